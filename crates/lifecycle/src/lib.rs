@@ -1,0 +1,28 @@
+//! The life of a deployment's certificate: create, replace, prove, fail, delete.
+//!
+//! Every change an operator asks for and every report a gateway node makes goes through [`Lifecycle`]: it judges,
+//! decides the next state by pure functions, and carries the decision out in one transaction of the store. HTTP
+//! and TLS are unknown here: `api` calls in from one side, `gateway` from the other, and the two ports
+//! [`Rehearsal`] and [`NodeView`] are all that lifecycle knows of the gateway.
+//!
+//! Start reading at [`Lifecycle`]; the rules of the states are in `state.rs`.
+
+mod deployments;
+mod entropy;
+mod keys;
+mod node;
+mod ports;
+mod projects;
+mod service;
+mod state;
+mod tls;
+
+pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
+pub use entropy::{Entropy, SystemEntropy};
+pub use keys::KeyError;
+pub use node::{Certificate, MaterialError, ProofFailure};
+pub use ports::{FailedHandshake, NodeView, Rehearsal};
+pub use projects::ProjectError;
+pub use service::{Lifecycle, Settings};
+pub use state::narrows;
+pub use tls::{CertificateView, Status, TlsError, TlsView};

@@ -1,0 +1,54 @@
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::{Finding, HostName, Material};
+
+/// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
+#[derive(Default)]
+pub enum Text {
+    /// Absent, or null.
+    #[default]
+    Absent,
+    /// Present, but of another JSON type than a string.
+    NotText,
+    /// The text as it came.
+    Given(Zeroizing<String>),
+}
+
+/// An upload as it came in: nothing about it is known to be right.
+#[derive(Default)]
+pub struct Upload {
+    /// `tlsType`: `one-way` or `two-way`.
+    pub tls_type: Text,
+    /// `cert`: the leaf and its chain, PEM.
+    pub cert: Text,
+    /// `key`: the leaf's private key, PEM.
+    pub key: Text,
+    /// `cacert`: the client CAs, PEM.
+    pub cacert: Text,
+}
+
+/// What the judgement needs to know about the world beside the upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The time to judge validity by.
+    pub now: OffsetDateTime,
+    /// The hosts of the deployment; a host that the leaf's names do not cover is a warning.
+    pub hosts: &'a [HostName],
+    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a warning.
+    pub has_way_in: bool,
+}
+
+/// What is said about an upload, and what would be served.
+#[derive(Debug)]
+pub struct Judgement {
+    /// All findings, most important first.
+    pub findings: Vec<Finding>,
+    /// What to serve: there exactly when no finding is an error.
+    pub material: Option<Material>,
+}
+
+/// Judges an upload: text in, findings and, when none of them refuses it, material out.
+pub fn judge(_upload: &Upload, _circumstances: &Circumstances<'_>) -> Judgement {
+    todo!("pki")
+}

@@ -1,0 +1,26 @@
+//! Certificates as values.
+//!
+//! Text goes in; a [`Material`] that cannot be wrong, and [`Finding`]s that name every fault, come out.
+//! This crate promises that whatever it hands out can be served: the chain links, the key fits the leaf,
+//! the client trust has at least one anchor. It never does I/O, never reads a clock and is never async:
+//! what it needs to know about the world stands in [`Circumstances`].
+//!
+//! Start reading at [`judge`].
+
+mod bundle;
+mod client_trust;
+mod finding;
+mod host_name;
+mod intake;
+mod material;
+mod private_key;
+mod tls_type;
+
+pub use bundle::{Bundle, BundleError};
+pub use client_trust::{ClientTrust, ClientTrustError};
+pub use finding::{Code, Field, Finding, Item, Severity};
+pub use host_name::{HostName, HostNameError};
+pub use intake::{Circumstances, Judgement, Text, Upload, judge};
+pub use material::Material;
+pub use private_key::PrivateKey;
+pub use tls_type::TlsType;

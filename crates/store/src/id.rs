@@ -1,0 +1,103 @@
+use std::fmt;
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why a text is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// Empty or longer than 63 characters.
+    #[error("it must have 1 to 63 characters")]
+    Length,
+    /// A character other than `a-z 0-9 -`, or `-` as the first.
+    #[error("only a-z, 0-9 and '-' are allowed, and not '-' as the first character")]
+    Character,
+}
+
+fn check(text: &str) -> Result<(), IdError> {
+    if text.is_empty() || text.len() > 63 {
+        return Err(IdError::Length);
+    }
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if text.starts_with('-') || !text.bytes().all(allowed) {
+        return Err(IdError::Character);
+    }
+    Ok(())
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Reads an id: 1 to 63 of `a-z 0-9 -`, not starting with `-`, matched exactly.
+            ///
+            /// # Errors
+            /// [`IdError`] says which rule it breaks.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                check(text).map(|()| Self(text.into()))
+            }
+
+            /// The id's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Names a deployment: one broker and its hosts. Opaque to clients.
+    DeploymentId
+}
+text_id! {
+    /// Names a project: the deployments that belong together, for people and for the reach of API keys.
+    ProjectId
+}
+text_id! {
+    /// Names a node: a running certward. It lives in the node's data folder.
+    NodeId
+}
+
+impl ProjectId {
+    /// The project that always exists.
+    pub fn default_project() -> Self {
+        Self("default".into())
+    }
+}
+
+/// Counts the changes of the whole store: the sequence number of a change in the feed.
+///
+/// Every change of a deployment, also of its hosts, draws a new one, so that a deployment's generation only
+/// grows, even across a removal and a new deployment of the same id. An upload is named by the generation at
+/// which it was accepted (its *version*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
+#[serde(transparent)]
+pub struct Generation(pub i64);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// 128 random bits that name a state of trust: session tickets resume only within it.
+///
+/// Drawn anew by every POST and whenever tlsType, client CAs or revocation change; a PUT of only the leaf keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TrustScope(pub [u8; 16]);

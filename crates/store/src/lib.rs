@@ -1,0 +1,42 @@
+//! What must last: deployments, uploads, sealed keys, API keys, request log, audit, nodes and the change feed.
+//!
+//! One store on two engines: an embedded SQLite database in the data folder, or PostgreSQL where many nodes
+//! share the work. The face is in our own words and the same for both; SQL never leaves this crate.
+//!
+//! Promises: when [`Tx::commit`] has returned, the change is on disk, fsync'd; a transaction that is dropped
+//! leaves no trace; private keys are sealed before they reach the database. It decides nothing about the life of
+//! a certificate: that is `lifecycle`'s.
+//!
+//! Start reading at [`Store`], then [`Tx`].
+
+mod api_key;
+mod audit;
+mod clock;
+mod deployment;
+mod error;
+mod feed;
+mod id;
+mod master_key;
+mod node;
+mod project;
+mod request_log;
+mod store;
+mod tls_state;
+mod tx;
+mod version;
+
+pub use api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
+pub use audit::{AuditEntry, AuditRecord};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use deployment::{Deployment, Upstream, UpstreamError};
+pub use error::StoreError;
+pub use feed::FeedEntry;
+pub use id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope};
+pub use master_key::{MasterKey, MasterKeyError};
+pub use node::{Count, NodeRecord};
+pub use project::Project;
+pub use request_log::{Admission, Method, RequestLimit};
+pub use store::{Address, Store};
+pub use tls_state::TlsState;
+pub use tx::{HostTaken, Tx};
+pub use version::Version;
