@@ -1,8 +1,11 @@
 use certward_pki::HostName;
-use certward_store::{ApiKeyRecord, Deployment, DeploymentId, ProjectId, StoreError, Upstream};
+use certward_store::{
+    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, Generation, HostTaken, ProjectId, StoreError,
+    Timestamp, TlsState, Upstream,
+};
 use thiserror::Error;
 
-use crate::Lifecycle;
+use crate::{Lifecycle, state};
 
 /// A deployment to make.
 #[derive(Debug, Clone)]
@@ -54,6 +57,12 @@ pub enum DeploymentError {
     Store(#[from] StoreError),
 }
 
+impl From<HostTaken> for DeploymentError {
+    fn from(HostTaken(host): HostTaken) -> Self {
+        Self::HostTaken(host)
+    }
+}
+
 impl Lifecycle {
     /// Makes a deployment.
     ///
@@ -61,10 +70,34 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn create_deployment(
         &self,
-        _actor: &ApiKeyRecord,
-        _new: NewDeployment,
+        actor: &ApiKeyRecord,
+        new: NewDeployment,
     ) -> Result<Deployment, DeploymentError> {
-        todo!("lifecycle")
+        let project = new.project.unwrap_or_else(ProjectId::default_project);
+        let mut tx = self.store.begin().await?;
+        if tx.project(&project).await?.is_none() || !actor.sees(&project) {
+            return Err(DeploymentError::NoProject);
+        }
+        // 36⁸ ids: one drawn is free unless thousands of millions are taken, and then `Exists` says to try again.
+        let id = new.id.unwrap_or_else(|| self.drawn_id());
+        if tx.deployment(&id).await?.is_some() {
+            return Err(DeploymentError::Exists);
+        }
+        let deployment = Deployment {
+            generation: tx.draw_generation(&id).await?,
+            id,
+            project,
+            name: new.name,
+            upstream: new.upstream,
+            ws_upstream: new.ws_upstream,
+            hosts: without_duplicates(new.hosts),
+            created_at: tx.now(),
+            tls: TlsState::Absent,
+        };
+        tx.insert_deployment(&deployment).await??;
+        tx.audit(entry(actor, "deployment.create", &deployment)).await?;
+        tx.commit().await?;
+        Ok(deployment)
     }
 
     /// Changes a deployment. New hosts or a new way in make its certificate `pending` again until they are proven.
@@ -73,11 +106,27 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn change_deployment(
         &self,
-        _actor: &ApiKeyRecord,
-        _id: &DeploymentId,
-        _change: DeploymentChange,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
+        change: DeploymentChange,
     ) -> Result<Deployment, DeploymentError> {
-        todo!("lifecycle")
+        let mut tx = self.store.begin().await?;
+        let before = tx.deployment(id).await?.filter(|found| actor.sees(&found.project));
+        let before = before.ok_or(DeploymentError::NotFound)?;
+        let mut after = change.applied_to(before.clone());
+        if after == before {
+            return Ok(before);
+        }
+        after.generation = tx.draw_generation(id).await?;
+        tx.update_deployment(&after).await??;
+        if let Some(version) = after.tls.version().filter(|_| ways_in_differ(&before, &after)) {
+            after.tls = self.pending_again(version, tx.now());
+            tx.set_tls(id, after.generation, &after.tls).await?;
+            tx.count_live_nodes(id).await?;
+        }
+        tx.audit(entry(actor, "deployment.change", &after)).await?;
+        tx.commit().await?;
+        Ok(after)
     }
 
     /// Removes a deployment with its certificate, keys, hosts and connections.
@@ -86,9 +135,85 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn remove_deployment(
         &self,
-        _actor: &ApiKeyRecord,
-        _id: &DeploymentId,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
     ) -> Result<(), DeploymentError> {
-        todo!("lifecycle")
+        let mut tx = self.store.begin().await?;
+        let deployment = tx.deployment(id).await?.filter(|found| actor.sees(&found.project));
+        let deployment = deployment.ok_or(DeploymentError::NotFound)?;
+        tx.draw_generation(id).await?;
+        tx.remove_deployment(id).await?;
+        tx.audit(entry(actor, "deployment.remove", &deployment)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    fn pending_again(&self, version: Generation, now: Timestamp) -> TlsState {
+        state::pending(version, now, self.settings.prove_within)
+    }
+
+    fn drawn_id(&self) -> DeploymentId {
+        self.drawn_text(|text| DeploymentId::parse(text).ok())
+    }
+
+    /// Eight letters and digits, as the public service's own ids have (`ge6a1a75`), in whatever type reads them.
+    pub(crate) fn drawn_text<T>(&self, parse: impl Fn(&str) -> Option<T>) -> T {
+        const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        loop {
+            let mut bytes = [0; 8];
+            self.entropy.fill(&mut bytes);
+            // 252 is the greatest multiple of 36 in a byte: above it the first letters would be drawn more often.
+            if bytes.iter().any(|byte| *byte >= 252) {
+                continue;
+            }
+            let text: String =
+                bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 36)])).collect();
+            if let Some(id) = parse(&text) {
+                return id;
+            }
+        }
+    }
+}
+
+impl DeploymentChange {
+    fn applied_to(self, mut deployment: Deployment) -> Deployment {
+        if let Some(name) = self.name {
+            deployment.name = name;
+        }
+        if let Some(upstream) = self.upstream {
+            deployment.upstream = upstream;
+        }
+        if let Some(ws_upstream) = self.ws_upstream {
+            deployment.ws_upstream = ws_upstream;
+        }
+        if let Some(hosts) = self.hosts {
+            deployment.hosts = without_duplicates(hosts);
+        }
+        deployment
+    }
+}
+
+/// Whether a proof of `before` says nothing about `after`: other names, or `wss` come or gone. Another broker address
+/// is none of TLS's business.
+fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
+    before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
+}
+
+fn without_duplicates(hosts: Vec<HostName>) -> Vec<HostName> {
+    let mut seen = std::collections::HashSet::new();
+    hosts.into_iter().filter(|host| seen.insert(host.clone())).collect()
+}
+
+fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) -> AuditEntry {
+    AuditEntry {
+        actor: actor.key.to_string(),
+        action,
+        subject: deployment.id.to_string(),
+        detail: format!(
+            "generation {}, project {}, upstream {}, {} hosts",
+            deployment.generation,
+            deployment.project,
+            deployment.upstream,
+            deployment.hosts.len(),
+        ),
     }
 }

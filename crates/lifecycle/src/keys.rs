@@ -1,4 +1,4 @@
-use certward_store::{ApiKey, ApiKeyRecord, ApiSecret, ProjectId, Scope, StoreError};
+use certward_store::{ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, ProjectId, Scope, Store, StoreError, Tx};
 use thiserror::Error;
 
 use crate::Lifecycle;
@@ -30,30 +30,81 @@ impl Lifecycle {
     /// [`KeyError`].
     pub async fn create_key(
         &self,
-        _actor: &ApiKeyRecord,
-        _name: &str,
-        _scopes: &[Scope],
-        _projects: Option<&[ProjectId]>,
+        actor: &ApiKeyRecord,
+        name: &str,
+        scopes: &[Scope],
+        projects: Option<&[ProjectId]>,
     ) -> Result<(ApiKeyRecord, ApiSecret), KeyError> {
-        todo!("lifecycle")
+        let more_reach = projects.is_none() && actor.projects.is_some();
+        if more_reach || !scopes.iter().all(|scope| actor.may(*scope)) {
+            return Err(KeyError::GrantsMore);
+        }
+        let mut tx = self.store.begin().await?;
+        for project in projects.unwrap_or_default() {
+            if tx.project(project).await?.is_none() || !actor.sees(project) {
+                return Err(KeyError::NoProject(project.clone()));
+            }
+        }
+        let made = insert(&mut tx, actor.key.as_str(), name, scopes, projects).await?;
+        tx.commit().await?;
+        Ok(made)
     }
 
     /// Makes an admin key without being asked by a key: for `init`, which needs the files.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn create_first_key(
-        store: &certward_store::Store,
-    ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
-        let _ = store;
-        todo!("lifecycle")
+    pub async fn create_first_key(store: &Store) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+        let mut tx = store.begin().await?;
+        let made = insert(&mut tx, "certward", "admin", &[Scope::Admin], None).await?;
+        tx.commit().await?;
+        Ok(made)
     }
 
-    /// Revokes an API key.
+    /// Revokes an API key. A key whose reach is limited revokes only keys within its reach; the others do not exist for it.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn revoke_key(&self, _actor: &ApiKeyRecord, _key: &ApiKey) -> Result<(), KeyError> {
-        todo!("lifecycle")
+    pub async fn revoke_key(&self, actor: &ApiKeyRecord, key: &ApiKey) -> Result<(), KeyError> {
+        let mut tx = self.store.begin().await?;
+        // Counted first, for the count takes the lock: of two revocations at once the second sees the first's.
+        let admins = tx.admin_keys().await?;
+        let found = tx.api_key(key).await?.filter(|found| reaches(actor, found)).ok_or(KeyError::NotFound)?;
+        if admins <= 1 && is_admin(&found) {
+            return Err(KeyError::LastAdmin);
+        }
+        tx.remove_api_key(key).await?;
+        tx.audit(entry(actor.key.as_str(), "key.revoke", &found)).await?;
+        Ok(tx.commit().await?)
     }
+}
+
+async fn insert(
+    tx: &mut Tx,
+    actor: &str,
+    name: &str,
+    scopes: &[Scope],
+    projects: Option<&[ProjectId]>,
+) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+    let made = tx.insert_api_key(name, scopes, projects).await?;
+    tx.audit(entry(actor, "key.create", &made.0)).await?;
+    Ok(made)
+}
+
+/// Whether the key may do everything everywhere.
+fn is_admin(key: &ApiKeyRecord) -> bool {
+    key.may(Scope::Admin) && key.projects.is_none()
+}
+
+fn reaches(actor: &ApiKeyRecord, key: &ApiKeyRecord) -> bool {
+    match (&actor.projects, &key.projects) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(_), Some(projects)) => projects.iter().all(|project| actor.sees(project)),
+    }
+}
+
+fn entry(actor: &str, action: &'static str, key: &ApiKeyRecord) -> AuditEntry {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    AuditEntry { actor: actor.to_owned(), action, subject: key.key.to_string(), detail: scopes.join(" ") }
 }

@@ -1,16 +1,18 @@
-use certward_pki::Material;
-use certward_store::{Deployment, DeploymentId, Generation, NodeId, StoreError, Version};
+use certward_pki::{Bundle, ClientTrust, Material, TlsType};
+use certward_store::{
+    AuditEntry, Deployment, DeploymentId, Generation, NodeId, StoreError, TlsState, Tx, Version,
+};
 use thiserror::Error;
 
-use crate::Lifecycle;
+use crate::{Lifecycle, narrows, state};
 
 /// What a node should serve for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The newest accepted upload.
     pub newest: Version,
-    /// What to go on serving when the newest cannot be: the newest older version that was once proven, and than which the newest
-    /// is not narrower in trust. `None`: refuse handshakes then.
+    /// What to go on serving when the newest cannot be: the newest older version that was once proven, and than which
+    /// the newest is not narrower in trust. `None`: refuse handshakes then.
     pub fallback: Option<Version>,
 }
 
@@ -37,21 +39,35 @@ pub enum ProofFailure {
     NotProven(String),
 }
 
+/// How many overdue changes one sweep fails; the next sweep takes the rest.
+const OVERDUE_BATCH: u32 = 100;
+
 impl Lifecycle {
     /// A node begins to count, until its lease ends. Also renews the lease: call it every third of [`crate::Settings::lease`].
     ///
+    /// A node that had no lease is from now on waited for in every unsettled change, and is given as long as any other to
+    /// prove it.
+    ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn join(&self, _node: &NodeId) -> Result<(), StoreError> {
-        todo!("lifecycle")
+    pub async fn join(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let until = tx.now().after(self.settings.lease);
+        if tx.lease(node, until).await? {
+            let deadline = tx.now().after(self.settings.prove_within);
+            tx.extend_deadlines(deadline).await?;
+        }
+        tx.commit().await
     }
 
     /// A node counts no longer: it drains.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn leave(&self, _node: &NodeId) -> Result<(), StoreError> {
-        todo!("lifecycle")
+    pub async fn leave(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        uncount(&mut tx, node).await?;
+        tx.commit().await
     }
 
     /// What is true of a deployment now: `None` when it is gone; no certificate when none is set or it is being deleted.
@@ -60,41 +76,169 @@ impl Lifecycle {
     /// [`StoreError`].
     pub async fn assignment(
         &self,
-        _id: &DeploymentId,
+        id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
-        todo!("lifecycle")
+        let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
+        let Some(newest) = self.newest_version(&deployment).await? else {
+            return Ok(Some((deployment, None)));
+        };
+        let older = self.store.last_proven_version(id, newest.version).await?;
+        let fallback = older.filter(|older| !narrows(&newest, older));
+        Ok(Some((deployment, Some(Certificate { newest, fallback }))))
     }
 
     /// Opens the key of a version and puts the material together.
     ///
     /// # Errors
     /// [`MaterialError`].
-    pub async fn material(&self, _version: &Version) -> Result<Material, MaterialError> {
-        todo!("lifecycle")
+    pub async fn material(&self, version: &Version) -> Result<Material, MaterialError> {
+        let key = self.store.private_key(&version.deployment, version.version).await?;
+        let key = key.ok_or(MaterialError::Erased)?;
+        let chain = version.chain.iter().map(|der| der.clone().into()).collect();
+        let bundle = Bundle::new(chain, key).map_err(|error| MaterialError::Unusable(error.to_string()))?;
+        Ok(Material { bundle, client_trust: client_trust(version)? })
     }
 
-    /// A node says that it serves `generation` and has proven it; or, where a deletion is being carried out, that it has let go;
-    /// or why it could not. The last missing proof makes the change `running`. A report of an older generation than the deployment's
-    /// is ignored.
+    /// A node says that it serves `generation` and has proven it; or, where a deletion is being carried out, that it has
+    /// let go; or why it could not. The last missing proof makes the change `running`. A report of an older
+    /// generation than the deployment's is ignored.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn report(
         &self,
-        _node: &NodeId,
-        _deployment: &DeploymentId,
-        _generation: Generation,
-        _proof: Result<(), ProofFailure>,
+        node: &NodeId,
+        id: &DeploymentId,
+        generation: Generation,
+        proof: Result<(), ProofFailure>,
     ) -> Result<(), StoreError> {
-        todo!("lifecycle")
+        // Most reports change nothing (a restarted node proves everything again): those must not take the writer.
+        let wanted = |deployment: &Deployment| {
+            deployment.generation == generation
+                && !matches!(deployment.tls, TlsState::Absent | TlsState::Running { .. })
+        };
+        match self.store.deployment(id).await? {
+            Some(deployment) if wanted(&deployment) => {}
+            Some(deployment) => {
+                warn_if_unproven(node, &deployment, generation, &proof);
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+        let mut tx = self.store.begin().await?;
+        let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(()) };
+        let note = match &proof {
+            Ok(()) => Ok(generation),
+            Err(ProofFailure::NoWayIn) => Err("there is no way in".to_owned()),
+            Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
+        };
+        tx.note_proof(id, node, note).await?;
+        match proof {
+            Ok(()) => settle(&mut tx, &deployment).await?,
+            Err(failure) => {
+                if let Some(next) = state::failed(&deployment.tls, &failure) {
+                    go(&mut tx, &deployment, &next).await?;
+                }
+            }
+        }
+        tx.commit().await
     }
 
-    /// Lets time do its work: ends leases that are over, fails changes whose deadline is over. Called every second or so by one task of each
-    /// node.
+    /// Lets time do its work: ends leases that are over, fails changes whose deadline is over. Called every second or
+    /// so by one task of each node.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
-        todo!("lifecycle")
+        let mut tx = self.store.begin().await?;
+        for node in tx.expired_nodes().await? {
+            tracing::warn!(node.id = %node.id, "the lease of a node is over: it is not waited for any more");
+            uncount(&mut tx, &node.id).await?;
+        }
+        for id in tx.overdue(OVERDUE_BATCH).await? {
+            let Some(deployment) = tx.deployment(&id).await? else { continue };
+            let counts = tx.counts(&id).await?;
+            let now = tx.now();
+            if let Some(next) = state::overdue(&deployment.tls, deployment.generation, &counts, now) {
+                go(&mut tx, &deployment, &next).await?;
+            }
+        }
+        tx.commit().await
+    }
+
+    /// The newest accepted upload, if a certificate is set. A missing row is damage, never «no certificate».
+    pub(crate) async fn newest_version(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<Version>, StoreError> {
+        let Some(version) = deployment.tls.version() else { return Ok(None) };
+        let found = self.store.version(&deployment.id, version).await?;
+        let missing = || StoreError::Corrupt(format!("version {version} of {} is missing", deployment.id));
+        found.ok_or_else(missing).map(Some)
+    }
+}
+
+/// Ends a node's lease, and settles what waited for that node alone.
+async fn uncount(tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {
+    for id in tx.end_lease(node).await? {
+        if let Some(deployment) = tx.deployment(&id).await? {
+            settle(tx, &deployment).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<(), StoreError> {
+    let counts = tx.counts(&deployment.id).await?;
+    match state::settled(&deployment.tls, deployment.generation, &counts) {
+        Some(next) => go(tx, deployment, &next).await,
+        None => Ok(()),
+    }
+}
+
+/// Carries a step out that nobody asked for by name: time or the nodes brought it about.
+async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
+    let id = &deployment.id;
+    tx.set_tls(id, deployment.generation, next).await?;
+    let (action, detail) = match next {
+        TlsState::Running { version } => {
+            tx.mark_proven(id, *version).await?;
+            ("tls.running", format!("version {version}"))
+        }
+        TlsState::Failed { version, reason } => {
+            tracing::warn!(deployment.id = %id, reason, "a certificate is not proven");
+            ("tls.failed", format!("version {version}: {reason}"))
+        }
+        TlsState::Absent => ("tls.deleted", "every node has let go".to_owned()),
+        TlsState::Pending { .. } | TlsState::Terminated => return Ok(()),
+    };
+    let entry = AuditEntry { actor: "certward".into(), action, subject: id.to_string(), detail };
+    tx.audit(entry).await
+}
+
+/// A running certificate stays `running`: what a node cannot prove again, it goes on trying and says here.
+fn warn_if_unproven(
+    node: &NodeId,
+    deployment: &Deployment,
+    generation: Generation,
+    proof: &Result<(), ProofFailure>,
+) {
+    let running = matches!(deployment.tls, TlsState::Running { .. }) && deployment.generation == generation;
+    if let (true, Err(failure)) = (running, proof) {
+        tracing::warn!(deployment.id = %deployment.id, node.id = %node, ?failure, "a running certificate could not be proven again");
+    }
+}
+
+/// The client trust of a stored version. Fails closed: a two-way version without CAs is unusable, never one-way.
+fn client_trust(version: &Version) -> Result<Option<ClientTrust>, MaterialError> {
+    match (version.tls_type, version.client_cas.is_empty()) {
+        (TlsType::OneWay, true) => Ok(None),
+        (TlsType::TwoWay, false) => {
+            let anchors = version.client_cas.iter().map(|der| der.clone().into()).collect();
+            ClientTrust::new(anchors).map(Some).map_err(|error| MaterialError::Unusable(error.to_string()))
+        }
+        (TlsType::OneWay, false) | (TlsType::TwoWay, true) => {
+            Err(MaterialError::Unusable("its type and its client CAs do not fit together".into()))
+        }
     }
 }

@@ -1,4 +1,4 @@
-use certward_store::{ApiKeyRecord, Project, ProjectId, StoreError};
+use certward_store::{ApiKeyRecord, AuditEntry, Project, ProjectId, StoreError};
 use thiserror::Error;
 
 use crate::Lifecycle;
@@ -30,19 +30,44 @@ impl Lifecycle {
     /// [`ProjectError`].
     pub async fn create_project(
         &self,
-        _actor: &ApiKeyRecord,
-        _id: Option<ProjectId>,
-        _name: String,
-        _description: String,
+        actor: &ApiKeyRecord,
+        id: Option<ProjectId>,
+        name: String,
+        description: String,
     ) -> Result<Project, ProjectError> {
-        todo!("lifecycle")
+        let mut tx = self.store.begin().await?;
+        let id = id.unwrap_or_else(|| self.drawn_text(|text| ProjectId::parse(text).ok()));
+        let project = Project { id, name, description, created_at: tx.now() };
+        if !tx.insert_project(&project).await? {
+            return Err(ProjectError::Exists);
+        }
+        tx.audit(entry(actor, "project.create", &project.id)).await?;
+        tx.commit().await?;
+        Ok(project)
     }
 
     /// Removes a project without deployments.
     ///
     /// # Errors
     /// [`ProjectError`].
-    pub async fn remove_project(&self, _actor: &ApiKeyRecord, _id: &ProjectId) -> Result<(), ProjectError> {
-        todo!("lifecycle")
+    pub async fn remove_project(&self, actor: &ApiKeyRecord, id: &ProjectId) -> Result<(), ProjectError> {
+        let mut tx = self.store.begin().await?;
+        if tx.project(id).await?.is_none() || !actor.sees(id) {
+            return Err(ProjectError::NotFound);
+        }
+        if *id == ProjectId::default_project() {
+            return Err(ProjectError::Default);
+        }
+        match tx.deployments_in(id).await? {
+            0 => {}
+            count => return Err(ProjectError::NotEmpty(count)),
+        }
+        tx.remove_project(id).await?;
+        tx.audit(entry(actor, "project.remove", id)).await?;
+        Ok(tx.commit().await?)
     }
+}
+
+fn entry(actor: &ApiKeyRecord, action: &'static str, id: &ProjectId) -> AuditEntry {
+    AuditEntry { actor: actor.key.to_string(), action, subject: id.to_string(), detail: String::new() }
 }

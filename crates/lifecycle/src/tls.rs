@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use certward_pki::{Finding, Judgement, TlsType, Upload};
-use certward_store::{ApiKeyRecord, Deployment, DeploymentId, StoreError, Timestamp};
+use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
+use certward_store::{
+    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, StoreError, Timestamp, TlsState, TrustScope, Version,
+};
 use thiserror::Error;
 
-use crate::Lifecycle;
+use crate::{Lifecycle, state};
 
 /// What an operator sees of a deployment's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,13 +68,31 @@ pub enum TlsError {
     Store(#[from] StoreError),
 }
 
+/// The two ways by which an upload comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Create,
+    Replace,
+}
+
+/// While a change of another node may settle a status, it is looked at this often.
+const SETTLED_POLL: Duration = Duration::from_millis(250);
+
 impl Lifecycle {
     /// What an operator sees of the deployment's certificate.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn tls(&self, _deployment: &Deployment) -> Result<TlsView, StoreError> {
-        todo!("lifecycle")
+    pub async fn tls(&self, deployment: &Deployment) -> Result<TlsView, StoreError> {
+        let status = match &deployment.tls {
+            TlsState::Absent => return Ok(TlsView::Absent),
+            TlsState::Terminated => return Ok(TlsView::Terminated),
+            TlsState::Pending { .. } => Status::Pending,
+            TlsState::Running { .. } => Status::Running,
+            TlsState::Failed { reason, .. } => Status::Failed { reason: reason.clone() },
+        };
+        let version = self.newest_version(deployment).await?;
+        Ok(version.map_or(TlsView::Absent, |version| TlsView::Set(Box::new(view(version, status)))))
     }
 
     /// As [`Lifecycle::tls`], but holds the answer until the status leaves `pending` and `terminated`, or `wait` has passed.
@@ -82,15 +102,37 @@ impl Lifecycle {
     /// [`StoreError`].
     pub async fn tls_settled(
         &self,
-        _id: &DeploymentId,
-        _wait: Duration,
+        id: &DeploymentId,
+        wait: Duration,
     ) -> Result<Option<TlsView>, StoreError> {
-        todo!("lifecycle")
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
+            let unsettled = matches!(deployment.tls, TlsState::Pending { .. } | TlsState::Terminated);
+            if !unsettled || tokio::time::Instant::now() >= deadline {
+                return self.tls(&deployment).await.map(Some);
+            }
+            let poll = (tokio::time::Instant::now() + SETTLED_POLL).min(deadline);
+            // A change of this process wakes at once; elapsing is the ordinary case for those of others.
+            let _elapsed = tokio::time::timeout_at(poll, self.store.changed()).await;
+        }
     }
 
     /// Judges and rehearses an upload without storing anything.
-    pub fn check_tls(&self, _deployment: &Deployment, _upload: &Upload) -> Judgement {
-        todo!("lifecycle")
+    pub fn check_tls(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
+        let circumstances = Circumstances {
+            now: self.store.clock().now().to_time(),
+            hosts: &deployment.hosts,
+            has_way_in: self.node_view.has_way_in(deployment),
+        };
+        let mut judgement = certward_pki::judge(upload, &circumstances);
+        if let Some(Err(reason)) =
+            judgement.material.as_ref().map(|material| self.rehearsal.rehearse(material))
+        {
+            judgement.material = None;
+            judgement.findings.insert(0, Finding::not_servable(&reason));
+        }
+        judgement
     }
 
     /// POST: sets the first certificate. Durable when this returns.
@@ -99,11 +141,11 @@ impl Lifecycle {
     /// [`TlsError`].
     pub async fn create_tls(
         &self,
-        _actor: &ApiKeyRecord,
-        _id: &DeploymentId,
-        _upload: &Upload,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
+        upload: &Upload,
     ) -> Result<CertificateView, TlsError> {
-        todo!("lifecycle")
+        self.accept(Change::Create, actor, id, upload).await
     }
 
     /// PUT: replaces the certificate. Durable when this returns.
@@ -112,18 +154,132 @@ impl Lifecycle {
     /// [`TlsError`].
     pub async fn replace_tls(
         &self,
-        _actor: &ApiKeyRecord,
-        _id: &DeploymentId,
-        _upload: &Upload,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
+        upload: &Upload,
     ) -> Result<CertificateView, TlsError> {
-        todo!("lifecycle")
+        self.accept(Change::Replace, actor, id, upload).await
     }
 
     /// DELETE: erases all keys of the deployment; the nodes then let go. Durable when this returns.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub async fn delete_tls(&self, _actor: &ApiKeyRecord, _id: &DeploymentId) -> Result<(), TlsError> {
-        todo!("lifecycle")
+    pub async fn delete_tls(&self, actor: &ApiKeyRecord, id: &DeploymentId) -> Result<(), TlsError> {
+        let mut tx = self.store.begin().await?;
+        let deployment = tx.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
+        Change::Replace.admits(&deployment.tls)?;
+        let generation = tx.draw_generation(id).await?;
+        tx.erase_keys(id).await?;
+        let holders = tx.count_live_nodes(id).await?;
+        let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
+        tx.set_tls(id, generation, &next).await?;
+        tx.audit(AuditEntry {
+            actor: actor.key.to_string(),
+            action: "tls.delete",
+            subject: id.to_string(),
+            detail: format!("generation {generation}"),
+        })
+        .await?;
+        Ok(tx.commit().await?)
     }
+
+    /// One upload, from text to a durable `pending`. The judgement, which costs time, comes before the transaction, which
+    /// holds the only writer; what it depends on is looked at again inside.
+    async fn accept(
+        &self,
+        change: Change,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
+        upload: &Upload,
+    ) -> Result<CertificateView, TlsError> {
+        let deployment = self.store.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
+        change.admits(&deployment.tls)?;
+        let Judgement { findings, material } = self.check_tls(&deployment, upload);
+        let Some(material) = material else { return Err(TlsError::Refused(findings)) };
+
+        let mut tx = self.store.begin().await?;
+        let deployment = tx.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
+        change.admits(&deployment.tls)?;
+        let replaced = match deployment.tls.version() {
+            Some(version) => tx.version(id, version).await?,
+            None => None,
+        };
+        let generation = tx.draw_generation(id).await?;
+        let version = Version {
+            deployment: id.clone(),
+            version: generation,
+            tls_type: material.tls_type(),
+            chain: ders(material.bundle.chain()),
+            client_cas: material.client_trust.as_ref().map_or_else(Vec::new, |trust| ders(trust.anchors())),
+            trust_scope: state::trust_scope(replaced.as_ref(), &material, self.fresh_scope()),
+            common_name: material.bundle.common_name().map(str::to_owned),
+            not_after: Timestamp::from_time(material.bundle.not_after()),
+            findings,
+            created_at: tx.now(),
+            proven: false,
+        };
+        tx.insert_version(&version, material.bundle.key()).await?;
+        let pending = state::pending(generation, tx.now(), self.settings.prove_within);
+        tx.set_tls(id, generation, &pending).await?;
+        tx.count_live_nodes(id).await?;
+        tx.audit(change.audit(actor, id, &version, &material)).await?;
+        tx.commit().await?;
+        Ok(view(version, Status::Pending))
+    }
+
+    fn fresh_scope(&self) -> TrustScope {
+        let mut scope = [0; 16];
+        self.entropy.fill(&mut scope);
+        TrustScope(scope)
+    }
+}
+
+impl Change {
+    /// Whether a state admits the change. A deletion under way counts as no certificate: POST supersedes it.
+    fn admits(self, state: &TlsState) -> Result<(), TlsError> {
+        match (self, state.version()) {
+            (Self::Create, Some(_)) => Err(TlsError::AlreadyExists),
+            (Self::Replace, None) => Err(TlsError::NotFound),
+            (Self::Create, None) | (Self::Replace, Some(_)) => Ok(()),
+        }
+    }
+
+    fn audit(
+        self,
+        actor: &ApiKeyRecord,
+        id: &DeploymentId,
+        version: &Version,
+        material: &Material,
+    ) -> AuditEntry {
+        AuditEntry {
+            actor: actor.key.to_string(),
+            action: match self {
+                Self::Create => "tls.create",
+                Self::Replace => "tls.replace",
+            },
+            subject: id.to_string(),
+            detail: format!(
+                "version {}, {}, {} client CAs, expires {}",
+                version.version,
+                version.tls_type,
+                version.client_cas.len(),
+                material.bundle.not_after(),
+            ),
+        }
+    }
+}
+
+fn view(version: Version, status: Status) -> CertificateView {
+    CertificateView {
+        tls_type: version.tls_type,
+        not_after: version.not_after,
+        status,
+        common_name: version.common_name,
+        warnings: version.findings,
+    }
+}
+
+fn ders<T: AsRef<[u8]>>(certificates: &[T]) -> Vec<Vec<u8>> {
+    certificates.iter().map(|certificate| certificate.as_ref().to_vec()).collect()
 }

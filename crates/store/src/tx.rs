@@ -153,8 +153,13 @@ impl Tx {
     }
 
     /// Gives a node a lease until `until`, and counts it for every pending, failed or terminated deployment where it is
-    /// not counted yet, if it had no live lease before.
-    pub async fn lease(&mut self, _node: &NodeId, _until: Timestamp) -> Result<(), StoreError> {
+    /// not counted yet, if it had no live lease before; returns whether that was so.
+    pub async fn lease(&mut self, _node: &NodeId, _until: Timestamp) -> Result<bool, StoreError> {
+        todo!("store")
+    }
+
+    /// Moves every pending deployment's deadline to `deadline` if it is earlier: a node that has just joined needs its time.
+    pub async fn extend_deadlines(&mut self, _deadline: Timestamp) -> Result<(), StoreError> {
         todo!("store")
     }
 
