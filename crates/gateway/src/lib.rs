@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Where devices arrive: listeners, SNI, handshakes, session tickets, the relay to the broker, and the proof of what is served.
+//!
+//! A device's way: accept, limits, ClientHello, the deployment by listener or name, handshake with that deployment's own
+//! configuration, first packet, upstream, relay. A change's way: the store's feed wakes the node, the new configuration is
+//! built apart, one pointer is swapped, and the node proves by handshakes through its own listeners that it serves it.
+//!
+//! Promises: a swap drops no connection and fails no handshake; a deployment that cannot be served is refused alone, and
+//! never falls to another certificate or to less verification; a session ticket resumes only within its trust scope; nothing
+//! here is unbounded. It decides nothing about the life of a certificate: that is `lifecycle`'s.
+//!
+//! Start reading at [`Gateway`].
+
+mod error;
+mod gateway;
+mod settings;
+
+pub use error::GatewayError;
+pub use gateway::{Bound, Gateway};
+pub use ipnet::IpNet;
+pub use settings::{Deadlines, Listener, Protocol, Settings};

@@ -1,0 +1,44 @@
+use std::{io, net::SocketAddr};
+
+use thiserror::Error;
+
+use crate::Protocol;
+
+/// Why the gateway does not start, or stops.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// No listener is configured: no device could ever arrive.
+    #[error("no gateway listener is configured: add a [[gateway.listener]]")]
+    NoListeners,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {listen} ({protocol}): {}", advice(.source))]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// What would be spoken there.
+        protocol: Protocol,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// rustls refuses the cryptography it was built with: a defect of the build.
+    #[error("the TLS library cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The runtime refuses a listener.
+    #[error("the listener cannot be used: {0}")]
+    Listener(#[source] io::Error),
+}
+
+/// What the system said, and what to do about it.
+fn advice(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "stop the other program on that port, or choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need the right CAP_NET_BIND_SERVICE; or choose a higher port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface of this machine has the address; write 0.0.0.0 for all of IPv4 or [::] for all"
+        }
+        _ => "check the address in [[gateway.listener]]",
+    };
+    format!("{error}; {advice}")
+}

@@ -1,0 +1,136 @@
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use certward_store::DeploymentId;
+use ipnet::IpNet;
+
+/// What an operator may set of the gateway.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where devices arrive; by default `mqtts` on `[::]:8883` and `wss` on `[::]:8084`.
+    pub listeners: Vec<Listener>,
+    /// The deployment of devices that send no, or an unknown, name to a shared listener. `None`: they are refused.
+    pub default_deployment: Option<DeploymentId>,
+    /// Where upstreams may be. `None`: anywhere but link-local, multicast, broadcast and unspecified addresses. A listener of
+    /// this program is never an upstream, whatever stands here.
+    pub upstream_allow: Option<Vec<IpNet>>,
+    /// Addresses of this program beside the gateway's listeners (the API's): never an upstream.
+    pub own_addresses: Vec<SocketAddr>,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// How many built configurations are kept, about 3 KiB each. One that is not kept costs about 25 µs at the next handshake.
+    pub config_cache: u64,
+    /// How many connections are open at once, over all listeners; further ones are closed as they come.
+    pub connections_max: usize,
+    /// How many connections one client address may hold; off by default, for devices share addresses behind carriers.
+    pub connections_per_address_max: Option<usize>,
+    /// How long this node counts without a sign of life: the same as `certward_lifecycle::Settings::lease`. A third of it is
+    /// the interval of those signs.
+    pub lease: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listeners: Listener::defaults(),
+            default_deployment: None,
+            upstream_allow: None,
+            own_addresses: Vec::new(),
+            deadlines: Deadlines::default(),
+            config_cache: 20_000,
+            connections_max: 1_000_000,
+            connections_per_address_max: None,
+            lease: Duration::from_secs(15),
+        }
+    }
+}
+
+/// An address of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The address; port 0 takes a free one (for tests).
+    pub listen: SocketAddr,
+    /// What devices speak here, within TLS.
+    pub protocol: Protocol,
+    /// Whose connections these are, whatever name they send. `None`: shared, the name decides.
+    pub deployment: Option<DeploymentId>,
+    /// Whether to listen on `0.0.0.0` instead where `[::]` cannot be had because the machine has no IPv6.
+    pub or_ipv4: bool,
+}
+
+impl Listener {
+    /// A shared listener on exactly this address.
+    pub fn shared(listen: SocketAddr, protocol: Protocol) -> Self {
+        Self { listen, protocol, deployment: None, or_ipv4: false }
+    }
+
+    /// A listener whose connections are all one deployment's.
+    pub fn bound_to(deployment: DeploymentId, listen: SocketAddr, protocol: Protocol) -> Self {
+        Self { listen, protocol, deployment: Some(deployment), or_ipv4: false }
+    }
+
+    /// The listeners of a configuration that names none.
+    pub fn defaults() -> Vec<Self> {
+        let any = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        [(8883, Protocol::Mqtts), (8084, Protocol::Wss)]
+            .map(|(port, protocol)| Self { or_ipv4: true, ..Self::shared(any(port), protocol) })
+            .into()
+    }
+}
+
+/// What devices speak within TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// MQTT.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Wss,
+}
+
+impl Protocol {
+    /// The name, as in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtts => "mqtts",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// From accept to the end of the handshake, everything included (10 s).
+    pub handshake: Duration,
+    /// From there to enough of the first packet to know it (10 s).
+    pub first_packet: Duration,
+    /// To look up and reach the upstream (5 s).
+    pub upstream_connect: Duration,
+    /// Without a byte either way; off by default, for MQTT has its own keep-alive, and only the broker knows it.
+    pub idle: Option<Duration>,
+    /// Without a byte after one side has ended its half (60 s).
+    pub half_closed: Duration,
+    /// To say good-bye: a last alert sent and the peer's last bytes read, so that it is not cut off (2 s).
+    pub close: Duration,
+    /// From the wish to shut down until connections that still run are closed (3 s).
+    pub drain: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            first_packet: Duration::from_secs(10),
+            upstream_connect: Duration::from_secs(5),
+            idle: None,
+            half_closed: Duration::from_secs(60),
+            close: Duration::from_secs(2),
+            drain: Duration::from_secs(3),
+        }
+    }
+}
