@@ -1,0 +1,48 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The folder of the workspace.
+///
+/// # Panics
+/// Never: this crate lies in it.
+pub fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
+}
+
+/// The program under test: `CERTWARD_BIN` if it is set (as `scripts/test` does), else built now, beside this test.
+///
+/// # Panics
+/// When it does not build.
+pub fn certward_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("CERTWARD_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => build(),
+    })
+}
+
+/// Cargo builds no program of another package for a test, so it is asked for it. Its own lock makes parallel tests
+/// wait for each other.
+fn build() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // <target>/<profile>/deps/<test>
+    let profile = test.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace_root()).args([
+        "build",
+        "--quiet",
+        "--package",
+        "certward",
+        "--bin",
+        "certward",
+    ]);
+    cargo.env("CARGO_TARGET_DIR", profile.parent().unwrap());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "certward does not build");
+    profile.join("certward")
+}

@@ -1,0 +1,308 @@
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Api, Process, certward_binary, free_port, run, wait_until};
+
+/// How certward is to be set up; the defaults suit most tests.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// GETs in the window; so many that no test meets the limit by accident.
+    pub reads: u32,
+    /// POSTs, PUTs and DELETEs in the window; as above.
+    pub changes: u32,
+    /// How long a change may take to be proven.
+    pub prove_within: &'static str,
+    /// The log's level.
+    pub log_level: &'static str,
+    /// PostgreSQL's URL instead of the embedded store.
+    pub store: Option<String>,
+    /// The deployment of clients without, or with unknown, SNI.
+    pub default_deployment: Option<&'static str>,
+    /// Adds an `mqtts` listener that is bound to this deployment.
+    pub bound_deployment: Option<&'static str>,
+    /// What the API serves HTTPS with: certificate and key.
+    pub api_certificate: Option<(PathBuf, PathBuf)>,
+    /// The data folder, if not one inside the test's folder.
+    pub data: Option<PathBuf>,
+    /// A command line that the program is started through.
+    pub through: &'static [&'static str],
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            reads: 1_000_000,
+            changes: 1_000_000,
+            prove_within: "30s",
+            log_level: "debug",
+            store: None,
+            default_deployment: None,
+            bound_deployment: None,
+            api_certificate: None,
+            data: None,
+            through: &[],
+        }
+    }
+}
+
+impl Setup {
+    /// The limits of the contract.
+    pub fn with_contract_limits() -> Self {
+        Self { reads: 60, changes: 6, ..Self::default() }
+    }
+}
+
+/// A running certward with its own folder, on ports that stay the same over its restarts.
+#[derive(Debug)]
+pub struct Certward {
+    // Dropped first: the program must have ended before its folder goes.
+    process: Option<Process>,
+    setup: Setup,
+    ports: [u16; 4],
+    admin: Option<(String, String)>,
+    folder: TempDir,
+}
+
+impl Certward {
+    /// Initialises a new store and serves.
+    ///
+    /// # Panics
+    /// When certward does not start.
+    pub fn start() -> Self {
+        Self::start_with(Setup::default())
+    }
+
+    /// As [`Certward::start`], set up in another way.
+    ///
+    /// # Panics
+    /// When certward does not start.
+    pub fn start_with(setup: Setup) -> Self {
+        let mut certward = Self::prepare(setup);
+        let output = certward.run_init(&[]);
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
+        let key: Value = serde_json::from_slice(&output.stdout).expect("init prints one JSON object");
+        let text = |name: &str| key[name].as_str().expect("a text").to_owned();
+        certward.admin = Some((text("apiKey"), text("secretKey")));
+        certward.serve();
+        certward
+    }
+
+    /// Makes the folder and the configuration and nothing else.
+    ///
+    /// # Panics
+    /// When the disk fails.
+    pub fn prepare(setup: Setup) -> Self {
+        let folder = TempDir::with_prefix("certward-test-").unwrap();
+        let mut certward = Self { process: None, setup, ports: [0; 4], admin: None, folder };
+        certward.choose_ports();
+        certward
+    }
+
+    fn choose_ports(&mut self) {
+        self.ports = std::array::from_fn(|_| free_port());
+        fs::write(self.config(), self.configuration()).unwrap();
+    }
+
+    fn configuration(&self) -> String {
+        let (setup, [api, mqtts, wss, bound]) = (&self.setup, self.ports);
+        let mut text = format!("data_dir = {:?}\n", self.data());
+        if let Some(store) = &setup.store {
+            writeln!(text, "store = {store:?}").unwrap();
+        }
+        writeln!(text, "[api]\nlisten = \"127.0.0.1:{api}\"").unwrap();
+        if let Some((cert, key)) = &setup.api_certificate {
+            writeln!(text, "cert = {cert:?}\nkey = {key:?}").unwrap();
+        }
+        writeln!(text, "[gateway]\nprove_within = {:?}", setup.prove_within).unwrap();
+        if let Some(deployment) = setup.default_deployment {
+            writeln!(text, "default_deployment = {deployment:?}").unwrap();
+        }
+        writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"").unwrap();
+        writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{wss}\"\nprotocol = \"wss\"").unwrap();
+        if let Some(deployment) = setup.bound_deployment {
+            writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{bound}\"\nprotocol = \"mqtts\"")
+                .unwrap();
+            writeln!(text, "deployment = {deployment:?}").unwrap();
+        }
+        writeln!(text, "[limits]\nreads = {}\nchanges = {}", setup.reads, setup.changes).unwrap();
+        writeln!(text, "[log]\nlevel = {:?}", setup.log_level).unwrap();
+        text
+    }
+
+    /// Serves again, or for the first time, on the same ports.
+    ///
+    /// # Panics
+    /// When certward does not become ready.
+    pub fn serve(&mut self) {
+        for attempt in 1.. {
+            self.process = Some(self.launch());
+            if self.wait_ready() {
+                return;
+            }
+            // Somebody else took a port between our look and certward's bind: others, but only at the first start.
+            assert!(attempt < 5, "certward does not start:\n{}", self.log());
+            if attempt > 1 {
+                self.choose_ports();
+            }
+        }
+    }
+
+    fn launch(&self) -> Process {
+        let mut command = match self.setup.through {
+            [] => Command::new(certward_binary()),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(certward_binary());
+                command
+            }
+        };
+        command.arg("serve").arg("--config").arg(self.config());
+        without_variables(&mut command);
+        command.env("RUST_BACKTRACE", "1");
+        Process::start("certward", self.folder(), &mut command)
+    }
+
+    fn wait_ready(&mut self) -> bool {
+        let (mut process, api) = (self.process.take().expect("launched"), self.api_unchecked());
+        let https = self.setup.api_certificate.is_some();
+        let ready = wait_until("readiness of certward", || {
+            if !process.is_running() {
+                return Some(false);
+            }
+            let up = if https {
+                std::net::TcpStream::connect(api.address).is_ok()
+            } else {
+                api.try_send_at("GET", "/readyz", "", "").is_ok_and(|answer| answer.status == 200)
+            };
+            up.then_some(true)
+        });
+        self.process = Some(process);
+        ready
+    }
+
+    /// Runs `certward init` with its configuration.
+    pub fn run_init(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(certward_binary());
+        command.arg("init").arg("--json").arg("--config").arg(self.config()).args(arguments);
+        without_variables(&mut command);
+        run(&mut command)
+    }
+
+    /// The command line as an operator uses it: with address and key in its environment.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        run(&mut self.cli_command(arguments))
+    }
+
+    /// As [`Certward::cli`], not yet run.
+    pub fn cli_command(&self, arguments: &[&str]) -> Command {
+        let api = self.api();
+        let mut command = Command::new(certward_binary());
+        without_variables(&mut command);
+        command.args(arguments).current_dir(self.folder());
+        command.env("CERTWARD_URL", api.base());
+        command.env("CERTWARD_API_KEY", &api.key).env("CERTWARD_SECRET_KEY", &api.secret);
+        command
+    }
+
+    /// Ends it with SIGTERM and waits for it.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.process.as_mut().expect("it runs").wait()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn kill(&mut self) {
+        self.process.as_mut().expect("it runs").kill();
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// When it was never started.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it runs")
+    }
+
+    /// An operator's program with the first admin key.
+    ///
+    /// # Panics
+    /// Before `init`.
+    pub fn api(&self) -> Api {
+        assert!(self.admin.is_some(), "the store is not initialised");
+        self.api_unchecked()
+    }
+
+    fn api_unchecked(&self) -> Api {
+        let (key, secret) = self.admin.clone().unwrap_or_default();
+        Api { address: local(self.ports[0]), key, secret }
+    }
+
+    /// The address of the shared `mqtts` listener.
+    pub fn mqtts(&self) -> SocketAddr {
+        local(self.ports[1])
+    }
+
+    /// The address of the shared `wss` listener.
+    pub fn wss(&self) -> SocketAddr {
+        local(self.ports[2])
+    }
+
+    /// The address of the bound listener.
+    pub fn bound(&self) -> SocketAddr {
+        local(self.ports[3])
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder().join("certward.toml")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.setup.data.clone().unwrap_or_else(|| self.folder().join("data"))
+    }
+
+    /// The test's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All that it has logged, over all its starts.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// The variables of whoever runs the tests are no part of the test.
+fn without_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
+        command.env_remove(name);
+    }
+}

@@ -1,0 +1,290 @@
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+
+use crate::{Authority, Leaf, Packet};
+
+/// How long a device waits for one answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A device: what it trusts, who it is, and how it speaks TLS. It resumes no session unless told to.
+#[derive(Debug, Clone)]
+pub struct Device {
+    roots: Vec<Vec<u8>>,
+    identity: Option<Leaf>,
+    version: Option<&'static rustls::SupportedProtocolVersion>,
+    resumption: bool,
+    any_server: bool,
+    config: Option<Arc<ClientConfig>>,
+}
+
+/// A device's connection after the handshake.
+#[derive(Debug)]
+pub struct Session {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+impl Device {
+    /// A device that trusts one authority.
+    pub fn trusting(authority: &Authority) -> Self {
+        Self::trusting_der(authority.der())
+    }
+
+    /// A device that trusts one root (DER).
+    pub fn trusting_der(root: &[u8]) -> Self {
+        let roots = vec![root.to_vec()];
+        Self { roots, identity: None, version: None, resumption: false, any_server: false, config: None }
+    }
+
+    /// A device that takes any server's certificate whose key signs the handshake: to see what is served.
+    pub fn trusting_anyone() -> Self {
+        Self { any_server: true, ..Self::trusting_der(&[]) }
+    }
+
+    /// The same with a certificate of its own.
+    #[must_use]
+    pub fn with_identity(mut self, identity: &Leaf) -> Self {
+        self.identity = Some(identity.clone());
+        self
+    }
+
+    /// The same with TLS 1.2 only.
+    #[must_use]
+    pub fn with_tls12(mut self) -> Self {
+        self.version = Some(&TLS12);
+        self
+    }
+
+    /// The same with TLS 1.3 only.
+    #[must_use]
+    pub fn with_tls13(mut self) -> Self {
+        self.version = Some(&TLS13);
+        self
+    }
+
+    /// The same that keeps session tickets and uses them at its next connection.
+    #[must_use]
+    pub fn with_resumption(mut self) -> Self {
+        self.resumption = true;
+        self.config = Some(self.build());
+        self
+    }
+
+    /// Connects and completes the handshake on the client's side. In TLS 1.3 a server that refuses the client's
+    /// certificate says so only after this.
+    ///
+    /// # Errors
+    /// What went wrong, on the network or in TLS.
+    pub fn handshake(&self, address: SocketAddr, sni: &str) -> io::Result<Session> {
+        let config = self.config.clone().unwrap_or_else(|| self.build());
+        let name = ServerName::try_from(sni.to_owned()).map_err(io::Error::other)?;
+        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        let mut session = Session { stream: StreamOwned::new(tls, tcp) };
+        while session.stream.conn.is_handshaking() {
+            session.stream.conn.complete_io(&mut session.stream.sock)?;
+        }
+        Ok(session)
+    }
+
+    /// Connects up to the broker's CONNACK.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn connect(&self, address: SocketAddr, sni: &str, client_id: &str) -> io::Result<Session> {
+        let mut session = self.handshake(address, sni)?;
+        session.exchange(&Packet::connect(client_id), &Packet::CONNACK)?;
+        Ok(session)
+    }
+
+    fn build(&self) -> Arc<ClientConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = match self.version {
+            Some(version) => vec![version],
+            None => vec![&TLS13, &TLS12],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&versions)
+            .expect("versions that the provider has");
+        let builder = if self.any_server {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+        } else {
+            let mut roots = RootCertStore::empty();
+            for root in &self.roots {
+                roots.add(CertificateDer::from(root.clone())).expect("a root certificate");
+            }
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_webpki_verifier(verifier.expect("a verifier"))
+        };
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(leaf) => {
+                let chain = std::iter::once(&leaf.der).chain(&leaf.intermediates);
+                let chain = chain.map(|der| CertificateDer::from(der.clone())).collect();
+                builder.with_client_auth_cert(chain, leaf.private_key()).expect("an identity")
+            }
+        };
+        if !self.resumption {
+            config.resumption = Resumption::disabled();
+        }
+        Arc::new(config)
+    }
+}
+
+impl Leaf {
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        use rustls_pki_types::pem::PemObject;
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
+            .unwrap_or_else(|_| PrivatePkcs8KeyDer::from(self.key_der.clone()).into())
+    }
+}
+
+impl Session {
+    /// The certificate that the server showed (DER).
+    ///
+    /// # Panics
+    /// Never: without one there is no session.
+    pub fn leaf(&self) -> &[u8] {
+        &self.stream.conn.peer_certificates().expect("a server certificate")[0]
+    }
+
+    /// How many certificates the server showed.
+    pub fn chain_length(&self) -> usize {
+        self.stream.conn.peer_certificates().map_or(0, <[_]>::len)
+    }
+
+    /// Whether the handshake took up an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// The version of TLS in use.
+    pub fn version(&self) -> Option<rustls::ProtocolVersion> {
+        self.stream.conn.protocol_version()
+    }
+
+    /// The application protocol that the server chose.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.stream.conn.alpn_protocol()
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Reads exactly as many bytes.
+    ///
+    /// # Errors
+    /// When the connection ends before.
+    pub fn receive(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Sends a packet and reads the answer that must come.
+    ///
+    /// # Errors
+    /// When another or none comes.
+    pub fn exchange(&mut self, packet: &Packet, answer: &[u8]) -> io::Result<()> {
+        self.send(packet.bytes())?;
+        let got = self.receive(answer.len())?;
+        if got == answer {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("{got:02x?} instead of {answer:02x?}")))
+        }
+    }
+
+    /// Sends a ping through to the broker and waits for its answer.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn ping(&mut self) -> io::Result<()> {
+        self.exchange(&Packet::ping(), &Packet::PINGRESP)
+    }
+
+    /// Waits until the other side ends the connection and tells whether it did so properly (close_notify).
+    ///
+    /// # Errors
+    /// When it does not end it in time, or sends something instead.
+    pub fn wait_closed(&mut self) -> io::Result<bool> {
+        match self.stream.read(&mut [0; 64]) {
+            Ok(0) => Ok(true),
+            Ok(length) => Err(io::Error::other(format!("{length} bytes instead of an end"))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Reads what is there, at most as many bytes as fit.
+    ///
+    /// # Errors
+    /// When the connection has ended without a proper close.
+    pub fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(into)
+    }
+}
+
+/// Takes any certificate; the handshake's signature is still verified, so that the server has the key for it.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,20 @@
+/// How often the long loops run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Times that the program is killed under a load of changes.
+    pub kills: usize,
+    /// Certificates that are swapped under load.
+    pub swaps: usize,
+    /// Connections that ping during the swaps.
+    pub pinging_connections: usize,
+    /// Workers that do one handshake after the other during the swaps.
+    pub handshake_workers: usize,
+}
+
+/// The one place that every long loop takes its count from: small by default, so that `scripts/test` stays quick; in
+/// full with `CERTWARD_SOAK=1`, as `scripts/soak` sets it.
+pub fn effort() -> Effort {
+    let full = std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1");
+    let (kills, swaps) = if full { (200, 200) } else { (5, 10) };
+    Effort { kills, swaps, pinging_connections: 100, handshake_workers: 8 }
+}

@@ -1,0 +1,38 @@
+//! The stage of the end-to-end tests.
+//!
+//! Everything here is the world outside of certward: the program itself as a process ([`Certward`]), a broker
+//! ([`Broker`]), devices ([`Device`] in this process, [`Command`](std::process::Command)s for the real tools), an
+//! operator's program ([`Api`]), and certificates made on the spot ([`Authority`], [`recipe`]). Nothing of certward's
+//! own code is used, so what these tests say is true for everybody else's programs too.
+//!
+//! Rules of the stage: ports are free ones, files live in a folder of the test, processes end with the value that
+//! stands for them, and waiting is always for a condition with a deadline.
+
+mod api;
+mod authority;
+mod binary;
+mod broker;
+mod certward;
+mod database;
+mod device;
+mod effort;
+mod mqtt;
+mod port;
+mod process;
+pub mod recipe;
+mod wait;
+mod websocket;
+
+pub use api::{Answer, Api};
+pub use authority::{Authority, Leaf};
+pub use binary::{certward_binary, workspace_root};
+pub use broker::Broker;
+pub use certward::{Certward, Setup};
+pub use database::EmbeddedDatabase;
+pub use device::{Device, Session};
+pub use effort::{Effort, effort};
+pub use mqtt::Packet;
+pub use port::free_port;
+pub use process::{Process, run};
+pub use wait::{DEADLINE, came_within, wait_until, wait_within};
+pub use websocket::WebSocket;

@@ -1,0 +1,23 @@
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    net::{Ipv4Addr, TcpListener},
+};
+
+/// A TCP port of the loopback address that nobody listens on now, for programs that cannot choose one themselves.
+///
+/// Taken from below the range that the system gives to outgoing connections, so that no client of a parallel test
+/// holds it a moment later. Another process may still be faster: callers try again with another port.
+///
+/// # Panics
+/// When no port can be found.
+pub fn free_port() -> u16 {
+    for _ in 0..1000 {
+        // A fresh `RandomState` is random: enough to keep parallel processes apart.
+        let port = 10_000 + u16::try_from(RandomState::new().build_hasher().finish() % 22_000).unwrap_or(0);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 32000");
+}
