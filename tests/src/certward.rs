@@ -213,6 +213,14 @@ impl Certward {
         command
     }
 
+    /// The program without address and key, for what is no client of the API.
+    pub fn cli_without_key(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(certward_binary());
+        without_variables(&mut command);
+        command.args(arguments).current_dir(self.folder());
+        command
+    }
+
     /// Ends it with SIGTERM and waits for it.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 //!
 //! Everything here is the world outside of certward: the program itself as a process ([`Certward`]), a broker
 //! ([`Broker`]), devices ([`Device`] in this process, [`Command`](std::process::Command)s for the real tools), an
-//! operator's program ([`Api`]), and certificates made on the spot ([`Authority`], [`recipe`]). Nothing of certward's
+//! operator's program ([`Api`]), all of them on one [`Scene`], and certificates made on the spot ([`Authority`], [`recipe`]). Nothing of certward's
 //! own code is used, so what these tests say is true for everybody else's programs too.
 //!
 //! Rules of the stage: ports are free ones, files live in a folder of the test, processes end with the value that
@@ -20,6 +20,7 @@ mod mqtt;
 mod port;
 mod process;
 pub mod recipe;
+mod scene;
 mod wait;
 mod websocket;
 
@@ -34,5 +35,6 @@ pub use effort::{Effort, effort};
 pub use mqtt::Packet;
 pub use port::free_port;
 pub use process::{Process, run};
+pub use scene::Scene;
 pub use wait::{DEADLINE, came_within, wait_until, wait_within};
 pub use websocket::WebSocket;

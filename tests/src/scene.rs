@@ -1,0 +1,125 @@
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::{Api, Authority, Broker, Certward, Device, Leaf, Process, Setup};
+
+/// The scene of most tests: a broker, certward before it, the deployment of the seed and an authority.
+#[derive(Debug)]
+pub struct Scene {
+    /// The program under test.
+    pub certward: Certward,
+    /// The broker behind it.
+    pub broker: Broker,
+    /// Who vouches for the server's certificates.
+    pub authority: Authority,
+}
+
+impl Scene {
+    /// The deployment of the seed.
+    pub const DEPLOYMENT: &str = "ge6a1a75";
+    /// The name that devices know it by.
+    pub const HOST: &str = "localhost";
+
+    /// A scene with the defaults of [`Setup`].
+    pub fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// A scene with certward set up in another way.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub fn with(setup: Setup) -> Self {
+        let certward = Certward::start_with(setup);
+        let broker = Broker::start(certward.folder());
+        certward.api().create_deployment_with(json!({
+            "deploymentID": Self::DEPLOYMENT,
+            "upstream": broker.upstream(),
+            "wsUpstream": broker.ws_upstream(),
+            "hosts": [Self::HOST],
+        }));
+        Self { certward, broker, authority: Authority::new("Test Server CA") }
+    }
+
+    /// An operator's program.
+    pub fn api(&self) -> Api {
+        self.certward.api()
+    }
+
+    /// A new certificate for the deployment's host.
+    pub fn leaf(&self) -> Leaf {
+        self.authority.server(&[Self::HOST])
+    }
+
+    /// Sets the first certificate, one-way, and waits until it is `running`.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn run_one_way(&self) -> Leaf {
+        let leaf = self.leaf();
+        self.api().post_tls(Self::DEPLOYMENT, &leaf.one_way()).expect(200);
+        self.api().wait_running(Self::DEPLOYMENT);
+        leaf
+    }
+
+    /// Sets the first certificate, two-way for the devices of `clients`, and waits until it is `running`.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn run_two_way(&self, clients: &Authority) -> Leaf {
+        let leaf = self.leaf();
+        self.api().post_tls(Self::DEPLOYMENT, &leaf.two_way(clients.pem())).expect(200);
+        self.api().wait_running(Self::DEPLOYMENT);
+        leaf
+    }
+
+    /// A device that trusts the deployment's authority.
+    pub fn device(&self) -> Device {
+        Device::trusting(&self.authority)
+    }
+
+    /// Connects a device up to CONNACK through the shared `mqtts` listener.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn connect(&self, device: &Device, client_id: &str) -> std::io::Result<crate::Session> {
+        device.connect(self.certward.mqtts(), Self::HOST, client_id)
+    }
+
+    /// `mosquitto_pub` or `mosquitto_sub` against the shared `mqtts` listener, trusting the authority.
+    pub fn tool(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        self.aim(&mut command, arguments);
+        command
+    }
+
+    fn aim(&self, command: &mut Command, arguments: &[&str]) {
+        let ca = self.authority.write(self.certward.folder(), "server-ca.pem");
+        let port = self.certward.mqtts().port().to_string();
+        command.args(["-h", Self::HOST, "-p", &port]).arg("--cafile").arg(ca).args(arguments);
+    }
+
+    /// Starts `mosquitto_sub` and waits until the broker has its subscription.
+    ///
+    /// # Panics
+    /// When it does not get through.
+    pub fn subscribe(&self, name: &str, topic: &str, arguments: &[&str]) -> Process {
+        // Into a file, mosquitto_sub would say that it has subscribed only when something arrives.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub"]);
+        self.aim(&mut command, arguments);
+        command.args(["-d", "-i", name, "-t", topic, "-q", "1"]);
+        let subscriber = Process::start(name, self.certward.folder(), &mut command);
+        subscriber.wait_for("Subscribed (mid", 1);
+        subscriber
+    }
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
+}

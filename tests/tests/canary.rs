@@ -1,0 +1,220 @@
+//! No byte of a key and no API secret ever comes out: in no answer, no log at trace level, no error, no file.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use certward_tests::{Scene, Setup, recipe, run};
+use serde_json::json;
+
+/// A secret that must not come out, in whatever form: its bytes and its PEM text.
+struct Canary {
+    name: &'static str,
+    needles: Vec<Vec<u8>>,
+}
+
+impl Canary {
+    /// The body of a PEM key, and the DER in it.
+    fn key(name: &'static str, pem: &str) -> Self {
+        let body: String =
+            pem.lines().filter(|line| !line.starts_with("-----") && !line.contains(':')).collect();
+        let der = BASE64_STANDARD.decode(&body).unwrap();
+        // What all keys of a kind begin with is no secret.
+        let mut needles = forms(&der[36.min(der.len() / 2)..]);
+        needles.extend(forms(&body.as_bytes()[48.min(body.len() / 2)..]));
+        Self { name, needles }
+    }
+
+    /// A text as it is.
+    fn text(name: &'static str, text: &str) -> Self {
+        Self { name, needles: vec![text.as_bytes().to_vec(), BASE64_STANDARD.encode(text).into_bytes()] }
+    }
+
+    fn assert_absent(&self, place: &str, bytes: &[u8]) {
+        // Line breaks and escaped ones may stand in the midst of it.
+        let text = String::from_utf8_lossy(bytes).replace("\\n", "").replace(['\n', '\r'], "");
+        for needle in &self.needles {
+            let clean = String::from_utf8_lossy(needle);
+            let found = text.contains(&*clean) || bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!found, "{} came out in {place}: {clean:?}", self.name);
+        }
+    }
+}
+
+/// Pieces of secret bytes in the forms in which programs print bytes.
+fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    // A leak of 24 bytes or more holds one of these pieces whole.
+    for piece in bytes.chunks_exact(12) {
+        let list = |separator: &str, form: &dyn Fn(&u8) -> String| {
+            piece.iter().map(form).collect::<Vec<_>>().join(separator).into_bytes()
+        };
+        forms.push(piece.to_vec());
+        forms.push(list("", &|byte| format!("{byte:02x}")));
+        forms.push(list("", &|byte| format!("{byte:02X}")));
+        forms.push(list(":", &|byte| format!("{byte:02x}")));
+        forms.push(list(", ", &|byte| byte.to_string()));
+        forms.push(list(",", &|byte| byte.to_string()));
+    }
+    forms
+}
+
+/// Every way in which an operator may hand a key over, right and wrong.
+fn uploads(cert: &str, key: &str, other: &str, encrypted: &str, public: &str) -> Vec<(&'static str, String)> {
+    let one_way = |cert: &str, key: &str| json!({"tlsType": "one-way", "cert": cert, "key": key}).to_string();
+    let one_line = key.replace('\n', "");
+    let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let whole = one_way(cert, key);
+    vec![
+        ("key of another certificate", one_way(cert, other)),
+        ("key on one line", one_way(cert, &one_line)),
+        ("key with spaces for line breaks", one_way(cert, &key.replace('\n', " "))),
+        ("key with literal line breaks", one_way(cert, &key.replace('\n', "\\n"))),
+        ("key without its frame", one_way(cert, &body)),
+        ("key without its end", one_way(cert, &key[..key.len() - 40])),
+        ("key without its beginning", one_way(cert, &key[20..])),
+        ("key with a broken line", one_way(cert, &key.replacen('M', "*", 2))),
+        ("key with a begin inside", one_way(cert, &key.replacen('\n', "\n-----BEGIN X-----\n", 3))),
+        ("key in the place of the certificate", one_way(key, key)),
+        ("key on one line in the place of the certificate", one_way(&one_line, cert)),
+        ("key behind the certificate", one_way(&format!("{cert}{key}"), key)),
+        ("key twice", one_way(cert, &format!("{key}{other}"))),
+        (
+            "key as the client CA",
+            json!({"tlsType": "two-way", "cert": cert, "key": key, "cacert": key}).to_string(),
+        ),
+        ("key as the type", json!({"tlsType": key, "cert": cert, "key": key}).to_string()),
+        (
+            "key as a field's name",
+            json!({"tlsType": "one-way", "cert": cert, "key": key, key: 1}).to_string(),
+        ),
+        ("key as a list", json!({"tlsType": "one-way", "cert": cert, "key": [key]}).to_string()),
+        ("key as an object", json!({"tlsType": "one-way", "cert": cert, "key": {key: key}}).to_string()),
+        ("key as the whole body", json!(key).to_string()),
+        ("key as no JSON", key.to_owned()),
+        ("key under a wrong label", one_way(cert, &key.replace("PRIVATE KEY", "CERTIFICATE"))),
+        ("key as PKCS#7", one_way(cert, &key.replace("PRIVATE KEY", "PKCS7"))),
+        ("key with a null byte", one_way(cert, &format!("\0{key}"))),
+        ("encrypted key", one_way(cert, encrypted)),
+        ("public key", one_way(cert, public)),
+        ("body cut off in the key", whole[..whole.len() - 60].to_owned()),
+        ("body with a raw line break", whole.replacen("\\n", "\n", 1)),
+        ("field twice", whole.replacen('{', &format!("{{\"key\":{},", json!(key)), 1)),
+        ("key as it should be", whole),
+    ]
+}
+
+#[test]
+fn no_key_and_no_secret_comes_out() {
+    let mut scene = Scene::with(Setup { log_level: "trace", ..Setup::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe::make(folder.path());
+    let openssl = |arguments: &str| recipe::openssl(folder.path(), arguments);
+    openssl("pkey -in server.key -traditional -out rsa.key");
+    openssl("pkey -in server.key -aes256 -passout pass:xyzzy -out encrypted.key");
+    openssl("pkey -in server.key -pubout -out public.key");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let (api, ec) = (scene.api(), scene.leaf());
+
+    let mut canaries = vec![
+        Canary::key("the RSA key", &recipe.server.key_pem),
+        Canary::key("the RSA key of PKCS#1", &read("rsa.key")),
+        Canary::key("the P-256 key", &ec.key_pem),
+        Canary::key("the client's key", &recipe.client.key_pem),
+        Canary::text("the API secret", &api.secret),
+    ];
+    let mut places: Vec<(String, Vec<u8>)> = Vec::new();
+    let path = format!("/deployments/{}/tls", Scene::DEPLOYMENT);
+    let kinds = [
+        (&recipe.server.chain_pem, recipe.server.key_pem.clone(), &recipe.client.key_pem),
+        (&recipe.server.chain_pem, read("rsa.key"), &recipe.client.key_pem),
+        (&ec.chain_pem, ec.key_pem.clone(), &recipe.client.key_pem),
+    ];
+    for (cert, key, other) in &kinds {
+        for (what, body) in uploads(cert, key, other, &read("encrypted.key"), &read("public.key")) {
+            for (method, path) in
+                [("PUT", path.clone()), ("POST", path.clone()), ("POST", format!("{path}/check"))]
+            {
+                let answer = api.try_send(method, &path, "Content-Type: application/json\r\n", &body);
+                let answer = answer.unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(answer.status < 500, "{what}: {answer:?}");
+                places.push((
+                    format!("the answer to {method} with {what}"),
+                    format!("{answer:?}").into_bytes(),
+                ));
+            }
+        }
+        api.delete_tls(Scene::DEPLOYMENT);
+    }
+    // The secret where it does not belong, and wrong ones beside it.
+    let wrong = certward_tests::Api { key: api.secret.clone(), secret: api.key.clone(), ..api.clone() };
+    places.push(("a 401".into(), format!("{:?}", wrong.tls(Scene::DEPLOYMENT).expect(401)).into_bytes()));
+    let answer = api.get(&format!("/deployments/{}/tls?secret={}", Scene::DEPLOYMENT, api.secret));
+    places.push(("an answer to a query".into(), format!("{answer:?}").into_bytes()));
+    let created = api.send("POST", "/keys", Some(&json!({"name": "other", "scopes": ["tls"]}))).expect(201);
+    let secret = created.json()["secretKey"].as_str().expect("a secret, shown once").to_owned();
+    canaries.push(Canary::text("another API secret", &secret));
+    places.push(("the list of keys".into(), format!("{:?}", api.get("/keys").expect(200)).into_bytes()));
+
+    // The command line's own messages.
+    let files = |cert: &str, key: &str| {
+        let (cert_file, key_file) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        fs::write(&cert_file, cert).unwrap();
+        fs::write(&key_file, key).unwrap();
+        (cert_file, key_file)
+    };
+    for (cert, key) in [
+        (&ec.chain_pem, ec.key_pem.replace('\n', "")),
+        (&ec.key_pem, ec.key_pem.clone()),
+        (&ec.chain_pem, recipe.server.key_pem.clone()),
+        (&ec.chain_pem, ec.key_pem.clone()),
+    ] {
+        let (cert, key) = files(cert, &key);
+        let mut check = scene.certward.cli_command(&["check"]);
+        places
+            .push(("certward check".into(), said(&run(check.arg(&cert).arg(&key).env("RUST_LOG", "trace")))));
+        let mut set = scene.certward.cli_command(&["tls", "set", Scene::DEPLOYMENT]);
+        let set = set.arg("--cert").arg(&cert).arg("--key").arg(&key);
+        places.push(("certward tls set".into(), said(&run(set))));
+    }
+
+    scene.certward.stop();
+    places.push(("the log".into(), scene.certward.log().into_bytes()));
+    gather(&scene.certward.data(), &mut places);
+    assert!(scene.certward.log().contains("TRACE"), "the log is at trace level");
+    for canary in &canaries {
+        for (place, bytes) in &places {
+            canary.assert_absent(place, bytes);
+        }
+    }
+}
+
+fn said(output: &std::process::Output) -> Vec<u8> {
+    [&output.stdout[..], &output.stderr[..]].concat()
+}
+
+/// All files of the data folder: the keys in the store are sealed.
+fn gather(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, places);
+        } else {
+            places.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn the_files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    scene.run_one_way();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&scene.certward.data()), 0o700);
+    for entry in fs::read_dir(scene.certward.data()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+}
