@@ -103,10 +103,11 @@ fn scene_with_damaging_store() -> (Scene, Authority, certward_tests::Leaf) {
 }
 
 /// Where the store keeps the sealed keys.
-const SEALED_KEYS: &str = "sealed_key";
-/// Turns over a byte of each key as it is written.
-const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON sealed_key BEGIN \
-     UPDATE sealed_key SET sealed = zeroblob(length(sealed)) WHERE rowid = new.rowid; END";
+const SEALED_KEYS: &str = "version";
+/// Overwrites each key as it is written.
+const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
+     UPDATE version SET sealed_key = zeroblob(length(sealed_key)) \
+     WHERE deployment = new.deployment AND version = new.version; END";
 
 #[test]
 fn a_version_whose_key_is_damaged_fails_with_a_reason_and_the_last_good_one_stays() {

@@ -1,0 +1,118 @@
+//! What the documents tell people to type is typed here, and where they point to there is something.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use certward_tests::{Authority, Broker, certward_binary, free_port, run, workspace_root};
+use tempfile::TempDir;
+
+/// The blocks of a document that are commands: those marked `sh`.
+fn commands(document: &str) -> String {
+    let text = fs::read_to_string(workspace_root().join(document)).unwrap();
+    let blocks = text.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+    let commands = blocks.collect::<Vec<_>>().join("\n");
+    assert!(!commands.is_empty(), "{document} has no commands");
+    commands
+}
+
+/// A machine on which nothing has been done yet, but for a broker on "port 1883".
+struct Machine {
+    folder: TempDir,
+    broker: Broker,
+    ports: [u16; 3],
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = TempDir::with_prefix("certward-documents-").unwrap();
+        let broker = Broker::start(folder.path());
+        let ports @ [api, mqtts, wss] = std::array::from_fn(|_| free_port());
+        // The default ports may be taken; everything else is the default.
+        let configuration = format!(
+            "[api]\nlisten = \"127.0.0.1:{api}\"\n\
+             [[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"\n\
+             [[gateway.listener]]\nlisten = \"127.0.0.1:{wss}\"\nprotocol = \"wss\"\n"
+        );
+        fs::write(folder.path().join("certward.toml"), configuration).unwrap();
+        Self { folder, broker, ports }
+    }
+
+    /// Types the commands into a shell that ends at the first failure, and ends what it started.
+    fn types(&self, commands: &str) {
+        let [api, mqtts, wss] = self.ports.map(|port| port.to_string());
+        let broker = self.broker.upstream();
+        let text = commands
+            .replace("127.0.0.1:1883", &broker)
+            .replace("8080", &api)
+            .replace("8883", &mqtts)
+            .replace("8084", &wss)
+            // A person is slower than certward.
+            .replace("certward serve &", &format!("certward serve &\n{}", wait_until_ready(&api)));
+        let script = format!("set -eu -o pipefail\ntrap 'kill $(jobs -p)' EXIT\n{text}\n");
+        let path = format!(
+            "{}:{}",
+            certward_binary().parent().unwrap().display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let mut bash = Command::new("timeout");
+        bash.args(["120", "bash", "-x", "-c", &script]).current_dir(self.folder.path()).env("PATH", path);
+        for name in ["CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE"] {
+            bash.env_remove(name);
+        }
+        let output = run(bash.env("CERTWARD_URL", format!("http://127.0.0.1:{api}/public_api/v1")));
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+fn wait_until_ready(api: &str) -> String {
+    format!(
+        "for _ in $(seq 200); do curl -sf http://127.0.0.1:{api}/readyz >/dev/null && break; sleep 0.1; done"
+    )
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let machine = Machine::new();
+    Authority::new("Test CA").server(&["localhost"]).write(machine.folder.path(), "server");
+    machine.types(&commands("README.md"));
+}
+
+#[test]
+fn the_commands_of_the_guide_work() {
+    Machine::new().types(&commands("docs/guide.md"));
+}
+
+#[test]
+fn the_commands_of_operations_work() {
+    let begin = "certward init > admin.json\ncertward serve &\n";
+    Machine::new().types(&format!("{begin}{}", commands("docs/operations.md")));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = workspace_root();
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from).into();
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    documents.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    for document in documents {
+        let path = root.join(document);
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let target = path.parent().unwrap_or(Path::new("")).join(target);
+            assert!(target.exists(), "{} points to {link}", path.display());
+        }
+    }
+}
