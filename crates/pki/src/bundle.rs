@@ -1,8 +1,11 @@
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use time::OffsetDateTime;
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser as _;
 
 use crate::PrivateKey;
+use crate::certificate::common_name;
 
 /// A leaf, the intermediates that lead towards its root, and the leaf's private key, checked.
 #[derive(Debug)]
@@ -36,8 +39,30 @@ impl Bundle {
     ///
     /// # Errors
     /// [`BundleError`] says which part is wrong.
-    pub fn new(_chain: Vec<CertificateDer<'static>>, _key: PrivateKey) -> Result<Self, BundleError> {
-        todo!("pki")
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, BundleError> {
+        let leaf = chain.first().ok_or(BundleError::Empty)?;
+        // Extensions are not needed here; a bundle is rebuilt from the store on first use of each deployment.
+        let (rest, x509) = X509CertificateParser::new()
+            .with_deep_parse_extensions(false)
+            .parse(leaf)
+            .map_err(|_| BundleError::UnreadableLeaf)?;
+        if !rest.is_empty() {
+            return Err(BundleError::UnreadableLeaf);
+        }
+        let common_name = common_name(x509.subject());
+        let (not_before, not_after) = (x509.validity().not_before, x509.validity().not_after);
+        let spki = x509.tbs_certificate.subject_pki.raw;
+        let proof = key.signer().and_then(|signer| signer.prove()).ok_or(BundleError::UnusableKey)?;
+        if !proof.belongs_to(spki) {
+            return Err(BundleError::KeyMismatch);
+        }
+        Ok(Self {
+            common_name,
+            not_before: not_before.to_datetime(),
+            not_after: not_after.to_datetime(),
+            chain,
+            key,
+        })
     }
 
     /// The chain as served: leaf first, then each issuer, the root left out.

@@ -1,9 +1,14 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use rustls::DistinguishedName;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
+use webpki::anchor_from_trusted_cert;
+
+use crate::client_verifier::ClientVerifier;
 
 /// The client CAs of a two-way deployment: at least one, each usable as a trust anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +32,17 @@ impl ClientTrust {
     ///
     /// # Errors
     /// [`ClientTrustError`] when there is none or one of them cannot be an anchor.
-    pub fn new(_anchors: Vec<CertificateDer<'static>>) -> Result<Self, ClientTrustError> {
-        todo!("pki")
+    pub fn new(anchors: Vec<CertificateDer<'static>>) -> Result<Self, ClientTrustError> {
+        let mut seen = HashSet::with_capacity(anchors.len());
+        for (index, anchor) in anchors.iter().enumerate() {
+            anchor_from_trusted_cert(anchor).map_err(|_| ClientTrustError::UnusableAnchor(index))?;
+            seen.insert(anchor.as_ref());
+        }
+        if seen.is_empty() {
+            return Err(ClientTrustError::Empty);
+        }
+        let kept = anchors.iter().filter(|anchor| seen.remove(anchor.as_ref())).cloned().collect();
+        Ok(Self { anchors: kept })
     }
 
     /// The client CAs.
@@ -38,7 +52,11 @@ impl ClientTrust {
 
     /// The DER-encoded subject names (with their SEQUENCE header) as a CertificateRequest lists them.
     pub fn subjects(&self) -> Vec<Vec<u8>> {
-        todo!("pki")
+        // The constructor has turned each of them into an anchor.
+        let anchors = self.anchors.iter().filter_map(|der| anchor_from_trusted_cert(der).ok());
+        anchors
+            .map(|anchor| DistinguishedName::in_sequence(anchor.subject.as_ref()).as_ref().to_vec())
+            .collect()
     }
 
     /// Whether a client that `before` trusted may not be trusted by `self`: an anchor is gone.
@@ -53,8 +71,8 @@ impl ClientTrust {
     /// [`ClientTrustError`] when an anchor cannot be used.
     pub fn verifier(
         &self,
-        _provider: &Arc<CryptoProvider>,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, ClientTrustError> {
-        todo!("pki")
+        ClientVerifier::build(&self.anchors, provider).map(|verifier| Arc::new(verifier) as _)
     }
 }

@@ -1,5 +1,8 @@
 use serde::{Deserialize, Serialize};
 
+use crate::Code;
+use crate::display::escape;
+
 /// What a finding does to the upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,20 +60,26 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// The stable codes, most important first: the first error of this order names a refused upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[non_exhaustive]
-pub enum Code {
-    /// `tlsType` is missing or none of the two.
-    TlsTypeInvalid,
-    /// The key is not the leaf's.
-    KeyMismatch,
-}
+impl Finding {
+    /// A finding with the severity and the remedy that belong to its code.
+    pub(crate) fn new(code: Code, field: Field, item: Option<Item>, message: impl Into<String>) -> Self {
+        let doc = code.doc();
+        Self { code, severity: doc.severity, field, item, message: message.into(), remedy: doc.remedy.into() }
+    }
 
-impl Code {
-    /// The code as it stands in answers, for example `KEY_MISMATCH`.
-    pub fn as_str(self) -> &'static str {
-        todo!("pki")
+    /// The gateway's rehearsal failed: the upload is refused, and `reason` says why. The reason is shown to the
+    /// uploader, so it must not hold input; control characters are escaped and the length is bounded.
+    pub fn not_servable(reason: &str) -> Self {
+        let message =
+            format!("The gateway could not serve this upload: {}.", escape(reason, REASON_CHARS_MAX));
+        Self::new(Code::NotServable, Field::Cert, None, message)
+    }
+
+    /// Whether the finding refuses the upload.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
+
+/// A reason is a sentence, not a page.
+const REASON_CHARS_MAX: usize = 300;

@@ -1,6 +1,8 @@
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::case::Case;
+use crate::rules::RULES;
 use crate::{Finding, HostName, Material};
 
 /// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
@@ -49,6 +51,21 @@ pub struct Judgement {
 }
 
 /// Judges an upload: text in, findings and, when none of them refuses it, material out.
-pub fn judge(_upload: &Upload, _circumstances: &Circumstances<'_>) -> Judgement {
-    todo!("pki")
+///
+/// Pure: the same upload in the same circumstances is judged alike. The cost is bounded for any input.
+pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
+    let mut findings = Vec::new();
+    let case = Case::read(upload, circumstances, &mut findings);
+    for rule in RULES {
+        rule(&case, &mut findings);
+    }
+    let mut material = None;
+    if !findings.iter().any(Finding::is_error) {
+        match case.into_material() {
+            Ok(served) => material = Some(served),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    Judgement { findings, material }
 }

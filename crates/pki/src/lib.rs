@@ -8,19 +8,37 @@
 //! Start reading at [`judge`].
 
 mod bundle;
+mod case;
+mod certificate;
+mod chain;
 mod client_trust;
+mod client_verifier;
+mod code;
+mod describe;
+mod display;
+mod field;
 mod finding;
 mod host_name;
 mod intake;
+mod key_form;
 mod material;
+mod pem;
 mod private_key;
+mod public_key;
+mod rules;
+mod signed;
+mod text;
 mod tls_type;
+mod version1;
 
 pub use bundle::{Bundle, BundleError};
 pub use client_trust::{ClientTrust, ClientTrustError};
-pub use finding::{Code, Field, Finding, Item, Severity};
+pub use code::{Code, CodeDoc, catalogue};
+pub use describe::{CertificateFacts, describe};
+pub use finding::{Field, Finding, Item, Severity};
 pub use host_name::{HostName, HostNameError};
 pub use intake::{Circumstances, Judgement, Text, Upload, judge};
 pub use material::Material;
 pub use private_key::PrivateKey;
+pub use public_key::KeyKind;
 pub use tls_type::TlsType;

@@ -1,0 +1,301 @@
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::X509Name;
+
+use crate::display::{SUBJECT_CHARS_MAX, escape};
+use crate::public_key::KeyKind;
+use crate::signed::{Signed, Verdict};
+
+/// A certificate, read once: everything that the rules ask about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) der: CertificateDer<'static>,
+    /// 1, 2 or 3 (RFC 5280 §4.1.2.1).
+    pub(crate) version: u32,
+    /// DER of the names, with their SEQUENCE header.
+    pub(crate) subject_der: Vec<u8>,
+    pub(crate) issuer_der: Vec<u8>,
+    /// The names for a person, escaped and bounded.
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    /// As it stands in the certificate; escape it wherever it is shown.
+    pub(crate) common_name: Option<String>,
+    pub(crate) not_before: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
+    /// The public key with its SEQUENCE header.
+    pub(crate) spki: Vec<u8>,
+    pub(crate) key_kind: KeyKind,
+    /// basicConstraints says CA:TRUE.
+    pub(crate) is_ca: bool,
+    pub(crate) key_usage: Option<Usage>,
+    pub(crate) extended_key_usage: Option<ExtendedUsage>,
+    /// dNSName entries as they stand in the certificate; escape them wherever they are shown.
+    pub(crate) dns_names: Vec<String>,
+    /// Whether subjectAltName is there at all.
+    pub(crate) has_alt_names: bool,
+    pub(crate) subject_key_id: Option<Vec<u8>>,
+    pub(crate) authority_key_id: Option<Vec<u8>>,
+    /// The OID of the first critical extension that TLS clients do not know.
+    pub(crate) unknown_critical: Option<String>,
+    pub(crate) is_precertificate: bool,
+    pub(crate) must_staple: bool,
+    /// The name of the weak hash that its signature uses, if it uses one.
+    pub(crate) weak_hash: Option<&'static str>,
+    /// What its own key says about its signature; [`Verdict::Broken`] for whatever another key signed.
+    own_verdict: Verdict,
+}
+
+/// The bits of keyUsage that matter here (RFC 5280 §4.2.1.3).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) digital_signature: bool,
+    pub(crate) key_cert_sign: bool,
+}
+
+/// The purposes of extKeyUsage that matter here (RFC 5280 §4.2.1.12).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExtendedUsage {
+    pub(crate) server: bool,
+    pub(crate) client: bool,
+    pub(crate) any: bool,
+}
+
+/// Why DER is no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// notBefore or notAfter is not a time.
+    Validity,
+    /// Something follows the certificate.
+    TrailingBytes,
+    /// An extension that matters cannot be read, or stands twice.
+    Extension,
+    /// Anything else.
+    Structure,
+}
+
+impl Certificate {
+    /// Reads strict DER.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, Unreadable> {
+        let (rest, x509) = X509Certificate::from_der(der).map_err(|error| match error {
+            x509_parser::nom::Err::Error(X509Error::InvalidDate)
+            | x509_parser::nom::Err::Failure(X509Error::InvalidDate) => Unreadable::Validity,
+            _ => Unreadable::Structure,
+        })?;
+        if !rest.is_empty() {
+            return Err(Unreadable::TrailingBytes);
+        }
+        let signed = Signed::split(der).ok_or(Unreadable::Structure)?;
+        let spki = x509.tbs_certificate.subject_pki.raw.to_vec();
+        let own_verdict = if x509.subject().as_raw() == x509.issuer().as_raw() {
+            signed.verify(&spki)
+        } else {
+            Verdict::Broken
+        };
+        let extensions = Extensions::read(&x509)?;
+        let (not_before, not_after) = (x509.validity().not_before, x509.validity().not_after);
+        Ok(Self {
+            version: x509.version().0.saturating_add(1),
+            subject_der: x509.subject().as_raw().to_vec(),
+            issuer_der: x509.issuer().as_raw().to_vec(),
+            subject: shown_name(x509.subject()),
+            issuer: shown_name(x509.issuer()),
+            common_name: common_name(x509.subject()),
+            not_before: not_before.to_datetime(),
+            not_after: not_after.to_datetime(),
+            key_kind: KeyKind::of_spki(&spki).ok_or(Unreadable::Structure)?,
+            spki,
+            is_ca: extensions.is_ca,
+            key_usage: extensions.key_usage,
+            extended_key_usage: extensions.extended_key_usage,
+            dns_names: extensions.dns_names,
+            has_alt_names: extensions.has_alt_names,
+            subject_key_id: extensions.subject_key_id,
+            authority_key_id: extensions.authority_key_id,
+            unknown_critical: extensions.unknown_critical,
+            is_precertificate: extensions.is_precertificate,
+            must_staple: extensions.must_staple,
+            weak_hash: weak_hash(&x509.signature_algorithm.algorithm.to_id_string()),
+            own_verdict,
+            der: CertificateDer::from(der.to_vec()),
+        })
+    }
+
+    /// Signed with its own key: a root, or a self-signed leaf. A root that is signed with a hash that is refused
+    /// elsewhere is one too, as long as its name and key identifiers say so.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        match self.own_verdict {
+            Verdict::Valid => true,
+            Verdict::Broken => false,
+            Verdict::Unsupported => !self.names_another_key(self),
+        }
+    }
+
+    /// Valid at this time, both ends included (RFC 5280 §4.1.2.5).
+    pub(crate) fn is_valid_at(&self, now: OffsetDateTime) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// May issue certificates at all: CA:TRUE, and a keyUsage, if any, with keyCertSign (RFC 5280 §6.1.4).
+    pub(crate) fn may_issue(&self) -> bool {
+        self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
+    }
+
+    /// Version 1 cannot say that it is a CA; a self-signed one is taken for a root (RFC 5280 §6.1.4 (k)).
+    pub(crate) fn is_version1_root(&self) -> bool {
+        self.version == 1 && self.is_self_signed()
+    }
+
+    pub(crate) fn may_issue_or_is_version1_root(&self) -> bool {
+        self.may_issue() || self.is_version1_root()
+    }
+
+    /// Whether both name the issuer's key, and name the same.
+    pub(crate) fn has_key_id_of(&self, issuer: &Certificate) -> bool {
+        matches!((&self.authority_key_id, &issuer.subject_key_id), (Some(wanted), Some(is)) if wanted == is)
+    }
+
+    /// Whether `issuer` has the name that this certificate's issuer has, and key identifiers do not contradict.
+    /// A name proves nothing: ask [`Self::signed_by`].
+    pub(crate) fn may_be_issued_by(&self, issuer: &Certificate) -> bool {
+        self.issuer_der == issuer.subject_der && !self.names_another_key(issuer)
+    }
+
+    /// What the signature says about this issuer.
+    pub(crate) fn signed_by(&self, issuer: &Certificate) -> Verdict {
+        Signed::split(&self.der).map_or(Verdict::Broken, |signed| signed.verify(&issuer.spki))
+    }
+
+    fn names_another_key(&self, issuer: &Certificate) -> bool {
+        matches!((&self.authority_key_id, &issuer.subject_key_id), (Some(wanted), Some(is)) if wanted != is)
+    }
+}
+
+/// What the extensions say.
+#[derive(Default)]
+struct Extensions {
+    is_ca: bool,
+    key_usage: Option<Usage>,
+    extended_key_usage: Option<ExtendedUsage>,
+    dns_names: Vec<String>,
+    has_alt_names: bool,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    unknown_critical: Option<String>,
+    is_precertificate: bool,
+    must_staple: bool,
+}
+
+/// The critical extensions that webpki, the strictest of the common clients, knows: keyUsage, subjectAltName,
+/// basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage.
+const KNOWN_CRITICAL: &[&str] =
+    &["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
+
+const OID_PRECERTIFICATE_POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
+const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
+
+/// SEQUENCE { INTEGER 5 }: status_request (RFC 7633 §4).
+const TLS_FEATURE_STATUS_REQUEST: &[u8] = &[0x02, 0x01, 0x05];
+
+/// More names than any honest certificate has; the judgement compares each with each host.
+const DNS_NAMES_MAX: usize = 1000;
+
+impl Extensions {
+    fn read(x509: &X509Certificate<'_>) -> Result<Self, Unreadable> {
+        let mut read = Self::default();
+        // Fails when an extension stands twice (RFC 5280 §4.2).
+        x509.extensions_map().map_err(|_| Unreadable::Extension)?;
+        for extension in x509.extensions() {
+            let oid = extension.oid.to_id_string();
+            match oid.as_str() {
+                OID_PRECERTIFICATE_POISON => read.is_precertificate = true,
+                OID_TLS_FEATURE => {
+                    read.must_staple = extension
+                        .value
+                        .windows(TLS_FEATURE_STATUS_REQUEST.len())
+                        .any(|w| w == TLS_FEATURE_STATUS_REQUEST);
+                }
+                _ => {}
+            }
+            if extension.critical
+                && oid != OID_PRECERTIFICATE_POISON
+                && !KNOWN_CRITICAL.contains(&oid.as_str())
+                && read.unknown_critical.is_none()
+            {
+                read.unknown_critical = Some(escape(&oid, SUBJECT_CHARS_MAX));
+            }
+            read.take(extension.parsed_extension(), KNOWN_CRITICAL.contains(&oid.as_str()))?;
+        }
+        Ok(read)
+    }
+
+    fn take(&mut self, extension: &ParsedExtension<'_>, matters: bool) -> Result<(), Unreadable> {
+        match extension {
+            ParsedExtension::BasicConstraints(constraints) => self.is_ca = constraints.ca,
+            ParsedExtension::KeyUsage(usage) => {
+                self.key_usage = Some(Usage {
+                    digital_signature: usage.digital_signature(),
+                    key_cert_sign: usage.key_cert_sign(),
+                });
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                self.extended_key_usage = Some(ExtendedUsage {
+                    server: usage.server_auth,
+                    client: usage.client_auth,
+                    any: usage.any,
+                });
+            }
+            ParsedExtension::SubjectAlternativeName(names) => {
+                self.has_alt_names = true;
+                self.dns_names = names
+                    .general_names
+                    .iter()
+                    .filter_map(|name| match name {
+                        GeneralName::DNSName(name) => Some((*name).to_owned()),
+                        _ => None,
+                    })
+                    .take(DNS_NAMES_MAX)
+                    .collect();
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+            }
+            ParsedExtension::ParseError { .. } if matters => return Err(Unreadable::Extension),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The hash of a signature algorithm, if it is one that is refused (RFC 9155, RFC 8446 §4.2.3).
+fn weak_hash(oid: &str) -> Option<&'static str> {
+    match oid {
+        "1.2.840.113549.1.1.2" => Some("MD2"),
+        "1.2.840.113549.1.1.4" => Some("MD5"),
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" => Some("SHA-1"),
+        _ => None,
+    }
+}
+
+fn shown_name(name: &X509Name<'_>) -> String {
+    // More than any line shows: the bound keeps a hostile name from being formatted in full.
+    if name.as_raw().len() > NAME_BYTES_SHOWN_MAX {
+        return "(a very long name)".to_owned();
+    }
+    match name.to_string() {
+        text if text.is_empty() => "(an empty name)".to_owned(),
+        text => escape(&text, SUBJECT_CHARS_MAX),
+    }
+}
+
+const NAME_BYTES_SHOWN_MAX: usize = 4096;
+
+/// The last, most specific, common name that is text.
+pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
+    let attributes = name.iter_common_name();
+    attributes.filter_map(|attribute| attribute.as_str().ok()).last().map(str::to_owned)
+}

@@ -1,0 +1,180 @@
+//! Which certificate is the leaf, and which of the others lead from it towards its root.
+//!
+//! The rule: the leaf is the certificate that the key belongs to. From it, an issuer is a certificate that has the
+//! issuer's name, may issue, is valid now, and whose key **made the signature**; a name alone proves nothing, for
+//! the public EMQX recipe makes two CAs of one name. Of all ways up, the one is served that reaches a root, or else
+//! the issuer farthest up, by the fewest steps; the root itself is left out. The order of the upload never decides:
+//! ties are broken by the certificates themselves.
+
+use std::collections::VecDeque;
+
+use time::OffsetDateTime;
+
+use crate::certificate::Certificate;
+use crate::private_key::Proof;
+use crate::signed::Verdict;
+
+/// A certificate of the upload and its place there.
+pub(crate) struct Given {
+    /// The block's place in the field, from 0.
+    pub(crate) index: usize,
+    pub(crate) certificate: Certificate,
+}
+
+/// The sorted upload; all numbers are places in the list of certificates.
+pub(crate) struct Chain {
+    pub(crate) leaf: usize,
+    /// The leaf's issuer first; without the root.
+    pub(crate) intermediates: Vec<usize>,
+    pub(crate) root: Option<usize>,
+    /// Neither leaf, intermediate nor root.
+    pub(crate) left_out: Vec<usize>,
+    /// Has the name of the leaf's issuer, and did not sign the leaf; set only if nobody given signed it.
+    pub(crate) broken_under: Option<usize>,
+}
+
+impl Chain {
+    /// Sorts at most a handful of certificates: every one is compared with every other.
+    pub(crate) fn sort(given: &[Given], proof: Option<&Proof>, now: OffsetDateTime) -> Option<Self> {
+        let issuers = Issuers::find(given);
+        let leaf = proven_leaf(given, proof, &issuers, now).or_else(|| likely_leaf(given, &issuers))?;
+        let mut path = issuers.path(given, leaf, now);
+        let root = path.pop_if(|top| given[*top].certificate.is_self_signed());
+        let left_out =
+            (0..given.len()).filter(|n| *n != leaf && !path.contains(n) && root != Some(*n)).collect();
+        let broken_under = issuers.broken_under(given, leaf);
+        Some(Self { leaf, intermediates: path, root, left_out, broken_under })
+    }
+
+    /// Leaf, intermediates and root as they belong.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::once(self.leaf).chain(self.intermediates.iter().copied()).chain(self.root)
+    }
+
+    /// Leaf and intermediates.
+    pub(crate) fn served(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::once(self.leaf).chain(self.intermediates.iter().copied())
+    }
+}
+
+/// For each certificate, who of the others signed it.
+struct Issuers(Vec<Vec<usize>>);
+
+impl Issuers {
+    fn find(given: &[Given]) -> Self {
+        let of = |subject: usize| {
+            (0..given.len())
+                .filter(|issuer| *issuer != subject)
+                .filter(|issuer| issued(&given[*issuer].certificate, &given[subject].certificate))
+                .collect()
+        };
+        Self((0..given.len()).map(of).collect())
+    }
+
+    fn has_issued(&self, issuer: usize) -> bool {
+        self.0.iter().any(|issuers| issuers.contains(&issuer))
+    }
+
+    /// The best way up from the leaf, the leaf not included.
+    fn path(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Vec<usize> {
+        let Reached { steps, came_from } = self.reach(given, leaf, now);
+        let top = (0..given.len()).filter(|n| *n != leaf && steps[*n].is_some()).min_by_key(|n| {
+            let certificate = &given[*n].certificate;
+            let distance = steps[*n].unwrap_or(0);
+            if certificate.is_self_signed() {
+                (false, distance, preference(certificate))
+            } else {
+                (true, given.len() - distance, preference(certificate))
+            }
+        });
+        let mut path: Vec<usize> =
+            std::iter::successors(top, |n| came_from[*n].filter(|below| *below != leaf)).collect();
+        path.reverse();
+        path
+    }
+
+    /// Breadth first: each certificate by the fewest steps, the preferred one first.
+    fn reach(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Reached {
+        let mut reached = Reached { steps: vec![None; given.len()], came_from: vec![None; given.len()] };
+        reached.steps[leaf] = Some(0);
+        let mut queue = VecDeque::new();
+        // A self-signed leaf is its own root.
+        if !given[leaf].certificate.is_self_signed() {
+            queue.push_back((leaf, 0_usize));
+        }
+        while let Some((below, distance)) = queue.pop_front() {
+            let mut issuers = self.0[below].clone();
+            issuers.sort_by_key(|n| preference(&given[*n].certificate));
+            for issuer in issuers {
+                let certificate = &given[issuer].certificate;
+                if reached.steps[issuer].is_some() || !certificate.is_valid_at(now) {
+                    continue;
+                }
+                reached.steps[issuer] = Some(distance + 1);
+                reached.came_from[issuer] = Some(below);
+                if !certificate.is_self_signed() {
+                    queue.push_back((issuer, distance + 1));
+                }
+            }
+        }
+        reached
+    }
+
+    fn broken_under(&self, given: &[Given], leaf: usize) -> Option<usize> {
+        let certificate = &given[leaf].certificate;
+        if !self.0[leaf].is_empty() || certificate.is_self_signed() {
+            return None;
+        }
+        (0..given.len()).find(|n| {
+            let issuer = &given[*n].certificate;
+            let is_named = certificate.may_be_issued_by(issuer) && (*n == leaf || issuer.may_issue());
+            // A leaf may have its issuer's name by mistake; only its key identifier says that it means itself.
+            is_named
+                && (*n != leaf || certificate.has_key_id_of(certificate))
+                && certificate.signed_by(issuer) == Verdict::Broken
+        })
+    }
+}
+
+/// How the certificates are reached from the leaf.
+struct Reached {
+    /// The number of steps; `None` if there is no way.
+    steps: Vec<Option<usize>>,
+    came_from: Vec<Option<usize>>,
+}
+
+fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
+    if !issuer.may_issue_or_is_version1_root() || !subject.may_be_issued_by(issuer) {
+        return false;
+    }
+    match subject.signed_by(issuer) {
+        Verdict::Valid => true,
+        Verdict::Broken => false,
+        // Nothing can be proven; equal key identifiers on both sides are the next best.
+        Verdict::Unsupported => subject.has_key_id_of(issuer),
+    }
+}
+
+/// The certificate that the key belongs to. One key may have several certificates, of which one is a renewal; but a
+/// certificate that issued another of the upload is a CA, and its key was sent by mistake.
+fn proven_leaf(
+    given: &[Given],
+    proof: Option<&Proof>,
+    issuers: &Issuers,
+    now: OffsetDateTime,
+) -> Option<usize> {
+    let proof = proof?;
+    (0..given.len())
+        .filter(|n| proof.belongs_to(&given[*n].certificate.spki) && !issuers.has_issued(*n))
+        .min_by_key(|n| (!given[*n].certificate.is_valid_at(now), preference(&given[*n].certificate)))
+}
+
+/// Without a key, the first end entity; a CA only if there is nothing else.
+fn likely_leaf(given: &[Given], issuers: &Issuers) -> Option<usize> {
+    (0..given.len()).min_by_key(|n| (issuers.has_issued(*n), given[*n].certificate.is_ca, *n))
+}
+
+/// The longest valid first, then by the bytes: the same whatever order the upload has.
+fn preference(certificate: &Certificate) -> (std::cmp::Reverse<OffsetDateTime>, &[u8]) {
+    (std::cmp::Reverse(certificate.not_after), certificate.der.as_ref())
+}

@@ -1,0 +1,391 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Severity;
+
+/// What docs/findings.md says about one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeDoc {
+    /// The code itself.
+    pub code: Code,
+    /// The code as it stands in answers.
+    pub name: &'static str,
+    /// What a finding of this code does to an upload.
+    pub severity: Severity,
+    /// What is wrong, or was repaired.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// Where the rule comes from.
+    pub source: &'static str,
+}
+
+/// The table of codes, most important first. A row makes the variant, its wire name and its documentation.
+macro_rules! codes {
+    ($($variant:ident $name:literal $severity:ident $meaning:literal $remedy:literal $source:literal;)*) => {
+        /// The stable codes, most important first: the first error of this order names a refused upload.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Code {
+            /// What the reference of findings says about this code.
+            pub fn doc(self) -> &'static CodeDoc {
+                match self {
+                    $(Self::$variant => &CodeDoc {
+                        code: Self::$variant,
+                        name: $name,
+                        severity: Severity::$severity,
+                        meaning: $meaning,
+                        remedy: $remedy,
+                        source: $source,
+                    },)*
+                }
+            }
+        }
+
+        const ALL: &[Code] = &[$(Code::$variant),*];
+    };
+}
+
+/// Every code with its documentation, most important first: the source of docs/findings.md.
+pub fn catalogue() -> impl Iterator<Item = &'static CodeDoc> {
+    ALL.iter().map(|code| code.doc())
+}
+
+impl Code {
+    /// The code as it stands in answers, for example `KEY_MISMATCH`.
+    pub fn as_str(self) -> &'static str {
+        self.doc().name
+    }
+
+    /// What a finding of this code does to an upload.
+    pub fn severity(self) -> Severity {
+        self.doc().severity
+    }
+}
+
+codes! {
+    // The request itself.
+    TlsTypeInvalid "TLS_TYPE_INVALID" Error
+        "`tlsType` is missing or neither `one-way` nor `two-way`."
+        "Set tlsType to \"one-way\" or \"two-way\", exactly as written here."
+        "EMQX Cloud API";
+    NotText "NOT_TEXT" Error
+        "A property is not a JSON string."
+        "Send the PEM text as one JSON string, with \\n for each line break."
+        "EMQX Cloud API";
+    FieldTooLarge "FIELD_TOO_LARGE" Error
+        "A property is larger than any certificate text can be."
+        "Send only the PEM blocks that belong in this property."
+        "certward (limit 256 KiB)";
+    CertMissing "CERT_MISSING" Error
+        "`cert` is missing or empty."
+        "Set cert to the PEM text of the server certificate, followed by its intermediates."
+        "EMQX Cloud API";
+    KeyMissing "KEY_MISSING" Error
+        "`key` is missing or empty."
+        "Set key to the PEM text of the server certificate's private key."
+        "EMQX Cloud API";
+    CaMissing "CA_MISSING" Error
+        "`tlsType` is `two-way` and `cacert` is missing or empty."
+        "Set cacert to the PEM text of the CA that issues the clients' certificates, or use one-way."
+        "EMQX Cloud API";
+    CaUnexpected "CA_UNEXPECTED" Error
+        "`tlsType` is `one-way`, and `cacert` holds something: a client CA that is silently dropped is dangerous."
+        "Set tlsType to two-way to have clients verified, or leave cacert out."
+        "certward";
+
+    // What the text is.
+    PemShortened "PEM_SHORTENED" Error
+        "A PEM block was shortened with dots, as documents do."
+        "Send the whole block, from the BEGIN line to the END line, without anything left out."
+        "RFC 7468 §2";
+    KeyEncrypted "KEY_ENCRYPTED" Error
+        "The private key is encrypted with a passphrase."
+        "Decrypt it: openssl pkey -in encrypted.pem -out key.pem (it asks for the passphrase), then send key.pem."
+        "RFC 5958 §3, RFC 1421 §4.6";
+    FormatUtf16 "FORMAT_UTF16" Error
+        "The text is UTF-16."
+        "Save the file as UTF-8 (or ASCII) and send it again: iconv -f UTF-16 -t UTF-8 FILE."
+        "RFC 7468 §2";
+    FormatDer "FORMAT_DER" Error
+        "The property holds binary DER."
+        "Convert it to PEM: openssl x509 -inform DER -in FILE (a key: openssl pkey -inform DER -in FILE)."
+        "RFC 7468 §2";
+    FormatRawBase64 "FORMAT_RAW_BASE64" Error
+        "The property holds base64 without the BEGIN and END lines."
+        "Put the BEGIN and END lines around it, or convert the original file to PEM with openssl."
+        "RFC 7468 §2";
+    FormatPkcs7 "FORMAT_PKCS7" Error
+        "The block is a PKCS#7 (CMS) container."
+        "Take the certificates out of it: openssl pkcs7 -print_certs -in FILE -out certs.pem."
+        "RFC 7468 §8";
+    FormatPkcs12 "FORMAT_PKCS12" Error
+        "The property holds a PKCS#12 container (.p12, .pfx)."
+        "Take it apart: openssl pkcs12 -in FILE -nodes -out all.pem, then send certificates and key separately."
+        "RFC 7292";
+    FormatCsr "FORMAT_CSR" Error
+        "The block is a certificate signing request, not a certificate."
+        "Have it signed by a CA and send the certificate that comes back."
+        "RFC 7468 §7";
+    FormatPublicKey "FORMAT_PUBLIC_KEY" Error
+        "The block is a public key."
+        "Send a certificate in cert and cacert, and the private key in key."
+        "RFC 7468 §13";
+    FormatOpenssh "FORMAT_OPENSSH" Error
+        "The block is an OpenSSH key."
+        "Convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY, and send the result as key."
+        "OpenSSH PROTOCOL.key";
+    FormatCrl "FORMAT_CRL" Error
+        "The block is a certificate revocation list."
+        "Leave the list out of this property."
+        "RFC 7468 §6";
+    FormatPgp "FORMAT_PGP" Error
+        "The block belongs to PGP."
+        "Send X.509 certificates and their private key as PEM."
+        "RFC 7468 §2";
+    FormatPath "FORMAT_PATH" Error
+        "The property is the path of a file; certward never opens one."
+        "Send the content of the file: with curl and jq, jq -Rs . FILE makes a JSON string of it."
+        "certward";
+    FormatUrl "FORMAT_URL" Error
+        "The property is an address; certward never fetches one."
+        "Send the content itself."
+        "certward";
+    PemMissing "PEM_MISSING" Error
+        "The property holds no PEM block."
+        "Send PEM text: -----BEGIN …-----, lines of base64, -----END …-----."
+        "RFC 7468 §2";
+    PemUnreadable "PEM_UNREADABLE" Error
+        "A PEM block is damaged: no END line, another label at its end, or no base64 inside."
+        "Copy the block again from the original file, from the BEGIN line to the END line."
+        "RFC 7468 §2";
+    PemUnknown "PEM_UNKNOWN" Error
+        "The block is of a kind that does not belong in this property."
+        "Send certificates in cert and cacert, and one private key in key."
+        "RFC 7468 §4";
+    TooManyBlocks "TOO_MANY_BLOCKS" Error
+        "A property holds more PEM blocks than are read."
+        "Send only the blocks that belong in this property."
+        "certward (limit 256)";
+    CertNotInField "CERT_NOT_IN_FIELD" Error
+        "`cert` holds PEM, but no certificate."
+        "Send the server certificate in cert."
+        "EMQX Cloud API";
+    KeyNotInField "KEY_NOT_IN_FIELD" Error
+        "`key` holds PEM, but no private key."
+        "Send the private key in key."
+        "EMQX Cloud API";
+    MultipleKeys "MULTIPLE_KEYS" Error
+        "`key` holds more than one private key."
+        "Send only the private key of the server certificate."
+        "certward";
+    CaHoldsKey "CA_HOLDS_KEY" Error
+        "`cacert` holds a private key. The key of a CA must never leave the CA."
+        "Send only the CA's certificate, and consider the key as disclosed."
+        "certward";
+
+    // Certificates and keys that cannot be used.
+    CertUnreadable "CERT_UNREADABLE" Error
+        "A CERTIFICATE block is no well-formed X.509 certificate."
+        "Check it with openssl x509 -in FILE -noout -text and copy it again from the original."
+        "RFC 5280 §4.1";
+    ValidityUnreadable "VALIDITY_UNREADABLE" Error
+        "The validity of a certificate cannot be read."
+        "Have the certificate issued anew."
+        "RFC 5280 §4.1.2.5";
+    KeyUnreadable "KEY_UNREADABLE" Error
+        "The private key is damaged or of an unknown structure."
+        "Check it with openssl pkey -in FILE -noout -check and copy it again from the original."
+        "RFC 5958 §2, RFC 8017 §A.1.2, RFC 5915 §3";
+    KeyKindUnsupported "KEY_KIND_UNSUPPORTED" Error
+        "The key is of a kind that TLS clients of devices cannot use (RSA-PSS, DSA, Ed448 and others)."
+        "Use RSA with 2048 to 4096 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
+        "RFC 8446 §4.2.3";
+    KeyCurveUnsupported "KEY_CURVE_UNSUPPORTED" Error
+        "The elliptic curve of the key is none of P-256, P-384 and P-521."
+        "Make a new key on P-256: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256."
+        "RFC 8422 §5.1.1";
+    KeyCurveExplicit "KEY_CURVE_EXPLICIT" Error
+        "The elliptic curve is spelled out by its parameters instead of named (CVE-2020-0601 lived there)."
+        "Name the curve: openssl ec -in FILE -param_enc named_curve; a certificate must be issued anew."
+        "RFC 5480 §2.1.1";
+    KeyTooSmall "KEY_TOO_SMALL" Error
+        "The RSA key has fewer than 2048 bits."
+        "Make a new key with at least 2048 bits and have the certificate issued for it."
+        "CA/Browser Forum BR §6.1.5";
+    KeyTooLarge "KEY_TOO_LARGE" Error
+        "The RSA key has more than 4096 bits: handshakes would be too slow for devices and gateway."
+        "Use RSA with 2048 to 4096 bits, or ECDSA on P-256."
+        "certward";
+    KeyInconsistent "KEY_INCONSISTENT" Error
+        "The parts of the private key contradict each other."
+        "Copy the key again from the original; openssl pkey -in FILE -noout -check names the fault."
+        "RFC 8017 §3.2, RFC 5915 §3";
+    KeyMismatch "KEY_MISMATCH" Error
+        "A signature made with the key does not verify with the leaf's public key: they do not belong together."
+        "Send the key that the certificate was requested with, or the certificate that belongs to this key."
+        "RFC 8446 §4.4.3";
+
+    // A leaf that breaks every client.
+    Precertificate "PRECERTIFICATE" Error
+        "The certificate is a precertificate: every client must refuse it."
+        "Send the final certificate that the CA issued."
+        "RFC 6962 §3.1";
+    LeafVersion1 "LEAF_VERSION1" Error
+        "The server certificate is of X.509 version 1 or 2."
+        "Have it issued as version 3, with subjectAltName: openssl x509 -req … -extfile FILE."
+        "RFC 5280 §4.1.2.1";
+    LeafIsCa "LEAF_IS_CA" Error
+        "The server certificate is a CA certificate."
+        "Send a certificate that was issued for the server, without CA:TRUE in its basic constraints."
+        "RFC 5280 §4.2.1.9";
+    LeafNotForServers "LEAF_NOT_FOR_SERVERS" Error
+        "The extended key usage does not allow the certificate to be a TLS server's, for example clientAuth only."
+        "Have a certificate issued with the extended key usage serverAuth."
+        "RFC 5280 §4.2.1.12";
+    LeafExpired "LEAF_EXPIRED" Error
+        "The server certificate has expired."
+        "Renew the certificate and send the new one."
+        "RFC 5280 §4.1.2.5";
+    LeafNotYetValid "LEAF_NOT_YET_VALID" Error
+        "The server certificate is not valid yet."
+        "Wait until it is valid, or have it issued with an earlier notBefore; check the clocks."
+        "RFC 5280 §4.1.2.5";
+    ValidityReversed "VALIDITY_REVERSED" Error
+        "The certificate ends before it begins."
+        "Have the certificate issued anew."
+        "RFC 5280 §4.1.2.5";
+    WeakSignature "WEAK_SIGNATURE" Error
+        "A certificate of the chain is signed with SHA-1 or MD5."
+        "Have it issued anew with SHA-256."
+        "RFC 9155, CA/Browser Forum BR §7.1.3.2.1";
+    CriticalExtensionUnknown "CRITICAL_EXTENSION_UNKNOWN" Error
+        "A certificate of the chain has a critical extension that TLS clients do not know and must refuse."
+        "Have the certificate issued without it, or with the extension not critical."
+        "RFC 5280 §4.2";
+    LeafSignatureBroken "LEAF_SIGNATURE_BROKEN" Error
+        "The leaf's signature does not verify with the issuer that was given: it is damaged, or that is another CA of the same name."
+        "Send the CA certificate that really issued the leaf, or copy the leaf again from the original."
+        "RFC 5280 §6.1.3";
+    TooManyCertificates "TOO_MANY_CERTIFICATES" Error
+        "`cert` holds more than 10 different certificates."
+        "Send the leaf and its intermediates only."
+        "certward (OpenSSL clients verify at most 10)";
+    ChainTooLarge "CHAIN_TOO_LARGE" Error
+        "The certificates of `cert` are larger than 32 KiB together: small devices cannot receive them."
+        "Send the leaf and its intermediates only."
+        "certward";
+
+    // Client CAs.
+    CaNotCa "CA_NOT_CA" Error
+        "A certificate in `cacert` is not a CA's."
+        "Send the certificate of the CA that issues the clients' certificates, not a client's own."
+        "RFC 5280 §4.2.1.9";
+    CaExpired "CA_EXPIRED" Error
+        "A client CA has expired."
+        "Send the CA's renewed certificate, or leave this one out."
+        "RFC 5280 §4.1.2.5";
+    CaUnusable "CA_UNUSABLE" Error
+        "A client CA cannot be used as a trust anchor."
+        "Check it with openssl x509 -in FILE -noout -text and have it issued anew."
+        "RFC 5280 §6.1.1";
+    TooManyClientCas "TOO_MANY_CLIENT_CAS" Error
+        "`cacert` holds more than 100 different CAs."
+        "Send only the CAs that issue the clients' certificates."
+        "certward";
+    ClientCaNamesTooLarge "CLIENT_CA_NAMES_TOO_LARGE" Error
+        "The names of the client CAs are larger than 32 KiB together: they are sent in every handshake."
+        "Send only the CAs that issue the clients' certificates."
+        "RFC 8446 §4.2.4";
+    NotServable "NOT_SERVABLE" Error
+        "The gateway could not serve this upload."
+        "The message says why. Nothing was changed."
+        "certward";
+
+    // Accepted, and said.
+    NoWayIn "NO_WAY_IN" Warning
+        "The deployment has neither a host nor a listener of its own: no device can reach it."
+        "Give the deployment a host: certward deployment set ID --host NAME."
+        "certward";
+    SelfSignedCaLeaf "SELF_SIGNED_CA_LEAF" Warning
+        "The server certificate is a self-signed CA certificate, as openssl req -x509 makes. OpenSSL clients accept it, stricter ones (rustls, webpki) refuse."
+        "Better: make a CA and a server certificate issued by it, or add -addext basicConstraints=critical,CA:FALSE."
+        "RFC 5280 §4.2.1.9";
+    MissingIntermediate "MISSING_INTERMEDIATE" Warning
+        "The leaf's issuer was not given. Clients that do not hold it as a trust anchor cannot verify the leaf."
+        "Append the issuer's certificate to cert, unless it is the root that the clients trust."
+        "RFC 8446 §4.4.2";
+    HostNotCovered "HOST_NOT_COVERED" Warning
+        "A host of the deployment is not covered by the names in the certificate."
+        "Have the certificate issued with this name in subjectAltName."
+        "RFC 9525 §6";
+    NameOnlyInCn "NAME_ONLY_IN_CN" Warning
+        "The certificate names no host in subjectAltName; modern clients ignore the common name."
+        "Have the certificate issued with its names in subjectAltName."
+        "RFC 9525 §6.1";
+    ExpiresSoon "EXPIRES_SOON" Warning
+        "Little validity is left."
+        "Renew the certificate."
+        "CA/Browser Forum BR §6.3.2";
+    ChainCertificateExpired "CHAIN_CERTIFICATE_EXPIRED" Warning
+        "A certificate beside the leaf has expired or is not valid yet, and was left out."
+        "Replace it by the issuer's current certificate."
+        "RFC 5280 §6.1.3";
+    UnrelatedCertificate "UNRELATED_CERTIFICATE" Warning
+        "A certificate beside the leaf is not one of its issuers, and was left out."
+        "Send only the leaf and the certificates that issued it."
+        "RFC 8446 §4.4.2";
+    IssuerKeyKindDiffers "ISSUER_KEY_KIND_DIFFERS" Warning
+        "The leaf's key is of another kind than its issuer's: old devices that know only one of them cannot verify it."
+        "Make sure that the devices know both kinds."
+        "RFC 5246 §7.4.2";
+    KeyUsageUnfit "KEY_USAGE_UNFIT" Warning
+        "The leaf's key usage lacks digitalSignature, which TLS 1.3 needs."
+        "Have the certificate issued with the key usage digitalSignature."
+        "RFC 8446 §4.4.2.2";
+    WildcardWide "WILDCARD_WIDE" Warning
+        "A wildcard name stands directly over a top-level domain; clients refuse or ignore it."
+        "Use wildcards only over a domain of your own."
+        "CA/Browser Forum BR §3.2.2.6";
+    MustStaple "MUST_STAPLE" Warning
+        "The certificate demands OCSP stapling, which is not done: clients that insist on it refuse."
+        "Have the certificate issued without the TLS feature status_request."
+        "RFC 7633";
+    CaVersion1 "CA_VERSION1" Warning
+        "A client CA is a self-signed X.509 version 1 root: nothing in it says that it is a CA."
+        "Better: make the CA anew as version 3 with CA:TRUE."
+        "RFC 5280 §4.2.1.9";
+    CaNotYetValid "CA_NOT_YET_VALID" Warning
+        "A client CA is not valid yet."
+        "Check the clocks, or the CA's notBefore."
+        "RFC 5280 §4.1.2.5";
+    CertificateInKeyField "CERTIFICATE_IN_KEY_FIELD" Warning
+        "`key` holds certificates beside the private key; they were ignored."
+        "Send only the private key in key."
+        "EMQX Cloud API";
+    KeyInCertField "KEY_IN_CERT_FIELD" Warning
+        "`cert` holds a private key beside the certificates; it was ignored."
+        "Send only certificates in cert."
+        "EMQX Cloud API";
+
+    // Repaired, and said.
+    ChainReordered "CHAIN_REORDERED" Notice
+        "The certificates were not in order, and were put in order: leaf first, then each issuer."
+        "Nothing needs to be done."
+        "RFC 5246 §7.4.2";
+    RootLeftOut "ROOT_LEFT_OUT" Notice
+        "The root was left out of the chain: clients hold it already."
+        "Nothing needs to be done."
+        "RFC 8446 §4.4.2";
+    DuplicateLeftOut "DUPLICATE_LEFT_OUT" Notice
+        "A certificate was given twice; it is used once."
+        "Nothing needs to be done."
+        "certward";
+    PemRepaired "PEM_REPAIRED" Notice
+        "The PEM text was not clean, and was repaired."
+        "Nothing needs to be done; cleaner text works with other software too."
+        "RFC 7468 §2";
+}

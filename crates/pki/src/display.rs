@@ -1,0 +1,56 @@
+//! Input shown to a person: subjects, names, reasons. Whatever could act on a terminal, a log or a page is escaped.
+
+use std::fmt::Write;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Longer than any honest subject, short enough for a line of a log.
+pub(crate) const SUBJECT_CHARS_MAX: usize = 160;
+
+/// Escapes control characters, everything that is not ASCII, quotes, backslash, `<`, `>`, `&`, and bounds the length.
+pub(crate) fn escape(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == chars_max {
+            shown.push_str("...");
+            break;
+        }
+        match c {
+            '"' | '\'' | '`' | '\\' | '<' | '>' | '&' => push_escape(&mut shown, c),
+            ' '..='~' => shown.push(c),
+            _ => push_escape(&mut shown, c),
+        }
+    }
+    shown
+}
+
+fn push_escape(shown: &mut String, c: char) {
+    // Writing to a String cannot fail.
+    let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+}
+
+/// `2034-05-22 02:43:21 UTC`.
+pub(crate) fn shown_time(time: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    time.format(&format).unwrap_or_else(|_| "a time out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_could_act_on_a_reader_is_escaped_and_the_length_is_bounded() {
+        for (text, shown) in [
+            ("CN=broker.example.com, O=Example (Test)", "CN=broker.example.com, O=Example (Test)"),
+            ("a\r\nb\0\u{1b}[31m", "a\\u{d}\\u{a}b\\u{0}\\u{1b}[31m"),
+            ("<script>\"'&`", "\\u{3c}script\\u{3e}\\u{22}\\u{27}\\u{26}\\u{60}"),
+            ("\u{202e}ü", "\\u{202e}\\u{fc}"),
+            ("\\u{3c}", "\\u{5c}u{3c}"),
+        ] {
+            assert_eq!(escape(text, SUBJECT_CHARS_MAX), shown);
+        }
+        assert_eq!(escape(&"x".repeat(500), 4), "xxxx...");
+    }
+}

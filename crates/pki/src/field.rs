@@ -1,0 +1,158 @@
+//! One property of the upload: text into blocks, and whatever can be said before anything is read as a certificate.
+
+use crate::finding::{Field, Finding, Item};
+use crate::pem::{self, BLOCKS_MAX, Block, Damage, Label, Read};
+use crate::text::{self, Repair, Repairs};
+use crate::{Code, Text};
+
+/// More than all fields of an accepted request may have together.
+const FIELD_BYTES_MAX: usize = 256 * 1024;
+
+impl Field {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::TlsType => "tlsType",
+            Self::Cert => "cert",
+            Self::Key => "key",
+            Self::Cacert => "cacert",
+        }
+    }
+}
+
+/// Nothing, or white space only, or null.
+pub(crate) fn is_empty(text: &Text) -> bool {
+    match text {
+        Text::Absent => true,
+        Text::NotText => false,
+        Text::Given(text) => text.trim().is_empty(),
+    }
+}
+
+/// Reads the blocks of a field that is not empty. Damaged blocks and repairs become findings.
+pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
+    let name = field.name();
+    let mut say = |code, message: String| findings.push(Finding::new(code, field, None, message));
+    let text = match text {
+        Text::Given(text) => text,
+        Text::NotText => {
+            say(Code::NotText, format!("{name} is not a string."));
+            return Vec::new();
+        }
+        Text::Absent => return Vec::new(),
+    };
+    if text.len() > FIELD_BYTES_MAX {
+        say(Code::FieldTooLarge, format!("{name} has more than 256 KiB."));
+        return Vec::new();
+    }
+    if text::is_utf16(text) {
+        say(Code::FormatUtf16, format!("{name} is UTF-16 text."));
+        return Vec::new();
+    }
+    let mut repairs = Repairs::default();
+    let text = text::clean(text, &mut repairs);
+    let reading = pem::read(&text, &mut repairs);
+    if reading.blocks.is_empty() {
+        let (code, is) = name_whole(&text);
+        say(code, format!("{name} {is}."));
+        return Vec::new();
+    }
+    if reading.too_many {
+        say(Code::TooManyBlocks, format!("{name} holds more than {BLOCKS_MAX} PEM blocks."));
+        return Vec::new();
+    }
+    if !repairs.is_empty() {
+        say(Code::PemRepaired, format!("{name} was repaired: it had {}.", listed(&repairs)));
+    }
+    reading.blocks.into_iter().filter_map(|block| sound(block, field, findings)).collect()
+}
+
+fn sound(read: Read, field: Field, findings: &mut Vec<Finding>) -> Option<Block> {
+    match read {
+        Read::Block(block) => Some(block),
+        Read::Damaged { index, label, damage } => {
+            findings.push(damaged(field, index, label, damage));
+            None
+        }
+    }
+}
+
+fn listed(repairs: &Repairs) -> String {
+    repairs.iter().map(|repair: Repair| repair.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding {
+    let block = format!("Block {index} of {}", field.name());
+    let (code, rest) = match damage {
+        Damage::Shortened => (Code::PemShortened, "was shortened: part of it is replaced by dots"),
+        Damage::LegacyEncrypted => {
+            (Code::KeyEncrypted, "is a private key that is encrypted with a passphrase")
+        }
+        Damage::NoEnd => (Code::PemUnreadable, "has no END line; it was cut off"),
+        Damage::NoBegin => (Code::PemUnreadable, "has an END line and no BEGIN line"),
+        Damage::LabelsDiffer => (Code::PemUnreadable, "begins with one label and ends with another"),
+        Damage::Empty => (Code::PemUnreadable, "has nothing between its BEGIN and END lines"),
+        Damage::Characters => (Code::PemUnreadable, "holds characters that are not base64"),
+        Damage::FormDecoded => (
+            Code::PemUnreadable,
+            "has spaces where base64 has '+': it went through a form decoder (curl: use --data-binary or --json)",
+        ),
+        Damage::Length => (Code::PemUnreadable, "is not whole: characters are missing or were added"),
+    };
+    // An OpenSSH or PGP block is not damaged base64 in the first place.
+    let (code, rest) = match (label, damage) {
+        (Label::Pgp, Damage::Characters | Damage::Length) => (Code::FormatPgp, "belongs to PGP"),
+        _ => (code, rest),
+    };
+    Finding::new(code, field, Some(Item { index, subject: None }), format!("{block} {rest}."))
+}
+
+/// What a text without any PEM block is. It is looked at, never opened and never fetched.
+fn name_whole(text: &str) -> (Code, &'static str) {
+    let text = text.trim();
+    if ["http://", "https://", "file:"].iter().any(|scheme| starts_with(text, scheme)) {
+        return (Code::FormatUrl, "is an address, not a PEM text");
+    }
+    if ["ssh-", "ecdsa-sha2-"].iter().any(|kind| starts_with(text, kind)) {
+        return (Code::FormatOpenssh, "is an OpenSSH public key");
+    }
+    if text.starts_with("0\u{82}") || text.starts_with("0\u{fffd}") || text.starts_with("0\u{81}") {
+        return (Code::FormatDer, "is binary DER, not a PEM text");
+    }
+    if is_path(text) {
+        return (Code::FormatPath, "is the path of a file, not its content");
+    }
+    match pem::raw_base64(text) {
+        Some(der) if is_pkcs12(&der) => (Code::FormatPkcs12, "is a PKCS#12 container in base64"),
+        Some(der) if der.first() == Some(&0x30) => {
+            (Code::FormatRawBase64, "is base64 without BEGIN and END lines")
+        }
+        _ if text.contains("BEGIN ") => {
+            (Code::PemMissing, "holds a damaged BEGIN line: five dashes stand on each side of the label")
+        }
+        _ => (Code::PemMissing, "holds no PEM block"),
+    }
+}
+
+/// PFX ::= SEQUENCE { version INTEGER 3, … } (RFC 7292 §4).
+fn is_pkcs12(der: &[u8]) -> bool {
+    crate::signed::sequence(der).is_some_and(|(_, content)| content.starts_with(&[0x02, 0x01, 0x03]))
+}
+
+const PATH_BYTES_MAX: usize = 1024;
+
+fn is_path(text: &str) -> bool {
+    const ENDINGS: [&str; 8] = [".pem", ".crt", ".cer", ".key", ".der", ".p12", ".pfx", ".p7b"];
+    let looks_like_one = ENDINGS.iter().any(|ending| ends_with(text, ending))
+        || ["c:\\", "./", "~/", "@"].iter().any(|beginning| starts_with(text, beginning));
+    text.len() <= PATH_BYTES_MAX && !text.contains('\n') && looks_like_one
+}
+
+/// Without regard to case, and without a copy: the text may be a key.
+fn starts_with(text: &str, beginning: &str) -> bool {
+    text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+}
+
+fn ends_with(text: &str, ending: &str) -> bool {
+    let start = text.len().checked_sub(ending.len());
+    start.and_then(|start| text.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+}

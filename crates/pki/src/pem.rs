@@ -1,0 +1,272 @@
+//! PEM text into blocks (RFC 7468), as tolerantly as can be done without guessing.
+//!
+//! `rustls-pki-types` reads PEM too, but its errors contain the input, and it refuses what can be repaired.
+//! The text is walked once: the marks are found first, then each BEGIN takes the mark that follows it.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use crate::text::{Repair, Repairs};
+
+/// More blocks than any honest field has: 100 client CAs, each given twice, and some dozens more.
+pub(crate) const BLOCKS_MAX: usize = 256;
+
+/// What a block says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    Certificate,
+    Pkcs8Key,
+    Pkcs1Key,
+    Sec1Key,
+    EcParameters,
+    EncryptedKey,
+    DsaKey,
+    OpensshKey,
+    PublicKey,
+    Csr,
+    Pkcs7,
+    Crl,
+    Pgp,
+    Other,
+}
+
+/// One block whose text could be read.
+pub(crate) struct Block {
+    /// The block's place in the field, from 0.
+    pub(crate) index: usize,
+    pub(crate) label: Label,
+    /// The DER bytes; wiped, for they may be a key.
+    pub(crate) der: Zeroizing<Vec<u8>>,
+}
+
+/// Why a block could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// Something was replaced by dots.
+    Shortened,
+    /// A legacy encrypted key (RFC 1421 headers).
+    LegacyEncrypted,
+    NoEnd,
+    NoBegin,
+    LabelsDiffer,
+    Empty,
+    /// Characters that are not base64.
+    Characters,
+    /// Spaces inside lines where base64 has `+`: the text went through a form decoder.
+    FormDecoded,
+    /// The base64 does not come out even: something is missing or was added.
+    Length,
+}
+
+/// A block as far as it could be read.
+pub(crate) enum Read {
+    Block(Block),
+    Damaged { index: usize, label: Label, damage: Damage },
+}
+
+/// All blocks of a field.
+pub(crate) struct Reading {
+    pub(crate) blocks: Vec<Read>,
+    /// There were more than [`BLOCKS_MAX`].
+    pub(crate) too_many: bool,
+}
+
+/// Reads cleaned text. Linear in its length.
+pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
+    let marks = marks(text);
+    let mut reading = Reading { blocks: Vec::new(), too_many: false };
+    let mut outside_from = 0;
+    let mut marks = marks.into_iter().peekable();
+    while let Some(mark) = marks.next() {
+        if reading.blocks.len() == BLOCKS_MAX {
+            reading.too_many = true;
+            return reading;
+        }
+        note_surroundings(&text[outside_from..mark.start], repairs);
+        outside_from = mark.end;
+        let index = reading.blocks.len();
+        let label = mark.label(repairs);
+        let damaged = |damage| Read::Damaged { index, label, damage };
+        if !mark.begins {
+            reading.blocks.push(damaged(Damage::NoBegin));
+            continue;
+        }
+        let Some(end) = marks.next_if(|next| !next.begins) else {
+            let body_end = marks.peek().map_or(text.len(), |next| next.start);
+            let damage =
+                if is_shortened(&text[mark.end..body_end]) { Damage::Shortened } else { Damage::NoEnd };
+            outside_from = body_end;
+            reading.blocks.push(damaged(damage));
+            continue;
+        };
+        outside_from = end.end;
+        let body = &text[mark.end..end.start];
+        reading.blocks.push(match decode(body, repairs) {
+            _ if mark.name != end.name => damaged(Damage::LabelsDiffer),
+            Ok(der) => Read::Block(Block { index, label, der }),
+            Err(damage) => damaged(damage),
+        });
+    }
+    if !reading.blocks.is_empty() {
+        note_surroundings(&text[outside_from..], repairs);
+    }
+    reading
+}
+
+/// Base64 without any lines around it; `None` if it is something else. For naming it, not for using it.
+pub(crate) fn raw_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    decode(text, &mut Repairs::default()).ok().filter(|der| der.len() >= RAW_BYTES_MIN)
+}
+
+/// Shorter texts are words that happen to be base64.
+const RAW_BYTES_MIN: usize = 48;
+
+/// A BEGIN or END line.
+struct Mark<'a> {
+    begins: bool,
+    name: &'a str,
+    start: usize,
+    end: usize,
+}
+
+const DASHES: &str = "-----";
+
+/// Longer labels are no labels; the bound keeps the search linear.
+const LABEL_BYTES_MAX: usize = 64;
+
+fn marks(text: &str) -> Vec<Mark<'_>> {
+    let mut marks = Vec::new();
+    let mut from = 0;
+    while let Some(found) = text[from..].find(DASHES) {
+        let start = from + found;
+        // A run of dashes is passed as a whole, so that a megabyte of them costs one look.
+        let word = text.len() - text[start..].trim_start_matches(['-', ' ']).len();
+        match mark_at(text, start, word) {
+            Some(mark) => {
+                from = mark.end;
+                marks.push(mark);
+                if marks.len() > 2 * BLOCKS_MAX + 1 {
+                    break;
+                }
+            }
+            None => from = word,
+        }
+    }
+    marks
+}
+
+fn mark_at(text: &str, start: usize, word: usize) -> Option<Mark<'_>> {
+    let rest = &text[word..];
+    let (begins, rest) = match rest.strip_prefix("BEGIN ") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix("END ")?),
+    };
+    let label_bytes =
+        rest.bytes().take(LABEL_BYTES_MAX).take_while(|b| matches!(b, b' '..=b'~' if *b != b'-')).count();
+    let (name, after) = rest.split_at(label_bytes);
+    let after = after.strip_prefix(DASHES)?;
+    // A dash too many belongs to this mark; five are the next one, when files were joined without a line break.
+    let further = after.trim_start_matches('-');
+    let after = if after.len() - further.len() < DASHES.len() { further } else { after };
+    Some(Mark { begins, name: name.trim(), start, end: text.len() - after.len() })
+}
+
+impl Mark<'_> {
+    fn label(&self, repairs: &mut Repairs) -> Label {
+        match self.name {
+            "CERTIFICATE" => Label::Certificate,
+            "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+                repairs.note(Repair::Label);
+                Label::Certificate
+            }
+            "PRIVATE KEY" => Label::Pkcs8Key,
+            "RSA PRIVATE KEY" => Label::Pkcs1Key,
+            "EC PRIVATE KEY" => Label::Sec1Key,
+            "EC PARAMETERS" => Label::EcParameters,
+            "ENCRYPTED PRIVATE KEY" => Label::EncryptedKey,
+            "DSA PRIVATE KEY" => Label::DsaKey,
+            "OPENSSH PRIVATE KEY" => Label::OpensshKey,
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "EC PUBLIC KEY" | "SSH2 PUBLIC KEY" => Label::PublicKey,
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Label::Csr,
+            "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => Label::Pkcs7,
+            "X509 CRL" => Label::Crl,
+            name if name.starts_with("PGP ") => Label::Pgp,
+            _ => Label::Other,
+        }
+    }
+}
+
+impl Label {
+    pub(crate) fn is_private_key(self) -> bool {
+        matches!(
+            self,
+            Self::Pkcs8Key
+                | Self::Pkcs1Key
+                | Self::Sec1Key
+                | Self::EncryptedKey
+                | Self::DsaKey
+                | Self::OpensshKey
+        )
+    }
+}
+
+fn note_surroundings(outside: &str, repairs: &mut Repairs) {
+    if !outside.trim().is_empty() {
+        repairs.note(Repair::Surroundings);
+    } else if outside.lines().any(|line| !line.is_empty()) {
+        repairs.note(Repair::Indentation);
+    }
+}
+
+fn is_shortened(body: &str) -> bool {
+    body.contains("...") || body.contains('\u{2026}') || body.contains("[snip]")
+}
+
+/// The dialects that occur: padding may be missing, and unused bits at the end may be set.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damage> {
+    if is_shortened(body) {
+        return Err(Damage::Shortened);
+    }
+    if body.contains("Proc-Type:") && body.contains("ENCRYPTED") {
+        return Err(Damage::LegacyEncrypted);
+    }
+    let content = body.trim();
+    if content.is_empty() {
+        return Err(Damage::Empty);
+    }
+    let one_line = !content.contains('\n');
+    let spaces_inside = content.lines().any(|line| line.trim().contains(' '));
+    let mut packed = Zeroizing::new(Vec::with_capacity(content.len()));
+    packed.extend(content.bytes().filter(|b| !b.is_ascii_whitespace()));
+    if !packed.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')) {
+        return Err(Damage::Characters);
+    }
+    let mut der = Zeroizing::new(vec![0_u8; packed.len().div_ceil(4) * 3]);
+    let uneven = if spaces_inside && !one_line { Damage::FormDecoded } else { Damage::Length };
+    let bytes = BASE64.decode_slice(packed.as_slice(), der.as_mut_slice()).map_err(|_| uneven)?;
+    der.truncate(bytes);
+    note_layout(body, one_line, spaces_inside, packed.len(), repairs);
+    Ok(der)
+}
+
+/// PEM has 64 characters a line; OpenSSL reads up to 76, some tools write one long line.
+const LINE_CHARS_MAX: usize = 76;
+
+fn note_layout(body: &str, one_line: bool, spaces_inside: bool, packed_chars: usize, repairs: &mut Repairs) {
+    if spaces_inside {
+        repairs.note(Repair::SpacesForLineBreaks);
+    } else if (one_line && packed_chars > LINE_CHARS_MAX) || !body.contains('\n') {
+        repairs.note(Repair::OneLine);
+    } else if body.lines().any(|line| line.trim() != line) {
+        repairs.note(Repair::Indentation);
+    }
+}

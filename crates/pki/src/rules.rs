@@ -1,0 +1,53 @@
+//! The rules: each looks at the read upload and says at most one kind of thing.
+//!
+//! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a case in the tests. A rule that
+//! needs the leaf says nothing where the leaf is unknown: another finding has said why.
+
+mod chain;
+mod client_ca;
+mod key;
+mod leaf;
+mod names;
+
+use crate::Finding;
+use crate::case::Case;
+
+pub(crate) use key::key_kind_fault;
+
+pub(crate) type Rule = fn(&Case<'_>, &mut Vec<Finding>);
+
+/// All rules; the order does not matter, findings are sorted.
+pub(crate) const RULES: &[Rule] = &[
+    key::key_inconsistent,
+    key::key_mismatch,
+    key::leaf_key_unsupported,
+    leaf::unreadable_for_tls_clients,
+    leaf::precertificate,
+    leaf::version1,
+    leaf::is_ca,
+    leaf::not_for_servers,
+    leaf::validity_reversed,
+    leaf::expired,
+    leaf::not_yet_valid,
+    leaf::expires_soon,
+    leaf::key_usage_unfit,
+    leaf::must_staple,
+    chain::weak_signature,
+    chain::critical_extension_unknown,
+    chain::leaf_signature_broken,
+    chain::missing_intermediate,
+    chain::issuer_key_kind_differs,
+    chain::left_out,
+    chain::root_left_out,
+    chain::reordered,
+    names::no_way_in,
+    names::host_not_covered,
+    names::only_in_common_name,
+    names::wildcard_wide,
+    client_ca::not_a_ca,
+    client_ca::version1,
+    client_ca::expired,
+    client_ca::not_yet_valid,
+    client_ca::unusable,
+    client_ca::names_too_large,
+];

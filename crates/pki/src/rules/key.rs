@@ -1,0 +1,75 @@
+use crate::Code;
+use crate::case::Case;
+use crate::finding::{Field, Finding};
+use crate::key_form::RSA_BITS;
+use crate::public_key::KeyKind;
+
+/// The key's own parts contradict each other: it cannot sign, or its signature does not verify with its own public
+/// part.
+pub(crate) fn key_inconsistent(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.key.as_ref().is_some_and(|key| key.proof.is_none()) {
+        let message = "The parts of the private key contradict each other; it cannot sign.";
+        findings.push(Finding::new(Code::KeyInconsistent, Field::Key, None, message));
+    }
+}
+
+/// The proof: a signature by the key must verify with the leaf's public key.
+pub(crate) fn key_mismatch(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (Some(leaf), Some(key)) = (case.leaf(), &case.key) else { return };
+    let Some(proof) = &key.proof else { return };
+    if proof.belongs_to(&leaf.certificate.spki) {
+        return;
+    }
+    let owner = case.certificates.iter().find(|given| proof.belongs_to(&given.certificate.spki));
+    let message = match owner {
+        Some(owner) => format!(
+            "The private key ({}) is not the leaf's; it belongs to block {} of cert ({}), which is a CA of this chain.",
+            key.kind, owner.index, owner.certificate.subject
+        ),
+        None => format!(
+            "The private key ({}) is not the leaf's: a signature made with it does not verify with the leaf's public key ({}).",
+            key.kind, leaf.certificate.key_kind
+        ),
+    };
+    findings.push(Finding::new(Code::KeyMismatch, Field::Key, None, message));
+}
+
+/// The leaf's public key is of a kind that is not served. Where the private key is there, it has been said of it.
+pub(crate) fn leaf_key_unsupported(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    let kind = leaf.certificate.key_kind;
+    if is_served(kind) {
+        return;
+    }
+    let (code, message) = key_kind_fault(kind, "The leaf's public key");
+    if !findings.iter().any(|finding| finding.code == code && finding.field == Field::Key) {
+        findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
+    }
+}
+
+fn is_served(kind: KeyKind) -> bool {
+    match kind {
+        KeyKind::Rsa { bits } => RSA_BITS.contains(&bits),
+        KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => true,
+        _ => false,
+    }
+}
+
+/// What is said of a key whose kind is not served.
+pub(crate) fn key_kind_fault(kind: KeyKind, whose: &str) -> (Code, String) {
+    match kind {
+        KeyKind::Rsa { bits } if bits < *RSA_BITS.start() => {
+            (Code::KeyTooSmall, format!("{whose} is RSA with {bits} bits; 2048 are the least."))
+        }
+        KeyKind::Rsa { bits } => {
+            (Code::KeyTooLarge, format!("{whose} is RSA with {bits} bits; 4096 are the most."))
+        }
+        KeyKind::ExplicitCurve => {
+            (Code::KeyCurveExplicit, format!("{whose} spells out its elliptic curve instead of naming it."))
+        }
+        KeyKind::OtherCurve => {
+            (Code::KeyCurveUnsupported, format!("{whose} is on a curve other than P-256, P-384 and P-521."))
+        }
+        kind => (Code::KeyKindUnsupported, format!("{whose} is {kind}, which is not served.")),
+    }
+}

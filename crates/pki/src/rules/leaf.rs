@@ -1,0 +1,121 @@
+use rustls_pki_types::CertificateDer;
+use time::Duration;
+
+use crate::Code;
+use crate::case::Case;
+use crate::certificate::Certificate;
+use crate::chain::Given;
+use crate::display::shown_time;
+use crate::finding::{Field, Finding};
+
+fn say(leaf: &Given, code: Code, message: impl Into<String>, findings: &mut Vec<Finding>) {
+    findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
+}
+
+/// webpki is stricter about DER than most; what it cannot read, the gateway cannot serve. Version and critical
+/// extensions have rules of their own.
+pub(crate) fn unreadable_for_tls_clients(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    let der: &CertificateDer<'static> = &leaf.certificate.der;
+    match webpki::EndEntityCert::try_from(der) {
+        Ok(_) | Err(webpki::Error::UnsupportedCertVersion | webpki::Error::UnsupportedCriticalExtension) => {}
+        Err(error) => {
+            let message = format!("Strict TLS clients cannot read the leaf ({error}).");
+            say(leaf, Code::CertUnreadable, message, findings);
+        }
+    }
+}
+
+pub(crate) fn precertificate(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_precertificate) else { return };
+    say(
+        leaf,
+        Code::Precertificate,
+        "The leaf is a precertificate, made for certificate logs only.",
+        findings,
+    );
+}
+
+pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.version != 3) else { return };
+    let message =
+        format!("The leaf is of X.509 version {}; TLS clients want version 3.", leaf.certificate.version);
+    say(leaf, Code::LeafVersion1, message, findings);
+}
+
+/// A CA certificate as the leaf, but for the kind that `openssl req -x509` makes, which OpenSSL clients accept.
+pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_ca) else { return };
+    let signs = leaf.certificate.key_usage.is_none_or(|usage| usage.digital_signature);
+    if leaf.certificate.is_self_signed() && signs {
+        let message = "The leaf is a self-signed CA certificate; strict clients refuse it.";
+        say(leaf, Code::SelfSignedCaLeaf, message, findings);
+    } else {
+        let message = "The leaf is a CA certificate (CA:TRUE); it cannot be a server's.";
+        say(leaf, Code::LeafIsCa, message, findings);
+    }
+}
+
+pub(crate) fn not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    let Some(usage) = leaf.certificate.extended_key_usage.filter(|usage| !usage.server && !usage.any) else {
+        return;
+    };
+    let message = match usage.client {
+        true => "The leaf is a client's certificate (extended key usage clientAuth without serverAuth).",
+        false => "The leaf's extended key usage does not hold serverAuth.",
+    };
+    say(leaf, Code::LeafNotForServers, message, findings);
+}
+
+pub(crate) fn validity_reversed(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| is_reversed(&leaf.certificate)) else { return };
+    let (from, to) = (shown_time(leaf.certificate.not_before), shown_time(leaf.certificate.not_after));
+    say(leaf, Code::ValidityReversed, format!("The leaf is valid from {from} until {to}: never."), findings);
+}
+
+pub(crate) fn expired(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
+    if case.circumstances.now > leaf.certificate.not_after {
+        let message = format!("The leaf expired at {}.", shown_time(leaf.certificate.not_after));
+        say(leaf, Code::LeafExpired, message, findings);
+    }
+}
+
+pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
+    if case.circumstances.now < leaf.certificate.not_before {
+        let message = format!("The leaf is not valid before {}.", shown_time(leaf.certificate.not_before));
+        say(leaf, Code::LeafNotYetValid, message, findings);
+    }
+}
+
+/// Less than a third of the lifetime is left (when ACME clients renew), and less than 30 days of a long one.
+pub(crate) fn expires_soon(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_valid_at(case.circumstances.now)) else {
+        return;
+    };
+    let left = leaf.certificate.not_after - case.circumstances.now;
+    let lifetime: Duration = leaf.certificate.not_after - leaf.certificate.not_before;
+    if left < Duration::min(lifetime / 3, Duration::days(30)) {
+        let message = format!("The leaf expires at {}.", shown_time(leaf.certificate.not_after));
+        say(leaf, Code::ExpiresSoon, message, findings);
+    }
+}
+
+pub(crate) fn key_usage_unfit(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| !leaf.certificate.is_ca) else { return };
+    if leaf.certificate.key_usage.is_some_and(|usage| !usage.digital_signature) {
+        let message = "The leaf's key usage lacks digitalSignature; clients of TLS 1.3 may refuse it.";
+        say(leaf, Code::KeyUsageUnfit, message, findings);
+    }
+}
+
+pub(crate) fn must_staple(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.must_staple) else { return };
+    say(leaf, Code::MustStaple, "The leaf demands OCSP stapling, which is not done.", findings);
+}
+
+fn is_reversed(certificate: &Certificate) -> bool {
+    certificate.not_after < certificate.not_before
+}

@@ -1,0 +1,82 @@
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use webpki::RawPublicKeyEntity;
+use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
+
+use crate::public_key::KeyKind;
+
+/// The three parts that every signed X.509 structure has (RFC 5280 §4.1.1): x509-parser does not keep the raw
+/// algorithm, and the signature is checked over raw bytes.
+pub(crate) struct Signed<'a> {
+    /// What is signed, with its header.
+    pub(crate) content: &'a [u8],
+    /// The AlgorithmIdentifier without its SEQUENCE header.
+    pub(crate) algorithm: &'a [u8],
+    /// The signature's bits; a whole number of bytes.
+    pub(crate) signature: &'a [u8],
+}
+
+/// What a signature says about who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This key made it.
+    Valid,
+    /// Another key made it, or what it signs was changed.
+    Broken,
+    /// The algorithm or the key's kind is not supported (SHA-1, RSA under 2048 bits, DSA, ...).
+    Unsupported,
+}
+
+impl<'a> Signed<'a> {
+    /// Splits DER; `None` unless it is exactly the three parts.
+    pub(crate) fn split(der: &'a [u8]) -> Option<Self> {
+        let (rest, outer) = sequence(der)?;
+        let (after_content, _) = sequence(outer)?;
+        let content = &outer[..outer.len() - after_content.len()];
+        let (after_algorithm, algorithm) = sequence(after_content)?;
+        let (after_signature, bits) = element(after_algorithm, Tag::BitString)?;
+        let (&unused_bits, signature) = bits.split_first()?;
+        (rest.is_empty() && after_signature.is_empty() && unused_bits == 0).then_some(Self {
+            content,
+            algorithm,
+            signature,
+        })
+    }
+
+    /// Whether the key in `spki` (with its SEQUENCE header) made this signature.
+    pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
+        // webpki calls a signature by such a key broken, which it need not be.
+        if matches!(KeyKind::of_spki(spki), Some(KeyKind::Rsa { bits }) if !VERIFIABLE_RSA_BITS.contains(&bits))
+        {
+            return Verdict::Unsupported;
+        }
+        let spki = SubjectPublicKeyInfoDer::from(spki);
+        let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
+            return Verdict::Unsupported;
+        };
+        // Several entries share one identifier (ECDSA with SHA-256 on each curve): the key decides.
+        webpki::ALL_VERIFICATION_ALGS
+            .iter()
+            .filter(|candidate| candidate.signature_alg_id().as_ref() == self.algorithm)
+            .filter_map(|candidate| match key.verify_signature(*candidate, self.content, self.signature) {
+                Ok(()) => Some(Verdict::Valid),
+                Err(webpki::Error::InvalidSignatureForPublicKey) => Some(Verdict::Broken),
+                Err(_) => None,
+            })
+            .next()
+            .unwrap_or(Verdict::Unsupported)
+    }
+}
+
+/// The sizes of RSA keys that webpki verifies with.
+pub(crate) const VERIFIABLE_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// The content of a DER SEQUENCE at the front, and what follows it.
+pub(crate) fn sequence(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    element(der, Tag::Sequence)
+}
+
+/// The content of a DER element with a universal tag at the front: (what follows, content).
+pub(crate) fn element(der: &[u8], tag: Tag) -> Option<(&[u8], &[u8])> {
+    let (rest, any) = Any::from_der(der).ok()?;
+    (any.header.class() == Class::Universal && any.header.tag() == tag).then_some((rest, any.data))
+}

@@ -1,0 +1,58 @@
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser as _;
+use x509_parser::x509::X509Version;
+
+use crate::signed::{Signed, element, sequence};
+use x509_parser::asn1_rs::Tag;
+
+/// An X.509 version 1 certificate: no extensions, so nothing in it says what it is for.
+///
+/// webpki refuses them, and the public EMQX recipe makes them for clients (`openssl x509 -req` without `-extfile`).
+pub(crate) struct Version1<'a> {
+    /// The three parts of it.
+    pub(crate) signed: Signed<'a>,
+    /// The issuer's name without its SEQUENCE header, as trust anchors hold theirs.
+    pub(crate) issuer: &'a [u8],
+    /// The public key with its SEQUENCE header.
+    pub(crate) spki: &'a [u8],
+    pub(crate) not_before: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
+}
+
+impl<'a> Version1<'a> {
+    /// Reads strict DER. `None` unless it is version 1 to the letter: no version field, no unique identifiers, no
+    /// extensions, the same algorithm inside and outside, nothing behind it. webpki's refusal of the version alone
+    /// says less: it comes for a version 2 certificate too, and for one of version 1 among the intermediates.
+    pub(crate) fn read(der: &'a CertificateDer<'_>) -> Option<Self> {
+        let (rest, x509) =
+            X509CertificateParser::new().with_deep_parse_extensions(false).parse(der.as_ref()).ok()?;
+        let tbs = &x509.tbs_certificate;
+        let signed = Signed::split(der.as_ref())?;
+        let is_version1 = rest.is_empty()
+            && tbs.version == X509Version::V1
+            && tbs.issuer_uid.is_none()
+            && tbs.subject_uid.is_none()
+            && tbs.extensions().is_empty();
+        let (_, issuer) = sequence(tbs.issuer.as_raw())?;
+        if !is_version1 || inner_algorithm(signed.content)? != signed.algorithm {
+            return None;
+        }
+        Some(Self {
+            signed,
+            issuer,
+            spki: tbs.subject_pki.raw,
+            not_before: tbs.validity.not_before.to_datetime(),
+            not_after: tbs.validity.not_after.to_datetime(),
+        })
+    }
+}
+
+/// The algorithm inside: TBSCertificate ::= SEQUENCE { serialNumber INTEGER, signature SEQUENCE, … }. A version
+/// field, even one that says 1, stands before the serial number and is no DER (X.690 §11.5).
+fn inner_algorithm(content: &[u8]) -> Option<&[u8]> {
+    let (_, tbs) = sequence(content)?;
+    let (after_serial, _) = element(tbs, Tag::Integer)?;
+    sequence(after_serial).map(|(_, algorithm)| algorithm)
+}

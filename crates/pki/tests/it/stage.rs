@@ -1,0 +1,195 @@
+//! The stage that the tests share: uploads, makers of certificates, and the one call that judges.
+#![allow(dead_code, reason = "each test file uses its own part of the stage")]
+
+use certward_pki::{Circumstances, Code, HostName, Judgement, Severity, Text, Upload, judge};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+/// The time of all tests that do not call openssl.
+pub(crate) fn now() -> OffsetDateTime {
+    time::macros::datetime!(2026-06-01 12:00 UTC)
+}
+
+pub(crate) fn text(text: impl Into<String>) -> Text {
+    Text::Given(Zeroizing::new(text.into()))
+}
+
+/// An upload in the making: a good one-way upload until something is changed about it.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) tls_type: Option<String>,
+    pub(crate) cert: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) cacert: Option<String>,
+    pub(crate) hosts: Vec<&'static str>,
+    pub(crate) has_way_in: bool,
+    pub(crate) now: OffsetDateTime,
+}
+
+impl Case {
+    pub(crate) fn one_way(cert: impl Into<String>, key: impl Into<String>) -> Self {
+        Self {
+            tls_type: Some("one-way".into()),
+            cert: Some(cert.into()),
+            key: Some(key.into()),
+            cacert: None,
+            hosts: vec!["broker.example.com"],
+            has_way_in: true,
+            now: now(),
+        }
+    }
+
+    pub(crate) fn two_way(
+        cert: impl Into<String>,
+        key: impl Into<String>,
+        cacert: impl Into<String>,
+    ) -> Self {
+        Self { tls_type: Some("two-way".into()), cacert: Some(cacert.into()), ..Self::one_way(cert, key) }
+    }
+
+    pub(crate) fn hosts(mut self, hosts: &[&'static str]) -> Self {
+        self.hosts = hosts.to_vec();
+        self
+    }
+
+    pub(crate) fn at(mut self, now: OffsetDateTime) -> Self {
+        self.now = now;
+        self
+    }
+
+    pub(crate) fn judge(&self) -> Judgement {
+        let given = |field: &Option<String>| field.clone().map_or(Text::Absent, text);
+        let upload = Upload {
+            tls_type: given(&self.tls_type),
+            cert: given(&self.cert),
+            key: given(&self.key),
+            cacert: given(&self.cacert),
+        };
+        let hosts: Vec<HostName> = self.hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
+        let circumstances = Circumstances { now: self.now, hosts: &hosts, has_way_in: self.has_way_in };
+        judge(&upload, &circumstances)
+    }
+
+    /// The codes in the order of the answer. That material is there exactly without errors holds always.
+    pub(crate) fn codes(&self) -> Vec<&'static str> {
+        let judgement = self.judge();
+        let refused = judgement.findings.iter().any(|finding| finding.severity == Severity::Error);
+        assert_eq!(judgement.material.is_none(), refused, "{:?}", judgement.findings);
+        judgement.findings.iter().map(|finding| finding.code.as_str()).collect()
+    }
+}
+
+/// A key of the kind that is made fastest.
+pub(crate) fn p256() -> KeyPair {
+    KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+/// A CA made by rcgen, of a name that may be another's as well.
+pub(crate) struct Ca {
+    pub(crate) pem: String,
+    pub(crate) der: Vec<u8>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+}
+
+pub(crate) fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = now() - Duration::days(100);
+    params.not_after = now() + Duration::days(3000);
+    params
+}
+
+impl Ca {
+    pub(crate) fn root(name: &str) -> Self {
+        Self::root_from(ca_params(name), p256())
+    }
+
+    pub(crate) fn root_from(params: CertificateParams, key: KeyPair) -> Self {
+        let certificate = params.self_signed(&key).unwrap();
+        Self { pem: certificate.pem(), der: certificate.der().to_vec(), issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_from(ca_params(name), p256())
+    }
+
+    pub(crate) fn intermediate_from(&self, params: CertificateParams, key: KeyPair) -> Self {
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self { pem: certificate.pem(), der: certificate.der().to_vec(), issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn leaf(&self) -> Leaf {
+        self.leaf_from(leaf_params(), p256())
+    }
+
+    pub(crate) fn leaf_from(&self, params: CertificateParams, key: KeyPair) -> Leaf {
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Leaf {
+            pem: certificate.pem(),
+            der: certificate.der().to_vec(),
+            key: key.serialize_pem(),
+            key_der: key.serialize_der(),
+        }
+    }
+}
+
+pub(crate) struct Leaf {
+    pub(crate) pem: String,
+    pub(crate) der: Vec<u8>,
+    pub(crate) key: String,
+    pub(crate) key_der: Vec<u8>,
+}
+
+pub(crate) fn leaf_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "broker.example.com");
+    params.subject_alt_names = vec![dns("broker.example.com")];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = now() - Duration::days(10);
+    params.not_after = now() + Duration::days(80);
+    params
+}
+
+pub(crate) fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+/// The whole set: root, intermediate, leaf.
+pub(crate) struct Pki {
+    pub(crate) root: Ca,
+    pub(crate) intermediate: Ca,
+    pub(crate) leaf: Leaf,
+}
+
+pub(crate) fn pki() -> Pki {
+    let root = Ca::root("Example Root");
+    let intermediate = root.intermediate("Example Intermediate");
+    let leaf = intermediate.leaf();
+    Pki { root, intermediate, leaf }
+}
+
+impl Pki {
+    pub(crate) fn chain(&self) -> String {
+        format!("{}{}", self.leaf.pem, self.intermediate.pem)
+    }
+
+    pub(crate) fn case(&self) -> Case {
+        Case::one_way(self.chain(), self.leaf.key.clone())
+    }
+}
+
+/// A codes' doc is reachable; used so that a misspelt code in a table fails.
+pub(crate) fn known(code: &str) -> bool {
+    certward_pki::catalogue().any(|doc| doc.name == code)
+}
+
+pub(crate) fn code_of(name: &str) -> Code {
+    certward_pki::catalogue().find(|doc| doc.name == name).unwrap().code
+}
