@@ -1,1 +1,40 @@
-fn main() {}
+//! The program: command line, configuration, wiring, shutdown.
+//!
+//! Thin on purpose: it reads and checks the whole configuration before it binds a port, puts the crates together,
+//! runs and drains. Whatever it decides about certificates is decided elsewhere. Exit codes: 0 done, 1 failed,
+//! 2 wrong usage or configuration.
+
+mod answer;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod findings;
+mod input;
+mod log;
+mod node_id;
+mod output;
+mod panic_hook;
+mod store_remedy;
+mod table;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{cli::Cli, config::ConfigError, usage::Usage};
+
+fn main() -> ExitCode {
+    panic_hook::install();
+    // Named once for the whole process: with two providers in the tree rustls would panic at the first use.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match commands::run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            let wrong_usage = error.is::<ConfigError>() || error.is::<Usage>();
+            ExitCode::from(if wrong_usage { 2 } else { 1 })
+        }
+    }
+}

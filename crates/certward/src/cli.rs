@@ -1,0 +1,329 @@
+//! The command line: what can be asked for, in clap's words. Carried out in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+/// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
+#[derive(Debug, Parser)]
+#[command(name = "certward", version, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run certward: the API and the gateway
+    #[command(
+        after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate and the log level."
+    )]
+    Serve(ServeArgs),
+    /// Make the store, the master key and the first admin key
+    Init(InitArgs),
+    /// Judge a certificate, its key and client CAs, without a server
+    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
+    Check(CheckArgs),
+    /// Projects: deployments that belong together
+    Project(ProjectArgs),
+    /// Deployments: one broker and the hosts that lead to it
+    Deployment(DeploymentArgs),
+    /// The certificate of a deployment
+    Tls(TlsArgs),
+    /// API keys
+    Key(KeyArgs),
+    /// Print the OpenAPI 3.1 document of the API
+    Openapi,
+}
+
+/// `--config`
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration; without it ./certward.toml if there is one, else the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Accepted for programs; the key is one JSON object on stdout in any case
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Make another admin key in a store that is there already, for who lost theirs
+    #[arg(long)]
+    pub(crate) new_admin_key: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The certificate and its chain, PEM
+    pub(crate) cert: PathBuf,
+    /// The certificate's private key, PEM
+    pub(crate) key: PathBuf,
+    /// The client CAs, PEM: judge as two-way
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// A name that devices will ask for; may be repeated
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the API is, and who asks.
+#[derive(Args)]
+pub(crate) struct ConnectArgs {
+    /// The base of the API
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CERTWARD_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080/public_api/v1"
+    )]
+    pub(crate) url: String,
+    /// The API key
+    #[arg(long, value_name = "KEY", env = "CERTWARD_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Its secret key; the variable is better, for other users of the machine see the command line
+    #[arg(long, value_name = "KEY", env = "CERTWARD_SECRET_KEY", hide_env_values = true)]
+    pub(crate) secret_key: Option<String>,
+    /// The CA of the API's certificate, PEM, where it is none that the system knows
+    #[arg(long, value_name = "FILE", env = "CERTWARD_CA_FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Without the secret, and without the URL, which may hold one.
+impl std::fmt::Debug for ConnectArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectArgs").field("ca", &self.ca).field("json", &self.json).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProjectArgs {
+    #[command(subcommand)]
+    pub(crate) command: ProjectCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectCommand {
+    /// Add a project
+    Add {
+        /// Its id: 1 to 63 of a-z, 0-9 and -
+        id: String,
+        /// Its name, for people
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// List the projects
+    List {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Remove a project that has no deployments
+    Remove {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentArgs {
+    #[command(subcommand)]
+    pub(crate) command: DeploymentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeploymentCommand {
+    /// Add a deployment
+    Add {
+        /// Its id: 1 to 63 of a-z, 0-9 and -; drawn when left out
+        id: Option<String>,
+        /// The broker's plain MQTT address
+        #[arg(long, value_name = "HOST:PORT")]
+        upstream: String,
+        /// The broker's plain WebSocket address
+        #[arg(long, value_name = "HOST:PORT")]
+        ws_upstream: Option<String>,
+        /// A name that leads to it, or a wildcard; may be repeated
+        #[arg(long = "host", value_name = "NAME")]
+        hosts: Vec<String>,
+        /// Its name, for people
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// The project it belongs to
+        #[arg(long, value_name = "ID")]
+        project: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Change a deployment; what is not named stays
+    #[command(group(ArgGroup::new("change").required(true).multiple(true)
+        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "name"])))]
+    Set {
+        /// Its id
+        id: String,
+        /// The broker's plain MQTT address
+        #[arg(long, value_name = "HOST:PORT")]
+        upstream: Option<String>,
+        /// The broker's plain WebSocket address
+        #[arg(long, value_name = "HOST:PORT")]
+        ws_upstream: Option<String>,
+        /// Take the WebSocket address away
+        #[arg(long, conflicts_with = "ws_upstream")]
+        no_ws_upstream: bool,
+        /// A name that leads to it; repeated: the whole list anew
+        #[arg(long = "host", value_name = "NAME")]
+        hosts: Vec<String>,
+        /// Take all names away
+        #[arg(long, conflicts_with = "hosts")]
+        no_hosts: bool,
+        /// Its name, for people
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// List the deployments
+    List {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Show a deployment
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Remove a deployment with its certificate, keys, hosts and connections
+    Remove {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    #[command(subcommand)]
+    pub(crate) command: TlsCommand,
+}
+
+/// The files of an upload.
+#[derive(Debug, Args)]
+pub(crate) struct UploadArgs {
+    /// The certificate and its chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: PathBuf,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// The client CAs, PEM: two-way, every device must present a certificate
+    #[arg(long, value_name = "FILE", conflicts_with = "one_way")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// No client certificates, also where they are asked for today
+    #[arg(long)]
+    pub(crate) one_way: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Show the certificate's state
+    Show {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Have the server judge an upload without storing it
+    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
+    Check {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        upload: UploadArgs,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Set or replace the certificate
+    Set {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        upload: UploadArgs,
+        /// Wait until every node has proven that it serves it; exit 1 if one cannot
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Delete the certificate and erase its keys; disconnects the deployment's devices
+    Delete {
+        /// The deployment
+        id: String,
+        /// Wait until every node has let go of it
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create an API key; its secret is shown once
+    Create {
+        /// Its name, for people
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+        /// What it may do; may be repeated
+        #[arg(long = "scope", value_name = "SCOPE", value_parser = ["tls", "tls:read", "deployments", "admin"], default_values = ["tls"])]
+        scopes: Vec<String>,
+        /// A project it sees; may be repeated; all when left out
+        #[arg(long = "project", value_name = "ID")]
+        projects: Vec<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// List the API keys
+    List {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Revoke an API key
+    Revoke {
+        /// The API key
+        key: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+#[test]
+fn clap_finds_nothing_wrong_with_the_definition() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_outside_interface_is_understood() {
+    for line in [
+        "certward serve",
+        "certward serve --config /etc/certward.toml",
+        "certward init",
+        "certward init --config f --json",
+        "certward init --json --new-admin-key",
+        "certward check cert.pem key.pem",
+        "certward check cert.pem key.pem --client-ca ca.pem --host a.example --host *.b.example --json",
+        "certward project add lab",
+        "certward project add lab --name Laboratory --json",
+        "certward project list",
+        "certward project remove lab",
+        "certward deployment add --upstream 127.0.0.1:1883",
+        "certward deployment add ge6a1a75 --upstream b:1883 --ws-upstream b:8083 --host a.example --host b.example --name N --project lab",
+        "certward deployment set ge6a1a75 --upstream b:1884",
+        "certward deployment set ge6a1a75 --no-ws-upstream --no-hosts",
+        "certward deployment list --json",
+        "certward deployment show ge6a1a75",
+        "certward deployment remove ge6a1a75",
+        "certward tls show ge6a1a75 --url https://c.example/public_api/v1 --api-key k --secret-key s --ca ca.pem",
+        "certward tls check ge6a1a75 --cert c --key k --client-ca a",
+        "certward tls set ge6a1a75 --cert c --key k",
+        "certward tls set ge6a1a75 --cert c --key k --client-ca a --wait",
+        "certward tls set ge6a1a75 --cert c --key k --one-way --json",
+        "certward tls delete ge6a1a75 --wait",
+        "certward key create --name ci --scope tls --scope tls:read --project lab --json",
+        "certward key create --name ci",
+        "certward key list",
+        "certward key revoke abc",
+        "certward openapi",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_wrong_usage() {
+    for (line, kind) in [
+        ("certward", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("certward run", ErrorKind::InvalidSubcommand),
+        ("certward check cert.pem", ErrorKind::MissingRequiredArgument),
+        ("certward deployment add x", ErrorKind::MissingRequiredArgument),
+        ("certward deployment set x", ErrorKind::MissingRequiredArgument),
+        ("certward deployment set x --host a --no-hosts", ErrorKind::ArgumentConflict),
+        ("certward deployment set x --ws-upstream a:1 --no-ws-upstream", ErrorKind::ArgumentConflict),
+        ("certward tls set x --cert c", ErrorKind::MissingRequiredArgument),
+        ("certward tls set x --cert c --key k --client-ca a --one-way", ErrorKind::ArgumentConflict),
+        ("certward key create --name n --scope root", ErrorKind::InvalidValue),
+        ("certward key create --scope tls", ErrorKind::MissingRequiredArgument),
+        ("certward serve --json", ErrorKind::UnknownArgument),
+    ] {
+        let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));
+        assert_eq!(error.kind(), kind, "{line}");
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn a_secret_is_in_no_debug_output() {
+    let cli =
+        parse("certward tls show x --api-key k --secret-key hunter2 --url http://u:hunter2@h/").unwrap();
+    assert!(!format!("{cli:?}").contains("hunter2"));
+}

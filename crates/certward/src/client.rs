@@ -1,0 +1,289 @@
+//! A client of the HTTP API, for the commands that are one.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use anyhow::Context;
+use reqwest::{Certificate, Method, StatusCode, Url, redirect};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::{answer::ErrorBody, cli::ConnectArgs, findings, input, output::plain, usage::Usage};
+
+/// Speaks to one API with one key.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    api_key: String,
+    secret_key: Zeroizing<String>,
+}
+
+/// As large as the answers that the contract's known client takes.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// To reach the server; a firewall that drops packets says nothing for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For a whole request: the longest `Prefer: wait` and the time to answer it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60 + 30);
+
+impl Client {
+    /// From the flags and variables.
+    ///
+    /// # Errors
+    /// [`Usage`] says which flag or variable is missing or wrong.
+    pub(crate) fn new(connect: &ConnectArgs) -> anyhow::Result<Self> {
+        let base = base(&connect.url)?;
+        let given = |value: &Option<String>, flag: &str, variable: &str| {
+            value.clone().filter(|value| !value.is_empty()).ok_or_else(|| {
+                Usage::new(format!(
+                    "no {flag} is given; set {variable} or --{flag} (the first one was printed by `certward init`, \
+                     `certward init --new-admin-key` makes another)"
+                ))
+            })
+        };
+        let api_key = given(&connect.api_key, "api-key", "CERTWARD_API_KEY")?;
+        let secret_key = Zeroizing::new(given(&connect.secret_key, "secret-key", "CERTWARD_SECRET_KEY")?);
+        // The secret goes with every request: it must not follow where an answer points.
+        let mut http = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .user_agent(concat!("certward/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&base) {
+            // A proxy's loopback is another machine's.
+            http = http.no_proxy();
+        }
+        if let Some(path) = &connect.ca {
+            let pem = input::read(path)?;
+            let wrong = || {
+                Usage::new(format!("{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)", path.display()))
+            };
+            // The parser's error is left out: it holds bytes of the file.
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?;
+            if certificates.is_empty() {
+                return Err(wrong().into());
+            }
+            http = http.tls_certs_only(certificates);
+        }
+        let http = http.build().context("the HTTP client cannot be set up")?;
+        Ok(Self { http, base, api_key, secret_key })
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
+        self.send(Method::GET, path, None, None).await
+    }
+
+    /// GET that is held until the state settles, at most so long.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
+        self.send(Method::GET, path, None, Some(wait)).await
+    }
+
+    /// POST, PUT, PATCH or DELETE; an empty answer is null.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn change(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        self.send(method, path, body, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        wait: Option<Duration>,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.base.clone();
+        // The base is checked to be one that has segments.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let mut request =
+            self.http.request(method, url).basic_auth(&self.api_key, Some(self.secret_key.as_str()));
+        if let Some(wait) = wait {
+            request = request.header("Prefer", format!("wait={}", wait.as_secs()));
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(|e| self.unreachable(e))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut bytes = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(e))? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(self.foreign(status));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            if bytes.is_empty() {
+                return Ok(Value::Null);
+            }
+            return serde_json::from_slice(&bytes).map_err(|_| self.foreign(status));
+        }
+        let body: ErrorBody = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
+        if body.code.is_empty() {
+            return Err(self.foreign(status));
+        }
+        let seconds = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok())
+        };
+        Err(ClientError::Refused {
+            status,
+            retry_after: seconds("retry-after").map(Duration::from_secs),
+            body,
+        })
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            base: self.base.to_string(),
+            timed_out: error.is_timeout(),
+            cause: root_cause(&error),
+        }
+    }
+
+    fn foreign(&self, status: StatusCode) -> ClientError {
+        ClientError::Foreign { base: self.base.to_string(), status }
+    }
+}
+
+/// The innermost cause: what the system or the TLS library said. reqwest's own words repeat the address.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn base(text: &str) -> Result<Url, Usage> {
+    let wrong = |why: &str| {
+        Usage::new(format!(
+            "{why}; --url and CERTWARD_URL are the API's base, for example https://certward.example/public_api/v1"
+        ))
+    };
+    let url = Url::parse(text).map_err(|e| wrong(&format!("the URL cannot be read ({e})")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+        return Err(wrong("the URL is not http or https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong(
+            "the URL holds a name or password, and they belong into CERTWARD_API_KEY and CERTWARD_SECRET_KEY",
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("the URL has a query or fragment"));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
+}
+
+/// Why a request came to nothing. Its text says what to do next.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// Nobody answered, or not in time.
+    Unreachable { base: String, timed_out: bool, cause: String },
+    /// Somebody answered who is not certward.
+    Foreign { base: String, status: StatusCode },
+    /// The API refused.
+    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorBody },
+}
+
+impl ClientError {
+    /// Whether the API refused with this code.
+    pub(crate) fn is_code(&self, code: &str) -> bool {
+        matches!(self, Self::Refused { body, .. } if body.code == code)
+    }
+
+    /// Whether the same request may succeed later, and after how long at the earliest.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unreachable { .. } => Some(Duration::from_secs(2)),
+            Self::Refused { status, retry_after, .. } if matches!(status.as_u16(), 429 | 503) => {
+                Some(retry_after.unwrap_or(Duration::from_secs(2)))
+            }
+            Self::Refused { .. } | Self::Foreign { .. } => None,
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { base, timed_out: true, .. } => write!(
+                f,
+                "no answer from {base} in time; is it the right address (--url, CERTWARD_URL), and does a firewall stand between?"
+            ),
+            Self::Unreachable { base, cause, .. } => write!(
+                f,
+                "cannot reach {base}: {}; is `certward serve` running, and is this its address (--url, CERTWARD_URL)? \
+                 For a private CA give --ca or CERTWARD_CA_FILE",
+                plain(cause)
+            ),
+            Self::Foreign { base, status } => write!(
+                f,
+                "what answered at {base} is not certward's API (status {}); check --url or CERTWARD_URL, which must end in \
+                 /public_api/v1",
+                status.as_u16()
+            ),
+            Self::Refused { status, retry_after, body } => refusal(f, *status, *retry_after, body),
+        }
+    }
+}
+
+fn refusal(
+    f: &mut fmt::Formatter<'_>,
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: &ErrorBody,
+) -> fmt::Result {
+    write!(f, "{} ({})", plain(&body.message), plain(&body.code))?;
+    match status.as_u16() {
+        401 => write!(
+            f,
+            "; check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or revoked, or the secret is another's"
+        )?,
+        403 => {
+            write!(f, "; the API key lacks the scope for this: `certward key list` shows what each may do")?
+        }
+        429 => match retry_after {
+            Some(wait) => write!(f, "; try again in {} s", wait.as_secs())?,
+            None => write!(f, "; try again later")?,
+        },
+        503 => write!(f, "; nothing was changed, and a later try may succeed")?,
+        _ if body.code == "DEPLOYMENT_NOT_FOUND" => {
+            write!(f, "; `certward deployment list` shows those that this key sees")?;
+        }
+        _ if body.code == "TLS_NOT_FOUND" => write!(f, "; `certward tls set` sets one")?,
+        _ => {}
+    }
+    if !body.details.is_empty() {
+        write!(f, "\n{}", findings::text(&body.details))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+use crate::answer::Finding;
+
+fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
+    let body = ErrorBody { code: code.into(), message: "It is so.".into(), details: Vec::new() };
+    let status = StatusCode::from_u16(status).unwrap();
+    ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body }.to_string()
+}
+
+#[test]
+fn refusals_say_what_to_do_next() {
+    for (text, says) in [
+        (refused(401, "UNAUTHORIZED", None), "check CERTWARD_API_KEY and CERTWARD_SECRET_KEY"),
+        (refused(403, "NO_ACCESS", None), "`certward key list`"),
+        (refused(404, "DEPLOYMENT_NOT_FOUND", None), "`certward deployment list`"),
+        (refused(404, "TLS_NOT_FOUND", None), "`certward tls set`"),
+        (refused(429, "RATE_LIMITED", Some(120)), "try again in 120 s"),
+        (refused(503, "STORE_UNAVAILABLE", None), "nothing was changed"),
+    ] {
+        assert!(text.starts_with("It is so. ("), "{text}");
+        assert!(text.contains(says), "{text}");
+    }
+    let unreachable = ClientError::Unreachable {
+        base: "http://127.0.0.1:8080/".into(),
+        timed_out: false,
+        cause: "refused".into(),
+    };
+    assert!(unreachable.to_string().contains("is `certward serve` running"), "{unreachable}");
+}
+
+#[test]
+fn findings_are_shown_one_by_one() {
+    let finding =
+        |code: &str| Finding { code: code.into(), remedy: format!("mend {code}"), ..Finding::default() };
+    let body = ErrorBody { code: "A".into(), message: "m".into(), details: vec![finding("A"), finding("B")] };
+    let text = ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, retry_after: None, body }
+        .to_string();
+    assert!(text.contains("Do: mend A\n") && text.ends_with("Do: mend B"), "{text}");
+}
+
+#[test]
+fn a_base_is_http_or_https_and_holds_no_secret() {
+    for text in ["http://127.0.0.1:8080/public_api/v1", "https://c.example/public_api/v1/", "http://[::1]:1/"]
+    {
+        assert!(base(text).is_ok(), "{text}");
+    }
+    for text in [
+        "",
+        "127.0.0.1:8080",
+        "ftp://h/",
+        "mailto:a",
+        "http://u:hunter2@h/",
+        "http://hunter2@h/",
+        "http://h/?a",
+        "http://h/#a",
+    ] {
+        let error = base(text).unwrap_err().to_string();
+        assert!(error.contains("CERTWARD_URL") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_proxy_is_never_asked_for_loopback() {
+    for (text, loopback) in [
+        ("http://127.0.0.1:1/", true),
+        ("http://127.9.9.9/", true),
+        ("http://[::1]:1/", true),
+        ("http://localhost:1/", true),
+        ("http://a.localhost/", true),
+        ("http://192.0.2.1/", false),
+        ("http://localhost.example/", false),
+        ("http://[2001:db8::1]/", false),
+    ] {
+        assert_eq!(is_loopback(&Url::parse(text).unwrap()), loopback, "{text}");
+    }
+}

@@ -1,0 +1,114 @@
+use std::process::ExitCode;
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{deployment_id, project_id};
+use crate::{
+    answer::Deployment,
+    cli::{ConnectArgs, DeploymentCommand},
+    client::Client,
+    output::{self, plain},
+    table::Table,
+};
+
+pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        DeploymentCommand::Add { id, upstream, ws_upstream, hosts, name, project, connect } => {
+            let id = id.as_deref().map(deployment_id).transpose()?;
+            let project = project.as_deref().map(project_id).transpose()?;
+            let mut body = Map::new();
+            body.insert("upstream".into(), upstream.into());
+            body.insert("hosts".into(), hosts.into());
+            body.extend(id.map(|id| ("deploymentID".into(), id.as_str().into())));
+            body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
+            body.extend(name.map(|name| ("deploymentName".into(), name.into())));
+            body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
+            let answer = Client::new(&connect)?
+                .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
+                .await?;
+            print(answer, &connect, "Added")?;
+        }
+        DeploymentCommand::Set {
+            id,
+            upstream,
+            ws_upstream,
+            no_ws_upstream,
+            hosts,
+            no_hosts,
+            name,
+            connect,
+        } => {
+            let id = deployment_id(&id)?;
+            let mut body = Map::new();
+            body.extend(upstream.map(|upstream| ("upstream".into(), upstream.into())));
+            body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
+            if no_ws_upstream {
+                body.insert("wsUpstream".into(), Value::Null);
+            }
+            if no_hosts || !hosts.is_empty() {
+                body.insert("hosts".into(), json!(hosts));
+            }
+            body.extend(name.map(|name| ("deploymentName".into(), name.into())));
+            let path = ["deployments", id.as_str()];
+            let answer =
+                Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
+            print(answer, &connect, "Changed")?;
+        }
+        DeploymentCommand::List { connect } => {
+            let answer = Client::new(&connect)?.get(&["deployments"]).await?;
+            if connect.json {
+                output::say_json(&answer)?;
+            } else {
+                output::say(&table(&serde_json::from_value::<Vec<Deployment>>(answer)?))?;
+            }
+        }
+        DeploymentCommand::Show { id, connect } => {
+            let id = deployment_id(&id)?;
+            let answer = Client::new(&connect)?.get(&["deployments", id.as_str()]).await?;
+            if connect.json {
+                output::say_json(&answer)?;
+            } else {
+                output::say(&sheet(&serde_json::from_value(answer)?))?;
+            }
+        }
+        DeploymentCommand::Remove { id, connect } => {
+            let id = deployment_id(&id)?;
+            Client::new(&connect)?.change(Method::DELETE, &["deployments", id.as_str()], None).await?;
+            if !connect.json {
+                output::say(&format!("Removed the deployment {id}."))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()> {
+    if connect.json {
+        return output::say_json(&answer);
+    }
+    let deployment: Deployment = serde_json::from_value(answer)?;
+    output::say(&format!("{done} the deployment {}.\n{}", plain(&deployment.id), sheet(&deployment)))
+}
+
+fn table(deployments: &[Deployment]) -> String {
+    let mut table = Table::new(["ID", "NAME", "PROJECT", "STATUS", "CREATED"]);
+    for deployment in deployments {
+        let project = deployment.project_name.as_deref().unwrap_or_default();
+        table.row([&deployment.id, &deployment.name, project, &deployment.status, &deployment.create_at]);
+    }
+    table.text()
+}
+
+fn sheet(deployment: &Deployment) -> String {
+    let mut table = Table::new(["id", &deployment.id]);
+    table.row(["name", &deployment.name]);
+    let project = deployment.project_id.as_deref().or(deployment.project_name.as_deref());
+    table.row(["project", project.unwrap_or_default()]);
+    table.row(["status", &deployment.status]);
+    table.row(["upstream", deployment.upstream.as_deref().unwrap_or_default()]);
+    table.row(["ws-upstream", deployment.ws_upstream.as_deref().unwrap_or_default()]);
+    table.row(["hosts", &deployment.hosts.join(" ")]);
+    table.row(["created", &deployment.create_at]);
+    table.text()
+}

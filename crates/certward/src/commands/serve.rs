@@ -1,0 +1,230 @@
+//! Every role in one process: store, lifecycle, gateway and API, wired, run and drained.
+//!
+//! All of the configuration is read and checked before a port is bound; a signal that comes while starting is
+//! obeyed as soon as everything runs.
+
+mod housekeeping;
+mod settings;
+mod signals;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use certward_api::{Api, ApiError, Reloader};
+use certward_gateway::Gateway;
+use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
+use certward_store::{Store, SystemClock};
+use prometheus_client::registry::Registry;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::signals::{Signal, Signals};
+use crate::{
+    cli::ServeArgs,
+    config::{Config, Loaded, Source},
+    log::{self, LogLevel},
+    node_id::HeldNodeId,
+    store_remedy,
+    usage::Usage,
+};
+
+/// From the wish to end until what still runs is left behind: the API's 20 s for requests under way and what a store
+/// needs to note that the node has left. Below the 30 s after which Kubernetes kills.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// For the store to bring its write-ahead log home.
+const CLOSE: Duration = Duration::from_secs(4);
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let path = args.config.config.clone();
+    let Loaded { config, warnings } = load(path.as_ref())?;
+    let level = log::start(&config.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let result = runtime.block_on(serve(&config, path, level));
+    // A task that does not end keeps nobody waiting.
+    runtime.shutdown_background();
+    result
+}
+
+fn load(path: Option<&PathBuf>) -> anyhow::Result<Loaded> {
+    Ok(Source::gather(path.map(PathBuf::as_path), std::env::vars_os())?.load()?)
+}
+
+async fn serve(config: &Config, path: Option<PathBuf>, level: LogLevel) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::catch()?;
+    let store = open_store(config).await?;
+    let node = HeldNodeId::take(&config.data_dir, &SystemEntropy)?;
+    warn_of_missing_deployments(config, &store).await;
+    let parts = Parts::bind(config, &store, &node)?;
+    let reload = Reload { path, level, certificate: parts.reloader.clone() };
+    let outcome = parts.run(config, &mut signals, &reload).await;
+    if timeout(CLOSE, store.close()).await.is_err() {
+        tracing::warn!("the store did not close in time; it recovers at the next start");
+    }
+    outcome?;
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let address = config.store_address();
+    if !Store::is_initialised(&address).await.map_err(store_remedy::explain)? {
+        let place = match &config.store {
+            None => format!("in {}", config.data_dir.display()),
+            Some(_) => "in PostgreSQL".to_owned(),
+        };
+        return Err(anyhow!(
+            "the store {place} is not initialised; run `certward init` with the same configuration"
+        ));
+    }
+    let master_key = config.read_master_key()?;
+    Store::open(&address, &master_key, Arc::new(SystemClock)).await.map_err(store_remedy::explain)
+}
+
+/// A deployment may be named before it is made: devices that come for it are refused until then.
+async fn warn_of_missing_deployments(config: &Config, store: &Store) {
+    for (key, id) in config.gateway.named_deployments() {
+        match store.deployment(id).await {
+            Ok(Some(_)) => {}
+            Ok(None) => tracing::warn!(
+                config.key = key,
+                deployment = %id,
+                "the configuration names a deployment that does not exist; its handshakes are refused until it does"
+            ),
+            Err(e) => {
+                tracing::warn!(config.key = key, deployment = %id, "cannot look up whether it exists: {e}")
+            }
+        }
+    }
+}
+
+/// Everything put together, its addresses taken, nothing accepted yet.
+struct Parts {
+    api: certward_api::Bound,
+    reloader: Option<Reloader>,
+    gateway: Gateway,
+    gateway_bound: certward_gateway::Bound,
+    lifecycle: Lifecycle,
+    metrics: certward_api::ApiMetrics,
+    registry: Registry,
+}
+
+impl Parts {
+    fn bind(config: &Config, store: &Store, node: &HeldNodeId) -> anyhow::Result<Self> {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let mut registry = Registry::default();
+        let metrics = certward_api::register_metrics(&mut registry);
+        let api = Api::bind(settings::of_api(config)).map_err(explain_api)?;
+        let gateway = Gateway::new(
+            settings::of_gateway(config, api.address()),
+            node.id.clone(),
+            Arc::clone(store.clock()),
+            Arc::clone(&entropy),
+            &mut registry,
+        )?;
+        let gateway_bound = gateway.bind()?;
+        let lifecycle = Lifecycle::new(
+            store.clone(),
+            Arc::new(gateway.clone()),
+            Arc::new(gateway.clone()),
+            entropy,
+            settings::of_lifecycle(config),
+        );
+        tracing::info!(listener = "api", address = %api.address(), tls = config.api.cert.is_some(), "listening");
+        for (listener, address) in config.gateway.listeners().iter().zip(gateway_bound.addresses()) {
+            match &listener.deployment {
+                None => tracing::info!(listener = %listener.protocol, %address, "listening"),
+                Some(id) => {
+                    tracing::info!(listener = %listener.protocol, %address, deployment = %id, "listening");
+                }
+            }
+        }
+        tracing::info!(node = %node.id, version = env!("CARGO_PKG_VERSION"), "started");
+        Ok(Self { reloader: api.reloader(), api, gateway, gateway_bound, lifecycle, metrics, registry })
+    }
+
+    /// Runs until a signal asks for the end, or a part ends by itself; then drains the others.
+    async fn run(self, config: &Config, signals: &mut Signals, reload: &Reload) -> anyhow::Result<()> {
+        let Self { api, gateway, gateway_bound, lifecycle, metrics, registry, .. } = self;
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(housekeeping::sweep(lifecycle.clone(), shutdown.clone()));
+        tasks.spawn(housekeeping::prune(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
+        tasks.spawn({
+            let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
+            async move { gateway.run(gateway_bound, lifecycle, shutdown).await.context("the gateway has ended") }
+        });
+        tasks.spawn({
+            let (registry, shutdown) = (Arc::new(registry), shutdown.clone());
+            async move {
+                Api::run(api, lifecycle, metrics, registry, shutdown).await.context("the API has ended")
+            }
+        });
+        let cause = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => reload.run(),
+                    Signal::End => break Ok(()),
+                },
+                ended = tasks.join_next() => break match ended {
+                    Some(Ok(Err(e))) => Err(e),
+                    Some(Err(e)) if e.is_panic() => Err(anyhow!("a part of certward has panicked")),
+                    _ => Err(anyhow!("a part of certward has ended by itself")),
+                },
+            }
+        };
+        tracing::info!("ending: nothing new is accepted, what is under way is finished");
+        shutdown.cancel();
+        let drained = timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
+        tokio::select! {
+            in_time = drained => if in_time.is_err() {
+                tracing::warn!("not all that was under way has ended in time; it is cut off");
+            },
+            () = signals.end() => tracing::warn!("asked to end again: what is under way is cut off"),
+        }
+        cause
+    }
+}
+
+/// What makes the API's files wrong is configuration; an address that is taken is not.
+fn explain_api(error: ApiError) -> anyhow::Error {
+    match error {
+        ApiError::Listen { .. } => anyhow::Error::from(error)
+            .context("the API cannot be served; is another certward running, or another program on its port ([api] listen)?"),
+        error => Usage::new(format!("[api] cert and key: {:#}", anyhow::Error::from(error))).into(),
+    }
+}
+
+/// What SIGHUP does.
+struct Reload {
+    path: Option<PathBuf>,
+    level: LogLevel,
+    certificate: Option<Reloader>,
+}
+
+impl Reload {
+    /// Each of the two by itself: a fault in the one does not keep the other back. What cannot be read leaves things as they are.
+    fn run(&self) {
+        let level = load(self.path.as_ref()).and_then(|loaded| {
+            self.level.set(loaded.config.log.level)?;
+            Ok(loaded.config.log.level)
+        });
+        match level {
+            Ok(level) => tracing::info!(level = ?level, "SIGHUP: the log level is read again"),
+            Err(e) => tracing::error!("SIGHUP: the log level stays as it is: {e:#}"),
+        }
+        match self.certificate.as_ref().map(Reloader::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("SIGHUP: the API's certificate is read again"),
+            Some(Err(e)) => {
+                tracing::error!("SIGHUP: the API's certificate stays as it is: {:#}", anyhow::Error::from(e));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! From the configuration to what each part wants to know.
+
+use std::net::SocketAddr;
+
+use certward_store::RequestLimit;
+
+use crate::config::Config;
+
+pub(super) fn of_api(config: &Config) -> certward_api::Settings {
+    let (api, limits) = (&config.api, &config.limits);
+    let limit = |requests| RequestLimit { requests, window: limits.window };
+    let tls = api.cert.clone().zip(api.key.clone());
+    certward_api::Settings {
+        tls: tls.map(|(cert, key)| certward_api::CertificateFiles { cert, key }),
+        limits: certward_api::Limits { reads: limit(limits.reads), changes: limit(limits.changes) },
+        platform: api.platform.clone(),
+        region: api.region.clone(),
+        ..certward_api::Settings::new(api.listen)
+    }
+}
+
+/// The API's address belongs to the program as well: a deployment must not relay its devices there.
+pub(super) fn of_gateway(config: &Config, api: SocketAddr) -> certward_gateway::Settings {
+    let gateway = &config.gateway;
+    certward_gateway::Settings {
+        listeners: gateway.listeners(),
+        default_deployment: gateway.default_deployment.clone(),
+        upstream_allow: gateway
+            .upstream_allow
+            .as_ref()
+            .map(|networks| networks.iter().map(|network| network.0).collect()),
+        own_addresses: vec![api],
+        lease: of_lifecycle(config).lease,
+        ..certward_gateway::Settings::default()
+    }
+}
+
+pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::Settings {
+    certward_lifecycle::Settings {
+        prove_within: config.gateway.prove_within,
+        ..certward_lifecycle::Settings::default()
+    }
+}

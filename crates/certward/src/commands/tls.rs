@@ -1,0 +1,148 @@
+use std::process::ExitCode;
+
+use anyhow::bail;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    deployment_id,
+    wait::{Waited, until_settled},
+};
+use crate::{
+    answer::{Check, Tls},
+    cli::{ConnectArgs, TlsCommand, UploadArgs},
+    client::{Client, ClientError},
+    findings, input, output,
+    table::Table,
+};
+
+pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        TlsCommand::Show { id, connect } => {
+            let id = deployment_id(&id)?;
+            let answer = Client::new(&connect)?.get(&["deployments", id.as_str(), "tls"]).await?;
+            print(&answer, &connect)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        TlsCommand::Check { id, upload, connect } => check(&id, &upload, &connect).await,
+        TlsCommand::Set { id, upload, wait, connect } => set(&id, &upload, wait, &connect).await,
+        TlsCommand::Delete { id, wait, connect } => delete(&id, wait, &connect).await,
+    }
+}
+
+async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let body = body(upload)?;
+    let path = ["deployments", id.as_str(), "tls", "check"];
+    let answer = Client::new(connect)?.change(Method::POST, &path, Some(&body)).await?;
+    let check: Check = serde_json::from_value(answer.clone())?;
+    if connect.json {
+        output::say_json(&answer)?;
+    } else {
+        output::say(&findings::report(&check))?;
+    }
+    Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// PUT, or POST where there is none yet. What stands there is read first: a renewal that forgets the client CA must not
+/// turn client verification off.
+async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let body = body(upload)?;
+    let client = Client::new(connect)?;
+    let path = ["deployments", id.as_str(), "tls"];
+    let before: Tls = serde_json::from_value(client.get(&path).await?)?;
+    let undecided = upload.client_ca.is_none() && !upload.one_way;
+    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
+        bail!(
+            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --client-ca FILE to go on, or \
+             --one-way to end it"
+        );
+    }
+    let mut answer = put_or_post(&client, &path, &body, before.is_set()).await?;
+    if wait {
+        answer = match until_settled(&client, &path).await? {
+            Waited::Settled(answer) => answer,
+            Waited::Unsettled => bail!(
+                "the certificate is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
+            ),
+        };
+    }
+    print(&answer, connect)?;
+    let status = serde_json::from_value::<Tls>(answer)?.status;
+    let held = !wait || status.as_deref() == Some("running");
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn put_or_post(
+    client: &Client,
+    path: &[&str],
+    body: &Value,
+    is_set: bool,
+) -> Result<Value, ClientError> {
+    if is_set {
+        match client.change(Method::PUT, path, Some(body)).await {
+            // Deleted since it was read.
+            Err(error) if error.is_code("TLS_NOT_FOUND") => {}
+            done => return done,
+        }
+    }
+    client.change(Method::POST, path, Some(body)).await
+}
+
+async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let client = Client::new(connect)?;
+    let path = ["deployments", id.as_str(), "tls"];
+    client.change(Method::DELETE, &path, None).await?;
+    if wait && matches!(until_settled(&client, &path).await?, Waited::Unsettled) {
+        bail!(
+            "the keys are erased, but not every node has let go yet; `certward tls show {id}` shows how it goes on"
+        );
+    }
+    if !connect.json {
+        output::say(&format!("Deleted the certificate of {id}; its keys are erased."))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn body(upload: &UploadArgs) -> anyhow::Result<Value> {
+    let mut body = json!({
+        "tlsType": if upload.client_ca.is_some() { "two-way" } else { "one-way" },
+        "cert": input::read_text(&upload.cert)?.as_str(),
+        "key": input::read_text(&upload.key)?.as_str(),
+    });
+    if let Some(path) = &upload.client_ca {
+        body["cacert"] = input::read_text(path)?.as_str().into();
+    }
+    Ok(body)
+}
+
+fn print(answer: &Value, connect: &ConnectArgs) -> anyhow::Result<()> {
+    if connect.json {
+        return output::say_json(answer);
+    }
+    let state: Tls = serde_json::from_value(answer.clone())?;
+    output::say(&sheet(&state))?;
+    if !state.warnings.is_empty() {
+        output::say(&findings::text(&state.warnings))?;
+    }
+    Ok(())
+}
+
+fn sheet(state: &Tls) -> String {
+    let Some(status) = &state.status else { return "No certificate is set.".to_owned() };
+    let mut table = Table::new(["status", status]);
+    let rows = [
+        ("reason", &state.reason),
+        ("tlsType", &state.tls_type),
+        ("expire", &state.expire),
+        ("cn", &state.cn),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            table.row([name, value]);
+        }
+    }
+    table.text()
+}

@@ -1,0 +1,124 @@
+//! What an operator may configure: one struct a section, each field with its default, unit and bound.
+//!
+//! The look-up, from weak to strong: the default, the file, the environment (`CERTWARD_SECTION__KEY`). The text of
+//! the file and the variables are handed in as a [`Source`], so that a test needs neither. Unknown keys and wrong
+//! values refuse, naming file and line; relative paths are relative to the working directory.
+
+mod address;
+mod api;
+mod duration;
+mod error;
+mod gateway;
+mod key;
+mod limits;
+mod load;
+mod log;
+mod network;
+mod source;
+mod store_url;
+
+use std::path::PathBuf;
+
+use certward_store::MasterKey;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+pub(crate) use api::ApiSection;
+pub(crate) use error::ConfigError;
+pub(crate) use gateway::GatewaySection;
+pub(crate) use limits::LimitsSection;
+pub(crate) use load::Loaded;
+pub(crate) use log::{Format, Level, LogSection};
+pub(crate) use network::Network;
+pub(crate) use source::Source;
+pub(crate) use store_url::StoreUrl;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The folder of the embedded store, the node's id and the master key: `certward-data`.
+    pub(crate) data_dir: PathBuf,
+    /// PostgreSQL instead of the embedded store, as a `postgres://` URL.
+    pub(crate) store: Option<StoreUrl>,
+    /// The file of the master key; `master.key` in the data folder when absent.
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// The master key itself, 64 hexadecimal digits: only from the environment (`CERTWARD_MASTER_KEY`), for a file that
+    /// holds it would be read by whoever reads the configuration.
+    #[serde(skip)]
+    pub(crate) master_key: Option<MasterKeyText>,
+    /// `[api]`
+    pub(crate) api: ApiSection,
+    /// `[gateway]`
+    pub(crate) gateway: GatewaySection,
+    /// `[limits]`
+    pub(crate) limits: LimitsSection,
+    /// `[log]`
+    pub(crate) log: LogSection,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("certward-data"),
+            store: None,
+            master_key_file: None,
+            master_key: None,
+            api: ApiSection::default(),
+            gateway: GatewaySection::default(),
+            limits: LimitsSection::default(),
+            log: LogSection::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The file of the master key, wherever it was configured.
+    pub(crate) fn master_key_path(&self) -> PathBuf {
+        self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
+    }
+
+    /// The master key, from the environment or its file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a variable that holds none, else [`certward_store::MasterKeyError`].
+    pub(crate) fn read_master_key(&self) -> anyhow::Result<MasterKey> {
+        match &self.master_key {
+            Some(text) => MasterKey::parse(text.expose()).map_err(|e| {
+                ConfigError::new(error::Origin::Variable(key::MASTER_KEY.into()), e.to_string()).into()
+            }),
+            None => Ok(MasterKey::read(&self.master_key_path())?),
+        }
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_address(&self) -> certward_store::Address {
+        match &self.store {
+            Some(url) => certward_store::Address::Postgres(url.expose().clone()),
+            None => certward_store::Address::Embedded(self.data_dir.clone()),
+        }
+    }
+}
+
+/// The master key as it came from the environment. Wiped on drop, shown by no `Debug`.
+#[derive(Clone, PartialEq)]
+pub(crate) struct MasterKeyText(Zeroizing<String>);
+
+impl MasterKeyText {
+    pub(crate) fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for MasterKeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKeyText(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// Reads `ADDRESS:PORT`. A name is refused: what it resolves to may change, and so would what is open to whom.
+pub(super) fn socket_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "{text:?} is no address to listen on; allowed is ADDRESS:PORT, for example 127.0.0.1:8080, 0.0.0.0:8883 or [::]:8883"
+        ))
+    })
+}

@@ -1,0 +1,90 @@
+use std::{net::SocketAddr, time::Duration};
+
+use certward_store::DeploymentId;
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::Network;
+
+/// `[gateway]`: where devices arrive.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GatewaySection {
+    /// `[[gateway.listener]]`: `mqtts` on `[::]:8883` and `wss` on `[::]:8084`; a given list replaces both and has at
+    /// least one.
+    pub(crate) listener: Option<Vec<Listener>>,
+    /// The deployment of clients without SNI, or with an unknown one, on shared listeners: none.
+    #[serde(deserialize_with = "optional_deployment")]
+    pub(crate) default_deployment: Option<DeploymentId>,
+    /// The networks that upstreams may be in (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local, multicast,
+    /// unspecified and certward's own listeners.
+    pub(crate) upstream_allow: Option<Vec<Network>>,
+    /// How long a change may take to be proven before it is `failed`: `60s`; 1 s to 1 h.
+    #[serde(deserialize_with = "super::duration::prove_within")]
+    pub(crate) prove_within: Duration,
+}
+
+impl Default for GatewaySection {
+    fn default() -> Self {
+        Self {
+            listener: None,
+            default_deployment: None,
+            upstream_allow: None,
+            prove_within: Duration::from_secs(60),
+        }
+    }
+}
+
+impl GatewaySection {
+    /// What the gateway listens on.
+    pub(crate) fn listeners(&self) -> Vec<certward_gateway::Listener> {
+        let Some(listeners) = &self.listener else { return certward_gateway::Listener::defaults() };
+        let convert = |listener: &Listener| certward_gateway::Listener {
+            listen: listener.listen,
+            protocol: match listener.protocol {
+                Protocol::Mqtts => certward_gateway::Protocol::Mqtts,
+                Protocol::Wss => certward_gateway::Protocol::Wss,
+            },
+            deployment: listener.deployment.clone(),
+            or_ipv4: false,
+        };
+        listeners.iter().map(convert).collect()
+    }
+
+    /// The deployments that are named, with the key that names them.
+    pub(crate) fn named_deployments(&self) -> impl Iterator<Item = (&'static str, &DeploymentId)> {
+        let of_listeners = self.listener.iter().flatten().filter_map(|listener| listener.deployment.as_ref());
+        let default = self.default_deployment.iter().map(|id| ("gateway.default_deployment", id));
+        default.chain(of_listeners.map(|id| ("gateway.listener.deployment", id)))
+    }
+}
+
+/// One address of the gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    /// The address; port 0 lets the system choose, and the log says which.
+    #[serde(deserialize_with = "super::address::socket_address")]
+    pub(crate) listen: SocketAddr,
+    /// What is spoken inside TLS.
+    pub(crate) protocol: Protocol,
+    /// Every connection here is this deployment's, whatever its SNI says; without it the listener is shared.
+    #[serde(default, deserialize_with = "optional_deployment")]
+    pub(crate) deployment: Option<DeploymentId>,
+}
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// MQTT.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Wss,
+}
+
+fn optional_deployment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeploymentId>, D::Error> {
+    let text = String::deserialize(from)?;
+    DeploymentId::parse(&text)
+        .map(Some)
+        .map_err(|rule| D::Error::custom(format!("{text:?} is no deployment id: {rule}")))
+}

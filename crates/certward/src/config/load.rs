@@ -1,0 +1,183 @@
+use serde::Deserialize;
+use toml::{
+    Table, Value,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Config, ConfigError, MasterKeyText, Source,
+    error::Origin,
+    key::{self, Key, Kind},
+};
+
+/// A configuration that holds together, and what should be said about it once the log is open.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Source {
+    /// Reads, overlays and checks. Opens no other file and no socket.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first one.
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut table = self.parse_file()?;
+        let mut warnings = Vec::new();
+        let mut master_key = None;
+        for (name, value) in self.variables.iter().filter(|(name, _)| !key::is_foreign(name)) {
+            let wrong = |message: String| ConfigError::new(Origin::Variable(name.clone()), message);
+            if name == key::MASTER_KEY {
+                master_key = Some(MasterKeyText::new(value.clone()));
+            } else if let Some(key) = key::find(name) {
+                overlay(&mut table, key, value).map_err(wrong)?;
+            } else if key::LISTS.contains(&name.as_str()) {
+                return Err(wrong("it is a list, and lists stand in the file only".into()));
+            } else if name.contains("__") {
+                return Err(wrong(format!("there is no such key; the nearest is {}", key::nearest(name))));
+            } else {
+                // Kubernetes sets CERTWARD_PORT and the like in every pod beside a service called certward.
+                warnings.push(format!(
+                    "the environment variable {name} is no key of the configuration and is ignored; the nearest is {}",
+                    key::nearest(name)
+                ));
+            }
+        }
+        // Each part has been read by itself already, with its place; only together they are without one.
+        let mut config = Config::deserialize(Value::Table(table))
+            .map_err(|e| ConfigError::new(self.origin(""), e.message().to_owned()))?;
+        config.master_key = master_key;
+        self.check(&config)?;
+        Ok(Loaded { config, warnings })
+    }
+
+    fn parse_file(&self) -> Result<Table, ConfigError> {
+        let Some((path, text)) = &self.file else { return Ok(Table::new()) };
+        let wrong = |e: toml::de::Error| {
+            let line = e.span().map(|span| line_of(text, span.start));
+            ConfigError::new(
+                Origin::File { path: path.clone(), line },
+                e.message().trim().replace('\n', ", "),
+            )
+        };
+        toml::from_str::<Config>(text).map_err(wrong)?;
+        toml::from_str(text).map_err(wrong)
+    }
+
+    /// The rules that hold between keys.
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let wrong = |path: &str, message: &str| Err(ConfigError::new(self.origin(path), message));
+        if config.master_key.is_some() && config.master_key_file.is_some() {
+            return wrong(
+                "master_key_file",
+                "the master key is given by CERTWARD_MASTER_KEY as well; only one of them is allowed",
+            );
+        }
+        let api = &config.api;
+        match (&api.cert, &api.key) {
+            (Some(_), None) => return wrong("api.cert", "api.cert needs api.key beside it"),
+            (None, Some(_)) => return wrong("api.key", "api.key needs api.cert beside it"),
+            (Some(_), Some(_)) => {}
+            (None, None) if api.listen.ip().to_canonical().is_loopback() || api.allow_plain_http => {}
+            (None, None) => {
+                return wrong(
+                    "api.listen",
+                    "plain HTTP is allowed on loopback only; set api.cert and api.key for HTTPS, or api.allow_plain_http = true where \
+                     something else encrypts",
+                );
+            }
+        }
+        let Some(listeners) = &config.gateway.listener else { return Ok(()) };
+        if listeners.is_empty() {
+            return wrong("gateway.listener", "the list is empty; leave it out for the default");
+        }
+        for (i, listener) in listeners.iter().enumerate().filter(|(_, listener)| listener.listen.port() != 0)
+        {
+            let path = format!("gateway.listener.{i}.listen");
+            if listener.listen == api.listen {
+                return wrong(&path, "this address is the API's already");
+            }
+            if listeners[..i].iter().any(|before| before.listen == listener.listen) {
+                return wrong(&path, "this address is another listener's already");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the value of a key stands.
+    fn origin(&self, path: &str) -> Origin {
+        if let Some((name, _)) =
+            self.variables.iter().find(|(name, _)| key::find(name).is_some_and(|key| key.path == path))
+        {
+            return Origin::Variable(name.clone());
+        }
+        match &self.file {
+            Some((file, text)) => {
+                let line = locate(text, path).map(|at| line_of(text, at));
+                if line.is_none() && !path.is_empty() {
+                    return Origin::Default(path.to_owned());
+                }
+                Origin::File { path: file.clone(), line }
+            }
+            None => Origin::Default(path.to_owned()),
+        }
+    }
+}
+
+/// Reads one variable by itself, then lays it over what there is.
+fn overlay(table: &mut Table, key: Key, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("it is empty; leave it out for what the file or the default says".into());
+    }
+    let value = match key.kind {
+        Kind::Text => Value::String(text.to_owned()),
+        Kind::Integer => {
+            text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is no whole number"))?
+        }
+        Kind::Bool => text
+            .parse()
+            .map(Value::Boolean)
+            .map_err(|_| format!("{text:?} is not allowed; allowed are true and false"))?,
+    };
+    let mut alone = Table::new();
+    insert(&mut alone, key.path, value.clone());
+    Config::deserialize(Value::Table(alone)).map_err(|e| e.message().trim().to_owned())?;
+    insert(table, key.path, value);
+    Ok(())
+}
+
+fn insert(table: &mut Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            // A section that is no table was refused when the file was read.
+            if let Value::Table(section) = section {
+                insert(section, rest, value);
+            }
+        }
+    }
+}
+
+/// Where in the text the value at the path begins; numbers in the path count the tables of a list.
+fn locate(text: &str, path: &str) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let mut parts = path.split('.');
+    let mut at = document.get_ref().get(parts.next()?)?;
+    for part in parts {
+        at = match at.get_ref() {
+            DeValue::Table(table) => table.get(part)?,
+            DeValue::Array(array) => array.get(part.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    Some(at.span().start)
+}
+
+/// The line, from 1, of a place in the text.
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+}

@@ -1,0 +1,366 @@
+use std::time::Duration;
+
+use super::{error::Origin, *};
+
+fn source(text: &str) -> Source {
+    Source { file: Some(("certward.toml".into(), text.into())), variables: Vec::new() }
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Source {
+    let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Source { file: None, variables }
+}
+
+fn config(source: &Source) -> Config {
+    source.load().unwrap().config
+}
+
+/// The file of DESIGN, every comment of it a line.
+const EVERYTHING: &str = r#"
+data_dir = "/var/lib/certward"
+store = "postgres://certward:secret@db/certward"
+master_key_file = "/etc/certward/master.key"
+[api]
+listen = "0.0.0.0:8080"
+cert = "api.pem"
+key = "api.key"
+allow_plain_http = false
+platform = "bare metal"
+region = "cellar"
+[[gateway.listener]]
+listen = "0.0.0.0:8883"
+protocol = "mqtts"
+[[gateway.listener]]
+listen = "[::]:8084"
+protocol = "wss"
+deployment = "ge6a1a75"
+[gateway]
+default_deployment = "ge6a1a75"
+upstream_allow = ["10.0.0.0/8", "192.0.2.7"]
+prove_within = "90s"
+[limits]
+reads = 600
+changes = 60
+window = "24h"
+[log]
+level = "debug"
+format = "json"
+"#;
+
+#[test]
+fn without_a_file_and_variables_the_defaults_hold() {
+    let config = config(&Source::default());
+    assert_eq!(config, Config::default());
+    assert_eq!(config.data_dir, PathBuf::from("certward-data"));
+    assert_eq!(config.master_key_path(), PathBuf::from("certward-data/master.key"));
+    assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.gateway.prove_within, Duration::from_secs(60));
+    assert_eq!((config.limits.reads, config.limits.changes), (60, 6));
+    assert_eq!(config.limits.window, Duration::from_secs(3_600));
+    let listeners = config.gateway.listeners();
+    let listeners: Vec<_> = listeners.iter().map(|l| (l.listen.to_string(), l.protocol.as_str())).collect();
+    assert_eq!(listeners, [("[::]:8883".into(), "mqtts"), ("[::]:8084".into(), "wss")]);
+}
+
+#[test]
+fn every_key_of_the_file_is_read() {
+    let config = config(&source(EVERYTHING));
+    assert_eq!(config.data_dir, PathBuf::from("/var/lib/certward"));
+    assert_eq!(config.store.as_ref().unwrap().expose().as_str(), "postgres://certward:secret@db/certward");
+    assert_eq!(config.master_key_path(), PathBuf::from("/etc/certward/master.key"));
+    assert_eq!(config.api.cert, Some(PathBuf::from("api.pem")));
+    assert_eq!((config.api.platform.as_str(), config.api.region.as_str()), ("bare metal", "cellar"));
+    let bound = &config.gateway.listeners()[1];
+    assert_eq!(bound.deployment.as_ref().unwrap().as_str(), "ge6a1a75");
+    assert_eq!(config.gateway.upstream_allow.as_ref().unwrap().len(), 2);
+    assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
+    assert_eq!(config.limits.window, Duration::from_secs(86_400));
+    assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
+}
+
+#[test]
+fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
+    let cases = [
+        ("data_dri = \"x\"", 1, "unknown field `data_dri`, expected one of `data_dir`"),
+        ("\n[apii]\n", 2, "unknown field `apii`, expected one of"),
+        ("[api]\nlisen = \"127.0.0.1:1\"", 2, "unknown field `lisen`, expected one of `listen`"),
+        ("[api]\nlisten = \"localhost:80\"", 2, "allowed is ADDRESS:PORT"),
+        ("[api]\nlisten = 8080", 2, "expected a string"),
+        ("[api]\nallow_plain_http = \"yes\"", 2, "expected a boolean"),
+        ("[api]\n\ncert = \"a.pem\"", 3, "api.cert needs api.key"),
+        ("[api]\nkey = \"a.key\"", 2, "api.key needs api.cert"),
+        ("[api]\nlisten = \"0.0.0.0:8080\"", 2, "plain HTTP is allowed on loopback only"),
+        ("[[gateway.listener]]\nlisten = \"0.0.0.0:1\"\nprotocol = \"mqtt\"", 3, "expected `mqtts` or `wss`"),
+        ("[[gateway.listener]]\nlisten = \"0.0.0.0:1\"", 1, "missing field `protocol`"),
+        ("[[gateway.listener]]\nprotocol = \"wss\"", 1, "missing field `listen`"),
+        ("[gateway]\ndefault_deployment = \"Ge6\"", 2, "is no deployment id: only a-z, 0-9 and '-'"),
+        ("[gateway]\nlistener = []", 2, "the list is empty"),
+        ("[gateway]\nupstream_allow = [\"10.0.0.1/8\"]", 2, "write 10.0.0.0/8"),
+        ("[gateway]\nupstream_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
+        ("[gateway]\nprove_within = \"2h\"", 2, "outside what is allowed: 1s to 1h"),
+        ("[gateway]\nprove_within = 60", 2, "expected a string"),
+        ("[limits]\nreads = 0", 2, "outside what is allowed: 1 to 1000000"),
+        ("[limits]\nchanges = -6", 2, "outside what is allowed: 1 to 1000000"),
+        ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
+        ("[limits]\nwindow = \"32d\"", 2, "outside what is allowed: 1s to 31d"),
+        ("[log]\nlevel = \"loud\"", 2, "expected one of `error`, `warn`, `info`, `debug`, `trace`"),
+        ("[log]\nformat = \"xml\"", 2, "expected `text` or `json`"),
+        ("store = \"mysql://db\"", 1, "allowed is postgres://"),
+        ("master_key = \"00\"", 1, "unknown field `master_key`"),
+        ("[api\n", 1, ""),
+        ("data_dir = \"a\"\ndata_dir = \"b\"", 2, "duplicate key"),
+    ];
+    for (text, line, says) in cases {
+        let error = source(text).load().unwrap_err();
+        assert_eq!(
+            error.origin,
+            Origin::File { path: "certward.toml".into(), line: Some(line) },
+            "{text}: {error}"
+        );
+        assert!(error.message.contains(says), "{text}: {error}");
+        assert!(error.to_string().starts_with(&format!("certward.toml, line {line}: ")), "{error}");
+    }
+}
+
+#[test]
+fn addresses_that_stand_twice_are_found_where_they_stand_again() {
+    let twice = "[[gateway.listener]]\nlisten = \"127.0.0.1:1\"\nprotocol = \"mqtts\"\n\
+                 [[gateway.listener]]\nprotocol = \"wss\"\nlisten = \"127.0.0.1:1\"\n";
+    let error = source(twice).load().unwrap_err();
+    assert_eq!(error.to_string(), "certward.toml, line 6: this address is another listener's already");
+    let the_apis = "[[gateway.listener]]\nlisten = \"127.0.0.1:8080\"\nprotocol = \"mqtts\"\n";
+    let error = source(the_apis).load().unwrap_err();
+    assert_eq!(error.to_string(), "certward.toml, line 2: this address is the API's already");
+    let chosen = twice.replace("127.0.0.1:1", "127.0.0.1:0");
+    assert!(source(&chosen).load().is_ok(), "the system chooses two different ports");
+}
+
+#[test]
+fn a_password_in_the_file_is_in_no_error_and_no_debug_output() {
+    for text in [
+        "store = \"mysql://u:hunter2@db\"",
+        "store = \"postgres://u:hunter2@db\" x",
+        "store = \"postgres://u:hunter2@db",
+        "store = [\"hunter2\"]",
+        "stroe = \"postgres://u:hunter2@db\"",
+    ] {
+        let error = source(text).load().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    let config = config(&source("store = \"postgres://u:hunter2@db\""));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_variable_is_stronger_than_the_file() {
+    let mut source = source("data_dir = \"a\"\n[api]\nlisten = \"127.0.0.1:1\"\nregion = \"here\"");
+    source.variables = variables(&[
+        ("CERTWARD_API__LISTEN", "127.0.0.1:2"),
+        ("CERTWARD_API__ALLOW_PLAIN_HTTP", "true"),
+        ("CERTWARD_LIMITS__CHANGES", "7"),
+        ("CERTWARD_LOG__LEVEL", "trace"),
+    ])
+    .variables;
+    let config = config(&source);
+    assert_eq!(config.api.listen.port(), 2);
+    assert_eq!(config.api.region, "here", "what no variable names stays");
+    assert!(config.api.allow_plain_http);
+    assert_eq!((config.limits.changes, config.limits.reads), (7, 60));
+    assert_eq!(config.log.level, Level::Trace);
+    assert_eq!(config.data_dir, PathBuf::from("a"));
+}
+
+#[test]
+fn every_single_valued_key_has_a_variable() {
+    // A value of the right kind that no key takes would show a key that the types do not know as an unknown field.
+    let values = [
+        ("data_dir", "x"),
+        ("store", "postgres://db"),
+        ("master_key_file", "x"),
+        ("api.listen", "127.0.0.1:1"),
+        ("api.cert", "x"),
+        ("api.key", "x"),
+        ("api.allow_plain_http", "true"),
+        ("api.platform", "x"),
+        ("api.region", "x"),
+        ("gateway.default_deployment", "x"),
+        ("gateway.prove_within", "10s"),
+        ("limits.reads", "1"),
+        ("limits.changes", "1"),
+        ("limits.window", "10s"),
+        ("log.level", "warn"),
+        ("log.format", "json"),
+    ];
+    assert_eq!(values.map(|(path, _)| path), key::KEYS.map(|key| key.path));
+    let all: Vec<_> = key::KEYS.iter().zip(values).map(|(key, (_, value))| (key.variable(), value)).collect();
+    let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let config = config(&variables(&all));
+    assert_eq!(config.log.format, Format::Json);
+    assert_eq!(config.api.key, Some(PathBuf::from("x")));
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_what_is_allowed() {
+    let cases = [
+        ("CERTWARD_API__LISTEN", "8080", "allowed is ADDRESS:PORT"),
+        ("CERTWARD_API__ALLOW_PLAIN_HTTP", "yes", "allowed are true and false"),
+        ("CERTWARD_LIMITS__READS", "many", "is no whole number"),
+        ("CERTWARD_LIMITS__READS", "0", "1 to 1000000"),
+        ("CERTWARD_LOG__LEVEL", "", "it is empty"),
+        ("CERTWARD_API__LISEN", "127.0.0.1:1", "the nearest is CERTWARD_API__LISTEN"),
+        ("CERTWARD_LIMIT__WINDOW", "1h", "the nearest is CERTWARD_LIMITS__WINDOW"),
+        ("CERTWARD_GATEWAY__LISTENER", "x", "lists stand in the file only"),
+        ("CERTWARD_GATEWAY__UPSTREAM_ALLOW", "x", "lists stand in the file only"),
+        ("CERTWARD_MASTER_KEY__FILE", "x", "the nearest is CERTWARD_MASTER_KEY_FILE"),
+    ];
+    for (name, value, says) in cases {
+        let error = variables(&[(name, value)]).load().unwrap_err();
+        assert_eq!(error.origin, Origin::Variable(name.into()));
+        assert!(error.message.contains(says), "{error}");
+    }
+    let error = variables(&[("CERTWARD_API__LISTEN", "0.0.0.0:1")]).load().unwrap_err();
+    assert_eq!(
+        error.origin,
+        Origin::Variable("CERTWARD_API__LISTEN".into()),
+        "rules between keys know it as well"
+    );
+}
+
+#[test]
+fn the_variables_of_clients_and_of_others_are_no_configuration() {
+    let loaded = variables(&[
+        ("CERTWARD_URL", "http://elsewhere"),
+        ("CERTWARD_API_KEY", "k"),
+        ("CERTWARD_SECRET_KEY", "s"),
+        ("CERTWARD_CA_FILE", "f"),
+        ("PATH", "/bin"),
+        ("certward_api__listen", "127.0.0.1:1"),
+    ])
+    .load()
+    .unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.warnings, [""; 0]);
+}
+
+#[test]
+fn what_kubernetes_sets_beside_a_service_is_a_warning() {
+    let loaded =
+        variables(&[("CERTWARD_SERVICE_HOST", "10.0.0.1"), ("CERTWARD_DATADIR", "x")]).load().unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.warnings.len(), 2);
+    assert!(loaded.warnings[1].contains("the nearest is CERTWARD_DATA_DIR"), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn the_master_key_comes_from_one_place() {
+    let digits = "0f".repeat(32);
+    let config = config(&variables(&[("CERTWARD_MASTER_KEY", &digits)]));
+    assert_eq!(config.master_key.as_ref().unwrap().expose(), digits);
+    assert!(!format!("{config:?}").contains(&digits));
+    let mut both = source("\nmaster_key_file = \"x\"");
+    both.variables = variables(&[("CERTWARD_MASTER_KEY", &digits)]).variables;
+    let error = both.load().unwrap_err();
+    assert_eq!(error.origin, Origin::File { path: "certward.toml".into(), line: Some(2) });
+    assert!(!error.to_string().contains(&digits));
+}
+
+#[test]
+fn plain_http_is_for_loopback_unless_it_is_allowed() {
+    let cases = [
+        ("listen = \"127.0.0.1:1\"", true),
+        ("listen = \"127.8.9.1:1\"", true),
+        ("listen = \"[::1]:1\"", true),
+        ("listen = \"[::ffff:127.0.0.1]:1\"", true),
+        ("listen = \"0.0.0.0:1\"", false),
+        ("listen = \"[::]:1\"", false),
+        ("listen = \"192.0.2.1:1\"", false),
+        ("listen = \"192.0.2.1:1\"\nallow_plain_http = true", true),
+        ("listen = \"192.0.2.1:1\"\ncert = \"a\"\nkey = \"b\"", true),
+    ];
+    for (keys, allowed) in cases {
+        assert_eq!(source(&format!("[api]\n{keys}")).load().is_ok(), allowed, "{keys}");
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let error = Source::gather(Some(std::path::Path::new("/nowhere/certward.toml")), std::iter::empty())
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().starts_with("/nowhere/certward.toml: the configuration cannot be read: "),
+        "{error}"
+    );
+}
+
+/// The page that operators read.
+mod documentation {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../../docs/configuration.md");
+
+    #[test]
+    fn its_complete_example_is_read_and_says_the_defaults() {
+        let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let with_comments = config(&source(example));
+        let mut defaults = Config::default();
+        // The example writes the default listeners out.
+        let listeners = with_comments.gateway.listeners();
+        let is = |l: &certward_gateway::Listener| (l.listen, l.protocol, l.deployment.clone());
+        assert_eq!(
+            listeners.iter().map(is).collect::<Vec<_>>(),
+            defaults.gateway.listeners().iter().map(is).collect::<Vec<_>>()
+        );
+        defaults.gateway.listener = with_comments.gateway.listener.clone();
+        assert_eq!(with_comments, defaults);
+    }
+
+    #[test]
+    fn its_tables_name_exactly_the_keys_that_exist() {
+        let mut named: Vec<&str> = PAGE
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| line.split('`').next())
+            .filter(|key| !key.starts_with("CERTWARD_"))
+            .collect();
+        let mut known: Vec<&str> = key::KEYS.iter().map(|key| key.path).collect();
+        known.extend([
+            "gateway.upstream_allow",
+            "gateway.listener.listen",
+            "gateway.listener.protocol",
+            "gateway.listener.deployment",
+        ]);
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
+    }
+
+    #[test]
+    fn its_defaults_are_the_programs() {
+        let default = Config::default();
+        let cases = [
+            ("data_dir", default.data_dir.display().to_string()),
+            ("api.listen", default.api.listen.to_string()),
+            ("api.allow_plain_http", default.api.allow_plain_http.to_string()),
+            ("api.platform", default.api.platform.clone()),
+            ("api.region", default.api.region.clone()),
+            ("gateway.prove_within", "60s".into()),
+            ("limits.reads", default.limits.reads.to_string()),
+            ("limits.changes", default.limits.changes.to_string()),
+            ("limits.window", "60m".into()),
+            ("log.level", "info".into()),
+            ("log.format", "text".into()),
+        ];
+        for (key, value) in cases {
+            let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).unwrap();
+            assert!(row.split('|').nth(2).unwrap().contains(&format!("`{value}`")), "{row}");
+        }
+    }
+
+    #[test]
+    fn it_names_the_variables_of_the_environment() {
+        for name in ["CERTWARD_MASTER_KEY", "CERTWARD_API__LISTEN", "CERTWARD_DATA_DIR"] {
+            assert!(PAGE.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Findings as people read them: severity, code, place, what is wrong, what to do.
+
+use std::fmt::Write as _;
+
+use crate::{
+    answer::{Check, Finding, Served},
+    output::plain,
+};
+
+/// The verdict first, then the findings, then what would be served.
+pub(crate) fn report(check: &Check) -> String {
+    let verdict = if check.accepted { "accepted" } else { "refused" };
+    let mut report = format!("{verdict}: {}", count(&check.findings));
+    if !check.findings.is_empty() {
+        let _ = write!(report, "\n\n{}", text(&check.findings));
+    }
+    if let Some(served) = &check.serves {
+        let _ = write!(report, "\n\n{}", would_be_served(served));
+    }
+    report
+}
+
+fn would_be_served(served: &Served) -> String {
+    let name = served.cn.as_deref().map_or_else(|| "no common name".to_owned(), plain);
+    let since = served.not_before.as_deref().map(|at| format!("from {} ", plain(at))).unwrap_or_default();
+    let intermediates = match served.chain_length.saturating_sub(1) {
+        0 => "no intermediate".to_owned(),
+        1 => "1 intermediate".to_owned(),
+        count => format!("{count} intermediates"),
+    };
+    let clients = match served.client_cas {
+        0 => "no client certificates".to_owned(),
+        1 => "client certificates of 1 CA".to_owned(),
+        count => format!("client certificates of {count} CAs"),
+    };
+    format!(
+        "Would be served: {name}, valid {since}to {} UTC, with {intermediates}; {}: {clients}",
+        plain(&served.expire),
+        plain(&served.tls_type)
+    )
+}
+
+/// One after the other, without a last line break.
+pub(crate) fn text(findings: &[Finding]) -> String {
+    let texts: Vec<String> = findings.iter().map(one).collect();
+    texts.join("\n")
+}
+
+fn one(finding: &Finding) -> String {
+    let mut text =
+        format!("{} {} in {}", plain(&finding.severity), plain(&finding.code), plain(&finding.field));
+    if let Some(item) = &finding.item {
+        let _ = write!(text, ", block {}", item.index);
+        if let Some(subject) = &item.subject {
+            let _ = write!(text, " ({})", plain(subject));
+        }
+    }
+    let _ = write!(text, "\n    {}", plain(&finding.message));
+    if !finding.remedy.is_empty() {
+        let _ = write!(text, "\n    Do: {}", plain(&finding.remedy));
+    }
+    text
+}
+
+/// How many there are of each severity, for example `1 error, 2 warnings`.
+fn count(findings: &[Finding]) -> String {
+    let counts = ["error", "warning", "notice"]
+        .map(|severity| (severity, findings.iter().filter(|finding| finding.severity == severity).count()));
+    let texts: Vec<String> = counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(severity, count)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if texts.is_empty() { "nothing to say against it".to_owned() } else { texts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Item;
+
+    #[test]
+    fn a_finding_says_where_what_and_what_to_do() {
+        let finding = Finding {
+            code: "KEY_MISMATCH".into(),
+            severity: "error".into(),
+            field: "key".into(),
+            item: Some(Item { index: 0, subject: Some("CN=a\u{1b}b".into()) }),
+            message: "The key is another certificate's.".into(),
+            remedy: "Send the key that the request was made with.".into(),
+        };
+        assert_eq!(
+            text(std::slice::from_ref(&finding)),
+            "error KEY_MISMATCH in key, block 0 (CN=a\\u{1b}b)\n    The key is another certificate's.\n    \
+             Do: Send the key that the request was made with."
+        );
+        assert_eq!(count(&[finding.clone(), finding]), "2 errors");
+        assert_eq!(count(&[]), "nothing to say against it");
+    }
+}

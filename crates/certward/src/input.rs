@@ -1,0 +1,60 @@
+//! Files that the operator names: certificates, keys, CAs.
+
+use std::{fs::File, io::Read, path::Path};
+
+use zeroize::Zeroizing;
+
+use crate::usage::Usage;
+
+/// As much as the API takes in a body: a larger file would be refused there anyway.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Reads a file as text. What is no UTF-8 (DER, UTF-16) is kept recognisable for the judgement that names it: every
+/// byte becomes the character of its number.
+///
+/// # Errors
+/// [`Usage`] when the file cannot be read or is too large.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
+    let bytes = read(path)?;
+    Ok(match std::str::from_utf8(&bytes) {
+        Ok(text) => Zeroizing::new(text.to_owned()),
+        Err(_) => Zeroizing::new(bytes.iter().map(|&byte| char::from(byte)).collect()),
+    })
+}
+
+/// Reads a file's bytes.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Usage> {
+    let wrong = |e: std::io::Error| Usage::new(format!("cannot read {}: {e}", path.display()));
+    // Room for all of it at once: a buffer that grows leaves copies of a key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
+    File::open(path).map_err(wrong)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Usage::new(format!("{} is larger than 256 KiB", path.display())));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_as_text_whatever_they_hold_and_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let cases: [(&[u8], &str); 3] =
+            [(b"-----BEGIN", "-----BEGIN"), ("é".as_bytes(), "é"), (b"0\x82\x01", "0\u{82}\u{1}")];
+        for (bytes, text) in cases {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read_text(&path).unwrap().as_str(), text);
+        }
+        std::fs::write(&path, vec![b'a'; 256 * 1024]).unwrap();
+        assert!(read(&path).is_ok());
+        std::fs::write(&path, vec![b'a'; 256 * 1024 + 1]).unwrap();
+        assert!(read(&path).unwrap_err().to_string().ends_with("is larger than 256 KiB"));
+        assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
+    }
+}

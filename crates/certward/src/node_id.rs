@@ -1,0 +1,125 @@
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use certward_lifecycle::Entropy;
+use certward_store::NodeId;
+use rustix::fs::{FlockOperation, flock};
+
+/// This node's id, drawn at its first start and kept in its data folder. Holds a lock on the file: two processes of one
+/// id would count as one node, and a proof of the one would be taken for the other's.
+#[derive(Debug)]
+pub(crate) struct HeldNodeId {
+    pub(crate) id: NodeId,
+    _lock: File,
+}
+
+const FILE: &str = "node-id";
+
+/// 16 of 32 letters are 80 bits: no two nodes ever draw the same.
+const LENGTH: usize = 16;
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+impl HeldNodeId {
+    /// Reads the id, or draws it; makes the folder where it is missing.
+    ///
+    /// # Errors
+    /// When the folder or file cannot be used, or another process holds it.
+    pub(crate) fn take(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Self> {
+        make_private_folder(data_dir)?;
+        let path = data_dir.join(FILE);
+        let context = || format!("the node's id {}", path.display());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(context)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => bail!(
+                "another certward process uses the data folder {}; every node needs one of its own (data_dir)",
+                data_dir.display()
+            ),
+            Err(e) => return Err(io::Error::from(e)).with_context(context),
+        }
+        let mut text = String::new();
+        (&file).take(1024).read_to_string(&mut text).with_context(context)?;
+        let id = if text.trim().is_empty() {
+            // Empty after a crash between making and writing: nobody has seen an id yet.
+            let id = draw(entropy);
+            file.write_all(format!("{id}\n").as_bytes()).with_context(context)?;
+            file.sync_all().and_then(|()| File::open(data_dir)?.sync_all()).with_context(context)?;
+            id
+        } else {
+            NodeId::parse(text.trim()).map_err(|rule| {
+                anyhow::anyhow!("{}: {rule}; remove the file to have a new one drawn", context())
+            })?
+        };
+        Ok(Self { id, _lock: file })
+    }
+}
+
+fn draw(entropy: &dyn Entropy) -> NodeId {
+    let mut random = [0; LENGTH];
+    entropy.fill(&mut random);
+    let text: String = random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    NodeId::parse(&text).expect("lower-case letters and digits are what an id is made of")
+}
+
+/// Makes the folder with mode 0700 where it is missing.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).recursive(true).create(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(e).with_context(|| format!("cannot make the data folder {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use certward_lifecycle::SystemEntropy;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_drawn_once_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("new");
+        let first = HeldNodeId::take(&data_dir, &SystemEntropy).unwrap().id;
+        let second = HeldNodeId::take(&data_dir, &SystemEntropy).unwrap().id;
+        assert_eq!(first, second);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&data_dir.join(FILE)), 0o600);
+        assert_eq!(mode(&data_dir), 0o700);
+    }
+
+    #[test]
+    fn a_second_process_is_told_who_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = HeldNodeId::take(folder.path(), &SystemEntropy).unwrap();
+        let error = HeldNodeId::take(folder.path(), &SystemEntropy).unwrap_err().to_string();
+        assert!(error.contains("another certward process"), "{error}");
+        assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_refused_and_one_cut_short_is_drawn_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "Not An Id\n").unwrap();
+        assert!(HeldNodeId::take(folder.path(), &SystemEntropy).is_err());
+        std::fs::write(folder.path().join(FILE), "").unwrap();
+        assert!(HeldNodeId::take(folder.path(), &SystemEntropy).is_ok());
+    }
+}

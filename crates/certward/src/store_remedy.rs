@@ -1,0 +1,16 @@
+use certward_store::StoreError;
+
+/// Says beside what is wrong with the store what to do about it.
+pub(crate) fn explain(error: StoreError) -> anyhow::Error {
+    let remedy = match &error {
+        StoreError::InUse(_) => "stop that one first; every node needs a data folder of its own (data_dir)",
+        StoreError::WrongMasterKey => {
+            "give the one it was made with: master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder"
+        }
+        StoreError::NotInitialised => "run `certward init` with the same configuration",
+        StoreError::TooNew(_) => "use that certward, or a backup from before",
+        StoreError::Unavailable(_) => "see that it runs, can be reached and has room",
+        StoreError::Corrupt(_) | StoreError::Sealed(_) => "bring back a backup",
+    };
+    anyhow::anyhow!("{error}; {remedy}")
+}

@@ -1,0 +1,309 @@
+//! The client commands against a scripted API: what they ask, what they say, how they end.
+
+mod stage;
+
+use std::path::Path;
+
+use stage::{Answer, Script, certward, finish};
+use tempfile::TempDir;
+
+const NONE: Answer = (200, "", "{}");
+const ONE_WAY: Answer =
+    (200, "", r#"{"tlsType":"one-way","expire":"2034-05-22 02:43:21","status":"running"}"#);
+const TWO_WAY: Answer =
+    (200, "", r#"{"tlsType":"two-way","expire":"2034-05-22 02:43:21","status":"running"}"#);
+const PENDING: Answer =
+    (200, "", r#"{"tlsType":"one-way","expire":"2034-05-22 02:43:21","status":"pending"}"#);
+const TERMINATED: Answer = (200, "", r#"{"status":"terminated"}"#);
+const FAILED: Answer = (
+    200,
+    "",
+    r#"{"tlsType":"one-way","expire":"2034-05-22 02:43:21","status":"failed","reason":"No way in."}"#,
+);
+const NO_TLS: Answer = (404, "", r#"{"code":"TLS_NOT_FOUND","message":"None is set.","details":[]}"#);
+
+const GET: &str = "GET /public_api/v1/deployments/d1/tls";
+const POST: &str = "POST /public_api/v1/deployments/d1/tls";
+const PUT: &str = "PUT /public_api/v1/deployments/d1/tls";
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["cert.pem", "key.pem", "ca.pem"] {
+        std::fs::write(folder.path().join(name), format!("text of {name}")).unwrap();
+    }
+    folder
+}
+
+const SET: [&str; 7] = ["tls", "set", "d1", "--cert", "cert.pem", "--key", "key.pem"];
+
+#[test]
+fn tls_set_is_put_and_post_where_there_is_none() {
+    let cases: [(&[Answer], &[&str], &[&str]); 7] = [
+        (&[NONE, PENDING], &[], &[GET, POST]),
+        (&[TERMINATED, PENDING], &[], &[GET, POST]),
+        (&[ONE_WAY, PENDING], &[], &[GET, PUT]),
+        (&[FAILED, PENDING], &[], &[GET, PUT]),
+        (&[ONE_WAY, NO_TLS, PENDING], &[], &[GET, PUT, POST]),
+        (&[TWO_WAY, PENDING], &["--client-ca", "ca.pem"], &[GET, PUT]),
+        (&[TWO_WAY, PENDING], &["--one-way"], &[GET, PUT]),
+    ];
+    for (answers, flags, asked) in cases {
+        let (folder, api) = (folder(), Script::new(answers.to_vec()));
+        let run = finish(api.client(folder.path()).args(SET).args(flags));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(api.asked_lines(), asked);
+        assert!(run.stdout.contains("pending"), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn an_upload_carries_the_files_and_the_key_is_basic() {
+    let (folder, api) = (folder(), Script::new(vec![NONE, PENDING]));
+    let run = finish(api.client(folder.path()).args(SET).args(["--client-ca", "ca.pem", "--json"]));
+    assert_eq!(
+        run.stdout.trim(),
+        r#"{"expire":"2034-05-22 02:43:21","status":"pending","tlsType":"one-way"}"#
+    );
+    let asked = api.asked();
+    let body: serde_json::Value = serde_json::from_str(asked[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({"tlsType": "two-way", "cert": "text of cert.pem", "key": "text of key.pem", "cacert": "text of ca.pem"})
+    );
+    // "key1:hunter2"
+    assert!(asked.iter().all(|request| request.contains("Basic a2V5MTpodW50ZXIy")), "{asked:?}");
+}
+
+#[test]
+fn a_renewal_never_drops_client_verification() {
+    let (folder, api) = (folder(), Script::new(vec![TWO_WAY]));
+    let run = finish(api.client(folder.path()).args(SET));
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("--client-ca FILE") && run.stderr.contains("--one-way"), "{}", run.stderr);
+    assert_eq!(api.asked_lines(), [GET]);
+}
+
+#[test]
+fn wait_holds_until_it_runs_or_fails() {
+    const BUSY: Answer =
+        (503, "Retry-After: 1\r\n", r#"{"code":"STORE_UNAVAILABLE","message":"Not now.","details":[]}"#);
+    for (last, code) in [(ONE_WAY, 0), (FAILED, 1)] {
+        let (folder, api) = (folder(), Script::new(vec![NONE, PENDING, BUSY, last]));
+        let run = finish(api.client(folder.path()).args(SET).arg("--wait"));
+        assert_eq!(run.code, code, "{}", run.stderr);
+        assert_eq!(run.stdout.contains("No way in."), code == 1, "{}", run.stdout);
+        let asked = api.asked();
+        assert!(asked[2].to_ascii_lowercase().contains("prefer: wait=60"), "{}", asked[2]);
+    }
+}
+
+#[test]
+fn delete_waits_until_all_nodes_have_let_go() {
+    let (folder, api) = (folder(), Script::new(vec![(204, "", ""), NONE]));
+    let run = finish(api.client(folder.path()).args(["tls", "delete", "d1", "--wait"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(api.asked_lines(), ["DELETE /public_api/v1/deployments/d1/tls", GET]);
+}
+
+#[test]
+fn a_refusal_says_what_to_do_next_and_no_secret() {
+    let finding = r#"{"code":"KEY_MISMATCH","message":"The key is not the leaf's.","details":[{"code":"KEY_MISMATCH",
+        "severity":"error","field":"key","message":"The key is not the leaf's.","remedy":"Send its own."}]}"#;
+    let cases: [(Answer, &str); 6] = [
+        ((401, "", r#"{"code":"UNAUTHORIZED","message":"No."}"#), "CERTWARD_SECRET_KEY"),
+        ((429, "Retry-After: 120\r\n", r#"{"code":"RATE_LIMITED","message":"No."}"#), "try again in 120 s"),
+        ((422, "", finding), "Do: Send its own."),
+        ((404, "", "<html>"), "is not certward's API"),
+        ((200, "", "<html>"), "is not certward's API"),
+        ((302, "Location: http://127.0.0.1:1/\r\n", ""), "is not certward's API"),
+    ];
+    for (answer, says) in cases {
+        let (folder, api) = (folder(), Script::new(vec![answer]));
+        let run = finish(api.client(folder.path()).args(["tls", "show", "d1"]));
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn nobody_at_the_address_is_said_with_the_address() {
+    let folder = folder();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = certward(folder.path());
+    command.args([
+        "key",
+        "list",
+        "--api-key",
+        "k",
+        "--secret-key",
+        "hunter2",
+        "--url",
+        &format!("http://{free}/public_api/v1"),
+    ]);
+    let run = finish(&mut command);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("is `certward serve` running"), "{}", run.stderr);
+    assert!(run.stderr.contains(&free.to_string()) && !run.stderr.contains("hunter2"), "{}", run.stderr);
+}
+
+#[test]
+fn a_proxy_is_not_asked_for_loopback() {
+    let (folder, api) = (folder(), Script::new(vec![ONE_WAY]));
+    let mut command = api.client(folder.path());
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    let run = finish(command.args(["tls", "show", "d1"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("2034-05-22 02:43:21"), "{}", run.stdout);
+}
+
+#[test]
+fn what_is_asked_wrongly_is_never_sent() {
+    let folder = folder();
+    let cases: [(&[&str], &str); 7] = [
+        (&["tls", "show", "../x"], "is no id of a deployment"),
+        (&["project", "remove", "A"], "is no id of a project"),
+        (&["key", "revoke", "a/b"], "letters and digits"),
+        (&["tls", "set", "d1", "--cert", "none.pem", "--key", "key.pem"], "cannot read none.pem"),
+        (&["tls", "show", "d1", "--url", "localhost:8080"], "CERTWARD_URL"),
+        (&["tls", "show", "d1", "--ca", "cert.pem"], "holds no PEM certificate"),
+        (&["tls", "show", "d1", "--secret-key", ""], "set CERTWARD_SECRET_KEY"),
+    ];
+    for (arguments, says) in cases {
+        let api = Script::new(vec![]);
+        let run = finish(api.client(folder.path()).args(arguments));
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains(says), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn people_get_tables() {
+    let cases: [(&[&str], Answer, &str); 4] = [
+        (
+            &["project", "list"],
+            (200, "", r#"[{"projectID":"default","projectName":"","description":"d"}]"#),
+            "ID       NAME  DESCRIPTION\ndefault  -     d\n",
+        ),
+        (
+            &["deployment", "list"],
+            (
+                200,
+                "",
+                r#"[{"deploymentID":"d1","deploymentName":"n","projectName":"p","status":"running","createAt":"2024-11-21 02:51"}]"#,
+            ),
+            "ID  NAME  PROJECT  STATUS   CREATED\nd1  n     p        running  2024-11-21 02:51\n",
+        ),
+        (
+            &["key", "list"],
+            (
+                200,
+                "",
+                r#"[{"apiKey":"k","name":"ci\u001b[2J","scopes":["tls","tls:read"],"createAt":"2024-11-21 02:51"}]"#,
+            ),
+            "API KEY  NAME         SCOPES        PROJECTS  CREATED\nk        ci\\u{1b}[2J  tls tls:read  all       2024-11-21 02:51\n",
+        ),
+        (&["tls", "show", "d1"], NONE, "No certificate is set.\n"),
+    ];
+    for (arguments, answer, text) in cases {
+        let (folder, api) = (folder(), Script::new(vec![answer]));
+        let run = finish(api.client(folder.path()).args(arguments));
+        assert_eq!((run.code, run.stdout.as_str()), (0, text), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn json_is_the_answer_as_it_came() {
+    let answer = r#"[{"apiKey":"k","later":"field"}]"#;
+    let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
+    let run = finish(api.client(folder.path()).args(["key", "list", "--json"]));
+    assert_eq!(run.stdout.trim(), answer);
+}
+
+#[test]
+fn a_new_keys_secret_is_shown_once_on_stdout() {
+    let answer = r#"{"apiKey":"k","name":"ci","scopes":["tls"],"secretKey":"s3"}"#;
+    let (folder, api) = (folder(), Script::new(vec![(201, "", answer), (201, "", answer)]));
+    let create = ["key", "create", "--name", "ci", "--scope", "tls", "--project", "lab"];
+    let run = finish(api.client(folder.path()).args(create));
+    assert_eq!(run.stdout, "api key     k\nsecret key  s3\n");
+    let run = finish(api.client(folder.path()).args(create).arg("--json"));
+    assert_eq!(run.stdout.trim(), answer);
+    assert!(api.asked()[0].ends_with(r#"{"name":"ci","projects":["lab"],"scopes":["tls"]}"#));
+}
+
+#[test]
+fn deployments_are_added_and_changed_by_what_is_named() {
+    let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"]}"#;
+    let cases: [(&[&str], &str, &str); 3] = [
+        (
+            &[
+                "add",
+                "d1",
+                "--upstream",
+                "b:1883",
+                "--ws-upstream",
+                "b:8083",
+                "--host",
+                "a.example",
+                "--name",
+                "n",
+                "--project",
+                "lab",
+            ],
+            "POST /public_api/v1/deployments",
+            r#"{"deploymentID":"d1","deploymentName":"n","hosts":["a.example"],"projectID":"lab","upstream":"b:1883","wsUpstream":"b:8083"}"#,
+        ),
+        (
+            &["set", "d1", "--no-ws-upstream", "--no-hosts"],
+            "PATCH /public_api/v1/deployments/d1",
+            r#"{"hosts":[],"wsUpstream":null}"#,
+        ),
+        (
+            &["set", "d1", "--upstream", "b:1884"],
+            "PATCH /public_api/v1/deployments/d1",
+            r#"{"upstream":"b:1884"}"#,
+        ),
+    ];
+    for (arguments, line, body) in cases {
+        let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
+        let run = finish(api.client(folder.path()).arg("deployment").args(arguments));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.contains("upstream     b:1883"), "{}", run.stdout);
+        let asked = api.asked();
+        assert!(asked[0].starts_with(line) && asked[0].ends_with(body), "{}", asked[0]);
+    }
+}
+
+#[test]
+fn check_on_the_server_ends_as_the_verdict_is() {
+    let accepted = r#"{"accepted":true,"findings":[],"serves":{"tlsType":"one-way","expire":"2034-05-22 02:43:21","chainLength":2,"clientCas":0}}"#;
+    let refused = r#"{"accepted":false,"findings":[{"code":"A","severity":"error","field":"cert","message":"m","remedy":"r"}]}"#;
+    for (answer, code, says) in [(accepted, 0, "accepted: nothing"), (refused, 1, "refused: 1 error")] {
+        let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
+        let run = finish(
+            api.client(folder.path()).args(["tls", "check", "d1", "--cert", "cert.pem", "--key", "key.pem"]),
+        );
+        assert_eq!(run.code, code, "{}", run.stderr);
+        assert!(run.stdout.starts_with(says), "{}", run.stdout);
+        assert_eq!(api.asked_lines(), ["POST /public_api/v1/deployments/d1/tls/check"]);
+    }
+}
+
+#[test]
+fn help_shows_no_value_of_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [["tls", "set", "--help"], ["key", "create", "--help"]] {
+        let mut command = certward(Path::new(folder.path()));
+        command.env("CERTWARD_SECRET_KEY", "hunter2").env("CERTWARD_URL", "http://u:hunter2@h/");
+        let run = finish(command.args(arguments));
+        assert_eq!(run.code, 0);
+        assert!(
+            run.stdout.contains("CERTWARD_SECRET_KEY") && !run.stdout.contains("hunter2"),
+            "{}",
+            run.stdout
+        );
+    }
+}
