@@ -1,9 +1,11 @@
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, any::AnyRow};
 use zeroize::Zeroizing;
 
-use crate::{ProjectId, Timestamp};
+use crate::{ProjectId, StoreError, Timestamp, lock, random, row};
 
 /// What an API key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ impl Scope {
     }
 }
 
-/// The public half of an API key: letters and digits, matched exactly.
+/// The public half of an API key: letters and digits, matched exactly. New ones are 16 of `a-z 0-9`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ApiKey(Box<str>);
@@ -77,7 +79,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The secret half: 256 random bits as text, shown once. Stored only as an HMAC.
+/// The secret half: 256 random bits as 64 hexadecimal digits, shown once. Stored only as an HMAC.
 pub struct ApiSecret(pub(crate) Zeroizing<String>);
 
 impl ApiSecret {
@@ -118,4 +120,150 @@ impl ApiKeyRecord {
     pub fn sees(&self, project: &ProjectId) -> bool {
         self.projects.as_ref().is_none_or(|projects| projects.contains(project))
     }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT key, name, scopes, all_projects, digest, created_at FROM api_key ", $rest)
+    };
+}
+
+impl ApiKeyRecord {
+    /// All but the projects: `None` is all of them, and an empty list is still to be filled.
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let scopes = row::text(row, "scopes")?;
+        Ok(Self {
+            key: ApiKey::parse(&row::text(row, "key")?).ok_or_else(|| row::unreadable("key"))?,
+            name: row::text(row, "name")?,
+            scopes: serde_json::from_str(&scopes).map_err(|_| row::unreadable("scopes"))?,
+            projects: (row::integer(row, "all_projects")? == 0).then(Vec::new),
+            created_at: Timestamp(row::integer(row, "created_at")?),
+        })
+    }
+}
+
+/// The digest of a secret. It holds the key as well, so that a digest that is moved to another key fits nothing.
+fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(pepper);
+    context.update(key.as_bytes());
+    context.update(b"\0");
+    context.update(secret.as_bytes());
+    context.sign()
+}
+
+/// The record, if the secret is its own.
+///
+/// One look-up and one digest, compared in constant time, whatever is presented: how long it takes does not tell
+/// whether the key is there.
+pub(crate) async fn authenticate(
+    conn: &mut AnyConnection,
+    pepper: &hmac::Key,
+    key: &str,
+    secret: &str,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    // No key is called by one digit; a text that is no key must still be looked for, and safely.
+    let key = ApiKey::parse(key).unwrap_or_else(|| ApiKey("0".into()));
+    let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
+    let kept = match &row {
+        Some(row) => row::bytes(row, "digest")?,
+        None => vec![0; 32],
+    };
+    let presented = digest(pepper, key.as_str(), secret);
+    let equal: bool = subtle::ConstantTimeEq::ct_eq(presented.as_ref(), kept.as_slice()).into();
+    match row {
+        Some(row) if equal => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),
+        _ => Ok(None),
+    }
+}
+
+async fn with_projects(
+    conn: &mut AnyConnection,
+    mut record: ApiKeyRecord,
+) -> Result<ApiKeyRecord, StoreError> {
+    if let Some(projects) = &mut record.projects {
+        let rows = sqlx::query("SELECT project FROM api_key_project WHERE key = $1 ORDER BY project")
+            .bind(record.key.as_str())
+            .fetch_all(conn)
+            .await?;
+        for row in &rows {
+            projects.push(row::project_id(row, "project")?);
+        }
+    }
+    Ok(record)
+}
+
+pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, StoreError> {
+    let keys = sqlx::query(select!("ORDER BY created_at, key")).fetch_all(&mut *conn).await?;
+    let mut records = keys.iter().map(ApiKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
+    let seen =
+        sqlx::query("SELECT key, project FROM api_key_project ORDER BY key, project").fetch_all(conn).await?;
+    let mut projects = std::collections::HashMap::<String, Vec<ProjectId>>::new();
+    for row in &seen {
+        projects.entry(row::text(row, "key")?).or_default().push(row::project_id(row, "project")?);
+    }
+    for record in &mut records {
+        if record.projects.is_some() {
+            record.projects = Some(projects.remove(record.key.as_str()).unwrap_or_default());
+        }
+    }
+    Ok(records)
+}
+
+pub(crate) async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+    let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn insert(
+    conn: &mut AnyConnection,
+    pepper: &hmac::Key,
+    name: &str,
+    scopes: &[Scope],
+    projects: Option<&[ProjectId]>,
+    now: Timestamp,
+) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+    let key = ApiKey(random::name().into());
+    let mut secret = Zeroizing::new(String::with_capacity(64));
+    random::push_hex(&mut secret, random::key().as_slice());
+    let scopes_text =
+        serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
+    sqlx::query(
+        "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.as_str())
+    .bind(row::storable(name).into_owned())
+    .bind(scopes_text)
+    .bind(i64::from(projects.is_none()))
+    .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    for project in projects.unwrap_or_default() {
+        sqlx::query("INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(key.as_str())
+            .bind(project.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    let record = find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
+    Ok((record, ApiSecret(secret)))
+}
+
+/// How many keys may do everything everywhere. The lock lasts to the end of the transaction.
+pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> {
+    lock::api_keys(conn).await?;
+    let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;
+    let mut admins = 0;
+    for row in &rows {
+        admins += u64::from(ApiKeyRecord::read(row)?.scopes.contains(&Scope::Admin));
+    }
+    Ok(admins)
+}
+
+pub(crate) async fn remove(conn: &mut AnyConnection, key: &ApiKey) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
+    Ok(())
 }

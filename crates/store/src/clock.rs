@@ -21,6 +21,11 @@ impl Timestamp {
     pub fn after(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
+
+    /// This time and `duration` earlier.
+    pub fn before(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 /// Where the time comes from: handed in by `main`, moved by hand in tests.

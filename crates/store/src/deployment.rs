@@ -2,9 +2,13 @@ use std::fmt;
 
 use certward_pki::HostName;
 use serde::Serialize;
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use thiserror::Error;
 
-use crate::{DeploymentId, Generation, ProjectId, Timestamp, TlsState};
+use crate::{
+    DeploymentId, Generation, HostTaken, ProjectId, StoreError, Timestamp, TlsState, host, lock, row,
+    tls_state,
+};
 
 /// One broker and the hosts that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,4 +87,212 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({})", self.0)
     }
+}
+
+/// One statement gives the deployments and their hosts, so that no reader sees one without the other.
+macro_rules! select {
+    ($deployments:literal) => {
+        concat!(
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.created_at, d.generation, ",
+            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
+            "FROM ",
+            $deployments,
+            " d LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position"
+        )
+    };
+}
+
+pub(crate) async fn find(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id = $1)");
+    let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(conn).await?;
+    Ok(collect(&rows)?.pop())
+}
+
+/// Locks the row first and reads then: what the lock waited for is seen, hosts included.
+pub(crate) async fn find_locked(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<Deployment>, StoreError> {
+    if lock::is_postgres(conn) {
+        let locked = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE")
+            .bind(id.as_str())
+            .fetch_optional(&mut *conn)
+            .await?;
+        if locked.is_none() {
+            lock::absent_deployment(conn, id.as_str()).await?;
+        }
+    }
+    find(conn, id).await
+}
+
+pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Deployment>, StoreError> {
+    collect(&sqlx::query(select!("deployment")).fetch_all(conn).await?)
+}
+
+pub(crate) async fn in_projects(
+    conn: &mut AnyConnection,
+    projects: &[ProjectId],
+) -> Result<Vec<Deployment>, StoreError> {
+    if projects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<String> = (1..=projects.len()).map(|n| format!("${n}")).collect();
+    let sql =
+        select!("(SELECT * FROM deployment WHERE project IN (PLACES))").replace("PLACES", &places.join(", "));
+    // Safe: only numbered places are put in.
+    let query = projects.iter().fold(sqlx::query(AssertSqlSafe(sql)), |q, project| q.bind(project.as_str()));
+    collect(&query.fetch_all(conn).await?)
+}
+
+pub(crate) async fn page(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id > $1 ORDER BY id LIMIT $2)");
+    // No id is empty, so that the empty text stands before the first.
+    let after = after.map_or("", DeploymentId::as_str);
+    collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
+}
+
+/// The rows of a join with hosts, put together again: the rows of a deployment stand side by side.
+fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
+    let mut deployments: Vec<Deployment> = Vec::new();
+    for row in rows {
+        let id = row::text(row, "id")?;
+        if deployments.last().is_none_or(|last| last.id.as_str() != id) {
+            deployments.push(Deployment::read(row)?);
+        }
+        if let (Some(last), Some(host)) = (deployments.last_mut(), row::text_or_null(row, "host")?) {
+            last.hosts.push(HostName::parse(&host).map_err(|_| row::unreadable("host"))?);
+        }
+    }
+    Ok(deployments)
+}
+
+impl Deployment {
+    /// All but the hosts.
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let upstream =
+            |text: String, column| Upstream::parse(&text).map_err(|_: UpstreamError| row::unreadable(column));
+        Ok(Self {
+            id: row::deployment_id(row, "id")?,
+            project: row::project_id(row, "project")?,
+            name: row::text(row, "name")?,
+            upstream: upstream(row::text(row, "upstream")?, "upstream")?,
+            ws_upstream: row::text_or_null(row, "ws_upstream")?
+                .map(|text| upstream(text, "ws_upstream"))
+                .transpose()?,
+            hosts: Vec::new(),
+            created_at: Timestamp(row::integer(row, "created_at")?),
+            generation: Generation(row::integer(row, "generation")?),
+            tls: tls_state::read(row)?,
+        })
+    }
+}
+
+/// Claims first and writes then: a taken host leaves nothing behind.
+pub(crate) async fn insert(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<Result<(), HostTaken>, StoreError> {
+    if let Err(taken) = host::claim(conn, deployment).await? {
+        return Ok(Err(taken));
+    }
+    let tls = tls_state::Columns::of(&deployment.tls);
+    sqlx::query(
+        "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
+                                 tls_state, tls_version, tls_deadline, tls_reason)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(deployment.id.as_str())
+    .bind(deployment.project.as_str())
+    .bind(row::storable(&deployment.name).into_owned())
+    .bind(deployment.upstream.as_str())
+    .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
+    .bind(deployment.created_at.0)
+    .bind(deployment.generation.0)
+    .bind(tls.state)
+    .bind(tls.version)
+    .bind(tls.deadline)
+    .bind(tls.reason)
+    .execute(&mut *conn)
+    .await?;
+    host::write(conn, deployment).await?;
+    Ok(Ok(()))
+}
+
+pub(crate) async fn update(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<Result<(), HostTaken>, StoreError> {
+    let hosts = host::of_deployment(conn, &deployment.id).await?;
+    if hosts != deployment.hosts {
+        if let Err(taken) = host::claim(conn, deployment).await? {
+            return Ok(Err(taken));
+        }
+        host::free(conn, &deployment.id).await?;
+        host::write(conn, deployment).await?;
+    }
+    sqlx::query(
+        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5 WHERE id = $1",
+    )
+    .bind(deployment.id.as_str())
+    .bind(row::storable(&deployment.name).into_owned())
+    .bind(deployment.upstream.as_str())
+    .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
+    .bind(deployment.generation.0)
+    .execute(conn)
+    .await?;
+    Ok(Ok(()))
+}
+
+pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    // Hosts and versions, with their sealed keys, go with it.
+    sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+pub(crate) async fn set_tls(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+    generation: Generation,
+    tls: &TlsState,
+) -> Result<(), StoreError> {
+    let tls = tls_state::Columns::of(tls);
+    sqlx::query(
+        "UPDATE deployment SET generation = $2, tls_state = $3, tls_version = $4, tls_deadline = $5,
+                               tls_reason = $6
+         WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .bind(generation.0)
+    .bind(tls.state)
+    .bind(tls.version)
+    .bind(tls.deadline)
+    .bind(tls.reason)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Pending ones whose deadline is over, the longest overdue first.
+pub(crate) async fn overdue(
+    conn: &mut AnyConnection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
+         ORDER BY tls_deadline LIMIT $2",
+    )
+    .bind(now.0)
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
 }

@@ -25,3 +25,54 @@ pub enum StoreError {
     #[error("the store was made by a newer certward (schema {0})")]
     TooNew(i64),
 }
+
+impl StoreError {
+    pub(crate) fn unavailable(what: impl Into<String>) -> Self {
+        Self::Unavailable(what.into())
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}
+
+/// Keeps of the driver's error what helps an operator and is never secret: neither the address (it may hold a
+/// password) nor a value of a row (decoding errors hold it).
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => from_database(error.as_ref()),
+            sqlx::Error::Io(error) => Self::Unavailable(error.to_string()),
+            sqlx::Error::PoolTimedOut => Self::unavailable("no connection to it in time"),
+            sqlx::Error::PoolClosed => Self::unavailable("it has been closed"),
+            sqlx::Error::Tls(_) => Self::unavailable("the TLS handshake with the database failed"),
+            sqlx::Error::Configuration(_) => Self::unavailable("its address is not understood"),
+            sqlx::Error::ColumnDecode { index, .. } => Self::Corrupt(format!("column {index}")),
+            sqlx::Error::ColumnNotFound(index) => Self::Corrupt(format!("no column {index}")),
+            sqlx::Error::Decode(_) | sqlx::Error::AnyDriverError(_) | sqlx::Error::TypeNotFound { .. } => {
+                Self::corrupt("a column of another type")
+            }
+            sqlx::Error::RowNotFound => Self::corrupt("a row that must be there is missing"),
+            // Protocol, WorkerCrashed, BeginFailed and the like: the connection is lost, the store may not be.
+            _ => Self::unavailable("the connection to it was lost"),
+        }
+    }
+}
+
+/// SQLite's primary result codes for a file that is damaged or no database.
+const SQLITE_DAMAGED: [i32; 2] = [11, 26];
+
+fn from_database(error: &(dyn sqlx::error::DatabaseError + 'static)) -> StoreError {
+    if error.is_unique_violation() || error.is_foreign_key_violation() {
+        return StoreError::unavailable("another change came between; try again");
+    }
+    let code = error.code().unwrap_or_default();
+    // SQLite's extended codes are decimal with the primary code in the low byte; PostgreSQL's have five characters.
+    let damaged = match code.parse::<i32>() {
+        Ok(number) if code.len() < 5 => SQLITE_DAMAGED.contains(&(number & 0xff)),
+        // Data corrupted, index corrupted.
+        _ => code == "XX001" || code == "XX002",
+    };
+    let text = format!("{} (code {code})", error.message());
+    if damaged { StoreError::Corrupt(text) } else { StoreError::Unavailable(text) }
+}

@@ -1,7 +1,15 @@
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::random;
 
 /// The 256-bit key that wraps every record's data key.
 pub struct MasterKey(pub(crate) Zeroizing<[u8; 32]>);
@@ -25,35 +33,87 @@ pub enum MasterKeyError {
     TooOpen(String),
 }
 
+/// Two digits a byte, and room for white space around them.
+const FILE_BYTES_MAX: u64 = 1024;
+
 impl MasterKey {
     /// Draws a new one.
     pub fn generate() -> Self {
-        todo!("store")
+        Self(random::key())
     }
 
     /// Reads 64 hexadecimal digits, white space around them ignored.
     ///
     /// # Errors
     /// [`MasterKeyError::Form`].
-    pub fn parse(_text: &str) -> Result<Self, MasterKeyError> {
-        todo!("store")
+    pub fn parse(text: &str) -> Result<Self, MasterKeyError> {
+        let digits = text.trim().as_bytes();
+        let mut key = Zeroizing::new([0; 32]);
+        if digits.len() != 2 * key.len() {
+            return Err(MasterKeyError::Form);
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(key))
     }
 
     /// Reads the file, which only its owner may read.
     ///
     /// # Errors
     /// [`MasterKeyError`] names the file and the cause.
-    pub fn read(_path: &Path) -> Result<Self, MasterKeyError> {
-        todo!("store")
+    pub fn read(path: &Path) -> Result<Self, MasterKeyError> {
+        let file = File::open(path).map_err(|source| in_file(path, source))?;
+        // The open file is asked, not the path: it cannot be exchanged in between.
+        let metadata = file.metadata().map_err(|source| in_file(path, source))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(MasterKeyError::TooOpen(path.display().to_string()));
+        }
+        // Room for all of it from the start: a buffer that grows leaves copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
+        file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|source| in_file(path, source))?;
+        Self::parse(std::str::from_utf8(&text).map_err(|_| MasterKeyError::Form)?)
     }
 
     /// Writes a new file with mode 0600, durable when this returns; an existing one is never overwritten.
     ///
     /// # Errors
     /// [`MasterKeyError::File`].
-    pub fn write_new(&self, _path: &Path) -> Result<(), MasterKeyError> {
-        todo!("store")
+    pub fn write_new(&self, path: &Path) -> Result<(), MasterKeyError> {
+        let mut text = Zeroizing::new(String::with_capacity(2 * self.0.len() + 1));
+        random::push_hex(&mut text, self.0.as_slice());
+        text.push('\n');
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| in_file(path, source))?;
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_folder_of(path));
+        written.map_err(|source| {
+            // Half a key would stop the next start; whether it can be removed changes nothing about this error.
+            let _ = std::fs::remove_file(path);
+            in_file(path, source)
+        })
     }
+}
+
+fn digit(digit: u8) -> Result<u8, MasterKeyError> {
+    let value = char::from(digit).to_digit(16).ok_or(MasterKeyError::Form)?;
+    u8::try_from(value).map_err(|_| MasterKeyError::Form)
+}
+
+fn in_file(path: &Path, source: std::io::Error) -> MasterKeyError {
+    MasterKeyError::File { path: path.display().to_string(), source }
+}
+
+/// A new file is there after a power loss only once its folder is on disk, too.
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 impl fmt::Debug for MasterKey {

@@ -1,4 +1,6 @@
-use crate::{DeploymentId, Generation, NodeId, Timestamp};
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{DeploymentId, Generation, NodeId, StoreError, Timestamp, lock, row};
 
 /// A node that holds a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,4 +24,186 @@ pub struct Count {
     pub proven: Generation,
     /// Why the newest try failed, if it did.
     pub reason: Option<String>,
+}
+
+/// The states of a deployment in which nodes that join are counted as well.
+macro_rules! unsettled {
+    () => {
+        "('pending', 'failed', 'terminated')"
+    };
+}
+
+impl NodeRecord {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row::node_id(row, "id")?,
+            started_at: Timestamp(row::integer(row, "started_at")?),
+            lease_until: Timestamp(row::integer(row, "lease_until")?),
+        })
+    }
+}
+
+pub(crate) async fn live(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+    let rows = sqlx::query("SELECT id, started_at, lease_until FROM node WHERE lease_until > $1 ORDER BY id")
+        .bind(now.0)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(NodeRecord::read).collect()
+}
+
+/// Renews a lease, or lets the node join. Returns whether it joined.
+pub(crate) async fn lease(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    // The common case is this one statement on the node's own row.
+    let renewed = sqlx::query("UPDATE node SET lease_until = $2 WHERE id = $1 AND lease_until > $3")
+        .bind(node.as_str())
+        .bind(until.0)
+        .bind(now.0)
+        .execute(&mut *conn)
+        .await?;
+    if renewed.rows_affected() == 1 {
+        return Ok(false);
+    }
+    lock::nodes_change(conn).await?;
+    sqlx::query(
+        "INSERT INTO node (id, started_at, lease_until) VALUES ($1, $2, $3)
+         ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, lease_until = excluded.lease_until",
+    )
+    .bind(node.as_str())
+    .bind(now.0)
+    .bind(until.0)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(concat!(
+        "INSERT INTO node_count (deployment, node, proven) ",
+        "SELECT id, $1, 0 FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        " ON CONFLICT (deployment, node) DO NOTHING"
+    ))
+    .bind(node.as_str())
+    .execute(conn)
+    .await?;
+    Ok(true)
+}
+
+pub(crate) async fn end_lease(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    lock::nodes_change(conn).await?;
+    let rows = sqlx::query(concat!(
+        "SELECT d.id FROM node_count c JOIN deployment d ON d.id = c.deployment ",
+        "WHERE c.node = $1 AND d.tls_state IN ",
+        unsettled!(),
+        " ORDER BY d.id"
+    ))
+    .bind(node.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    for sql in ["DELETE FROM node_count WHERE node = $1", "DELETE FROM node WHERE id = $1"] {
+        sqlx::query(sql).bind(node.as_str()).execute(&mut *conn).await?;
+    }
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+}
+
+/// Looks without a lock first, for mostly there is none. Those that are found cannot come back before the transaction
+/// ends: joining waits for the lock, and renewing for the row.
+pub(crate) async fn expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+    let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
+        .bind(now.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    if some.is_none() {
+        return Ok(Vec::new());
+    }
+    lock::nodes_change(conn).await?;
+    let sql = if lock::is_postgres(conn) {
+        "SELECT id, started_at, lease_until FROM node WHERE lease_until <= $1 ORDER BY id FOR UPDATE"
+    } else {
+        "SELECT id, started_at, lease_until FROM node WHERE lease_until <= $1 ORDER BY id"
+    };
+    let rows = sqlx::query(sql).bind(now.0).fetch_all(conn).await?;
+    rows.iter().map(NodeRecord::read).collect()
+}
+
+/// Counts anew; the lock sees to it that a node which joins at this moment is counted here or counts itself.
+pub(crate) async fn count_live(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    lock::nodes_stay(conn).await?;
+    sqlx::query("DELETE FROM node_count WHERE deployment = $1")
+        .bind(deployment.as_str())
+        .execute(&mut *conn)
+        .await?;
+    let done = sqlx::query(
+        "INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node WHERE lease_until > $2",
+    )
+    .bind(deployment.as_str())
+    .bind(now.0)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub(crate) async fn counts(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<Vec<Count>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT deployment, node, proven, reason FROM node_count WHERE deployment = $1 ORDER BY node",
+    )
+    .bind(deployment.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Count {
+                deployment: row::deployment_id(row, "deployment")?,
+                node: row::node_id(row, "node")?,
+                proven: Generation(row::integer(row, "proven")?),
+                reason: row::text_or_null(row, "reason")?,
+            })
+        })
+        .collect()
+}
+
+/// What a node has proven never goes back: a late word about an older generation changes nothing.
+pub(crate) async fn note_proof(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    node: &NodeId,
+    proof: Result<Generation, String>,
+) -> Result<(), StoreError> {
+    let query = match proof {
+        Ok(generation) => sqlx::query(
+            "UPDATE node_count SET proven = $3, reason = NULL
+             WHERE deployment = $1 AND node = $2 AND proven <= $3",
+        )
+        .bind(deployment.as_str())
+        .bind(node.as_str())
+        .bind(generation.0),
+        Err(reason) => sqlx::query("UPDATE node_count SET reason = $3 WHERE deployment = $1 AND node = $2")
+            .bind(deployment.as_str())
+            .bind(node.as_str())
+            .bind(row::storable(&reason).into_owned()),
+    };
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// Removes what is left of removed deployments.
+pub(crate) async fn prune_counts(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM node_count
+         WHERE NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.id = node_count.deployment)",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

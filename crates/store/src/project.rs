@@ -1,4 +1,6 @@
-use crate::{ProjectId, Timestamp};
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{ProjectId, StoreError, Timestamp, lock, row};
 
 /// Deployments that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +13,74 @@ pub struct Project {
     pub description: String,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Project {
+    /// The project that always exists.
+    pub(crate) fn default_at(now: Timestamp) -> Self {
+        Self {
+            id: ProjectId::default_project(),
+            name: "default".into(),
+            description: String::new(),
+            created_at: now,
+        }
+    }
+
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row::project_id(row, "id")?,
+            name: row::text(row, "name")?,
+            description: row::text(row, "description")?,
+            created_at: Timestamp(row::integer(row, "created_at")?),
+        })
+    }
+}
+
+pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreError> {
+    let rows = sqlx::query("SELECT id, name, description, created_at FROM project ORDER BY id")
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(Project::read).collect()
+}
+
+/// Locks the row, so that a deployment that is being made and the removal of its project come one after the other.
+pub(crate) async fn find_locked(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    let sql = if lock::is_postgres(conn) {
+        "SELECT id, name, description, created_at FROM project WHERE id = $1 FOR UPDATE"
+    } else {
+        "SELECT id, name, description, created_at FROM project WHERE id = $1"
+    };
+    let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(conn).await?;
+    row.as_ref().map(Project::read).transpose()
+}
+
+pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO project (id, name, description, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(project.id.as_str())
+    .bind(row::storable(&project.name).into_owned())
+    .bind(row::storable(&project.description).into_owned())
+    .bind(project.created_at.0)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn remove(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
+    // The rows of API keys that see it go with it.
+    sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+pub(crate) async fn deployments_in(conn: &mut AnyConnection, id: &ProjectId) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS n FROM deployment WHERE project = $1")
+        .bind(id.as_str())
+        .fetch_one(conn)
+        .await?;
+    u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
 }

@@ -1,16 +1,35 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use aws_lc_rs::hmac;
 use certward_pki::PrivateKey;
+use sqlx::{Any, pool::PoolConnection};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use zeroize::Zeroizing;
 
 use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Clock, Count, Deployment, DeploymentId, FeedEntry,
     Generation, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError, Timestamp, Tx,
-    Version,
+    Version, api_key, audit, deployment,
+    engine::{Engine, step},
+    feed, node, project, request_log, row, schema,
+    sealing::Sealer,
+    secret, version,
 };
 
+/// How long the feed is kept: a node that was away for longer reads everything anew.
+const FEED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Rows that are pruned in one transaction, so that no writer waits long for it.
+const PRUNED_AT_ONCE: u32 = 5_000;
+/// Such transactions in one run, so that it ends: 1,000,000 rows.
+const PRUNES_MAX: u32 = 200;
+/// How long an answer of [`Store::ping`] holds: those who ask for readiness must not cost an fsync each.
+const PING_HOLDS: Duration = Duration::from_secs(1);
+
 /// Where the store is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Address {
     /// An embedded SQLite database in this folder (made with mode 0700 if missing).
     Embedded(PathBuf),
@@ -18,25 +37,56 @@ pub enum Address {
     Postgres(Zeroizing<String>),
 }
 
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(path) => f.debug_tuple("Embedded").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres(redacted)"),
+        }
+    }
+}
+
 /// The store, cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
-    clock: Arc<dyn Clock>,
+    inner: Arc<Inner>,
+}
+
+/// What all clones, and the transactions, share.
+pub(crate) struct Inner {
+    engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sealer: Sealer,
+    /// The key of the API secrets' digests.
+    pub(crate) pepper: hmac::Key,
+    pub(crate) changes: watch::Sender<()>,
+    pinged: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("engine", &self.inner.engine).finish_non_exhaustive()
+    }
 }
 
 impl Store {
-    /// Makes the schema and the master key's check value in an empty store, then opens it.
-    /// Opens a store that `init` made.
+    /// Opens a store that [`Store::init`] made, and brings its schema up to date.
     ///
     /// # Errors
     /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`], [`StoreError::InUse`],
     /// [`StoreError::TooNew`], [`StoreError::Unavailable`].
     pub async fn open(
-        _address: &Address,
-        _master_key: &MasterKey,
+        address: &Address,
+        master_key: &MasterKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Ok(Self { clock })
+        let engine = Engine::open(address, false).await?;
+        if engine.version().await? == 0 {
+            return Err(StoreError::NotInitialised);
+        }
+        engine.migrate_requests().await?;
+        engine.migrate_store().await?;
+        Self::with(engine, Sealer::new(master_key), clock).await
     }
 
     /// Makes the schema, the `default` project and the master key's check value in an empty store, and opens it.
@@ -45,24 +95,60 @@ impl Store {
     /// # Errors
     /// As [`Store::open`]; a store made with another key is [`StoreError::WrongMasterKey`].
     pub async fn init(
-        _address: &Address,
-        _master_key: &MasterKey,
-        _clock: Arc<dyn Clock>,
+        address: &Address,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        todo!("store")
+        let engine = Engine::open(address, true).await?;
+        engine.migrate_requests().await?;
+        let sealer = Sealer::new(master_key);
+        // One transaction: a store is initialised or it is not. Of two nodes that try at once the second finds it done.
+        let mut tx = engine.begin().await?;
+        schema::STORE.migrate(&mut tx).await?;
+        if !secret::is_initialised(&mut tx).await? {
+            let now = engine.now(&mut tx, clock.as_ref()).await?;
+            secret::init(&mut tx, &sealer, now).await?;
+            project::insert(&mut tx, &Project::default_at(now)).await?;
+        }
+        tx.commit().await?;
+        Self::with(engine, sealer, clock).await
+    }
+
+    async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let mut conn = engine.read().await?;
+        let key = step(secret::api_secrets_key(&mut conn, &sealer)).await?;
+        drop(conn);
+        let pepper = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        let (changes, _) = watch::channel(());
+        Ok(Self {
+            inner: Arc::new(Inner { engine, clock, sealer, pepper, changes, pinged: Mutex::new(None) }),
+        })
     }
 
     /// Whether a store is there, made by `init`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::InUse`].
-    pub async fn is_initialised(_address: &Address) -> Result<bool, StoreError> {
-        todo!("store")
+    pub async fn is_initialised(address: &Address) -> Result<bool, StoreError> {
+        let engine = match Engine::open(address, false).await {
+            Err(StoreError::NotInitialised) => return Ok(false),
+            engine => engine?,
+        };
+        let initialised = async {
+            if engine.version().await? == 0 {
+                return Ok(false);
+            }
+            let mut conn = engine.read().await?;
+            step(secret::is_initialised(&mut conn)).await
+        };
+        let initialised = initialised.await;
+        engine.close().await;
+        initialised
     }
 
     /// The clock the store was opened with.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.inner.clock
     }
 
     /// Begins a transaction that may write. On SQLite there is one writer at a time, and this waits for it (bounded:
@@ -71,13 +157,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        todo!("store")
+        let mut transaction = self.inner.engine.begin().await?;
+        let now = step(self.inner.engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
+        Ok(Tx::new(Arc::clone(&self.inner), transaction, now))
     }
 
     /// Resolves when something was committed through this process, or another one where the engine tells.
-    /// Only a wake-up: may come late, and may come for nothing. Register (call) it before reading the feed.
-    pub async fn changed(&self) {
-        todo!("store")
+    /// Only a wake-up: may come late, and may come for nothing. It tells of commits from the call on (not
+    /// only from the first poll): call it before reading the feed, and await it after.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut changes = self.inner.changes.subscribe();
+        async move {
+            if changes.changed().await.is_err() {
+                // The store is gone, and nothing will ever be committed through it: no wake-up, and no busy loop.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for the neighbours), if it is
@@ -88,20 +183,30 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn admit(
         &self,
-        _key: &ApiKey,
-        _subject: &str,
-        _method: Method,
-        _limit: RequestLimit,
+        key: &ApiKey,
+        subject: &str,
+        method: Method,
+        limit: RequestLimit,
     ) -> Result<Admission, StoreError> {
-        todo!("store")
+        let scope = request_log::scope(key, method, subject);
+        let mut tx = self.inner.engine.begin_on_requests().await?;
+        let decision = step(request_log::admit(&mut tx, self.inner.clock.as_ref(), &scope, limit)).await?;
+        if decision.wrote {
+            step(async { Ok(tx.commit().await?) }).await?;
+        } else {
+            // A flood of refused requests must not cost the disk anything.
+            step(async { Ok(tx.rollback().await?) }).await?;
+        }
+        Ok(decision.admission)
     }
 
     /// The API key, if there is one and the secret is its own. Takes the same time when it is unknown.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn authenticate(&self, _key: &str, _secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
-        todo!("store")
+    pub async fn authenticate(&self, key: &str, secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
+        let mut conn = self.read().await?;
+        step(api_key::authenticate(&mut conn, &self.inner.pepper, key, secret)).await
     }
 
     /// All API keys, oldest first.
@@ -109,7 +214,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(api_key::all(&mut conn)).await
     }
 
     /// All projects by id.
@@ -117,23 +223,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(project::all(&mut conn)).await
     }
 
     /// All deployments by id, or those of some projects.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn deployments(&self, _projects: Option<&[ProjectId]>) -> Result<Vec<Deployment>, StoreError> {
-        todo!("store")
+    pub async fn deployments(&self, projects: Option<&[ProjectId]>) -> Result<Vec<Deployment>, StoreError> {
+        let mut conn = self.read().await?;
+        match projects {
+            Some(projects) => step(deployment::in_projects(&mut conn, projects)).await,
+            None => step(deployment::all(&mut conn)).await,
+        }
     }
 
     /// One deployment.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn deployment(&self, _id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        todo!("store")
+    pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let mut conn = self.read().await?;
+        step(deployment::find(&mut conn, id)).await
     }
 
     /// Deployments in id order after `after`, at most `limit`: for a node that fills its index.
@@ -142,10 +254,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn deployments_after(
         &self,
-        _after: Option<&DeploymentId>,
-        _limit: u32,
+        after: Option<&DeploymentId>,
+        limit: u32,
     ) -> Result<Vec<Deployment>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(deployment::page(&mut conn, after, limit)).await
     }
 
     /// An accepted upload.
@@ -154,10 +267,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn version(
         &self,
-        _deployment: &DeploymentId,
-        _version: Generation,
+        deployment: &DeploymentId,
+        version: Generation,
     ) -> Result<Option<Version>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(version::find(&mut conn, deployment, version)).await
     }
 
     /// The newest version older than `before` that every counted node once proved and whose key is still there:
@@ -167,10 +281,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn last_proven_version(
         &self,
-        _deployment: &DeploymentId,
-        _before: Generation,
+        deployment: &DeploymentId,
+        before: Generation,
     ) -> Result<Option<Version>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(version::last_proven(&mut conn, deployment, before)).await
     }
 
     /// Opens the sealed key of a version; `None` when it is erased.
@@ -179,10 +294,11 @@ impl Store {
     /// [`StoreError::Sealed`] when it does not open.
     pub async fn private_key(
         &self,
-        _deployment: &DeploymentId,
-        _version: Generation,
+        deployment: &DeploymentId,
+        version: Generation,
     ) -> Result<Option<PrivateKey>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(version::private_key(&mut conn, &self.inner.sealer, deployment, version)).await
     }
 
     /// The newest generation drawn, `Generation(0)` in an empty store.
@@ -190,7 +306,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn newest_generation(&self) -> Result<Generation, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(feed::newest(&mut conn)).await
     }
 
     /// Feed rows after `after`, oldest first, at most `limit`. `None` when rows after it have been pruned already:
@@ -200,10 +317,11 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn feed_after(
         &self,
-        _after: Generation,
-        _limit: u32,
+        after: Generation,
+        limit: u32,
     ) -> Result<Option<Vec<FeedEntry>>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(feed::after(&mut conn, after, limit)).await
     }
 
     /// The nodes whose lease lasts.
@@ -211,23 +329,30 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn live_nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(async {
+            let now = self.inner.engine.now(&mut conn, self.inner.clock.as_ref()).await?;
+            node::live(&mut conn, now).await
+        })
+        .await
     }
 
     /// Who is counted for a deployment's newest change.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn counts(&self, _deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
-        todo!("store")
+    pub async fn counts(&self, deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
+        let mut conn = self.read().await?;
+        step(node::counts(&mut conn, deployment)).await
     }
 
     /// The newest audit records, newest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn audit(&self, _limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
-        todo!("store")
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut conn = self.read().await?;
+        step(audit::newest(&mut conn, limit)).await
     }
 
     /// A sealed record of the program's own (ticket keys and the like), by name: read it, or make it with `make`
@@ -237,10 +362,18 @@ impl Store {
     /// [`StoreError`].
     pub async fn secret_or_insert(
         &self,
-        _name: &str,
-        _make: Zeroizing<Vec<u8>>,
+        name: &str,
+        make: Zeroizing<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        todo!("store")
+        // Kept apart from the store's own records.
+        let name = format!("program.{}", row::storable(name));
+        let mut conn = self.read().await?;
+        if let Some(found) = step(secret::find(&mut conn, &self.inner.sealer, &name)).await? {
+            return Ok(found);
+        }
+        drop(conn);
+        let tx = self.begin().await?;
+        tx.keep_secret(&name, &make).await
     }
 
     /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept) and the request log (older than its
@@ -248,8 +381,37 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn prune(&self, _request_window: std::time::Duration) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn prune(&self, request_window: std::time::Duration) -> Result<(), StoreError> {
+        let mut conn = self.read().await?;
+        let now = step(self.inner.engine.now(&mut conn, self.inner.clock.as_ref())).await?;
+        drop(conn);
+        for _ in 0..PRUNES_MAX {
+            let mut tx = self.inner.engine.begin().await?;
+            let more = step(async {
+                let feed = feed::prune(&mut tx, now.before(FEED_KEPT), PRUNED_AT_ONCE).await?;
+                let audit = audit::prune(&mut tx, audit::KEPT, PRUNED_AT_ONCE).await?;
+                node::prune_counts(&mut tx).await?;
+                tx.commit().await?;
+                Ok(feed || audit)
+            })
+            .await?;
+            if !more {
+                break;
+            }
+        }
+        for _ in 0..PRUNES_MAX {
+            let mut tx = self.inner.engine.begin_on_requests().await?;
+            let more = step(async {
+                let more = request_log::prune(&mut tx, now.before(request_window), PRUNED_AT_ONCE).await?;
+                tx.commit().await?;
+                Ok(more)
+            })
+            .await?;
+            if !more {
+                break;
+            }
+        }
+        self.inner.engine.checkpoint().await
     }
 
     /// Whether the store answers and can write: for `/readyz`.
@@ -257,7 +419,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<(), StoreError> {
-        todo!("store")
+        // Those who ask while one is under way wait for its answer and share it.
+        let mut pinged = self.inner.pinged.lock().await;
+        if pinged.is_some_and(|at| at.elapsed() < PING_HOLDS) {
+            return Ok(());
+        }
+        let mut tx = self.inner.engine.begin().await?;
+        step(async {
+            sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'ping'").execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })
+        .await?;
+        *pinged = Some(Instant::now());
+        Ok(())
     }
 
     /// The time by the clock that leases are kept by: the database's on PostgreSQL.
@@ -265,11 +439,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        todo!("store")
+        let mut conn = self.read().await?;
+        step(self.inner.engine.now(&mut conn, self.inner.clock.as_ref())).await
     }
 
     /// Closes the connections; waits for those in use. On SQLite checkpoints the write-ahead log.
     pub async fn close(&self) {
-        todo!("store")
+        self.inner.engine.close().await;
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.inner.engine.read().await
     }
 }

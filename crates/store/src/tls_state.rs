@@ -1,4 +1,6 @@
-use crate::{Generation, Timestamp};
+use sqlx::any::AnyRow;
+
+use crate::{Generation, StoreError, Timestamp, row};
 
 /// Where a deployment's certificate stands. The steps between these states are `lifecycle`'s.
 ///
@@ -40,5 +42,48 @@ impl TlsState {
             }
             Self::Absent | Self::Terminated => None,
         }
+    }
+}
+
+/// A state as it stands in the columns of a deployment.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    pub(crate) state: &'static str,
+    pub(crate) version: Option<i64>,
+    pub(crate) deadline: Option<i64>,
+    pub(crate) reason: Option<String>,
+}
+
+impl Columns {
+    pub(crate) fn of(tls: &TlsState) -> Self {
+        let version = tls.version().map(|version| version.0);
+        let columns = |state| Self { state, version, deadline: None, reason: None };
+        match tls {
+            TlsState::Absent => columns("absent"),
+            TlsState::Pending { deadline, .. } => Self { deadline: Some(deadline.0), ..columns("pending") },
+            TlsState::Running { .. } => columns("running"),
+            TlsState::Failed { reason, .. } => {
+                Self { reason: Some(row::storable(reason).into_owned()), ..columns("failed") }
+            }
+            TlsState::Terminated => columns("terminated"),
+        }
+    }
+}
+
+pub(crate) fn read(row: &AnyRow) -> Result<TlsState, StoreError> {
+    let version = || {
+        let version = row::integer_or_null(row, "tls_version")?;
+        version.map(Generation).ok_or_else(|| row::unreadable("tls_version"))
+    };
+    match row::text(row, "tls_state")?.as_str() {
+        "absent" => Ok(TlsState::Absent),
+        "pending" => Ok(TlsState::Pending {
+            version: version()?,
+            deadline: Timestamp(row::integer(row, "tls_deadline")?),
+        }),
+        "running" => Ok(TlsState::Running { version: version()? }),
+        "failed" => Ok(TlsState::Failed { version: version()?, reason: row::text(row, "tls_reason")? }),
+        "terminated" => Ok(TlsState::Terminated),
+        _ => Err(row::unreadable("tls_state")),
     }
 }

@@ -1,26 +1,60 @@
-use certward_pki::{HostName, PrivateKey};
-use thiserror::Error;
+use std::{fmt, sync::Arc};
+
+use certward_pki::PrivateKey;
+use sqlx::{Any, Transaction};
+use zeroize::Zeroizing;
 
 use crate::{
-    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, NodeId,
-    NodeRecord, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version,
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, HostTaken,
+    NodeId, NodeRecord, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit,
+    deployment, engine, feed, node, project, secret, store::Inner, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 ///
-/// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes of a
-/// deployment come one after the other; on SQLite there is one writer anyway.
-#[derive(Debug)]
+/// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes
+/// of a deployment come one after the other; on SQLite there is one writer anyway. So that no two transactions wait for
+/// each other, lock the deployment first and draw the generation late.
+///
+/// After an error, or when a step was given up half-way, the transaction can only be dropped: every further step and
+/// the commit are refused. (PostgreSQL would take the commit of a failed transaction for a rollback and say yes.)
+///
+/// # Errors
+/// Every step may give [`StoreError::Unavailable`]; reading steps [`StoreError::Corrupt`] as well.
 pub struct Tx {
+    store: Arc<Inner>,
+    transaction: Transaction<'static, Any>,
     now: Timestamp,
+    /// A step is under way or has failed.
+    broken: bool,
+    /// Something was written that others may wait for.
+    wakes: bool,
 }
 
-/// A host is claimed already: by an equal one, or, from another project, by one that covers it or is covered by it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the host {0} is taken")]
-pub struct HostTaken(pub HostName);
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("now", &self.now).field("broken", &self.broken).finish_non_exhaustive()
+    }
+}
+
+/// Carries out one step. Broken before it and whole after it, so that an error and a dropped future leave it broken.
+async fn step<T>(
+    broken: &mut bool,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    if std::mem::replace(broken, true) {
+        return Err(StoreError::unavailable("the transaction has failed already"));
+    }
+    let value = engine::step(work).await?;
+    *broken = false;
+    Ok(value)
+}
 
 impl Tx {
+    pub(crate) fn new(store: Arc<Inner>, transaction: Transaction<'static, Any>, now: Timestamp) -> Self {
+        Self { store, transaction, now, broken: false, wakes: false }
+    }
+
     /// The time of this transaction: the database's own on PostgreSQL, the injected clock's on SQLite.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -32,130 +66,152 @@ impl Tx {
     /// [`StoreError::Unavailable`]; then nothing was changed, or (PostgreSQL, connection lost at that very moment) it
     /// is unknown.
     pub async fn commit(self) -> Result<(), StoreError> {
-        todo!("store")
+        let Self { store, transaction, mut broken, wakes, .. } = self;
+        step(&mut broken, async { Ok(transaction.commit().await?) }).await?;
+        if wakes {
+            store.changes.send_replace(());
+        }
+        Ok(())
     }
 
     /// Draws the next generation and writes the feed row of a change of `deployment`.
-    pub async fn draw_generation(&mut self, _deployment: &DeploymentId) -> Result<Generation, StoreError> {
-        todo!("store")
+    pub async fn draw_generation(&mut self, deployment: &DeploymentId) -> Result<Generation, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, feed::draw(&mut self.transaction, deployment, self.now)).await
     }
 
     /// Notes a change.
-    pub async fn audit(&mut self, _entry: AuditEntry) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn audit(&mut self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, audit::note(&mut self.transaction, &entry, self.now)).await
     }
 
     /// One project.
-    pub async fn project(&mut self, _id: &ProjectId) -> Result<Option<Project>, StoreError> {
-        todo!("store")
+    pub async fn project(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        step(&mut self.broken, project::find_locked(&mut self.transaction, id)).await
     }
 
     /// Adds a project; `false` if its id exists.
-    pub async fn insert_project(&mut self, _project: &Project) -> Result<bool, StoreError> {
-        todo!("store")
+    pub async fn insert_project(&mut self, project: &Project) -> Result<bool, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, project::insert(&mut self.transaction, project)).await
     }
 
     /// Removes a project that has no deployment. Keys that see only it lose it and see nothing then.
-    pub async fn remove_project(&mut self, _id: &ProjectId) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, project::remove(&mut self.transaction, id)).await
     }
 
     /// How many deployments a project has.
-    pub async fn deployments_in(&mut self, _project: &ProjectId) -> Result<u64, StoreError> {
-        todo!("store")
+    pub async fn deployments_in(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
+        step(&mut self.broken, project::deployments_in(&mut self.transaction, project)).await
     }
 
     /// One deployment, locked for this transaction.
-    pub async fn deployment(&mut self, _id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        todo!("store")
+    pub async fn deployment(&mut self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        step(&mut self.broken, deployment::find_locked(&mut self.transaction, id)).await
     }
 
     /// Adds a deployment and claims its hosts.
     pub async fn insert_deployment(
         &mut self,
-        _deployment: &Deployment,
+        deployment: &Deployment,
     ) -> Result<Result<(), HostTaken>, StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(&mut self.broken, deployment::insert(&mut self.transaction, deployment)).await
     }
 
     /// Writes name, upstreams, hosts and generation of a deployment that exists (not its TLS state), claiming new hosts
     /// and freeing old ones.
     pub async fn update_deployment(
         &mut self,
-        _deployment: &Deployment,
+        deployment: &Deployment,
     ) -> Result<Result<(), HostTaken>, StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(&mut self.broken, deployment::update(&mut self.transaction, deployment)).await
     }
 
     /// Removes a deployment with its hosts, versions, sealed keys and counts.
-    pub async fn remove_deployment(&mut self, _id: &DeploymentId) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn remove_deployment(&mut self, id: &DeploymentId) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, deployment::remove(&mut self.transaction, id)).await
     }
 
     /// Writes where the certificate stands, and the deployment's generation.
     pub async fn set_tls(
         &mut self,
-        _id: &DeploymentId,
-        _generation: Generation,
-        _tls: &TlsState,
+        id: &DeploymentId,
+        generation: Generation,
+        tls: &TlsState,
     ) -> Result<(), StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(&mut self.broken, deployment::set_tls(&mut self.transaction, id, generation, tls)).await
     }
 
     /// Keeps an accepted upload and its sealed key, and drops all but the newest 10 versions of the deployment.
-    pub async fn insert_version(&mut self, _version: &Version, _key: &PrivateKey) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn insert_version(&mut self, version: &Version, key: &PrivateKey) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, version::insert(&mut self.transaction, &self.store.sealer, version, key)).await
     }
 
     /// An accepted upload.
     pub async fn version(
         &mut self,
-        _deployment: &DeploymentId,
-        _version: Generation,
+        deployment: &DeploymentId,
+        version: Generation,
     ) -> Result<Option<Version>, StoreError> {
-        todo!("store")
+        step(&mut self.broken, version::find(&mut self.transaction, deployment, version)).await
     }
 
     /// Marks a version as proven by every counted node.
     pub async fn mark_proven(
         &mut self,
-        _deployment: &DeploymentId,
-        _version: Generation,
+        deployment: &DeploymentId,
+        version: Generation,
     ) -> Result<(), StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(&mut self.broken, version::mark_proven(&mut self.transaction, deployment, version)).await
     }
 
     /// Erases the sealed keys of all versions of a deployment.
-    pub async fn erase_keys(&mut self, _deployment: &DeploymentId) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn erase_keys(&mut self, deployment: &DeploymentId) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, version::erase_keys(&mut self.transaction, deployment)).await
     }
 
     /// Counts every live node for the newest change of a deployment, none of them proven; forgets who was counted
     /// before. Returns how many there are.
-    pub async fn count_live_nodes(&mut self, _deployment: &DeploymentId) -> Result<u64, StoreError> {
-        todo!("store")
+    pub async fn count_live_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, node::count_live(&mut self.transaction, deployment, self.now)).await
     }
 
     /// Who is counted for a deployment's newest change.
-    pub async fn counts(&mut self, _deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
-        todo!("store")
+    pub async fn counts(&mut self, deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
+        step(&mut self.broken, node::counts(&mut self.transaction, deployment)).await
     }
 
     /// Notes what a counted node says: it has proven (or let go of) `generation`, or why it could not. A node that is not counted
     /// is not noted.
     pub async fn note_proof(
         &mut self,
-        _deployment: &DeploymentId,
-        _node: &NodeId,
-        _proof: Result<Generation, String>,
+        deployment: &DeploymentId,
+        node: &NodeId,
+        proof: Result<Generation, String>,
     ) -> Result<(), StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(&mut self.broken, node::note_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
     /// Gives a node a lease until `until`, and counts it for every pending, failed or terminated deployment where it is
     /// not counted yet, if it had no live lease before; returns whether that was so.
-    pub async fn lease(&mut self, _node: &NodeId, _until: Timestamp) -> Result<bool, StoreError> {
-        todo!("store")
+    pub async fn lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {
+        let joined =
+            step(&mut self.broken, node::lease(&mut self.transaction, node, self.now, until)).await?;
+        // A renewal changes nothing that anybody waits for.
+        self.wakes |= joined;
+        Ok(joined)
     }
 
     /// Moves every pending deployment's deadline to `deadline` if it is earlier: a node that has just joined needs its time.
@@ -164,43 +220,63 @@ impl Tx {
     }
 
     /// Ends a node's lease: it counts nowhere any more. Returns the unsettled deployments where it was counted.
-    pub async fn end_lease(&mut self, _node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
-        todo!("store")
+    pub async fn end_lease(&mut self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, node::end_lease(&mut self.transaction, node)).await
     }
 
     /// The nodes whose lease is over at [`Tx::now`].
     pub async fn expired_nodes(&mut self) -> Result<Vec<NodeRecord>, StoreError> {
-        todo!("store")
+        step(&mut self.broken, node::expired(&mut self.transaction, self.now)).await
     }
 
     /// Pending deployments whose deadline is over at [`Tx::now`], at most `limit`.
-    pub async fn overdue(&mut self, _limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
-        todo!("store")
+    pub async fn overdue(&mut self, limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
+        step(&mut self.broken, deployment::overdue(&mut self.transaction, self.now, limit)).await
     }
 
     /// Makes an API key with a fresh secret.
     pub async fn insert_api_key(
         &mut self,
-        _name: &str,
-        _scopes: &[Scope],
-        _projects: Option<&[ProjectId]>,
+        name: &str,
+        scopes: &[Scope],
+        projects: Option<&[ProjectId]>,
     ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
-        todo!("store")
+        self.wakes = true;
+        step(
+            &mut self.broken,
+            api_key::insert(&mut self.transaction, &self.store.pepper, name, scopes, projects, self.now),
+        )
+        .await
     }
 
     /// One API key.
-    pub async fn api_key(&mut self, _key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
-        todo!("store")
+    pub async fn api_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        step(&mut self.broken, api_key::find(&mut self.transaction, key)).await
     }
 
     /// How many keys with the scope `admin` and without a limit on projects there are; takes a lock, so that two revocations at once do
     /// not both see a second one.
     pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
-        todo!("store")
+        step(&mut self.broken, api_key::admins(&mut self.transaction)).await
     }
 
     /// Removes an API key.
-    pub async fn remove_api_key(&mut self, _key: &ApiKey) -> Result<(), StoreError> {
-        todo!("store")
+    pub async fn remove_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, api_key::remove(&mut self.transaction, key)).await
+    }
+
+    /// Keeps a sealed record unless there is one of this name, commits, and gives the one that is kept.
+    pub(crate) async fn keep_secret(
+        mut self,
+        name: &str,
+        make: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let (sealer, now) = (&self.store.sealer, self.now);
+        step(&mut self.broken, secret::insert(&mut self.transaction, sealer, name, make, now)).await?;
+        let kept = step(&mut self.broken, secret::find(&mut self.transaction, sealer, name)).await?;
+        self.commit().await?;
+        kept.ok_or_else(|| StoreError::corrupt("a new sealed record is missing"))
     }
 }

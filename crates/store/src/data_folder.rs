@@ -1,0 +1,85 @@
+//! The folder of the embedded store: 0700, its files 0600, and one process at a time.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::StoreError;
+
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    /// Locked while it is open: the system lets go of it also when the process is killed.
+    lock: Mutex<Option<File>>,
+}
+
+impl DataFolder {
+    /// Everything but the request log.
+    pub(crate) const STORE: &'static str = "store.db";
+    /// The request log.
+    pub(crate) const REQUESTS: &'static str = "requests.db";
+    const LOCK: &'static str = "lock";
+
+    /// Takes the folder. With `create` it is made, and the databases' files in it; without, a folder with no store in
+    /// it is [`StoreError::NotInitialised`], and is left as it is.
+    pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
+        if !create && !path.join(Self::STORE).exists() {
+            return Err(StoreError::NotInitialised);
+        }
+        let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(in_folder)?;
+        // Not at the mercy of a umask, nor of an earlier hand.
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(in_folder)?;
+        // Absolute, so that no later change of the working folder leads elsewhere.
+        let path = path.canonicalize().map_err(in_folder)?;
+        let lock = private_file(&path.join(Self::LOCK)).map_err(in_folder)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(in_folder(error)),
+        }
+        // SQLite gives its side files (-wal, -shm) the mode of the database, which it must therefore find.
+        for name in [Self::STORE, Self::REQUESTS] {
+            private_file(&path.join(name)).map_err(in_folder)?;
+        }
+        File::open(&path).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
+        Ok(Self { path, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// The address of a database in it, as the driver reads it.
+    pub(crate) fn url(&self, name: &str) -> Result<String, StoreError> {
+        let path = self.path.join(name);
+        let text =
+            path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
+        Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
+    }
+
+    /// Lets another process in.
+    pub(crate) fn release(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Opens the file, making it if it is missing; its mode is 0600 afterwards.
+fn private_file(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+fn percent_encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

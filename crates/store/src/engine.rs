@@ -1,0 +1,224 @@
+//! The two engines: how each is opened, and what a connection of each is set to. All that is different between them
+//! stands here, in `lock`, and in the few statements that ask [`lock::is_postgres`].
+
+use std::time::Duration;
+
+use sqlx::{
+    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    pool::PoolConnection,
+};
+
+use crate::{
+    Address, Clock, StoreError, Timestamp,
+    data_folder::DataFolder,
+    lock, row,
+    schema::{self, Part},
+};
+
+/// How long anything waits for a connection or a lock.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long one step may take in all: a statement that waited for its lock, and was then carried out, over a network
+/// that may have gone silent.
+const STEP: Duration = Duration::from_secs(12);
+/// How long an idle connection has to show that it still lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// Readers of the embedded database: each is a thread.
+const SQLITE_READERS: u32 = 4;
+/// PostgreSQL's default allows 100 in all; a few nodes share them.
+const POSTGRES_CONNECTIONS: u32 = 16;
+const POSTGRES_OLDEST: u64 = 140_000;
+
+/// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk.
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
+     PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216;";
+
+/// On every connection to PostgreSQL. READ COMMITTED is what the locks count on: a statement after a lock sees what
+/// the lock waited for. A node that is cut off must not hold its locks for longer than the others wait.
+const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; \
+     SET statement_timeout = '5s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; \
+     SET tcp_user_timeout = '10s';";
+
+/// Open connections.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    writer: AnyPool,
+    reader: AnyPool,
+    requests: AnyPool,
+    folder: Option<DataFolder>,
+}
+
+impl Engine {
+    /// Connects. Makes files where `create` and they are missing, but no tables.
+    pub(crate) async fn open(address: &Address, create: bool) -> Result<Self, StoreError> {
+        // A second call finds them installed, and that is all that is wanted.
+        sqlx::any::install_default_drivers();
+        match address {
+            Address::Embedded(path) => Self::open_sqlite(DataFolder::open(path, create)?).await,
+            Address::Postgres(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    async fn open_sqlite(folder: DataFolder) -> Result<Self, StoreError> {
+        // The writers come first, for they turn the log on that readers need.
+        let full = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+        let writer = sqlite_pool(&folder.url(DataFolder::STORE)?, 1, full).await?;
+        // What a power loss takes from the end of the request log, nobody can prove to have had.
+        let normal = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
+        let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
+        let reader =
+            sqlite_pool(&folder.url(DataFolder::STORE)?, SQLITE_READERS, "PRAGMA query_only = ON;").await?;
+        Ok(Self { writer, reader, requests, folder: Some(folder) })
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(StoreError::unavailable("its address must begin with postgres://"));
+        }
+        let options = url.parse::<AnyConnectOptions>()?.disable_statement_logging();
+        let pool = pool_options(POSTGRES_CONNECTIONS)
+            .max_lifetime(Duration::from_secs(30 * 60))
+            .idle_timeout(Duration::from_secs(10 * 60))
+            .after_connect(|conn, _| Box::pin(async move { set(conn, POSTGRES_SETTINGS.to_owned()).await }));
+        let pool = within(STEP, async { Ok(pool.connect_with(options).await?) }).await?;
+        let mut conn = pool.acquire().await?;
+        let sql = "SELECT current_setting('server_version_num')::bigint AS version";
+        let version = row::integer(&sqlx::query(sql).fetch_one(&mut *conn).await?, "version")?;
+        if version < POSTGRES_OLDEST as i64 {
+            return Err(StoreError::unavailable("PostgreSQL 14 or later is needed"));
+        }
+        drop(conn);
+        Ok(Self { writer: pool.clone(), reader: pool.clone(), requests: pool, folder: None })
+    }
+
+    /// The version of the store's own tables: 0 where there are none.
+    pub(crate) async fn version(&self) -> Result<i64, StoreError> {
+        let mut conn = self.read().await?;
+        step(schema::STORE.version(&mut conn)).await
+    }
+
+    /// Brings the request log to this program's version. It is made anew where its file is missing.
+    pub(crate) async fn migrate_requests(&self) -> Result<(), StoreError> {
+        self.migrate(&self.requests, schema::REQUESTS).await
+    }
+
+    /// Brings the store's tables to this program's version.
+    pub(crate) async fn migrate_store(&self) -> Result<(), StoreError> {
+        self.migrate(&self.writer, schema::STORE).await
+    }
+
+    async fn migrate(&self, pool: &AnyPool, part: Part) -> Result<(), StoreError> {
+        let mut tx = self.begin_on(pool).await?;
+        part.migrate(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A connection to read with. On SQLite it sees what was committed when its statement began, and waits for nobody.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        Ok(self.reader.acquire().await?)
+    }
+
+    /// A transaction that may write.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin_on(&self.writer).await
+    }
+
+    /// A transaction on the request log.
+    pub(crate) async fn begin_on_requests(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin_on(&self.requests).await
+    }
+
+    async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
+        // IMMEDIATE: a transaction that begins by reading and is then refused the write lock could only start again.
+        let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { "BEGIN READ WRITE" };
+        step(async { Ok(pool.begin_with(begin).await?) }).await
+    }
+
+    /// The time by which leases are kept.
+    pub(crate) async fn now(
+        &self,
+        conn: &mut AnyConnection,
+        clock: &dyn Clock,
+    ) -> Result<Timestamp, StoreError> {
+        if !lock::is_postgres(conn) {
+            return Ok(clock.now());
+        }
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
+        Ok(Timestamp(row::integer(&sqlx::query(sql).fetch_one(conn).await?, "now")?))
+    }
+
+    /// Empties the write-ahead logs, which hold what was overwritten in the tables. Does nothing on PostgreSQL, and
+    /// as much as readers allow on SQLite.
+    pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
+        for pool in [&self.writer, &self.requests] {
+            let mut conn = pool.acquire().await?;
+            step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) })
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        self.reader.close().await;
+        // Where it does not work, the next start finds the log and reads it.
+        let _ = self.checkpoint().await;
+        self.writer.close().await;
+        self.requests.close().await;
+        if let Some(folder) = &self.folder {
+            folder.release();
+        }
+    }
+}
+
+async fn sqlite_pool(url: &str, connections: u32, settings: &'static str) -> Result<AnyPool, StoreError> {
+    let options = url.parse::<AnyConnectOptions>()?.disable_statement_logging();
+    let pool =
+        pool_options(connections).max_lifetime(None).idle_timeout(None).after_connect(move |conn, _| {
+            Box::pin(async move { set(conn, format!("{SQLITE_SETTINGS} {settings}")).await })
+        });
+    Ok(pool.connect_with(options).await?)
+}
+
+fn pool_options(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(WAIT)
+        .test_before_acquire(false)
+        // A connection that was cut without a word is found out here, and soon.
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                let fresh = meta.idle_for < Duration::from_secs(1);
+                Ok(fresh || matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(()))))
+            })
+        })
+        // After an error SQLite may have ended the transaction by itself (disk full), and the driver then believes it
+        // is in one for ever: such a connection is closed. The ping carries the waiting rollback out.
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                let alive = matches!(tokio::time::timeout(WAIT, conn.ping()).await, Ok(Ok(())));
+                Ok(alive && !conn.is_in_transaction())
+            })
+        })
+}
+
+async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {
+    // Safe: made of this file's constants only.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(conn).await.map(|_| ())
+}
+
+/// Bounds one step: whatever the network or the disk does, somebody gets an answer.
+pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    within(STEP, work).await
+}
+
+async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(time, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("it did not answer within {time:?}"))))
+}

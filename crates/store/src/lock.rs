@@ -1,0 +1,70 @@
+//! Locks between transactions that no row stands for. On SQLite there is one writer anyway, and they do nothing; on
+//! PostgreSQL they last until the end of the transaction.
+//!
+//! Order, so that nobody waits in a circle: a deployment's row, then [`hosts`], then [`nodes_stay`] or
+//! [`nodes_change`], then the generation (a row of `counter`).
+
+use sqlx::AnyConnection;
+
+use crate::StoreError;
+
+/// Names this program among all that use advisory locks in the same database: "cert" in ASCII.
+const SPACE: i32 = 0x6365_7274;
+const MIGRATION: i32 = 1;
+const HOSTS: i32 = 2;
+const NODES: i32 = 3;
+const API_KEYS: i32 = 4;
+/// The ids of deployments that are not there yet hash into a space of their own.
+const DEPLOYMENT_SPACE: i32 = SPACE + 1;
+
+pub(crate) fn is_postgres(conn: &AnyConnection) -> bool {
+    conn.backend_name() == "PostgreSQL"
+}
+
+/// One migrates, the others wait.
+pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    exclusive(conn, MIGRATION).await
+}
+
+/// Claims of hosts are decided one transaction after the other.
+pub(crate) async fn hosts(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    exclusive(conn, HOSTS).await
+}
+
+/// No node joins or leaves until the end of this transaction.
+pub(crate) async fn nodes_stay(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    take(conn, "SELECT pg_advisory_xact_lock_shared($1, $2)::text", SPACE, NODES).await
+}
+
+/// A node joins or leaves: no change counts the live ones meanwhile.
+pub(crate) async fn nodes_change(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    exclusive(conn, NODES).await
+}
+
+/// Two revocations do not both see another admin key.
+pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    exclusive(conn, API_KEYS).await
+}
+
+/// An id without a row: the second to make it waits, and then sees the first one's.
+pub(crate) async fn absent_deployment(conn: &mut AnyConnection, id: &str) -> Result<(), StoreError> {
+    if is_postgres(conn) {
+        sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))::text")
+            .bind(DEPLOYMENT_SPACE)
+            .bind(id)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn exclusive(conn: &mut AnyConnection, lock: i32) -> Result<(), StoreError> {
+    take(conn, "SELECT pg_advisory_xact_lock($1, $2)::text", SPACE, lock).await
+}
+
+async fn take(conn: &mut AnyConnection, sql: &'static str, space: i32, lock: i32) -> Result<(), StoreError> {
+    if is_postgres(conn) {
+        sqlx::query(sql).bind(space).bind(lock).execute(conn).await?;
+    }
+    Ok(())
+}

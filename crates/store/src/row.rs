@@ -1,0 +1,52 @@
+//! Reading columns. What the database holds was written by this program, but not only this program can write to it:
+//! whatever does not read is [`StoreError::Corrupt`], never a panic.
+
+use sqlx::{Row, any::AnyRow};
+
+use crate::{DeploymentId, NodeId, ProjectId, StoreError};
+
+pub(crate) fn integer(row: &AnyRow, column: &str) -> Result<i64, StoreError> {
+    Ok(row.try_get::<i64, _>(column)?)
+}
+
+pub(crate) fn integer_or_null(row: &AnyRow, column: &str) -> Result<Option<i64>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?)
+}
+
+pub(crate) fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {
+    Ok(row.try_get::<String, _>(column)?)
+}
+
+pub(crate) fn text_or_null(row: &AnyRow, column: &str) -> Result<Option<String>, StoreError> {
+    Ok(row.try_get::<Option<String>, _>(column)?)
+}
+
+pub(crate) fn bytes(row: &AnyRow, column: &str) -> Result<Vec<u8>, StoreError> {
+    Ok(row.try_get::<Vec<u8>, _>(column)?)
+}
+
+pub(crate) fn bytes_or_null(row: &AnyRow, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(row.try_get::<Option<Vec<u8>>, _>(column)?)
+}
+
+pub(crate) fn deployment_id(row: &AnyRow, column: &str) -> Result<DeploymentId, StoreError> {
+    DeploymentId::parse(&text(row, column)?).map_err(|_| unreadable(column))
+}
+
+pub(crate) fn project_id(row: &AnyRow, column: &str) -> Result<ProjectId, StoreError> {
+    ProjectId::parse(&text(row, column)?).map_err(|_| unreadable(column))
+}
+
+pub(crate) fn node_id(row: &AnyRow, column: &str) -> Result<NodeId, StoreError> {
+    NodeId::parse(&text(row, column)?).map_err(|_| unreadable(column))
+}
+
+pub(crate) fn unreadable(column: &str) -> StoreError {
+    StoreError::Corrupt(format!("column {column}"))
+}
+
+/// Free text as both engines can keep it: PostgreSQL has no NUL in texts, and a name that a client may choose must
+/// not turn into a failed transaction.
+pub(crate) fn storable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}

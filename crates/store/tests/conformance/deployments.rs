@@ -1,0 +1,155 @@
+use certward_store::{Deployment, Generation, Timestamp, TlsState, Upstream};
+
+use crate::{
+    on_both_engines,
+    world::{World, deployment, host, id, project},
+};
+
+on_both_engines![
+    a_deployment_is_read_as_it_was_written,
+    every_state_of_the_certificate_is_kept,
+    a_dropped_transaction_leaves_no_trace,
+    an_update_changes_names_upstreams_and_hosts_but_not_the_certificate,
+    removal_takes_hosts_versions_and_counts_along,
+    deployments_come_by_id_with_their_hosts_in_order,
+    only_pending_ones_past_their_deadline_are_overdue,
+];
+
+async fn a_deployment_is_read_as_it_was_written(world: World) {
+    let mut wanted = deployment("ge6a1a75", "default", &["mqtt.example.com", "*.example.org", "localhost"]);
+    wanted.ws_upstream = Some(Upstream::parse("[::1]:8083").expect("an upstream"));
+    // PostgreSQL has no NUL in texts, and a client may send one.
+    wanted.name = "a \u{1f512} name\0".into();
+    let mut tx = world.begin().await;
+    tx.insert_deployment(&wanted).await.expect("written").expect("free");
+    wanted.name = "a \u{1f512} name\u{fffd}".into();
+    assert_eq!(tx.deployment(&wanted.id).await.expect("read"), Some(wanted.clone()), "reads its own writes");
+    assert_eq!(world.store.deployment(&wanted.id).await.expect("read"), None, "others do not see it yet");
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.deployment(&wanted.id).await.expect("read"), Some(wanted.clone()));
+    let reopened = world.reopen().await;
+    assert_eq!(reopened.deployment(&wanted.id).await.expect("read"), Some(wanted));
+}
+
+async fn every_state_of_the_certificate_is_kept(world: World) {
+    let made = world.deployment("a").await;
+    let version = Generation(7);
+    for tls in [
+        TlsState::Pending { version, deadline: Timestamp(8) },
+        TlsState::Running { version },
+        TlsState::Failed { version, reason: "the node n1 could not, for a \0".into() },
+        TlsState::Terminated,
+        TlsState::Absent,
+    ] {
+        let mut tx = world.begin().await;
+        tx.set_tls(&made.id, Generation(9), &tls).await.expect("written");
+        tx.commit().await.expect("committed");
+        let read = world.store.deployment(&made.id).await.expect("read").expect("there");
+        let wanted = match tls {
+            TlsState::Failed { .. } => {
+                TlsState::Failed { version, reason: "the node n1 could not, for a \u{fffd}".into() }
+            }
+            tls => tls,
+        };
+        assert_eq!(read, Deployment { generation: Generation(9), tls: wanted, ..made.clone() });
+    }
+}
+
+async fn a_dropped_transaction_leaves_no_trace(world: World) {
+    let generation = world.store.newest_generation().await.expect("read");
+    let mut tx = world.begin().await;
+    tx.draw_generation(&id("a")).await.expect("a generation");
+    tx.insert_deployment(&deployment("a", "default", &["a.example.com"]))
+        .await
+        .expect("written")
+        .expect("free");
+    drop(tx);
+    assert_eq!(world.store.deployment(&id("a")).await.expect("read"), None);
+    assert_eq!(world.store.newest_generation().await.expect("read"), generation);
+    // And the connection it used is whole.
+    world.deployment("a").await;
+}
+
+async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(world: World) {
+    let mut made = world.deployment("a").await;
+    made.tls = TlsState::Running { version: Generation(3) };
+    let mut tx = world.begin().await;
+    tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
+    made.name = "other".into();
+    made.upstream = Upstream::parse("broker:1884").expect("an upstream");
+    made.ws_upstream = Some(Upstream::parse("broker:8083").expect("an upstream"));
+    made.hosts = vec![host("b.example.com"), host("a.example.com")];
+    made.generation = tx.draw_generation(&made.id).await.expect("a generation");
+    let update = Deployment { tls: TlsState::Absent, ..made.clone() };
+    tx.update_deployment(&update).await.expect("written").expect("free");
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.deployment(&made.id).await.expect("read"), Some(made));
+}
+
+async fn removal_takes_hosts_versions_and_counts_along(world: World) {
+    let made = world.deployment("a").await;
+    let version = world.upload(&made.id, b"key").await;
+    let mut tx = world.begin().await;
+    tx.remove_deployment(&made.id).await.expect("removed");
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.deployment(&made.id).await.expect("read"), None);
+    assert_eq!(world.store.version(&made.id, version).await.expect("read"), None);
+    assert!(world.store.private_key(&made.id, version).await.expect("read").is_none());
+    let again = world.deployment("a").await;
+    assert!(again.generation > version, "a generation is never used again");
+}
+
+async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
+    let mut tx = world.begin().await;
+    let others = certward_store::Project {
+        id: project("others"),
+        name: String::new(),
+        description: String::new(),
+        created_at: Timestamp(1),
+    };
+    assert!(tx.insert_project(&others).await.expect("written"));
+    // In the order of bytes, whatever the locale: '-' before digits before letters.
+    for (name, of) in [("b", "default"), ("a1", "others"), ("a-2", "default"), ("a", "default")] {
+        let hosts = [format!("z.{name}.com"), format!("c.{name}.com")];
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        tx.insert_deployment(&deployment(name, of, &hosts)).await.expect("written").expect("free");
+    }
+    assert_eq!(tx.deployments_in(&project("default")).await.expect("counted"), 3);
+    tx.commit().await.expect("committed");
+    let ids = |deployments: Vec<Deployment>| -> Vec<String> {
+        deployments.into_iter().map(|deployment| deployment.id.to_string()).collect()
+    };
+    let all = world.store.deployments(None).await.expect("read");
+    assert_eq!(all[1].hosts, [host("z.a-2.com"), host("c.a-2.com")]);
+    assert_eq!(ids(all), ["a", "a-2", "a1", "b"]);
+    let of = async |projects: &[_]| ids(world.store.deployments(Some(projects)).await.expect("read"));
+    assert_eq!(of(&[project("others")]).await, ["a1"]);
+    assert_eq!(of(&[project("others"), project("default"), project("none")]).await, ["a", "a-2", "a1", "b"]);
+    assert!(of(&[]).await.is_empty());
+    let after = async |id: Option<&str>, limit| {
+        let id = id.map(crate::world::id);
+        ids(world.store.deployments_after(id.as_ref(), limit).await.expect("read"))
+    };
+    assert_eq!(after(None, 2).await, ["a", "a-2"]);
+    assert_eq!(after(Some("a-2"), 2).await, ["a1", "b"]);
+    assert!(after(Some("b"), 2).await.is_empty());
+}
+
+async fn only_pending_ones_past_their_deadline_are_overdue(world: World) {
+    let now = world.store.now().await.expect("the time");
+    let version = Generation(1);
+    for (name, tls) in [
+        ("late", TlsState::Pending { version, deadline: Timestamp(now.0 - 1) }),
+        ("later", TlsState::Pending { version, deadline: Timestamp(now.0 - 1000) }),
+        ("soon", TlsState::Pending { version, deadline: Timestamp(now.0 + 100_000) }),
+        ("runs", TlsState::Running { version }),
+    ] {
+        let made = world.deployment(name).await;
+        let mut tx = world.begin().await;
+        tx.set_tls(&made.id, made.generation, &tls).await.expect("written");
+        tx.commit().await.expect("committed");
+    }
+    let mut tx = world.begin().await;
+    assert_eq!(tx.overdue(10).await.expect("read"), [id("later"), id("late")]);
+    assert_eq!(tx.overdue(1).await.expect("read"), [id("later")]);
+}

@@ -1,0 +1,34 @@
+//! What the store promises, asked of both engines: one file an aspect.
+
+mod deployments;
+mod world;
+
+/// Each named behaviour is a test of its own on SQLite. On PostgreSQL all of a file are one test, each in a database
+/// of its own: starting a server is what costs.
+macro_rules! on_both_engines {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[test]
+                fn $behaviour() {
+                    crate::block_on(async { super::$behaviour(crate::world::World::sqlite().await).await });
+                }
+            )+
+        }
+
+        #[test]
+        fn all_on_postgres() {
+            let _server = certward_test_support::PostgresServer::shared();
+            $(
+                println!("{}", stringify!($behaviour));
+                crate::block_on(async { $behaviour(crate::world::World::postgres().await).await });
+            )+
+        }
+    };
+}
+use on_both_engines;
+
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}

@@ -1,0 +1,166 @@
+//! The stage: an empty store on either engine, and a clock that is moved by hand.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use certward_pki::{HostName, PrivateKey, TlsType};
+use certward_store::{
+    Address, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp,
+    TlsState, TrustScope, Tx, Upstream, Version,
+};
+use certward_test_support::PostgresServer;
+use tempfile::TempDir;
+
+pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+#[derive(Debug)]
+pub(crate) struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set(&self, to: i64) {
+        self.0.store(to, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) address: Address,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Store,
+    folder: Option<TempDir>,
+    _server: Option<Arc<PostgresServer>>,
+}
+
+impl World {
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = Address::Embedded(folder.path().join("data"));
+        Self::at(address, Some(folder), None).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let server = PostgresServer::shared();
+        let address = Address::Postgres(server.database().into());
+        Self::at(address, None, Some(server)).await
+    }
+
+    async fn at(address: Address, folder: Option<TempDir>, server: Option<Arc<PostgresServer>>) -> Self {
+        let clock = Arc::new(ManualClock(AtomicI64::new(1_700_000_000_000)));
+        let store = Store::init(&address, &master_key(), clock.clone()).await.expect("an empty store");
+        Self { address, clock, store, folder, _server: server }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.folder.is_none()
+    }
+
+    /// Another opening of the same store, as another process would have it; on SQLite the first is closed for it.
+    pub(crate) async fn reopen(&self) -> Store {
+        self.store.close().await;
+        Store::open(&self.address, &master_key(), self.clock.clone()).await.expect("it opens again")
+    }
+
+    pub(crate) async fn begin(&self) -> Tx {
+        self.store.begin().await.expect("a transaction")
+    }
+
+    /// A deployment of the default project, committed.
+    pub(crate) async fn deployment(&self, id: &str) -> Deployment {
+        let mut tx = self.begin().await;
+        let mut deployment = deployment(id, "default", &[]);
+        deployment.generation = tx.draw_generation(&deployment.id).await.expect("a generation");
+        tx.insert_deployment(&deployment).await.expect("written").expect("no host is taken");
+        tx.commit().await.expect("committed");
+        deployment
+    }
+
+    /// An upload, committed, and its generation.
+    pub(crate) async fn upload(&self, id: &DeploymentId, key: &[u8]) -> Generation {
+        let mut tx = self.begin().await;
+        let generation = tx.draw_generation(id).await.expect("a generation");
+        tx.insert_version(&version(id, generation), &private_key(key)).await.expect("written");
+        let tls = TlsState::Pending { version: generation, deadline: Timestamp(i64::MAX) };
+        tx.set_tls(id, generation, &tls).await.expect("written");
+        tx.commit().await.expect("committed");
+        generation
+    }
+
+    pub(crate) async fn lease(&self, node: &NodeId, until: Timestamp) -> bool {
+        let mut tx = self.begin().await;
+        let joined = tx.lease(node, until).await.expect("a lease");
+        tx.commit().await.expect("committed");
+        joined
+    }
+
+    pub(crate) async fn later(&self, by: Duration) -> Timestamp {
+        self.store.now().await.expect("the time").after(by)
+    }
+}
+
+pub(crate) fn master_key() -> MasterKey {
+    MasterKey::parse(MASTER_KEY).expect("64 digits")
+}
+
+pub(crate) fn private_key(bytes: &[u8]) -> PrivateKey {
+    PrivateKey::from_pkcs8_der(bytes.to_vec().into())
+}
+
+pub(crate) fn id(text: &str) -> DeploymentId {
+    DeploymentId::parse(text).expect("an id")
+}
+
+pub(crate) fn node(text: &str) -> NodeId {
+    NodeId::parse(text).expect("an id")
+}
+
+pub(crate) fn project(text: &str) -> ProjectId {
+    ProjectId::parse(text).expect("an id")
+}
+
+pub(crate) fn host(text: &str) -> HostName {
+    HostName::parse(text).expect("a host")
+}
+
+pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> Deployment {
+    Deployment {
+        id: id(id_text),
+        project: project(project_text),
+        name: format!("{id_text} for people"),
+        upstream: Upstream::parse("127.0.0.1:1883").expect("an upstream"),
+        ws_upstream: None,
+        hosts: hosts.iter().map(|name| host(name)).collect(),
+        created_at: Timestamp(1_234_567),
+        generation: Generation(1),
+        tls: TlsState::Absent,
+    }
+}
+
+pub(crate) fn version(deployment: &DeploymentId, version: Generation) -> Version {
+    Version {
+        deployment: deployment.clone(),
+        version,
+        tls_type: TlsType::TwoWay,
+        chain: vec![vec![0x30, 0x82, 1], vec![0x30, 0, 255, 7]],
+        client_cas: vec![vec![9; 40]],
+        trust_scope: TrustScope([5; 16]),
+        common_name: Some("mqtt.example.com".into()),
+        not_after: Timestamp(1_800_000_000_000),
+        findings: Vec::new(),
+        created_at: Timestamp(1_700_000_000_001),
+        proven: false,
+    }
+}

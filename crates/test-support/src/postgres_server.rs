@@ -1,0 +1,211 @@
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const START: Duration = Duration::from_secs(30);
+const USER: &str = "certward";
+
+/// A PostgreSQL server of one's own, from the installed binaries: in a temporary folder, on a Unix socket only (so
+/// that it needs no port), without fsync. It ends when it is dropped, and also when the test's process is killed.
+///
+/// Run as root it becomes another user, for PostgreSQL refuses root.
+#[derive(Debug)]
+pub struct PostgresServer {
+    folder: TempDir,
+    binaries: PathBuf,
+    databases: AtomicU32,
+    running: Option<Running>,
+}
+
+/// The server's process belongs to a thread that lives as long as it: the death signal that ends the server with the
+/// test's process is bound to the thread that started it.
+#[derive(Debug)]
+struct Running {
+    stop: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+    pid: u32,
+}
+
+impl PostgresServer {
+    /// The server that the tests of this process share; it is started for the first and ends with the last.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start());
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    /// Starts one, for a test that stops it.
+    pub fn start() -> Self {
+        let binaries = binaries();
+        let folder = tempfile::Builder::new().prefix("certward-pg-").tempdir().expect("a temporary folder");
+        if let Some((uid, gid)) = other_user() {
+            chown(folder.path(), Some(uid), Some(gid)).expect("the folder can be given to the server's user");
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("its mode can be set");
+        let output = as_other_user(&binaries.join("initdb"))
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--username",
+                USER,
+                "--pgdata",
+            ])
+            .arg(folder.path().join("data"))
+            .stdin(Stdio::null())
+            .current_dir(folder.path())
+            .output()
+            .expect("initdb can be started (it needs setpriv, of util-linux)");
+        assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+        let mut server = Self { folder, binaries, databases: AtomicU32::new(0), running: None };
+        server.resume();
+        server
+    }
+
+    /// Makes an empty database and gives its `postgres://` URL.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let output = Command::new(self.binaries.join("createdb"))
+            .arg("--host")
+            .arg(self.folder.path())
+            .args(["--username", USER, "--maintenance-db=postgres", &name])
+            .output()
+            .expect("createdb can be started");
+        assert!(output.status.success(), "createdb failed: {}", String::from_utf8_lossy(&output.stderr));
+        let host = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}@{host}/{name}")
+    }
+
+    /// Stops it at once, as a crash would: connections break off.
+    pub fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            // The thread waits for this or for the sender's end; either way it stops the server.
+            let _ = running.stop.send(());
+            let _ = running.thread.join();
+        }
+    }
+
+    /// Starts it again where it was stopped.
+    pub fn resume(&mut self) {
+        let running = self.run();
+        let deadline = Instant::now() + START;
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not answer: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.running = Some(running);
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.pid)
+    }
+
+    fn run(&self) -> Running {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
+        let mut command = as_other_user(&self.binaries.join("postgres"));
+        command
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .arg("-k")
+            .arg(self.folder.path())
+            .args(["-h", "", "-F", "-c", "max_connections=100", "-c", "shared_buffers=16MB"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the server's log can be written"))
+            .current_dir(self.folder.path());
+        let (stop, stopped) = mpsc::channel();
+        let (started, start) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let child = command.spawn().expect("postgres can be started");
+            let _ = started.send(child.id());
+            let _ = stopped.recv();
+            end(child);
+        });
+        let pid = start.recv().expect("postgres was started");
+        Running { stop, thread, pid }
+    }
+
+    fn answers(&self) -> bool {
+        let status = Command::new(self.binaries.join("pg_isready"))
+            .arg("--quiet")
+            .arg("--host")
+            .arg(self.folder.path())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// SIGQUIT: it breaks off at once. Its children go with it.
+fn end(mut child: Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::QUIT);
+    }
+    let _ = child.wait();
+}
+
+/// The newest installed version, else whatever is in the path.
+fn binaries() -> PathBuf {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions =
+        installed.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry)));
+    let newest = versions.max_by_key(|(version, _)| *version).map(|(_, entry)| entry.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = newest.into_iter().chain(std::env::split_paths(&path));
+    found
+        .filter_map(|folder| folder.join("initdb").canonicalize().ok()?.parent().map(Path::to_owned))
+        .find(|folder| folder.join("postgres").exists())
+        .expect("these tests need PostgreSQL 14 or later: install it (on Debian: apt-get install postgresql)")
+}
+
+/// Becomes the other user where there is one, and dies with the thread that started it.
+fn as_other_user(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    if let Some((uid, gid)) = other_user() {
+        command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--clear-groups");
+    }
+    command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
+    command
+}
+
+/// Whom to become: nobody where one is not root; else `postgres`, or `nobody` where that is missing.
+fn other_user() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let ids = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody")).or(Some((65534, 65534)))
+}
