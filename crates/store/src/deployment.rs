@@ -280,6 +280,17 @@ pub(crate) async fn set_tls(
     Ok(())
 }
 
+pub(crate) async fn extend_deadlines(
+    conn: &mut AnyConnection,
+    deadline: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE deployment SET tls_deadline = $1 WHERE tls_state = 'pending' AND tls_deadline < $1")
+        .bind(deadline.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Pending ones whose deadline is over, the longest overdue first.
 pub(crate) async fn overdue(
     conn: &mut AnyConnection,

@@ -214,9 +214,10 @@ impl Tx {
         Ok(joined)
     }
 
-    /// Moves every pending deployment's deadline to `deadline` if it is earlier: a node that has just joined needs its time.
-    pub async fn extend_deadlines(&mut self, _deadline: Timestamp) -> Result<(), StoreError> {
-        todo!("store")
+    /// Moves the deadline of every pending deployment to `deadline`, if it is earlier: a node that has just joined is
+    /// given its time.
+    pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
+        step(&mut self.broken, deployment::extend_deadlines(&mut self.transaction, deadline)).await
     }
 
     /// Ends a node's lease: it counts nowhere any more. Returns the unsettled deployments where it was counted.

@@ -1,0 +1,333 @@
+//! The life of a certificate, told as operators and nodes make it.
+
+mod support;
+
+use std::time::Duration;
+
+use certward_lifecycle::{DeploymentChange, ProofFailure, TlsError, TlsView};
+use certward_pki::{Code, HostName};
+use certward_store::{Generation, NodeId, TlsState};
+use support::{Authority, World, given, not_proven};
+
+#[tokio::test]
+async fn a_certificate_is_created_proven_replaced_and_deleted() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    assert_eq!(world.status().await, "absent");
+
+    let view = world.create(&ca.one_way()).await;
+    assert_eq!(support::status_of(&view), "pending");
+    assert_eq!(view.common_name.as_deref(), Some("ge6a1a75.example.com"));
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+
+    world.replace(&ca.one_way()).await;
+    assert_eq!(world.status().await, "pending");
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+
+    world.delete().await;
+    assert_eq!(world.status().await, "terminated");
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "absent");
+
+    let actions: Vec<String> = world
+        .lifecycle
+        .store()
+        .audit(20)
+        .await
+        .unwrap()
+        .into_iter()
+        .rev()
+        .map(|record| record.action)
+        .collect();
+    let expected = [
+        "key.create",
+        "deployment.create",
+        "tls.create",
+        "tls.running",
+        "tls.replace",
+        "tls.running",
+        "tls.delete",
+        "tls.deleted",
+    ];
+    assert_eq!(actions, expected);
+}
+
+#[tokio::test]
+async fn a_change_fits_its_state_or_is_refused() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    world.join("node-a").await;
+    let lifecycle = &world.lifecycle;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    assert!(matches!(replaced, Err(TlsError::NotFound)));
+    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
+
+    world.create(&ca.one_way()).await;
+    let again = lifecycle.create_tls(&world.admin, &world.id, &ca.one_way()).await;
+    assert!(matches!(again, Err(TlsError::AlreadyExists)));
+
+    world.delete().await;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    assert!(matches!(replaced, Err(TlsError::NotFound)), "a deletion under way counts as no certificate");
+    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
+    world.create(&ca.one_way()).await;
+    assert_eq!(world.status().await, "pending", "POST supersedes the deletion");
+}
+
+#[tokio::test]
+async fn a_refused_upload_leaves_everything_as_it_was() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    world.report(&node, Ok(())).await;
+    let before = world.deployment().await;
+
+    let mut foreign_key = ca.one_way();
+    foreign_key.key = ca.one_way().key;
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, &foreign_key).await;
+    let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
+    assert_eq!(findings[0].code, Code::KeyMismatch);
+
+    *world.gateway.refusal.lock().unwrap() = Some("the key size is not supported".into());
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
+    assert_eq!(findings[0].code, Code::NotServable, "what the rehearsal refuses is refused first");
+
+    assert_eq!(world.deployment().await, before);
+}
+
+#[tokio::test]
+async fn running_needs_every_node_that_is_counted() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    world.create(&ca.one_way()).await;
+    world.report(&a, Ok(())).await;
+    assert_eq!(world.status().await, "pending");
+    let c = world.join("node-c").await;
+    world.report(&b, Ok(())).await;
+    assert_eq!(world.status().await, "pending", "who joins while it is pending is counted");
+    world.report(&c, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+}
+
+#[tokio::test]
+async fn a_node_whose_lease_ends_is_not_waited_for() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    world.create(&ca.one_way()).await;
+    world.report(&a, Ok(())).await;
+    world.clock.advance(Duration::from_secs(10));
+    world.join("node-a").await;
+    world.clock.advance(Duration::from_secs(6));
+    world.lifecycle.sweep().await.unwrap();
+    assert_eq!(world.status().await, "running", "node-b was silent for 16 s");
+
+    world.delete().await;
+    assert_eq!(world.status().await, "terminated");
+    world.lifecycle.leave(&a).await.unwrap();
+    assert_eq!(world.status().await, "absent", "the last holder has left");
+    let _ = b;
+}
+
+#[tokio::test]
+async fn without_a_live_node_a_change_stays_pending_and_a_deletion_is_over_at_once() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    world.create(&ca.one_way()).await;
+    world.clock.advance(Duration::from_secs(3600));
+    world.lifecycle.sweep().await.unwrap();
+    assert_eq!(world.status().await, "pending");
+
+    let node = world.join("node-a").await;
+    world.lifecycle.sweep().await.unwrap();
+    assert_eq!(world.status().await, "pending", "a node that has just joined is given its time");
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+
+    world.lifecycle.leave(&node).await.unwrap();
+    world.delete().await;
+    assert_eq!(world.status().await, "absent");
+}
+
+#[tokio::test]
+async fn what_is_not_proven_in_time_fails_with_the_reason_and_may_still_be_proven() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    world.report(&node, not_proven("the listener is down")).await;
+    assert_eq!(world.status().await, "pending", "the node goes on trying");
+    for _ in 0..6 {
+        world.clock.advance(Duration::from_secs(10));
+        world.join("node-a").await;
+        world.lifecycle.sweep().await.unwrap();
+    }
+    assert_eq!(world.status().await, "failed: the listener is down");
+    world.report(&node, not_proven("the handshake timed out")).await;
+    assert_eq!(world.status().await, "failed: the handshake timed out", "the newest reason is told");
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+}
+
+#[tokio::test]
+async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    world.report(&node, Err(ProofFailure::NoWayIn)).await;
+    assert!(world.status().await.starts_with("failed: no device can reach the deployment"));
+
+    let hosts = Some(vec![HostName::parse("other.example.com").unwrap()]);
+    let change = DeploymentChange { hosts, ..DeploymentChange::default() };
+    world.lifecycle.change_deployment(&world.admin, &world.id, change).await.unwrap();
+    assert_eq!(world.status().await, "pending", "new hosts are proven anew");
+    world.report(&node, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+}
+
+#[tokio::test]
+async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    world.report(&node, Ok(())).await;
+    let before = world.generation().await;
+
+    let upstream = Some(certward_store::Upstream::parse("127.0.0.1:2883").unwrap());
+    let change = DeploymentChange { upstream, ..DeploymentChange::default() };
+    world.lifecycle.change_deployment(&world.admin, &world.id, change.clone()).await.unwrap();
+    assert_eq!(world.status().await, "running");
+    assert!(world.generation().await > before, "the nodes must hear of it");
+
+    let unchanged = world.generation().await;
+    world.lifecycle.change_deployment(&world.admin, &world.id, change).await.unwrap();
+    assert_eq!(world.generation().await, unchanged, "the same again is no change");
+}
+
+#[tokio::test]
+async fn a_report_of_an_older_generation_is_ignored() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    let old = world.generation().await;
+    world.replace(&ca.one_way()).await;
+    world.lifecycle.report(&node, &world.id, old, Ok(())).await.unwrap();
+    assert_eq!(world.status().await, "pending");
+    let stranger = NodeId::parse("stranger").unwrap();
+    world.report(&stranger, Ok(())).await;
+    assert_eq!(world.status().await, "pending", "a node that is not counted proves nothing");
+}
+
+#[tokio::test]
+async fn a_proof_that_fails_later_leaves_running_as_it_is() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    world.report(&node, Ok(())).await;
+    world.report(&node, not_proven("the listener is down")).await;
+    assert_eq!(world.status().await, "running");
+}
+
+#[tokio::test]
+async fn the_trust_scope_is_kept_only_while_the_same_clients_are_trusted() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (one, two) = (Authority::new("Clients 1"), Authority::new("Clients 2"));
+    let scope = async || {
+        let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+        certificate.unwrap().newest.trust_scope
+    };
+    world.create(&ca.one_way()).await;
+    let mut before = scope().await;
+    let steps = [
+        ("only the leaf", ca.one_way(), true),
+        ("one-way to two-way", ca.two_way(&[&one]), false),
+        ("only the leaf, two-way", ca.two_way(&[&one]), true),
+        ("a CA more", ca.two_way(&[&one, &two]), false),
+        ("the CAs in another order", ca.two_way(&[&two, &one]), true),
+        ("a CA less", ca.two_way(&[&two]), false),
+        ("two-way to one-way", ca.one_way(), false),
+    ];
+    for (step, upload, kept) in steps {
+        world.replace(&upload).await;
+        let after = scope().await;
+        assert_eq!(after == before, kept, "{step}");
+        before = after;
+    }
+    world.delete().await;
+    world.create(&ca.one_way()).await;
+    assert_ne!(scope().await, before, "created anew");
+}
+
+#[tokio::test]
+async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let clients = Authority::new("Clients");
+    let node = world.join("node-a").await;
+    let fallback = async || {
+        let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+        certificate.unwrap().fallback.map(|version| version.version)
+    };
+    world.create(&ca.one_way()).await;
+    assert_eq!(fallback().await, None);
+    world.report(&node, Ok(())).await;
+    let first = world.generation().await;
+    world.replace(&ca.one_way()).await;
+    assert_eq!(fallback().await, Some(first));
+    world.replace(&ca.one_way()).await;
+    assert_eq!(fallback().await, Some(first), "what was never proven is no fallback");
+    world.replace(&ca.two_way(&[&clients])).await;
+    assert_eq!(fallback().await, None, "one-way would admit whom two-way must refuse");
+    world.delete().await;
+    let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+    assert_eq!(certificate, None);
+    world.create(&ca.one_way()).await;
+    assert_eq!(fallback().await, None, "the keys of before are erased");
+}
+
+#[tokio::test]
+async fn stored_material_comes_back_as_it_was_accepted() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let clients = Authority::new("Clients");
+    world.create(&ca.two_way(&[&clients])).await;
+    let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+    let newest = certificate.unwrap().newest;
+    let material = world.lifecycle.material(&newest).await.unwrap();
+    assert_eq!(material.bundle.leaf().as_ref(), newest.chain[0]);
+    assert_eq!(material.client_trust.unwrap().anchors().len(), 1);
+
+    let mut mixed = newest.clone();
+    mixed.client_cas.clear();
+    assert!(world.lifecycle.material(&mixed).await.is_err(), "two-way without CAs is never one-way");
+}
+
+#[tokio::test]
+async fn waiting_ends_when_the_status_settles_or_the_time_is_over() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = world.join("node-a").await;
+    world.create(&ca.one_way()).await;
+    let view = world.lifecycle.tls_settled(&world.id, Duration::from_millis(20)).await.unwrap().unwrap();
+    assert!(matches!(view, TlsView::Set(view) if support::status_of(&view) == "pending"));
+
+    let waiting = world.lifecycle.tls_settled(&world.id, Duration::from_secs(30));
+    let (view, ()) = tokio::join!(waiting, world.report(&node, Ok(())));
+    assert!(matches!(view.unwrap().unwrap(), TlsView::Set(view) if support::status_of(&view) == "running"));
+
+    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    let gone = world.lifecycle.tls_settled(&world.id, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(gone, None);
+}
+
+#[tokio::test]
+async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let before = world.deployment().await;
+    let judgement = world.lifecycle.check_tls(&before, &ca.one_way());
+    assert!(judgement.material.is_some());
+    let mut unknown = ca.one_way();
+    unknown.tls_type = given("three-way");
+    let judgement = world.lifecycle.check_tls(&before, &unknown);
+    assert!(judgement.material.is_none());
+    assert_eq!(judgement.findings[0].code, Code::TlsTypeInvalid);
+    assert_eq!(world.deployment().await, before);
+    assert_eq!(before.tls, TlsState::Absent);
+    assert!(before.generation > Generation(0));
+}

@@ -1,0 +1,149 @@
+//! Deployments, projects and keys: who may make, change and remove them.
+
+mod support;
+
+use certward_lifecycle::{DeploymentChange, DeploymentError, KeyError, ProjectError};
+use certward_pki::HostName;
+use certward_store::{ApiKeyRecord, DeploymentId, ProjectId, Scope};
+use support::{Authority, World};
+
+fn project(id: &str) -> ProjectId {
+    ProjectId::parse(id).unwrap()
+}
+
+async fn make_project(world: &World, id: &str) {
+    world
+        .lifecycle
+        .create_project(&world.admin, Some(project(id)), "name".into(), String::new())
+        .await
+        .unwrap();
+}
+
+async fn limited_key(world: &World, scopes: &[Scope], to: &str) -> ApiKeyRecord {
+    let projects = [project(to)];
+    let made = world.lifecycle.create_key(&world.admin, "limited", scopes, Some(&projects)).await;
+    made.unwrap().0
+}
+
+#[tokio::test]
+async fn a_deployment_is_made_once_and_goes_with_all_it_has() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let again = world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await;
+    assert!(matches!(again, Err(DeploymentError::Exists)));
+
+    world.create(&ca.one_way()).await;
+    let version = world.deployment().await.tls.version().unwrap();
+    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    let store = world.lifecycle.store();
+    assert!(store.deployment(&world.id).await.unwrap().is_none());
+    assert!(store.private_key(&world.id, version).await.unwrap().is_none());
+
+    let made =
+        world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
+    assert!(made.generation > version, "generations only grow, also across a removal");
+}
+
+#[tokio::test]
+async fn a_drawn_id_looks_like_those_of_the_public_service() {
+    let world = World::new().await;
+    let mut new = world.new_deployment("unused");
+    new.id = None;
+    let made = world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
+    assert_eq!(made.id.as_str().len(), 8);
+    assert!(made.id.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+}
+
+#[tokio::test]
+async fn a_host_of_another_is_refused_and_nothing_is_half_done() {
+    let world = World::new().await;
+    make_project(&world, "other").await;
+    let mut new = world.new_deployment("second");
+    new.project = Some(project("other"));
+    new.hosts = vec![HostName::parse("mine.example.org").unwrap(), HostName::parse("*.example.com").unwrap()];
+    let refused = world.lifecycle.create_deployment(&world.admin, new.clone()).await;
+    let Err(DeploymentError::HostTaken(host)) = refused else { panic!("{refused:?}") };
+    assert_eq!(host.as_str(), "*.example.com");
+    let second = DeploymentId::parse("second").unwrap();
+    assert!(world.lifecycle.store().deployment(&second).await.unwrap().is_none());
+
+    new.hosts.pop();
+    world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
+    let hosts = Some(vec![HostName::parse("ge6a1a75.example.com").unwrap()]);
+    let change = DeploymentChange { hosts, ..DeploymentChange::default() };
+    let refused = world.lifecycle.change_deployment(&world.admin, &second, change).await;
+    assert!(matches!(refused, Err(DeploymentError::HostTaken(_))));
+    let kept = world.lifecycle.store().deployment(&second).await.unwrap().unwrap();
+    assert_eq!(kept.hosts, [HostName::parse("mine.example.org").unwrap()]);
+}
+
+#[tokio::test]
+async fn what_a_key_does_not_see_does_not_exist_for_it() {
+    let world = World::new().await;
+    make_project(&world, "other").await;
+    let key = limited_key(&world, &[Scope::Deployments, Scope::Admin], "other").await;
+    let lifecycle = &world.lifecycle;
+    let made = lifecycle.create_deployment(&key, world.new_deployment("hidden")).await;
+    assert!(matches!(made, Err(DeploymentError::NoProject)), "the default project");
+    let changed = lifecycle.change_deployment(&key, &world.id, DeploymentChange::default()).await;
+    assert!(matches!(changed, Err(DeploymentError::NotFound)));
+    assert!(matches!(lifecycle.remove_deployment(&key, &world.id).await, Err(DeploymentError::NotFound)));
+    let removed = lifecycle.remove_project(&key, &ProjectId::default_project()).await;
+    assert!(matches!(removed, Err(ProjectError::NotFound)));
+    assert!(matches!(lifecycle.revoke_key(&key, &world.admin.key).await, Err(KeyError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_project_is_removed_only_when_it_is_empty() {
+    let world = World::new().await;
+    let lifecycle = &world.lifecycle;
+    let default = ProjectId::default_project();
+    assert!(matches!(lifecycle.remove_project(&world.admin, &default).await, Err(ProjectError::Default)));
+    make_project(&world, "other").await;
+    let again = lifecycle.create_project(&world.admin, Some(project("other")), String::new(), String::new());
+    assert!(matches!(again.await, Err(ProjectError::Exists)));
+
+    let mut new = world.new_deployment("second");
+    new.project = Some(project("other"));
+    lifecycle.create_deployment(&world.admin, new).await.unwrap();
+    let other = project("other");
+    assert!(matches!(lifecycle.remove_project(&world.admin, &other).await, Err(ProjectError::NotEmpty(1))));
+    lifecycle.remove_deployment(&world.admin, &DeploymentId::parse("second").unwrap()).await.unwrap();
+    lifecycle.remove_project(&world.admin, &other).await.unwrap();
+    assert!(matches!(lifecycle.remove_project(&world.admin, &other).await, Err(ProjectError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_key_grants_only_what_it_has() {
+    let world = World::new().await;
+    make_project(&world, "other").await;
+    let lifecycle = &world.lifecycle;
+    let (other, default) = ([project("other")], [ProjectId::default_project()]);
+    let tls = limited_key(&world, &[Scope::Tls], "other").await;
+    type Case<'a> = (&'a [Scope], Option<&'a [ProjectId]>, fn(&KeyError) -> bool);
+    let refused: [Case<'_>; 4] = [
+        (&[Scope::Admin], Some(&other), |error| matches!(error, KeyError::GrantsMore)),
+        (&[Scope::Tls, Scope::Deployments], Some(&other), |error| matches!(error, KeyError::GrantsMore)),
+        (&[Scope::Tls], None, |error| matches!(error, KeyError::GrantsMore)),
+        (&[Scope::Tls], Some(&default), |error| matches!(error, KeyError::NoProject(_))),
+    ];
+    for (scopes, projects, expected) in refused {
+        let error = lifecycle.create_key(&tls, "more", scopes, projects).await.unwrap_err();
+        assert!(expected(&error), "{scopes:?} {projects:?}: {error:?}");
+    }
+    lifecycle.create_key(&tls, "less", &[Scope::TlsRead], Some(&other)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_admin_key_stays() {
+    let world = World::new().await;
+    let lifecycle = &world.lifecycle;
+    assert!(matches!(lifecycle.revoke_key(&world.admin, &world.admin.key).await, Err(KeyError::LastAdmin)));
+    make_project(&world, "other").await;
+    let limited = limited_key(&world, &[Scope::Admin], "other").await;
+    let revoked = lifecycle.revoke_key(&world.admin, &world.admin.key).await;
+    assert!(matches!(revoked, Err(KeyError::LastAdmin)), "an admin of one project is not one of everything");
+    let second = lifecycle.create_key(&world.admin, "second", &[Scope::Admin], None).await.unwrap().0;
+    lifecycle.revoke_key(&second, &world.admin.key).await.unwrap();
+    lifecycle.revoke_key(&second, &limited.key).await.unwrap();
+    assert!(matches!(lifecycle.revoke_key(&second, &limited.key).await, Err(KeyError::NotFound)));
+}

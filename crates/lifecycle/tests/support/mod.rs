@@ -1,0 +1,219 @@
+//! The stage of the lifecycle's tests: a store in a temporary folder, a clock moved by hand, and a gateway that
+//! says what a test wants it to say.
+#![allow(dead_code, reason = "each test file uses its part of the stage")]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use certward_lifecycle::{
+    CertificateView, FailedHandshake, Lifecycle, NewDeployment, NodeView, ProofFailure, Rehearsal, Settings,
+    SystemEntropy, TlsView,
+};
+use certward_pki::{HostName, Material, Text, Upload};
+use certward_store::{
+    Address, ApiKeyRecord, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
+    Upstream,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use zeroize::Zeroizing;
+
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+pub struct HandClock(AtomicI64);
+
+impl HandClock {
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A gateway that refuses a rehearsal, or has no way in, when told to.
+#[derive(Debug, Default)]
+pub struct FakeGateway {
+    pub refusal: Mutex<Option<String>>,
+    pub no_way_in: AtomicBool,
+}
+
+impl Rehearsal for FakeGateway {
+    fn rehearse(&self, _: &Material) -> Result<(), String> {
+        self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+impl NodeView for FakeGateway {
+    fn ready(&self) -> bool {
+        true
+    }
+    fn has_way_in(&self, _: &Deployment) -> bool {
+        !self.no_way_in.load(Ordering::SeqCst)
+    }
+    fn connections(&self, _: &DeploymentId) -> u64 {
+        0
+    }
+    fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
+        vec![]
+    }
+}
+
+pub struct World {
+    pub lifecycle: Lifecycle,
+    pub clock: Arc<HandClock>,
+    pub gateway: Arc<FakeGateway>,
+    pub admin: ApiKeyRecord,
+    pub id: DeploymentId,
+    folder: tempfile::TempDir,
+}
+
+pub const SETTINGS: Settings =
+    Settings { prove_within: Duration::from_secs(60), lease: Duration::from_secs(15) };
+
+impl World {
+    /// A store with one deployment `ge6a1a75` and an admin key, and no node yet.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock(AtomicI64::new(
+            Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC)).0,
+        )));
+        let address = Address::Embedded(folder.path().to_owned());
+        let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
+        let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
+        let gateway = Arc::new(FakeGateway::default());
+        let lifecycle =
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
+        let id = DeploymentId::parse("ge6a1a75").unwrap();
+        let world = Self { lifecycle, clock, gateway, admin, id, folder };
+        world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
+        world
+    }
+
+    pub fn new_deployment(&self, id: &str) -> NewDeployment {
+        NewDeployment {
+            id: Some(DeploymentId::parse(id).unwrap()),
+            name: String::new(),
+            project: None,
+            upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
+            ws_upstream: None,
+            hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
+        }
+    }
+
+    pub async fn deployment(&self) -> Deployment {
+        self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
+    }
+
+    pub async fn generation(&self) -> Generation {
+        self.deployment().await.generation
+    }
+
+    pub async fn view(&self) -> TlsView {
+        self.lifecycle.tls(&self.deployment().await).await.unwrap()
+    }
+
+    /// `absent`, `pending`, `running`, `failed: REASON`, `terminated`: so that a test reads as a story.
+    pub async fn status(&self) -> String {
+        match self.view().await {
+            TlsView::Absent => "absent".into(),
+            TlsView::Terminated => "terminated".into(),
+            TlsView::Set(view) => status_of(&view),
+        }
+    }
+
+    pub async fn join(&self, node: &str) -> NodeId {
+        let node = NodeId::parse(node).unwrap();
+        self.lifecycle.join(&node).await.unwrap();
+        node
+    }
+
+    /// The node reports on the newest generation.
+    pub async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
+        let generation = self.generation().await;
+        self.lifecycle.report(node, &self.id, generation, proof).await.unwrap();
+    }
+
+    pub async fn create(&self, upload: &Upload) -> CertificateView {
+        self.lifecycle.create_tls(&self.admin, &self.id, upload).await.unwrap()
+    }
+
+    pub async fn replace(&self, upload: &Upload) -> CertificateView {
+        self.lifecycle.replace_tls(&self.admin, &self.id, upload).await.unwrap()
+    }
+
+    pub async fn delete(&self) {
+        self.lifecycle.delete_tls(&self.admin, &self.id).await.unwrap();
+    }
+}
+
+pub fn status_of(view: &CertificateView) -> String {
+    match &view.status {
+        certward_lifecycle::Status::Pending => "pending".into(),
+        certward_lifecycle::Status::Running => "running".into(),
+        certward_lifecycle::Status::Failed { reason } => format!("failed: {reason}"),
+    }
+}
+
+pub fn not_proven(reason: &str) -> Result<(), ProofFailure> {
+    Err(ProofFailure::NotProven(reason.into()))
+}
+
+/// A certificate authority of a test's own.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub fn pem(&self) -> String {
+        AsRef::<rcgen::Certificate>::as_ref(&self.0).pem()
+    }
+
+    /// A one-way upload with a fresh leaf for the deployment's host.
+    pub fn one_way(&self) -> Upload {
+        let mut params = params("ge6a1a75.example.com");
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.0).unwrap();
+        Upload {
+            tls_type: given("one-way"),
+            cert: given(&leaf.pem()),
+            key: given(&key.serialize_pem()),
+            cacert: Text::Absent,
+        }
+    }
+
+    /// A two-way upload with a fresh leaf, trusting clients of `clients`.
+    pub fn two_way(&self, clients: &[&Authority]) -> Upload {
+        let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();
+        Upload { tls_type: given("two-way"), cacert: given(&cas.join("\n")), ..self.one_way() }
+    }
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = time::macros::datetime!(2026-11-01 00:00 UTC);
+    params.not_after = time::macros::datetime!(2027-11-01 00:00 UTC);
+    params
+}
+
+pub fn given(text: &str) -> Text {
+    Text::Given(Zeroizing::new(text.to_owned()))
+}
