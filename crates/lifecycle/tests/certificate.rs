@@ -1,5 +1,7 @@
 //! The life of a certificate, told as operators and nodes make it.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
 mod support;
 
 use std::time::Duration;

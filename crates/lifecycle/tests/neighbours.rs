@@ -1,5 +1,7 @@
 //! Deployments, projects and keys: who may make, change and remove them.
 
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
 mod support;
 
 use certward_lifecycle::{DeploymentChange, DeploymentError, KeyError, ProjectError};

@@ -1,6 +1,11 @@
 //! The stage of the lifecycle's tests: a store in a temporary folder, a clock moved by hand, and a gateway that
 //! says what a test wants it to say.
-#![allow(dead_code, reason = "each test file uses its part of the stage")]
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of the stage, and a test may unwrap"
+)]
 
 use std::{
     sync::{
@@ -27,10 +32,10 @@ use zeroize::Zeroizing;
 
 /// A clock that stands until it is moved.
 #[derive(Debug)]
-pub struct HandClock(AtomicI64);
+pub(crate) struct HandClock(AtomicI64);
 
 impl HandClock {
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
@@ -43,9 +48,9 @@ impl Clock for HandClock {
 
 /// A gateway that refuses a rehearsal, or has no way in, when told to.
 #[derive(Debug, Default)]
-pub struct FakeGateway {
-    pub refusal: Mutex<Option<String>>,
-    pub no_way_in: AtomicBool,
+pub(crate) struct FakeGateway {
+    pub(crate) refusal: Mutex<Option<String>>,
+    pub(crate) no_way_in: AtomicBool,
 }
 
 impl Rehearsal for FakeGateway {
@@ -69,21 +74,21 @@ impl NodeView for FakeGateway {
     }
 }
 
-pub struct World {
-    pub lifecycle: Lifecycle,
-    pub clock: Arc<HandClock>,
-    pub gateway: Arc<FakeGateway>,
-    pub admin: ApiKeyRecord,
-    pub id: DeploymentId,
+pub(crate) struct World {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) gateway: Arc<FakeGateway>,
+    pub(crate) admin: ApiKeyRecord,
+    pub(crate) id: DeploymentId,
     folder: tempfile::TempDir,
 }
 
-pub const SETTINGS: Settings =
+pub(crate) const SETTINGS: Settings =
     Settings { prove_within: Duration::from_secs(60), lease: Duration::from_secs(15) };
 
 impl World {
     /// A store with one deployment `ge6a1a75` and an admin key, and no node yet.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(HandClock(AtomicI64::new(
             Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC)).0,
@@ -100,7 +105,7 @@ impl World {
         world
     }
 
-    pub fn new_deployment(&self, id: &str) -> NewDeployment {
+    pub(crate) fn new_deployment(&self, id: &str) -> NewDeployment {
         NewDeployment {
             id: Some(DeploymentId::parse(id).unwrap()),
             name: String::new(),
@@ -111,20 +116,20 @@ impl World {
         }
     }
 
-    pub async fn deployment(&self) -> Deployment {
+    pub(crate) async fn deployment(&self) -> Deployment {
         self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
     }
 
-    pub async fn generation(&self) -> Generation {
+    pub(crate) async fn generation(&self) -> Generation {
         self.deployment().await.generation
     }
 
-    pub async fn view(&self) -> TlsView {
+    pub(crate) async fn view(&self) -> TlsView {
         self.lifecycle.tls(&self.deployment().await).await.unwrap()
     }
 
     /// `absent`, `pending`, `running`, `failed: REASON`, `terminated`: so that a test reads as a story.
-    pub async fn status(&self) -> String {
+    pub(crate) async fn status(&self) -> String {
         match self.view().await {
             TlsView::Absent => "absent".into(),
             TlsView::Terminated => "terminated".into(),
@@ -132,32 +137,32 @@ impl World {
         }
     }
 
-    pub async fn join(&self, node: &str) -> NodeId {
+    pub(crate) async fn join(&self, node: &str) -> NodeId {
         let node = NodeId::parse(node).unwrap();
         self.lifecycle.join(&node).await.unwrap();
         node
     }
 
     /// The node reports on the newest generation.
-    pub async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
+    pub(crate) async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
         let generation = self.generation().await;
         self.lifecycle.report(node, &self.id, generation, proof).await.unwrap();
     }
 
-    pub async fn create(&self, upload: &Upload) -> CertificateView {
+    pub(crate) async fn create(&self, upload: &Upload) -> CertificateView {
         self.lifecycle.create_tls(&self.admin, &self.id, upload).await.unwrap()
     }
 
-    pub async fn replace(&self, upload: &Upload) -> CertificateView {
+    pub(crate) async fn replace(&self, upload: &Upload) -> CertificateView {
         self.lifecycle.replace_tls(&self.admin, &self.id, upload).await.unwrap()
     }
 
-    pub async fn delete(&self) {
+    pub(crate) async fn delete(&self) {
         self.lifecycle.delete_tls(&self.admin, &self.id).await.unwrap();
     }
 }
 
-pub fn status_of(view: &CertificateView) -> String {
+pub(crate) fn status_of(view: &CertificateView) -> String {
     match &view.status {
         certward_lifecycle::Status::Pending => "pending".into(),
         certward_lifecycle::Status::Running => "running".into(),
@@ -165,27 +170,27 @@ pub fn status_of(view: &CertificateView) -> String {
     }
 }
 
-pub fn not_proven(reason: &str) -> Result<(), ProofFailure> {
+pub(crate) fn not_proven(reason: &str) -> Result<(), ProofFailure> {
     Err(ProofFailure::NotProven(reason.into()))
 }
 
 /// A certificate authority of a test's own.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         AsRef::<rcgen::Certificate>::as_ref(&self.0).pem()
     }
 
     /// A one-way upload with a fresh leaf for the deployment's host.
-    pub fn one_way(&self) -> Upload {
+    pub(crate) fn one_way(&self) -> Upload {
         let mut params = params("ge6a1a75.example.com");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -200,7 +205,7 @@ impl Authority {
     }
 
     /// A two-way upload with a fresh leaf, trusting clients of `clients`.
-    pub fn two_way(&self, clients: &[&Authority]) -> Upload {
+    pub(crate) fn two_way(&self, clients: &[&Authority]) -> Upload {
         let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();
         Upload { tls_type: given("two-way"), cacert: given(&cas.join("\n")), ..self.one_way() }
     }
@@ -214,6 +219,6 @@ fn params(name: &str) -> CertificateParams {
     params
 }
 
-pub fn given(text: &str) -> Text {
+pub(crate) fn given(text: &str) -> Text {
     Text::Given(Zeroizing::new(text.to_owned()))
 }
