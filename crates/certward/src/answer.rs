@@ -59,13 +59,27 @@ pub(crate) struct Served {
     pub(crate) tls_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) not_before: Option<String>,
     pub(crate) expire: String,
     /// How many certificates are sent, the leaf included.
     pub(crate) chain_length: usize,
     /// How many client CAs are trusted.
     pub(crate) client_cas: usize,
+    /// The certificates that are sent, leaf first; a server may leave them out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) chain: Vec<ServedCertificate>,
+}
+
+/// A certificate that would be sent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ServedCertificate {
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    pub(crate) names: Vec<String>,
+    /// For example `ECDSA P-256`.
+    pub(crate) key: String,
+    pub(crate) not_before: String,
+    pub(crate) expire: String,
 }
 
 /// A certificate's state; all absent where none is set.

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
-    answer::{Check, Finding, Served},
+    answer::{Check, Finding, Served, ServedCertificate},
     output::plain,
+    table::Table,
 };
 
 /// The verdict first, then the findings, then what would be served.
@@ -22,7 +23,6 @@ pub(crate) fn report(check: &Check) -> String {
 
 fn would_be_served(served: &Served) -> String {
     let name = served.cn.as_deref().map_or_else(|| "no common name".to_owned(), plain);
-    let since = served.not_before.as_deref().map(|at| format!("from {} ", plain(at))).unwrap_or_default();
     let intermediates = match served.chain_length.saturating_sub(1) {
         0 => "no intermediate".to_owned(),
         1 => "1 intermediate".to_owned(),
@@ -33,11 +33,23 @@ fn would_be_served(served: &Served) -> String {
         1 => "client certificates of 1 CA".to_owned(),
         count => format!("client certificates of {count} CAs"),
     };
-    format!(
-        "Would be served: {name}, valid {since}to {} UTC, with {intermediates}; {}: {clients}",
+    let mut text = format!(
+        "Would be served: {name}, valid to {} UTC, with {intermediates}; {}, {clients}",
         plain(&served.expire),
         plain(&served.tls_type)
-    )
+    );
+    if !served.chain.is_empty() {
+        let _ = write!(text, "\n\n{}", chain(&served.chain));
+    }
+    text
+}
+
+fn chain(certificates: &[ServedCertificate]) -> String {
+    let mut table = Table::new(["SUBJECT", "ISSUER", "KEY", "VALID FROM", "TO (UTC)", "NAMES"]);
+    for it in certificates {
+        table.row([&it.subject, &it.issuer, &it.key, &it.not_before, &it.expire, &it.names.join(" ")]);
+    }
+    table.text()
 }
 
 /// One after the other, without a last line break.

@@ -18,7 +18,7 @@ pub(crate) struct HeldNodeId {
     _lock: File,
 }
 
-const FILE: &str = "node-id";
+const FILE: &str = "node.id";
 
 /// 16 of 32 letters are 80 bits: no two nodes ever draw the same.
 const LENGTH: usize = 16;

@@ -1,13 +1,17 @@
-//! Judges an upload without a server: the same judgement, the same findings.
+//! Judges an upload without a server: the same judgement, the same rehearsal, the same findings.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use certward_pki::{Circumstances, HostName, Judgement, Material, Text, Upload, judge};
-use certward_store::{Clock, SystemClock};
+use certward_lifecycle::{Rehearsal, SystemEntropy};
+use certward_pki::{
+    CertificateFacts, Circumstances, Finding, HostName, Judgement, Material, Text, Upload, describe, judge,
+};
+use certward_store::{Clock, NodeId, SystemClock};
+use prometheus_client::registry::Registry;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    answer::{Check, Finding, Served},
+    answer::{self, Check, Served, ServedCertificate},
     cli::CheckArgs,
     findings, input, output,
     usage::Usage,
@@ -30,10 +34,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     // Whether a device has a way in is for the server to know.
     let circumstances = Circumstances { now: SystemClock.now().to_time(), hosts: &hosts, has_way_in: true };
-    let Judgement { findings, material } = judge(&upload, &circumstances);
+    let Judgement { findings, material } = rehearse(judge(&upload, &circumstances))?;
     let check = Check {
         accepted: material.is_some(),
-        findings: findings.iter().map(Finding::from).collect(),
+        findings: findings.iter().map(answer::Finding::from).collect(),
         serves: material.as_ref().map(served),
     };
     if args.json {
@@ -48,15 +52,43 @@ fn given(text: &str) -> Text {
     Text::Given(zeroize::Zeroizing::new(text.to_owned()))
 }
 
+/// Has the gateway build what it would serve, as the server does before it answers. Nothing is opened for that.
+fn rehearse(mut judgement: Judgement) -> anyhow::Result<Judgement> {
+    let Some(material) = &judgement.material else { return Ok(judgement) };
+    let gateway = certward_gateway::Gateway::new(
+        certward_gateway::Settings::default(),
+        NodeId::parse("check")?,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+        &mut Registry::default(),
+    )?;
+    if let Err(reason) = gateway.rehearse(material) {
+        judgement.findings.insert(0, Finding::not_servable(&reason));
+        judgement.material = None;
+    }
+    Ok(judgement)
+}
+
 fn served(material: &Material) -> Served {
     let bundle = &material.bundle;
     Served {
         tls_type: material.tls_type().as_str().to_owned(),
         cn: bundle.common_name().map(str::to_owned),
-        not_before: Some(show(bundle.not_before())),
         expire: show(bundle.not_after()),
         chain_length: bundle.chain().len(),
         client_cas: material.client_trust.as_ref().map_or(0, |trust| trust.anchors().len()),
+        chain: bundle.chain().iter().filter_map(|der| describe(der)).map(certificate).collect(),
+    }
+}
+
+fn certificate(facts: CertificateFacts) -> ServedCertificate {
+    ServedCertificate {
+        subject: facts.subject,
+        issuer: facts.issuer,
+        names: facts.names,
+        key: facts.key_kind.to_string(),
+        not_before: show(facts.not_before),
+        expire: show(facts.not_after),
     }
 }
 

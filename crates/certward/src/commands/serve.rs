@@ -3,7 +3,7 @@
 //! All of the configuration is read and checked before a port is bound; a signal that comes while starting is
 //! obeyed as soon as everything runs.
 
-mod housekeeping;
+mod prune;
 mod settings;
 mod signals;
 
@@ -154,8 +154,7 @@ impl Parts {
         let Self { api, gateway, gateway_bound, lifecycle, metrics, registry, .. } = self;
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(housekeeping::sweep(lifecycle.clone(), shutdown.clone()));
-        tasks.spawn(housekeeping::prune(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
+        tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
         tasks.spawn({
             let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
             async move { gateway.run(gateway_bound, lifecycle, shutdown).await.context("the gateway has ended") }

@@ -1,12 +1,14 @@
 //! What the tests of the real program share: running it, a folder, a scripted API.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    process::{Command, Output},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -36,6 +38,77 @@ pub(crate) fn finish(command: &mut Command) -> Run {
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
     }
+}
+
+/// A running `certward serve` with its log. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it in the folder, with the configuration there.
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_as(certward(folder).arg("serve"), &folder.join("log"))
+    }
+
+    pub(crate) fn start_as(command: &mut Command, log: &Path) -> Self {
+        let stderr = fs::File::create(log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        Self { child, log: log.to_owned() }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The address that the log names for a listener.
+    pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
+        let name = format!("listener=\"{listener}\"");
+        wait_until(&format!("{listener} in the log"), || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("listening") && line.contains(&name));
+            if line.is_none() && self.child.try_wait().unwrap().is_some() {
+                panic!("it has ended:\n{log}");
+            }
+            line?.split("address=").nth(1)?.split(' ').next()?.parse().ok()
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end; what it wrote to stdout comes with it.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
+        let status = wait_until("its end", || self.child.try_wait().unwrap());
+        let mut stdout = String::new();
+        if let Some(pipe) = &mut self.child.stdout {
+            pipe.read_to_string(&mut stdout).unwrap();
+        }
+        (status, stdout)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The status and body of a GET over plain HTTP.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+        .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// Waits for a condition, never longer than any test should take.

@@ -1,0 +1,34 @@
+use std::time::Duration;
+
+use certward_store::Store;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// The tables grow by what ten minutes bring before anything is pruned.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Keeps the store's feed, audit and request log within their bounds. A store that is away is tried again, and said so
+/// only when that begins and ends.
+pub(super) async fn run(store: Store, window: Duration, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        match (store.prune(window).await, failing) {
+            (Ok(()), false) | (Err(_), true) => {}
+            (Ok(()), true) => {
+                failing = false;
+                tracing::info!("the store is pruned again");
+            }
+            (Err(e), false) => {
+                failing = true;
+                tracing::warn!("the store cannot be pruned, which is tried again: {e}");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `certward check`: the verdict without a server.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod stage;
+
+use std::{fs, path::Path};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use stage::{Run, certward, finish};
+use tempfile::TempDir;
+
+/// A CA and a leaf for `a.example` and `*.b.example` under it, each in a file.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new([]).unwrap();
+    ca.distinguished_name.push(DnType::CommonName, "A root");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(["a.example".to_owned(), "*.b.example".to_owned()]).unwrap();
+    leaf.distinguished_name.push(DnType::CommonName, "a.example");
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = leaf.signed_by(&key, &issuer).unwrap();
+    let mut old = leaf.clone();
+    (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    let expired = old.signed_by(&key, &issuer).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("ca.pem", &ca_certificate.pem());
+    write("cert.pem", &certificate.pem());
+    write("expired.pem", &expired.pem());
+    write("key.pem", &key.serialize_pem());
+    write("other.pem", &KeyPair::generate().unwrap().serialize_pem());
+    fs::write(folder.path().join("cert.der"), certificate.der()).unwrap();
+    folder
+}
+
+fn check(folder: &Path, arguments: &[&str]) -> Run {
+    finish(certward(folder).arg("check").args(arguments))
+}
+
+#[test]
+fn a_good_pair_is_accepted_and_shown_as_it_would_be_served() {
+    let folder = folder();
+    let run = check(folder.path(), &["cert.pem", "key.pem", "--client-ca", "ca.pem", "--host", "a.example"]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.starts_with("accepted"), "{}", run.stdout);
+    assert!(run.stdout.contains("Would be served: a.example, valid to "), "{}", run.stdout);
+    assert!(run.stdout.contains("two-way, client certificates of 1 CA"), "{}", run.stdout);
+    assert!(run.stdout.contains("P-256") && run.stdout.contains("*.b.example a.example"), "{}", run.stdout);
+}
+
+#[test]
+fn a_bad_pair_is_refused_with_code_place_and_remedy() {
+    let folder = folder();
+    for (cert, key, code) in [
+        ("cert.pem", "other.pem", "KEY_MISMATCH"),
+        ("expired.pem", "key.pem", "EXPIRED"),
+        ("key.pem", "cert.pem", "in cert"),
+        ("cert.der", "key.pem", "DER"),
+    ] {
+        let run = check(folder.path(), &[cert, key]);
+        assert_eq!(run.code, 1, "{cert} {key}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.starts_with("refused: ") && run.stdout.contains("Do: "), "{}", run.stdout);
+        assert!(run.stdout.contains(code), "{code}: {}", run.stdout);
+        let text = fs::read_to_string(folder.path().join("key.pem")).unwrap();
+        let body = text.lines().nth(1).unwrap();
+        assert!(!run.stdout.contains(body) && !run.stderr.contains(body));
+    }
+}
+
+#[test]
+fn a_host_that_the_names_do_not_cover_is_a_warning() {
+    let folder = folder();
+    let run = check(folder.path(), &["cert.pem", "key.pem", "--host", "x.b.example", "--host", "c.example"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(run.stdout.contains("warning") && run.stdout.contains("c.example"), "{}", run.stdout);
+}
+
+#[test]
+fn json_is_what_the_api_says() {
+    let folder = folder();
+    let run = check(folder.path(), &["cert.pem", "key.pem", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["accepted"], true);
+    assert_eq!(report["serves"]["cn"], "a.example");
+    assert_eq!(report["serves"]["tlsType"], "one-way");
+    let run = check(folder.path(), &["cert.pem", "other.pem", "--json"]);
+    assert_eq!(run.code, 1);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["accepted"], false);
+    assert_eq!(report["findings"][0]["code"], "KEY_MISMATCH");
+    assert_eq!(report["findings"][0]["severity"], "error");
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let folder = folder();
+    for (arguments, says) in [
+        (&["cert.pem"] as &[&str], "Usage"),
+        (&["cert.pem", "none.pem"], "cannot read none.pem"),
+        (&["cert.pem", "key.pem", "--host", "192.0.2.1"], "IP address"),
+        (&["cert.pem", "."], "cannot read ."),
+    ] {
+        let run = check(folder.path(), arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+    }
+}
