@@ -60,7 +60,8 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
         say(Code::TooManyBlocks, format!("{name} holds more than {BLOCKS_MAX} PEM blocks."));
         return Vec::new();
     }
-    if !repairs.is_empty() {
+    // Where a block is past repair, the damage is what counts.
+    if !repairs.is_empty() && reading.blocks.iter().all(|block| matches!(block, Read::Block(_))) {
         say(Code::PemRepaired, format!("{name} was repaired: it had {}.", listed(&repairs)));
     }
     reading.blocks.into_iter().filter_map(|block| sound(block, field, findings)).collect()

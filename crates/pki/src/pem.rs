@@ -8,6 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use crate::signed::sequence;
 use crate::text::{Repair, Repairs};
 
 /// More blocks than any honest field has: 100 client CAs, each given twice, and some dozens more.
@@ -251,9 +252,14 @@ fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damag
         return Err(Damage::Characters);
     }
     let mut der = Zeroizing::new(vec![0_u8; packed.len().div_ceil(4) * 3]);
-    let uneven = if spaces_inside && !one_line { Damage::FormDecoded } else { Damage::Length };
+    // Line breaks and spaces inside the lines: the spaces are no line breaks, unless it comes out whole.
+    let is_form_decoded = spaces_inside && !one_line;
+    let uneven = if is_form_decoded { Damage::FormDecoded } else { Damage::Length };
     let bytes = BASE64.decode_slice(packed.as_slice(), der.as_mut_slice()).map_err(|_| uneven)?;
     der.truncate(bytes);
+    if is_form_decoded && !sequence(&der).is_some_and(|(rest, _)| rest.is_empty()) {
+        return Err(Damage::FormDecoded);
+    }
     note_layout(body, one_line, spaces_inside, packed.len(), repairs);
     Ok(der)
 }

@@ -1,6 +1,7 @@
 //! The stage that the tests share: uploads, makers of certificates, and the one call that judges.
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
+use base64::Engine as _;
 use certward_pki::{Circumstances, Code, HostName, Judgement, Severity, Text, Upload, judge};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
@@ -192,4 +193,25 @@ pub(crate) fn known(code: &str) -> bool {
 
 pub(crate) fn code_of(name: &str) -> Code {
     certward_pki::catalogue().find(|doc| doc.name == name).unwrap().code
+}
+
+/// Judges every row, and shows all that differ at once.
+pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a str])>) {
+    let mut wrong = Vec::new();
+    for (name, case, expected) in rows {
+        assert!(expected.iter().all(|code| known(code)), "{name}: a code that does not exist");
+        let codes = case.codes();
+        if codes != expected {
+            let messages: Vec<_> = case.judge().findings.into_iter().map(|finding| finding.message).collect();
+            wrong.push(format!("{name}: expected {expected:?}, got {codes:?}\n  {messages:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// DER as PEM.
+pub(crate) fn encode_pem(label: &str, der: &[u8]) -> String {
+    let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

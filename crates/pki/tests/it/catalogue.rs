@@ -1,0 +1,44 @@
+//! The codes are contract: stable, documented, ordered.
+
+use std::collections::HashSet;
+
+use certward_pki::{Finding, Severity, catalogue};
+
+#[test]
+fn every_code_is_documented_once_and_errors_come_first() {
+    let mut names = HashSet::new();
+    for doc in catalogue() {
+        assert!(names.insert(doc.name), "{} stands twice", doc.name);
+        assert!(
+            doc.name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+            "{}",
+            doc.name
+        );
+        for text in [doc.meaning, doc.remedy] {
+            assert!(text.ends_with('.'), "{}: {text}", doc.name);
+        }
+        assert!(!doc.source.is_empty(), "{}", doc.name);
+        assert_eq!(serde_json::to_value(doc.code).unwrap(), doc.name);
+        assert_eq!((doc.code.as_str(), doc.code.severity()), (doc.name, doc.severity));
+    }
+    let severities: Vec<Severity> = catalogue().map(|doc| doc.severity).collect();
+    assert!(severities.is_sorted(), "errors, then warnings, then notices");
+    assert!(catalogue().map(|doc| doc.code).is_sorted());
+}
+
+#[test]
+fn what_the_rehearsal_says_becomes_a_bounded_finding() {
+    let finding = Finding::not_servable(&"no such\u{1b}[31m curve ".repeat(100));
+    assert_eq!(finding.code.as_str(), "NOT_SERVABLE");
+    assert!(finding.is_error());
+    assert!(finding.message.len() < 1000 && !finding.message.contains('\u{1b}'));
+}
+
+#[test]
+fn a_finding_reads_as_the_contract_writes_it() {
+    let finding = Finding::not_servable("reasons");
+    let json = serde_json::to_value(&finding).unwrap();
+    assert_eq!(json["severity"], "error");
+    assert_eq!(json["field"], "cert");
+    assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), finding);
+}

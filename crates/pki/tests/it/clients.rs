@@ -1,0 +1,256 @@
+//! Whom a two-way deployment lets in: the verifier in real handshakes, TLS 1.2 and 1.3.
+
+use std::sync::Arc;
+
+use certward_pki::ClientTrust;
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig,
+    ServerConnection, SignatureScheme, SupportedProtocolVersion,
+};
+
+use crate::openssl::{Openssl, V3};
+use crate::stage::{Ca, p256};
+
+/// Accepts any server: these tests are about clients.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    use rustls::pki_types::pem::PemObject as _;
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("made by the test")
+}
+
+fn key(pem: &str) -> PrivateKeyDer<'static> {
+    use rustls::pki_types::pem::PemObject as _;
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).expect("made by the test")
+}
+
+fn verifier(anchors: &[&str]) -> Arc<dyn ClientCertVerifier> {
+    let trust = ClientTrust::new(anchors.iter().map(|pem| der(pem)).collect()).unwrap();
+    trust.verifier(&provider()).unwrap()
+}
+
+/// A handshake in memory; the chain need not fit the key, unlike anything that rustls would load by itself.
+fn handshake(
+    verifier: &Arc<dyn ClientCertVerifier>,
+    version: &'static SupportedProtocolVersion,
+    chain: &[&str],
+    client_key: &str,
+) -> Result<(), Error> {
+    let server_key = p256();
+    let server_cert =
+        rcgen::CertificateParams::new(vec!["server".to_owned()]).unwrap().self_signed(&server_key).unwrap();
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(Arc::clone(verifier))
+        .with_single_cert(
+            vec![server_cert.der().clone()],
+            PrivateKeyDer::Pkcs8(server_key.serialize_der().into()),
+        )
+        .unwrap();
+    let signing_key = aws_lc_rs::sign::any_supported_type(&key(client_key)).unwrap();
+    let certified = CertifiedKey::new(chain.iter().map(|pem| der(pem)).collect(), signing_key);
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(certified));
+    let client = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer))
+        .with_client_cert_resolver(resolver);
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), "server".try_into().unwrap()).unwrap();
+    while server.is_handshaking() || client.is_handshaking() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+#[test]
+fn version_1_end_entities_of_an_anchor_are_let_in_and_nothing_more() {
+    let openssl = Openssl::new();
+    openssl
+        .ca("server-ca")
+        .ca("client-ca")
+        .ca("stranger")
+        .run("genrsa -out rsa.key 2048")
+        .sign("rsa", "client-ca", "-sha256")
+        .p256("p256")
+        .sign("p256", "client-ca", "-sha256")
+        .run("ecparam -name secp384r1 -genkey -noout -out p384.key")
+        .sign("p384", "client-ca", "-sha256")
+        .run("genpkey -algorithm ed25519 -out ed.key")
+        .sign("ed", "client-ca", "-sha256")
+        .p256("good")
+        .sign("good", "client-ca", V3)
+        .p256("other")
+        .sign("other", "stranger", "-sha256")
+        .p256("sha1")
+        .sign("sha1", "client-ca", "-sha1")
+        // Version 1 certificates that pretend to be issuers.
+        .sign("p256", "client-ca", "-sha256")
+        .p256("below")
+        .sign("below", "p256", "-sha256")
+        .p256("below3")
+        .sign("below3", "p256", V3)
+        // A version 1 certificate under a proper intermediate.
+        .p256("sub")
+        .run("req -new -key sub.key -out sub.csr -subj /CN=sub");
+    openssl.write("sub.cnf", "basicConstraints = critical,CA:TRUE\nkeyUsage = keyCertSign\n");
+    openssl
+        .run("x509 -req -in sub.csr -CA client-ca.pem -CAkey client-ca.key -CAcreateserial -out sub.pem -days 3650 -extfile sub.cnf")
+        .p256("under")
+        .sign("under", "sub", "-sha256");
+    let read = |name: &str| openssl.read(name);
+    let verifier = verifier(&[&read("server-ca.pem"), &read("client-ca.pem")]);
+    let accepted = |chain: &[&str], key: &str, name: &str| {
+        let pems: Vec<String> = chain.iter().map(|name| read(&format!("{name}.pem"))).collect();
+        let chain: Vec<&str> = pems.iter().map(String::as_str).collect();
+        for version in VERSIONS {
+            let result = handshake(&verifier, version, &chain, &read(&format!("{key}.key")));
+            assert!(result.is_ok(), "{name}: {result:?}");
+        }
+    };
+    let refused = |chain: &[&str], key: &str, name: &str| {
+        let pems: Vec<String> = chain.iter().map(|name| read(&format!("{name}.pem"))).collect();
+        let chain: Vec<&str> = pems.iter().map(String::as_str).collect();
+        for version in VERSIONS {
+            let result = handshake(&verifier, version, &chain, &read(&format!("{key}.key")));
+            assert!(matches!(result, Err(Error::InvalidCertificate(_))), "{name}: {result:?}");
+        }
+    };
+    for kind in ["rsa", "p256", "p384", "ed"] {
+        accepted(&[kind], kind, kind);
+    }
+    accepted(&["rsa", "client-ca"], "rsa", "with its root behind it");
+    accepted(&["good"], "good", "version 3");
+    refused(&["other"], "other", "another CA of the same name");
+    refused(&["sha1"], "sha1", "signed with SHA-1");
+    refused(&["p256"], "good", "another key of the same kind");
+    refused(&["rsa"], "p256", "another key of another kind");
+    refused(&["below"], "below", "version 1 under version 1");
+    refused(&["below", "p256"], "below", "version 1 under version 1, both sent");
+    refused(&["below3", "p256"], "below3", "version 3 under version 1");
+    refused(&["under"], "under", "version 1 under an intermediate");
+    refused(&["under", "sub"], "under", "version 1 under an intermediate that is sent");
+}
+
+#[test]
+fn a_version_1_certificate_is_held_to_its_validity() {
+    let openssl = Openssl::new();
+    openssl.ca("ca").p256("device").sign("device", "ca", "");
+    let certificate = der(&openssl.read("device.pem"));
+    let verifier = verifier(&[&openssl.read("ca.pem")]);
+    let made = certward_pki::describe(&certificate).unwrap();
+    let at = |time: time::OffsetDateTime| {
+        let seconds = u64::try_from(time.unix_timestamp()).unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        verifier.verify_client_cert(&certificate, &[], now).map(|_| ())
+    };
+    let second = time::Duration::SECOND;
+    assert_eq!(at(made.not_before), Ok(()));
+    assert_eq!(at(made.not_after), Ok(()));
+    assert_eq!(at(made.not_before - second), Err(CertificateError::NotValidYet.into()));
+    assert_eq!(at(made.not_after + second), Err(CertificateError::Expired.into()));
+}
+
+#[test]
+fn the_refusal_for_the_version_is_recognised_so_our_webpki_is_the_one_of_rustls() {
+    let openssl = Openssl::new();
+    openssl.ca("ca").p256("device").sign("device", "ca", "");
+    let roots = rustls::RootCertStore {
+        roots: vec![webpki::anchor_from_trusted_cert(&der(&openssl.read("ca.pem"))).unwrap().to_owned()],
+    };
+    let plain = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+        .build()
+        .unwrap();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_900_000_000));
+    let refusal = plain.verify_client_cert(&der(&openssl.read("device.pem")), &[], now).unwrap_err();
+    let Error::InvalidCertificate(CertificateError::Other(cause)) = refusal else { panic!("{refusal:?}") };
+    assert_eq!(cause.0.downcast_ref::<webpki::Error>(), Some(&webpki::Error::UnsupportedCertVersion));
+}
+
+#[test]
+fn the_names_of_all_anchors_are_asked_for_and_duplicates_are_left_out() {
+    let (one, other) = (Ca::root("One Name"), Ca::root("One Name"));
+    let anchor = |ca: &Ca| CertificateDer::from(ca.der.clone());
+    let trust = ClientTrust::new(vec![anchor(&one), anchor(&other), anchor(&one)]).unwrap();
+    assert_eq!(trust.anchors().len(), 2);
+    let subjects = trust.subjects();
+    assert_eq!(subjects.len(), 2);
+    assert_eq!(subjects[0][0], 0x30, "with the SEQUENCE header");
+    let hints = trust.verifier(&provider()).unwrap();
+    let hints: Vec<&[u8]> = hints.root_hint_subjects().iter().map(|name| name.as_ref()).collect();
+    assert_eq!(hints, subjects.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert!(ClientTrust::new(vec![]).is_err());
+    assert!(ClientTrust::new(vec![CertificateDer::from(vec![1, 2, 3])]).is_err());
+}
+
+#[test]
+fn trust_narrows_exactly_when_an_anchor_is_gone() {
+    let (one, other) = (Ca::root("One"), Ca::root("Other"));
+    let trust = |cas: &[&Ca]| {
+        ClientTrust::new(cas.iter().map(|ca| CertificateDer::from(ca.der.clone())).collect()).unwrap()
+    };
+    assert!(trust(&[&one]).narrows(&trust(&[&one, &other])));
+    assert!(trust(&[&other]).narrows(&trust(&[&one])));
+    assert!(!trust(&[&other, &one]).narrows(&trust(&[&one])));
+}

@@ -1,0 +1,453 @@
+//! The corpus: what is said about which upload, in the order of the answer.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use time::Duration;
+
+use crate::stage::{Ca, Case, Leaf, Pki, ca_params, dns, encode_pem, expect, leaf_params, now, p256, pki};
+
+type Row = (&'static str, Case, &'static [&'static str]);
+
+/// A leaf under the intermediate, and its case with the chain.
+fn changed(pki: &Pki, change: impl FnOnce(&mut CertificateParams)) -> Case {
+    let mut params = leaf_params();
+    change(&mut params);
+    with_chain(pki, &pki.intermediate.leaf_from(params, p256()))
+}
+
+fn with_chain(pki: &Pki, leaf: &Leaf) -> Case {
+    Case::one_way(format!("{}{}", leaf.pem, pki.intermediate.pem), leaf.key.clone())
+}
+
+fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Case {
+    let (mut params, key) = (leaf_params(), p256());
+    change(&mut params);
+    Case::one_way(params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+fn critical(oid: &[u64]) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
+    extension.set_criticality(true);
+    extension
+}
+
+#[test]
+fn what_is_good_is_accepted_without_a_word() {
+    let pki = pki();
+    let kinds = [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ECDSA_P521_SHA512];
+    let mut rows: Vec<Row> = vec![
+        ("leaf and intermediate", pki.case(), &[]),
+        ("self-signed end entity", self_signed(|_| {}), &[]),
+        ("no extended key usage", changed(&pki, |p| p.extended_key_usages.clear()), &[]),
+        (
+            "any extended key usage",
+            changed(&pki, |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]),
+            &[],
+        ),
+        (
+            "server and client",
+            changed(&pki, |p| p.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth)),
+            &[],
+        ),
+        ("no key usage", changed(&pki, |p| p.key_usages.clear()), &[]),
+        (
+            "a wildcard covers one label",
+            changed(&pki, |p| p.subject_alt_names = vec![dns("*.example.com")]),
+            &[],
+        ),
+        (
+            "names are compared without regard to case",
+            changed(&pki, |p| p.subject_alt_names = vec![dns("BROKER.Example.COM")]),
+            &[],
+        ),
+        (
+            "a wildcard host is covered by the same wildcard",
+            changed(&pki, |p| p.subject_alt_names = vec![dns("*.example.com")]).hosts(&["*.example.com"]),
+            &[],
+        ),
+        ("no hosts, but a listener of its own", pki.case().hosts(&[]), &[]),
+        ("two-way", Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone()), &[]),
+        (
+            "two-way with an intermediate as the anchor",
+            Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.intermediate.pem.clone()),
+            &[],
+        ),
+        ("one-way with an empty cacert", Case { cacert: Some(" \n".into()), ..pki.case() }, &[]),
+        ("at the very first second", pki.case().at(now() - Duration::days(10)), &[]),
+    ];
+    for kind in kinds {
+        let leaf = pki.intermediate.leaf_from(leaf_params(), KeyPair::generate_for(kind).unwrap());
+        rows.push(("another curve", with_chain(&pki, &leaf), &[]));
+    }
+    expect(rows);
+}
+
+#[test]
+fn a_request_that_lacks_its_parts_is_refused() {
+    let pki = pki();
+    let two_way = Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone());
+    let tls_type = |value: Option<&str>| Case { tls_type: value.map(str::to_owned), ..pki.case() };
+    expect([
+        ("no tlsType", tls_type(None), &["TLS_TYPE_INVALID"] as &[_]),
+        ("empty tlsType", tls_type(Some("")), &["TLS_TYPE_INVALID"]),
+        ("another case", tls_type(Some("One-Way")), &["TLS_TYPE_INVALID"]),
+        ("a space behind", tls_type(Some("one-way ")), &["TLS_TYPE_INVALID"]),
+        ("no cert", Case { cert: None, ..pki.case() }, &["CERT_MISSING"]),
+        ("empty cert", Case { cert: Some("\n ".into()), ..pki.case() }, &["CERT_MISSING"]),
+        ("no key", Case { key: None, ..pki.case() }, &["KEY_MISSING"]),
+        ("neither", Case { key: None, cert: None, ..pki.case() }, &["CERT_MISSING", "KEY_MISSING"]),
+        ("two-way without cacert", Case { cacert: None, ..two_way.clone() }, &["CA_MISSING"]),
+        (
+            "two-way with an empty cacert",
+            Case { cacert: Some(String::new()), ..two_way.clone() },
+            &["CA_MISSING"],
+        ),
+        (
+            "one-way with a CA",
+            Case { tls_type: Some("one-way".into()), ..two_way.clone() },
+            &["CA_UNEXPECTED"],
+        ),
+        ("one-way with rubbish", Case { cacert: Some("x".into()), ..pki.case() }, &["CA_UNEXPECTED"]),
+        (
+            "cert and key swapped",
+            Case::one_way(pki.leaf.key.clone(), pki.chain()),
+            &["CERT_NOT_IN_FIELD", "KEY_NOT_IN_FIELD"],
+        ),
+        (
+            "two keys",
+            Case { key: Some(pki.leaf.key.clone() + &p256().serialize_pem()), ..pki.case() },
+            &["MULTIPLE_KEYS"],
+        ),
+        ("one key twice", Case { key: Some(pki.leaf.key.clone() + &pki.leaf.key), ..pki.case() }, &[]),
+        (
+            "everything in both fields",
+            Case::one_way(pki.chain() + &pki.leaf.key, pki.leaf.key.clone() + &pki.chain()),
+            &["CERTIFICATE_IN_KEY_FIELD", "KEY_IN_CERT_FIELD"],
+        ),
+        (
+            "a field of 300 KiB",
+            Case { cert: Some("x".repeat(300 << 10)), ..pki.case() },
+            &["FIELD_TOO_LARGE"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_leaf_that_would_break_every_client_is_refused() {
+    let pki = pki();
+    let other = p256().serialize_pem();
+    expect([
+        ("expired", pki.case().at(now() + Duration::days(81)), &["LEAF_EXPIRED"] as &[_]),
+        ("not yet valid", pki.case().at(now() - Duration::days(11)), &["LEAF_NOT_YET_VALID"]),
+        (
+            "ends before it begins",
+            changed(&pki, |p| (p.not_before, p.not_after) = (p.not_after, p.not_before)),
+            &["VALIDITY_REVERSED"],
+        ),
+        ("a CA", changed(&pki, |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), &["LEAF_IS_CA"]),
+        (
+            "a self-signed CA that may only sign certificates",
+            self_signed(|p| {
+                p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                p.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            }),
+            &["LEAF_IS_CA"],
+        ),
+        (
+            "a client's",
+            changed(&pki, |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            &["LEAF_NOT_FOR_SERVERS"],
+        ),
+        (
+            "for signing code",
+            changed(&pki, |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]),
+            &["LEAF_NOT_FOR_SERVERS"],
+        ),
+        (
+            "a critical extension that nobody knows",
+            changed(&pki, |p| p.custom_extensions.push(critical(&[1, 2, 3, 4]))),
+            &["CRITICAL_EXTENSION_UNKNOWN"],
+        ),
+        (
+            "a precertificate",
+            changed(&pki, |p| p.custom_extensions.push(critical(&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 3]))),
+            &["PRECERTIFICATE"],
+        ),
+        ("another key", Case { key: Some(other.clone()), ..pki.case() }, &["KEY_MISMATCH"]),
+        (
+            "a key of another kind",
+            Case {
+                key: Some(KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem()),
+                ..pki.case()
+            },
+            &["KEY_MISMATCH"],
+        ),
+        (
+            "the issuer's key",
+            Case { key: Some(pki.intermediate.issuer.key().serialize_pem()), ..pki.case() },
+            &["KEY_MISMATCH"],
+        ),
+        (
+            "several faults, the most important first",
+            Case { key: Some(other), ..pki.case() }.at(now() + Duration::days(81)),
+            &["KEY_MISMATCH", "LEAF_EXPIRED"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_leaf_whose_signature_is_broken_is_refused_only_where_nobody_given_signed_it() {
+    let pki = pki();
+    let mut der = pki.leaf.der.clone();
+    let last = der.len() - 1;
+    der[last] ^= 1;
+    let broken = encode_pem("CERTIFICATE", &der);
+    let (right, wrong) = (Ca::root("One Name"), Ca::root("One Name"));
+    let mut params = leaf_params();
+    params.use_authority_key_identifier_extension = false;
+    let leaf = right.leaf_from(params, p256());
+    let case = |cert: String| Case::one_way(cert, leaf.key.clone());
+    expect([
+        (
+            "one bit of the signature",
+            Case::one_way(broken.clone() + &pki.intermediate.pem, pki.leaf.key.clone()),
+            &["LEAF_SIGNATURE_BROKEN"] as &[_],
+        ),
+        (
+            "the same without an issuer to see it by",
+            Case::one_way(broken, pki.leaf.key.clone()),
+            &["MISSING_INTERMEDIATE"],
+        ),
+        ("another CA of the same name", case(leaf.pem.clone() + &wrong.pem), &["LEAF_SIGNATURE_BROKEN"]),
+        (
+            "both CAs",
+            case(leaf.pem.clone() + &wrong.pem + &right.pem),
+            &["UNRELATED_CERTIFICATE", "ROOT_LEFT_OUT"],
+        ),
+        (
+            "key identifiers tell the other CA apart",
+            {
+                let leaf = right.leaf();
+                Case::one_way(leaf.pem + &wrong.pem, leaf.key)
+            },
+            &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_may_be_meant_is_accepted_and_said() {
+    let pki = pki();
+    let expired = |ca: &Ca| {
+        let mut params = ca_params("Example Intermediate");
+        params.not_after = now() - Duration::days(1);
+        ca.intermediate_from(params, p256())
+    };
+    let old = expired(&pki.root);
+    let old_leaf = old.leaf();
+    let ed = Ca::root_from(ca_params("Ed"), KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    let ed_leaf = ed.leaf();
+    let ca = |p: &mut CertificateParams| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let named = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| dns(name)).collect();
+        changed(&pki, |p| p.subject_alt_names = names)
+    };
+    expect([
+        (
+            "leaf alone",
+            Case::one_way(pki.leaf.pem.clone(), pki.leaf.key.clone()),
+            &["MISSING_INTERMEDIATE"] as &[_],
+        ),
+        (
+            "root without the intermediate",
+            Case::one_way(pki.leaf.pem.clone() + &pki.root.pem, pki.leaf.key.clone()),
+            &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE"],
+        ),
+        (
+            "as openssl req -x509 makes it",
+            self_signed(|p| {
+                ca(p);
+                p.key_usages.clear();
+            }),
+            &["SELF_SIGNED_CA_LEAF"],
+        ),
+        (
+            "a self-signed CA that may sign handshakes",
+            self_signed(|p| {
+                ca(p);
+                p.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            }),
+            &["SELF_SIGNED_CA_LEAF"],
+        ),
+        ("a host that no name covers", pki.case().hosts(&["a.example.com"]), &["HOST_NOT_COVERED"]),
+        (
+            "two of three hosts",
+            pki.case().hosts(&["a.example.com", "broker.example.com", "b.example.com"]),
+            &["HOST_NOT_COVERED", "HOST_NOT_COVERED"],
+        ),
+        (
+            "a wildcard covers one label only",
+            named(&["*.example.com"]).hosts(&["a.b.example.com"]),
+            &["HOST_NOT_COVERED"],
+        ),
+        (
+            "a wildcard covers no parent",
+            named(&["*.example.com"]).hosts(&["example.com"]),
+            &["HOST_NOT_COVERED"],
+        ),
+        (
+            "one name covers no wildcard",
+            named(&["a.example.com"]).hosts(&["*.example.com"]),
+            &["HOST_NOT_COVERED"],
+        ),
+        ("the name in CN only", changed(&pki, |p| p.subject_alt_names.clear()), &["NAME_ONLY_IN_CN"]),
+        (
+            "no name at all",
+            changed(&pki, |p| {
+                p.subject_alt_names.clear();
+                p.distinguished_name = rcgen::DistinguishedName::new();
+            }),
+            &["HOST_NOT_COVERED", "NAME_ONLY_IN_CN"],
+        ),
+        ("a wildcard over a top-level domain", named(&["broker.example.com", "*.com"]), &["WILDCARD_WIDE"]),
+        ("little validity left", pki.case().at(now() + Duration::days(79)), &["EXPIRES_SOON"]),
+        ("just enough validity left", pki.case().at(now() + Duration::days(50)), &[]),
+        (
+            "a short life, a third of it gone",
+            changed(&pki, |p| {
+                p.not_before = now() - Duration::days(2);
+                p.not_after = now() + Duration::days(4);
+            }),
+            &[],
+        ),
+        (
+            "key usage for RSA key transport only",
+            changed(&pki, |p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
+            &["KEY_USAGE_UNFIT"],
+        ),
+        (
+            "must-staple",
+            changed(&pki, |p| {
+                let feature = CustomExtension::from_oid_content(
+                    &[1, 3, 6, 1, 5, 5, 7, 1, 24],
+                    vec![0x30, 0x03, 0x02, 0x01, 0x05],
+                );
+                p.custom_extensions.push(feature);
+            }),
+            &["MUST_STAPLE"],
+        ),
+        ("no way in", Case { has_way_in: false, ..pki.case().hosts(&[]) }, &["NO_WAY_IN"]),
+        (
+            "an issuer of another kind of key",
+            Case::one_way(ed_leaf.pem.clone() + &ed.pem, ed_leaf.key.clone()),
+            &["ISSUER_KEY_KIND_DIFFERS", "ROOT_LEFT_OUT"],
+        ),
+        (
+            "a stranger in the chain",
+            Case::one_way(pki.chain() + &Ca::root("Stranger").pem, pki.leaf.key.clone()),
+            &["UNRELATED_CERTIFICATE"],
+        ),
+        (
+            "an expired issuer",
+            Case::one_way(old_leaf.pem.clone() + &old.pem, old_leaf.key.clone()),
+            &["MISSING_INTERMEDIATE", "CHAIN_CERTIFICATE_EXPIRED"],
+        ),
+        (
+            "the leaf twice, and the intermediate three times",
+            Case::one_way(pki.chain() + &pki.chain() + &pki.intermediate.pem, pki.leaf.key.clone()),
+            &["DUPLICATE_LEFT_OUT"],
+        ),
+        (
+            "a renewal beside the certificate before it, with one key",
+            {
+                let key = p256();
+                let mut old = leaf_params();
+                old.not_after = now() - Duration::days(1);
+                let old = old.signed_by(&key, &pki.intermediate.issuer).unwrap();
+                let new = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap();
+                Case::one_way(old.pem() + &new.pem() + &pki.intermediate.pem, key.serialize_pem())
+            },
+            &["CHAIN_CERTIFICATE_EXPIRED"],
+        ),
+    ]);
+}
+
+#[test]
+fn too_much_is_refused() {
+    let pki = pki();
+    let many: String = (0..9).map(|n| Ca::root(&format!("CA {n}")).pem).collect();
+    let mut large = leaf_params();
+    large.subject_alt_names =
+        (0..800).map(|n| dns(&format!("a-rather-long-name-number-{n}.example.com"))).collect();
+    let large = pki.intermediate.leaf_from(large, p256());
+    expect([
+        (
+            "11 certificates",
+            Case::one_way(pki.chain() + &many, pki.leaf.key.clone()),
+            &["TOO_MANY_CERTIFICATES"] as &[_],
+        ),
+        ("33 KiB of them", with_chain(&pki, &large), &["CHAIN_TOO_LARGE"]),
+        (
+            "blocks without end",
+            Case {
+                cert: Some("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".repeat(300)),
+                ..pki.case()
+            },
+            &["TOO_MANY_BLOCKS"],
+        ),
+    ]);
+}
+
+#[test]
+fn client_cas_are_judged() {
+    let pki = pki();
+    let with = |cacert: String| Case::two_way(pki.chain(), pki.leaf.key.clone(), cacert);
+    let with_params = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = ca_params("Clients");
+        change(&mut params);
+        with(Ca::root_from(params, p256()).pem)
+    };
+    let key = p256();
+    let many = |count: usize, name: &str| -> String {
+        (0..count)
+            .map(|n| {
+                let mut params = ca_params("Clients");
+                params.distinguished_name.push(DnType::OrganizationName, format!("{name} {n}"));
+                params.self_signed(&key).unwrap().pem()
+            })
+            .collect()
+    };
+    let root = &pki.root.pem;
+    expect([
+        ("two CAs of one name", with(Ca::root("One").pem + &Ca::root("One").pem), &[] as &[_]),
+        ("a client's certificate", with(pki.leaf.pem.clone()), &["CA_NOT_CA"]),
+        ("a CA and a client's certificate", with(root.clone() + &pki.leaf.pem), &["CA_NOT_CA"]),
+        (
+            "a CA that may not sign",
+            with_params(&|p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]),
+            &["CA_NOT_CA"],
+        ),
+        ("expired", with_params(&|p| p.not_after = now() - Duration::days(1)), &["CA_EXPIRED"]),
+        ("not yet valid", with_params(&|p| p.not_before = now() + Duration::days(1)), &["CA_NOT_YET_VALID"]),
+        ("the CA's key", with(root.clone() + &pki.root.issuer.key().serialize_pem()), &["CA_HOLDS_KEY"]),
+        ("only a key", with(pki.leaf.key.clone()), &["CA_HOLDS_KEY"]),
+        ("no PEM", with("the usual CA".into()), &["PEM_MISSING"]),
+        ("given twice", with(root.clone() + root), &["DUPLICATE_LEFT_OUT"]),
+        ("100 of them", with(many(100, "O")), &[]),
+        ("101 of them", with(many(101, "O")), &["TOO_MANY_CLIENT_CAS"]),
+        ("long names", with(many(90, &"O".repeat(400))), &["CLIENT_CA_NAMES_TOO_LARGE"]),
+    ]);
+}
+
+#[test]
+fn a_property_that_is_no_text_is_an_error() {
+    use certward_pki::{Circumstances, Text, Upload, judge};
+    let upload =
+        Upload { tls_type: Text::NotText, cert: Text::NotText, key: Text::NotText, cacert: Text::NotText };
+    let judgement = judge(&upload, &Circumstances { now: now(), hosts: &[], has_way_in: true });
+    let codes: Vec<_> = judgement.findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(codes, ["TLS_TYPE_INVALID", "NOT_TEXT", "NOT_TEXT", "NOT_TEXT"]);
+    assert!(judgement.material.is_none());
+}
