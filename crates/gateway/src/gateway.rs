@@ -1,12 +1,39 @@
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
 use certward_pki::Material;
 use certward_store::{Clock, Deployment, DeploymentId, NodeId};
-use prometheus_client::registry::Registry as Metrics;
-use tokio_util::sync::CancellationToken;
+use prometheus_client::registry::Registry as MetricsRegistry;
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use zeroize::Zeroizing;
 
-use crate::{GatewayError, Settings};
+use crate::{
+    GatewayError, Settings, admission::Doorkeeper, backoff::until_done, failures::Failures, follow::Follower,
+    host_index::HostIndex, identity::Workshop, listener, loader::Loader, metrics::Metrics, probes::Probes,
+    proof::Prover, registry::Registry, rehearsal, serving::Serving, tickets::KeyRing,
+    upstream::UpstreamPolicy, way_in::ways_in,
+};
+
+/// The sealed record of the secret that all nodes derive their session ticket keys from.
+const TICKET_SECRET: &str = "session-tickets";
+/// How often leases and deadlines are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// To tell the store that this node is gone; else its lease ends by itself.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The gateway of this node. Cheap to clone: all clones are one gateway.
 #[derive(Clone)]
@@ -17,11 +44,22 @@ pub struct Gateway {
 struct Inner {
     settings: Settings,
     node: NodeId,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Arc<Metrics>,
+    ring: Arc<KeyRing>,
+    workshop: Arc<Workshop>,
+    index: Arc<HostIndex>,
+    registry: Arc<Registry>,
+    failures: Arc<Failures>,
+    probes: Arc<Probes>,
+    ready: AtomicBool,
 }
 
 /// Listening sockets that nobody accepts from yet.
 #[derive(Debug)]
 pub struct Bound {
+    sockets: Vec<std::net::TcpListener>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -29,18 +67,35 @@ impl Gateway {
     /// Puts the gateway together; nothing is opened yet. Metrics are registered as `certward_gateway_…`.
     ///
     /// # Errors
-    /// [`GatewayError::NoListeners`], [`GatewayError::Tls`].
+    /// [`GatewayError::NoListeners`].
     pub fn new(
         settings: Settings,
         node: NodeId,
-        _clock: Arc<dyn Clock>,
-        _entropy: Arc<dyn Entropy>,
-        _metrics: &mut Metrics,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        metrics: &mut MetricsRegistry,
     ) -> Result<Self, GatewayError> {
         if settings.listeners.is_empty() {
             return Err(GatewayError::NoListeners);
         }
-        Ok(Self { inner: Arc::new(Inner { settings, node }) })
+        let registered = Arc::<Metrics>::default();
+        registered.register(metrics);
+        let ring = Arc::new(KeyRing::new(Arc::clone(&clock), secret(&*entropy)));
+        let inner = Inner {
+            settings,
+            node,
+            workshop: Arc::new(Workshop::new(Arc::clone(&clock), Arc::clone(&ring))),
+            clock,
+            entropy,
+            ring,
+            index: Arc::default(),
+            registry: Arc::new(Registry::new(Arc::clone(&registered))),
+            metrics: registered,
+            failures: Arc::default(),
+            probes: Arc::default(),
+            ready: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
@@ -48,24 +103,203 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Bind`] names the address and what to do.
     pub fn bind(&self) -> Result<Bound, GatewayError> {
-        Ok(Bound { addresses: self.inner.settings.listeners.iter().map(|l| l.listen).collect() })
+        let mut bound = Bound { sockets: Vec::new(), addresses: Vec::new() };
+        for wanted in &self.inner.settings.listeners {
+            let failed =
+                |source| GatewayError::Bind { listen: wanted.listen, protocol: wanted.protocol, source };
+            let socket = listener::bind(wanted).map_err(failed)?;
+            bound.addresses.push(socket.local_addr().map_err(failed)?);
+            bound.sockets.push(socket);
+        }
+        Ok(bound)
     }
 
     /// Joins, fills the index of hosts, follows the feed, serves devices and proves what it serves, until `shutdown`; then stops
     /// accepting, leaves, lets connections end within [`crate::Deadlines::drain`], closes the rest and returns.
-    /// A store that cannot be reached is waited for, and stops no handshake later.
+    /// A store that cannot be reached is waited for, and stops no handshake later. To be run once.
     ///
     /// # Errors
     /// [`GatewayError::Listener`].
     pub async fn run(
         &self,
-        _bound: Bound,
-        _lifecycle: Lifecycle,
+        bound: Bound,
+        lifecycle: Lifecycle,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
-        shutdown.cancelled().await;
+        let serving = Arc::new(self.serving(&bound, lifecycle.clone()));
+        let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone()));
+        let mut tasks = JoinSet::new();
+        let connections = TaskTracker::new();
+
+        if let Some(start) = self.prepare(&lifecycle, &follower, &mut tasks, &shutdown).await {
+            self.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
+            self.inner.ready.store(true, Ordering::Release);
+            tasks.spawn(Arc::clone(&follower).run(start, shutdown.clone()));
+            tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+            shutdown.cancelled().await;
+        }
+
+        self.inner.ready.store(false, Ordering::Release);
+        // All of them first, so that nothing renews the lease after it was given up.
+        while tasks.join_next().await.is_some() {}
+        match timeout(LEAVE_WITHIN, lifecycle.leave(&self.inner.node)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the store does not know that this node leaves: {error}"),
+            Err(_) => tracing::warn!("the store does not know that this node leaves: it does not answer"),
+        }
+        self.drain(&connections).await;
         Ok(())
     }
+
+    fn serving(&self, bound: &Bound, lifecycle: Lifecycle) -> Serving {
+        let Inner { settings, .. } = &*self.inner;
+        let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
+        Serving {
+            default: settings.default_deployment.clone(),
+            deadlines: settings.deadlines,
+            policy: UpstreamPolicy { allow: settings.upstream_allow.clone(), own },
+            index: Arc::clone(&self.inner.index),
+            loader: Loader::new(
+                lifecycle,
+                Arc::clone(&self.inner.workshop),
+                Arc::clone(&self.inner.index),
+                Arc::clone(&self.inner.metrics),
+                settings.config_cache,
+            ),
+            workshop: Arc::clone(&self.inner.workshop),
+            registry: Arc::clone(&self.inner.registry),
+            failures: Arc::clone(&self.inner.failures),
+            metrics: Arc::clone(&self.inner.metrics),
+            probes: Arc::clone(&self.inner.probes),
+            clock: Arc::clone(&self.inner.clock),
+        }
+    }
+
+    fn follower(&self, bound: &Bound, serving: &Arc<Serving>, lifecycle: Lifecycle) -> Follower {
+        let prover = Prover {
+            listeners: self.inner.settings.listeners.clone(),
+            addresses: bound.addresses.clone(),
+            default: self.inner.settings.default_deployment.clone(),
+            provider: Arc::clone(self.inner.workshop.provider()),
+            probes: Arc::clone(&self.inner.probes),
+            entropy: Arc::clone(&self.inner.entropy),
+        };
+        Follower { serving: Arc::clone(serving), lifecycle, node: self.inner.node.clone(), prover }
+    }
+
+    /// All that must be done before the first device is let in. `None`: the shutdown came first.
+    async fn prepare(
+        &self,
+        lifecycle: &Lifecycle,
+        follower: &Arc<Follower>,
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Option<crate::follow::Start> {
+        // Joined first: a change that is made from now on waits for this node's proof.
+        let node = &self.inner.node;
+        until_done(shutdown, "this node cannot join", || lifecycle.join(node)).await?;
+        let every = self.inner.settings.lease / 3;
+        tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
+        let store = lifecycle.store();
+        let secret = until_done(shutdown, "the session ticket secret cannot be read", || {
+            let fresh = Zeroizing::new(secret(&*self.inner.entropy).to_vec());
+            store.secret_or_insert(TICKET_SECRET, fresh)
+        })
+        .await?;
+        match <[u8; 32]>::try_from(secret.as_slice()) {
+            Ok(secret) => self.inner.ring.install(Zeroizing::new(secret)),
+            Err(_) => tracing::warn!(
+                "the session ticket secret of the store is unusable: tickets of other nodes do not resume here"
+            ),
+        }
+        until_done(shutdown, "the index of hosts cannot be filled", || follower.fill()).await
+    }
+
+    fn accept(
+        &self,
+        bound: Bound,
+        serving: &Arc<Serving>,
+        connections: &TaskTracker,
+        tasks: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), GatewayError> {
+        let Settings { listeners, connections_max, connections_per_address_max, .. } = &self.inner.settings;
+        let doorkeeper = Arc::new(Doorkeeper::new(*connections_max, *connections_per_address_max));
+        for (listener, socket) in listeners.iter().zip(bound.sockets) {
+            let socket = TcpListener::from_std(socket).map_err(GatewayError::Listener)?;
+            tasks.spawn(listener::accept(
+                Arc::clone(serving),
+                Arc::new(listener.clone()),
+                socket,
+                Arc::clone(&doorkeeper),
+                connections.clone(),
+                shutdown.clone(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets connections end by themselves for a while, then asks them to.
+    async fn drain(&self, connections: &TaskTracker) {
+        connections.close();
+        let deadlines = &self.inner.settings.deadlines;
+        if timeout(deadlines.drain, connections.wait()).await.is_ok() {
+            return;
+        }
+        tracing::info!(connections = self.inner.registry.total(), "closing the connections that still run");
+        self.inner.registry.close_all();
+        // Saying good-bye takes twice the deadline at most; what then still runs ends with the process.
+        let _ = timeout(deadlines.close * 2, connections.wait()).await;
+    }
+}
+
+/// Says again and again that this node lives.
+async fn keep_lease(lifecycle: Lifecycle, node: NodeId, every: Duration, shutdown: CancellationToken) {
+    periodically(every, shutdown, "this node's lease cannot be renewed", || lifecycle.join(&node)).await;
+}
+
+async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
+    periodically(SWEEP_EVERY, shutdown, "leases and deadlines cannot be looked at", || lifecycle.sweep())
+        .await;
+}
+
+async fn periodically<E, F>(
+    every: Duration,
+    shutdown: CancellationToken,
+    what: &str,
+    mut act: impl FnMut() -> F,
+) where
+    E: fmt::Display,
+    F: Future<Output = Result<(), E>>,
+{
+    let mut failing = false;
+    loop {
+        let acted = async {
+            sleep(every).await;
+            act().await
+        };
+        let acted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            acted = acted => acted,
+        };
+        match acted {
+            Ok(()) => failing = false,
+            Err(error) => {
+                // Once for each time that it begins: a lost store would fill the log.
+                if !failing {
+                    tracing::warn!("{what}: {error}; trying again");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+fn secret(entropy: &dyn Entropy) -> Zeroizing<[u8; 32]> {
+    let mut secret = Zeroizing::new([0; 32]);
+    entropy.fill(secret.as_mut_slice());
+    secret
 }
 
 impl Bound {
@@ -76,26 +310,27 @@ impl Bound {
 }
 
 impl Rehearsal for Gateway {
-    fn rehearse(&self, _material: &Material) -> Result<(), String> {
-        Ok(())
+    fn rehearse(&self, material: &Material) -> Result<(), String> {
+        rehearsal::rehearse(&self.inner.workshop, material)
     }
 }
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
-        false
+        self.inner.ready.load(Ordering::Acquire)
     }
 
-    fn has_way_in(&self, _deployment: &Deployment) -> bool {
-        false
+    fn has_way_in(&self, deployment: &Deployment) -> bool {
+        let Settings { listeners, default_deployment, .. } = &self.inner.settings;
+        !ways_in(listeners, default_deployment.as_ref(), deployment).is_empty()
     }
 
-    fn connections(&self, _deployment: &DeploymentId) -> u64 {
-        0
+    fn connections(&self, deployment: &DeploymentId) -> u64 {
+        self.inner.registry.count(deployment) as u64
     }
 
-    fn recent_failures(&self, _deployment: &DeploymentId) -> Vec<FailedHandshake> {
-        Vec::new()
+    fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake> {
+        self.inner.failures.newest(deployment)
     }
 }
 

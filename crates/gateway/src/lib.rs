@@ -10,9 +10,35 @@
 //!
 //! Start reading at [`Gateway`].
 
+mod admission;
+mod backoff;
+mod connection;
 mod error;
+mod failures;
+mod first_packet;
+mod follow;
 mod gateway;
+mod handshake;
+mod host_index;
+mod identity;
+mod listener;
+mod loader;
+mod metrics;
+mod probes;
+mod proof;
+mod registry;
+mod rehearsal;
+mod relay;
+mod schedule;
+mod served;
+mod serving;
 mod settings;
+mod sni;
+mod tickets;
+mod upstream;
+mod way_in;
+mod wire;
+mod witness;
 
 pub use error::GatewayError;
 pub use gateway::{Bound, Gateway};

@@ -1,0 +1,54 @@
+use std::{future::Future, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+const MIN: Duration = Duration::from_millis(200);
+const MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait after so many tries in vain: 0.2 s, doubling up to 10 s.
+pub(crate) fn after(tries: u32) -> Duration {
+    MIN.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(MAX)
+}
+
+/// Tries until it succeeds; `None` when the shutdown came first.
+pub(crate) async fn until_done<T, E, F>(
+    shutdown: &CancellationToken,
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Option<T>
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut tries = 0;
+    loop {
+        let tried = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            tried = attempt() => tried,
+        };
+        match tried {
+            Ok(done) => return Some(done),
+            Err(error) => {
+                tries += 1;
+                tracing::warn!(tries, "{what}: {error}; trying again");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            () = sleep(after(tries)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_double_up_to_ten_seconds() {
+        let waits: Vec<u128> = [1, 2, 3, 6, 7, 1000].map(|tries| after(tries).as_millis()).into();
+        assert_eq!(waits, [200, 400, 800, 6400, 10_000, 10_000]);
+    }
+}

@@ -1,0 +1,263 @@
+//! The way of one connection, from accept to its end.
+
+use std::{future::poll_fn, io, io::Read, net::SocketAddr, sync::Arc, task::Poll};
+
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Deadlines, Listener, Protocol,
+    admission::Admission,
+    failures::Cause,
+    first_packet::{ENOUGH, Verdict, judge},
+    handshake::{Failed, Farewell, Shaken, shake},
+    probes::Probe,
+    registry::{Membership, Signal},
+    relay::{Broken, Limits, Relay},
+    served::Entry,
+    serving::Serving,
+    upstream,
+    wire::{close, close_with, end, flush, linger, read_into, with_plain_buffer},
+};
+
+/// A connection as it was accepted.
+pub(crate) struct Arrival {
+    pub(crate) client: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: Arc<Listener>,
+    /// It is one of this node's own proofs.
+    pub(crate) probe: Option<Arc<Probe>>,
+    /// Its place among the connections that are let in; a proof needs none.
+    pub(crate) admission: Option<Admission>,
+}
+
+/// A connection whose device and broker talk.
+struct Session {
+    relay: Relay,
+    member: Membership,
+    serving: Arc<Serving>,
+    _admission: Option<Admission>,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(serving: Arc<Serving>, arrival: Arrival) {
+    // Boxed, so that the state of the beginning is not paid for as long as the connection lasts.
+    if let Some(session) = Box::pin(open(serving, arrival)).await {
+        session.run().await;
+    }
+}
+
+async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
+    let Arrival { client, peer, listener, probe, admission } = arrival;
+    let deadlines = serving.deadlines;
+    let mut known = None;
+    let shaking = shake(&serving, &listener, client, probe.as_deref(), &mut known);
+    let shaken = match timeout_at(Instant::now() + deadlines.handshake, shaking).await {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(Failed { cause, farewell })) => {
+            if probe.is_none() {
+                serving.handshake_failed(known.as_ref(), peer, cause);
+            }
+            bid(farewell, &serving).await;
+            return None;
+        }
+        Err(_) => {
+            if probe.is_none() {
+                serving.handshake_failed(known.as_ref(), peer, Cause::Timeout);
+            }
+            return None;
+        }
+    };
+    let Shaken { mut tls, client, entry, deployment, scope } = shaken;
+    if probe.is_some() {
+        close(&mut tls, client, deadlines.close).await;
+        return None;
+    }
+    let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    serving.metrics.handshake(listener.protocol, version(&tls), resumed);
+
+    let member = serving.registry.enter(&deployment, scope);
+    let beginning =
+        Beginning { serving: &serving, listener: &listener, member: &member, entry: &entry, tls, client };
+    let relay = beginning.first_packet_and_upstream().await?;
+    Some(Session { relay, member, serving, _admission: admission })
+}
+
+async fn bid(farewell: Farewell, serving: &Serving) {
+    match farewell {
+        Farewell::Nothing => {}
+        Farewell::Alert(alert, client) => close_with(&alert, client, serving.deadlines.close).await,
+        Farewell::Tls(mut tls, client) => close(&mut tls, client, serving.deadlines.close).await,
+    }
+}
+
+/// A connection between its handshake and its relay.
+struct Beginning<'a> {
+    serving: &'a Serving,
+    listener: &'a Listener,
+    member: &'a Membership,
+    entry: &'a Entry,
+    tls: Box<ServerConnection>,
+    client: TcpStream,
+}
+
+impl Beginning<'_> {
+    async fn first_packet_and_upstream(mut self) -> Option<Relay> {
+        match self.try_both().await {
+            Ok((first, upstream)) => {
+                let Deadlines { idle, half_closed, .. } = self.serving.deadlines;
+                Some(Relay::new(self.tls, self.client, upstream, first, Limits { idle, half_closed }))
+            }
+            Err(reason) => {
+                self.serving.metrics.closed(reason);
+                close(&mut self.tls, self.client, self.serving.deadlines.close).await;
+                None
+            }
+        }
+    }
+
+    /// The first bytes and the broker's connection, or why there are none: a reason of [`crate::metrics::Metrics::closed`].
+    async fn try_both(&mut self) -> Result<(Vec<u8>, TcpStream), &'static str> {
+        // Entered already: whatever changed since the trust scope was read shows now, or is told by a signal.
+        if !self.serving.may_stay(self.member, &self.tls).await {
+            return Err("untrusted");
+        }
+        let deadline = Instant::now() + self.serving.deadlines.first_packet;
+        let mut first = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
+                read = timeout_at(
+                    deadline,
+                    read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut first),
+                ) => break read.map_err(|_| "first_packet_timeout")??,
+            }
+        }
+        let upstream = match self.entry {
+            Entry::Served(served) => served.upstream(self.listener.protocol),
+            Entry::Refused(_) => None,
+        };
+        let Some(upstream) = upstream else {
+            self.serving.metrics.upstream_failed("not_configured");
+            return Err("upstream_failed");
+        };
+        let within = self.serving.deadlines.upstream_connect;
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
+                connected = upstream::connect(upstream, &self.serving.policy, within) => return match connected {
+                    Ok(stream) => Ok((first, stream)),
+                    Err(unreachable) => {
+                        self.serving.metrics.upstream_failed(unreachable.reason());
+                        tracing::debug!(
+                            deployment.id = %self.member.deployment(), %upstream,
+                            "the broker is not reached: {unreachable}"
+                        );
+                        Err("upstream_failed")
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Does what the connection was told; an error is why it must end.
+async fn obey(
+    serving: &Serving,
+    member: &Membership,
+    tls: &ServerConnection,
+    signal: Signal,
+) -> Result<(), &'static str> {
+    match signal {
+        Signal::Verify if serving.may_stay(member, tls).await => Ok(()),
+        Signal::Verify => Err("untrusted"),
+        Signal::Deleted => Err("deleted"),
+        Signal::Shutdown => Err("shutdown"),
+    }
+}
+
+/// Reads until the first bytes are enough to know the protocol.
+async fn read_first(
+    tls: &mut ServerConnection,
+    client: &mut TcpStream,
+    protocol: Protocol,
+    first: &mut Vec<u8>,
+) -> Result<(), &'static str> {
+    loop {
+        // Before the socket: they may have come together with the end of the handshake.
+        while first.len() < ENOUGH && decrypted(tls, first)? {}
+        match judge(protocol, first) {
+            Verdict::Right => return Ok(()),
+            Verdict::Wrong => return Err("wrong_protocol"),
+            Verdict::Incomplete => {}
+        }
+        flush(tls, client).await.map_err(|_| "client_broken")?;
+        match read_into(client, |reader| tls.read_tls(reader)).await {
+            Ok(0) => return Err("client_silent"),
+            Ok(_) => {}
+            Err(_) => return Err("client_broken"),
+        }
+        tls.process_new_packets().map_err(|_| "tls_error")?;
+    }
+}
+
+/// Takes one piece of what is decrypted; whether there was one.
+fn decrypted(tls: &mut ServerConnection, to: &mut Vec<u8>) -> Result<bool, &'static str> {
+    with_plain_buffer(|buffer| match tls.reader().read(buffer) {
+        Ok(0) => Err("client_silent"),
+        Ok(len) => {
+            to.extend_from_slice(&buffer[..len]);
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(_) => Err("client_broken"),
+    })
+}
+
+impl Session {
+    async fn run(mut self) {
+        enum Event {
+            Told(Signal),
+            Over(Result<(), Broken>),
+        }
+        let reason = loop {
+            let event = poll_fn(|cx| match self.member.poll_signal(cx) {
+                Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
+                Poll::Pending => self.relay.poll(cx).map(Event::Over),
+            })
+            .await;
+            match event {
+                // Boxed: it happens once in a connection's life, and its state must not be paid for all of it.
+                Event::Told(signal) => {
+                    let obeyed = Box::pin(obey(&self.serving, &self.member, &self.relay.tls, signal)).await;
+                    if let Err(reason) = obeyed {
+                        break reason;
+                    }
+                }
+                Event::Over(Ok(())) => break "ended",
+                Event::Over(Err(broken)) => break broken.reason(),
+            }
+        };
+        let Self { relay, member, serving, _admission } = self;
+        let within = serving.deadlines.close;
+        serving.metrics.closed(reason);
+        let (mut tls, mut client) = relay.into_client();
+        Box::pin(end(&mut tls, &mut client, within)).await;
+        // Let go of from here on, whether the device goes or not.
+        drop((tls, member));
+        Box::pin(linger(client, within)).await;
+    }
+}
+
+fn version(tls: &ServerConnection) -> &'static str {
+    match tls.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "other",
+    }
+}

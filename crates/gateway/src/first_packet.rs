@@ -1,0 +1,187 @@
+//! What a device must say first, so that a port scanner, a web browser or a wrong protocol never reaches a broker.
+//!
+//! Only the beginning is looked at, byte by byte as it comes; the broker judges the rest.
+
+use crate::Protocol;
+
+/// What the first bytes show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Right so far, not enough to know.
+    Incomplete,
+    /// This is the protocol of the listener.
+    Right,
+    /// This is not.
+    Wrong,
+}
+
+/// The longest request line that is waited for. Browsers and brokers stop at 8 KiB too.
+const REQUEST_LINE_MAX: usize = 8 * 1024;
+/// A CONNECT holds at most a client id, will topic, will payload, user name and password of 64 KiB each, and properties of MQTT 5;
+/// 1 MiB is above every broker's default limit.
+const CONNECT_LEN_MAX: u32 = 1024 * 1024;
+/// Protocol name, level, flags, keep-alive and an empty client id.
+const CONNECT_LEN_MIN: u32 = 12;
+
+/// How many bytes suffice in any case.
+pub(crate) const ENOUGH: usize = REQUEST_LINE_MAX;
+
+/// Judges the first bytes of a connection.
+pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
+    match protocol {
+        Protocol::Mqtts => mqtt_connect(bytes),
+        Protocol::Wss => websocket_request(bytes),
+    }
+}
+
+/// A CONNECT of MQTT 3.1 (level 3, `MQIsdp`), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
+fn mqtt_connect(bytes: &[u8]) -> Verdict {
+    let Some((&first, rest)) = bytes.split_first() else { return Verdict::Incomplete };
+    if first != 0x10 {
+        return Verdict::Wrong;
+    }
+    let Some((len, rest)) = (match remaining_length(rest) {
+        Ok(found) => found,
+        Err(()) => return Verdict::Wrong,
+    }) else {
+        return Verdict::Incomplete;
+    };
+    if !(CONNECT_LEN_MIN..=CONNECT_LEN_MAX).contains(&len) {
+        return Verdict::Wrong;
+    }
+    // The high bit of the level marks a bridge (mosquitto and others; MQTT 3.1.1 lets a server refuse it).
+    let kinds: [&[u8]; 6] = [
+        b"\0\x04MQTT\x04",
+        b"\0\x04MQTT\x05",
+        b"\0\x06MQIsdp\x03",
+        b"\0\x04MQTT\x84",
+        b"\0\x04MQTT\x85",
+        b"\0\x06MQIsdp\x83",
+    ];
+    if kinds.iter().any(|kind| rest.starts_with(kind)) {
+        Verdict::Right
+    } else if kinds.iter().any(|kind| kind.starts_with(rest)) {
+        Verdict::Incomplete
+    } else {
+        Verdict::Wrong
+    }
+}
+
+/// The remaining length, a variable byte integer of at most four bytes, and what follows it. `None`: not complete.
+fn remaining_length(bytes: &[u8]) -> Result<Option<(u32, &[u8])>, ()> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().enumerate().take(4) {
+        value |= u32::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Ok(Some((value, &bytes[at + 1..])));
+        }
+    }
+    if bytes.len() >= 4 { Err(()) } else { Ok(None) }
+}
+
+/// `GET target HTTP/1.1`: what a WebSocket handshake begins with (RFC 6455 §4.1).
+fn websocket_request(bytes: &[u8]) -> Verdict {
+    const METHOD: &[u8] = b"GET /";
+    if !bytes.starts_with(METHOD) {
+        return if METHOD.starts_with(bytes) { Verdict::Incomplete } else { Verdict::Wrong };
+    }
+    let Some(end) = bytes.iter().take(REQUEST_LINE_MAX).position(|b| *b == b'\n') else {
+        let printable = bytes.iter().all(|b| b.is_ascii_graphic() || matches!(b, b' ' | b'\r'));
+        return if printable && bytes.len() < REQUEST_LINE_MAX {
+            Verdict::Incomplete
+        } else {
+            Verdict::Wrong
+        };
+    };
+    let line = &bytes[..end];
+    let Some(target) = line.strip_prefix(b"GET ").and_then(|line| line.strip_suffix(b" HTTP/1.1\r")) else {
+        return Verdict::Wrong;
+    };
+    if target.iter().all(u8::is_ascii_graphic) { Verdict::Right } else { Verdict::Wrong }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MQTT_5: &[u8] = b"\x10\x0f\0\x04MQTT\x05\x02\0\x3c\0\0\x03abc";
+
+    #[test]
+    fn mqtt_connects_are_known_and_nothing_else() {
+        let cases: [(&[u8], Verdict); 17] = [
+            (b"", Verdict::Incomplete),
+            (b"\x10", Verdict::Incomplete),
+            (b"\x10\x0c\0\x04MQ", Verdict::Incomplete),
+            (b"\x10\x0c\0\x04MQTT\x04", Verdict::Right),
+            (MQTT_5, Verdict::Right),
+            (b"\x10\x0e\0\x06MQIsdp\x03", Verdict::Right),
+            (b"\x10\x0e\0\x06MQIsdp\x83", Verdict::Right),
+            // A long CONNECT: three bytes of remaining length.
+            (b"\x10\x80\x80\x04\0\x04MQTT\x04", Verdict::Right),
+            (b"\x10\x80\x80", Verdict::Incomplete),
+            // Over a megabyte, five bytes of length, too short to be one.
+            (b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04", Verdict::Wrong),
+            (b"\x10\xff\xff\xff\xff", Verdict::Wrong),
+            (b"\x10\x04\0\x04MQTT\x04", Verdict::Wrong),
+            (b"\x10\x0c\0\x04MQTT\x06", Verdict::Wrong),
+            (b"\x10\x0c\0\x04HTTP\x04", Verdict::Wrong),
+            (b"\x11\x0c\0\x04MQTT\x04", Verdict::Wrong),
+            (b"\x30\x0c", Verdict::Wrong),
+            (b"GET / HTTP/1.1\r\n", Verdict::Wrong),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(judge(Protocol::Mqtts, bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn websocket_requests_are_known_and_nothing_else() {
+        let cases: [(&[u8], Verdict); 12] = [
+            (b"", Verdict::Incomplete),
+            (b"GE", Verdict::Incomplete),
+            (b"GET /mqtt HT", Verdict::Incomplete),
+            (b"GET /mqtt HTTP/1.1\r", Verdict::Incomplete),
+            (b"GET /mqtt HTTP/1.1\r\nHost", Verdict::Right),
+            (b"GET /mqtt?a=b HTTP/1.1\r\n", Verdict::Right),
+            (b"GET /mqtt HTTP/1.0\r\n", Verdict::Wrong),
+            (b"GET /mqtt x HTTP/1.1\r\n", Verdict::Wrong),
+            (b"GET /mqtt HTTP/1.1\n", Verdict::Wrong),
+            (b"POST / HTTP/1.1\r\n", Verdict::Wrong),
+            (b"GET /\0", Verdict::Wrong),
+            (MQTT_5, Verdict::Wrong),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(judge(Protocol::Wss, bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_without_end_is_not_waited_for() {
+        let mut line = b"GET /".to_vec();
+        line.resize(REQUEST_LINE_MAX - 1, b'a');
+        assert_eq!(judge(Protocol::Wss, &line), Verdict::Incomplete);
+        line.push(b'a');
+        assert_eq!(judge(Protocol::Wss, &line), Verdict::Wrong);
+    }
+
+    proptest! {
+        #[test]
+        fn a_verdict_is_final(bytes in proptest::collection::vec(any::<u8>(), 0..64), more in any::<u8>()) {
+            for protocol in [Protocol::Mqtts, Protocol::Wss] {
+                let before = judge(protocol, &bytes);
+                let mut longer = bytes.clone();
+                longer.push(more);
+                if before != Verdict::Incomplete {
+                    prop_assert_eq!(judge(protocol, &longer), before);
+                }
+            }
+        }
+
+        #[test]
+        fn a_right_beginning_is_waited_for_at_every_byte(cut in 0..10usize) {
+            prop_assert_ne!(judge(Protocol::Mqtts, &MQTT_5[..cut]), Verdict::Wrong);
+        }
+    }
+}

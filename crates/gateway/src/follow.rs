@@ -1,0 +1,253 @@
+//! Follows the store: what changed is loaded, swapped, told to its connections, proven and reported.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
+use certward_store::{Deployment, DeploymentId, Generation, NodeId, StoreError, TlsState};
+use tokio::{
+    sync::mpsc,
+    task::{self, JoinSet},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff,
+    loader::Loaded,
+    proof::Prover,
+    schedule::Schedule,
+    served::{Entry, Trust},
+    serving::Serving,
+};
+
+/// Deployments read at once; about 300 bytes each.
+const PAGE: u32 = 500;
+/// Deployments worked on at once. Each is a few store reads and a few handshakes with ourselves.
+const AT_ONCE: usize = 16;
+/// Of these, proofs of what was proven before: they must not take the processor from devices that come back after a restart.
+const IN_BACKGROUND: usize = 2;
+/// The store's wake-up may be lost; then this is how late a change is noticed.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// The part of a node that acts on changes.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) node: NodeId,
+    pub(crate) prover: Prover,
+}
+
+/// Where a node stands in the feed when its index is filled, and what is to be done first.
+#[derive(Debug)]
+pub(crate) struct Start {
+    after: Generation,
+    schedule: Schedule,
+}
+
+impl Follower {
+    /// Reads all deployments into the index of hosts.
+    pub(crate) async fn fill(&self) -> Result<Start, StoreError> {
+        let store = self.lifecycle.store();
+        // Read first: what changes while the pages are read comes again by the feed.
+        let after = store.newest_generation().await?;
+        let mut schedule = Schedule::default();
+        let mut last: Option<DeploymentId> = None;
+        let mut total = 0_usize;
+        loop {
+            let page = store.deployments_after(last.as_ref(), PAGE).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.id.clone());
+            total += page.len();
+            for deployment in page {
+                self.serving.index.set(&deployment.id, &deployment.hosts);
+                match deployment.tls {
+                    TlsState::Absent => {}
+                    TlsState::Running { .. } => schedule.want_some_time(deployment.id),
+                    TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => {
+                        schedule.want(deployment.id, Instant::now());
+                    }
+                }
+            }
+        }
+        tracing::info!(deployments = total, "the index of hosts is complete");
+        Ok(Start { after, schedule })
+    }
+
+    /// Acts on changes until the shutdown.
+    pub(crate) async fn run(self: Arc<Self>, start: Start, shutdown: CancellationToken) {
+        let Start { after, mut schedule } = start;
+        let (changed, mut changes) = mpsc::channel(1);
+        let feed = Arc::clone(&self).read_feed(after, changed);
+        tokio::pin!(feed);
+        let mut work = JoinSet::new();
+        let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
+        loop {
+            while work.len() < AT_ONCE {
+                let next =
+                    schedule.next(Instant::now()).or_else(|| schedule.next_in_background(IN_BACKGROUND));
+                let Some(id) = next else { break };
+                let follower = Arc::clone(&self);
+                let of = id.clone();
+                let handle = work.spawn(async move { follower.carry_out(&of).await });
+                worked_on.insert(handle.id(), id);
+            }
+            let due = schedule.next_due();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = &mut feed => return,
+                Some(ids) = changes.recv() => {
+                    let ids: Vec<DeploymentId> = ids;
+                    ids.into_iter().for_each(|id| schedule.want(id, Instant::now()));
+                }
+                Some(ended) = work.join_next_with_id() => {
+                    // A task that panicked has done nothing well; its defect is in the log already.
+                    let (task, well) = ended.unwrap_or_else(|error| (error.id(), false));
+                    if let Some(id) = worked_on.remove(&task) {
+                        schedule.done(id, well, Instant::now());
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < AT_ONCE => {}
+            }
+        }
+    }
+
+    /// Hands on which deployments changed, in the order of the feed. Never ends by itself.
+    async fn read_feed(self: Arc<Self>, mut after: Generation, changed: mpsc::Sender<Vec<DeploymentId>>) {
+        let store = self.lifecycle.store();
+        let mut tries = 0;
+        loop {
+            let wake_up = store.changed();
+            tokio::pin!(wake_up);
+            // Polled once, so that it is registered before the feed is read.
+            let woken = futures_util::poll!(&mut wake_up).is_ready();
+            match self.read_on(&mut after, &changed).await {
+                Ok(()) => tries = 0,
+                Err(error) => {
+                    tries += 1;
+                    tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
+                    sleep(backoff::after(tries)).await;
+                    continue;
+                }
+            }
+            if !woken {
+                tokio::select! {
+                    () = &mut wake_up => {}
+                    () = sleep(LOOK_AT_LEAST_EVERY) => {}
+                }
+            }
+        }
+    }
+
+    async fn read_on(
+        &self,
+        after: &mut Generation,
+        changed: &mpsc::Sender<Vec<DeploymentId>>,
+    ) -> Result<(), StoreError> {
+        loop {
+            match self.lifecycle.store().feed_after(*after, PAGE).await? {
+                Some(rows) => {
+                    let Some(last) = rows.last() else { return Ok(()) };
+                    *after = last.generation;
+                    // The receiver ends only together with this task.
+                    let _ = changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
+                }
+                None => {
+                    tracing::warn!("this node is too far behind the change feed: reading everything anew");
+                    *after = self.want_everything(changed).await?;
+                }
+            }
+        }
+    }
+
+    /// Every deployment may have changed: those of the store, and those that are only in the index any more.
+    async fn want_everything(
+        &self,
+        changed: &mpsc::Sender<Vec<DeploymentId>>,
+    ) -> Result<Generation, StoreError> {
+        let store = self.lifecycle.store();
+        let after = store.newest_generation().await?;
+        let _ = changed.send(self.serving.index.deployments()).await;
+        let mut last: Option<DeploymentId> = None;
+        loop {
+            let page = store.deployments_after(last.as_ref(), PAGE).await?;
+            let Some(end) = page.last() else { return Ok(after) };
+            last = Some(end.id.clone());
+            let _ = changed.send(page.into_iter().map(|deployment| deployment.id).collect()).await;
+        }
+    }
+
+    /// Brings one deployment up to date, and says so. `false`: to be tried again.
+    async fn carry_out(&self, id: &DeploymentId) -> bool {
+        let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::warn!(deployment.id = %id, "a change cannot be read: {error}; trying again");
+                return false;
+            }
+        };
+        // After the swap: a connection that enters from now on sees the new value by itself.
+        match entry.trust() {
+            Trust::Scope(scope, _) => self.serving.registry.verify_outside(id, scope),
+            Trust::Nobody => self.serving.registry.close(id),
+            Trust::Unknown => {}
+        }
+        let Some((deployment, certificate)) = assignment else {
+            self.serving.failures.forget(id);
+            return true;
+        };
+        let outcome = match &certificate {
+            Some(Certificate { newest, .. }) => match &*entry {
+                Entry::Served(served) if served.instead_of_newest.is_none() => {
+                    self.prover.prove(&deployment, newest).await
+                }
+                Entry::Served(served) => Err(not_proven(served.instead_of_newest.as_deref())),
+                Entry::Refused(refused) => Err(not_proven(refused.refusal.reason())),
+            },
+            None if deployment.tls == TlsState::Terminated => self.let_go(id).await,
+            None => return true,
+        };
+        self.serving.metrics.proven(outcome.is_ok());
+        self.report(&deployment, outcome).await
+    }
+
+    async fn report(&self, deployment: &Deployment, outcome: Result<(), ProofFailure>) -> bool {
+        // Without a way in there is nothing to try again until the deployment changes.
+        let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
+        match &outcome {
+            Ok(()) => {
+                tracing::debug!(deployment.id = %deployment.id, generation = %deployment.generation, "proven")
+            }
+            Err(failure) => tracing::warn!(
+                deployment.id = %deployment.id, generation = %deployment.generation, "not proven: {failure:?}"
+            ),
+        }
+        match self.lifecycle.report(&self.node, &deployment.id, deployment.generation, outcome).await {
+            Ok(()) => settled,
+            Err(error) => {
+                tracing::warn!(deployment.id = %deployment.id, "a proof cannot be reported: {error}; trying again");
+                false
+            }
+        }
+    }
+
+    /// Waits until the last connection of a deleted certificate is closed.
+    async fn let_go(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
+        let deadline = Instant::now() + self.serving.deadlines.close + Duration::from_secs(1);
+        while self.serving.registry.count(id) > 0 {
+            if Instant::now() > deadline {
+                return Err(not_proven(Some("connections are still being closed")));
+            }
+            // Again each time: one may have entered since.
+            self.serving.registry.close(id);
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+fn not_proven(reason: Option<&str>) -> ProofFailure {
+    let reason = reason.unwrap_or("it cannot be served");
+    ProofFailure::NotProven(format!("the certificate cannot be served: {reason}"))
+}

@@ -1,0 +1,171 @@
+//! From accept to the end of the handshake.
+
+use std::{io, sync::Arc};
+
+use certward_store::{DeploymentId, TrustScope};
+use rustls::{
+    AlertDescription, HandshakeKind, ServerConnection,
+    server::{Accepted, AcceptedAlert, Acceptor},
+};
+use tokio::net::TcpStream;
+
+use crate::{
+    Listener,
+    failures::Cause,
+    probes::{Probe, Used},
+    served::{Entry, Refusal, Served},
+    serving::Serving,
+    sni,
+    wire::{flush, read_into},
+};
+
+/// A connection whose handshake is done.
+pub(crate) struct Shaken {
+    pub(crate) tls: Box<ServerConnection>,
+    pub(crate) client: TcpStream,
+    /// What it was shaken with.
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) deployment: DeploymentId,
+    /// The trust scope as read before the handshake.
+    pub(crate) scope: TrustScope,
+}
+
+/// Why there is none, and what is left to say to the client.
+pub(crate) struct Failed {
+    pub(crate) cause: Cause,
+    pub(crate) farewell: Farewell,
+}
+
+/// The last words.
+pub(crate) enum Farewell {
+    /// None: the client is gone.
+    Nothing,
+    /// An alert of no connection.
+    Alert(Vec<u8>, TcpStream),
+    /// The alert that waits in the connection, or close_notify.
+    Tls(Box<ServerConnection>, TcpStream),
+}
+
+/// Shakes hands. `known` is told the deployment as soon as it is known, for whoever gives up waiting.
+pub(crate) async fn shake(
+    serving: &Serving,
+    listener: &Listener,
+    mut client: TcpStream,
+    probe: Option<&Probe>,
+    known: &mut Option<DeploymentId>,
+) -> Result<Shaken, Failed> {
+    let accepted = match hello(&mut client).await {
+        Ok(accepted) => accepted,
+        Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
+        Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
+    };
+    let name = sni::normalise(accepted.client_hello().server_name());
+    let Some((deployment, entry)) = serving.route(listener, name).await else {
+        let alert = plain_alert(AlertDescription::UnrecognisedName);
+        return Err(Failed::alert(Cause::UnknownName, alert, client));
+    };
+    *known = Some(deployment.clone());
+    let served = match &*entry {
+        Entry::Served(served) => served,
+        Entry::Refused(refused) => {
+            let (cause, alert) = match &refused.refusal {
+                Refusal::Gone | Refusal::NoCertificate => {
+                    (Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
+                }
+                Refusal::Unservable(_) | Refusal::Unavailable(_) => {
+                    (Cause::NotServable, AlertDescription::InternalError)
+                }
+            };
+            return Err(Failed::alert(cause, plain_alert(alert), client));
+        }
+    };
+    let scope = served.identity.trust_scope;
+    if let Some(probe) = probe {
+        probe.report(Used {
+            deployment: deployment.clone(),
+            generation: served.generation,
+            version: served.identity.version,
+        });
+    }
+    let tls = match accepted.into_connection(Arc::clone(served.identity.config(listener.protocol))) {
+        Ok(tls) => Box::new(tls),
+        Err((error, alert)) => return Err(Failed::alert(Cause::from(&error), bytes(alert), client)),
+    };
+    let (tls, client) = finish(serving, served, tls, client).await?;
+    Ok(Shaken { tls, client, entry, deployment, scope })
+}
+
+/// From the ServerHello to the end.
+async fn finish(
+    serving: &Serving,
+    served: &Served,
+    mut tls: Box<ServerConnection>,
+    mut client: TcpStream,
+) -> Result<(Box<ServerConnection>, TcpStream), Failed> {
+    let gone = |_: io::Error| Failed::silent(Cause::Closed);
+    loop {
+        flush(&mut tls, &mut client).await.map_err(gone)?;
+        if !tls.is_handshaking() {
+            break;
+        }
+        if read_into(&mut client, |reader| tls.read_tls(reader)).await.map_err(gone)? == 0 {
+            return Err(Failed::silent(Cause::Closed));
+        }
+        if let Err(error) = tls.process_new_packets() {
+            return Err(Failed { cause: Cause::from(&error), farewell: Farewell::Tls(tls, client) });
+        }
+    }
+    // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
+    if let Some(verifier) = &served.identity.verifier
+        && tls.handshake_kind() == Some(HandshakeKind::Resumed)
+        && let Err(error) = serving.verify_client(verifier, &tls)
+    {
+        return Err(Failed { cause: Cause::from(&error), farewell: Farewell::Tls(tls, client) });
+    }
+    Ok((tls, client))
+}
+
+enum Broken {
+    Gone,
+    Refused(Cause, Vec<u8>),
+}
+
+/// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets.
+async fn hello(client: &mut TcpStream) -> Result<Accepted, Broken> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        match read_into(client, |reader| acceptor.read_tls(reader)).await {
+            Ok(0) | Err(_) => return Err(Broken::Gone),
+            Ok(_) => {}
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, alert)) => return Err(Broken::Refused(Cause::from(&error), bytes(alert))),
+        }
+    }
+}
+
+fn bytes(mut alert: AcceptedAlert) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing to memory does not fail; if it did, there would be nothing to send.
+    let _ = alert.write_all(&mut bytes);
+    bytes
+}
+
+/// A fatal alert in a record of its own (RFC 8446 §6): no connection exists yet that could send one.
+fn plain_alert(description: AlertDescription) -> Vec<u8> {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    vec![ALERT, 3, 3, 0, 2, FATAL, description.into()]
+}
+
+impl Failed {
+    fn silent(cause: Cause) -> Self {
+        Self { cause, farewell: Farewell::Nothing }
+    }
+
+    fn alert(cause: Cause, alert: Vec<u8>, client: TcpStream) -> Self {
+        Self { cause, farewell: Farewell::Alert(alert, client) }
+    }
+}

@@ -1,0 +1,126 @@
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol as Transport, Socket, TcpKeepalive, Type};
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Listener,
+    admission::Doorkeeper,
+    connection::{Arrival, serve},
+    serving::Serving,
+};
+
+/// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+/// A peer that vanished is found out two minutes and a half later, for no other deadline watches an idle connection.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
+/// Out of file descriptors: each wait doubles, from 10 ms up to a second.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Takes a listener's address.
+pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
+    match open(listener.listen) {
+        Err(_) if listener.or_ipv4 && listener.listen.is_ipv6() && !has_ipv6() => {
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port())))
+        }
+        result => result,
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    if address.is_ipv6() {
+        // [::] means everywhere, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    // Both are inherited by every accepted connection: two system calls less for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+/// Accepts connections until the shutdown.
+pub(crate) async fn accept(
+    serving: Arc<Serving>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    doorkeeper: Arc<Doorkeeper>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, peer)) => {
+                backoff = BACKOFF_MIN;
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let probe = serving.probes.of(peer);
+                let admission = match &probe {
+                    Some(_) => None,
+                    None => match doorkeeper.admit(peer.ip()) {
+                        Ok(admission) => Some(admission),
+                        Err(reason) => {
+                            serving.metrics.refused(reason);
+                            continue;
+                        }
+                    },
+                };
+                let listener = Arc::clone(&listener);
+                let arrival = Arrival { client, peer, listener, probe, admission };
+                connections.spawn(serve(Arc::clone(&serving), arrival));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                if backoff == BACKOFF_MIN {
+                    tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
+                }
+                serving.metrics.refused("accept_failed");
+                sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+/// The client gave up before it was accepted: no reason to wait.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = bind(&Listener::shared(any, Protocol::Mqtts)).unwrap();
+        let again = Listener::shared(first.local_addr().unwrap(), Protocol::Mqtts);
+        assert_eq!(bind(&again).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

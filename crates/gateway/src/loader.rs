@@ -1,0 +1,186 @@
+//! What this node does with a deployment's connections, built from what the store says, and kept in a bounded cache.
+//!
+//! The rule is the same at a swap, after an eviction and after a restart: the newest version; else the one that the
+//! assignment offers to fall back to, which is never wider in trust than the newest; else nothing. All loads of one deployment come one
+//! after the other and each reads the store anew, so an older value never replaces a newer one.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use certward_lifecycle::{Certificate, Lifecycle, MaterialError};
+use certward_pki::ClientTrust;
+use certward_store::{Deployment, DeploymentId, StoreError, Version};
+use moka::{policy::EvictionPolicy, sync::Cache};
+use tokio::sync::Mutex;
+
+use crate::{
+    host_index::HostIndex,
+    identity::{Identity, Workshop},
+    metrics::Metrics,
+    served::{Entry, KnownTrust, Refusal, Refused, Served},
+};
+
+/// Deployments that share a lock wait for each other's load, a few milliseconds, and only when neither is in the cache.
+const LOCKS: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Loader {
+    lifecycle: Lifecycle,
+    workshop: Arc<Workshop>,
+    index: Arc<HostIndex>,
+    metrics: Arc<Metrics>,
+    cache: Cache<DeploymentId, Arc<Entry>>,
+    locks: Box<[Mutex<()>]>,
+    lock_of: RandomState,
+}
+
+/// What is true of a deployment, and what this node does with its connections now.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// Why a version has no identity.
+struct NoIdentity {
+    /// In one plain sentence.
+    reason: String,
+    /// Whether the store did not answer: a later try may well succeed.
+    passing: bool,
+}
+
+impl Loader {
+    pub(crate) fn new(
+        lifecycle: Lifecycle,
+        workshop: Arc<Workshop>,
+        index: Arc<HostIndex>,
+        metrics: Arc<Metrics>,
+        capacity: u64,
+    ) -> Self {
+        // Least recently used: a value that was just built must never be the one that is not admitted.
+        let cache =
+            Cache::builder().max_capacity(capacity.max(1)).eviction_policy(EvictionPolicy::lru()).build();
+        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
+        Self { lifecycle, workshop, index, metrics, cache, locks, lock_of: RandomState::new() }
+    }
+
+    /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
+    /// share one load.
+    pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<Entry> {
+        if let Some(entry) = self.at_hand(id) {
+            return entry;
+        }
+        let _lock = self.lock(id).await;
+        if let Some(entry) = self.at_hand(id) {
+            return entry;
+        }
+        match self.load(id).await {
+            Ok(loaded) => loaded.entry,
+            Err(error) => {
+                let refusal = Refusal::Unavailable(error.to_string());
+                let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
+                self.cache.insert(id.clone(), Arc::clone(&entry));
+                entry
+            }
+        }
+    }
+
+    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is.
+    pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
+        let _lock = self.lock(id).await;
+        self.load(id).await
+    }
+
+    fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        self.cache.get(id).filter(|entry| entry.is_fresh())
+    }
+
+    async fn lock(&self, id: &DeploymentId) -> tokio::sync::MutexGuard<'_, ()> {
+        let place = self.lock_of.hash_one(id) as usize % self.locks.len();
+        self.locks[place].lock().await
+    }
+
+    /// To be called under the deployment's lock.
+    async fn load(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
+        let assignment = self.lifecycle.assignment(id).await?;
+        let before = self.cache.get(id);
+        let entry = Arc::new(self.build(assignment.as_ref(), before.as_deref()).await);
+        match &assignment {
+            Some((deployment, _)) => self.index.set(id, &deployment.hosts),
+            None => self.index.remove(id),
+        }
+        self.cache.insert(id.clone(), Arc::clone(&entry));
+        Ok(Loaded { assignment, entry })
+    }
+
+    async fn build(
+        &self,
+        assignment: Option<&(Deployment, Option<Certificate>)>,
+        before: Option<&Entry>,
+    ) -> Entry {
+        let refused = |refusal, trust| Entry::Refused(Refused::new(refusal, trust));
+        let Some((deployment, certificate)) = assignment else {
+            return refused(Refusal::Gone, KnownTrust::Nobody);
+        };
+        let Some(Certificate { newest, fallback }) = certificate else {
+            return refused(Refusal::NoCertificate, KnownTrust::Nobody);
+        };
+        let failed = match self.identity(newest, before).await {
+            Ok(identity) => return Entry::Served(Served::new(deployment, identity, None)),
+            Err(failed) => failed,
+        };
+        tracing::warn!(
+            deployment.id = %deployment.id,
+            deployment.version = %newest.version,
+            fallback = fallback.is_some(),
+            "the newest certificate cannot be served: {}", failed.reason
+        );
+        if let Some(fallback) = fallback
+            && let Ok(identity) = self.identity(fallback, before).await
+        {
+            return Entry::Served(Served::new(deployment, identity, Some(failed.reason)));
+        }
+        let refusal = match failed.passing {
+            true => Refusal::Unavailable(failed.reason),
+            false => Refusal::Unservable(failed.reason),
+        };
+        refused(refusal, self.trust_of(newest))
+    }
+
+    /// The identity of a version: that which is served already, or a new one.
+    async fn identity(&self, version: &Version, before: Option<&Entry>) -> Result<Arc<Identity>, NoIdentity> {
+        if let Some(Entry::Served(served)) = before
+            && served.identity.version == version.version
+        {
+            return Ok(Arc::clone(&served.identity));
+        }
+        let built = self.build_identity(version).await;
+        self.metrics.loaded(built.is_ok());
+        built.map(Arc::new)
+    }
+
+    async fn build_identity(&self, version: &Version) -> Result<Identity, NoIdentity> {
+        let material = self.lifecycle.material(version).await.map_err(|error| NoIdentity {
+            passing: matches!(error, MaterialError::Store(StoreError::Unavailable(_))),
+            reason: error.to_string(),
+        })?;
+        self.workshop
+            .identity(&material, version.version, version.trust_scope)
+            .map_err(|unservable| NoIdentity { reason: unservable.to_string(), passing: false })
+    }
+
+    /// Whom a version trusts that cannot be served: its live connections are held to that all the same.
+    fn trust_of(&self, version: &Version) -> KnownTrust {
+        let scope = version.trust_scope;
+        if version.client_cas.is_empty() {
+            return KnownTrust::Scope { scope, verifier: None };
+        }
+        let cas = version.client_cas.iter().map(|der| der.clone().into()).collect();
+        match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.workshop.provider())) {
+            Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
+            Err(_) => KnownTrust::Nobody,
+        }
+    }
+}

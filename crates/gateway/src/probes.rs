@@ -1,0 +1,70 @@
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use certward_store::{DeploymentId, Generation};
+
+/// What the accepting side of a proof's connection used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) deployment: DeploymentId,
+    /// The deployment's generation.
+    pub(crate) generation: Generation,
+    /// The upload's version.
+    pub(crate) version: Generation,
+}
+
+/// The source addresses of proofs under way. A connection from one of them reaches no broker, no limit and no list of failures; the
+/// node itself holds the address while it stands here, so nobody else can come from it.
+#[derive(Debug, Default)]
+pub(crate) struct Probes(Mutex<HashMap<SocketAddr, Arc<Probe>>>);
+
+/// One proof's connection, as its accepting side sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Probe(Mutex<Option<Used>>);
+
+/// That a source address is registered; until dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    probes: Arc<Probes>,
+    source: SocketAddr,
+    probe: Arc<Probe>,
+}
+
+impl Probes {
+    pub(crate) fn register(self: &Arc<Self>, source: SocketAddr) -> Registered {
+        let probe = Arc::<Probe>::default();
+        self.map().insert(source, Arc::clone(&probe));
+        Registered { probes: Arc::clone(self), source, probe }
+    }
+
+    /// The probe that comes from this address, if it is one.
+    pub(crate) fn of(&self, peer: SocketAddr) -> Option<Arc<Probe>> {
+        self.map().get(&peer).cloned()
+    }
+
+    fn map(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<Probe>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Probe {
+    pub(crate) fn report(&self, used: Used) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+    }
+}
+
+impl Registered {
+    /// What the accepting side said, so far.
+    pub(crate) fn used(&self) -> Option<Used> {
+        self.probe.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.probes.map().remove(&self.source);
+    }
+}

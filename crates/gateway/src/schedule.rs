@@ -1,0 +1,147 @@
+//! Which deployment is worked on next: one at a time each, changes before the rest, failures again later.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use certward_store::DeploymentId;
+use tokio::time::Instant;
+
+use crate::backoff;
+
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    jobs: HashMap<DeploymentId, Job>,
+    due: BTreeSet<(Instant, DeploymentId)>,
+    /// What is done when nothing else is: at the start, the proof of what was proven before.
+    background: VecDeque<DeploymentId>,
+    in_background: HashSet<DeploymentId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Job {
+    Waiting { due: Instant, tries: u32 },
+    Running { tries: u32, again: bool },
+}
+
+impl Schedule {
+    /// The deployment changed: it is worked on as soon as possible, and once more if it is being worked on.
+    pub(crate) fn want(&mut self, id: DeploymentId, now: Instant) {
+        match self.jobs.get_mut(&id) {
+            Some(Job::Running { again, .. }) => *again = true,
+            Some(Job::Waiting { .. }) | None => self.wait_until(id, now, 0),
+        }
+    }
+
+    /// The deployment is worked on when nothing else is to do.
+    pub(crate) fn want_some_time(&mut self, id: DeploymentId) {
+        self.background.push_back(id);
+    }
+
+    /// Takes what is due.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<DeploymentId> {
+        let (due, _) = self.due.first()?;
+        if *due > now {
+            return None;
+        }
+        let (_, id) = self.due.pop_first()?;
+        let tries = match self.jobs.get(&id) {
+            Some(Job::Waiting { tries, .. } | Job::Running { tries, .. }) => *tries,
+            None => 0,
+        };
+        self.jobs.insert(id.clone(), Job::Running { tries, again: false });
+        Some(id)
+    }
+
+    /// Takes what may be done when nothing is due, unless `at_once_max` of that kind are under way.
+    pub(crate) fn next_in_background(&mut self, at_once_max: usize) -> Option<DeploymentId> {
+        while self.in_background.len() < at_once_max {
+            let id = self.background.pop_front()?;
+            // One that has changed meanwhile is proven by its own job.
+            if !self.jobs.contains_key(&id) {
+                self.jobs.insert(id.clone(), Job::Running { tries: 0, again: false });
+                self.in_background.insert(id.clone());
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The work on a deployment ended: well, or to be tried again later.
+    pub(crate) fn done(&mut self, id: DeploymentId, well: bool, now: Instant) {
+        self.in_background.remove(&id);
+        let (tries, again) = match self.jobs.remove(&id) {
+            Some(Job::Running { tries, again }) => (tries, again),
+            Some(Job::Waiting { .. }) | None => (0, false),
+        };
+        if again {
+            self.wait_until(id, now, 0);
+        } else if !well {
+            let tries = tries.saturating_add(1);
+            self.wait_until(id, now + backoff::after(tries), tries);
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    fn wait_until(&mut self, id: DeploymentId, due: Instant, tries: u32) {
+        if let Some(Job::Waiting { due, .. }) = self.jobs.get(&id) {
+            self.due.remove(&(*due, id.clone()));
+        }
+        self.jobs.insert(id.clone(), Job::Waiting { due, tries });
+        self.due.insert((due, id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_changes_while_it_is_worked_on_is_worked_on_once_more() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        schedule.want(id("a"), now);
+        schedule.want(id("a"), now);
+        assert_eq!(schedule.next(now), Some(id("a")));
+        assert_eq!(schedule.next(now), None, "never twice at once");
+        schedule.want(id("a"), now);
+        assert_eq!(schedule.next(now), None);
+        schedule.done(id("a"), true, now);
+        assert_eq!(schedule.next(now), Some(id("a")));
+        schedule.done(id("a"), true, now);
+        assert_eq!(schedule.next(now), None);
+        assert!(schedule.jobs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_tried_again_later_and_a_change_at_once() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        schedule.want(id("a"), now);
+        schedule.next(now);
+        schedule.done(id("a"), false, now);
+        assert_eq!(schedule.next(now), None);
+        assert_eq!(schedule.next_due(), Some(now + backoff::after(1)));
+        assert_eq!(schedule.next(now + backoff::after(1)), Some(id("a")));
+        schedule.done(id("a"), false, now);
+        assert_eq!(schedule.next_due(), Some(now + backoff::after(2)));
+        schedule.want(id("a"), now);
+        assert_eq!(schedule.next(now), Some(id("a")));
+        assert_eq!(schedule.next_due(), None, "the later try is dropped");
+    }
+
+    #[tokio::test]
+    async fn what_is_done_in_the_background_is_few_at_once_and_left_out_when_it_changed() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        ["a", "b", "c"].map(|name| schedule.want_some_time(id(name)));
+        schedule.want(id("a"), now);
+        assert_eq!(schedule.next_in_background(1), Some(id("b")));
+        assert_eq!(schedule.next_in_background(1), None);
+        schedule.done(id("b"), true, now);
+        assert_eq!(schedule.next_in_background(1), Some(id("c")));
+    }
+}

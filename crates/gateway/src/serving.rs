@@ -1,0 +1,101 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use certward_pki::HostName;
+use certward_store::{Clock, DeploymentId};
+use rustls::{Error, ServerConnection, server::danger::ClientCertVerifier};
+
+use crate::{
+    Deadlines, Listener,
+    failures::{Cause, Failures},
+    host_index::HostIndex,
+    identity::Workshop,
+    loader::Loader,
+    metrics::Metrics,
+    probes::Probes,
+    registry::{Membership, Registry},
+    served::{Entry, Trust},
+    upstream::UpstreamPolicy,
+};
+
+/// All that a connection needs of this node.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) default: Option<DeploymentId>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) policy: UpstreamPolicy,
+    pub(crate) index: Arc<HostIndex>,
+    pub(crate) loader: Loader,
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) failures: Arc<Failures>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) probes: Arc<Probes>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Serving {
+    /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
+    /// one-label wildcard; else the default. `None`: nobody's.
+    pub(crate) async fn route(
+        &self,
+        listener: &Listener,
+        name: Option<HostName>,
+    ) -> Option<(DeploymentId, Arc<Entry>)> {
+        if let Some(bound) = &listener.deployment {
+            return Some((bound.clone(), self.loader.get(bound).await));
+        }
+        let wildcard = name.as_ref().and_then(HostName::covering_wildcard);
+        for host in name.into_iter().chain(wildcard) {
+            let Some(id) = self.index.find(&host) else { continue };
+            let entry = self.loader.get(&id).await;
+            // The index knows hashes; only here it shows that the host is the deployment's.
+            match &*entry {
+                Entry::Served(served) if !served.hosts.contains(&host) => {}
+                _ => return Some((id, entry)),
+            }
+        }
+        let default = self.default.clone()?;
+        let entry = self.loader.get(&default).await;
+        Some((default, entry))
+    }
+
+    /// Whether a live connection may stay under what its deployment trusts now.
+    pub(crate) async fn may_stay(&self, member: &Membership, tls: &ServerConnection) -> bool {
+        let entry = self.loader.get(member.deployment()).await;
+        match entry.trust() {
+            // Nothing newer is known: a store that is lost ends no connection.
+            Trust::Unknown => true,
+            Trust::Nobody => false,
+            Trust::Scope(scope, _) if scope == member.scope() => true,
+            Trust::Scope(scope, verifier) => {
+                let trusted = verifier.is_none_or(|verifier| self.verify_client(verifier, tls).is_ok());
+                if trusted {
+                    member.move_to(scope);
+                }
+                trusted
+            }
+        }
+    }
+
+    /// Verifies the client's certificate outside a handshake: rustls does not when it resumes, and trust may have changed since.
+    pub(crate) fn verify_client(
+        &self,
+        verifier: &Arc<dyn ClientCertVerifier>,
+        tls: &ServerConnection,
+    ) -> Result<(), Error> {
+        let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
+            return Err(Error::NoCertificatesPresented);
+        };
+        let now = self.workshop.now().ok_or(Error::FailedToGetCurrentTime)?;
+        verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
+    }
+
+    /// Counts a failed handshake, and keeps it for the deployment's operator.
+    pub(crate) fn handshake_failed(&self, id: Option<&DeploymentId>, peer: SocketAddr, cause: Cause) {
+        self.metrics.handshake_failed(cause.as_str());
+        if let Some(id) = id {
+            self.failures.note(id, self.clock.now(), peer, cause);
+        }
+        tracing::debug!(%peer, deployment.id = id.map(tracing::field::display), "handshake failed: {}", cause.as_str());
+    }
+}

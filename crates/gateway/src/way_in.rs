@@ -1,0 +1,120 @@
+use std::net::SocketAddr;
+
+use certward_pki::HostName;
+use certward_store::{Deployment, DeploymentId};
+
+use crate::{Listener, Protocol};
+
+/// How many hosts of a deployment a proof goes through: the rest share their configuration by construction.
+const HOSTS_PROVEN_MAX: usize = 8;
+
+/// A way by which a device reaches a deployment: a listener, and a name or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WayIn {
+    /// The listener's index.
+    pub(crate) listener: usize,
+    pub(crate) host: Option<HostName>,
+}
+
+/// The ways into a deployment, at most eight hosts a listener. Empty: no device can reach it.
+pub(crate) fn ways_in(
+    listeners: &[Listener],
+    default: Option<&DeploymentId>,
+    deployment: &Deployment,
+) -> Vec<WayIn> {
+    let mut ways = Vec::new();
+    for (at, listener) in listeners.iter().enumerate() {
+        if listener.protocol == Protocol::Wss && deployment.ws_upstream.is_none() {
+            continue;
+        }
+        match &listener.deployment {
+            Some(bound) if *bound == deployment.id => ways.push(WayIn { listener: at, host: None }),
+            Some(_) => {}
+            None => {
+                let hosts = deployment.hosts.iter().take(HOSTS_PROVEN_MAX);
+                ways.extend(hosts.map(|host| WayIn { listener: at, host: Some(host.clone()) }));
+                if default == Some(&deployment.id) {
+                    ways.push(WayIn { listener: at, host: None });
+                }
+            }
+        }
+    }
+    ways
+}
+
+/// Where to connect to for a listener of this address, from the same machine.
+pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
+    let mut address = listening;
+    match listening {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
+        // A listener on [::] takes IPv4 too (it is opened that way), and loopback may lack IPv6 where a container does.
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
+        _ => {}
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_store::{Generation, ProjectId, Timestamp, TlsState, Upstream};
+
+    use super::*;
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    fn deployment(hosts: &[&str], ws: bool) -> Deployment {
+        Deployment {
+            id: id("d"),
+            project: ProjectId::default_project(),
+            name: String::new(),
+            upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
+            ws_upstream: ws.then(|| Upstream::parse("127.0.0.1:8083").unwrap()),
+            hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+            created_at: Timestamp(0),
+            generation: Generation(1),
+            tls: TlsState::Absent,
+        }
+    }
+
+    fn listeners() -> Vec<Listener> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        vec![
+            Listener::shared(any, Protocol::Mqtts),
+            Listener::shared(any, Protocol::Wss),
+            Listener::bound_to(id("d"), any, Protocol::Mqtts),
+            Listener::bound_to(id("other"), any, Protocol::Mqtts),
+        ]
+    }
+
+    fn ways(listeners: &[Listener], default: Option<&str>, deployment: &Deployment) -> Vec<(usize, String)> {
+        ways_in(listeners, default.map(id).as_ref(), deployment)
+            .into_iter()
+            .map(|way| (way.listener, way.host.map_or("-".to_owned(), |host| host.to_string())))
+            .collect()
+    }
+
+    #[test]
+    fn every_listener_and_name_is_a_way_in() {
+        let way = |at: usize, host: &str| (at, host.to_owned());
+        let all = listeners();
+        assert_eq!(
+            ways(&all, None, &deployment(&["a", "b"], false)),
+            [way(0, "a"), way(0, "b"), way(2, "-")]
+        );
+        assert_eq!(
+            ways(&all, Some("d"), &deployment(&["a"], true)),
+            [way(0, "a"), way(0, "-"), way(1, "a"), way(1, "-"), way(2, "-")]
+        );
+        assert_eq!(ways(&all[..2], Some("other"), &deployment(&[], true)), []);
+        assert_eq!(ways(&all[1..2], None, &deployment(&["a"], false)), [], "wss needs a ws-upstream");
+    }
+
+    #[test]
+    fn a_proof_goes_through_eight_hosts_at_most() {
+        let hosts: Vec<String> = (0..20).map(|n| format!("h{n}")).collect();
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        assert_eq!(ways(&listeners()[..1], None, &deployment(&hosts, false)).len(), 8);
+    }
+}

@@ -1,0 +1,137 @@
+//! A TLS client that trusts nothing and writes down what a server shows: for the rehearsal and for the proof.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+    client::{
+        ResolvesClientCert, Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+/// What one handshake showed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Testimony {
+    /// The chain as presented, leaf first.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// Whether the server's signature verified with the presented leaf's key: it has the private key.
+    pub(crate) signature_verified: bool,
+    /// The CA names (DER) with which a client certificate was asked for; `None`: it was not.
+    pub(crate) asked_by: Option<Vec<Vec<u8>>>,
+}
+
+/// The client side of one handshake.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    provider: Arc<CryptoProvider>,
+    seen: Mutex<Testimony>,
+}
+
+impl Witness {
+    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self { provider, seen: Mutex::default() })
+    }
+
+    /// A configuration for exactly one handshake of exactly one version, without resumption and without a client certificate.
+    pub(crate) fn config(
+        self: &Arc<Self>,
+        version: &'static SupportedProtocolVersion,
+        alpn: Option<&[u8]>,
+        sni: bool,
+    ) -> Result<ClientConfig, Error> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[version])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<Self>::clone(self))
+            .with_client_cert_resolver(Arc::<Self>::clone(self));
+        config.resumption = Resumption::disabled();
+        config.enable_sni = sni;
+        config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
+        Ok(config)
+    }
+
+    pub(crate) fn testimony(&self) -> Testimony {
+        self.with_seen(|seen| seen.clone())
+    }
+
+    fn with_seen<T>(&self, look: impl FnOnce(&mut Testimony) -> T) -> T {
+        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn signed(
+        &self,
+        verified: Result<HandshakeSignatureValid, Error>,
+        cert: &CertificateDer<'_>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = verified?;
+        self.with_seen(|seen| match seen.chain.first() {
+            Some(leaf) if leaf.as_slice() == cert.as_ref() => {
+                seen.signature_verified = true;
+                Ok(valid)
+            }
+            _ => Err(Error::InvalidCertificate(CertificateError::BadSignature)),
+        })
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // Written down, and compared by whoever asked: trust plays no part here, an operator may well serve a certificate that
+        // no public root knows.
+        self.with_seen(|seen| {
+            seen.chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
+        });
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.signed(verify_tls12_signature(message, cert, dss, algorithms), cert)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.signed(verify_tls13_signature(message, cert, dss, algorithms), cert)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ResolvesClientCert for Witness {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        _sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let names = root_hint_subjects.iter().map(|name| name.to_vec()).collect();
+        self.with_seen(|seen| seen.asked_by = Some(names));
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
