@@ -9,11 +9,30 @@
 //!
 //! Start reading at [`Api`], then `routes.rs`.
 
+mod access;
+mod access_log;
+mod auth;
+mod body;
 mod certificate;
+mod connection;
+mod context;
+mod detail;
+mod error;
+mod json;
+mod limit;
+mod login_guard;
 mod metrics;
 mod openapi;
+mod path_id;
+mod prefer;
+mod progress;
+mod property;
+mod readiness;
+mod routes;
 mod server;
 mod settings;
+mod upload;
+mod wire_time;
 
 pub use certificate::Reloader;
 pub use metrics::{ApiMetrics, register_metrics};

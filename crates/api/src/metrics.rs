@@ -18,7 +18,7 @@ pub struct ApiMetrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
     pub(crate) method: &'static str,
-    pub(crate) route: &'static str,
+    pub(crate) route: String,
     pub(crate) status: u16,
 }
 

@@ -1,11 +1,20 @@
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use certward_lifecycle::Lifecycle;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{ApiMetrics, Reloader, Settings, certificate::Certificate};
+use crate::{
+    ApiMetrics, Deadlines, Reloader, Settings, certificate::Certificate, connection, context::Context,
+    login_guard::LoginGuard, readiness::Readiness, routes,
+};
 
 /// The server of the API.
 #[derive(Debug)]
@@ -81,8 +90,109 @@ impl Api {
         registry: Arc<Registry>,
         shutdown: CancellationToken,
     ) -> Result<(), ApiError> {
-        let _ = (bound.settings, bound.listener, lifecycle, metrics, registry, shutdown);
-        todo!("api")
+        let Bound { settings, listener, address, certificate } = bound;
+        let listener =
+            TcpListener::from_std(listener).map_err(|source| ApiError::Listen { address, source })?;
+        let (connections_max, deadlines) = (settings.connections_max, settings.deadlines);
+        let router = routes::router(Arc::new(Context {
+            settings,
+            lifecycle,
+            metrics: metrics.clone(),
+            registry,
+            login_guard: LoginGuard::default(),
+            readiness: Readiness::default(),
+            shutdown: shutdown.clone(),
+        }));
+        let server =
+            Server { router, certificate, deadlines, metrics, shutdown, cut: CancellationToken::new() };
+        server.run(listener, connections_max).await;
+        Ok(())
+    }
+}
+
+/// After a failed accept (no file descriptor left, for example) the next is not tried at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the connections of one server share.
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    certificate: Option<Arc<Certificate>>,
+    deadlines: Deadlines,
+    metrics: ApiMetrics,
+    /// No new request.
+    shutdown: CancellationToken,
+    /// No request at all any more.
+    cut: CancellationToken,
+}
+
+impl Server {
+    async fn run(self, listener: TcpListener, connections_max: usize) {
+        let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let connections = TaskTracker::new();
+        let mut accepting = pin!(self.accept(listener, places, &connections));
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = &mut accepting => {}
+        }
+        connections.close();
+        if tokio::time::timeout(self.deadlines.drain, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests still under way are cut off");
+            self.cut.cancel();
+            connections.wait().await;
+        }
+    }
+
+    /// Takes connections as long as there are places; the others wait in the backlog.
+    async fn accept(&self, listener: TcpListener, places: Arc<Semaphore>, connections: &TaskTracker) {
+        // Nobody closes the semaphore.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let server = self.clone();
+                    connections.spawn(async move {
+                        server.metrics.connections.inc();
+                        let _counted = Counted(&server.metrics);
+                        tokio::select! {
+                            () = server.serve(stream, peer) => {}
+                            () = server.cut.cancelled() => {}
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        // Answers are written whole; waiting for more to send would only delay them. A failure shows at the first read.
+        let _later = stream.set_nodelay(true);
+        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+        let Some(certificate) = &self.certificate else {
+            return connection::serve(stream, peer, router, self.deadlines, shutdown).await;
+        };
+        let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
+        tokio::select! {
+            shaken = tokio::time::timeout(self.deadlines.headers, handshake) => match shaken {
+                Ok(Ok(stream)) => connection::serve(stream, peer, router, self.deadlines, shutdown).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+/// Counts a connection's end however it ends, a panic included.
+struct Counted<'a>(&'a ApiMetrics);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
     }
 }
 

@@ -1,0 +1,29 @@
+//! What a key may reach, and the order in which a request is checked:
+//!
+//! 1. authentication (`auth.rs`, 401), 2. scope (403), 3. the deployment exists and the key sees it (404): here;
+//! 4. rate limit (`limit.rs`, 429), 5. declared length (413), 6. media type (415), 7. body read and parsed (413, 400):
+//! `body.rs`; 8. properties (422).
+//!
+//! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
+
+use certward_store::{Deployment, DeploymentId, Scope};
+
+use crate::{auth::Caller, context::Context, error::Error, path_id::PathId};
+
+impl Context {
+    /// Steps 2 and 3: the deployment, if the key may do what `scope` allows (`None`: any valid key) and sees it. One
+    /// outside the key's projects is answered like one that does not exist.
+    pub(crate) async fn deployment(
+        &self,
+        caller: &Caller,
+        scope: Option<Scope>,
+        id: &PathId,
+    ) -> Result<Deployment, Error> {
+        if let Some(scope) = scope {
+            caller.require(scope)?;
+        }
+        let id = id.parse(|text| DeploymentId::parse(text).ok()).ok_or(Error::DeploymentNotFound)?;
+        let deployment = self.lifecycle.store().deployment(&id).await?;
+        deployment.filter(|found| caller.sees(&found.project)).ok_or(Error::DeploymentNotFound)
+    }
+}

@@ -1,0 +1,68 @@
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::Method;
+use tokio::time::Instant;
+
+use crate::{
+    auth::Caller,
+    context::{Context, Shared},
+    error::Error,
+    metrics::RequestLabels,
+};
+
+/// Stands outermost: notes each request once it is answered, and answers 500 where a handler panicked.
+///
+/// The line holds the method and route from closed lists, the status, the time and the key's public half: nothing of the
+/// path, query, headers or body as they came.
+pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = method_label(request.method());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    // What a panic leaves behind is dropped with the request: a transaction is rolled back, nothing is shared.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = answer.unwrap_or_else(|_panic| {
+        tracing::error!(method, route, "a request's handler panicked");
+        Error::Internal.into_response()
+    });
+    api.note(method, route, &response, begun);
+    response
+}
+
+impl Context {
+    fn note(&self, method: &'static str, route: &str, response: &Response, begun: Instant) {
+        let status = response.status().as_u16();
+        let seconds = begun.elapsed().as_secs_f64();
+        let labels = RequestLabels { method, route: route.to_owned(), status };
+        self.metrics.requests.get_or_create(&labels).inc();
+        self.metrics.seconds.observe(seconds);
+        let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());
+        let (http_status, duration_ms) = (status, (seconds * 1000.0).round());
+        // What was changed, by whom, is worth a line always; reads, refused strangers and probes only when asked for.
+        if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
+            tracing::info!(method, route, http_status, duration_ms, key, "request");
+        } else {
+            tracing::debug!(method, route, http_status, duration_ms, key, "request");
+        }
+    }
+}
+
+/// A closed list: a method is whatever word a client invents.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,105 @@
+//! How a body is read: declared length, media type, bytes, in this order.
+//!
+//! Any body may hold a private key. It is collected in one buffer that never grows by copying and is wiped
+//! on drop; hyper's own read buffer (16 KiB at most) and serde_json's scratch space are beyond our reach.
+
+use std::time::Duration;
+
+use axum::{body::Body, extract::Request};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// Ten certificates and a hundred client CAs of ordinary size are under 200 KiB in PEM.
+pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Steps 5 to 7 of the order of checks, as far as the bytes.
+pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let (parts, body) = request.into_parts();
+    // What `Content-Length` says; 0 for a chunked body, whose length shows as it comes.
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > BODY_BYTES_MAX {
+        return Err(Error::BodyTooLarge);
+    }
+    check_media_type(&parts.headers)?;
+    let capacity = if body.size_hint().exact().is_some() { declared } else { BODY_BYTES_MAX };
+    tokio::time::timeout(deadline, collect(body, capacity)).await.unwrap_or(Err(Error::BodyTimeout))
+}
+
+async fn collect(mut body: Body, capacity: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    while let Some(frame) = body.frame().await {
+        // The cause (a client gone, a wrong chunk) would help nobody who can still read the answer.
+        let frame =
+            frame.map_err(|_| Error::InvalidJson("The body could not be read to its end.".to_owned()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Error::BodyTooLarge);
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Error::UnsupportedMediaType("Send the body without a Content-Encoding."));
+    }
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let only = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    };
+    if only.is_some_and(is_json) {
+        Ok(())
+    } else {
+        Err(Error::UnsupportedMediaType("Send the body as Content-Type: application/json, in UTF-8."))
+    }
+}
+
+/// `application/json`, names in any case; of the parameters only a `charset` other than UTF-8 matters.
+fn is_json(value: &str) -> bool {
+    let mut parts = value.split(';');
+    let media_type = parts.next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            let value = value.trim().trim_matches('"');
+            !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf_8_is_read() {
+        for right in [
+            "application/json",
+            "Application/JSON",
+            " application/json ",
+            "application/json; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+            "application/json; CharSet = utf-8",
+            "application/json;",
+            "application/json; v=1",
+        ] {
+            assert!(is_json(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "application/jsonx",
+            "text/json",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=latin1",
+            "application/json; charset=utf-8; charset=utf-16",
+            "application/json, application/json",
+            "application/problem+json",
+        ] {
+            assert!(!is_json(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, time::Duration};
+
+use axum::{Router, body::Body};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{
+    Deadlines,
+    auth::Peer,
+    progress::{AnswerBody, Progress, Watched},
+};
+
+/// Request line and headers; more is 431. Also all that is held of a body before the handler asks for it.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Far more than clients and the proxies before them send; more is 431.
+const HEADERS_MAX: usize = 100;
+
+/// A refusal is written while the client may still be sending its body. Closing at once would answer that with a
+/// reset, which can destroy the refusal before it is read: so what still comes is thrown away for a moment.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Serves HTTP/1.1 on one connection until the client leaves, a deadline passes, or `shutdown` ends it between two requests.
+pub(crate) async fn serve<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    deadlines: Deadlines,
+    shutdown: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let progress = Progress::new(deadlines);
+    let io = TokioIo::new(Watched::new(stream, progress.clone()));
+    let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
+    let mut connection = http1::Builder::new()
+        // Our own deadlines stand instead, see `progress.rs`.
+        .header_read_timeout(None)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(io, service);
+    let mut draining = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            () = progress.overdue() => return,
+            () = shutdown.cancelled(), if !draining => {
+                if progress.is_idle() {
+                    return;
+                }
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    // An error is a client that left or never spoke HTTP; hyper has answered where there was something to say.
+    if ended.is_ok() {
+        linger(connection.into_parts().io.into_inner().stream).await;
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<http::Response<AnswerBody>, Infallible>> + Send>>;
+
+fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress: Progress) -> Answer {
+    progress.request_begins();
+    Box::pin(async move {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        let response = router.oneshot(request).await?;
+        Ok(response.map(|body| progress.answer_begins(body)))
+    })
+}
+
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let farewell = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    // However it ends, the connection is over.
+    let _over = tokio::time::timeout(LINGER, farewell).await;
+}

@@ -1,0 +1,23 @@
+use std::sync::Arc;
+
+use certward_lifecycle::Lifecycle;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::{ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness};
+
+/// What every handler may need; one value for the whole server.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: ApiMetrics,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) login_guard: LoginGuard,
+    pub(crate) readiness: Readiness,
+    /// Cancelled when no new request is taken: whoever holds an answer back gives it at once.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The state of the router.
+pub(crate) type Shared = Arc<Context>;

@@ -1,0 +1,109 @@
+use certward_pki::{Field, Finding, HostName, Severity};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// One thing found about a request: a finding of the intake, or a wrong property of another resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Finding)]
+pub(crate) struct Detail {
+    /// Stable, for programs.
+    #[schema(example = "KEY_MISMATCH")]
+    pub(crate) code: String,
+    /// `error` refuses the request, `warning` is accepted and reported, `notice` was repaired and is reported.
+    pub(crate) severity: Level,
+    /// The field of the request that it is about.
+    #[schema(example = "key")]
+    pub(crate) field: String,
+    /// Which item of the field, where it holds several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) item: Option<DetailItem>,
+    /// What is wrong, in one plain sentence.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) remedy: String,
+}
+
+/// See [`Detail::severity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Severity)]
+pub(crate) enum Level {
+    Error,
+    Warning,
+    Notice,
+}
+
+/// Which item of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FindingItem)]
+pub(crate) struct DetailItem {
+    /// Its place in the field, from 0.
+    pub(crate) index: usize,
+    /// The certificate's subject, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+}
+
+impl Detail {
+    pub(crate) fn list(findings: Vec<Finding>) -> Vec<Self> {
+        findings.into_iter().map(Self::from).collect()
+    }
+
+    /// A wrong property: refuses the request.
+    pub(crate) fn property(code: &str, field: &str, message: impl Into<String>, remedy: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            severity: Level::Error,
+            field: field.to_owned(),
+            item: None,
+            message: message.into(),
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    pub(crate) fn at(mut self, index: usize) -> Self {
+        self.item = Some(DetailItem { index, subject: None });
+        self
+    }
+
+    pub(crate) fn unknown_project(field: &str) -> Self {
+        let message = "The project does not exist.";
+        Self::property("PROJECT_UNKNOWN", field, message, "Name a project that GET /projects lists.")
+    }
+
+    /// Names the host that was asked for, never who has it.
+    pub(crate) fn host_taken(host: &HostName) -> Self {
+        let message =
+            format!("The host {host} is taken by another deployment, or overlaps with one that is.");
+        Self::property("HOST_TAKEN", "hosts", message, "Choose another host, or free this one first.")
+    }
+
+    pub(crate) fn unexpected_query() -> Self {
+        let message = "This method takes no query parameter.";
+        Self::property("QUERY_UNEXPECTED", "query", message, "Send the request without a query.")
+    }
+}
+
+impl From<Finding> for Detail {
+    fn from(finding: Finding) -> Self {
+        let severity = match finding.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warning,
+            Severity::Notice => Level::Notice,
+        };
+        let field = match finding.field {
+            Field::TlsType => "tlsType",
+            Field::Cert => "cert",
+            Field::Key => "key",
+            Field::Cacert => "cacert",
+        };
+        Self {
+            code: finding.code.as_str().to_owned(),
+            severity,
+            field: field.to_owned(),
+            item: finding.item.map(|item| DetailItem { index: item.index, subject: item.subject }),
+            message: finding.message,
+            remedy: finding.remedy,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use std::future::Future;
+
+use axum::response::{IntoResponse, Response};
+use certward_store::{Method, RequestLimit};
+use http::HeaderName;
+
+use crate::{
+    auth::Caller,
+    context::Context,
+    error::{Error, set_seconds},
+};
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+impl Context {
+    /// Counts the request and, if it is within the limit, lets it be answered. Whatever the answer is, refused bodies and
+    /// failures of the store included, it carries the `RateLimit-…` headers, for it was counted.
+    ///
+    /// `subject` is the deployment's id, or a path of the neighbours: their `/` is in no id.
+    pub(crate) async fn limited(
+        &self,
+        caller: &Caller,
+        subject: &str,
+        method: Method,
+        answer: impl Future<Output = Result<Response, Error>>,
+    ) -> Result<Response, Error> {
+        let limit = self.limit(method);
+        let admission = self.lifecycle.store().admit(&caller.key, subject, method, limit).await?;
+        let mut response = if admission.admitted {
+            answer.await.into_response()
+        } else {
+            self.metrics.rate_limited.inc();
+            Error::RateLimited { retry_after: admission.reset }.into_response()
+        };
+        response.headers_mut().insert(LIMIT, admission.limit.into());
+        response.headers_mut().insert(REMAINING, admission.remaining.into());
+        set_seconds(&mut response, RESET, admission.reset);
+        Ok(response)
+    }
+
+    fn limit(&self, method: Method) -> RequestLimit {
+        match method {
+            Method::Get | Method::Check | Method::Neighbours => self.settings.limits.reads,
+            Method::Post | Method::Put | Method::Delete => self.settings.limits.changes,
+        }
+    }
+}
+
+/// The headers of every limited route, for the OpenAPI document.
+pub(crate) const HEADERS: [(&str, &str); 3] = [
+    ("RateLimit-Limit", "How many requests the key may send within any window."),
+    ("RateLimit-Remaining", "How many more would be admitted now."),
+    ("RateLimit-Reset", "Seconds, rounded up, until the oldest counted request leaves the window."),
+];
+
+/// What a 429 and a 503 carry as well.
+pub(crate) const RETRY_AFTER: (&str, &str) =
+    ("Retry-After", "Seconds, rounded up, after which it is worth trying again.");

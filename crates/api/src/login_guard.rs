@@ -1,0 +1,123 @@
+//! Slows down whoever guesses API keys, by address, apart from the limits of requests.
+//!
+//! Only a failed login is counted and only a failed login is refused: a valid key passes whatever others do at the
+//! same address, for many sit behind one. Loopback is never counted: what comes from there is this machine's own,
+//! or a proxy's that stands for everybody. IPv6 is counted by /64, which is what one host is given.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// More failures than this within [`PERIOD`] are answered with 429. A person with a wrong secret in a script
+/// is far below; a secret of 256 bits is not guessed at any rate, so the purpose is to spare the store and the log.
+const FAILURES_MAX: u32 = 20;
+const PERIOD: Duration = Duration::from_secs(60);
+/// 4096 × about 48 bytes = under 200 KiB.
+const ADDRESSES_MAX: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(crate) struct LoginGuard {
+    addresses: Mutex<HashMap<IpAddr, Failures>>,
+}
+
+#[derive(Debug)]
+struct Failures {
+    count: u32,
+    until: Instant,
+}
+
+impl LoginGuard {
+    /// Notes a failed login. Too many: how long to wait until the count begins anew.
+    pub(crate) fn failed(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let address = group(address)?;
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
+            addresses.retain(|_, failures| now < failures.until);
+            if addresses.len() >= ADDRESSES_MAX {
+                // So many at once are no guessing by one: let the plain 401 do.
+                return None;
+            }
+        }
+        let failures = addresses.entry(address).or_insert(Failures { count: 0, until: now + PERIOD });
+        if now >= failures.until {
+            *failures = Failures { count: 0, until: now + PERIOD };
+        }
+        failures.count = failures.count.saturating_add(1);
+        (failures.count > FAILURES_MAX).then(|| failures.until - now)
+    }
+}
+
+/// What is counted as one; `None` for loopback.
+fn group(address: IpAddr) -> Option<IpAddr> {
+    let address = address.to_canonical();
+    match address {
+        _ if address.is_loopback() => None,
+        IpAddr::V4(_) => Some(address),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_twenty_first_failure_within_a_minute_waits_for_the_minutes_end() {
+        let (guard, start) = (LoginGuard::default(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(guard.failed(ip("192.0.2.1"), start), None);
+        }
+        let later = start + Duration::from_secs(15);
+        assert_eq!(guard.failed(ip("192.0.2.1"), later), Some(Duration::from_secs(45)));
+        assert_eq!(
+            guard.failed(ip("::ffff:192.0.2.1"), later),
+            Some(Duration::from_secs(45)),
+            "the same host"
+        );
+        assert_eq!(guard.failed(ip("192.0.2.2"), later), None, "another address");
+        assert_eq!(guard.failed(ip("192.0.2.1"), start + PERIOD), None, "a new minute");
+    }
+
+    #[test]
+    fn a_host_cannot_hide_in_its_own_ipv6_network() {
+        let (guard, now) = (LoginGuard::default(), Instant::now());
+        for host in 0..20 {
+            assert_eq!(guard.failed(ip(&format!("2001:db8::{host:x}")), now), None);
+        }
+        assert!(guard.failed(ip("2001:db8::ffff"), now).is_some());
+        assert!(guard.failed(ip("2001:db8:0:1::1"), now).is_none());
+    }
+
+    #[test]
+    fn loopback_is_never_counted() {
+        let (guard, now) = (LoginGuard::default(), Instant::now());
+        for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            for _ in 0..50 {
+                assert_eq!(guard.failed(ip(address), now), None, "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn its_memory_is_bounded_and_comes_back() {
+        let (guard, now) = (LoginGuard::default(), Instant::now());
+        for number in 0..10_000u32 {
+            guard.failed(IpAddr::V4(number.wrapping_add(0x0a00_0000).into()), now);
+        }
+        assert_eq!(guard.addresses.lock().unwrap().len(), ADDRESSES_MAX);
+        guard.failed(ip("192.0.2.1"), now + PERIOD);
+        assert_eq!(guard.addresses.lock().unwrap().len(), 1);
+    }
+}

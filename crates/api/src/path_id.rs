@@ -1,0 +1,72 @@
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::auth::BASE;
+
+/// The id in a path, `{base}/deployments/{id}/…`, percent-decoded once and otherwise as it is.
+///
+/// Never refuses by itself: `None`, for bad percent-encoding or bad UTF-8, is an id that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathId(Option<String>);
+
+impl PathId {
+    /// The id in the type that knows its syntax.
+    pub(crate) fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.0.as_deref().and_then(parse)
+    }
+
+    fn of(path: &str) -> Self {
+        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(2);
+        Self(segments.next().and_then(decode))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for PathId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts.uri.path()))
+    }
+}
+
+/// Percent-decoding that, other than the usual lenient one, knows a wrong escape when it sees one (RFC 3986 §2.1).
+fn decode(segment: &str) -> Option<String> {
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_decoded_exactly_once() {
+        for (path, id) in [
+            ("/public_api/v1/deployments/ge6a1a75/tls", Some("ge6a1a75")),
+            ("/public_api/v1/deployments/ge6a1a75", Some("ge6a1a75")),
+            ("/public_api/v1/deployments/%67e6a1a75/tls", Some("ge6a1a75")),
+            ("/public_api/v1/deployments/%2567e6a1a75/tls", Some("%67e6a1a75")),
+            ("/public_api/v1/deployments/a%2Fb/tls", Some("a/b")),
+            ("/public_api/v1/deployments/a+b/tls", Some("a+b")),
+            ("/public_api/v1/deployments/%zz/tls", None),
+            ("/public_api/v1/deployments/%6/tls", None),
+            ("/public_api/v1/deployments/%/tls", None),
+            ("/public_api/v1/deployments/%+6a/tls", None),
+            ("/public_api/v1/deployments/%ff/tls", None),
+            ("/public_api/v1/deployments//tls", Some("")),
+            ("/public_api/v1/deployments", None),
+        ] {
+            assert_eq!(PathId::of(path).0.as_deref(), id, "{path}");
+        }
+    }
+}

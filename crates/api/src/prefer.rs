@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+
+/// `Prefer` (RFC 7240 §2).
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// `Preference-Applied` (RFC 7240 §3).
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Whoever asks for more gets this much.
+const WAIT_SECONDS_MAX: u64 = 60;
+
+/// `wait=N` (RFC 7240 §4.3): how long the client likes to wait. What cannot be read is no preference, never an error;
+/// of several the first counts.
+pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    let seconds = preferences.find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        if !name.trim().eq_ignore_ascii_case("wait") {
+            return None;
+        }
+        let digits = value.trim().trim_matches('"');
+        let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // More digits than a u64 holds are more seconds than anybody has.
+        number.then(|| digits.parse().unwrap_or(u64::MAX))
+    })?;
+    Some(Duration::from_secs(seconds.min(WAIT_SECONDS_MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preference_is_found_among_others_and_capped() {
+        for (value, seconds) in [
+            ("wait=5", Some(5)),
+            ("Wait = 5", Some(5)),
+            ("wait=\"5\"", Some(5)),
+            ("respond-async, wait=5", Some(5)),
+            ("wait=5; x=y, wait=6", Some(5)),
+            ("wait=0", Some(0)),
+            ("wait=60", Some(60)),
+            ("wait=61", Some(60)),
+            ("wait=99999999999999999999999", Some(60)),
+            ("wait", None),
+            ("wait=", None),
+            ("wait=-1", None),
+            ("wait=+1", None),
+            ("wait=1.5", None),
+            ("waiting=5", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(PREFER, value.parse().unwrap());
+            assert_eq!(wait(&headers), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+}

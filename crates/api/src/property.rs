@@ -1,0 +1,272 @@
+//! The properties of our own resources: read all, note every wrong one, then refuse at once.
+//!
+//! As in the rest of the API, unknown fields are ignored and `null` is as good as absent, except where a property
+//! can be taken away.
+
+use certward_pki::HostName;
+use certward_store::{DeploymentId, ProjectId, Scope, Upstream};
+use serde_json::Value;
+
+use crate::{detail::Detail, error::Error, json::Fields};
+
+/// In characters; for people, so that a list stays readable.
+const NAME_CHARS_MAX: usize = 200;
+const DESCRIPTION_CHARS_MAX: usize = 1000;
+/// What one deployment may claim: at most 1000 × 253 bytes, about what a body can hold.
+const HOSTS_MAX: usize = 1000;
+/// What one key may be limited to.
+const PROJECTS_MAX: usize = 1000;
+
+/// The fields of a request, and what was found wrong with them so far.
+#[derive(Debug)]
+pub(crate) struct Properties {
+    fields: Fields,
+    wrong: Vec<Detail>,
+}
+
+impl Properties {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self { fields: crate::json::object(bytes)?, wrong: Vec::new() })
+    }
+
+    /// Refuses the request if anything was wrong.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        if self.wrong.is_empty() { Ok(()) } else { Err(Error::Unprocessable(self.wrong)) }
+    }
+
+    pub(crate) fn name(&mut self, field: &str) -> Option<String> {
+        self.free_text(field, NAME_CHARS_MAX)
+    }
+
+    /// As [`Properties::name`], but it has to be there.
+    pub(crate) fn required_name(&mut self, field: &str) -> Option<String> {
+        if self.given(field).is_none() {
+            self.wrong.push(Detail::property(
+                "TEXT_INVALID",
+                field,
+                sentence(field, "it is missing"),
+                TEXT_REMEDY,
+            ));
+        }
+        self.name(field)
+    }
+
+    pub(crate) fn description(&mut self, field: &str) -> Option<String> {
+        self.free_text(field, DESCRIPTION_CHARS_MAX)
+    }
+
+    pub(crate) fn deployment_id(&mut self, field: &str) -> Option<DeploymentId> {
+        self.text(field, "DEPLOYMENT_ID_INVALID", ID_REMEDY, |text| DeploymentId::parse(text))
+    }
+
+    pub(crate) fn project_id(&mut self, field: &str) -> Option<ProjectId> {
+        self.text(field, "PROJECT_ID_INVALID", ID_REMEDY, |text| ProjectId::parse(text))
+    }
+
+    pub(crate) fn upstream(&mut self, field: &str) -> Option<Upstream> {
+        self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, |text| Upstream::parse(text))
+    }
+
+    /// As [`Properties::upstream`], but it has to be there.
+    pub(crate) fn required_upstream(&mut self, field: &str) -> Option<Upstream> {
+        if self.given(field).is_none() {
+            let message = sentence(field, "it is missing");
+            self.wrong.push(Detail::property(UPSTREAM_INVALID, field, message, UPSTREAM_REMEDY));
+        }
+        self.upstream(field)
+    }
+
+    /// `None` when absent, `Some(None)` when null or empty: take it away.
+    pub(crate) fn removable_upstream(&mut self, field: &str) -> Option<Option<Upstream>> {
+        match self.fields.get(field) {
+            None => None,
+            Some(Value::Null) => Some(None),
+            Some(Value::String(text)) if text.is_empty() => Some(None),
+            Some(_) => Some(self.upstream(field)),
+        }
+    }
+
+    pub(crate) fn hosts(&mut self, field: &str) -> Option<Vec<HostName>> {
+        self.list(field, "HOST_INVALID", HOST_REMEDY, HOSTS_MAX, |text| {
+            HostName::parse(text).map_err(|error| error.to_string())
+        })
+    }
+
+    pub(crate) fn projects(&mut self, field: &str) -> Option<Vec<ProjectId>> {
+        let remedy = "Give a list of ids from GET /projects, or leave it out for all projects.";
+        let projects = self.list(field, "PROJECT_ID_INVALID", remedy, PROJECTS_MAX, |text| {
+            ProjectId::parse(text).map_err(|error| error.to_string())
+        });
+        if projects.as_ref().is_some_and(Vec::is_empty) && self.wrong.is_empty() {
+            let message = "The list of projects is empty.";
+            self.wrong.push(Detail::property("PROJECT_ID_INVALID", field, message, remedy));
+        }
+        projects
+    }
+
+    /// At least one.
+    pub(crate) fn scopes(&mut self, field: &str) -> Vec<Scope> {
+        let remedy = "Give at least one of tls, tls:read, deployments and admin.";
+        let known = |text: &str| Scope::parse(text).ok_or_else(|| "it is no scope".to_owned());
+        let before = self.wrong.len();
+        let mut scopes =
+            self.list(field, "SCOPE_INVALID", remedy, Scope::ALL.len(), known).unwrap_or_default();
+        scopes.sort_unstable();
+        scopes.dedup();
+        if scopes.is_empty() && self.wrong.len() == before {
+            self.wrong.push(Detail::property("SCOPE_INVALID", field, "No scope is given.", remedy));
+        }
+        scopes
+    }
+
+    /// The value, if it is there and not null.
+    fn given(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    fn free_text(&mut self, field: &str, chars_max: usize) -> Option<String> {
+        self.text(field, "TEXT_INVALID", TEXT_REMEDY, |text| {
+            if text.chars().count() > chars_max {
+                Err(format!("it is longer than {chars_max} characters"))
+            } else if text.chars().any(char::is_control) {
+                Err("it holds control characters".to_owned())
+            } else {
+                Ok(text.to_owned())
+            }
+        })
+    }
+
+    fn text<T, E: ToString>(
+        &mut self,
+        field: &str,
+        code: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let read = match self.given(field)? {
+            Value::String(text) => parse(text).map_err(|error| error.to_string()),
+            _ => Err("it must be text".to_owned()),
+        };
+        read.map_err(|error| self.wrong.push(Detail::property(code, field, sentence(field, &error), remedy)))
+            .ok()
+    }
+
+    fn list<T>(
+        &mut self,
+        field: &str,
+        code: &str,
+        remedy: &str,
+        items_max: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let Some(items) = self.given(field)?.as_array() else {
+            self.wrong.push(Detail::property(
+                code,
+                field,
+                sentence(field, "it must be a list of texts"),
+                remedy,
+            ));
+            return None;
+        };
+        if items.len() > items_max {
+            let error = format!("it has more than {items_max} items");
+            self.wrong.push(Detail::property(code, field, sentence(field, &error), remedy));
+            return None;
+        }
+        let mut list = Vec::with_capacity(items.len());
+        let mut wrong = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match item.as_str().map_or_else(|| Err("it must be text".to_owned()), &parse) {
+                Ok(item) => list.push(item),
+                Err(error) => {
+                    let message = sentence(&format!("{field}[{index}]"), &error);
+                    wrong.push(Detail::property(code, field, message, remedy).at(index));
+                }
+            }
+        }
+        self.wrong.append(&mut wrong);
+        Some(list)
+    }
+}
+
+const TEXT_REMEDY: &str = "Give one line of text, not too long.";
+const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first.";
+const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
+const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883.";
+const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
+
+/// The field and what is wrong with it; never its value.
+fn sentence(field: &str, error: &str) -> String {
+    format!("The property {field} is wrong: {error}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(body: &str, read: impl FnOnce(&mut Properties)) -> Vec<(String, String, Option<usize>)> {
+        let mut properties = Properties::read(body.as_bytes()).unwrap();
+        read(&mut properties);
+        let wrong = properties.wrong.into_iter();
+        wrong.map(|it| (it.code, it.field, it.item.map(|item| item.index))).collect()
+    }
+
+    #[test]
+    fn every_wrong_property_is_named_at_once() {
+        let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
+                       "wsUpstream":"nowhere"}"#;
+        let found = codes(body, |it| {
+            it.deployment_id("deploymentID");
+            it.name("deploymentName");
+            it.project_id("projectID");
+            it.required_upstream("upstream");
+            it.upstream("wsUpstream");
+            it.hosts("hosts");
+        });
+        let expected = [
+            ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
+            ("TEXT_INVALID", "deploymentName", None),
+            ("PROJECT_ID_INVALID", "projectID", None),
+            ("UPSTREAM_INVALID", "upstream", None),
+            ("UPSTREAM_INVALID", "wsUpstream", None),
+            ("HOST_INVALID", "hosts", Some(1)),
+            ("HOST_INVALID", "hosts", Some(2)),
+        ];
+        assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_but_takes_away_what_can_be_taken_away() {
+        let body = r#"{"deploymentName":null,"upstream":null,"hosts":null,"a":null,"b":"","c":"h:1"}"#;
+        let mut it = Properties::read(body.as_bytes()).unwrap();
+        assert_eq!(
+            (it.name("deploymentName"), it.upstream("upstream"), it.hosts("hosts")),
+            (None, None, None)
+        );
+        assert_eq!(it.removable_upstream("a"), Some(None));
+        assert_eq!(it.removable_upstream("b"), Some(None));
+        assert_eq!(it.removable_upstream("c"), Some(Some(Upstream::parse("h:1").unwrap())));
+        assert_eq!(it.removable_upstream("d"), None);
+        assert!(it.finish().is_ok());
+    }
+
+    #[test]
+    fn a_key_has_at_least_one_scope_and_no_empty_list_of_projects() {
+        for body in [
+            r#"{}"#,
+            r#"{"scopes":[]}"#,
+            r#"{"scopes":null}"#,
+            r#"{"scopes":"tls"}"#,
+            r#"{"scopes":["root"]}"#,
+        ] {
+            let found = codes(body, |it| assert!(it.scopes("scopes").is_empty()));
+            assert_eq!(found.len(), 1, "{body}");
+            assert_eq!(found[0].0, "SCOPE_INVALID", "{body}");
+        }
+        assert!(
+            codes(r#"{"scopes":["tls","tls"]}"#, |it| assert_eq!(it.scopes("scopes"), [Scope::Tls]))
+                .is_empty()
+        );
+        assert_eq!(codes(r#"{"projects":[]}"#, |it| drop(it.projects("projects"))).len(), 1);
+    }
+}

@@ -1,0 +1,50 @@
+//! Every path of this server, and what stands before it.
+//!
+//! From the outside in: access log and metrics (a panic ends there), authentication, then the path as it is: no case
+//! folding, no trailing slash, no second decoding. HEAD is answered as GET.
+
+use axum::{
+    Router, middleware,
+    response::IntoResponse,
+    routing::{MethodRouter, delete, get, post},
+};
+
+use crate::{access_log, auth, context::Shared, error::Error};
+
+pub(crate) mod deployments;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod metrics;
+pub(crate) mod projects;
+pub(crate) mod tls;
+
+pub(crate) fn router(api: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/public_api/v1/projects", get(projects::list).post(projects::create))
+        .route("/public_api/v1/projects/{id}", delete(projects::remove))
+        .route("/public_api/v1/deployments", get(deployments::list).post(deployments::create))
+        .route("/public_api/v1/deployments/{id}", deployment())
+        .route("/public_api/v1/deployments/{id}/tls", certificate())
+        .route("/public_api/v1/deployments/{id}/tls/check", post(tls::check))
+        .route("/public_api/v1/keys", get(keys::list).post(keys::create))
+        .route("/public_api/v1/keys/{id}", delete(keys::remove))
+        // The router's parameters are never empty, but an empty id is an id outside the syntax.
+        .route("/public_api/v1/deployments//tls", certificate())
+        .route("/public_api/v1/deployments//tls/check", post(tls::check))
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
+        .fallback(|| async { Error::NotFound("There is nothing at this path.").into_response() })
+        .layer(middleware::from_fn_with_state(api.clone(), auth::authenticate))
+        .layer(middleware::from_fn_with_state(api.clone(), access_log::record))
+        .with_state(api)
+}
+
+fn deployment() -> MethodRouter<Shared> {
+    get(deployments::show).patch(deployments::change).delete(deployments::remove)
+}
+
+fn certificate() -> MethodRouter<Shared> {
+    get(tls::show).post(tls::create).put(tls::replace).delete(tls::remove)
+}

@@ -1,0 +1,90 @@
+//! Deployments: one broker and the hosts that lead to it.
+
+use certward_store::Deployment;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{context::Context, wire_time};
+
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod list;
+pub(crate) mod remove;
+pub(crate) mod show;
+
+pub(crate) use change::change;
+pub(crate) use create::create;
+pub(crate) use list::list;
+pub(crate) use remove::remove;
+pub(crate) use show::show;
+
+/// A deployment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Deployment)]
+pub(crate) struct DeploymentBody {
+    #[serde(rename = "deploymentID")]
+    #[schema(example = "ge6a1a75")]
+    deployment_id: String,
+    /// For people; may be empty.
+    #[serde(rename = "deploymentName")]
+    deployment_name: String,
+    /// Always `dedicated`.
+    #[serde(rename = "deploymentType")]
+    #[schema(example = "dedicated")]
+    deployment_type: &'static str,
+    #[serde(rename = "projectID")]
+    #[schema(example = "default")]
+    project_id: String,
+    /// As configured.
+    platform: String,
+    /// As configured.
+    region: String,
+    status: DeploymentStatus,
+    /// The configured limit of connections, 0 for none.
+    connections: i64,
+    /// Always 0: there is no limit of messages.
+    tps: i64,
+    /// When it was made, UTC.
+    #[serde(rename = "createAt")]
+    #[schema(example = "2024-11-21 02:51")]
+    create_at: String,
+    /// The broker's plain MQTT address.
+    #[schema(example = "127.0.0.1:1883")]
+    upstream: String,
+    /// The broker's plain WebSocket address, if it has one.
+    #[serde(rename = "wsUpstream", skip_serializing_if = "Option::is_none")]
+    ws_upstream: Option<String>,
+    /// The names that lead here by SNI.
+    hosts: Vec<String>,
+}
+
+/// `starting` until the node that is asked serves.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DeploymentStatus {
+    Running,
+    Starting,
+    #[expect(dead_code, reason = "part of the contract; a deployment cannot be stopped yet")]
+    Stopped,
+}
+
+impl Context {
+    fn deployment_body(&self, deployment: Deployment) -> DeploymentBody {
+        let ready = self.lifecycle.node_view().ready();
+        DeploymentBody {
+            deployment_id: deployment.id.to_string(),
+            deployment_name: deployment.name,
+            deployment_type: "dedicated",
+            project_id: deployment.project.to_string(),
+            platform: self.settings.platform.clone(),
+            region: self.settings.region.clone(),
+            status: if ready { DeploymentStatus::Running } else { DeploymentStatus::Starting },
+            connections: self.settings.connection_limit_shown.unwrap_or(0),
+            tps: 0,
+            create_at: wire_time::to_the_minute(deployment.created_at),
+            upstream: deployment.upstream.to_string(),
+            ws_upstream: deployment.ws_upstream.map(|upstream| upstream.to_string()),
+            hosts: deployment.hosts.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::DeploymentChange;
+use certward_store::Scope;
+use utoipa::ToSchema;
+
+use super::DeploymentBody;
+use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, property::Properties};
+
+/// What to change of a deployment; what is absent stays.
+#[derive(ToSchema)]
+#[schema(as = DeploymentChange)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct DeploymentChangeBody {
+    /// For people; at most 200 characters.
+    #[schema(rename = "deploymentName")]
+    deployment_name: Option<String>,
+    /// The broker's plain MQTT address, `HOST:PORT`.
+    #[schema(example = "127.0.0.1:1883")]
+    upstream: Option<String>,
+    /// The broker's plain WebSocket address, `HOST:PORT`; null or empty takes it away.
+    #[schema(rename = "wsUpstream")]
+    ws_upstream: Option<String>,
+    /// All DNS names that are to lead here from now on.
+    hosts: Option<Vec<String>>,
+}
+
+/// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again.
+#[utoipa::path(patch, path = "/public_api/v1/deployments/{id}", tag = "deployments",
+    operation_id = "changeDeployment",
+    params(("id" = String, Path, description = "The deployment's id.")),
+    request_body = DeploymentChangeBody,
+    responses((status = 200, description = "The deployment after the change.", body = DeploymentBody)))]
+pub(crate) async fn change(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: PathId,
+    request: Request,
+) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
+    let change = read(&body::read(request, api.settings.deadlines.body).await?)?;
+    let deployment = api.lifecycle.change_deployment(&caller, &deployment.id, change).await?;
+    Ok(Json(api.deployment_body(deployment)).into_response())
+}
+
+fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
+    let mut it = Properties::read(bytes)?;
+    let change = DeploymentChange {
+        name: it.name("deploymentName"),
+        upstream: it.upstream("upstream"),
+        ws_upstream: it.removable_upstream("wsUpstream"),
+        hosts: it.hosts("hosts"),
+    };
+    it.finish()?;
+    Ok(change)
+}

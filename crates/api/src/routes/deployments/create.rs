@@ -1,0 +1,65 @@
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::NewDeployment;
+use certward_store::Scope;
+use http::StatusCode;
+use utoipa::ToSchema;
+
+use super::DeploymentBody;
+use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+
+/// A deployment to make.
+#[derive(ToSchema)]
+#[schema(as = NewDeployment)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct NewDeploymentBody {
+    /// 1 to 63 of `a-z 0-9 -`, not starting with `-`; drawn when absent.
+    #[schema(rename = "deploymentID", example = "ge6a1a75")]
+    deployment_id: Option<String>,
+    /// For people; at most 200 characters.
+    #[schema(rename = "deploymentName")]
+    deployment_name: Option<String>,
+    /// `default` when absent.
+    #[schema(rename = "projectID")]
+    project_id: Option<String>,
+    /// The broker's plain MQTT address, `HOST:PORT`.
+    #[schema(example = "127.0.0.1:1883")]
+    upstream: String,
+    /// The broker's plain WebSocket address, `HOST:PORT`.
+    #[schema(rename = "wsUpstream")]
+    ws_upstream: Option<String>,
+    /// DNS names in A-labels; a wildcard only as the whole first label.
+    hosts: Option<Vec<String>>,
+}
+
+/// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`.
+#[utoipa::path(post, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "createDeployment",
+    request_body = NewDeploymentBody,
+    responses((status = 201, description = "Made.", body = DeploymentBody)))]
+pub(crate) async fn create(
+    State(api): State<Shared>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Error> {
+    caller.require(Scope::Deployments)?;
+    let new = read(&body::read(request, api.settings.deadlines.body).await?)?;
+    let deployment = api.lifecycle.create_deployment(&caller, new).await?;
+    Ok((StatusCode::CREATED, Json(api.deployment_body(deployment))).into_response())
+}
+
+fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
+    let mut it = Properties::read(bytes)?;
+    let id = it.deployment_id("deploymentID");
+    let name = it.name("deploymentName").unwrap_or_default();
+    let project = it.project_id("projectID");
+    let upstream = it.required_upstream("upstream");
+    let ws_upstream = it.removable_upstream("wsUpstream").flatten();
+    let hosts = it.hosts("hosts").unwrap_or_default();
+    it.finish()?;
+    // Without an upstream `finish` has refused.
+    let upstream = upstream.ok_or(Error::Internal)?;
+    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts })
+}

@@ -1,0 +1,22 @@
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_store::Method;
+
+use super::DeploymentBody;
+use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+
+/// One deployment. Any scope.
+#[utoipa::path(get, path = "/public_api/v1/deployments/{id}", tag = "deployments", operation_id = "getDeployment",
+    params(("id" = String, Path, description = "The deployment's id.")),
+    responses((status = 200, description = "The deployment.", body = DeploymentBody)))]
+pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, None, &id).await?;
+    let subject = deployment.id.clone();
+    api.limited(&caller, subject.as_str(), Method::Neighbours, async {
+        Ok(Json(api.deployment_body(deployment)).into_response())
+    })
+    .await
+}

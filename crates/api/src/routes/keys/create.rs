@@ -1,0 +1,56 @@
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use certward_store::Scope;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::KeyBody;
+use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+
+/// An API key to make.
+#[derive(ToSchema)]
+#[schema(as = NewKey)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct NewKeyBody {
+    /// For people; at most 200 characters.
+    name: String,
+    /// At least one of `tls`, `tls:read`, `deployments`, `admin`.
+    scopes: Vec<String>,
+    /// The projects it is to see; absent: all.
+    projects: Option<Vec<String>>,
+}
+
+/// A new API key with its secret, which is shown here and never again.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewKeyWithSecret)]
+pub(crate) struct NewKeyAnswer<'a> {
+    #[serde(flatten)]
+    key: KeyBody,
+    /// The password of HTTP Basic.
+    secret_key: &'a str,
+}
+
+/// Makes an API key. It can have only scopes and projects that the asking key has itself (403). Needs scope `admin`.
+#[utoipa::path(post, path = "/public_api/v1/keys", tag = "keys", operation_id = "createKey",
+    request_body = NewKeyBody,
+    responses((status = 201, description = "Made; the secret is shown once.", body = NewKeyAnswer)))]
+pub(crate) async fn create(
+    State(api): State<Shared>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Error> {
+    caller.require(Scope::Admin)?;
+    let mut it = Properties::read(&body::read(request, api.settings.deadlines.body).await?)?;
+    let name = it.required_name("name").unwrap_or_default();
+    let scopes = it.scopes("scopes");
+    let projects = it.projects("projects");
+    it.finish()?;
+    let (key, secret) = api.lifecycle.create_key(&caller, &name, &scopes, projects.as_deref()).await?;
+    let answer = NewKeyAnswer { key: KeyBody::from(&key), secret_key: secret.expose() };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}

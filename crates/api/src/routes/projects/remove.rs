@@ -1,0 +1,20 @@
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_store::{ProjectId, Scope};
+use http::StatusCode;
+
+use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+
+/// Removes a project. One with deployments, and `default`, is 409. Needs scope `admin`.
+#[utoipa::path(delete, path = "/public_api/v1/projects/{id}", tag = "projects", operation_id = "deleteProject",
+    params(("id" = String, Path, description = "The project's id.")),
+    responses((status = 204, description = "Removed.")))]
+pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
+    caller.require(Scope::Admin)?;
+    let id = id.parse(|text| ProjectId::parse(text).ok());
+    let id = id.ok_or(Error::NotFound("The project does not exist."))?;
+    api.lifecycle.remove_project(&caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,95 @@
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use certward_pki::{Judgement, Material};
+use certward_store::{Method, Scope};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    detail::Detail,
+    error::Error,
+    path_id::PathId,
+    upload::{self, UploadBody},
+    wire_time,
+};
+
+/// What would become of an upload.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TlsCheck)]
+pub(crate) struct CheckBody {
+    /// Whether POST or PUT would accept it now.
+    accepted: bool,
+    /// All findings, most important first.
+    findings: Vec<Detail>,
+    /// What would be served; absent when it is not accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serves: Option<Served>,
+}
+
+/// What would be served.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Served {
+    /// `one-way` or `two-way`.
+    #[schema(example = "one-way")]
+    tls_type: &'static str,
+    /// The leaf's notAfter, UTC.
+    #[schema(example = "2034-05-22 02:43:21")]
+    expire: String,
+    /// The leaf's common name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cn: Option<String>,
+    /// How many certificates the chain has, the leaf included.
+    chain_length: usize,
+    /// How many client CAs would be trusted; 0 for one-way.
+    client_cas: usize,
+}
+
+/// Judges an upload without storing anything: 200 with all findings, also where POST or PUT would refuse it.
+#[utoipa::path(post, path = "/public_api/v1/deployments/{id}/tls/check", tag = "tls", operation_id = "checkTls",
+    params(("id" = String, Path, description = "The deployment's id.")),
+    request_body = UploadBody,
+    responses((status = 200, description = "The findings, and what would be served.", body = CheckBody)))]
+pub(crate) async fn check(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: PathId,
+    request: Request,
+) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
+    api.limited(&caller, deployment.id.as_str(), Method::Check, async {
+        let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
+        let judgement = api.lifecycle.check_tls(&deployment, &upload);
+        Ok(Json(CheckBody::from(judgement)).into_response())
+    })
+    .await
+}
+
+impl From<Judgement> for CheckBody {
+    fn from(Judgement { findings, material }: Judgement) -> Self {
+        Self {
+            accepted: material.is_some(),
+            findings: Detail::list(findings),
+            serves: material.as_ref().map(Served::from),
+        }
+    }
+}
+
+impl From<&Material> for Served {
+    fn from(material: &Material) -> Self {
+        Self {
+            tls_type: material.tls_type().as_str(),
+            expire: wire_time::to_the_second(material.bundle.not_after()),
+            cn: material.bundle.common_name().map(str::to_owned),
+            chain_length: material.bundle.chain().len(),
+            client_cas: material.client_trust.as_ref().map_or(0, |trust| trust.anchors().len()),
+        }
+    }
+}

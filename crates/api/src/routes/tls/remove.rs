@@ -1,0 +1,31 @@
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_store::{Method, Scope};
+use http::{StatusCode, Uri};
+
+use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id::PathId};
+
+/// Removes the certificate of a deployment, erases its keys and disconnects its clients.
+///
+/// It takes no query parameter: one is 422, for whoever sends it means something that would not be done.
+#[utoipa::path(delete, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "deleteTls",
+    params(("id" = String, Path, description = "The deployment's id.")),
+    responses((status = 204, description = "Durable; the nodes are letting go.")))]
+pub(crate) async fn remove(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: PathId,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
+    api.limited(&caller, deployment.id.as_str(), Method::Delete, async {
+        if uri.query().is_some_and(|query| !query.is_empty()) {
+            return Err(Error::Unprocessable(vec![Detail::unexpected_query()]));
+        }
+        api.lifecycle.delete_tls(&caller, &deployment.id).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}

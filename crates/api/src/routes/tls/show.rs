@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::TlsView;
+use certward_store::{Deployment, Method, Scope, StoreError};
+use http::{HeaderMap, HeaderValue};
+
+use super::TlsBody;
+use crate::{
+    auth::Caller,
+    context::{Context, Shared},
+    error::Error,
+    path_id::PathId,
+    prefer,
+};
+
+/// Where the certificate of a deployment stands.
+///
+/// With `Prefer: wait=N` (at most 60) the answer is held until the status is neither `pending` nor `terminated`, or N
+/// seconds have passed; it counts as one request.
+#[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "getTls",
+    params(("id" = String, Path, description = "The deployment's id."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the answer up to N seconds.")),
+    responses((status = 200, description = "The newest accepted upload; `{}` without one.", body = TlsBody)))]
+pub(crate) async fn show(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: PathId,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, Some(Scope::TlsRead), &id).await?;
+    api.limited(&caller, deployment.id.as_str(), Method::Get, async {
+        let wait = prefer::wait(&headers);
+        let view = match wait {
+            Some(wait) => api.settled(&deployment, wait).await?.ok_or(Error::DeploymentNotFound)?,
+            None => api.lifecycle.tls(&deployment).await?,
+        };
+        Ok((preference_applied(wait), Json(TlsBody::from(view))).into_response())
+    })
+    .await
+}
+
+impl Context {
+    /// Waits, but not beyond the server's own end: a client that is let go learns what is true now.
+    async fn settled(&self, deployment: &Deployment, wait: Duration) -> Result<Option<TlsView>, StoreError> {
+        tokio::select! {
+            view = self.lifecycle.tls_settled(&deployment.id, wait) => view,
+            () = self.shutdown.cancelled() => self.lifecycle.tls_settled(&deployment.id, Duration::ZERO).await,
+        }
+    }
+}
+
+fn preference_applied(wait: Option<Duration>) -> HeaderMap {
+    let applied = wait.and_then(|wait| HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok());
+    applied.map(|value| (prefer::PREFERENCE_APPLIED, value)).into_iter().collect()
+}

@@ -1,0 +1,147 @@
+use std::fmt;
+
+use certward_pki::{Text, Upload};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::{error::Error, json};
+
+/// The body of POST, PUT and `/check`, for the OpenAPI document; what is read is [`Upload`].
+#[derive(ToSchema)]
+#[schema(as = Upload)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct UploadBody {
+    /// `one-way`: only the server proves who it is. `two-way`: the client must present a certificate of `cacert`.
+    #[schema(rename = "tlsType", example = "one-way", pattern = "^(one-way|two-way)$")]
+    tls_type: String,
+    /// The leaf and its chain in PEM, in any order.
+    cert: String,
+    /// The leaf's private key in PEM, not encrypted.
+    #[schema(format = Password)]
+    key: String,
+    /// The client CAs in PEM. Needed for two-way; absent, null or empty for one-way.
+    cacert: Option<String>,
+}
+
+/// Reads an upload. A property of another type than text is for the judgement (422), not for the reader.
+pub(crate) fn read(bytes: &[u8]) -> Result<Upload, Error> {
+    json::object::<Read>(bytes).map(|read| read.0)
+}
+
+#[derive(Default)]
+struct Read(Upload);
+
+impl json::FromFields for Read {
+    fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        let field = match name {
+            "tlsType" => &mut self.0.tls_type,
+            "cert" => &mut self.0.cert,
+            "key" => &mut self.0.key,
+            "cacert" => &mut self.0.cacert,
+            _ => return Ok(false),
+        };
+        *field = map.next_value::<Property>()?.0;
+        Ok(true)
+    }
+}
+
+struct Property(Text);
+
+impl<'de> Deserialize<'de> for Property {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PropertyVisitor).map(Property)
+    }
+}
+
+struct PropertyVisitor;
+
+impl<'de> Visitor<'de> for PropertyVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a property")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text::Given(Zeroizing::new(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text, E> {
+        Ok(Text::Absent)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
+        Ok(Text::NotText)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text, E> {
+        Ok(Text::NotText)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text, E> {
+        Ok(Text::NotText)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Text, E> {
+        Ok(Text::NotText)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text::NotText)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
+        while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text::NotText)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &Text) -> String {
+        match text {
+            Text::Absent => "absent".to_owned(),
+            Text::NotText => "not text".to_owned(),
+            Text::Given(text) => format!("={}", text.as_str()),
+        }
+    }
+
+    #[test]
+    fn a_property_is_absent_text_or_not_text() {
+        for (body, expected) in [
+            (r#"{}"#, "absent"),
+            (r#"{"key":null}"#, "absent"),
+            (r#"{"key":""}"#, "="),
+            (r#"{"key":"a\nb\u00e4"}"#, "=a\nbä"),
+            (r#"{"key":true}"#, "not text"),
+            (r#"{"key":1}"#, "not text"),
+            (r#"{"key":-1}"#, "not text"),
+            (r#"{"key":1.5}"#, "not text"),
+            (r#"{"key":["a",{"b":[]}]}"#, "not text"),
+            (r#"{"key":{"a":"b"}}"#, "not text"),
+            (r#"{"Key":"x","KEY":"y","tlstype":"z"}"#, "absent"),
+            (r#"{"status":"running","x":{"key":"y","key":"z"},"key":"a"}"#, "=a"),
+        ] {
+            let upload = read(body.as_bytes()).unwrap();
+            assert_eq!(word(&upload.key), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn each_field_goes_to_its_place() {
+        let upload = read(br#"{"cacert":"4","key":"3","cert":"2","tlsType":"1"}"#).unwrap();
+        let words = [&upload.tls_type, &upload.cert, &upload.key, &upload.cacert].map(word);
+        assert_eq!(words, ["=1", "=2", "=3", "=4"]);
+    }
+
+    #[test]
+    fn a_field_given_twice_is_refused() {
+        for body in [r#"{"key":"a","key":"a"}"#, r#"{"x":1,"x":1}"#, r#"{"key":null,"\u006bey":"a"}"#] {
+            assert!(matches!(read(body.as_bytes()), Err(Error::InvalidJson(_))), "{body}");
+        }
+    }
+}
