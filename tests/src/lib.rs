@@ -29,6 +29,7 @@ pub use authority::{Authority, Leaf};
 pub use binary::{certward_binary, workspace_root};
 pub use broker::Broker;
 pub use certward::{Certward, Setup};
+pub use certward_test_support::PostgresServer;
 pub use database::EmbeddedDatabase;
 pub use device::{Device, Session};
 pub use effort::{Effort, effort};
