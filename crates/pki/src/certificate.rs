@@ -1,5 +1,6 @@
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -8,7 +9,7 @@ use x509_parser::x509::X509Name;
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::public_key::KeyKind;
-use crate::signed::{Signed, Verdict};
+use crate::signed::{Signed, Verdict, element, sequence};
 
 /// A certificate, read once: everything that the rules ask about it.
 #[derive(Clone, Debug)]
@@ -89,6 +90,9 @@ impl Certificate {
             return Err(Unreadable::TrailingBytes);
         }
         let signed = Signed::split(der).ok_or(Unreadable::Structure)?;
+        if !has_strict_validity(signed.content) {
+            return Err(Unreadable::Validity);
+        }
         let spki = x509.tbs_certificate.subject_pki.raw.to_vec();
         let own_verdict = if x509.subject().as_raw() == x509.issuer().as_raw() {
             signed.verify(&spki)
@@ -271,6 +275,35 @@ impl Extensions {
     }
 }
 
+/// Whether both times are in the only forms that RFC 5280 §4.1.2.5 allows: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
+/// x509-parser reads more, and clients do not.
+fn has_strict_validity(tbs: &[u8]) -> bool {
+    let strict = || {
+        let (_, tbs) = sequence(tbs)?;
+        // The version is tagged [0], and may be absent.
+        let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
+        let (after_serial, _) = element(after_version, Tag::Integer)?;
+        let (after_algorithm, _) = sequence(after_serial)?;
+        let (after_issuer, _) = sequence(after_algorithm)?;
+        let (_, validity) = sequence(after_issuer)?;
+        let (validity, not_before) = time_text(validity)?;
+        let (rest, not_after) = time_text(validity)?;
+        let is_strict = |time: &[u8]| {
+            time.split_last()
+                .is_some_and(|(zone, digits)| *zone == b'Z' && digits.iter().all(u8::is_ascii_digit))
+        };
+        Some(rest.is_empty() && is_strict(not_before) && is_strict(not_after))
+    };
+    strict().unwrap_or(false)
+}
+
+/// A time's characters, if there are as many as its type has: (what follows, characters).
+fn time_text(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    element(der, Tag::UtcTime).filter(|(_, text)| text.len() == "YYMMDDHHMMSSZ".len()).or_else(|| {
+        element(der, Tag::GeneralizedTime).filter(|(_, text)| text.len() == "YYYYMMDDHHMMSSZ".len())
+    })
+}
+
 /// The hash of a signature algorithm, if it is one that is refused (RFC 9155, RFC 8446 §4.2.3).
 fn weak_hash(oid: &str) -> Option<&'static str> {
     match oid {
@@ -294,8 +327,12 @@ fn shown_name(name: &X509Name<'_>) -> String {
 
 const NAME_BYTES_SHOWN_MAX: usize = 4096;
 
-/// The last, most specific, common name that is text.
+/// The last, most specific, common name that is text; of a monstrous one, the beginning.
 pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
     let attributes = name.iter_common_name();
-    attributes.filter_map(|attribute| attribute.as_str().ok()).last().map(str::to_owned)
+    let text = attributes.filter_map(|attribute| attribute.as_str().ok()).last()?;
+    Some(text.chars().take(COMMON_NAME_CHARS_MAX).collect())
 }
+
+/// X.520 allows 64; a DNS name has 253.
+const COMMON_NAME_CHARS_MAX: usize = 256;

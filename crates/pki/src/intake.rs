@@ -44,11 +44,15 @@ pub struct Circumstances<'a> {
 /// What is said about an upload, and what would be served.
 #[derive(Debug)]
 pub struct Judgement {
-    /// All findings, most important first.
+    /// All findings, most important first; at most 100.
     pub findings: Vec<Finding>,
     /// What to serve: there exactly when no finding is an error.
     pub material: Option<Material>,
 }
+
+/// More findings than a person reads; hundreds of damaged blocks must not become hundreds of lines. The most
+/// important are kept.
+const FINDINGS_MAX: usize = 100;
 
 /// Judges an upload: text in, findings and, when none of them refuses it, material out.
 ///
@@ -67,5 +71,6 @@ pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
         }
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
+    findings.truncate(FINDINGS_MAX);
     Judgement { findings, material }
 }

@@ -106,7 +106,12 @@ pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
         let body = &text[mark.end..end.start];
         reading.blocks.push(match decode(body, repairs) {
             _ if mark.name != end.name => damaged(Damage::LabelsDiffer),
-            Ok(der) => Read::Block(Block { index, label, der }),
+            Ok(mut der) => {
+                if mark.name == TRUSTED {
+                    drop_trust(&mut der);
+                }
+                Read::Block(Block { index, label, der })
+            }
             Err(damage) => damaged(damage),
         });
     }
@@ -178,7 +183,7 @@ impl Mark<'_> {
     fn label(&self, repairs: &mut Repairs) -> Label {
         match self.name {
             "CERTIFICATE" => Label::Certificate,
-            "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+            "X509 CERTIFICATE" | TRUSTED => {
                 repairs.note(Repair::Label);
                 Label::Certificate
             }
@@ -196,6 +201,17 @@ impl Mark<'_> {
             name if name.starts_with("PGP ") => Label::Pgp,
             _ => Label::Other,
         }
+    }
+}
+
+/// OpenSSL's own label: a certificate, then what its owner trusts it for.
+const TRUSTED: &str = "TRUSTED CERTIFICATE";
+
+/// Leaves the certificate alone of a TRUSTED CERTIFICATE.
+fn drop_trust(der: &mut Vec<u8>) {
+    if let Some((trust, _)) = sequence(der) {
+        let certificate_bytes = der.len() - trust.len();
+        der.truncate(certificate_bytes);
     }
 }
 

@@ -451,3 +451,36 @@ fn a_property_that_is_no_text_is_an_error() {
     assert_eq!(codes, ["TLS_TYPE_INVALID", "NOT_TEXT", "NOT_TEXT", "NOT_TEXT"]);
     assert!(judgement.material.is_none());
 }
+
+#[test]
+fn times_that_are_none_are_named() {
+    let pki = pki();
+    // rcgen writes UTCTime: tag 0x17, 13 characters.
+    let place = pki.leaf.der.windows(2).position(|bytes| bytes == [0x17, 13]).unwrap() + 2;
+    let with_time = |characters: &[u8; 13]| {
+        let mut der = pki.leaf.der.clone();
+        der[place..place + 13].copy_from_slice(characters);
+        Case::one_way(encode_pem("CERTIFICATE", &der), pki.leaf.key.clone())
+    };
+    expect([
+        ("as it should be", with_time(b"260101000000Z"), &["MISSING_INTERMEDIATE"] as &[_]),
+        ("month 13", with_time(b"261301000000Z"), &["VALIDITY_UNREADABLE"]),
+        ("30 February", with_time(b"260230000000Z"), &["VALIDITY_UNREADABLE"]),
+        ("second 60", with_time(b"260101000060Z"), &["VALIDITY_UNREADABLE"]),
+        ("no zone", with_time(b"2601010000000"), &["VALIDITY_UNREADABLE"]),
+        ("an offset", with_time(b"2601010000+01"), &["VALIDITY_UNREADABLE"]),
+        ("letters", with_time(b"26O1O1000000Z"), &["VALIDITY_UNREADABLE"]),
+    ]);
+}
+
+#[test]
+fn a_subject_that_attacks_its_reader_is_escaped() {
+    let mut params = leaf_params();
+    params.distinguished_name.push(DnType::OrganizationName, "<script>\r\n\u{1b}[2J'; DROP TABLE\u{202e}");
+    let leaf = Ca::root("Root").leaf_from(params, p256());
+    let judgement = Case::one_way(leaf.pem, leaf.key).judge();
+    let subject = judgement.findings[0].item.as_ref().unwrap().subject.as_ref().unwrap();
+    assert!(subject.contains("DROP TABLE"), "{subject}");
+    let is_harmless = |c: char| matches!(c, ' '..='~') && !matches!(c, '<' | '>' | '\'' | '"' | '&');
+    assert!(subject.chars().all(is_harmless), "{subject}");
+}

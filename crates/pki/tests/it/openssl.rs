@@ -167,6 +167,7 @@ fn keys_that_cannot_be_served_are_named() {
         .run("pkcs12 -export -inkey good.key -in good.pem -passout pass:secret -out good.p12")
         .run("base64 -in good.p12 -out good.p12.txt")
         .run("crl2pkcs7 -nocrl -certfile good.pem -out good.p7b")
+        .run("x509 -in good.pem -trustout -addtrust serverAuth -out trusted.pem")
         .run("req -new -key good.key -subj /CN=good -out good.csr")
         .run("pkey -in good.key -pubout -out good.pub");
     for name in ["small", "large", "k1", "explicit", "pss", "ed448"] {
@@ -179,6 +180,7 @@ fn keys_that_cannot_be_served_are_named() {
     let with_cert = |name: &str| one_way(openssl.read(name), openssl.read("good.key"));
     expect([
         ("good", pair("good"), &[] as &[_]),
+        ("a TRUSTED CERTIFICATE", with_cert("trusted.pem"), &["PEM_REPAIRED"]),
         ("RSA 1024", pair("small"), &["KEY_TOO_SMALL"]),
         ("RSA 4104", pair("large"), &["KEY_TOO_LARGE"]),
         ("secp256k1", pair("k1"), &["KEY_CURVE_UNSUPPORTED"]),

@@ -1,6 +1,6 @@
 //! Which certificates are served, whatever order they come in.
 
-use crate::stage::{Ca, Case, pki};
+use crate::stage::{Ca, Case, ca_params, p256, pki};
 
 #[test]
 fn any_order_is_put_right_and_the_root_left_out() {
@@ -29,4 +29,32 @@ fn an_issuer_is_found_by_signature_where_two_have_one_name() {
     let leaf = right.leaf();
     let case = Case::one_way(format!("{}{}{}", leaf.pem, wrong.pem, right.pem), leaf.key.clone());
     assert_eq!(case.codes(), ["UNRELATED_CERTIFICATE", "ROOT_LEFT_OUT"]);
+}
+
+/// Old root, new root, and the old root's certificate for the new one, as at every change of a public root.
+#[test]
+fn of_two_ways_up_the_shortest_that_reaches_a_given_root_is_served() {
+    let old = Ca::root("Old Root");
+    let key = p256();
+    let new_pem = ca_params("New Root").self_signed(&key).unwrap().pem();
+    let cross = old.intermediate_from(ca_params("New Root"), key);
+    let intermediate = cross.intermediate("Intermediate");
+    let leaf = intermediate.leaf();
+    let served = |blocks: &[&str]| {
+        let mut chains = Vec::new();
+        for turn in 0..blocks.len() {
+            let cert: String = blocks.iter().cycle().skip(turn).take(blocks.len()).copied().collect();
+            let material = Case::one_way(cert, leaf.key.clone()).judge().material.unwrap();
+            chains.push(material.bundle.chain().iter().map(|der| der.to_vec()).collect::<Vec<_>>());
+        }
+        assert!(chains.iter().all(|chain| *chain == chains[0]));
+        chains.swap_remove(0)
+    };
+    let short = vec![leaf.der.clone(), intermediate.der.clone()];
+    let long = vec![leaf.der.clone(), intermediate.der.clone(), cross.der.clone()];
+    assert_eq!(served(&[&leaf.pem, &intermediate.pem, &new_pem]), short);
+    assert_eq!(served(&[&leaf.pem, &intermediate.pem, &cross.pem]), long);
+    assert_eq!(served(&[&leaf.pem, &intermediate.pem, &cross.pem, &old.pem]), long);
+    assert_eq!(served(&[&leaf.pem, &intermediate.pem, &cross.pem, &new_pem]), short);
+    assert_eq!(served(&[&leaf.pem, &intermediate.pem, &cross.pem, &old.pem, &new_pem]), short);
 }
