@@ -11,6 +11,7 @@ use crate::key_form::{self, KeyFault};
 use crate::pem::{Block, Label};
 use crate::private_key::{PrivateKey, Proof};
 use crate::public_key::KeyKind;
+use crate::signed::sequence;
 use crate::{Bundle, BundleError, Circumstances, ClientTrust, Code, Material, TlsType, Upload, field};
 
 /// Leaf and chain: OpenSSL clients verify at most 10 by default.
@@ -234,7 +235,7 @@ fn read_key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenKey> {
     }
     let mut blocks = field::read(&upload.key, Field::Key, findings);
     let certificates = blocks.extract_if(.., |block| block.label == Label::Certificate).count();
-    let parameters = blocks.extract_if(.., |block| block.label == Label::EcParameters).next();
+    let parameters = blocks.extract_if(.., |block| block.label == Label::EcParameters).last();
     for block in
         blocks.extract_if(.., |block| !block.label.is_private_key() || block.label == Label::OpensshKey)
     {
@@ -335,14 +336,21 @@ fn read_certificates(blocks: &[Block], field: Field, findings: &mut Vec<Finding>
     for block in blocks {
         match Certificate::read(&block.der) {
             Ok(certificate) => certificates.push(Given { index: block.index, certificate }),
-            Err(fault) => findings.push(unreadable(fault, block.index, field)),
+            Err(fault) => findings.push(unreadable(fault, block, field)),
         }
     }
     certificates
 }
 
-fn unreadable(fault: Unreadable, index: usize, field: Field) -> Finding {
+fn unreadable(fault: Unreadable, block: &Block, field: Field) -> Finding {
+    let index = block.index;
     let (code, why) = match fault {
+        Unreadable::Structure if is_pkcs7(&block.der) => {
+            (Code::FormatPkcs7, "is a PKCS#7 container by another label")
+        }
+        Unreadable::Structure if field::is_pkcs12(&block.der) => {
+            (Code::FormatPkcs12, "is a PKCS#12 container by another label")
+        }
         Unreadable::Validity => (Code::ValidityUnreadable, "has a notBefore or notAfter that is no time"),
         Unreadable::TrailingBytes => (Code::CertUnreadable, "has bytes behind its end"),
         Unreadable::Extension => (Code::CertUnreadable, "has an extension that is damaged or there twice"),
@@ -350,6 +358,12 @@ fn unreadable(fault: Unreadable, index: usize, field: Field) -> Finding {
     };
     let item = Some(Item { index, subject: None });
     Finding::new(code, field, item, format!("Block {index} of {} {why}.", field.name()))
+}
+
+/// ContentInfo ::= SEQUENCE { contentType OID 1.2.840.113549.1.7.…, … } (RFC 5652 §3).
+fn is_pkcs7(der: &[u8]) -> bool {
+    const OID_BEGINNING: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
+    sequence(der).is_some_and(|(_, content)| content.starts_with(OID_BEGINNING))
 }
 
 fn error_count(findings: &[Finding]) -> usize {

@@ -204,8 +204,8 @@ const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 /// SEQUENCE { INTEGER 5 }: status_request (RFC 7633 §4).
 const TLS_FEATURE_STATUS_REQUEST: &[u8] = &[0x02, 0x01, 0x05];
 
-/// More names than any honest certificate has; the judgement compares each with each host.
-const DNS_NAMES_MAX: usize = 1000;
+/// As many as fit into a chain of the largest size that is accepted.
+const DNS_NAMES_MAX: usize = 6000;
 
 impl Extensions {
     fn read(x509: &X509Certificate<'_>) -> Result<Self, Unreadable> {

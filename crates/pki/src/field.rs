@@ -93,6 +93,8 @@ fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding 
         Damage::LabelsDiffer => (Code::PemUnreadable, "begins with one label and ends with another"),
         Damage::Empty => (Code::PemUnreadable, "has nothing between its BEGIN and END lines"),
         Damage::Characters => (Code::PemUnreadable, "holds characters that are not base64"),
+        Damage::HtmlEscaped => (Code::PemUnreadable, "is HTML-escaped (it holds '&')"),
+        Damage::UrlEncoded => (Code::PemUnreadable, "is URL-encoded (it holds '%')"),
         Damage::FormDecoded => (
             Code::PemUnreadable,
             "has spaces where base64 has '+': it went through a form decoder (curl: use --data-binary or --json)",
@@ -116,7 +118,10 @@ fn name_whole(text: &str) -> (Code, &'static str) {
     if ["ssh-", "ecdsa-sha2-"].iter().any(|kind| starts_with(text, kind)) {
         return (Code::FormatOpenssh, "is an OpenSSH public key");
     }
-    if text.starts_with("0\u{82}") || text.starts_with("0\u{fffd}") || text.starts_with("0\u{81}") {
+    // DER begins with a SEQUENCE, 0x30, and no text holds such characters.
+    if text.starts_with('0')
+        && text.contains(|c: char| c == '\u{fffd}' || (c.is_control() && !c.is_whitespace()))
+    {
         return (Code::FormatDer, "is binary DER, not a PEM text");
     }
     if is_path(text) {
@@ -127,6 +132,9 @@ fn name_whole(text: &str) -> (Code, &'static str) {
         Some(der) if der.first() == Some(&0x30) => {
             (Code::FormatRawBase64, "is base64 without BEGIN and END lines")
         }
+        _ if text.contains("BEGIN+") || text.contains("BEGIN%20") => {
+            (Code::PemUnreadable, "is URL-encoded; decode it first")
+        }
         _ if text.contains("BEGIN ") => {
             (Code::PemMissing, "holds a damaged BEGIN line: five dashes stand on each side of the label")
         }
@@ -135,7 +143,7 @@ fn name_whole(text: &str) -> (Code, &'static str) {
 }
 
 /// PFX ::= SEQUENCE { version INTEGER 3, … } (RFC 7292 §4).
-fn is_pkcs12(der: &[u8]) -> bool {
+pub(crate) fn is_pkcs12(der: &[u8]) -> bool {
     crate::signed::sequence(der).is_some_and(|(_, content)| content.starts_with(&[0x02, 0x01, 0x03]))
 }
 

@@ -55,6 +55,10 @@ pub(crate) enum Damage {
     Empty,
     /// Characters that are not base64.
     Characters,
+    /// `&#43;` and the like.
+    HtmlEscaped,
+    /// `%2B` and the like.
+    UrlEncoded,
     /// Spaces inside lines where base64 has `+`: the text went through a form decoder.
     FormDecoded,
     /// The base64 does not come out even: something is missing or was added.
@@ -265,7 +269,7 @@ fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damag
     let mut packed = Zeroizing::new(Vec::with_capacity(content.len()));
     packed.extend(content.bytes().filter(|b| !b.is_ascii_whitespace()));
     if !packed.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')) {
-        return Err(Damage::Characters);
+        return Err(foreign_characters(&packed));
     }
     let mut der = Zeroizing::new(vec![0_u8; packed.len().div_ceil(4) * 3]);
     // Line breaks and spaces inside the lines: the spaces are no line breaks, unless it comes out whole.
@@ -278,6 +282,16 @@ fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damag
     }
     note_layout(body, one_line, spaces_inside, packed.len(), repairs);
     Ok(der)
+}
+
+fn foreign_characters(packed: &[u8]) -> Damage {
+    if packed.contains(&b'&') {
+        Damage::HtmlEscaped
+    } else if packed.contains(&b'%') {
+        Damage::UrlEncoded
+    } else {
+        Damage::Characters
+    }
 }
 
 /// PEM has 64 characters a line; OpenSSL reads up to 76, some tools write one long line.

@@ -1,4 +1,4 @@
-//! The rules: each looks at the read upload and says at most one kind of thing.
+//! The rules: each looks at the read upload, asks one question, and says what it found.
 //!
 //! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a case in the tests. A rule that
 //! needs the leaf says nothing where the leaf is unknown: another finding has said why.

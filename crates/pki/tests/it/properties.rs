@@ -47,8 +47,15 @@ fn changed_der(der: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Few cases in every run; `PROPTEST_CASES=20000` for a soak.
+fn config() -> ProptestConfig {
+    let cases =
+        if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 96 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_text_is_judged_without_a_panic(cert in pieces(), key in pieces(), cacert in pieces()) {

@@ -121,6 +121,8 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
             cert(pki.leaf.pem.replace('+', "&#43;").replace('=', "&#61;").replace("MII", "&#77;II")),
             &["PEM_UNREADABLE"],
         ),
+        ("URL-encoded", cert(pki.leaf.pem.replace(' ', "+").replace('\n', "%0A")), &["PEM_UNREADABLE"]),
+        ("half URL-encoded", cert(with_label("CERTIFICATE", "MII%2Babc")), &["PEM_UNREADABLE"]),
         ("form-decoded", cert(with_label("CERTIFICATE", &plus.replace('+', " "))), &["PEM_UNREADABLE"]),
         (
             "bytes behind the certificate",
@@ -144,6 +146,11 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
         ("OpenSSH public key", cert("ssh-rsa AAAAB3NzaC1yc2E user@host".into()), &["FORMAT_OPENSSH"]),
         ("PGP", cert(with_label("PGP PUBLIC KEY BLOCK", "Version: 1\n\nabc")), &["FORMAT_PGP"]),
         ("unknown label", cert(with_label("DH PARAMETERS", "MAA=")), &["PEM_UNKNOWN"]),
+        (
+            "PKCS#7 under a certificate's label",
+            cert(with_label("CERTIFICATE", "MAsGCSqGSIb3DQEHAg==")),
+            &["FORMAT_PKCS7"],
+        ),
         ("raw base64", cert(base64.clone()), &["FORMAT_RAW_BASE64"]),
         ("PKCS#12 in base64", cert(pkcs12), &["FORMAT_PKCS12"]),
         ("DER", cert(der_as_text), &["FORMAT_DER"]),
@@ -183,5 +190,11 @@ fn what_is_no_usable_key_is_named_as_what_it_is() {
         ("only EC PARAMETERS", key(with_label("EC PARAMETERS", "BggqhkjOPQMBBw==")), &["KEY_NOT_IN_FIELD"]),
         ("a CRL", key(with_label("X509 CRL", "MAA=")), &["FORMAT_CRL"]),
         ("a path", key("server.key".into()), &["FORMAT_PATH"]),
+        (
+            "DER read as UTF-8",
+            key(String::from_utf8_lossy(&pki.leaf.key_der).into_owned()),
+            &["FORMAT_DER"],
+        ),
+        ("raw base64", key(base64.clone()), &["FORMAT_RAW_BASE64"]),
     ]);
 }
