@@ -16,6 +16,7 @@ pub(crate) struct Detail {
     pub(crate) field: String,
     /// Which item of the field, where it holds several.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(crate) item: Option<DetailItem>,
     /// What is wrong, in one plain sentence.
     pub(crate) message: String,
@@ -41,6 +42,7 @@ pub(crate) struct DetailItem {
     pub(crate) index: usize,
     /// The certificate's subject, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(crate) subject: Option<String>,
 }
 

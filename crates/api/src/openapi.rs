@@ -1,29 +1,192 @@
-use crate::routes;
-use utoipa::OpenApi;
+//! The OpenAPI document, put together from the handlers' annotations and, for what all operations have in common,
+//! from one table here: refusals, `RateLimit-…` headers, authentication.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Content, Header, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+        path::Operation,
+        schema::{ObjectBuilder, Type},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::{error::ErrorBody, limit, routes};
+
 /// The OpenAPI 3.1 document of this API, as JSON.
 pub fn openapi() -> String {
-    Document::openapi().to_pretty_json().unwrap_or_default()
+    // Its keys are texts and its values plain: nothing in it can fail to be written.
+    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
 }
+
 #[derive(OpenApi)]
-#[openapi(paths(
-    routes::tls::show::show,
-    routes::tls::create::create,
-    routes::tls::replace::replace,
-    routes::tls::remove::remove,
-    routes::tls::check::check,
-    routes::deployments::list::list,
-    routes::deployments::create::create,
-    routes::deployments::show::show,
-    routes::deployments::change::change,
-    routes::deployments::remove::remove,
-    routes::projects::list::list,
-    routes::projects::create::create,
-    routes::projects::remove::remove,
-    routes::keys::list::list,
-    routes::keys::create::create,
-    routes::keys::remove::remove,
-    routes::health::healthz,
-    routes::health::readyz,
-    routes::metrics::metrics,
-))]
-struct Document;
+#[openapi(
+    info(
+        title = "certward",
+        description = "Manages the TLS certificates of MQTT deployments. Programs written for the EMQX Cloud API \
+                       \"TLS Certificate Management\" work against it by changing the base address alone.\n\n\
+                       Unknown fields are ignored; a field given twice is 400. A body is JSON in UTF-8, at most \
+                       256 KiB. HEAD is answered as GET. Times are UTC."
+    ),
+    paths(
+        routes::tls::show::show,
+        routes::tls::create::create,
+        routes::tls::replace::replace,
+        routes::tls::remove::remove,
+        routes::tls::check::check,
+        routes::deployments::list::list,
+        routes::deployments::create::create,
+        routes::deployments::show::show,
+        routes::deployments::change::change,
+        routes::deployments::remove::remove,
+        routes::projects::list::list,
+        routes::projects::create::create,
+        routes::projects::remove::remove,
+        routes::keys::list::list,
+        routes::keys::create::create,
+        routes::keys::remove::remove,
+        routes::health::healthz,
+        routes::health::readyz,
+        routes::metrics::metrics,
+    ),
+    components(schemas(ErrorBody)),
+    security(("basic" = [])),
+    tags(
+        (name = "tls", description = "The certificate of a deployment. Scope `tls`; to read, `tls:read` is enough."),
+        (name = "deployments", description = "Scope `deployments`; to read, any."),
+        (name = "projects", description = "Scope `admin`; to read, any."),
+        (name = "keys", description = "Scope `admin`."),
+        (name = "operation", description = "Outside the base path."),
+    ),
+    modifiers(&Common)
+)]
+struct Api;
+
+/// Operations that any valid key may ask for: they have no 403.
+const ANY_SCOPE: [&str; 3] = ["listProjects", "listDeployments", "getDeployment"];
+
+/// Operations that are counted, and answer with how much is left.
+const LIMITED: [&str; 8] = [
+    "getTls",
+    "createTls",
+    "replaceTls",
+    "deleteTls",
+    "checkTls",
+    "listProjects",
+    "listDeployments",
+    "getDeployment",
+];
+
+/// Operations that something can be in the way of.
+const CONFLICTS: [(&str, &str); 4] = [
+    ("createDeployment", "`DEPLOYMENT_EXISTS`"),
+    ("createProject", "`PROJECT_EXISTS`"),
+    ("deleteProject", "`PROJECT_NOT_EMPTY`, `PROJECT_DEFAULT`"),
+    ("deleteKey", "`LAST_ADMIN_KEY`"),
+];
+
+/// Adds what all operations have in common.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut Document) {
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("User name = API key, password = secret key."))
+            .build();
+        if let Some(components) = &mut document.components {
+            components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        }
+        for (path, item) in &mut document.paths.paths {
+            if !path.starts_with(crate::auth::BASE) {
+                continue;
+            }
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                complete(path, operation);
+            }
+        }
+    }
+}
+
+fn complete(path: &str, operation: &mut Operation) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    for (status, description) in refusals(path, &id, operation.request_body.is_some()) {
+        let response = refusal(status, &description);
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response));
+    }
+    if LIMITED.contains(&id.as_str()) {
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response
+                && !matches!(status.as_str(), "401" | "403" | "503")
+            {
+                limit::HEADERS.into_iter().for_each(|it| add_header(response, it, Type::Integer));
+            }
+        }
+    }
+    if id == "getTls" {
+        let applied = ("Preference-Applied", "`wait=N`, when the answer was asked to be held.");
+        if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
+            add_header(response, applied, Type::String);
+        }
+    }
+}
+
+/// Which refusals an operation has, in the order of the checks.
+fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)> {
+    let conflict = CONFLICTS.into_iter().find(|(operation, _)| *operation == id).map(|(_, codes)| codes);
+    let not_found = if path.ends_with("/tls") && matches!(id, "replaceTls" | "deleteTls") {
+        "`DEPLOYMENT_NOT_FOUND`; `TLS_NOT_FOUND`, which is counted"
+    } else if path.contains("/deployments/") {
+        "`DEPLOYMENT_NOT_FOUND`"
+    } else {
+        "`NOT_FOUND`"
+    };
+    let wrong = match id {
+        "deleteTls" => "`QUERY_UNEXPECTED`: it takes no query parameter",
+        "createTls" => "The code of the most important finding, or `TLS_ALREADY_EXISTS`",
+        _ => "The code of the most important finding",
+    };
+    [
+        (true, "401", "`UNAUTHORIZED`"),
+        (!ANY_SCOPE.contains(&id), "403", "`NO_ACCESS`: the key has no scope for this"),
+        (path.contains('{'), "404", not_found),
+        (true, "429", "`RATE_LIMITED`"),
+        (has_body, "413", "`BODY_TOO_LARGE`"),
+        (has_body, "415", "`UNSUPPORTED_MEDIA_TYPE`"),
+        (has_body, "400", "`INVALID_JSON`"),
+        (has_body, "408", "`REQUEST_TIMEOUT`: the body did not arrive in time"),
+        ((has_body && id != "checkTls") || id == "deleteTls", "422", wrong),
+        (conflict.is_some(), "409", conflict.unwrap_or_default()),
+        (true, "503", "`STORE_UNAVAILABLE`: nothing was changed"),
+    ]
+    .into_iter()
+    .filter(|(applies, ..)| *applies)
+    .map(|(_, status, description)| (status, format!("{description}.")))
+    .collect()
+}
+
+fn refusal(status: &str, description: &str) -> Response {
+    let schema = Ref::from_schema_name("Error");
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", Content::new(Some(schema)))
+        .build();
+    match status {
+        "401" => {
+            add_header(&mut response, ("WWW-Authenticate", "The challenge of HTTP Basic."), Type::String)
+        }
+        "429" | "503" => add_header(&mut response, limit::RETRY_AFTER, Type::Integer),
+        _ => {}
+    }
+    response
+}
+
+fn add_header(response: &mut Response, (name, description): (&str, &str), kind: Type) {
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    let header: Header = HeaderBuilder::new().description(Some(description)).schema(Some(schema)).build();
+    response.headers.insert(name.to_owned(), RefOr::T(header));
+}

@@ -30,7 +30,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .route("/public_api/v1/deployments/{id}/tls", certificate())
         .route("/public_api/v1/deployments/{id}/tls/check", post(tls::check))
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
-        .route("/public_api/v1/keys/{id}", delete(keys::remove))
+        .route("/public_api/v1/keys/{key}", delete(keys::remove))
         // The router's parameters are never empty, but an empty id is an id outside the syntax.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{error::Error, json};
 
-/// The body of POST, PUT and `/check`, for the OpenAPI document; what is read is [`Upload`].
+/// A certificate, its key, and for two-way the client CAs; all PEM.
 #[derive(ToSchema)]
 #[schema(as = Upload)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -53,6 +53,7 @@ pub(crate) struct DeploymentBody {
     upstream: String,
     /// The broker's plain WebSocket address, if it has one.
     #[serde(rename = "wsUpstream", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     ws_upstream: Option<String>,
     /// The names that lead here by SNI.
     hosts: Vec<String>,

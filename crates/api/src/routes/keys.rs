@@ -27,6 +27,7 @@ pub(crate) struct KeyBody {
     scopes: Vec<&'static str>,
     /// The projects it sees; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     projects: Option<Vec<String>>,
     /// When it was made, UTC.
     #[schema(example = "2024-11-21 02:51")]

@@ -26,22 +26,25 @@ pub(crate) use show::show;
 pub(crate) struct TlsBody {
     /// `one-way` or `two-way`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "one-way")]
+    #[schema(example = "one-way", nullable = false)]
     tls_type: Option<&'static str>,
     /// The leaf's notAfter, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2034-05-22 02:43:21")]
+    #[schema(example = "2034-05-22 02:43:21", nullable = false)]
     expire: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     status: Option<TlsStatus>,
     /// The leaf's common name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     cn: Option<String>,
     /// What was found about the upload when it was accepted; absent when nothing was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Detail>,
     /// Why, when the status is `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<String>,
 }
 

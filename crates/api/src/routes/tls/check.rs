@@ -30,6 +30,7 @@ pub(crate) struct CheckBody {
     findings: Vec<Detail>,
     /// What would be served; absent when it is not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     serves: Option<Served>,
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct Served {
     expire: String,
     /// The leaf's common name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     cn: Option<String>,
     /// How many certificates the chain has, the leaf included.
     chain_length: usize,
