@@ -25,6 +25,7 @@ mod material;
 mod pem;
 mod private_key;
 mod public_key;
+mod reading;
 mod rules;
 mod signed;
 mod text;

@@ -42,3 +42,18 @@ fn a_finding_reads_as_the_contract_writes_it() {
     assert_eq!(json["field"], "cert");
     assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), finding);
 }
+
+#[test]
+fn every_code_has_an_upload_that_causes_it() {
+    let corpus = [
+        include_str!("catalogue.rs"),
+        include_str!("findings.rs"),
+        include_str!("openssl.rs"),
+        include_str!("order.rs"),
+        include_str!("text.rs"),
+    ];
+    for doc in catalogue() {
+        let quoted = format!("\"{}\"", doc.name);
+        assert!(corpus.iter().any(|file| file.contains(&quoted)), "{} is caused by no test", doc.name);
+    }
+}

@@ -7,5 +7,6 @@ mod findings;
 mod openssl;
 mod order;
 mod properties;
+mod serving;
 mod stage;
 mod text;

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
-use certward_pki::{Circumstances, Code, HostName, Judgement, Severity, Text, Upload, judge};
+use certward_pki::{Circumstances, HostName, Judgement, Severity, Text, Upload, judge};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
+
+use crate::serving::assert_served;
 
 /// The time of all tests that do not call openssl.
 pub(crate) fn now() -> OffsetDateTime {
@@ -186,21 +188,20 @@ impl Pki {
     }
 }
 
-/// A codes' doc is reachable; used so that a misspelt code in a table fails.
+/// Whether there is such a code: a misspelt one in a table fails.
 pub(crate) fn known(code: &str) -> bool {
     certward_pki::catalogue().any(|doc| doc.name == code)
 }
 
-pub(crate) fn code_of(name: &str) -> Code {
-    certward_pki::catalogue().find(|doc| doc.name == name).unwrap().code
-}
-
-/// Judges every row, and shows all that differ at once.
+/// Judges every row, serves what is accepted, and shows all that differ at once.
 pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a str])>) {
     let mut wrong = Vec::new();
     for (name, case, expected) in rows {
         assert!(expected.iter().all(|code| known(code)), "{name}: a code that does not exist");
         let codes = case.codes();
+        if let Some(material) = case.judge().material {
+            assert_served(&material);
+        }
         if codes != expected {
             let messages: Vec<_> = case.judge().findings.into_iter().map(|finding| finding.message).collect();
             wrong.push(format!("{name}: expected {expected:?}, got {codes:?}\n  {messages:#?}"));

@@ -1,0 +1,101 @@
+//! That what is accepted can be served: by a handshake, not by belief.
+
+use std::sync::Arc;
+
+use certward_pki::Material;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
+    SignatureScheme,
+};
+
+/// Believes any chain, and holds the server to its signature.
+#[derive(Debug)]
+pub(crate) struct AnyChain;
+
+impl ServerCertVerifier for AnyChain {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Passes bytes between the two until both are done.
+pub(crate) fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
+    while server.is_handshaking() || client.is_handshaking() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+/// Builds a server of the material and meets it with TLS 1.2 and 1.3: the chain must be shown, the key must sign.
+pub(crate) fn assert_served(material: &Material) {
+    let bundle = &material.bundle;
+    if let Some(trust) = &material.client_trust {
+        trust.verifier(&provider()).unwrap();
+    }
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(bundle.chain().to_vec(), bundle.key().expose_rustls().clone_key())
+        .unwrap();
+    let server = Arc::new(server);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyChain))
+            .with_no_client_auth();
+        let mut client = ClientConnection::new(Arc::new(client), "server".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&server)).unwrap();
+        shake(&mut client, &mut server).unwrap();
+        assert_eq!(client.peer_certificates().unwrap(), bundle.chain());
+    }
+}
