@@ -12,7 +12,7 @@ use crate::{
     Deadlines, Listener, Protocol,
     admission::Admission,
     failures::Cause,
-    first_packet::{ENOUGH, Verdict, judge},
+    first_packet::{Verdict, judge},
     handshake::{Failed, Farewell, Shaken, shake},
     probes::Probe,
     registry::{Membership, Signal},
@@ -189,12 +189,15 @@ async fn read_first(
     first: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
     loop {
-        // Before the socket: they may have come together with the end of the handshake.
-        while first.len() < ENOUGH && decrypted(tls, first)? {}
-        match judge(protocol, first) {
-            Verdict::Right => return Ok(()),
-            Verdict::Wrong => return Err("wrong_protocol"),
-            Verdict::Incomplete => {}
+        // Before the socket: they may have come together with the end of the handshake. And judged before the end of what is
+        // decrypted is looked at: a device may say all that it has to say, and its good-bye, at once.
+        loop {
+            match judge(protocol, first) {
+                Verdict::Right => return Ok(()),
+                Verdict::Wrong => return Err("wrong_protocol"),
+                Verdict::Incomplete if decrypted(tls, first)? => {}
+                Verdict::Incomplete => break,
+            }
         }
         flush(tls, client).await.map_err(|_| "client_broken")?;
         match read_into(client, |reader| tls.read_tls(reader)).await {

@@ -23,9 +23,6 @@ const CONNECT_LEN_MAX: u32 = 1024 * 1024;
 /// Protocol name, level, flags, keep-alive and an empty client id.
 const CONNECT_LEN_MIN: u32 = 12;
 
-/// How many bytes suffice in any case.
-pub(crate) const ENOUGH: usize = REQUEST_LINE_MAX;
-
 /// Judges the first bytes of a connection.
 pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
     match protocol {

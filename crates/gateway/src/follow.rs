@@ -118,10 +118,8 @@ impl Follower {
         let store = self.lifecycle.store();
         let mut tries = 0;
         loop {
+            // Called before the feed is read: a change in between is then not slept through.
             let wake_up = store.changed();
-            tokio::pin!(wake_up);
-            // Polled once, so that it is registered before the feed is read.
-            let woken = futures_util::poll!(&mut wake_up).is_ready();
             match self.read_on(&mut after, &changed).await {
                 Ok(()) => tries = 0,
                 Err(error) => {
@@ -131,11 +129,9 @@ impl Follower {
                     continue;
                 }
             }
-            if !woken {
-                tokio::select! {
-                    () = &mut wake_up => {}
-                    () = sleep(LOOK_AT_LEAST_EVERY) => {}
-                }
+            tokio::select! {
+                () = wake_up => {}
+                () = sleep(LOOK_AT_LEAST_EVERY) => {}
             }
         }
     }

@@ -137,7 +137,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_done_in_the_background_is_few_at_once_and_left_out_when_it_changed() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
-        ["a", "b", "c"].map(|name| schedule.want_some_time(id(name)));
+        for name in ["a", "b", "c"] {
+            schedule.want_some_time(id(name));
+        }
         schedule.want(id("a"), now);
         assert_eq!(schedule.next_in_background(1), Some(id("b")));
         assert_eq!(schedule.next_in_background(1), None);

@@ -1,0 +1,11 @@
+//! The gateway as devices meet it: a real store, real sockets on loopback, certificates made on the spot.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+
+mod change;
+mod deadlines;
+mod relay;
+mod routing;
+mod stage;
+mod trust;
+mod upstream;

@@ -1,0 +1,189 @@
+//! Bytes between a device and its broker.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World};
+
+/// More than all buffers on the way hold together.
+const MUCH: usize = 10 * 1024 * 1024;
+
+async fn world_with(broker: &Broker) -> (World, Ca) {
+    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let deployment = world.deploy_with("d", broker.address, Some(broker.address), &["d.test"]).await;
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    (world, ca)
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
+    // The broker reads nothing until it has sent everything; the device reads nothing until it has sent everything: both
+    // directions fill up, and nothing may be lost or stand still.
+    let broker = Broker::new(|stream| async move {
+        let (mut from, mut to) = stream.into_split();
+        let mut connect = vec![0; CONNECT.len()];
+        from.read_exact(&mut connect).await.unwrap();
+        let sending = tokio::spawn(async move {
+            to.write_all(&pattern(MUCH)).await.unwrap();
+            to
+        });
+        let mut all = vec![0; MUCH];
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        from.read_exact(&mut all).await.unwrap();
+        assert!(all == pattern(MUCH));
+        sending.await.unwrap().write_all(b"done").await.unwrap();
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    for version in [TLS13, TLS12] {
+        let device = Device::new(&ca, None, &[version]);
+        let connection = device.connect(world.mqtts(), "d.test").await.unwrap();
+        let (mut from, mut to) = tokio::io::split(connection.0);
+        to.write_all(CONNECT).await.unwrap();
+        let sending = tokio::spawn(async move {
+            to.write_all(&pattern(MUCH)).await.unwrap();
+            to.flush().await.unwrap();
+            to
+        });
+        let mut all = vec![0; MUCH];
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        from.read_exact(&mut all).await.unwrap();
+        assert!(all == pattern(MUCH));
+        let mut done = [0; 4];
+        tokio::time::timeout(PATIENCE, from.read_exact(&mut done)).await.unwrap().unwrap();
+        assert_eq!(&done, b"done");
+        sending.await.unwrap();
+    }
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_ends_its_half_still_hears_the_broker_out() {
+    let broker = Broker::new(|mut stream| async move {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        // Only now, after the device's end, a long answer.
+        stream.write_all(&pattern(1024 * 1024)).await.unwrap();
+        stream.write_all(&all).await.unwrap();
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    connection.0.write_all(b"last words").await.unwrap();
+    connection.0.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    connection.0.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), 1024 * 1024 + CONNECT.len() + b"last words".len());
+    assert!(all.ends_with(b"last words"));
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_its_half_still_hears_the_device_out() {
+    let (heard, hears) = tokio::sync::oneshot::channel();
+    let heard = std::sync::Mutex::new(Some(heard));
+    let broker = Broker::new(move |mut stream| {
+        let heard = heard.lock().unwrap().take().unwrap();
+        async move {
+            stream.write_all(b"bye").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            heard.send(all).unwrap();
+        }
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    let mut all = Vec::new();
+    connection.0.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"bye", "with a close_notify, else this read fails");
+    let more = pattern(1024 * 1024);
+    connection.0.write_all(&more).await.unwrap();
+    connection.0.shutdown().await.unwrap();
+    let heard = tokio::time::timeout(PATIENCE, hears).await.unwrap().unwrap();
+    assert!(heard == [CONNECT, &more].concat());
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_vanishes_without_close_notify_ends_the_brokers_connection() {
+    let (ended, ends) = tokio::sync::mpsc::channel(1);
+    let broker = Broker::new(move |mut stream| {
+        let ended = ended.clone();
+        async move {
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all).await;
+            ended.send(all).await.unwrap();
+        }
+    })
+    .await;
+    let mut ends = ends;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    connection.0.flush().await.unwrap();
+    drop(connection);
+    let heard = tokio::time::timeout(PATIENCE, ends.recv()).await.unwrap().unwrap();
+    assert_eq!(heard, CONNECT);
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_first_packet_that_comes_with_the_finished_is_not_forgotten() {
+    let broker = Broker::echo().await;
+    let (world, ca) = world_with(&broker).await;
+    // TLS 1.3: the client's Finished and its first bytes leave in one packet.
+    let stream = tokio::net::TcpStream::connect(world.mqtts()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("d.test").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Device::new(&ca, None, &[TLS13]).config());
+    let mut written = false;
+    let connecting = connector.connect_with(name, stream, |tls| {
+        // Buffered before the handshake is done, and sent right behind it.
+        written = std::io::Write::write_all(&mut tls.writer(), CONNECT).is_ok();
+    });
+    let mut stream = connecting.await.unwrap();
+    assert!(written);
+    let mut back = vec![0; CONNECT.len()];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    assert_eq!(back, CONNECT);
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn wss_speaks_http_and_only_offers_http_1_1() {
+    let broker = Broker::echo().await;
+    let (world, ca) = world_with(&broker).await;
+    let mut config = rustls::ClientConfig::clone(&Device::trusting(&ca).config());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(world.wss()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("d.test").unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    let request = b"GET /mqtt HTTP/1.1\r\nHost: d.test\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut back = vec![0; request.len()];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    assert_eq!(back, request);
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_is_not_the_listeners_protocol_never_reaches_the_broker() {
+    let broker = Broker::new(|_| async { panic!("the broker was reached") }).await;
+    let (world, ca) = world_with(&broker).await;
+    let device = Device::trusting(&ca);
+    for (to, first) in [(world.mqtts(), b"GET / HTTP/1.1\r\n\r\n".as_slice()), (world.wss(), CONNECT)] {
+        let mut connection = device.connect(to, "d.test").await.unwrap();
+        connection.0.write_all(first).await.unwrap();
+        connection.ends_cleanly().await;
+    }
+    assert_eq!(world.metric(r#"certward_gateway_closed_total{reason="wrong_protocol"}"#), 2);
+    world.shut_down().await;
+}

@@ -1,0 +1,416 @@
+//! The stage that all these tests use: a world with a gateway, brokers, devices and certificate authorities.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
+use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
+use certward_pki::{HostName, Text, Upload};
+use certward_store::{Address, ApiKeyRecord, DeploymentId, MasterKey, NodeId, Store, SystemClock, Upstream};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+/// What a device says first: a CONNECT of MQTT 3.1.1.
+pub(crate) const CONNECT: &[u8] = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A gateway with its store, from start to shutdown.
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
+    admin: ApiKeyRecord,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+/// One shared `mqtts` listener and one shared `wss` listener on free ports.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        listeners: vec![Listener::shared(any(), Protocol::Mqtts), Listener::shared(any(), Protocol::Wss)],
+        deadlines: Deadlines {
+            close: Duration::from_millis(500),
+            drain: Duration::from_millis(100),
+            ..Deadlines::default()
+        },
+        ..Settings::default()
+    }
+}
+
+pub(crate) fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+pub(crate) fn id(text: &str) -> DeploymentId {
+    DeploymentId::parse(text).unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SystemClock);
+        let address = Address::Embedded(folder.path().to_owned());
+        let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
+        let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
+        let mut metrics = prometheus_client::registry::Registry::default();
+        let node = NodeId::parse("node-1").unwrap();
+        let gateway = Gateway::new(settings, node, clock, Arc::new(SystemEntropy), &mut metrics).unwrap();
+        let port = Arc::new(gateway.clone());
+        let lifecycle = Lifecycle::new(
+            store,
+            port.clone(),
+            port,
+            Arc::new(SystemEntropy),
+            certward_lifecycle::Settings::default(),
+        );
+        let bound = gateway.bind().unwrap();
+        let addresses = bound.addresses();
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn({
+            let (gateway, lifecycle, shutdown) = (gateway.clone(), lifecycle.clone(), shutdown.clone());
+            async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+        });
+        let metrics = Arc::new(Mutex::new(metrics));
+        let world =
+            Self { gateway, lifecycle, addresses, metrics, admin, shutdown, running, _folder: folder };
+        eventually("the gateway is ready", || async { ready(&world.gateway) }).await;
+        world
+    }
+
+    pub(crate) async fn deploy(&self, name: &str, upstream: SocketAddr, hosts: &[&str]) -> DeploymentId {
+        self.deploy_with(name, upstream, None, hosts).await
+    }
+
+    pub(crate) async fn deploy_with(
+        &self,
+        name: &str,
+        upstream: SocketAddr,
+        ws_upstream: Option<SocketAddr>,
+        hosts: &[&str],
+    ) -> DeploymentId {
+        let parse = |address: SocketAddr| Upstream::parse(&address.to_string()).unwrap();
+        let new = NewDeployment {
+            id: Some(id(name)),
+            name: String::new(),
+            project: None,
+            upstream: parse(upstream),
+            ws_upstream: ws_upstream.map(parse),
+            hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+        };
+        self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
+    }
+
+    /// Sets or replaces the certificate, and waits until it is `running`.
+    pub(crate) async fn run(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
+        self.put(id, leaf, client_cas).await;
+        assert_eq!(self.settled(id).await, "running");
+    }
+
+    /// Sets or replaces the certificate.
+    pub(crate) async fn put(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
+        let given = |text: String| Text::Given(Zeroizing::new(text));
+        let two_way = !client_cas.is_empty();
+        let upload = Upload {
+            tls_type: given(if two_way { "two-way" } else { "one-way" }.to_owned()),
+            cert: given(leaf.certificate.clone()),
+            key: given(leaf.key.clone()),
+            cacert: if two_way {
+                given(client_cas.iter().map(|ca| ca.pem()).collect())
+            } else {
+                Text::Absent
+            },
+        };
+        let deployment = self.lifecycle.store().deployment(id).await.unwrap().unwrap();
+        match self.lifecycle.tls(&deployment).await.unwrap() {
+            TlsView::Set(_) => self.lifecycle.replace_tls(&self.admin, id, &upload).await.unwrap(),
+            _ => self.lifecycle.create_tls(&self.admin, id, &upload).await.unwrap(),
+        };
+    }
+
+    pub(crate) async fn delete_tls(&self, id: &DeploymentId) {
+        self.lifecycle.delete_tls(&self.admin, id).await.unwrap();
+    }
+
+    pub(crate) async fn remove(&self, id: &DeploymentId) {
+        self.lifecycle.remove_deployment(&self.admin, id).await.unwrap();
+    }
+
+    pub(crate) async fn change(&self, id: &DeploymentId, change: certward_lifecycle::DeploymentChange) {
+        self.lifecycle.change_deployment(&self.admin, id, change).await.unwrap();
+    }
+
+    /// The status once it has left `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
+    pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
+        match self.lifecycle.tls_settled(id, PATIENCE).await.unwrap() {
+            None => "gone".to_owned(),
+            Some(TlsView::Absent) => "absent".to_owned(),
+            Some(TlsView::Terminated) => "terminated".to_owned(),
+            Some(TlsView::Set(view)) => match view.status {
+                Status::Pending => "pending".to_owned(),
+                Status::Running => "running".to_owned(),
+                Status::Failed { reason } => format!("failed: {reason}"),
+            },
+        }
+    }
+
+    /// The causes of the deployment's failed handshakes, newest first.
+    pub(crate) fn failures(&self, id: &DeploymentId) -> Vec<&'static str> {
+        let failures = certward_lifecycle::NodeView::recent_failures(&self.gateway, id);
+        failures.into_iter().map(|failure| failure.cause).collect()
+    }
+
+    pub(crate) fn connections(&self, id: &DeploymentId) -> u64 {
+        certward_lifecycle::NodeView::connections(&self.gateway, id)
+    }
+
+    /// The value of one line of the metrics, 0 when there is none.
+    pub(crate) fn metric(&self, line: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics.lock().unwrap()).unwrap();
+        let found = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
+        found.unwrap_or(0)
+    }
+
+    pub(crate) fn mqtts(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub(crate) fn wss(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    pub(crate) async fn shut_down(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.expect("the gateway stops").unwrap();
+    }
+}
+
+pub(crate) fn ready(gateway: &Gateway) -> bool {
+    certward_lifecycle::NodeView::ready(gateway)
+}
+
+/// Waits for a condition.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "it never happens that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) key_der: Vec<u8>,
+}
+
+/// A certificate authority.
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    pub(crate) fn leaf(&self, hosts: &[&str]) -> Pair {
+        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    pub(crate) fn client(&self, name: &str) -> Pair {
+        self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(&self, names: Vec<String>, usage: ExtendedKeyUsagePurpose) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names.clone()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, names[0].clone());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        }
+    }
+}
+
+/// A device, which remembers its session tickets.
+#[derive(Clone)]
+pub(crate) struct Device(Arc<ClientConfig>);
+
+pub(crate) const TLS12: &SupportedProtocolVersion = &rustls::version::TLS12;
+pub(crate) const TLS13: &SupportedProtocolVersion = &rustls::version::TLS13;
+
+impl Device {
+    pub(crate) fn trusting(ca: &Ca) -> Self {
+        Self::new(ca, None, &[TLS13, TLS12])
+    }
+
+    pub(crate) fn new(
+        ca: &Ca,
+        identity: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let key = PrivatePkcs8KeyDer::from(pair.key_der.clone()).into();
+                builder.with_client_auth_cert(vec![pair.der.clone()], key).unwrap()
+            }
+        };
+        Self(Arc::new(config))
+    }
+
+    pub(crate) fn without_sni(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.enable_sni = false;
+        Self(Arc::new(config))
+    }
+
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0)
+    }
+
+    pub(crate) async fn connect(&self, to: SocketAddr, name: &str) -> io::Result<Connection> {
+        let stream = TcpStream::connect(to).await?;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Ok(Connection(TlsConnector::from(self.config()).connect(name, stream).await?))
+    }
+
+    /// Connects and talks to an echoing broker: only then a two-way handshake is known to have succeeded.
+    pub(crate) async fn talk(&self, to: SocketAddr, name: &str) -> io::Result<Connection> {
+        let mut connection = self.connect(to, name).await?;
+        connection.echo(CONNECT).await?;
+        Ok(connection)
+    }
+}
+
+/// A device's connection.
+pub(crate) struct Connection(pub(crate) TlsStream<TcpStream>);
+
+impl Connection {
+    /// Sends, and waits for the same to come back.
+    pub(crate) async fn echo(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes).await?;
+        self.0.flush().await?;
+        let mut back = vec![0; bytes.len()];
+        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut back)).await??;
+        assert_eq!(back, bytes);
+        Ok(())
+    }
+
+    pub(crate) fn leaf(&self) -> CertificateDer<'static> {
+        self.0.get_ref().1.peer_certificates().unwrap()[0].clone()
+    }
+
+    pub(crate) fn resumed(&self) -> bool {
+        self.0.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Waits for a clean end: a close_notify, and nothing before it.
+    pub(crate) async fn ends_cleanly(&mut self) {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
+        assert!(matches!(read, Ok(Ok(0))), "{read:?} {rest:?}");
+    }
+}
+
+/// A broker that does with each connection what it is told.
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Broker {
+    pub(crate) async fn new<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(any()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream));
+            }
+        });
+        Self { address, task }
+    }
+
+    /// Sends back whatever comes, and ends its half when the device has ended its own.
+    pub(crate) async fn echo() -> Self {
+        Self::new(|mut stream| async move {
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+            let _ = to.shutdown().await;
+        })
+        .await
+    }
+
+    /// Greets with its name after the first bytes, so that a test sees where it was led.
+    pub(crate) async fn named(name: &'static str) -> Self {
+        Self::new(move |mut stream| async move {
+            let mut first = [0; 1024];
+            let _ = stream.read(&mut first).await;
+            let _ = stream.write_all(name.as_bytes()).await;
+        })
+        .await
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

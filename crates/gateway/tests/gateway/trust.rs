@@ -1,0 +1,124 @@
+//! Whom a deployment lets in: one-way, two-way, resumption, and live connections when that changes.
+
+use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually};
+
+const HOST: &str = "d.test";
+
+#[tokio::test]
+async fn two_way_lets_in_its_own_clients_and_nobody_else() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (clients, strangers) = (Ca::new("same name"), Ca::new("same name"));
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[&clients]).await;
+    for version in [TLS12, TLS13] {
+        let own = Device::new(&servers, Some(&clients.client("device")), &[version]);
+        own.talk(world.mqtts(), HOST).await.unwrap();
+        let stranger = Device::new(&servers, Some(&strangers.client("device")), &[version]);
+        assert!(stranger.talk(world.mqtts(), HOST).await.is_err());
+        let nobody = Device::new(&servers, None, &[version]);
+        assert!(nobody.talk(world.mqtts(), HOST).await.is_err());
+        eventually("both are listed", || async { world.failures(&deployment).len() >= 2 }).await;
+        assert_eq!(world.failures(&deployment)[0], "certificate_required");
+    }
+    assert_eq!(world.failures(&deployment).len(), 4);
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_one_way_ticket_does_not_resume_into_two_way() {
+    for version in [TLS12, TLS13] {
+        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        let leaf = servers.leaf(&[HOST]);
+        world.run(&deployment, &leaf, &[]).await;
+        let device = Device::new(&servers, None, &[version]);
+        device.talk(world.mqtts(), HOST).await.unwrap();
+        assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "within its scope it resumes");
+        world.run(&deployment, &leaf, &[&Ca::new("clients")]).await;
+        assert!(device.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
+        world.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_a_client_whose_ca_is_gone_does_not_resume() {
+    for version in [TLS12, TLS13] {
+        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+        let (old, new) = (Ca::new("old"), Ca::new("new"));
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        let leaf = servers.leaf(&[HOST]);
+        world.run(&deployment, &leaf, &[&old]).await;
+        let device = Device::new(&servers, Some(&old.client("device")), &[version]);
+        device.talk(world.mqtts(), HOST).await.unwrap();
+        assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "within its scope it resumes");
+        world.run(&deployment, &leaf, &[&new]).await;
+        assert!(device.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
+        world.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_outlasts_a_new_leaf() {
+    for version in [TLS12, TLS13] {
+        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+        let clients = Ca::new("clients");
+        for (name, cas, identity) in
+            [("one.test", vec![], None), ("two.test", vec![&clients], Some(clients.client("device")))]
+        {
+            let deployment = world.deploy(&name.replace('.', "-"), broker.address, &[name]).await;
+            world.run(&deployment, &servers.leaf(&[name]), &cas).await;
+            let device = Device::new(&servers, identity.as_ref(), &[version]);
+            device.talk(world.mqtts(), name).await.unwrap();
+            world.run(&deployment, &servers.leaf(&[name]), &cas).await;
+            assert!(device.talk(world.mqtts(), name).await.unwrap().resumed(), "{name} {version:?}");
+        }
+        world.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    // The host moves from one deployment to another: the device's ticket is for the same name.
+    let first = world.deploy("first", broker.address, &[HOST]).await;
+    let second = world.deploy("second", broker.address, &["x.test"]).await;
+    let leaf = servers.leaf(&[HOST, "x.test"]);
+    world.run(&first, &leaf, &[]).await;
+    world.run(&second, &leaf, &[]).await;
+    let device = Device::trusting(&servers);
+    device.talk(world.mqtts(), HOST).await.unwrap();
+    let change = |host: &str| certward_lifecycle::DeploymentChange {
+        hosts: Some(vec![certward_pki::HostName::parse(host).unwrap()]),
+        ..Default::default()
+    };
+    world.change(&first, change("y.test")).await;
+    world.change(&second, change(HOST)).await;
+    assert_eq!(world.settled(&second).await, "running");
+    assert!(!device.talk(world.mqtts(), HOST).await.unwrap().resumed());
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (first, second) = (Ca::new("first"), Ca::new("second"));
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    let leaf = servers.leaf(&[HOST]);
+    world.run(&deployment, &leaf, &[&first, &second]).await;
+    let device = |ca: &Ca| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
+    let mut of_first = device(&first).talk(world.mqtts(), HOST).await.unwrap();
+    let mut of_second = device(&second).talk(world.mqtts(), HOST).await.unwrap();
+
+    world.run(&deployment, &leaf, &[&second]).await;
+    of_first.ends_cleanly().await;
+    of_second.echo(b"still trusted").await.unwrap();
+
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    of_second.echo(b"one-way trusts everybody").await.unwrap();
+    let mut of_nobody = Device::trusting(&servers).talk(world.mqtts(), HOST).await.unwrap();
+
+    world.run(&deployment, &leaf, &[&second]).await;
+    of_nobody.ends_cleanly().await;
+    of_second.echo(b"trusted again").await.unwrap();
+    world.shut_down().await;
+}
