@@ -71,8 +71,13 @@ impl Issuers {
         Self((0..given.len()).map(of).collect())
     }
 
-    fn has_issued(&self, issuer: usize) -> bool {
-        self.0.iter().any(|issuers| issuers.contains(&issuer))
+    /// Whether it issued a certificate of another key: two self-signed ones of one key have issued each other.
+    fn has_issued(&self, given: &[Given], issuer: usize) -> bool {
+        let key = &given[issuer].certificate.spki;
+        given
+            .iter()
+            .zip(&self.0)
+            .any(|(subject, issuers)| issuers.contains(&issuer) && subject.certificate.spki != *key)
     }
 
     /// The best way up from the leaf, the leaf not included.
@@ -165,13 +170,13 @@ fn proven_leaf(
 ) -> Option<usize> {
     let proof = proof?;
     (0..given.len())
-        .filter(|n| proof.belongs_to(&given[*n].certificate.spki) && !issuers.has_issued(*n))
+        .filter(|n| proof.belongs_to(&given[*n].certificate.spki) && !issuers.has_issued(given, *n))
         .min_by_key(|n| (!given[*n].certificate.is_valid_at(now), preference(&given[*n].certificate)))
 }
 
 /// Without a key, the first end entity; a CA only if there is nothing else.
 fn likely_leaf(given: &[Given], issuers: &Issuers) -> Option<usize> {
-    (0..given.len()).min_by_key(|n| (issuers.has_issued(*n), given[*n].certificate.is_ca, *n))
+    (0..given.len()).min_by_key(|n| (issuers.has_issued(given, *n), given[*n].certificate.is_ca, *n))
 }
 
 /// The longest valid first, then by the bytes: the same whatever order the upload has.

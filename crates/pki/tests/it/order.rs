@@ -1,6 +1,6 @@
 //! Which certificates are served, whatever order they come in.
 
-use crate::stage::{Ca, Case, ca_params, p256, pki};
+use crate::stage::{Ca, Case, ca_params, leaf_params, now, p256, pki};
 
 #[test]
 fn any_order_is_put_right_and_the_root_left_out() {
@@ -29,6 +29,23 @@ fn an_issuer_is_found_by_signature_where_two_have_one_name() {
     let leaf = right.leaf();
     let case = Case::one_way(format!("{}{}{}", leaf.pem, wrong.pem, right.pem), leaf.key.clone());
     assert_eq!(case.codes(), ["UNRELATED_CERTIFICATE", "ROOT_LEFT_OUT"]);
+}
+
+#[test]
+fn of_two_self_signed_ca_certificates_of_one_key_the_newer_is_served() {
+    let key = p256();
+    let made = |days: i64| {
+        let mut params = leaf_params();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = now() + time::Duration::days(days);
+        params.self_signed(&key).unwrap()
+    };
+    let (old, new) = (made(40), made(70));
+    for cert in [old.pem() + &new.pem(), new.pem() + &old.pem()] {
+        let case = Case::one_way(cert, key.serialize_pem());
+        assert_eq!(case.codes(), ["SELF_SIGNED_CA_LEAF", "UNRELATED_CERTIFICATE"]);
+        assert_eq!(case.judge().material.unwrap().bundle.chain(), [new.der().clone()]);
+    }
 }
 
 /// Old root, new root, and the old root's certificate for the new one, as at every change of a public root.
