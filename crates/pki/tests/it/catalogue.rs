@@ -57,3 +57,48 @@ fn every_code_has_an_upload_that_causes_it() {
         assert!(corpus.iter().any(|file| file.contains(&quoted)), "{} is caused by no test", doc.name);
     }
 }
+
+/// docs/findings.md is made from the table of codes: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-pki findings_md`.
+#[test]
+fn findings_md_is_what_the_table_says() {
+    let page = findings_md();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/findings.md");
+    if std::env::var_os("CERTWARD_WRITE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == page, "docs/findings.md is not what the table says; see the comment of this test");
+}
+
+fn findings_md() -> String {
+    let mut page = "# Findings\n\n\
+        What certward says about an upload, most important first. An **error** refuses the upload; its code is also the \
+        `code` of the 422 answer if nothing more important was found. A **warning** accepts and reports. A **notice** \
+        reports a repair. `certward check` and `POST …/tls/check` say the same without storing anything.\n\n\
+        This page is made from the table in `crates/pki/src/code.rs`.\n"
+        .to_owned();
+    let mut severity = None;
+    for doc in catalogue() {
+        if severity.replace(doc.severity) != Some(doc.severity) {
+            let title = match doc.severity {
+                Severity::Error => "Errors",
+                Severity::Warning => "Warnings",
+                Severity::Notice => "Notices",
+            };
+            page += &format!("\n## {title}\n");
+        }
+        page += &format!(
+            "\n### {}\n\n{}\n\n**Remedy:** {}\n\n*Source: {}*\n",
+            doc.name,
+            literal(doc.meaning),
+            literal(doc.remedy),
+            doc.source
+        );
+    }
+    page
+}
+
+/// What Markdown would read as markup, and is none.
+fn literal(text: &str) -> String {
+    text.replace('*', "\\*").replace('<', "&lt;")
+}
