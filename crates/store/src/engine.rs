@@ -161,6 +161,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets the embedded database grow to so many pages only, as a full disk would.
+    #[cfg(test)]
+    pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        let mut conn = self.writer.acquire().await?;
+        Ok(set(&mut conn, format!("PRAGMA max_page_count = {pages}")).await?)
+    }
+
     pub(crate) async fn close(&self) {
         self.reader.close().await;
         // Where it does not work, the next start finds the log and reads it.

@@ -452,3 +452,42 @@ impl Store {
         self.inner.engine.read().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AuditEntry, SystemClock};
+
+    fn filler() -> AuditEntry {
+        AuditEntry { actor: "a".into(), action: "fill", subject: "s".into(), detail: "x".repeat(10_000) }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_commits_nothing_and_is_got_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::Embedded(folder.path().join("data"));
+        let store = Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await.expect("made");
+        store.inner.engine.limit_pages(100).await.expect("limited");
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.draw_generation(&DeploymentId::parse("a").expect("an id")).await.expect("a generation");
+        let mut refused = None;
+        for _ in 0..100 {
+            if let Err(error) = tx.audit(filler()).await {
+                refused = Some(error);
+                break;
+            }
+        }
+        let text = refused.expect("it is full").to_string();
+        assert!(text.contains("unavailable") && text.contains("full"), "{text}");
+        assert!(matches!(tx.audit(filler()).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(tx.commit().await, Err(StoreError::Unavailable(_))), "no false yes");
+        assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
+        assert!(store.audit(1).await.expect("read").is_empty());
+        // There is room again.
+        store.inner.engine.limit_pages(100_000).await.expect("limited");
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.audit(filler()).await.expect("written");
+        tx.commit().await.expect("committed");
+        assert_eq!(store.audit(9).await.expect("read").len(), 1);
+    }
+}

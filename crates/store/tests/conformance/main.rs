@@ -1,6 +1,16 @@
 //! What the store promises, asked of both engines: one file an aspect.
 
+mod api_keys;
 mod deployments;
+mod embedded;
+mod feed;
+mod hosts;
+mod nodes;
+mod opening;
+mod postgres;
+mod projects;
+mod request_log;
+mod versions;
 mod world;
 
 /// Each named behaviour is a test of its own on SQLite. On PostgreSQL all of a file are one test, each in a database

@@ -1,6 +1,7 @@
 //! The stage: an empty store on either engine, and a clock that is moved by hand.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -14,6 +15,7 @@ use certward_store::{
     TlsState, TrustScope, Tx, Upstream, Version,
 };
 use certward_test_support::PostgresServer;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use tempfile::TempDir;
 
 pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -76,6 +78,29 @@ impl World {
 
     pub(crate) async fn begin(&self) -> Tx {
         self.store.begin().await.expect("a transaction")
+    }
+
+    /// A hand in the database, past the store.
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let url = match &self.address {
+            Address::Embedded(folder) => format!("sqlite://{}?mode=rw", folder.join("store.db").display()),
+            Address::Postgres(url) => url.to_string(),
+        };
+        let mut conn = AnyConnection::connect(&url).await.expect("it connects");
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
+        conn.close().await.expect("closed");
+    }
+
+    pub(crate) async fn make_feed_older(&self, by: Duration) {
+        self.tamper(&format!("UPDATE feed SET at = at - {}", by.as_millis())).await;
+    }
+
+    /// The folder of an embedded store.
+    pub(crate) fn data(&self) -> &Path {
+        match &self.address {
+            Address::Embedded(folder) => folder,
+            Address::Postgres(_) => panic!("only an embedded store has a folder"),
+        }
     }
 
     /// A deployment of the default project, committed.

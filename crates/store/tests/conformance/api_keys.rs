@@ -1,0 +1,141 @@
+use certward_store::{ApiKeyRecord, Scope};
+
+use crate::{
+    on_both_engines,
+    world::{World, project},
+};
+
+on_both_engines![
+    a_key_opens_with_its_own_secret_only,
+    what_is_no_key_is_refused_and_is_no_fault,
+    a_digest_moved_to_another_key_opens_nothing,
+    keys_and_secrets_are_letters_and_digits,
+    keys_are_listed_oldest_first_and_removed,
+    only_admins_of_everything_count_as_admins,
+    of_two_revocations_at_once_one_sees_the_other,
+];
+
+async fn make(
+    world: &World,
+    name: &str,
+    scopes: &[Scope],
+    projects: Option<&[&str]>,
+) -> (ApiKeyRecord, certward_store::ApiSecret) {
+    let projects: Option<Vec<_>> = projects.map(|projects| projects.iter().map(|id| project(id)).collect());
+    let mut tx = world.begin().await;
+    let made = tx.insert_api_key(name, scopes, projects.as_deref()).await.expect("written");
+    tx.commit().await.expect("committed");
+    made
+}
+
+async fn a_key_opens_with_its_own_secret_only(world: World) {
+    let (first, first_secret) = make(&world, "a \0 name", &[Scope::Tls, Scope::Deployments], None).await;
+    let (second, second_secret) = make(&world, "second", &[Scope::TlsRead], Some(&["default"])).await;
+    assert_eq!(first.name, "a \u{fffd} name");
+    let store = world.reopen().await;
+    let open = async |key: &str, secret: &str| store.authenticate(key, secret).await.expect("answered");
+    assert_eq!(open(first.key.as_str(), first_secret.expose()).await, Some(first.clone()));
+    assert_eq!(open(second.key.as_str(), second_secret.expose()).await, Some(second.clone()));
+    let wrong = [
+        (first.key.as_str(), second_secret.expose().to_owned()),
+        (second.key.as_str(), first_secret.expose().to_owned()),
+        (first.key.as_str(), String::new()),
+        (first.key.as_str(), first_secret.expose().to_uppercase()),
+        (first.key.as_str(), format!("{}0", first_secret.expose())),
+        (first.key.as_str(), first_secret.expose()[1..].to_owned()),
+        ("0", first_secret.expose().to_owned()),
+        ("nosuchkey0000000", first_secret.expose().to_owned()),
+    ];
+    for (key, secret) in wrong {
+        assert_eq!(open(key, &secret).await, None, "{key}");
+    }
+    let upper = first.key.as_str().to_uppercase();
+    if upper != first.key.as_str() {
+        assert_eq!(open(&upper, first_secret.expose()).await, None, "keys are matched exactly");
+    }
+}
+
+async fn what_is_no_key_is_refused_and_is_no_fault(world: World) {
+    let long = "a".repeat(70_000);
+    for key in ["", "\0", "a\0b", "a b", "ä", "' OR 1=1 --", long.as_str()] {
+        for secret in ["", "\0", "secret", long.as_str()] {
+            assert_eq!(world.store.authenticate(key, secret).await.expect("answered"), None);
+        }
+    }
+}
+
+async fn a_digest_moved_to_another_key_opens_nothing(world: World) {
+    let (admin, _) = make(&world, "admin", &[Scope::Admin], None).await;
+    let (own, secret) = make(&world, "own", &[Scope::TlsRead], None).await;
+    world
+        .tamper(&format!(
+            "UPDATE api_key SET digest = (SELECT digest FROM api_key WHERE key = '{}') WHERE key = '{}'",
+            own.key, admin.key
+        ))
+        .await;
+    assert_eq!(world.store.authenticate(admin.key.as_str(), secret.expose()).await.expect("answered"), None);
+}
+
+async fn keys_and_secrets_are_letters_and_digits(world: World) {
+    let (record, secret) = make(&world, "k", &[Scope::Tls], None).await;
+    assert_eq!(record.key.as_str().len(), 16);
+    assert_eq!(secret.expose().len(), 64);
+    assert!(record.key.as_str().bytes().chain(secret.expose().bytes()).all(|b| b.is_ascii_alphanumeric()));
+    assert_eq!(format!("{secret:?}"), "ApiSecret(redacted)");
+}
+
+async fn keys_are_listed_oldest_first_and_removed(world: World) {
+    let mut made = Vec::new();
+    for (name, projects) in [("a", None), ("b", Some(&["default"][..])), ("c", Some(&[][..]))] {
+        made.push(make(&world, name, &[Scope::Tls], projects).await.0);
+        world.clock.advance(std::time::Duration::from_secs(1));
+        if world.is_postgres() {
+            // Its own clock; two keys of one millisecond come by name, which is random.
+            world.tamper("UPDATE api_key SET created_at = created_at - 1000").await;
+        }
+    }
+    let ids = |records: &[ApiKeyRecord]| records.iter().map(|record| record.key.clone()).collect::<Vec<_>>();
+    let listed = world.store.api_keys().await.expect("read");
+    assert_eq!(ids(&listed), ids(&made));
+    assert_eq!(listed[0].projects, None);
+    assert_eq!(listed[1].projects, Some(vec![project("default")]));
+    assert_eq!(listed[2].projects, Some(Vec::new()));
+    let mut tx = world.begin().await;
+    tx.remove_api_key(&made[1].key).await.expect("removed");
+    assert_eq!(tx.api_key(&made[1].key).await.expect("read"), None);
+    tx.commit().await.expect("committed");
+    assert_eq!(ids(&world.store.api_keys().await.expect("read")), [made[0].key.clone(), made[2].key.clone()]);
+}
+
+async fn only_admins_of_everything_count_as_admins(world: World) {
+    make(&world, "admin", &[Scope::Admin, Scope::Tls], None).await;
+    make(&world, "of one project", &[Scope::Admin], Some(&["default"])).await;
+    make(&world, "no admin", &[Scope::Tls, Scope::Deployments], None).await;
+    let mut tx = world.begin().await;
+    assert_eq!(tx.admin_keys().await.expect("counted"), 1);
+}
+
+async fn of_two_revocations_at_once_one_sees_the_other(world: World) {
+    let keys = [
+        make(&world, "one", &[Scope::Admin], None).await.0.key,
+        make(&world, "two", &[Scope::Admin], None).await.0.key,
+    ];
+    let revocations = keys.map(|key| {
+        let store = world.store.clone();
+        tokio::spawn(async move {
+            let mut tx = store.begin().await.expect("a transaction");
+            if tx.admin_keys().await.expect("counted") < 2 {
+                return false;
+            }
+            tx.remove_api_key(&key).await.expect("removed");
+            tx.commit().await.expect("committed");
+            true
+        })
+    });
+    let mut revoked = 0;
+    for revocation in revocations {
+        revoked += u32::from(revocation.await.expect("no panic"));
+    }
+    assert_eq!(revoked, 1);
+    assert_eq!(world.store.api_keys().await.expect("read").len(), 1);
+}

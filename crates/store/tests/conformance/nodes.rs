@@ -1,0 +1,189 @@
+use std::time::Duration;
+
+use certward_store::{Count, DeploymentId, Generation, Timestamp, TlsState};
+
+use crate::{
+    on_both_engines,
+    world::{World, id, node},
+};
+
+on_both_engines![
+    a_node_that_joins_is_counted_for_all_that_is_unsettled,
+    a_renewal_counts_nothing_and_a_return_does,
+    a_change_counts_the_live_nodes_anew,
+    proofs_are_noted_of_counted_nodes_only_and_never_go_back,
+    a_node_that_leaves_is_counted_nowhere,
+    expired_nodes_are_found_and_a_renewed_one_is_not,
+    a_node_that_joins_during_a_change_is_counted_for_it,
+    counts_of_removed_deployments_are_pruned,
+];
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn set_tls(world: &World, name: &DeploymentId, tls: TlsState) {
+    let mut tx = world.begin().await;
+    tx.set_tls(name, Generation(1), &tls).await.expect("written");
+    tx.commit().await.expect("committed");
+}
+
+async fn counted(world: &World, name: &DeploymentId) -> Vec<(String, i64)> {
+    let counts = world.store.counts(name).await.expect("read");
+    counts.into_iter().map(|count| (count.node.to_string(), count.proven.0)).collect()
+}
+
+async fn a_node_that_joins_is_counted_for_all_that_is_unsettled(world: World) {
+    let version = Generation(1);
+    let states = [
+        ("absent", TlsState::Absent, false),
+        ("pending", TlsState::Pending { version, deadline: Timestamp(1) }, true),
+        ("running", TlsState::Running { version }, false),
+        ("failed", TlsState::Failed { version, reason: "r".into() }, true),
+        ("terminated", TlsState::Terminated, true),
+    ];
+    for (name, tls, _) in &states {
+        let made = world.deployment(name).await;
+        set_tls(&world, &made.id, tls.clone()).await;
+    }
+    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await, "it joins");
+    for (name, _, counts) in states {
+        let expected = if counts { vec![("n1".to_owned(), 0)] } else { vec![] };
+        assert_eq!(counted(&world, &id(name)).await, expected, "{name}");
+    }
+    let live = world.store.live_nodes().await.expect("read");
+    assert_eq!(live.len(), 1);
+    assert!(live[0].started_at <= world.store.now().await.expect("the time"));
+}
+
+async fn a_renewal_counts_nothing_and_a_return_does(world: World) {
+    let made = world.deployment("a").await;
+    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await);
+    set_tls(&world, &made.id, TlsState::Terminated).await;
+    let until = world.later(2 * MINUTE).await;
+    assert!(!world.lease(&node("n1"), until).await, "a renewal");
+    assert!(counted(&world, &made.id).await.is_empty());
+    assert_eq!(world.store.live_nodes().await.expect("read")[0].lease_until, until);
+    // Its lease ends, and it comes back.
+    world.lease(&node("n1"), Timestamp(world.store.now().await.expect("the time").0 - 1)).await;
+    assert!(world.store.live_nodes().await.expect("read").is_empty());
+    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await, "a return");
+    assert_eq!(counted(&world, &made.id).await, [("n1".to_owned(), 0)]);
+}
+
+async fn a_change_counts_the_live_nodes_anew(world: World) {
+    let a = world.deployment("a").await.id;
+    for name in ["n1", "n2", "gone"] {
+        world.lease(&node(name), world.later(MINUTE).await).await;
+    }
+    let mut tx = world.begin().await;
+    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 3);
+    tx.note_proof(&a, &node("n1"), Ok(Generation(4))).await.expect("noted");
+    tx.commit().await.expect("committed");
+    world.lease(&node("gone"), Timestamp(world.store.now().await.expect("the time").0 - 1)).await;
+    let mut tx = world.begin().await;
+    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 2);
+    tx.commit().await.expect("committed");
+    assert_eq!(counted(&world, &a).await, [("n1".to_owned(), 0), ("n2".to_owned(), 0)]);
+}
+
+async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) {
+    let a = world.deployment("a").await.id;
+    world.lease(&node("n1"), world.later(MINUTE).await).await;
+    let mut tx = world.begin().await;
+    tx.count_live_nodes(&a).await.expect("counted");
+    let stranger = node("n9");
+    tx.note_proof(&a, &stranger, Ok(Generation(9))).await.expect("noted");
+    let steps = [
+        (Err("it \0 refuses".to_owned()), 0, Some("it \u{fffd} refuses")),
+        (Ok(Generation(5)), 5, None),
+        (Ok(Generation(4)), 5, None),
+        (Err("again".to_owned()), 5, Some("again")),
+        // A late word about an older generation clears no newer fault.
+        (Ok(Generation(4)), 5, Some("again")),
+        (Ok(Generation(6)), 6, None),
+    ];
+    for (proof, proven, reason) in steps {
+        tx.note_proof(&a, &node("n1"), proof.clone()).await.expect("noted");
+        let expected = Count {
+            deployment: a.clone(),
+            node: node("n1"),
+            proven: Generation(proven),
+            reason: reason.map(str::to_owned),
+        };
+        assert_eq!(tx.counts(&a).await.expect("read"), [expected], "after {proof:?}");
+    }
+}
+
+async fn a_node_that_leaves_is_counted_nowhere(world: World) {
+    let version = Generation(1);
+    for node_name in ["n1", "n2"] {
+        world.lease(&node(node_name), world.later(MINUTE).await).await;
+    }
+    for (name, tls) in [("a", TlsState::Terminated), ("b", TlsState::Running { version })] {
+        let made = world.deployment(name).await;
+        let mut tx = world.begin().await;
+        tx.count_live_nodes(&made.id).await.expect("counted");
+        tx.commit().await.expect("committed");
+        set_tls(&world, &made.id, tls).await;
+    }
+    let mut tx = world.begin().await;
+    assert_eq!(tx.end_lease(&node("n1")).await.expect("ended"), [id("a")], "the unsettled ones");
+    assert!(tx.end_lease(&node("n1")).await.expect("ended").is_empty(), "a second time does nothing");
+    tx.commit().await.expect("committed");
+    for name in ["a", "b"] {
+        assert_eq!(counted(&world, &id(name)).await, [("n2".to_owned(), 0)]);
+    }
+    assert_eq!(world.store.live_nodes().await.expect("read").len(), 1);
+}
+
+async fn expired_nodes_are_found_and_a_renewed_one_is_not(world: World) {
+    let now = world.store.now().await.expect("the time");
+    world.lease(&node("old"), Timestamp(now.0 - 1)).await;
+    world.lease(&node("new"), world.later(MINUTE).await).await;
+    let mut tx = world.begin().await;
+    let expired = tx.expired_nodes().await.expect("read");
+    assert_eq!(expired.len(), 1);
+    assert_eq!(expired[0].id, node("old"));
+    tx.end_lease(&node("old")).await.expect("ended");
+    assert!(tx.expired_nodes().await.expect("read").is_empty());
+}
+
+/// Both orders are tried many times: either the change sees the node, or the node sees the change.
+async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
+    let a = world.deployment("a").await.id;
+    for round in 0..10 {
+        set_tls(&world, &a, TlsState::Absent).await;
+        let name = node(&format!("n{round}"));
+        let until = world.later(MINUTE).await;
+        let (store, joining) = (world.store.clone(), name.clone());
+        let join = tokio::spawn(async move {
+            let mut tx = store.begin().await.expect("a transaction");
+            tx.lease(&joining, until).await.expect("a lease");
+            tx.commit().await.expect("committed");
+        });
+        let (store, changing) = (world.store.clone(), a.clone());
+        let change = tokio::spawn(async move {
+            let mut tx = store.begin().await.expect("a transaction");
+            tx.deployment(&changing).await.expect("read").expect("there");
+            let generation = tx.draw_generation(&changing).await.expect("a generation");
+            tx.count_live_nodes(&changing).await.expect("counted");
+            let tls = TlsState::Pending { version: generation, deadline: Timestamp(i64::MAX) };
+            tx.set_tls(&changing, generation, &tls).await.expect("written");
+            tx.commit().await.expect("committed");
+        });
+        join.await.expect("no panic");
+        change.await.expect("no panic");
+        assert!(counted(&world, &a).await.contains(&(name.to_string(), 0)), "round {round}");
+    }
+}
+
+async fn counts_of_removed_deployments_are_pruned(world: World) {
+    let a = world.deployment("a").await.id;
+    world.lease(&node("n1"), world.later(MINUTE).await).await;
+    let mut tx = world.begin().await;
+    tx.count_live_nodes(&a).await.expect("counted");
+    tx.count_live_nodes(&id("never-made")).await.expect("counted");
+    tx.commit().await.expect("committed");
+    world.store.prune(MINUTE).await.expect("pruned");
+    assert_eq!(counted(&world, &a).await.len(), 1);
+    assert!(counted(&world, &id("never-made")).await.is_empty());
+}

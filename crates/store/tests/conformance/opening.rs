@@ -1,0 +1,89 @@
+use certward_store::{MasterKey, Store, StoreError};
+
+use crate::{
+    on_both_engines,
+    world::{World, master_key},
+};
+
+on_both_engines![
+    a_store_opens_with_its_own_master_key_only,
+    init_leaves_a_store_that_is_there_as_it_is,
+    a_store_of_a_newer_release_does_not_open,
+    a_secret_is_made_once_and_kept,
+    a_secret_asked_for_by_many_at_once_is_one,
+    the_store_says_that_it_can_be_written,
+    nothing_secret_is_in_any_debug_text,
+];
+
+async fn a_store_opens_with_its_own_master_key_only(world: World) {
+    world.store.close().await;
+    let error =
+        Store::open(&world.address, &MasterKey::generate(), world.clock.clone()).await.expect_err("refused");
+    assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
+    let error =
+        Store::init(&world.address, &MasterKey::generate(), world.clock.clone()).await.expect_err("refused");
+    assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
+    Store::open(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
+}
+
+async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
+    let made = world.deployment("a").await;
+    let generation = world.upload(&made.id, b"key").await;
+    world.store.close().await;
+    assert!(Store::is_initialised(&world.address).await.expect("answered"));
+    let store = Store::init(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
+    assert!(store.private_key(&made.id, generation).await.expect("opens").is_some());
+    assert_eq!(store.projects().await.expect("read").len(), 1);
+}
+
+async fn a_store_of_a_newer_release_does_not_open(world: World) {
+    world.tamper("UPDATE schema_version SET version = 1000 WHERE part = 'store'").await;
+    world.store.close().await;
+    for opened in [
+        Store::open(&world.address, &master_key(), world.clock.clone()).await,
+        Store::init(&world.address, &master_key(), world.clock.clone()).await,
+    ] {
+        let error = opened.expect_err("refused");
+        assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
+    }
+}
+
+async fn a_secret_is_made_once_and_kept(world: World) {
+    let ask = async |store: &Store, name: &str, make: &[u8]| {
+        store.secret_or_insert(name, make.to_vec().into()).await.expect("answered").to_vec()
+    };
+    assert_eq!(ask(&world.store, "tickets", b"first").await, b"first");
+    assert_eq!(ask(&world.store, "tickets", b"second").await, b"first");
+    // The store's own records have other names.
+    assert_eq!(ask(&world.store, "store.check", b"mine").await, b"mine");
+    let store = world.reopen().await;
+    assert_eq!(ask(&store, "tickets", b"third").await, b"first");
+}
+
+async fn a_secret_asked_for_by_many_at_once_is_one(world: World) {
+    let asks: Vec<_> = (0..8_u8)
+        .map(|n| {
+            let store = world.store.clone();
+            tokio::spawn(async move {
+                store.secret_or_insert("one", vec![n].into()).await.expect("answered").to_vec()
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for ask in asks {
+        answers.push(ask.await.expect("no panic"));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+}
+
+async fn the_store_says_that_it_can_be_written(world: World) {
+    world.store.ping().await.expect("it can");
+    world.store.ping().await.expect("it can");
+}
+
+async fn nothing_secret_is_in_any_debug_text(world: World) {
+    let text = format!("{:?} {:?} {:?}", world.store, world.address, master_key());
+    assert!(!text.contains(crate::world::MASTER_KEY), "{text}");
+    assert!(!text.contains("postgres://"), "{text}");
+}

@@ -1,0 +1,120 @@
+//! What only PostgreSQL has: a server that several nodes share, and that can be lost.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use certward_store::{Address, Generation, Store, StoreError, SystemClock};
+use certward_test_support::PostgresServer;
+
+use crate::{
+    block_on,
+    world::{World, deployment, id, master_key},
+};
+
+#[test]
+fn a_lost_server_is_unavailable_and_its_return_is_found() {
+    block_on(async {
+        let mut server = PostgresServer::start();
+        let address = Address::Postgres(server.database().into());
+        let clock = Arc::new(SystemClock);
+        assert!(!Store::is_initialised(&address).await.expect("answered"));
+        let error = Store::open(&address, &master_key(), clock.clone()).await.expect_err("nothing there");
+        assert!(matches!(error, StoreError::NotInitialised), "{error}");
+        let store = Store::init(&address, &master_key(), clock).await.expect("made");
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.draw_generation(&id("a")).await.expect("a generation");
+        server.stop();
+        let error = tx.commit().await.expect_err("lost");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        let started = Instant::now();
+        let error = store.newest_generation().await.expect_err("lost");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(!error.to_string().contains("postgres://"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10), "bounded");
+        server.resume();
+        assert_eq!(store.newest_generation().await.expect("found again"), Generation(0));
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.draw_generation(&id("a")).await.expect("a generation");
+        tx.commit().await.expect("committed");
+    });
+}
+
+#[test]
+fn several_nodes_work_on_one_database() {
+    block_on(async {
+        let server = PostgresServer::shared();
+        let address = Address::Postgres(server.database().into());
+        // All start at once, and each finds the schema or makes it.
+        let starts = (0..4).map(|_| {
+            let address = address.clone();
+            tokio::spawn(async move {
+                Store::init(&address, &master_key(), Arc::new(SystemClock)).await.expect("opens")
+            })
+        });
+        let mut nodes = Vec::new();
+        for start in starts {
+            nodes.push(start.await.expect("no panic"));
+        }
+        assert_eq!(nodes[0].projects().await.expect("read").len(), 1);
+        // The same id at once: one makes it, the others find it.
+        let makers: Vec<_> = nodes
+            .iter()
+            .cloned()
+            .map(|store| {
+                tokio::spawn(async move {
+                    let mut tx = store.begin().await.expect("a transaction");
+                    if tx.deployment(&id("a")).await.expect("read").is_some() {
+                        return false;
+                    }
+                    tx.insert_deployment(&deployment("a", "default", &[]))
+                        .await
+                        .expect("written")
+                        .expect("free");
+                    tx.commit().await.expect("committed");
+                    true
+                })
+            })
+            .collect();
+        let mut made = 0;
+        for maker in makers {
+            made += u32::from(maker.await.expect("no panic"));
+        }
+        assert_eq!(made, 1);
+    });
+}
+
+#[test]
+fn a_transaction_that_failed_is_not_taken_for_committed() {
+    block_on(async {
+        let world = World::postgres().await;
+        let mut tx = world.begin().await;
+        tx.draw_generation(&id("a")).await.expect("a generation");
+        // There is no such project: the database refuses.
+        let error = tx.insert_deployment(&deployment("a", "none", &[])).await.expect_err("refused");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        let error = tx.commit().await.expect_err("refused");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert_eq!(world.store.newest_generation().await.expect("read"), Generation(0));
+    });
+}
+
+#[test]
+fn an_address_of_another_kind_is_refused_without_being_told() {
+    block_on(async {
+        World::sqlite().await;
+        for url in [
+            "mysql://u:CANARY@h/d",
+            "CANARY",
+            "postgres://u:CANARY@[::1/d",
+            "postgres://u:CANARY@127.0.0.1:1/d",
+        ] {
+            let address = Address::Postgres(url.to_owned().into());
+            let error =
+                Store::open(&address, &master_key(), Arc::new(SystemClock)).await.expect_err("refused");
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+            assert!(!format!("{error} {error:?} {address:?}").contains("CANARY"), "{error:?}");
+        }
+    });
+}

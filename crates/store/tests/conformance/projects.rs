@@ -1,0 +1,86 @@
+use certward_store::{Project, ProjectId, Scope, Timestamp};
+
+use crate::{
+    on_both_engines,
+    world::{World, deployment, project},
+};
+
+on_both_engines![
+    the_default_project_is_there_from_the_start,
+    a_project_is_added_once_and_removed,
+    a_key_that_sees_only_a_removed_project_sees_nothing,
+    a_deployment_made_at_once_with_the_removal_of_its_project_is_never_left_alone,
+];
+
+fn others() -> Project {
+    Project {
+        id: project("others"),
+        name: "Others".into(),
+        description: "of another team\0".into(),
+        created_at: Timestamp(5),
+    }
+}
+
+async fn the_default_project_is_there_from_the_start(world: World) {
+    let projects = world.store.projects().await.expect("read");
+    assert_eq!(projects.len(), 1);
+    assert_eq!(projects[0].id, ProjectId::default_project());
+}
+
+async fn a_project_is_added_once_and_removed(world: World) {
+    let mut tx = world.begin().await;
+    assert!(tx.insert_project(&others()).await.expect("written"));
+    assert!(!tx.insert_project(&Project { name: "again".into(), ..others() }).await.expect("written"));
+    let kept = Project { description: "of another team\u{fffd}".into(), ..others() };
+    assert_eq!(tx.project(&project("others")).await.expect("read"), Some(kept.clone()));
+    assert_eq!(tx.deployments_in(&project("others")).await.expect("counted"), 0);
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.projects().await.expect("read")[1], kept);
+    let mut tx = world.begin().await;
+    tx.remove_project(&project("others")).await.expect("removed");
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.projects().await.expect("read").len(), 1);
+}
+
+async fn a_key_that_sees_only_a_removed_project_sees_nothing(world: World) {
+    let mut tx = world.begin().await;
+    tx.insert_project(&others()).await.expect("written");
+    let projects = [project("others")];
+    let (record, _) = tx.insert_api_key("k", &[Scope::Tls], Some(&projects)).await.expect("written");
+    assert_eq!(record.projects, Some(projects.to_vec()));
+    tx.remove_project(&project("others")).await.expect("removed");
+    // Also when the name comes back: it is another project then.
+    tx.insert_project(&others()).await.expect("written");
+    let record = tx.api_key(&record.key).await.expect("read").expect("there");
+    assert_eq!(record.projects, Some(Vec::new()));
+    assert!(!record.sees(&project("others")));
+}
+
+async fn a_deployment_made_at_once_with_the_removal_of_its_project_is_never_left_alone(world: World) {
+    let mut tx = world.begin().await;
+    tx.insert_project(&others()).await.expect("written");
+    tx.commit().await.expect("committed");
+    let store = world.store.clone();
+    let make = tokio::spawn(async move {
+        let mut tx = store.begin().await.expect("a transaction");
+        if tx.project(&project("others")).await.expect("read").is_none() {
+            return false;
+        }
+        tx.insert_deployment(&deployment("a", "others", &[])).await.expect("written").expect("free");
+        tx.commit().await.expect("committed");
+        true
+    });
+    let store = world.store.clone();
+    let remove = tokio::spawn(async move {
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.project(&project("others")).await.expect("read").expect("there");
+        if tx.deployments_in(&project("others")).await.expect("counted") > 0 {
+            return false;
+        }
+        tx.remove_project(&project("others")).await.expect("removed");
+        tx.commit().await.expect("committed");
+        true
+    });
+    let (made, removed) = (make.await.expect("no panic"), remove.await.expect("no panic"));
+    assert!(made != removed, "made: {made}, removed: {removed}");
+}
