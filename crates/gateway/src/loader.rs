@@ -78,19 +78,33 @@ impl Loader {
         }
         match self.load(id).await {
             Ok(loaded) => loaded.entry,
-            Err(error) => {
-                let refusal = Refusal::Unavailable(error.to_string());
-                let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
-                self.cache.insert(id.clone(), Arc::clone(&entry));
-                entry
-            }
+            Err(error) => self.refuse(id, &error),
         }
     }
 
-    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is.
+    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is; when it answers
+    /// with something unreadable, the deployment is refused, for that may have narrowed its trust.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let _lock = self.lock(id).await;
-        self.load(id).await
+        let loaded = self.load(id).await;
+        match &loaded {
+            Ok(_) | Err(StoreError::Unavailable(_)) => {}
+            Err(error) => {
+                self.refuse(id, error);
+            }
+        }
+        loaded
+    }
+
+    /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
+    fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<Entry> {
+        let refusal = match error {
+            StoreError::Unavailable(reason) => Refusal::Unavailable(reason.clone()),
+            error => Refusal::Unservable(error.to_string()),
+        };
+        let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
+        self.cache.insert(id.clone(), Arc::clone(&entry));
+        entry
     }
 
     fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {

@@ -31,7 +31,8 @@ async fn proofs_reach_no_broker_and_no_list_of_failures() {
     world.run(&deployment, &ca.leaf(&["d.test", "*.d.test"]), &[&Ca::new("clients")]).await;
     assert_eq!(reached.load(Ordering::SeqCst), 0);
     assert_eq!(world.failures(&deployment), [""; 0]);
-    assert_eq!(world.metric(r#"certward_gateway_proofs_total{result="ok"}"#), 2);
+    assert!(world.metric(r#"certward_gateway_proofs_total{result="ok"}"#) >= 2);
+    assert_eq!(world.metric(r#"certward_gateway_proofs_total{result="failed"}"#), 0);
     world.shut_down().await;
 }
 

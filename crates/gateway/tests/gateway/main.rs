@@ -4,6 +4,8 @@
 
 mod change;
 mod deadlines;
+mod faults;
+mod nodes;
 mod relay;
 mod routing;
 mod stage;

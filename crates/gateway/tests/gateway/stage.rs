@@ -20,6 +20,7 @@ use rustls::{
     ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
+use sqlx::Connection as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -43,7 +44,7 @@ pub(crate) struct World {
     admin: ApiKeyRecord,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// One shared `mqtts` listener and one shared `wss` listener on free ports.
@@ -97,8 +98,7 @@ impl World {
             async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
         });
         let metrics = Arc::new(Mutex::new(metrics));
-        let world =
-            Self { gateway, lifecycle, addresses, metrics, admin, shutdown, running, _folder: folder };
+        let world = Self { gateway, lifecycle, addresses, metrics, admin, shutdown, running, folder };
         eventually("the gateway is ready", || async { ready(&world.gateway) }).await;
         world
     }
@@ -195,6 +195,15 @@ impl World {
         prometheus_client::encoding::text::encode(&mut text, &self.metrics.lock().unwrap()).unwrap();
         let found = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());
         found.unwrap_or(0)
+    }
+
+    /// Reaches into the embedded store behind its back.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        let file = self.folder.path().join("store.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     pub(crate) fn mqtts(&self) -> SocketAddr {

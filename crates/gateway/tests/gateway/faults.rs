@@ -1,0 +1,79 @@
+//! What goes wrong hurts its own deployment alone, and never widens trust.
+
+use crate::stage::{Broker, Ca, Device, World, eventually};
+
+/// From now on every uploaded key is damaged as soon as it is stored.
+const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
+     UPDATE version SET sealed_key = x'00' WHERE deployment = NEW.deployment AND version = NEW.version; END";
+const NO_DAMAGE: &str = "DROP TRIGGER damage";
+
+async fn failed_proofs(world: &World) -> bool {
+    world.metric(r#"certward_gateway_proofs_total{result="failed"}"#) > 0
+}
+
+#[tokio::test]
+async fn a_leaf_that_cannot_be_served_leaves_the_old_one_in_place() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    let old = ca.leaf(&["d.test"]);
+    world.run(&deployment, &old, &[]).await;
+    let device = Device::trusting(&ca);
+    let mut live = device.talk(world.mqtts(), "d.test").await.unwrap();
+
+    world.sql(DAMAGE).await;
+    world.put(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    eventually("the node notices", || failed_proofs(&world)).await;
+    assert_eq!(Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf(), old.der);
+    live.echo(b"undisturbed").await.unwrap();
+
+    world.sql(NO_DAMAGE).await;
+    let new = ca.leaf(&["d.test"]);
+    world.run(&deployment, &new, &[]).await;
+    assert_eq!(Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf(), new.der);
+    live.echo(b"undisturbed").await.unwrap();
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (kept, gone) = (Ca::new("kept"), Ca::new("gone"));
+    let narrowed = world.deploy("narrowed", broker.address, &["narrowed.test"]).await;
+    let other = world.deploy("other", broker.address, &["other.test"]).await;
+    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept, &gone]).await;
+    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    let device = |client: &Ca| Device::new(&ca, Some(&client.client("device")), &[crate::stage::TLS13]);
+    let mut stays = device(&kept).talk(world.mqtts(), "narrowed.test").await.unwrap();
+    let mut ends = device(&gone).talk(world.mqtts(), "narrowed.test").await.unwrap();
+
+    world.sql(DAMAGE).await;
+    world.put(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
+    // The trust is known though the key is not: live connections are held to it.
+    ends.ends_cleanly().await;
+    stays.echo(b"still trusted").await.unwrap();
+    let refused = device(&kept).connect(world.mqtts(), "narrowed.test").await.err().unwrap();
+    assert!(refused.to_string().contains("InternalError"), "{refused}");
+    assert_eq!(world.failures(&narrowed)[0], "not_servable");
+    Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();
+
+    world.sql(NO_DAMAGE).await;
+    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
+    device(&kept).talk(world.mqtts(), "narrowed.test").await.unwrap();
+    assert!(device(&gone).talk(world.mqtts(), "narrowed.test").await.is_err());
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_lost_store_stops_no_handshake() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    let mut live = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap();
+    world.lifecycle.store().close().await;
+    for _ in 0..3 {
+        Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap();
+        live.echo(b"undisturbed").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    world.shut_down().await;
+}
