@@ -120,7 +120,9 @@ fn check_label(label: &str) -> Result<(), HostNameError> {
 /// (WHATWG URL, "ends in a number"): a name of that kind could never be resolved as a name.
 fn is_ip_address(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
-    text.contains(':') || text.starts_with('[') || last.bytes().all(|b| b.is_ascii_digit())
+    text.contains(':')
+        || text.starts_with('[')
+        || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl fmt::Display for HostName {
@@ -132,5 +134,67 @@ impl fmt::Display for HostName {
 impl fmt::Debug for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostName({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_that_a_device_can_ask_for() {
+        for (text, expected) in [
+            ("broker.example.com", Ok("broker.example.com")),
+            ("Broker.EXAMPLE.com.", Ok("broker.example.com")),
+            ("localhost", Ok("localhost")),
+            ("_mqtt.x-1.example", Ok("_mqtt.x-1.example")),
+            ("xn--mller-kva.example", Ok("xn--mller-kva.example")),
+            ("*.example.com", Ok("*.example.com")),
+            ("1.example", Ok("1.example")),
+            ("", Err(HostNameError::Empty)),
+            (".", Err(HostNameError::Empty)),
+            ("a..b", Err(HostNameError::Label)),
+            ("a.b..", Err(HostNameError::Label)),
+            (".a", Err(HostNameError::Label)),
+            ("müller.example", Err(HostNameError::Character)),
+            ("a b.example", Err(HostNameError::Character)),
+            ("a\0.example", Err(HostNameError::Character)),
+            ("-a.example", Err(HostNameError::Hyphen)),
+            ("a-.example", Err(HostNameError::Hyphen)),
+            ("192.0.2.1", Err(HostNameError::IpAddress)),
+            ("2001:db8::1", Err(HostNameError::IpAddress)),
+            ("example.1", Err(HostNameError::IpAddress)),
+            ("*", Err(HostNameError::Wildcard)),
+            ("*.com", Err(HostNameError::Wildcard)),
+            ("a.*.example.com", Err(HostNameError::Wildcard)),
+            ("a*.example.com", Err(HostNameError::Wildcard)),
+            ("*.*.example.com", Err(HostNameError::Wildcard)),
+        ] {
+            assert_eq!(
+                HostName::parse(text).as_ref().map(HostName::as_str).map_err(|e| *e),
+                expected,
+                "{text:?}"
+            );
+        }
+        let long = |labels: usize| vec!["a".repeat(49); labels].join(".");
+        assert!(HostName::parse(&long(5)).is_ok());
+        assert_eq!(HostName::parse(&long(6)), Err(HostNameError::TooLong));
+        assert_eq!(HostName::parse(&"a".repeat(64)), Err(HostNameError::Label));
+    }
+
+    #[test]
+    fn a_wildcard_covers_exactly_one_label() {
+        for (name, other, covers) in [
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "*.example.com", true),
+            ("*.example.com", "a.b.example.com", false),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "*.a.example.com", false),
+            ("a.example.com", "*.example.com", false),
+            ("a.example.com", "a.example.com", true),
+        ] {
+            let [name, other] = [name, other].map(|text| HostName::parse(text).unwrap());
+            assert_eq!(name.covers(&other), covers, "{name} over {other}");
+        }
     }
 }

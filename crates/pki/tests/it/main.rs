@@ -10,3 +10,4 @@ mod properties;
 mod serving;
 mod stage;
 mod text;
+mod values;
