@@ -7,7 +7,13 @@ use reqwest::{Certificate, Method, StatusCode, Url, redirect};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::{answer::ErrorBody, cli::ConnectArgs, findings, input, output::plain, usage::Usage};
+use crate::{
+    answer::ErrorBody,
+    cli::ConnectArgs,
+    findings, input,
+    output::{self, plain},
+    usage::Usage,
+};
 
 /// Speaks to one API with one key.
 pub(crate) struct Client {
@@ -52,6 +58,10 @@ impl Client {
         if is_loopback(&base) {
             // A proxy's loopback is another machine's.
             http = http.no_proxy();
+        } else if base.scheme() == "http" {
+            output::note(
+                "certward: http:// sends the secret key unencrypted; use https:// where anybody may listen",
+            );
         }
         if let Some(path) = &connect.ca {
             let pem = input::read(path)?;

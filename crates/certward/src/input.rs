@@ -18,7 +18,12 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     let bytes = read(path)?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) => Zeroizing::new(text.to_owned()),
-        Err(_) => Zeroizing::new(bytes.iter().map(|&byte| char::from(byte)).collect()),
+        Err(_) => {
+            // No character of these is longer than two bytes.
+            let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
+            text.extend(bytes.iter().map(|&byte| char::from(byte)));
+            text
+        }
     })
 }
 

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod file_limit;
 mod findings;
 mod input;
 mod log;

@@ -102,11 +102,8 @@ fn a_second_one_on_the_same_folder_is_told_why_not() {
 
 #[test]
 fn an_address_that_is_taken_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .map(|a| (std::net::TcpListener::bind(a), a));
-    let (_listener, address) = taken.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     let folder = initialised(&ON_FREE_PORTS.replacen("127.0.0.1:0", &address.to_string(), 1));
     let run = finish(certward(folder.path()).arg("serve"));
     assert_eq!(run.code, 1);

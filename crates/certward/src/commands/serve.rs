@@ -22,6 +22,7 @@ use self::signals::{Signal, Signals};
 use crate::{
     cli::ServeArgs,
     config::{Config, Loaded, Source},
+    file_limit,
     log::{self, LogLevel},
     node_id::HeldNodeId,
     store_remedy,
@@ -58,18 +59,32 @@ fn load(path: Option<&PathBuf>) -> anyhow::Result<Loaded> {
 
 async fn serve(config: &Config, path: Option<PathBuf>, level: LogLevel) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch()?;
-    let store = open_store(config).await?;
-    let node = HeldNodeId::take(&config.data_dir, &SystemEntropy)?;
-    warn_of_missing_deployments(config, &store).await;
-    let parts = Parts::bind(config, &store, &node)?;
-    let reload = Reload { path, level, certificate: parts.reloader.clone() };
-    let outcome = parts.run(config, &mut signals, &reload).await;
+    let store = tokio::select! {
+        store = open_store(config) => store?,
+        // A store that does not answer holds nobody.
+        () = signals.end() => return Ok(ExitCode::SUCCESS),
+    };
+    let outcome = serve_with(config, path, level, &store, &mut signals).await;
     if timeout(CLOSE, store.close()).await.is_err() {
         tracing::warn!("the store did not close in time; it recovers at the next start");
     }
     outcome?;
     tracing::info!("ended");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_with(
+    config: &Config,
+    path: Option<PathBuf>,
+    level: LogLevel,
+    store: &Store,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let node = HeldNodeId::take(&config.data_dir, &SystemEntropy)?;
+    warn_of_missing_deployments(config, store).await;
+    let parts = Parts::bind(config, store, &node)?;
+    let reload = Reload { path, level, certificate: parts.reloader.clone() };
+    parts.run(config, signals, &reload).await
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
@@ -118,11 +133,12 @@ struct Parts {
 impl Parts {
     fn bind(config: &Config, store: &Store, node: &HeldNodeId) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
-        let api = Api::bind(settings::of_api(config)).map_err(explain_api)?;
+        let api = Api::bind(settings::of_api(config, files)).map_err(explain_api)?;
         let gateway = Gateway::new(
-            settings::of_gateway(config, api.address()),
+            settings::of_gateway(config, api.address(), files),
             node.id.clone(),
             Arc::clone(store.clock()),
             Arc::clone(&entropy),
@@ -139,13 +155,13 @@ impl Parts {
         tracing::info!(listener = "api", address = %api.address(), tls = config.api.cert.is_some(), "listening");
         for (listener, address) in config.gateway.listeners().iter().zip(gateway_bound.addresses()) {
             match &listener.deployment {
-                None => tracing::info!(listener = %listener.protocol, %address, "listening"),
+                None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
                 Some(id) => {
-                    tracing::info!(listener = %listener.protocol, %address, deployment = %id, "listening");
+                    tracing::info!(listener = listener.protocol.as_str(), %address, deployment = %id, "listening");
                 }
             }
         }
-        tracing::info!(node = %node.id, version = env!("CARGO_PKG_VERSION"), "started");
+        tracing::info!(node = %node.id, version = env!("CARGO_PKG_VERSION"), files, "started");
         Ok(Self { reloader: api.reloader(), api, gateway, gateway_bound, lifecycle, metrics, registry })
     }
 

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -61,7 +61,8 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
     }
     let mut answer = put_or_post(&client, &path, &body, before.is_set()).await?;
     if wait {
-        answer = match until_settled(&client, &path).await? {
+        let waited = until_settled(&client, &path).await;
+        answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
             Waited::Settled(answer) => answer,
             Waited::Unsettled => bail!(
                 "the certificate is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
@@ -95,7 +96,8 @@ async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<E
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     client.change(Method::DELETE, &path, None).await?;
-    if wait && matches!(until_settled(&client, &path).await?, Waited::Unsettled) {
+    let gone = "the keys are erased, but whether every node has let go cannot be waited for";
+    if wait && matches!(until_settled(&client, &path).await.context(gone)?, Waited::Unsettled) {
         bail!(
             "the keys are erased, but not every node has let go yet; `certward tls show {id}` shows how it goes on"
         );

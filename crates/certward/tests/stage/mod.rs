@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Then a condition has come in vain, on the slowest machine too.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 /// The program, without the variables of whoever runs the tests.
 pub(crate) fn certward(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certward"));
@@ -31,8 +34,21 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
+/// Runs it to its end. What it prints is less than a pipe holds.
+#[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Run {
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            let stderr = child.wait_with_output().unwrap().stderr;
+            panic!("{command:?} does not end:\n{}", String::from_utf8_lossy(&stderr));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     Run {
         code: status.code().unwrap_or(-1),
         stdout: String::from_utf8(stdout).unwrap(),
@@ -114,7 +130,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
 /// Waits for a condition, never longer than any test should take.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = condition() {
             return found;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use certward_store::RequestLimit;
 
-use crate::config::Config;
+use crate::{config::Config, file_limit};
 
-pub(super) fn of_api(config: &Config) -> certward_api::Settings {
+/// `files` is how many files the process may have open.
+pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
     let (api, limits) = (&config.api, &config.limits);
     let limit = |requests| RequestLimit { requests, window: limits.window };
     let tls = api.cert.clone().zip(api.key.clone());
@@ -15,13 +16,14 @@ pub(super) fn of_api(config: &Config) -> certward_api::Settings {
         limits: certward_api::Limits { reads: limit(limits.reads), changes: limit(limits.changes) },
         platform: api.platform.clone(),
         region: api.region.clone(),
+        connections_max: certward_api::Settings::CONNECTIONS_MAX.min(file_limit::api_connections(files)),
         ..certward_api::Settings::new(api.listen)
     }
 }
 
 /// The API's address belongs to the program as well: a deployment must not relay its devices there.
-pub(super) fn of_gateway(config: &Config, api: SocketAddr) -> certward_gateway::Settings {
-    let gateway = &config.gateway;
+pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certward_gateway::Settings {
+    let (gateway, default) = (&config.gateway, certward_gateway::Settings::default());
     certward_gateway::Settings {
         listeners: gateway.listeners(),
         default_deployment: gateway.default_deployment.clone(),
@@ -31,7 +33,8 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr) -> certward_gateway::
             .map(|networks| networks.iter().map(|network| network.0).collect()),
         own_addresses: vec![api],
         lease: of_lifecycle(config).lease,
-        ..certward_gateway::Settings::default()
+        connections_max: default.connections_max.min(file_limit::devices(files)),
+        ..default
     }
 }
 
