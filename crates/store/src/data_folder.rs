@@ -32,8 +32,14 @@ impl DataFolder {
         }
         let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(in_folder)?;
-        // Not at the mercy of a umask, nor of an earlier hand.
-        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(in_folder)?;
+        if fs::metadata(path).map_err(in_folder)?.permissions().mode() & 0o077 != 0 {
+            if !is_own(path).map_err(in_folder)? {
+                let text = "others can read it, and it holds folders: name one that is certward's own";
+                return Err(StoreError::Unavailable(format!("{}: {text}", path.display())));
+            }
+            // Not at the mercy of a umask, nor of an earlier hand.
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(in_folder)?;
+        }
         // Absolute, so that no later change of the working folder leads elsewhere.
         let path = path.canonicalize().map_err(in_folder)?;
         let lock = private_file(&path.join(Self::LOCK)).map_err(in_folder)?;
@@ -62,6 +68,20 @@ impl DataFolder {
     pub(crate) fn release(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Whether a folder may be closed to others: it holds a store, or no folder. Somebody who names `/tmp` or a home must
+/// not lock everybody else out of it.
+fn is_own(path: &Path) -> io::Result<bool> {
+    if path.join(DataFolder::STORE).exists() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path)? {
+        if entry?.file_type()?.is_dir() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Opens the file, making it if it is missing; its mode is 0600 afterwards.

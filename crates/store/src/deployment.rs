@@ -117,6 +117,7 @@ pub(crate) async fn find_locked(
     id: &DeploymentId,
 ) -> Result<Option<Deployment>, StoreError> {
     if lock::is_postgres(conn) {
+        lock::nodes_stay(conn).await?;
         let locked = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE")
             .bind(id.as_str())
             .fetch_optional(&mut *conn)
@@ -299,7 +300,7 @@ pub(crate) async fn overdue(
 ) -> Result<Vec<DeploymentId>, StoreError> {
     let rows = sqlx::query(
         "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
-         ORDER BY tls_deadline LIMIT $2",
+         ORDER BY tls_deadline, id LIMIT $2",
     )
     .bind(now.0)
     .bind(i64::from(limit))

@@ -168,13 +168,18 @@ impl Engine {
         Ok(set(&mut conn, format!("PRAGMA max_page_count = {pages}")).await?)
     }
 
+    /// Waits for connections in use, but not for ever.
     pub(crate) async fn close(&self) {
-        self.reader.close().await;
         // Where it does not work, the next start finds the log and reads it.
         let _ = self.checkpoint().await;
-        self.writer.close().await;
-        self.requests.close().await;
-        if let Some(folder) = &self.folder {
+        let closed = step(async {
+            self.reader.close().await;
+            self.writer.close().await;
+            self.requests.close().await;
+            Ok(())
+        });
+        // Whoever still holds a connection holds the folder, too.
+        if let (Ok(()), Some(folder)) = (closed.await, &self.folder) {
             folder.release();
         }
     }

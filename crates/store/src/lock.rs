@@ -1,8 +1,9 @@
 //! Locks between transactions that no row stands for. On SQLite there is one writer anyway, and they do nothing; on
 //! PostgreSQL they last until the end of the transaction.
 //!
-//! Order, so that nobody waits in a circle: a deployment's row, then [`hosts`], then [`nodes_stay`] or
-//! [`nodes_change`], then the generation (a row of `counter`).
+//! Order, so that nobody waits in a circle: [`nodes_stay`] or [`nodes_change`], then a deployment's row, then
+//! [`hosts`], then the generation (a row of `counter`). Locking a deployment therefore takes [`nodes_stay`] with it:
+//! changes share it and do not wait for each other, only for a node that joins or leaves.
 
 use sqlx::AnyConnection;
 

@@ -14,7 +14,7 @@ use crate::{
 ///
 /// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes
 /// of a deployment come one after the other; on SQLite there is one writer anyway. So that no two transactions wait for
-/// each other, lock the deployment first and draw the generation late.
+/// each other: first [`Tx::lease`], [`Tx::expired_nodes`] or [`Tx::end_lease`], then deployments, then the generation.
 ///
 /// After an error, or when a step was given up half-way, the transaction can only be dropped: every further step and
 /// the commit are refused. (PostgreSQL would take the commit of a failed transaction for a rollback and say yes.)

@@ -54,6 +54,21 @@ fn a_folder_that_others_could_read_is_closed_to_them() {
 }
 
 #[test]
+fn a_folder_that_is_not_certwards_own_is_not_closed_to_others() {
+    block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("somebody")).expect("a folder in it");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
+        let address = Address::Embedded(folder.path().to_owned());
+        let clock = World::sqlite().await.clock;
+        let error = Store::init(&address, &master_key(), clock).await.expect_err("refused");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert_eq!(mode(folder.path()), 0o755);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing was made");
+    });
+}
+
+#[test]
 fn a_folder_in_use_is_refused_until_it_is_free() {
     block_on(async {
         let world = World::sqlite().await;
