@@ -12,6 +12,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs},
+    sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -138,7 +139,12 @@ impl Device {
             Some(leaf) => {
                 let chain = std::iter::once(&leaf.der).chain(&leaf.intermediates);
                 let chain = chain.map(|der| CertificateDer::from(der.clone())).collect();
-                builder.with_client_auth_cert(chain, leaf.private_key()).expect("an identity")
+                // Not `with_client_auth_cert`, which refuses version 1 and a certificate with another key: what a
+                // device does is for the other side to judge.
+                let key = aws_lc_rs::sign::any_supported_type(&leaf.private_key()).expect("a key");
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+                    chain, key,
+                ))))
             }
         };
         if !self.resumption {
