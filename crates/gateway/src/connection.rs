@@ -19,7 +19,6 @@ use crate::{
     relay::{Broken, Limits, Relay},
     served::Entry,
     serving::Serving,
-    upstream,
     wire::{close, close_with, end, flush, linger, read_into, with_plain_buffer},
 };
 
@@ -150,7 +149,7 @@ impl Beginning<'_> {
             tokio::select! {
                 biased;
                 signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
-                connected = upstream::connect(upstream, &self.serving.policy, within) => return match connected {
+                connected = self.serving.upstreams.connect(upstream, within) => return match connected {
                     Ok(stream) => Ok((first, stream)),
                     Err(unreachable) => {
                         self.serving.metrics.upstream_failed(unreachable.reason());

@@ -20,9 +20,6 @@ pub enum GatewayError {
         /// What the system said.
         source: io::Error,
     },
-    /// rustls refuses the cryptography it was built with: a defect of the build.
-    #[error("the TLS library cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
     /// The runtime refuses a listener.
     #[error("the listener cannot be used: {0}")]
     Listener(#[source] io::Error),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
-use certward_store::{Deployment, DeploymentId, Generation, NodeId, StoreError, TlsState};
+use certward_store::{Deployment, DeploymentId, Generation, NodeId, Store, StoreError, TlsState};
 use tokio::{
     sync::mpsc,
     task::{self, JoinSet},
@@ -71,7 +71,22 @@ impl Follower {
             }
         }
         tracing::info!(deployments = total, "the index of hosts is complete");
+        self.look_for_named(store).await?;
         Ok(Start { after, schedule })
+    }
+
+    /// A deployment that the configuration names may be made later; until then its connections are refused.
+    async fn look_for_named(&self, store: &Store) -> Result<(), StoreError> {
+        let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
+        for id in bound.chain(&self.prover.default) {
+            if store.deployment(id).await?.is_none() {
+                tracing::warn!(
+                    deployment.id = %id,
+                    "the configuration names a deployment that does not exist (yet): its connections are refused"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Acts on changes until the shutdown.
@@ -84,12 +99,12 @@ impl Follower {
         let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
         loop {
             while work.len() < AT_ONCE {
-                let next =
-                    schedule.next(Instant::now()).or_else(|| schedule.next_in_background(IN_BACKGROUND));
-                let Some(id) = next else { break };
+                let next = schedule.next(Instant::now());
+                let next = next.or_else(|| Some((schedule.next_in_background(IN_BACKGROUND)?, 0)));
+                let Some((id, tries)) = next else { break };
                 let follower = Arc::clone(&self);
                 let of = id.clone();
-                let handle = work.spawn(async move { follower.carry_out(&of).await });
+                let handle = work.spawn(async move { follower.carry_out(&of, tries).await });
                 worked_on.insert(handle.id(), id);
             }
             let due = schedule.next_due();
@@ -175,11 +190,11 @@ impl Follower {
     }
 
     /// Brings one deployment up to date, and says so. `false`: to be tried again.
-    async fn carry_out(&self, id: &DeploymentId) -> bool {
+    async fn carry_out(&self, id: &DeploymentId, tries: u32) -> bool {
         let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                tracing::warn!(deployment.id = %id, "a change cannot be read: {error}; trying again");
+                complain(id, tries, &format!("a change cannot be read: {error}"));
                 return false;
             }
         };
@@ -205,24 +220,24 @@ impl Follower {
             None => return true,
         };
         self.serving.metrics.proven(outcome.is_ok());
-        self.report(&deployment, outcome).await
+        self.report(&deployment, outcome, tries).await
     }
 
-    async fn report(&self, deployment: &Deployment, outcome: Result<(), ProofFailure>) -> bool {
+    async fn report(&self, deployment: &Deployment, outcome: Result<(), ProofFailure>, tries: u32) -> bool {
+        let Deployment { id, generation, .. } = deployment;
         // Without a way in there is nothing to try again until the deployment changes.
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
-            Ok(()) => {
-                tracing::debug!(deployment.id = %deployment.id, generation = %deployment.generation, "proven")
+            Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
+            Err(ProofFailure::NoWayIn) => complain(id, tries, "no listener and name lead to it"),
+            Err(ProofFailure::NotProven(reason)) => {
+                complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
             }
-            Err(failure) => tracing::warn!(
-                deployment.id = %deployment.id, generation = %deployment.generation, "not proven: {failure:?}"
-            ),
         }
-        match self.lifecycle.report(&self.node, &deployment.id, deployment.generation, outcome).await {
+        match self.lifecycle.report(&self.node, id, *generation, outcome).await {
             Ok(()) => settled,
             Err(error) => {
-                tracing::warn!(deployment.id = %deployment.id, "a proof cannot be reported: {error}; trying again");
+                complain(id, tries, &format!("a proof cannot be reported: {error}"));
                 false
             }
         }
@@ -240,6 +255,15 @@ impl Follower {
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+}
+
+/// Says what went wrong aloud the first time, and every thousandth after it: what stays broken must not fill the log.
+fn complain(id: &DeploymentId, tries: u32, what: &str) {
+    if tries.is_multiple_of(1000) {
+        tracing::warn!(deployment.id = %id, tries, "{what}");
+    } else {
+        tracing::debug!(deployment.id = %id, tries, "{what}");
     }
 }
 

@@ -22,10 +22,24 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use zeroize::Zeroizing;
 
 use crate::{
-    GatewayError, Settings, admission::Doorkeeper, backoff::until_done, failures::Failures, follow::Follower,
-    host_index::HostIndex, identity::Workshop, listener, loader::Loader, metrics::Metrics, probes::Probes,
-    proof::Prover, registry::Registry, rehearsal, serving::Serving, tickets::KeyRing,
-    upstream::UpstreamPolicy, way_in::ways_in,
+    GatewayError, Settings,
+    admission::Doorkeeper,
+    backoff::until_done,
+    failures::Failures,
+    follow::Follower,
+    host_index::HostIndex,
+    identity::Workshop,
+    listener,
+    loader::Loader,
+    metrics::Metrics,
+    probes::Probes,
+    proof::Prover,
+    registry::Registry,
+    rehearsal,
+    serving::Serving,
+    tickets::KeyRing,
+    upstream::{UpstreamPolicy, Upstreams},
+    way_in::ways_in,
 };
 
 /// The sealed record of the secret that all nodes derive their session ticket keys from.
@@ -157,7 +171,7 @@ impl Gateway {
         Serving {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
-            policy: UpstreamPolicy { allow: settings.upstream_allow.clone(), own },
+            upstreams: Upstreams::new(UpstreamPolicy { allow: settings.upstream_allow.clone(), own }),
             index: Arc::clone(&self.inner.index),
             loader: Loader::new(
                 lifecycle,

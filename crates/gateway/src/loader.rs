@@ -145,12 +145,6 @@ impl Loader {
             Ok(identity) => return Entry::Served(Served::new(deployment, identity, None)),
             Err(failed) => failed,
         };
-        tracing::warn!(
-            deployment.id = %deployment.id,
-            deployment.version = %newest.version,
-            fallback = fallback.is_some(),
-            "the newest certificate cannot be served: {}", failed.reason
-        );
         if let Some(fallback) = fallback
             && let Ok(identity) = self.identity(fallback, before).await
         {

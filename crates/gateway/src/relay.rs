@@ -222,18 +222,18 @@ impl Relay {
     /// The broker's bytes to the device.
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
+            if self.to_client == Half::Ended {
+                // Nothing can be sent any more, not even the answer to a key update.
+                return Poll::Ready(Ok(()));
+            }
             if self.tls.wants_write() {
                 ready!(poll_flush(&mut self.tls, &mut self.client, cx)).map_err(Broken::Client)?;
                 self.happened();
             }
-            match self.to_client {
-                Half::Open => {}
-                Half::Ending => {
-                    ready!(Pin::new(&mut self.client).poll_shutdown(cx)).map_err(Broken::Client)?;
-                    self.to_client = Half::Ended;
-                    continue;
-                }
-                Half::Ended => return Poll::Ready(Ok(())),
+            if self.to_client == Half::Ending {
+                ready!(Pin::new(&mut self.client).poll_shutdown(cx)).map_err(Broken::Client)?;
+                self.to_client = Half::Ended;
+                continue;
             }
             if ready!(self.poll_read_upstream(cx))? == 0 {
                 self.tls.send_close_notify();

@@ -36,8 +36,8 @@ impl Schedule {
         self.background.push_back(id);
     }
 
-    /// Takes what is due.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<DeploymentId> {
+    /// Takes what is due, and how often it was tried in vain.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
         let (due, _) = self.due.first()?;
         if *due > now {
             return None;
@@ -48,7 +48,7 @@ impl Schedule {
             None => 0,
         };
         self.jobs.insert(id.clone(), Job::Running { tries, again: false });
-        Some(id)
+        Some((id, tries))
     }
 
     /// Takes what may be done when nothing is due, unless `at_once_max` of that kind are under way.
@@ -107,12 +107,12 @@ mod tests {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         schedule.want(id("a"), now);
         schedule.want(id("a"), now);
-        assert_eq!(schedule.next(now), Some(id("a")));
+        assert_eq!(schedule.next(now), Some((id("a"), 0)));
         assert_eq!(schedule.next(now), None, "never twice at once");
         schedule.want(id("a"), now);
         assert_eq!(schedule.next(now), None);
         schedule.done(id("a"), true, now);
-        assert_eq!(schedule.next(now), Some(id("a")));
+        assert_eq!(schedule.next(now), Some((id("a"), 0)));
         schedule.done(id("a"), true, now);
         assert_eq!(schedule.next(now), None);
         assert!(schedule.jobs.is_empty());
@@ -126,11 +126,11 @@ mod tests {
         schedule.done(id("a"), false, now);
         assert_eq!(schedule.next(now), None);
         assert_eq!(schedule.next_due(), Some(now + backoff::after(1)));
-        assert_eq!(schedule.next(now + backoff::after(1)), Some(id("a")));
+        assert_eq!(schedule.next(now + backoff::after(1)), Some((id("a"), 1)));
         schedule.done(id("a"), false, now);
         assert_eq!(schedule.next_due(), Some(now + backoff::after(2)));
         schedule.want(id("a"), now);
-        assert_eq!(schedule.next(now), Some(id("a")));
+        assert_eq!(schedule.next(now), Some((id("a"), 0)));
         assert_eq!(schedule.next_due(), None, "the later try is dropped");
     }
 

@@ -14,7 +14,7 @@ use crate::{
     probes::Probes,
     registry::{Membership, Registry},
     served::{Entry, Trust},
-    upstream::UpstreamPolicy,
+    upstream::Upstreams,
 };
 
 /// All that a connection needs of this node.
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Serving {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
-    pub(crate) policy: UpstreamPolicy,
+    pub(crate) upstreams: Upstreams,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) loader: Loader,
     pub(crate) workshop: Arc<Workshop>,

@@ -1,18 +1,35 @@
 //! The way to a deployment's broker: looked up, checked and connected anew for every connection.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     io,
     net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use certward_store::Upstream;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use ipnet::IpNet;
 use thiserror::Error;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
+
+/// Looks brokers up and connects to them.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    policy: UpstreamPolicy,
+    /// The look-ups under way. Connections that want the same name at the same moment share one: when ten thousand devices come
+    /// back at once, a slow name server must not hold ten thousand threads, and the other deployments' look-ups behind them.
+    under_way: Mutex<HashMap<Upstream, LookUp>>,
+}
+
+type LookUp = Shared<BoxFuture<'static, Result<Arc<[SocketAddr]>, Arc<io::Error>>>>;
 
 /// Where upstreams may be.
 #[derive(Debug, Clone)]
@@ -27,7 +44,7 @@ pub(crate) struct UpstreamPolicy {
 #[derive(Debug, Error)]
 pub(crate) enum Unreachable {
     #[error("its name cannot be looked up: {0}")]
-    NotResolved(io::Error),
+    NotResolved(Arc<io::Error>),
     #[error("its address {0} is not allowed as an upstream")]
     NotAllowed(IpAddr),
     #[error("its address {0} is one of this program's own listeners")]
@@ -50,37 +67,84 @@ impl Unreachable {
     }
 }
 
-/// Connects to the first address that is allowed and answers.
-pub(crate) async fn connect(
-    upstream: &Upstream,
-    policy: &UpstreamPolicy,
-    within: Duration,
-) -> Result<TcpStream, Unreachable> {
-    let deadline = Instant::now() + within;
-    let addresses: Vec<SocketAddr> = match timeout_at(deadline, lookup_host(upstream.as_str())).await {
-        Err(_) => return Err(Unreachable::Timeout),
-        Ok(Err(error)) => return Err(Unreachable::NotResolved(error)),
-        Ok(Ok(addresses)) => addresses.collect(),
-    };
-    let mut failure = Unreachable::NotResolved(io::ErrorKind::NotFound.into());
-    for (tried, address) in addresses.iter().enumerate() {
-        if let Err(refusal) = policy.check(*address) {
-            failure = refusal;
-            continue;
+impl Upstreams {
+    pub(crate) fn new(policy: UpstreamPolicy) -> Self {
+        Self { policy, under_way: Mutex::default() }
+    }
+
+    /// Connects to the first address that is allowed and answers.
+    pub(crate) async fn connect(
+        &self,
+        upstream: &Upstream,
+        within: Duration,
+    ) -> Result<TcpStream, Unreachable> {
+        let deadline = Instant::now() + within;
+        let addresses = match timeout_at(deadline, self.look_up(upstream)).await {
+            Err(_) => return Err(Unreachable::Timeout),
+            Ok(found) => found.map_err(Unreachable::NotResolved)?,
+        };
+        let mut failure = Unreachable::NotResolved(Arc::new(io::ErrorKind::NotFound.into()));
+        for (tried, address) in addresses.iter().enumerate() {
+            if let Err(refusal) = self.policy.check(*address) {
+                failure = refusal;
+                continue;
+            }
+            // The time that is left is shared out, so that one dead address does not use up all of it.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
+            match timeout_at(Instant::now() + share, TcpStream::connect(*address)).await {
+                Err(_) => failure = Unreachable::Timeout,
+                Ok(Err(error)) => failure = Unreachable::Refused(error),
+                Ok(Ok(stream)) => match self.policy.check_connected(&stream, *address) {
+                    Ok(()) => return Ok(stream),
+                    Err(refusal) => failure = refusal,
+                },
+            }
         }
-        // The time that is left is shared out, so that one dead address does not use up all of it.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
-        match timeout_at(Instant::now() + share, TcpStream::connect(*address)).await {
-            Err(_) => failure = Unreachable::Timeout,
-            Ok(Err(error)) => failure = Unreachable::Refused(error),
-            Ok(Ok(stream)) => match policy.check_connected(&stream, *address) {
-                Ok(()) => return Ok(stream),
-                Err(refusal) => failure = refusal,
-            },
+        Err(failure)
+    }
+
+    async fn look_up(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, Arc<io::Error>> {
+        // An address needs no name server and no thread.
+        if let Ok(address) = upstream.as_str().parse::<SocketAddr>() {
+            return Ok([address].into());
+        }
+        let look_up = match self.under_way().entry(upstream.clone()) {
+            Entry::Occupied(under_way) => under_way.get().clone(),
+            Entry::Vacant(vacant) => {
+                let name = upstream.clone();
+                let look_up = async move {
+                    let found = lookup_host(name.as_str()).await.map_err(Arc::new)?;
+                    Ok(found.collect::<Arc<[SocketAddr]>>())
+                };
+                vacant.insert(look_up.boxed().shared()).clone()
+            }
+        };
+        // Also when the caller gives up waiting: an answer that nobody took must not be given to one who asks later.
+        let _done = Done { upstreams: self, upstream, look_up: &look_up };
+        look_up.clone().await
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a look-up from those under way when dropped.
+struct Done<'a> {
+    upstreams: &'a Upstreams,
+    upstream: &'a Upstream,
+    look_up: &'a LookUp,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.upstreams.under_way();
+        // Only this one: the next may have begun already.
+        if under_way.get(self.upstream).is_some_and(|current| current.ptr_eq(self.look_up)) {
+            under_way.remove(self.upstream);
         }
     }
-    Err(failure)
 }
 
 impl UpstreamPolicy {
@@ -169,6 +233,15 @@ mod tests {
         for (address, allowed) in cases {
             assert_eq!(policy.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn connections_that_want_a_name_at_once_share_one_look_up() {
+        let upstreams = Upstreams::new(policy(None, &[]));
+        let name = Upstream::parse("localhost:1").unwrap();
+        let (first, second) = tokio::join!(upstreams.look_up(&name), upstreams.look_up(&name));
+        assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+        assert!(upstreams.under_way().is_empty(), "and the next one asks again");
     }
 
     #[test]

@@ -4,14 +4,19 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Text, Upload};
-use certward_store::{Address, ApiKeyRecord, DeploymentId, MasterKey, NodeId, Store, SystemClock, Upstream};
+use certward_store::{
+    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Store, SystemClock, Timestamp, Upstream,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -35,11 +40,29 @@ pub(crate) const CONNECT: &[u8] = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The machine's clock, put forward by hand.
+#[derive(Debug, Default)]
+pub(crate) struct ShiftedClock(AtomicI64);
+
+impl ShiftedClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// A gateway with its store, from start to shutdown.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The gateway's clock; the store's is the machine's.
+    pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
     admin: ApiKeyRecord,
     shutdown: CancellationToken,
@@ -75,13 +98,14 @@ impl World {
 
     pub(crate) async fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::<ShiftedClock>::default();
         let address = Address::Embedded(folder.path().to_owned());
-        let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
+        let store = Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await.unwrap();
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
         let mut metrics = prometheus_client::registry::Registry::default();
         let node = NodeId::parse("node-1").unwrap();
-        let gateway = Gateway::new(settings, node, clock, Arc::new(SystemEntropy), &mut metrics).unwrap();
+        let gateway =
+            Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
         let port = Arc::new(gateway.clone());
         let lifecycle = Lifecycle::new(
             store,
@@ -98,7 +122,7 @@ impl World {
             async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
         });
         let metrics = Arc::new(Mutex::new(metrics));
-        let world = Self { gateway, lifecycle, addresses, metrics, admin, shutdown, running, folder };
+        let world = Self { gateway, lifecycle, addresses, clock, metrics, admin, shutdown, running, folder };
         eventually("the gateway is ready", || async { ready(&world.gateway) }).await;
         world
     }
@@ -264,19 +288,24 @@ impl Ca {
 
     pub(crate) fn leaf(&self, hosts: &[&str]) -> Pair {
         let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, Duration::from_secs(90 * 86400))
     }
 
     pub(crate) fn client(&self, name: &str) -> Pair {
-        self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, Duration::from_secs(86400))
     }
 
-    fn issue(&self, names: Vec<String>, usage: ExtendedKeyUsagePurpose) -> Pair {
+    pub(crate) fn client_for(&self, name: &str, valid: Duration) -> Pair {
+        self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
+    }
+
+    fn issue(&self, names: Vec<String>, usage: ExtendedKeyUsagePurpose, valid: Duration) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0].clone());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
+        params.not_after = SystemClock.now().after(valid).to_time();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Pair {
             certificate: certificate.pem(),

@@ -1,5 +1,7 @@
 //! Whom a deployment lets in: one-way, two-way, resumption, and live connections when that changes.
 
+use std::time::Duration;
+
 use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually};
 
 const HOST: &str = "d.test";
@@ -53,6 +55,27 @@ async fn a_ticket_of_a_client_whose_ca_is_gone_does_not_resume() {
         assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "within its scope it resumes");
         world.run(&deployment, &leaf, &[&new]).await;
         assert!(device.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
+        world.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_certificate_has_expired_does_not_resume() {
+    for version in [TLS12, TLS13] {
+        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+        let clients = Ca::new("clients");
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        world.run(&deployment, &servers.leaf(&[HOST]), &[&clients]).await;
+        let hour = Duration::from_secs(3600);
+        let short = Device::new(&servers, Some(&clients.client_for("short", hour)), &[version]);
+        let long = Device::new(&servers, Some(&clients.client_for("long", hour * 24)), &[version]);
+        short.talk(world.mqtts(), HOST).await.unwrap();
+        long.talk(world.mqtts(), HOST).await.unwrap();
+        world.clock.advance(hour * 2);
+        // The tickets themselves are good for twelve hours.
+        assert!(long.talk(world.mqtts(), HOST).await.unwrap().resumed(), "{version:?}");
+        assert!(short.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
+        assert_eq!(world.failures(&deployment), ["certificate_expired"]);
         world.shut_down().await;
     }
 }
