@@ -269,24 +269,23 @@ fn refusal(
     retry_after: Option<Duration>,
     body: &ErrorBody,
 ) -> fmt::Result {
-    write!(f, "{} ({})", plain(&body.message), plain(&body.code))?;
+    write!(f, "{}: {}", plain(&body.code), plain(&body.message))?;
     match status.as_u16() {
         401 => write!(
             f,
-            "; check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or revoked, or the secret is another's"
+            " Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or \
+             revoked, or the secret is another's."
         )?,
-        403 => {
-            write!(f, "; the API key lacks the scope for this: `certward key list` shows what each may do")?
-        }
+        403 => write!(f, " `certward key list` shows what each key may do.")?,
         429 => match retry_after {
-            Some(wait) => write!(f, "; try again in {} s", wait.as_secs())?,
-            None => write!(f, "; try again later")?,
+            Some(wait) => write!(f, " Try again in {} s.", wait.as_secs())?,
+            None => write!(f, " Try again later.")?,
         },
-        503 => write!(f, "; nothing was changed, and a later try may succeed")?,
+        503 => write!(f, " A later try may succeed.")?,
         _ if body.code == "DEPLOYMENT_NOT_FOUND" => {
-            write!(f, "; `certward deployment list` shows those that this key sees")?;
+            write!(f, " `certward deployment list` shows those that this key sees.")?;
         }
-        _ if body.code == "TLS_NOT_FOUND" => write!(f, "; `certward tls set` sets one")?,
+        _ if body.code == "TLS_NOT_FOUND" => write!(f, " `certward tls set` sets one.")?,
         _ => {}
     }
     if !body.details.is_empty() {

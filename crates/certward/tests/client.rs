@@ -113,7 +113,7 @@ fn a_refusal_says_what_to_do_next_and_no_secret() {
         "severity":"error","field":"key","message":"The key is not the leaf's.","remedy":"Send its own."}]}"#;
     let cases: [(Answer, &str); 6] = [
         ((401, "", r#"{"code":"UNAUTHORIZED","message":"No."}"#), "CERTWARD_SECRET_KEY"),
-        ((429, "Retry-After: 120\r\n", r#"{"code":"RATE_LIMITED","message":"No."}"#), "try again in 120 s"),
+        ((429, "Retry-After: 120\r\n", r#"{"code":"RATE_LIMITED","message":"No."}"#), "Try again in 120 s"),
         ((422, "", finding), "Do: Send its own."),
         ((404, "", "<html>"), "is not certward's API"),
         ((200, "", "<html>"), "is not certward's API"),

@@ -10,14 +10,14 @@ fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
 #[test]
 fn refusals_say_what_to_do_next() {
     for (text, says) in [
-        (refused(401, "UNAUTHORIZED", None), "check CERTWARD_API_KEY and CERTWARD_SECRET_KEY"),
+        (refused(401, "UNAUTHORIZED", None), "Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY"),
         (refused(403, "NO_ACCESS", None), "`certward key list`"),
         (refused(404, "DEPLOYMENT_NOT_FOUND", None), "`certward deployment list`"),
         (refused(404, "TLS_NOT_FOUND", None), "`certward tls set`"),
-        (refused(429, "RATE_LIMITED", Some(120)), "try again in 120 s"),
-        (refused(503, "STORE_UNAVAILABLE", None), "nothing was changed"),
+        (refused(429, "RATE_LIMITED", Some(120)), "Try again in 120 s"),
+        (refused(503, "STORE_UNAVAILABLE", None), "A later try may succeed"),
     ] {
-        assert!(text.starts_with("It is so. ("), "{text}");
+        assert!(text.contains(": It is so. "), "{text}");
         assert!(text.contains(says), "{text}");
     }
     let unreachable = ClientError::Unreachable {
