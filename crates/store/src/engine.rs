@@ -27,7 +27,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const SQLITE_READERS: u32 = 4;
 /// PostgreSQL's default allows 100 in all; a few nodes share them.
 const POSTGRES_CONNECTIONS: u32 = 16;
-const POSTGRES_OLDEST: u64 = 140_000;
+/// The oldest version that is supported and tested for: 14.
+const POSTGRES_OLDEST: i64 = 140_000;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
@@ -80,11 +81,12 @@ impl Engine {
             .max_lifetime(Duration::from_secs(30 * 60))
             .idle_timeout(Duration::from_secs(10 * 60))
             .after_connect(|conn, _| Box::pin(async move { set(conn, POSTGRES_SETTINGS.to_owned()).await }));
-        let pool = within(STEP, async { Ok(pool.connect_with(options).await?) }).await?;
+        let pool = step(async { Ok(pool.connect_with(options).await?) }).await?;
         let mut conn = pool.acquire().await?;
         let sql = "SELECT current_setting('server_version_num')::bigint AS version";
-        let version = row::integer(&sqlx::query(sql).fetch_one(&mut *conn).await?, "version")?;
-        if version < POSTGRES_OLDEST as i64 {
+        let row = step(async { Ok(sqlx::query(sql).fetch_one(&mut *conn).await?) }).await?;
+        let version = row::integer(&row, "version")?;
+        if version < POSTGRES_OLDEST {
             return Err(StoreError::unavailable("PostgreSQL 14 or later is needed"));
         }
         drop(conn);
@@ -109,6 +111,7 @@ impl Engine {
 
     async fn migrate(&self, pool: &AnyPool, part: Part) -> Result<(), StoreError> {
         let mut tx = self.begin_on(pool).await?;
+        // Not bounded by one step: a migration of a large store may take its time, and nobody is served yet.
         part.migrate(&mut tx).await?;
         Ok(tx.commit().await?)
     }
@@ -223,14 +226,6 @@ async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Err
 
 /// Bounds one step: whatever the network or the disk does, somebody gets an answer.
 pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    within(STEP, work).await
-}
-
-async fn within<T>(
-    time: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(time, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("it did not answer within {time:?}"))))
+    let silent = || StoreError::Unavailable(format!("it did not answer within {STEP:?}"));
+    tokio::time::timeout(STEP, work).await.unwrap_or_else(|_| Err(silent()))
 }

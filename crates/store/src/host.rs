@@ -4,6 +4,8 @@
 //! of theirs, so that nobody takes over a part of another's names. Within a project it may be covered: the exact
 //! name wins. A claim is decided under a lock, so that two at once cannot both find the name free.
 
+use std::collections::HashSet;
+
 use certward_pki::HostName;
 use sqlx::AnyConnection;
 use thiserror::Error;
@@ -60,8 +62,7 @@ async fn is_taken(
          LIMIT 1",
     )
     .bind(host.as_str())
-    // No host is called by the empty name, nor has it for a parent unless it is a single label, which no wildcard
-    // covers: the part that does not apply finds nothing.
+    // No host is called by the empty name, and none has `*` for a parent: the part that does not apply finds nothing.
     .bind(wildcard.as_ref().map_or("", HostName::as_str))
     .bind(suffix.unwrap_or("*"))
     .bind(deployment.id.as_str())
@@ -73,10 +74,10 @@ async fn is_taken(
 
 /// Writes the deployment's hosts in their order, which must have been claimed. A name given twice counts once.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
-    for (position, host) in (0_i64..).zip(&deployment.hosts) {
+    let mut written = HashSet::new();
+    for (position, host) in (0_i64..).zip(&deployment.hosts).filter(|(_, host)| written.insert(*host)) {
         sqlx::query(
-            "INSERT INTO host (name, parent, deployment, project, position) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO host (name, parent, deployment, project, position) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(host.as_str())
         .bind(host.parent().unwrap_or(""))

@@ -121,3 +121,49 @@ impl fmt::Debug for MasterKey {
         f.write_str("MasterKey(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sixty_four_hexadecimal_digits_are_a_key() {
+        let digits = "0123456789abcdefABCDEF0123456789".repeat(2);
+        for text in [digits.clone(), format!(" {digits}\r\n"), format!("\n{digits}\t ")] {
+            assert!(MasterKey::parse(&text).is_ok(), "{text:?}");
+        }
+        let (short, odd) = (&digits[1..], digits.replace('9', "g"));
+        let wide = digits.replacen("01", "é", 1);
+        let long = format!("{digits}00");
+        let split = format!("{} {}", &digits[..32], &digits[32..]);
+        for text in ["", " ", short, &odd, &wide, &long, &split, &format!("0x{}", &digits[2..])] {
+            let error = MasterKey::parse(text).expect_err("no key");
+            assert!(matches!(error, MasterKeyError::Form), "{text:?}");
+            assert!(text.trim().is_empty() || !format!("{error} {error:?}").contains(text), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_written_key_is_read_again_and_never_overwritten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("master.key");
+        let key = MasterKey::generate();
+        key.write_new(&path).expect("written");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(MasterKey::read(&path).expect("read").0, key.0);
+        assert!(matches!(MasterKey::generate().write_new(&path), Err(MasterKeyError::File { .. })));
+        assert_eq!(MasterKey::read(&path).expect("read").0, key.0, "the first is still there");
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("master.key");
+        MasterKey::generate().write_new(&path).expect("written");
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            assert!(matches!(MasterKey::read(&path), Err(MasterKeyError::TooOpen(_))), "{mode:o}");
+        }
+        assert!(matches!(MasterKey::read(&folder.path().join("none")), Err(MasterKeyError::File { .. })));
+    }
+}
