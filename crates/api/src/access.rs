@@ -1,8 +1,13 @@
 //! What a key may reach, and the order in which a request is checked:
 //!
-//! 1. authentication (`auth.rs`, 401), 2. scope (403), 3. the deployment exists and the key sees it (404): here;
-//! 4. rate limit (`limit.rs`, 429), 5. declared length (413), 6. media type (415), 7. body read and parsed (413, 400):
-//! `body.rs`; 8. properties (422).
+//! 1. authentication (`auth.rs`, 401),
+//! 2. scope of the key (403),
+//! 3. the deployment exists and the key sees it (404): 2 and 3 here,
+//! 4. rate limit (`limit.rs`, 429),
+//! 5. declared length (413),
+//! 6. media type (415),
+//! 7. body read and parsed (413, 400): 5 to 7 in `body.rs`,
+//! 8. properties (422).
 //!
 //! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
 

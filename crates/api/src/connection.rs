@@ -45,9 +45,9 @@ pub(crate) async fn serve<S>(
         .max_headers(HEADERS_MAX)
         .serve_connection(io, service);
     let mut draining = false;
-    let ended = loop {
+    loop {
         tokio::select! {
-            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
             () = shutdown.cancelled(), if !draining => {
                 if progress.is_idle() {
@@ -57,10 +57,14 @@ pub(crate) async fn serve<S>(
                 Pin::new(&mut connection).graceful_shutdown();
             }
         }
-    };
-    // An error is a client that left or never spoke HTTP; hyper has answered where there was something to say.
-    if ended.is_ok() {
-        linger(connection.into_parts().io.into_inner().stream).await;
+    }
+    linger(connection.into_parts().io.into_inner().stream).await;
+}
+
+/// An error is a client that left or does not speak HTTP; hyper has answered (400, 431) where that made sense.
+fn note(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended in an error");
     }
 }
 

@@ -136,11 +136,11 @@ mod tests {
             ),
             (
                 r#"{"a":"\ud800"}"#,
-                "The body is not valid JSON: unexpected end of hex escape at line 1 column 12.",
+                "The body is not valid JSON: unexpected end of hex escape at line 1 column 13.",
             ),
             (
                 r#"{"a":"\ud800A"}"#,
-                "The body is not valid JSON: unexpected end of hex escape at line 1 column 12.",
+                "The body is not valid JSON: unexpected end of hex escape at line 1 column 13.",
             ),
         ] {
             assert_eq!(message(body), expected, "{body}");

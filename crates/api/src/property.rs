@@ -56,15 +56,15 @@ impl Properties {
     }
 
     pub(crate) fn deployment_id(&mut self, field: &str) -> Option<DeploymentId> {
-        self.text(field, "DEPLOYMENT_ID_INVALID", ID_REMEDY, |text| DeploymentId::parse(text))
+        self.text(field, "DEPLOYMENT_ID_INVALID", ID_REMEDY, DeploymentId::parse)
     }
 
     pub(crate) fn project_id(&mut self, field: &str) -> Option<ProjectId> {
-        self.text(field, "PROJECT_ID_INVALID", ID_REMEDY, |text| ProjectId::parse(text))
+        self.text(field, "PROJECT_ID_INVALID", ID_REMEDY, ProjectId::parse)
     }
 
     pub(crate) fn upstream(&mut self, field: &str) -> Option<Upstream> {
-        self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, |text| Upstream::parse(text))
+        self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, Upstream::parse)
     }
 
     /// As [`Properties::upstream`], but it has to be there.

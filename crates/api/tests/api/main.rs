@@ -1,0 +1,12 @@
+//! The contract over HTTP, one file per aspect: one program, because each would link the whole store again.
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod certificate;
+mod connection;
+mod limits;
+mod openapi;
+mod operation;
+mod order;
+mod resources;
+mod support;

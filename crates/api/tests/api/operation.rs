@@ -1,0 +1,77 @@
+//! What an operator of the program looks at, and what happens when something inside fails.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::support::{TLS, World, upload};
+
+#[tokio::test]
+async fn health_and_readiness_need_no_key() {
+    let world = World::new().await;
+    let get = |path: &str| world.request("GET", path).without("Authorization").send();
+    assert_eq!(get("/healthz").await.json(), json!({"status": "alive"}));
+    let ready = get("/readyz").await;
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({"status": "ready", "gateway": true, "store": true}))
+    );
+    world.gateway.starting.store(true, Ordering::SeqCst);
+    let starting = get("/readyz").await;
+    assert_eq!(starting.status, 503);
+    assert_eq!(starting.json(), json!({"status": "not ready", "gateway": false, "store": true}));
+    assert_eq!(world.get("/deployments/ge6a1a75").send().await.json()["status"], "starting");
+}
+
+#[tokio::test]
+async fn metrics_need_a_key_unless_they_are_asked_for_on_this_machine() {
+    let world = World::new().await;
+    world.request("GET", TLS).send().await;
+    let metrics = || world.request("GET", "/metrics");
+    let local = metrics().without("Authorization").send().await;
+    assert_eq!(local.status, 200);
+    assert!(local.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    let line = r#"certward_api_requests_total{method="GET",route="/public_api/v1/deployments/{id}/tls",status="200"} 1"#;
+    assert!(local.text.contains(line), "{}", local.text);
+    assert!(local.text.ends_with("# EOF\n"));
+
+    let forwarded = || metrics().header("X-Forwarded-For", "192.0.2.1");
+    assert_eq!(forwarded().without("Authorization").outcome().await, (401, "UNAUTHORIZED".to_owned()));
+    assert_eq!(forwarded().send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_make_the_list_of_metrics_grow() {
+    let world = World::new().await;
+    for number in 0..20 {
+        world.request(&format!("WORD{number}"), &format!("/{number}")).send().await;
+    }
+    let text = world.request("GET", "/metrics").send().await.text;
+    assert_eq!(text.matches("route=\"unmatched\"").count(), 1, "{text}");
+    assert!(!text.contains("WORD"));
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_without_details_and_ends_nothing_else() {
+    let world = World::new().await;
+    world.gateway.panics.store(true, Ordering::SeqCst);
+    let answer = world.request("POST", TLS).json(&upload()).send().await;
+    assert_eq!((answer.status, answer.code()), (500, "INTERNAL".to_owned()));
+    assert!(!answer.text.contains("SECRET"), "{}", answer.text);
+    world.gateway.panics.store(false, Ordering::SeqCst);
+    assert_eq!(world.request("GET", TLS).send().await.json(), json!({}), "nothing was stored");
+    assert_eq!(world.request("POST", TLS).json(&upload()).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_lost_store_is_503_and_asks_to_come_back() {
+    let world = World::new().await;
+    world.lifecycle.store().close().await;
+    for (method, path) in [("GET", TLS), ("PUT", TLS), ("GET", "/public_api/v1/projects")] {
+        let answer = world.request(method, path).send().await;
+        assert_eq!((answer.status, answer.code()), (503, "STORE_UNAVAILABLE".to_owned()), "{method} {path}");
+        assert_eq!(answer.header("retry-after"), Some("2"));
+    }
+    assert_eq!(world.request("GET", "/readyz").send().await.status, 503);
+    assert_eq!(world.request("GET", "/healthz").send().await.status, 200);
+}

@@ -1,0 +1,242 @@
+//! Projects, deployments and keys: the contract's names, and what a key may see and do.
+
+use certward_store::Scope;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Login, World};
+
+fn names(answer: &Answer, field: &str) -> Vec<String> {
+    let list = answer.json();
+    let items = list.as_array().expect("a bare array").iter();
+    items.map(|item| item[field].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn projects_and_deployments_are_listed_in_the_contracts_words() {
+    let world = World::with(|settings| {
+        settings.platform = "here".to_owned();
+        settings.region = "there".to_owned();
+        settings.connection_limit_shown = Some(1000);
+    })
+    .await;
+    let projects = world.get("/projects").send().await.json();
+    assert_eq!(projects[0]["projectID"], "default");
+    assert!(projects[0]["projectName"].is_string() && projects[0]["description"].is_string());
+
+    let mut one = json!({
+        "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
+        "platform": "here", "region": "there", "status": "running", "connections": 1000, "tps": 0,
+        "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
+    });
+    assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
+    one["projectName"] = projects[0]["projectName"].clone();
+    one["version"] = json!("v5");
+    assert_eq!(world.get("/deployments").send().await.json(), json!([one]));
+}
+
+#[tokio::test]
+async fn a_deployment_is_made_changed_and_removed() {
+    let world = World::new().await;
+    let body = json!({"upstream": "broker:1883", "wsUpstream": "broker:8083", "hosts": ["A.Example.COM."],
+        "deploymentName": "Fleet", "status": "stopped"});
+    let made = world.post("/deployments").json(&body).send().await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    let id = made["deploymentID"].as_str().unwrap();
+    assert_eq!(id.len(), 8);
+    assert_eq!(
+        (&made["hosts"], &made["wsUpstream"], &made["status"]),
+        (&json!(["a.example.com"]), &json!("broker:8083"), &json!("running"))
+    );
+
+    let path = format!("/deployments/{id}");
+    let changed = world.patch(&path).json(&json!({"wsUpstream": null, "hosts": []})).send().await;
+    assert_eq!(changed.status, 200);
+    let changed = changed.json();
+    assert_eq!(
+        (&changed["deploymentName"], &changed["upstream"], &changed["hosts"]),
+        (&json!("Fleet"), &json!("broker:1883"), &json!([]))
+    );
+    assert!(changed.get("wsUpstream").is_none());
+
+    let removed = world.delete(&path).send().await;
+    assert_eq!((removed.status, removed.text.as_str()), (204, ""));
+    for method in ["GET", "PATCH", "DELETE"] {
+        let request = world.request(method, &format!("/public_api/v1{path}"));
+        assert_eq!(request.outcome().await, (404, "DEPLOYMENT_NOT_FOUND".to_owned()), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_deployment_is_refused_with_every_fault_named() {
+    let world = World::new().await;
+    world.post("/projects").json(&json!({"projectID": "other"})).send().await;
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"upstream": "127.0.0.1:1883", "hosts": []});
+        body[name] = value;
+        body
+    };
+    for (body, status, code, field) in [
+        (json!({}), 422, "UPSTREAM_INVALID", "upstream"),
+        (with("upstream", json!("localhost")), 422, "UPSTREAM_INVALID", "upstream"),
+        (with("upstream", json!(1883)), 422, "UPSTREAM_INVALID", "upstream"),
+        (with("wsUpstream", json!("x:0")), 422, "UPSTREAM_INVALID", "wsUpstream"),
+        (with("deploymentID", json!("UPPER")), 422, "DEPLOYMENT_ID_INVALID", "deploymentID"),
+        (with("deploymentName", json!("a\0b")), 422, "TEXT_INVALID", "deploymentName"),
+        (with("projectID", json!("nothere")), 422, "PROJECT_UNKNOWN", "projectID"),
+        (with("hosts", json!(["10.0.0.1"])), 422, "HOST_INVALID", "hosts"),
+        (with("hosts", json!("a.example.com")), 422, "HOST_INVALID", "hosts"),
+        (with("hosts", json!(["ge6a1a75.example.com"])), 422, "HOST_TAKEN", "hosts"),
+        (with("deploymentID", json!("ge6a1a75")), 409, "DEPLOYMENT_EXISTS", ""),
+    ] {
+        let answer = world.post("/deployments").json(&body).send().await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{body}");
+        if status == 422 {
+            assert_eq!(answer.json()["details"][0]["field"], field, "{body}");
+        }
+    }
+    let body = json!({"upstream": "h:1", "projectID": "other", "hosts": ["*.example.com"]});
+    let taken = world.post("/deployments").json(&body).send().await;
+    assert_eq!((taken.status, taken.code()), (422, "HOST_TAKEN".to_owned()), "it covers another project's");
+    assert!(!taken.text.contains("ge6a1a75"), "the holder is not named: {}", taken.text);
+}
+
+#[tokio::test]
+async fn a_project_lives_as_long_as_it_is_asked_to_and_has_deployments() {
+    let world = World::new().await;
+    let make = |id: &str| world.post("/projects").json(&json!({"projectID": id, "projectName": "Fleet"}));
+    assert_eq!(
+        make("fleet").send().await.json(),
+        json!({"projectID": "fleet", "projectName": "Fleet", "description": ""})
+    );
+    assert_eq!(make("fleet").outcome().await, (409, "PROJECT_EXISTS".to_owned()));
+    assert_eq!(make("No Id").outcome().await, (422, "PROJECT_ID_INVALID".to_owned()));
+    world.deployment("d1", "fleet").await;
+    let remove = |id: &str| world.delete(&format!("/projects/{id}"));
+    assert_eq!(remove("fleet").outcome().await, (409, "PROJECT_NOT_EMPTY".to_owned()));
+    assert_eq!(remove("default").outcome().await, (409, "PROJECT_DEFAULT".to_owned()));
+    assert_eq!(world.delete("/deployments/d1").send().await.status, 204);
+    assert_eq!(remove("fleet").outcome().await, (204, "-".to_owned()));
+    assert_eq!(remove("fleet").outcome().await, (404, "NOT_FOUND".to_owned()));
+    assert_eq!(remove("%zz").outcome().await, (404, "NOT_FOUND".to_owned()));
+}
+
+#[tokio::test]
+async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
+    let world = World::new().await;
+    let routes = [
+        ("GET", "/deployments/ge6a1a75/tls"),
+        ("POST", "/deployments/ge6a1a75/tls"),
+        ("PUT", "/deployments/ge6a1a75/tls"),
+        ("DELETE", "/deployments/ge6a1a75/tls"),
+        ("POST", "/deployments/ge6a1a75/tls/check"),
+        ("GET", "/deployments"),
+        ("GET", "/deployments/ge6a1a75"),
+        ("GET", "/projects"),
+        ("POST", "/deployments"),
+        ("PATCH", "/deployments/ge6a1a75"),
+        ("POST", "/projects"),
+        ("DELETE", "/projects/nothere"),
+        ("GET", "/keys"),
+        ("POST", "/keys"),
+        ("DELETE", "/keys/nothere"),
+    ];
+    for (scope, open) in [
+        (Scope::TlsRead, "x....xxx......."),
+        (Scope::Tls, "xxxxxxxx......."),
+        (Scope::Deployments, ".....xxxxx....."),
+        (Scope::Admin, "xxxxxxxxxxxxxxx"),
+    ] {
+        let key = world.key(&[scope], None).await;
+        let mut opened = String::new();
+        for (method, path) in routes {
+            let answer = world.request(method, &format!("/public_api/v1{path}")).login(&key).send().await;
+            opened.push(if answer.status == 403 { '.' } else { 'x' });
+            assert_eq!(answer.status == 403, answer.code() == "NO_ACCESS", "{method} {path}");
+        }
+        assert_eq!(opened, open, "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_limited_to_projects_sees_nothing_else() {
+    let world = World::new().await;
+    world.post("/projects").json(&json!({"projectID": "mine"})).send().await;
+    world.deployment("d-mine", "mine").await;
+    let key = world.key(&[Scope::Admin], Some(&["mine"])).await;
+
+    assert_eq!(names(&world.get("/projects").login(&key).send().await, "projectID"), ["mine"]);
+    assert_eq!(names(&world.get("/deployments").login(&key).send().await, "deploymentID"), ["d-mine"]);
+    assert_eq!(
+        names(&world.get("/keys").login(&key).send().await, "name"),
+        ["test"],
+        "not the first admin's"
+    );
+    for (method, path) in [
+        ("GET", "/deployments/ge6a1a75"),
+        ("PATCH", "/deployments/ge6a1a75"),
+        ("DELETE", "/deployments/ge6a1a75"),
+        ("GET", "/deployments/ge6a1a75/tls"),
+        ("PUT", "/deployments/ge6a1a75/tls"),
+        ("POST", "/deployments/ge6a1a75/tls/check"),
+    ] {
+        let outcome = world.request(method, &format!("/public_api/v1{path}")).login(&key).outcome().await;
+        assert_eq!(outcome, (404, "DEPLOYMENT_NOT_FOUND".to_owned()), "{method} {path}");
+    }
+    let outcome = |request: crate::support::Request| request.login(&key).outcome();
+    let body = json!({"upstream": "h:1", "projectID": "default"});
+    assert_eq!(outcome(world.post("/deployments").json(&body)).await, (422, "PROJECT_UNKNOWN".to_owned()));
+    assert_eq!(outcome(world.post("/projects").json(&json!({}))).await, (403, "NO_ACCESS".to_owned()));
+    assert_eq!(outcome(world.delete("/projects/default")).await, (404, "NOT_FOUND".to_owned()));
+    let all = json!({"name": "x", "scopes": ["tls"]});
+    assert_eq!(outcome(world.post("/keys").json(&all)).await, (403, "NO_ACCESS".to_owned()));
+    let other = json!({"name": "x", "scopes": ["tls"], "projects": ["default"]});
+    assert_eq!(outcome(world.post("/keys").json(&other)).await, (422, "PROJECT_UNKNOWN".to_owned()));
+    let own = json!({"name": "x", "scopes": ["tls"], "projects": ["mine"]});
+    assert_eq!(outcome(world.post("/keys").json(&own)).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_key_shows_its_secret_once_and_works_until_it_is_revoked() {
+    let world = World::new().await;
+    let body = json!({"name": "ci", "scopes": ["tls", "deployments", "tls"], "projects": ["default"]});
+    let made = world.post("/keys").json(&body).send().await;
+    assert_eq!((made.status, made.header("cache-control")), (201, Some("no-store")));
+    let made = made.json();
+    assert_eq!(
+        (&made["name"], &made["scopes"], &made["projects"], &made["createAt"]),
+        (&json!("ci"), &json!(["tls", "deployments"]), &json!(["default"]), &json!("2026-11-25 12:00"))
+    );
+    let (key, secret) = (made["apiKey"].as_str().unwrap(), made["secretKey"].as_str().unwrap());
+    let login = Login::new(key, secret);
+    assert_eq!(world.get("/projects").login(&login).send().await.status, 200);
+
+    let listed = world.get("/keys").send().await;
+    assert!(names(&listed, "apiKey").contains(&key.to_owned()));
+    assert!(!listed.text.contains(secret) && !listed.text.contains("secretKey"));
+    let listed = listed.json();
+    let first = listed.as_array().unwrap().iter().find(|key| key["name"] == "admin").unwrap();
+    let first = first["apiKey"].as_str().unwrap();
+
+    assert_eq!(world.delete(&format!("/keys/{key}")).send().await.status, 204);
+    assert_eq!(world.get("/projects").login(&login).send().await.status, 401);
+    for gone in [key, "nothere", "%zz", "a-b"] {
+        assert_eq!(
+            world.delete(&format!("/keys/{gone}")).outcome().await,
+            (404, "NOT_FOUND".to_owned()),
+            "{gone}"
+        );
+    }
+    assert_eq!(world.delete(&format!("/keys/{first}")).outcome().await, (409, "LAST_ADMIN_KEY".to_owned()));
+
+    for (body, code) in [
+        (json!({"scopes": ["tls"]}), "TEXT_INVALID"),
+        (json!({"name": "x"}), "SCOPE_INVALID"),
+        (json!({"name": "x", "scopes": []}), "SCOPE_INVALID"),
+        (json!({"name": "x", "scopes": ["root"]}), "SCOPE_INVALID"),
+        (json!({"name": "x", "scopes": ["tls"], "projects": []}), "PROJECT_ID_INVALID"),
+        (json!({"name": "x", "scopes": ["tls"], "projects": ["nothere"]}), "PROJECT_UNKNOWN"),
+    ] {
+        assert_eq!(world.post("/keys").json(&body).outcome().await, (422, code.to_owned()), "{body}");
+    }
+}

@@ -1,0 +1,319 @@
+//! The stage of the API's tests: the real server on a real socket, a real store in a temporary folder, a clock moved by
+//! hand, a gateway that says what a test wants, and a client that sends bytes as they are.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
+use certward_lifecycle::{FailedHandshake, Lifecycle, NodeView, ProofFailure, Rehearsal, SystemEntropy};
+use certward_pki::Material;
+use certward_store::{
+    Address, Clock, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Scope, Store, Timestamp,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const BASE: &str = "/public_api/v1";
+pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
+
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+pub(crate) struct HandClock(AtomicI64);
+
+impl HandClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A gateway with a way in to everything; panics in a rehearsal, or is not ready, when told to.
+#[derive(Debug, Default)]
+pub(crate) struct FakeGateway {
+    pub(crate) panics: AtomicBool,
+    pub(crate) starting: AtomicBool,
+}
+
+impl Rehearsal for FakeGateway {
+    fn rehearse(&self, _: &Material) -> Result<(), String> {
+        assert!(!self.panics.load(Ordering::SeqCst), "SECRET of a panic");
+        Ok(())
+    }
+}
+
+impl NodeView for FakeGateway {
+    fn ready(&self) -> bool {
+        !self.starting.load(Ordering::SeqCst)
+    }
+    fn has_way_in(&self, _: &Deployment) -> bool {
+        true
+    }
+    fn connections(&self, _: &DeploymentId) -> u64 {
+        0
+    }
+    fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
+        vec![]
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) gateway: Arc<FakeGateway>,
+    pub(crate) admin: Login,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) server: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+/// The value of an `Authorization` header.
+#[derive(Debug, Clone)]
+pub(crate) struct Login(pub(crate) String);
+
+impl Login {
+    pub(crate) fn new(key: &str, secret: &str) -> Self {
+        Self(format!("Basic {}", STANDARD.encode(format!("{key}:{secret}"))))
+    }
+}
+
+impl World {
+    /// A server with the deployment `ge6a1a75` in the project `default`.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(adapt: impl FnOnce(&mut Settings)) -> Self {
+        let world = Self::bound(adapt, |_| {}).await;
+        world.deployment("ge6a1a75", "default").await;
+        world
+    }
+
+    /// A server without a deployment; `look` sees it before it runs.
+    pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC));
+        let clock = Arc::new(HandClock(AtomicI64::new(begun.0)));
+        let address = Address::Embedded(folder.path().to_owned());
+        let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
+        let (key, secret) = Lifecycle::create_first_key(&store).await.unwrap();
+        let gateway = Arc::new(FakeGateway::default());
+        let rules = certward_lifecycle::Settings::default();
+        let lifecycle =
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), rules);
+
+        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        settings.deadlines = Deadlines { drain: Duration::from_secs(5), ..Deadlines::default() };
+        adapt(&mut settings);
+        let bound = Api::bind(settings).unwrap();
+        look(&bound);
+        let address = bound.address();
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = register_metrics(&mut registry);
+        let shutdown = CancellationToken::new();
+        let running = Api::run(bound, lifecycle.clone(), metrics, Arc::new(registry), shutdown.clone());
+        let server = tokio::spawn(async move { running.await.unwrap() });
+        let admin = Login::new(key.key.as_str(), secret.expose());
+        Self { address, lifecycle, clock, gateway, admin, shutdown, server, _folder: folder }
+    }
+
+    /// Makes a deployment in a project.
+    pub(crate) async fn deployment(&self, id: &str, project: &str) {
+        let body = json!({"deploymentID": id, "projectID": project, "upstream": "127.0.0.1:1883",
+            "hosts": [format!("{id}.example.com")]});
+        let answer = self.post("/deployments").json(&body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
+    /// Makes a key, by way of the lifecycle, so that it costs no request.
+    pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
+        let keys = self.lifecycle.store().api_keys().await.unwrap();
+        let actor = keys.into_iter().find(|key| key.name == "admin").unwrap();
+        let ids: Option<Vec<ProjectId>> =
+            projects.map(|ids| ids.iter().map(|id| ProjectId::parse(id).unwrap()).collect());
+        let (key, secret) = self.lifecycle.create_key(&actor, "test", scopes, ids.as_deref()).await.unwrap();
+        Login::new(key.key.as_str(), secret.expose())
+    }
+
+    /// A node that counts from now on.
+    pub(crate) async fn node(&self) -> NodeId {
+        let node = NodeId::parse("node-1").unwrap();
+        self.lifecycle.join(&node).await.unwrap();
+        node
+    }
+
+    /// The node reports on the newest generation of `ge6a1a75`.
+    pub(crate) async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
+        let id = DeploymentId::parse("ge6a1a75").unwrap();
+        let generation = self.lifecycle.store().deployment(&id).await.unwrap().unwrap().generation;
+        self.lifecycle.report(node, &id, generation, proof).await.unwrap();
+    }
+
+    /// A request to a path as it is.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        Request {
+            address: self.address,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: vec![("Authorization".to_owned(), self.admin.0.clone())],
+            body: None,
+        }
+    }
+
+    pub(crate) fn get(&self, under_base: &str) -> Request {
+        self.request("GET", &format!("{BASE}{under_base}"))
+    }
+
+    pub(crate) fn post(&self, under_base: &str) -> Request {
+        self.request("POST", &format!("{BASE}{under_base}"))
+    }
+
+    pub(crate) fn put(&self, under_base: &str) -> Request {
+        self.request("PUT", &format!("{BASE}{under_base}"))
+    }
+
+    pub(crate) fn patch(&self, under_base: &str) -> Request {
+        self.request("PATCH", &format!("{BASE}{under_base}"))
+    }
+
+    pub(crate) fn delete(&self, under_base: &str) -> Request {
+        self.request("DELETE", &format!("{BASE}{under_base}"))
+    }
+
+    /// Sends bytes as they are and reads until the server closes.
+    pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+}
+
+/// What a server says until it closes; a test must not hang on one that does not.
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut bytes)).await;
+    read.expect("the server closes the connection").unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+pub(crate) struct Request {
+    address: SocketAddr,
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Request {
+    pub(crate) fn login(self, login: &Login) -> Self {
+        self.without("Authorization").header("Authorization", &login.0)
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.header("Content-Type", "application/json").body(body.to_string())
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", self.method, self.path);
+        for (name, value) in &self.headers {
+            bytes += &format!("{name}: {value}\r\n");
+        }
+        if let Some(body) = &self.body {
+            bytes += &format!("Content-Length: {}\r\n", body.len());
+        }
+        let mut bytes = (bytes + "\r\n").into_bytes();
+        bytes.extend(self.body.unwrap_or_default());
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        Answer::parse(&read_to_end(&mut stream).await)
+    }
+
+    /// Sends it and gives back the status and the error's code, `-` if there is none.
+    pub(crate) async fn outcome(self) -> (u16, String) {
+        let answer = self.send().await;
+        (answer.status, answer.code())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        });
+        Self { status, headers: headers.collect(), text: body.to_owned() }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.text);
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        match serde_json::from_str::<Value>(&self.text) {
+            Ok(Value::Object(object)) => object.get("code").and_then(Value::as_str).unwrap_or("-").to_owned(),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+/// An upload that is accepted for `ge6a1a75`; each has a key of its own.
+pub(crate) fn upload() -> Value {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["ge6a1a75.example.com".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "ge6a1a75.example.com");
+    params.not_before = time::macros::datetime!(2026-11-01 0:00 UTC);
+    params.not_after = time::macros::datetime!(2027-05-22 02:43:21 UTC);
+    let certificate = params.self_signed(&key).unwrap();
+    json!({"tlsType": "one-way", "cert": certificate.pem(), "key": key.serialize_pem()})
+}
