@@ -19,7 +19,7 @@ mod store_url;
 
 use std::path::PathBuf;
 
-use certward_store::MasterKey;
+use certward_store::{MasterKey, MasterKeyError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -87,7 +87,14 @@ impl Config {
             Some(text) => MasterKey::parse(text.expose()).map_err(|e| {
                 ConfigError::new(error::Origin::Variable(key::MASTER_KEY.into()), e.to_string()).into()
             }),
-            None => Ok(MasterKey::read(&self.master_key_path())?),
+            None => MasterKey::read(&self.master_key_path()).map_err(|e| match e {
+                MasterKeyError::File { .. } => {
+                    anyhow::anyhow!(
+                        "{e}; bring it back, or give it by master_key_file or CERTWARD_MASTER_KEY"
+                    )
+                }
+                e => e.into(),
+            }),
         }
     }
 

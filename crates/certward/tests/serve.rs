@@ -58,6 +58,39 @@ fn a_wrong_configuration_ends_with_2() {
 }
 
 #[test]
+fn a_master_key_that_is_gone_or_open_to_others_is_named_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = initialised(ON_FREE_PORTS);
+    let file = folder.path().join("certward-data/master.key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let run = finish(certward(folder.path()).arg("serve"));
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("chmod 600"), "{}", run.stderr);
+    fs::remove_file(&file).unwrap();
+    let run = finish(certward(folder.path()).arg("serve"));
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr.contains("master.key") && run.stderr.contains("CERTWARD_MASTER_KEY"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_said_without_its_password() {
+    let folder = initialised(ON_FREE_PORTS);
+    let url = "postgres://u:hunter2@127.0.0.1:1/db";
+    let run = finish(certward(folder.path()).arg("serve").env("CERTWARD_STORE", url));
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr.contains("the store is unavailable") && !run.stderr.contains("hunter2"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn it_serves_on_ports_that_the_log_names_and_ends_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let folder = initialised(ON_FREE_PORTS);
