@@ -24,7 +24,7 @@ use crate::wire::{poll_flush, with_plain_buffer, with_socket_buffer};
 
 #[derive(Debug)]
 pub(crate) struct Relay {
-    pub(crate) tls: Box<ServerConnection>,
+    tls: Box<ServerConnection>,
     client: TcpStream,
     upstream: TcpStream,
     /// Ciphertext of the device that waits until the broker has taken what came before it.
@@ -105,6 +105,11 @@ impl Relay {
             last: Instant::now(),
             timer: None,
         }
+    }
+
+    /// The device's TLS, to look at.
+    pub(crate) fn tls(&self) -> &ServerConnection {
+        &self.tls
     }
 
     /// The device's side, to say good-bye to it; the broker's is closed.

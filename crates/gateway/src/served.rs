@@ -68,7 +68,7 @@ pub(crate) enum KnownTrust {
 pub(crate) enum Trust<'a> {
     /// Those of this scope may, and in two-way those whose certificate passes the verifier, and in one-way all.
     Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
-    /// All may: nothing newer is known.
+    /// Nothing is known: no reason to ask them.
     Unknown,
     /// None may.
     Nobody,

@@ -59,13 +59,13 @@ impl Serving {
         Some((default, entry))
     }
 
-    /// Whether a live connection may stay under what its deployment trusts now.
+    /// Whether a connection may stay under what its deployment trusts now: asked once after its handshake, and whenever it is
+    /// told that the trust changed. A store that is merely lost gives no reason to ask.
     pub(crate) async fn may_stay(&self, member: &Membership, tls: &ServerConnection) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
-            // Nothing newer is known: a store that is lost ends no connection.
-            Trust::Unknown => true,
-            Trust::Nobody => false,
+            // Whoever asks has a reason to: something changed. What cannot be known then counts as refused.
+            Trust::Unknown | Trust::Nobody => false,
             Trust::Scope(scope, _) if scope == member.scope() => true,
             Trust::Scope(scope, verifier) => {
                 let trusted = verifier.is_none_or(|verifier| self.verify_client(verifier, tls).is_ok());

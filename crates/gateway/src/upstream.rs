@@ -238,8 +238,14 @@ mod tests {
     #[tokio::test]
     async fn connections_that_want_a_name_at_once_share_one_look_up() {
         let upstreams = Upstreams::new(policy(None, &[]));
-        let name = Upstream::parse("localhost:1").unwrap();
-        let (first, second) = tokio::join!(upstreams.look_up(&name), upstreams.look_up(&name));
+        let name = Upstream::parse("broker.test:1883").unwrap();
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let slow = async move { Ok(answered.await.unwrap()) };
+        upstreams.under_way().insert(name.clone(), slow.boxed().shared());
+        let ask = || upstreams.look_up(&name);
+        let answering = async move { answer.send(Arc::from([SocketAddr::from(([10, 0, 0, 1], 1883))])) };
+        let (first, second, sent) = tokio::join!(ask(), ask(), answering);
+        sent.unwrap();
         assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
         assert!(upstreams.under_way().is_empty(), "and the next one asks again");
     }
