@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, fmt, marker::PhantomData};
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::error::Error;
@@ -14,7 +14,7 @@ const TWICE: &str = "a field is given twice";
 
 /// A type that is put together field by field from an object, ignoring those it does not know.
 pub(crate) trait FromFields: Default {
-    /// Takes the value of `name`, if it is one of its own; or gives the map back its turn with `false`.
+    /// Takes the value of `name` out of `map` if the field is one of its own; else leaves it there and says `false`.
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
@@ -85,21 +85,17 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
 pub(crate) struct Fields(std::collections::BTreeMap<String, serde_json::Value>);
 
 impl Fields {
+    /// The value as it came, null included.
     pub(crate) fn get(&self, name: &str) -> Option<&serde_json::Value> {
-        // null is as good as absent, unless the reader asks for it.
         self.0.get(name)
     }
 }
 
 impl FromFields for Fields {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
-        self.0.insert(name.to_owned(), value(map)?);
+        self.0.insert(name.to_owned(), map.next_value()?);
         Ok(true)
     }
-}
-
-fn value<'de, T: DeserializeOwned, A: MapAccess<'de>>(map: &mut A) -> Result<T, A::Error> {
-    map.next_value::<T>()
 }
 
 #[cfg(test)]

@@ -138,6 +138,20 @@ mod tests {
         assert_eq!(words, ["=1", "=2", "=3", "=4"]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_bytes_come_they_are_an_upload_or_invalid_json(
+            bytes: Vec<u8>,
+            text in r#"[{}\[\]":,\\udtlsypecrkn0-9 ]{0,60}"#,
+        ) {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                if let Err(error) = read(bytes) {
+                    proptest::prop_assert!(matches!(error, Error::InvalidJson(_)));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_field_given_twice_is_refused() {
         for body in [r#"{"key":"a","key":"a"}"#, r#"{"x":1,"x":1}"#, r#"{"key":null,"\u006bey":"a"}"#] {
