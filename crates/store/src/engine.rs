@@ -202,11 +202,11 @@ fn pool_options(connections: u32) -> AnyPoolOptions {
         .max_connections(connections)
         .acquire_timeout(WAIT)
         .test_before_acquire(false)
-        // A connection that was cut without a word is found out here, and soon.
-        .before_acquire(|conn, meta| {
+        // A connection that was cut, perhaps without a word, is found out here and soon, and costs no request its
+        // answer. A round trip for each use of a connection is what that is worth.
+        .before_acquire(|conn, _| {
             Box::pin(async move {
-                let fresh = meta.idle_for < Duration::from_secs(1);
-                Ok(fresh || matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(()))))
+                Ok(matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(()))))
             })
         })
         // After an error SQLite may have ended the transaction by itself (disk full), and the driver then believes it
