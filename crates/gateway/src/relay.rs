@@ -120,8 +120,11 @@ impl Relay {
     /// Ready when both sides have ended, or one is broken.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         // The order matters: what the device sent may make TLS answer (a key update), which the second half then sends.
-        let up = self.poll_to_upstream(cx)?;
-        let down = self.poll_to_client(cx)?;
+        let up = self.poll_to_upstream(cx);
+        let down = self.poll_to_client(cx);
+        // And an error of the first half waits for the second: a broker that says why it refuses and then resets the connection
+        // must still be heard.
+        let (up, down) = (up?, down?);
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
         }

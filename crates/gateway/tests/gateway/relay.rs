@@ -112,6 +112,45 @@ async fn a_broker_that_ends_its_half_still_hears_the_device_out() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_broker_that_resets_the_connection_arrive() {
+    let broker = Broker::new(|mut stream| async move {
+        let mut connect = vec![0; CONNECT.len()];
+        stream.read_exact(&mut connect).await.unwrap();
+        stream.write_all(b"refused").await.unwrap();
+        // Closed over what the device goes on sending: the system resets the connection.
+        stream.readable().await.unwrap();
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    let device = Device::trusting(&ca);
+    for _ in 0..20 {
+        let mut connection = device.connect(world.mqtts(), "d.test").await.unwrap();
+        connection.0.write_all(CONNECT).await.unwrap();
+        connection.0.write_all(&pattern(32 * 1024)).await.unwrap();
+        let mut words = [0; 7];
+        tokio::time::timeout(PATIENCE, connection.0.read_exact(&mut words)).await.unwrap().unwrap();
+        assert_eq!(&words, b"refused");
+    }
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_resets_the_connection_ends_an_idle_device_cleanly() {
+    let broker = Broker::new(|mut stream| async move {
+        let mut part = [0; 3];
+        stream.read_exact(&mut part).await.unwrap();
+        // Closed over the rest of the CONNECT: the system resets the connection.
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    connection.ends_cleanly().await;
+    assert_eq!(world.metric(r#"certward_gateway_closed_total{reason="upstream_broken"}"#), 1);
+    world.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_device_that_vanishes_without_close_notify_ends_the_brokers_connection() {
     let (ended, ends) = tokio::sync::mpsc::channel(1);
     let broker = Broker::new(move |mut stream| {
