@@ -102,7 +102,9 @@ fn it_serves_on_ports_that_the_log_names_and_ends_with_0() {
         assert_eq!(wait_until("/healthz", || get(api, "/healthz")).0, 200);
         wait_until("/readyz", || get(api, "/readyz").filter(|(status, _)| *status == 200));
         let metrics = get(api, "/metrics").unwrap().1;
-        assert!(metrics.contains("certward_api_") && metrics.contains("certward_gateway_"), "{metrics}");
+        for prefix in ["certward_api_", "certward_gateway_", "certward_certificate"] {
+            assert!(metrics.contains(prefix), "{prefix} is missing: {metrics}");
+        }
         server.signal(signal);
         let (status, stdout) = server.wait();
         assert_eq!((status.code(), stdout.as_str()), (Some(0), ""), "{}", server.log());

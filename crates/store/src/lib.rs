@@ -11,6 +11,7 @@
 
 mod api_key;
 mod audit;
+mod census;
 mod clock;
 mod data_folder;
 mod deployment;
@@ -36,6 +37,7 @@ mod version;
 
 pub use api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
 pub use audit::{AuditEntry, AuditRecord};
+pub use census::Census;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use deployment::{Deployment, Upstream, UpstreamError};
 pub use error::StoreError;

@@ -10,9 +10,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Admission, ApiKey, ApiKeyRecord, AuditRecord, Clock, Count, Deployment, DeploymentId, FeedEntry,
+    Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
     Generation, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError, Timestamp, Tx,
-    Version, api_key, audit, deployment,
+    Version, api_key, audit, census, deployment,
     engine::{Engine, step},
     feed, node, project, request_log, row, schema,
     sealing::Sealer,
@@ -225,6 +225,15 @@ impl Store {
     pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
         let mut conn = self.read().await?;
         step(project::all(&mut conn)).await
+    }
+
+    /// How many deployments stand where, and when the first certificate ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn census(&self) -> Result<Census, StoreError> {
+        let mut conn = self.read().await?;
+        step(census::take(&mut conn)).await
     }
 
     /// All deployments by id, or those of some projects.

@@ -3,6 +3,7 @@
 //! All of the configuration is read and checked before a port is bound; a signal that comes while starting is
 //! obeyed as soon as everything runs.
 
+mod census;
 mod prune;
 mod settings;
 mod signals;
@@ -18,7 +19,10 @@ use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::signals::{Signal, Signals};
+use self::{
+    census::CensusMetrics,
+    signals::{Signal, Signals},
+};
 use crate::{
     cli::ServeArgs,
     config::{Config, Loaded, Source},
@@ -127,6 +131,7 @@ struct Parts {
     gateway_bound: certward_gateway::Bound,
     lifecycle: Lifecycle,
     metrics: certward_api::ApiMetrics,
+    census: CensusMetrics,
     registry: Registry,
 }
 
@@ -136,6 +141,7 @@ impl Parts {
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
+        let census = CensusMetrics::register(&mut registry);
         let api = Api::bind(settings::of_api(config, files)).map_err(explain_api)?;
         let gateway = Gateway::new(
             settings::of_gateway(config, api.address(), files),
@@ -162,15 +168,25 @@ impl Parts {
             }
         }
         tracing::info!(node = %node.id, version = env!("CARGO_PKG_VERSION"), files, "started");
-        Ok(Self { reloader: api.reloader(), api, gateway, gateway_bound, lifecycle, metrics, registry })
+        Ok(Self {
+            reloader: api.reloader(),
+            api,
+            gateway,
+            gateway_bound,
+            lifecycle,
+            metrics,
+            census,
+            registry,
+        })
     }
 
     /// Runs until a signal asks for the end, or a part ends by itself; then drains the others.
     async fn run(self, config: &Config, signals: &mut Signals, reload: &Reload) -> anyhow::Result<()> {
-        let Self { api, gateway, gateway_bound, lifecycle, metrics, registry, .. } = self;
+        let Self { api, gateway, gateway_bound, lifecycle, metrics, census, registry, .. } = self;
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
+        tasks.spawn(census.run(lifecycle.store().clone(), shutdown.clone()));
         tasks.spawn({
             let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
             async move { gateway.run(gateway_bound, lifecycle, shutdown).await.context("the gateway has ended") }

@@ -1,6 +1,7 @@
 //! What the store promises, asked of both engines: one file an aspect.
 
 mod api_keys;
+mod census;
 mod deployments;
 mod embedded;
 mod feed;

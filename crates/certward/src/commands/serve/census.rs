@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use certward_store::{Census, Store};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// Counting reads every deployment once, so the figures may be this old.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Where all certificates stand, as metrics: what an alert about a forgotten expiry or a failed change looks at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CensusMetrics {
+    deployments: Family<StatusLabel, Gauge>,
+    earliest_expiry: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+impl CensusMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("certward");
+        registry.register(
+            "certificates",
+            "Deployments by the status of their certificate",
+            metrics.deployments.clone(),
+        );
+        registry.register(
+            "certificate_earliest_expiry_timestamp_seconds",
+            "When the first of all certificates ends, in seconds since 1970; 0 without any",
+            metrics.earliest_expiry.clone(),
+        );
+        metrics
+    }
+
+    fn set(&self, census: &Census) {
+        let counts = [
+            ("absent", census.absent),
+            ("pending", census.pending),
+            ("running", census.running),
+            ("failed", census.failed),
+            ("terminated", census.terminated),
+        ];
+        for (status, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.deployments.get_or_create(&StatusLabel { status }).set(count);
+        }
+        self.earliest_expiry.set(census.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
+    }
+
+    /// Counts now and then. A store that is away leaves the last figures standing; that it is away, others say.
+    pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            match store.census().await {
+                Ok(census) => self.set(&census),
+                Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
+            }
+        }
+    }
+}
