@@ -59,6 +59,11 @@ impl<'a> Case<'a> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
+    /// The leaf's issuer and all above it, the root included.
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &Given> {
+        self.chain.iter().flat_map(|chain| chain.in_order().skip(1)).map(|n| &self.certificates[n])
+    }
+
     /// What to serve, once no rule has refused.
     ///
     /// # Errors

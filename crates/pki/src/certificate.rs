@@ -8,6 +8,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
+use crate::name_constraints::NameConstraints;
 use crate::public_key::KeyKind;
 use crate::signed::{Signed, Verdict, element, sequence};
 
@@ -32,12 +33,15 @@ pub(crate) struct Certificate {
     pub(crate) key_kind: KeyKind,
     /// basicConstraints says CA:TRUE.
     pub(crate) is_ca: bool,
+    /// How many CAs may stand between this one and the leaf (RFC 5280 §4.2.1.9).
+    pub(crate) path_len: Option<u32>,
+    pub(crate) name_constraints: Option<NameConstraints>,
     pub(crate) key_usage: Option<Usage>,
     pub(crate) extended_key_usage: Option<ExtendedUsage>,
     /// dNSName entries as they stand in the certificate; escape them wherever they are shown.
     pub(crate) dns_names: Vec<String>,
-    /// Whether subjectAltName is there at all.
-    pub(crate) has_alt_names: bool,
+    /// iPAddress entries; honest ones have 4 or 16 bytes.
+    pub(crate) ip_addresses: Vec<Vec<u8>>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) authority_key_id: Option<Vec<u8>>,
     /// The OID of the first critical extension that TLS clients do not know.
@@ -113,10 +117,12 @@ impl Certificate {
             key_kind: KeyKind::of_spki(&spki).ok_or(Unreadable::Structure)?,
             spki,
             is_ca: extensions.is_ca,
+            path_len: extensions.path_len,
+            name_constraints: extensions.name_constraints,
             key_usage: extensions.key_usage,
             extended_key_usage: extensions.extended_key_usage,
             dns_names: extensions.dns_names,
-            has_alt_names: extensions.has_alt_names,
+            ip_addresses: extensions.ip_addresses,
             subject_key_id: extensions.subject_key_id,
             authority_key_id: extensions.authority_key_id,
             unknown_critical: extensions.unknown_critical,
@@ -148,6 +154,35 @@ impl Certificate {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
     }
 
+    /// Whether clients accept it as an issuer of this leaf, with so many CAs between the two: path length, name
+    /// constraints, and, but for a root, extended key usage.
+    pub(crate) fn may_stand_over(&self, leaf: &Certificate, cas_between: usize) -> bool {
+        self.allows_path(cas_between)
+            && self.name_refusal(leaf).is_none()
+            && (self.is_self_signed() || self.is_for_servers())
+    }
+
+    /// Whether so many CAs may stand between it and the leaf.
+    pub(crate) fn allows_path(&self, cas_between: usize) -> bool {
+        self.path_len.is_none_or(|most| cas_between <= usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
+    /// Why its name constraints refuse this leaf, if they do.
+    pub(crate) fn name_refusal(&self, leaf: &Certificate) -> Option<String> {
+        self.name_constraints.as_ref().and_then(|constraints| constraints.refusal(leaf))
+    }
+
+    /// Not restricted to other purposes than a TLS server's. On an issuer, the extended key usage restricts what it
+    /// issues: so do OpenSSL, webpki, Go and NSS, whatever RFC 5280 §4.2.1.12 says.
+    pub(crate) fn is_for_servers(&self) -> bool {
+        self.extended_key_usage.is_none_or(|usage| usage.server || usage.any)
+    }
+
+    /// Of one name with its issuer: a CA's new key vouched for by its old one, or a root (RFC 5280 §3.2).
+    pub(crate) fn is_self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+
     /// Version 1 cannot say that it is a CA; a self-signed one is taken for a root (RFC 5280 §6.1.4 (k)).
     pub(crate) fn is_version1_root(&self) -> bool {
         self.version == 1 && self.is_self_signed()
@@ -173,6 +208,14 @@ impl Certificate {
         Signed::split(&self.der).map_or(Verdict::Broken, |signed| signed.verify(&issuer.spki))
     }
 
+    /// Whether this key signed it, and the certificate of the key does not say that it may.
+    pub(crate) fn is_issued_without_right_by(&self, issuer: &Certificate) -> bool {
+        !issuer.may_issue_or_is_version1_root()
+            && self.may_be_issued_by(issuer)
+            && self.signed_by(issuer) == Verdict::Valid
+            && !self.is_self_signed()
+    }
+
     fn names_another_key(&self, issuer: &Certificate) -> bool {
         matches!((&self.authority_key_id, &issuer.subject_key_id), (Some(wanted), Some(is)) if wanted != is)
     }
@@ -182,10 +225,12 @@ impl Certificate {
 #[derive(Default)]
 struct Extensions {
     is_ca: bool,
+    path_len: Option<u32>,
+    name_constraints: Option<NameConstraints>,
     key_usage: Option<Usage>,
     extended_key_usage: Option<ExtendedUsage>,
     dns_names: Vec<String>,
-    has_alt_names: bool,
+    ip_addresses: Vec<Vec<u8>>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     unknown_critical: Option<String>,
@@ -205,7 +250,10 @@ const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 const TLS_FEATURE_STATUS_REQUEST: &[u8] = &[0x02, 0x01, 0x05];
 
 /// As many as fit into a chain of the largest size that is accepted.
-const DNS_NAMES_MAX: usize = 6000;
+const NAMES_MAX: usize = 6000;
+
+/// dNSName is `[2]` (RFC 5280 §4.2.1.6).
+const DNS_NAME: Tag = Tag(2);
 
 impl Extensions {
     fn read(x509: &X509Certificate<'_>) -> Result<Self, Unreadable> {
@@ -238,7 +286,13 @@ impl Extensions {
 
     fn take(&mut self, extension: &ParsedExtension<'_>, matters: bool) -> Result<(), Unreadable> {
         match extension {
-            ParsedExtension::BasicConstraints(constraints) => self.is_ca = constraints.ca,
+            ParsedExtension::BasicConstraints(constraints) => {
+                self.is_ca = constraints.ca;
+                self.path_len = constraints.path_len_constraint;
+            }
+            ParsedExtension::NameConstraints(constraints) => {
+                self.name_constraints = Some(NameConstraints::read(constraints));
+            }
             ParsedExtension::KeyUsage(usage) => {
                 self.key_usage = Some(Usage {
                     digital_signature: usage.digital_signature(),
@@ -253,16 +307,9 @@ impl Extensions {
                 });
             }
             ParsedExtension::SubjectAlternativeName(names) => {
-                self.has_alt_names = true;
-                self.dns_names = names
-                    .general_names
-                    .iter()
-                    .filter_map(|name| match name {
-                        GeneralName::DNSName(name) => Some((*name).to_owned()),
-                        _ => None,
-                    })
-                    .take(DNS_NAMES_MAX)
-                    .collect();
+                for name in names.general_names.iter().take(NAMES_MAX) {
+                    self.take_name(name);
+                }
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
             ParsedExtension::AuthorityKeyIdentifier(id) => {
@@ -272,6 +319,18 @@ impl Extensions {
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_name(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
+            // Not ASCII: no name that a client compares, but one to be shown.
+            GeneralName::Invalid(DNS_NAME, bytes) => {
+                self.dns_names.push(String::from_utf8_lossy(bytes).into_owned());
+            }
+            GeneralName::IPAddress(bytes) => self.ip_addresses.push(bytes.to_vec()),
+            _ => {}
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 //! The rule: the leaf is the certificate that the key belongs to. From it, an issuer is a certificate that has the
 //! issuer's name, may issue, is valid now, and whose key **made the signature**; a name alone proves nothing, for
 //! the public EMQX recipe makes two CAs of one name. Of all ways up, the one is served that reaches a root, or else
-//! the issuer farthest up, by the fewest steps; the root itself is left out. The order of the upload never decides:
-//! ties are broken by the certificates themselves.
+//! the issuer farthest up, by the fewest steps; the root itself is left out. A way that clients must refuse (path
+//! length, name constraints, extended key usage) is taken only where no other leads as far. The order of the upload
+//! never decides: ties are broken by the certificates themselves.
 
 use std::collections::VecDeque;
 
@@ -27,10 +28,21 @@ pub(crate) struct Chain {
     /// The leaf's issuer first; without the root.
     pub(crate) intermediates: Vec<usize>,
     pub(crate) root: Option<usize>,
-    /// Neither leaf, intermediate nor root.
+    /// Issuers of these too, on another way up than the one that is served.
+    pub(crate) alternatives: Vec<usize>,
+    /// Nothing of all that.
     pub(crate) left_out: Vec<usize>,
-    /// Has the name of the leaf's issuer, and did not sign the leaf; set only if nobody given signed it.
-    pub(crate) broken_under: Option<usize>,
+    /// Where the chain ends, for a signature does not verify with the issuer that was given.
+    pub(crate) broken: Option<Broken>,
+}
+
+/// A signature that an issuer should have made, and did not; and nobody else who was given made it.
+#[derive(Clone, Copy)]
+pub(crate) struct Broken {
+    /// The leaf, or the last intermediate.
+    pub(crate) subject: usize,
+    /// Has the name of the subject's issuer.
+    pub(crate) issuer: usize,
 }
 
 impl Chain {
@@ -38,12 +50,13 @@ impl Chain {
     pub(crate) fn sort(given: &[Given], proof: Option<&Proof>, now: OffsetDateTime) -> Option<Self> {
         let issuers = Issuers::find(given);
         let leaf = proven_leaf(given, proof, &issuers, now).or_else(|| likely_leaf(given, &issuers))?;
-        let mut path = issuers.path(given, leaf, now);
+        let Way { mut path, reached } = issuers.way(given, leaf, now);
+        let broken = issuers.broken(given, leaf, path.last().copied().unwrap_or(leaf));
         let root = path.pop_if(|top| given[*top].certificate.is_self_signed());
-        let left_out =
-            (0..given.len()).filter(|n| *n != leaf && !path.contains(n) && root != Some(*n)).collect();
-        let broken_under = issuers.broken_under(given, leaf);
-        Some(Self { leaf, intermediates: path, root, left_out, broken_under })
+        let (alternatives, left_out) = (0..given.len())
+            .filter(|n| *n != leaf && !path.contains(n) && root != Some(*n))
+            .partition(|n| reached[*n]);
+        Some(Self { leaf, intermediates: path, root, alternatives, left_out, broken })
     }
 
     /// Leaf, intermediates and root as they belong.
@@ -81,25 +94,27 @@ impl Issuers {
     }
 
     /// The best way up from the leaf, the leaf not included.
-    fn path(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Vec<usize> {
-        let Reached { steps, came_from } = self.reach(given, leaf, now);
-        let top = (0..given.len()).filter(|n| *n != leaf && steps[*n].is_some()).min_by_key(|n| {
-            let certificate = &given[*n].certificate;
-            let distance = steps[*n].unwrap_or(0);
-            if certificate.is_self_signed() {
-                (false, distance, preference(certificate))
-            } else {
-                (true, given.len() - distance, preference(certificate))
-            }
+    fn way(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Way {
+        let leaf_certificate = &given[leaf].certificate;
+        let any = self.reach(given, leaf, |issuer, _| issuer.is_valid_at(now));
+        let acceptable = self.reach(given, leaf, |issuer, steps| {
+            issuer.is_valid_at(now) && issuer.may_stand_over(leaf_certificate, steps - 1)
         });
-        let mut path: Vec<usize> =
-            std::iter::successors(top, |n| came_from[*n].filter(|below| *below != leaf)).collect();
-        path.reverse();
-        path
+        let (path, acceptable) = (any.best(given, leaf), acceptable.best(given, leaf));
+        let reaches_root =
+            |path: &[usize]| path.last().is_some_and(|top| given[*top].certificate.is_self_signed());
+        let leads_as_far = match (reaches_root(&acceptable), reaches_root(&path)) {
+            (true, _) => true,
+            (false, true) => false,
+            (false, false) => acceptable.len() >= path.len(),
+        };
+        let reached = any.steps.iter().map(Option::is_some).collect();
+        Way { path: if leads_as_far { acceptable } else { path }, reached }
     }
 
-    /// Breadth first: each certificate by the fewest steps, the preferred one first.
-    fn reach(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Reached {
+    /// Breadth first: each certificate by the fewest steps, the preferred one first; only over those that `may` be
+    /// reached in so many steps.
+    fn reach(&self, given: &[Given], leaf: usize, may: impl Fn(&Certificate, usize) -> bool) -> Reached {
         let mut reached = Reached { steps: vec![None; given.len()], came_from: vec![None; given.len()] };
         reached.steps[leaf] = Some(0);
         let mut queue = VecDeque::new();
@@ -112,7 +127,7 @@ impl Issuers {
             issuers.sort_by_key(|n| preference(&given[*n].certificate));
             for issuer in issuers {
                 let certificate = &given[issuer].certificate;
-                if reached.steps[issuer].is_some() || !certificate.is_valid_at(now) {
+                if reached.steps[issuer].is_some() || !may(certificate, distance + 1) {
                     continue;
                 }
                 reached.steps[issuer] = Some(distance + 1);
@@ -125,20 +140,31 @@ impl Issuers {
         reached
     }
 
-    fn broken_under(&self, given: &[Given], leaf: usize) -> Option<usize> {
-        let certificate = &given[leaf].certificate;
-        if !self.0[leaf].is_empty() || certificate.is_self_signed() {
+    /// Looks whether the chain ends where a signature is broken.
+    fn broken(&self, given: &[Given], leaf: usize, top: usize) -> Option<Broken> {
+        let certificate = &given[top].certificate;
+        if !self.0[top].is_empty() || certificate.is_self_signed() {
             return None;
         }
-        (0..given.len()).find(|n| {
+        let is_named = |n: &usize| {
             let issuer = &given[*n].certificate;
-            let is_named = certificate.may_be_issued_by(issuer) && (*n == leaf || issuer.may_issue());
-            // A leaf may have its issuer's name by mistake; only its key identifier says that it means itself.
-            is_named
-                && (*n != leaf || certificate.has_key_id_of(certificate))
-                && certificate.signed_by(issuer) == Verdict::Broken
-        })
+            let is_named = certificate.may_be_issued_by(issuer) && (*n == top || issuer.may_issue());
+            // A certificate may have its issuer's name by mistake; only its key identifier says that it means itself.
+            // Of an intermediate, too, only the identifier tells a damaged one from another CA of the same name: the
+            // clients may hold the right one.
+            let is_sure = *n != top && top == leaf || certificate.has_key_id_of(issuer);
+            is_named && is_sure && certificate.signed_by(issuer) == Verdict::Broken
+        };
+        (0..given.len()).find(is_named).map(|issuer| Broken { subject: top, issuer })
     }
+}
+
+/// A way up.
+struct Way {
+    /// The leaf's issuer first.
+    path: Vec<usize>,
+    /// Whether a certificate stands on any way up.
+    reached: Vec<bool>,
 }
 
 /// How the certificates are reached from the leaf.
@@ -146,6 +172,26 @@ struct Reached {
     /// The number of steps; `None` if there is no way.
     steps: Vec<Option<usize>>,
     came_from: Vec<Option<usize>>,
+}
+
+impl Reached {
+    /// To the nearest root, or else as far up as it goes; the leaf not included.
+    fn best(&self, given: &[Given], leaf: usize) -> Vec<usize> {
+        let tops = (0..given.len()).filter(|n| *n != leaf && self.steps[*n].is_some());
+        let top = tops.min_by_key(|n| {
+            let certificate = &given[*n].certificate;
+            let distance = self.steps[*n].unwrap_or(0);
+            if certificate.is_self_signed() {
+                (false, distance, preference(certificate))
+            } else {
+                (true, given.len() - distance, preference(certificate))
+            }
+        });
+        let mut path: Vec<usize> =
+            std::iter::successors(top, |n| self.came_from[*n].filter(|below| *below != leaf)).collect();
+        path.reverse();
+        path
+    }
 }
 
 fn issued(issuer: &Certificate, subject: &Certificate) -> bool {

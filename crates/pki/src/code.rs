@@ -270,6 +270,22 @@ codes! {
         "The leaf's signature does not verify with the issuer that was given: it is damaged, or that is another CA of the same name."
         "Send the CA certificate that really issued the leaf, or copy the leaf again from the original."
         "RFC 5280 §6.1.3";
+    ChainSignatureBroken "CHAIN_SIGNATURE_BROKEN" Error
+        "An intermediate's signature does not verify with the issuer that was given, which it names by its key: it is damaged."
+        "Copy the intermediate again from the original."
+        "RFC 5280 §6.1.3";
+    PathLengthExceeded "PATH_LENGTH_EXCEEDED" Error
+        "More CAs stand between an issuer and the leaf than the issuer's basic constraints allow."
+        "Have the leaf issued by a CA that may issue it, or the CA with a larger path length."
+        "RFC 5280 §4.2.1.9";
+    NameConstraintViolated "NAME_CONSTRAINT_VIOLATED" Error
+        "A CA of the chain is restricted to names that do not cover the leaf's."
+        "Have the leaf issued by a CA that may issue for its names, or with names that this CA may issue for."
+        "RFC 5280 §4.2.1.10";
+    IssuerNotForServers "ISSUER_NOT_FOR_SERVERS" Error
+        "The extended key usage of an intermediate does not allow TLS servers below it, for example clientAuth only."
+        "Have the leaf issued by a CA for servers."
+        "CA/Browser Forum BR §7.1.2.10.6";
     TooManyCertificates "TOO_MANY_CERTIFICATES" Error
         "`cert` holds more than 10 different certificates."
         "Send the leaf and its intermediates only."
@@ -334,6 +350,14 @@ codes! {
         "A certificate beside the leaf has expired or is not valid yet, and was left out."
         "Replace it by the issuer's current certificate."
         "RFC 5280 §6.1.3";
+    AnotherLeaf "ANOTHER_LEAF" Warning
+        "`cert` holds another server's or client's certificate beside the leaf; it was left out."
+        "Send one leaf: the one that the key belongs to, and the certificates that issued it."
+        "RFC 8446 §4.4.2";
+    IssuerNotCa "ISSUER_NOT_CA" Warning
+        "A certificate signed one below it, but says of itself that it is no CA, or may not sign certificates; it was left out. Clients that are not given another certificate of its key refuse."
+        "Have the leaf issued by a CA: CA:TRUE in its basic constraints, keyCertSign in its key usage."
+        "RFC 5280 §4.2.1.9, §4.2.1.3";
     UnrelatedCertificate "UNRELATED_CERTIFICATE" Warning
         "A certificate beside the leaf is not one of its issuers, and was left out."
         "Send only the leaf and the certificates that issued it."
@@ -342,6 +366,10 @@ codes! {
         "The leaf's key is of another kind than its issuer's: old devices that know only one of them cannot verify it."
         "Make sure that the devices know both kinds."
         "RFC 5246 §7.4.2";
+    IssuerKeyWeak "ISSUER_KEY_WEAK" Warning
+        "An issuer's key is of a kind or size that many clients verify nothing with: RSA under 2048 bits, RSA-PSS, Ed448, DSA, another curve."
+        "Have the leaf issued by a CA with RSA of at least 2048 bits, or ECDSA on P-256 or P-384."
+        "CA/Browser Forum BR §6.1.5";
     KeyUsageUnfit "KEY_USAGE_UNFIT" Warning
         "The leaf's key usage lacks digitalSignature, which TLS 1.3 needs."
         "Have the certificate issued with the key usage digitalSignature."
@@ -350,6 +378,22 @@ codes! {
         "A wildcard name stands directly over a top-level domain; clients refuse or ignore it."
         "Use wildcards only over a domain of your own."
         "CA/Browser Forum BR §3.2.2.6";
+    PurposeAny "PURPOSE_ANY" Warning
+        "The extended key usage of a certificate in the chain names any purpose and not servers. OpenSSL and rustls clients refuse that, Go, GnuTLS and Mbed TLS clients accept it."
+        "Have the certificate issued with the extended key usage serverAuth."
+        "RFC 5280 §4.2.1.12";
+    WildcardOdd "WILDCARD_ODD" Warning
+        "A wildcard stands elsewhere than as the whole first label of a name; strict clients match nothing by it."
+        "Use names like *.example.com."
+        "RFC 9525 §6.3";
+    NameIsAddress "NAME_IS_ADDRESS" Warning
+        "An IP address stands among the DNS names of the certificate; clients look for it elsewhere."
+        "Have the certificate issued with the address as iPAddress: subjectAltName = IP:192.0.2.1."
+        "RFC 9525 §6.4";
+    NameUnusable "NAME_UNUSABLE" Warning
+        "A name in the certificate is none: an empty or too long label, a control or non-ASCII character, a dot at its end, more than 253 characters."
+        "Have the certificate issued with proper names; international ones in their xn-- form."
+        "RFC 5280 §4.2.1.6";
     MustStaple "MUST_STAPLE" Warning
         "The certificate demands OCSP stapling, which is not done: clients that insist on it refuse."
         "Have the certificate issued without the TLS feature status_request."
@@ -376,6 +420,10 @@ codes! {
         "The certificates were not in order, and were put in order: leaf first, then each issuer."
         "Nothing needs to be done."
         "RFC 5246 §7.4.2";
+    CrossSignedLeftOut "CROSS_SIGNED_LEFT_OUT" Notice
+        "A certificate on another, longer way from the leaf to a root was left out, as in sets that are cross-signed."
+        "Nothing needs to be done, unless clients know only the other root: then send only the way to that one."
+        "RFC 4158 §1.5";
     RootLeftOut "ROOT_LEFT_OUT" Notice
         "The root was left out of the chain: clients hold it already."
         "Nothing needs to be done."

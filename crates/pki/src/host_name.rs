@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -120,8 +121,7 @@ fn check_label(label: &str) -> Result<(), HostNameError> {
 /// (WHATWG URL, "ends in a number"): a name of that kind could never be resolved as a name.
 fn is_ip_address(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
-    text.contains(':')
-        || text.starts_with('[')
+    text.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok()
         || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -163,6 +163,8 @@ mod tests {
             ("a-.example", Err(HostNameError::Hyphen)),
             ("192.0.2.1", Err(HostNameError::IpAddress)),
             ("2001:db8::1", Err(HostNameError::IpAddress)),
+            ("[::1]", Err(HostNameError::IpAddress)),
+            ("broker:8883", Err(HostNameError::Character)),
             ("example.1", Err(HostNameError::IpAddress)),
             ("*", Err(HostNameError::Wildcard)),
             ("*.com", Err(HostNameError::Wildcard)),

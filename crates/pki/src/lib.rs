@@ -22,6 +22,7 @@ mod host_name;
 mod intake;
 mod key_form;
 mod material;
+mod name_constraints;
 mod pem;
 mod private_key;
 mod public_key;

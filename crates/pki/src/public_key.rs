@@ -2,7 +2,7 @@ use std::fmt;
 
 use x509_parser::asn1_rs::Tag;
 
-use crate::signed::{element, sequence};
+use crate::signed::{VERIFIABLE_RSA_BITS, element, sequence};
 
 /// What kind of key a certificate or a private key is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,15 @@ impl KeyKind {
                 Some(Self::Rsa { bits: integer_bits(modulus) })
             }
             kind => Some(kind),
+        }
+    }
+
+    /// Whether clients in general, webpki the strictest of them, verify signatures by such a key.
+    pub(crate) fn is_verifiable(self) -> bool {
+        match self {
+            Self::Rsa { bits } => VERIFIABLE_RSA_BITS.contains(&bits),
+            Self::P256 | Self::P384 | Self::P521 | Self::Ed25519 => true,
+            _ => false,
         }
     }
 

@@ -1,5 +1,6 @@
 use crate::Code;
 use crate::case::Case;
+use crate::chain::Broken;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::Family;
@@ -23,20 +24,87 @@ pub(crate) fn critical_extension_unknown(case: &Case<'_>, findings: &mut Vec<Fin
     }
 }
 
-pub(crate) fn leaf_signature_broken(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
-    let Some(issuer) = chain.broken_under.map(|n| &case.certificates[n]) else { return };
+pub(crate) fn signature_broken(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &case.chain else { return };
+    let Some(Broken { subject, issuer }) = chain.broken else { return };
+    let (given, issuer) = (&case.certificates[subject], &case.certificates[issuer]);
+    let (code, which) = match subject == chain.leaf {
+        true => (Code::LeafSignatureBroken, "The leaf".to_owned()),
+        false => (Code::ChainSignatureBroken, format!("Block {} of cert", given.index)),
+    };
     let message = format!(
-        "The leaf names {} as its issuer, but its signature does not verify with the key in block {} of cert.",
-        leaf.certificate.issuer, issuer.index
+        "{which} names {} as its issuer, but its signature does not verify with the key in block {} of cert.",
+        given.certificate.issuer, issuer.index
     );
-    findings.push(Finding::new(Code::LeafSignatureBroken, Field::Cert, leaf.item(), message));
+    findings.push(Finding::new(code, Field::Cert, given.item(), message));
+}
+
+/// Each issuer counts the CAs below it, but for those of its own name (RFC 5280 §6.1.4 (l)).
+pub(crate) fn path_length_exceeded(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let mut cas_below = 0;
+    for given in case.issuers() {
+        let certificate = &given.certificate;
+        if let Some(most) = certificate.path_len.filter(|_| !certificate.allows_path(cas_below)) {
+            let message = format!(
+                "Block {} of cert allows {most} CAs below itself, and {cas_below} stand between it and the leaf.",
+                given.index
+            );
+            findings.push(Finding::new(Code::PathLengthExceeded, Field::Cert, given.item(), message));
+        }
+        cas_below += usize::from(!certificate.is_self_issued());
+    }
+}
+
+pub(crate) fn name_constraint_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    for given in case.issuers() {
+        if let Some(name) = given.certificate.name_refusal(&leaf.certificate) {
+            let message = format!(
+                "The name constraints in block {} of cert do not allow the leaf's names: {name}.",
+                given.index
+            );
+            findings.push(Finding::new(Code::NameConstraintViolated, Field::Cert, given.item(), message));
+        }
+    }
+}
+
+/// Of the root, clients take the key and the name.
+pub(crate) fn issuer_not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in case.served().skip(1).filter(|given| !given.certificate.is_for_servers()) {
+        let message =
+            format!("Block {} of cert may issue for other purposes than TLS servers only.", given.index);
+        findings.push(Finding::new(Code::IssuerNotForServers, Field::Cert, given.item(), message));
+    }
+}
+
+pub(crate) fn purpose_any(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in case.served() {
+        if given.certificate.extended_key_usage.is_some_and(|usage| usage.any && !usage.server) {
+            let message =
+                format!("Block {} of cert is for any purpose, and does not name servers.", given.index);
+            findings.push(Finding::new(Code::PurposeAny, Field::Cert, given.item(), message));
+        }
+    }
+}
+
+/// The kinds of keys that are served are those that clients verify with.
+pub(crate) fn issuer_key_weak(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in case.issuers() {
+        let kind = given.certificate.key_kind;
+        if !kind.is_verifiable() {
+            let message = format!(
+                "The key in block {} of cert is {kind}; many clients verify no signature by it.",
+                given.index
+            );
+            findings.push(Finding::new(Code::IssuerKeyWeak, Field::Cert, given.item(), message));
+        }
+    }
 }
 
 pub(crate) fn missing_intermediate(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
-    let issuer_is_given =
-        !chain.intermediates.is_empty() || chain.root.is_some() || chain.broken_under.is_some();
+    let is_broken = chain.broken.is_some_and(|broken| broken.subject == chain.leaf);
+    let issuer_is_given = !chain.intermediates.is_empty() || chain.root.is_some() || is_broken;
     if issuer_is_given || leaf.certificate.is_self_signed() {
         return;
     }
@@ -54,28 +122,36 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     }
 }
 
-/// Whatever is neither leaf, intermediate nor root. An issuer out of its time is told apart from a stranger.
+/// Whatever is neither leaf, intermediate nor root: what is out of its time, another end entity, an issuer that may
+/// not be one, and a stranger are told apart.
 pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(chain) = &case.chain else { return };
-    for given in
-        chain.left_out.iter().filter(|n| chain.broken_under != Some(**n)).map(|n| &case.certificates[*n])
-    {
+    let named = chain.broken.map(|broken| broken.issuer);
+    for given in chain.left_out.iter().filter(|n| named != Some(**n)).map(|n| &case.certificates[*n]) {
         let certificate = &given.certificate;
-        let (code, message) = if certificate.is_valid_at(case.circumstances.now) {
-            let message = format!(
-                "Block {} of cert is not needed on the way from the leaf to its root, and was left out.",
-                given.index
-            );
-            (Code::UnrelatedCertificate, message)
-        } else {
+        let (code, is) = if !certificate.is_valid_at(case.circumstances.now) {
             let (from, to) = (shown_time(certificate.not_before), shown_time(certificate.not_after));
-            let message = format!(
-                "Block {} of cert is valid from {from} until {to} only, and was left out.",
-                given.index
-            );
-            (Code::ChainCertificateExpired, message)
+            (Code::ChainCertificateExpired, format!("is valid from {from} until {to} only"))
+        } else if case.served().any(|given| given.certificate.is_issued_without_right_by(certificate)) {
+            (Code::IssuerNotCa, "signed another one, but says of itself that it may not".to_owned())
+        } else if !certificate.is_ca && certificate.version == 3 {
+            (Code::AnotherLeaf, "is another server's or client's certificate, beside the leaf".to_owned())
+        } else {
+            (Code::UnrelatedCertificate, "is not needed on the way from the leaf to its root".to_owned())
         };
+        let message = format!("Block {} of cert {is}, and was left out.", given.index);
         findings.push(Finding::new(code, Field::Cert, given.item(), message));
+    }
+}
+
+pub(crate) fn cross_signed_left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &case.chain else { return };
+    for given in chain.alternatives.iter().map(|n| &case.certificates[*n]) {
+        let message = format!(
+            "Block {} of cert is on another way up from the leaf; the shortest to a root is served.",
+            given.index
+        );
+        findings.push(Finding::new(Code::CrossSignedLeftOut, Field::Cert, given.item(), message));
     }
 }
 

@@ -57,11 +57,8 @@ pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 pub(crate) fn not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
-    let Some(usage) = leaf.certificate.extended_key_usage.filter(|usage| !usage.server && !usage.any) else {
-        return;
-    };
-    let message = match usage.client {
+    let Some(leaf) = case.leaf().filter(|leaf| !leaf.certificate.is_for_servers()) else { return };
+    let message = match leaf.certificate.extended_key_usage.is_some_and(|usage| usage.client) {
         true => "The leaf is a client's certificate (extended key usage clientAuth without serverAuth).",
         false => "The leaf's extended key usage does not hold serverAuth.",
     };

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use crate::case::Case;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::finding::{Field, Finding};
-use crate::{Code, HostName};
+use crate::{Code, HostName, HostNameError};
 
 pub(crate) fn no_way_in(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if !case.circumstances.has_way_in {
@@ -35,7 +35,11 @@ pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| !leaf.certificate.has_alt_names) else { return };
+    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.dns_names.is_empty()) else { return };
+    // Where devices come by address, an address is name enough.
+    if !leaf.certificate.ip_addresses.is_empty() && case.circumstances.hosts.is_empty() {
+        return;
+    }
     let message = match &leaf.certificate.common_name {
         Some(name) => format!(
             "The leaf is named by its common name only ({}); modern clients ignore that.",
@@ -49,25 +53,76 @@ pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) 
 /// `*` and `*.com`; a wildcard needs two labels behind it.
 pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
-    let is_wide = |name: &&String| {
-        let rest = name.strip_prefix('*').map(|rest| rest.trim_matches('.'));
-        rest.is_some_and(|rest| !rest.contains('.'))
-    };
-    if let Some(name) = leaf.certificate.dns_names.iter().find(is_wide) {
+    if let Some(name) = leaf.certificate.dns_names.iter().find(|name| is_wide(name)) {
         let message =
             format!("The name {} covers a whole top-level domain.", escape(name, SUBJECT_CHARS_MAX));
         findings.push(Finding::new(Code::WildcardWide, Field::Cert, leaf.item(), message));
     }
 }
 
-/// The DNS names; the common name only where there is no subjectAltName (RFC 9525 §6.3, and OpenSSL clients).
+/// So many names of one fault are shown; the others are counted.
+const NAMES_SHOWN_MAX: usize = 3;
+
+/// dNSName entries that no client, or only some, compares with a host.
+pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    for code in [Code::NameUnusable, Code::NameIsAddress, Code::WildcardOdd] {
+        let mut names = leaf.certificate.dns_names.iter().filter_map(|name| match fault(name) {
+            Some((of, why)) if of == code => Some((name, why)),
+            _ => None,
+        });
+        let shown: Vec<String> = names
+            .by_ref()
+            .take(NAMES_SHOWN_MAX)
+            .map(|(name, why)| format!("{} ({why})", escape(name, SUBJECT_CHARS_MAX)))
+            .collect();
+        if shown.is_empty() {
+            continue;
+        }
+        let more = match names.count() {
+            0 => String::new(),
+            count => format!(", and {count} more"),
+        };
+        let message = format!("Clients cannot use these names of the leaf: {}{more}.", shown.join(", "));
+        findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
+    }
+    let wrong =
+        leaf.certificate.ip_addresses.iter().filter(|address| !matches!(address.len(), 4 | 16)).count();
+    if wrong > 0 {
+        let message = format!("{wrong} IP addresses of the leaf have neither 4 nor 16 bytes.");
+        findings.push(Finding::new(Code::NameUnusable, Field::Cert, leaf.item(), message));
+    }
+}
+
+/// What is wrong with a dNSName. A wildcard that is too wide has a rule of its own.
+fn fault(name: &str) -> Option<(Code, String)> {
+    if is_wide(name) {
+        return None;
+    }
+    match HostName::parse(name) {
+        // An operator may write a trailing dot; a certificate may not (RFC 5280 §4.2.1.6).
+        Ok(_) if name.ends_with('.') => Some((Code::NameUnusable, "it ends with a dot".to_owned())),
+        Ok(_) => None,
+        Err(error @ HostNameError::IpAddress) => Some((Code::NameIsAddress, error.to_string())),
+        Err(error @ HostNameError::Wildcard) => Some((Code::WildcardOdd, error.to_string())),
+        Err(error) => Some((Code::NameUnusable, error.to_string())),
+    }
+}
+
+fn is_wide(name: &str) -> bool {
+    name.strip_prefix('*').is_some_and(|rest| !rest.trim_matches('.').contains('.') && !rest.contains('*'))
+        && (name.len() == 1 || name.starts_with("*."))
+}
+
+/// The DNS names; the common name only where there is none (as OpenSSL clients do; RFC 9525 §6.3 takes none at all).
 fn names_in_force(case: &Case<'_>) -> HashSet<HostName> {
     let Some(leaf) = case.leaf() else { return HashSet::new() };
-    let common_name = leaf.certificate.common_name.iter().filter(|_| !leaf.certificate.has_alt_names);
+    let common_name = leaf.certificate.common_name.iter().filter(|_| leaf.certificate.dns_names.is_empty());
     leaf.certificate
         .dns_names
         .iter()
         .chain(common_name)
+        .filter(|name| fault(name).is_none())
         .filter_map(|name| HostName::parse(name).ok())
         .collect()
 }

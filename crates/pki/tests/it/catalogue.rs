@@ -47,7 +47,9 @@ fn a_finding_reads_as_the_contract_writes_it() {
 fn every_code_has_an_upload_that_causes_it() {
     let corpus = [
         include_str!("catalogue.rs"),
+        include_str!("chains.rs"),
         include_str!("findings.rs"),
+        include_str!("names.rs"),
         include_str!("openssl.rs"),
         include_str!("order.rs"),
         include_str!("text.rs"),

@@ -44,7 +44,7 @@ fn what_is_good_is_accepted_without_a_word() {
         (
             "any extended key usage",
             changed(&pki, |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]),
-            &[],
+            &["PURPOSE_ANY"],
         ),
         (
             "server and client",

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
 mod catalogue;
+mod chains;
 mod clients;
 mod findings;
+mod judge;
+mod names;
 mod openssl;
 mod order;
 mod properties;

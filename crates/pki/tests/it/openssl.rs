@@ -240,6 +240,32 @@ fn old_versions_and_old_hashes_are_refused_for_servers() {
 }
 
 #[test]
+fn issuers_whose_signatures_many_clients_cannot_verify_are_named() {
+    let openssl = Openssl::new();
+    openssl
+        .run("genrsa -out small.key 1024")
+        .run("genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out pss.key")
+        .run("ecparam -name secp256k1 -genkey -noout -out k1.key")
+        .p256("broker");
+    let mut rows = Vec::new();
+    for (ca, kinds_differ) in [("small", true), ("pss", true), ("k1", false)] {
+        openssl
+            .run(&format!("req -x509 -new -key {ca}.key -days 3650 -out {ca}.pem -subj /CN={ca}"))
+            .sign("broker", ca, V3);
+        let case = one_way(
+            openssl.read("broker.pem") + &openssl.read(&format!("{ca}.pem")),
+            openssl.read("broker.key"),
+        );
+        let codes: &[&str] = match kinds_differ {
+            true => &["ISSUER_KEY_KIND_DIFFERS", "ISSUER_KEY_WEAK", "ROOT_LEFT_OUT"],
+            false => &["ISSUER_KEY_WEAK", "ROOT_LEFT_OUT"],
+        };
+        rows.push((ca, case, codes));
+    }
+    expect(rows);
+}
+
+#[test]
 fn version_1_roots_are_client_cas_with_a_warning() {
     let openssl = Openssl::new();
     openssl

@@ -7,6 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use crate::judge::objection;
 use crate::serving::assert_served;
 
 /// The time of all tests that do not call openssl.
@@ -193,12 +194,15 @@ pub(crate) fn known(code: &str) -> bool {
     certward_pki::catalogue().any(|doc| doc.name == code)
 }
 
-/// Judges every row, serves what is accepted, and shows all that differ at once.
+/// Judges every row, holds the verdict against openssl's, serves what is accepted, and shows all that differ at once.
 pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a str])>) {
     let mut wrong = Vec::new();
     for (name, case, expected) in rows {
         assert!(expected.iter().all(|code| known(code)), "{name}: a code that does not exist");
         let codes = case.codes();
+        if let Some(objection) = objection(&case, &case.judge()) {
+            wrong.push(format!("{name}: {objection}"));
+        }
         if let Some(material) = case.judge().material {
             assert_served(&material);
         }

@@ -1,0 +1,136 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints as Extension};
+
+use crate::certificate::Certificate;
+use crate::display::{SUBJECT_CHARS_MAX, escape};
+
+/// What a CA may issue for (RFC 5280 §4.2.1.10), as far as it can touch a name that a device asks for: DNS names and
+/// IP addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct NameConstraints {
+    permitted: Vec<Subtree>,
+    excluded: Vec<Subtree>,
+}
+
+#[derive(Clone, Debug)]
+enum Subtree {
+    /// Lower case; a dot at its front asks for at least one more label.
+    Dns(String),
+    /// The address, then the mask, each of 4 or 16 bytes.
+    Ip(Vec<u8>),
+}
+
+/// webpki gives up beyond so many comparisons, and so do we: the work is a product of two lengths of the upload.
+const COMPARISONS_MAX: usize = 250_000;
+
+impl NameConstraints {
+    pub(crate) fn read(extension: &Extension<'_>) -> Self {
+        let subtrees = |list: &Option<Vec<GeneralSubtree<'_>>>| {
+            list.iter().flatten().filter_map(|subtree| Subtree::read(&subtree.base)).collect()
+        };
+        Self {
+            permitted: subtrees(&extension.permitted_subtrees),
+            excluded: subtrees(&extension.excluded_subtrees),
+        }
+    }
+
+    /// Why a client must refuse this certificate under them; `None` if it need not.
+    pub(crate) fn refusal(&self, certificate: &Certificate) -> Option<String> {
+        let names = certificate.dns_names.len() + certificate.ip_addresses.len();
+        if names.saturating_mul(self.permitted.len() + self.excluded.len()) > COMPARISONS_MAX {
+            return Some("more names and constraints than clients compare".to_owned());
+        }
+        let dns = certificate.dns_names.iter().find(|name| !self.allows_dns(name));
+        let ip = || certificate.ip_addresses.iter().find(|address| !self.allows_ip(address));
+        dns.map(|name| escape(name, SUBJECT_CHARS_MAX)).or_else(|| ip().map(|address| shown_address(address)))
+    }
+
+    fn allows_dns(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.allows(|subtree| match subtree {
+            Subtree::Dns(base) => Some(is_under(&name, base)),
+            Subtree::Ip(_) => None,
+        })
+    }
+
+    fn allows_ip(&self, address: &[u8]) -> bool {
+        self.allows(|subtree| match subtree {
+            Subtree::Dns(_) => None,
+            Subtree::Ip(base) => Some(is_within(address, base)),
+        })
+    }
+
+    /// In none of the excluded subtrees, and in one of the permitted ones if there are any of its form.
+    fn allows(&self, is_in: impl Fn(&Subtree) -> Option<bool>) -> bool {
+        let mut permitted = self.permitted.iter().filter_map(&is_in).peekable();
+        !self.excluded.iter().filter_map(&is_in).any(|is_in| is_in)
+            && (permitted.peek().is_none() || permitted.any(|is_in| is_in))
+    }
+}
+
+impl Subtree {
+    fn read(base: &GeneralName<'_>) -> Option<Self> {
+        match base {
+            GeneralName::DNSName(name) => Some(Self::Dns(name.to_ascii_lowercase())),
+            GeneralName::IPAddress(bytes) => Some(Self::Ip(bytes.to_vec())),
+            _ => None,
+        }
+    }
+}
+
+fn is_under(name: &str, base: &str) -> bool {
+    match name.strip_suffix(base) {
+        None => false,
+        Some(front) => front.is_empty() || base.is_empty() || base.starts_with('.') || front.ends_with('.'),
+    }
+}
+
+fn is_within(address: &[u8], base: &[u8]) -> bool {
+    let (network, mask) = base.split_at(base.len() / 2);
+    address.len() == network.len()
+        && network.len() == mask.len()
+        && address.iter().zip(network).zip(mask).all(|((a, n), m)| a & m == n & m)
+}
+
+/// An iPAddress entry for a person.
+pub(crate) fn shown_address(bytes: &[u8]) -> String {
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+        return Ipv4Addr::from(bytes).to_string();
+    }
+    match <[u8; 16]>::try_from(bytes) {
+        Ok(bytes) => Ipv6Addr::from(bytes).to_string(),
+        Err(_) => format!("an address of {} bytes", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_under_itself_and_its_parents() {
+        for (name, base, under) in [
+            ("a.example.com", "example.com", true),
+            ("example.com", "example.com", true),
+            ("*.example.com", "example.com", true),
+            ("badexample.com", "example.com", false),
+            ("a.example.com", ".example.com", true),
+            ("example.com", ".example.com", false),
+            ("a.example.org", "example.com", false),
+            ("anything", "", true),
+        ] {
+            assert_eq!(is_under(name, base), under, "{name} under {base}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_within_its_network() {
+        let network = [192, 0, 2, 0, 255, 255, 255, 0];
+        assert!(is_within(&[192, 0, 2, 7], &network));
+        assert!(!is_within(&[192, 0, 3, 7], &network));
+        assert!(!is_within(&[0; 16], &network));
+        assert!(!is_within(&[192, 0, 2, 7], &network[..7]));
+        assert!(!is_within(&[192, 0, 2, 7], &[]));
+    }
+}

@@ -1,0 +1,264 @@
+//! The corpus of chains: what stands between the leaf and its root, and what is said about it.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair,
+    KeyUsagePurpose, NameConstraints, SanType,
+};
+use time::Duration;
+
+use crate::stage::{Ca, Case, Leaf, ca_params, dns, encode_pem, expect, leaf_params, now, p256, pki};
+
+fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let mut params = ca_params(name);
+    change(&mut params);
+    params
+}
+
+fn path_len(most: u8) -> impl FnOnce(&mut CertificateParams) {
+    move |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most))
+}
+
+fn case(leaf: &Leaf, above: &[&Ca]) -> Case {
+    let cert: String =
+        std::iter::once(&leaf.pem).chain(above.iter().map(|ca| &ca.pem)).map(String::as_str).collect();
+    Case::one_way(cert, leaf.key.clone())
+}
+
+#[test]
+fn a_path_that_is_longer_than_a_ca_allows_is_refused() {
+    let root = Ca::root("Root");
+    let (zero, one) = (
+        root.intermediate_from(changed("Zero", path_len(0)), p256()),
+        root.intermediate_from(changed("One", path_len(1)), p256()),
+    );
+    let strict_root = Ca::root_from(changed("Strict Root", path_len(0)), p256());
+    let (below_zero, below_one) = (zero.intermediate("Below Zero"), one.intermediate("Below One"));
+    let below_strict = strict_root.intermediate("Below Strict");
+    // The CA's new key, vouched for by its old one, has its name and is not counted.
+    let renamed =
+        zero.intermediate_from(changed("Zero", |p| p.use_authority_key_identifier_extension = true), p256());
+    expect([
+        ("none between", case(&zero.leaf(), &[&zero, &root]), &["ROOT_LEFT_OUT"] as &[_]),
+        (
+            "one too many",
+            case(&below_zero.leaf(), &[&below_zero, &zero, &root]),
+            &["PATH_LENGTH_EXCEEDED", "ROOT_LEFT_OUT"],
+        ),
+        (
+            "the same without the root",
+            case(&below_zero.leaf(), &[&below_zero, &zero]),
+            &["PATH_LENGTH_EXCEEDED"],
+        ),
+        ("as many as allowed", case(&below_one.leaf(), &[&below_one, &one]), &[]),
+        (
+            "two of them",
+            {
+                let lowest = below_one.intermediate("Lowest");
+                case(&lowest.leaf(), &[&lowest, &below_one, &one])
+            },
+            &["PATH_LENGTH_EXCEEDED"],
+        ),
+        (
+            "a root that allows none",
+            case(&below_strict.leaf(), &[&below_strict, &strict_root]),
+            &["PATH_LENGTH_EXCEEDED", "ROOT_LEFT_OUT"],
+        ),
+        ("one of its own name is not counted", case(&renamed.leaf(), &[&renamed, &zero]), &[]),
+    ]);
+}
+
+#[test]
+fn of_two_ways_up_the_one_that_clients_accept_is_served() {
+    let root = Ca::root("Root");
+    let key = || KeyPair::from_pem(KEY.with(|key| key.serialize_pem()).as_str()).unwrap();
+    thread_local!(static KEY: KeyPair = p256());
+    // The same CA twice: once it may not stand over another CA.
+    let strict = root.intermediate_from(changed("Upper", path_len(0)), key());
+    let free = root.intermediate_from(changed("Upper", |p| p.not_after = now() + Duration::days(300)), key());
+    let lower = strict.intermediate("Lower");
+    let leaf = lower.leaf();
+    let both = case(&leaf, &[&lower, &strict, &free]);
+    expect([
+        ("both", both.clone(), &["CROSS_SIGNED_LEFT_OUT"] as &[_]),
+        ("the strict one alone", case(&leaf, &[&lower, &strict]), &["PATH_LENGTH_EXCEEDED"]),
+    ]);
+    let chain =
+        both.judge().material.unwrap().bundle.chain().iter().map(|der| der.to_vec()).collect::<Vec<_>>();
+    assert_eq!(chain, [leaf.der.clone(), lower.der.clone(), free.der.clone()]);
+}
+
+#[test]
+fn names_that_a_ca_may_not_issue_for_are_refused() {
+    let constrained = |permitted: Vec<GeneralSubtree>, excluded: Vec<GeneralSubtree>| {
+        let constraints = NameConstraints { permitted_subtrees: permitted, excluded_subtrees: excluded };
+        Ca::root("Root").intermediate_from(changed("CA", |p| p.name_constraints = Some(constraints)), p256())
+    };
+    let name = |name: &str| GeneralSubtree::DnsName(name.to_owned());
+    let under = |ca: &Ca, names: Vec<SanType>| {
+        let mut params = leaf_params();
+        params.subject_alt_names = names;
+        case(&ca.leaf_from(params, p256()), &[ca])
+    };
+    let example = constrained(vec![name("example.com")], vec![]);
+    let other = constrained(vec![name("example.org"), name("example.net")], vec![]);
+    let sub = constrained(vec![], vec![name("broker.example.com")]);
+    let ip = constrained(
+        vec![GeneralSubtree::IpAddress(CidrSubnet::V4([192, 0, 2, 0], [255, 255, 255, 0]))],
+        vec![],
+    );
+    let broker = || vec![dns("broker.example.com")];
+    let address = |last| SanType::IpAddress(std::net::IpAddr::from([192, 0, last, 1]));
+    let both = |last| vec![dns("broker.example.com"), address(last)];
+    let root = {
+        let constraints =
+            NameConstraints { permitted_subtrees: vec![name("example.org")], excluded_subtrees: vec![] };
+        Ca::root_from(changed("Root", |p| p.name_constraints = Some(constraints)), p256())
+    };
+    expect([
+        ("permitted", under(&example, broker()), &[] as &[_]),
+        ("permitted, a wildcard", under(&example, vec![dns("*.example.com")]), &[]),
+        (
+            "one of two names is not permitted",
+            under(&example, vec![dns("broker.example.com"), dns("a.example.org")]),
+            &["NAME_CONSTRAINT_VIOLATED"],
+        ),
+        ("not permitted", under(&other, broker()), &["NAME_CONSTRAINT_VIOLATED"]),
+        (
+            "ends alike",
+            under(&constrained(vec![name("ample.com")], vec![]), broker()),
+            &["NAME_CONSTRAINT_VIOLATED"],
+        ),
+        ("excluded", under(&sub, broker()), &["NAME_CONSTRAINT_VIOLATED"]),
+        ("not excluded", under(&sub, vec![dns("b.example.com")]).hosts(&[]), &[]),
+        ("another form of name is free", under(&ip, broker()), &[]),
+        ("a permitted address", under(&ip, both(2)), &[]),
+        ("another address", under(&ip, both(3)), &["NAME_CONSTRAINT_VIOLATED"]),
+        ("by the root", case(&root.leaf(), &[&root]), &["NAME_CONSTRAINT_VIOLATED", "ROOT_LEFT_OUT"]),
+        (
+            "more than clients compare",
+            {
+                let many = constrained((0..1100).map(|n| name(&format!("{n}.b"))).collect(), vec![]);
+                under(&many, (0..1100).map(|n| dns(&format!("{n}.b"))).collect()).hosts(&[])
+            },
+            &["NAME_CONSTRAINT_VIOLATED"],
+        ),
+    ]);
+}
+
+#[test]
+fn an_issuer_that_may_not_issue_for_servers_is_named() {
+    let root = Ca::root("Root");
+    let with = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        root.intermediate_from(changed("CA", |p| p.extended_key_usages = purposes), p256())
+    };
+    let clients = with(vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let servers = with(vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let any = with(vec![ExtendedKeyUsagePurpose::Any]);
+    let no_ca = root.intermediate_from(changed("No CA", |p| p.is_ca = IsCa::ExplicitNoCa), p256());
+    let no_signing = root
+        .intermediate_from(changed("No Signing", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]), p256());
+    expect([
+        ("for servers", case(&servers.leaf(), &[&servers]), &[] as &[_]),
+        ("for any purpose", case(&any.leaf(), &[&any]), &["PURPOSE_ANY"]),
+        ("for clients only", case(&clients.leaf(), &[&clients]), &["ISSUER_NOT_FOR_SERVERS"]),
+        ("no CA at all", case(&no_ca.leaf(), &[&no_ca]), &["MISSING_INTERMEDIATE", "ISSUER_NOT_CA"]),
+        (
+            "a CA that may not sign certificates",
+            case(&no_signing.leaf(), &[&no_signing]),
+            &["MISSING_INTERMEDIATE", "ISSUER_NOT_CA"],
+        ),
+    ]);
+}
+
+#[test]
+fn an_intermediate_whose_signature_is_broken_is_refused_where_it_is_sure() {
+    let pki = pki();
+    let mut der = pki.intermediate.der.clone();
+    let last = der.len() - 1;
+    der[last] ^= 1;
+    let broken = encode_pem("CERTIFICATE", &der);
+    let identified = pki.root.intermediate_from(
+        changed("Example Intermediate", |p| p.use_authority_key_identifier_extension = true),
+        KeyPair::from_pem(&pki.intermediate.issuer.key().serialize_pem()).unwrap(),
+    );
+    let mut der = identified.der.clone();
+    let last = der.len() - 1;
+    der[last] ^= 1;
+    let broken_and_identified = encode_pem("CERTIFICATE", &der);
+    let with = |blocks: &[&str]| Case::one_way(blocks.concat(), pki.leaf.key.clone());
+    let (leaf, root) = (pki.leaf.pem.as_str(), pki.root.pem.as_str());
+    expect([
+        (
+            "it names the issuer's key",
+            with(&[leaf, &broken_and_identified, root]),
+            &["CHAIN_SIGNATURE_BROKEN"] as &[_],
+        ),
+        ("the same without its issuer", with(&[leaf, &broken_and_identified]), &[]),
+        ("by name only, it may be another CA's", with(&[leaf, &broken, root]), &["UNRELATED_CERTIFICATE"]),
+        (
+            "a sound one beside it leads farther",
+            with(&[leaf, &broken_and_identified, &identified.pem, root]),
+            &["CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"],
+        ),
+    ]);
+}
+
+#[test]
+fn sets_are_sorted_out() {
+    let pki = pki();
+    let old = Ca::root("Old Root");
+    let key = p256();
+    let again = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+    let new_pem = ca_params("New Root").self_signed(&key).unwrap().pem();
+    let cross = old.intermediate_from(ca_params("New Root"), again);
+    let intermediate = cross.intermediate("Intermediate");
+    let leaf = intermediate.leaf();
+    let set = |blocks: &[&str]| {
+        Case::one_way([&[leaf.pem.as_str(), &intermediate.pem], blocks].concat().concat(), leaf.key.clone())
+    };
+    let second = pki.intermediate.leaf();
+    let crl = encode_pem("X509 CRL", &[0x30, 0x00]);
+    expect([
+        (
+            "cross-signed, both roots",
+            set(&[&cross.pem, &old.pem, &new_pem]),
+            &["CROSS_SIGNED_LEFT_OUT", "CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"] as &[_],
+        ),
+        (
+            "cross-signed, the new root",
+            set(&[&cross.pem, &new_pem]),
+            &["CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"],
+        ),
+        ("cross-signed, the old root", set(&[&cross.pem, &old.pem]), &["ROOT_LEFT_OUT"]),
+        ("cross-signed, no root", set(&[&cross.pem]), &[]),
+        ("two leaves", Case::one_way(pki.chain() + &second.pem, pki.leaf.key.clone()), &["ANOTHER_LEAF"]),
+        (
+            "two leaves, the other first",
+            Case::one_way(second.pem.clone() + &pki.chain(), pki.leaf.key.clone()),
+            &["ANOTHER_LEAF"],
+        ),
+        (
+            "two leaves, without a key for either",
+            Case::one_way(pki.chain() + &second.pem, p256().serialize_pem()),
+            &["KEY_MISMATCH", "ANOTHER_LEAF"],
+        ),
+        (
+            "a renewal with the same key, both valid",
+            {
+                let key = p256();
+                let mut newer = leaf_params();
+                newer.not_after += Duration::days(1);
+                let older = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap().pem();
+                let newer = newer.signed_by(&key, &pki.intermediate.issuer).unwrap().pem();
+                Case::one_way(older + &newer + &pki.intermediate.pem, key.serialize_pem())
+            },
+            &["ANOTHER_LEAF"],
+        ),
+        ("a CRL inside", Case::one_way(pki.chain() + &crl, pki.leaf.key.clone()), &["FORMAT_CRL"]),
+        (
+            "a chain of one without the issuers above",
+            case(&pki.leaf, &[&pki.root, &old]),
+            &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE", "UNRELATED_CERTIFICATE"],
+        ),
+    ]);
+}
