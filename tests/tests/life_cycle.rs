@@ -61,10 +61,10 @@ fn a_restart_keeps_running_and_serves_before_it_says_ready() {
 fn sigterm_ends_every_connection_properly_and_the_program_with_success() {
     let mut scene = Scene::new();
     scene.run_one_way();
-    let mut sessions: Vec<_> =
+    let sessions: Vec<_> =
         (0..5).map(|number| scene.connect(&scene.device(), &format!("device-{number}")).unwrap()).collect();
     scene.certward.signal(rustix::process::Signal::TERM);
-    for session in &mut sessions {
+    for mut session in sessions {
         assert!(session.wait_closed().unwrap(), "a proper end of TLS");
     }
     assert!(scene.certward.process().wait().success());
