@@ -97,6 +97,19 @@ fn the_commands_of_operations_work() {
 }
 
 #[test]
+fn every_metric_is_explained_in_operations() {
+    let scene = certward_tests::Scene::new();
+    scene.run_one_way();
+    let _session = scene.connect(&scene.device(), "device").unwrap();
+    scene.device().handshake(scene.certward.mqtts(), "unknown.example").expect_err("an unknown name");
+    let metrics = scene.api().try_send_at("GET", "/metrics", "", "").unwrap().expect(200).body;
+    let operations = fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let unexplained: Vec<&str> = names.filter(|name| !operations.contains(&format!("`{name}"))).collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
+#[test]
 fn links_lead_somewhere() {
     let root = workspace_root();
     let mut documents: Vec<PathBuf> =

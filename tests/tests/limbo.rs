@@ -1,0 +1,257 @@
+//! The client certificates of x509-limbo against the running program: what is let in, what is not, and how fast.
+//!
+//! Tier A must be answered as x509-limbo expects, in both versions of TLS. What is answered otherwise in the other tiers is
+//! listed with the reason in docs/limbo.md, which is made from a run of this test and held by it:
+//! `CERTWARD_WRITE_DOCS=1 cargo test -p certward-tests --test limbo`.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use certward_tests::{Api, Authority, Device, Leaf, Packet, Scene, workspace_root};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
+use serde_json::Value;
+
+/// Deployments that are worked on side by side.
+const WORKERS: usize = 4;
+/// No answer may take longer. A machine that is busy with other things gets a second and a third try.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const TRIES: usize = 3;
+
+/// One case of tests/limbo/client_cases.jsonl.
+struct Case {
+    id: String,
+    tier: String,
+    expect: String,
+    client_cas: String,
+    chain: String,
+    key: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Accepted,
+    /// The client CA was refused before anything was stored.
+    Upload(String),
+    Handshake,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        if *self == Self::Accepted { "accept" } else { "reject" }
+    }
+
+    fn how(&self) -> String {
+        match self {
+            Self::Accepted => "let in".to_owned(),
+            Self::Upload(code) => format!("client CA refused: [{code}](findings.md#{})", code.to_lowercase()),
+            Self::Handshake => "refused in the handshake".to_owned(),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let text = fs::read_to_string(workspace_root().join("tests/limbo/client_cases.jsonl")).unwrap();
+    let case = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| value[name].as_str().unwrap().to_owned();
+        Case {
+            id: text("id"),
+            tier: text("tier"),
+            expect: text("expect"),
+            client_cas: text("cacert"),
+            chain: text("chain"),
+            key: text("key"),
+        }
+    };
+    text.lines().map(case).collect()
+}
+
+/// A deployment that takes one case after the other.
+struct Worker {
+    api: Api,
+    deployment: String,
+    host: String,
+    leaf: Leaf,
+    device: Device,
+    gateway: SocketAddr,
+}
+
+impl Worker {
+    fn new(scene: &Scene, number: usize) -> Self {
+        let (deployment, host) = (format!("limbo-{number}"), format!("limbo-{number}.example"));
+        scene.api().create_deployment(&deployment, &scene.broker.upstream(), &[&host]);
+        let leaf = scene.authority.server(&[&host]);
+        scene.api().post_tls(&deployment, &leaf.one_way()).expect(200);
+        let (api, device, gateway) = (scene.api(), scene.device(), scene.certward.mqtts());
+        Self { api, deployment, host, leaf, device, gateway }
+    }
+
+    /// Makes the case's CAs the client trust, and knocks with its chain in both versions of TLS.
+    fn try_case(&self, case: &Case) -> Verdict {
+        let answer = self.api.put_tls(&self.deployment, &self.leaf.two_way(&case.client_cas));
+        if answer.status == 422 {
+            return Verdict::Upload(answer.code());
+        }
+        answer.expect(200);
+        self.api.wait_running(&self.deployment);
+        let [new, old] = [true, false].map(|tls13| self.knock_in_time(case, tls13));
+        assert_eq!(new, old, "{}: TLS 1.3 and 1.2 do not agree", case.id);
+        if new { Verdict::Accepted } else { Verdict::Handshake }
+    }
+
+    fn knock_in_time(&self, case: &Case, tls13: bool) -> bool {
+        for _ in 0..TRIES {
+            let began = Instant::now();
+            let let_in = self.knock(case, tls13);
+            if began.elapsed() < ANSWER_WITHIN {
+                return let_in;
+            }
+        }
+        panic!("{}: {TRIES} times no answer within {ANSWER_WITHIN:?}", case.id);
+    }
+
+    /// Whether the broker's CONNACK comes back.
+    fn knock(&self, case: &Case, tls13: bool) -> bool {
+        let usable = PrivateKeyDer::from_pem_slice(case.key.as_bytes())
+            .is_ok_and(|key| any_supported_type(&key).is_ok());
+        if !usable {
+            return self.knock_with_openssl(case, tls13);
+        }
+        let device = self.device.clone().with_identity(&Leaf::from_pem(&case.chain, &case.key));
+        let device = if tls13 { device.with_tls13() } else { device.with_tls12() };
+        device.connect(self.gateway, &self.host, "limbo").is_ok()
+    }
+
+    /// Keys that only openssl still takes: DSA, P-192, RSA of 1024 bits.
+    fn knock_with_openssl(&self, case: &Case, tls13: bool) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        fs::write(&chain, &case.chain).unwrap();
+        fs::write(&key, &case.key).unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-no_ign_eof", "-connect", &self.gateway.to_string()]);
+        command.args(["-servername", &self.host, "-cipher", "ALL:@SECLEVEL=0"]);
+        command.arg(if tls13 { "-tls1_3" } else { "-tls1_2" });
+        command.arg("-cert").arg(&chain).arg("-cert_chain").arg(&chain).arg("-key").arg(&key);
+        let mut client = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut to = client.stdin.take().unwrap();
+        // It may be gone already.
+        let _ = to.write_all(Packet::connect("limbo").bytes());
+        let mut answer = Vec::new();
+        let mut from = client.stdout.take().unwrap();
+        let mut piece = [0; 4];
+        if let Ok(length) = from.read(&mut piece) {
+            answer.extend_from_slice(&piece[..length]);
+        }
+        drop(to);
+        let _ = client.kill();
+        let _ = client.wait();
+        answer == Packet::CONNACK
+    }
+}
+
+fn run_all(cases: &[Case]) -> BTreeMap<String, Verdict> {
+    let scene = Scene::new();
+    let workers: Vec<Worker> = (0..WORKERS).map(|number| Worker::new(&scene, number)).collect();
+    let (next, verdicts) = (Mutex::new(cases.iter()), Mutex::new(BTreeMap::new()));
+    let work = |worker: &Worker| {
+        loop {
+            let Some(case) = next.lock().unwrap().next() else { return };
+            let verdict = worker.try_case(case);
+            verdicts.lock().unwrap().insert(case.id.clone(), verdict);
+        }
+    };
+    thread::scope(|scope| workers.iter().for_each(|worker| drop(scope.spawn(|| work(worker)))));
+    // Alive and unharmed after all of them.
+    let clients = Authority::new("Device CA");
+    scene.run_two_way(&clients);
+    let device = scene.device().with_identity(&clients.client("device"));
+    scene.connect(&device, "after").unwrap();
+    verdicts.into_inner().unwrap()
+}
+
+#[test]
+fn client_certificates_are_judged_as_x509_limbo_expects() {
+    let cases = cases();
+    assert_eq!(cases.len(), 178);
+    assert_eq!(cases.iter().filter(|case| case.tier == "A").count(), 94);
+    let verdicts = run_all(&cases);
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter(|case| case.tier == "A" && verdicts[&case.id].word() != case.expect)
+        .map(|case| format!("{}: {} expected, {:?}", case.id, case.expect, verdicts[&case.id]))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let page = page(&cases, &verdicts);
+    let file = workspace_root().join("docs/limbo.md");
+    if std::env::var_os("CERTWARD_WRITE_DOCS").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    assert!(written == page, "docs/limbo.md is not what this run shows; see the comment of this file");
+}
+
+fn page(cases: &[Case], verdicts: &BTreeMap<String, Verdict>) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (tier, what) in TIERS {
+        let of_tier: Vec<_> = cases.iter().filter(|case| case.tier == tier).collect();
+        let agree = of_tier.iter().filter(|case| verdicts[&case.id].word() == case.expect).count();
+        let agree = if tier == "I" { "-".to_owned() } else { agree.to_string() };
+        writeln!(page, "| {tier} | {what} | {} | {agree} |", of_tier.len()).unwrap();
+    }
+    for tier in ["B", "C"] {
+        writeln!(page, "\n## Tier {tier}\n\n| case | expected | certward | why |\n|---|---|---|---|").unwrap();
+        for case in cases.iter().filter(|case| case.tier == tier) {
+            let verdict = &verdicts[&case.id];
+            let why = if verdict.word() == case.expect { "as expected" } else { reason(&case.id) };
+            writeln!(page, "| `{}` | {} | {} | {why} |", case.id, case.expect, verdict.how()).unwrap();
+        }
+    }
+    page
+}
+
+/// Why a case of tier B or C is answered otherwise than expected.
+fn reason(id: &str) -> &'static str {
+    let found = REASONS.iter().find(|(part, _)| id.contains(part));
+    found.unwrap_or_else(|| panic!("{id} is answered otherwise than expected, and nobody has written down why")).1
+}
+
+const INTRODUCTION: &str = "\
+# Client certificates: what x509-limbo finds
+
+[x509-limbo](https://x509-limbo.com) is a public collection of certificate chains, good and bad, with what RFC 5280 and the
+rules of the web say of them. The 178 of its cases that concern client authentication are put to the running program in its
+tests: each case's CA becomes the client trust of a two-way deployment, and a device knocks with the case's chain in TLS 1.3
+and TLS 1.2. It is let in when its CONNECT reaches the broker. No case hangs, none takes half a second, both versions of TLS
+agree on all. This page is made by the test (`tests/tests/limbo.rs`), which fails when it is no longer true.
+
+| tier | what is in it | cases | answered as expected |
+|---|---|---|---|
+";
+
+const TIERS: [(&str, &str); 5] = [
+    ("A", "what every server must get right"),
+    ("B", "where webpki and OpenSSL disagree, or only OpenSSL's strict mode minds"),
+    ("C", "where webpki and OpenSSL agree with each other and not with x509-limbo"),
+    ("CRL", "revocation lists, which certward does not take yet: the certificates are judged without them"),
+    ("I", "names of servers, which mean nothing for a client: no expectation"),
+];
+
+/// Part of a case's id, and the reason.
+const REASONS: &[(&str, &str)] = &[];
