@@ -184,6 +184,7 @@ fn devices_without_sni_arrive_by_a_bound_listener_or_the_default_deployment() {
 fn an_unknown_name_is_refused_by_its_alert_and_reaches_no_broker() {
     let scene = Scene::new();
     scene.run_one_way();
+    let before = scene.broker.output().matches("New connection").count();
     let address = scene.certward.mqtts().to_string();
     let output = run(Command::new("openssl").args([
         "s_client",
@@ -194,6 +195,7 @@ fn an_unknown_name_is_refused_by_its_alert_and_reaches_no_broker() {
     ]));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && text.contains("unrecognized name"), "{text}");
+    assert_eq!(scene.broker.output().matches("New connection").count(), before);
 }
 
 #[test]
