@@ -97,6 +97,7 @@ impl From<Finding> for Detail {
             Field::TlsType => "tlsType",
             Field::Cert => "cert",
             Field::Key => "key",
+            Field::KeyPassword => "keyPassword",
             Field::Cacert => "cacert",
         };
         Self {

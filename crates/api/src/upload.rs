@@ -17,9 +17,12 @@ pub(crate) struct UploadBody {
     tls_type: String,
     /// The leaf and its chain in PEM, in any order.
     cert: String,
-    /// The leaf's private key in PEM, not encrypted.
+    /// The leaf's private key in PEM.
     #[schema(format = Password)]
     key: String,
+    /// The passphrase of `key`, if that is an encrypted PKCS#8 key (PBES2). Used once, never kept.
+    #[schema(rename = "keyPassword", format = Password)]
+    key_password: Option<String>,
     /// The client CAs in PEM. Needed for two-way; absent, null or empty for one-way.
     cacert: Option<String>,
 }
@@ -38,6 +41,7 @@ impl json::FromFields for Read {
             "tlsType" => &mut self.0.tls_type,
             "cert" => &mut self.0.cert,
             "key" => &mut self.0.key,
+            "keyPassword" => &mut self.0.key_password,
             "cacert" => &mut self.0.cacert,
             _ => return Ok(false),
         };
@@ -133,9 +137,10 @@ mod tests {
 
     #[test]
     fn each_field_goes_to_its_place() {
-        let upload = read(br#"{"cacert":"4","key":"3","cert":"2","tlsType":"1"}"#).unwrap();
-        let words = [&upload.tls_type, &upload.cert, &upload.key, &upload.cacert].map(word);
-        assert_eq!(words, ["=1", "=2", "=3", "=4"]);
+        let upload = read(br#"{"cacert":"5","keyPassword":"4","key":"3","cert":"2","tlsType":"1"}"#).unwrap();
+        let words =
+            [&upload.tls_type, &upload.cert, &upload.key, &upload.key_password, &upload.cacert].map(word);
+        assert_eq!(words, ["=1", "=2", "=3", "=4", "=5"]);
     }
 
     proptest::proptest! {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
+use certward_pki::{Circumstances, Finding, Judgement, Material, Profile, TlsType, Upload};
 use certward_store::{
     ApiKeyRecord, AuditEntry, Deployment, DeploymentId, StoreError, Timestamp, TlsState, TrustScope, Version,
 };
@@ -124,6 +124,7 @@ impl Lifecycle {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.hosts,
             has_way_in: self.node_view.has_way_in(deployment),
+            profile: Profile::Default,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);
         if let Some(Err(reason)) =

@@ -104,8 +104,16 @@ codes! {
         "RFC 7468 §2";
     KeyEncrypted "KEY_ENCRYPTED" Error
         "The private key is encrypted with a passphrase."
-        "Decrypt it: openssl pkey -in encrypted.pem -out key.pem (it asks for the passphrase), then send key.pem."
+        "Decrypt it: openssl pkey -in encrypted.pem -out key.pem (it asks for the passphrase), then send key.pem; or send the passphrase of an ENCRYPTED PRIVATE KEY as keyPassword."
         "RFC 5958 §3, RFC 1421 §4.6";
+    KeyPasswordWrong "KEY_PASSWORD_WRONG" Error
+        "`keyPassword` does not open the private key."
+        "Send the passphrase that the key was encrypted with; openssl pkey -in FILE -noout asks for it and tells whether it is right."
+        "RFC 8018 §6.2.2";
+    KeyEncryptionUnsupported "KEY_ENCRYPTION_UNSUPPORTED" Error
+        "The private key is encrypted in a way that is not opened: older than PBES2, with SHA-1 or 3DES, or by more work than 600 000 iterations of PBKDF2 or 32 MiB of scrypt."
+        "Decrypt it: openssl pkey -in FILE -out key.pem, or encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in FILE -out key.pem."
+        "RFC 8018 §6.2, certward (limits)";
     FormatUtf16 "FORMAT_UTF16" Error
         "The text is UTF-16."
         "Save the file as UTF-8 (or ASCII) and send it again: iconv -f UTF-16 -t UTF-8 FILE."
@@ -295,6 +303,20 @@ codes! {
         "Send the leaf and its intermediates only."
         "certward";
 
+    // What the deployment's profile refuses.
+    ProfileValidityShort "PROFILE_VALIDITY_SHORT" Error
+        "The profile `emqx-cloud` wants at least 60 days of validity left."
+        "Renew the certificate, or set the deployment's profile to default."
+        "EMQX Cloud: TLS certificate requirements";
+    ProfileKeyKind "PROFILE_KEY_KIND" Error
+        "The profile `emqx-cloud` takes keys of RSA 2048, P-256 and P-384 only."
+        "Have the certificate issued for such a key, or set the deployment's profile to default."
+        "EMQX Cloud: TLS certificate requirements";
+    ProfileKeyKindsDiffer "PROFILE_KEY_KINDS_DIFFER" Error
+        "The profile `emqx-cloud` wants the leaf's key to be of the same kind as its issuer's: both RSA, or both ECDSA."
+        "Have the certificate issued by a CA with a key of the same kind, or set the deployment's profile to default."
+        "EMQX Cloud: TLS certificate requirements";
+
     // Client CAs.
     CaNotCa "CA_NOT_CA" Error
         "A certificate in `cacert` is not a CA's."
@@ -431,6 +453,10 @@ codes! {
     DuplicateLeftOut "DUPLICATE_LEFT_OUT" Notice
         "A certificate was given twice; it is used once."
         "Nothing needs to be done."
+        "certward";
+    KeyPasswordUnused "KEY_PASSWORD_UNUSED" Notice
+        "`keyPassword` was given, and the private key is not encrypted."
+        "Nothing needs to be done; keyPassword may be left out."
         "certward";
     PemRepaired "PEM_REPAIRED" Notice
         "The PEM text was not clean, and was repaired."

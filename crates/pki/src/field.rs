@@ -14,6 +14,7 @@ impl Field {
             Self::TlsType => "tlsType",
             Self::Cert => "cert",
             Self::Key => "key",
+            Self::KeyPassword => "keyPassword",
             Self::Cacert => "cacert",
         }
     }
@@ -85,9 +86,10 @@ fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding 
     let block = format!("Block {index} of {}", field.name());
     let (code, rest) = match damage {
         Damage::Shortened => (Code::PemShortened, "was shortened: part of it is replaced by dots"),
-        Damage::LegacyEncrypted => {
-            (Code::KeyEncrypted, "is a private key that is encrypted with a passphrase")
-        }
+        Damage::LegacyEncrypted => (
+            Code::KeyEncrypted,
+            "is a private key that is encrypted with a passphrase in OpenSSL's old form, which keyPassword does not open",
+        ),
         Damage::NoEnd => (Code::PemUnreadable, "has no END line; it was cut off"),
         Damage::NoBegin => (Code::PemUnreadable, "has an END line and no BEGIN line"),
         Damage::LabelsDiffer => (Code::PemUnreadable, "begins with one label and ends with another"),

@@ -27,6 +27,9 @@ pub enum Field {
     /// `key`
     #[serde(rename = "key")]
     Key,
+    /// `keyPassword`
+    #[serde(rename = "keyPassword")]
+    KeyPassword,
     /// `cacert`
     #[serde(rename = "cacert")]
     Cacert,

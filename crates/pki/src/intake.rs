@@ -3,7 +3,7 @@ use zeroize::Zeroizing;
 
 use crate::case::Case;
 use crate::rules::RULES;
-use crate::{Finding, HostName, Material};
+use crate::{Finding, HostName, Material, Profile};
 
 /// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub struct Upload {
     pub cert: Text,
     /// `key`: the leaf's private key, PEM.
     pub key: Text,
+    /// `keyPassword`: what opens the key, if it is encrypted.
+    pub key_password: Text,
     /// `cacert`: the client CAs, PEM.
     pub cacert: Text,
 }
@@ -39,6 +41,8 @@ pub struct Circumstances<'a> {
     pub hosts: &'a [HostName],
     /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a warning.
     pub has_way_in: bool,
+    /// How strictly to judge.
+    pub profile: Profile,
 }
 
 /// What is said about an upload, and what would be served.

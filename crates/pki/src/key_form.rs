@@ -7,6 +7,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use zeroize::Zeroizing;
 
 use crate::PrivateKey;
+use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
 use crate::signed::{element, sequence};
@@ -16,6 +17,8 @@ use crate::signed::{element, sequence};
 pub(crate) enum KeyFault {
     /// Encrypted PKCS#8.
     Encrypted,
+    /// The same, and the password that was given did not open it.
+    Closed(Closed),
     /// The structure is none of the three.
     Unreadable,
     /// It is a certificate, or another structure, under a key's label.
@@ -48,7 +51,7 @@ pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<(PrivateK
 }
 
 /// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … } (RFC 5958 §2).
-fn pkcs8(der: &[u8]) -> Option<Result<(PrivateKey, KeyKind), KeyFault>> {
+pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<(PrivateKey, KeyKind), KeyFault>> {
     let (rest, info) = sequence(der)?;
     let (info, _version) = element(info, Tag::Integer)?;
     let (info, algorithm) = sequence(info)?;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::case::GivenKey;
 use crate::certificate::{Certificate, Unreadable};
 use crate::chain::Given;
+use crate::encrypted_key::{self, Closed};
 use crate::finding::{Field, Finding, Item};
 use crate::key_form::{self, KeyFault};
 use crate::pem::{Block, Label};
@@ -170,12 +171,50 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
         let message = "key holds certificates beside the private key; they were ignored.";
         findings.push(Finding::new(Code::CertificateInKeyField, Field::Key, None, message));
     }
-    match key_form::read(block, parameters.as_ref().map(|block| block.der.as_slice())) {
+    let password = key_password(upload, findings);
+    let read = match key_form::read(block, parameters.as_ref().map(|block| block.der.as_slice())) {
+        Err(KeyFault::Encrypted) if password.is_some() => {
+            encrypted_key::open(&block.der, password.unwrap_or_default()).map_err(KeyFault::Closed).and_then(
+                |der| {
+                    // What a wrong password opens is noise, though its padding may be right by chance.
+                    key_form::pkcs8(&der).unwrap_or(Err(KeyFault::Closed(Closed::WrongPassword)))
+                },
+            )
+        }
+        read => {
+            if password.is_some() && !matches!(read, Err(KeyFault::Encrypted)) {
+                let message = "keyPassword is set, and the private key is not encrypted.";
+                findings.push(Finding::new(Code::KeyPasswordUnused, Field::KeyPassword, None, message));
+            }
+            read
+        }
+    };
+    match read {
         Ok((key, kind)) => Some(prove(key, kind)),
         Err(fault) => {
             findings.push(key_fault(fault, block.index));
             None
         }
+    }
+}
+
+/// More than any passphrase has; the hash of it is what costs.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// The password, if there is one that can be used. White space counts: it may be all of it.
+fn key_password<'a>(upload: &'a Upload, findings: &mut Vec<Finding>) -> Option<&'a str> {
+    let mut say = |code, message| findings.push(Finding::new(code, Field::KeyPassword, None, message));
+    match &upload.key_password {
+        Text::Absent => None,
+        Text::NotText => {
+            say(Code::NotText, "keyPassword is not a string.");
+            None
+        }
+        Text::Given(password) if password.len() > PASSWORD_BYTES_MAX => {
+            say(Code::FieldTooLarge, "keyPassword has more than 1 KiB.");
+            None
+        }
+        Text::Given(password) => Some(password.as_str()).filter(|password| !password.is_empty()),
     }
 }
 
@@ -190,6 +229,18 @@ fn key_fault(fault: KeyFault, index: usize) -> Finding {
         KeyFault::Encrypted => {
             (Code::KeyEncrypted, "The private key is encrypted with a passphrase.".to_owned())
         }
+        KeyFault::Closed(Closed::WrongPassword) => {
+            (Code::KeyPasswordWrong, "keyPassword does not open the private key.".to_owned())
+        }
+        KeyFault::Closed(Closed::Unsupported) => (
+            Code::KeyEncryptionUnsupported,
+            "The private key is encrypted in another way than PBES2 with AES and SHA-2 or scrypt.".to_owned(),
+        ),
+        KeyFault::Closed(Closed::TooCostly) => (
+            Code::KeyEncryptionUnsupported,
+            "The private key's encryption asks for more work to open it than is spent on an upload."
+                .to_owned(),
+        ),
         KeyFault::Unreadable => {
             (Code::KeyUnreadable, "The private key's structure cannot be read.".to_owned())
         }

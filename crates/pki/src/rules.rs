@@ -8,6 +8,7 @@ mod client_ca;
 mod key;
 mod leaf;
 mod names;
+mod profile;
 
 use crate::Finding;
 use crate::case::Case;
@@ -51,6 +52,8 @@ pub(crate) const RULES: &[Rule] = &[
     names::only_in_common_name,
     names::wildcard_wide,
     names::unusable,
+    profile::validity,
+    profile::key_kind,
     client_ca::not_a_ca,
     client_ca::version1,
     client_ca::expired,

@@ -4,7 +4,8 @@ use std::{process::ExitCode, sync::Arc};
 
 use certward_lifecycle::{Rehearsal, SystemEntropy};
 use certward_pki::{
-    CertificateFacts, Circumstances, Finding, HostName, Judgement, Material, Text, Upload, describe, judge,
+    CertificateFacts, Circumstances, Finding, HostName, Judgement, Material, Profile, Text, Upload, describe,
+    judge,
 };
 use certward_store::{Clock, NodeId, SystemClock};
 use prometheus_client::registry::Registry;
@@ -27,13 +28,19 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         tls_type: given(if args.client_ca.is_some() { "two-way" } else { "one-way" }),
         cert: Text::Given(input::read_text(&args.cert)?),
         key: Text::Given(input::read_text(&args.key)?),
+        key_password: Text::Absent,
         cacert: match &args.client_ca {
             Some(path) => Text::Given(input::read_text(path)?),
             None => Text::Absent,
         },
     };
     // Whether a device has a way in is for the server to know.
-    let circumstances = Circumstances { now: SystemClock.now().to_time(), hosts: &hosts, has_way_in: true };
+    let circumstances = Circumstances {
+        now: SystemClock.now().to_time(),
+        hosts: &hosts,
+        has_way_in: true,
+        profile: Profile::Default,
+    };
     let Judgement { findings, material } = rehearse(judge(&upload, &circumstances))?;
     let check = Check {
         accepted: material.is_some(),

@@ -164,6 +164,7 @@ impl World {
             tls_type: given(if two_way { "two-way" } else { "one-way" }.to_owned()),
             cert: given(leaf.certificate.clone()),
             key: given(leaf.key.clone()),
+            key_password: Text::Absent,
             cacert: if two_way {
                 given(client_cas.iter().map(|ca| ca.pem()).collect())
             } else {

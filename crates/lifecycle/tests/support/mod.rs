@@ -200,6 +200,7 @@ impl Authority {
             tls_type: given("one-way"),
             cert: given(&leaf.pem()),
             key: given(&key.serialize_pem()),
+            key_password: Text::Absent,
             cacert: Text::Absent,
         }
     }

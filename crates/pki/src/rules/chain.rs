@@ -4,6 +4,7 @@ use crate::chain::Broken;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::Family;
+use crate::rules::profile::is_emqx_cloud;
 
 /// SHA-1 and older on what is served; a root's own signature is never checked by anybody.
 pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -118,7 +119,11 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     let kind = leaf.certificate.key_kind;
     if kind.family() != issuer.key_kind.family() && kind.family() != Family::Other {
         let message = format!("The leaf's key is {kind}, its issuer's is {}.", issuer.key_kind);
-        findings.push(Finding::new(Code::IssuerKeyKindDiffers, Field::Cert, leaf.item(), message));
+        let code = match is_emqx_cloud(case) {
+            true => Code::ProfileKeyKindsDiffer,
+            false => Code::IssuerKeyKindDiffers,
+        };
+        findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
     }
 }
 

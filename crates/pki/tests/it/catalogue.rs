@@ -52,6 +52,8 @@ fn every_code_has_an_upload_that_causes_it() {
         include_str!("names.rs"),
         include_str!("openssl.rs"),
         include_str!("order.rs"),
+        include_str!("passwords.rs"),
+        include_str!("profiles.rs"),
         include_str!("text.rs"),
     ];
     for doc in catalogue() {

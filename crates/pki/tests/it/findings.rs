@@ -443,10 +443,16 @@ fn client_cas_are_judged() {
 
 #[test]
 fn a_property_that_is_no_text_is_an_error() {
-    use certward_pki::{Circumstances, Text, Upload, judge};
-    let upload =
-        Upload { tls_type: Text::NotText, cert: Text::NotText, key: Text::NotText, cacert: Text::NotText };
-    let judgement = judge(&upload, &Circumstances { now: now(), hosts: &[], has_way_in: true });
+    use certward_pki::{Circumstances, Profile, Text, Upload, judge};
+    let upload = Upload {
+        tls_type: Text::NotText,
+        cert: Text::NotText,
+        key: Text::NotText,
+        key_password: Text::Absent,
+        cacert: Text::NotText,
+    };
+    let circumstances = Circumstances { now: now(), hosts: &[], has_way_in: true, profile: Profile::Default };
+    let judgement = judge(&upload, &circumstances);
     let codes: Vec<_> = judgement.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["TLS_TYPE_INVALID", "NOT_TEXT", "NOT_TEXT", "NOT_TEXT"]);
     assert!(judgement.material.is_none());

@@ -9,6 +9,8 @@ mod judge;
 mod names;
 mod openssl;
 mod order;
+mod passwords;
+mod profiles;
 mod properties;
 mod serving;
 mod stage;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
-use certward_pki::{Circumstances, HostName, Judgement, Severity, Text, Upload, judge};
+use certward_pki::{Circumstances, HostName, Judgement, Profile, Severity, Text, Upload, judge};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -25,7 +25,9 @@ pub(crate) struct Case {
     pub(crate) tls_type: Option<String>,
     pub(crate) cert: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) key_password: Option<String>,
     pub(crate) cacert: Option<String>,
+    pub(crate) profile: Profile,
     pub(crate) hosts: Vec<&'static str>,
     pub(crate) has_way_in: bool,
     pub(crate) now: OffsetDateTime,
@@ -37,7 +39,9 @@ impl Case {
             tls_type: Some("one-way".into()),
             cert: Some(cert.into()),
             key: Some(key.into()),
+            key_password: None,
             cacert: None,
+            profile: Profile::Default,
             hosts: vec!["broker.example.com"],
             has_way_in: true,
             now: now(),
@@ -68,10 +72,16 @@ impl Case {
             tls_type: given(&self.tls_type),
             cert: given(&self.cert),
             key: given(&self.key),
+            key_password: given(&self.key_password),
             cacert: given(&self.cacert),
         };
         let hosts: Vec<HostName> = self.hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
-        let circumstances = Circumstances { now: self.now, hosts: &hosts, has_way_in: self.has_way_in };
+        let circumstances = Circumstances {
+            now: self.now,
+            hosts: &hosts,
+            has_way_in: self.has_way_in,
+            profile: self.profile,
+        };
         judge(&upload, &circumstances)
     }
 
