@@ -12,6 +12,7 @@ use crate::{
     Deadlines,
     auth::Peer,
     progress::{AnswerBody, Progress, Watched},
+    unreadable::Answered,
 };
 
 /// Request line and headers; more is 431. Also all that is held of a body before the handler asks for it.
@@ -35,7 +36,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let progress = Progress::new(deadlines);
-    let io = TokioIo::new(Watched::new(stream, progress.clone()));
+    let io = TokioIo::new(Answered::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
         // Our own deadlines stand instead, see `progress.rs`.
@@ -58,7 +59,7 @@ pub(crate) async fn serve<S>(
             }
         }
     }
-    linger(connection.into_parts().io.into_inner().stream).await;
+    linger(connection.into_parts().io.into_inner().stream.stream).await;
 }
 
 /// An error is a client that left or does not speak HTTP; hyper has answered (400, 431) where that made sense.

@@ -31,6 +31,7 @@ mod readiness;
 mod routes;
 mod server;
 mod settings;
+mod unreadable;
 mod upload;
 mod wire_time;
 

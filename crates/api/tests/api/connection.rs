@@ -79,6 +79,37 @@ async fn headers_are_bounded() {
 }
 
 #[tokio::test]
+async fn what_never_becomes_a_request_is_answered_in_json_as_well() {
+    let world = World::new().await;
+    let long = "y".repeat(20_000);
+    for (bytes, status, code) in [
+        ("GET\r\n\r\n".to_owned(), 400, "BAD_REQUEST"),
+        (format!("GET {TLS} HTTP/1.1\r\nHost : t\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("GET {TLS} HTTP/1.1\r\nHost: t\r\n folded\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("GET {TLS} HTTP/1.1\r\nx: \0\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("PUT {TLS} HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("PUT {TLS} HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("PUT {TLS} HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n"), 400, "BAD_REQUEST"),
+        (format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200)), 431, "HEADERS_TOO_LARGE"),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
+        // A second request on the connection, after an answer that has a body of its own.
+        ("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\nGET\r\n\r\n".to_owned(), 400, "BAD_REQUEST"),
+    ] {
+        let text = world.raw(&bytes).await;
+        let last = text.rfind("HTTP/1.1 ").map_or("", |at| &text[at..]);
+        assert!(last.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes:.60}: {text}");
+        let (head, body) = last.split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.contains("\r\ncontent-type: application/json"), "{head}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], code, "{bytes:.60}");
+        assert_eq!(body["details"], serde_json::json!([]));
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_http_does_no_harm() {
     let world = World::new().await;
     for bytes in [

@@ -1,0 +1,139 @@
+//! The answer to what cannot be read as a request.
+//!
+//! A broken request line, or headers beyond the bounds, never reach the router: hyper writes a head of its own, without
+//! a body, and ends the connection. Every answer of this API has a JSON body, so this stream puts one to that head.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::error::ErrorBody;
+
+/// A stream that gives hyper's own refusals their body.
+#[derive(Debug)]
+pub(crate) struct Answered<S> {
+    pub(crate) stream: S,
+    /// What is written in place of hyper's head, and how much of it has been.
+    instead: Option<(Vec<u8>, usize)>,
+}
+
+impl<S> Answered<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, instead: None }
+    }
+}
+
+/// Among all that is written only hyper's own refusals look like this: an error of the router is never empty, and one to
+/// HEAD says the length that its body would have.
+const NO_BODY: &str = "\r\ncontent-length: 0\r\n";
+
+fn with_body(written: &[u8]) -> Option<Vec<u8>> {
+    let head = std::str::from_utf8(written).ok()?;
+    let status = head.strip_prefix("HTTP/1.1 ").or_else(|| head.strip_prefix("HTTP/1.0 "))?.get(..3)?;
+    let status = StatusCode::from_bytes(status.as_bytes()).ok().filter(StatusCode::is_client_error)?;
+    let body = serde_json::to_vec(&refusal(status)).ok()?;
+    let (before, after) = head.split_once(NO_BODY)?;
+    if !after.ends_with("\r\n") {
+        return None;
+    }
+    let length = body.len();
+    let head = format!("{before}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{after}");
+    Some([head.into_bytes(), body].concat())
+}
+
+/// What hyper refuses by itself, and how it is called here.
+pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
+    let (code, message) = match status {
+        StatusCode::URI_TOO_LONG => ("URI_TOO_LONG", "The request's path is too long."),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            "HEADERS_TOO_LARGE",
+            "The request line and headers, or the length that they declare, are too large.",
+        ),
+        _ => ("BAD_REQUEST", "The request line or the headers are not valid HTTP/1.1."),
+    };
+    ErrorBody { code: code.to_owned(), message: message.to_owned(), details: Vec::new() }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Answered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Answered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.instead.is_none() {
+            this.instead = with_body(bytes).map(|answer| (answer, 0));
+        }
+        let Some((answer, done)) = &mut this.instead else {
+            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+        };
+        // hyper offers the same bytes again until it hears that they are written, and they are when ours are.
+        while let Some(rest) = answer.get(*done..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut this.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Ok(0)),
+                written => *done += written,
+            }
+        }
+        this.instead = None;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const BARE: &[u8] =
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: now\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_refusal_comes_whole_however_little_is_written_at_once() {
+        for room in [1, 7, 4096] {
+            let (ours, mut theirs) = tokio::io::duplex(room);
+            let writing = tokio::spawn(async move { Answered::new(ours).write_all(BARE).await });
+            let mut text = String::new();
+            theirs.read_to_string(&mut text).await.unwrap();
+            writing.await.unwrap().unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{text}");
+            assert!(head.starts_with("HTTP/1.1 431 ") && head.ends_with("date: now"), "{text}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "HEADERS_TOO_LARGE");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        for written in [
+            b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n".as_slice(),
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\ncontent-length: 76\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 21\r\n\r\n\r\ncontent-length: 0\r\n{",
+            b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+            b"{\"code\":\"x\"}\xff",
+            b"",
+        ] {
+            assert_eq!(with_body(written), None, "{written:?}");
+        }
+    }
+}
