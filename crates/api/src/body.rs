@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use zeroize::Zeroizing;
@@ -47,6 +47,13 @@ async fn collect(mut body: Body, capacity: usize) -> Result<Zeroizing<Vec<u8>>, 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Error::UnsupportedMediaType("Send the body without a Content-Encoding."));
+    }
+    // hyper takes the chunks apart and leaves any coding below them, which is as good as a Content-Encoding.
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if !codings.map(HeaderValue::as_bytes).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
+        return Err(Error::UnsupportedMediaType(
+            "Send the body without a Transfer-Encoding other than chunked.",
+        ));
     }
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let only = match (values.next(), values.next()) {

@@ -228,3 +228,24 @@ async fn head_is_answered_as_get_and_counts_as_one() {
     assert_eq!(head.header("ratelimit-remaining"), Some("58"));
     assert_eq!(world.request("HEAD", "/healthz").send().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_body_coded_below_its_chunks_is_a_media_type_that_is_not_read() {
+    let world = World::new().await;
+    for (coding, status) in [
+        ("chunked", "422"),
+        ("Chunked", "422"),
+        ("gzip, chunked", "415"),
+        ("chunked, chunked", "415"),
+        ("identity, chunked", "415"),
+    ] {
+        let answer = world
+            .raw(format!(
+                "POST {TLS} HTTP/1.1\r\nHost: t\r\nAuthorization: {}\r\nConnection: close\r\n\
+                 Content-Type: application/json\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
+                world.admin.0
+            ))
+            .await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{coding}: {answer}");
+    }
+}
