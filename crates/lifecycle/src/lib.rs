@@ -9,6 +9,7 @@
 
 mod deployments;
 mod entropy;
+mod judging;
 mod keys;
 mod node;
 mod ports;

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use certward_store::Store;
 
-use crate::{Entropy, NodeView, Rehearsal};
+use crate::{Entropy, NodeView, Rehearsal, judging::Judging};
 
 /// The house's rules that an operator may set.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ pub struct Lifecycle {
     pub(crate) node_view: Arc<dyn NodeView>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
+    pub(crate) judging: Judging,
 }
 
 impl Lifecycle {
@@ -41,7 +42,7 @@ impl Lifecycle {
         entropy: Arc<dyn Entropy>,
         settings: Settings,
     ) -> Self {
-        Self { store, rehearsal, node_view, entropy, settings }
+        Self { store, rehearsal, node_view, entropy, settings, judging: Judging::new() }
     }
 
     /// The store: for reads that need no rule (lists, authentication, request log).

@@ -119,7 +119,11 @@ impl Lifecycle {
     }
 
     /// Judges and rehearses an upload without storing anything.
-    pub fn check_tls(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
+    pub async fn check_tls(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
+        self.judging.run(|| self.judge(deployment, upload)).await
+    }
+
+    fn judge(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
         let circumstances = Circumstances {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.hosts,
@@ -196,7 +200,7 @@ impl Lifecycle {
     ) -> Result<CertificateView, TlsError> {
         let deployment = self.store.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
         change.admits(&deployment.tls)?;
-        let Judgement { findings, material } = self.check_tls(&deployment, upload);
+        let Judgement { findings, material } = self.check_tls(&deployment, upload).await;
         let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
         let mut tx = self.store.begin().await?;

@@ -322,11 +322,11 @@ async fn waiting_ends_when_the_status_settles_or_the_time_is_over() {
 async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let before = world.deployment().await;
-    let judgement = world.lifecycle.check_tls(&before, &ca.one_way());
+    let judgement = world.lifecycle.check_tls(&before, &ca.one_way()).await;
     assert!(judgement.material.is_some());
     let mut unknown = ca.one_way();
     unknown.tls_type = given("three-way");
-    let judgement = world.lifecycle.check_tls(&before, &unknown);
+    let judgement = world.lifecycle.check_tls(&before, &unknown).await;
     assert!(judgement.material.is_none());
     assert_eq!(judgement.findings[0].code, Code::TlsTypeInvalid);
     assert_eq!(world.deployment().await, before);
