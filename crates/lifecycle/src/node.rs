@@ -147,6 +147,11 @@ impl Lifecycle {
     /// Lets time do its work: ends leases that are over, fails changes whose deadline is over. Called every second or
     /// so by one task of each node.
     ///
+    /// On PostgreSQL it cannot wait in a circle with a change, which locks a deployment's row and counts the nodes:
+    /// wherever a row is locked, the lock of the nodes comes first and is shared (`lock.rs` of the store). So when the
+    /// first loop has it alone, nobody else holds a row; and the second holds several rows, longest overdue first, but
+    /// waits for nothing that whoever holds the next row would come to ask for.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
