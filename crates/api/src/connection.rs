@@ -1,10 +1,13 @@
-use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, time::Duration};
+use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -20,18 +23,31 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Far more than clients and the proxies before them send; more is 431.
 const HEADERS_MAX: usize = 100;
 
+/// Where every place is taken, a connection that has asked for nothing this long gives its own up. A client on its
+/// way to a request is far quicker.
+const IDLE_SPARED: Duration = Duration::from_secs(1);
+
 /// A refusal is written while the client may still be sending its body. Closing at once would answer that with a
 /// reset, which can destroy the refusal before it is read: so what still comes is thrown away for a moment.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Serves HTTP/1.1 on one connection until the client leaves, a deadline passes, or `shutdown` ends it between two requests.
+/// What connections hear from their server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signals {
+    /// No new request.
+    pub(crate) shutdown: CancellationToken,
+    /// Every place is taken: who needs none leaves.
+    pub(crate) crowded: Arc<Notify>,
+}
+
+/// Serves HTTP/1.1 on one connection until the client leaves, a deadline passes, or `signals` end it between two requests.
 pub(crate) async fn serve<S>(
     stream: S,
     peer: SocketAddr,
     router: Router,
     deadlines: Deadlines,
-    shutdown: CancellationToken,
+    signals: Signals,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -50,7 +66,10 @@ pub(crate) async fn serve<S>(
         tokio::select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
-            () = shutdown.cancelled(), if !draining => {
+            () = signals.crowded.notified() => if progress.is_idle_for(IDLE_SPARED) {
+                return;
+            },
+            () = signals.shutdown.cancelled(), if !draining => {
                 if progress.is_idle() {
                     return;
                 }

@@ -30,7 +30,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No request is under way, no byte of a next one has come.
-    Idle,
+    Idle { since: Instant },
     /// Some of a request's headers have come.
     Headers,
     /// The router has the request.
@@ -53,8 +53,9 @@ struct Inner {
 impl Progress {
     /// A new connection: its first byte and its first headers are due together.
     pub(crate) fn new(deadlines: Deadlines) -> Self {
-        let deadline = watch::Sender::new(Instant::now() + deadlines.headers);
-        Self(Arc::new(Inner { deadlines, phase: Mutex::new(Phase::Idle), deadline }))
+        let now = Instant::now();
+        let deadline = watch::Sender::new(now + deadlines.headers);
+        Self(Arc::new(Inner { deadlines, phase: Mutex::new(Phase::Idle { since: now }), deadline }))
     }
 
     /// Resolves when the client has let its deadline pass.
@@ -72,7 +73,12 @@ impl Progress {
 
     /// Whether closing now would lose nobody's request or answer.
     pub(crate) fn is_idle(&self) -> bool {
-        *self.phase() == Phase::Idle
+        self.is_idle_for(Duration::ZERO)
+    }
+
+    /// Whether it has been so for as long as this.
+    pub(crate) fn is_idle_for(&self, time: Duration) -> bool {
+        matches!(*self.phase(), Phase::Idle { since } if since.elapsed() >= time)
     }
 
     pub(crate) fn request_begins(&self) {
@@ -86,12 +92,12 @@ impl Progress {
     }
 
     fn answer_ends(&self) {
-        self.enter(Phase::Idle, self.0.deadlines.idle);
+        self.enter(Phase::Idle { since: Instant::now() }, self.0.deadlines.idle);
     }
 
     fn bytes_arrived(&self, first: bool) {
         let mut phase = self.phase();
-        if *phase == Phase::Idle {
+        if matches!(*phase, Phase::Idle { .. }) {
             *phase = Phase::Headers;
             // Of the first request the whole is due since the connection began.
             if !first {

@@ -6,14 +6,14 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ApiMetrics, Deadlines, Reloader, Settings, certificate::Certificate, connection, context::Context,
-    login_guard::LoginGuard, readiness::Readiness, routes,
+    ApiMetrics, Deadlines, Reloader, Settings, certificate::Certificate, connection, connection::Signals,
+    context::Context, login_guard::LoginGuard, readiness::Readiness, routes,
 };
 
 /// The server of the API.
@@ -103,8 +103,14 @@ impl Api {
             readiness: Readiness::default(),
             shutdown: shutdown.clone(),
         }));
-        let server =
-            Server { router, certificate, deadlines, metrics, shutdown, cut: CancellationToken::new() };
+        let server = Server {
+            router,
+            certificate,
+            deadlines,
+            metrics,
+            signals: Signals { shutdown, ..Signals::default() },
+            cut: CancellationToken::new(),
+        };
         server.run(listener, connections_max).await;
         Ok(())
     }
@@ -113,6 +119,9 @@ impl Api {
 /// After a failed accept (no file descriptor left, for example) the next is not tried at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often connections are asked to make room.
+const CROWDED_PAUSE: Duration = Duration::from_millis(250);
+
 /// What the connections of one server share.
 #[derive(Clone)]
 struct Server {
@@ -120,8 +129,7 @@ struct Server {
     certificate: Option<Arc<Certificate>>,
     deadlines: Deadlines,
     metrics: ApiMetrics,
-    /// No new request.
-    shutdown: CancellationToken,
+    signals: Signals,
     /// No request at all any more.
     cut: CancellationToken,
 }
@@ -132,7 +140,7 @@ impl Server {
         let connections = TaskTracker::new();
         let mut accepting = pin!(self.accept(listener, places, &connections));
         tokio::select! {
-            () = self.shutdown.cancelled() => {}
+            () = self.signals.shutdown.cancelled() => {}
             () = &mut accepting => {}
         }
         connections.close();
@@ -145,8 +153,7 @@ impl Server {
 
     /// Takes connections as long as there are places; the others wait in the backlog.
     async fn accept(&self, listener: TcpListener, places: Arc<Semaphore>, connections: &TaskTracker) {
-        // Nobody closes the semaphore.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        while let Some(place) = self.place(&places).await {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let server = self.clone();
@@ -168,21 +175,33 @@ impl Server {
         }
     }
 
+    /// A place for one more connection. As long as there is none, those are asked to leave that only hold theirs: else
+    /// whoever opens connections without an API key could keep everybody out.
+    async fn place(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            match tokio::time::timeout(CROWDED_PAUSE, Arc::clone(places).acquire_owned()).await {
+                // Nobody closes the semaphore.
+                Ok(place) => return place.ok(),
+                Err(_elapsed) => self.signals.crowded.notify_waiters(),
+            }
+        }
+    }
+
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         // Answers are written whole; waiting for more to send would only delay them. A failure shows at the first read.
         let _later = stream.set_nodelay(true);
-        let (router, shutdown) = (self.router.clone(), self.shutdown.clone());
+        let (router, signals) = (self.router.clone(), self.signals.clone());
         let Some(certificate) = &self.certificate else {
-            return connection::serve(stream, peer, router, self.deadlines, shutdown).await;
+            return connection::serve(stream, peer, router, self.deadlines, signals).await;
         };
         let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
         tokio::select! {
             shaken = tokio::time::timeout(self.deadlines.headers, handshake) => match shaken {
-                Ok(Ok(stream)) => connection::serve(stream, peer, router, self.deadlines, shutdown).await,
+                Ok(Ok(stream)) => connection::serve(stream, peer, router, self.deadlines, signals).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             },
-            () = self.shutdown.cancelled() => {}
+            () = self.signals.shutdown.cancelled() => {}
         }
     }
 }
