@@ -24,7 +24,11 @@ fuzz_target!(|data: &[u8]| {
     let verdict = verifier.verify_client_cert(&CertificateDer::from(*end_entity), &intermediates, now);
     // Whom an anchor's signature vouches for is unchanged to the byte: nothing is added behind it or left out.
     if verdict.is_ok() {
-        let again = verifier.verify_client_cert(&CertificateDer::from([end_entity, &[0][..]].concat()), &intermediates, now);
+        let again = verifier.verify_client_cert(
+            &CertificateDer::from([end_entity, &[0][..]].concat()),
+            &intermediates,
+            now,
+        );
         assert!(again.is_err(), "bytes behind the certificate");
     }
 });

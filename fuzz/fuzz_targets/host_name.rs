@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    let names: Vec<HostName> = text.split('\n').take(4).filter_map(|line| HostName::parse(line).ok()).collect();
+    let names: Vec<HostName> =
+        text.split('\n').take(4).filter_map(|line| HostName::parse(line).ok()).collect();
     for name in &names {
         let text = name.as_str();
         assert!(!text.is_empty() && text.len() <= 253);

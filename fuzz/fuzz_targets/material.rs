@@ -2,7 +2,7 @@
 #![no_main]
 
 use certward_fuzz::{judged, parts, pem, text};
-use certward_pki::{Bundle, ClientTrust, PrivateKey, Upload, describe};
+use certward_pki::{Bundle, ClientTrust, PrivateKey, Profile, Text, Upload, describe};
 use libfuzzer_sys::fuzz_target;
 use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
@@ -19,18 +19,25 @@ fuzz_target!(|data: &[u8]| {
     for der in certificates {
         if let Some(facts) = describe(der) {
             for shown in [&facts.subject, &facts.issuer].into_iter().chain(&facts.names) {
-                assert!(shown.chars().all(|c| matches!(c, ' '..='~')), "what is shown is harmless: {shown:?}");
+                assert!(
+                    shown.chars().all(|c| matches!(c, ' '..='~')),
+                    "what is shown is harmless: {shown:?}"
+                );
             }
         }
     }
 
     let cert: String = certificates.iter().map(|der| pem("CERTIFICATE", der)).collect();
-    let judgement = judged(&Upload {
-        tls_type: text("two-way"),
-        cacert: text(cert.clone()),
-        cert: text(cert),
-        key: text(pem("PRIVATE KEY", key)),
-    });
+    let judgement = judged(
+        &Upload {
+            tls_type: text("two-way"),
+            cacert: text(cert.clone()),
+            cert: text(cert),
+            key: text(pem("PRIVATE KEY", key)),
+            key_password: Text::Absent,
+        },
+        Profile::Default,
+    );
     // What was accepted can be put together again from its bytes, as every node does.
     if let Some(material) = judgement.material {
         let key = Zeroizing::new(material.bundle.key().expose_pkcs8_der().to_vec());

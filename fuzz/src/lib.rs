@@ -1,7 +1,7 @@
 //! What the fuzz targets share: how the bytes that libFuzzer invents become the parts of an upload.
 
 use base64::Engine as _;
-use certward_pki::{Circumstances, HostName, Judgement, Severity, Text, Upload, judge};
+use certward_pki::{Circumstances, HostName, Judgement, Profile, Severity, Text, Upload, judge};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -32,9 +32,9 @@ pub fn text(text: impl Into<String>) -> Text {
 }
 
 /// Judges, and holds the judgement to what is true of every one.
-pub fn judged(upload: &Upload) -> Judgement {
+pub fn judged(upload: &Upload, profile: Profile) -> Judgement {
     let hosts = [HostName::parse("broker.example.com").expect("a host name")];
-    let judgement = judge(upload, &Circumstances { now: NOW, hosts: &hosts, has_way_in: true });
+    let judgement = judge(upload, &Circumstances { now: NOW, hosts: &hosts, has_way_in: true, profile });
     let refused = judgement.findings.iter().any(|finding| finding.severity == Severity::Error);
     assert_eq!(judgement.material.is_none(), refused, "material is there exactly without errors");
     assert!(judgement.findings.len() <= 100, "findings are bounded");

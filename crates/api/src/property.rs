@@ -3,7 +3,7 @@
 //! As in the rest of the API, unknown fields are ignored and `null` is as good as absent, except where a property
 //! can be taken away.
 
-use certward_pki::HostName;
+use certward_pki::{HostName, Profile};
 use certward_store::{DeploymentId, ProjectId, Scope, Upstream};
 use serde_json::Value;
 
@@ -84,6 +84,12 @@ impl Properties {
             Some(Value::String(text)) if text.is_empty() => Some(None),
             Some(_) => Some(self.upstream(field)),
         }
+    }
+
+    pub(crate) fn profile(&mut self, field: &str) -> Option<Profile> {
+        self.text(field, "PROFILE_INVALID", PROFILE_REMEDY, |text| {
+            Profile::parse(text).ok_or("there is no such profile")
+        })
     }
 
     pub(crate) fn hosts(&mut self, field: &str) -> Option<Vec<HostName>> {
@@ -193,6 +199,7 @@ const TEXT_REMEDY: &str = "Give one line of text, not too long.";
 const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first.";
 const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
 const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883.";
+const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
 
 /// The field and what is wrong with it; never its value.
@@ -214,7 +221,7 @@ mod tests {
     #[test]
     fn every_wrong_property_is_named_at_once() {
         let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
-                       "wsUpstream":"nowhere"}"#;
+                       "wsUpstream":"nowhere","profile":"Default"}"#;
         let found = codes(body, |it| {
             it.deployment_id("deploymentID");
             it.name("deploymentName");
@@ -222,6 +229,7 @@ mod tests {
             it.required_upstream("upstream");
             it.upstream("wsUpstream");
             it.hosts("hosts");
+            it.profile("profile");
         });
         let expected = [
             ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
@@ -231,6 +239,7 @@ mod tests {
             ("UPSTREAM_INVALID", "wsUpstream", None),
             ("HOST_INVALID", "hosts", Some(1)),
             ("HOST_INVALID", "hosts", Some(2)),
+            ("PROFILE_INVALID", "profile", None),
         ];
         assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
     }

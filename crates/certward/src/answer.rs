@@ -50,6 +50,9 @@ pub(crate) struct Check {
     /// What would be served; absent when it is not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) serves: Option<Served>,
+    /// The chain as it was found, leaf first, the root included; a server leaves it out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) found: Vec<ServedCertificate>,
 }
 
 /// What would be served.
@@ -133,6 +136,7 @@ pub(crate) struct Deployment {
     pub(crate) upstream: Option<String>,
     pub(crate) ws_upstream: Option<String>,
     pub(crate) hosts: Vec<String>,
+    pub(crate) profile: Option<String>,
 }
 
 /// An API key without its secret.

@@ -75,6 +75,12 @@ pub(crate) struct CheckArgs {
     /// A name that devices will ask for; may be repeated
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
+    /// How strictly to judge: default or emqx-cloud
+    #[arg(long, value_name = "PROFILE", default_value = "default")]
+    pub(crate) profile: String,
+    /// A file with the passphrase of an encrypted key; one line break at its end is not part of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_password_file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -166,6 +172,9 @@ pub(crate) enum DeploymentCommand {
         /// A name that leads to it, or a wildcard; may be repeated
         #[arg(long = "host", value_name = "NAME")]
         hosts: Vec<String>,
+        /// How strictly its certificates are judged: default or emqx-cloud
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -177,7 +186,7 @@ pub(crate) enum DeploymentCommand {
     },
     /// Change a deployment; what is not named stays
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
-        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "name"])))]
+        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "name"])))]
     Set {
         /// Its id
         id: String,
@@ -196,6 +205,9 @@ pub(crate) enum DeploymentCommand {
         /// Take all names away
         #[arg(long, conflicts_with = "hosts")]
         no_hosts: bool,
+        /// How strictly its certificates are judged from now on: default or emqx-cloud
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<String>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -238,6 +250,9 @@ pub(crate) struct UploadArgs {
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
+    /// A file with the passphrase of an encrypted key; one line break at its end is not part of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_password_file: Option<PathBuf>,
     /// The client CAs, PEM: two-way, every device must present a certificate
     #[arg(long, value_name = "FILE", conflicts_with = "one_way")]
     pub(crate) client_ca: Option<PathBuf>,

@@ -3,20 +3,31 @@
 use std::fmt::Write as _;
 
 use crate::{
-    answer::{Check, Finding, Served, ServedCertificate},
+    answer::{Check, Finding, Served},
     output::plain,
-    table::Table,
+    style::{Style, Tone},
+    tree,
 };
 
-/// The verdict first, then the findings, then what would be served.
-pub(crate) fn report(check: &Check) -> String {
-    let verdict = if check.accepted { "accepted" } else { "refused" };
+/// The verdict first, then the findings, then what would be served and the chain as far as it was found.
+pub(crate) fn report(check: &Check, style: Style) -> String {
+    let verdict = match check.accepted {
+        true => style.paint(Tone::Good, "accepted"),
+        false => style.paint(Tone::Bad, "refused"),
+    };
     let mut report = format!("{verdict}: {}", count(&check.findings));
     if !check.findings.is_empty() {
-        let _ = write!(report, "\n\n{}", text(&check.findings));
+        let _ = write!(report, "\n\n{}", listed(&check.findings, style));
     }
     if let Some(served) = &check.serves {
         let _ = write!(report, "\n\n{}", would_be_served(served));
+    }
+    let (chain, sent) = match &check.serves {
+        Some(served) if check.found.is_empty() => (&served.chain, Some(served.chain.len())),
+        served => (&check.found, served.as_ref().map(|served| served.chain_length)),
+    };
+    if !chain.is_empty() {
+        let _ = write!(report, "\n\n{}", tree::draw(chain, sent, style));
     }
     report
 }
@@ -33,34 +44,31 @@ fn would_be_served(served: &Served) -> String {
         1 => "client certificates of 1 CA".to_owned(),
         count => format!("client certificates of {count} CAs"),
     };
-    let mut text = format!(
+    format!(
         "Would be served: {name}, valid to {} UTC, with {intermediates}; {}, {clients}",
         plain(&served.expire),
         plain(&served.tls_type)
-    );
-    if !served.chain.is_empty() {
-        let _ = write!(text, "\n\n{}", chain(&served.chain));
-    }
-    text
-}
-
-fn chain(certificates: &[ServedCertificate]) -> String {
-    let mut table = Table::new(["SUBJECT", "ISSUER", "KEY", "VALID FROM", "TO (UTC)", "NAMES"]);
-    for it in certificates {
-        table.row([&it.subject, &it.issuer, &it.key, &it.not_before, &it.expire, &it.names.join(" ")]);
-    }
-    table.text()
+    )
 }
 
 /// One after the other, without a last line break.
 pub(crate) fn text(findings: &[Finding]) -> String {
-    let texts: Vec<String> = findings.iter().map(one).collect();
+    listed(findings, Style::Plain)
+}
+
+fn listed(findings: &[Finding], style: Style) -> String {
+    let texts: Vec<String> = findings.iter().map(|finding| one(finding, style)).collect();
     texts.join("\n")
 }
 
-fn one(finding: &Finding) -> String {
-    let mut text =
-        format!("{} {} in {}", plain(&finding.severity), plain(&finding.code), plain(&finding.field));
+fn one(finding: &Finding, style: Style) -> String {
+    let tone = match finding.severity.as_str() {
+        "error" => Tone::Bad,
+        "warning" => Tone::Doubtful,
+        _ => Tone::Remark,
+    };
+    let severity = style.paint(tone, &plain(&finding.severity));
+    let mut text = format!("{severity} {} in {}", plain(&finding.code), plain(&finding.field));
     if let Some(item) = &finding.item {
         let _ = write!(text, ", block {}", item.index);
         if let Some(subject) = &item.subject {

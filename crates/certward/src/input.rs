@@ -27,6 +27,18 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     })
 }
 
+/// Reads a passphrase: the file's text without the line break that editors put at its end.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
+    let mut text = read_text(path)?;
+    let chars =
+        text.strip_suffix('\n').map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(chars);
+    Ok(text)
+}
+
 /// Reads a file's bytes.
 ///
 /// # Errors
@@ -55,6 +67,12 @@ mod tests {
         for (bytes, text) in cases {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(read_text(&path).unwrap().as_str(), text);
+        }
+        for (text, password) in
+            [("a b", "a b"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" \n", " "), ("", "")]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_password(&path).unwrap().as_str(), password);
         }
         std::fs::write(&path, vec![b'a'; 256 * 1024]).unwrap();
         assert!(read(&path).is_ok());

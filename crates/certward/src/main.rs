@@ -17,7 +17,9 @@ mod node_id;
 mod output;
 mod panic_hook;
 mod store_remedy;
+mod style;
 mod table;
+mod tree;
 mod usage;
 
 use std::process::ExitCode;

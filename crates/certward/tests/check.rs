@@ -53,7 +53,57 @@ fn a_good_pair_is_accepted_and_shown_as_it_would_be_served() {
     assert!(run.stdout.starts_with("accepted"), "{}", run.stdout);
     assert!(run.stdout.contains("Would be served: a.example, valid to "), "{}", run.stdout);
     assert!(run.stdout.contains("two-way, client certificates of 1 CA"), "{}", run.stdout);
-    assert!(run.stdout.contains("P-256") && run.stdout.contains("*.b.example a.example"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("P-256") && run.stdout.contains("for *.b.example, a.example"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stdout.contains('\u{1b}'), "no colours where no person looks: {}", run.stdout);
+}
+
+#[test]
+fn the_chain_is_drawn_from_the_root_down_also_where_it_is_refused() {
+    let folder = folder();
+    let chain =
+        ["cert.pem", "ca.pem"].map(|name| fs::read_to_string(folder.path().join(name)).unwrap()).concat();
+    fs::write(folder.path().join("chain.pem"), chain).unwrap();
+    let accepted = check(folder.path(), &["chain.pem", "key.pem", "--host", "a.example"]);
+    assert!(accepted.stdout.contains("CN=A root (not sent: devices hold it)\n│  "), "{}", accepted.stdout);
+    assert!(accepted.stdout.contains("\n└─ CN=a.example\n"), "{}", accepted.stdout);
+    let refused = check(folder.path(), &["chain.pem", "other.pem"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stdout.contains("CN=A root\n│  "), "{}", refused.stdout);
+}
+
+#[test]
+fn the_profile_and_the_key_password_are_judged_as_on_the_server() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let openssl = std::process::Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-in", "key.pem", "-passout", "pass:a word", "-out", "encrypted.pem"])
+        .current_dir(folder.path())
+        .status();
+    assert!(openssl.expect("openssl is installed").success());
+    fs::write(at("password"), "a word\n").unwrap();
+    fs::write(at("wrong"), "another\n").unwrap();
+    for (arguments, code, says) in [
+        (&["cert.pem", "encrypted.pem"] as &[&str], 1, "KEY_ENCRYPTED"),
+        (&["cert.pem", "encrypted.pem", "--key-password-file", "password"], 0, "accepted"),
+        (&["cert.pem", "encrypted.pem", "--key-password-file", "wrong"], 1, "KEY_PASSWORD_WRONG"),
+        (&["cert.pem", "key.pem", "--key-password-file", "password"], 0, "KEY_PASSWORD_UNUSED"),
+        (&["cert.pem", "key.pem", "--profile", "emqx-cloud"], 0, "accepted"),
+        (&["cert.pem", "key.pem", "--profile", "EMQX"], 2, "it is default or emqx-cloud"),
+    ] {
+        let run = check(folder.path(), arguments);
+        assert_eq!(run.code, code, "{arguments:?}: {}{}", run.stdout, run.stderr);
+        assert!(
+            run.stdout.contains(says) || run.stderr.contains(says),
+            "{says}: {}{}",
+            run.stdout,
+            run.stderr
+        );
+        assert!(!run.stdout.contains("a word") && !run.stderr.contains("a word"));
+    }
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use certward_pki::Profile;
     use certward_store::{Generation, ProjectId, Timestamp, TlsState, Upstream};
 
     use super::*;
@@ -72,6 +73,7 @@ mod tests {
             upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
             ws_upstream: ws.then(|| Upstream::parse("127.0.0.1:8083").unwrap()),
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+            profile: Profile::Default,
             created_at: Timestamp(0),
             generation: Generation(1),
             tls: TlsState::Absent,

@@ -1,4 +1,4 @@
-use certward_pki::HostName;
+use certward_pki::{HostName, Profile};
 use certward_store::{
     ApiKeyRecord, AuditEntry, Deployment, DeploymentId, Generation, HostTaken, ProjectId, StoreError,
     Timestamp, TlsState, Upstream,
@@ -22,6 +22,8 @@ pub struct NewDeployment {
     pub ws_upstream: Option<Upstream>,
     /// The names that lead here; duplicates are dropped.
     pub hosts: Vec<HostName>,
+    /// How strictly its uploads are judged.
+    pub profile: Profile,
 }
 
 /// What to change of a deployment; `None` leaves it as it is.
@@ -35,6 +37,8 @@ pub struct DeploymentChange {
     pub ws_upstream: Option<Option<Upstream>>,
     /// The names that lead here.
     pub hosts: Option<Vec<HostName>>,
+    /// How strictly its uploads are judged from now on; what was accepted before stays.
+    pub profile: Option<Profile>,
 }
 
 /// Why a deployment was not made, changed or removed.
@@ -91,6 +95,7 @@ impl Lifecycle {
             upstream: new.upstream,
             ws_upstream: new.ws_upstream,
             hosts: without_duplicates(new.hosts),
+            profile: new.profile,
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
@@ -188,6 +193,9 @@ impl DeploymentChange {
         if let Some(hosts) = self.hosts {
             deployment.hosts = without_duplicates(hosts);
         }
+        if let Some(profile) = self.profile {
+            deployment.profile = profile;
+        }
         deployment
     }
 }
@@ -209,11 +217,12 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
         action,
         subject: deployment.id.to_string(),
         detail: format!(
-            "generation {}, project {}, upstream {}, {} hosts",
+            "generation {}, project {}, upstream {}, {} hosts, profile {}",
             deployment.generation,
             deployment.project,
             deployment.upstream,
             deployment.hosts.len(),
+            deployment.profile,
         ),
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use certward_pki::{Circumstances, Finding, Judgement, Material, Profile, TlsType, Upload};
+use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
 use certward_store::{
     ApiKeyRecord, AuditEntry, Deployment, DeploymentId, StoreError, Timestamp, TlsState, TrustScope, Version,
 };
@@ -128,7 +128,7 @@ impl Lifecycle {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.hosts,
             has_way_in: self.node_view.has_way_in(deployment),
-            profile: Profile::Default,
+            profile: deployment.profile,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);
         if let Some(Err(reason)) =
@@ -200,7 +200,7 @@ impl Lifecycle {
     ) -> Result<CertificateView, TlsError> {
         let deployment = self.store.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
         change.admits(&deployment.tls)?;
-        let Judgement { findings, material } = self.check_tls(&deployment, upload).await;
+        let Judgement { findings, material, .. } = self.check_tls(&deployment, upload).await;
         let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
         let mut tx = self.store.begin().await?;

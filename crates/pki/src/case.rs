@@ -59,9 +59,14 @@ impl<'a> Case<'a> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
+    /// The leaf and all above it, the root included.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &Given> {
+        self.chain.iter().flat_map(|chain| chain.in_order()).map(|n| &self.certificates[n])
+    }
+
     /// The leaf's issuer and all above it, the root included.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Given> {
-        self.chain.iter().flat_map(|chain| chain.in_order().skip(1)).map(|n| &self.certificates[n])
+        self.chain().skip(1)
     }
 
     /// What to serve, once no rule has refused.

@@ -33,17 +33,22 @@ const NAMES_MAX: usize = 50;
 
 /// Reads what a person wants to see; `None` if the DER is no X.509 certificate.
 pub fn describe(der: &[u8]) -> Option<CertificateFacts> {
-    let certificate = Certificate::read(der).ok()?;
-    let names: BTreeSet<&String> = certificate.dns_names.iter().collect();
-    Some(CertificateFacts {
-        names: names.into_iter().take(NAMES_MAX).map(|name| escape(name, SUBJECT_CHARS_MAX)).collect(),
-        self_signed: certificate.is_self_signed(),
-        subject: certificate.subject,
-        issuer: certificate.issuer,
-        not_before: certificate.not_before,
-        not_after: certificate.not_after,
-        key_kind: certificate.key_kind,
-        is_ca: certificate.is_ca,
-        version: certificate.version,
-    })
+    Certificate::read(der).ok().as_ref().map(CertificateFacts::of)
+}
+
+impl CertificateFacts {
+    pub(crate) fn of(certificate: &Certificate) -> Self {
+        let names: BTreeSet<&String> = certificate.dns_names.iter().collect();
+        Self {
+            names: names.into_iter().take(NAMES_MAX).map(|name| escape(name, SUBJECT_CHARS_MAX)).collect(),
+            self_signed: certificate.is_self_signed(),
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            key_kind: certificate.key_kind,
+            is_ca: certificate.is_ca,
+            version: certificate.version,
+        }
+    }
 }

@@ -3,7 +3,7 @@ use zeroize::Zeroizing;
 
 use crate::case::Case;
 use crate::rules::RULES;
-use crate::{Finding, HostName, Material, Profile};
+use crate::{CertificateFacts, Finding, HostName, Material, Profile};
 
 /// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
 #[derive(Default)]
@@ -52,6 +52,8 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What to serve: there exactly when no finding is an error.
     pub material: Option<Material>,
+    /// The chain as far as it was found, refused or not: leaf, intermediates, and the root if it was given.
+    pub chain: Vec<CertificateFacts>,
 }
 
 /// More findings than a person reads; hundreds of damaged blocks must not become hundreds of lines. The most
@@ -67,6 +69,7 @@ pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
     for rule in RULES {
         rule(&case, &mut findings);
     }
+    let chain = case.chain().map(|given| CertificateFacts::of(&given.certificate)).collect();
     let mut material = None;
     if !findings.iter().any(Finding::is_error) {
         match case.into_material() {
@@ -76,5 +79,5 @@ pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
     findings.truncate(FINDINGS_MAX);
-    Judgement { findings, material }
+    Judgement { findings, material, chain }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use certward_pki::HostName;
+use certward_pki::{HostName, Profile};
 use serde::Serialize;
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use thiserror::Error;
@@ -25,6 +25,8 @@ pub struct Deployment {
     pub ws_upstream: Option<Upstream>,
     /// The names that lead here by SNI, in the order given.
     pub hosts: Vec<HostName>,
+    /// How strictly its uploads are judged.
+    pub profile: Profile,
     /// When it was made.
     pub created_at: Timestamp,
     /// Grows with every change of it, also of its hosts.
@@ -93,7 +95,7 @@ impl fmt::Debug for Upstream {
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.created_at, d.generation, ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.created_at, d.generation, ",
             "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
             "FROM ",
             $deployments,
@@ -188,6 +190,7 @@ impl Deployment {
                 .map(|text| upstream(text, "ws_upstream"))
                 .transpose()?,
             hosts: Vec::new(),
+            profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
             created_at: Timestamp(row::integer(row, "created_at")?),
             generation: Generation(row::integer(row, "generation")?),
             tls: tls_state::read(row)?,
@@ -206,8 +209,8 @@ pub(crate) async fn insert(
     let tls = tls_state::Columns::of(&deployment.tls);
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
-                                 tls_state, tls_version, tls_deadline, tls_reason)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                 tls_state, tls_version, tls_deadline, tls_reason, profile)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -220,6 +223,7 @@ pub(crate) async fn insert(
     .bind(tls.version)
     .bind(tls.deadline)
     .bind(tls.reason)
+    .bind(deployment.profile.as_str())
     .execute(&mut *conn)
     .await?;
     host::write(conn, deployment).await?;
@@ -239,13 +243,15 @@ pub(crate) async fn update(
         host::write(conn, deployment).await?;
     }
     sqlx::query(
-        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5 WHERE id = $1",
+        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6
+         WHERE id = $1",
     )
     .bind(deployment.id.as_str())
     .bind(row::storable(&deployment.name).into_owned())
     .bind(deployment.upstream.as_str())
     .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
     .bind(deployment.generation.0)
+    .bind(deployment.profile.as_str())
     .execute(conn)
     .await?;
     Ok(Ok(()))

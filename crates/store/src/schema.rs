@@ -15,8 +15,13 @@ pub(crate) struct Part {
 }
 
 /// Everything but the request log.
-pub(crate) const STORE: Part =
-    Part { name: "store", migrations: &[include_str!("../migrations/0001_store.sql")] };
+pub(crate) const STORE: Part = Part {
+    name: "store",
+    migrations: &[
+        include_str!("../migrations/0001_store.sql"),
+        include_str!("../migrations/0002_profile.sql"),
+    ],
+};
 
 /// The request log.
 pub(crate) const REQUESTS: Part =

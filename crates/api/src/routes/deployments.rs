@@ -57,6 +57,9 @@ pub(crate) struct DeploymentBody {
     ws_upstream: Option<String>,
     /// The names that lead here by SNI.
     hosts: Vec<String>,
+    /// How strictly its certificates are judged: `default` or `emqx-cloud`.
+    #[schema(example = "default")]
+    profile: &'static str,
 }
 
 /// `starting` until the node that is asked serves.
@@ -86,6 +89,7 @@ impl Context {
             upstream: deployment.upstream.to_string(),
             ws_upstream: deployment.ws_upstream.map(|upstream| upstream.to_string()),
             hosts: deployment.hosts.iter().map(ToString::to_string).collect(),
+            profile: deployment.profile.as_str(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use certward_store::Scope;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Login, World};
+use crate::support::{Answer, Login, World, upload};
 
 fn names(answer: &Answer, field: &str) -> Vec<String> {
     let list = answer.json();
@@ -27,6 +27,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
         "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
         "platform": "here", "region": "there", "status": "running", "connections": 1000, "tps": 0,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
+        "profile": "default",
     });
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
     one["projectName"] = projects[0]["projectName"].clone();
@@ -99,6 +100,28 @@ async fn a_wrong_deployment_is_refused_with_every_fault_named() {
     let taken = world.post("/deployments").json(&body).send().await;
     assert_eq!((taken.status, taken.code()), (422, "HOST_TAKEN".to_owned()), "it covers another project's");
     assert!(!taken.text.contains("ge6a1a75"), "the holder is not named: {}", taken.text);
+}
+
+/// The clock of this stage stands in November, and the upload ends in May; then less than 60 days are left.
+#[tokio::test]
+async fn the_profile_of_a_deployment_decides_how_strictly_is_judged() {
+    let world = World::new().await;
+    let path = "/deployments/ge6a1a75";
+    let check = async || world.post(&format!("{path}/tls/check")).json(&upload()).send().await.json();
+    world.clock.advance(std::time::Duration::from_secs(150 * 24 * 3600));
+    assert_eq!(check().await["accepted"], true);
+    let changed = world.patch(path).json(&json!({"profile": "emqx-cloud"})).send().await.json();
+    assert_eq!(changed["profile"], "emqx-cloud");
+    let refused = check().await;
+    assert_eq!(refused["accepted"], false);
+    assert_eq!(refused["findings"][0]["code"], "PROFILE_VALIDITY_SHORT");
+    let unchanged = world.patch(path).json(&json!({"deploymentName": "a"})).send().await.json();
+    assert_eq!(unchanged["profile"], "emqx-cloud", "absent is unchanged");
+    let unknown = world.patch(path).json(&json!({"profile": "strict"})).outcome().await;
+    assert_eq!(unknown, (422, "PROFILE_INVALID".to_owned()));
+    let made = json!({"deploymentID": "b", "upstream": "127.0.0.1:1883", "profile": "emqx-cloud"});
+    assert_eq!(world.post("/deployments").json(&made).send().await.json()["profile"], "emqx-cloud");
+    assert_eq!(world.get("/deployments/b").send().await.json()["profile"], "emqx-cloud");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use crate::{
     answer::{self, Check, Served, ServedCertificate},
     cli::CheckArgs,
     findings, input, output,
+    style::Style,
     usage::Usage,
 };
 
@@ -24,33 +25,35 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|host| HostName::parse(host).map_err(|rule| Usage::new(format!("--host {host:?}: {rule}"))))
         .collect::<Result<Vec<_>, _>>()?;
+    let profile = Profile::parse(&args.profile)
+        .ok_or_else(|| Usage::new(format!("--profile {:?}: it is default or emqx-cloud", args.profile)))?;
     let upload = Upload {
         tls_type: given(if args.client_ca.is_some() { "two-way" } else { "one-way" }),
         cert: Text::Given(input::read_text(&args.cert)?),
         key: Text::Given(input::read_text(&args.key)?),
-        key_password: Text::Absent,
+        key_password: match &args.key_password_file {
+            Some(path) => Text::Given(input::read_password(path)?),
+            None => Text::Absent,
+        },
         cacert: match &args.client_ca {
             Some(path) => Text::Given(input::read_text(path)?),
             None => Text::Absent,
         },
     };
     // Whether a device has a way in is for the server to know.
-    let circumstances = Circumstances {
-        now: SystemClock.now().to_time(),
-        hosts: &hosts,
-        has_way_in: true,
-        profile: Profile::Default,
-    };
-    let Judgement { findings, material } = rehearse(judge(&upload, &circumstances))?;
+    let circumstances =
+        Circumstances { now: SystemClock.now().to_time(), hosts: &hosts, has_way_in: true, profile };
+    let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances))?;
     let check = Check {
         accepted: material.is_some(),
         findings: findings.iter().map(answer::Finding::from).collect(),
         serves: material.as_ref().map(served),
+        found: chain.into_iter().map(certificate).collect(),
     };
     if args.json {
         output::say_json(&check)?;
     } else {
-        output::say(&findings::report(&check))?;
+        output::say(&findings::report(&check, Style::of_stdout()))?;
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

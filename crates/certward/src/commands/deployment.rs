@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DeploymentCommand::Add { id, upstream, ws_upstream, hosts, name, project, connect } => {
+        DeploymentCommand::Add { id, upstream, ws_upstream, hosts, profile, name, project, connect } => {
             let id = id.as_deref().map(deployment_id).transpose()?;
             let project = project.as_deref().map(project_id).transpose()?;
             let mut body = Map::new();
@@ -23,6 +23,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(id.map(|id| ("deploymentID".into(), id.as_str().into())));
             body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
             body.extend(name.map(|name| ("deploymentName".into(), name.into())));
+            body.extend(profile.map(|profile| ("profile".into(), profile.into())));
             body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
             let answer = Client::new(&connect)?
                 .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
@@ -36,6 +37,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             no_ws_upstream,
             hosts,
             no_hosts,
+            profile,
             name,
             connect,
         } => {
@@ -50,6 +52,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
                 body.insert("hosts".into(), json!(hosts));
             }
             body.extend(name.map(|name| ("deploymentName".into(), name.into())));
+            body.extend(profile.map(|profile| ("profile".into(), profile.into())));
             let path = ["deployments", id.as_str()];
             let answer =
                 Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
@@ -109,6 +112,7 @@ fn sheet(deployment: &Deployment) -> String {
     table.row(["upstream", deployment.upstream.as_deref().unwrap_or_default()]);
     table.row(["ws-upstream", deployment.ws_upstream.as_deref().unwrap_or_default()]);
     table.row(["hosts", &deployment.hosts.join(" ")]);
+    table.row(["profile", deployment.profile.as_deref().unwrap_or("default")]);
     table.row(["created", &deployment.create_at]);
     table.text()
 }

@@ -13,6 +13,7 @@ use crate::{
     cli::{ConnectArgs, TlsCommand, UploadArgs},
     client::{Client, ClientError},
     findings, input, output,
+    style::Style,
     table::Table,
 };
 
@@ -39,7 +40,7 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     if connect.json {
         output::say_json(&answer)?;
     } else {
-        output::say(&findings::report(&check))?;
+        output::say(&findings::report(&check, Style::of_stdout()))?;
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -114,6 +115,9 @@ fn body(upload: &UploadArgs) -> anyhow::Result<Value> {
         "cert": input::read_text(&upload.cert)?.as_str(),
         "key": input::read_text(&upload.key)?.as_str(),
     });
+    if let Some(path) = &upload.key_password_file {
+        body["keyPassword"] = input::read_password(path)?.as_str().into();
+    }
     if let Some(path) = &upload.client_ca {
         body["cacert"] = input::read_text(path)?.as_str().into();
     }

@@ -13,7 +13,7 @@ use std::{
 
 use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
-use certward_pki::{HostName, Text, Upload};
+use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
     Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Store, SystemClock, Timestamp, Upstream,
 };
@@ -146,6 +146,7 @@ impl World {
             upstream: parse(upstream),
             ws_upstream: ws_upstream.map(parse),
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+            profile: Profile::Default,
         };
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }

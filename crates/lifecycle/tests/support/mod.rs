@@ -19,7 +19,7 @@ use certward_lifecycle::{
     CertificateView, FailedHandshake, Lifecycle, NewDeployment, NodeView, ProofFailure, Rehearsal, Settings,
     SystemEntropy, TlsView,
 };
-use certward_pki::{HostName, Material, Text, Upload};
+use certward_pki::{HostName, Material, Profile, Text, Upload};
 use certward_store::{
     Address, ApiKeyRecord, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
     Upstream,
@@ -113,6 +113,7 @@ impl World {
             upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
             ws_upstream: None,
             hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
+            profile: Profile::Default,
         }
     }
 

@@ -76,6 +76,7 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     let mut tx = world.begin().await;
     tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
     made.name = "other".into();
+    made.profile = certward_pki::Profile::EmqxCloud;
     made.upstream = Upstream::parse("broker:1884").expect("an upstream");
     made.ws_upstream = Some(Upstream::parse("broker:8083").expect("an upstream"));
     made.hosts = vec![host("b.example.com"), host("a.example.com")];

@@ -9,6 +9,7 @@ on_both_engines![
     a_store_opens_with_its_own_master_key_only,
     init_leaves_a_store_that_is_there_as_it_is,
     a_store_of_a_newer_release_does_not_open,
+    a_store_of_the_first_release_is_widened_and_loses_nothing,
     a_secret_is_made_once_and_kept,
     a_secret_asked_for_by_many_at_once_is_one,
     the_store_says_that_it_can_be_written,
@@ -34,6 +35,14 @@ async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
     let store = Store::init(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
     assert!(store.private_key(&made.id, generation).await.expect("opens").is_some());
     assert_eq!(store.projects().await.expect("read").len(), 1);
+}
+
+async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World) {
+    let made = world.deployment("a").await;
+    world.tamper("ALTER TABLE deployment DROP COLUMN profile").await;
+    world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
+    let store = world.reopen().await;
+    assert_eq!(store.deployment(&made.id).await.expect("read"), Some(made));
 }
 
 async fn a_store_of_a_newer_release_does_not_open(world: World) {

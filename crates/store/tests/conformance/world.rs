@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use certward_pki::{HostName, PrivateKey, TlsType};
+use certward_pki::{HostName, PrivateKey, Profile, TlsType};
 use certward_store::{
     Address, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp,
     TlsState, TrustScope, Tx, Upstream, Version,
@@ -168,6 +168,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         upstream: Upstream::parse("127.0.0.1:1883").expect("an upstream"),
         ws_upstream: None,
         hosts: hosts.iter().map(|name| host(name)).collect(),
+        profile: Profile::Default,
         created_at: Timestamp(1_234_567),
         generation: Generation(1),
         tls: TlsState::Absent,

@@ -26,6 +26,10 @@ pub(crate) struct DeploymentChangeBody {
     ws_upstream: Option<String>,
     /// All DNS names that are to lead here from now on.
     hosts: Option<Vec<String>>,
+    /// How strictly certificates are judged from now on: `default`, or `emqx-cloud` (as EMQX Cloud accepts them: 60 days left, keys
+    /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
+    #[schema(pattern = "^(default|emqx-cloud)$")]
+    profile: Option<String>,
 }
 
 /// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again.
@@ -53,6 +57,7 @@ fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
         upstream: it.upstream("upstream"),
         ws_upstream: it.removable_upstream("wsUpstream"),
         hosts: it.hosts("hosts"),
+        profile: it.profile("profile"),
     };
     it.finish()?;
     Ok(change)

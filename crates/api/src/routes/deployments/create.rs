@@ -33,6 +33,10 @@ pub(crate) struct NewDeploymentBody {
     ws_upstream: Option<String>,
     /// DNS names in A-labels; a wildcard only as the whole first label.
     hosts: Option<Vec<String>>,
+    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts them: 60 days left, keys
+    /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
+    #[schema(pattern = "^(default|emqx-cloud)$")]
+    profile: Option<String>,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`.
@@ -58,8 +62,9 @@ fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
     let upstream = it.required_upstream("upstream");
     let ws_upstream = it.removable_upstream("wsUpstream").flatten();
     let hosts = it.hosts("hosts").unwrap_or_default();
+    let profile = it.profile("profile").unwrap_or_default();
     it.finish()?;
     // Without an upstream `finish` has refused.
     let upstream = upstream.ok_or(Error::Internal)?;
-    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts })
+    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile })
 }

@@ -75,7 +75,7 @@ pub(crate) async fn check(
 }
 
 impl From<Judgement> for CheckBody {
-    fn from(Judgement { findings, material }: Judgement) -> Self {
+    fn from(Judgement { findings, material, .. }: Judgement) -> Self {
         Self {
             accepted: material.is_some(),
             findings: Detail::list(findings),

@@ -1,0 +1,136 @@
+//! Any request to the real server on a real socket, with a valid login, so that bodies are read at all:
+//! `method US path US headers US body`, where US is the unit separator (0x1f). No answer may be a 5xx, and none late.
+#![no_main]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use certward_api::{Api, Deadlines, Settings, register_metrics};
+use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
+use certward_pki::{HostName, Material, Profile};
+use certward_store::{
+    Address, Deployment, DeploymentId, MasterKey, RequestLimit, Store, SystemClock, Upstream,
+};
+use libfuzzer_sys::fuzz_target;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+fuzz_target!(|data: &[u8]| {
+    let server = &*SERVER;
+    let mut parts = data.splitn(4, |byte| *byte == 0x1f);
+    let mut part = || parts.next().unwrap_or_default();
+    let (method, path, headers, body) = (part(), part(), part(), part());
+    let length = format!("Content-Length: {}", body.len());
+    let request: Vec<u8> = [
+        method,
+        b" ",
+        path,
+        b" HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\nAuthorization: ",
+        server.login.as_bytes(),
+        b"\r\n",
+        length.as_bytes(),
+        b"\r\n",
+        headers,
+        b"\r\n\r\n",
+        body,
+    ]
+    .concat();
+
+    let mut stream = TcpStream::connect(server.address).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+    // The server may close before it has read all of it.
+    let _ = stream.write_all(&request);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert!(error.kind() == std::io::ErrorKind::ConnectionReset, "no answer, and no end: {error}");
+    }
+    if let Some(status) = answer.strip_prefix(b"HTTP/1.1 ") {
+        assert!(status.first() != Some(&b'5'), "{}", String::from_utf8_lossy(&answer));
+    }
+});
+
+struct Server {
+    address: SocketAddr,
+    login: String,
+    _runtime: Runtime,
+    _folder: tempfile::TempDir,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // In memory where there is such a folder: every change is fsync'd.
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
+    let (address, login) = runtime.block_on(start(folder.path()));
+    Server { address, login, _runtime: runtime, _folder: folder }
+});
+
+async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
+    let address = Address::Embedded(folder.to_owned());
+    let store =
+        Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await.expect("a new store");
+    let (key, secret) = Lifecycle::create_first_key(&store).await.expect("a new store has no key");
+    let login =
+        base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", key.key.as_str(), secret.expose()));
+    let gateway = Arc::new(NoGateway);
+    let rules = certward_lifecycle::Settings::default();
+    let lifecycle = Lifecycle::new(store, gateway.clone(), gateway, Arc::new(SystemEntropy), rules);
+    let new = NewDeployment {
+        id: Some(DeploymentId::parse("ge6a1a75").expect("an id")),
+        name: String::new(),
+        project: None,
+        upstream: Upstream::parse("127.0.0.1:1883").expect("an upstream"),
+        ws_upstream: None,
+        hosts: vec![HostName::parse("broker.example.com").expect("a host")],
+        profile: Profile::Default,
+    };
+    lifecycle.create_deployment(&key, new).await.expect("it is the first");
+
+    let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
+    let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
+    settings.limits.reads = unlimited;
+    settings.limits.changes = unlimited;
+    let short = Duration::from_secs(2);
+    settings.deadlines = Deadlines { headers: short, body: short, idle: short, ..settings.deadlines };
+    let bound = Api::bind(settings).expect("a free port");
+    let address = bound.address();
+    let mut registry = Registry::default();
+    let metrics = register_metrics(&mut registry);
+    tokio::spawn(Api::run(bound, lifecycle, metrics, Arc::new(registry), CancellationToken::new()));
+    (address, format!("Basic {login}"))
+}
+
+/// Everything has a way in and can be served.
+struct NoGateway;
+
+impl Rehearsal for NoGateway {
+    fn rehearse(&self, _: &Material) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl NodeView for NoGateway {
+    fn ready(&self) -> bool {
+        true
+    }
+
+    fn has_way_in(&self, _: &Deployment) -> bool {
+        true
+    }
+
+    fn connections(&self, _: &DeploymentId) -> u64 {
+        0
+    }
+
+    fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
+        vec![]
+    }
+}
