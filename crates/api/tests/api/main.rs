@@ -8,5 +8,6 @@ mod limits;
 mod openapi;
 mod operation;
 mod order;
+mod page;
 mod resources;
 mod support;
