@@ -13,6 +13,8 @@ pub struct CodeDoc {
     pub severity: Severity,
     /// What is wrong, or was repaired.
     pub meaning: &'static str,
+    /// An upload that causes it.
+    pub example: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
     /// Where the rule comes from.
@@ -21,7 +23,7 @@ pub struct CodeDoc {
 
 /// The table of codes, most important first. A row makes the variant, its wire name and its documentation.
 macro_rules! codes {
-    ($($variant:ident $name:literal $severity:ident $meaning:literal $remedy:literal $source:literal;)*) => {
+    ($($variant:ident $name:literal $severity:ident $meaning:literal $example:literal $remedy:literal $source:literal;)*) => {
         /// The stable codes, most important first: the first error of this order names a refused upload.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
@@ -38,6 +40,7 @@ macro_rules! codes {
                         name: $name,
                         severity: Severity::$severity,
                         meaning: $meaning,
+                        example: $example,
                         remedy: $remedy,
                         source: $source,
                     },)*
@@ -70,396 +73,491 @@ codes! {
     // The request itself.
     TlsTypeInvalid "TLS_TYPE_INVALID" Error
         "`tlsType` is missing or neither `one-way` nor `two-way`."
+        "`\"tlsType\": \"One-Way\"`."
         "Set tlsType to \"one-way\" or \"two-way\", exactly as written here."
         "EMQX Cloud API";
     NotText "NOT_TEXT" Error
         "A property is not a JSON string."
+        "`\"cert\": [\"-----BEGIN CERTIFICATE-----…\"]`, a list."
         "Send the PEM text as one JSON string, with \\n for each line break."
         "EMQX Cloud API";
     FieldTooLarge "FIELD_TOO_LARGE" Error
         "A property is larger than any certificate text can be."
+        "A `cert` of 300 KiB."
         "Send only the PEM blocks that belong in this property."
         "certward (limit 256 KiB)";
     CertMissing "CERT_MISSING" Error
         "`cert` is missing or empty."
+        "`\"cert\": \"\"`."
         "Set cert to the PEM text of the server certificate, followed by its intermediates."
         "EMQX Cloud API";
     KeyMissing "KEY_MISSING" Error
         "`key` is missing or empty."
+        "A body without `key`."
         "Set key to the PEM text of the server certificate's private key."
         "EMQX Cloud API";
     CaMissing "CA_MISSING" Error
         "`tlsType` is `two-way` and `cacert` is missing or empty."
+        "`\"tlsType\": \"two-way\"` without `cacert`."
         "Set cacert to the PEM text of the CA that issues the clients' certificates, or use one-way."
         "EMQX Cloud API";
     CaUnexpected "CA_UNEXPECTED" Error
         "`tlsType` is `one-way`, and `cacert` holds something: a client CA that is silently dropped is dangerous."
+        "`\"tlsType\": \"one-way\"` with the client CA still in `cacert`."
         "Set tlsType to two-way to have clients verified, or leave cacert out."
         "certward";
 
     // What the text is.
     PemShortened "PEM_SHORTENED" Error
         "A PEM block was shortened with dots, as documents do."
+        "`MIIDUTCCAjmgAwIBAgIJAPPYCjTmxdt/MA0G...tH6j7afSg==`, copied from documentation."
         "Send the whole block, from the BEGIN line to the END line, without anything left out."
         "RFC 7468 §2";
     KeyEncrypted "KEY_ENCRYPTED" Error
         "The private key is encrypted with a passphrase."
+        "`-----BEGIN ENCRYPTED PRIVATE KEY-----` without `keyPassword`; `Proc-Type: 4,ENCRYPTED`."
         "Decrypt it: openssl pkey -in encrypted.pem -out key.pem (it asks for the passphrase), then send key.pem; or send the passphrase of an ENCRYPTED PRIVATE KEY as keyPassword."
         "RFC 5958 §3, RFC 1421 §4.6";
     KeyPasswordWrong "KEY_PASSWORD_WRONG" Error
         "`keyPassword` does not open the private key."
+        "The passphrase with the line break of its file."
         "Send the passphrase that the key was encrypted with; openssl pkey -in FILE -noout asks for it and tells whether it is right."
         "RFC 8018 §6.2.2";
     KeyEncryptionUnsupported "KEY_ENCRYPTION_UNSUPPORTED" Error
         "The private key is encrypted in a way that is not opened: older than PBES2, with SHA-1 or 3DES, or by more work than 600 000 iterations of PBKDF2 or 32 MiB of scrypt."
+        "A key from `openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES`."
         "Decrypt it: openssl pkey -in FILE -out key.pem, or encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in FILE -out key.pem."
         "RFC 8018 §6.2, certward (limits)";
     FormatUtf16 "FORMAT_UTF16" Error
         "The text is UTF-16."
+        "A file that was saved by Windows Notepad as Unicode."
         "Save the file as UTF-8 (or ASCII) and send it again: iconv -f UTF-16 -t UTF-8 FILE."
         "RFC 7468 §2";
     FormatDer "FORMAT_DER" Error
         "The property holds binary DER."
+        "The bytes of a .cer or .der file, sent as text."
         "Convert it to PEM: openssl x509 -inform DER -in FILE (a key: openssl pkey -inform DER -in FILE)."
         "RFC 7468 §2";
     FormatRawBase64 "FORMAT_RAW_BASE64" Error
         "The property holds base64 without the BEGIN and END lines."
+        "`MIIDUTCCAjmg…` alone."
         "Put the BEGIN and END lines around it, or convert the original file to PEM with openssl."
         "RFC 7468 §2";
     FormatPkcs7 "FORMAT_PKCS7" Error
         "The block is a PKCS#7 (CMS) container."
+        "`-----BEGIN PKCS7-----`, a .p7b file."
         "Take the certificates out of it: openssl pkcs7 -print_certs -in FILE -out certs.pem."
         "RFC 7468 §8";
     FormatPkcs12 "FORMAT_PKCS12" Error
         "The property holds a PKCS#12 container (.p12, .pfx)."
+        "The base64 of a .pfx file."
         "Take it apart: openssl pkcs12 -in FILE -nodes -out all.pem, then send certificates and key separately."
         "RFC 7292";
     FormatCsr "FORMAT_CSR" Error
         "The block is a certificate signing request, not a certificate."
+        "`-----BEGIN CERTIFICATE REQUEST-----`."
         "Have it signed by a CA and send the certificate that comes back."
         "RFC 7468 §7";
     FormatPublicKey "FORMAT_PUBLIC_KEY" Error
         "The block is a public key."
+        "`-----BEGIN PUBLIC KEY-----` in `key`."
         "Send a certificate in cert and cacert, and the private key in key."
         "RFC 7468 §13";
     FormatOpenssh "FORMAT_OPENSSH" Error
         "The block is an OpenSSH key."
+        "`-----BEGIN OPENSSH PRIVATE KEY-----`; `ssh-rsa AAAAB3…`."
         "Convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY, and send the result as key."
         "OpenSSH PROTOCOL.key";
     FormatCrl "FORMAT_CRL" Error
         "The block is a certificate revocation list."
+        "`-----BEGIN X509 CRL-----` behind the chain."
         "Leave the list out of this property."
         "RFC 7468 §6";
     FormatPgp "FORMAT_PGP" Error
         "The block belongs to PGP."
+        "`-----BEGIN PGP PUBLIC KEY BLOCK-----`."
         "Send X.509 certificates and their private key as PEM."
         "RFC 7468 §2";
     FormatPath "FORMAT_PATH" Error
         "The property is the path of a file; certward never opens one."
+        "`\"cert\": \"/etc/certs/server.crt\"`; `@server.pem`."
         "Send the content of the file: with curl and jq, jq -Rs . FILE makes a JSON string of it."
         "certward";
     FormatUrl "FORMAT_URL" Error
         "The property is an address; certward never fetches one."
+        "`\"cert\": \"https://example.com/server.crt\"`."
         "Send the content itself."
         "certward";
     PemMissing "PEM_MISSING" Error
         "The property holds no PEM block."
+        "`\"cert\": \"changeit\"`; four dashes instead of five."
         "Send PEM text: -----BEGIN …-----, lines of base64, -----END …-----."
         "RFC 7468 §2";
     PemUnreadable "PEM_UNREADABLE" Error
         "A PEM block is damaged: no END line, another label at its end, or no base64 inside."
+        "No END line; `&#43;` or `%2B` or a space where base64 has `+`."
         "Copy the block again from the original file, from the BEGIN line to the END line."
         "RFC 7468 §2";
     PemUnknown "PEM_UNKNOWN" Error
         "The block is of a kind that does not belong in this property."
+        "`-----BEGIN DH PARAMETERS-----` in `cert`."
         "Send certificates in cert and cacert, and one private key in key."
         "RFC 7468 §4";
     TooManyBlocks "TOO_MANY_BLOCKS" Error
         "A property holds more PEM blocks than are read."
+        "The bundle of all CAs of an operating system, twice."
         "Send only the blocks that belong in this property."
         "certward (limit 256)";
     CertNotInField "CERT_NOT_IN_FIELD" Error
         "`cert` holds PEM, but no certificate."
+        "`cert` and `key` swapped."
         "Send the server certificate in cert."
         "EMQX Cloud API";
     KeyNotInField "KEY_NOT_IN_FIELD" Error
         "`key` holds PEM, but no private key."
+        "`cert` and `key` swapped."
         "Send the private key in key."
         "EMQX Cloud API";
     MultipleKeys "MULTIPLE_KEYS" Error
         "`key` holds more than one private key."
+        "The old and the new key in one file."
         "Send only the private key of the server certificate."
         "certward";
     CaHoldsKey "CA_HOLDS_KEY" Error
         "`cacert` holds a private key. The key of a CA must never leave the CA."
+        "A combined file of the CA, certificate and key, in `cacert`."
         "Send only the CA's certificate, and consider the key as disclosed."
         "certward";
 
     // Certificates and keys that cannot be used.
     CertUnreadable "CERT_UNREADABLE" Error
         "A CERTIFICATE block is no well-formed X.509 certificate."
+        "A block from which one line is missing; a certificate with bytes behind its end."
         "Check it with openssl x509 -in FILE -noout -text and copy it again from the original."
         "RFC 5280 §4.1";
     ValidityUnreadable "VALIDITY_UNREADABLE" Error
         "The validity of a certificate cannot be read."
+        "`notBefore` in month 13, on 30 February, in second 60, or without a zone."
         "Have the certificate issued anew."
         "RFC 5280 §4.1.2.5";
     KeyUnreadable "KEY_UNREADABLE" Error
         "The private key is damaged or of an unknown structure."
+        "A block that was cut short; a certificate under the label PRIVATE KEY."
         "Check it with openssl pkey -in FILE -noout -check and copy it again from the original."
         "RFC 5958 §2, RFC 8017 §A.1.2, RFC 5915 §3";
     KeyKindUnsupported "KEY_KIND_UNSUPPORTED" Error
         "The key is of a kind that TLS clients of devices cannot use (RSA-PSS, DSA, Ed448 and others)."
+        "A key from `openssl genpkey -algorithm RSA-PSS` or `ed448`."
         "Use RSA with 2048 to 4096 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
         "RFC 8446 §4.2.3";
     KeyCurveUnsupported "KEY_CURVE_UNSUPPORTED" Error
         "The elliptic curve of the key is none of P-256, P-384 and P-521."
+        "A key on secp256k1."
         "Make a new key on P-256: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256."
         "RFC 8422 §5.1.1";
     KeyCurveExplicit "KEY_CURVE_EXPLICIT" Error
         "The elliptic curve is spelled out by its parameters instead of named (CVE-2020-0601 lived there)."
+        "A key from `openssl ecparam -param_enc explicit`."
         "Name the curve: openssl ec -in FILE -param_enc named_curve; a certificate must be issued anew."
         "RFC 5480 §2.1.1";
     KeyTooSmall "KEY_TOO_SMALL" Error
         "The RSA key has fewer than 2048 bits."
+        "RSA 1024."
         "Make a new key with at least 2048 bits and have the certificate issued for it."
         "CA/Browser Forum BR §6.1.5";
     KeyTooLarge "KEY_TOO_LARGE" Error
         "The RSA key has more than 4096 bits: handshakes would be too slow for devices and gateway."
+        "RSA 8192."
         "Use RSA with 2048 to 4096 bits, or ECDSA on P-256."
         "certward";
     KeyInconsistent "KEY_INCONSISTENT" Error
         "The parts of the private key contradict each other."
+        "An RSA key whose private exponent, or an EC key whose public point, was changed."
         "Copy the key again from the original; openssl pkey -in FILE -noout -check names the fault."
         "RFC 8017 §3.2, RFC 5915 §3";
     KeyMismatch "KEY_MISMATCH" Error
         "A signature made with the key does not verify with the leaf's public key: they do not belong together."
+        "The key of last year's certificate; the CA's key."
         "Send the key that the certificate was requested with, or the certificate that belongs to this key."
         "RFC 8446 §4.4.3";
 
     // A leaf that breaks every client.
     Precertificate "PRECERTIFICATE" Error
         "The certificate is a precertificate: every client must refuse it."
+        "A certificate that was copied from a transparency log."
         "Send the final certificate that the CA issued."
         "RFC 6962 §3.1";
     LeafVersion1 "LEAF_VERSION1" Error
         "The server certificate is of X.509 version 1 or 2."
+        "`openssl x509 -req` without `-extfile`."
         "Have it issued as version 3, with subjectAltName: openssl x509 -req … -extfile FILE."
         "RFC 5280 §4.1.2.1";
     LeafIsCa "LEAF_IS_CA" Error
         "The server certificate is a CA certificate."
+        "An intermediate's certificate and key as the server's."
         "Send a certificate that was issued for the server, without CA:TRUE in its basic constraints."
         "RFC 5280 §4.2.1.9";
     LeafNotForServers "LEAF_NOT_FOR_SERVERS" Error
         "The extended key usage does not allow the certificate to be a TLS server's, for example clientAuth only."
+        "A device's certificate as the server's."
         "Have a certificate issued with the extended key usage serverAuth."
         "RFC 5280 §4.2.1.12";
     LeafExpired "LEAF_EXPIRED" Error
         "The server certificate has expired."
+        "A certificate that ended yesterday."
         "Renew the certificate and send the new one."
         "RFC 5280 §4.1.2.5";
     LeafNotYetValid "LEAF_NOT_YET_VALID" Error
         "The server certificate is not valid yet."
+        "A certificate that was issued on a machine whose clock is ahead."
         "Wait until it is valid, or have it issued with an earlier notBefore; check the clocks."
         "RFC 5280 §4.1.2.5";
     ValidityReversed "VALIDITY_REVERSED" Error
         "The certificate ends before it begins."
+        "`notBefore` 2030, `notAfter` 2020."
         "Have the certificate issued anew."
         "RFC 5280 §4.1.2.5";
     WeakSignature "WEAK_SIGNATURE" Error
         "A certificate of the chain is signed with SHA-1 or MD5."
+        "`openssl x509 -req -sha1`."
         "Have it issued anew with SHA-256."
         "RFC 9155, CA/Browser Forum BR §7.1.3.2.1";
     CriticalExtensionUnknown "CRITICAL_EXTENSION_UNKNOWN" Error
         "A certificate of the chain has a critical extension that TLS clients do not know and must refuse."
+        "A private extension, marked critical."
         "Have the certificate issued without it, or with the extension not critical."
         "RFC 5280 §4.2";
     LeafSignatureBroken "LEAF_SIGNATURE_BROKEN" Error
         "The leaf's signature does not verify with the issuer that was given: it is damaged, or that is another CA of the same name."
+        "A leaf with one changed bit; another CA of the same name behind the leaf."
         "Send the CA certificate that really issued the leaf, or copy the leaf again from the original."
         "RFC 5280 §6.1.3";
     ChainSignatureBroken "CHAIN_SIGNATURE_BROKEN" Error
         "An intermediate's signature does not verify with the issuer that was given, which it names by its key: it is damaged."
+        "An intermediate with one changed bit, and its root behind it."
         "Copy the intermediate again from the original."
         "RFC 5280 §6.1.3";
     PathLengthExceeded "PATH_LENGTH_EXCEEDED" Error
         "More CAs stand between an issuer and the leaf than the issuer's basic constraints allow."
+        "A CA with `pathlen:0` over another CA."
         "Have the leaf issued by a CA that may issue it, or the CA with a larger path length."
         "RFC 5280 §4.2.1.9";
     NameConstraintViolated "NAME_CONSTRAINT_VIOLATED" Error
         "A CA of the chain is restricted to names that do not cover the leaf's."
+        "A CA for `example.com` only, and a leaf for `broker.example.org`."
         "Have the leaf issued by a CA that may issue for its names, or with names that this CA may issue for."
         "RFC 5280 §4.2.1.10";
     IssuerNotForServers "ISSUER_NOT_FOR_SERVERS" Error
         "The extended key usage of an intermediate does not allow TLS servers below it, for example clientAuth only."
+        "A leaf from the CA that issues the devices' certificates, with `extendedKeyUsage = clientAuth` in the CA."
         "Have the leaf issued by a CA for servers."
         "CA/Browser Forum BR §7.1.2.10.6";
     TooManyCertificates "TOO_MANY_CERTIFICATES" Error
         "`cert` holds more than 10 different certificates."
+        "The bundle of a vendor with all its CAs behind the leaf."
         "Send the leaf and its intermediates only."
         "certward (OpenSSL clients verify at most 10)";
     ChainTooLarge "CHAIN_TOO_LARGE" Error
         "The certificates of `cert` are larger than 32 KiB together: small devices cannot receive them."
+        "A leaf with 800 long names."
         "Send the leaf and its intermediates only."
         "certward";
 
     // What the deployment's profile refuses.
     ProfileValidityShort "PROFILE_VALIDITY_SHORT" Error
         "The profile `emqx-cloud` wants at least 60 days of validity left."
+        "A certificate with 59 days left, in a deployment with the profile `emqx-cloud`."
         "Renew the certificate, or set the deployment's profile to default."
         "EMQX Cloud: TLS certificate requirements";
     ProfileKeyKind "PROFILE_KEY_KIND" Error
         "The profile `emqx-cloud` takes keys of RSA 2048, P-256 and P-384 only."
+        "RSA 4096 or Ed25519, in a deployment with the profile `emqx-cloud`."
         "Have the certificate issued for such a key, or set the deployment's profile to default."
         "EMQX Cloud: TLS certificate requirements";
     ProfileKeyKindsDiffer "PROFILE_KEY_KINDS_DIFFER" Error
         "The profile `emqx-cloud` wants the leaf's key to be of the same kind as its issuer's: both RSA, or both ECDSA."
+        "A P-256 leaf from an RSA CA, in a deployment with the profile `emqx-cloud`."
         "Have the certificate issued by a CA with a key of the same kind, or set the deployment's profile to default."
         "EMQX Cloud: TLS certificate requirements";
 
     // Client CAs.
     CaNotCa "CA_NOT_CA" Error
         "A certificate in `cacert` is not a CA's."
+        "A device's certificate in `cacert`."
         "Send the certificate of the CA that issues the clients' certificates, not a client's own."
         "RFC 5280 §4.2.1.9";
     CaExpired "CA_EXPIRED" Error
         "A client CA has expired."
+        "A root that ended yesterday."
         "Send the CA's renewed certificate, or leave this one out."
         "RFC 5280 §4.1.2.5";
     CaUnusable "CA_UNUSABLE" Error
         "A client CA cannot be used as a trust anchor."
+        "A CA with RSA 1024."
         "Check it with openssl x509 -in FILE -noout -text and have it issued anew."
         "RFC 5280 §6.1.1";
     TooManyClientCas "TOO_MANY_CLIENT_CAS" Error
         "`cacert` holds more than 100 different CAs."
+        "The bundle of all CAs of an operating system in `cacert`."
         "Send only the CAs that issue the clients' certificates."
         "certward";
     ClientCaNamesTooLarge "CLIENT_CA_NAMES_TOO_LARGE" Error
         "The names of the client CAs are larger than 32 KiB together: they are sent in every handshake."
+        "90 CAs with names of 400 characters."
         "Send only the CAs that issue the clients' certificates."
         "RFC 8446 §4.2.4";
     NotServable "NOT_SERVABLE" Error
         "The gateway could not serve this upload."
+        "A certificate that rustls does not take, and no rule here knows why."
         "The message says why. Nothing was changed."
         "certward";
 
     // Accepted, and said.
     NoWayIn "NO_WAY_IN" Warning
         "The deployment has neither a host nor a listener of its own: no device can reach it."
+        "A deployment without a host, uploaded to before one is set."
         "Give the deployment a host: certward deployment set ID --host NAME."
         "certward";
     SelfSignedCaLeaf "SELF_SIGNED_CA_LEAF" Warning
         "The server certificate is a self-signed CA certificate, as openssl req -x509 makes. OpenSSL clients accept it, stricter ones (rustls, webpki) refuse."
+        "`openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=broker`."
         "Better: make a CA and a server certificate issued by it, or add -addext basicConstraints=critical,CA:FALSE."
         "RFC 5280 §4.2.1.9";
     MissingIntermediate "MISSING_INTERMEDIATE" Warning
         "The leaf's issuer was not given. Clients that do not hold it as a trust anchor cannot verify the leaf."
+        "`cert.pem` instead of `fullchain.pem`."
         "Append the issuer's certificate to cert, unless it is the root that the clients trust."
         "RFC 8446 §4.4.2";
     HostNotCovered "HOST_NOT_COVERED" Warning
         "A host of the deployment is not covered by the names in the certificate."
+        "The host `a.b.example.com` and a certificate for `*.example.com`."
         "Have the certificate issued with this name in subjectAltName."
         "RFC 9525 §6";
     NameOnlyInCn "NAME_ONLY_IN_CN" Warning
         "The certificate names no host in subjectAltName; modern clients ignore the common name."
+        "`openssl req -subj /CN=broker.example.com` without subjectAltName."
         "Have the certificate issued with its names in subjectAltName."
         "RFC 9525 §6.1";
     ExpiresSoon "EXPIRES_SOON" Warning
         "Little validity is left."
+        "Less than a third of the lifetime is left, and less than 30 days."
         "Renew the certificate."
         "CA/Browser Forum BR §6.3.2";
     ChainCertificateExpired "CHAIN_CERTIFICATE_EXPIRED" Warning
         "A certificate beside the leaf has expired or is not valid yet, and was left out."
+        "The intermediate of the time before the renewal."
         "Replace it by the issuer's current certificate."
         "RFC 5280 §6.1.3";
     AnotherLeaf "ANOTHER_LEAF" Warning
         "`cert` holds another server's or client's certificate beside the leaf; it was left out."
+        "Two servers' certificates in one file; a renewal beside the certificate before it."
         "Send one leaf: the one that the key belongs to, and the certificates that issued it."
         "RFC 8446 §4.4.2";
     IssuerNotCa "ISSUER_NOT_CA" Warning
         "A certificate signed one below it, but says of itself that it is no CA, or may not sign certificates; it was left out. Clients that are not given another certificate of its key refuse."
+        "A leaf that was signed with another server's key."
         "Have the leaf issued by a CA: CA:TRUE in its basic constraints, keyCertSign in its key usage."
         "RFC 5280 §4.2.1.9, §4.2.1.3";
     UnrelatedCertificate "UNRELATED_CERTIFICATE" Warning
         "A certificate beside the leaf is not one of its issuers, and was left out."
+        "The root of another CA behind the chain."
         "Send only the leaf and the certificates that issued it."
         "RFC 8446 §4.4.2";
     IssuerKeyKindDiffers "ISSUER_KEY_KIND_DIFFERS" Warning
         "The leaf's key is of another kind than its issuer's: old devices that know only one of them cannot verify it."
+        "A P-256 leaf from an RSA CA."
         "Make sure that the devices know both kinds."
         "RFC 5246 §7.4.2";
     IssuerKeyWeak "ISSUER_KEY_WEAK" Warning
         "An issuer's key is of a kind or size that many clients verify nothing with: RSA under 2048 bits, RSA-PSS, Ed448, DSA, another curve."
+        "A root with RSA 1024."
         "Have the leaf issued by a CA with RSA of at least 2048 bits, or ECDSA on P-256 or P-384."
         "CA/Browser Forum BR §6.1.5";
     KeyUsageUnfit "KEY_USAGE_UNFIT" Warning
         "The leaf's key usage lacks digitalSignature, which TLS 1.3 needs."
+        "`keyUsage = keyEncipherment`."
         "Have the certificate issued with the key usage digitalSignature."
         "RFC 8446 §4.4.2.2";
     WildcardWide "WILDCARD_WIDE" Warning
         "A wildcard name stands directly over a top-level domain; clients refuse or ignore it."
+        "`DNS:*.com`."
         "Use wildcards only over a domain of your own."
         "CA/Browser Forum BR §3.2.2.6";
     PurposeAny "PURPOSE_ANY" Warning
         "The extended key usage of a certificate in the chain names any purpose and not servers. OpenSSL and rustls clients refuse that, Go, GnuTLS and Mbed TLS clients accept it."
+        "`extendedKeyUsage = anyExtendedKeyUsage`."
         "Have the certificate issued with the extended key usage serverAuth."
         "RFC 5280 §4.2.1.12";
     WildcardOdd "WILDCARD_ODD" Warning
         "A wildcard stands elsewhere than as the whole first label of a name; strict clients match nothing by it."
+        "`DNS:a*.example.com`; `DNS:a.*.example.com`."
         "Use names like *.example.com."
         "RFC 9525 §6.3";
     NameIsAddress "NAME_IS_ADDRESS" Warning
         "An IP address stands among the DNS names of the certificate; clients look for it elsewhere."
+        "`DNS:192.0.2.1`."
         "Have the certificate issued with the address as iPAddress: subjectAltName = IP:192.0.2.1."
         "RFC 9525 §6.4";
     NameUnusable "NAME_UNUSABLE" Warning
         "A name in the certificate is none: an empty or too long label, a control or non-ASCII character, a dot at its end, more than 253 characters."
+        "`DNS:a..example.com`; a name with NUL or CRLF in it; `DNS:müller.example`."
         "Have the certificate issued with proper names; international ones in their xn-- form."
         "RFC 5280 §4.2.1.6";
     MustStaple "MUST_STAPLE" Warning
         "The certificate demands OCSP stapling, which is not done: clients that insist on it refuse."
+        "`tlsfeature = status_request`."
         "Have the certificate issued without the TLS feature status_request."
         "RFC 7633";
     CaVersion1 "CA_VERSION1" Warning
         "A client CA is a self-signed X.509 version 1 root: nothing in it says that it is a CA."
+        "`openssl x509 -req -signkey root.key`, self-signed without extensions."
         "Better: make the CA anew as version 3 with CA:TRUE."
         "RFC 5280 §4.2.1.9";
     CaNotYetValid "CA_NOT_YET_VALID" Warning
         "A client CA is not valid yet."
+        "A CA that was made for next year."
         "Check the clocks, or the CA's notBefore."
         "RFC 5280 §4.1.2.5";
     CertificateInKeyField "CERTIFICATE_IN_KEY_FIELD" Warning
         "`key` holds certificates beside the private key; they were ignored."
+        "A combined file, certificate and key, in `key`."
         "Send only the private key in key."
         "EMQX Cloud API";
     KeyInCertField "KEY_IN_CERT_FIELD" Warning
         "`cert` holds a private key beside the certificates; it was ignored."
+        "A combined file, certificate and key, in `cert`."
         "Send only certificates in cert."
         "EMQX Cloud API";
 
     // Repaired, and said.
     ChainReordered "CHAIN_REORDERED" Notice
         "The certificates were not in order, and were put in order: leaf first, then each issuer."
+        "Root first, leaf last."
         "Nothing needs to be done."
         "RFC 5246 §7.4.2";
     CrossSignedLeftOut "CROSS_SIGNED_LEFT_OUT" Notice
         "A certificate on another, longer way from the leaf to a root was left out, as in sets that are cross-signed."
+        "A new root, and the old root's certificate for it."
         "Nothing needs to be done, unless clients know only the other root: then send only the way to that one."
         "RFC 4158 §1.5";
     RootLeftOut "ROOT_LEFT_OUT" Notice
         "The root was left out of the chain: clients hold it already."
+        "Leaf, intermediate and root in one file."
         "Nothing needs to be done."
         "RFC 8446 §4.4.2";
     DuplicateLeftOut "DUPLICATE_LEFT_OUT" Notice
         "A certificate was given twice; it is used once."
+        "The leaf alone, then the full chain, in one file."
         "Nothing needs to be done."
         "certward";
     KeyPasswordUnused "KEY_PASSWORD_UNUSED" Notice
         "`keyPassword` was given, and the private key is not encrypted."
+        "`keyPassword` beside `-----BEGIN PRIVATE KEY-----`."
         "Nothing needs to be done; keyPassword may be left out."
         "certward";
     PemRepaired "PEM_REPAIRED" Notice
         "The PEM text was not clean, and was repaired."
+        "CRLF, a byte order mark, a literal `\\n`, indentation, `Bag Attributes`."
         "Nothing needs to be done; cleaner text works with other software too."
         "RFC 7468 §2";
 }

@@ -14,7 +14,7 @@ fn every_code_is_documented_once_and_errors_come_first() {
             "{}",
             doc.name
         );
-        for text in [doc.meaning, doc.remedy] {
+        for text in [doc.meaning, doc.example, doc.remedy] {
             assert!(text.ends_with('.'), "{}: {text}", doc.name);
         }
         assert!(!doc.source.is_empty(), "{}", doc.name);
@@ -92,14 +92,24 @@ fn findings_md() -> String {
             page += &format!("\n## {title}\n");
         }
         page += &format!(
-            "\n### {}\n\n{}\n\n**Remedy:** {}\n\n*Source: {}*\n",
+            "\n### {}\n\n{}\n\n**Example:** {}\n\n**Remedy:** {}\n\n*Source: {}*\n",
             doc.name,
             literal(doc.meaning),
+            code_kept(doc.example),
             literal(doc.remedy),
             doc.source
         );
     }
     page
+}
+
+/// As [`literal`], but between back quotes everything is literal already.
+fn code_kept(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts
+        .map(|(n, part)| if n % 2 == 0 { literal(part) } else { part.to_owned() })
+        .collect::<Vec<_>>()
+        .join("`")
 }
 
 /// What Markdown would read as markup, and is none.
