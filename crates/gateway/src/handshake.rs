@@ -141,9 +141,25 @@ async fn hello(client: &mut TcpStream) -> Result<Accepted, Broken> {
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
-            Err((error, alert)) => return Err(Broken::Refused(Cause::from(&error), bytes(alert))),
+            Err((error, alert)) => {
+                return Err(Broken::Refused(Cause::from(&error), alert_for(&error, bytes(alert))));
+            }
         }
     }
+}
+
+/// rustls' alert, or the right one where it has none: for records that are no handshake, and messages that are too long.
+fn alert_for(error: &rustls::Error, alert: Vec<u8>) -> Vec<u8> {
+    if !alert.is_empty() {
+        return alert;
+    }
+    plain_alert(match error {
+        rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        rustls::Error::InappropriateMessage { .. } | rustls::Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        _ => AlertDescription::HandshakeFailure,
+    })
 }
 
 fn bytes(mut alert: AcceptedAlert) -> Vec<u8> {

@@ -5,6 +5,7 @@
 mod change;
 mod deadlines;
 mod faults;
+mod hello;
 mod nodes;
 mod relay;
 mod routing;
