@@ -1,11 +1,12 @@
 //! Measures the whole program from outside and prints Markdown: `scripts/bench` builds it for release and runs it.
 //!
-//! Three questions, each in a file of its own: how soon after a PUT is the new certificate met and proven
-//! ([`change`]), how many GETs a second are answered ([`reads`]), and how start and memory grow with the number
-//! of deployments ([`growth`]).
+//! Four questions, each in a file of its own: how soon after a PUT is the new certificate met and proven
+//! ([`change`]), how many GETs a second are answered ([`reads`]), how start and memory grow with the number
+//! of deployments ([`growth`]), and what judging an upload costs ([`intake`]).
 
 mod change;
 mod growth;
+mod intake;
 mod reads;
 mod spread;
 
@@ -22,6 +23,9 @@ fn main() {
     }
     if wanted("growth") {
         growth::measure();
+    }
+    if wanted("intake") {
+        intake::measure();
     }
 }
 
