@@ -34,6 +34,7 @@ mod signed;
 mod text;
 mod tls_type;
 mod version1;
+mod work;
 
 pub use bundle::{Bundle, BundleError};
 pub use client_trust::{ClientTrust, ClientTrustError};

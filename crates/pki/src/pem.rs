@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::signed::sequence;
 use crate::text::{Repair, Repairs};
+use crate::work;
 
 /// More blocks than any honest field has: 100 client CAs, each given twice, and some dozens more.
 pub(crate) const BLOCKS_MAX: usize = 256;
@@ -153,6 +154,7 @@ fn marks(text: &str) -> Vec<Mark<'_>> {
         let start = from + found;
         // A run of dashes is passed as a whole, so that a megabyte of them costs one look.
         let word = text.len() - text[start..].trim_start_matches(['-', ' ']).len();
+        work::bytes(word - from);
         match mark_at(text, start, word) {
             Some(mark) => {
                 from = mark.end;
@@ -234,6 +236,7 @@ impl Label {
 }
 
 fn note_surroundings(outside: &str, repairs: &mut Repairs) {
+    work::bytes(outside.len());
     if !outside.trim().is_empty() {
         repairs.note(Repair::Surroundings);
     } else if outside.lines().any(|line| !line.is_empty()) {
@@ -242,6 +245,7 @@ fn note_surroundings(outside: &str, repairs: &mut Repairs) {
 }
 
 fn is_shortened(body: &str) -> bool {
+    work::bytes(body.len());
     body.contains("...") || body.contains('\u{2026}') || body.contains("[snip]")
 }
 
@@ -254,6 +258,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damage> {
+    work::bytes(body.len());
     if is_shortened(body) {
         return Err(Damage::Shortened);
     }

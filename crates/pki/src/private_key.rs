@@ -83,6 +83,7 @@ impl Signer {
 impl Proof {
     /// Whether the signature verifies with this public key (DER with its SEQUENCE header).
     pub(crate) fn belongs_to(&self, spki: &[u8]) -> bool {
+        crate::work::signature();
         let spki = SubjectPublicKeyInfoDer::from(spki);
         RawPublicKeyEntity::try_from(&spki)
             .is_ok_and(|key| key.verify_signature(self.algorithm, STATEMENT, &self.signature).is_ok())

@@ -3,6 +3,7 @@ use webpki::RawPublicKeyEntity;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
 use crate::public_key::KeyKind;
+use crate::work;
 
 /// The three parts that every signed X.509 structure has (RFC 5280 §4.1.1): x509-parser does not keep the raw
 /// algorithm, and the signature is checked over raw bytes.
@@ -44,6 +45,7 @@ impl<'a> Signed<'a> {
 
     /// Whether the key in `spki` (with its SEQUENCE header) made this signature.
     pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
+        work::signature();
         // webpki calls a signature by such a key broken, which it need not be.
         if matches!(KeyKind::of_spki(spki), Some(KeyKind::Rsa { bits }) if !VERIFIABLE_RSA_BITS.contains(&bits))
         {

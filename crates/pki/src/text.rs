@@ -65,6 +65,7 @@ pub(crate) fn is_utf16(text: &str) -> bool {
 /// Undoes byte order marks, literal line breaks, carriage returns and unusual spaces. One pass; the result is never
 /// longer than the input, so the buffer never moves and leaves no copy of a key behind.
 pub(crate) fn clean(text: &str, repairs: &mut Repairs) -> Zeroizing<String> {
+    crate::work::bytes(text.len());
     let mut cleaned = Zeroizing::new(String::with_capacity(text.len()));
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

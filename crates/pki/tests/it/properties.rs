@@ -114,30 +114,3 @@ proptest! {
 }
 
 static STRANGER: LazyLock<crate::stage::Ca> = LazyLock::new(|| crate::stage::Ca::root("Stranger"));
-
-/// The worst that 256 KiB can be; each must be judged in a blink, also unoptimised on a busy machine.
-#[test]
-fn hostile_text_costs_little() {
-    let size = 255 * 1024;
-    let fill = |piece: &str| piece.repeat(size / piece.len());
-    for text in [
-        fill("-"),
-        fill("- "),
-        fill("-----BEGIN "),
-        fill("-----BEGIN CERTIFICATE-----"),
-        fill("-----END CERTIFICATE-----"),
-        fill("-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"),
-        fill("\\"),
-        fill("\\\\n"),
-        fill("\u{feff}"),
-        fill("B\0E\0G\0"),
-        fill("A"),
-        encode_pem("CERTIFICATE", &vec![0x30; size / 2]),
-        encode_pem("CERTIFICATE", &[0x30, 0x80].repeat(size / 4)),
-        encode_pem("CERTIFICATE", &[0x30, 0x83, 0x01, 0x00, 0x00].repeat(size / 8)),
-    ] {
-        let begun = std::time::Instant::now();
-        Case::two_way(text.clone(), text.clone(), text.clone()).codes();
-        assert!(begun.elapsed().as_secs_f32() < 2.0, "{:?} for {:?}", begun.elapsed(), &text.get(..40));
-    }
-}
