@@ -78,10 +78,8 @@ impl Lifecycle {
         &self,
         id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
-        let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
-        let Some(newest) = self.newest_version(&deployment).await? else {
-            return Ok(Some((deployment, None)));
-        };
+        let Some((deployment, newest)) = self.with_newest(id).await? else { return Ok(None) };
+        let Some(newest) = newest else { return Ok(Some((deployment, None))) };
         let older = self.store.last_proven_version(id, newest.version).await?;
         let fallback = older.filter(|older| !narrows(&newest, older));
         Ok(Some((deployment, Some(Certificate { newest, fallback }))))
@@ -171,15 +169,26 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// The newest accepted upload, if a certificate is set. A missing row is damage, never «no certificate».
-    pub(crate) async fn newest_version(
+    /// A deployment with its newest accepted upload, if a certificate is set.
+    ///
+    /// They are read one after the other. Where the upload is gone, the deployment has been removed or changed in between
+    /// and is read again; only under a deployment that is still the same is it damage, and never «no certificate».
+    pub(crate) async fn with_newest(
         &self,
-        deployment: &Deployment,
-    ) -> Result<Option<Version>, StoreError> {
-        let Some(version) = deployment.tls.version() else { return Ok(None) };
-        let found = self.store.version(&deployment.id, version).await?;
-        let missing = || StoreError::Corrupt(format!("version {version} of {} is missing", deployment.id));
-        found.ok_or_else(missing).map(Some)
+        id: &DeploymentId,
+    ) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
+        let mut without = None;
+        loop {
+            let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
+            let Some(version) = deployment.tls.version() else { return Ok(Some((deployment, None))) };
+            if let Some(newest) = self.store.version(id, version).await? {
+                return Ok(Some((deployment, Some(newest))));
+            }
+            // Each change draws a new generation, so the loop ends as soon as nothing changes.
+            if without.replace(deployment.generation) == Some(deployment.generation) {
+                return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
+            }
+        }
     }
 }
 

@@ -79,38 +79,38 @@ enum Change {
 const SETTLED_POLL: Duration = Duration::from_millis(250);
 
 impl Lifecycle {
-    /// What an operator sees of the deployment's certificate.
+    /// What an operator sees of the deployment's certificate. `None` when the deployment is gone meanwhile, also when
+    /// another project has one of the same id now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn tls(&self, deployment: &Deployment) -> Result<TlsView, StoreError> {
-        let status = match &deployment.tls {
-            TlsState::Absent => return Ok(TlsView::Absent),
-            TlsState::Terminated => return Ok(TlsView::Terminated),
-            TlsState::Pending { .. } => Status::Pending,
-            TlsState::Running { .. } => Status::Running,
-            TlsState::Failed { reason, .. } => Status::Failed { reason: reason.clone() },
-        };
-        let version = self.newest_version(deployment).await?;
-        Ok(version.map_or(TlsView::Absent, |version| TlsView::Set(Box::new(view(version, status)))))
+    pub async fn tls(&self, deployment: &Deployment) -> Result<Option<TlsView>, StoreError> {
+        let now = self.with_newest(&deployment.id).await?;
+        let same = now.filter(|(now, _)| now.project == deployment.project);
+        Ok(same.map(|(now, newest)| match (now.tls, newest) {
+            (TlsState::Pending { .. }, Some(version)) => set(version, Status::Pending),
+            (TlsState::Running { .. }, Some(version)) => set(version, Status::Running),
+            (TlsState::Failed { reason, .. }, Some(version)) => set(version, Status::Failed { reason }),
+            (TlsState::Terminated, _) => TlsView::Terminated,
+            // The others have a version.
+            (_, _) => TlsView::Absent,
+        }))
     }
 
     /// As [`Lifecycle::tls`], but holds the answer until the status leaves `pending` and `terminated`, or `wait` has passed.
-    /// `None` when the deployment is gone.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn tls_settled(
         &self,
-        id: &DeploymentId,
+        deployment: &Deployment,
         wait: Duration,
     ) -> Result<Option<TlsView>, StoreError> {
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
-            let unsettled = matches!(deployment.tls, TlsState::Pending { .. } | TlsState::Terminated);
-            if !unsettled || tokio::time::Instant::now() >= deadline {
-                return self.tls(&deployment).await.map(Some);
+            let view = self.tls(deployment).await?;
+            if view.as_ref().is_none_or(TlsView::is_settled) || tokio::time::Instant::now() >= deadline {
+                return Ok(view);
             }
             let poll = (tokio::time::Instant::now() + SETTLED_POLL).min(deadline);
             // A change of this process wakes at once; elapsing is the ordinary case for those of others.
@@ -240,6 +240,17 @@ impl Lifecycle {
     }
 }
 
+impl TlsView {
+    /// Whether nothing is under way.
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Terminated => false,
+            Self::Set(certificate) => certificate.status != Status::Pending,
+        }
+    }
+}
+
 impl Change {
     /// Whether a state admits the change. A deletion under way counts as no certificate: POST supersedes it.
     fn admits(self, state: &TlsState) -> Result<(), TlsError> {
@@ -273,6 +284,10 @@ impl Change {
             ),
         }
     }
+}
+
+fn set(version: Version, status: Status) -> TlsView {
+    TlsView::Set(Box::new(view(version, status)))
 }
 
 fn view(version: Version, status: Status) -> CertificateView {

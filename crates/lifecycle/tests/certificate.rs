@@ -6,9 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{DeploymentChange, ProofFailure, TlsError, TlsView};
+use certward_lifecycle::{DeploymentChange, NewDeployment, ProofFailure, TlsError, TlsView};
 use certward_pki::{Code, HostName};
-use certward_store::{Generation, NodeId, TlsState};
+use certward_store::{Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, World, given, not_proven};
 
 #[tokio::test]
@@ -306,16 +306,57 @@ async fn waiting_ends_when_the_status_settles_or_the_time_is_over() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
     world.create(&ca.one_way()).await;
-    let view = world.lifecycle.tls_settled(&world.id, Duration::from_millis(20)).await.unwrap().unwrap();
+    let deployment = world.deployment().await;
+    let view = world.lifecycle.tls_settled(&deployment, Duration::from_millis(20)).await.unwrap().unwrap();
     assert!(matches!(view, TlsView::Set(view) if support::status_of(&view) == "pending"));
 
-    let waiting = world.lifecycle.tls_settled(&world.id, Duration::from_secs(30));
+    let waiting = world.lifecycle.tls_settled(&deployment, Duration::from_secs(30));
     let (view, ()) = tokio::join!(waiting, world.report(&node, Ok(())));
     assert!(matches!(view.unwrap().unwrap(), TlsView::Set(view) if support::status_of(&view) == "running"));
 
     world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
-    let gone = world.lifecycle.tls_settled(&world.id, Duration::from_secs(30)).await.unwrap();
+    let gone = world.lifecycle.tls_settled(&deployment, Duration::from_secs(30)).await.unwrap();
     assert_eq!(gone, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let deployment = world.deployment().await;
+    let reading = tokio::spawn({
+        let (lifecycle, deployment) = (world.lifecycle.clone(), deployment.clone());
+        async move {
+            // More than enough to meet a removal in between the two reads; nothing depends on how often.
+            for _ in 0..2000 {
+                lifecycle.tls(&deployment).await.unwrap();
+                lifecycle.assignment(&deployment.id).await.unwrap();
+            }
+        }
+    });
+    while !reading.is_finished() {
+        world.create(&ca.one_way()).await;
+        world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+        world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
+    }
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let before = world.deployment().await;
+    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    let other = ProjectId::parse("other").unwrap();
+    world
+        .lifecycle
+        .create_project(&world.admin, Some(other.clone()), String::new(), String::new())
+        .await
+        .unwrap();
+    let elsewhere = NewDeployment { project: Some(other), ..world.new_deployment("ge6a1a75") };
+    world.lifecycle.create_deployment(&world.admin, elsewhere).await.unwrap();
+    world.create(&ca.one_way()).await;
+    assert_eq!(world.lifecycle.tls(&before).await.unwrap(), None);
+    assert_eq!(world.lifecycle.tls_settled(&before, Duration::from_secs(30)).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ impl World {
         };
         let deployment = self.lifecycle.store().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
-            TlsView::Set(_) => self.lifecycle.replace_tls(&self.admin, id, &upload).await.unwrap(),
+            Some(TlsView::Set(_)) => self.lifecycle.replace_tls(&self.admin, id, &upload).await.unwrap(),
             _ => self.lifecycle.create_tls(&self.admin, id, &upload).await.unwrap(),
         };
     }
@@ -193,7 +193,10 @@ impl World {
 
     /// The status once it has left `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
     pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
-        match self.lifecycle.tls_settled(id, PATIENCE).await.unwrap() {
+        let Some(deployment) = self.lifecycle.store().deployment(id).await.unwrap() else {
+            return "gone".to_owned();
+        };
+        match self.lifecycle.tls_settled(&deployment, PATIENCE).await.unwrap() {
             None => "gone".to_owned(),
             Some(TlsView::Absent) => "absent".to_owned(),
             Some(TlsView::Terminated) => "terminated".to_owned(),

@@ -126,7 +126,7 @@ impl World {
     }
 
     pub(crate) async fn view(&self) -> TlsView {
-        self.lifecycle.tls(&self.deployment().await).await.unwrap()
+        self.lifecycle.tls(&self.deployment().await).await.unwrap().unwrap()
     }
 
     /// `absent`, `pending`, `running`, `failed: REASON`, `terminated`: so that a test reads as a story.

@@ -36,9 +36,10 @@ pub(crate) async fn show(
     api.limited(&caller, deployment.id.as_str(), Method::Get, async {
         let wait = prefer::wait(&headers);
         let view = match wait {
-            Some(wait) => api.settled(&deployment, wait).await?.ok_or(Error::DeploymentNotFound)?,
+            Some(wait) => api.settled(&deployment, wait).await?,
             None => api.lifecycle.tls(&deployment).await?,
         };
+        let view = view.ok_or(Error::DeploymentNotFound)?;
         Ok((preference_applied(wait), Json(TlsBody::from(view))).into_response())
     })
     .await
@@ -48,8 +49,8 @@ impl Context {
     /// Waits, but not beyond the server's own end: a client that is let go learns what is true now.
     async fn settled(&self, deployment: &Deployment, wait: Duration) -> Result<Option<TlsView>, StoreError> {
         tokio::select! {
-            view = self.lifecycle.tls_settled(&deployment.id, wait) => view,
-            () = self.shutdown.cancelled() => self.lifecycle.tls_settled(&deployment.id, Duration::ZERO).await,
+            view = self.lifecycle.tls_settled(deployment, wait) => view,
+            () = self.shutdown.cancelled() => self.lifecycle.tls(deployment).await,
         }
     }
 }
