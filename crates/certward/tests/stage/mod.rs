@@ -162,10 +162,11 @@ impl Script {
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
                 );
-                stream.write_all(answer.as_bytes()).unwrap();
+                // Noted before it is answered: the program may have ended before this thread runs again.
                 if sender.send(request).is_err() {
                     return;
                 }
+                stream.write_all(answer.as_bytes()).unwrap();
             }
         });
         Self { address, requests }
