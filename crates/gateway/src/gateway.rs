@@ -11,7 +11,7 @@ use std::{
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
 use certward_pki::Material;
-use certward_store::{Clock, Deployment, DeploymentId, NodeId};
+use certward_store::{Clock, Deployment, DeploymentId, NodeId, StoreError};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
@@ -19,7 +19,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use zeroize::Zeroizing;
 
 use crate::{
     GatewayError, Settings,
@@ -37,14 +36,13 @@ use crate::{
     registry::Registry,
     rehearsal,
     serving::Serving,
+    ticket_keys::keep_current,
     tickets::KeyRing,
     upstream::{UpstreamPolicy, Upstreams},
     way_in::ways_in,
 };
 
-/// The sealed record of the secret that all nodes derive their session ticket keys from.
-const TICKET_SECRET: &str = "session-tickets";
-/// How often leases and deadlines are looked at.
+/// How often leases, deadlines and ticket keys are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// To tell the store that this node is gone; else its lease ends by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -94,7 +92,7 @@ impl Gateway {
         }
         let registered = Arc::<Metrics>::default();
         registered.register(metrics);
-        let ring = Arc::new(KeyRing::new(Arc::clone(&clock), secret(&*entropy)));
+        let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
         let inner = Inner {
             settings,
             node,
@@ -150,6 +148,7 @@ impl Gateway {
             self.inner.ready.store(true, Ordering::Release);
             tasks.spawn(Arc::clone(&follower).run(start, shutdown.clone()));
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+            tasks.spawn(self.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
             shutdown.cancelled().await;
         }
 
@@ -214,19 +213,18 @@ impl Gateway {
         until_done(shutdown, "this node cannot join", || lifecycle.join(node)).await?;
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
-        let store = lifecycle.store();
-        let secret = until_done(shutdown, "the session ticket secret cannot be read", || {
-            let fresh = Zeroizing::new(secret(&*self.inner.entropy).to_vec());
-            store.secret_or_insert(TICKET_SECRET, fresh)
-        })
-        .await?;
-        match <[u8; 32]>::try_from(secret.as_slice()) {
-            Ok(secret) => self.inner.ring.install(Zeroizing::new(secret)),
-            Err(_) => tracing::warn!(
-                "the session ticket secret of the store is unusable: tickets of other nodes do not resume here"
-            ),
-        }
+        until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))
+            .await?;
         until_done(shutdown, "the index of hosts cannot be filled", || follower.fill()).await
+    }
+
+    async fn keep_ticket_keys(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
+        keep_current(&self.inner.ring, lifecycle.store(), &*self.inner.entropy).await
+    }
+
+    async fn turn_ticket_keys(self, lifecycle: Lifecycle, shutdown: CancellationToken) {
+        let what = "the session ticket keys cannot be renewed";
+        periodically(SWEEP_EVERY, shutdown, what, || self.keep_ticket_keys(&lifecycle)).await;
     }
 
     fn accept(
@@ -308,12 +306,6 @@ async fn periodically<E, F>(
             }
         }
     }
-}
-
-fn secret(entropy: &dyn Entropy) -> Zeroizing<[u8; 32]> {
-    let mut secret = Zeroizing::new([0; 32]);
-    entropy.fill(secret.as_mut_slice());
-    secret
 }
 
 impl Bound {

@@ -34,6 +34,7 @@ mod served;
 mod serving;
 mod settings;
 mod sni;
+mod ticket_keys;
 mod tickets;
 mod upstream;
 mod way_in;

@@ -4,13 +4,14 @@
 //! two-way deployment, and a revoked one would go on resuming. Here the trust scope is associated data of the sealed ticket, so a
 //! ticket of another scope does not open, and the client makes a full handshake.
 //!
-//! A ticket is `key id (8) | nonce (12) | AES-256-GCM`. The key changes every six hours and two older ones are accepted. Keys
-//! are derived from one secret that all nodes share through the store, and from the number of the six-hour period: a ticket
-//! of one node resumes on another without a word between them. Who steals that secret could open the tickets of recorded TLS
-//! 1.2 sessions; it is sealed in the store, and TLS 1.3 resumes with a fresh key exchange.
+//! A ticket is `key id (8) | nonce (12) | AES-256-GCM`. There is a key for every six hours, random and shared by all nodes
+//! through the store (`ticket_keys.rs`): a ticket of one node resumes on another, and after a restart. Two older keys open
+//! tickets still, and the next one does already, for another node's clock may be a little before this one's. What is older is
+//! forgotten, here and in the store: recorded TLS 1.2 sessions cannot be decrypted by whoever comes later.
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -31,74 +32,76 @@ const LIFETIME_S: u32 = (OLDER_ACCEPTED * PERIOD_MS / 1000) as u32;
 const KEY_ID_LEN: usize = 8;
 const FORMAT: u8 = 1;
 
-/// The ticket keys of the process.
+/// The ticket keys of the process. Without the key of now no tickets are made, and all handshakes are full ones.
 pub(crate) struct KeyRing {
     clock: Arc<dyn Clock>,
-    state: RwLock<State>,
+    keys: RwLock<Vec<Arc<TicketKey>>>,
 }
 
-struct State {
-    secret: Zeroizing<[u8; 32]>,
-    period: i64,
-    keys: Vec<Arc<TicketKey>>,
-}
-
-struct TicketKey {
+/// The key of one period of six hours, which are counted from 1970.
+pub(crate) struct TicketKey {
     period: i64,
     id: [u8; KEY_ID_LEN],
     key: RandomizedNonceKey,
 }
 
 impl KeyRing {
-    pub(crate) fn new(clock: Arc<dyn Clock>, secret: Zeroizing<[u8; 32]>) -> Self {
-        Self { clock, state: RwLock::new(State { secret, period: i64::MIN, keys: Vec::new() }) }
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, keys: RwLock::default() }
     }
 
-    /// Goes over to the secret that all nodes share. Tickets sealed before open no longer.
-    pub(crate) fn install(&self, secret: Zeroizing<[u8; 32]>) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { secret, period: i64::MIN, keys: Vec::new() };
+    /// The period of now.
+    pub(crate) fn period(&self) -> i64 {
+        let Timestamp(now) = self.clock.now();
+        now.div_euclid(PERIOD_MS)
+    }
+
+    /// The periods whose keys are of use.
+    pub(crate) fn periods(&self) -> RangeInclusive<i64> {
+        let now = self.period();
+        now - OLDER_ACCEPTED..=now + 1
+    }
+
+    /// Holds these keys and no others.
+    pub(crate) fn hold(&self, keys: Vec<Arc<TicketKey>>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Forgets the keys whose time is over. Whether those of now and of the next period are there.
+    pub(crate) fn forget_old(&self) -> bool {
+        let (periods, now) = (self.periods(), self.period());
+        let is_old = |key: &Arc<TicketKey>| !periods.contains(&key.period);
+        let has_old = self.with(|keys| keys.iter().any(is_old));
+        if has_old {
+            self.keys.write().unwrap_or_else(PoisonError::into_inner).retain(|key| !is_old(key));
+        }
+        self.with(|keys| [now, now + 1].iter().all(|period| keys.iter().any(|key| key.period == *period)))
     }
 
     fn sealing(&self) -> Option<Arc<TicketKey>> {
-        let period = self.period();
-        self.keys(|keys| keys.iter().find(|key| key.period == period).cloned())
+        let now = self.period();
+        self.with(|keys| keys.iter().find(|key| key.period == now).cloned())
     }
 
     fn opening(&self, id: &[u8]) -> Option<Arc<TicketKey>> {
-        self.keys(|keys| keys.iter().find(|key| key.id == id).cloned())
+        let periods = self.periods();
+        self.with(|keys| keys.iter().find(|key| key.id == id && periods.contains(&key.period)).cloned())
     }
 
-    /// The keys of now; derived anew when a period has ended.
-    fn keys<T>(&self, choose: impl Fn(&[Arc<TicketKey>]) -> T) -> T {
-        let period = self.period();
-        {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            if state.period == period {
-                return choose(&state.keys);
-            }
-        }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        // One period ahead is accepted too: another node's clock may be a little before this one's.
-        state.keys = (period - OLDER_ACCEPTED..=period + 1)
-            .filter_map(|period| TicketKey::derive(&state.secret, period).map(Arc::new))
-            .collect();
-        state.period = period;
-        choose(&state.keys)
-    }
-
-    fn period(&self) -> i64 {
-        let Timestamp(now) = self.clock.now();
-        now.div_euclid(PERIOD_MS)
+    fn with<T>(&self, look: impl FnOnce(&[Arc<TicketKey>]) -> T) -> T {
+        look(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl TicketKey {
-    fn derive(secret: &[u8; 32], period: i64) -> Option<Self> {
+    /// The key that is made from 32 random bytes. `None`: they are not 32.
+    pub(crate) fn of(period: i64, random: &[u8]) -> Option<Self> {
+        if random.len() != 32 {
+            return None;
+        }
         let mut bytes = Zeroizing::new([0; 32 + KEY_ID_LEN]);
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"certward session tickets");
-        let info = period.to_be_bytes();
-        salt.extract(secret).expand(&[&info], Length(bytes.len())).ok()?.fill(bytes.as_mut_slice()).ok()?;
+        salt.extract(random).expand(&[], Length(bytes.len())).ok()?.fill(bytes.as_mut_slice()).ok()?;
         let (key, id) = bytes.split_at(32);
         Some(Self { period, id: id.try_into().ok()?, key: RandomizedNonceKey::new(&AES_256_GCM, key).ok()? })
     }
@@ -197,9 +200,17 @@ mod tests {
         }
     }
 
-    fn ring(clock: &Arc<HandClock>, secret: u8) -> Arc<KeyRing> {
+    /// A ring with the keys of all periods that these tests reach; the periods differ, and the seed.
+    fn ring(clock: &Arc<HandClock>, seed: u8) -> Arc<KeyRing> {
         let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(clock);
-        Arc::new(KeyRing::new(clock, Zeroizing::new([secret; 32])))
+        let ring = KeyRing::new(clock);
+        let key = |period: i64| {
+            let mut random = [seed; 32];
+            random[0] = u8::try_from(period + 10).unwrap();
+            Arc::new(TicketKey::of(period, &random).unwrap())
+        };
+        ring.hold((-2..=8).map(key).collect());
+        Arc::new(ring)
     }
 
     fn tickets(ring: &Arc<KeyRing>, scope: u8) -> ScopedTickets {
@@ -215,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_opens_on_another_node_with_the_same_secret_and_on_no_other() {
+    fn a_ticket_opens_on_another_node_with_the_same_keys_and_on_no_other() {
         let clock = Arc::default();
         let ticket = tickets(&ring(&clock, 1), 1).encrypt(b"state").unwrap();
         assert!(tickets(&ring(&clock, 1), 1).decrypt(&ticket).is_some());
@@ -242,12 +253,30 @@ mod tests {
     }
 
     #[test]
-    fn installing_the_shared_secret_ends_the_tickets_of_before() {
-        let ring = ring(&Arc::default(), 1);
+    fn without_the_key_of_now_no_ticket_is_made_and_old_ones_open_still() {
+        let clock = Arc::default();
+        let ring = ring(&clock, 1);
         let tickets = tickets(&ring, 1);
         let ticket = tickets.encrypt(b"state").unwrap();
-        ring.install(Zeroizing::new([2; 32]));
-        assert!(tickets.decrypt(&ticket).is_none());
+        ring.keys.write().unwrap().retain(|key| key.period == 0);
+        clock.advance_hours(6);
+        assert!(tickets.encrypt(b"state").is_none());
+        assert!(tickets.decrypt(&ticket).is_some());
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let clock = Arc::default();
+        let ring = ring(&clock, 1);
+        let periods = || ring.with(|keys| keys.iter().map(|key| key.period).collect::<Vec<_>>());
+        assert!(ring.forget_old());
+        assert_eq!(periods(), [-2, -1, 0, 1]);
+        clock.advance_hours(6);
+        assert!(!ring.forget_old(), "the next key is missing");
+        assert_eq!(periods(), [-1, 0, 1]);
+        clock.advance_hours(18);
+        assert!(!ring.forget_old());
+        assert_eq!(periods(), Vec::<i64>::new());
     }
 
     #[test]

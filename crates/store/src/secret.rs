@@ -76,6 +76,16 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// Removes the records with `from <= name < before`, by bytes.
+pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -> Result<u64, StoreError> {
+    let removed = sqlx::query("DELETE FROM secret WHERE name >= $1 AND name < $2")
+        .bind(from)
+        .bind(before)
+        .execute(conn)
+        .await?;
+    Ok(removed.rows_affected())
+}
+
 async fn sealed(conn: &mut AnyConnection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let row =
         sqlx::query("SELECT sealed FROM secret WHERE name = $1").bind(name).fetch_optional(conn).await?;

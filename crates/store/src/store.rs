@@ -374,8 +374,7 @@ impl Store {
         name: &str,
         make: Zeroizing<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        // Kept apart from the store's own records.
-        let name = format!("program.{}", row::storable(name));
+        let name = of_the_program(name);
         let mut conn = self.read().await?;
         if let Some(found) = step(secret::find(&mut conn, &self.inner.sealer, &name)).await? {
             return Ok(found);
@@ -383,6 +382,24 @@ impl Store {
         drop(conn);
         let tx = self.begin().await?;
         tx.keep_secret(&name, &make).await
+    }
+
+    /// A sealed record of the program's own, by name, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let mut conn = self.read().await?;
+        step(secret::find(&mut conn, &self.inner.sealer, &of_the_program(name))).await
+    }
+
+    /// Removes the program's own sealed records with `from <= name < before`, compared by bytes, and says how many there
+    /// were. Without any, nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn remove_secrets(&self, from: &str, before: &str) -> Result<u64, StoreError> {
+        self.begin().await?.remove_secrets(&of_the_program(from), &of_the_program(before)).await
     }
 
     /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept) and the request log (older than its
@@ -460,6 +477,11 @@ impl Store {
     async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.inner.engine.read().await
     }
+}
+
+/// A record's name, kept apart from the store's own records.
+fn of_the_program(name: &str) -> String {
+    format!("program.{}", row::storable(name))
 }
 
 #[cfg(test)]

@@ -280,4 +280,11 @@ impl Tx {
         self.commit().await?;
         kept.ok_or_else(|| StoreError::corrupt("a new sealed record is missing"))
     }
+
+    /// The removal of records of the program's own; commits. How many there were.
+    pub(crate) async fn remove_secrets(mut self, from: &str, before: &str) -> Result<u64, StoreError> {
+        let removed = step(&mut self.broken, secret::remove(&mut self.transaction, from, before)).await?;
+        self.commit().await?;
+        Ok(removed)
+    }
 }

@@ -146,3 +146,29 @@ async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
     of_second.echo(b"trusted again").await.unwrap();
     world.shut_down().await;
 }
+
+#[tokio::test]
+async fn ticket_keys_are_random_records_that_are_forgotten_when_their_time_is_over() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    let store = world.lifecycle.store();
+    let period = |clock: &dyn certward_store::Clock| clock.now().0.div_euclid(6 * 3600 * 1000);
+    let record = async |period: i64| store.secret(&format!("session-tickets.{period:012}")).await.unwrap();
+    let now = period(&*world.clock);
+    let kept = record(now).await.expect("the key of now");
+    assert_ne!(Some(kept), record(now + 1).await, "each period has a key of its own");
+
+    let device = Device::new(&servers, None, &[TLS12]);
+    device.talk(world.mqtts(), HOST).await.unwrap();
+    world.clock.advance(Duration::from_secs(12 * 3600));
+    eventually("the keys are turned", || async { record(now + 3).await.is_some() }).await;
+    assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "two older keys are accepted");
+    let fresh = Device::new(&servers, None, &[TLS12]);
+    fresh.talk(world.mqtts(), HOST).await.unwrap();
+    world.clock.advance(Duration::from_secs(18 * 3600));
+    eventually("the keys are forgotten", || async { record(now + 1).await.is_none() }).await;
+    assert!(record(now).await.is_none() && record(now + 2).await.is_none());
+    assert!(!fresh.talk(world.mqtts(), HOST).await.unwrap().resumed());
+    world.shut_down().await;
+}

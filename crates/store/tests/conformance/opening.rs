@@ -11,6 +11,7 @@ on_both_engines![
     a_store_of_a_newer_release_does_not_open,
     a_store_of_the_first_release_is_widened_and_loses_nothing,
     a_secret_is_made_once_and_kept,
+    secrets_are_removed_by_a_range_of_names,
     a_secret_asked_for_by_many_at_once_is_one,
     the_store_says_that_it_can_be_written,
     nothing_secret_is_in_any_debug_text,
@@ -67,6 +68,24 @@ async fn a_secret_is_made_once_and_kept(world: World) {
     assert_eq!(ask(&world.store, "store.check", b"mine").await, b"mine");
     let store = world.reopen().await;
     assert_eq!(ask(&store, "tickets", b"third").await, b"first");
+}
+
+async fn secrets_are_removed_by_a_range_of_names(world: World) {
+    let names = ["keys", "keys.01", "keys.02", "keys.03", "keyt", "other"];
+    for name in names {
+        world.store.secret_or_insert(name, name.as_bytes().to_vec().into()).await.expect("kept");
+    }
+    assert_eq!(world.store.secret("missing").await.expect("read"), None);
+    assert_eq!(world.store.remove_secrets("keys", "keys.02").await.expect("removed"), 2);
+    assert_eq!(world.store.remove_secrets("keys", "keys.02").await.expect("nothing there"), 0);
+    for (name, stays) in names.into_iter().zip([false, false, true, true, true, true]) {
+        let found = world.store.secret(name).await.expect("read");
+        assert_eq!(found.map(|found| found.to_vec()), stays.then(|| name.as_bytes().to_vec()), "{name}");
+    }
+    // The store's own records are out of reach.
+    world.store.remove_secrets("", "\u{7f}").await.expect("removed");
+    let store = world.reopen().await;
+    assert_eq!(store.secret("other").await.expect("read"), None);
 }
 
 async fn a_secret_asked_for_by_many_at_once_is_one(world: World) {
