@@ -109,6 +109,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
 }
 
 /// Everything has a way in and can be served.
+#[derive(Debug)]
 struct NoGateway;
 
 impl Rehearsal for NoGateway {
