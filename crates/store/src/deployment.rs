@@ -120,15 +120,18 @@ pub(crate) async fn find_locked(
 ) -> Result<Option<Deployment>, StoreError> {
     if lock::is_postgres(conn) {
         lock::nodes_stay(conn).await?;
-        let locked = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE")
-            .bind(id.as_str())
-            .fetch_optional(&mut *conn)
-            .await?;
-        if locked.is_none() {
+        if !lock_row(conn, id).await? {
             lock::absent_deployment(conn, id.as_str()).await?;
+            // Whoever held that lock may have made the deployment: then its row is what is to be locked.
+            lock_row(conn, id).await?;
         }
     }
     find(conn, id).await
+}
+
+async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE");
+    Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
 }
 
 pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Deployment>, StoreError> {
