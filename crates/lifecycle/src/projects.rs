@@ -52,7 +52,7 @@ impl Lifecycle {
     /// [`ProjectError`].
     pub async fn remove_project(&self, actor: &ApiKeyRecord, id: &ProjectId) -> Result<(), ProjectError> {
         let mut tx = self.store.begin().await?;
-        if tx.project(id).await?.is_none() || !actor.sees(id) {
+        if tx.project_to_remove(id).await?.is_none() || !actor.sees(id) {
             return Err(ProjectError::NotFound);
         }
         if *id == ProjectId::default_project() {

@@ -1,9 +1,10 @@
 //! Locks between transactions that no row stands for. On SQLite there is one writer anyway, and they do nothing; on
 //! PostgreSQL they last until the end of the transaction.
 //!
-//! Order, so that nobody waits in a circle: [`nodes_stay`] or [`nodes_change`], then a deployment's row, then
-//! [`hosts`], then the generation (a row of `counter`). Locking a deployment therefore takes [`nodes_stay`] with it:
-//! changes share it and do not wait for each other, only for a node that joins or leaves.
+//! Order, so that nobody waits in a circle: a project that is to be removed, then [`nodes_stay`] or [`nodes_change`],
+//! then a deployment's row, then the generation (a row of `counter`), then [`hosts`]. Locking a deployment therefore takes
+//! [`nodes_stay`] with it: changes share it and do not wait for each other, only for a node that joins or leaves. That a
+//! project stays is shared, and may be asked for at any point: the database does so itself where it checks a foreign key.
 
 use sqlx::AnyConnection;
 

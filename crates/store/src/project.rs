@@ -1,4 +1,4 @@
-use sqlx::{AnyConnection, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{ProjectId, StoreError, Timestamp, lock, row};
 
@@ -43,17 +43,34 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreE
     rows.iter().map(Project::read).collect()
 }
 
-/// Locks the row, so that a deployment that is being made and the removal of its project come one after the other.
-pub(crate) async fn find_locked(
+/// Whoever finds it so keeps it from being removed until the end of the transaction, and nobody else from doing the same.
+///
+/// On PostgreSQL that is the very lock which a foreign key takes, at whatever point of a change the database
+/// checks it: a stronger one would wait in a circle with a change that holds the generation and checks its key.
+pub(crate) async fn find_kept(
     conn: &mut AnyConnection,
     id: &ProjectId,
 ) -> Result<Option<Project>, StoreError> {
-    let sql = if lock::is_postgres(conn) {
-        "SELECT id, name, description, created_at FROM project WHERE id = $1 FOR UPDATE"
-    } else {
-        "SELECT id, name, description, created_at FROM project WHERE id = $1"
-    };
-    let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(conn).await?;
+    find(conn, id, " FOR KEY SHARE").await
+}
+
+/// Alone: whoever makes something in the project is waited for, or waits. To be asked for before any other lock.
+pub(crate) async fn find_to_remove(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    find(conn, id, " FOR UPDATE").await
+}
+
+async fn find(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+    lock: &'static str,
+) -> Result<Option<Project>, StoreError> {
+    let lock = if lock::is_postgres(conn) { lock } else { "" };
+    let sql = format!("SELECT id, name, description, created_at FROM project WHERE id = $1{lock}");
+    // Safe: only one of two fixed texts is put in.
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(conn).await?;
     row.as_ref().map(Project::read).transpose()
 }
 

@@ -86,9 +86,14 @@ impl Tx {
         step(&mut self.broken, audit::note(&mut self.transaction, &entry, self.now)).await
     }
 
-    /// One project.
+    /// One project, which stays until the end of the transaction.
     pub async fn project(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
-        step(&mut self.broken, project::find_locked(&mut self.transaction, id)).await
+        step(&mut self.broken, project::find_kept(&mut self.transaction, id)).await
+    }
+
+    /// One project that is to be removed: nobody makes anything in it until the end of the transaction.
+    pub async fn project_to_remove(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        step(&mut self.broken, project::find_to_remove(&mut self.transaction, id)).await
     }
 
     /// Adds a project; `false` if its id exists.

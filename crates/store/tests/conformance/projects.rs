@@ -1,4 +1,4 @@
-use certward_store::{Project, ProjectId, Scope, Timestamp};
+use certward_store::{Deployment, Project, ProjectId, Scope, Store, StoreError, Timestamp, TlsState};
 
 use crate::{
     on_both_engines,
@@ -10,6 +10,7 @@ on_both_engines![
     a_project_is_added_once_and_removed,
     a_key_that_sees_only_a_removed_project_sees_nothing,
     a_deployment_made_at_once_with_the_removal_of_its_project_is_never_left_alone,
+    makers_and_changers_in_one_project_never_wait_in_a_circle,
 ];
 
 fn others() -> Project {
@@ -73,7 +74,7 @@ async fn a_deployment_made_at_once_with_the_removal_of_its_project_is_never_left
     let store = world.store.clone();
     let remove = tokio::spawn(async move {
         let mut tx = store.begin().await.expect("a transaction");
-        tx.project(&project("others")).await.expect("read").expect("there");
+        tx.project_to_remove(&project("others")).await.expect("read").expect("there");
         if tx.deployments_in(&project("others")).await.expect("counted") > 0 {
             return false;
         }
@@ -83,4 +84,44 @@ async fn a_deployment_made_at_once_with_the_removal_of_its_project_is_never_left
     });
     let (made, removed) = (make.await.expect("no panic"), remove.await.expect("no panic"));
     assert!(made != removed, "made: {made}, removed: {removed}");
+}
+
+async fn makers_and_changers_in_one_project_never_wait_in_a_circle(world: World) {
+    let workers = (0..6).map(|worker| {
+        let store = world.store.clone();
+        tokio::spawn(async move {
+            // Two deployments that all meet at, each changed as an operator's changes do it.
+            for turn in 0..20 {
+                let name = if (worker + turn) % 2 == 0 { "a" } else { "b" };
+                make_or_change(&store, &deployment(name, "default", &[])).await?;
+            }
+            Ok::<_, StoreError>(())
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.expect("no panic").expect("nobody was told to give way");
+    }
+}
+
+async fn make_or_change(store: &Store, wanted: &Deployment) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    // Who changes does not ask for the project first; who makes does.
+    if wanted.id.as_str() == "a" {
+        tx.project(&wanted.project).await?;
+    }
+    let found = tx.deployment(&wanted.id).await?;
+    let generation = tx.draw_generation(&wanted.id).await?;
+    let deployment = Deployment { generation, ..wanted.clone() };
+    match found {
+        None => drop(tx.insert_deployment(&deployment).await?),
+        Some(_) => {
+            drop(tx.update_deployment(&deployment).await?);
+            // The second change of the row in one transaction: the database checks its foreign key again.
+            tx.set_tls(&deployment.id, generation, &TlsState::Absent).await?;
+        }
+    }
+    if generation.0 % 5 == 0 {
+        tx.remove_deployment(&deployment.id).await?;
+    }
+    tx.commit().await
 }
