@@ -1,5 +1,6 @@
 //! Which certificates are served, whatever order they come in.
 
+use crate::judge::objection;
 use crate::stage::{Ca, Case, ca_params, leaf_params, now, p256, pki};
 
 #[test]
@@ -18,6 +19,7 @@ fn any_order_is_put_right_and_the_root_left_out() {
         let cert: String = order.iter().map(|n| blocks[*n].as_str()).collect();
         let case = Case::one_way(cert, pki.leaf.key.clone());
         assert_eq!(case.codes(), codes, "{order:?}");
+        assert_eq!(objection(&case, &case.judge()), None, "{order:?}");
         let bundle = case.judge().material.unwrap().bundle;
         assert_eq!(bundle.chain().iter().map(|der| der.to_vec()).collect::<Vec<_>>(), served);
     }
@@ -29,6 +31,7 @@ fn an_issuer_is_found_by_signature_where_two_have_one_name() {
     let leaf = right.leaf();
     let case = Case::one_way(format!("{}{}{}", leaf.pem, wrong.pem, right.pem), leaf.key.clone());
     assert_eq!(case.codes(), ["UNRELATED_CERTIFICATE", "ROOT_LEFT_OUT"]);
+    assert_eq!(objection(&case, &case.judge()), None);
 }
 
 #[test]
@@ -61,7 +64,9 @@ fn of_two_ways_up_the_shortest_that_reaches_a_given_root_is_served() {
         let mut chains = Vec::new();
         for turn in 0..blocks.len() {
             let cert: String = blocks.iter().cycle().skip(turn).take(blocks.len()).copied().collect();
-            let material = Case::one_way(cert, leaf.key.clone()).judge().material.unwrap();
+            let case = Case::one_way(cert, leaf.key.clone());
+            assert_eq!(objection(&case, &case.judge()), None);
+            let material = case.judge().material.unwrap();
             chains.push(material.bundle.chain().iter().map(|der| der.to_vec()).collect::<Vec<_>>());
         }
         assert!(chains.iter().all(|chain| *chain == chains[0]));

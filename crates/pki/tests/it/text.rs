@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 
+use crate::judge::objection;
 use crate::stage::{Case, expect, pki};
 
 fn body(pem: &str) -> String {
@@ -56,6 +57,7 @@ fn mangled_text_is_repaired_and_said_and_serves_the_same() {
             for (field, case) in ["cert", "key"].iter().zip(cases) {
                 let codes = if *name == "a dash too many" { &[] } else { codes };
                 assert_eq!(case.codes(), codes, "{name} in {field}: {:?}", case.judge().findings);
+                assert_eq!(objection(&case, &case.judge()), None, "{name} in {field}");
                 let bundle = case.judge().material.unwrap().bundle;
                 assert_eq!(bundle.chain(), served.bundle.chain(), "{name} in {field}");
                 assert_eq!(bundle.key().expose_pkcs8_der(), served.bundle.key().expose_pkcs8_der());
