@@ -231,6 +231,20 @@ fn old_versions_and_old_hashes_are_refused_for_servers() {
         let case = one_way(cert, key.clone());
         expect([(name.as_str(), case, codes)]);
     }
+    openssl
+        .write("sub.cnf", "basicConstraints = critical,CA:TRUE\nkeyUsage = keyCertSign\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n");
+    openssl
+        .p256("sub")
+        .run("req -new -key sub.key -out sub.csr -subj /CN=sub")
+        .run("x509 -req -in sub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out sub.pem -days 3650 -sha1 -extfile sub.cnf")
+        .sign("broker", "sub", V3);
+    let chain = ["broker.pem", "sub.pem", "ca.pem"].map(|name| openssl.read(name)).concat();
+    let case = one_way(chain, key.clone());
+    expect([(
+        "an intermediate signed with SHA-1",
+        case,
+        &["WEAK_SIGNATURE", "ISSUER_KEY_KIND_DIFFERS", "ROOT_LEFT_OUT"] as &[_],
+    )]);
     // What the root is signed with is nobody's concern.
     openssl
         .run("req -x509 -new -key ca.key -sha1 -days 3650 -out ca.pem -subj /C=CN/O=EMQ/CN=emqx")
@@ -313,11 +327,24 @@ fn a_key_whose_parts_contradict_each_other_is_refused() {
     let ec = |place| {
         one_way(openssl.read("ec.pem"), crate::stage::encode_pem("EC PRIVATE KEY", &changed("ec.der", place)))
     };
+    let zeroed = |der: &str, places: std::ops::Range<usize>, label: &str| {
+        let mut bytes = openssl.bytes(der);
+        bytes[places].fill(0);
+        crate::stage::encode_pem(label, &bytes)
+    };
+    // SEQUENCE, INTEGER 1, OCTET STRING of 32 bytes: the scalar.
+    let ec_zero = one_way(openssl.read("ec.pem"), zeroed("ec.der", 7..39, "EC PRIVATE KEY"));
+    // SEQUENCE, INTEGER 0, INTEGER of 257 bytes: the modulus; then INTEGER 65537: the public exponent.
+    let exponent = openssl.bytes("rsa.der").windows(5).position(|w| w == [2, 3, 1, 0, 1]).unwrap() + 2;
+    let rsa_even =
+        one_way(openssl.read("rsa.pem"), zeroed("rsa.der", exponent + 2..exponent + 3, "RSA PRIVATE KEY"));
     expect([
         ("RSA: the modulus", rsa(40), &["KEY_INCONSISTENT"] as &[_]),
         ("RSA: d", rsa(350), &["KEY_INCONSISTENT"]),
         ("RSA: the last CRT value", rsa(rsa_len - 1), &["KEY_INCONSISTENT"]),
         ("EC: the scalar", ec(20), &["KEY_INCONSISTENT"]),
         ("EC: the public point", ec(ec_len - 1), &["KEY_INCONSISTENT"]),
+        ("EC: the scalar is zero", ec_zero, &["KEY_INCONSISTENT"]),
+        ("RSA: the public exponent is even", rsa_even, &["KEY_INCONSISTENT"]),
     ]);
 }
