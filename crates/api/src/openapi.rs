@@ -36,6 +36,7 @@ pub fn openapi() -> String {
         routes::tls::replace::replace,
         routes::tls::remove::remove,
         routes::tls::check::check,
+        routes::tls::failures::failures,
         routes::deployments::list::list,
         routes::deployments::create::create,
         routes::deployments::show::show,
@@ -68,12 +69,13 @@ struct Api;
 const ANY_SCOPE: [&str; 3] = ["listProjects", "listDeployments", "getDeployment"];
 
 /// Operations that are counted, and answer with how much is left.
-const LIMITED: [&str; 8] = [
+const LIMITED: [&str; 9] = [
     "getTls",
     "createTls",
     "replaceTls",
     "deleteTls",
     "checkTls",
+    "listTlsFailures",
     "listProjects",
     "listDeployments",
     "getDeployment",

@@ -29,11 +29,13 @@ pub(crate) fn router(api: Shared) -> Router {
         .route("/public_api/v1/deployments/{id}", deployment())
         .route("/public_api/v1/deployments/{id}/tls", certificate())
         .route("/public_api/v1/deployments/{id}/tls/check", post(tls::check))
+        .route("/public_api/v1/deployments/{id}/tls/failures", get(tls::failures))
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
         // The router's parameters are never empty, but an empty id is an id outside the syntax.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))
+        .route("/public_api/v1/deployments//tls/failures", get(tls::failures))
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
         .fallback(|| async { Error::NotFound("There is nothing at this path.").into_response() })
         .layer(middleware::from_fn_with_state(api.clone(), auth::authenticate))

@@ -40,6 +40,18 @@ impl From<&certward_pki::Finding> for Finding {
     }
 }
 
+/// A failed handshake.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Failure {
+    pub(crate) at: String,
+    pub(crate) address: String,
+    pub(crate) server_name: String,
+    pub(crate) tls_version: String,
+    pub(crate) cause: String,
+    pub(crate) remedy: String,
+}
+
 /// What would become of an upload. The same from the server and from `certward check`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

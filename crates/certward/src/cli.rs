@@ -270,6 +270,13 @@ pub(crate) enum TlsCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
+    /// Show the newest failed handshakes: who did not get in, why, and what to do
+    Failures {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
     /// Have the server judge an upload without storing it
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check {

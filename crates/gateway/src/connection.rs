@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, io, io::Read, net::SocketAddr, sync::Arc, task::Poll};
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{HandshakeKind, ServerConnection};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -11,9 +11,10 @@ use tokio::{
 use crate::{
     Deadlines, Listener, Protocol,
     admission::Admission,
-    failures::Cause,
+    cause::Cause,
+    failures::Seen,
     first_packet::{Verdict, judge},
-    handshake::{Failed, Farewell, Shaken, shake},
+    handshake::{Failed, Farewell, Shaken, shake, version},
     probes::Probe,
     registry::{Membership, Signal},
     relay::{Broken, Limits, Relay},
@@ -52,20 +53,20 @@ pub(crate) async fn serve(serving: Arc<Serving>, arrival: Arrival) {
 async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     let Arrival { client, peer, listener, probe, admission } = arrival;
     let deadlines = serving.deadlines;
-    let mut known = None;
-    let shaking = shake(&serving, &listener, client, probe.as_deref(), &mut known);
+    let mut seen = Seen::default();
+    let shaking = shake(&serving, &listener, client, probe.as_deref(), &mut seen);
     let shaken = match timeout_at(Instant::now() + deadlines.handshake, shaking).await {
         Ok(Ok(shaken)) => shaken,
         Ok(Err(Failed { cause, farewell })) => {
             if probe.is_none() {
-                serving.handshake_failed(known.as_ref(), peer, cause);
+                serving.handshake_failed(&seen, peer, cause);
             }
             bid(farewell, &serving).await;
             return None;
         }
         Err(_) => {
             if probe.is_none() {
-                serving.handshake_failed(known.as_ref(), peer, Cause::Timeout);
+                serving.handshake_failed(&seen, peer, Cause::Timeout);
             }
             return None;
         }
@@ -76,7 +77,7 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         return None;
     }
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    serving.metrics.handshake(listener.protocol, version(&tls), resumed);
+    serving.metrics.handshake(listener.protocol, version(&tls).unwrap_or("other"), resumed);
 
     let member = serving.registry.enter(&deployment, scope);
     let beginning =
@@ -257,14 +258,6 @@ impl Session {
         // Let go of from here on, whether the device goes or not.
         drop((tls, member));
         linger(client, within).await;
-    }
-}
-
-fn version(tls: &ServerConnection) -> &'static str {
-    match tls.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => "1.3",
-        Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "other",
     }
 }
 

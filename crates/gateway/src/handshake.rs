@@ -4,14 +4,15 @@ use std::{io, sync::Arc};
 
 use certward_store::{DeploymentId, TrustScope};
 use rustls::{
-    AlertDescription, HandshakeKind, ServerConnection,
+    AlertDescription, HandshakeKind, ProtocolVersion, ServerConnection,
     server::{Accepted, AcceptedAlert, Acceptor},
 };
 use tokio::net::TcpStream;
 
 use crate::{
     Listener,
-    failures::Cause,
+    cause::Cause,
+    failures::Seen,
     probes::{Probe, Used},
     served::{Entry, Refusal, Served},
     serving::Serving,
@@ -46,25 +47,28 @@ pub(crate) enum Farewell {
     Tls(Box<ServerConnection>, TcpStream),
 }
 
-/// Shakes hands. `known` is told the deployment as soon as it is known, for whoever gives up waiting.
+/// Shakes hands. `seen` is told what is known as soon as it is known, for whoever gives up waiting.
 pub(crate) async fn shake(
     serving: &Serving,
     listener: &Listener,
     mut client: TcpStream,
     probe: Option<&Probe>,
-    known: &mut Option<DeploymentId>,
+    seen: &mut Seen,
 ) -> Result<Shaken, Failed> {
+    seen.deployment = listener.deployment.clone();
     let accepted = match hello(&mut client).await {
         Ok(accepted) => accepted,
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
     };
-    let name = sni::normalise(accepted.client_hello().server_name());
+    let name = accepted.client_hello().server_name().map(Box::from);
+    seen.server_name.clone_from(&name);
+    let name = sni::normalise(name.as_deref());
     let Some((deployment, entry)) = serving.route(listener, name).await else {
         let alert = plain_alert(AlertDescription::UnrecognisedName);
         return Err(Failed::alert(Cause::UnknownName, alert, client));
     };
-    *known = Some(deployment.clone());
+    seen.deployment = Some(deployment.clone());
     let served = match &*entry {
         Entry::Served(served) => served,
         Entry::Refused(refused) => {
@@ -91,7 +95,7 @@ pub(crate) async fn shake(
         Ok(tls) => Box::new(tls),
         Err((error, alert)) => return Err(Failed::alert(Cause::from(&error), bytes(alert), client)),
     };
-    let (tls, client) = finish(serving, served, tls, client).await?;
+    let (tls, client) = finish(serving, served, tls, client, seen).await?;
     Ok(Shaken { tls, client, entry, deployment, scope })
 }
 
@@ -101,9 +105,11 @@ async fn finish(
     served: &Served,
     mut tls: Box<ServerConnection>,
     mut client: TcpStream,
+    seen: &mut Seen,
 ) -> Result<(Box<ServerConnection>, TcpStream), Failed> {
     let gone = |_: io::Error| Failed::silent(Cause::Closed);
     loop {
+        seen.tls_version = version(&tls);
         flush(&mut tls, &mut client).await.map_err(gone)?;
         if !tls.is_handshaking() {
             break;
@@ -133,8 +139,9 @@ enum Broken {
 /// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets.
 async fn hello(client: &mut TcpStream) -> Result<Accepted, Broken> {
     let mut acceptor = Acceptor::default();
+    let mut first = First::default();
     loop {
-        match read_into(client, |reader| acceptor.read_tls(reader)).await {
+        match read_into(client, |reader| acceptor.read_tls(&mut first.of(reader))).await {
             Ok(0) | Err(_) => return Err(Broken::Gone),
             Ok(_) => {}
         }
@@ -142,9 +149,47 @@ async fn hello(client: &mut TcpStream) -> Result<Accepted, Broken> {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
             Err((error, alert)) => {
-                return Err(Broken::Refused(Cause::from(&error), alert_for(&error, bytes(alert))));
+                let cause = Cause::of_hello(&error, &first.0);
+                return Err(Broken::Refused(cause, alert_for(&error, bytes(alert))));
             }
         }
+    }
+}
+
+/// The version of TLS that was agreed on.
+pub(crate) fn version(tls: &ServerConnection) -> Option<&'static str> {
+    match tls.protocol_version()? {
+        ProtocolVersion::TLSv1_3 => Some("1.3"),
+        ProtocolVersion::TLSv1_2 => Some("1.2"),
+        _ => None,
+    }
+}
+
+/// The first bytes of a connection, to know what it is that is no TLS.
+#[derive(Default)]
+struct First(Vec<u8>);
+
+/// Enough for the longest beginning that is looked for: a CONNECT's up to its protocol's name.
+const FIRST_MAX: usize = 16;
+
+/// Reads, and keeps the first bytes.
+struct Keeping<'a> {
+    first: &'a mut First,
+    reader: &'a mut dyn io::Read,
+}
+
+impl First {
+    fn of<'a>(&'a mut self, reader: &'a mut dyn io::Read) -> Keeping<'a> {
+        Keeping { first: self, reader }
+    }
+}
+
+impl io::Read for Keeping<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.reader.read(buffer)?;
+        let wanted = FIRST_MAX.saturating_sub(self.first.0.len()).min(len);
+        self.first.0.extend_from_slice(&buffer[..wanted]);
+        Ok(len)
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod admission;
 mod backoff;
+mod cause;
 mod connection;
 mod error;
 mod failures;

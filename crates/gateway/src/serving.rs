@@ -6,7 +6,8 @@ use rustls::{Error, ServerConnection, server::danger::ClientCertVerifier};
 
 use crate::{
     Deadlines, Listener,
-    failures::{Cause, Failures},
+    cause::Cause,
+    failures::{Failures, Seen},
     host_index::HostIndex,
     identity::Workshop,
     loader::Loader,
@@ -91,11 +92,15 @@ impl Serving {
     }
 
     /// Counts a failed handshake, and keeps it for the deployment's operator.
-    pub(crate) fn handshake_failed(&self, id: Option<&DeploymentId>, peer: SocketAddr, cause: Cause) {
+    pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
         self.metrics.handshake_failed(cause.as_str());
+        let id = seen.deployment.as_ref();
         if let Some(id) = id {
-            self.failures.note(id, self.clock.now(), peer, cause);
+            self.failures.note(id, self.clock.now(), peer, cause, seen);
         }
-        tracing::debug!(%peer, deployment.id = id.map(tracing::field::display), "handshake failed: {}", cause.as_str());
+        tracing::debug!(
+            %peer, deployment.id = id.map(tracing::field::display), server_name = seen.server_name.as_deref(),
+            "handshake failed: {}", cause.as_str()
+        );
     }
 }

@@ -35,4 +35,12 @@ pub struct FailedHandshake {
     pub peer: std::net::SocketAddr,
     /// The cause, from a closed list, for example `certificate_required`.
     pub cause: &'static str,
+    /// What that means, in one sentence.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// The server name that the device sent (SNI): at most 253 letters, digits, `-`, `_` and `.`.
+    pub server_name: Option<Box<str>>,
+    /// `1.2` or `1.3`, once it was agreed on.
+    pub tls_version: Option<&'static str>,
 }

@@ -1,4 +1,4 @@
-//! The certificate of a deployment: the four methods that the contract is about, and `/check`.
+//! The certificate of a deployment: the four methods that the contract is about, `/check` and `/failures`.
 
 use certward_lifecycle::{CertificateView, Status, TlsView};
 use serde::Serialize;
@@ -8,12 +8,14 @@ use crate::{detail::Detail, wire_time};
 
 pub(crate) mod check;
 pub(crate) mod create;
+pub(crate) mod failures;
 pub(crate) mod remove;
 pub(crate) mod replace;
 pub(crate) mod show;
 
 pub(crate) use check::check;
 pub(crate) use create::create;
+pub(crate) use failures::failures;
 pub(crate) use remove::remove;
 pub(crate) use replace::replace;
 pub(crate) use show::show;

@@ -145,6 +145,24 @@ async fn a_project_lives_as_long_as_it_is_asked_to_and_has_deployments() {
 }
 
 #[tokio::test]
+async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_own() {
+    let world = World::new().await;
+    let answer = world.get("/deployments/ge6a1a75/tls/failures").send().await;
+    assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some("59")));
+    let bare = json!({"at": "1970-01-01 00:00:00", "address": "192.0.2.7:50123", "cause": "certificate_expired",
+        "message": "It has expired.", "remedy": "Renew it."});
+    let mut full = bare.clone();
+    full["at"] = json!("1970-01-01 00:01:01");
+    full["serverName"] = json!("a.test");
+    full["tlsVersion"] = json!("1.3");
+    assert_eq!(answer.json(), json!([full, bare]));
+    let deployment = world.get("/deployments/ge6a1a75").send().await;
+    assert_eq!(deployment.header("ratelimit-remaining"), Some("59"));
+    let nothing = world.get("/deployments/nothere/tls/failures").outcome().await;
+    assert_eq!(nothing, (404, "DEPLOYMENT_NOT_FOUND".to_owned()));
+}
+
+#[tokio::test]
 async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
     let world = World::new().await;
     let routes = [
@@ -153,6 +171,7 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
         ("PUT", "/deployments/ge6a1a75/tls"),
         ("DELETE", "/deployments/ge6a1a75/tls"),
         ("POST", "/deployments/ge6a1a75/tls/check"),
+        ("GET", "/deployments/ge6a1a75/tls/failures"),
         ("GET", "/deployments"),
         ("GET", "/deployments/ge6a1a75"),
         ("GET", "/projects"),
@@ -165,10 +184,10 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
         ("DELETE", "/keys/nothere"),
     ];
     for (scope, open) in [
-        (Scope::TlsRead, "x....xxx......."),
-        (Scope::Tls, "xxxxxxxx......."),
-        (Scope::Deployments, ".....xxxxx....."),
-        (Scope::Admin, "xxxxxxxxxxxxxxx"),
+        (Scope::TlsRead, "x....xxxx......."),
+        (Scope::Tls, "xxxxxxxxx......."),
+        (Scope::Deployments, "......xxxxx....."),
+        (Scope::Admin, "xxxxxxxxxxxxxxxx"),
     ] {
         let key = world.key(&[scope], None).await;
         let mut opened = String::new();
@@ -202,6 +221,7 @@ async fn a_key_limited_to_projects_sees_nothing_else() {
         ("GET", "/deployments/ge6a1a75/tls"),
         ("PUT", "/deployments/ge6a1a75/tls"),
         ("POST", "/deployments/ge6a1a75/tls/check"),
+        ("GET", "/deployments/ge6a1a75/tls/failures"),
     ] {
         let outcome = world.request(method, &format!("/public_api/v1{path}")).login(&key).outcome().await;
         assert_eq!(outcome, (404, "DEPLOYMENT_NOT_FOUND".to_owned()), "{method} {path}");

@@ -69,7 +69,16 @@ impl NodeView for FakeGateway {
         0
     }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
-        vec![]
+        let failed = |at| FailedHandshake {
+            at: Timestamp(at),
+            peer: "192.0.2.7:50123".parse().unwrap(),
+            cause: "certificate_expired",
+            meaning: "It has expired.",
+            remedy: "Renew it.",
+            server_name: (at > 0).then(|| "a.test".into()),
+            tls_version: (at > 0).then_some("1.3"),
+        };
+        vec![failed(61_000), failed(0)]
     }
 }
 

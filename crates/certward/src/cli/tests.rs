@@ -33,6 +33,7 @@ fn the_outside_interface_is_understood() {
         "certward deployment show ge6a1a75",
         "certward deployment remove ge6a1a75",
         "certward tls show ge6a1a75 --url https://c.example/public_api/v1 --api-key k --secret-key s --ca ca.pem",
+        "certward tls failures ge6a1a75 --json",
         "certward tls check ge6a1a75 --cert c --key k --client-ca a",
         "certward tls set ge6a1a75 --cert c --key k",
         "certward tls set ge6a1a75 --cert c --key k --client-ca a --wait",

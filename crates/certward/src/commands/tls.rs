@@ -9,7 +9,7 @@ use super::{
     wait::{Waited, until_settled},
 };
 use crate::{
-    answer::{Check, Tls},
+    answer::{Check, Failure, Tls},
     cli::{ConnectArgs, TlsCommand, UploadArgs},
     client::{Client, ClientError},
     findings, input, output,
@@ -25,10 +25,34 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
             print(&answer, &connect)?;
             Ok(ExitCode::SUCCESS)
         }
+        TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => check(&id, &upload, &connect).await,
         TlsCommand::Set { id, upload, wait, connect } => set(&id, &upload, wait, &connect).await,
         TlsCommand::Delete { id, wait, connect } => delete(&id, wait, &connect).await,
     }
+}
+
+async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let answer = Client::new(connect)?.get(&["deployments", id.as_str(), "tls", "failures"]).await?;
+    if connect.json {
+        output::say_json(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let failures: Vec<Failure> = serde_json::from_value(answer)?;
+    let mut table = Table::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
+    for failure in &failures {
+        table.row([
+            &failure.at,
+            &failure.address,
+            &failure.server_name,
+            &failure.tls_version,
+            &failure.cause,
+            &failure.remedy,
+        ]);
+    }
+    output::say(&table.text())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {

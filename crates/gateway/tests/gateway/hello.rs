@@ -35,31 +35,31 @@ fn u16_be(length: usize) -> [u8; 2] {
 }
 
 /// A vector with two bytes of length.
-fn vec16(body: &[u8]) -> Vec<u8> {
+pub(crate) fn vec16(body: &[u8]) -> Vec<u8> {
     [&u16_be(body.len()), body].concat()
 }
 
-fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     [kind.to_be_bytes().as_slice(), &vec16(body)].concat()
 }
 
 /// The server_name extension with these entries of type host_name.
-fn names(names: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn names(names: &[&[u8]]) -> Vec<u8> {
     let list: Vec<u8> = names.iter().flat_map(|name| [&[0], vec16(name).as_slice()].concat()).collect();
     extension(0, &vec16(&list))
 }
 
 /// A ClientHello, as the parts of it are given.
-struct Hello {
-    version: [u8; 2],
-    suites: Vec<u8>,
-    compression: Vec<u8>,
-    extensions: Vec<u8>,
+pub(crate) struct Hello {
+    pub(crate) version: [u8; 2],
+    pub(crate) suites: Vec<u8>,
+    pub(crate) compression: Vec<u8>,
+    pub(crate) extensions: Vec<u8>,
 }
 
 impl Hello {
     /// A good one of TLS 1.2, but for what is added.
-    fn tls12(more: &[u8]) -> Self {
+    pub(crate) fn tls12(more: &[u8]) -> Self {
         let groups = extension(10, &vec16(&[0, 0x1d, 0, 0x17]));
         let formats = extension(11, &[1, 0]);
         let signatures = extension(13, &vec16(&[4, 3, 8, 4, 4, 1]));
@@ -72,7 +72,7 @@ impl Hello {
     }
 
     /// A good one of TLS 1.3 with an X25519 key share, but for what is added.
-    fn tls13(more: &[u8]) -> Self {
+    pub(crate) fn tls13(more: &[u8]) -> Self {
         let mut hello = Self::tls12(more);
         hello.suites = vec![0x13, 1];
         hello.extensions.extend(extension(43, &[2, 3, 4]));
@@ -96,7 +96,7 @@ impl Hello {
         [&[1], &length[1..], &body].concat()
     }
 
-    fn records(&self) -> Vec<u8> {
+    pub(crate) fn records(&self) -> Vec<u8> {
         records(&self.bytes(), 16 * 1024)
     }
 }

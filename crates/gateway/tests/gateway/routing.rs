@@ -117,7 +117,7 @@ async fn what_is_no_tls_is_told_so_and_counted() {
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();
     assert_eq!(answer.first(), Some(&21), "an alert, and then the end: {answer:?}");
-    assert_eq!(world.metric(r#"certward_gateway_handshake_failures_total{cause="not_tls"}"#), 1);
+    assert_eq!(world.metric(r#"certward_gateway_handshake_failures_total{cause="plain_http"}"#), 1);
     world.shut_down().await;
 }
 

@@ -304,12 +304,30 @@ impl Ca {
         self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
     }
 
+    /// A client's certificate that becomes valid after `from`.
+    pub(crate) fn client_from(&self, name: &str, from: Duration) -> Pair {
+        let not_before = Some(SystemClock.now().after(from).to_time());
+        let valid = from + Duration::from_secs(86400);
+        self.issue_from(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, not_before, valid)
+    }
+
     fn issue(&self, names: Vec<String>, usage: ExtendedKeyUsagePurpose, valid: Duration) -> Pair {
+        self.issue_from(names, usage, None, valid)
+    }
+
+    fn issue_from(
+        &self,
+        names: Vec<String>,
+        usage: ExtendedKeyUsagePurpose,
+        not_before: Option<time::OffsetDateTime>,
+        valid: Duration,
+    ) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(DnType::CommonName, names[0].clone());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
+        params.not_before = not_before.unwrap_or(params.not_before);
         params.not_after = SystemClock.now().after(valid).to_time();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Pair {

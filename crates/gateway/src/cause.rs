@@ -1,0 +1,252 @@
+//! Why handshakes fail: a closed list, each with what it means and what to do about it. It is a label of a metric, what operators
+//! are shown, and the source of docs/handshake-failures.md.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+
+macro_rules! causes {
+    ($($cause:ident $name:literal: $meaning:literal; $remedy:literal)+) => {
+        /// Why a handshake failed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum Cause {
+            $(#[doc = $meaning] $cause,)+
+        }
+
+        impl Cause {
+            /// All of them, in the order of a connection's way.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$cause,)+];
+
+            /// Its stable name.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$cause => $name,)+ }
+            }
+
+            /// What it means, in one sentence.
+            pub(crate) fn meaning(self) -> &'static str {
+                match self { $(Self::$cause => $meaning,)+ }
+            }
+
+            /// What to do about it.
+            pub(crate) fn remedy(self) -> &'static str {
+                match self { $(Self::$cause => $remedy,)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    PlainMqtt "plain_mqtt":
+        "The device spoke MQTT without TLS.";
+        "Switch TLS on in the device, or point it to the broker's plain port."
+    PlainHttp "plain_http":
+        "Somebody spoke HTTP without TLS.";
+        "Use https or wss; or it is a scanner and needs nothing."
+    NotTls "not_tls":
+        "What came is neither TLS nor a protocol that is known here.";
+        "Check what connects to this port; behind a load balancer, switch its PROXY header off."
+    Malformed "malformed":
+        "The device's message is not as TLS demands.";
+        "Update the device's TLS library; something between may also damage the bytes."
+    NoCommonVersion "no_common_version":
+        "The device speaks neither TLS 1.2 nor TLS 1.3.";
+        "Update the device's TLS library: older versions of TLS are broken."
+    NoCommonCipher "no_common_cipher":
+        "The device offers no cipher suite that is served for this key: TLS 1.3's, or ECDHE with AES-GCM or ChaCha20.";
+        "Enable ECDHE with AES-GCM in the device, for RSA or ECDSA as the certificate's key is."
+    NoCommonGroup "no_common_group":
+        "The device offers no key exchange group that is served.";
+        "Enable X25519 or P-256 in the device."
+    NoCommonSignature "no_common_signature":
+        "The device cannot verify, or cannot make, any signature that fits the certificate's key.";
+        "Enable SHA-256 signatures in the device, or serve a certificate whose key is of the kind that it knows."
+    NoCommonProtocol "no_common_protocol":
+        "The device asks by ALPN for a protocol that this listener does not speak.";
+        "Let it ask for http/1.1 on a wss listener and for nothing on an mqtts listener."
+    InvalidName "invalid_name":
+        "The server name that the device sent is no DNS name.";
+        "Correct the host in the device."
+    UnknownName "unknown_name":
+        "The device sent no server name, or one that no deployment claims, and there is no default deployment.";
+        "Add the name to the deployment's hosts, let the device send it (SNI), or set default_deployment."
+    NoCertificateSet "no_certificate_set":
+        "The deployment has no certificate.";
+        "Set one: certward tls set."
+    NotServable "not_servable":
+        "The deployment's certificate cannot be served now.";
+        "Look at the reason that certward tls show gives, and at the log."
+    CertificateRequired "certificate_required":
+        "The deployment is two-way and the device sent no certificate.";
+        "Give the device a certificate of one of the client CAs, with its key."
+    CertificateUnknownIssuer "certificate_unknown_issuer":
+        "No client CA of the deployment issued the device's certificate.";
+        "Add the device's CA to the client CAs, or let the device send its intermediates too."
+    CertificateExpired "certificate_expired":
+        "The device's certificate, or an intermediate of it, has expired.";
+        "Renew it."
+    CertificateNotYetValid "certificate_not_yet_valid":
+        "The device's certificate, or an intermediate of it, is not valid yet.";
+        "Check its notBefore, and the clock of this machine."
+    CertificateWrongPurpose "certificate_wrong_purpose":
+        "The device's certificate is not for client authentication.";
+        "Issue one whose extended key usage includes clientAuth, or has no such extension."
+    CertificateBadSignature "certificate_bad_signature":
+        "The device's certificate is not signed by the CA that it names, or the device does not have its key.";
+        "Give the device the key that belongs to its certificate; look whether two CAs have one name."
+    CertificateRevoked "certificate_revoked":
+        "The device's certificate is revoked.";
+        "Issue another one."
+    CertificateInvalid "certificate_invalid":
+        "The device's certificate cannot be used for another reason: its encoding, algorithm, constraints or chain.";
+        "Verify it: openssl verify -x509_strict -purpose sslclient -CAfile CLIENT_CAS CERTIFICATE."
+    ClientUnknownCa "client_unknown_ca":
+        "The device does not know the CA of the deployment's certificate.";
+        "Give the device the root CA, and see whether the served chain lacks an intermediate: certward tls check."
+    ClientCertificateExpired "client_certificate_expired":
+        "The device finds the deployment's certificate expired.";
+        "Renew it; if it is not expired, the device's clock is wrong."
+    ClientRefusedCertificate "client_refused_certificate":
+        "The device refuses the deployment's certificate for another reason, mostly a name that it does not cover.";
+        "Compare the name that the device connects to with the certificate's names."
+    ClientAlert "client_alert":
+        "The device broke off with another alert.";
+        "Look into the device's log."
+    Closed "closed":
+        "The device closed the connection before the handshake was done.";
+        "Nothing if it is seldom (scanners, health checks, bad networks); else look into the device's log: some close without an alert when they do not trust a certificate."
+    Timeout "timeout":
+        "The handshake was not done within its deadline.";
+        "Nothing if it is seldom; else the network is slow or loses packets, or the device needs long for its key."
+    Protocol "protocol":
+        "The device broke the rules of TLS.";
+        "Update the device's TLS library."
+}
+
+impl Cause {
+    /// The cause of an error before a ClientHello was understood; `first` are the first bytes that came.
+    pub(crate) fn of_hello(error: &Error, first: &[u8]) -> Self {
+        const METHODS: [&[u8]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PRI "];
+        // A CONNECT: its length, and the length of its protocol's name.
+        let mqtt =
+            first.first() == Some(&0x10) && first.windows(4).any(|four| four == b"MQTT" || four == b"MQIs");
+        match Self::from(error) {
+            _ if mqtt => Self::PlainMqtt,
+            _ if METHODS.iter().any(|method| first.starts_with(method)) => Self::PlainHttp,
+            // What begins like a handshake record is meant as TLS.
+            Self::NotTls | Self::Malformed | Self::Protocol if first.starts_with(&[22, 3]) => Self::Malformed,
+            Self::Malformed | Self::Protocol => Self::NotTls,
+            cause => cause,
+        }
+    }
+}
+
+impl From<&Error> for Cause {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NoCertificatesPresented => Self::CertificateRequired,
+            Error::InvalidCertificate(error) => error.into(),
+            Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            ) => Self::NotTls,
+            Error::InvalidMessage(_) => Self::Malformed,
+            Error::PeerIncompatible(incompatible) => match incompatible {
+                PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::Tls13RequiredForQuic
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13 => Self::NoCommonVersion,
+                PeerIncompatible::NoKxGroupsInCommon
+                | PeerIncompatible::NamedGroupsExtensionRequired
+                | PeerIncompatible::KeyShareExtensionRequired => Self::NoCommonGroup,
+                PeerIncompatible::NoSignatureSchemesInCommon
+                | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Self::NoCommonSignature,
+                _ => Self::NoCommonCipher,
+            },
+            Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName) => Self::InvalidName,
+            Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
+                Self::NoCommonSignature
+            }
+            Error::AlertReceived(alert) => match alert {
+                AlertDescription::UnknownCA => Self::ClientUnknownCa,
+                AlertDescription::CertificateExpired => Self::ClientCertificateExpired,
+                AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateUnknown => Self::ClientRefusedCertificate,
+                _ => Self::ClientAlert,
+            },
+            Error::NoApplicationProtocol => Self::NoCommonProtocol,
+            _ => Self::Protocol,
+        }
+    }
+}
+
+impl From<&CertificateError> for Cause {
+    fn from(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::CertificateExpired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::CertificateNotYetValid
+            }
+            CertificateError::UnknownIssuer => Self::CertificateUnknownIssuer,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                Self::CertificateWrongPurpose
+            }
+            CertificateError::BadSignature => Self::CertificateBadSignature,
+            CertificateError::Revoked => Self::CertificateRevoked,
+            _ => Self::CertificateInvalid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn names_are_stable_words_and_every_cause_says_what_to_do() {
+        let mut names: Vec<_> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Cause::ALL.len());
+        for cause in Cause::ALL {
+            assert!(cause.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            assert!(cause.meaning().ends_with('.') && cause.remedy().ends_with('.'), "{cause:?}");
+        }
+    }
+
+    /// The page is made from the table: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-gateway handshake_failures_md`.
+    #[test]
+    fn handshake_failures_md_is_what_the_table_says() {
+        let mut page = INTRODUCTION.to_owned();
+        for cause in Cause::ALL {
+            writeln!(page, "| `{}` | {} | {} |", cause.as_str(), cause.meaning(), cause.remedy()).unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/handshake-failures.md");
+        if std::env::var_os("CERTWARD_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == page,
+            "docs/handshake-failures.md is not what the table says; see the comment of this test"
+        );
+    }
+
+    const INTRODUCTION: &str = "\
+# Why handshakes fail
+
+`certward tls failures ID` and `GET /deployments/{id}/tls/failures` show the newest failed handshakes of a deployment, newest
+first: when, from which address, the server name that the device sent, the version of TLS if it was agreed on, the cause, what it
+means and what to do. Every node keeps the newest 50 of each deployment, of the 1,000 deployments that failed last, in memory
+alone: ask each node of a cluster, and a restart forgets them. A failure before the deployment is known, on a listener that
+several share, is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
+
+The causes are these and no others.
+
+| cause | what it means | what to do |
+|---|---|---|
+";
+}
