@@ -37,6 +37,7 @@ impl Style {
             Tone::Faint => "2",
         };
         match self {
+            _ if text.is_empty() => String::new(),
             Self::Plain => text.to_owned(),
             Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
         }

@@ -124,7 +124,7 @@ codes! {
         "Send the passphrase that the key was encrypted with; openssl pkey -in FILE -noout asks for it and tells whether it is right."
         "RFC 8018 §6.2.2";
     KeyEncryptionUnsupported "KEY_ENCRYPTION_UNSUPPORTED" Error
-        "The private key is encrypted in a way that is not opened: older than PBES2, with SHA-1 or 3DES, or by more work than 600 000 iterations of PBKDF2 or 32 MiB of scrypt."
+        "The private key is encrypted in a way that is not opened: older than PBES2, with SHA-1 or 3DES, or by more work than 600 000 iterations of PBKDF2 with SHA-256, 210 000 with SHA-512, or 32 MiB of scrypt."
         "A key from `openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES`."
         "Decrypt it: openssl pkey -in FILE -out key.pem, or encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in FILE -out key.pem."
         "RFC 8018 §6.2, certward (limits)";

@@ -37,6 +37,11 @@ fn what_openssl_encrypts_with_pbes2_is_opened_by_its_password() {
         ("AES-192", opened(&encrypted("-v2 aes-192-cbc")), &[]),
         ("scrypt", opened(&encrypted("-scrypt")), &[]),
         ("as many iterations as are spent", opened(&encrypted("-iter 600000")), &[]),
+        (
+            "with SHA-512, fewer",
+            opened(&encrypted("-v2 aes-256-cbc -v2prf hmacWithSHA512 -iter 210001")),
+            &["KEY_ENCRYPTION_UNSUPPORTED"],
+        ),
         ("one more", opened(&encrypted("-iter 600001")), &["KEY_ENCRYPTION_UNSUPPORTED"]),
         (
             "more scrypt than is spent",
