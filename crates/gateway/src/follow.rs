@@ -200,8 +200,8 @@ impl Follower {
         };
         // After the swap: a connection that enters from now on sees the new value by itself.
         match entry.trust() {
-            Trust::Scope(scope, _) => self.serving.registry.verify_outside(id, scope),
-            Trust::Nobody => self.serving.registry.close(id),
+            Trust::Scope(scope, _) => self.serving.registry.verify_outside(id, scope).await,
+            Trust::Nobody => self.serving.registry.close(id).await,
             Trust::Unknown => {}
         }
         let Some((deployment, certificate)) = assignment else {
@@ -251,7 +251,7 @@ impl Follower {
                 return Err(not_proven(Some("connections are still being closed")));
             }
             // Again each time: one may have entered since.
-            self.serving.registry.close(id);
+            self.serving.registry.close(id).await;
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
