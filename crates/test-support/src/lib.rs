@@ -1,5 +1,7 @@
 //! What tests of several crates share. For tests only: it panics where something is missing.
 
+mod hand_clock;
 mod postgres_server;
 
+pub use hand_clock::HandClock;
 pub use postgres_server::PostgresServer;

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -15,8 +15,9 @@ use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NodeView, ProofFailure, Rehearsal, SystemEntropy};
 use certward_pki::Material;
 use certward_store::{
-    Address, Clock, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Scope, Store, Timestamp,
+    Address, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Scope, Store, Timestamp,
 };
+use certward_test_support::HandClock;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,22 +28,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
-
-/// A clock that stands until it is moved.
-#[derive(Debug)]
-pub(crate) struct HandClock(AtomicI64);
-
-impl HandClock {
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// A gateway with a way in to everything; panics in a rehearsal, or is not ready, when told to.
 #[derive(Debug, Default)]
@@ -119,7 +104,7 @@ impl World {
     pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let begun = Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC));
-        let clock = Arc::new(HandClock(AtomicI64::new(begun.0)));
+        let clock = Arc::new(HandClock::at(begun));
         let address = Address::Embedded(folder.path().to_owned());
         let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
         let (key, secret) = Lifecycle::create_first_key(&store).await.unwrap();

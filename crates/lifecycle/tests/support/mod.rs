@@ -10,7 +10,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -21,30 +21,15 @@ use certward_lifecycle::{
 };
 use certward_pki::{HostName, Material, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
+    Address, ApiKeyRecord, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
     Upstream,
 };
+use certward_test_support::HandClock;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
 use zeroize::Zeroizing;
-
-/// A clock that stands until it is moved.
-#[derive(Debug)]
-pub(crate) struct HandClock(AtomicI64);
-
-impl HandClock {
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// A gateway that refuses a rehearsal, or has no way in, when told to.
 #[derive(Debug, Default)]
@@ -90,9 +75,8 @@ impl World {
     /// A store with one deployment `ge6a1a75` and an admin key, and no node yet.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(HandClock(AtomicI64::new(
-            Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC)).0,
-        )));
+        let clock =
+            Arc::new(HandClock::at(Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC))));
         let address = Address::Embedded(folder.path().to_owned());
         let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();

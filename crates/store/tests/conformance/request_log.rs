@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, time::Duration};
 
-use certward_store::{Admission, ApiKey, Clock, Method, RequestLimit, Store};
+use certward_store::{Admission, ApiKey, Clock, Method, RequestLimit, Store, Timestamp};
 use proptest::prelude::*;
 
 use crate::{block_on, on_both_engines, world::World};
@@ -168,7 +168,7 @@ proptest! {
             for (n, step) in steps.iter().enumerate() {
                 match step {
                     Step::Wait(by) => world.clock.advance(Duration::from_millis(u64::from(*by))),
-                    Step::TurnBack(by) => world.clock.set(world.clock.now().0 - i64::from(*by)),
+                    Step::TurnBack(by) => world.clock.set(Timestamp(world.clock.now().0 - i64::from(*by))),
                     Step::Prune => {
                         world.store.prune(limit.window).await.expect("pruned");
                         model.prune(world.clock.now().0, limit);

@@ -1,47 +1,21 @@
 //! The stage: an empty store on either engine, and a clock that is moved by hand.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use certward_pki::{HostName, PrivateKey, Profile, TlsType};
 use certward_store::{
-    Address, Clock, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp,
-    TlsState, TrustScope, Tx, Upstream, Version,
+    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp, TlsState,
+    TrustScope, Tx, Upstream, Version,
 };
-use certward_test_support::PostgresServer;
+use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use tempfile::TempDir;
 
 pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-#[derive(Debug)]
-pub(crate) struct ManualClock(AtomicI64);
-
-impl ManualClock {
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);
-    }
-
-    pub(crate) fn set(&self, to: i64) {
-        self.0.store(to, Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
 pub(crate) struct World {
     pub(crate) address: Address,
-    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<HandClock>,
     pub(crate) store: Store,
     folder: Option<TempDir>,
     _server: Option<Arc<PostgresServer>>,
@@ -61,7 +35,7 @@ impl World {
     }
 
     async fn at(address: Address, folder: Option<TempDir>, server: Option<Arc<PostgresServer>>) -> Self {
-        let clock = Arc::new(ManualClock(AtomicI64::new(1_700_000_000_000)));
+        let clock = Arc::new(HandClock::at(Timestamp(1_700_000_000_000)));
         let store = Store::init(&address, &master_key(), clock.clone()).await.expect("an empty store");
         Self { address, clock, store, folder, _server: server }
     }
