@@ -3,8 +3,8 @@
 //! As in the rest of the API, unknown fields are ignored and `null` is as good as absent, except where a property
 //! can be taken away.
 
-use certward_pki::{HostName, Profile};
-use certward_store::{DeploymentId, ProjectId, Scope, Upstream};
+use certward_pki::{DeviceIdentity, HostName, Profile};
+use certward_store::{DeploymentId, ProjectId, ProxyProtocol, Scope, Upstream};
 use serde_json::Value;
 
 use crate::{detail::Detail, error::Error, json::Fields};
@@ -89,6 +89,18 @@ impl Properties {
     pub(crate) fn profile(&mut self, field: &str) -> Option<Profile> {
         self.text(field, "PROFILE_INVALID", PROFILE_REMEDY, |text| {
             Profile::parse(text).ok_or("there is no such profile")
+        })
+    }
+
+    pub(crate) fn proxy_protocol(&mut self, field: &str) -> Option<ProxyProtocol> {
+        self.text(field, "PROXY_INVALID", "Use none, v2, emqx or mosquitto.", |text| {
+            ProxyProtocol::parse(text).ok_or("there is no such protocol")
+        })
+    }
+
+    pub(crate) fn proxy_identity(&mut self, field: &str) -> Option<DeviceIdentity> {
+        self.text(field, "PROXY_INVALID", "Use cn, dn, san or fingerprint.", |text| {
+            DeviceIdentity::parse(text).ok_or("there is no such identity")
         })
     }
 

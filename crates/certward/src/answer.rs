@@ -149,6 +149,8 @@ pub(crate) struct Deployment {
     pub(crate) ws_upstream: Option<String>,
     pub(crate) hosts: Vec<String>,
     pub(crate) profile: Option<String>,
+    pub(crate) proxy_protocol: Option<String>,
+    pub(crate) proxy_identity: Option<String>,
 }
 
 /// An API key without its secret.

@@ -175,6 +175,12 @@ pub(crate) enum DeploymentCommand {
         /// How strictly its certificates are judged: default or emqx-cloud
         #[arg(long, value_name = "PROFILE")]
         profile: Option<String>,
+        /// What its broker is told of a connection: none, v2, emqx or mosquitto
+        #[arg(long, value_name = "PROTOCOL")]
+        proxy_protocol: Option<String>,
+        /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
+        #[arg(long, value_name = "IDENTITY")]
+        proxy_identity: Option<String>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -186,7 +192,8 @@ pub(crate) enum DeploymentCommand {
     },
     /// Change a deployment; what is not named stays
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
-        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "name"])))]
+        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "proxy_protocol",
+            "proxy_identity", "name"])))]
     Set {
         /// Its id
         id: String,
@@ -208,6 +215,12 @@ pub(crate) enum DeploymentCommand {
         /// How strictly its certificates are judged from now on: default or emqx-cloud
         #[arg(long, value_name = "PROFILE")]
         profile: Option<String>,
+        /// What its broker is told of a connection: none, v2, emqx or mosquitto
+        #[arg(long, value_name = "PROTOCOL")]
+        proxy_protocol: Option<String>,
+        /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
+        #[arg(long, value_name = "IDENTITY")]
+        proxy_identity: Option<String>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,

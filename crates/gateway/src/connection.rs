@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, io, io::Read, net::SocketAddr, sync::Arc, task::Poll};
 
+use certward_store::Proxy;
 use rustls::{HandshakeKind, ServerConnection};
 use tokio::{
     net::TcpStream,
@@ -16,6 +17,7 @@ use crate::{
     first_packet::{Verdict, judge},
     handshake::{Failed, Farewell, Shaken, shake, version},
     probes::Probe,
+    proxy_header,
     registry::{Membership, Signal},
     relay::{Broken, Limits, Relay},
     served::Entry,
@@ -80,8 +82,15 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     serving.metrics.handshake(listener.protocol, version(&tls).unwrap_or("other"), resumed);
 
     let member = serving.registry.enter(&deployment, scope);
-    let beginning =
-        Beginning { serving: &serving, listener: &listener, member: &member, entry: &entry, tls, client };
+    let beginning = Beginning {
+        serving: &serving,
+        listener: &listener,
+        member: &member,
+        entry: &entry,
+        peer,
+        tls,
+        client,
+    };
     let relay = beginning.first_packet_and_upstream().await?;
     Some(Session { relay, member, serving, _admission: admission })
 }
@@ -100,6 +109,7 @@ struct Beginning<'a> {
     listener: &'a Listener,
     member: &'a Membership,
     entry: &'a Entry,
+    peer: SocketAddr,
     tls: Box<ServerConnection>,
     client: TcpStream,
 }
@@ -137,10 +147,11 @@ impl Beginning<'_> {
                 ) => break read.map_err(|_| "first_packet_timeout")??,
             }
         }
-        let upstream = match self.entry {
-            Entry::Served(served) => served.upstream(self.listener.protocol),
-            Entry::Refused(_) => None,
+        let (upstream, proxy) = match self.entry {
+            Entry::Served(served) => (served.upstream(self.listener.protocol), served.proxy),
+            Entry::Refused(_) => (None, Proxy::default()),
         };
+        self.tell(proxy, &mut first)?;
         let Some(upstream) = upstream else {
             self.serving.metrics.upstream_failed("not_configured");
             return Err("upstream_failed");
@@ -163,6 +174,28 @@ impl Beginning<'_> {
                 },
             }
         }
+    }
+}
+
+impl Beginning<'_> {
+    /// Puts what the broker is told before the device's first bytes.
+    fn tell(&self, proxy: Proxy, first: &mut Vec<u8>) -> Result<(), &'static str> {
+        let to = self.client.local_addr().map_err(|_| "client_broken")?;
+        match proxy_header::header(proxy, &self.tls, self.peer, to) {
+            Ok(None) => {}
+            Ok(Some(mut header)) => {
+                header.append(first);
+                *first = header;
+            }
+            Err(untellable) => {
+                tracing::debug!(
+                    deployment.id = %self.member.deployment(), peer = %self.peer,
+                    "the broker cannot be told who connects: {untellable}"
+                );
+                return Err("identity_refused");
+            }
+        }
+        Ok(())
     }
 }
 

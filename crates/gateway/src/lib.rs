@@ -27,6 +27,7 @@ mod loader;
 mod metrics;
 mod probes;
 mod proof;
+mod proxy_header;
 mod registry;
 mod rehearsal;
 mod relay;

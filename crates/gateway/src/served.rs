@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_pki::HostName;
-use certward_store::{Deployment, Generation, TrustScope, Upstream};
+use certward_store::{Deployment, Generation, Proxy, TrustScope, Upstream};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ pub(crate) struct Served {
     pub(crate) hosts: Vec<HostName>,
     upstream: Upstream,
     ws_upstream: Option<Upstream>,
+    /// What the broker is told of a connection.
+    pub(crate) proxy: Proxy,
     pub(crate) identity: Arc<Identity>,
     /// Why this is the version before and not the newest, if it is.
     pub(crate) instead_of_newest: Option<String>,
@@ -108,6 +110,7 @@ impl Served {
             hosts: deployment.hosts.clone(),
             upstream: deployment.upstream.clone(),
             ws_upstream: deployment.ws_upstream.clone(),
+            proxy: deployment.proxy,
             identity,
             instead_of_newest,
         }

@@ -74,6 +74,7 @@ mod tests {
             ws_upstream: ws.then(|| Upstream::parse("127.0.0.1:8083").unwrap()),
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
             profile: Profile::Default,
+            proxy: certward_store::Proxy::default(),
             created_at: Timestamp(0),
             generation: Generation(1),
             tls: TlsState::Absent,

@@ -1,7 +1,7 @@
-use certward_pki::{HostName, Profile};
+use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, Generation, HostTaken, ProjectId, StoreError,
-    Timestamp, TlsState, Upstream,
+    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, Generation, HostTaken, ProjectId, Proxy,
+    ProxyProtocol, StoreError, Timestamp, TlsState, Upstream,
 };
 use thiserror::Error;
 
@@ -24,6 +24,8 @@ pub struct NewDeployment {
     pub hosts: Vec<HostName>,
     /// How strictly its uploads are judged.
     pub profile: Profile,
+    /// What its broker is told of its devices.
+    pub proxy: Proxy,
 }
 
 /// What to change of a deployment; `None` leaves it as it is.
@@ -39,6 +41,10 @@ pub struct DeploymentChange {
     pub hosts: Option<Vec<HostName>>,
     /// How strictly its uploads are judged from now on; what was accepted before stays.
     pub profile: Option<Profile>,
+    /// Whether, and in which dialect, its broker is told of its devices.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// What its broker is told as a device's name.
+    pub proxy_identity: Option<DeviceIdentity>,
 }
 
 /// Why a deployment was not made, changed or removed.
@@ -96,6 +102,7 @@ impl Lifecycle {
             ws_upstream: new.ws_upstream,
             hosts: without_duplicates(new.hosts),
             profile: new.profile,
+            proxy: new.proxy,
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
@@ -193,6 +200,12 @@ impl DeploymentChange {
         if let Some(hosts) = self.hosts {
             deployment.hosts = without_duplicates(hosts);
         }
+        if let Some(protocol) = self.proxy_protocol {
+            deployment.proxy.protocol = protocol;
+        }
+        if let Some(identity) = self.proxy_identity {
+            deployment.proxy.identity = identity;
+        }
         if let Some(profile) = self.profile {
             deployment.profile = profile;
         }
@@ -217,12 +230,14 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
         action,
         subject: deployment.id.to_string(),
         detail: format!(
-            "generation {}, project {}, upstream {}, {} hosts, profile {}",
+            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}",
             deployment.generation,
             deployment.project,
             deployment.upstream,
             deployment.hosts.len(),
             deployment.profile,
+            deployment.proxy.protocol,
+            deployment.proxy.identity,
         ),
     }
 }

@@ -1,13 +1,13 @@
 use std::fmt;
 
-use certward_pki::{HostName, Profile};
+use certward_pki::{DeviceIdentity, HostName, Profile};
 use serde::Serialize;
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use thiserror::Error;
 
 use crate::{
-    DeploymentId, Generation, HostTaken, ProjectId, StoreError, Timestamp, TlsState, host, lock, row,
-    tls_state,
+    DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState,
+    host, lock, row, tls_state,
 };
 
 /// One broker and the hosts that lead to it.
@@ -27,6 +27,8 @@ pub struct Deployment {
     pub hosts: Vec<HostName>,
     /// How strictly its uploads are judged.
     pub profile: Profile,
+    /// What its broker is told of its devices.
+    pub proxy: Proxy,
     /// When it was made.
     pub created_at: Timestamp,
     /// Grows with every change of it, also of its hosts.
@@ -95,7 +97,7 @@ impl fmt::Debug for Upstream {
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.created_at, d.generation, ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.created_at, d.generation, ",
             "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
             "FROM ",
             $deployments,
@@ -194,11 +196,21 @@ impl Deployment {
                 .transpose()?,
             hosts: Vec::new(),
             profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
+            proxy: proxy(row)?,
             created_at: Timestamp(row::integer(row, "created_at")?),
             generation: Generation(row::integer(row, "generation")?),
             tls: tls_state::read(row)?,
         })
     }
+}
+
+fn proxy(row: &AnyRow) -> Result<Proxy, StoreError> {
+    let protocol = ProxyProtocol::parse(&row::text(row, "proxy_protocol")?);
+    let identity = DeviceIdentity::parse(&row::text(row, "proxy_identity")?);
+    Ok(Proxy {
+        protocol: protocol.ok_or_else(|| row::unreadable("proxy_protocol"))?,
+        identity: identity.ok_or_else(|| row::unreadable("proxy_identity"))?,
+    })
 }
 
 /// Claims first and writes then: a taken host leaves nothing behind.
@@ -212,8 +224,9 @@ pub(crate) async fn insert(
     let tls = tls_state::Columns::of(&deployment.tls);
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
-                                 tls_state, tls_version, tls_deadline, tls_reason, profile)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                 tls_state, tls_version, tls_deadline, tls_reason, profile,
+                                 proxy_protocol, proxy_identity)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -227,6 +240,8 @@ pub(crate) async fn insert(
     .bind(tls.deadline)
     .bind(tls.reason)
     .bind(deployment.profile.as_str())
+    .bind(deployment.proxy.protocol.as_str())
+    .bind(deployment.proxy.identity.as_str())
     .execute(&mut *conn)
     .await?;
     host::write(conn, deployment).await?;
@@ -246,7 +261,8 @@ pub(crate) async fn update(
         host::write(conn, deployment).await?;
     }
     sqlx::query(
-        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6
+        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6,
+                proxy_protocol = $7, proxy_identity = $8
          WHERE id = $1",
     )
     .bind(deployment.id.as_str())
@@ -255,6 +271,8 @@ pub(crate) async fn update(
     .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
     .bind(deployment.generation.0)
     .bind(deployment.profile.as_str())
+    .bind(deployment.proxy.protocol.as_str())
+    .bind(deployment.proxy.identity.as_str())
     .execute(conn)
     .await?;
     Ok(Ok(()))

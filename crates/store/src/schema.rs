@@ -20,6 +20,7 @@ pub(crate) const STORE: Part = Part {
     migrations: &[
         include_str!("../migrations/0001_store.sql"),
         include_str!("../migrations/0002_profile.sql"),
+        include_str!("../migrations/0003_proxy.sql"),
     ],
 };
 

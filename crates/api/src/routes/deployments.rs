@@ -60,6 +60,14 @@ pub(crate) struct DeploymentBody {
     /// How strictly its certificates are judged: `default` or `emqx-cloud`.
     #[schema(example = "default")]
     profile: &'static str,
+    /// What the broker is told of a connection before its first byte: `none`, `v2`, `emqx` or `mosquitto`.
+    #[serde(rename = "proxyProtocol")]
+    #[schema(example = "none")]
+    proxy_protocol: &'static str,
+    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    #[serde(rename = "proxyIdentity")]
+    #[schema(example = "cn")]
+    proxy_identity: &'static str,
 }
 
 /// `starting` until the node that is asked serves.
@@ -90,6 +98,8 @@ impl Context {
             ws_upstream: deployment.ws_upstream.map(|upstream| upstream.to_string()),
             hosts: deployment.hosts.iter().map(ToString::to_string).collect(),
             profile: deployment.profile.as_str(),
+            proxy_protocol: deployment.proxy.protocol.as_str(),
+            proxy_identity: deployment.proxy.identity.as_str(),
         }
     }
 }

@@ -27,7 +27,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
         "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
         "platform": "here", "region": "there", "status": "running", "connections": 1000, "tps": 0,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
-        "profile": "default",
+        "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn",
     });
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
     one["projectName"] = projects[0]["projectName"].clone();
@@ -122,6 +122,27 @@ async fn the_profile_of_a_deployment_decides_how_strictly_is_judged() {
     let made = json!({"deploymentID": "b", "upstream": "127.0.0.1:1883", "profile": "emqx-cloud"});
     assert_eq!(world.post("/deployments").json(&made).send().await.json()["profile"], "emqx-cloud");
     assert_eq!(world.get("/deployments/b").send().await.json()["profile"], "emqx-cloud");
+}
+
+#[tokio::test]
+async fn what_a_broker_is_told_of_its_devices_is_set_and_shown() {
+    let world = World::new().await;
+    let path = "/deployments/ge6a1a75";
+    let told = |answer: serde_json::Value| (answer["proxyProtocol"].clone(), answer["proxyIdentity"].clone());
+    let change = json!({"proxyProtocol": "mosquitto", "proxyIdentity": "san"});
+    let changed = world.patch(path).json(&change).send().await.json();
+    assert_eq!(told(changed), (json!("mosquitto"), json!("san")));
+    let changed = world.patch(path).json(&json!({"proxyIdentity": "dn"})).send().await.json();
+    assert_eq!(told(changed), (json!("mosquitto"), json!("dn")), "absent is unchanged");
+    assert_eq!(told(world.get(path).send().await.json()), (json!("mosquitto"), json!("dn")));
+    for wrong in [json!({"proxyProtocol": "V2"}), json!({"proxyIdentity": "uid"})] {
+        assert_eq!(world.patch(path).json(&wrong).outcome().await, (422, "PROXY_INVALID".to_owned()));
+    }
+    let made = json!({"deploymentID": "c", "upstream": "127.0.0.1:1883", "proxyProtocol": "emqx"});
+    assert_eq!(
+        told(world.post("/deployments").json(&made).send().await.json()),
+        (json!("emqx"), json!("cn"))
+    );
 }
 
 #[tokio::test]

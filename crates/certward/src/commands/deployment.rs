@@ -14,7 +14,18 @@ use crate::{
 
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DeploymentCommand::Add { id, upstream, ws_upstream, hosts, profile, name, project, connect } => {
+        DeploymentCommand::Add {
+            id,
+            upstream,
+            ws_upstream,
+            hosts,
+            profile,
+            proxy_protocol,
+            proxy_identity,
+            name,
+            project,
+            connect,
+        } => {
             let id = id.as_deref().map(deployment_id).transpose()?;
             let project = project.as_deref().map(project_id).transpose()?;
             let mut body = Map::new();
@@ -24,6 +35,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
             body.extend(name.map(|name| ("deploymentName".into(), name.into())));
             body.extend(profile.map(|profile| ("profile".into(), profile.into())));
+            body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
+            body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
             body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
             let answer = Client::new(&connect)?
                 .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
@@ -38,6 +51,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             hosts,
             no_hosts,
             profile,
+            proxy_protocol,
+            proxy_identity,
             name,
             connect,
         } => {
@@ -53,6 +68,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             }
             body.extend(name.map(|name| ("deploymentName".into(), name.into())));
             body.extend(profile.map(|profile| ("profile".into(), profile.into())));
+            body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
+            body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
             let path = ["deployments", id.as_str()];
             let answer =
                 Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
@@ -113,6 +130,12 @@ fn sheet(deployment: &Deployment) -> String {
     table.row(["ws-upstream", deployment.ws_upstream.as_deref().unwrap_or_default()]);
     table.row(["hosts", &deployment.hosts.join(" ")]);
     table.row(["profile", deployment.profile.as_deref().unwrap_or("default")]);
+    let protocol = deployment.proxy_protocol.as_deref().unwrap_or("none");
+    let identity = deployment.proxy_identity.as_deref().unwrap_or("cn");
+    table.row([
+        "proxy",
+        &if protocol == "none" { protocol.to_owned() } else { format!("{protocol}, {identity}") },
+    ]);
     table.row(["created", &deployment.create_at]);
     table.text()
 }

@@ -8,6 +8,7 @@ mod deadlines;
 mod faults;
 mod hello;
 mod nodes;
+mod proxy;
 mod relay;
 mod routing;
 mod stage;

@@ -147,6 +147,7 @@ impl World {
             ws_upstream: ws_upstream.map(parse),
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
             profile: Profile::Default,
+            proxy: certward_store::Proxy::default(),
         };
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }
@@ -302,6 +303,24 @@ impl Ca {
 
     pub(crate) fn client_for(&self, name: &str, valid: Duration) -> Pair {
         self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
+    }
+
+    /// A client's certificate with exactly these subject attributes and no alternative name.
+    pub(crate) fn client_named(&self, attributes: &[(DnType, &str)]) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, text) in attributes {
+            params.distinguished_name.push(kind.clone(), *text);
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        }
     }
 
     /// A client's certificate that becomes valid after `from`.

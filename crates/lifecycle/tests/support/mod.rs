@@ -98,6 +98,7 @@ impl World {
             ws_upstream: None,
             hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
             profile: Profile::Default,
+            proxy: certward_store::Proxy::default(),
         }
     }
 

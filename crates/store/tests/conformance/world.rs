@@ -143,6 +143,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         ws_upstream: None,
         hosts: hosts.iter().map(|name| host(name)).collect(),
         profile: Profile::Default,
+        proxy: certward_store::Proxy::default(),
         created_at: Timestamp(1_234_567),
         generation: Generation(1),
         tls: TlsState::Absent,

@@ -30,6 +30,13 @@ pub(crate) struct DeploymentChangeBody {
     /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
     #[schema(pattern = "^(default|emqx-cloud)$")]
     profile: Option<String>,
+    /// What the broker is told of a connection before its first byte: `none`, or the PROXY protocol version 2 as `v2`, `emqx` or
+    /// `mosquitto` read it.
+    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
+    proxy_protocol: Option<String>,
+    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
+    proxy_identity: Option<String>,
 }
 
 /// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again.
@@ -58,6 +65,8 @@ fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
         ws_upstream: it.removable_upstream("wsUpstream"),
         hosts: it.hosts("hosts"),
         profile: it.profile("profile"),
+        proxy_protocol: it.proxy_protocol("proxyProtocol"),
+        proxy_identity: it.proxy_identity("proxyIdentity"),
     };
     it.finish()?;
     Ok(change)

@@ -4,7 +4,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::NewDeployment;
-use certward_store::Scope;
+use certward_store::{Proxy, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
@@ -37,6 +37,13 @@ pub(crate) struct NewDeploymentBody {
     /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
     #[schema(pattern = "^(default|emqx-cloud)$")]
     profile: Option<String>,
+    /// What the broker is told of a connection before its first byte: `none`, or the PROXY protocol version 2 as `v2`, `emqx` or
+    /// `mosquitto` read it.
+    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
+    proxy_protocol: Option<String>,
+    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
+    proxy_identity: Option<String>,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`.
@@ -63,8 +70,12 @@ fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
     let ws_upstream = it.removable_upstream("wsUpstream").flatten();
     let hosts = it.hosts("hosts").unwrap_or_default();
     let profile = it.profile("profile").unwrap_or_default();
+    let proxy = Proxy {
+        protocol: it.proxy_protocol("proxyProtocol").unwrap_or_default(),
+        identity: it.proxy_identity("proxyIdentity").unwrap_or_default(),
+    };
     it.finish()?;
     // Without an upstream `finish` has refused.
     let upstream = upstream.ok_or(Error::Internal)?;
-    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile })
+    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile, proxy })
 }

@@ -1,0 +1,191 @@
+//! What the broker is told before the device's first byte, read by a strict parser written from the specification alone.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use certward_lifecycle::DeploymentChange;
+use certward_pki::DeviceIdentity;
+use certward_store::ProxyProtocol;
+use rcgen::DnType;
+use tokio::{io::AsyncReadExt, sync::mpsc};
+
+use crate::stage::{Broker, CONNECT, Ca, Device, Pair, TLS12, TLS13, World};
+
+const HOST: &str = "d.test";
+
+/// A header as a broker understands it.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    from: (Ipv4Addr, u16),
+    to: (Ipv4Addr, u16),
+    tlvs: BTreeMap<u8, Vec<u8>>,
+    /// The flags, `verify` and the sub-TLVs of PP2_TYPE_SSL.
+    ssl: (u8, u32, BTreeMap<u8, String>),
+    length: usize,
+}
+
+fn tlvs(mut bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        assert!(found.insert(*kind, rest[..length].to_vec()).is_none(), "a TLV twice");
+        bytes = &rest[length..];
+    }
+    assert!(bytes.is_empty(), "a TLV is cut off");
+    found
+}
+
+/// §2.2 of the specification; whatever is not as it says is a panic.
+fn parse(bytes: &[u8]) -> Told {
+    assert_eq!(&bytes[..12], b"\r\n\r\n\0\r\nQUIT\n", "the signature");
+    assert_eq!(bytes[12..14], [0x21, 0x11], "version 2, PROXY, TCP over IPv4");
+    let length = 16 + usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
+    let body = &bytes[16..length];
+    let ip = |at: usize| Ipv4Addr::new(body[at], body[at + 1], body[at + 2], body[at + 3]);
+    let port = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+    let mut tlvs_found = tlvs(&body[12..]);
+    let ssl = tlvs_found.remove(&0x20).expect("PP2_TYPE_SSL");
+    let verify = u32::from_be_bytes(ssl[1..5].try_into().unwrap());
+    let sub = tlvs(&ssl[5..]).into_iter().map(|(kind, text)| (kind, String::from_utf8(text).unwrap()));
+    assert_eq!(&bytes[length..], CONNECT, "and then the device's own bytes");
+    Told {
+        from: (ip(0), port(8)),
+        to: (ip(4), port(10)),
+        tlvs: tlvs_found,
+        ssl: (ssl[0], verify, sub.collect()),
+        length,
+    }
+}
+
+struct Stage {
+    world: World,
+    deployment: certward_store::DeploymentId,
+    servers: Ca,
+    clients: Ca,
+    received: mpsc::Receiver<Vec<u8>>,
+    _broker: Broker,
+}
+
+impl Stage {
+    async fn new(two_way: bool) -> Self {
+        let (send, received) = mpsc::channel(9);
+        let broker = Broker::new(move |mut stream| {
+            let send = send.clone();
+            async move {
+                let mut all = Vec::new();
+                while !all.ends_with(CONNECT) && stream.read_buf(&mut all).await.unwrap_or(0) > 0 {}
+                send.send(all).await.unwrap();
+            }
+        })
+        .await;
+        let (world, servers, clients) = (World::new().await, Ca::new("servers"), Ca::new("clients"));
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        let cas: &[&Ca] = if two_way { &[&clients] } else { &[] };
+        world.run(&deployment, &servers.leaf(&[HOST]), cas).await;
+        Self { world, deployment, servers, clients, received, _broker: broker }
+    }
+
+    async fn set(&self, protocol: ProxyProtocol, identity: DeviceIdentity) {
+        let (proxy_protocol, proxy_identity) = (Some(protocol), Some(identity));
+        let change = DeploymentChange { proxy_protocol, proxy_identity, ..Default::default() };
+        let proofs = || self.world.metric(r#"certward_gateway_proofs_total{result="ok"}"#);
+        let before = proofs();
+        self.world.change(&self.deployment, change).await;
+        crate::stage::eventually("the node has it", || async { proofs() > before }).await;
+    }
+
+    /// What the broker receives of a device; empty when it is not let through.
+    async fn told(
+        &mut self,
+        identity: Option<&Pair>,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> Vec<u8> {
+        use tokio::io::AsyncWriteExt as _;
+        let device = Device::new(&self.servers, identity, &[version]);
+        let mut connection = device.connect(self.world.mqtts(), HOST).await.unwrap();
+        connection.0.write_all(CONNECT).await.unwrap();
+        let ends = async {
+            let _ = connection.0.read_to_end(&mut Vec::new()).await;
+        };
+        tokio::select! {
+            biased;
+            received = self.received.recv() => received.unwrap(),
+            () = ends => self.received.try_recv().unwrap_or_default(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_is_told_who_connects_in_its_dialect() {
+    let mut stage = Stage::new(true).await;
+    let pair = stage.clients.client("device-1");
+    assert_eq!(stage.told(Some(&pair), TLS13).await, CONNECT, "nothing by default");
+    for (version, name, cipher) in [
+        (TLS12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        (TLS13, "TLSv1.3", "AES_128_GCM_SHA256"),
+    ] {
+        for protocol in [ProxyProtocol::V2, ProxyProtocol::Emqx, ProxyProtocol::Mosquitto] {
+            stage.set(protocol, DeviceIdentity::Cn).await;
+            let told = parse(&stage.told(Some(&pair), version).await);
+            assert_eq!((told.from.0, told.to.0), (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+            assert_eq!(told.to.1, stage.world.mqtts().port());
+            let (flags, verify, sub) = &told.ssl;
+            assert_eq!((*flags, *verify), (7, 0), "TLS, a certificate now and in the session, verified");
+            assert_eq!((sub[&0x21].as_str(), sub[&0x22].as_str()), (name, "device-1"));
+            let expected = (protocol != ProxyProtocol::Emqx).then_some(cipher);
+            assert_eq!(sub.get(&0x23).map(String::as_str), expected);
+            let authority = (protocol == ProxyProtocol::V2).then_some(HOST.as_bytes());
+            assert_eq!(told.tlvs.get(&2).map(Vec::as_slice), authority);
+            assert!(told.length <= 500);
+        }
+    }
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn without_a_certificate_no_name_is_told_and_nothing_is_verified() {
+    let mut stage = Stage::new(false).await;
+    stage.set(ProxyProtocol::V2, DeviceIdentity::Cn).await;
+    let told = parse(&stage.told(None, TLS13).await);
+    assert_eq!((told.ssl.0, told.ssl.1), (1, 1));
+    assert_eq!(told.ssl.2.keys().collect::<Vec<_>>(), [&0x21, &0x23]);
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_name_is_the_one_chosen_and_a_doubtful_one_reaches_no_broker() {
+    let mut stage = Stage::new(true).await;
+    let cn = DnType::CommonName;
+    let org = DnType::OrganizationName;
+    let plain = stage.clients.client("device-1");
+    let subject = stage.clients.client_named(&[(org, "A, B"), (cn.clone(), "x=1 ")]);
+    let control = stage.clients.client_named(&[(cn.clone(), "admin\n")]);
+    let nul = stage.clients.client_named(&[(cn.clone(), "admin\0x")]);
+    let long = "n".repeat(480);
+    let long = stage.clients.client_named(&[(cn.clone(), &long)]);
+    let nameless = stage.clients.client_named(&[]);
+    let fingerprint = |pair: &Pair| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pair.der.as_ref());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let print = fingerprint(&plain);
+    let cases: [(&Pair, DeviceIdentity, Option<&str>); 9] = [
+        (&plain, DeviceIdentity::Cn, Some("device-1")),
+        (&plain, DeviceIdentity::San, Some("device-1")),
+        (&plain, DeviceIdentity::Fingerprint, Some(&print)),
+        (&subject, DeviceIdentity::Dn, Some("CN=x\\=1\\ ,O=A\\, B")),
+        (&control, DeviceIdentity::Cn, None),
+        (&nul, DeviceIdentity::Dn, None),
+        (&nameless, DeviceIdentity::Cn, None),
+        (&nameless, DeviceIdentity::San, None),
+        (&long, DeviceIdentity::Cn, None),
+    ];
+    for (pair, identity, expected) in cases {
+        stage.set(ProxyProtocol::Mosquitto, identity).await;
+        let bytes = stage.told(Some(pair), TLS13).await;
+        match expected {
+            Some(name) => assert_eq!(parse(&bytes).ssl.2[&0x22], name),
+            None => assert!(bytes.is_empty(), "{identity}: {bytes:?}"),
+        }
+    }
+    stage.world.shut_down().await;
+}
