@@ -40,7 +40,9 @@ async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
 
 async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World) {
     let made = world.deployment("a").await;
-    world.tamper("ALTER TABLE deployment DROP COLUMN profile").await;
+    for column in ["profile", "proxy_protocol", "proxy_identity"] {
+        world.tamper(&format!("ALTER TABLE deployment DROP COLUMN {column}")).await;
+    }
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     assert_eq!(store.deployment(&made.id).await.expect("read"), Some(made));
