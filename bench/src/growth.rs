@@ -2,11 +2,14 @@ use std::time::{Duration, Instant};
 
 use certward_tests::{Authority, Certward, Device, Setup, wait_within};
 
-const COUNTS: [usize; 3] = [1, 1_000, 10_000];
+/// What `scripts/bench` measures in a minute or two.
+pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
+/// What `scripts/bench growth-100k` measures: a quarter of an hour.
+pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
 const MAKERS: usize = 4;
 
-/// Start time and memory with 1, 1,000 and 10,000 deployments, each with a certificate of its own that is `running`.
-pub(crate) fn measure() {
+/// Start time and memory with growing counts of deployments, each with a certificate of its own that is `running`.
+pub(crate) fn measure(counts: &[usize]) {
     // Proofs of ten thousand new certificates take longer than those of one.
     let setup = Setup { prove_within: "30m", log_level: "warn", ..Setup::default() };
     let mut certward = Certward::start_with(setup);
@@ -17,7 +20,7 @@ pub(crate) fn measure() {
         "| deployments | start to ready (ms) | start to first handshake (ms) | resident at ready (MiB) | resident when all are proven again (MiB) |"
     );
     println!("|---|---|---|---|---|");
-    for count in COUNTS {
+    for &count in counts {
         make(&certward, &authority, made..count);
         made = count;
         wait_all_running(&certward, count);

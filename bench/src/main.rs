@@ -22,7 +22,11 @@ fn main() {
         reads::measure();
     }
     if wanted("growth") {
-        growth::measure();
+        growth::measure(growth::COUNTS);
+    }
+    // Only when it is asked for: it takes long.
+    if names.iter().any(|asked| asked == "growth-100k") {
+        growth::measure(growth::COUNTS_TO_100K);
     }
     if wanted("intake") {
         intake::measure();
