@@ -181,6 +181,14 @@ impl Session {
         self.stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
+    /// The device's own address and port.
+    ///
+    /// # Panics
+    /// Never: the connection was made.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.sock.local_addr().expect("a connected socket")
+    }
+
     /// The version of TLS in use.
     pub fn version(&self) -> Option<rustls::ProtocolVersion> {
         self.stream.conn.protocol_version()

@@ -1,0 +1,103 @@
+use std::{
+    fs,
+    net::TcpStream,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{Process, free_port, wait_until, wait_within};
+
+/// RabbitMQ with an MQTT listener that wants a PROXY header: a node of the test's own, with a port mapper (epmd) of
+/// its own. The service that Debian installs is neither used nor touched.
+#[derive(Debug)]
+pub struct RabbitMq {
+    node: Process,
+    // Ended after the node.
+    _mapper: Process,
+    port: u16,
+}
+
+impl RabbitMq {
+    /// Starts a node on free ports of the loopback address, all its files in `folder`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(folder: &Path) -> Self {
+        let folder = folder.join("rabbitmq");
+        fs::create_dir(&folder).unwrap();
+        let mapper_port = free_port();
+        let mut mapper = Command::new("epmd");
+        mapper.args(["-address", "127.0.0.1", "-port", &mapper_port.to_string()]);
+        let mapper = Process::start("epmd", &folder, &mut mapper);
+        wait_until("epmd", || TcpStream::connect(("127.0.0.1", mapper_port)).ok());
+
+        let port = free_port();
+        let node = Process::start("rabbitmq", &folder, &mut Self::command(&folder, port, mapper_port));
+        let mut broker = Self { node, _mapper: mapper, port };
+        wait_within(Duration::from_secs(90), "RabbitMQ", || {
+            assert!(broker.node.is_running(), "RabbitMQ has ended");
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        broker
+    }
+
+    fn command(folder: &Path, port: u16, mapper_port: u16) -> Command {
+        let (plugins, configuration) = (folder.join("enabled_plugins"), folder.join("rabbitmq.conf"));
+        fs::write(&plugins, "[rabbitmq_mqtt].\n").unwrap();
+        let text = format!(
+            "listeners.tcp = none\nmqtt.listeners.tcp.1 = 127.0.0.1:{port}\nmqtt.proxy_protocol = true\n\
+             mqtt.allow_anonymous = true\nlog.console = true\nlog.console.level = info\nlog.file = false\n"
+        );
+        fs::write(&configuration, text).unwrap();
+        let mut command = Command::new(Self::program());
+        // The Erlang machine is a child of a shell script: one group, so that both can be ended.
+        command
+            .process_group(0)
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_NODENAME", "certward@localhost")
+            .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", folder.join("log"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", plugins)
+            .env("RABBITMQ_CONFIG_FILE", configuration)
+            .env("RABBITMQ_DIST_PORT", free_port().to_string())
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_PORT", mapper_port.to_string());
+        command
+    }
+
+    /// The script itself: the one in PATH insists on Debian's user and folders.
+    fn program() -> PathBuf {
+        let versions = fs::read_dir("/usr/lib/rabbitmq/lib").expect("Debian's package rabbitmq-server");
+        let mut scripts = versions.flatten().map(|version| version.path().join("sbin/rabbitmq-server"));
+        scripts.find(|script| script.exists()).expect("RabbitMQ's own script")
+    }
+
+    /// `HOST:PORT` of the MQTT listener.
+    pub fn upstream(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Waits until `text` stands in its log.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_for(&self, text: &str) {
+        self.node.wait_for(text, 1);
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.node.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself: then there is nobody to tell.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
