@@ -92,9 +92,6 @@ causes! {
     CertificateBadSignature "certificate_bad_signature":
         "The device's certificate is not signed by the CA that it names, or the device does not have its key.";
         "Give the device the key that belongs to its certificate; look whether two CAs have one name."
-    CertificateRevoked "certificate_revoked":
-        "The device's certificate is revoked.";
-        "Issue another one."
     CertificateInvalid "certificate_invalid":
         "The device's certificate cannot be used for another reason: its encoding, algorithm, constraints or chain.";
         "Verify it: openssl verify -x509_strict -purpose sslclient -CAfile CLIENT_CAS CERTIFICATE."
@@ -193,7 +190,6 @@ impl From<&CertificateError> for Cause {
                 Self::CertificateWrongPurpose
             }
             CertificateError::BadSignature => Self::CertificateBadSignature,
-            CertificateError::Revoked => Self::CertificateRevoked,
             _ => Self::CertificateInvalid,
         }
     }

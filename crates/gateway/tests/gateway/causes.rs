@@ -175,12 +175,13 @@ async fn what_is_wrong_with_the_devices_certificate_is_named() {
     let hour = Duration::from_secs(3600);
     let same_name = Ca::new("clients");
     let early = stage.clients.client_from("early", hour);
-    let cases: [(&str, Option<Pair>); 5] = [
+    let cases: [(&str, Option<Pair>); 6] = [
         ("certificate_required", None),
         ("certificate_unknown_issuer", Some(Ca::new("strangers").client("device"))),
         ("certificate_bad_signature", Some(same_name.client("device"))),
         ("certificate_wrong_purpose", Some(stage.clients.leaf(&["device"]))),
         ("certificate_not_yet_valid", Some(early)),
+        ("certificate_invalid", Some(stage.clients.client_that_is_a_ca("device"))),
     ];
     let short = stage.clients.client_for("short", hour);
     for version in [TLS12, TLS13] {

@@ -305,6 +305,21 @@ impl Ca {
         self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
     }
 
+    /// A client's certificate that says it is a CA: no device may be one.
+    pub(crate) fn client_that_is_a_ca(&self, name: &str) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        }
+    }
+
     /// A client's certificate with exactly these subject attributes and no alternative name.
     pub(crate) fn client_named(&self, attributes: &[(DnType, &str)]) -> Pair {
         let key = KeyPair::generate().unwrap();
