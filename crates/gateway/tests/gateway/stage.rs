@@ -22,7 +22,11 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::{
-    ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, HandshakeKind, NamedGroup, RootCertStore, SupportedProtocolVersion,
+    client::{
+        ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+        Tls13ClientSessionValue,
+    },
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
 use sqlx::Connection as _;
@@ -413,6 +417,13 @@ impl Device {
         Self(Arc::new(config))
     }
 
+    /// Shows a ticket to whomever it connects to, whoever gave it.
+    pub(crate) fn with_one_drawer(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.resumption = Resumption::store(Arc::new(OneDrawer(ClientSessionMemoryCache::new(8))));
+        Self(Arc::new(config))
+    }
+
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }
@@ -428,6 +439,40 @@ impl Device {
         let mut connection = self.connect(to, name).await?;
         connection.echo(CONNECT).await?;
         Ok(connection)
+    }
+}
+
+/// Keeps the sessions of all servers together.
+#[derive(Debug)]
+struct OneDrawer(ClientSessionMemoryCache);
+
+impl OneDrawer {
+    fn any() -> ServerName<'static> {
+        ServerName::try_from("any.test").unwrap()
+    }
+}
+
+impl ClientSessionStore for OneDrawer {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(Self::any(), group);
+    }
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&Self::any())
+    }
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(Self::any(), session);
+    }
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&Self::any())
+    }
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&Self::any());
+    }
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(Self::any(), ticket);
+    }
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&Self::any())
     }
 }
 

@@ -123,6 +123,56 @@ async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
 }
 
 #[tokio::test]
+async fn a_ticket_shown_under_another_name_never_resumes_there() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    for (name, host, client_cas) in
+        [("a", "a.test", &[][..]), ("b", "b.test", &[]), ("c", "c.test", &[&Ca::new("c")])]
+    {
+        let deployment = world.deploy(name, broker.address, &[host]).await;
+        world.run(&deployment, &servers.leaf(&[host]), client_cas).await;
+    }
+    for version in [TLS12, TLS13] {
+        let device = Device::new(&servers, None, &[version]).with_one_drawer();
+        device.talk(world.mqtts(), "a.test").await.unwrap();
+        assert!(
+            device.talk(world.mqtts(), "a.test").await.unwrap().resumed(),
+            "the drawer works: {version:?}"
+        );
+        assert!(!device.talk(world.mqtts(), "b.test").await.unwrap().resumed(), "{version:?}");
+        device.talk(world.mqtts(), "a.test").await.unwrap();
+        assert!(
+            device.talk(world.mqtts(), "c.test").await.is_err(),
+            "two-way, without a certificate: {version:?}"
+        );
+    }
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn no_ticket_allows_early_data() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    let device = Device::new(&servers, None, &[TLS13]);
+    // Two full handshakes leave two tickets: one to look at, and one to show that there was one.
+    let mut both = [
+        device.connect(world.mqtts(), HOST).await.unwrap(),
+        device.connect(world.mqtts(), HOST).await.unwrap(),
+    ];
+    for connection in &mut both {
+        connection.echo(crate::stage::CONNECT).await.unwrap();
+    }
+    let mut config = rustls::ClientConfig::clone(&device.config());
+    config.enable_early_data = true;
+    let name = rustls_pki_types::ServerName::try_from(HOST).unwrap();
+    let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+    // RFC 8446 §4.6.1: a client may send early data only as far as the ticket says.
+    assert!(client.early_data().is_none());
+    assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "there were tickets");
+    world.shut_down().await;
+}
+
+#[tokio::test]
 async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
     let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let (first, second) = (Ca::new("first"), Ca::new("second"));
