@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use certward_store::{DeploymentId, TrustScope};
 use rustls::{
-    AlertDescription, HandshakeKind, ProtocolVersion, ServerConnection,
+    AlertDescription, HandshakeKind, PeerMisbehaved, ProtocolVersion, ServerConnection,
     server::{Accepted, AcceptedAlert, Acceptor},
 };
 use tokio::net::TcpStream;
@@ -118,7 +118,12 @@ async fn finish(
             return Err(Failed::silent(Cause::Closed));
         }
         if let Err(error) = tls.process_new_packets() {
-            return Err(Failed { cause: Cause::from(&error), farewell: Farewell::Tls(tls, client) });
+            let cause = Cause::from(&error);
+            // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
+            if error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
+                return Err(Failed::alert(cause, plain_alert(AlertDescription::IllegalParameter), client));
+            }
+            return Err(Failed { cause, farewell: Farewell::Tls(tls, client) });
         }
     }
     // rustls takes the certificates of a resumed client from its ticket and does not look at them again.

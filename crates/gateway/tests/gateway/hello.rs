@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
+    crypto::aws_lc_rs::{self, kx_group},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::stage::{Broker, Ca, PATIENCE, Pair, World, id, settings};
+use crate::stage::{Broker, Ca, PATIENCE, Pair, TLS13, World, id, settings};
 
 const DECODE_ERROR: u8 = 50;
 const ILLEGAL_PARAMETER: u8 = 47;
@@ -359,4 +363,55 @@ async fn what_is_no_good_hello_gets_the_right_alert() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(stage.ask(&Hello::tls12(&names(&[b"a.test"])).records()).await, Ok("a"), "alive");
     stage.world.shut_down().await;
+}
+
+/// The second hello of a client that was asked to try again, with another name in it.
+#[tokio::test]
+async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
+    let stage = Stage::new(false).await;
+    let mut provider = aws_lc_rs::default_provider();
+    // The gateway does not take the first, and asks for the second.
+    provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(&[TLS13])
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let config = std::sync::Arc::new(config);
+    for (second, expected) in [("a.test", Answer::Hello13), ("b.test", Answer::Alert(ILLEGAL_PARAMETER))] {
+        let mut client = ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
+        let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();
+        socket.write_all(&written(&mut client)).await.unwrap();
+        // HelloRetryRequest, and the ChangeCipherSpec that follows it for middleboxes (RFC 8446 §D.4).
+        for kind in [22, 20] {
+            let record = record(&mut socket).await;
+            assert_eq!(record[0], kind);
+            client.read_tls(&mut record.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        assert_eq!(client.handshake_kind(), Some(HandshakeKind::FullWithHelloRetryRequest));
+        let mut again = written(&mut client);
+        let at = again.windows(6).position(|six| six == b"a.test").expect("the name stands in it");
+        again[at..at + 6].copy_from_slice(second.as_bytes());
+        socket.write_all(&again).await.unwrap();
+        assert_eq!(timeout(PATIENCE, answer(&mut socket)).await.unwrap(), expected, "{second}");
+    }
+    stage.world.shut_down().await;
+}
+
+fn written(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+async fn record(socket: &mut TcpStream) -> Vec<u8> {
+    let mut record = vec![0; 5];
+    socket.read_exact(&mut record).await.unwrap();
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    record.resize(5 + length, 0);
+    socket.read_exact(&mut record[5..]).await.unwrap();
+    record
 }
