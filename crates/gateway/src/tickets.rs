@@ -181,23 +181,16 @@ impl fmt::Debug for ScopedTickets {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use certward_test_support::HandClock;
 
     use super::*;
 
-    #[derive(Debug, Default)]
-    struct HandClock(AtomicI64);
+    const HOUR: Duration = Duration::from_secs(3600);
 
-    impl HandClock {
-        fn advance_hours(&self, hours: i64) {
-            self.0.fetch_add(hours * 3_600_000, Ordering::Relaxed);
-        }
-    }
-
-    impl Clock for HandClock {
-        fn now(&self) -> Timestamp {
-            Timestamp(self.0.load(Ordering::Relaxed))
-        }
+    fn at_the_epoch() -> Arc<HandClock> {
+        Arc::new(HandClock::at(Timestamp(0)))
     }
 
     /// A ring with the keys of all periods that these tests reach; the periods differ, and the seed.
@@ -219,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_in_its_scope_and_in_no_other() {
-        let ring = ring(&Arc::default(), 1);
+        let ring = ring(&at_the_epoch(), 1);
         let ticket = tickets(&ring, 1).encrypt(b"state").unwrap();
         assert_eq!(tickets(&ring, 1).decrypt(&ticket).as_deref(), Some(b"state".as_slice()));
         assert_eq!(tickets(&ring, 2).decrypt(&ticket), None);
@@ -227,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_on_another_node_with_the_same_keys_and_on_no_other() {
-        let clock = Arc::default();
+        let clock = at_the_epoch();
         let ticket = tickets(&ring(&clock, 1), 1).encrypt(b"state").unwrap();
         assert!(tickets(&ring(&clock, 1), 1).decrypt(&ticket).is_some());
         assert!(tickets(&ring(&clock, 2), 1).decrypt(&ticket).is_none());
@@ -235,53 +228,53 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_for_two_periods_more_and_not_longer() {
-        let clock = Arc::default();
+        let clock = at_the_epoch();
         let tickets = tickets(&ring(&clock, 1), 1);
         let ticket = tickets.encrypt(b"state").unwrap();
-        clock.advance_hours(12);
+        clock.advance(HOUR * 12);
         assert!(tickets.decrypt(&ticket).is_some());
-        clock.advance_hours(6);
+        clock.advance(HOUR * 6);
         assert!(tickets.decrypt(&ticket).is_none());
     }
 
     #[test]
     fn a_ticket_of_a_clock_slightly_ahead_opens() {
-        let (here, there) = (Arc::new(HandClock::default()), Arc::new(HandClock::default()));
-        there.advance_hours(6);
+        let (here, there) = (at_the_epoch(), at_the_epoch());
+        there.advance(HOUR * 6);
         let ticket = tickets(&ring(&there, 1), 1).encrypt(b"state").unwrap();
         assert!(tickets(&ring(&here, 1), 1).decrypt(&ticket).is_some());
     }
 
     #[test]
     fn without_the_key_of_now_no_ticket_is_made_and_old_ones_open_still() {
-        let clock = Arc::default();
+        let clock = at_the_epoch();
         let ring = ring(&clock, 1);
         let tickets = tickets(&ring, 1);
         let ticket = tickets.encrypt(b"state").unwrap();
         ring.keys.write().unwrap().retain(|key| key.period == 0);
-        clock.advance_hours(6);
+        clock.advance(HOUR * 6);
         assert!(tickets.encrypt(b"state").is_none());
         assert!(tickets.decrypt(&ticket).is_some());
     }
 
     #[test]
     fn what_is_old_is_forgotten() {
-        let clock = Arc::default();
+        let clock = at_the_epoch();
         let ring = ring(&clock, 1);
         let periods = || ring.with(|keys| keys.iter().map(|key| key.period).collect::<Vec<_>>());
         assert!(ring.forget_old());
         assert_eq!(periods(), [-2, -1, 0, 1]);
-        clock.advance_hours(6);
+        clock.advance(HOUR * 6);
         assert!(!ring.forget_old(), "the next key is missing");
         assert_eq!(periods(), [-1, 0, 1]);
-        clock.advance_hours(18);
+        clock.advance(HOUR * 18);
         assert!(!ring.forget_old());
         assert_eq!(periods(), Vec::<i64>::new());
     }
 
     #[test]
     fn damaged_and_short_tickets_do_not_open() {
-        let tickets = tickets(&ring(&Arc::default(), 1), 1);
+        let tickets = tickets(&ring(&at_the_epoch(), 1), 1);
         let ticket = tickets.encrypt(b"state").unwrap();
         for len in 0..ticket.len() {
             assert!(tickets.decrypt(&ticket[..len]).is_none());
