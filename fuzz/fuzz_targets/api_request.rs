@@ -91,6 +91,8 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
         ws_upstream: None,
         hosts: vec![HostName::parse("broker.example.com").expect("a host")],
         profile: Profile::Default,
+        proxy: certward_store::Proxy::default(),
+        limits: certward_store::ConnectionLimits::default(),
     };
     lifecycle.create_deployment(&key, new).await.expect("it is the first");
 

@@ -4,7 +4,9 @@
 //! can be taken away.
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
-use certward_store::{DeploymentId, ProjectId, ProxyProtocol, Scope, Upstream};
+use certward_store::{
+    ConnectionLimit, ConnectionLimitError, DeploymentId, ProjectId, ProxyProtocol, Scope, Upstream,
+};
 use serde_json::Value;
 
 use crate::{detail::Detail, error::Error, json::Fields};
@@ -102,6 +104,18 @@ impl Properties {
         self.text(field, "PROXY_INVALID", "Use cn, dn, san or fingerprint.", |text| {
             DeviceIdentity::parse(text).ok_or("there is no such identity")
         })
+    }
+
+    /// `None` when absent, `Some(None)` for 0: no limit.
+    pub(crate) fn connection_limit(&mut self, field: &str) -> Option<Option<ConnectionLimit>> {
+        // A number with a fraction or an exponent is as wrong as text: what is meant is not guessed.
+        let limit = self.given(field)?.as_i64().ok_or(ConnectionLimitError).and_then(ConnectionLimit::parse);
+        limit
+            .map_err(|error| {
+                let message = sentence(field, &error.to_string());
+                self.wrong.push(Detail::property("LIMIT_INVALID", field, message, LIMIT_REMEDY));
+            })
+            .ok()
     }
 
     pub(crate) fn hosts(&mut self, field: &str) -> Option<Vec<HostName>> {
@@ -211,6 +225,7 @@ const TEXT_REMEDY: &str = "Give one line of text, not too long.";
 const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first.";
 const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
 const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883.";
+const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
 
@@ -233,7 +248,7 @@ mod tests {
     #[test]
     fn every_wrong_property_is_named_at_once() {
         let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
-                       "wsUpstream":"nowhere","profile":"Default"}"#;
+                       "wsUpstream":"nowhere","profile":"Default","connections":-1,"connectionRate":1.5}"#;
         let found = codes(body, |it| {
             it.deployment_id("deploymentID");
             it.name("deploymentName");
@@ -242,6 +257,8 @@ mod tests {
             it.upstream("wsUpstream");
             it.hosts("hosts");
             it.profile("profile");
+            it.connection_limit("connections");
+            it.connection_limit("connectionRate");
         });
         let expected = [
             ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
@@ -252,6 +269,8 @@ mod tests {
             ("HOST_INVALID", "hosts", Some(1)),
             ("HOST_INVALID", "hosts", Some(2)),
             ("PROFILE_INVALID", "profile", None),
+            ("LIMIT_INVALID", "connections", None),
+            ("LIMIT_INVALID", "connectionRate", None),
         ];
         assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
     }

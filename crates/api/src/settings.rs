@@ -17,8 +17,6 @@ pub struct Settings {
     pub region: String,
     /// At most so many connections at once; further ones wait in the listener's backlog.
     pub connections_max: usize,
-    /// `connections` of every deployment: the configured limit of devices, `None` (shown as 0) for none.
-    pub connection_limit_shown: Option<i64>,
     /// How long a client may take.
     pub deadlines: Deadlines,
 }
@@ -37,7 +35,6 @@ impl Settings {
             platform: "certward".to_owned(),
             region: "local".to_owned(),
             connections_max: Self::CONNECTIONS_MAX,
-            connection_limit_shown: None,
             deadlines: Deadlines::default(),
         }
     }

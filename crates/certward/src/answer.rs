@@ -151,6 +151,8 @@ pub(crate) struct Deployment {
     pub(crate) profile: Option<String>,
     pub(crate) proxy_protocol: Option<String>,
     pub(crate) proxy_identity: Option<String>,
+    pub(crate) connections: u64,
+    pub(crate) connection_rate: u64,
 }
 
 /// An API key without its secret.

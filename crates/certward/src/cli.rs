@@ -181,6 +181,12 @@ pub(crate) enum DeploymentCommand {
         /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
         #[arg(long, value_name = "IDENTITY")]
         proxy_identity: Option<String>,
+        /// How many connections each node lets in at once; 0 for no limit
+        #[arg(long, value_name = "NUMBER")]
+        connections: Option<u32>,
+        /// How many new connections each node lets in a second; 0 for no limit
+        #[arg(long, value_name = "NUMBER")]
+        connection_rate: Option<u32>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -193,7 +199,7 @@ pub(crate) enum DeploymentCommand {
     /// Change a deployment; what is not named stays
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
         .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "proxy_protocol",
-            "proxy_identity", "name"])))]
+            "proxy_identity", "connections", "connection_rate", "name"])))]
     Set {
         /// Its id
         id: String,
@@ -221,6 +227,12 @@ pub(crate) enum DeploymentCommand {
         /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
         #[arg(long, value_name = "IDENTITY")]
         proxy_identity: Option<String>,
+        /// How many connections each node lets in at once; 0 for no limit
+        #[arg(long, value_name = "NUMBER")]
+        connections: Option<u32>,
+        /// How many new connections each node lets in a second; 0 for no limit
+        #[arg(long, value_name = "NUMBER")]
+        connection_rate: Option<u32>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,

@@ -74,6 +74,12 @@ causes! {
     NotServable "not_servable":
         "The deployment's certificate cannot be served now.";
         "Look at the reason that certward tls show gives, and at the log."
+    DeploymentConnectionsMax "deployment_connections_max":
+        "The deployment has as many connections on this node as its limit allows.";
+        "Raise its connections (certward deployment set), look whether devices leave old connections behind, or add a node."
+    DeploymentConnectionRate "deployment_connection_rate":
+        "More devices came to this node in a second than the deployment's limit allows.";
+        "Nothing if they get in when they try again; else raise its connectionRate (certward deployment set)."
     CertificateRequired "certificate_required":
         "The deployment is two-way and the device sent no certificate.";
         "Give the device a certificate of one of the client CAs, with its key."

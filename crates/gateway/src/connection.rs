@@ -73,15 +73,15 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
             return None;
         }
     };
-    let Shaken { mut tls, client, entry, deployment, scope } = shaken;
-    if probe.is_some() {
+    let Shaken { mut tls, client, entry, scope, place } = shaken;
+    let Some(place) = place else {
         close(&mut tls, client, deadlines.close).await;
         return None;
-    }
+    };
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     serving.metrics.handshake(listener.protocol, version(&tls).unwrap_or("other"), resumed);
 
-    let member = serving.registry.enter(&deployment, scope);
+    let member = place.enter(scope);
     let beginning = Beginning {
         serving: &serving,
         listener: &listener,

@@ -2,18 +2,19 @@
 
 use std::{io, sync::Arc};
 
-use certward_store::{DeploymentId, TrustScope};
+use certward_store::TrustScope;
 use rustls::{
     AlertDescription, HandshakeKind, PeerMisbehaved, ProtocolVersion, ServerConnection,
     server::{Accepted, AcceptedAlert, Acceptor},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     Listener,
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
+    registry::Place,
     served::{Entry, Refusal, Served},
     serving::Serving,
     sni,
@@ -26,9 +27,10 @@ pub(crate) struct Shaken {
     pub(crate) client: TcpStream,
     /// What it was shaken with.
     pub(crate) entry: Arc<Entry>,
-    pub(crate) deployment: DeploymentId,
     /// The trust scope as read before the handshake.
     pub(crate) scope: TrustScope,
+    /// Its place among the deployment's connections; a proof needs none.
+    pub(crate) place: Option<Place>,
 }
 
 /// Why there is none, and what is left to say to the client.
@@ -84,19 +86,29 @@ pub(crate) async fn shake(
         }
     };
     let scope = served.identity.trust_scope;
-    if let Some(probe) = probe {
-        probe.report(Used {
-            deployment: deployment.clone(),
-            generation: served.generation,
-            version: served.identity.version,
-        });
-    }
+    let place = match probe {
+        Some(probe) => {
+            probe.report(Used {
+                deployment: deployment.clone(),
+                generation: served.generation,
+                version: served.identity.version,
+            });
+            None
+        }
+        // Before anything that costs: whoever is refused here is refused cheaply.
+        None => match serving.registry.take_place(&deployment, served.limits, Instant::now()) {
+            Ok(place) => Some(place),
+            Err(cause) => {
+                return Err(Failed::alert(cause, plain_alert(AlertDescription::AccessDenied), client));
+            }
+        },
+    };
     let tls = match accepted.into_connection(Arc::clone(served.identity.config(listener.protocol))) {
         Ok(tls) => Box::new(tls),
         Err((error, alert)) => return Err(Failed::alert(Cause::from(&error), bytes(alert), client)),
     };
     let (tls, client) = finish(serving, served, tls, client, seen).await?;
-    Ok(Shaken { tls, client, entry, deployment, scope })
+    Ok(Shaken { tls, client, entry, scope, place })
 }
 
 /// From the ServerHello to the end.

@@ -38,6 +38,7 @@ mod settings;
 mod sni;
 mod ticket_keys;
 mod tickets;
+mod token_bucket;
 mod upstream;
 mod way_in;
 mod wire;

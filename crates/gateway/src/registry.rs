@@ -2,6 +2,9 @@
 //!
 //! A connection reads its trust scope before the handshake, enters after it, and then looks once more at what is served now:
 //! whatever changed in between, either the change finds the connection here, or the connection finds the change.
+//!
+//! Here too a deployment's own limits are kept: a place is taken before the handshake, which is the costly part, and given back when
+//! it fails. Taken, counted and given back under one lock, so that of any number that come at once exactly as many get in as may.
 
 use std::{
     collections::HashMap,
@@ -13,27 +16,39 @@ use std::{
     task::{Context, Poll},
 };
 
-use certward_store::{DeploymentId, TrustScope};
+use certward_store::{ConnectionLimits, DeploymentId, TrustScope};
 use futures_util::task::AtomicWaker;
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::Instant};
 
-use crate::metrics::Metrics;
+use crate::{cause::Cause, metrics::Metrics, token_bucket::TokenBucket};
 
 /// Connections that are told at once; then others get their turn, for each may now verify a certificate, some 50 µs.
 const TOLD_AT_ONCE: usize = 256;
 /// Deployments that share a shard share a lock that is held for a microsecond.
 const SHARDS: usize = 64;
+/// A shard is swept when it has twice as many rooms as were left in use by the last time, and these at least.
+const ROOMS_BEFORE_SWEEP: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: Box<[Mutex<HashMap<DeploymentId, Room>>]>,
+    shards: Box<[Mutex<Shard>]>,
     shard_of: RandomState,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    rooms: HashMap<DeploymentId, Room>,
+    sweep_at: usize,
 }
 
 /// The connections of one deployment.
 #[derive(Debug, Default)]
 struct Room {
+    /// Places taken: by the live ones, and by handshakes.
+    taken: usize,
+    /// Where new connections a second are limited. It outlasts the last connection by a second.
+    bucket: Option<TokenBucket>,
     next: u64,
     live: HashMap<u64, Arc<Live>>,
 }
@@ -76,34 +91,35 @@ impl Signal {
 
 impl Registry {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(Shard { rooms: HashMap::new(), sweep_at: ROOMS_BEFORE_SWEEP }))
+            .collect();
         Self { shards, shard_of: RandomState::new(), metrics }
     }
 
-    /// A connection begins. It ends when the entry is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, deployment: &DeploymentId, scope: TrustScope) -> Membership {
-        let live = Arc::new(Live {
-            scope: Mutex::new(scope),
-            signal: AtomicU8::new(QUIET),
-            waker: AtomicWaker::new(),
-        });
-        let mut rooms = self.shard(deployment);
-        let room = rooms.entry(deployment.clone()).or_default();
-        let number = room.next;
-        room.next += 1;
-        room.live.insert(number, Arc::clone(&live));
-        self.metrics.connected();
-        Membership { registry: Arc::clone(self), deployment: deployment.clone(), number, live }
+    /// Takes a place for a connection that is about to shake hands, or says which of the deployment's limits refuses it. A handshake
+    /// that fails gives its place back, but has been one of the second's connections.
+    pub(crate) fn take_place(
+        self: &Arc<Self>,
+        deployment: &DeploymentId,
+        limits: ConnectionLimits,
+        now: Instant,
+    ) -> Result<Place, Cause> {
+        let mut shard = self.shard(deployment);
+        shard.room(deployment, now).take(limits, now)?;
+        Ok(Place { registry: Arc::clone(self), deployment: deployment.clone() })
     }
 
     /// How many connections the deployment has.
     pub(crate) fn count(&self, deployment: &DeploymentId) -> usize {
-        self.shard(deployment).get(deployment).map_or(0, |room| room.live.len())
+        self.shard(deployment).rooms.get(deployment).map_or(0, |room| room.live.len())
     }
 
     /// How many connections there are at all.
     pub(crate) fn total(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).values().map(|room| room.live.len()).sum::<usize>()).sum()
+        let of_shard =
+            |shard: &Mutex<Shard>| lock(shard).rooms.values().map(|room| room.live.len()).sum::<usize>();
+        self.shards.iter().map(of_shard).sum()
     }
 
     /// Tells the deployment's connections of any other trust scope to verify themselves.
@@ -119,14 +135,15 @@ impl Registry {
     /// Tells all connections of this node to end.
     pub(crate) fn close_all(&self) {
         for shard in &self.shards {
-            let told: Vec<_> = lock(shard).values().flat_map(|room| room.live.values().cloned()).collect();
+            let told: Vec<_> =
+                lock(shard).rooms.values().flat_map(|room| room.live.values().cloned()).collect();
             told.iter().for_each(|live| live.tell(Signal::Shutdown));
         }
     }
 
     async fn tell(&self, deployment: &DeploymentId, signal: Signal, whom: impl Fn(&Live) -> bool) {
         // Woken outside the lock: a connection that ends at once wants it.
-        let told: Vec<_> = match self.shard(deployment).get(deployment) {
+        let told: Vec<_> = match self.shard(deployment).rooms.get(deployment) {
             Some(room) => room.live.values().filter(|live| whom(live)).cloned().collect(),
             None => return,
         };
@@ -138,8 +155,44 @@ impl Registry {
         }
     }
 
-    fn shard(&self, deployment: &DeploymentId) -> MutexGuard<'_, HashMap<DeploymentId, Room>> {
+    fn shard(&self, deployment: &DeploymentId) -> MutexGuard<'_, Shard> {
         lock(&self.shards[self.shard_of.hash_one(deployment) as usize % SHARDS])
+    }
+}
+
+impl Shard {
+    /// The deployment's room, made if there is none.
+    fn room(&mut self, deployment: &DeploymentId, now: Instant) -> &mut Room {
+        if self.rooms.len() >= self.sweep_at && !self.rooms.contains_key(deployment) {
+            self.rooms.retain(|_, room| !room.is_idle(now));
+            self.sweep_at = (2 * self.rooms.len()).max(ROOMS_BEFORE_SWEEP);
+        }
+        self.rooms.entry(deployment.clone()).or_default()
+    }
+}
+
+impl Room {
+    fn take(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        // First what costs nothing: who finds the deployment full does not use up the second.
+        if limits.at_once.is_some_and(|max| self.taken >= max.get() as usize) {
+            return Err(Cause::DeploymentConnectionsMax);
+        }
+        match limits.per_second {
+            None => self.bucket = None,
+            Some(rate) => {
+                let bucket = self.bucket.get_or_insert_with(|| TokenBucket::full(rate, now));
+                if !bucket.take(rate, now) {
+                    return Err(Cause::DeploymentConnectionRate);
+                }
+            }
+        }
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// Whether a new room would be as good.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.taken == 0 && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
     }
 }
 
@@ -155,18 +208,57 @@ impl Live {
     }
 }
 
+/// A place among a deployment's connections; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    registry: Arc<Registry>,
+    deployment: DeploymentId,
+}
+
+impl Place {
+    /// The handshake is done: the connection is known to the registry from now on.
+    pub(crate) fn enter(self, scope: TrustScope) -> Membership {
+        let live = Arc::new(Live {
+            scope: Mutex::new(scope),
+            signal: AtomicU8::new(QUIET),
+            waker: AtomicWaker::new(),
+        });
+        let mut shard = self.registry.shard(&self.deployment);
+        // Made anew only if it were missing, which a taken place rules out.
+        let room = shard.rooms.entry(self.deployment.clone()).or_default();
+        let number = room.next;
+        room.next += 1;
+        room.live.insert(number, Arc::clone(&live));
+        drop(shard);
+        self.registry.metrics.connected();
+        Membership { place: self, number, live }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.registry.shard(&self.deployment);
+        if let Some(room) = shard.rooms.get_mut(&self.deployment) {
+            room.taken -= 1;
+            // One with a bucket stays for the next sweep: its tokens are not forgotten by going away and coming again.
+            if room.taken == 0 && room.bucket.is_none() {
+                shard.rooms.remove(&self.deployment);
+            }
+        }
+    }
+}
+
 /// That a connection is in the registry.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    registry: Arc<Registry>,
-    deployment: DeploymentId,
+    place: Place,
     number: u64,
     live: Arc<Live>,
 }
 
 impl Membership {
     pub(crate) fn deployment(&self) -> &DeploymentId {
-        &self.deployment
+        &self.place.deployment
     }
 
     pub(crate) fn scope(&self) -> TrustScope {
@@ -198,14 +290,11 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut rooms = self.registry.shard(&self.deployment);
-        if let Some(room) = rooms.get_mut(&self.deployment) {
+        let Place { registry, deployment } = &self.place;
+        if let Some(room) = registry.shard(deployment).rooms.get_mut(deployment) {
             room.live.remove(&self.number);
-            if room.live.is_empty() {
-                rooms.remove(&self.deployment);
-            }
         }
-        self.registry.metrics.disconnected();
+        registry.metrics.disconnected();
     }
 }
 
@@ -223,12 +312,26 @@ mod tests {
         Arc::new(Registry::new(Arc::default()))
     }
 
+    fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Membership {
+        let place = registry.take_place(&id(name), ConnectionLimits::default(), Instant::now()).unwrap();
+        place.enter(TrustScope([scope; 16]))
+    }
+
+    fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
+        let limit = |number| certward_store::ConnectionLimit::parse(number).unwrap();
+        ConnectionLimits { at_once: limit(at_once), per_second: limit(per_second) }
+    }
+
+    fn rooms(registry: &Registry) -> usize {
+        registry.shards.iter().map(|shard| lock(shard).rooms.len()).sum()
+    }
+
     #[test]
     fn a_change_of_trust_is_told_to_connections_of_other_scopes_only() {
         let registry = registry();
-        let old = registry.enter(&id("a"), TrustScope([1; 16]));
-        let new = registry.enter(&id("a"), TrustScope([2; 16]));
-        let other = registry.enter(&id("b"), TrustScope([1; 16]));
+        let old = enter(&registry, "a", 1);
+        let new = enter(&registry, "a", 2);
+        let other = enter(&registry, "b", 1);
         registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
         assert_eq!(old.signal().now_or_never(), Some(Signal::Verify));
         assert_eq!(new.signal().now_or_never(), None);
@@ -238,7 +341,7 @@ mod tests {
     #[test]
     fn a_deletion_overrules_a_verification() {
         let registry = registry();
-        let member = registry.enter(&id("a"), TrustScope([1; 16]));
+        let member = enter(&registry, "a", 1);
         registry.close(&id("a")).now_or_never().unwrap();
         registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
         assert_eq!(member.signal().now_or_never(), Some(Signal::Deleted));
@@ -247,7 +350,7 @@ mod tests {
     #[test]
     fn connections_are_counted_until_they_end() {
         let registry = registry();
-        let members: Vec<_> = (0..3).map(|_| registry.enter(&id("a"), TrustScope([1; 16]))).collect();
+        let members: Vec<_> = (0..3).map(|_| enter(&registry, "a", 1)).collect();
         assert_eq!((registry.count(&id("a")), registry.total()), (3, 3));
         drop(members);
         assert_eq!((registry.count(&id("a")), registry.total()), (0, 0));
@@ -256,8 +359,83 @@ mod tests {
     #[test]
     fn a_shutdown_is_told_to_all() {
         let registry = registry();
-        let members = ["a", "b"].map(|name| registry.enter(&id(name), TrustScope([1; 16])));
+        let members = ["a", "b"].map(|name| enter(&registry, name, 1));
         registry.close_all();
         assert!(members.iter().all(|member| member.signal().now_or_never() == Some(Signal::Shutdown)));
+    }
+
+    #[test]
+    fn of_many_that_come_at_once_exactly_as_many_get_in_as_may() {
+        let registry = registry();
+        let now = Instant::now();
+        for (limits, allowed, refusal) in [
+            (limits(7, 0), 7, Cause::DeploymentConnectionsMax),
+            (limits(0, 9), 9, Cause::DeploymentConnectionRate),
+            (limits(5, 9), 5, Cause::DeploymentConnectionsMax),
+            (limits(1, 1), 1, Cause::DeploymentConnectionsMax),
+        ] {
+            let name = format!("d{allowed}");
+            let all: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let take = |_| registry.take_place(&id(&name), limits, now);
+                            (0..100).map(take).collect::<Vec<_>>()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(all.iter().filter(|taken| taken.is_ok()).count(), allowed, "{limits}");
+            assert!(
+                all.iter().filter_map(|taken| taken.as_ref().err()).all(|cause| *cause == refusal),
+                "{limits}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_handshake_fails_or_its_connection_ends() {
+        let registry = registry();
+        let take = || registry.take_place(&id("a"), limits(1, 0), Instant::now());
+        let place = take().unwrap();
+        assert!(take().is_err());
+        assert_eq!(registry.count(&id("a")), 0, "a handshake is no connection yet");
+        drop(place);
+        let member = take().unwrap().enter(TrustScope([1; 16]));
+        assert!(take().is_err());
+        drop(member);
+        assert!(take().is_ok());
+        assert_eq!(rooms(&registry), 0, "nothing is kept of a deployment without connections");
+    }
+
+    #[test]
+    fn a_new_limit_holds_for_the_next_connection_and_drops_none() {
+        let registry = registry();
+        let take = |limits| registry.take_place(&id("a"), limits, Instant::now());
+        let members: Vec<_> = (0..3).map(|_| enter(&registry, "a", 1)).collect();
+        assert_eq!(take(limits(2, 0)).unwrap_err(), Cause::DeploymentConnectionsMax);
+        assert!(members.iter().all(|member| member.signal().now_or_never().is_none()));
+        assert!(take(limits(4, 0)).is_ok());
+        assert!(take(limits(0, 0)).is_ok());
+    }
+
+    #[test]
+    fn who_goes_away_and_comes_again_finds_the_second_used_up_until_it_is_over() {
+        let registry = registry();
+        let start = Instant::now();
+        let take = |name: &str, ms| {
+            registry.take_place(&id(name), limits(0, 2), start + std::time::Duration::from_millis(ms)).is_ok()
+        };
+        assert_eq!([take("a", 0), take("a", 0), take("a", 0)], [true, true, false]);
+        assert_eq!([take("a", 499), take("a", 500), take("a", 501)], [false, true, false]);
+        for n in 0..10_000 {
+            assert!(take(&format!("d{n}"), 1000 + n));
+        }
+        assert!(
+            rooms(&registry) <= SHARDS * ROOMS_BEFORE_SWEEP,
+            "what is over is swept: {}",
+            rooms(&registry)
+        );
     }
 }

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_pki::HostName;
-use certward_store::{Deployment, Generation, Proxy, TrustScope, Upstream};
+use certward_store::{ConnectionLimits, Deployment, Generation, Proxy, TrustScope, Upstream};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -26,6 +26,8 @@ pub(crate) struct Served {
     ws_upstream: Option<Upstream>,
     /// What the broker is told of a connection.
     pub(crate) proxy: Proxy,
+    /// How many connections this node lets in.
+    pub(crate) limits: ConnectionLimits,
     pub(crate) identity: Arc<Identity>,
     /// Why this is the version before and not the newest, if it is.
     pub(crate) instead_of_newest: Option<String>,
@@ -111,6 +113,7 @@ impl Served {
             upstream: deployment.upstream.clone(),
             ws_upstream: deployment.ws_upstream.clone(),
             proxy: deployment.proxy,
+            limits: deployment.limits,
             identity,
             instead_of_newest,
         }

@@ -75,6 +75,7 @@ mod tests {
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),
+            limits: certward_store::ConnectionLimits::default(),
             created_at: Timestamp(0),
             generation: Generation(1),
             tls: TlsState::Absent,

@@ -1,7 +1,7 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, Generation, HostTaken, ProjectId, Proxy,
-    ProxyProtocol, StoreError, Timestamp, TlsState, Upstream,
+    ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation,
+    HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState, Upstream,
 };
 use thiserror::Error;
 
@@ -26,6 +26,8 @@ pub struct NewDeployment {
     pub profile: Profile,
     /// What its broker is told of its devices.
     pub proxy: Proxy,
+    /// How many devices each node lets in.
+    pub limits: ConnectionLimits,
 }
 
 /// What to change of a deployment; `None` leaves it as it is.
@@ -45,6 +47,10 @@ pub struct DeploymentChange {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// What its broker is told as a device's name.
     pub proxy_identity: Option<DeviceIdentity>,
+    /// How many connections each node lets in at once; `Some(None)` takes the limit away. Those that are there stay.
+    pub connections_at_once: Option<Option<ConnectionLimit>>,
+    /// How many new connections each node lets in a second; `Some(None)` takes the limit away.
+    pub connections_per_second: Option<Option<ConnectionLimit>>,
 }
 
 /// Why a deployment was not made, changed or removed.
@@ -103,6 +109,7 @@ impl Lifecycle {
             hosts: without_duplicates(new.hosts),
             profile: new.profile,
             proxy: new.proxy,
+            limits: new.limits,
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
@@ -206,6 +213,12 @@ impl DeploymentChange {
         if let Some(identity) = self.proxy_identity {
             deployment.proxy.identity = identity;
         }
+        if let Some(limit) = self.connections_at_once {
+            deployment.limits.at_once = limit;
+        }
+        if let Some(limit) = self.connections_per_second {
+            deployment.limits.per_second = limit;
+        }
         if let Some(profile) = self.profile {
             deployment.profile = profile;
         }
@@ -230,7 +243,7 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
         action,
         subject: deployment.id.to_string(),
         detail: format!(
-            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}",
+            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}, {}",
             deployment.generation,
             deployment.project,
             deployment.upstream,
@@ -238,6 +251,7 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
             deployment.profile,
             deployment.proxy.protocol,
             deployment.proxy.identity,
+            deployment.limits,
         ),
     }
 }

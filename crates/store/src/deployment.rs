@@ -6,8 +6,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use thiserror::Error;
 
 use crate::{
-    DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState,
-    host, lock, row, tls_state,
+    ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
+    StoreError, Timestamp, TlsState, host, lock, row, tls_state,
 };
 
 /// One broker and the hosts that lead to it.
@@ -29,6 +29,8 @@ pub struct Deployment {
     pub profile: Profile,
     /// What its broker is told of its devices.
     pub proxy: Proxy,
+    /// How many devices each node lets in.
+    pub limits: ConnectionLimits,
     /// When it was made.
     pub created_at: Timestamp,
     /// Grows with every change of it, also of its hosts.
@@ -97,7 +99,7 @@ impl fmt::Debug for Upstream {
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.created_at, d.generation, ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.created_at, d.generation, ",
             "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
             "FROM ",
             $deployments,
@@ -197,6 +199,7 @@ impl Deployment {
             hosts: Vec::new(),
             profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
             proxy: proxy(row)?,
+            limits: limits(row)?,
             created_at: Timestamp(row::integer(row, "created_at")?),
             generation: Generation(row::integer(row, "generation")?),
             tls: tls_state::read(row)?,
@@ -213,6 +216,12 @@ fn proxy(row: &AnyRow) -> Result<Proxy, StoreError> {
     })
 }
 
+fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
+    let limit =
+        |column| ConnectionLimit::parse(row::integer(row, column)?).map_err(|_| row::unreadable(column));
+    Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
+}
+
 /// Claims first and writes then: a taken host leaves nothing behind.
 pub(crate) async fn insert(
     conn: &mut AnyConnection,
@@ -225,8 +234,8 @@ pub(crate) async fn insert(
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
                                  tls_state, tls_version, tls_deadline, tls_reason, profile,
-                                 proxy_protocol, proxy_identity)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -242,6 +251,8 @@ pub(crate) async fn insert(
     .bind(deployment.profile.as_str())
     .bind(deployment.proxy.protocol.as_str())
     .bind(deployment.proxy.identity.as_str())
+    .bind(ConnectionLimit::number(deployment.limits.at_once))
+    .bind(ConnectionLimit::number(deployment.limits.per_second))
     .execute(&mut *conn)
     .await?;
     host::write(conn, deployment).await?;
@@ -262,7 +273,7 @@ pub(crate) async fn update(
     }
     sqlx::query(
         "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6,
-                proxy_protocol = $7, proxy_identity = $8
+                proxy_protocol = $7, proxy_identity = $8, connections_max = $9, connection_rate_max = $10
          WHERE id = $1",
     )
     .bind(deployment.id.as_str())
@@ -273,6 +284,8 @@ pub(crate) async fn update(
     .bind(deployment.profile.as_str())
     .bind(deployment.proxy.protocol.as_str())
     .bind(deployment.proxy.identity.as_str())
+    .bind(ConnectionLimit::number(deployment.limits.at_once))
+    .bind(ConnectionLimit::number(deployment.limits.per_second))
     .execute(conn)
     .await?;
     Ok(Ok(()))

@@ -21,6 +21,7 @@ pub(crate) const STORE: Part = Part {
         include_str!("../migrations/0001_store.sql"),
         include_str!("../migrations/0002_profile.sql"),
         include_str!("../migrations/0003_proxy.sql"),
+        include_str!("../migrations/0004_connection_limits.sql"),
     ],
 };
 

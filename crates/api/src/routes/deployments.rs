@@ -1,6 +1,6 @@
 //! Deployments: one broker and the hosts that lead to it.
 
-use certward_store::Deployment;
+use certward_store::{ConnectionLimit, Deployment};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,8 +40,11 @@ pub(crate) struct DeploymentBody {
     /// As configured.
     region: String,
     status: DeploymentStatus,
-    /// The configured limit of connections, 0 for none.
+    /// How many connections each node lets in at once, 0 for no limit.
     connections: i64,
+    /// How many new connections each node lets in a second, 0 for no limit.
+    #[serde(rename = "connectionRate")]
+    connection_rate: i64,
     /// Always 0: there is no limit of messages.
     tps: i64,
     /// When it was made, UTC.
@@ -91,7 +94,8 @@ impl Context {
             platform: self.settings.platform.clone(),
             region: self.settings.region.clone(),
             status: if ready { DeploymentStatus::Running } else { DeploymentStatus::Starting },
-            connections: self.settings.connection_limit_shown.unwrap_or(0),
+            connections: ConnectionLimit::number(deployment.limits.at_once),
+            connection_rate: ConnectionLimit::number(deployment.limits.per_second),
             tps: 0,
             create_at: wire_time::to_the_minute(deployment.created_at),
             upstream: deployment.upstream.to_string(),

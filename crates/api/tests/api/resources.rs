@@ -16,7 +16,6 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
     let world = World::with(|settings| {
         settings.platform = "here".to_owned();
         settings.region = "there".to_owned();
-        settings.connection_limit_shown = Some(1000);
     })
     .await;
     let projects = world.get("/projects").send().await.json();
@@ -25,7 +24,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
 
     let mut one = json!({
         "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
-        "platform": "here", "region": "there", "status": "running", "connections": 1000, "tps": 0,
+        "platform": "here", "region": "there", "status": "running", "connections": 0, "connectionRate": 0, "tps": 0,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
         "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn",
     });
@@ -122,6 +121,26 @@ async fn the_profile_of_a_deployment_decides_how_strictly_is_judged() {
     let made = json!({"deploymentID": "b", "upstream": "127.0.0.1:1883", "profile": "emqx-cloud"});
     assert_eq!(world.post("/deployments").json(&made).send().await.json()["profile"], "emqx-cloud");
     assert_eq!(world.get("/deployments/b").send().await.json()["profile"], "emqx-cloud");
+}
+
+#[tokio::test]
+async fn limits_of_connections_are_set_changed_and_taken_away() {
+    let world = World::new().await;
+    let limits = |answer: Value| (answer["connections"].clone(), answer["connectionRate"].clone());
+    let made =
+        json!({"deploymentID": "c", "upstream": "127.0.0.1:1883", "connections": 1000, "connectionRate": 50});
+    assert_eq!(limits(world.post("/deployments").json(&made).send().await.json()), (json!(1000), json!(50)));
+    let patch = async |change: Value| world.patch("/deployments/c").json(&change).send().await.json();
+    assert_eq!(limits(patch(json!({"connections": 1})).await), (json!(1), json!(50)), "absent is unchanged");
+    assert_eq!(limits(patch(json!({"connections": null})).await), (json!(1), json!(50)), "and so is null");
+    assert_eq!(limits(patch(json!({"connectionRate": 0})).await), (json!(1), json!(0)), "0 is none");
+    assert_eq!(limits(world.get("/deployments/c").send().await.json()), (json!(1), json!(0)));
+    for wrong in [json!(-1), json!(1_000_001), json!(1.5), json!("10"), json!(true), json!(1e3)] {
+        for field in ["connections", "connectionRate"] {
+            let outcome = world.patch("/deployments/c").json(&json!({field: wrong})).outcome().await;
+            assert_eq!(outcome, (422, "LIMIT_INVALID".to_owned()), "{field}: {wrong}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn the_outside_interface_is_understood() {
         "certward deployment add ge6a1a75 --upstream b:1883 --ws-upstream b:8083 --host a.example --host b.example --name N --project lab",
         "certward deployment set ge6a1a75 --upstream b:1884",
         "certward deployment set ge6a1a75 --no-ws-upstream --no-hosts",
+        "certward deployment set ge6a1a75 --connections 1000 --connection-rate 50",
         "certward deployment list --json",
         "certward deployment show ge6a1a75",
         "certward deployment remove ge6a1a75",

@@ -22,6 +22,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             profile,
             proxy_protocol,
             proxy_identity,
+            connections,
+            connection_rate,
             name,
             project,
             connect,
@@ -37,6 +39,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(profile.map(|profile| ("profile".into(), profile.into())));
             body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
             body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
+            body.extend(connections.map(|limit| ("connections".into(), limit.into())));
+            body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
             body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
             let answer = Client::new(&connect)?
                 .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
@@ -53,6 +57,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             profile,
             proxy_protocol,
             proxy_identity,
+            connections,
+            connection_rate,
             name,
             connect,
         } => {
@@ -70,6 +76,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(profile.map(|profile| ("profile".into(), profile.into())));
             body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
             body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
+            body.extend(connections.map(|limit| ("connections".into(), limit.into())));
+            body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
             let path = ["deployments", id.as_str()];
             let answer =
                 Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
@@ -136,6 +144,18 @@ fn sheet(deployment: &Deployment) -> String {
         "proxy",
         &if protocol == "none" { protocol.to_owned() } else { format!("{protocol}, {identity}") },
     ]);
+    table.row(["limits", &limits(deployment)]);
     table.row(["created", &deployment.create_at]);
     table.text()
+}
+
+/// What each node lets in, for people.
+fn limits(deployment: &Deployment) -> String {
+    let limits = [(deployment.connections, "at once"), (deployment.connection_rate, "new a second")];
+    let limits: Vec<_> = limits
+        .into_iter()
+        .filter(|(number, _)| *number != 0)
+        .map(|(number, of_what)| format!("{number} {of_what}"))
+        .collect();
+    if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
 }

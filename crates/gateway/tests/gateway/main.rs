@@ -7,6 +7,7 @@ mod change;
 mod deadlines;
 mod faults;
 mod hello;
+mod limits;
 mod nodes;
 mod proxy;
 mod relay;

@@ -152,6 +152,7 @@ impl World {
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),
+            limits: certward_store::ConnectionLimits::default(),
         };
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }

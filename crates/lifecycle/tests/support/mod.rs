@@ -99,6 +99,7 @@ impl World {
             hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),
+            limits: certward_store::ConnectionLimits::default(),
         }
     }
 

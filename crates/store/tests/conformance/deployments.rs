@@ -1,4 +1,6 @@
-use certward_store::{Deployment, Generation, Timestamp, TlsState, Upstream};
+use certward_store::{
+    ConnectionLimit, ConnectionLimits, Deployment, Generation, Timestamp, TlsState, Upstream,
+};
 
 use crate::{
     on_both_engines,
@@ -15,9 +17,15 @@ on_both_engines![
     only_pending_ones_past_their_deadline_are_overdue,
 ];
 
+fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
+    let limit = |number| ConnectionLimit::parse(number).expect("a limit");
+    ConnectionLimits { at_once: limit(at_once), per_second: limit(per_second) }
+}
+
 async fn a_deployment_is_read_as_it_was_written(world: World) {
     let mut wanted = deployment("ge6a1a75", "default", &["mqtt.example.com", "*.example.org", "localhost"]);
     wanted.ws_upstream = Some(Upstream::parse("[::1]:8083").expect("an upstream"));
+    wanted.limits = limits(5000, 0);
     // PostgreSQL has no NUL in texts, and a client may send one.
     wanted.name = "a \u{1f512} name\0".into();
     let mut tx = world.begin().await;
@@ -79,6 +87,7 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     made.profile = certward_pki::Profile::EmqxCloud;
     made.upstream = Upstream::parse("broker:1884").expect("an upstream");
     made.ws_upstream = Some(Upstream::parse("broker:8083").expect("an upstream"));
+    made.limits = limits(1_000_000, 20);
     made.hosts = vec![host("b.example.com"), host("a.example.com")];
     made.generation = tx.draw_generation(&made.id).await.expect("a generation");
     let update = Deployment { tls: TlsState::Absent, ..made.clone() };

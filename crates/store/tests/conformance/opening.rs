@@ -40,7 +40,7 @@ async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
 
 async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World) {
     let made = world.deployment("a").await;
-    for column in ["profile", "proxy_protocol", "proxy_identity"] {
+    for column in ["profile", "proxy_protocol", "proxy_identity", "connections_max", "connection_rate_max"] {
         world.tamper(&format!("ALTER TABLE deployment DROP COLUMN {column}")).await;
     }
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;

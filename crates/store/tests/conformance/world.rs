@@ -144,6 +144,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         hosts: hosts.iter().map(|name| host(name)).collect(),
         profile: Profile::Default,
         proxy: certward_store::Proxy::default(),
+        limits: certward_store::ConnectionLimits::default(),
         created_at: Timestamp(1_234_567),
         generation: Generation(1),
         tls: TlsState::Absent,

@@ -37,6 +37,12 @@ pub(crate) struct DeploymentChangeBody {
     /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
     #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
     proxy_identity: Option<String>,
+    /// How many connections each node lets in at once; 0 for no limit.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    connections: Option<u32>,
+    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
+    #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
+    connection_rate: Option<u32>,
 }
 
 /// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again.
@@ -67,6 +73,8 @@ fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
         profile: it.profile("profile"),
         proxy_protocol: it.proxy_protocol("proxyProtocol"),
         proxy_identity: it.proxy_identity("proxyIdentity"),
+        connections_at_once: it.connection_limit("connections"),
+        connections_per_second: it.connection_limit("connectionRate"),
     };
     it.finish()?;
     Ok(change)

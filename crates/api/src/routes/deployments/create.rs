@@ -4,7 +4,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::NewDeployment;
-use certward_store::{Proxy, Scope};
+use certward_store::{ConnectionLimits, Proxy, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
@@ -44,6 +44,12 @@ pub(crate) struct NewDeploymentBody {
     /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
     #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
     proxy_identity: Option<String>,
+    /// How many connections each node lets in at once; 0 for no limit.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    connections: Option<u32>,
+    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
+    #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
+    connection_rate: Option<u32>,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`.
@@ -74,8 +80,12 @@ fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
         protocol: it.proxy_protocol("proxyProtocol").unwrap_or_default(),
         identity: it.proxy_identity("proxyIdentity").unwrap_or_default(),
     };
+    let limits = ConnectionLimits {
+        at_once: it.connection_limit("connections").flatten(),
+        per_second: it.connection_limit("connectionRate").flatten(),
+    };
     it.finish()?;
     // Without an upstream `finish` has refused.
     let upstream = upstream.ok_or(Error::Internal)?;
-    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile, proxy })
+    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile, proxy, limits })
 }

@@ -1,0 +1,88 @@
+use certward_store::ConnectionLimit;
+use tokio::time::{Duration, Instant};
+
+/// In these parts of a token all sums come out even, whatever the rate.
+const PARTS: u64 = 1_000_000_000;
+
+/// How many more may come now. It holds one second's worth, at least one token, and is full after a quiet second, so that one
+/// untouched for so long is as good as a new one.
+#[derive(Debug)]
+pub(crate) struct TokenBucket {
+    /// In billionths of a token.
+    level: u64,
+    at: Instant,
+}
+
+impl TokenBucket {
+    /// From empty to full, whatever the rate.
+    const FULL_AFTER: Duration = Duration::from_secs(1);
+
+    pub(crate) fn full(per_second: ConnectionLimit, now: Instant) -> Self {
+        Self { level: u64::from(per_second.get()) * PARTS, at: now }
+    }
+
+    /// Takes a token, if there is one. The rate may be another one than the last time.
+    pub(crate) fn take(&mut self, per_second: ConnectionLimit, now: Instant) -> bool {
+        let rate = u64::from(per_second.get());
+        let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
+        // A billionth of a token a nanosecond at rate 1. At most 10⁶ × 10⁹ each: they fit.
+        let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
+        self.level = self.level.saturating_add(gained).min(rate * PARTS);
+        self.at = self.at.max(now);
+        if self.level < PARTS {
+            return false;
+        }
+        self.level -= PARTS;
+        true
+    }
+
+    /// Whether it is full by now.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= Self::FULL_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(per_second: u32) -> ConnectionLimit {
+        ConnectionLimit::parse(per_second.into()).unwrap().unwrap()
+    }
+
+    fn taken(bucket: &mut TokenBucket, per_second: u32, now: Instant) -> u32 {
+        (0..10_000_000).take_while(|_| bucket.take(rate(per_second), now)).count() as u32
+    }
+
+    #[test]
+    fn one_seconds_worth_may_come_at_once_and_the_rest_at_the_rate() {
+        for per_second in [1, 2, 3, 7, 1000, 999_999, 1_000_000] {
+            let start = Instant::now();
+            let mut bucket = TokenBucket::full(rate(per_second), start);
+            assert_eq!(taken(&mut bucket, per_second, start), per_second, "at once");
+            let mut more = 0;
+            for ms in 1..=3000 {
+                more += taken(&mut bucket, per_second, start + Duration::from_millis(ms));
+            }
+            assert_eq!(more, 3 * per_second, "in three seconds, not one more and not one fewer");
+        }
+    }
+
+    #[test]
+    fn a_long_silence_saves_up_no_more_than_a_second() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(rate(5), start);
+        assert_eq!(taken(&mut bucket, 5, start), 5);
+        assert!(!bucket.is_full(start + Duration::from_millis(999)));
+        assert!(bucket.is_full(start + Duration::from_secs(1)));
+        assert_eq!(taken(&mut bucket, 5, start + Duration::from_secs(3600)), 5);
+    }
+
+    #[test]
+    fn a_new_rate_holds_from_the_next_token_on() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(rate(1000), start);
+        assert_eq!(taken(&mut bucket, 2, start), 2, "narrower: what was saved up is cut");
+        assert_eq!(taken(&mut bucket, 1000, start + Duration::from_millis(10)), 10, "wider");
+    }
+}
