@@ -18,7 +18,8 @@ pub(crate) struct Doorkeeper {
 #[derive(Debug)]
 pub(crate) struct Admission {
     _permit: OwnedSemaphorePermit,
-    address: Option<(Arc<Doorkeeper>, IpAddr)>,
+    doorkeeper: Arc<Doorkeeper>,
+    address: Option<IpAddr>,
 }
 
 impl Doorkeeper {
@@ -27,13 +28,19 @@ impl Doorkeeper {
         Self { all, per_address_max, per_address: Mutex::default() }
     }
 
-    /// A place for a connection from this address, or the reason why there is none.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admission, &'static str> {
+    /// A place for a connection whose device's address is not known yet, or the reason why there is none. It is held to the limit
+    /// of an address by [`Admission::of`].
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, &'static str> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| "connections_max")?;
-        let Some(max) = self.per_address_max else {
-            return Ok(Admission { _permit: permit, address: None });
-        };
-        let mut counts = self.counts();
+        Ok(Admission { _permit: permit, doorkeeper: Arc::clone(self), address: None })
+    }
+}
+
+impl Admission {
+    /// The same for a device of this address, or the reason why there is none.
+    pub(crate) fn of(mut self, address: IpAddr) -> Result<Self, &'static str> {
+        let Some(max) = self.doorkeeper.per_address_max else { return Ok(self) };
+        let mut counts = self.doorkeeper.counts();
         let count = counts.entry(address).or_default();
         if *count >= max {
             if *count == 0 {
@@ -42,9 +49,13 @@ impl Doorkeeper {
             return Err("connections_per_address_max");
         }
         *count += 1;
-        Ok(Admission { _permit: permit, address: Some((Arc::clone(self), address)) })
+        drop(counts);
+        self.address = Some(address);
+        Ok(self)
     }
+}
 
+impl Doorkeeper {
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.per_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,8 +63,8 @@ impl Doorkeeper {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let Some((doorkeeper, address)) = &self.address else { return };
-        let mut counts = doorkeeper.counts();
+        let Some(address) = &self.address else { return };
+        let mut counts = self.doorkeeper.counts();
         if let Some(count) = counts.get_mut(address) {
             *count -= 1;
             if *count == 0 {
@@ -71,12 +82,13 @@ mod tests {
     fn no_more_than_the_limit_is_let_in_and_a_place_becomes_free_again() {
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let keeper = Arc::new(Doorkeeper::new(3, Some(2)));
-        let places = [keeper.admit(a).unwrap(), keeper.admit(a).unwrap()];
-        assert_eq!(keeper.admit(a).unwrap_err(), "connections_per_address_max");
-        let _third = keeper.admit(b).unwrap();
-        assert_eq!(keeper.admit(b).unwrap_err(), "connections_max");
+        let admit = |address| keeper.admit()?.of(address);
+        let places = [admit(a).unwrap(), admit(a).unwrap()];
+        assert_eq!(admit(a).unwrap_err(), "connections_per_address_max");
+        let _third = admit(b).unwrap();
+        assert_eq!(admit(b).unwrap_err(), "connections_max");
         drop(places);
-        assert!(keeper.admit(a).is_ok());
+        assert!(admit(a).is_ok());
         assert!(!keeper.counts().contains_key(&a), "nothing is kept of an address without connections");
     }
 }

@@ -35,6 +35,12 @@ macro_rules! causes {
 }
 
 causes! {
+    ProxyHeaderMissing "proxy_header_missing":
+        "A connection from a network of proxy_protocol_from did not begin with a PROXY header.";
+        "Switch the header on in the load balancer (send-proxy-v2 of HAProxy, proxy_protocol of nginx), or take its network off the list."
+    ProxyHeaderInvalid "proxy_header_invalid":
+        "The load balancer's PROXY header is not as version 1 or 2 of the protocol demands for TCP.";
+        "Look at what the load balancer sends: TCP over IPv4 or IPv6, version 1 in one line of at most 107 bytes, version 2 in at most 4096 bytes."
     PlainMqtt "plain_mqtt":
         "The device spoke MQTT without TLS.";
         "Switch TLS on in the device, or point it to the broker's plain port."
@@ -43,7 +49,7 @@ causes! {
         "Use https or wss; or it is a scanner and needs nothing."
     NotTls "not_tls":
         "What came is neither TLS nor a protocol that is known here.";
-        "Check what connects to this port; behind a load balancer, switch its PROXY header off."
+        "Check what connects to this port; behind a load balancer that sends a PROXY header, list its network in proxy_protocol_from."
     Malformed "malformed":
         "The device's message is not as TLS demands.";
         "Update the device's TLS library; something between may also damage the bytes."

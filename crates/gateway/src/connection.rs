@@ -16,6 +16,7 @@ use crate::{
     failures::Seen,
     first_packet::{Verdict, judge},
     handshake::{Failed, Farewell, Shaken, shake, version},
+    introduction::{Introduced, introduce},
     probes::Probe,
     proxy_header,
     registry::{Membership, Signal},
@@ -28,7 +29,10 @@ use crate::{
 /// A connection as it was accepted.
 pub(crate) struct Arrival {
     pub(crate) client: TcpStream,
+    /// Who is at the other end: the device, or the load balancer before it.
     pub(crate) peer: SocketAddr,
+    /// It comes from a load balancer, which says by a header who the device is.
+    pub(crate) header_first: bool,
     pub(crate) listener: Arc<Listener>,
     /// It is one of this node's own proofs.
     pub(crate) probe: Option<Arc<Probe>>,
@@ -53,11 +57,13 @@ pub(crate) async fn serve(serving: Arc<Serving>, arrival: Arrival) {
 }
 
 async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
-    let Arrival { client, peer, listener, probe, admission } = arrival;
     let deadlines = serving.deadlines;
+    let deadline = Instant::now() + deadlines.handshake;
+    let Introduced { client, peer, to, listener, probe, admission } =
+        introduce(&serving, arrival, deadline).await?;
     let mut seen = Seen::default();
     let shaking = shake(&serving, &listener, client, probe.as_deref(), &mut seen);
-    let shaken = match timeout_at(Instant::now() + deadlines.handshake, shaking).await {
+    let shaken = match timeout_at(deadline, shaking).await {
         Ok(Ok(shaken)) => shaken,
         Ok(Err(Failed { cause, farewell })) => {
             if probe.is_none() {
@@ -88,6 +94,7 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         member: &member,
         entry: &entry,
         peer,
+        to,
         tls,
         client,
     };
@@ -110,6 +117,8 @@ struct Beginning<'a> {
     member: &'a Membership,
     entry: &'a Entry,
     peer: SocketAddr,
+    /// What the device connected to, where a load balancer says so.
+    to: Option<SocketAddr>,
     tls: Box<ServerConnection>,
     client: TcpStream,
 }
@@ -180,7 +189,7 @@ impl Beginning<'_> {
 impl Beginning<'_> {
     /// Puts what the broker is told before the device's first bytes.
     fn tell(&self, proxy: Proxy, first: &mut Vec<u8>) -> Result<(), &'static str> {
-        let to = self.client.local_addr().map_err(|_| "client_broken")?;
+        let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
         match proxy_header::header(proxy, &self.tls, self.peer, to) {
             Ok(None) => {}
             Ok(Some(mut header)) => {

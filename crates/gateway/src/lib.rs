@@ -22,6 +22,8 @@ mod gateway;
 mod handshake;
 mod host_index;
 mod identity;
+mod incoming_proxy;
+mod introduction;
 mod listener;
 mod loader;
 mod metrics;

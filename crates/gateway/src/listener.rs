@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Listener,
-    admission::Doorkeeper,
+    admission::{Admission, Doorkeeper},
     connection::{Arrival, serve},
     serving::Serving,
 };
@@ -76,9 +76,10 @@ pub(crate) async fn accept(
                 backoff = BACKOFF_MIN;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let probe = serving.probes.of(peer);
+                let header_first = listener.awaits_header_from(peer.ip());
                 let admission = match &probe {
                     Some(_) => None,
-                    None => match doorkeeper.admit(peer.ip()) {
+                    None => match admit(&doorkeeper, (!header_first).then_some(peer)) {
                         Ok(admission) => Some(admission),
                         Err(reason) => {
                             serving.metrics.refused(reason);
@@ -87,7 +88,7 @@ pub(crate) async fn accept(
                     },
                 };
                 let listener = Arc::clone(&listener);
-                let arrival = Arrival { client, peer, listener, probe, admission };
+                let arrival = Arrival { client, peer, header_first, listener, probe, admission };
                 connections.spawn(serve(Arc::clone(&serving), arrival));
             }
             Err(error) if is_of_the_connection(&error) => {}
@@ -100,6 +101,15 @@ pub(crate) async fn accept(
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
+    }
+}
+
+/// A place, counted to the device's address where that is known already.
+fn admit(doorkeeper: &Arc<Doorkeeper>, device: Option<SocketAddr>) -> Result<Admission, &'static str> {
+    let admission = doorkeeper.admit()?;
+    match device {
+        Some(device) => admission.of(device.ip()),
+        None => Ok(admission),
     }
 }
 

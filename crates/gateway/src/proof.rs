@@ -15,11 +15,11 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{IpAddr, Ipv4Addr, ServerName};
-use tokio::{net::TcpSocket, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpSocket, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    Listener, Protocol,
+    Listener, Protocol, incoming_proxy,
     probes::{Probes, Used},
     way_in::{WayIn, reach, ways_in},
     witness::{Testimony, Witness},
@@ -95,7 +95,11 @@ impl Prover {
         // Registered before the listener can see it.
         let registered = self.probes.register(source);
         let shaken = timeout(WITHIN, async {
-            let stream = socket.connect(target).await?;
+            let mut stream = socket.connect(target).await?;
+            if self.listeners[way.listener].awaits_header_from(source.ip()) {
+                // As a load balancer's own check: the listener takes nobody from there without a header.
+                stream.write_all(&incoming_proxy::LOCAL).await?;
+            }
             connector.connect(name, stream).await
         })
         .await

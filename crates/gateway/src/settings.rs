@@ -1,4 +1,8 @@
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use certward_store::DeploymentId;
 use ipnet::IpNet;
@@ -55,17 +59,26 @@ pub struct Listener {
     pub deployment: Option<DeploymentId>,
     /// Whether to listen on `0.0.0.0` instead where `[::]` cannot be had because the machine has no IPv6.
     pub or_ipv4: bool,
+    /// The load balancers before this listener: a connection from these networks must begin with a PROXY header, whose address is
+    /// then the device's. From everywhere else none is looked for, so nobody can claim to be somebody else.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Listener {
     /// A shared listener on exactly this address.
     pub fn shared(listen: SocketAddr, protocol: Protocol) -> Self {
-        Self { listen, protocol, deployment: None, or_ipv4: false }
+        Self { listen, protocol, deployment: None, or_ipv4: false, proxy_protocol_from: Vec::new() }
     }
 
     /// A listener whose connections are all one deployment's.
     pub fn bound_to(deployment: DeploymentId, listen: SocketAddr, protocol: Protocol) -> Self {
-        Self { listen, protocol, deployment: Some(deployment), or_ipv4: false }
+        Self { deployment: Some(deployment), ..Self::shared(listen, protocol) }
+    }
+
+    /// Whether a connection from this address must begin with a PROXY header.
+    pub(crate) fn awaits_header_from(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol_from.iter().any(|network| network.contains(&peer))
     }
 
     /// The listeners of a configuration that names none.

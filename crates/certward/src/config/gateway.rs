@@ -46,6 +46,7 @@ impl GatewaySection {
             },
             deployment: listener.deployment.clone(),
             or_ipv4: false,
+            proxy_protocol_from: listener.proxy_protocol_from.iter().map(|network| network.0).collect(),
         };
         listeners.iter().map(convert).collect()
     }
@@ -70,6 +71,9 @@ pub(crate) struct Listener {
     /// Every connection here is this deployment's, whatever its SNI says; without it the listener is shared.
     #[serde(default, deserialize_with = "optional_deployment")]
     pub(crate) deployment: Option<DeploymentId>,
+    /// The networks of the load balancers before it, which begin every connection with a PROXY header (version 1 or 2): none.
+    #[serde(default)]
+    pub(crate) proxy_protocol_from: Vec<Network>,
 }
 
 /// What is spoken inside TLS.

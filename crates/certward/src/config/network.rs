@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use certward_gateway::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A network that upstreams may be in: `ADDRESS/BITS`, or a single address.
+/// A network, of upstreams or of load balancers: `ADDRESS/BITS`, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
 

@@ -1,0 +1,61 @@
+//! Who a new connection is from: its peer, or whom the load balancer before it names.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Listener,
+    admission::Admission,
+    cause::Cause,
+    connection::Arrival,
+    failures::Seen,
+    incoming_proxy::{Stated, read},
+    probes::Probe,
+    serving::Serving,
+};
+
+/// A connection of which it is known who is at its other end.
+pub(crate) struct Introduced {
+    pub(crate) client: TcpStream,
+    /// The device.
+    pub(crate) peer: SocketAddr,
+    /// What the device connected to, where a load balancer says so.
+    pub(crate) to: Option<SocketAddr>,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) probe: Option<Arc<Probe>>,
+    pub(crate) admission: Option<Admission>,
+}
+
+/// Reads the load balancer's header where there must be one, and holds the device that it names to the limit of an address. `None`: the
+/// connection is over, and counted.
+///
+/// Whether it is a proof of our own was decided by the peer of the connection, before: no header makes anybody one.
+pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Instant) -> Option<Introduced> {
+    let Arrival { mut client, mut peer, header_first, listener, probe, mut admission } = arrival;
+    let mut to = None;
+    if header_first {
+        match timeout_at(deadline, read(&mut client)).await.unwrap_or(Err(Cause::Timeout)) {
+            Ok(Stated::Addresses { from, to: stated }) => (peer, to) = (from, Some(stated)),
+            Ok(Stated::Nothing) => {}
+            Err(cause) => {
+                if probe.is_none() {
+                    let seen = Seen { deployment: listener.deployment.clone(), ..Seen::default() };
+                    serving.handshake_failed(&seen, peer, cause);
+                }
+                return None;
+            }
+        }
+        admission = match admission.map(|admission| admission.of(peer.ip())).transpose() {
+            Ok(admission) => admission,
+            Err(reason) => {
+                serving.metrics.refused(reason);
+                return None;
+            }
+        };
+    }
+    Some(Introduced { client, peer, to, listener, probe, admission })
+}
