@@ -113,6 +113,20 @@ impl Api {
             .unwrap_or_else(|error| panic!("{method} {path} has no answer: {error}"))
     }
 
+    /// The value of a metric, all its labels added up; 0 when it is not there.
+    ///
+    /// # Panics
+    /// When no metrics come.
+    pub fn metric(&self, name: &str) -> f64 {
+        let page = self.try_send_at("GET", "/metrics", "", "").expect("metrics").expect(200).body;
+        let value = |line: &str| -> Option<f64> {
+            let rest = line.strip_prefix(name)?;
+            let whole_name = rest.starts_with(['{', ' ']);
+            whole_name.then(|| line.rsplit(' ').next()?.parse().ok()).flatten()
+        };
+        page.lines().filter_map(value).sum()
+    }
+
     /// GET under the base.
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None)

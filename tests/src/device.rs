@@ -1,8 +1,7 @@
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
-    time::Duration,
 };
 
 use rustls::{
@@ -17,10 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-use crate::{Authority, Leaf, Packet};
-
-/// How long a device waits for one answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{Authority, Leaf, Packet, connect_from};
 
 /// A device: what it trusts, who it is, and how it speaks TLS. It resumes no session unless told to.
 #[derive(Debug, Clone)]
@@ -30,6 +26,8 @@ pub struct Device {
     version: Option<&'static rustls::SupportedProtocolVersion>,
     resumption: bool,
     any_server: bool,
+    address: Option<IpAddr>,
+    provider: Option<CryptoProvider>,
     config: Option<Arc<ClientConfig>>,
 }
 
@@ -47,8 +45,16 @@ impl Device {
 
     /// A device that trusts one root (DER).
     pub fn trusting_der(root: &[u8]) -> Self {
-        let roots = vec![root.to_vec()];
-        Self { roots, identity: None, version: None, resumption: false, any_server: false, config: None }
+        Self {
+            roots: vec![root.to_vec()],
+            identity: None,
+            version: None,
+            resumption: false,
+            any_server: false,
+            address: None,
+            provider: None,
+            config: None,
+        }
     }
 
     /// A device that takes any server's certificate whose key signs the handshake: to see what is served.
@@ -77,6 +83,20 @@ impl Device {
         self
     }
 
+    /// The same at an address of its own, one of the machine's (all of 127.0.0.0/8 is).
+    #[must_use]
+    pub fn at(mut self, address: impl Into<IpAddr>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// The same with other cryptography than all that there is.
+    #[must_use]
+    pub(crate) fn with_provider(mut self, provider: CryptoProvider) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
     /// The same that keeps session tickets and uses them at its next connection.
     #[must_use]
     pub fn with_resumption(mut self) -> Self {
@@ -91,13 +111,10 @@ impl Device {
     /// # Errors
     /// What went wrong, on the network or in TLS.
     pub fn handshake(&self, address: SocketAddr, sni: &str) -> io::Result<Session> {
-        let config = self.config.clone().unwrap_or_else(|| self.build());
+        let config = self.config();
         let name = ServerName::try_from(sni.to_owned()).map_err(io::Error::other)?;
         let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
-        tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        tcp.set_write_timeout(Some(PATIENCE))?;
+        let tcp = connect_from(self.address, address)?;
         let mut session = Session { stream: StreamOwned::new(tls, tcp) };
         while session.stream.conn.is_handshaking() {
             session.stream.conn.complete_io(&mut session.stream.sock)?;
@@ -115,8 +132,13 @@ impl Device {
         Ok(session)
     }
 
+    /// How it speaks TLS.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone().unwrap_or_else(|| self.build())
+    }
+
     fn build(&self) -> Arc<ClientConfig> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(self.provider.clone().unwrap_or_else(aws_lc_rs::default_provider));
         let versions = match self.version {
             Some(version) => vec![version],
             None => vec![&TLS13, &TLS12],

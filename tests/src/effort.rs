@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// How often the long loops run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
@@ -9,6 +11,12 @@ pub struct Effort {
     pub pinging_connections: usize,
     /// Workers that do one handshake after the other during the swaps.
     pub handshake_workers: usize,
+    /// Connections that an attack keeps.
+    pub attack_connections: usize,
+    /// How long an attack lasts.
+    pub attack_span: Duration,
+    /// Devices of a fleet.
+    pub fleet: usize,
 }
 
 /// The one place that every long loop takes its count from: small by default, so that `scripts/test` stays quick; in
@@ -16,5 +24,14 @@ pub struct Effort {
 pub fn effort() -> Effort {
     let full = std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1");
     let (kills, swaps) = if full { (200, 200) } else { (5, 10) };
-    Effort { kills, swaps, pinging_connections: 100, handshake_workers: 8 }
+    let (attack_connections, attack_span) = if full { (200, 15) } else { (24, 1) };
+    Effort {
+        kills,
+        swaps,
+        pinging_connections: 100,
+        handshake_workers: 8,
+        attack_connections,
+        attack_span: Duration::from_secs(attack_span),
+        fleet: if full { 5_000 } else { 300 },
+    }
 }

@@ -8,8 +8,11 @@
 //! Rules of the stage: ports are free ones, files live in a folder of the test, processes end with the value that
 //! stands for them, and waiting is always for a condition with a deadline.
 
+mod address;
 mod api;
+mod attack;
 mod authority;
+mod battlefield;
 mod binary;
 mod broker;
 mod certward;
@@ -21,12 +24,18 @@ mod port;
 mod process;
 mod rabbitmq;
 pub mod recipe;
+mod resources;
+mod rough_broker;
 mod scene;
+mod victim;
 mod wait;
 mod websocket;
 
+pub use address::connect_from;
 pub use api::{Answer, Api};
+pub use attack::{ATTACKS, Attack, Attacker, Stage, Tally};
 pub use authority::{Authority, Leaf};
+pub use battlefield::Battlefield;
 pub use binary::{certward_binary, workspace_root};
 pub use broker::Broker;
 pub use certward::{Certward, Setup};
@@ -38,6 +47,9 @@ pub use mqtt::Packet;
 pub use port::free_port;
 pub use process::{Process, run};
 pub use rabbitmq::RabbitMq;
+pub use resources::Resources;
+pub use rough_broker::RoughBroker;
 pub use scene::Scene;
+pub use victim::{Noticed, Victim};
 pub use wait::{DEADLINE, came_within, wait_until, wait_within};
 pub use websocket::WebSocket;

@@ -4,7 +4,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::{DEADLINE, came_within, wait_until};
 
@@ -64,9 +64,21 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         // It may have ended by itself: then there is nobody to tell.
-        let _ = kill_process(id, signal);
+        let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Lets it have only so many files and sockets open from now on; those that are open stay.
+    ///
+    /// # Panics
+    /// When the system does not let us.
+    pub fn limit_descriptors(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("a lower limit");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     /// Waits until it ends by itself.

