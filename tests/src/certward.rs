@@ -21,6 +21,8 @@ pub struct Setup {
     pub changes: u32,
     /// How long a change may take to be proven.
     pub prove_within: &'static str,
+    /// Over how long devices' connections are ended at the end.
+    pub drain: &'static str,
     /// The log's level.
     pub log_level: &'static str,
     /// PostgreSQL's URL instead of the embedded store.
@@ -43,6 +45,7 @@ impl Default for Setup {
             reads: 1_000_000,
             changes: 1_000_000,
             prove_within: "30s",
+            drain: "0s",
             log_level: "debug",
             store: None,
             default_deployment: None,
@@ -122,7 +125,8 @@ impl Certward {
         if let Some((cert, key)) = &setup.api_certificate {
             writeln!(text, "cert = {cert:?}\nkey = {key:?}").unwrap();
         }
-        writeln!(text, "[gateway]\nprove_within = {:?}", setup.prove_within).unwrap();
+        writeln!(text, "[gateway]\nprove_within = {:?}\ndrain = {:?}", setup.prove_within, setup.drain)
+            .unwrap();
         if let Some(deployment) = setup.default_deployment {
             writeln!(text, "default_deployment = {deployment:?}").unwrap();
         }

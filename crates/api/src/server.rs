@@ -138,10 +138,13 @@ impl Server {
     async fn run(self, listener: TcpListener, connections_max: usize) {
         let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
         let connections = TaskTracker::new();
-        let mut accepting = pin!(self.accept(listener, places, &connections));
-        tokio::select! {
-            () = self.signals.shutdown.cancelled() => {}
-            () = &mut accepting => {}
+        {
+            // Gone with this block, and the listener with it: whoever comes later is refused and waits for nobody.
+            let mut accepting = pin!(self.accept(listener, places, &connections));
+            tokio::select! {
+                () = self.signals.shutdown.cancelled() => {}
+                () = &mut accepting => {}
+            }
         }
         connections.close();
         if tokio::time::timeout(self.deadlines.drain, connections.wait()).await.is_err() {

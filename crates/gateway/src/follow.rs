@@ -9,12 +9,12 @@ use tokio::{
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff,
     loader::Loaded,
     proof::Prover,
+    reports::Reports,
     schedule::Schedule,
     served::{Entry, Trust},
     serving::Serving,
@@ -36,6 +36,7 @@ pub(crate) struct Follower {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) node: NodeId,
     pub(crate) prover: Prover,
+    pub(crate) reports: Arc<Reports>,
 }
 
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
@@ -89,8 +90,9 @@ impl Follower {
         Ok(())
     }
 
-    /// Acts on changes until the shutdown.
-    pub(crate) async fn run(self: Arc<Self>, start: Start, shutdown: CancellationToken) {
+    /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
+    /// changes: those that a node which drains still has must not outlast their trust.
+    pub(crate) async fn run(self: Arc<Self>, start: Start) {
         let Start { after, mut schedule } = start;
         let (changed, mut changes) = mpsc::channel(1);
         let feed = Arc::clone(&self).read_feed(after, changed);
@@ -110,7 +112,6 @@ impl Follower {
             let due = schedule.next_due();
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
                 () = &mut feed => return,
                 Some(ids) = changes.recv() => {
                     let ids: Vec<DeploymentId> = ids;
@@ -132,11 +133,17 @@ impl Follower {
     async fn read_feed(self: Arc<Self>, mut after: Generation, changed: mpsc::Sender<Vec<DeploymentId>>) {
         let store = self.lifecycle.store();
         let mut tries = 0;
+        let mut anew = false;
         loop {
             // Called before the feed is read: a change in between is then not slept through.
             let wake_up = store.changed();
-            match self.read_on(&mut after, &changed).await {
-                Ok(()) => tries = 0,
+            let read = if anew {
+                self.want_everything(&changed).await.map(|newest| after = newest)
+            } else {
+                self.read_on(&mut after, &changed).await
+            };
+            match read {
+                Ok(()) => (tries, anew) = (0, false),
                 Err(error) => {
                     tries += 1;
                     tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
@@ -147,6 +154,7 @@ impl Follower {
             tokio::select! {
                 () = wake_up => {}
                 () = sleep(LOOK_AT_LEAST_EVERY) => {}
+                () = self.reports.resumed() => anew = true,
             }
         }
     }
@@ -208,19 +216,35 @@ impl Follower {
             self.serving.failures.forget(id);
             return true;
         };
-        let outcome = match &certificate {
-            Some(Certificate { newest, .. }) => match &*entry {
+        tokio::select! {
+            biased;
+            // Nothing to prove, and nobody to tell.
+            () = self.reports.closed() => true,
+            well = self.prove(&deployment, certificate.as_ref(), &entry, tries) => well,
+        }
+    }
+
+    /// Proves what is served, and reports it. `false`: to be tried again.
+    async fn prove(
+        &self,
+        deployment: &Deployment,
+        certificate: Option<&Certificate>,
+        entry: &Entry,
+        tries: u32,
+    ) -> bool {
+        let outcome = match certificate {
+            Some(Certificate { newest, .. }) => match entry {
                 Entry::Served(served) if served.instead_of_newest.is_none() => {
-                    self.prover.prove(&deployment, newest).await
+                    self.prover.prove(deployment, newest).await
                 }
                 Entry::Served(served) => Err(not_proven(served.instead_of_newest.as_deref())),
                 Entry::Refused(refused) => Err(not_proven(refused.refusal.reason())),
             },
-            None if deployment.tls == TlsState::Terminated => self.let_go(id).await,
+            None if deployment.tls == TlsState::Terminated => self.let_go(&deployment.id).await,
             None => return true,
         };
         self.serving.metrics.proven(outcome.is_ok());
-        self.report(&deployment, outcome, tries).await
+        self.report(deployment, outcome, tries).await
     }
 
     async fn report(&self, deployment: &Deployment, outcome: Result<(), ProofFailure>, tries: u32) -> bool {
@@ -234,6 +258,7 @@ impl Follower {
                 complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
             }
         }
+        let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
         match self.lifecycle.report(&self.node, id, *generation, outcome).await {
             Ok(()) => settled,
             Err(error) => {

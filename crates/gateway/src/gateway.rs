@@ -24,6 +24,7 @@ use crate::{
     GatewayError, Settings,
     admission::Doorkeeper,
     backoff::until_done,
+    drain::end_over,
     failures::Failures,
     follow::Follower,
     host_index::HostIndex,
@@ -35,6 +36,7 @@ use crate::{
     proof::Prover,
     registry::Registry,
     rehearsal,
+    reports::Reports,
     serving::Serving,
     ticket_keys::keep_current,
     tickets::KeyRing,
@@ -65,7 +67,9 @@ struct Inner {
     registry: Arc<Registry>,
     failures: Arc<Failures>,
     probes: Arc<Probes>,
+    reports: Arc<Reports>,
     ready: AtomicBool,
+    handed_over: AtomicBool,
 }
 
 /// Listening sockets that nobody accepts from yet.
@@ -105,7 +109,9 @@ impl Gateway {
             metrics: registered,
             failures: Arc::default(),
             probes: Arc::default(),
+            reports: Arc::default(),
             ready: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -126,9 +132,7 @@ impl Gateway {
         Ok(bound)
     }
 
-    /// Joins, fills the index of hosts, follows the feed, serves devices and proves what it serves, until `shutdown`; then stops
-    /// accepting, leaves, lets connections end within [`crate::Deadlines::drain`], closes the rest and returns.
-    /// A store that cannot be reached is waited for, and stops no handshake later. To be run once.
+    /// [`Gateway::prepare`], then [`Prepared::serve`].
     ///
     /// # Errors
     /// [`GatewayError::Listener`].
@@ -138,30 +142,33 @@ impl Gateway {
         lifecycle: Lifecycle,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
+        self.prepare(bound, lifecycle, shutdown).await.serve().await
+    }
+
+    /// Joins and fills the index of hosts: all that must be done before the first device is let in. A store that cannot be reached
+    /// is waited for, until `shutdown`. To be done once.
+    pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let serving = Arc::new(self.serving(&bound, lifecycle.clone()));
         let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone()));
         let mut tasks = JoinSet::new();
-        let connections = TaskTracker::new();
+        let start = self.start(&lifecycle, &follower, &mut tasks, &shutdown).await;
+        Prepared { gateway: self.clone(), bound, serving, follower, lifecycle, tasks, start, shutdown }
+    }
 
-        if let Some(start) = self.prepare(&lifecycle, &follower, &mut tasks, &shutdown).await {
-            self.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
-            self.inner.ready.store(true, Ordering::Release);
-            tasks.spawn(Arc::clone(&follower).run(start, shutdown.clone()));
-            tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
-            tasks.spawn(self.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
-            shutdown.cancelled().await;
-        }
+    /// Another process is about to take this node over. When this returns, no proof of this one is reported until
+    /// [`Gateway::resume_proofs`]; devices are served as before.
+    pub async fn hold_proofs(&self) {
+        self.inner.reports.hold().await;
+    }
 
-        self.inner.ready.store(false, Ordering::Release);
-        // All of them first, so that nothing renews the lease after it was given up.
-        while tasks.join_next().await.is_some() {}
-        match timeout(LEAVE_WITHIN, lifecycle.leave(&self.inner.node)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the store does not know that this node leaves: {error}"),
-            Err(_) => tracing::warn!("the store does not know that this node leaves: it does not answer"),
-        }
-        self.drain(&connections).await;
-        Ok(())
+    /// The other process did not come that far: everything is proven anew, for it may have told the store that nothing is.
+    pub async fn resume_proofs(&self) {
+        self.inner.reports.resume().await;
+    }
+
+    /// Another process has this node from now on: the shutdown that follows leaves the node's lease to it.
+    pub fn hand_over(&self) {
+        self.inner.handed_over.store(true, Ordering::Release);
     }
 
     fn serving(&self, bound: &Bound, lifecycle: Lifecycle) -> Serving {
@@ -197,11 +204,12 @@ impl Gateway {
             probes: Arc::clone(&self.inner.probes),
             entropy: Arc::clone(&self.inner.entropy),
         };
-        Follower { serving: Arc::clone(serving), lifecycle, node: self.inner.node.clone(), prover }
+        let reports = Arc::clone(&self.inner.reports);
+        Follower { serving: Arc::clone(serving), lifecycle, node: self.inner.node.clone(), prover, reports }
     }
 
-    /// All that must be done before the first device is let in. `None`: the shutdown came first.
-    async fn prepare(
+    /// `None`: the shutdown came first.
+    async fn start(
         &self,
         lifecycle: &Lifecycle,
         follower: &Arc<Follower>,
@@ -210,7 +218,7 @@ impl Gateway {
     ) -> Option<crate::follow::Start> {
         // Joined first: a change that is made from now on waits for this node's proof.
         let node = &self.inner.node;
-        until_done(shutdown, "this node cannot join", || lifecycle.join(node)).await?;
+        until_done(shutdown, "this node cannot join", || lifecycle.start(node)).await?;
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
         until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))
@@ -251,17 +259,77 @@ impl Gateway {
         Ok(())
     }
 
-    /// Lets connections end by themselves for a while, then asks them to.
-    async fn drain(&self, connections: &TaskTracker) {
-        connections.close();
-        let deadlines = &self.inner.settings.deadlines;
-        if timeout(deadlines.drain, connections.wait()).await.is_ok() {
+    /// Gives the node up, unless another process has it by now.
+    async fn leave(&self, lifecycle: &Lifecycle) {
+        if self.inner.handed_over.load(Ordering::Acquire) {
             return;
         }
-        tracing::info!(connections = self.inner.registry.total(), "closing the connections that still run");
-        self.inner.registry.close_all();
+        match timeout(LEAVE_WITHIN, lifecycle.leave(&self.inner.node)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the store does not know that this node leaves: {error}"),
+            Err(_) => tracing::warn!("the store does not know that this node leaves: it does not answer"),
+        }
+    }
+
+    /// Ends the connections over the drain's time; those that end by themselves before are well.
+    async fn drain(&self, connections: &TaskTracker) {
+        connections.close();
+        let Inner { settings, registry, entropy, .. } = &*self.inner;
+        let deadlines = &settings.deadlines;
+        tracing::info!(connections = registry.total(), over = ?deadlines.drain, "connections are ended one by one");
+        let ended = end_over(registry, deadlines.drain, &**entropy);
+        tokio::select! {
+            () = connections.wait() => return,
+            () = ended => {}
+        }
+        // Those that have entered meanwhile: their handshakes were under way.
+        registry.close_all();
         // Saying good-bye takes twice the deadline at most; what then still runs ends with the process.
         let _ = timeout(deadlines.close * 2, connections.wait()).await;
+    }
+}
+
+/// A gateway that may accept. Its lease is kept; connections wait in the system's queue.
+#[derive(Debug)]
+pub struct Prepared {
+    gateway: Gateway,
+    bound: Bound,
+    serving: Arc<Serving>,
+    follower: Arc<Follower>,
+    lifecycle: Lifecycle,
+    tasks: JoinSet<()>,
+    /// `None`: the shutdown came first.
+    start: Option<crate::follow::Start>,
+    shutdown: CancellationToken,
+}
+
+impl Prepared {
+    /// Serves devices, follows the feed and proves what it serves, until the shutdown; then stops accepting, gives the node up, ends
+    /// the connections over [`crate::Deadlines::drain`] and returns. A lost store stops no handshake.
+    ///
+    /// # Errors
+    /// [`GatewayError::Listener`].
+    pub async fn serve(self) -> Result<(), GatewayError> {
+        let Self { gateway, bound, serving, follower, lifecycle, mut tasks, start, shutdown } = self;
+        let inner = &gateway.inner;
+        let connections = TaskTracker::new();
+        // Apart from the others: as long as there are connections, they must hear of changes of trust.
+        let mut following = JoinSet::new();
+        if let Some(start) = start {
+            gateway.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
+            inner.ready.store(true, Ordering::Release);
+            following.spawn(follower.run(start));
+            tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+            tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
+            shutdown.cancelled().await;
+        }
+        inner.ready.store(false, Ordering::Release);
+        // All of them first, so that nothing renews the lease after it was given up, and nothing speaks for the node.
+        while tasks.join_next().await.is_some() {}
+        inner.reports.close().await;
+        gateway.leave(&lifecycle).await;
+        gateway.drain(&connections).await;
+        Ok(())
     }
 }
 

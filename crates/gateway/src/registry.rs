@@ -55,7 +55,7 @@ struct Room {
 
 /// One connection, as others see it.
 #[derive(Debug)]
-struct Live {
+pub(crate) struct Live {
     scope: Mutex<TrustScope>,
     signal: AtomicU8,
     waker: AtomicWaker,
@@ -132,13 +132,17 @@ impl Registry {
         self.tell(deployment, Signal::Deleted, |_| true).await;
     }
 
+    /// All connections of this node.
+    pub(crate) fn everyone(&self) -> Vec<Arc<Live>> {
+        let of_shard = |shard| -> Vec<_> {
+            lock::<Shard>(shard).rooms.values().flat_map(|room| room.live.values().cloned()).collect()
+        };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
     /// Tells all connections of this node to end.
     pub(crate) fn close_all(&self) {
-        for shard in &self.shards {
-            let told: Vec<_> =
-                lock(shard).rooms.values().flat_map(|room| room.live.values().cloned()).collect();
-            told.iter().for_each(|live| live.tell(Signal::Shutdown));
-        }
+        self.everyone().iter().for_each(|live| live.tell(Signal::Shutdown));
     }
 
     async fn tell(&self, deployment: &DeploymentId, signal: Signal, whom: impl Fn(&Live) -> bool) {
@@ -202,7 +206,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Live {
-    fn tell(&self, signal: Signal) {
+    pub(crate) fn tell(&self, signal: Signal) {
         self.signal.fetch_max(signal.code(), Ordering::AcqRel);
         self.waker.wake();
     }

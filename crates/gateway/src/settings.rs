@@ -130,7 +130,7 @@ pub struct Deadlines {
     pub half_closed: Duration,
     /// To say good-bye: a last alert sent and the peer's last bytes read, so that it is not cut off (2 s).
     pub close: Duration,
-    /// From the wish to shut down until connections that still run are closed (3 s).
+    /// From the wish to shut down until the last connection is ended; they are ended evenly over this time (30 s).
     pub drain: Duration,
 }
 
@@ -143,7 +143,7 @@ impl Default for Deadlines {
             idle: None,
             half_closed: Duration::from_secs(60),
             close: Duration::from_secs(2),
-            drain: Duration::from_secs(3),
+            drain: Duration::from_secs(30),
         }
     }
 }

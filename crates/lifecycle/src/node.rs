@@ -43,6 +43,18 @@ pub enum ProofFailure {
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
+    /// As [`Lifecycle::join`], for a process that begins: what an earlier process of this node has proven of changes that are not
+    /// settled yet, this one has to prove again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.forget_proofs(node).await?;
+        self.lease(&mut tx, node).await?;
+        tx.commit().await
+    }
+
     /// A node begins to count, until its lease ends. Also renews the lease: call it every third of [`crate::Settings::lease`].
     ///
     /// A node that had no lease is from now on waited for in every unsettled change, and is given as long as any other to
@@ -52,12 +64,17 @@ impl Lifecycle {
     /// [`StoreError`].
     pub async fn join(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
+        self.lease(&mut tx, node).await?;
+        tx.commit().await
+    }
+
+    async fn lease(&self, tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {
         let until = tx.now().after(self.settings.lease);
         if tx.lease(node, until).await? {
             let deadline = tx.now().after(self.settings.prove_within);
             tx.extend_deadlines(deadline).await?;
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// A node counts no longer: it drains.

@@ -197,6 +197,21 @@ pub(crate) async fn note_proof(
     Ok(())
 }
 
+/// What the node has proven of unsettled changes counts no longer.
+pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
+    lock::nodes_change(conn).await?;
+    sqlx::query(concat!(
+        "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
+        "(SELECT id FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        ")"
+    ))
+    .bind(node.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Removes what is left of removed deployments.
 pub(crate) async fn prune_counts(conn: &mut AnyConnection) -> Result<(), StoreError> {
     sqlx::query(

@@ -209,6 +209,11 @@ impl Tx {
         step(&mut self.broken, node::note_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
+    /// What the node has proven of pending, failed or terminated deployments counts no longer: its process is another one.
+    pub async fn forget_proofs(&mut self, node: &NodeId) -> Result<(), StoreError> {
+        step(&mut self.broken, node::forget_proofs(&mut self.transaction, node)).await
+    }
+
     /// Gives a node a lease until `until`, and counts it for every pending, failed or terminated deployment where it is
     /// not counted yet, if it had no live lease before; returns whether that was so.
     pub async fn lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {

@@ -33,12 +33,16 @@ use crate::{
     usage::Usage,
 };
 
-/// From the wish to end until what still runs is left behind: the API's 20 s for requests under way and what a store
-/// needs to note that the node has left. Below the 30 s after which Kubernetes kills.
-const DRAIN: Duration = Duration::from_secs(25);
+/// Beside `[gateway] drain`, until connections that still run are left behind: what a store needs to note that the node has left,
+/// and what the last devices need to hear it.
+const DEVICES_LEAVE: Duration = Duration::from_secs(7);
 
-/// For the store to bring its write-ahead log home.
-const CLOSE: Duration = Duration::from_secs(4);
+/// Then until requests that are still under way are left behind. The API itself cuts them off after so long.
+const REQUESTS_END: Duration = Duration::from_secs(22);
+
+/// For the store to bring its write-ahead log home. With the two before it 32 s: docs/operations.md
+/// says 35 s.
+const CLOSE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let path = args.config.config.clone();
@@ -183,13 +187,21 @@ impl Parts {
     /// Runs until a signal asks for the end, or a part ends by itself; then drains the others.
     async fn run(self, config: &Config, signals: &mut Signals, reload: &Reload) -> anyhow::Result<()> {
         let Self { api, gateway, gateway_bound, lifecycle, metrics, census, registry, .. } = self;
-        let shutdown = CancellationToken::new();
+        // Devices first: as long as they are seen off, whoever looks after this node is answered that it is not ready.
+        let (drain, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
         tasks.spawn(census.run(lifecycle.store().clone(), shutdown.clone()));
+        let drained = CancellationToken::new();
         tasks.spawn({
-            let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
-            async move { gateway.run(gateway_bound, lifecycle, shutdown).await.context("the gateway has ended") }
+            let (lifecycle, drain, drained) =
+                (lifecycle.clone(), drain.clone(), drained.clone().drop_guard());
+            async move {
+                let ended =
+                    gateway.run(gateway_bound, lifecycle, drain).await.context("the gateway has ended");
+                drop(drained);
+                ended
+            }
         });
         tasks.spawn({
             let (registry, shutdown) = (Arc::new(registry), shutdown.clone());
@@ -210,11 +222,16 @@ impl Parts {
                 },
             }
         };
-        tracing::info!("ending: nothing new is accepted, what is under way is finished");
-        shutdown.cancel();
-        let drained = timeout(DRAIN, async { while tasks.join_next().await.is_some() {} });
+        tracing::info!(drain = ?config.gateway.drain, "ending: nothing new is accepted, what is under way is finished");
+        let ended = async {
+            drain.cancel();
+            let devices = timeout(config.gateway.drain + DEVICES_LEAVE, drained.cancelled()).await;
+            shutdown.cancel();
+            let requests = timeout(REQUESTS_END, async { while tasks.join_next().await.is_some() {} }).await;
+            devices.and(requests)
+        };
         tokio::select! {
-            in_time = drained => if in_time.is_err() {
+            in_time = ended => if in_time.is_err() {
                 tracing::warn!("not all that was under way has ended in time; it is cut off");
             },
             () = signals.end() => tracing::warn!("asked to end again: what is under way is cut off"),

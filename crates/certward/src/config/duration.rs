@@ -55,6 +55,12 @@ pub(super) fn prove_within<'de, D: Deserializer<'de>>(from: D) -> Result<Duratio
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
+/// Longer than an hour, whoever waits for the end believes that it hangs.
+pub(super) fn drain<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let allowed = Duration::ZERO..=Duration::from_secs(HOUR);
+    parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
+}
+
 /// The request log keeps a row for every request of the window, so a month is the end.
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(31 * DAY);

@@ -21,6 +21,9 @@ pub(crate) struct GatewaySection {
     /// How long a change may take to be proven before it is `failed`: `60s`; 1 s to 1 h.
     #[serde(deserialize_with = "super::duration::prove_within")]
     pub(crate) prove_within: Duration,
+    /// Over how long the devices' connections are ended when certward ends: `30s`; 0 s to 1 h.
+    #[serde(deserialize_with = "super::duration::drain")]
+    pub(crate) drain: Duration,
 }
 
 impl Default for GatewaySection {
@@ -30,6 +33,7 @@ impl Default for GatewaySection {
             default_deployment: None,
             upstream_allow: None,
             prove_within: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
         }
     }
 }

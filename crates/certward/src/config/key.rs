@@ -31,7 +31,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 16] = [
+pub(super) const KEYS: [Key; 17] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
     key("master_key_file", Kind::Text),
@@ -43,6 +43,7 @@ pub(super) const KEYS: [Key; 16] = [
     key("api.region", Kind::Text),
     key("gateway.default_deployment", Kind::Text),
     key("gateway.prove_within", Kind::Text),
+    key("gateway.drain", Kind::Text),
     key("limits.reads", Kind::Integer),
     key("limits.changes", Kind::Integer),
     key("limits.window", Kind::Text),

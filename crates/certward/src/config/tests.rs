@@ -99,6 +99,12 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\nupstream_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
         ("[gateway]\nprove_within = \"2h\"", 2, "outside what is allowed: 1s to 1h"),
         ("[gateway]\nprove_within = 60", 2, "expected a string"),
+        ("[gateway]\ndrain = \"61m\"", 2, "outside what is allowed: 0s to 1h"),
+        (
+            "[[gateway.listener]]\nlisten = \"[::]:1\"\nprotocol = \"wss\"\nproxy_protocol_from = [\"10.0.0.1/8\"]",
+            4,
+            "write 10.0.0.0/8",
+        ),
         ("[limits]\nreads = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nchanges = -6", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
@@ -185,6 +191,7 @@ fn every_single_valued_key_has_a_variable() {
         ("api.region", "x"),
         ("gateway.default_deployment", "x"),
         ("gateway.prove_within", "10s"),
+        ("gateway.drain", "0s"),
         ("limits.reads", "1"),
         ("limits.changes", "1"),
         ("limits.window", "10s"),
@@ -329,6 +336,7 @@ mod documentation {
             "gateway.listener.listen",
             "gateway.listener.protocol",
             "gateway.listener.deployment",
+            "gateway.listener.proxy_protocol_from",
         ]);
         named.sort_unstable();
         known.sort_unstable();
@@ -345,6 +353,7 @@ mod documentation {
             ("api.platform", default.api.platform.clone()),
             ("api.region", default.api.region.clone()),
             ("gateway.prove_within", "60s".into()),
+            ("gateway.drain", "30s".into()),
             ("limits.reads", default.limits.reads.to_string()),
             ("limits.changes", default.limits.changes.to_string()),
             ("limits.window", "60m".into()),

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
+mod balancer;
 mod causes;
 mod change;
 mod deadlines;
+mod drain;
 mod faults;
 mod hello;
 mod limits;

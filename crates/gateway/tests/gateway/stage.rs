@@ -199,10 +199,14 @@ impl World {
 
     /// The status once it has left `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
     pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
+        self.status_within(id, PATIENCE).await
+    }
+
+    async fn status_within(&self, id: &DeploymentId, within: Duration) -> String {
         let Some(deployment) = self.lifecycle.store().deployment(id).await.unwrap() else {
             return "gone".to_owned();
         };
-        match self.lifecycle.tls_settled(&deployment, PATIENCE).await.unwrap() {
+        match self.lifecycle.tls_settled(&deployment, within).await.unwrap() {
             None => "gone".to_owned(),
             Some(TlsView::Absent) => "absent".to_owned(),
             Some(TlsView::Terminated) => "terminated".to_owned(),
@@ -212,6 +216,11 @@ impl World {
                 Status::Failed { reason } => format!("failed: {reason}"),
             },
         }
+    }
+
+    /// The status as it is now.
+    pub(crate) async fn status(&self, id: &DeploymentId) -> String {
+        self.status_within(id, Duration::ZERO).await
     }
 
     /// The causes of the deployment's failed handshakes, newest first.
@@ -249,8 +258,13 @@ impl World {
         self.addresses[1]
     }
 
-    pub(crate) async fn shut_down(self) {
+    /// Asks the gateway to end, and does not wait for it.
+    pub(crate) fn begin_shutdown(&self) {
         self.shutdown.cancel();
+    }
+
+    pub(crate) async fn shut_down(self) {
+        self.begin_shutdown();
         tokio::time::timeout(PATIENCE, self.running).await.expect("the gateway stops").unwrap();
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
             .map(|networks| networks.iter().map(|network| network.0).collect()),
         own_addresses: vec![api],
         lease: of_lifecycle(config).lease,
+        deadlines: certward_gateway::Deadlines { drain: gateway.drain, ..default.deadlines },
         connections_max: default.connections_max.min(file_limit::devices(files)),
         ..default
     }

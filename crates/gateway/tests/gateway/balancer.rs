@@ -1,0 +1,205 @@
+//! Behind a load balancer: who a device is, by a PROXY header from listed networks alone.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use certward_gateway::{IpNet, Listener, Protocol, Settings};
+use certward_lifecycle::{DeploymentChange, NodeView};
+use certward_store::ProxyProtocol;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    sync::mpsc,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, any, eventually, id, settings};
+
+const HOST: &str = "d.test";
+/// Where the load balancer is; devices come straight from [`ELSEWHERE`].
+const BALANCER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8883\r\n";
+
+struct Stage {
+    world: World,
+    servers: Ca,
+    /// What the broker received of each connection.
+    received: mpsc::Receiver<Vec<u8>>,
+    _broker: Broker,
+}
+
+impl Stage {
+    /// A listener that is bound to the deployment, so that whatever fails there is in its list.
+    async fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let (send, received) = mpsc::channel(9);
+        let broker = Broker::new(move |mut stream| {
+            let send = send.clone();
+            async move {
+                let mut all = Vec::new();
+                while !all.ends_with(CONNECT) && stream.read_buf(&mut all).await.unwrap_or(0) > 0 {}
+                let _ = stream.write_all(CONNECT).await;
+                let _ = send.send(all).await;
+                let _ = stream.read(&mut [0; 1]).await;
+            }
+        })
+        .await;
+        let mut settings = settings();
+        settings.listeners = [Protocol::Mqtts, Protocol::Wss]
+            .map(|protocol| Listener {
+                proxy_protocol_from: vec![IpNet::from(std::net::IpAddr::from(BALANCER))],
+                ..Listener::bound_to(id("d"), any(), protocol)
+            })
+            .into();
+        change(&mut settings);
+        let (world, servers) = (World::with(settings).await, Ca::new("servers"));
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        // The proof goes through the listener, from the very address that must begin with a header.
+        world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+        let proxy_protocol = Some(ProxyProtocol::V2);
+        let proofs = || world.metric(r#"certward_gateway_proofs_total{result="ok"}"#);
+        let before = proofs();
+        world.change(&deployment, DeploymentChange { proxy_protocol, ..Default::default() }).await;
+        eventually("the node has it", || async { proofs() > before }).await;
+        Self { world, servers, received, _broker: broker }
+    }
+
+    async fn tcp(&self, from: Ipv4Addr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(self.world.mqtts()).await.unwrap()
+    }
+
+    /// A handshake and a CONNECT behind these bytes.
+    async fn talk(&self, from: Ipv4Addr, header: &[u8]) -> std::io::Result<Connection> {
+        let mut tcp = self.tcp(from).await;
+        tcp.write_all(header).await?;
+        let connector = TlsConnector::from(Device::trusting(&self.servers).config());
+        let mut connection = Connection(connector.connect(ServerName::try_from(HOST).unwrap(), tcp).await?);
+        connection.echo(CONNECT).await?;
+        Ok(connection)
+    }
+
+    /// The addresses that the broker was told of the newest connection.
+    async fn told(&mut self) -> (SocketAddr, SocketAddr) {
+        let bytes = self.received.recv().await.unwrap();
+        let (header, _) = proxy_header::ProxyHeader::parse(&bytes, Default::default()).unwrap();
+        let address = header.proxied_address().unwrap();
+        (address.source, address.destination)
+    }
+
+    async fn fails(&self, cause: &str, act: impl Future<Output = ()>) {
+        let line = format!(r#"certward_gateway_handshake_failures_total{{cause="{cause}"}}"#);
+        let before = self.world.metric(&line);
+        act.await;
+        eventually(&format!("{cause} is counted"), || async { self.world.metric(&line) > before }).await;
+        eventually(&format!("{cause} is listed"), || async {
+            self.world.failures(&id("d")).first() == Some(&cause)
+        })
+        .await;
+    }
+
+    /// Sends these bytes and waits for the end.
+    async fn send(&self, from: Ipv4Addr, bytes: &[u8]) {
+        let mut tcp = self.tcp(from).await;
+        let _ = tcp.write_all(bytes).await;
+        let _ = tcp.read_to_end(&mut Vec::new()).await;
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_stated_address_is_the_devices_for_the_broker_and_the_list_of_failures() {
+    let mut stage = Stage::new(|_| {}).await;
+    let v2 = [
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13".as_slice(),
+        &[192, 0, 2, 7, 198, 51, 100, 1],
+        &[0xdc, 4, 0x22, 0xb3],
+    ]
+    .concat();
+    let v2 = [&v2, b"\xea\0\x04abcd".as_slice()].concat();
+    for header in [V1, &v2] {
+        let _connection = stage.talk(BALANCER, header).await.unwrap();
+        assert_eq!(stage.told().await, (address("192.0.2.7:56324"), address("198.51.100.1:8883")));
+    }
+    let _local = stage.talk(BALANCER, b"PROXY UNKNOWN\r\n").await.unwrap();
+    let (from, to) = stage.told().await;
+    assert_eq!((from.ip(), to), (BALANCER.into(), stage.world.mqtts()));
+
+    let plain_mqtt = [V1, CONNECT].concat();
+    stage.fails("plain_mqtt", stage.send(BALANCER, &plain_mqtt)).await;
+    assert_eq!(stage.world.gateway.recent_failures(&id("d"))[0].peer, address("192.0.2.7:56324"));
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn header_and_hello_may_come_in_one_packet_or_byte_by_byte() {
+    let mut stage = Stage::new(|_| {}).await;
+    let name = ServerName::try_from(HOST).unwrap();
+    for at_once in [true, false] {
+        let mut tls =
+            rustls::ClientConnection::new(Device::trusting(&stage.servers).config(), name.clone()).unwrap();
+        let mut bytes = V1.to_vec();
+        while tls.wants_write() {
+            tls.write_tls(&mut bytes).unwrap();
+        }
+        let mut tcp = stage.tcp(BALANCER).await;
+        tcp.set_nodelay(true).unwrap();
+        if at_once {
+            tcp.write_all(&bytes).await.unwrap();
+        } else {
+            for byte in bytes {
+                tcp.write_all(&[byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+        let tcp = tcp.into_std().unwrap();
+        tcp.set_nonblocking(false).unwrap();
+        let done = tokio::task::spawn_blocking(move || {
+            use std::io::Write as _;
+            let mut stream = rustls::StreamOwned::new(tls, tcp);
+            stream.write_all(CONNECT).and_then(|()| stream.flush()).map(|()| stream)
+        });
+        let _stream = done.await.unwrap().unwrap();
+        assert_eq!(stage.told().await.0, address("192.0.2.7:56324"));
+    }
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn nobody_outside_the_listed_networks_states_an_address() {
+    let mut stage = Stage::new(|_| {}).await;
+    stage.fails("not_tls", stage.send(ELSEWHERE, V1)).await;
+    stage.fails("not_tls", stage.send(ELSEWHERE, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")).await;
+    let _straight = stage.talk(ELSEWHERE, b"").await.unwrap();
+    assert_eq!(stage.told().await.0.ip(), ELSEWHERE);
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_sends_no_header_or_a_wrong_one_is_told_apart() {
+    let stage = Stage::new(|settings| settings.deadlines.handshake = std::time::Duration::from_secs(1)).await;
+    stage.fails("proxy_header_missing", stage.send(BALANCER, b"\x16\x03\x01\x02\0\x01")).await;
+    stage.fails("proxy_header_invalid", stage.send(BALANCER, b"PROXY TCP4 192.0.2.7\r\n")).await;
+    stage.fails("timeout", stage.send(BALANCER, b"PROXY TCP4 192.0")).await;
+    stage.fails("closed", async { drop(stage.tcp(BALANCER).await) }).await;
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_limit_of_an_address_holds_for_the_stated_one() {
+    let stage = Stage::new(|settings| settings.connections_per_address_max = Some(1)).await;
+    let first = stage.talk(BALANCER, V1).await.unwrap();
+    assert!(stage.talk(BALANCER, V1).await.is_err(), "the same device once more");
+    let _other = stage.talk(BALANCER, b"PROXY TCP4 192.0.2.8 198.51.100.1 1 2\r\n").await.unwrap();
+    assert_eq!(
+        stage.world.metric(r#"certward_gateway_refused_total{reason="connections_per_address_max"}"#),
+        1
+    );
+    drop(first);
+    eventually("its place is free", || async { stage.talk(BALANCER, V1).await.is_ok() }).await;
+    stage.world.shut_down().await;
+}

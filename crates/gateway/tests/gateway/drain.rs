@@ -1,0 +1,72 @@
+//! The end of a node, as its devices see it.
+
+use std::time::Duration;
+
+use certward_gateway::{Deadlines, Settings};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+
+use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, eventually, ready, settings};
+
+const HOST: &str = "d.test";
+
+fn drain(time: Duration) -> Settings {
+    let settings = settings();
+    Settings { deadlines: Deadlines { drain: time, ..settings.deadlines }, ..settings }
+}
+
+#[tokio::test]
+async fn devices_are_seen_off_one_by_one_each_with_a_close_notify() {
+    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let world = World::with(drain(Duration::from_secs(2))).await;
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    let device = Device::trusting(&servers);
+    let mut staying: Vec<Connection> = Vec::new();
+    for _ in 0..20 {
+        staying.push(device.talk(world.mqtts(), HOST).await.unwrap());
+    }
+
+    world.begin_shutdown();
+    eventually("it is not ready any more", || async { !ready(&world.gateway) }).await;
+    eventually("nobody new is let in", || async { device.connect(world.mqtts(), HOST).await.is_err() }).await;
+    let mut ends: FuturesUnordered<_> = staying
+        .into_iter()
+        .map(|mut connection| async move {
+            connection.ends_cleanly().await;
+        })
+        .collect();
+    ends.next().await.unwrap();
+    assert!(world.connections(&deployment) > 0, "the first one is gone, and others are still served");
+    assert!(ends.len() > 1 && ends.next().now_or_never().is_none());
+    while ends.next().await.is_some() {}
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_drain_without_connections_is_over_at_once() {
+    let world = World::with(drain(Duration::from_secs(3600))).await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_trusted_any_more_does_not_outlast_it_in_a_drain() {
+    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let world = World::with(drain(Duration::from_secs(3600))).await;
+    let (first, second) = (Ca::new("first"), Ca::new("second"));
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    let leaf = servers.leaf(&[HOST]);
+    world.run(&deployment, &leaf, &[&first, &second]).await;
+    let device = |ca: &Ca| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
+    let mut of_first = device(&first).talk(world.mqtts(), HOST).await.unwrap();
+    let mut of_second = device(&second).talk(world.mqtts(), HOST).await.unwrap();
+    world.begin_shutdown();
+    eventually("it is not ready any more", || async { !ready(&world.gateway) }).await;
+
+    world.put(&deployment, &leaf, &[&second]).await;
+    of_first.ends_cleanly().await;
+    of_second.echo(b"still trusted").await.unwrap();
+    assert_eq!(world.status(&deployment).await, "pending", "a node that drains proves nothing");
+    world.delete_tls(&deployment).await;
+    of_second.ends_cleanly().await;
+    world.shut_down().await;
+}
