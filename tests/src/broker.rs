@@ -50,6 +50,15 @@ impl Broker {
         Process::start("mosquitto", folder, Command::new(program).arg("-c").arg(&file))
     }
 
+    /// Starts it again on the same ports, when it was ended.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self, folder: &Path) {
+        self.process = Self::launch(folder, self.port, self.ws_port);
+        wait_until("Mosquitto, again", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+
     /// `HOST:PORT` of the plain MQTT listener.
     pub fn upstream(&self) -> String {
         format!("127.0.0.1:{}", self.port)

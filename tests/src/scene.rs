@@ -1,8 +1,11 @@
-use std::process::Command;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    process::Command,
+};
 
 use serde_json::json;
 
-use crate::{Api, Authority, Broker, Certward, Device, Leaf, Process, Setup};
+use crate::{Api, Authority, Broker, Certward, Device, Leaf, Process, Route, Setup};
 
 /// The scene of most tests: a broker, certward before it, the deployment of the seed and an authority.
 #[derive(Debug)]
@@ -87,6 +90,23 @@ impl Scene {
     /// What went wrong.
     pub fn connect(&self, device: &Device, client_id: &str) -> std::io::Result<crate::Session> {
         device.connect(self.certward.mqtts(), Self::HOST, client_id)
+    }
+
+    /// The way of many devices through the shared `mqtts` listener, from these addresses.
+    pub fn route(&self, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Route {
+        Route {
+            target: self.certward.mqtts(),
+            host: Self::HOST.to_owned(),
+            addresses: addresses.into_iter().map(IpAddr::from).collect(),
+            device: self.device(),
+        }
+    }
+
+    /// Ends the broker, without a word to anybody, and starts it again after `gone`.
+    pub fn restart_broker(&mut self, gone: impl FnOnce()) {
+        self.broker.kill();
+        gone();
+        self.broker.start_again(self.certward.folder());
     }
 
     /// `mosquitto_pub` or `mosquitto_sub` against the shared `mqtts` listener, trusting the authority.

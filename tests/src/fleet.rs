@@ -1,0 +1,253 @@
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    runtime::Runtime,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{interval, sleep, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{Device, Noticed, Packet};
+
+/// How long a device tries to come through to CONNACK.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A device's first pause before it tries again; each is twice as long, up to the longest, and all are scattered.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How many failures are kept in words.
+const TOLD: usize = 10;
+
+/// Where devices go, and where they come from.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// A listener of certward.
+    pub target: SocketAddr,
+    /// The host that they ask for.
+    pub host: String,
+    /// Their own addresses, one after the other: each has 28,000 ports only.
+    pub addresses: Vec<IpAddr>,
+    /// How they speak TLS.
+    pub device: Device,
+}
+
+/// Many devices of this process that connect and then are silent. When one's connection ends, it tries again by itself.
+#[derive(Debug)]
+pub struct Fleet {
+    runtime: Runtime,
+    devices: JoinSet<()>,
+    over: watch::Sender<bool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    walk: Walk,
+    /// A machine that plays all devices does not shake hands as all of them at once.
+    shaking: Semaphore,
+    connected: AtomicUsize,
+    failed: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+/// A route that can be walked.
+struct Walk {
+    route: Route,
+    connector: TlsConnector,
+    next: AtomicUsize,
+}
+
+impl Fleet {
+    /// Begins; so many of them shake hands at once.
+    ///
+    /// # Panics
+    /// When the system gives no threads.
+    pub fn start(route: Route, devices: usize, shaking_at_once: usize) -> Self {
+        let runtime = runtime();
+        let (over, watching) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            walk: Walk::new(route),
+            shaking: Semaphore::new(shaking_at_once),
+            connected: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            failures: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for number in 0..devices {
+            let (shared, over) = (Arc::clone(&shared), watching.clone());
+            tasks.spawn_on(async move { shared.live(number, over).await }, runtime.handle());
+        }
+        Self { runtime, devices: tasks, over, shared }
+    }
+
+    /// How many are connected now.
+    pub fn connected(&self) -> usize {
+        self.shared.connected.load(Ordering::SeqCst)
+    }
+
+    /// How many tries have failed.
+    pub fn failed(&self) -> usize {
+        self.shared.failed.load(Ordering::SeqCst)
+    }
+
+    /// Some of the failures in words.
+    ///
+    /// # Panics
+    /// Never: nobody panics while holding the lock.
+    pub fn failures(&self) -> Vec<String> {
+        self.shared.failures.lock().unwrap().clone()
+    }
+
+    /// All devices say good-bye and are gone.
+    pub fn stop(mut self) {
+        // The tasks hold a receiver each, or are done.
+        let _ = self.over.send(true);
+        self.runtime.block_on(async { while self.devices.join_next().await.is_some() {} });
+    }
+}
+
+impl Shared {
+    /// A device's life: connect, be silent, and again, until it is over.
+    async fn live(&self, number: usize, mut over: watch::Receiver<bool>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let connected = tokio::select! {
+                _ = over.wait_for(|over| *over) => return,
+                connected = self.connect(number) => connected,
+            };
+            if let Ok(mut stream) = connected {
+                pause = PAUSE_MIN;
+                self.connected.fetch_add(1, Ordering::SeqCst);
+                let mut nothing = [0; 16];
+                let told = tokio::select! {
+                    _ = over.wait_for(|over| *over) => true,
+                    // Nothing comes but the end.
+                    _ = stream.read(&mut nothing) => false,
+                };
+                self.connected.fetch_sub(1, Ordering::SeqCst);
+                if told {
+                    // It may be gone by now: then there is nobody to say good-bye to.
+                    let _ = stream.shutdown().await;
+                    return;
+                }
+            }
+            tokio::select! {
+                _ = over.wait_for(|over| *over) => return,
+                () = sleep(pause.mul_f64(0.5 + scatter())) => {}
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn connect(&self, number: usize) -> io::Result<TlsStream<TcpStream>> {
+        // Never closed.
+        let _shaking = self.shaking.acquire().await;
+        let connected = self.walk.connect(&format!("fleet-{}-{number}", std::process::id())).await;
+        if let Err(error) = &connected {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+            let mut failures = self.failures.lock().unwrap();
+            if failures.len() < TOLD {
+                failures.push(error.to_string());
+            }
+        }
+        connected
+    }
+}
+
+impl std::fmt::Debug for Walk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.route.fmt(f)
+    }
+}
+
+impl Walk {
+    fn new(route: Route) -> Self {
+        let connector = TlsConnector::from(route.device.config());
+        Self { route, connector, next: AtomicUsize::new(0) }
+    }
+
+    /// Connects up to the broker's CONNACK.
+    async fn connect(&self, client_id: &str) -> io::Result<TlsStream<TcpStream>> {
+        let connecting = async {
+            let socket = TcpSocket::new_v4()?;
+            let addresses = &self.route.addresses;
+            let address = addresses[self.next.fetch_add(1, Ordering::Relaxed) % addresses.len()];
+            socket.bind(SocketAddr::new(address, 0))?;
+            let tcp = socket.connect(self.route.target).await?;
+            tcp.set_nodelay(true)?;
+            let name = ServerName::try_from(self.route.host.clone()).map_err(io::Error::other)?;
+            let mut stream = self.connector.connect(name, tcp).await?;
+            exchange(&mut stream, &Packet::connect(client_id), &Packet::CONNACK).await?;
+            Ok(stream)
+        };
+        timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Connects, pings and leaves; how long it took up to the ping's answer.
+    async fn visit(&self, client_id: &str) -> io::Result<Duration> {
+        let begin = Instant::now();
+        let mut stream = self.connect(client_id).await?;
+        timeout(PATIENCE, exchange(&mut stream, &Packet::ping(), &Packet::PINGRESP)).await??;
+        let took = begin.elapsed();
+        stream.shutdown().await?;
+        Ok(took)
+    }
+}
+
+async fn exchange(stream: &mut TlsStream<TcpStream>, packet: &Packet, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(packet.bytes()).await?;
+    stream.flush().await?;
+    let mut got = vec![0; answer.len()];
+    stream.read_exact(&mut got).await?;
+    if got == answer { Ok(()) } else { Err(io::Error::other(format!("{got:02x?} instead of {answer:02x?}"))) }
+}
+
+/// New devices for a while, so many a second, whether the others are done or not; each pings once and leaves.
+///
+/// # Panics
+/// When the system gives no threads.
+pub fn newcomers(route: Route, a_second: u32, span: Duration) -> Noticed {
+    runtime().block_on(async {
+        let walk = Arc::new(Walk::new(route));
+        let mut visits = JoinSet::new();
+        let mut ticks = interval(Duration::from_secs(1) / a_second);
+        let begin = Instant::now();
+        while begin.elapsed() < span {
+            ticks.tick().await;
+            let walk = Arc::clone(&walk);
+            let id = format!("new-{}", visits.len());
+            visits.spawn(async move { walk.visit(&id).await });
+        }
+        let mut noticed = Noticed::default();
+        while let Some(visit) = visits.join_next().await {
+            match visit.expect("a visit") {
+                Ok(took) => noticed.times.push(took),
+                Err(error) => noticed.failures.push(error.to_string()),
+            }
+        }
+        noticed
+    })
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads")
+}
+
+/// A random number between 0 and 1.
+fn scatter() -> f64 {
+    // A fresh `RandomState` is random.
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}

@@ -1,0 +1,73 @@
+//! Many devices: silent ones cost little, new ones come in beside them, and all of them survive their broker.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use certward_tests::{Fleet, Route, Scene, Setup, effort, newcomers, wait_within};
+
+/// How many shake hands at once.
+const SHAKING: usize = 32;
+/// For thousands of devices on two busy cores.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What allocators may keep of a device that is gone, KiB, and of anything else.
+const KEPT_OF_EACH: u64 = 6;
+const KEPT: u64 = 8 * 1024;
+
+fn scene() -> (Scene, Route) {
+    let scene = Scene::with(Setup { log_level: "info", ..Setup::default() });
+    scene.run_one_way();
+    scene.connect(&scene.device(), "first").expect("all is quiet");
+    let route = scene.route([Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)]);
+    (scene, route)
+}
+
+fn all_connected(fleet: &Fleet, devices: usize) {
+    wait_within(PATIENCE, "fleet", || (fleet.connected() == devices).then_some(()));
+}
+
+#[test]
+fn a_silent_fleet_rests_lets_new_ones_in_and_leaves_nothing() {
+    let devices = effort().fleet;
+    let (mut scene, route) = scene();
+    scene.certward.process().wait_resting();
+    let before = scene.certward.process().resources();
+
+    let fleet = Fleet::start(route.clone(), devices, SHAKING);
+    all_connected(&fleet, devices);
+    scene.certward.process().wait_resting();
+    let with_all = scene.certward.process().resources();
+    println!(
+        "{devices} devices: {:.1} KiB each, {} descriptors",
+        (with_all.resident_kib - before.resident_kib) as f64 / devices as f64,
+        with_all.descriptors
+    );
+    assert!(with_all.descriptors <= before.descriptors + 2 * devices, "two each: {with_all:?}");
+
+    let new = newcomers(route, 50, Duration::from_secs(1));
+    assert_eq!(new.failures, Vec::<String>::new());
+    assert_eq!(scene.api().try_send_at("GET", "/healthz", "", "").unwrap().status, 200);
+    assert_eq!((fleet.connected(), fleet.failed()), (devices, 0), "{:?}", fleet.failures());
+
+    fleet.stop();
+    scene.certward.process().wait_recovered(&before, KEPT + KEPT_OF_EACH * devices as u64);
+}
+
+#[test]
+fn a_fleet_finds_its_broker_again_when_that_was_gone() {
+    let devices = effort().fleet;
+    let (mut scene, route) = scene();
+    scene.certward.process().wait_resting();
+    let before = scene.certward.process().resources();
+    let fleet = Fleet::start(route, devices, SHAKING);
+    all_connected(&fleet, devices);
+
+    scene.restart_broker(|| {
+        wait_within(PATIENCE, "end of all connections", || (fleet.connected() == 0).then_some(()));
+        // And they meet a broker that is not there.
+        wait_within(PATIENCE, "failures", || (fleet.failed() >= devices / 2).then_some(()));
+    });
+    all_connected(&fleet, devices);
+    println!("{devices} devices are back after {} failures", fleet.failed());
+
+    fleet.stop();
+    scene.certward.process().wait_recovered(&before, KEPT + KEPT_OF_EACH * devices as u64);
+}
