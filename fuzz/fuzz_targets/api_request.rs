@@ -12,7 +12,7 @@ use certward_api::{Api, Deadlines, Settings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
 use certward_pki::{HostName, Material, Profile};
 use certward_store::{
-    Address, Deployment, DeploymentId, MasterKey, RequestLimit, Store, SystemClock, Upstream,
+    Address, Deployment, DeploymentId, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
 };
 use libfuzzer_sys::fuzz_target;
 use prometheus_client::registry::Registry;
@@ -87,7 +87,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
         id: Some(DeploymentId::parse("ge6a1a75").expect("an id")),
         name: String::new(),
         project: None,
-        upstream: Upstream::parse("127.0.0.1:1883").expect("an upstream"),
+        upstream: UpstreamList::parse("127.0.0.1:1883").expect("an upstream"),
         ws_upstream: None,
         hosts: vec![HostName::parse("broker.example.com").expect("a host")],
         profile: Profile::Default,

@@ -5,7 +5,7 @@
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ConnectionLimit, ConnectionLimitError, DeploymentId, ProjectId, ProxyProtocol, Scope, Upstream,
+    ConnectionLimit, ConnectionLimitError, DeploymentId, ProjectId, ProxyProtocol, Scope, UpstreamList,
 };
 use serde_json::Value;
 
@@ -65,12 +65,12 @@ impl Properties {
         self.text(field, "PROJECT_ID_INVALID", ID_REMEDY, ProjectId::parse)
     }
 
-    pub(crate) fn upstream(&mut self, field: &str) -> Option<Upstream> {
-        self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, Upstream::parse)
+    pub(crate) fn upstream(&mut self, field: &str) -> Option<UpstreamList> {
+        self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, UpstreamList::parse)
     }
 
     /// As [`Properties::upstream`], but it has to be there.
-    pub(crate) fn required_upstream(&mut self, field: &str) -> Option<Upstream> {
+    pub(crate) fn required_upstream(&mut self, field: &str) -> Option<UpstreamList> {
         if self.given(field).is_none() {
             let message = sentence(field, "it is missing");
             self.wrong.push(Detail::property(UPSTREAM_INVALID, field, message, UPSTREAM_REMEDY));
@@ -79,7 +79,7 @@ impl Properties {
     }
 
     /// `None` when absent, `Some(None)` when null or empty: take it away.
-    pub(crate) fn removable_upstream(&mut self, field: &str) -> Option<Option<Upstream>> {
+    pub(crate) fn removable_upstream(&mut self, field: &str) -> Option<Option<UpstreamList>> {
         match self.fields.get(field) {
             None => None,
             Some(Value::Null) => Some(None),
@@ -224,7 +224,8 @@ impl Properties {
 const TEXT_REMEDY: &str = "Give one line of text, not too long.";
 const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first.";
 const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
-const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883.";
+const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883, or up to 8 different ones with commas and no \
+     spaces in between.";
 const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
@@ -285,7 +286,7 @@ mod tests {
         );
         assert_eq!(it.removable_upstream("a"), Some(None));
         assert_eq!(it.removable_upstream("b"), Some(None));
-        assert_eq!(it.removable_upstream("c"), Some(Some(Upstream::parse("h:1").unwrap())));
+        assert_eq!(it.removable_upstream("c"), Some(Some(UpstreamList::parse("h:1").unwrap())));
         assert_eq!(it.removable_upstream("d"), None);
         assert!(it.finish().is_ok());
     }

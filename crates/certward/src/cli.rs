@@ -163,11 +163,11 @@ pub(crate) enum DeploymentCommand {
     Add {
         /// Its id: 1 to 63 of a-z, 0-9 and -; drawn when left out
         id: Option<String>,
-        /// The broker's plain MQTT address
-        #[arg(long, value_name = "HOST:PORT")]
+        /// The broker's plain MQTT address; or up to 8, separated by commas, tried in this order
+        #[arg(long, value_name = "HOST:PORT[,...]")]
         upstream: String,
-        /// The broker's plain WebSocket address
-        #[arg(long, value_name = "HOST:PORT")]
+        /// The broker's plain WebSocket address, or several
+        #[arg(long, value_name = "HOST:PORT[,...]")]
         ws_upstream: Option<String>,
         /// A name that leads to it, or a wildcard; may be repeated
         #[arg(long = "host", value_name = "NAME")]
@@ -203,13 +203,13 @@ pub(crate) enum DeploymentCommand {
     Set {
         /// Its id
         id: String,
-        /// The broker's plain MQTT address
-        #[arg(long, value_name = "HOST:PORT")]
+        /// The broker's plain MQTT address; or up to 8, separated by commas, tried in this order
+        #[arg(long, value_name = "HOST:PORT[,...]")]
         upstream: Option<String>,
-        /// The broker's plain WebSocket address
-        #[arg(long, value_name = "HOST:PORT")]
+        /// The broker's plain WebSocket address, or several
+        #[arg(long, value_name = "HOST:PORT[,...]")]
         ws_upstream: Option<String>,
-        /// Take the WebSocket address away
+        /// Take the WebSocket addresses away
         #[arg(long, conflicts_with = "ws_upstream")]
         no_ws_upstream: bool,
         /// A name that leads to it; repeated: the whole list anew

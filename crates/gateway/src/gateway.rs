@@ -174,10 +174,14 @@ impl Gateway {
     fn serving(&self, bound: &Bound, lifecycle: Lifecycle) -> Serving {
         let Inner { settings, .. } = &*self.inner;
         let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
+        let policy = UpstreamPolicy { allow: settings.upstream_allow.clone(), own };
+        let mut seed = [0; 8];
+        self.inner.entropy.fill(&mut seed);
+        let metrics = Arc::clone(&self.inner.metrics);
         Serving {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
-            upstreams: Upstreams::new(UpstreamPolicy { allow: settings.upstream_allow.clone(), own }),
+            upstreams: Upstreams::new(policy, &settings.upstream_source, metrics, u64::from_ne_bytes(seed)),
             index: Arc::clone(&self.inner.index),
             loader: Loader::new(
                 lifecycle,

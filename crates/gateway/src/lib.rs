@@ -31,6 +31,7 @@ mod metrics;
 mod probes;
 mod proof;
 mod proxy_header;
+mod rarely;
 mod registry;
 mod rehearsal;
 mod relay;

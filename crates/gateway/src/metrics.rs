@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     handshake_failures: Family<CauseLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     upstream_failures: Family<ReasonLabel, Counter>,
+    upstreams_down: Gauge,
+    upstream_changes: Family<HealthLabel, Counter>,
     closed: Family<ReasonLabel, Counter>,
     loads: Family<ResultLabel, Counter>,
     proofs: Family<ResultLabel, Counter>,
@@ -37,6 +39,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HealthLabel {
+    to: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
@@ -49,6 +56,16 @@ impl Metrics {
         registry.register("handshake_failures", "Handshakes that failed", self.handshake_failures.clone());
         registry.register("refused", "Connections refused beside the handshake", self.refused.clone());
         registry.register("upstream_failures", "Brokers not reached", self.upstream_failures.clone());
+        registry.register(
+            "upstreams_down",
+            "Addresses of brokers that are tried after all others",
+            self.upstreams_down.clone(),
+        );
+        registry.register(
+            "upstream_changes",
+            "Addresses of brokers that went down or came up",
+            self.upstream_changes.clone(),
+        );
         registry.register("closed", "Connections ended, by who or what ended them", self.closed.clone());
         registry.register("config_loads", "Configurations built", self.loads.clone());
         registry.register("proofs", "Proofs of a generation", self.proofs.clone());
@@ -78,6 +95,21 @@ impl Metrics {
 
     pub(crate) fn upstream_failed(&self, reason: &'static str) {
         self.upstream_failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn upstream_down(&self) {
+        self.upstreams_down.inc();
+        self.upstream_changes.get_or_create(&HealthLabel { to: "down" }).inc();
+    }
+
+    pub(crate) fn upstream_up(&self) {
+        self.upstreams_down.dec();
+        self.upstream_changes.get_or_create(&HealthLabel { to: "up" }).inc();
+    }
+
+    /// One that is down is wanted by nobody any more.
+    pub(crate) fn upstream_forgotten(&self) {
+        self.upstreams_down.dec();
     }
 
     pub(crate) fn closed(&self, reason: &'static str) {

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_pki::HostName;
-use certward_store::{ConnectionLimits, Deployment, Generation, Proxy, TrustScope, Upstream};
+use certward_store::{ConnectionLimits, Deployment, Generation, Proxy, TrustScope, UpstreamList};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
     pub(crate) hosts: Vec<HostName>,
-    upstream: Upstream,
-    ws_upstream: Option<Upstream>,
+    upstream: UpstreamList,
+    ws_upstream: Option<UpstreamList>,
     /// What the broker is told of a connection.
     pub(crate) proxy: Proxy,
     /// How many connections this node lets in.
@@ -119,7 +119,7 @@ impl Served {
         }
     }
 
-    pub(crate) fn upstream(&self, protocol: Protocol) -> Option<&Upstream> {
+    pub(crate) fn upstream(&self, protocol: Protocol) -> Option<&UpstreamList> {
         match protocol {
             Protocol::Mqtts => Some(&self.upstream),
             Protocol::Wss => self.ws_upstream.as_ref(),

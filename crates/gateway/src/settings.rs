@@ -17,6 +17,9 @@ pub struct Settings {
     /// Where upstreams may be. `None`: anywhere but link-local, multicast, broadcast and unspecified addresses. A listener of
     /// this program is never an upstream, whatever stands here.
     pub upstream_allow: Option<Vec<IpNet>>,
+    /// The addresses of this machine that brokers are connected to from, in turn; where there is none of a broker's family, the system
+    /// chooses. Each has about 28,000 ports to every address of a broker.
+    pub upstream_source: Vec<IpAddr>,
     /// Addresses of this program beside the gateway's listeners (the API's): never an upstream.
     pub own_addresses: Vec<SocketAddr>,
     /// How long things may take.
@@ -38,6 +41,7 @@ impl Default for Settings {
             listeners: Listener::defaults(),
             default_deployment: None,
             upstream_allow: None,
+            upstream_source: Vec::new(),
             own_addresses: Vec::new(),
             deadlines: Deadlines::default(),
             config_cache: 20_000,

@@ -1,268 +1,250 @@
 //! The way to a deployment's broker: looked up, checked and connected anew for every connection.
+//!
+//! A deployment names its addresses in the order of preference; a name may stand for several, which are tried from a random one on, so
+//! that each gets its part. Those that are known to be down come after all others. The time that is left is shared out between those that
+//! are left, so that one dead address does not use up all of it. Connects to one address are bounded and wait their turn.
+
+mod destination;
+mod dice;
+mod health;
+mod look_up;
+mod policy;
+mod source;
+mod unreachable;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use certward_store::Upstream;
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
-use ipnet::IpNet;
-use thiserror::Error;
+use certward_store::UpstreamList;
 use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    net::TcpStream,
+    time::{Instant, sleep, timeout_at},
 };
+
+use self::{
+    destination::{Destination, Destinations},
+    dice::Dice,
+    health::Chance,
+    look_up::LookUps,
+    source::Sources,
+};
+pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
+use crate::{metrics::Metrics, rarely::Rarely};
+
+/// A connect gets so much of the time at least: half of what a lost packet costs, and more than any path takes. Less would say nothing
+/// about the address.
+const ATTEMPT_MIN: Duration = Duration::from_millis(500);
+/// What a device waits at most for an address that was down, where there are others.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+/// Over this time those are spread who try an address that is known to be down because there is no other.
+const SPREAD_MAX: Duration = Duration::from_millis(500);
 
 /// Looks brokers up and connects to them.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     policy: UpstreamPolicy,
-    /// The look-ups under way. Connections that want the same name at the same moment share one: when ten thousand devices come
-    /// back at once, a slow name server must not hold ten thousand threads, and the other deployments' look-ups behind them.
-    under_way: Mutex<HashMap<Upstream, LookUp>>,
+    sources: Sources,
+    look_ups: LookUps,
+    destinations: Destinations,
+    dice: Dice,
+    said_out_of_files: Rarely,
+    said_out_of_ports: Rarely,
+    said_unusable: Rarely,
 }
 
-type LookUp = Shared<BoxFuture<'static, Result<Arc<[SocketAddr]>, Arc<io::Error>>>>;
-
-/// Where upstreams may be.
-#[derive(Debug, Clone)]
-pub(crate) struct UpstreamPolicy {
-    /// `None`: the default rule.
-    pub(crate) allow: Option<Vec<IpNet>>,
-    /// This program's own addresses: a device must not reach the API, nor the gateway itself in a circle.
-    pub(crate) own: Vec<SocketAddr>,
+/// What came of one address.
+enum Tried {
+    Connected(TcpStream),
+    /// Nothing yet: it is down, and others come first.
+    PutOff,
+    Failed(Unreachable),
 }
 
-/// Why a broker is not reached.
-#[derive(Debug, Error)]
-pub(crate) enum Unreachable {
-    #[error("its name cannot be looked up: {0}")]
-    NotResolved(Arc<io::Error>),
-    #[error("its address {0} is not allowed as an upstream")]
-    NotAllowed(IpAddr),
-    #[error("its address {0} is one of this program's own listeners")]
-    OwnListener(SocketAddr),
-    #[error("{0}")]
-    Refused(io::Error),
-    #[error("it does not answer in time")]
-    Timeout,
-}
-
-impl Unreachable {
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
-            Self::NotResolved(_) => "not_resolved",
-            Self::NotAllowed(_) => "not_allowed",
-            Self::OwnListener(_) => "own_listener",
-            Self::Refused(_) => "refused",
-            Self::Timeout => "timeout",
-        }
-    }
+/// How far a connection's search for a broker is.
+struct Search {
+    deadline: Instant,
+    /// Those that are down.
+    put_off: Vec<SocketAddr>,
+    failure: Unreachable,
 }
 
 impl Upstreams {
-    pub(crate) fn new(policy: UpstreamPolicy) -> Self {
-        Self { policy, under_way: Mutex::default() }
+    /// `sources`: the local addresses that connections are made from.
+    pub(crate) fn new(policy: UpstreamPolicy, sources: &[IpAddr], metrics: Arc<Metrics>, seed: u64) -> Self {
+        let sources = Sources::new(sources);
+        for (ip, error) in sources.unusable() {
+            tracing::warn!("upstream_source: connections cannot be made from {ip} now: {error}");
+        }
+        Self {
+            policy,
+            sources,
+            look_ups: LookUps::default(),
+            destinations: Destinations::new(metrics),
+            dice: Dice::new(seed),
+            said_out_of_files: Rarely::default(),
+            said_out_of_ports: Rarely::default(),
+            said_unusable: Rarely::default(),
+        }
     }
 
     /// Connects to the first address that is allowed and answers.
     pub(crate) async fn connect(
         &self,
-        upstream: &Upstream,
+        upstreams: &UpstreamList,
         within: Duration,
     ) -> Result<TcpStream, Unreachable> {
-        let deadline = Instant::now() + within;
-        let addresses = match timeout_at(deadline, self.look_up(upstream)).await {
-            Err(_) => return Err(Unreachable::Timeout),
-            Ok(found) => found.map_err(Unreachable::NotResolved)?,
+        let mut search = Search {
+            deadline: Instant::now() + within,
+            put_off: Vec::new(),
+            failure: Unreachable::NotResolved(Arc::new(io::ErrorKind::NotFound.into())),
         };
-        let mut failure = Unreachable::NotResolved(Arc::new(io::ErrorKind::NotFound.into()));
-        for (tried, address) in addresses.iter().enumerate() {
-            if let Err(refusal) = self.policy.check(*address) {
-                failure = refusal;
-                continue;
-            }
-            // The time that is left is shared out, so that one dead address does not use up all of it.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
-            match timeout_at(Instant::now() + share, TcpStream::connect(*address)).await {
-                Err(_) => failure = Unreachable::Timeout,
-                Ok(Err(error)) => failure = Unreachable::Refused(error),
-                Ok(Ok(stream)) => match self.policy.check_connected(&stream, *address) {
-                    Ok(()) => return Ok(stream),
-                    Err(refusal) => failure = refusal,
-                },
-            }
+        match self.search(upstreams, &mut search).await {
+            Some(stream) => Ok(stream),
+            None => Err(self.complain(search.failure)),
         }
-        Err(failure)
     }
 
-    async fn look_up(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, Arc<io::Error>> {
-        // An address needs no name server and no thread.
-        if let Ok(address) = upstream.as_str().parse::<SocketAddr>() {
-            return Ok([address].into());
+    async fn search(&self, upstreams: &UpstreamList, search: &mut Search) -> Option<TcpStream> {
+        let upstreams = upstreams.as_slice();
+        for (at, upstream) in upstreams.iter().enumerate() {
+            let names_left = upstreams.len() - at - 1;
+            let until = search.share(names_left);
+            let found = match timeout_at(until, self.look_ups.ask(upstream)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    search.failure = Unreachable::NotResolved(error);
+                    continue;
+                }
+                Err(_) => {
+                    search.failure = Unreachable::Timeout;
+                    continue;
+                }
+            };
+            let start = self.dice.below(found.len());
+            for n in 0..found.len() {
+                let address = canonical(found[(start + n) % found.len()]);
+                if let Err(refusal) = self.policy.check(address) {
+                    search.failure = refusal;
+                    continue;
+                }
+                let rivals = found.len() - n - 1 + names_left;
+                match self.attempt(address, search, rivals, false).await {
+                    Tried::Connected(stream) => return Some(stream),
+                    Tried::PutOff => search.put_off.push(address),
+                    Tried::Failed(failure) => search.note(failure)?,
+                }
+            }
         }
-        let look_up = match self.under_way().entry(upstream.clone()) {
-            Entry::Occupied(under_way) => under_way.get().clone(),
-            Entry::Vacant(vacant) => {
-                let name = upstream.clone();
-                let look_up = async move {
-                    let found = lookup_host(name.as_str()).await.map_err(Arc::new)?;
-                    Ok(found.collect::<Arc<[SocketAddr]>>())
+        while !search.put_off.is_empty() {
+            let address = search.put_off.remove(0);
+            match self.attempt(address, search, 0, true).await {
+                Tried::Connected(stream) => return Some(stream),
+                Tried::Failed(failure) => search.note(failure)?,
+                Tried::PutOff => {}
+            }
+        }
+        None
+    }
+
+    /// `rivals` are the addresses that are still to be tried, beside those that are put off.
+    async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
+        let now = Instant::now();
+        let destination = self.destinations.at(address, now);
+        let (chance, probe) = destination.chance(now);
+        let mut until = search.share(rivals);
+        match chance {
+            Chance::Now => {}
+            Chance::Probe if rivals + search.put_off.len() == 0 => {}
+            Chance::Probe => until = until.min(now + PROBE_MAX),
+            Chance::AtLast if !at_last => return Tried::PutOff,
+            // All devices of a broker that went away are here within a moment.
+            Chance::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
+        }
+        let Ok(Ok(_turn)) = timeout_at(until, destination.turn()).await else {
+            return Tried::Failed(Unreachable::Crowded);
+        };
+        // The wait may have been long, and those before may have found out.
+        if !at_last && probe.is_none() && destination.is_down() {
+            return Tried::PutOff;
+        }
+        let began = Instant::now();
+        let until = until.max(began + ATTEMPT_MIN).min(search.deadline);
+        self.dial(&destination, began, until, probe.is_some()).await
+    }
+
+    async fn dial(&self, destination: &Destination, began: Instant, until: Instant, probe: bool) -> Tried {
+        let start = self.dice.below(usize::MAX);
+        let failure = match timeout_at(until, self.sources.connect(destination.address, start)).await {
+            Ok(Ok(stream)) => {
+                destination.succeeded();
+                return match self.policy.check_connected(&stream, destination.address) {
+                    Ok(()) => Tried::Connected(stream),
+                    Err(refusal) => Tried::Failed(refusal),
                 };
-                vacant.insert(look_up.boxed().shared()).clone()
             }
+            Ok(Err(failure)) => failure,
+            Err(_) => Unreachable::Timeout,
         };
-        // Also when the caller gives up waiting: an answer that nobody took must not be given to one who asks later.
-        let _done = Done { upstreams: self, upstream, look_up: &look_up };
-        look_up.clone().await
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Takes a look-up from those under way when dropped.
-struct Done<'a> {
-    upstreams: &'a Upstreams,
-    upstream: &'a Upstream,
-    look_up: &'a LookUp,
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        let mut under_way = self.upstreams.under_way();
-        // Only this one: the next may have begun already.
-        if under_way.get(self.upstream).is_some_and(|current| current.ptr_eq(self.look_up)) {
-            under_way.remove(self.upstream);
-        }
-    }
-}
-
-impl UpstreamPolicy {
-    fn check(&self, address: SocketAddr) -> Result<(), Unreachable> {
-        let ip = address.ip().to_canonical();
-        let allowed = match &self.allow {
-            Some(networks) => networks.iter().any(|network| network.contains(&ip)),
-            None => allowed_by_default(ip),
+        let tells = match failure {
+            Unreachable::Refused(_) => true,
+            Unreachable::Timeout => until - began >= ATTEMPT_MIN,
+            // What is amiss on this machine says nothing about that one.
+            _ => false,
         };
-        if !allowed {
-            return Err(Unreachable::NotAllowed(ip));
+        if tells {
+            destination.failed(began, probe, self.dice.throw(), &failure);
         }
-        let own = self.own.iter().any(|own| {
-            let own_ip = own.ip().to_canonical();
-            own.port() == address.port() && (own_ip == ip || own_ip.is_unspecified() && ip.is_loopback())
-        });
-        if own { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+        Tried::Failed(failure)
     }
 
-    /// A listener on all addresses is found out when connected: both ends are then the same machine's.
-    fn check_connected(&self, stream: &TcpStream, address: SocketAddr) -> Result<(), Unreachable> {
-        let local = stream.local_addr().map_err(Unreachable::Refused)?.ip().to_canonical();
-        let own = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == address.port());
-        if own && local == address.ip().to_canonical() {
-            return Err(Unreachable::OwnListener(address));
+    /// Says aloud what the operator of this node has to mend; all else is the broker's.
+    fn complain(&self, failure: Unreachable) -> Unreachable {
+        let now = Instant::now();
+        match &failure {
+            Unreachable::OutOfFiles(_) if self.said_out_of_files.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; raise the limit of open files (LimitNOFILE), or let fewer devices in"
+            ),
+            Unreachable::SourcePortsExhausted(_) if self.said_out_of_ports.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; add addresses of this machine to upstream_source, give the broker more \
+                 addresses or ports, or widen net.ipv4.ip_local_port_range"
+            ),
+            Unreachable::SourceUnusable(..) if self.said_unusable.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; give this machine the address, or take it out of upstream_source"
+            ),
+            _ => {}
         }
-        stream.set_nodelay(true).map_err(Unreachable::Refused)
+        failure
     }
 }
 
-/// All but what can be no broker or is dangerous to reach: link-local holds the metadata services of clouds.
-fn allowed_by_default(ip: IpAddr) -> bool {
-    let special = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    !(special || ip.is_multicast() || ip.is_unspecified())
+impl Search {
+    /// Until when one address may take, so that those that come after it have as much.
+    fn share(&self, rivals: usize) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let sharers = u32::try_from(rivals + self.put_off.len() + 1).unwrap_or(u32::MAX);
+        now + (left / sharers).max(ATTEMPT_MIN).min(left)
+    }
+
+    /// `None`: no other address will do better.
+    fn note(&mut self, failure: Unreachable) -> Option<()> {
+        self.failure = failure;
+        (!matches!(self.failure, Unreachable::OutOfFiles(_))).then_some(())
+    }
+}
+
+/// An IPv4 address is one, however it is written: it has IPv4's sources, and one destination.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // As it came: it may have a scope.
+        IpAddr::V6(_) => address,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn policy(allow: Option<&[&str]>, own: &[&str]) -> UpstreamPolicy {
-        UpstreamPolicy {
-            allow: allow.map(|networks| networks.iter().map(|text| text.parse().unwrap()).collect()),
-            own: own.iter().map(|text| text.parse().unwrap()).collect(),
-        }
-    }
-
-    #[test]
-    fn the_default_rule_refuses_what_can_be_no_broker() {
-        let cases = [
-            ("127.0.0.1:1883", true),
-            ("10.0.0.1:1883", true),
-            ("192.0.2.1:1883", true),
-            ("[::1]:1883", true),
-            ("[2001:db8::1]:1883", true),
-            ("169.254.169.254:80", false),
-            ("[::ffff:169.254.169.254]:80", false),
-            ("[fe80::1]:1883", false),
-            ("224.0.0.1:1883", false),
-            ("[ff02::1]:1883", false),
-            ("255.255.255.255:1883", false),
-            ("0.0.0.0:1883", false),
-            ("0.1.2.3:1883", false),
-            ("[::]:1883", false),
-            ("[::ffff:0.0.0.0]:1883", false),
-        ];
-        for (address, allowed) in cases {
-            assert_eq!(policy(None, &[]).check(address.parse().unwrap()).is_ok(), allowed, "{address}");
-        }
-    }
-
-    #[test]
-    fn a_given_list_decides_alone() {
-        let policy = policy(Some(&["10.0.0.0/8", "fd00::/8"]), &[]);
-        let cases = [
-            ("10.1.2.3:1883", true),
-            ("[::ffff:10.1.2.3]:1883", true),
-            ("[fd00::1]:1883", true),
-            ("127.0.0.1:1883", false),
-            ("11.0.0.1:1883", false),
-            ("[::1]:1883", false),
-        ];
-        for (address, allowed) in cases {
-            assert_eq!(policy.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
-        }
-    }
-
-    #[tokio::test]
-    async fn connections_that_want_a_name_at_once_share_one_look_up() {
-        let upstreams = Upstreams::new(policy(None, &[]));
-        let name = Upstream::parse("broker.test:1883").unwrap();
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let slow = async move { Ok(answered.await.unwrap()) };
-        upstreams.under_way().insert(name.clone(), slow.boxed().shared());
-        let ask = || upstreams.look_up(&name);
-        let answering = async move { answer.send(Arc::from([SocketAddr::from(([10, 0, 0, 1], 1883))])) };
-        let (first, second, sent) = tokio::join!(ask(), ask(), answering);
-        sent.unwrap();
-        assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
-        assert!(upstreams.under_way().is_empty(), "and the next one asks again");
-    }
-
-    #[test]
-    fn own_listeners_are_no_upstreams_whatever_is_allowed() {
-        let policy = policy(Some(&["0.0.0.0/0", "::/0"]), &["[::]:8883", "127.0.0.1:8080"]);
-        let cases = [
-            ("127.0.0.1:8080", false),
-            ("127.0.0.1:8883", false),
-            ("[::1]:8883", false),
-            ("[::ffff:127.0.0.1]:8080", false),
-            ("127.0.0.1:1883", true),
-            ("192.0.2.1:8883", true),
-        ];
-        for (address, allowed) in cases {
-            assert_eq!(policy.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
-        }
-    }
-}
+mod tests;

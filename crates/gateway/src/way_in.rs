@@ -57,7 +57,7 @@ pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use certward_pki::Profile;
-    use certward_store::{Generation, ProjectId, Timestamp, TlsState, Upstream};
+    use certward_store::{Generation, ProjectId, Timestamp, TlsState, UpstreamList};
 
     use super::*;
 
@@ -70,8 +70,8 @@ mod tests {
             id: id("d"),
             project: ProjectId::default_project(),
             name: String::new(),
-            upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
-            ws_upstream: ws.then(|| Upstream::parse("127.0.0.1:8083").unwrap()),
+            upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
+            ws_upstream: ws.then(|| UpstreamList::parse("127.0.0.1:8083").unwrap()),
             hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),

@@ -1,7 +1,7 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
     ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation,
-    HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState, Upstream,
+    HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState, UpstreamList,
 };
 use thiserror::Error;
 
@@ -16,10 +16,10 @@ pub struct NewDeployment {
     pub name: String,
     /// The project; `default` when absent.
     pub project: Option<ProjectId>,
-    /// The broker's plain MQTT address.
-    pub upstream: Upstream,
-    /// The broker's plain WebSocket address.
-    pub ws_upstream: Option<Upstream>,
+    /// The broker's plain MQTT addresses.
+    pub upstream: UpstreamList,
+    /// The broker's plain WebSocket addresses.
+    pub ws_upstream: Option<UpstreamList>,
     /// The names that lead here; duplicates are dropped.
     pub hosts: Vec<HostName>,
     /// How strictly its uploads are judged.
@@ -35,10 +35,10 @@ pub struct NewDeployment {
 pub struct DeploymentChange {
     /// For people.
     pub name: Option<String>,
-    /// The broker's plain MQTT address.
-    pub upstream: Option<Upstream>,
-    /// The broker's plain WebSocket address; `Some(None)` takes it away.
-    pub ws_upstream: Option<Option<Upstream>>,
+    /// The broker's plain MQTT addresses.
+    pub upstream: Option<UpstreamList>,
+    /// The broker's plain WebSocket addresses; `Some(None)` takes them away.
+    pub ws_upstream: Option<Option<UpstreamList>>,
     /// The names that lead here.
     pub hosts: Option<Vec<HostName>>,
     /// How strictly its uploads are judged from now on; what was accepted before stays.

@@ -194,7 +194,7 @@ async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
     world.report(&node, Ok(())).await;
     let before = world.generation().await;
 
-    let upstream = Some(certward_store::Upstream::parse("127.0.0.1:2883").unwrap());
+    let upstream = Some(certward_store::UpstreamList::parse("127.0.0.1:2883").unwrap());
     let change = DeploymentChange { upstream, ..DeploymentChange::default() };
     world.lifecycle.change_deployment(&world.admin, &world.id, change.clone()).await.unwrap();
     assert_eq!(world.status().await, "running");

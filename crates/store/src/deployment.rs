@@ -1,13 +1,9 @@
-use std::fmt;
-
 use certward_pki::{DeviceIdentity, HostName, Profile};
-use serde::Serialize;
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
-use thiserror::Error;
 
 use crate::{
     ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
-    StoreError, Timestamp, TlsState, host, lock, row, tls_state,
+    StoreError, Timestamp, TlsState, UpstreamList, host, lock, row, tls_state,
 };
 
 /// One broker and the hosts that lead to it.
@@ -19,10 +15,10 @@ pub struct Deployment {
     pub project: ProjectId,
     /// For people; may be empty.
     pub name: String,
-    /// The broker's plain MQTT address.
-    pub upstream: Upstream,
-    /// The broker's plain WebSocket address, if it has one.
-    pub ws_upstream: Option<Upstream>,
+    /// The broker's plain MQTT addresses.
+    pub upstream: UpstreamList,
+    /// The broker's plain WebSocket addresses, if it has one.
+    pub ws_upstream: Option<UpstreamList>,
     /// The names that lead here by SNI, in the order given.
     pub hosts: Vec<HostName>,
     /// How strictly its uploads are judged.
@@ -37,62 +33,6 @@ pub struct Deployment {
     pub generation: Generation,
     /// Where its certificate stands.
     pub tls: TlsState,
-}
-
-/// A plain TCP address, `HOST:PORT`, that the gateway relays to: a name or an address (IPv6 in brackets), and a
-/// port from 1 to 65535.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Upstream(Box<str>);
-
-/// Why a text is no upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum UpstreamError {
-    /// Not of the form `HOST:PORT`.
-    #[error("it must be HOST:PORT, an IPv6 address in brackets")]
-    Form,
-    /// The port is not a number from 1 to 65535.
-    #[error("the port must be a number from 1 to 65535")]
-    Port,
-}
-
-impl Upstream {
-    /// Reads `HOST:PORT`. The host is not resolved here: that is done, and checked, at every connect.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] says which rule it breaks.
-    pub fn parse(text: &str) -> Result<Self, UpstreamError> {
-        let (host, port) = text.rsplit_once(':').ok_or(UpstreamError::Form)?;
-        if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().map_or(true, |port| port == 0) {
-            return Err(UpstreamError::Port);
-        }
-        let valid = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-            None => {
-                !host.is_empty()
-                    && host.len() <= 253
-                    && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-            }
-        };
-        if valid { Ok(Self(text.into())) } else { Err(UpstreamError::Form) }
-    }
-
-    /// `HOST:PORT`, as [`std::net::ToSocketAddrs`] and tokio's look-up read it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({})", self.0)
-    }
 }
 
 /// One statement gives the deployments and their hosts, so that no reader sees one without the other.
@@ -186,8 +126,7 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
 impl Deployment {
     /// All but the hosts.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
-        let upstream =
-            |text: String, column| Upstream::parse(&text).map_err(|_: UpstreamError| row::unreadable(column));
+        let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
         Ok(Self {
             id: row::deployment_id(row, "id")?,
             project: row::project_id(row, "project")?,
@@ -240,8 +179,8 @@ pub(crate) async fn insert(
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
     .bind(row::storable(&deployment.name).into_owned())
-    .bind(deployment.upstream.as_str())
-    .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
+    .bind(deployment.upstream.to_string())
+    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
     .bind(deployment.created_at.0)
     .bind(deployment.generation.0)
     .bind(tls.state)
@@ -278,8 +217,8 @@ pub(crate) async fn update(
     )
     .bind(deployment.id.as_str())
     .bind(row::storable(&deployment.name).into_owned())
-    .bind(deployment.upstream.as_str())
-    .bind(deployment.ws_upstream.as_ref().map(Upstream::as_str))
+    .bind(deployment.upstream.to_string())
+    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
     .bind(deployment.generation.0)
     .bind(deployment.profile.as_str())
     .bind(deployment.proxy.protocol.as_str())

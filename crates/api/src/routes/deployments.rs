@@ -51,10 +51,10 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "createAt")]
     #[schema(example = "2024-11-21 02:51")]
     create_at: String,
-    /// The broker's plain MQTT address.
+    /// The broker's plain MQTT addresses, separated by commas, in the order in which they are tried.
     #[schema(example = "127.0.0.1:1883")]
     upstream: String,
-    /// The broker's plain WebSocket address, if it has one.
+    /// The broker's plain WebSocket addresses, if it has any.
     #[serde(rename = "wsUpstream", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     ws_upstream: Option<String>,

@@ -37,7 +37,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
 #[tokio::test]
 async fn a_deployment_is_made_changed_and_removed() {
     let world = World::new().await;
-    let body = json!({"upstream": "broker:1883", "wsUpstream": "broker:8083", "hosts": ["A.Example.COM."],
+    let body = json!({"upstream": "broker:1883,backup:1883", "wsUpstream": "broker:8083", "hosts": ["A.Example.COM."],
         "deploymentName": "Fleet", "status": "stopped"});
     let made = world.post("/deployments").json(&body).send().await;
     assert_eq!(made.status, 201);
@@ -55,7 +55,7 @@ async fn a_deployment_is_made_changed_and_removed() {
     let changed = changed.json();
     assert_eq!(
         (&changed["deploymentName"], &changed["upstream"], &changed["hosts"]),
-        (&json!("Fleet"), &json!("broker:1883"), &json!([]))
+        (&json!("Fleet"), &json!("broker:1883,backup:1883"), &json!([]))
     );
     assert!(changed.get("wsUpstream").is_none());
 
@@ -81,6 +81,7 @@ async fn a_wrong_deployment_is_refused_with_every_fault_named() {
         (with("upstream", json!("localhost")), 422, "UPSTREAM_INVALID", "upstream"),
         (with("upstream", json!(1883)), 422, "UPSTREAM_INVALID", "upstream"),
         (with("wsUpstream", json!("x:0")), 422, "UPSTREAM_INVALID", "wsUpstream"),
+        (with("wsUpstream", json!("x:1,")), 422, "UPSTREAM_INVALID", "wsUpstream"),
         (with("deploymentID", json!("UPPER")), 422, "DEPLOYMENT_ID_INVALID", "deploymentID"),
         (with("deploymentName", json!("a\0b")), 422, "TEXT_INVALID", "deploymentName"),
         (with("projectID", json!("nothere")), 422, "PROJECT_UNKNOWN", "projectID"),

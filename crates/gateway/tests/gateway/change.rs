@@ -166,7 +166,7 @@ async fn new_hosts_and_upstreams_leave_live_connections_alone() {
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let mut before = device.talk(world.mqtts(), "d.test").await.unwrap();
-    let upstream = Some(certward_store::Upstream::parse(&other.address.to_string()).unwrap());
+    let upstream = Some(certward_store::UpstreamList::parse(&other.address.to_string()).unwrap());
     world.change(&deployment, certward_lifecycle::DeploymentChange { upstream, ..Default::default() }).await;
     eventually("the new broker is reached", || async {
         let mut connection = device.connect(world.mqtts(), "d.test").await.unwrap();

@@ -15,7 +15,8 @@ use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Store, SystemClock, Timestamp, Upstream,
+    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Store, SystemClock, Timestamp,
+    UpstreamList,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -142,7 +143,7 @@ impl World {
         ws_upstream: Option<SocketAddr>,
         hosts: &[&str],
     ) -> DeploymentId {
-        let parse = |address: SocketAddr| Upstream::parse(&address.to_string()).unwrap();
+        let parse = |address: SocketAddr| UpstreamList::parse(&address.to_string()).unwrap();
         let new = NewDeployment {
             id: Some(id(name)),
             name: String::new(),

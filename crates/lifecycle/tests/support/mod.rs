@@ -22,7 +22,7 @@ use certward_lifecycle::{
 use certward_pki::{HostName, Material, Profile, Text, Upload};
 use certward_store::{
     Address, ApiKeyRecord, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
-    Upstream,
+    UpstreamList,
 };
 use certward_test_support::HandClock;
 use rcgen::{
@@ -94,7 +94,7 @@ impl World {
             id: Some(DeploymentId::parse(id).unwrap()),
             name: String::new(),
             project: None,
-            upstream: Upstream::parse("127.0.0.1:1883").unwrap(),
+            upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
             ws_upstream: None,
             hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
             profile: Profile::Default,

@@ -1,5 +1,5 @@
 use certward_store::{
-    ConnectionLimit, ConnectionLimits, Deployment, Generation, Timestamp, TlsState, Upstream,
+    ConnectionLimit, ConnectionLimits, Deployment, Generation, Timestamp, TlsState, UpstreamList,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
 
 async fn a_deployment_is_read_as_it_was_written(world: World) {
     let mut wanted = deployment("ge6a1a75", "default", &["mqtt.example.com", "*.example.org", "localhost"]);
-    wanted.ws_upstream = Some(Upstream::parse("[::1]:8083").expect("an upstream"));
+    wanted.ws_upstream = Some(UpstreamList::parse("[::1]:8083").expect("an upstream"));
     wanted.limits = limits(5000, 0);
     // PostgreSQL has no NUL in texts, and a client may send one.
     wanted.name = "a \u{1f512} name\0".into();
@@ -85,8 +85,8 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
     made.name = "other".into();
     made.profile = certward_pki::Profile::EmqxCloud;
-    made.upstream = Upstream::parse("broker:1884").expect("an upstream");
-    made.ws_upstream = Some(Upstream::parse("broker:8083").expect("an upstream"));
+    made.upstream = UpstreamList::parse("broker:1884").expect("an upstream");
+    made.ws_upstream = Some(UpstreamList::parse("broker:8083").expect("an upstream"));
     made.limits = limits(1_000_000, 20);
     made.hosts = vec![host("b.example.com"), host("a.example.com")];
     made.generation = tx.draw_generation(&made.id).await.expect("a generation");

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use certward_pki::{HostName, PrivateKey, Profile, TlsType};
 use certward_store::{
     Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp, TlsState,
-    TrustScope, Tx, Upstream, Version,
+    TrustScope, Tx, UpstreamList, Version,
 };
 use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -139,7 +139,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         id: id(id_text),
         project: project(project_text),
         name: format!("{id_text} for people"),
-        upstream: Upstream::parse("127.0.0.1:1883").expect("an upstream"),
+        upstream: UpstreamList::parse("127.0.0.1:1883").expect("an upstream"),
         ws_upstream: None,
         hosts: hosts.iter().map(|name| host(name)).collect(),
         profile: Profile::Default,

@@ -18,10 +18,10 @@ pub(crate) struct DeploymentChangeBody {
     /// For people; at most 200 characters.
     #[schema(rename = "deploymentName")]
     deployment_name: Option<String>,
-    /// The broker's plain MQTT address, `HOST:PORT`.
+    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this order.
     #[schema(example = "127.0.0.1:1883")]
     upstream: Option<String>,
-    /// The broker's plain WebSocket address, `HOST:PORT`; null or empty takes it away.
+    /// The broker's plain WebSocket address, `HOST:PORT`, or up to 8, separated by commas; null or empty takes it away.
     #[schema(rename = "wsUpstream")]
     ws_upstream: Option<String>,
     /// All DNS names that are to lead here from now on.

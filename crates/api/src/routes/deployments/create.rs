@@ -25,10 +25,10 @@ pub(crate) struct NewDeploymentBody {
     /// `default` when absent.
     #[schema(rename = "projectID")]
     project_id: Option<String>,
-    /// The broker's plain MQTT address, `HOST:PORT`.
+    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this order.
     #[schema(example = "127.0.0.1:1883")]
     upstream: String,
-    /// The broker's plain WebSocket address, `HOST:PORT`.
+    /// The broker's plain WebSocket address, `HOST:PORT`; or up to 8, separated by commas.
     #[schema(rename = "wsUpstream")]
     ws_upstream: Option<String>,
     /// DNS names in A-labels; a wildcard only as the whole first label.

@@ -1,0 +1,161 @@
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{AcquireError, Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use super::health::{Chance, Health};
+use crate::metrics::Metrics;
+
+/// Connects under way to one address; further ones wait in the order in which they came. A broker's queue of connections holds 128
+/// (RabbitMQ, HiveMQ) to 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
+/// come at once than it can take in a moment. Over a path of 200 ms it still makes 1,280 a second, 5,000 devices within the deadline.
+pub(super) const CONNECTS_AT_ONCE: usize = 256;
+/// How often those that nobody uses any more are looked for, a millisecond for ten thousand of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// An address of a broker while somebody wants it, or while it is down.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) address: SocketAddr,
+    turns: Semaphore,
+    health: Mutex<Health>,
+    metrics: Arc<Metrics>,
+}
+
+/// All of them. Two deployments with one broker share its destination.
+#[derive(Debug)]
+pub(super) struct Destinations {
+    known: Mutex<Known>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Known {
+    map: HashMap<SocketAddr, Arc<Destination>>,
+    sweep_at: Instant,
+}
+
+impl Destinations {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let known = Known { map: HashMap::new(), sweep_at: Instant::now() + SWEEP_EVERY };
+        Self { known: Mutex::new(known), metrics }
+    }
+
+    pub(super) fn at(&self, address: SocketAddr, now: Instant) -> Arc<Destination> {
+        let mut known = lock(&self.known);
+        if now >= known.sweep_at {
+            known.sweep_at = now + SWEEP_EVERY;
+            known.map.retain(|_, destination| !self.forget(destination, now));
+        }
+        let destination = known.map.entry(address).or_insert_with(|| {
+            Arc::new(Destination {
+                address,
+                turns: Semaphore::new(CONNECTS_AT_ONCE),
+                health: Mutex::new(Health::NEW),
+                metrics: Arc::clone(&self.metrics),
+            })
+        });
+        Arc::clone(destination)
+    }
+
+    /// Nobody can come by it meanwhile: the map is locked.
+    fn forget(&self, destination: &Arc<Destination>, now: Instant) -> bool {
+        let health = *lock(&destination.health);
+        let forgotten = Arc::strong_count(destination) == 1 && health.is_forgettable(now);
+        if forgotten && health.is_down() {
+            self.metrics.upstream_forgotten();
+        }
+        forgotten
+    }
+}
+
+impl Destination {
+    /// Waits for a turn to connect.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.turns.acquire().await
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        lock(&self.health).is_down()
+    }
+
+    pub(super) fn chance(&self, now: Instant) -> (Chance, Option<Probe<'_>>) {
+        let chance = lock(&self.health).chance(now);
+        (chance, (chance == Chance::Probe).then_some(Probe(self)))
+    }
+
+    pub(super) fn succeeded(&self) {
+        if lock(&self.health).succeeded(Instant::now()) {
+            self.metrics.upstream_up();
+            tracing::info!(upstream.address = %self.address, "the broker answers again");
+        }
+    }
+
+    pub(super) fn failed(&self, began: Instant, probe: bool, random: u64, why: &dyn Display) {
+        if lock(&self.health).failed(began, Instant::now(), probe, random) {
+            self.metrics.upstream_down();
+            tracing::warn!(
+                upstream.address = %self.address,
+                "the broker is down and tried after all others until it answers: {why}"
+            );
+        }
+    }
+}
+
+/// That one connection tries an address that was down; until dropped.
+pub(super) struct Probe<'a>(&'a Destination);
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.health).abandoned();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_addresses_that_nobody_wants() {
+        let destinations = Destinations::new(Arc::default());
+        let start = Instant::now();
+        let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let known = || lock(&destinations.known).map.len();
+        let wanted = destinations.at(address(1), start);
+        let down = destinations.at(address(2), start);
+        down.failed(start, false, 0, &"refused");
+        drop(down);
+        (3..1000).for_each(|n| drop(destinations.at(address(n), start)));
+        assert_eq!(known(), 999);
+        destinations.at(address(1000), start + SWEEP_EVERY);
+        assert_eq!(known(), 3, "the one in use, the one that is down, and the new one");
+        drop(wanted);
+        destinations.at(address(1000), start + 3 * SWEEP_EVERY);
+        assert_eq!(known(), 1);
+    }
+
+    #[test]
+    fn a_probe_that_ends_without_an_answer_leaves_it_to_the_next() {
+        let destinations = Destinations::new(Arc::default());
+        let start = Instant::now();
+        let destination = destinations.at(SocketAddr::from(([10, 0, 0, 1], 1)), start);
+        destination.failed(start, false, 0, &"refused");
+        let later = start + Duration::from_secs(2);
+        let (chance, probe) = destination.chance(later);
+        assert_eq!((chance, destination.chance(later).0), (Chance::Probe, Chance::AtLast));
+        drop(probe);
+        assert_eq!(destination.chance(later).0, Chance::Probe);
+    }
+}

@@ -1,0 +1,192 @@
+//! Whether an address is worth trying, by what its connects came to: nobody is asked for it.
+//!
+//! An address whose connect fails is down, and tried after all others, for a wait that grows with every failure at the end of one.
+//! When the wait is over, one connection at a time tries it again before the others; the first connect that succeeds, whoever's it is,
+//! makes it as good as any.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::dice::part;
+
+/// The waits double from the first to the longest: a restart is noticed at once, and a dead one is not asked all the time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing is known against it.
+    Up { answered_at: Option<Instant> },
+    /// Its last connect failed.
+    Down {
+        /// How many waits there were.
+        waits: u32,
+        /// When this one is over.
+        until: Instant,
+        /// Somebody tries it again already.
+        probed: bool,
+    },
+}
+
+/// Whether to try an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chance {
+    /// In its turn.
+    Now,
+    /// In its turn, though it was down, and nobody else until this one is over.
+    Probe,
+    /// When nothing else is left.
+    AtLast,
+}
+
+impl Health {
+    pub(super) const NEW: Self = Self::Up { answered_at: None };
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+
+    /// Whether to try now. Who is given the probe must say how it ended.
+    pub(super) fn chance(&mut self, now: Instant) -> Chance {
+        match self {
+            Self::Up { .. } => Chance::Now,
+            Self::Down { until, probed, .. } if now >= *until && !*probed => {
+                *probed = true;
+                Chance::Probe
+            }
+            Self::Down { .. } => Chance::AtLast,
+        }
+    }
+
+    /// A connect succeeded. Whether that is news.
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+        let was_down = self.is_down();
+        *self = Self::Up { answered_at: Some(now) };
+        was_down
+    }
+
+    /// A connect that began then has failed. Whether that is news.
+    pub(super) fn failed(&mut self, began: Instant, now: Instant, probe: bool, random: u64) -> bool {
+        match *self {
+            // Another one succeeded since: this one was unlucky in a crowd.
+            Self::Up { answered_at: Some(answered_at) } if answered_at > began => false,
+            Self::Up { .. } => {
+                *self = Self::Down { waits: 1, until: now + wait(1, random), probed: false };
+                true
+            }
+            // Those who try it at last do not make the wait longer: of a thousand devices the first seconds would make half a minute.
+            Self::Down { waits, until, probed } => {
+                if probe || !probed && now >= until {
+                    let waits = waits.saturating_add(1);
+                    *self = Self::Down { waits, until: now + wait(waits, random), probed: false };
+                }
+                false
+            }
+        }
+    }
+
+    /// A probe ended without saying anything about the address.
+    pub(super) fn abandoned(&mut self) {
+        if let Self::Down { probed, .. } = self {
+            *probed = false;
+        }
+    }
+
+    /// Whether nobody has wanted it for so long that it may be forgotten: nothing is known, or not any more.
+    pub(super) fn is_forgettable(&self, now: Instant) -> bool {
+        match self {
+            Self::Up { .. } => true,
+            Self::Down { until, .. } => now.saturating_duration_since(*until) >= LONGEST_WAIT,
+        }
+    }
+}
+
+/// 1 s, doubling up to 30 s; of that the half at least, so that the nodes of a cluster do not probe in step.
+fn wait(waits: u32, random: u64) -> Duration {
+    let whole = FIRST_WAIT.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(LONGEST_WAIT);
+    whole / 2 + part(whole / 2, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: u64 = u64::MAX;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_waits_double_from_one_second_to_thirty_and_are_cut_by_up_to_a_half() {
+        for (waits, whole) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30), (u32::MAX, 30)] {
+            assert_eq!(wait(waits, 0), seconds(whole) / 2);
+            assert!(
+                wait(waits, LONGEST) > seconds(whole) * 99 / 100 && wait(waits, LONGEST) <= seconds(whole)
+            );
+        }
+    }
+
+    #[test]
+    fn a_failure_makes_it_the_last_choice_and_a_success_a_good_one_at_once() {
+        let start = Instant::now();
+        let mut health = Health::NEW;
+        assert_eq!(health.chance(start), Chance::Now);
+        assert!(health.failed(start, start, false, LONGEST), "news");
+        assert_eq!(health.chance(start), Chance::AtLast);
+        assert!(!health.failed(start, start, false, LONGEST), "no news");
+        assert!(health.succeeded(start), "news");
+        assert_eq!(health.chance(start), Chance::Now);
+        assert!(!health.succeeded(start), "no news");
+    }
+
+    #[test]
+    fn when_the_wait_is_over_one_at_a_time_tries_it_again() {
+        let start = Instant::now();
+        let mut health = Health::NEW;
+        health.failed(start, start, false, LONGEST);
+        assert_eq!(health.chance(start + seconds(1)), Chance::Probe);
+        assert_eq!(health.chance(start + seconds(1)), Chance::AtLast, "while the probe goes on");
+        health.abandoned();
+        assert_eq!(health.chance(start + seconds(1)), Chance::Probe, "the first one went away");
+        health.failed(start, start + seconds(1), true, LONGEST);
+        assert_eq!(health.chance(start + seconds(2)), Chance::AtLast, "the wait is two seconds now");
+        assert_eq!(health.chance(start + seconds(3)), Chance::Probe);
+        assert!(health.succeeded(start + seconds(3)));
+    }
+
+    #[test]
+    fn those_who_try_it_at_last_do_not_make_the_wait_longer() {
+        let start = Instant::now();
+        let mut health = Health::NEW;
+        for _ in 0..1000 {
+            health.failed(start, start, false, LONGEST);
+        }
+        assert_eq!(health.chance(start + seconds(1)), Chance::Probe);
+        for _ in 0..1000 {
+            health.failed(start, start + seconds(1), false, LONGEST);
+        }
+        assert_eq!(health.chance(start + seconds(1)), Chance::AtLast, "nor do they end the probe");
+    }
+
+    #[test]
+    fn a_connect_that_began_before_another_one_succeeded_says_nothing() {
+        let start = Instant::now();
+        let mut health = Health::NEW;
+        health.succeeded(start + seconds(4));
+        assert!(!health.failed(start, start + seconds(5), false, LONGEST));
+        assert!(!health.is_down());
+        assert!(health.failed(start + seconds(4), start + seconds(5), false, LONGEST));
+    }
+
+    #[test]
+    fn what_nobody_has_wanted_for_long_is_forgotten() {
+        let start = Instant::now();
+        let mut health = Health::NEW;
+        assert!(health.is_forgettable(start));
+        health.failed(start, start, false, LONGEST);
+        assert!(!health.is_forgettable(start + seconds(30)));
+        assert!(health.is_forgettable(start + seconds(31)));
+    }
+}

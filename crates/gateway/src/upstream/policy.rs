@@ -1,0 +1,120 @@
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+
+use super::Unreachable;
+
+/// Where upstreams may be.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamPolicy {
+    /// `None`: the default rule.
+    pub(crate) allow: Option<Vec<IpNet>>,
+    /// This program's own addresses: a device must not reach the API, nor the gateway itself in a circle.
+    pub(crate) own: Vec<SocketAddr>,
+}
+
+impl UpstreamPolicy {
+    pub(super) fn check(&self, address: SocketAddr) -> Result<(), Unreachable> {
+        let ip = address.ip().to_canonical();
+        let allowed = match &self.allow {
+            Some(networks) => networks.iter().any(|network| network.contains(&ip)),
+            None => allowed_by_default(ip),
+        };
+        if !allowed {
+            return Err(Unreachable::NotAllowed(ip));
+        }
+        let own = self.own.iter().any(|own| {
+            let own_ip = own.ip().to_canonical();
+            own.port() == address.port() && (own_ip == ip || own_ip.is_unspecified() && ip.is_loopback())
+        });
+        if own { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+    }
+
+    /// A listener on all addresses is found out when connected: both ends are then the same machine's.
+    pub(super) fn check_connected(&self, stream: &TcpStream, address: SocketAddr) -> Result<(), Unreachable> {
+        // Asked first, for the port is another one nearly always, and the system need not be asked.
+        if !self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == address.port()) {
+            return Ok(());
+        }
+        let local = stream.local_addr().map_err(Unreachable::Refused)?.ip().to_canonical();
+        if local == address.ip().to_canonical() { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+    }
+}
+
+/// All but what can be no broker or is dangerous to reach: link-local holds the metadata services of clouds.
+fn allowed_by_default(ip: IpAddr) -> bool {
+    let special = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(special || ip.is_multicast() || ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(allow: Option<&[&str]>, own: &[&str]) -> UpstreamPolicy {
+        UpstreamPolicy {
+            allow: allow.map(|networks| networks.iter().map(|text| text.parse().unwrap()).collect()),
+            own: own.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_default_rule_refuses_what_can_be_no_broker() {
+        let cases = [
+            ("127.0.0.1:1883", true),
+            ("10.0.0.1:1883", true),
+            ("192.0.2.1:1883", true),
+            ("[::1]:1883", true),
+            ("[2001:db8::1]:1883", true),
+            ("169.254.169.254:80", false),
+            ("[::ffff:169.254.169.254]:80", false),
+            ("[fe80::1]:1883", false),
+            ("224.0.0.1:1883", false),
+            ("[ff02::1]:1883", false),
+            ("255.255.255.255:1883", false),
+            ("0.0.0.0:1883", false),
+            ("0.1.2.3:1883", false),
+            ("[::]:1883", false),
+            ("[::ffff:0.0.0.0]:1883", false),
+        ];
+        for (address, allowed) in cases {
+            assert_eq!(policy(None, &[]).check(address.parse().unwrap()).is_ok(), allowed, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_given_list_decides_alone() {
+        let policy = policy(Some(&["10.0.0.0/8", "fd00::/8"]), &[]);
+        let cases = [
+            ("10.1.2.3:1883", true),
+            ("[::ffff:10.1.2.3]:1883", true),
+            ("[fd00::1]:1883", true),
+            ("127.0.0.1:1883", false),
+            ("11.0.0.1:1883", false),
+            ("[::1]:1883", false),
+        ];
+        for (address, allowed) in cases {
+            assert_eq!(policy.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
+        }
+    }
+
+    #[test]
+    fn own_listeners_are_no_upstreams_whatever_is_allowed() {
+        let policy = policy(Some(&["0.0.0.0/0", "::/0"]), &["[::]:8883", "127.0.0.1:8080"]);
+        let cases = [
+            ("127.0.0.1:8080", false),
+            ("127.0.0.1:8883", false),
+            ("[::1]:8883", false),
+            ("[::ffff:127.0.0.1]:8080", false),
+            ("127.0.0.1:1883", true),
+            ("192.0.2.1:8883", true),
+        ];
+        for (address, allowed) in cases {
+            assert_eq!(policy.check(address.parse().unwrap()).is_ok(), allowed, "{address}");
+        }
+    }
+}

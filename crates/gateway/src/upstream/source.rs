@@ -1,0 +1,91 @@
+//! From where brokers are connected to.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
+};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Unreachable;
+
+/// The local addresses that connections are made from; for a family without one the system chooses.
+#[derive(Debug)]
+pub(super) struct Sources {
+    v4: Box<[IpAddr]>,
+    v6: Box<[IpAddr]>,
+}
+
+impl Sources {
+    pub(super) fn new(addresses: &[IpAddr]) -> Self {
+        let (v4, v6) = addresses.iter().copied().partition::<Vec<_>, _>(IpAddr::is_ipv4);
+        Self { v4: v4.into(), v6: v6.into() }
+    }
+
+    /// Connects from the sources in turn, beginning with that at `start`, until one has a port left. Each has its own ports to every
+    /// address of a broker, some 28,000 as the system is mostly set up.
+    pub(super) async fn connect(&self, to: SocketAddr, start: usize) -> Result<TcpStream, Unreachable> {
+        let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        if sources.is_empty() {
+            let socket = open(to, None).map_err(|error| of_this_machine(error, to))?;
+            return socket.connect(to).await.map_err(|error| of_this_machine(error, to));
+        }
+        let mut exhausted = false;
+        let mut unusable = None;
+        for n in 0..sources.len() {
+            let source = sources[(start + n) % sources.len()];
+            let socket = match open(to, Some(source)) {
+                Ok(socket) => socket,
+                Err(error) if is_out_of_files(&error) => return Err(Unreachable::OutOfFiles(error)),
+                Err(error) => {
+                    unusable = Some((source, error));
+                    continue;
+                }
+            };
+            match socket.connect(to).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => exhausted = true,
+                result => return result.map_err(|error| of_this_machine(error, to)),
+            }
+        }
+        Err(match unusable {
+            Some((source, error)) if !exhausted => Unreachable::SourceUnusable(source, error),
+            _ => Unreachable::SourcePortsExhausted(to),
+        })
+    }
+
+    /// Those that no connection can be made from now, with the reason.
+    pub(super) fn unusable(&self) -> Vec<(IpAddr, io::Error)> {
+        let sources = self.v4.iter().chain(&self.v6).copied();
+        // To where does not matter: only the family is looked at.
+        sources.filter_map(|ip| Some((ip, open(SocketAddr::new(ip, 1), Some(ip)).err()?))).collect()
+    }
+}
+
+fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_nodelay(true)?;
+    if let Some(from) = from {
+        // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all brokers
+        // together: so it takes one when it connects, and shares it between different destinations.
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    Ok(socket)
+}
+
+/// Tells what is amiss here from what is amiss there.
+fn of_this_machine(error: io::Error, to: SocketAddr) -> Unreachable {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => Unreachable::SourcePortsExhausted(to),
+        _ if is_out_of_files(&error) => Unreachable::OutOfFiles(error),
+        _ => Unreachable::Refused(error),
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}

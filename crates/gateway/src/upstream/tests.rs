@@ -1,0 +1,278 @@
+//! Against real sockets on loopback.
+
+use std::{collections::HashSet, fs, net::Ipv4Addr};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn upstreams(sources: &[&str]) -> Arc<Upstreams> {
+    let policy = UpstreamPolicy { allow: None, own: Vec::new() };
+    let sources: Vec<IpAddr> = sources.iter().map(|source| source.parse().unwrap()).collect();
+    Arc::new(Upstreams::new(policy, &sources, Arc::default(), 7))
+}
+
+fn list(addresses: &[SocketAddr]) -> UpstreamList {
+    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    UpstreamList::parse(&texts.join(",")).unwrap()
+}
+
+/// A broker that accepts, and keeps what it has accepted.
+struct Broker {
+    address: SocketAddr,
+    peers: Arc<std::sync::Mutex<Vec<SocketAddr>>>,
+    task: JoinHandle<()>,
+}
+
+impl Broker {
+    async fn new() -> Self {
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    async fn at(address: SocketAddr) -> Self {
+        Self::on(TcpListener::bind(address).await.unwrap())
+    }
+
+    fn on(listener: TcpListener) -> Self {
+        let peers = Arc::<std::sync::Mutex<Vec<SocketAddr>>>::default();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::clone(&peers);
+        let task = tokio::spawn(async move {
+            let mut streams = Vec::new();
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                accepted.lock().unwrap().push(peer);
+                streams.push(stream);
+            }
+        });
+        Self { address, peers, task }
+    }
+
+    fn accepted(&self) -> usize {
+        self.peers.lock().unwrap().len()
+    }
+
+    fn sources(&self) -> HashSet<IpAddr> {
+        self.peers.lock().unwrap().iter().map(SocketAddr::ip).collect()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An address that refuses. No other test listens on this one of loopback's, so that it stays so.
+fn dead() -> SocketAddr {
+    std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0)).unwrap().local_addr().unwrap()
+}
+
+/// A listener that accepts nothing, and whose queue holds one more than `queue`.
+fn deaf(queue: u32) -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    socket.listen(queue).unwrap()
+}
+
+/// A listener whose queue is full: whoever connects hears nothing.
+async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+    let listener = deaf(1);
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) =
+        timeout_at(Instant::now() + Duration::from_millis(200), TcpStream::connect(address)).await
+    {
+        queued.push(stream.unwrap());
+    }
+    (listener, queued)
+}
+
+fn is_down(upstreams: &Upstreams, address: SocketAddr) -> bool {
+    upstreams.destinations.at(address, Instant::now()).is_down()
+}
+
+async fn peer(upstreams: &Upstreams, list: &UpstreamList) -> Result<SocketAddr, &'static str> {
+    let connected = upstreams.connect(list, Duration::from_secs(5)).await;
+    connected.map(|stream| stream.peer_addr().unwrap()).map_err(|failure| failure.reason())
+}
+
+#[tokio::test]
+async fn the_first_address_that_answers_is_used_in_the_order_of_preference() {
+    let (upstreams, first, second) = (upstreams(&[]), Broker::new().await, Broker::new().await);
+    let (dead, dead_too) = (dead(), dead());
+    for (addresses, expected) in [
+        (&[first.address, second.address][..], Ok(first.address)),
+        (&[second.address, first.address], Ok(second.address)),
+        (&[dead, first.address], Ok(first.address)),
+        (&[dead, dead_too, second.address, first.address], Ok(second.address)),
+        (&[dead], Err("refused")),
+        (&[dead, dead_too], Err("refused")),
+    ] {
+        assert_eq!(peer(&upstreams, &list(addresses)).await, expected, "{addresses:?}");
+    }
+    assert!(is_down(&upstreams, dead) && !is_down(&upstreams, first.address));
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_is_passed_over() {
+    let (upstreams, broker) = (upstreams(&[]), Broker::new().await);
+    let names = UpstreamList::parse(&format!("no-such-broker.invalid:1883,{}", broker.address)).unwrap();
+    assert_eq!(peer(&upstreams, &names).await, Ok(broker.address));
+    let only = UpstreamList::parse("no-such-broker.invalid:1883").unwrap();
+    assert_eq!(peer(&upstreams, &only).await, Err("not_resolved"));
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_share_its_connections() {
+    let upstreams = upstreams(&[]);
+    let brokers = [Broker::new().await, Broker::new().await, Broker::new().await];
+    let addresses = brokers.each_ref().map(|broker| broker.address);
+    let name = UpstreamList::parse("brokers.test:1883").unwrap();
+    for _ in 0..300 {
+        upstreams.look_ups.tell_next(&name.as_slice()[0], &addresses);
+        peer(&upstreams, &name).await.unwrap();
+    }
+    let counts = brokers.each_ref().map(Broker::accepted);
+    assert!(counts.iter().all(|count| (60..=140).contains(count)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_back_is_used_at_once_where_there_is_no_other() {
+    let (upstreams, address) = (upstreams(&[]), dead());
+    assert_eq!(peer(&upstreams, &list(&[address])).await, Err("refused"));
+    assert_eq!(peer(&upstreams, &list(&[address])).await, Err("refused"));
+    assert!(is_down(&upstreams, address));
+    let _back = Broker::at(address).await;
+    assert_eq!(peer(&upstreams, &list(&[address])).await, Ok(address));
+    assert!(!is_down(&upstreams, address));
+}
+
+#[tokio::test]
+async fn an_address_that_is_back_is_preferred_again_after_its_wait() {
+    let (upstreams, address, other) = (upstreams(&[]), dead(), Broker::new().await);
+    let both = list(&[address, other.address]);
+    assert_eq!(peer(&upstreams, &both).await, Ok(other.address));
+    let _back = Broker::at(address).await;
+    assert_eq!(peer(&upstreams, &both).await, Ok(other.address), "it waits");
+    let deadline = Instant::now() + PATIENCE;
+    while peer(&upstreams, &both).await != Ok(address) {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!is_down(&upstreams, address));
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_leaves_the_others_their_time() {
+    let (upstreams, broker) = (upstreams(&[]), Broker::new().await);
+    let (hole, _queued) = black_hole().await;
+    let hole = hole.local_addr().unwrap();
+    let within = Duration::from_secs(2);
+    assert!(upstreams.connect(&list(&[hole, broker.address]), within).await.is_ok());
+    assert!(is_down(&upstreams, hole));
+    let alone = upstreams.connect(&list(&[hole]), Duration::from_millis(600)).await;
+    assert_eq!(alone.unwrap_err().reason(), "timeout");
+}
+
+#[tokio::test]
+async fn no_time_to_speak_of_says_nothing_about_an_address() {
+    let upstreams = upstreams(&[]);
+    let (hole, _queued) = black_hole().await;
+    let hole = hole.local_addr().unwrap();
+    let failed = upstreams.connect(&list(&[hole]), Duration::from_millis(50)).await;
+    assert_eq!(failed.unwrap_err().reason(), "timeout");
+    assert!(!is_down(&upstreams, hole));
+}
+
+/// Connects that have been begun and not answered yet, as the system sees them.
+fn begun(to: SocketAddr) -> usize {
+    const SYN_SENT: &str = "02";
+    let port = format!(":{:04X}", to.port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.filter(|words| words[2].ends_with(&port) && words[3] == SYN_SENT).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun() {
+    let (upstreams, listener) = (upstreams(&[]), deaf(128));
+    let address = listener.local_addr().unwrap();
+    let mut connects = JoinSet::new();
+    for _ in 0..1000 {
+        let upstreams = Arc::clone(&upstreams);
+        connects.spawn(async move { upstreams.connect(&list(&[address]), 3 * PATIENCE).await });
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while begun(address) < destination::CONNECTS_AT_ONCE {
+        assert!(Instant::now() < deadline, "{} are begun", begun(address));
+        sleep(Duration::from_millis(5)).await;
+    }
+    // They are so many, and stay so many until the broker accepts.
+    for _ in 0..20 {
+        assert!(begun(address) <= destination::CONNECTS_AT_ONCE);
+        sleep(Duration::from_millis(5)).await;
+    }
+    let _broker = Broker::on(listener);
+    let mut streams = Vec::new();
+    while let Some(connected) = connects.join_next().await {
+        streams.push(connected.unwrap().unwrap());
+        assert!(begun(address) <= destination::CONNECTS_AT_ONCE);
+    }
+    assert_eq!(streams.len(), 1000);
+    assert!(!is_down(&upstreams, address));
+}
+
+#[tokio::test]
+async fn whose_turn_does_not_come_in_time_is_told_so() {
+    let upstreams = upstreams(&[]);
+    let (hole, _queued) = black_hole().await;
+    let hole = list(&[hole.local_addr().unwrap()]);
+    let mut before = JoinSet::new();
+    for _ in 0..destination::CONNECTS_AT_ONCE {
+        let (upstreams, hole) = (Arc::clone(&upstreams), hole.clone());
+        before.spawn(async move { upstreams.connect(&hole, 3 * PATIENCE).await });
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while begun(hole.as_slice()[0].socket_address().unwrap()) < destination::CONNECTS_AT_ONCE {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(5)).await;
+    }
+    let failed = upstreams.connect(&hole, Duration::from_millis(100)).await;
+    assert_eq!(failed.unwrap_err().reason(), "crowded");
+}
+
+#[tokio::test]
+async fn connections_come_from_the_sources_in_turn() {
+    let (upstreams, broker) = (upstreams(&["127.0.0.2", "127.0.0.3", "::1"]), Broker::new().await);
+    for _ in 0..40 {
+        peer(&upstreams, &list(&[broker.address])).await.unwrap();
+    }
+    assert_eq!(broker.sources(), ["127.0.0.2", "127.0.0.3"].map(|ip| ip.parse().unwrap()).into());
+}
+
+#[tokio::test]
+async fn a_family_without_a_source_is_left_to_the_system() {
+    let (upstreams, broker) = (upstreams(&["::1"]), Broker::new().await);
+    peer(&upstreams, &list(&[broker.address])).await.unwrap();
+    // Mapped or not, it is IPv4.
+    let mapped = UpstreamList::parse(&format!("[::ffff:127.0.0.1]:{}", broker.address.port())).unwrap();
+    peer(&upstreams, &mapped).await.unwrap();
+    assert_eq!(broker.sources(), [IpAddr::from(Ipv4Addr::LOCALHOST)].into());
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_this_machines_is_passed_over_and_named_when_it_is_the_only_one() {
+    let broker = Broker::new().await;
+    let one_of_two = upstreams(&["192.0.2.1", "127.0.0.2"]);
+    for _ in 0..10 {
+        peer(&one_of_two, &list(&[broker.address])).await.unwrap();
+    }
+    assert_eq!(peer(&upstreams(&["192.0.2.1"]), &list(&[broker.address])).await, Err("source_unusable"));
+    assert!(!is_down(&one_of_two, broker.address));
+}

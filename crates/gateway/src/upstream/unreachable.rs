@@ -1,0 +1,47 @@
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+/// Why a broker is not reached.
+#[derive(Debug, Error)]
+pub(crate) enum Unreachable {
+    #[error("its name cannot be looked up: {0}")]
+    NotResolved(Arc<io::Error>),
+    #[error("its address {0} is not allowed as an upstream")]
+    NotAllowed(IpAddr),
+    #[error("its address {0} is one of this program's own listeners")]
+    OwnListener(SocketAddr),
+    #[error("{0}")]
+    Refused(io::Error),
+    #[error("it does not answer in time")]
+    Timeout,
+    #[error("too many others are being connected to it")]
+    Crowded,
+    #[error("no port is left from here to {0}")]
+    SourcePortsExhausted(SocketAddr),
+    #[error("connections cannot be made from {0}: {1}")]
+    SourceUnusable(IpAddr, io::Error),
+    #[error("this program has no file descriptor left: {0}")]
+    OutOfFiles(io::Error),
+}
+
+impl Unreachable {
+    /// Its stable name; docs/operations.md says what to do about each.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NotResolved(_) => "not_resolved",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::OwnListener(_) => "own_listener",
+            Self::Refused(_) => "refused",
+            Self::Timeout => "timeout",
+            Self::Crowded => "crowded",
+            Self::SourcePortsExhausted(_) => "source_ports_exhausted",
+            Self::SourceUnusable(..) => "source_unusable",
+            Self::OutOfFiles(_) => "out_of_files",
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::{fmt, net::SocketAddr};
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// A plain TCP address, `HOST:PORT`, that the gateway relays to: a name or an address (IPv6 in brackets), and a
+/// port from 1 to 65535.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Upstream(Box<str>);
+
+/// Why a text is no upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UpstreamError {
+    /// Not of the form `HOST:PORT`.
+    #[error("it must be HOST:PORT, an IPv6 address in brackets")]
+    Form,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+}
+
+impl Upstream {
+    /// Reads `HOST:PORT`. The host is not resolved here: that is done, and checked, at every connect.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] says which rule it breaks.
+    pub fn parse(text: &str) -> Result<Self, UpstreamError> {
+        let (host, port) = text.rsplit_once(':').ok_or(UpstreamError::Form)?;
+        if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().map_or(true, |port| port == 0) {
+            return Err(UpstreamError::Port);
+        }
+        let valid = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => {
+                !host.is_empty()
+                    && host.len() <= 253
+                    && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            }
+        };
+        if valid { Ok(Self(text.into())) } else { Err(UpstreamError::Form) }
+    }
+
+    /// `HOST:PORT`, as [`std::net::ToSocketAddrs`] and tokio's look-up read it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address, where it is one and no name.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        self.0.parse().ok()
+    }
+
+    /// Whether both are one address, however they are written.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        match (self.socket_address(), other.socket_address()) {
+            (Some(one), Some(two)) => one == two,
+            (None, None) => {
+                let (one, two) = (self.host_and_port(), other.host_and_port());
+                one.0.eq_ignore_ascii_case(two.0) && one.1 == two.1
+            }
+            _ => false,
+        }
+    }
+
+    /// The port without leading zeros.
+    fn host_and_port(&self) -> (&str, &str) {
+        let (host, port) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
+        (host, port.trim_start_matches('0'))
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({})", self.0)
+    }
+}
