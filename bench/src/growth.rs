@@ -2,9 +2,9 @@ use std::time::{Duration, Instant};
 
 use certward_tests::{Authority, Certward, Device, Setup, wait_within};
 
-/// What `scripts/bench` measures in a minute or two.
+/// What `bench/run growth` measures in a minute or two.
 pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
-/// What `scripts/bench growth-100k` measures: a quarter of an hour.
+/// What `bench/run growth-100k` measures: a quarter of an hour.
 pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
 const MAKERS: usize = 4;
 

@@ -1,41 +1,89 @@
-//! Measures the whole program from outside and prints Markdown: `scripts/bench` builds it for release and runs it.
+//! Measures the whole program from outside, and its gateway beside real peers: `bench/run` builds it for release and
+//! runs it.
 //!
-//! Four questions, each in a file of its own: how soon after a PUT is the new certificate met and proven
-//! ([`change`]), how many GETs a second are answered ([`reads`]), how start and memory grow with the number
-//! of deployments ([`growth`]), and what judging an upload costs ([`intake`]).
+//! What is measured of a server is a [`test`], what measures it a [`meter`], what it is loaded with a [`load`] of
+//! [`client`]s before a [`broker`]; the [`servers`] are started in the same way, with the same [`credentials`].
 
+mod broker;
 mod change;
+mod client;
+mod credentials;
+mod document;
+mod figures;
+mod floor;
+mod goal;
 mod growth;
 mod intake;
+mod load;
+mod machine;
+mod meter;
+mod one;
+mod peers;
+mod plot;
+mod program;
 mod reads;
+mod report;
+mod servers;
 mod spread;
+mod test;
 
-fn main() {
-    let names: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
-    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    println!("Machine: {cores} cores, {}.\n", memory());
-    if wanted("change") {
-        change::measure();
-    }
-    if wanted("reads") {
-        reads::measure();
-    }
-    if wanted("growth") {
-        growth::measure(growth::COUNTS);
-    }
-    // Only when it is asked for: it takes long.
-    if names.iter().any(|asked| asked == "growth-100k") {
-        growth::measure(growth::COUNTS_TO_100K);
-    }
-    if wanted("intake") {
-        intake::measure();
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "bench/run", about = "Measures certward, built for release")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The gateway beside nginx, HAProxy, stunnel, hitch and Mosquitto: writes docs/performance.md
+    Peers(peers::Peers),
+    /// One server and some tests, to try things out
+    One(one::One),
+    /// A load on a server that runs already
+    Load(one::Load),
+    /// How soon after a PUT the new certificate is met and proven
+    Change,
+    /// How many GETs of a certificate a second are answered
+    Reads,
+    /// Start, memory and handshakes with a growing number of deployments, to 10,000
+    Growth,
+    /// The same to 100,000
+    #[command(name = "growth-100k")]
+    Growth100k,
+    /// What judging an upload costs
+    Intake,
+    /// The plainest gateway of the same parts, which certward is compared with
+    #[command(hide = true)]
+    Forward(servers::Forward),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn memory() -> String {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
-    let kib: u64 = kib.and_then(|text| text.parse().ok()).unwrap_or(0);
-    format!("{} GiB of memory", kib.div_ceil(1024 * 1024))
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Peers(peers) => peers::measure(&peers)?,
+        Command::One(one) => one::one(&one)?,
+        Command::Load(load) => one::load(&load)?,
+        Command::Change => change::measure(),
+        Command::Reads => reads::measure(),
+        Command::Growth => growth::measure(growth::COUNTS),
+        Command::Growth100k => growth::measure(growth::COUNTS_TO_100K),
+        Command::Intake => intake::measure(),
+        Command::Forward(forward) => servers::forward(&forward)?,
+    }
+    Ok(())
 }

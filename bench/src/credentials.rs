@@ -1,0 +1,67 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use certward_tests::{Authority, Leaf};
+use rcgen::KeyPair;
+
+/// The certificates of a run, the same for every server.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// The server's certificate with a P-256 key, for one-way and two-way.
+    pub(crate) p256: Credential,
+    /// The server's certificate with an RSA-2048 key.
+    pub(crate) rsa: Credential,
+    /// Who vouches for the servers.
+    pub(crate) server_ca: Authority,
+    /// Who vouches for the clients.
+    pub(crate) client_ca: Authority,
+    /// Its certificate.
+    pub(crate) client_ca_file: PathBuf,
+    /// A client's certificate, P-256.
+    pub(crate) client: Leaf,
+}
+
+/// A certificate, its key, and both as files.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    pub(crate) leaf: Leaf,
+    /// The certificate alone.
+    pub(crate) cert: PathBuf,
+    /// The key alone.
+    pub(crate) key: PathBuf,
+    /// Both in one file, as haproxy and hitch want them.
+    pub(crate) both: PathBuf,
+}
+
+/// The names that certward's deployments go by; to all others they say nothing.
+pub(crate) const ONE_WAY: &str = "one-way.example.com";
+pub(crate) const RSA: &str = "rsa.example.com";
+pub(crate) const TWO_WAY: &str = "two-way.example.com";
+
+impl Credentials {
+    /// Makes them, and their files in `folder`.
+    pub(crate) fn make(folder: &Path) -> Result<Self> {
+        let server_ca = Authority::new("Bench CA");
+        let client_ca = Authority::new("Bench Clients CA");
+        let names = [ONE_WAY, TWO_WAY, RSA];
+        let rsa_key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).context("an RSA key")?;
+        Ok(Self {
+            p256: Credential::write(folder, "p256", server_ca.server(&names))?,
+            rsa: Credential::write(folder, "rsa", server_ca.server_for(RSA, &names, rsa_key))?,
+            client: client_ca.client("device"),
+            client_ca_file: client_ca.write(folder, "client-ca.pem"),
+            server_ca,
+            client_ca,
+        })
+    }
+}
+
+impl Credential {
+    /// Writes `<name>.pem`, `<name>.key` and `<name>.both.pem`.
+    pub(crate) fn write(folder: &Path, name: &str, leaf: Leaf) -> Result<Self> {
+        let (cert, key) = leaf.write(folder, name);
+        let both = folder.join(format!("{name}.both.pem"));
+        std::fs::write(&both, format!("{}{}", leaf.chain_pem, leaf.key_pem))?;
+        Ok(Self { leaf, cert, key, both })
+    }
+}

@@ -1,0 +1,91 @@
+use std::collections::BTreeMap;
+
+use crate::{servers::Kind, test::Test};
+
+/// The values of one measurement over all rounds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Series(Vec<f64>);
+
+impl Series {
+    pub(crate) fn push(&mut self, value: f64) {
+        let at = self.0.partition_point(|other| *other < value);
+        self.0.insert(at, value);
+    }
+
+    /// The middle value, the lower one of two.
+    pub(crate) fn median(&self) -> Option<f64> {
+        self.0.get(self.0.len().checked_sub(1)? / 2).copied()
+    }
+
+    pub(crate) fn min(&self) -> Option<f64> {
+        self.0.first().copied()
+    }
+
+    pub(crate) fn max(&self) -> Option<f64> {
+        self.0.last().copied()
+    }
+}
+
+impl FromIterator<f64> for Series {
+    fn from_iter<T: IntoIterator<Item = f64>>(values: T) -> Self {
+        let mut series = Self::default();
+        values.into_iter().for_each(|value| series.push(value));
+        series
+    }
+}
+
+/// What a run has found of each server in each test.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(BTreeMap<(Test, Kind), Series>);
+
+impl Figures {
+    pub(crate) fn push(&mut self, test: Test, kind: Kind, value: f64) {
+        self.0.entry((test, kind)).or_default().push(value);
+    }
+
+    pub(crate) fn series(&self, test: Test, kind: Kind) -> Option<&Series> {
+        self.0.get(&(test, kind))
+    }
+
+    pub(crate) fn median(&self, test: Test, kind: Kind) -> Option<f64> {
+        self.series(test, kind)?.median()
+    }
+
+    /// The smallest median of the servers that `among` admits, and whose it is.
+    pub(crate) fn best(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
+        let medians = Kind::ALL.into_iter().filter(|kind| among(*kind));
+        let medians = medians.filter_map(|kind| Some((kind, self.median(test, kind)?)));
+        medians.min_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+}
+
+/// A value with as many digits as mean something.
+pub(crate) fn digits(value: f64) -> String {
+    match value {
+        value if value.abs() >= 100.0 => format!("{value:.0}"),
+        value if value.abs() >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_knows_its_middle_and_its_ends() {
+        let series: Series = [3.0, 1.0, 2.0, 10.0].into_iter().collect();
+        assert_eq!((series.min(), series.median(), series.max()), (Some(1.0), Some(2.0), Some(10.0)));
+        assert_eq!(Series::default().median(), None);
+    }
+
+    #[test]
+    fn the_best_is_chosen_among_those_asked_for() {
+        let mut figures = Figures::default();
+        for (kind, value) in [(Kind::Nginx, 3.0), (Kind::Hitch, 2.0), (Kind::Certward, 1.0)] {
+            figures.push(Test::Full, kind, value);
+        }
+        assert_eq!(figures.best(Test::Full, Kind::is_peer), Some((Kind::Hitch, 2.0)));
+        assert_eq!(figures.best(Test::Rsa, Kind::is_peer), None);
+    }
+}

@@ -1,0 +1,262 @@
+use std::{
+    cell::Cell,
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use certward_tests::{Leaf, Packet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::{self, Runtime},
+    task::{LocalSet, spawn_local},
+};
+
+use crate::{
+    client::{Client, Door, Session},
+    meter::Meter,
+    test::{Handshake, Test},
+};
+
+/// Handshakes under way at once.
+const SHAKING: usize = 16;
+/// Connections that exchange small messages.
+const TALKING: usize = 64;
+/// Connections that carry bulk.
+const CARRYING: usize = 4;
+/// How much a client writes at once to one that carries bulk.
+const PIECE: usize = 64 * 1024;
+const MEGABYTE: usize = 1_000_000;
+/// A message: a PUBLISH of 100 bytes.
+const MESSAGE: usize = 100;
+/// No test waits longer for all of its load.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The load generator: one thread, which takes turns with the broker's.
+#[derive(Debug)]
+pub(crate) struct Generator {
+    runtime: Runtime,
+    identity: Option<Leaf>,
+}
+
+/// What one measurement found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// In the test's unit.
+    pub(crate) value: f64,
+    /// Units a second of wall time, generator and broker included; none where time is no matter.
+    pub(crate) rate: Option<f64>,
+}
+
+impl Generator {
+    /// A generator whose clients show `identity` when they are asked.
+    pub(crate) fn new(identity: Option<Leaf>) -> Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime, identity })
+    }
+
+    /// Runs one test with `count` units against the server behind `door`, and reads what it cost from `meter`.
+    pub(crate) fn measure(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
+        match test {
+            Test::Throughput => self.throughput(door, meter, count),
+            Test::Small => self.small(door, meter, count),
+            Test::Idle | Test::IdleTwoWay => self.idle(test, door, meter, count),
+            _ => self.handshakes(test, door, meter, count),
+        }
+    }
+
+    fn handshakes(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
+        let clients = self.clients(test, door, SHAKING)?;
+        let resumed = test == Test::Resumed;
+        // Warm caches on both sides, and tickets where they are wanted.
+        self.run(shake(&clients, SHAKING * 6, false))?;
+        let cost = Cost::begin(meter)?;
+        self.run(shake(&clients, count, resumed))?;
+        cost.per(count, 1e6)
+    }
+
+    fn small(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
+        let clients = self.clients(Test::Small, door, TALKING)?;
+        let (sessions, _) = self.run(connect_all(&clients, TALKING))?;
+        let message = message();
+        let sessions = self.run(talk(sessions, &message, TALKING * 20))?;
+        let cost = Cost::begin(meter)?;
+        let sessions = self.run(talk(sessions, &message, count))?;
+        let measured = cost.per(count, 1e6);
+        self.run(end_all(sessions))?;
+        measured
+    }
+
+    fn throughput(&self, door: &Door, meter: &Meter, megabytes: usize) -> Result<Measured> {
+        let clients = self.clients(Test::Throughput, door, CARRYING)?;
+        let (sessions, _) = self.run(connect_all(&clients, CARRYING))?;
+        let sessions = self.run(carry(sessions, 20 * MEGABYTE))?;
+        let cost = Cost::begin(meter)?;
+        let sessions = self.run(carry(sessions, megabytes * MEGABYTE))?;
+        let measured = cost.per(megabytes, 1000.0);
+        self.run(end_all(sessions))?;
+        measured
+    }
+
+    fn idle(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
+        let clients = self.clients(test, door, SHAKING)?;
+        self.run(shake(&clients, 200, false))?;
+        let before = meter.settled_memory_kib()?;
+        let (sessions, _) = self.run(connect_all(&clients, count))?;
+        let sessions = self.run(talk(sessions, Packet::ping().bytes(), count))?;
+        let after = meter.settled_memory_kib()?;
+        self.run(async move {
+            drop(sessions);
+            Ok(())
+        })?;
+        Ok(Measured { value: (after - before) / count as f64, rate: None })
+    }
+
+    /// Makes connections up to CONNACK and keeps them.
+    pub(crate) fn clients(&self, test: Test, door: &Door, count: usize) -> Result<Vec<Client>> {
+        let client = || Client::new(door, test.handshake(), self.identity.as_ref());
+        if test.handshake() == Handshake::Resumed {
+            // Each with tickets of its own: one is used once.
+            (0..count).map(|_| client()).collect()
+        } else {
+            Ok(vec![client()?; count])
+        }
+    }
+
+    /// Runs a piece of load to its end.
+    pub(crate) fn run<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
+        let bounded = async { tokio::time::timeout(PATIENCE, load).await.context("it takes too long")? };
+        LocalSet::new().block_on(&self.runtime, bounded)
+    }
+}
+
+/// What a server has cost since it began.
+struct Cost<'a> {
+    meter: &'a Meter,
+    cpu: Duration,
+    began: Instant,
+}
+
+impl<'a> Cost<'a> {
+    fn begin(meter: &'a Meter) -> Result<Self> {
+        Ok(Self { meter, cpu: meter.settled_cpu()?, began: Instant::now() })
+    }
+
+    /// Per unit, in seconds times `scale`.
+    fn per(&self, count: usize, scale: f64) -> Result<Measured> {
+        let took = self.began.elapsed().as_secs_f64();
+        let cpu = self.meter.settled_cpu()? - self.cpu;
+        let value = cpu.as_secs_f64() * scale / count as f64;
+        Ok(Measured { value, rate: Some(count as f64 / took) })
+    }
+}
+
+/// Takes the next unit of what is left.
+fn take(left: &Cell<usize>) -> bool {
+    let Some(less) = left.get().checked_sub(1) else { return false };
+    left.set(less);
+    true
+}
+
+/// Connects and ends `count` times.
+async fn shake(clients: &[Client], count: usize, must_resume: bool) -> Result<()> {
+    let left = Rc::new(Cell::new(count));
+    let workers = clients.iter().cloned().map(|client| {
+        let left = Rc::clone(&left);
+        spawn_local(async move {
+            while take(&left) {
+                let session = client.connect().await?;
+                ensure!(!must_resume || session.is_resumed(), "it does not resume");
+                session.end().await;
+            }
+            Ok(())
+        })
+    });
+    all(workers.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Makes `count` connections up to CONNACK and keeps them; also, how long each took.
+pub(crate) async fn connect_all(clients: &[Client], count: usize) -> Result<(Vec<Session>, Vec<Duration>)> {
+    let left = Rc::new(Cell::new(count));
+    let workers = clients.iter().cloned().map(|client| {
+        let left = Rc::clone(&left);
+        spawn_local(async move {
+            let mut made = Vec::new();
+            while take(&left) {
+                let began = Instant::now();
+                made.push((client.connect().await?, began.elapsed()));
+            }
+            Ok(made)
+        })
+    });
+    Ok(all(workers.collect::<Vec<_>>()).await?.into_iter().flatten().unzip())
+}
+
+/// Has messages echoed, `count` in all; each connection awaits the echo before its next one.
+async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Vec<Session>> {
+    let each = count.div_ceil(sessions.len().max(1));
+    let workers = sessions.into_iter().map(|mut session| {
+        let message = message.to_vec();
+        spawn_local(async move {
+            let mut echo = vec![0; message.len()];
+            for _ in 0..each {
+                session.stream.write_all(&message).await?;
+                session.stream.read_exact(&mut echo).await.context("no echo")?;
+            }
+            Ok(session)
+        })
+    });
+    all(workers.collect::<Vec<_>>()).await
+}
+
+/// Has `bytes` echoed in all, each connection as fast as it can.
+async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
+    let pieces = (bytes / sessions.len().max(1)).div_ceil(PIECE);
+    let workers = sessions.into_iter().map(|session| {
+        spawn_local(async move {
+            let (mut reader, mut writer) = tokio::io::split(session.stream);
+            let sender = spawn_local(async move {
+                let piece = vec![b'x'; PIECE];
+                for _ in 0..pieces {
+                    writer.write_all(&piece).await?;
+                }
+                writer.flush().await?;
+                anyhow::Ok(writer)
+            });
+            let mut buffer = vec![0; PIECE];
+            let mut left = pieces * PIECE;
+            while left > 0 {
+                let length = reader.read(&mut buffer).await?;
+                ensure!(length > 0, "the echo has ended");
+                left = left.checked_sub(length).context("more comes back than was sent")?;
+            }
+            Ok(Session { stream: reader.unsplit(sender.await??) })
+        })
+    });
+    all(workers.collect::<Vec<_>>()).await
+}
+
+async fn end_all(sessions: Vec<Session>) -> Result<()> {
+    for session in sessions {
+        session.end().await;
+    }
+    Ok(())
+}
+
+/// Waits for all; the first error is theirs.
+async fn all<T>(workers: Vec<tokio::task::JoinHandle<Result<T>>>) -> Result<Vec<T>> {
+    let mut results = Vec::with_capacity(workers.len());
+    for worker in workers {
+        results.push(worker.await??);
+    }
+    Ok(results)
+}
+
+/// A PUBLISH of [`MESSAGE`] bytes.
+fn message() -> Vec<u8> {
+    let topic = "fleet/device/1/state";
+    // Two bytes of header, two of the topic's length.
+    Packet::publish(topic, &vec![b'x'; MESSAGE - 4 - topic.len()]).bytes().to_vec()
+}

@@ -1,0 +1,104 @@
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use certward_tests::Leaf;
+use clap::Args;
+use tempfile::TempDir;
+
+use crate::{
+    broker::EchoBroker,
+    client::Door,
+    credentials::Credentials,
+    load::{Generator, Measured},
+    meter::Meter,
+    servers::{Kind, Server, Stage},
+    test::Test,
+};
+
+/// One server, some tests.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The server
+    #[arg(value_enum)]
+    server: Kind,
+    /// The tests
+    #[arg(value_enum, required = true)]
+    tests: Vec<Test>,
+    /// How often each
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Units of each round; the usual number if it is not given
+    #[arg(long)]
+    count: Option<usize>,
+}
+
+/// A load on a server that runs already.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The server's address
+    #[arg(long)]
+    address: SocketAddr,
+    /// The name that clients ask for
+    #[arg(long)]
+    sni: String,
+    /// What is measured
+    #[arg(long, value_enum)]
+    test: Test,
+    /// The server's process
+    #[arg(long)]
+    pid: u32,
+    /// Handshakes, megabytes, messages or connections of each round; the usual number if it is not given
+    #[arg(long)]
+    count: Option<usize>,
+    /// How often
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Runs the broker on this port of the loopback address
+    #[arg(long)]
+    broker: Option<u16>,
+    /// The clients' certificate and key (PEM), in two files
+    #[arg(long, num_args = 2, value_names = ["CERT", "KEY"])]
+    identity: Vec<PathBuf>,
+}
+
+/// Starts a server, runs tests on it, and prints what they cost.
+pub(crate) fn one(one: &One) -> Result<()> {
+    let folder = TempDir::with_prefix("certward-bench-")?;
+    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
+    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
+    let server = Server::start(one.server, &stage)?;
+    println!("{}: process {:?}", one.server.title(), server.meter().processes());
+    let generator = Generator::new(Some(credentials.client.clone()))?;
+    for &test in &one.tests {
+        let (door, count) = (server.door(test, &credentials), one.count.unwrap_or(test.count(false)));
+        rounds(test, one.rounds, || generator.measure(test, &door, server.meter(), count))
+            .inspect_err(|_| eprintln!("{}", server.log()))?;
+    }
+    Ok(())
+}
+
+/// Runs a test against a server that somebody else has started, and prints what it costs.
+pub(crate) fn load(load: &Load) -> Result<()> {
+    let _broker = load.broker.map(EchoBroker::start).transpose()?;
+    let identity = match load.identity.as_slice() {
+        [cert, key] => Some(Leaf::from_pem(&std::fs::read_to_string(cert)?, &std::fs::read_to_string(key)?)),
+        _ => None,
+    };
+    let (generator, meter) = (Generator::new(identity)?, Meter::of(load.pid));
+    let door = Door { address: load.address, sni: load.sni.clone(), leaf: None };
+    let count = load.count.unwrap_or(load.test.count(false));
+    rounds(load.test, load.rounds, || generator.measure(load.test, &door, &meter, count))
+}
+
+fn rounds(test: Test, rounds: usize, mut measure: impl FnMut() -> Result<Measured>) -> Result<()> {
+    let mut values = Vec::new();
+    for _ in 0..rounds {
+        let Measured { value, rate } = measure()?;
+        let rate = rate.map(|rate| format!(" ({rate:.0} a second)")).unwrap_or_default();
+        println!("{:>10.2} {}{rate}", value, test.unit());
+        values.push(value);
+    }
+    values.sort_by(f64::total_cmp);
+    println!("{:>10.2} {}: {}, median of {rounds}", values[values.len() / 2], test.unit(), test.title());
+    Ok(())
+}

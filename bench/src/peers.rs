@@ -1,0 +1,178 @@
+//! The gateway beside its peers: every test on every server, interleaved, so that what the machine does meanwhile meets
+//! all of them alike.
+
+use anyhow::Result;
+use clap::Args;
+use tempfile::TempDir;
+
+use crate::{
+    broker::EchoBroker,
+    credentials::Credentials,
+    document,
+    figures::Figures,
+    floor,
+    load::Generator,
+    machine, plot,
+    report::{Floor, Report},
+    servers::{Kind, Server, Stage},
+    test::Test,
+};
+
+/// certward beside its peers.
+#[derive(Debug, Args)]
+pub(crate) struct Peers {
+    /// Fewer rounds, each shorter: about five minutes
+    #[arg(long)]
+    quick: bool,
+    /// How often each test is run on each server; 5 if it is not given, 2 with --quick
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Only these servers
+    #[arg(long, value_enum, value_delimiter = ',')]
+    servers: Vec<Kind>,
+    /// Only these tests
+    #[arg(long, value_enum, value_delimiter = ',')]
+    tests: Vec<Test>,
+    /// Prints the tables and leaves docs/performance.md as it is
+    #[arg(long)]
+    print_only: bool,
+}
+
+/// Memory differs little from one process to the next, and a round of it is long.
+const IDLE_ROUNDS_MAX: usize = 2;
+
+/// Measures, prints, and writes docs/performance.md and its plot.
+pub(crate) fn measure(peers: &Peers) -> Result<()> {
+    let rounds = peers.rounds.unwrap_or(if peers.quick { 2 } else { 5 }).max(1);
+    let machine = machine::describe();
+    let others = machine::others_cpu_percent();
+    let folder = TempDir::with_prefix("certward-bench-")?;
+    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
+    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
+    let mut run = Run {
+        peers,
+        stage: &stage,
+        generator: Generator::new(Some(credentials.client.clone()))?,
+        figures: Figures::default(),
+        troubles: Vec::new(),
+    };
+    run.cpu(rounds);
+    run.idle(rounds.min(IDLE_ROUNDS_MAX));
+    let floor = Floor::measure(&credentials, if peers.quick { 500 } else { 2_000 })?;
+    let Run { figures, troubles, .. } = run;
+    let report = Report { quick: peers.quick, rounds, machine, others, figures, floor, troubles };
+    let text = report.markdown();
+    println!("{text}");
+    if !peers.print_only {
+        document::write_section("peers", &text)?;
+        document::write_plot(&plot::svg(&report.figures))?;
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    peers: &'a Peers,
+    stage: &'a Stage<'a>,
+    generator: Generator,
+    figures: Figures,
+    /// What could not be measured, and why: a server that cannot do something must not end the run.
+    troubles: Vec<String>,
+}
+
+impl Run<'_> {
+    fn kinds(&self) -> Vec<Kind> {
+        let asked = &self.peers.servers;
+        Kind::ALL.into_iter().filter(|kind| asked.is_empty() || asked.contains(kind)).collect()
+    }
+
+    fn tests(&self) -> impl Iterator<Item = Test> + use<'_> {
+        let asked = &self.peers.tests;
+        Test::ALL.into_iter().filter(|test| asked.is_empty() || asked.contains(test))
+    }
+
+    fn start(&mut self, kind: Kind) -> Option<Server> {
+        Server::start(kind, self.stage).map_err(|error| self.trouble(kind, "start", &error)).ok()
+    }
+
+    fn trouble(&mut self, kind: Kind, what: &str, error: &anyhow::Error) {
+        let text = format!("{}, {what}: {error:#}", kind.title());
+        eprintln!("{text}");
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        if !self.troubles.contains(&line) {
+            self.troubles.push(line);
+        }
+    }
+
+    /// What costs CPU time: all servers stand by, and take turns within each round of each test.
+    fn cpu(&mut self, rounds: usize) {
+        let servers: Vec<Server> = self.kinds().into_iter().filter_map(|kind| self.start(kind)).collect();
+        let tests: Vec<Test> = self.tests().filter(|test| !test.is_idle()).collect();
+        for round in 0..rounds {
+            for &test in &tests {
+                // Everybody is first once in a while.
+                for place in 0..servers.len() {
+                    self.run(&servers[(place + round) % servers.len()], test);
+                }
+            }
+        }
+    }
+
+    /// What costs memory: each time in a new process, which has freed nothing yet that it could use again.
+    fn idle(&mut self, rounds: usize) {
+        let tests: Vec<Test> = self.tests().filter(|test| test.is_idle()).collect();
+        for _ in 0..rounds {
+            for kind in self.kinds() {
+                for &test in &tests {
+                    if let Some(server) = self.start(kind) {
+                        self.run(&server, test);
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, server: &Server, test: Test) {
+        if !server.kind.takes(test) {
+            return;
+        }
+        let (door, count) = (server.door(test, self.stage.credentials), test.count(self.peers.quick));
+        match self.generator.measure(test, &door, server.meter(), count) {
+            Ok(measured) => {
+                eprintln!(
+                    "{:>10.2} {:<9} {:<14} {}",
+                    measured.value,
+                    test.unit(),
+                    server.kind.title(),
+                    test.title()
+                );
+                self.figures.push(test, server.kind, measured.value);
+            }
+            Err(error) => {
+                self.trouble(server.kind, test.title(), &error);
+                eprintln!("{}", tail(&server.log()));
+            }
+        }
+    }
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+impl Floor {
+    fn measure(credentials: &Credentials, count: usize) -> Result<Self> {
+        let mut handshakes = Vec::new();
+        for test in Test::ALL {
+            if let Some(value) = floor::handshake(test, credentials, count)? {
+                handshakes.push((test, value));
+            }
+        }
+        Ok(Self {
+            handshakes,
+            p256_signature: floor::signature(&credentials.p256, count)?,
+            rsa_signature: floor::signature(&credentials.rsa, count)?,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+use std::fmt::Write as _;
+
+use crate::{
+    figures::{Figures, digits},
+    goal::goals,
+    machine,
+    servers::Kind,
+    test::Test,
+};
+
+/// All that a run beside the peers has found.
+pub(crate) struct Report {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
+    pub(crate) machine: String,
+    /// CPU time that others took before it began, in percent of one core.
+    pub(crate) others: f64,
+    pub(crate) figures: Figures,
+    pub(crate) floor: Floor,
+    pub(crate) troubles: Vec<String>,
+}
+
+/// What no server can go below.
+pub(crate) struct Floor {
+    /// The server's side of rustls in memory, µs.
+    pub(crate) handshakes: Vec<(Test, f64)>,
+    /// µs.
+    pub(crate) p256_signature: f64,
+    /// µs.
+    pub(crate) rsa_signature: f64,
+}
+
+/// More than this, and others have been at work.
+const QUIET_PERCENT: f64 = 10.0;
+
+impl Report {
+    /// The section of docs/performance.md.
+    pub(crate) fn markdown(&self) -> String {
+        let parts =
+            [self.facts(), self.summary(), self.spread(), self.floor(), self.versions(), self.troubles()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn facts(&self) -> String {
+        let quick =
+            if self.quick { " **A quick run (`--quick`), only to show what comes out.**" } else { "" };
+        let noise = if self.others > QUIET_PERCENT {
+            format!(
+                " **The machine was not quiet**: others took {:.0} % of a core before it began.",
+                self.others
+            )
+        } else {
+            String::new()
+        };
+        format!("{}. {} rounds.{quick}{noise}\n", self.machine, self.rounds)
+    }
+
+    fn summary(&self) -> String {
+        let mut out = "| test | unit | best peer | best tuned | bare rustls | floor | certward | beside the best rival | must reach | aim for |\n\
+                       |---|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+        for test in Test::ALL {
+            let named = |among: fn(Kind) -> bool| {
+                let best = self.figures.best(test, among);
+                best.map_or("–".to_owned(), |(kind, value)| format!("{} {}", plain(kind), digits(value)))
+            };
+            let own = self.figures.median(test, Kind::Certward);
+            let rival = self.figures.best(test, |kind| kind.is_peer() || kind.is_tuned());
+            let times = rival.zip(own).map(|((_, rival), own)| rival / own);
+            let (must, aim) = goals(test)
+                .map_or_else(Default::default, |(must, aim)| (must.cell(own, times), aim.cell(own, times)));
+            line(
+                &mut out,
+                &[
+                    test.title().to_owned(),
+                    test.unit().to_owned(),
+                    named(Kind::is_peer),
+                    named(Kind::is_tuned),
+                    cell(self.figures.median(test, Kind::Rustls)),
+                    cell(self.floor.of(test)),
+                    own.map_or("–".to_owned(), |value| format!("**{}**", digits(value))),
+                    times.map_or("–".to_owned(), |times| format!("{times:.2} ×")),
+                    must,
+                    aim,
+                ],
+            );
+        }
+        out
+    }
+
+    fn spread(&self) -> String {
+        let kinds: Vec<Kind> = Kind::ALL
+            .into_iter()
+            .filter(|kind| Test::ALL.into_iter().any(|test| self.figures.series(test, *kind).is_some()))
+            .collect();
+        let mut out = "Every server, median (smallest–largest round):\n\n".to_owned();
+        line(
+            &mut out,
+            &[vec!["test".to_owned()], kinds.iter().map(|kind| kind.title().to_owned()).collect()].concat(),
+        );
+        out.push_str(&"|---".repeat(kinds.len() + 1));
+        out.push_str("|\n");
+        for test in Test::ALL {
+            let mut cells = vec![format!("{}, {}", test.title(), test.unit())];
+            cells.extend(kinds.iter().map(|kind| {
+                let series = self.figures.series(test, *kind);
+                let values = series.and_then(|series| Some((series.median()?, series.min()?, series.max()?)));
+                values.map_or("–".to_owned(), |(median, least, most)| {
+                    format!("{} ({}–{})", digits(median), digits(least), digits(most))
+                })
+            }));
+            line(&mut out, &cells);
+        }
+        out
+    }
+
+    fn floor(&self) -> String {
+        format!(
+            "The floor of a handshake is the server's side of rustls in memory, AES-128-GCM and one ticket, without a socket or a \
+             relay. Of it, one P-256 signature takes {} µs and one RSA-2048 signature {} µs.\n",
+            digits(self.floor.p256_signature),
+            digits(self.floor.rsa_signature)
+        )
+    }
+
+    fn versions(&self) -> String {
+        let mut out = "Versions, as Debian packages them: ".to_owned();
+        let kinds = Kind::ALL.into_iter().filter(|kind| !kind.is_tuned());
+        out.push_str(&kinds.map(|kind| kind.version()).collect::<Vec<_>>().join("; "));
+        out.push_str(&format!(". Written on {}.\n", machine::today()));
+        out
+    }
+
+    fn troubles(&self) -> String {
+        if self.troubles.is_empty() {
+            return String::new();
+        }
+        let mut out = "Not measured, and why:\n\n".to_owned();
+        for trouble in &self.troubles {
+            // Writing to a text does not fail.
+            let _ = writeln!(out, "- {trouble}");
+        }
+        out
+    }
+}
+
+impl Floor {
+    fn of(&self, test: Test) -> Option<f64> {
+        self.handshakes.iter().find(|(of, _)| *of == test).map(|(_, value)| *value)
+    }
+}
+
+/// Its name without what its column says already.
+fn plain(kind: Kind) -> &'static str {
+    kind.title().trim_end_matches(" tuned")
+}
+
+fn cell(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), digits)
+}
+
+/// A line of a table.
+pub(crate) fn line(out: &mut String, cells: &[String]) {
+    // Writing to a text does not fail.
+    let _ = writeln!(out, "| {} |", cells.join(" | "));
+}

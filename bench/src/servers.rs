@@ -1,0 +1,242 @@
+//! The servers that are measured, each as a process of its own with one worker, on its own core, with a configuration
+//! that is written here.
+
+mod certward;
+mod forwarder;
+mod haproxy;
+mod hitch;
+mod mosquitto;
+mod nginx;
+mod stunnel;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use certward_tests::{free_port, run};
+use clap::ValueEnum;
+
+pub(crate) use self::forwarder::{Forward, forward};
+use crate::{
+    client::Door,
+    credentials::{Credential, Credentials, ONE_WAY, RSA, TWO_WAY},
+    meter::Meter,
+    program::Program,
+    test::{Entrance, Test},
+};
+
+/// A server, and how it is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Kind {
+    /// The program itself
+    Certward,
+    /// nginx's stream module
+    Nginx,
+    /// The same with AES-128-GCM alone and one ticket
+    NginxTuned,
+    /// HAProxy in TCP mode
+    Haproxy,
+    /// The same with AES-128-GCM alone
+    HaproxyTuned,
+    /// stunnel
+    Stunnel,
+    /// hitch
+    Hitch,
+    /// Mosquitto's own TLS
+    Mosquitto,
+    /// tokio-rustls and `copy_bidirectional`, no more
+    Rustls,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    doors: Doors,
+    meter: Meter,
+    running: Running,
+}
+
+/// What ends when the server is dropped.
+enum Running {
+    Program(Program),
+    Certward(Box<certward_tests::Certward>),
+}
+
+/// Where a server takes which clients.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doors {
+    pub(crate) one_way: SocketAddr,
+    pub(crate) two_way: SocketAddr,
+    pub(crate) rsa: SocketAddr,
+}
+
+/// What servers are started with.
+pub(crate) struct Stage<'a> {
+    /// Files of the run.
+    pub(crate) folder: &'a Path,
+    pub(crate) credentials: &'a Credentials,
+    /// The broker behind all of them.
+    pub(crate) broker: SocketAddr,
+}
+
+impl Kind {
+    /// All, in the order of the table.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Certward,
+        Self::Rustls,
+        Self::NginxTuned,
+        Self::Nginx,
+        Self::HaproxyTuned,
+        Self::Haproxy,
+        Self::Mosquitto,
+        Self::Hitch,
+        Self::Stunnel,
+    ];
+
+    /// As the table names it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Certward => "certward",
+            Self::Nginx => "nginx",
+            Self::NginxTuned => "nginx tuned",
+            Self::Haproxy => "haproxy",
+            Self::HaproxyTuned => "haproxy tuned",
+            Self::Stunnel => "stunnel",
+            Self::Hitch => "hitch",
+            Self::Mosquitto => "mosquitto",
+            Self::Rustls => "bare rustls",
+        }
+    }
+
+    /// Whether it is a peer as Debian sets it up.
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Nginx | Self::Haproxy | Self::Stunnel | Self::Hitch | Self::Mosquitto)
+    }
+
+    /// Whether it is a peer set up for speed.
+    pub(crate) fn is_tuned(self) -> bool {
+        matches!(self, Self::NginxTuned | Self::HaproxyTuned)
+    }
+
+    /// Whether the test makes sense with it.
+    pub(crate) fn takes(self, test: Test) -> bool {
+        match test {
+            // OpenSSL 3.0 has no X25519MLKEM768.
+            Test::Hybrid => matches!(self, Self::Certward | Self::Rustls),
+            // It is the broker: nothing is relayed.
+            Test::Throughput | Test::Small => self != Self::Mosquitto,
+            _ => true,
+        }
+    }
+
+    /// What it says of its version.
+    pub(crate) fn version(self) -> String {
+        match self {
+            Self::Certward => first_line(Command::new(certward_tests::certward_binary()).arg("--version")),
+            Self::Nginx | Self::NginxTuned => nginx::version(),
+            Self::Haproxy | Self::HaproxyTuned => haproxy::version(),
+            Self::Stunnel => stunnel::version(),
+            Self::Hitch => hitch::version(),
+            Self::Mosquitto => mosquitto::version(),
+            Self::Rustls => forwarder::version(),
+        }
+    }
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    pub(crate) fn start(kind: Kind, stage: &Stage<'_>) -> Result<Self> {
+        let started = match kind {
+            Kind::Certward => return certward::start(stage),
+            Kind::Nginx => nginx::start(stage, false),
+            Kind::NginxTuned => nginx::start(stage, true),
+            Kind::Haproxy => haproxy::start(stage, false),
+            Kind::HaproxyTuned => haproxy::start(stage, true),
+            Kind::Stunnel => stunnel::start(stage),
+            Kind::Hitch => hitch::start(stage),
+            Kind::Mosquitto => mosquitto::start(stage),
+            Kind::Rustls => forwarder::start(stage),
+        };
+        let (mut program, doors) = started.with_context(|| format!("{} does not start", kind.title()))?;
+        for address in [doors.one_way, doors.two_way, doors.rsa] {
+            program.wait_listening(address)?;
+        }
+        let meter = Meter::of(program.id());
+        Ok(Self { kind, doors, meter, running: Running::Program(program) })
+    }
+
+    /// Where a test enters.
+    pub(crate) fn door(&self, test: Test, credentials: &Credentials) -> Door {
+        let (address, sni, shown) = match test.entrance() {
+            Entrance::OneWay => (self.doors.one_way, ONE_WAY, &credentials.p256),
+            Entrance::TwoWay => (self.doors.two_way, TWO_WAY, &credentials.p256),
+            Entrance::Rsa => (self.doors.rsa, RSA, &credentials.rsa),
+        };
+        Door { address, sni: sni.to_owned(), leaf: Some(shown.leaf.der.clone()) }
+    }
+
+    /// What it costs.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// What it has said, for who wants to know why it failed.
+    pub(crate) fn log(&self) -> String {
+        match &self.running {
+            Running::Program(program) => program.output(),
+            Running::Certward(certward) => certward.log(),
+        }
+    }
+}
+
+impl Doors {
+    fn free() -> Self {
+        let free = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { one_way: free(), two_way: free(), rsa: free() }
+    }
+
+    /// Each with the certificate that it shows, and whether it asks for the client's.
+    fn each<'a>(
+        &self,
+        credentials: &'a Credentials,
+    ) -> [(&'static str, SocketAddr, &'a Credential, bool); 3] {
+        [
+            ("one-way", self.one_way, &credentials.p256, false),
+            ("two-way", self.two_way, &credentials.p256, true),
+            ("rsa", self.rsa, &credentials.rsa, false),
+        ]
+    }
+}
+
+/// The command line that starts a program on the core of servers under test.
+pub(crate) const ON_SERVER_CORE: &[&str] = &["taskset", "-c", "0"];
+
+/// A command that starts `program` on the core of servers under test.
+pub(crate) fn on_server_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(ON_SERVER_CORE[0]);
+    command.args(&ON_SERVER_CORE[1..]).arg(program);
+    command
+}
+
+/// A folder of the server's own.
+fn folder(stage: &Stage<'_>, name: &str) -> Result<PathBuf> {
+    let folder = stage.folder.join(name);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The first line that a program says.
+fn first_line(command: &mut Command) -> String {
+    line_with(command, "")
+}
+
+/// The first line with `text` that a program says.
+fn line_with(command: &mut Command, text: &str) -> String {
+    let output = run(command);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    said.lines().find(|line| line.contains(text)).unwrap_or("not known").trim().to_owned()
+}

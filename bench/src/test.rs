@@ -1,0 +1,118 @@
+use clap::ValueEnum;
+
+/// What is measured of a server, each in units of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Test {
+    /// Full TLS 1.3 handshake, MQTT CONNECT and CONNACK, P-256
+    Full,
+    /// The same with a session ticket
+    Resumed,
+    /// The same in full, with a client certificate
+    TwoWay,
+    /// Full TLS 1.2 handshake (ECDHE-ECDSA)
+    Tls12,
+    /// Full TLS 1.3 handshake with an RSA-2048 certificate
+    Rsa,
+    /// Full TLS 1.3 handshake with X25519MLKEM768
+    Hybrid,
+    /// Bytes echoed by the broker, over a few connections
+    Throughput,
+    /// Messages of 100 bytes echoed, over 64 connections
+    Small,
+    /// Connections that say nothing
+    Idle,
+    /// The same with client certificates
+    IdleTwoWay,
+}
+
+/// How a client shakes hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    Full,
+    Resumed,
+    Tls12,
+    Hybrid,
+}
+
+/// Which of a server's doors a test takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    OneWay,
+    TwoWay,
+    Rsa,
+}
+
+impl Test {
+    /// All of them, in the order of the table.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Full,
+        Self::Resumed,
+        Self::TwoWay,
+        Self::Tls12,
+        Self::Rsa,
+        Self::Hybrid,
+        Self::Throughput,
+        Self::Small,
+        Self::Idle,
+        Self::IdleTwoWay,
+    ];
+
+    /// As the table names it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Full => "full TLS 1.3 handshake and CONNECT, P-256",
+            Self::Resumed => "resumed TLS 1.3 handshake and CONNECT",
+            Self::TwoWay => "two-way TLS 1.3 handshake and CONNECT, P-256",
+            Self::Tls12 => "full TLS 1.2 handshake and CONNECT, P-256",
+            Self::Rsa => "full TLS 1.3 handshake and CONNECT, RSA-2048",
+            Self::Hybrid => "full TLS 1.3 handshake and CONNECT, X25519MLKEM768",
+            Self::Throughput => "throughput",
+            Self::Small => "message of 100 bytes, 64 connections",
+            Self::Idle => "idle connection",
+            Self::IdleTwoWay => "idle connection, two-way",
+        }
+    }
+
+    /// What its figures count.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Throughput => "CPU s/GB",
+            Self::Idle | Self::IdleTwoWay => "KiB",
+            _ => "CPU µs",
+        }
+    }
+
+    /// How many handshakes, megabytes, messages or connections one measurement takes.
+    pub(crate) fn count(self, quick: bool) -> usize {
+        let (thorough, fast) = match self {
+            Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => (2_500, 1_000),
+            Self::TwoWay | Self::Rsa => (1_500, 600),
+            Self::Throughput => (500, 250),
+            Self::Small => (120_000, 40_000),
+            Self::Idle | Self::IdleTwoWay => (4_000, 1_000),
+        };
+        if quick { fast } else { thorough }
+    }
+
+    /// Whether it is about memory.
+    pub(crate) fn is_idle(self) -> bool {
+        matches!(self, Self::Idle | Self::IdleTwoWay)
+    }
+
+    pub(crate) fn handshake(self) -> Handshake {
+        match self {
+            Self::Resumed => Handshake::Resumed,
+            Self::Tls12 => Handshake::Tls12,
+            Self::Hybrid => Handshake::Hybrid,
+            _ => Handshake::Full,
+        }
+    }
+
+    pub(crate) fn entrance(self) -> Entrance {
+        match self {
+            Self::TwoWay | Self::IdleTwoWay => Entrance::TwoWay,
+            Self::Rsa => Entrance::Rsa,
+            _ => Entrance::OneWay,
+        }
+    }
+}
