@@ -16,6 +16,7 @@ mod log;
 mod network;
 mod source;
 mod store_url;
+mod upstream_source;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use certward_store::DeploymentId;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -18,6 +21,12 @@ pub(crate) struct GatewaySection {
     /// The networks that upstreams may be in (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local, multicast,
     /// unspecified and certward's own listeners.
     pub(crate) upstream_allow: Option<Vec<Network>>,
+    /// The addresses of this machine that brokers are connected to from, in turn: the system chooses.
+    #[serde(deserialize_with = "super::upstream_source::addresses")]
+    pub(crate) upstream_source: Vec<IpAddr>,
+    /// How many connections one address of devices may hold: no limit; 1 to 1,000,000.
+    #[serde(deserialize_with = "connections")]
+    pub(crate) connections_per_address: Option<u32>,
     /// How long a change may take to be proven before it is `failed`: `60s`; 1 s to 1 h.
     #[serde(deserialize_with = "super::duration::prove_within")]
     pub(crate) prove_within: Duration,
@@ -32,6 +41,8 @@ impl Default for GatewaySection {
             listener: None,
             default_deployment: None,
             upstream_allow: None,
+            upstream_source: Vec::new(),
+            connections_per_address: None,
             prove_within: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
@@ -88,6 +99,17 @@ pub(crate) enum Protocol {
     Mqtts,
     /// MQTT over WebSocket.
     Wss,
+}
+
+/// As many as a gateway holds at all.
+const CONNECTIONS_MAX: i64 = 1_000_000;
+
+fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(from)?;
+    if (1..=CONNECTIONS_MAX).contains(&number) {
+        return u32::try_from(number).map(Some).map_err(D::Error::custom);
+    }
+    Err(D::Error::custom(format!("{number} is outside what is allowed: 1 to {CONNECTIONS_MAX}")))
 }
 
 fn optional_deployment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeploymentId>, D::Error> {

@@ -31,7 +31,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 17] = [
+pub(super) const KEYS: [Key; 18] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
     key("master_key_file", Kind::Text),
@@ -42,6 +42,7 @@ pub(super) const KEYS: [Key; 17] = [
     key("api.platform", Kind::Text),
     key("api.region", Kind::Text),
     key("gateway.default_deployment", Kind::Text),
+    key("gateway.connections_per_address", Kind::Integer),
     key("gateway.prove_within", Kind::Text),
     key("gateway.drain", Kind::Text),
     key("limits.reads", Kind::Integer),
@@ -55,7 +56,8 @@ pub(super) const KEYS: [Key; 17] = [
 pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
 
 /// The keys that are lists and so stand in the file only.
-pub(super) const LISTS: [&str; 2] = ["CERTWARD_GATEWAY__LISTENER", "CERTWARD_GATEWAY__UPSTREAM_ALLOW"];
+pub(super) const LISTS: [&str; 3] =
+    ["CERTWARD_GATEWAY__LISTENER", "CERTWARD_GATEWAY__UPSTREAM_ALLOW", "CERTWARD_GATEWAY__UPSTREAM_SOURCE"];
 
 /// The variables of the client commands: no configuration, whatever they hold.
 const CLIENT: [&str; 4] = ["CERTWARD_URL", "CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE"];

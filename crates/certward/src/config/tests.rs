@@ -37,6 +37,8 @@ deployment = "ge6a1a75"
 [gateway]
 default_deployment = "ge6a1a75"
 upstream_allow = ["10.0.0.0/8", "192.0.2.7"]
+upstream_source = ["10.0.0.5", "fd00::5"]
+connections_per_address = 100
 prove_within = "90s"
 [limits]
 reads = 600
@@ -73,6 +75,8 @@ fn every_key_of_the_file_is_read() {
     let bound = &config.gateway.listeners()[1];
     assert_eq!(bound.deployment.as_ref().unwrap().as_str(), "ge6a1a75");
     assert_eq!(config.gateway.upstream_allow.as_ref().unwrap().len(), 2);
+    assert_eq!(config.gateway.upstream_source.len(), 2);
+    assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
     assert_eq!(config.limits.window, Duration::from_secs(86_400));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
@@ -97,6 +101,11 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\nlistener = []", 2, "the list is empty"),
         ("[gateway]\nupstream_allow = [\"10.0.0.1/8\"]", 2, "write 10.0.0.0/8"),
         ("[gateway]\nupstream_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
+        ("[gateway]\nupstream_source = [\"10.0.0.0/8\"]", 2, "allowed are addresses of this machine"),
+        ("[gateway]\nupstream_source = [\"::\"]", 2, "can be no address of this machine"),
+        ("[gateway]\nupstream_source = [\"::1\", \"::1\"]", 2, "stands there twice"),
+        ("[gateway]\nupstream_source = \"10.0.0.5\"", 2, "expected a sequence"),
+        ("[gateway]\nconnections_per_address = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[gateway]\nprove_within = \"2h\"", 2, "outside what is allowed: 1s to 1h"),
         ("[gateway]\nprove_within = 60", 2, "expected a string"),
         ("[gateway]\ndrain = \"61m\"", 2, "outside what is allowed: 0s to 1h"),
@@ -190,6 +199,7 @@ fn every_single_valued_key_has_a_variable() {
         ("api.platform", "x"),
         ("api.region", "x"),
         ("gateway.default_deployment", "x"),
+        ("gateway.connections_per_address", "10"),
         ("gateway.prove_within", "10s"),
         ("gateway.drain", "0s"),
         ("limits.reads", "1"),
@@ -218,6 +228,7 @@ fn a_wrong_variable_is_named_with_what_is_allowed() {
         ("CERTWARD_LIMIT__WINDOW", "1h", "the nearest is CERTWARD_LIMITS__WINDOW"),
         ("CERTWARD_GATEWAY__LISTENER", "x", "lists stand in the file only"),
         ("CERTWARD_GATEWAY__UPSTREAM_ALLOW", "x", "lists stand in the file only"),
+        ("CERTWARD_GATEWAY__UPSTREAM_SOURCE", "x", "lists stand in the file only"),
         ("CERTWARD_MASTER_KEY__FILE", "x", "the nearest is CERTWARD_MASTER_KEY_FILE"),
     ];
     for (name, value, says) in cases {
@@ -333,6 +344,7 @@ mod documentation {
         let mut known: Vec<&str> = key::KEYS.iter().map(|key| key.path).collect();
         known.extend([
             "gateway.upstream_allow",
+            "gateway.upstream_source",
             "gateway.listener.listen",
             "gateway.listener.protocol",
             "gateway.listener.deployment",

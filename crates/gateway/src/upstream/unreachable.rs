@@ -45,3 +45,27 @@ impl Unreachable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_are_told_what_to_do_about_each_reason() {
+        let (page, error) = (include_str!("../../../../docs/operations.md"), || io::Error::other("it"));
+        let address = SocketAddr::from(([10, 0, 0, 1], 1883));
+        for failure in [
+            Unreachable::NotResolved(Arc::new(error())),
+            Unreachable::NotAllowed(address.ip()),
+            Unreachable::OwnListener(address),
+            Unreachable::Refused(error()),
+            Unreachable::Timeout,
+            Unreachable::Crowded,
+            Unreachable::SourcePortsExhausted(address),
+            Unreachable::SourceUnusable(address.ip(), error()),
+            Unreachable::OutOfFiles(error()),
+        ] {
+            assert!(page.contains(&format!("\n| `{}` | ", failure.reason())), "{failure}");
+        }
+    }
+}

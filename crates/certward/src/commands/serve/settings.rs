@@ -31,7 +31,9 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
             .upstream_allow
             .as_ref()
             .map(|networks| networks.iter().map(|network| network.0).collect()),
+        upstream_source: gateway.upstream_source.clone(),
         own_addresses: vec![api],
+        connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
         lease: of_lifecycle(config).lease,
         deadlines: certward_gateway::Deadlines { drain: gateway.drain, ..default.deadlines },
         connections_max: default.connections_max.min(file_limit::devices(files)),
