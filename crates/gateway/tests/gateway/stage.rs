@@ -533,7 +533,14 @@ impl Broker {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(any()).await.unwrap();
+        Self::at(any(), serve).await
+    }
+
+    pub(crate) async fn at<F>(address: SocketAddr, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             loop {
@@ -556,7 +563,11 @@ impl Broker {
 
     /// Greets with its name after the first bytes, so that a test sees where it was led.
     pub(crate) async fn named(name: &'static str) -> Self {
-        Self::new(move |mut stream| async move {
+        Self::named_at(any(), name).await
+    }
+
+    pub(crate) async fn named_at(address: SocketAddr, name: &'static str) -> Self {
+        Self::at(address, move |mut stream| async move {
             let mut first = [0; 1024];
             let _ = stream.read(&mut first).await;
             let _ = stream.write_all(name.as_bytes()).await;
