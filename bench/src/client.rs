@@ -107,6 +107,18 @@ impl Session {
         self.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The certificate that was shown (DER).
+    pub(crate) fn leaf(&self) -> &[u8] {
+        let shown = self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        shown.map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// Ends TLS and leaves.
+    pub(crate) async fn close(mut self) {
+        // The other side may be gone already.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Ends it as a device does: DISCONNECT, close_notify, and waits for the other side's end, so that its work is over.
     pub(crate) async fn end(mut self) {
         // What stands between is the server's farewell, and how it ends is not what is measured.

@@ -21,6 +21,8 @@ use crate::{
 
 /// Handshakes under way at once.
 const SHAKING: usize = 16;
+/// Connections that stand at once while handshakes are measured.
+const BATCH: usize = 500;
 /// Connections that exchange small messages.
 const TALKING: usize = 64;
 /// Connections that carry bulk.
@@ -70,10 +72,23 @@ impl Generator {
         let clients = self.clients(test, door, SHAKING)?;
         let resumed = test == Test::Resumed;
         // Warm caches on both sides, and tickets where they are wanted.
-        self.run(shake(&clients, SHAKING * 6, false))?;
-        let cost = Cost::begin(meter)?;
-        self.run(shake(&clients, count, resumed))?;
-        cost.per(count, 1e6)
+        let (sessions, _) = self.run(connect_all(&clients, BATCH))?;
+        self.run(end_all(sessions))?;
+        let (mut cpu, mut took) = (Duration::ZERO, Duration::ZERO);
+        let mut left = count;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let cost = Cost::begin(meter)?;
+            let (sessions, _) = self.run(connect_all(&clients, batch))?;
+            took += cost.began.elapsed();
+            cpu += cost.cpu()?;
+            ensure!(!resumed || sessions.iter().all(Session::is_resumed), "it does not resume");
+            // What follows CONNACK is a connection's life, and is not counted.
+            self.run(end_all(sessions))?;
+            left -= batch;
+        }
+        let rate = Some(count as f64 / took.as_secs_f64());
+        Ok(Measured { value: cpu.as_secs_f64() * 1e6 / count as f64, rate })
     }
 
     fn small(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
@@ -101,7 +116,8 @@ impl Generator {
 
     fn idle(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(test, door, SHAKING)?;
-        self.run(shake(&clients, 200, false))?;
+        let (sessions, _) = self.run(connect_all(&clients, 200))?;
+        self.run(end_all(sessions))?;
         let before = meter.settled_memory_kib()?;
         let (sessions, _) = self.run(connect_all(&clients, count))?;
         let sessions = self.run(talk(sessions, Packet::ping().bytes(), count))?;
@@ -134,20 +150,24 @@ impl Generator {
 /// What a server has cost since it began.
 struct Cost<'a> {
     meter: &'a Meter,
-    cpu: Duration,
+    before: Duration,
     began: Instant,
 }
 
 impl<'a> Cost<'a> {
     fn begin(meter: &'a Meter) -> Result<Self> {
-        Ok(Self { meter, cpu: meter.settled_cpu()?, began: Instant::now() })
+        Ok(Self { meter, before: meter.settled_cpu()?, began: Instant::now() })
+    }
+
+    /// The CPU time taken since, once the server has done its work.
+    fn cpu(&self) -> Result<Duration> {
+        Ok(self.meter.settled_cpu()? - self.before)
     }
 
     /// Per unit, in seconds times `scale`.
     fn per(&self, count: usize, scale: f64) -> Result<Measured> {
         let took = self.began.elapsed().as_secs_f64();
-        let cpu = self.meter.settled_cpu()? - self.cpu;
-        let value = cpu.as_secs_f64() * scale / count as f64;
+        let value = self.cpu()?.as_secs_f64() * scale / count as f64;
         Ok(Measured { value, rate: Some(count as f64 / took) })
     }
 }
@@ -157,24 +177,6 @@ fn take(left: &Cell<usize>) -> bool {
     let Some(less) = left.get().checked_sub(1) else { return false };
     left.set(less);
     true
-}
-
-/// Connects and ends `count` times.
-async fn shake(clients: &[Client], count: usize, must_resume: bool) -> Result<()> {
-    let left = Rc::new(Cell::new(count));
-    let workers = clients.iter().cloned().map(|client| {
-        let left = Rc::clone(&left);
-        spawn_local(async move {
-            while take(&left) {
-                let session = client.connect().await?;
-                ensure!(!must_resume || session.is_resumed(), "it does not resume");
-                session.end().await;
-            }
-            Ok(())
-        })
-    });
-    all(workers.collect::<Vec<_>>()).await?;
-    Ok(())
 }
 
 /// Makes `count` connections up to CONNACK and keeps them; also, how long each took.
@@ -239,10 +241,20 @@ async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
 }
 
 async fn end_all(sessions: Vec<Session>) -> Result<()> {
-    for session in sessions {
-        session.end().await;
+    let mut sessions = sessions.into_iter();
+    loop {
+        let some: Vec<_> = sessions.by_ref().take(SHAKING).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let workers = some.into_iter().map(|session| {
+            spawn_local(async move {
+                session.end().await;
+                Ok(())
+            })
+        });
+        all(workers.collect::<Vec<_>>()).await?;
     }
-    Ok(())
 }
 
 /// Waits for all; the first error is theirs.

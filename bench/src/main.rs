@@ -10,6 +10,7 @@ mod client;
 mod credentials;
 mod document;
 mod figures;
+mod fleet;
 mod floor;
 mod goal;
 mod growth;
@@ -23,8 +24,10 @@ mod plot;
 mod program;
 mod reads;
 mod report;
+mod seed;
 mod servers;
 mod spread;
+mod swap;
 mod test;
 
 use std::process::ExitCode;

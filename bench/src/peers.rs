@@ -10,7 +10,7 @@ use crate::{
     credentials::Credentials,
     document,
     figures::Figures,
-    floor,
+    fleet, floor,
     load::Generator,
     machine, plot,
     report::{Floor, Report},
@@ -33,6 +33,9 @@ pub(crate) struct Peers {
     /// Only these tests
     #[arg(long, value_enum, value_delimiter = ',')]
     tests: Vec<Test>,
+    /// Without the tests with ten thousand certificates
+    #[arg(long)]
+    no_fleet: bool,
     /// Prints the tables and leaves docs/performance.md as it is
     #[arg(long)]
     print_only: bool,
@@ -58,9 +61,10 @@ pub(crate) fn measure(peers: &Peers) -> Result<()> {
     };
     run.cpu(rounds);
     run.idle(rounds.min(IDLE_ROUNDS_MAX));
+    let fleet = if peers.no_fleet { Vec::new() } else { run.fleet() };
     let floor = Floor::measure(&credentials, if peers.quick { 500 } else { 2_000 })?;
     let Run { figures, troubles, .. } = run;
-    let report = Report { quick: peers.quick, rounds, machine, others, figures, floor, troubles };
+    let report = Report { quick: peers.quick, rounds, machine, others, figures, floor, fleet, troubles };
     let text = report.markdown();
     println!("{text}");
     if !peers.print_only {
@@ -129,6 +133,23 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    fn fleet(&mut self) -> Vec<fleet::Fleet> {
+        let mut troubles = Vec::new();
+        let fleets = fleet::measure(
+            self.stage,
+            &self.generator,
+            &self.kinds(),
+            self.peers.quick,
+            &mut |kind, error| {
+                troubles.push((kind, format!("{error:#}")));
+            },
+        );
+        for (kind, text) in troubles {
+            self.trouble(kind, "many certificates", &anyhow::anyhow!(text));
+        }
+        fleets
     }
 
     fn run(&mut self, server: &Server, test: Test) {

@@ -2,7 +2,8 @@ use std::fmt::Write as _;
 
 use crate::{
     figures::{Figures, digits},
-    goal::goals,
+    fleet::{self, Fleet},
+    goal::{Goal, goals},
     machine,
     servers::Kind,
     test::Test,
@@ -17,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) others: f64,
     pub(crate) figures: Figures,
     pub(crate) floor: Floor,
+    pub(crate) fleet: Vec<Fleet>,
     pub(crate) troubles: Vec<String>,
 }
 
@@ -36,8 +38,15 @@ const QUIET_PERCENT: f64 = 10.0;
 impl Report {
     /// The section of docs/performance.md.
     pub(crate) fn markdown(&self) -> String {
-        let parts =
-            [self.facts(), self.summary(), self.spread(), self.floor(), self.versions(), self.troubles()];
+        let parts = [
+            self.facts(),
+            self.summary(),
+            self.spread(),
+            self.floor(),
+            self.fleet(),
+            self.versions(),
+            self.troubles(),
+        ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
@@ -123,6 +132,21 @@ impl Report {
         )
     }
 
+    fn fleet(&self) -> String {
+        if self.fleet.is_empty() {
+            return String::new();
+        }
+        let mut out = format!("### {} certificates\n\n{}", fleet::COUNT, Fleet::HEAD);
+        for fleet in &self.fleet {
+            line(&mut out, &fleet.cells());
+        }
+        if let Some(own) = self.fleet.iter().find(|fleet| fleet.kind() == Kind::Certward) {
+            out.push_str("\nWhat is wanted of certward: ");
+            out.push_str(&fleet_goals(own));
+        }
+        out
+    }
+
     fn versions(&self) -> String {
         let mut out = "Versions, as Debian packages them: ".to_owned();
         let kinds = Kind::ALL.into_iter().filter(|kind| !kind.is_tuned());
@@ -148,6 +172,19 @@ impl Floor {
     fn of(&self, test: Test) -> Option<f64> {
         self.handshakes.iter().find(|(of, _)| *of == test).map(|(_, value)| *value)
     }
+}
+
+fn fleet_goals(own: &Fleet) -> String {
+    let goal = |name: &str, value: Option<f64>, must: f64, aim: f64| {
+        let cell = |goal: f64| Goal { value: Some(goal), times: None }.cell(value, None);
+        format!("{name} must {}, aim {}", cell(must), cell(aim))
+    };
+    let goals = [
+        goal("KiB per certificate", Some(own.kib()), 3.0, 1.5),
+        goal("seconds to start", own.start_seconds(), 0.5, 0.1),
+        goal("ms after the answer", own.old_until_ms(), 5.0, 0.0),
+    ];
+    format!("{}.\n", goals.join("; "))
 }
 
 /// Its name without what its column says already.

@@ -3,10 +3,10 @@
 
 mod certward;
 mod forwarder;
-mod haproxy;
-mod hitch;
+pub(crate) mod haproxy;
+pub(crate) mod hitch;
 mod mosquitto;
-mod nginx;
+pub(crate) mod nginx;
 mod stunnel;
 
 use std::{
@@ -19,7 +19,10 @@ use anyhow::{Context, Result};
 use certward_tests::{free_port, run};
 use clap::ValueEnum;
 
-pub(crate) use self::forwarder::{Forward, forward};
+pub(crate) use self::{
+    certward::new_certward,
+    forwarder::{Forward, forward},
+};
 use crate::{
     client::Door,
     credentials::{Credential, Credentials, ONE_WAY, RSA, TWO_WAY},
@@ -222,7 +225,7 @@ pub(crate) fn on_server_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 /// A folder of the server's own.
-fn folder(stage: &Stage<'_>, name: &str) -> Result<PathBuf> {
+pub(crate) fn own_folder(stage: &Stage<'_>, name: &str) -> Result<PathBuf> {
     let folder = stage.folder.join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A new certward on the core of servers under test; with limits that measuring does not reach.
-fn new_certward() -> Certward {
+pub(crate) fn new_certward() -> Certward {
     Certward::start_with(Setup {
         log_level: "info",
         prove_within: "1h",

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Doors, Stage, folder, on_server_core};
+use super::{Doors, Stage, on_server_core, own_folder};
 use crate::program::Program;
 
 /// What a forwarder needs: it is this program, started again.
@@ -37,7 +37,7 @@ pub(crate) fn version() -> String {
 }
 
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, "rustls")?, Doors::free());
+    let (folder, doors) = (own_folder(stage, "rustls")?, Doors::free());
     let mut command = on_server_core(std::env::current_exe()?);
     command.arg("forward").arg("--upstream").arg(stage.broker.to_string());
     for (_, address, shown, two_way) in doors.each(stage.credentials) {

@@ -1,8 +1,8 @@
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{Doors, Stage, first_line, folder, on_server_core};
+use super::{Doors, Stage, first_line, on_server_core, own_folder};
 use crate::program::Program;
 
 const PROGRAM: &str = "/usr/sbin/haproxy";
@@ -14,7 +14,8 @@ pub(crate) fn version() -> String {
 
 /// One thread; `tuned`: AES-128-GCM alone (2.6 has no setting for the number of tickets).
 pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, if tuned { "haproxy-tuned" } else { "haproxy" })?, Doors::free());
+    let (folder, doors) =
+        (own_folder(stage, if tuned { "haproxy-tuned" } else { "haproxy" })?, Doors::free());
     let mut text = preamble();
     let ciphers = if tuned {
         "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256 ciphersuites TLS_AES_128_GCM_SHA256"
@@ -35,11 +36,15 @@ pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> 
         )?;
     }
     writeln!(text, "backend broker\n server broker {}", stage.broker)?;
-    let file = folder.join("haproxy.cfg");
-    fs::write(&file, text)?;
+    fs::write(folder.join("haproxy.cfg"), text)?;
+    Ok((launch(&folder)?, doors))
+}
+
+/// Starts it with the `haproxy.cfg` in `folder`.
+pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
-    command.arg("-db").arg("-f").arg(&file);
-    Ok((Program::start(&folder, &mut command)?, doors))
+    command.arg("-db").arg("-f").arg(folder.join("haproxy.cfg"));
+    Program::start(folder, &mut command)
 }
 
 /// One thread, no logs, connections that may be silent for ten minutes.

@@ -1,8 +1,8 @@
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{Doors, Stage, first_line, folder, on_server_core};
+use super::{Doors, Stage, first_line, on_server_core, own_folder};
 use crate::program::Program;
 
 const PROGRAM: &str = "/usr/sbin/hitch";
@@ -13,7 +13,7 @@ pub(crate) fn version() -> String {
 
 /// One worker.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, "hitch")?, Doors::free());
+    let (folder, doors) = (own_folder(stage, "hitch")?, Doors::free());
     let mut text = preamble(stage);
     for (_, address, shown, two_way) in doors.each(stage.credentials) {
         writeln!(
@@ -30,11 +30,15 @@ pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
             },
         )?;
     }
-    let file = folder.join("hitch.conf");
-    fs::write(&file, text)?;
+    fs::write(folder.join("hitch.conf"), text)?;
+    Ok((launch(&folder)?, doors))
+}
+
+/// Starts it with the `hitch.conf` in `folder`.
+pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
-    command.arg("--config").arg(&file);
-    Ok((Program::start(&folder, &mut command)?, doors))
+    command.arg("--config").arg(folder.join("hitch.conf"));
+    Program::start(folder, &mut command)
 }
 
 /// One worker before the broker.

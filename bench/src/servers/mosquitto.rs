@@ -2,7 +2,7 @@ use std::{fmt::Write as _, fs, process::Command};
 
 use anyhow::Result;
 
-use super::{Doors, Stage, first_line, folder, on_server_core};
+use super::{Doors, Stage, first_line, on_server_core, own_folder};
 use crate::program::Program;
 
 const PROGRAM: &str = "/usr/sbin/mosquitto";
@@ -13,7 +13,7 @@ pub(crate) fn version() -> String {
 
 /// The broker itself, with TLS of its own: it relays nothing.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, "mosquitto")?, Doors::free());
+    let (folder, doors) = (own_folder(stage, "mosquitto")?, Doors::free());
     let mut text = "user root\nallow_anonymous true\nmax_connections -1\nlog_dest stderr\nlog_type error\n\
                     set_tcp_nodelay true\n"
         .to_owned();

@@ -1,8 +1,8 @@
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{Doors, Stage, folder, line_with, on_server_core};
+use super::{Doors, Stage, line_with, on_server_core, own_folder};
 use crate::program::Program;
 
 const PROGRAM: &str = "/usr/sbin/nginx";
@@ -13,16 +13,8 @@ pub(crate) fn version() -> String {
 
 /// One worker; `tuned`: AES-128-GCM alone, one ticket.
 pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, if tuned { "nginx-tuned" } else { "nginx" })?, Doors::free());
-    let mut text = format!(
-        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
-         daemon off;\nuser root;\nworker_processes 1;\nworker_rlimit_nofile 20000;\n\
-         pid {folder}/nginx.pid;\nerror_log stderr error;\n\
-         events {{ worker_connections 19000; }}\n\
-         stream {{\n\
-         ssl_protocols TLSv1.2 TLSv1.3;\nssl_ecdh_curve X25519;\n",
-        folder = folder.display(),
-    );
+    let (folder, doors) = (own_folder(stage, if tuned { "nginx-tuned" } else { "nginx" })?, Doors::free());
+    let mut text = preamble(&folder);
     if tuned {
         text.push_str(
             "ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256;\n\
@@ -46,9 +38,26 @@ pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> 
         )?;
     }
     text.push_str("}\n");
-    let file = folder.join("nginx.conf");
-    fs::write(&file, text)?;
+    fs::write(folder.join("nginx.conf"), text)?;
+    Ok((launch(&folder)?, doors))
+}
+
+/// One worker; the rest is nginx's default, and `stream` stands open.
+pub(crate) fn preamble(folder: &Path) -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+         daemon off;\nuser root;\nworker_processes 1;\nworker_rlimit_nofile 20000;\n\
+         pid {folder}/nginx.pid;\nerror_log stderr error;\n\
+         events {{ worker_connections 19000; }}\n\
+         stream {{\n\
+         ssl_protocols TLSv1.2 TLSv1.3;\nssl_ecdh_curve X25519;\n",
+        folder = folder.display(),
+    )
+}
+
+/// Starts it with the `nginx.conf` in `folder`.
+pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
-    command.arg("-p").arg(&folder).arg("-e").arg("stderr").arg("-c").arg(&file);
-    Ok((Program::start(&folder, &mut command)?, doors))
+    command.arg("-p").arg(folder).arg("-e").arg("stderr").arg("-c").arg(folder.join("nginx.conf"));
+    Program::start(folder, &mut command)
 }

@@ -2,7 +2,7 @@ use std::{fmt::Write as _, fs, process::Command};
 
 use anyhow::Result;
 
-use super::{Doors, Stage, folder, line_with, on_server_core};
+use super::{Doors, Stage, line_with, on_server_core, own_folder};
 use crate::program::Program;
 
 const PROGRAM: &str = "/usr/bin/stunnel4";
@@ -14,7 +14,7 @@ pub(crate) fn version() -> String {
 
 /// A thread for each connection: there is no other way.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
-    let (folder, doors) = (folder(stage, "stunnel")?, Doors::free());
+    let (folder, doors) = (own_folder(stage, "stunnel")?, Doors::free());
     let mut text = format!(
         "foreground = yes\npid =\nsyslog = no\ndebug = err\noutput = {}/stunnel.log\n\
          socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\ncurves = X25519\n",

@@ -1,0 +1,259 @@
+//! Ten thousand certificates in one server: what each of them takes, how long a start takes, and what clients see when one
+//! of them is replaced.
+//!
+//! Only servers that choose a certificate by the name that is asked for: certward, HAProxy, hitch, and nginx in its way.
+
+mod certward;
+mod haproxy;
+mod hitch;
+mod nginx;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use certward_tests::{Authority, Leaf};
+
+pub(crate) use self::certward::CertwardFleet;
+use crate::{
+    client::{Client, Door},
+    figures::{Series, digits},
+    load::Generator,
+    meter::Meter,
+    program::Program,
+    servers::{Kind, Stage},
+    swap::{self, Swap},
+    test::Handshake,
+};
+
+/// How many certificates.
+pub(crate) const COUNT: usize = 10_000;
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// No more swaps after that: a slow server is known well enough by then.
+const SWAPS_WITHIN: Duration = Duration::from_secs(25);
+
+/// A server that can hold a fleet's certificates.
+trait Herd: Sync {
+    /// Gives it certificates beside those that it has; it does not run. The first call brings one.
+    fn add(&mut self, members: &[Member]) -> Result<()>;
+    /// Starts it.
+    fn start(&self) -> Result<Program>;
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+    /// Replaces a certificate while it runs as `program`, in the way that its manual names; returns with its answer.
+    fn replace(&self, program: &Program, member: &Member) -> Result<()>;
+}
+
+/// One name of the fleet and its certificate.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) host: String,
+    pub(crate) leaf: Leaf,
+}
+
+/// What was found of one server.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    kind: Kind,
+    /// Its own memory, for each certificate beyond the first, at rest.
+    kib: f64,
+    /// From the start of the process to the first handshake, in seconds.
+    start: Series,
+    swaps: Vec<Swap>,
+}
+
+/// Measures the servers among `kinds` that can do this.
+pub(crate) fn measure(
+    stage: &Stage<'_>,
+    generator: &Generator,
+    kinds: &[Kind],
+    quick: bool,
+    trouble: &mut dyn FnMut(Kind, &anyhow::Error),
+) -> Vec<Fleet> {
+    let authority = &stage.credentials.server_ca;
+    let members: Vec<Member> = (0..COUNT).map(|number| Member::new(authority, number)).collect();
+    let mut fleets = Vec::new();
+    for &kind in kinds {
+        let Some(herd) = herd(kind, stage).transpose() else { continue };
+        match herd
+            .and_then(|mut herd| Fleet::measure(kind, herd.as_mut(), &members, generator, authority, quick))
+        {
+            Ok(fleet) => fleets.push(fleet),
+            Err(error) => trouble(kind, &error),
+        }
+    }
+    fleets
+}
+
+fn herd(kind: Kind, stage: &Stage<'_>) -> Result<Option<Box<dyn Herd>>> {
+    Ok(Some(match kind {
+        Kind::Certward => Box::new(CertwardFleet::new(stage.broker)?),
+        Kind::Haproxy => Box::new(haproxy::HaproxyFleet::new(stage)?),
+        Kind::Hitch => Box::new(hitch::HitchFleet::new(stage)?),
+        Kind::Nginx => Box::new(nginx::NginxFleet::new(stage)?),
+        _ => return Ok(None),
+    }))
+}
+
+impl Member {
+    /// A member with a new certificate.
+    pub(crate) fn new(authority: &Authority, number: usize) -> Self {
+        let host = Self::host(number);
+        let leaf = authority.server(&[&host]);
+        Self { host, leaf }
+    }
+
+    /// The name of a member.
+    pub(crate) fn host(number: usize) -> String {
+        format!("d{number}.example.com")
+    }
+
+    /// The same name with a certificate that is newer.
+    fn renewed(&self, authority: &Authority) -> Self {
+        Self { host: self.host.clone(), leaf: authority.server(&[&self.host]) }
+    }
+
+    fn door(&self, address: SocketAddr) -> Door {
+        Door { address, sni: self.host.clone(), leaf: Some(self.leaf.der.clone()) }
+    }
+
+    /// Writes certificate and key into one file, at once: whoever reads sees the old ones or the new ones.
+    fn write(&self, file: &Path) -> Result<()> {
+        let new = file.with_extension("new");
+        std::fs::write(&new, format!("{}{}", self.leaf.chain_pem, self.leaf.key_pem))?;
+        Ok(std::fs::rename(new, file)?)
+    }
+}
+
+impl Fleet {
+    /// The head of the table of all.
+    pub(crate) const HEAD: &str = "| server | KiB per certificate | start to first handshake, s | a PUT, command or signal to its answer, ms | \
+         the old one is met until … ms after the answer (largest) | handshakes with the old one after the answer | \
+         failed handshakes |\n|---|---|---|---|---|---|---|\n";
+
+    fn measure(
+        kind: Kind,
+        herd: &mut dyn Herd,
+        members: &[Member],
+        generator: &Generator,
+        authority: &Authority,
+        quick: bool,
+    ) -> Result<Self> {
+        eprintln!("{} with {} certificates", kind.title(), members.len());
+        let (one, rest) = members.split_at(1);
+        herd.add(one)?;
+        let (alone, _) = started(herd, generator, &one[0])?;
+        let meter = Meter::of(alone.id());
+        rest_of(&meter, Duration::from_secs(30))?;
+        let with_one = meter.settled_memory_kib()?;
+        drop(alone);
+        herd.add(rest)?;
+        let last = members.last().context("a fleet")?;
+        let mut start = Series::default();
+        for _ in 1..if quick { 1 } else { 3 } {
+            start.push(started(herd, generator, last)?.1.as_secs_f64());
+        }
+        let (program, took) = started(herd, generator, last)?;
+        start.push(took.as_secs_f64());
+        let meter = Meter::of(program.id());
+        rest_of(&meter, Duration::from_secs(180))?;
+        let kib = (meter.settled_memory_kib()? - with_one) / rest.len() as f64;
+        let mut swaps = Vec::new();
+        let began = Instant::now();
+        for turn in 1..=if quick { 5 } else { 20 } {
+            if began.elapsed() > SWAPS_WITHIN {
+                break;
+            }
+            let member = &members[turn * 97];
+            let renewed = member.renewed(authority);
+            let change = || herd.replace(&program, &renewed);
+            swaps.push(swap::watch(generator, &member.door(herd.address()), &renewed.leaf.der, change)?);
+        }
+        Ok(Self { kind, kib, start, swaps })
+    }
+
+    /// Its line of the table.
+    pub(crate) fn cells(&self) -> Vec<String> {
+        let ms = |of: fn(&Swap) -> Duration| -> Series {
+            self.swaps.iter().map(|swap| of(swap).as_secs_f64() * 1e3).collect()
+        };
+        let spread = |series: Series| {
+            let values = series.median().zip(series.max());
+            values.map_or("–".to_owned(), |(median, most)| format!("{} ({})", digits(median), digits(most)))
+        };
+        let sum = |of: fn(&Swap) -> usize| self.swaps.iter().map(of).sum::<usize>();
+        vec![
+            self.kind.title().to_owned(),
+            digits(self.kib),
+            spread(self.start.clone()),
+            spread(ms(|swap| swap.answered)),
+            spread(ms(|swap| swap.old_until)),
+            format!("{} of {}", sum(|swap| swap.stale), sum(|swap| swap.handshakes)),
+            sum(|swap| swap.failed).to_string(),
+        ]
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn kib(&self) -> f64 {
+        self.kib
+    }
+
+    pub(crate) fn start_seconds(&self) -> Option<f64> {
+        self.start.median()
+    }
+
+    /// The median over all replacements of how long the old certificate was met after the answer, in ms.
+    pub(crate) fn old_until_ms(&self) -> Option<f64> {
+        let series: Series = self.swaps.iter().map(|swap| swap.old_until.as_secs_f64() * 1e3).collect();
+        series.median()
+    }
+}
+
+/// Starts a server and says how long it took until a client met `member`'s certificate.
+fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(Program, Duration)> {
+    let began = Instant::now();
+    let program = herd.start()?;
+    first_handshake(generator, &member.door(herd.address()))
+        .with_context(|| format!("it does not start: {}", program.output()))?;
+    Ok((program, began.elapsed()))
+}
+
+/// Tries until a handshake succeeds.
+pub(crate) fn first_handshake(generator: &Generator, door: &Door) -> Result<()> {
+    let client = Client::new(door, Handshake::Full, None)?;
+    let began = Instant::now();
+    loop {
+        let shaken = generator.run(async {
+            client.handshake().await?.close().await;
+            Ok(())
+        });
+        match shaken {
+            Ok(()) => return Ok(()),
+            Err(error) if began.elapsed() > STARTS_WITHIN => return Err(error),
+            Err(_) => sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Waits until a server has nothing to do any more (certward's proofs after a start are over), at most `within`; whether
+/// it is so.
+pub(crate) fn rest_of(meter: &Meter, within: Duration) -> Result<bool> {
+    const SPAN: Duration = Duration::from_secs(2);
+    let (began, mut last) = (Instant::now(), meter.cpu()?);
+    while began.elapsed() < within {
+        sleep(SPAN);
+        let now = meter.cpu()?;
+        if now - last < SPAN / 50 {
+            return Ok(true);
+        }
+        last = now;
+    }
+    Ok(false)
+}

@@ -1,0 +1,55 @@
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use certward_tests::free_port;
+
+use super::{Herd, Member};
+use crate::{
+    program::Program,
+    servers::{Stage, nginx, own_folder},
+};
+
+/// nginx, whose stream module of this version chooses a certificate by name only by reading its file at every handshake:
+/// it holds none, and sees a new file at once.
+pub(crate) struct NginxFleet {
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl NginxFleet {
+    pub(crate) fn new(stage: &Stage<'_>) -> Result<Self> {
+        let folder = own_folder(stage, "nginx-fleet")?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let file = format!("{}/$ssl_server_name.pem", folder.display());
+        let text = format!(
+            "{}server {{ listen {address} ssl; ssl_certificate {file}; ssl_certificate_key {file}; \
+             proxy_pass {}; }}\n}}\n",
+            nginx::preamble(&folder),
+            stage.broker,
+        );
+        fs::write(folder.join("nginx.conf"), text)?;
+        Ok(Self { folder, address })
+    }
+
+    fn file(&self, host: &str) -> PathBuf {
+        self.folder.join(format!("{host}.pem"))
+    }
+}
+
+impl Herd for NginxFleet {
+    fn add(&mut self, members: &[Member]) -> Result<()> {
+        members.iter().try_for_each(|member| member.write(&self.file(&member.host)))
+    }
+
+    fn start(&self) -> Result<Program> {
+        nginx::launch(&self.folder)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn replace(&self, _: &Program, member: &Member) -> Result<()> {
+        member.write(&self.file(&member.host))
+    }
+}

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use certward_pki::{HostName, PrivateKey};
+use certward_store::{
+    Address, Deployment, DeploymentId, MasterKey, Store, SystemClock, TlsState, TrustScope, Version,
+};
+use certward_tests::{Certward, Leaf};
+use tokio::runtime;
+use zeroize::Zeroizing;
+
+/// Deployments that are written in one transaction.
+const AT_ONCE: usize = 2_000;
+
+/// A deployment that is to be: its id, its host, its certificate.
+pub(crate) struct Seedling {
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) leaf: Leaf,
+}
+
+/// Writes deployments with `running` certificates into the store of a certward that has ended, each made after the
+/// deployment `template`, which was made through the API. The keys are sealed as those of uploads are; what a hundred
+/// thousand requests would take hours for takes a minute.
+pub(crate) fn seed(
+    certward: &Certward,
+    template: &str,
+    seedlings: impl Iterator<Item = Seedling>,
+) -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let data = certward.data();
+        let key = MasterKey::read(&data.join("master.key"))?;
+        let store = Store::open(&Address::Embedded(data), &key, Arc::new(SystemClock)).await?;
+        let template = Template::read(&store, template).await?;
+        let mut seedlings = seedlings.peekable();
+        while seedlings.peek().is_some() {
+            let mut tx = store.begin().await?;
+            for seedling in seedlings.by_ref().take(AT_ONCE) {
+                let id = DeploymentId::parse(&seedling.id)?;
+                let generation = tx.draw_generation(&id).await?;
+                let deployment = template.deployment(&id, &seedling.host, generation)?;
+                let taken = tx.insert_deployment(&deployment).await?;
+                ensure!(taken.is_ok(), "the host {} is taken", seedling.host);
+                let key = PrivateKey::from_pkcs8_der(Zeroizing::new(seedling.leaf.key_der.clone()));
+                tx.insert_version(&template.version(id, generation, seedling)?, &key).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    })
+}
+
+struct Template {
+    deployment: Deployment,
+    version: Version,
+}
+
+impl Template {
+    async fn read(store: &Store, id: &str) -> Result<Self> {
+        let id = DeploymentId::parse(id)?;
+        let deployment = store.deployment(&id).await?.context("the template is missing")?;
+        let version = deployment.tls.version().context("the template has no certificate")?;
+        let version = store.version(&id, version).await?.context("the template's certificate is missing")?;
+        Ok(Self { deployment, version })
+    }
+
+    fn deployment(
+        &self,
+        id: &DeploymentId,
+        host: &str,
+        generation: certward_store::Generation,
+    ) -> Result<Deployment> {
+        Ok(Deployment {
+            id: id.clone(),
+            hosts: vec![HostName::parse(host)?],
+            generation,
+            tls: TlsState::Running { version: generation },
+            ..self.deployment.clone()
+        })
+    }
+
+    fn version(
+        &self,
+        deployment: DeploymentId,
+        version: certward_store::Generation,
+        seedling: Seedling,
+    ) -> Result<Version> {
+        let mut scope = [0; 16];
+        aws_lc_rs::rand::fill(&mut scope)?;
+        let Seedling { host, leaf, .. } = seedling;
+        Ok(Version {
+            deployment,
+            version,
+            chain: std::iter::once(leaf.der).chain(leaf.intermediates).collect(),
+            trust_scope: TrustScope(scope),
+            common_name: Some(host),
+            proven: true,
+            ..self.version.clone()
+        })
+    }
+}
