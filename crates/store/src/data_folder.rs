@@ -1,9 +1,13 @@
-//! The folder of the embedded store: 0700, its files 0600, and one process at a time.
+//! The folder of the embedded store: 0700, its files 0600, and one process at a time; but for one that takes another's place, which
+//! opens it beside the other and is then handed the lock.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -27,6 +31,20 @@ impl DataFolder {
     /// Takes the folder. With `create` it is made, and the databases' files in it; without, a folder with no store in
     /// it is [`StoreError::NotInitialised`], and is left as it is.
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
+        let folder = Self::prepare(path, create)?;
+        folder.lock()?;
+        folder.make_files()?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a store that is there, without taking it: the process that has it is about to hand it over.
+    pub(crate) fn open_beside(path: &Path) -> Result<Self, StoreError> {
+        let folder = Self::prepare(path, false)?;
+        folder.make_files()?;
+        Ok(folder)
+    }
+
+    fn prepare(path: &Path, create: bool) -> Result<Self, StoreError> {
         if !create && !path.join(Self::STORE).exists() {
             return Err(StoreError::NotInitialised);
         }
@@ -42,18 +60,53 @@ impl DataFolder {
         }
         // Absolute, so that no later change of the working folder leads elsewhere.
         let path = path.canonicalize().map_err(in_folder)?;
-        let lock = private_file(&path.join(Self::LOCK)).map_err(in_folder)?;
+        Ok(Self { path, lock: Mutex::default() })
+    }
+
+    /// Takes the folder, if nobody has it.
+    pub(crate) fn lock(&self) -> Result<(), StoreError> {
+        let lock = private_file(&self.path.join(Self::LOCK)).map_err(|error| self.unavailable(error))?;
+        self.hold(lock)
+    }
+
+    /// Takes the folder with the lock of the process that had it: there is no moment at which nobody has it.
+    pub(crate) fn adopt(&self, lock: OwnedFd) -> Result<(), StoreError> {
+        let lock = File::from(lock);
+        let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let same = lock.metadata().map(file).ok() == fs::metadata(self.path.join(Self::LOCK)).map(file).ok();
+        if !same {
+            return Err(StoreError::InUse(self.path.display().to_string()));
+        }
+        self.hold(lock)
+    }
+
+    fn hold(&self, lock: File) -> Result<(), StoreError> {
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path.display().to_string())),
-            Err(TryLockError::Error(error)) => return Err(in_folder(error)),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(self.path.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(self.unavailable(error)),
         }
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        Ok(())
+    }
+
+    /// The lock, to be handed to another process. It holds as long as either process has it open.
+    pub(crate) fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
+    }
+
+    fn make_files(&self) -> Result<(), StoreError> {
         // SQLite gives its side files (-wal, -shm) the mode of the database, which it must therefore find.
         for name in [Self::STORE, Self::REQUESTS] {
-            private_file(&path.join(name)).map_err(in_folder)?;
+            private_file(&self.path.join(name)).map_err(|error| self.unavailable(error))?;
         }
-        File::open(&path).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
-        Ok(Self { path, lock: Mutex::new(Some(lock)) })
+        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| self.unavailable(error))
+    }
+
+    fn unavailable(&self, error: io::Error) -> StoreError {
+        StoreError::Unavailable(format!("{}: {error}", self.path.display()))
     }
 
     /// The address of a database in it, as the driver reads it.

@@ -60,6 +60,20 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::open`] for what is there, beside the process that has the embedded store's folder.
+    pub(crate) async fn open_beside(address: &Address) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        match address {
+            Address::Embedded(path) => Self::open_sqlite(DataFolder::open_beside(path)?).await,
+            Address::Postgres(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    /// The embedded store's folder.
+    pub(crate) fn folder(&self) -> Option<&DataFolder> {
+        self.folder.as_ref()
+    }
+
     async fn open_sqlite(folder: DataFolder) -> Result<Self, StoreError> {
         // The writers come first, for they turn the log on that readers need.
         let full = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";

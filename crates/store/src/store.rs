@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use certward_pki::PrivateKey;
@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
     Generation, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError, Timestamp, Tx,
-    Version, api_key, audit, census, deployment,
+    Version, api_key, audit, census,
+    data_folder::DataFolder,
+    deployment,
     engine::{Engine, step},
     feed, node, project, request_log, row, schema,
     sealing::Sealer,
@@ -80,7 +82,27 @@ impl Store {
         master_key: &MasterKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let engine = Engine::open(address, false).await?;
+        Self::open_on(Engine::open(address, false).await?, master_key, clock).await
+    }
+
+    /// As [`Store::open`], but the folder of an embedded store is not taken: another process has it and is about to hand it over, see
+    /// [`Store::adopt_folder`]. SQLite itself allows for both.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for [`StoreError::InUse`].
+    pub async fn open_beside(
+        address: &Address,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(Engine::open_beside(address).await?, master_key, clock).await
+    }
+
+    async fn open_on(
+        engine: Engine,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         if engine.version().await? == 0 {
             return Err(StoreError::NotInitialised);
         }
@@ -144,6 +166,37 @@ impl Store {
         let initialised = initialised.await;
         engine.close().await;
         initialised
+    }
+
+    /// The lock of an embedded store's folder, to be handed to the process that takes this one's place. `None` on PostgreSQL.
+    ///
+    /// # Errors
+    /// What the system says: there may be no file descriptor left.
+    pub fn share_folder(&self) -> io::Result<Option<OwnedFd>> {
+        self.inner.engine.folder().map_or(Ok(None), DataFolder::share_lock)
+    }
+
+    /// Another process has the folder from now on; this one goes on using the store until it has ended.
+    pub fn release_folder(&self) {
+        if let Some(folder) = self.inner.engine.folder() {
+            folder.release();
+        }
+    }
+
+    /// Takes the folder of a store that was opened by [`Store::open_beside`] with the lock that its process handed over.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when it is no lock of this folder.
+    pub fn adopt_folder(&self, lock: OwnedFd) -> Result<(), StoreError> {
+        self.inner.engine.folder().map_or(Ok(()), |folder| folder.adopt(lock))
+    }
+
+    /// Takes the folder of a store that was opened by [`Store::open_beside`] when its process has ended meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when somebody has it.
+    pub fn take_folder(&self) -> Result<(), StoreError> {
+        self.inner.engine.folder().map_or(Ok(()), DataFolder::lock)
     }
 
     /// The clock the store was opened with.

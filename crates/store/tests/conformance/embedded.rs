@@ -227,3 +227,33 @@ fn a_step_that_was_given_up_half_way_spoils_the_transaction_and_nothing_else() {
         world.deployment("a").await;
     });
 }
+
+#[test]
+fn a_folder_passes_from_one_process_to_the_next_and_nobody_else_gets_in_between() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, key) = (Address::Embedded(folder.path().to_owned()), master_key());
+        let clock = || std::sync::Arc::new(certward_store::SystemClock);
+        let old = Store::init(&address, &key, clock()).await.unwrap();
+        let in_use = async || matches!(Store::open(&address, &key, clock()).await, Err(StoreError::InUse(_)));
+
+        let new = Store::open_beside(&address, &key, clock()).await.unwrap();
+        assert!(in_use().await && matches!(new.take_folder(), Err(StoreError::InUse(_))));
+        new.adopt_folder(old.share_folder().unwrap().unwrap()).unwrap();
+        old.release_folder();
+        assert!(in_use().await, "the new one has it");
+        assert!(old.projects().await.is_ok() && new.projects().await.is_ok(), "both use the store");
+        old.close().await;
+        assert!(in_use().await, "the old one's end takes nothing from the new one");
+        let mut tx = new.begin().await.unwrap();
+        tx.lease(&certward_store::NodeId::parse("n").unwrap(), certward_store::Timestamp(i64::MAX))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+
+        let foreign = std::fs::File::create(folder.path().join("foreign")).unwrap();
+        assert!(matches!(new.adopt_folder(foreign.into()), Err(StoreError::InUse(_))));
+        new.close().await;
+        assert!(!in_use().await);
+    })
+}
