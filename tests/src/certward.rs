@@ -148,7 +148,7 @@ impl Certward {
     /// When certward does not become ready.
     pub fn serve(&mut self) {
         for attempt in 1.. {
-            self.process = Some(self.launch());
+            self.process = Some(self.launch(&[]));
             if self.wait_ready() {
                 return;
             }
@@ -160,7 +160,35 @@ impl Certward {
         }
     }
 
-    fn launch(&self) -> Process {
+    /// Lets another process take over, and waits until it has; the one before is returned, and drains.
+    ///
+    /// # Panics
+    /// When it does not take over.
+    pub fn take_over(&mut self) -> Process {
+        let before = self.log().matches(Self::TAKEN_OVER).count();
+        let mut next = self.launch(&["--takeover"]);
+        wait_until("a takeover", || {
+            assert!(next.is_running(), "it has ended:\n{}", next.output());
+            (next.count(Self::TAKEN_OVER) > before).then_some(())
+        });
+        self.process.replace(next).expect("it ran")
+    }
+
+    /// What a process logs when the one before it accepts nothing any more.
+    const TAKEN_OVER: &str = "taken over: the process before accepts nothing any more";
+
+    /// Starts a process that would take over, with this configuration instead of its own.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run_takeover(&self, config: &Path) -> Output {
+        let mut command = Command::new(certward_binary());
+        command.args(["serve", "--takeover", "--config"]).arg(config);
+        without_variables(&mut command);
+        run(&mut command)
+    }
+
+    fn launch(&self, arguments: &[&str]) -> Process {
         let mut command = match self.setup.through {
             [] => Command::new(certward_binary()),
             [first, rest @ ..] => {
@@ -169,7 +197,7 @@ impl Certward {
                 command
             }
         };
-        command.arg("serve").arg("--config").arg(self.config());
+        command.arg("serve").arg("--config").arg(self.config()).args(arguments);
         without_variables(&mut command);
         command.env("RUST_BACKTRACE", "1");
         Process::start("certward", self.folder(), &mut command)

@@ -7,6 +7,8 @@ pub struct Effort {
     pub kills: usize,
     /// Certificates that are swapped under load.
     pub swaps: usize,
+    /// Processes that take over from each other under load.
+    pub takeovers: usize,
     /// Connections that ping during the swaps.
     pub pinging_connections: usize,
     /// Workers that do one handshake after the other during the swaps.
@@ -23,11 +25,12 @@ pub struct Effort {
 /// full with `CERTWARD_SOAK=1`, as `scripts/soak` sets it.
 pub fn effort() -> Effort {
     let full = std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1");
-    let (kills, swaps) = if full { (200, 200) } else { (5, 10) };
+    let (kills, swaps, takeovers) = if full { (200, 200, 100) } else { (5, 10, 4) };
     let (attack_connections, attack_span) = if full { (200, 15) } else { (24, 1) };
     Effort {
         kills,
         swaps,
+        takeovers,
         pinging_connections: 100,
         handshake_workers: 8,
         attack_connections,

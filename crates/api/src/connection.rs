@@ -1,4 +1,11 @@
-use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -32,6 +39,10 @@ const IDLE_SPARED: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
+/// A shutdown leaves a connection that has never asked for anything so long for its first request: it may be on its way already,
+/// or lie unread in the socket, and closing over it would reset the connection.
+const NEW_SPARED: Duration = Duration::from_secs(1);
+
 /// What connections hear from their server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
@@ -39,6 +50,14 @@ pub(crate) struct Signals {
     pub(crate) shutdown: CancellationToken,
     /// Every place is taken: who needs none leaves.
     pub(crate) crowded: Arc<Notify>,
+}
+
+impl Signals {
+    /// Resolves when a connection that has not asked for anything yet must end.
+    pub(crate) async fn leave_new(&self) {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(NEW_SPARED).await;
+    }
 }
 
 /// Serves HTTP/1.1 on one connection until the client leaves, a deadline passes, or `signals` end it between two requests.
@@ -62,6 +81,12 @@ pub(crate) async fn serve<S>(
         .max_headers(HEADERS_MAX)
         .serve_connection(io, service);
     let mut draining = false;
+    let mut leave = pin!(async {
+        signals.shutdown.cancelled().await;
+        if progress.is_new() {
+            tokio::time::sleep(NEW_SPARED).await;
+        }
+    });
     loop {
         tokio::select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
@@ -69,7 +94,7 @@ pub(crate) async fn serve<S>(
             () = signals.crowded.notified() => if progress.is_idle_for(IDLE_SPARED) {
                 return;
             },
-            () = signals.shutdown.cancelled(), if !draining => {
+            () = &mut leave, if !draining => {
                 if progress.is_idle() {
                     return;
                 }

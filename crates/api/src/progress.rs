@@ -29,6 +29,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 /// Where a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing has ever come.
+    New { since: Instant },
     /// No request is under way, no byte of a next one has come.
     Idle { since: Instant },
     /// Some of a request's headers have come.
@@ -55,7 +57,7 @@ impl Progress {
     pub(crate) fn new(deadlines: Deadlines) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
-        Self(Arc::new(Inner { deadlines, phase: Mutex::new(Phase::Idle { since: now }), deadline }))
+        Self(Arc::new(Inner { deadlines, phase: Mutex::new(Phase::New { since: now }), deadline }))
     }
 
     /// Resolves when the client has let its deadline pass.
@@ -78,7 +80,12 @@ impl Progress {
 
     /// Whether it has been so for as long as this.
     pub(crate) fn is_idle_for(&self, time: Duration) -> bool {
-        matches!(*self.phase(), Phase::Idle { since } if since.elapsed() >= time)
+        matches!(*self.phase(), Phase::New { since } | Phase::Idle { since } if since.elapsed() >= time)
+    }
+
+    /// Whether nothing has ever come.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(*self.phase(), Phase::New { .. })
     }
 
     pub(crate) fn request_begins(&self) {
@@ -97,7 +104,7 @@ impl Progress {
 
     fn bytes_arrived(&self, first: bool) {
         let mut phase = self.phase();
-        if matches!(*phase, Phase::Idle { .. }) {
+        if matches!(*phase, Phase::New { .. } | Phase::Idle { .. }) {
             *phase = Phase::Headers;
             // Of the first request the whole is due since the connection began.
             if !first {

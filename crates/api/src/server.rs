@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::fd::OwnedFd, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use certward_lifecycle::Lifecycle;
@@ -70,9 +70,23 @@ impl Api {
     /// # Errors
     /// [`ApiError`].
     pub fn bind(settings: Settings) -> Result<Bound, ApiError> {
+        Self::bind_or_take(settings, |_| None)
+    }
+
+    /// As [`Api::bind`], but a listening socket that `passed` has for the address is taken instead.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub fn bind_or_take(
+        settings: Settings,
+        passed: impl FnOnce(SocketAddr) -> Option<std::net::TcpListener>,
+    ) -> Result<Bound, ApiError> {
         let certificate = settings.tls.clone().map(Certificate::read).transpose()?.map(Arc::new);
         let listen = |source| ApiError::Listen { address: settings.listen, source };
-        let listener = std::net::TcpListener::bind(settings.listen).map_err(listen)?;
+        let listener = match passed(settings.listen) {
+            Some(listener) => listener,
+            None => std::net::TcpListener::bind(settings.listen).map_err(listen)?,
+        };
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok(Bound { settings, listener, address, certificate })
@@ -204,7 +218,7 @@ impl Server {
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             },
-            () = self.signals.shutdown.cancelled() => {}
+            () = self.signals.leave_new() => {}
         }
     }
 }
@@ -222,6 +236,14 @@ impl Bound {
     /// The address listened on, with the port that the system chose where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same socket once more, for another process to take; it stays open as long as this one does.
+    ///
+    /// # Errors
+    /// What the system says: there may be no file descriptor left.
+    pub fn share(&self) -> std::io::Result<OwnedFd> {
+        self.listener.try_clone().map(OwnedFd::from)
     }
 
     /// Reads the HTTPS certificate again when told to (SIGHUP); `None` for plain HTTP. Take it before [`Api::run`].

@@ -1,7 +1,10 @@
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{DirBuilder, File, Metadata, OpenOptions},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -15,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub(crate) struct HeldNodeId {
     pub(crate) id: NodeId,
-    _lock: File,
+    lock: File,
 }
 
 const FILE: &str = "node.id";
@@ -33,7 +36,7 @@ impl HeldNodeId {
         make_private_folder(data_dir)?;
         let path = data_dir.join(FILE);
         let context = || format!("the node's id {}", path.display());
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -41,6 +44,34 @@ impl HeldNodeId {
             .mode(0o600)
             .open(&path)
             .with_context(context)?;
+        Self::hold(data_dir, file, entropy)
+    }
+
+    /// Takes the id with the lock of the process that had it, so that there is no moment at which nobody has it.
+    ///
+    /// # Errors
+    /// When it is no lock of this folder's, or the file cannot be used.
+    pub(crate) fn adopt(data_dir: &Path, lock: OwnedFd, entropy: &dyn Entropy) -> anyhow::Result<Self> {
+        let path = data_dir.join(FILE);
+        let lock = File::from(lock);
+        let file = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        if lock.metadata().map(file).ok() != path.metadata().map(file).ok() {
+            bail!("the lock that is handed over is not that of {}", path.display());
+        }
+        Self::hold(data_dir, lock, entropy)
+    }
+
+    /// The lock, to be handed to another process. It holds as long as either process has it open.
+    ///
+    /// # Errors
+    /// What the system says: there may be no file descriptor left.
+    pub(crate) fn share_lock(&self) -> io::Result<OwnedFd> {
+        self.lock.try_clone().map(OwnedFd::from)
+    }
+
+    fn hold(data_dir: &Path, mut file: File, entropy: &dyn Entropy) -> anyhow::Result<Self> {
+        let path = data_dir.join(FILE);
+        let context = || format!("the node's id {}", path.display());
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => bail!(
@@ -50,6 +81,8 @@ impl HeldNodeId {
             Err(e) => return Err(io::Error::from(e)).with_context(context),
         }
         let mut text = String::new();
+        // One that is handed over has been read already.
+        file.seek(SeekFrom::Start(0)).with_context(context)?;
         (&file).take(1024).read_to_string(&mut text).with_context(context)?;
         let id = if text.trim().is_empty() {
             // Empty after a crash between making and writing: nobody has seen an id yet.
@@ -62,7 +95,7 @@ impl HeldNodeId {
                 anyhow::anyhow!("{}: {rule}; remove the file to have a new one drawn", context())
             })?
         };
-        Ok(Self { id, _lock: file })
+        Ok(Self { id, lock: file })
     }
 }
 
@@ -112,6 +145,22 @@ mod tests {
         let error = HeldNodeId::take(folder.path(), &SystemEntropy).unwrap_err().to_string();
         assert!(error.contains("another certward process"), "{error}");
         assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn the_id_passes_on_with_its_lock_and_nobody_gets_in_between() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = || HeldNodeId::take(folder.path(), &SystemEntropy);
+        let first = take().unwrap();
+        let adopt = |lock| HeldNodeId::adopt(folder.path(), lock, &SystemEntropy);
+        let second = adopt(first.share_lock().unwrap()).unwrap();
+        assert_eq!(first.id, second.id);
+        drop(first);
+        assert!(take().is_err(), "the second one holds it");
+        let foreign = File::create(folder.path().join("foreign")).unwrap();
+        assert!(adopt(foreign.into()).is_err());
+        drop(second);
+        assert!(take().is_ok());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 use std::{
     fmt,
     future::Future,
+    io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -69,7 +71,10 @@ struct Inner {
     probes: Arc<Probes>,
     reports: Arc<Reports>,
     ready: AtomicBool,
-    handed_over: AtomicBool,
+    /// Whether the node is another process's.
+    anothers: AtomicBool,
+    /// Cancelled when nothing is accepted and nothing reported any more.
+    stopped: CancellationToken,
 }
 
 /// Listening sockets that nobody accepts from yet.
@@ -111,7 +116,8 @@ impl Gateway {
             probes: Arc::default(),
             reports: Arc::default(),
             ready: AtomicBool::new(false),
-            handed_over: AtomicBool::new(false),
+            anothers: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -121,11 +127,26 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Bind`] names the address and what to do.
     pub fn bind(&self) -> Result<Bound, GatewayError> {
+        self.bind_or_take(|_| None)
+    }
+
+    /// As [`Gateway::bind`], but a listening socket that `passed` has for an address is taken instead.
+    ///
+    /// # Errors
+    /// As [`Gateway::bind`].
+    pub fn bind_or_take(
+        &self,
+        mut passed: impl FnMut(SocketAddr) -> Option<std::net::TcpListener>,
+    ) -> Result<Bound, GatewayError> {
         let mut bound = Bound { sockets: Vec::new(), addresses: Vec::new() };
         for wanted in &self.inner.settings.listeners {
             let failed =
                 |source| GatewayError::Bind { listen: wanted.listen, protocol: wanted.protocol, source };
-            let socket = listener::bind(wanted).map_err(failed)?;
+            let socket = match listener::addresses(wanted).find_map(&mut passed) {
+                Some(socket) => listener::adopt(socket),
+                None => listener::bind(wanted),
+            }
+            .map_err(failed)?;
             bound.addresses.push(socket.local_addr().map_err(failed)?);
             bound.sockets.push(socket);
         }
@@ -166,9 +187,14 @@ impl Gateway {
         self.inner.reports.resume().await;
     }
 
-    /// Another process has this node from now on: the shutdown that follows leaves the node's lease to it.
-    pub fn hand_over(&self) {
-        self.inner.handed_over.store(true, Ordering::Release);
+    /// Whose the node is: this process's, as at first, or another's, to whom a shutdown then leaves the node's lease.
+    pub fn set_anothers(&self, anothers: bool) {
+        self.inner.anothers.store(anothers, Ordering::Release);
+    }
+
+    /// Resolves after a shutdown, when this process accepts no device and reports no proof any more; its connections may still last.
+    pub async fn stopped(&self) {
+        self.inner.stopped.cancelled().await;
     }
 
     fn serving(&self, bound: &Bound, lifecycle: Lifecycle) -> Serving {
@@ -265,7 +291,7 @@ impl Gateway {
 
     /// Gives the node up, unless another process has it by now.
     async fn leave(&self, lifecycle: &Lifecycle) {
-        if self.inner.handed_over.load(Ordering::Acquire) {
+        if self.inner.anothers.load(Ordering::Acquire) {
             return;
         }
         match timeout(LEAVE_WITHIN, lifecycle.leave(&self.inner.node)).await {
@@ -331,6 +357,7 @@ impl Prepared {
         // All of them first, so that nothing renews the lease after it was given up, and nothing speaks for the node.
         while tasks.join_next().await.is_some() {}
         inner.reports.close().await;
+        inner.stopped.cancel();
         gateway.leave(&lifecycle).await;
         gateway.drain(&connections).await;
         Ok(())
@@ -381,6 +408,14 @@ async fn periodically<E, F>(
 }
 
 impl Bound {
+    /// The same sockets once more, for another process to take; they stay open as long as these do.
+    ///
+    /// # Errors
+    /// What the system says: there may be no file descriptor left.
+    pub fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
+    }
+
     /// The addresses, in the order of [`Settings::listeners`]; with the ports taken where 0 was asked for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()

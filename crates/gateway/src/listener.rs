@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol as Transport, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,11 +28,31 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Takes a listener's address.
 pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
     match open(listener.listen) {
-        Err(_) if listener.or_ipv4 && listener.listen.is_ipv6() && !has_ipv6() => {
-            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port())))
-        }
+        Err(_) if listener.listen.is_ipv6() && !has_ipv6() => match addresses(listener).nth(1) {
+            Some(instead) => open(instead),
+            None => open(listener.listen),
+        },
         result => result,
     }
+}
+
+/// The addresses that a listener may have, the wanted one first.
+pub(crate) fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> + use<> {
+    let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port()));
+    std::iter::once(listener.listen).chain(listener.or_ipv4.then_some(instead))
+}
+
+/// Takes a listening socket that somebody else has opened.
+pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    inherited_settings(&SockRef::from(&socket))?;
+    Ok(socket)
+}
+
+/// What each accepted connection inherits: two system calls less for each.
+fn inherited_settings(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_nonblocking(true)
 }
 
 fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -42,10 +62,7 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
-    // Both are inherited by every accepted connection: two system calls less for each.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_nonblocking(true)?;
+    inherited_settings(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

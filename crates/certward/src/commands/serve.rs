@@ -4,9 +4,14 @@
 //! obeyed as soon as everything runs.
 
 mod census;
+mod notify;
+mod offer;
+mod passage;
+mod passed;
 mod prune;
 mod settings;
 mod signals;
+mod takeover;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -21,7 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     census::CensusMetrics,
+    offer::{Door, Offer},
+    passage::{Passage, Word},
+    passed::Passed,
     signals::{Signal, Signals},
+    takeover::{Farewell, Given, Predecessor},
 };
 use crate::{
     cli::ServeArgs,
@@ -51,11 +60,13 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    // Before there is a second thread.
+    let passed = Passed::by_systemd();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(serve(&config, path, level));
+    let result = runtime.block_on(serve(&config, path, level, passed, args.takeover));
     // A task that does not end keeps nobody waiting.
     runtime.shutdown_background();
     result
@@ -65,14 +76,21 @@ fn load(path: Option<&PathBuf>) -> anyhow::Result<Loaded> {
     Ok(Source::gather(path.map(PathBuf::as_path), std::env::vars_os())?.load()?)
 }
 
-async fn serve(config: &Config, path: Option<PathBuf>, level: LogLevel) -> anyhow::Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    path: Option<PathBuf>,
+    level: LogLevel,
+    passed: Passed,
+    takeover: bool,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch()?;
+    let predecessor = if takeover { Predecessor::find(&config.data_dir).await? } else { None };
     let store = tokio::select! {
-        store = open_store(config) => store?,
+        store = open_store(config, predecessor.is_some()) => store?,
         // A store that does not answer holds nobody.
         () = signals.end() => return Ok(ExitCode::SUCCESS),
     };
-    let outcome = serve_with(config, path, level, &store, &mut signals).await;
+    let outcome = serve_with(config, path, level, &store, passed, predecessor, &mut signals).await;
     if timeout(CLOSE, store.close()).await.is_err() {
         tracing::warn!("the store did not close in time; it recovers at the next start");
     }
@@ -86,17 +104,46 @@ async fn serve_with(
     path: Option<PathBuf>,
     level: LogLevel,
     store: &Store,
+    mut passed: Passed,
+    predecessor: Option<Predecessor>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let node = HeldNodeId::take(&config.data_dir, &SystemEntropy)?;
     warn_of_missing_deployments(config, store).await;
-    let parts = Parts::bind(config, store, &node)?;
+    let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
+    let parts = Parts::bind(config, store, node, passed)?;
     let reload = Reload { path, level, certificate: parts.reloader.clone() };
-    parts.run(config, signals, &reload).await
+    parts.run(config, farewell, signals, &reload).await
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Store> {
+/// Becomes this node: alone, or by the locks and sockets of the process that is it now.
+async fn take_place(
+    config: &Config,
+    store: &Store,
+    predecessor: Option<Predecessor>,
+    passed: &mut Passed,
+) -> anyhow::Result<(HeldNodeId, Option<Farewell>)> {
+    let Some(predecessor) = predecessor else {
+        return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
+    };
+    let Some(Given { sockets, node_lock, folder_lock, farewell }) = predecessor.ask().await? else {
+        tracing::info!("the process to take over from has ended, an ordinary start");
+        store.take_folder().map_err(store_remedy::explain)?;
+        return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
+    };
+    if let Some(lock) = folder_lock {
+        store.adopt_folder(lock).map_err(store_remedy::explain)?;
+    }
+    sockets.into_iter().for_each(|socket| passed.add_descriptor(socket));
+    Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
+}
+
+/// With `beside`, an embedded store is opened although another process has it.
+async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address();
+    if beside {
+        let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
+        return Store::open_beside(&address, &master_key, clock).await.map_err(store_remedy::explain);
+    }
     if !Store::is_initialised(&address).await.map_err(store_remedy::explain)? {
         let place = match &config.store {
             None => format!("in {}", config.data_dir.display()),
@@ -134,19 +181,21 @@ struct Parts {
     gateway: Gateway,
     gateway_bound: certward_gateway::Bound,
     lifecycle: Lifecycle,
+    node: HeldNodeId,
     metrics: certward_api::ApiMetrics,
     census: CensusMetrics,
     registry: Registry,
 }
 
 impl Parts {
-    fn bind(config: &Config, store: &Store, node: &HeldNodeId) -> anyhow::Result<Self> {
+    fn bind(config: &Config, store: &Store, node: HeldNodeId, mut passed: Passed) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
         let census = CensusMetrics::register(&mut registry);
-        let api = Api::bind(settings::of_api(config, files)).map_err(explain_api)?;
+        let api = Api::bind_or_take(settings::of_api(config, files), |address| passed.take(address))
+            .map_err(explain_api)?;
         let gateway = Gateway::new(
             settings::of_gateway(config, api.address(), files),
             node.id.clone(),
@@ -154,7 +203,8 @@ impl Parts {
             Arc::clone(&entropy),
             &mut registry,
         )?;
-        let gateway_bound = gateway.bind()?;
+        let gateway_bound = gateway.bind_or_take(|address| passed.take(address))?;
+        passed.close_rest();
         let lifecycle = Lifecycle::new(
             store.clone(),
             Arc::new(gateway.clone()),
@@ -178,43 +228,53 @@ impl Parts {
             gateway,
             gateway_bound,
             lifecycle,
+            node,
             metrics,
             census,
             registry,
         })
     }
 
-    /// Runs until a signal asks for the end, or a part ends by itself; then drains the others.
-    async fn run(self, config: &Config, signals: &mut Signals, reload: &Reload) -> anyhow::Result<()> {
-        let Self { api, gateway, gateway_bound, lifecycle, metrics, census, registry, .. } = self;
-        // Devices first: as long as they are seen off, whoever looks after this node is answered that it is not ready.
-        let (drain, shutdown) = (CancellationToken::new(), CancellationToken::new());
+    /// Runs until a signal asks for the end, another process takes over, or a part ends by itself; then drains the others.
+    async fn run(
+        self,
+        config: &Config,
+        farewell: Option<Farewell>,
+        signals: &mut Signals,
+        reload: &Reload,
+    ) -> anyhow::Result<()> {
+        let offer = self.offer();
+        let Self { api, gateway, gateway_bound, lifecycle, metrics, census, registry, node, .. } = self;
+        let stages = Stages::new(farewell.is_none());
+        gateway.set_anothers(farewell.is_some());
         let mut tasks = JoinSet::new();
-        tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, shutdown.clone()));
-        tasks.spawn(census.run(lifecycle.store().clone(), shutdown.clone()));
-        let drained = CancellationToken::new();
+        tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
+        tasks.spawn(census.run(lifecycle.store().clone(), stages.end.clone()));
         tasks.spawn({
-            let (lifecycle, drain, drained) =
-                (lifecycle.clone(), drain.clone(), drained.clone().drop_guard());
+            let (gateway, lifecycle, stages) = (gateway.clone(), lifecycle.clone(), stages.clone());
             async move {
-                let ended =
-                    gateway.run(gateway_bound, lifecycle, drain).await.context("the gateway has ended");
-                drop(drained);
-                ended
+                let _drained = stages.drained.clone().drop_guard();
+                serve_devices(gateway, gateway_bound, lifecycle, farewell, stages).await
             }
         });
         tasks.spawn({
-            let (registry, shutdown) = (Arc::new(registry), shutdown.clone());
+            let (lifecycle, registry, stages) = (lifecycle.clone(), Arc::new(registry), stages.clone());
             async move {
-                Api::run(api, lifecycle, metrics, registry, shutdown).await.context("the API has ended")
+                tokio::select! {
+                    () = stages.open.cancelled() => {}
+                    () = stages.end.cancelled() => return Ok(()),
+                }
+                Api::run(api, lifecycle, metrics, registry, stages.end).await.context("the API has ended")
             }
         });
-        let cause = loop {
+        let mut successor = Box::pin(successor(config, offer, &gateway, &stages));
+        let outcome = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Reload => reload.run(),
-                    Signal::End => break Ok(()),
+                    Signal::End => break Ok(None),
                 },
+                passage = &mut successor => break Ok(Some(passage)),
                 ended = tasks.join_next() => break match ended {
                     Some(Ok(Err(e))) => Err(e),
                     Some(Err(e)) if e.is_panic() => Err(anyhow!("a part of certward has panicked")),
@@ -222,11 +282,21 @@ impl Parts {
                 },
             }
         };
+        // With it go the sockets that it has to offer: nobody may wait in them for a process that ends.
+        drop(successor);
+        notify::tell("STOPPING=1");
         tracing::info!(drain = ?config.gateway.drain, "ending: nothing new is accepted, what is under way is finished");
+        let (given_to, cause) = match outcome {
+            Ok(given_to) => (given_to, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let ended = async {
-            drain.cancel();
-            let devices = timeout(config.gateway.drain + DEVICES_LEAVE, drained.cancelled()).await;
-            shutdown.cancel();
+            match given_to {
+                Some(passage) => hand_over(&passage, &gateway, node, lifecycle.store(), &stages).await,
+                None => stages.drain.cancel(),
+            }
+            let devices = timeout(config.gateway.drain + DEVICES_LEAVE, stages.drained.cancelled()).await;
+            stages.end.cancel();
             let requests = timeout(REQUESTS_END, async { while tasks.join_next().await.is_some() {} }).await;
             devices.and(requests)
         };
@@ -237,6 +307,88 @@ impl Parts {
             () = signals.end() => tracing::warn!("asked to end again: what is under way is cut off"),
         }
         cause
+    }
+
+    /// What a process that takes over is given. `None`, and a warning, where there is too little for it.
+    fn offer(&self) -> Option<Offer> {
+        let offer = || -> std::io::Result<Offer> {
+            let mut sockets = self.gateway_bound.share()?;
+            sockets.push(self.api.share()?);
+            let folder_lock = self.lifecycle.store().share_folder()?;
+            Ok(Offer { sockets, node_lock: self.node.share_lock()?, folder_lock })
+        };
+        offer().inspect_err(|e| tracing::warn!("no other process can take over from this one: {e}")).ok()
+    }
+}
+
+/// How far this process is; each is cancelled when it begins.
+#[derive(Debug, Clone)]
+struct Stages {
+    /// The API accepts.
+    open: CancellationToken,
+    /// Devices are accepted.
+    serving: CancellationToken,
+    /// Devices are accepted no more, and seen off. The API goes on: whoever looks after this node is told that it is not ready.
+    drain: CancellationToken,
+    /// The last device is gone.
+    drained: CancellationToken,
+    /// Everything else ends.
+    end: CancellationToken,
+}
+
+impl Stages {
+    fn new(open: bool) -> Self {
+        let token = CancellationToken::new;
+        let stages = Self { open: token(), serving: token(), drain: token(), drained: token(), end: token() };
+        if open {
+            stages.open.cancel();
+        }
+        stages
+    }
+}
+
+/// The gateway from its beginning to its end. With `farewell`, it begins to accept when the process before has ceased to.
+async fn serve_devices(
+    gateway: Gateway,
+    bound: certward_gateway::Bound,
+    lifecycle: Lifecycle,
+    farewell: Option<Farewell>,
+    stages: Stages,
+) -> anyhow::Result<()> {
+    let prepared = gateway.prepare(bound, lifecycle, stages.drain.clone()).await;
+    if stages.drain.is_cancelled() {
+        return prepared.serve().await.context("the gateway has ended");
+    }
+    if let Some(farewell) = farewell {
+        farewell.ready().await?;
+        gateway.set_anothers(false);
+    }
+    stages.open.cancel();
+    stages.serving.cancel();
+    notify::tell("READY=1");
+    prepared.serve().await.context("the gateway has ended")
+}
+
+/// Resolves when another process is ready to take over; never, where that cannot be.
+async fn successor(config: &Config, offer: Option<Offer>, gateway: &Gateway, stages: &Stages) -> Passage {
+    stages.serving.cancelled().await;
+    match (offer, Door::open(&config.data_dir)) {
+        (Some(offer), Some(mut door)) => door.give(&offer, gateway).await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Lets the other process be this node, and tells it when it may accept. Requests under way are still answered, and devices seen off.
+async fn hand_over(passage: &Passage, gateway: &Gateway, node: HeldNodeId, store: &Store, stages: &Stages) {
+    gateway.set_anothers(true);
+    stages.drain.cancel();
+    stages.end.cancel();
+    gateway.stopped().await;
+    drop(node);
+    store.release_folder();
+    match passage.say(Word::Done).await {
+        Ok(()) => tracing::info!("another process has taken over"),
+        Err(e) => tracing::warn!("another process was about to take over and has ended: {e}"),
     }
 }
 

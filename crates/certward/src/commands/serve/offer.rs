@@ -1,0 +1,146 @@
+//! The first process of a takeover: it offers its place to a second one as long as it serves.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use certward_gateway::Gateway;
+use tokio::{
+    net::UnixListener,
+    time::{sleep, timeout},
+};
+
+use super::passage::{self, Passage, Word};
+
+/// For a process that has connected to say what it wants, and to take what it is given.
+const SAID_WITHIN: Duration = Duration::from_secs(5);
+/// For the second process to join and to fill its index: a second for 100,000 deployments. Meanwhile no change becomes `running`.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// No file descriptor left, for example.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is offered. Dropped when this process ends otherwise: as long as these sockets are open, connections wait in them.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) sockets: Vec<OwnedFd>,
+    pub(super) node_lock: OwnedFd,
+    pub(super) folder_lock: Option<OwnedFd>,
+}
+
+/// Where the offer is heard. Its file is removed when dropped, unless it is another process's by then.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+    handed_over: bool,
+}
+
+impl Door {
+    /// `None`, and a warning, where there can be none: a data folder with a long name, for example, for such an address has at most
+    /// 107 bytes. Then nobody can take over, and nothing else is different.
+    pub(super) fn open(data_dir: &Path) -> Option<Self> {
+        let path = passage::path(data_dir);
+        match Self::listen(&path) {
+            Ok(listener) => Some(Self { listener, path, handed_over: false }),
+            Err(error) => {
+                tracing::warn!(socket = %path.display(), "no other process can take over from this one: {error}");
+                None
+            }
+        }
+    }
+
+    fn listen(path: &Path) -> io::Result<UnixListener> {
+        // Whoever made one that is there has ended, or has handed over to us: the node's lock is ours.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// Resolves when a second process is ready to accept. It waits to be told that this one does not accept any more.
+    pub(super) async fn give(&mut self, offer: &Offer, gateway: &Gateway) -> Passage {
+        loop {
+            let passage = match self.listener.accept().await {
+                Ok((stream, _)) => Passage::with(stream),
+                Err(error) => {
+                    tracing::warn!("a process that would take over is not heard: {error}");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            match passage {
+                Ok(passage) => match serve(&passage, offer, gateway).await {
+                    Ok(true) => {
+                        self.handed_over = true;
+                        return passage;
+                    }
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!("no takeover, this process goes on: {error}"),
+                },
+                Err(error) => tracing::warn!("no takeover: {error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            // A file that stays does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether the other process is ready to accept.
+async fn serve(passage: &Passage, offer: &Offer, gateway: &Gateway) -> io::Result<bool> {
+    match timeout(SAID_WITHIN, passage.hear()).await?? {
+        Some((Word::Ask, _)) => {}
+        // Somebody looked whether this process is there.
+        None => return Ok(false),
+        Some(_) => return refuse(passage, "it asks for something else").await,
+    }
+    tracing::info!("another process asks to take over");
+    gateway.hold_proofs().await;
+    let ready = async {
+        timeout(SAID_WITHIN, offer.hand(passage)).await??;
+        match timeout(READY_WITHIN, passage.hear()).await {
+            Ok(Ok(Some((Word::Ready, _)))) => Ok(true),
+            Ok(Ok(None)) => refuse(passage, "it has ended before it was ready").await,
+            Ok(Ok(Some(_))) => refuse(passage, "it asks for something else").await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => refuse(passage, "it does not become ready in time").await,
+        }
+    };
+    let ready = ready.await;
+    if !matches!(ready, Ok(true)) {
+        gateway.resume_proofs().await;
+    }
+    ready
+}
+
+async fn refuse(passage: &Passage, why: &str) -> io::Result<bool> {
+    // It may be gone.
+    let _ = timeout(SAID_WITHIN, passage.say(Word::Refused)).await;
+    Err(io::Error::other(why))
+}
+
+impl Offer {
+    async fn hand(&self, passage: &Passage) -> io::Result<()> {
+        for socket in &self.sockets {
+            passage.give(Word::Socket, socket).await?;
+        }
+        passage.give(Word::NodeLock, &self.node_lock).await?;
+        if let Some(lock) = &self.folder_lock {
+            passage.give(Word::FolderLock, lock).await?;
+        }
+        passage.say(Word::EndOfList).await
+    }
+}

@@ -1,0 +1,183 @@
+//! What two processes of one node say to each other when the second takes the first's place, over a Unix socket in the data folder.
+//!
+//! Every message is one byte, some with a file descriptor:
+//!
+//! ```text
+//! second  asks                                     1
+//! first   holds its proofs back, and sends         s (a listening socket, as often as there are)
+//!                                                  n (the lock of the node's id), f (that of the embedded store's folder)
+//!                                                  e (the end of the list)
+//! second  joins, fills its index; then is ready    r
+//! first   stops accepting; then it is done         d
+//! ```
+//!
+//! Until `r` the first one serves as if nothing were, and when the second one goes away it goes on. Whoever cannot do what is asked
+//! for answers `x`. Both accept from the same sockets, so that no connection is refused and none is lost with either; but never at
+//! once, and a proof counts only while just one of them accepts: see `certward_gateway::Gateway::hold_proofs`.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg,
+    },
+    process::geteuid,
+};
+use tokio::{io::Interest, net::UnixStream};
+
+/// Where the running process listens.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("takeover.sock")
+}
+
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The second number will be another way of doing this.
+    Ask,
+    Socket,
+    NodeLock,
+    FolderLock,
+    EndOfList,
+    Ready,
+    Done,
+    Refused,
+}
+
+impl Word {
+    const ALL: [(Self, u8); 8] = [
+        (Self::Ask, b'1'),
+        (Self::Socket, b's'),
+        (Self::NodeLock, b'n'),
+        (Self::FolderLock, b'f'),
+        (Self::EndOfList, b'e'),
+        (Self::Ready, b'r'),
+        (Self::Done, b'd'),
+        (Self::Refused, b'x'),
+    ];
+
+    fn byte(self) -> u8 {
+        Self::ALL.into_iter().find_map(|(word, byte)| (word == self).then_some(byte)).unwrap_or(b'x')
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(word, known)| (known == byte).then_some(word))
+    }
+}
+
+/// A conversation with the other process.
+#[derive(Debug)]
+pub(super) struct Passage(UnixStream);
+
+impl Passage {
+    /// With whom this process may talk: its own user, or root. Descriptors and locks come from, or go to, nobody else.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::PermissionDenied`] for everybody else.
+    pub(super) fn with(stream: UnixStream) -> io::Result<Self> {
+        let user = stream.peer_cred()?.uid();
+        if user != 0 && user != geteuid().as_raw() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the process at the other end is user {user}'s"),
+            ));
+        }
+        Ok(Self(stream))
+    }
+
+    pub(super) async fn say(&self, word: Word) -> io::Result<()> {
+        self.send(word, None).await
+    }
+
+    pub(super) async fn give(&self, word: Word, descriptor: &OwnedFd) -> io::Result<()> {
+        self.send(word, Some(descriptor)).await
+    }
+
+    async fn send(&self, word: Word, descriptor: Option<&OwnedFd>) -> io::Result<()> {
+        let byte = [word.byte()];
+        self.0
+            .async_io(Interest::WRITABLE, || {
+                let descriptors = descriptor.map(AsFd::as_fd);
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                if let Some(descriptor) = &descriptors
+                    && !control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)))
+                {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+                sendmsg(&self.0, &[IoSlice::new(&byte)], &mut control, SendFlags::NOSIGNAL)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The next word, with its descriptor. `None`: the other process has gone.
+    pub(super) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
+        let (byte, descriptor) = self
+            .0
+            .async_io(Interest::READABLE, || {
+                let mut byte = [0];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut control = RecvAncillaryBuffer::new(&mut space);
+                let read = recvmsg(
+                    &self.0,
+                    &mut [IoSliceMut::new(&mut byte)],
+                    &mut control,
+                    RecvFlags::CMSG_CLOEXEC,
+                )?;
+                let descriptor = control.drain().find_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+                    _ => None,
+                });
+                Ok((byte[..read.bytes].first().copied(), descriptor))
+            })
+            .await?;
+        let Some(byte) = byte else { return Ok(None) };
+        match Word::of(byte) {
+            Some(word) => Ok(Some((word, descriptor))),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "the other process says what is unknown")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn words_arrive_one_by_one_each_with_its_descriptor() {
+        let (first, second) = UnixStream::pair().unwrap();
+        let (first, second) = (Passage::with(first).unwrap(), Passage::with(second).unwrap());
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        first.say(Word::Ask).await.unwrap();
+        first.give(Word::Socket, &writer.try_clone().unwrap().into()).await.unwrap();
+        first.say(Word::Ready).await.unwrap();
+        assert!(matches!(second.hear().await.unwrap(), Some((Word::Ask, None))));
+        let Some((Word::Socket, Some(given))) = second.hear().await.unwrap() else { panic!("no descriptor") };
+        assert!(matches!(second.hear().await.unwrap(), Some((Word::Ready, None))));
+        std::fs::File::from(given).write_all(b"a").unwrap();
+        writer.write_all(b"b").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "ab");
+        drop(first);
+        assert!(second.hear().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_word_is_an_error() {
+        use tokio::io::AsyncWriteExt as _;
+        let (mut first, second) = UnixStream::pair().unwrap();
+        first.write_all(b"?").await.unwrap();
+        assert!(Passage::with(second).unwrap().hear().await.is_err());
+    }
+}

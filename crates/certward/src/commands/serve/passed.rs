@@ -1,0 +1,109 @@
+//! Listening sockets that somebody else has opened: systemd (sd_listen_fds(3)), or the process whose place this one takes.
+//!
+//! Each is matched to the configuration by its local address, so that their order and names are nobody's concern.
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+};
+
+use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
+
+/// systemd passes one for each `ListenStream=`; this is far above what anybody configures.
+const PASSED_MAX: usize = 1024;
+
+/// Sockets that nobody has taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Passed(Vec<Socket>);
+
+#[derive(Debug)]
+struct Socket {
+    listener: TcpListener,
+    address: SocketAddr,
+    /// As systemd calls it, or where else it comes from.
+    name: String,
+}
+
+impl Passed {
+    /// Takes what systemd has passed. To be called once, before there is a second thread: it takes the variables out of the
+    /// environment. What is no listening TCP socket is left alone, with a warning.
+    pub(crate) fn by_systemd() -> Self {
+        // Without the pid, the descriptors may be meant for whoever started us.
+        let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+        let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<usize>().ok());
+        if !meant || count.is_none_or(|count| count > PASSED_MAX) {
+            return Self::default();
+        }
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut descriptors = ListenFd::from_env();
+        let mut passed = Self::default();
+        for index in 0..descriptors.len() {
+            let name = names.next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+            match descriptors.take_tcp_listener(index) {
+                Ok(Some(listener)) => passed.add(listener, name),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(socket = name, "a socket that systemd passes is of no use: {error}")
+                }
+            }
+        }
+        passed
+    }
+
+    /// Adds a socket of the process whose place this one takes.
+    pub(crate) fn add_descriptor(&mut self, descriptor: OwnedFd) {
+        self.add(TcpListener::from(descriptor), "taken over");
+    }
+
+    fn add(&mut self, listener: TcpListener, name: &str) {
+        match (socket_acceptconn(&listener), listener.local_addr()) {
+            (Ok(true), Ok(address)) => self.0.push(Socket { listener, address, name: name.to_owned() }),
+            _ => tracing::warn!(socket = name, "a socket that is passed does not listen on a TCP address"),
+        }
+    }
+
+    /// The socket that listens on exactly this address.
+    pub(crate) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let at = self.0.iter().position(|socket| socket.address == address)?;
+        let Socket { listener, name, .. } = self.0.swap_remove(at);
+        tracing::info!(%address, socket = name, "the socket was open already");
+        Some(listener)
+    }
+
+    /// Closes what matches nothing, and says so: connections to it are refused from now on.
+    pub(crate) fn close_rest(self) {
+        for Socket { address, name, .. } in self.0 {
+            tracing::warn!(%address, socket = name, "a socket that is passed matches no listener of the configuration and is closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_taken_by_its_exact_address_and_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut passed = Passed::default();
+        passed.add_descriptor(listener.into());
+        assert!(passed.take(SocketAddr::from(([0, 0, 0, 0], address.port()))).is_none());
+        assert_eq!(passed.take(address).unwrap().local_addr().unwrap(), address);
+        assert!(passed.take(address).is_none());
+    }
+
+    #[test]
+    fn what_does_not_listen_is_not_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let address = connected.local_addr().unwrap();
+        let mut passed = Passed::default();
+        passed.add_descriptor(connected.into());
+        passed.add_descriptor(std::fs::File::open("/dev/null").unwrap().into());
+        assert!(passed.take(address).is_none() && passed.0.is_empty());
+    }
+}
