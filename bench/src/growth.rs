@@ -1,92 +1,152 @@
-use std::time::{Duration, Instant};
+//! What grows with the number of deployments: start, memory, handshakes, replacements.
 
-use certward_tests::{Authority, Certward, Device, Setup, wait_within};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-/// What `bench/run growth` measures in a minute or two.
+use anyhow::Result;
+use certward_tests::Authority;
+
+use crate::{
+    broker::EchoBroker,
+    client::Door,
+    document,
+    figures::{Series, digits},
+    fleet::{CertwardFleet, Member, first_handshake, rest_of},
+    load::Generator,
+    machine,
+    meter::Meter,
+    report::line,
+    swap,
+    test::Test,
+};
+
+/// What `bench/run growth` measures in a few minutes.
 pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
-/// What `bench/run growth-100k` measures: a quarter of an hour.
+/// What `bench/run growth-100k` measures.
 pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
-const MAKERS: usize = 4;
 
-/// Start time and memory with growing counts of deployments, each with a certificate of its own that is `running`.
-pub(crate) fn measure(counts: &[usize]) {
-    // Proofs of ten thousand new certificates take longer than those of one.
-    let setup = Setup { prove_within: "30m", log_level: "warn", ..Setup::default() };
-    let mut certward = Certward::start_with(setup);
-    let authority = Authority::new("Bench CA");
+const STARTS: usize = 3;
+const SWAPS: usize = 10;
+const HANDSHAKES: usize = 1_000;
+/// Proofs of all that is `running` are made anew after a start, two at a time.
+const PROVEN_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Names that are met once, to see what a configuration that is not at hand costs.
+const COLD: std::ops::Range<usize> = 10_000..10_500;
+
+const HEAD: &str = "| deployments | start to first handshake, s | own memory then, MiB | all proven again after, s | own memory then, MiB | full handshake, \
+     CPU µs | the same, configuration not at hand | a PUT to its answer, ms | the old certificate is met until … ms after it |\n\
+     |---|---|---|---|---|---|---|---|---|\n";
+
+/// Measures, prints, and writes docs/performance.md.
+pub(crate) fn measure(counts: &[usize]) -> Result<()> {
+    let (broker, generator, authority) =
+        (EchoBroker::start(0)?, Generator::new(None)?, Authority::new("Bench CA"));
+    let mut fleet = CertwardFleet::new(broker.address())?;
+    let mut text = format!("{}\n\n{HEAD}", machine::describe());
     let mut made = 0;
-    println!("## Growth\n");
-    println!(
-        "| deployments | start to ready (ms) | start to first handshake (ms) | resident at ready (MiB) | resident when all are proven again (MiB) |"
-    );
-    println!("|---|---|---|---|---|");
     for &count in counts {
-        make(&certward, &authority, made..count);
+        let began = Instant::now();
+        fleet.add((made..count).map(|number| Member::new(&authority, number)))?;
+        eprintln!("{} deployments made in {:.1?}", count - made, began.elapsed());
         made = count;
-        wait_all_running(&certward, count);
-        certward.stop();
-        let begin = Instant::now();
-        certward.serve();
-        let ready = begin.elapsed();
-        let at_ready = resident_mib(&mut certward);
-        let device = Device::trusting(&authority);
-        device.handshake(certward.mqtts(), &host(count - 1)).expect("a handshake");
-        let handshake = begin.elapsed();
-        let proven = settled_mib(&mut certward);
-        println!(
-            "| {count} | {:.0} | {:.0} | {at_ready:.0} | {proven:.0} |",
-            ready.as_secs_f64() * 1000.0,
-            handshake.as_secs_f64() * 1000.0
-        );
+        let row = Row::measure(&fleet, &generator, &authority, count)?;
+        eprintln!("{row:?}");
+        line(&mut text, &row.cells());
     }
-    println!();
+    text.push_str(
+        "\nMedians, with the largest in brackets. A start is of a process whose files are in the system's cache. 20,000 configurations are \
+         kept at hand: up to there every name's is, once it has been proven.\n",
+    );
+    println!("{text}");
+    document::write_section("growth", &text)
 }
 
-fn host(number: usize) -> String {
-    format!("d{number}.example.com")
+#[derive(Debug)]
+struct Row {
+    count: usize,
+    start: Series,
+    mib_at_start: f64,
+    proven_seconds: Option<f64>,
+    mib_at_rest: f64,
+    warm: f64,
+    cold: Option<f64>,
+    answered: Series,
+    old_until: Series,
 }
 
-fn make(certward: &Certward, authority: &Authority, numbers: std::ops::Range<usize>) {
-    std::thread::scope(|scope| {
-        for maker in 0..MAKERS {
-            let (api, numbers) = (certward.api(), numbers.clone());
-            scope.spawn(move || {
-                for number in numbers.filter(|number| number % MAKERS == maker) {
-                    let id = format!("d{number}");
-                    api.create_deployment(&id, "127.0.0.1:1883", &[&host(number)]);
-                    api.post_tls(&id, &authority.server(&[&host(number)]).one_way()).expect(200);
-                }
-            });
+impl Row {
+    fn measure(
+        fleet: &CertwardFleet,
+        generator: &Generator,
+        authority: &Authority,
+        count: usize,
+    ) -> Result<Self> {
+        let (address, last) = (fleet.address(), count - 1);
+        let mut start = Series::default();
+        for _ in 1..STARTS {
+            start.push(started(fleet, generator, last)?.1);
         }
-    });
-}
-
-fn wait_all_running(certward: &Certward, count: usize) {
-    for number in 0..count {
-        wait_within(Duration::from_secs(1800), "running", || {
-            let path = format!("/deployments/d{number}/tls");
-            let answer = certward.api().try_send("GET", &path, "Prefer: wait=30\r\n", "").expect("an answer");
-            (answer.tls_status() == "running").then_some(())
+        let (program, took) = started(fleet, generator, last)?;
+        start.push(took);
+        let began = Instant::now();
+        let meter = Meter::of(program.id());
+        let mib_at_start = meter.memory_kib()? / 1024.0;
+        let proven = rest_of(&meter, PROVEN_WITHIN)?;
+        let proven_seconds = proven.then(|| began.elapsed().as_secs_f64());
+        let mib_at_rest = meter.memory_kib()? / 1024.0;
+        let warm = generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value;
+        // Names that were proven first are the ones that are no longer at hand.
+        let cold = (count >= 10 * COLD.start).then(|| {
+            let doors: Vec<Door> = COLD.map(|number| door(address, number)).collect();
+            generator.measure_each(&doors, &meter)
         });
-    }
-}
-
-fn resident_mib(certward: &mut Certward) -> f64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", certward.process().id())).unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    kib.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
-}
-
-/// The memory once it has not grown by a hundredth within five seconds: the proofs in the background are over.
-fn settled_mib(certward: &mut Certward) -> f64 {
-    let mut last = resident_mib(certward);
-    loop {
-        std::thread::sleep(Duration::from_secs(5));
-        let now = resident_mib(certward);
-        if now <= last * 1.01 {
-            return now;
+        let (mut answered, mut old_until) = (Series::default(), Series::default());
+        for turn in 0..SWAPS {
+            let member = Member::new(authority, turn * 97 % count);
+            let swap = swap::watch(generator, &door(address, turn * 97 % count), &member.leaf.der, || {
+                fleet.replace(&member)
+            })?;
+            answered.push(swap.answered.as_secs_f64() * 1e3);
+            old_until.push(swap.old_until.as_secs_f64() * 1e3);
         }
-        last = now;
+        let cold = cold.transpose()?.map(|measured| measured.value);
+        Ok(Self { count, start, mib_at_start, proven_seconds, mib_at_rest, warm, cold, answered, old_until })
     }
+
+    fn cells(&self) -> [String; 9] {
+        let spread = |series: &Series| {
+            let values = series.median().zip(series.max());
+            values.map_or("–".to_owned(), |(median, most)| format!("{} ({})", digits(median), digits(most)))
+        };
+        let late = format!("not within {} s", PROVEN_WITHIN.as_secs());
+        [
+            self.count.to_string(),
+            spread(&self.start),
+            digits(self.mib_at_start),
+            self.proven_seconds.map_or(late, |seconds| format!("{seconds:.0}")),
+            digits(self.mib_at_rest),
+            digits(self.warm),
+            self.cold.map_or("–".to_owned(), digits),
+            spread(&self.answered),
+            spread(&self.old_until),
+        ]
+    }
+}
+
+fn door(address: SocketAddr, number: usize) -> Door {
+    Door { address, sni: Member::host(number), leaf: None }
+}
+
+/// Starts certward; seconds until the deployment that was made last takes a handshake.
+fn started(
+    fleet: &CertwardFleet,
+    generator: &Generator,
+    last: usize,
+) -> Result<(crate::program::Program, f64)> {
+    let began = Instant::now();
+    let program = fleet.start()?;
+    first_handshake(generator, &door(fleet.address(), last))?;
+    Ok((program, began.elapsed().as_secs_f64()))
 }

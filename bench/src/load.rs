@@ -91,6 +91,22 @@ impl Generator {
         Ok(Measured { value: cpu.as_secs_f64() * 1e6 / count as f64, rate })
     }
 
+    /// One full handshake and CONNECT at each of many doors.
+    pub(crate) fn measure_each(&self, doors: &[Door], meter: &Meter) -> Result<Measured> {
+        let mut clients = Vec::new();
+        for door in doors {
+            clients.push(Client::new(door, Handshake::Full, None)?);
+        }
+        let cost = Cost::begin(meter)?;
+        let mut sessions = Vec::new();
+        for some in clients.chunks(SHAKING) {
+            sessions.extend(self.run(connect_all(some, some.len()))?.0);
+        }
+        let measured = cost.per(doors.len(), 1e6);
+        self.run(end_all(sessions))?;
+        measured
+    }
+
     fn small(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(Test::Small, door, TALKING)?;
         let (sessions, _) = self.run(connect_all(&clients, TALKING))?;

@@ -21,6 +21,7 @@ mod meter;
 mod one;
 mod peers;
 mod plot;
+mod profile;
 mod program;
 mod reads;
 mod report;
@@ -46,6 +47,12 @@ struct Arguments {
 enum Command {
     /// The gateway beside nginx, HAProxy, stunnel, hitch and Mosquitto: writes docs/performance.md
     Peers(peers::Peers),
+    /// Everything that docs/performance.md shows: peers, growth and profile, one after the other
+    All {
+        /// Fewer rounds, each shorter
+        #[arg(long)]
+        quick: bool,
+    },
     /// One server and some tests, to try things out
     One(one::One),
     /// A load on a server that runs already
@@ -59,6 +66,8 @@ enum Command {
     /// The same to 100,000
     #[command(name = "growth-100k")]
     Growth100k,
+    /// Where certward's CPU time goes under load
+    Profile(profile::Profile),
     /// What judging an upload costs
     Intake,
     /// The plainest gateway of the same parts, which certward is compared with
@@ -79,12 +88,18 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Peers(peers) => peers::measure(&peers)?,
+        Command::All { quick } => {
+            peers::measure(&peers::Peers::all(quick))?;
+            growth::measure(if quick { growth::COUNTS } else { growth::COUNTS_TO_100K })?;
+            profile::measure(&profile::Profile::usual())?;
+        }
         Command::One(one) => one::one(&one)?,
         Command::Load(load) => one::load(&load)?,
         Command::Change => change::measure(),
         Command::Reads => reads::measure(),
-        Command::Growth => growth::measure(growth::COUNTS),
-        Command::Growth100k => growth::measure(growth::COUNTS_TO_100K),
+        Command::Growth => growth::measure(growth::COUNTS)?,
+        Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
+        Command::Profile(profile) => profile::measure(&profile)?,
         Command::Intake => intake::measure(),
         Command::Forward(forward) => servers::forward(&forward)?,
     }

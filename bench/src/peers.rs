@@ -41,6 +41,20 @@ pub(crate) struct Peers {
     print_only: bool,
 }
 
+impl Peers {
+    /// All tests on all servers, written into the document.
+    pub(crate) fn all(quick: bool) -> Self {
+        Self {
+            quick,
+            rounds: None,
+            servers: Vec::new(),
+            tests: Vec::new(),
+            no_fleet: false,
+            print_only: false,
+        }
+    }
+}
+
 /// Memory differs little from one process to the next, and a round of it is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
