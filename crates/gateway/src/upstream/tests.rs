@@ -315,7 +315,7 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
         eprintln!("not tested: this machine lets nobody make a network namespace");
         return;
     }
-    let prepare = "ip link set lo up && echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range &&";
+    let prepare = "ip link set lo up && ip address add 10.1.2.3/32 dev lo && echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range &&";
     if !alone("a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_named", &through, prepare)
     {
         return;
@@ -346,6 +346,11 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
         (4, "source_ports_exhausted"),
         "the other source's"
     );
+    // Elsewhere a test has loopback only. A listener on all addresses is found out on each, whatever connections come from.
+    let policy = UpstreamPolicy { allow: None, own: vec!["[::]:50001".parse().unwrap()] };
+    for (address, own) in [("10.1.2.3:50001", true), ("10.1.2.3:50002", false), ("10.1.2.4:50001", false)] {
+        assert_eq!(policy.check(address.parse().unwrap()).is_err(), own, "{address}");
+    }
     assert_eq!(used_up(&[], &broker).await, (4, "source_ports_exhausted"), "the system's choice");
 }
 
