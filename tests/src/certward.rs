@@ -29,6 +29,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// The deployment of clients without, or with unknown, SNI.
     pub default_deployment: Option<&'static str>,
+    /// The network of the load balancer before the shared `mqtts` listener.
+    pub proxy_protocol_from: Option<&'static str>,
     /// Adds an `mqtts` listener that is bound to this deployment.
     pub bound_deployment: Option<&'static str>,
     /// What the API serves HTTPS with: certificate and key.
@@ -49,6 +51,7 @@ impl Default for Setup {
             log_level: "debug",
             store: None,
             default_deployment: None,
+            proxy_protocol_from: None,
             bound_deployment: None,
             api_certificate: None,
             data: None,
@@ -131,6 +134,9 @@ impl Certward {
             writeln!(text, "default_deployment = {deployment:?}").unwrap();
         }
         writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"").unwrap();
+        if let Some(network) = setup.proxy_protocol_from {
+            writeln!(text, "proxy_protocol_from = [{network:?}]").unwrap();
+        }
         writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{wss}\"\nprotocol = \"wss\"").unwrap();
         if let Some(deployment) = setup.bound_deployment {
             writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{bound}\"\nprotocol = \"mqtts\"")

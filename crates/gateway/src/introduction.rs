@@ -39,7 +39,11 @@ pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Ins
     let mut to = None;
     if header_first {
         match timeout_at(deadline, read(&mut client)).await.unwrap_or(Err(Cause::Timeout)) {
-            Ok(Stated::Addresses { from, to: stated }) => (peer, to) = (from, Some(stated)),
+            Ok(Stated::Addresses { from, to: stated }) => {
+                serving.metrics.introduced("address");
+                (peer, to) = (from, Some(stated));
+            }
+            Ok(Stated::Nothing) if probe.is_none() => serving.metrics.introduced("nothing"),
             Ok(Stated::Nothing) => {}
             Err(cause) => {
                 if probe.is_none() {

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     handshakes: Family<HandshakeLabels, Counter>,
     handshake_failures: Family<CauseLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    proxy_headers: Family<StatedLabel, Counter>,
     upstream_failures: Family<ReasonLabel, Counter>,
     upstreams_down: Gauge,
     upstream_changes: Family<HealthLabel, Counter>,
@@ -48,12 +49,18 @@ struct ResultLabel {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatedLabel {
+    stated: &'static str,
+}
+
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("certward_gateway");
         registry.register("connections", "Devices connected now", self.connections.clone());
         registry.register("handshakes", "Handshakes done", self.handshakes.clone());
         registry.register("handshake_failures", "Handshakes that failed", self.handshake_failures.clone());
+        registry.register("proxy_headers", "PROXY headers of load balancers", self.proxy_headers.clone());
         registry.register("refused", "Connections refused beside the handshake", self.refused.clone());
         registry.register("upstream_failures", "Brokers not reached", self.upstream_failures.clone());
         registry.register(
@@ -91,6 +98,11 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A load balancer stated an address, or nothing.
+    pub(crate) fn introduced(&self, stated: &'static str) {
+        self.proxy_headers.get_or_create(&StatedLabel { stated }).inc();
     }
 
     pub(crate) fn upstream_failed(&self, reason: &'static str) {

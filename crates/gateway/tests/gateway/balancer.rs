@@ -126,6 +126,10 @@ async fn the_stated_address_is_the_devices_for_the_broker_and_the_list_of_failur
     let (from, to) = stage.told().await;
     assert_eq!((from.ip(), to), (BALANCER.into(), stage.world.mqtts()));
 
+    let headers = |stated: &str| {
+        stage.world.metric(&format!(r#"certward_gateway_proxy_headers_total{{stated="{stated}"}}"#))
+    };
+    assert_eq!((headers("address"), headers("nothing")), (2, 1));
     let plain_mqtt = [V1, CONNECT].concat();
     stage.fails("plain_mqtt", stage.send(BALANCER, &plain_mqtt)).await;
     assert_eq!(stage.world.gateway.recent_failures(&id("d"))[0].peer, address("192.0.2.7:56324"));
