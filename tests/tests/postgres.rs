@@ -95,3 +95,22 @@ fn init_says_that_there_is_a_store_already() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn a_new_process_takes_over_and_the_node_stays_the_same() {
+    let server = PostgresServer::shared();
+    let mut scene = Scene::with(Setup { store: Some(server.database()), drain: "1h", ..Setup::default() });
+    scene.run_one_way();
+    let mut session = scene.connect(&scene.device(), "staying").unwrap();
+    let mut before = scene.certward.take_over();
+    let leaf = scene.leaf();
+    scene.api().put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
+    scene.api().wait_running(Scene::DEPLOYMENT);
+    assert_eq!(scene.connect(&scene.device(), "new").unwrap().leaf(), leaf.der);
+    session.ping().unwrap();
+    drop(session);
+    assert!(before.wait().success());
+    // It did not give the node up with its end.
+    scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
+    scene.api().wait_running(Scene::DEPLOYMENT);
+}

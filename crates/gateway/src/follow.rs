@@ -28,6 +28,8 @@ const AT_ONCE: usize = 16;
 const IN_BACKGROUND: usize = 2;
 /// The store's wake-up may be lost; then this is how late a change is noticed.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// A small read; who drains ends soon.
+const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 
 /// The part of a node that acts on changes.
 #[derive(Debug)]
@@ -102,7 +104,9 @@ impl Follower {
         loop {
             while work.len() < AT_ONCE {
                 let next = schedule.next(Instant::now());
-                let next = next.or_else(|| Some((schedule.next_in_background(IN_BACKGROUND)?, 0)));
+                // What was proven before is not proven by who proves nothing any more.
+                let at_once = if self.reports.are_closed() { 0 } else { IN_BACKGROUND };
+                let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
                 let Some((id, tries)) = next else { break };
                 let follower = Arc::clone(&self);
                 let of = id.clone();
@@ -153,10 +157,15 @@ impl Follower {
             }
             tokio::select! {
                 () = wake_up => {}
-                () = sleep(LOOK_AT_LEAST_EVERY) => {}
+                () = sleep(self.look_again()) => {}
                 () = self.reports.resumed() => anew = true,
             }
         }
+    }
+
+    /// Another process of this node makes the changes now, and on SQLite nobody wakes this one.
+    fn look_again(&self) -> Duration {
+        if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
     }
 
     async fn read_on(

@@ -114,6 +114,21 @@ async fn running_needs_every_node_that_is_counted() {
 }
 
 #[tokio::test]
+async fn a_process_proves_anew_what_an_earlier_one_of_its_node_has_proven_of_an_unsettled_change() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    world.create(&ca.one_way()).await;
+    world.report(&a, Ok(())).await;
+    world.lifecycle.start(&a).await.unwrap();
+    world.report(&b, Ok(())).await;
+    assert_eq!(world.status().await, "pending", "the process that had proven it is gone");
+    world.report(&a, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+    world.lifecycle.start(&a).await.unwrap();
+    assert_eq!(world.status().await, "running", "a restart keeps what is settled");
+}
+
+#[tokio::test]
 async fn a_node_whose_lease_ends_is_not_waited_for() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);

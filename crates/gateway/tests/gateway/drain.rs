@@ -70,3 +70,30 @@ async fn a_client_that_is_not_trusted_any_more_does_not_outlast_it_in_a_drain() 
     of_second.ends_cleanly().await;
     world.shut_down().await;
 }
+
+#[tokio::test]
+async fn proofs_that_are_held_back_count_when_they_are_given_again() {
+    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.gateway.hold_proofs().await;
+    let leaf = servers.leaf(&[HOST]);
+    let proofs = || world.metric(r#"certward_gateway_proofs_total{result="ok"}"#);
+    let before = proofs();
+    world.put(&deployment, &leaf, &[]).await;
+    eventually("it is proven again and again", || async { proofs() > before + 1 }).await;
+    assert_eq!(world.status(&deployment).await, "pending");
+    assert_eq!(Device::trusting(&servers).talk(world.mqtts(), HOST).await.unwrap().leaf(), leaf.der);
+    world.gateway.resume_proofs().await;
+    assert_eq!(world.settled(&deployment).await, "running");
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_anothers_by_now_is_not_given_up() {
+    let world = World::new().await;
+    let store = world.lifecycle.store().clone();
+    world.gateway.set_anothers(true);
+    world.shut_down().await;
+    assert_eq!(store.live_nodes().await.unwrap().len(), 1, "its lease goes on");
+}
