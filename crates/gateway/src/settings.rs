@@ -17,7 +17,7 @@ pub struct Settings {
     /// Where upstreams may be. `None`: anywhere but link-local, multicast, broadcast and unspecified addresses. A listener of
     /// this program is never an upstream, whatever stands here.
     pub upstream_allow: Option<Vec<IpNet>>,
-    /// The addresses of this machine that brokers are connected to from, in turn; where there is none of a broker's family, the system
+    /// The addresses of this machine that brokers are connected to from, one by lot for each; where there is none of a broker's family, the system
     /// chooses. Each has about 28,000 ports to every address of a broker.
     pub upstream_source: Vec<IpAddr>,
     /// Addresses of this program beside the gateway's listeners (the API's): never an upstream.

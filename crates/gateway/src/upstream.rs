@@ -156,6 +156,9 @@ impl Upstreams {
     /// `rivals` are the addresses that are still to be tried, beside those that are put off.
     async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
         let now = Instant::now();
+        if now >= search.deadline {
+            return Tried::Failed(Unreachable::Timeout);
+        }
         let destination = self.destinations.at(address, now);
         let (chance, probe) = destination.chance(now);
         let mut until = search.share(rivals);
@@ -180,8 +183,8 @@ impl Upstreams {
     }
 
     async fn dial(&self, destination: &Destination, began: Instant, until: Instant, probe: bool) -> Tried {
-        let start = self.dice.below(usize::MAX);
-        let failure = match timeout_at(until, self.sources.connect(destination.address, start)).await {
+        let connecting = self.sources.connect(destination.address, &self.dice);
+        let failure = match timeout_at(until, connecting).await {
             Ok(Ok(stream)) => {
                 destination.succeeded();
                 return Tried::Connected(stream);

@@ -21,7 +21,7 @@ pub(crate) struct GatewaySection {
     /// The networks that upstreams may be in (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local, multicast,
     /// unspecified and certward's own listeners.
     pub(crate) upstream_allow: Option<Vec<Network>>,
-    /// The addresses of this machine that brokers are connected to from, in turn: the system chooses.
+    /// The addresses of this machine that brokers are connected to from, one by lot for each: the system chooses.
     #[serde(deserialize_with = "super::upstream_source::addresses")]
     pub(crate) upstream_source: Vec<IpAddr>,
     /// How many connections one address of devices may hold: no limit; 1 to 1,000,000.

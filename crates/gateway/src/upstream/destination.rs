@@ -17,8 +17,8 @@ use tokio::{
 use super::health::{Chance, Health};
 use crate::{metrics::Metrics, rarely::Rarely};
 
-/// Connects under way to one address; further ones wait in the order in which they came. A broker's queue of connections holds 128
-/// (RabbitMQ, HiveMQ) to 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
+/// Connects under way to one address; further ones wait in the order in which they came. A broker's queue holds 100
+/// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
 /// come at once than it can take in a moment. Over a path of 200 ms it still makes 1,280 a second, 5,000 devices within the deadline.
 pub(super) const CONNECTS_AT_ONCE: usize = 256;
 /// How often those that nobody uses any more are looked for, a millisecond for ten thousand of them.

@@ -11,7 +11,7 @@ use nix::{
 };
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::Unreachable;
+use super::{Unreachable, dice::Dice};
 
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]
@@ -26,14 +26,15 @@ impl Sources {
         Self { v4: v4.into(), v6: v6.into() }
     }
 
-    /// Connects from the sources in turn, beginning with that at `start`, until one has a port left. Each has its own ports to every
+    /// Connects from a source drawn by lot, or from the next that has a port left. Each has its own ports to every
     /// address of a broker, some 28,000 as the system is mostly set up.
-    pub(super) async fn connect(&self, to: SocketAddr, start: usize) -> Result<TcpStream, Unreachable> {
+    pub(super) async fn connect(&self, to: SocketAddr, dice: &Dice) -> Result<TcpStream, Unreachable> {
         let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
         if sources.is_empty() {
             let socket = open(to, None).map_err(|error| of_this_machine(error, to))?;
             return socket.connect(to).await.map_err(|error| of_this_machine(error, to));
         }
+        let start = dice.below(sources.len());
         let mut exhausted = false;
         let mut unusable = None;
         for n in 0..sources.len() {

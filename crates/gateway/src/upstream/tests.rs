@@ -251,7 +251,7 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
 }
 
 #[tokio::test]
-async fn connections_come_from_the_sources_in_turn() {
+async fn connections_come_from_all_sources_of_the_family() {
     let (upstreams, broker) = (upstreams(&["127.0.0.2", "127.0.0.3", "::1"]), Broker::new().await);
     for _ in 0..40 {
         peer(&upstreams, &list(&[broker.address])).await.unwrap();
