@@ -89,6 +89,8 @@ pub(crate) async fn serve<S>(
     });
     loop {
         tokio::select! {
+            // What has come is read before anything else: who has asked already is not one that leaves.
+            biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
             () = signals.crowded.notified() => if progress.is_idle_for(IDLE_SPARED) {

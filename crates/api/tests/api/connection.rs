@@ -196,6 +196,28 @@ async fn the_end_of_the_server_lets_requests_under_way_finish() {
 }
 
 #[tokio::test]
+async fn the_end_of_the_server_answers_a_request_that_is_on_its_way() {
+    let world = World::new().await;
+    let mut new = TcpStream::connect(world.address).await.unwrap();
+    // Accepted after it.
+    world.request("GET", "/healthz").send().await;
+    world.shutdown.cancel();
+    new.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
+    wait_until_closed(world.address).await;
+    let answer = read_to_end(&mut new).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let World { server, .. } = world;
+    server.await.unwrap();
+}
+
+/// The listener goes at once, whoever is still being served.
+async fn wait_until_closed(address: std::net::SocketAddr) {
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_the_server_is_bounded_and_cuts_a_wait_short() {
     let world = World::with(|settings| settings.deadlines.drain = SHORT).await;
     let _node = world.node().await;

@@ -11,6 +11,7 @@ mod passed;
 mod prune;
 mod settings;
 mod signals;
+mod stages;
 mod takeover;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -22,7 +23,6 @@ use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
 use certward_store::{Store, SystemClock};
 use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 use self::{
     census::CensusMetrics,
@@ -30,6 +30,7 @@ use self::{
     passage::{Passage, Word},
     passed::Passed,
     signals::{Signal, Signals},
+    stages::Stages,
     takeover::{Farewell, Given, Predecessor},
 };
 use crate::{
@@ -318,32 +319,6 @@ impl Parts {
             Ok(Offer { sockets, node_lock: self.node.share_lock()?, folder_lock })
         };
         offer().inspect_err(|e| tracing::warn!("no other process can take over from this one: {e}")).ok()
-    }
-}
-
-/// How far this process is; each is cancelled when it begins.
-#[derive(Debug, Clone)]
-struct Stages {
-    /// The API accepts.
-    open: CancellationToken,
-    /// Devices are accepted.
-    serving: CancellationToken,
-    /// Devices are accepted no more, and seen off. The API goes on: whoever looks after this node is told that it is not ready.
-    drain: CancellationToken,
-    /// The last device is gone.
-    drained: CancellationToken,
-    /// Everything else ends.
-    end: CancellationToken,
-}
-
-impl Stages {
-    fn new(open: bool) -> Self {
-        let token = CancellationToken::new;
-        let stages = Self { open: token(), serving: token(), drain: token(), drained: token(), end: token() };
-        if open {
-            stages.open.cancel();
-        }
-        stages
     }
 }
 
