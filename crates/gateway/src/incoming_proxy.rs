@@ -6,10 +6,7 @@
 //! `UNKNOWN` and any byte behind `PROXY`; its version 2 takes datagrams and Unix sockets. So only addresses of version 2 are left to it.
 //! Exact: not one byte behind the header is taken from the socket.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -47,19 +44,20 @@ enum Progress {
     Done(Stated, usize),
 }
 
-/// Reads the header at a connection's beginning, and not a byte more. Whoever calls sees to the deadline.
+/// Reads the header at a connection's beginning, and not a byte more. `None`: the connection ended before a device said anything, as a
+/// load balancer's health check does, with a header that states nothing or without any. Whoever calls sees to the deadline.
 ///
 /// # Errors
 /// [`Cause::ProxyHeaderMissing`], [`Cause::ProxyHeaderInvalid`], or [`Cause::Closed`].
-pub(crate) async fn read(client: &mut TcpStream) -> Result<Stated, Cause> {
-    let closed = |_: io::Error| Cause::Closed;
+pub(crate) async fn read(client: &mut TcpStream) -> Result<Option<Stated>, Cause> {
     let mut header = Vec::new();
     let mut ahead = [0; 256];
     loop {
-        let length = client.peek(&mut ahead).await.map_err(closed)?;
-        if length == 0 {
-            return Err(Cause::Closed);
-        }
+        let length = match client.peek(&mut ahead).await {
+            Ok(0) | Err(_) if header.is_empty() => return Ok(None),
+            Ok(0) | Err(_) => return Err(Cause::Closed),
+            Ok(length) => length,
+        };
         let taken = header.len();
         header.extend_from_slice(&ahead[..length]);
         let progress = decode(&header)?;
@@ -67,11 +65,18 @@ pub(crate) async fn read(client: &mut TcpStream) -> Result<Stated, Cause> {
             header.truncate(length);
         }
         // They are there already: this waits for nothing.
-        client.read_exact(&mut header[taken..]).await.map_err(closed)?;
-        if let Progress::Done(stated, _) = progress {
-            return Ok(stated);
+        client.read_exact(&mut header[taken..]).await.map_err(|_| Cause::Closed)?;
+        match progress {
+            Progress::More => {}
+            Progress::Done(Stated::Nothing, _) if is_over(client).await => return Ok(None),
+            Progress::Done(stated, _) => return Ok(Some(stated)),
         }
     }
+}
+
+/// Waits for the next byte or the end.
+async fn is_over(client: &TcpStream) -> bool {
+    matches!(client.peek(&mut [0]).await, Ok(0) | Err(_))
 }
 
 fn decode(bytes: &[u8]) -> Result<Progress, Cause> {

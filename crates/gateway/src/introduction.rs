@@ -39,12 +39,17 @@ pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Ins
     let mut to = None;
     if header_first {
         match timeout_at(deadline, read(&mut client)).await.unwrap_or(Err(Cause::Timeout)) {
-            Ok(Stated::Addresses { from, to: stated }) => {
+            Ok(Some(Stated::Addresses { from, to: stated })) => {
                 serving.metrics.introduced("address");
                 (peer, to) = (from, Some(stated));
             }
-            Ok(Stated::Nothing) if probe.is_none() => serving.metrics.introduced("nothing"),
-            Ok(Stated::Nothing) => {}
+            Ok(stated) => {
+                if probe.is_none() {
+                    serving.metrics.introduced("nothing");
+                }
+                // A health check is no failure: it would push those of devices out of the list.
+                stated?;
+            }
             Err(cause) => {
                 if probe.is_none() {
                     let seen = Seen { deployment: listener.deployment.clone(), ..Seen::default() };

@@ -186,7 +186,26 @@ async fn a_load_balancer_that_sends_no_header_or_a_wrong_one_is_told_apart() {
     stage.fails("proxy_header_missing", stage.send(BALANCER, b"\x16\x03\x01\x02\0\x01")).await;
     stage.fails("proxy_header_invalid", stage.send(BALANCER, b"PROXY TCP4 192.0.2.7\r\n")).await;
     stage.fails("timeout", stage.send(BALANCER, b"PROXY TCP4 192.0")).await;
-    stage.fails("closed", async { drop(stage.tcp(BALANCER).await) }).await;
+    stage
+        .fails("closed", async {
+            let mut tcp = stage.tcp(BALANCER).await;
+            tcp.write_all(b"PROXY TCP4 192.0").await.unwrap();
+        })
+        .await;
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_health_check_is_no_failure() {
+    let stage = Stage::new(|_| {}).await;
+    let nothing = r#"certward_gateway_proxy_headers_total{stated="nothing"}"#;
+    for (number, said) in [b"".as_slice(), b"PROXY UNKNOWN\r\n"].into_iter().enumerate() {
+        let mut tcp = stage.tcp(BALANCER).await;
+        tcp.write_all(said).await.unwrap();
+        drop(tcp);
+        eventually("it is counted", || async { stage.world.metric(nothing) == number as u64 + 1 }).await;
+    }
+    assert!(stage.world.failures(&id("d")).is_empty());
     stage.world.shut_down().await;
 }
 
