@@ -12,9 +12,10 @@ impl Series {
         self.0.insert(at, value);
     }
 
-    /// The middle value, the lower one of two.
+    /// The middle value, or between the two in the middle.
     pub(crate) fn median(&self) -> Option<f64> {
-        self.0.get(self.0.len().checked_sub(1)? / 2).copied()
+        let (lower, upper) = (self.0.len().checked_sub(1)? / 2, self.0.len() / 2);
+        Some((self.0.get(lower)? + self.0.get(upper)?) / 2.0)
     }
 
     pub(crate) fn min(&self) -> Option<f64> {
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn a_series_knows_its_middle_and_its_ends() {
         let series: Series = [3.0, 1.0, 2.0, 10.0].into_iter().collect();
-        assert_eq!((series.min(), series.median(), series.max()), (Some(1.0), Some(2.0), Some(10.0)));
+        assert_eq!((series.min(), series.median(), series.max()), (Some(1.0), Some(2.5), Some(10.0)));
         assert_eq!(Series::default().median(), None);
     }
 

@@ -27,7 +27,7 @@ use crate::{
     program::Program,
     servers::{Kind, Stage},
     swap::{self, Swap},
-    test::Handshake,
+    test::{Handshake, Test},
 };
 
 /// How many certificates.
@@ -61,6 +61,8 @@ pub(crate) struct Fleet {
     kind: Kind,
     /// Its own memory, for each certificate beyond the first, at rest.
     kib: f64,
+    /// A full handshake and CONNECT with one of the names, CPU µs.
+    handshake: f64,
     /// From the start of the process to the first handshake, in seconds.
     start: Series,
     swaps: Vec<Swap>,
@@ -131,9 +133,9 @@ impl Member {
 
 impl Fleet {
     /// The head of the table of all.
-    pub(crate) const HEAD: &str = "| server | KiB per certificate | start to first handshake, s | a PUT, command or signal to its answer, ms | \
+    pub(crate) const HEAD: &str = "| server | KiB per certificate | full handshake and CONNECT, CPU µs | start to first handshake, s | a PUT, command or signal to its answer, ms | \
          the old one is met until … ms after the answer (largest) | handshakes with the old one after the answer | \
-         failed handshakes |\n|---|---|---|---|---|---|---|\n";
+         failed handshakes |\n|---|---|---|---|---|---|---|---|\n";
 
     fn measure(
         kind: Kind,
@@ -162,6 +164,8 @@ impl Fleet {
         let meter = Meter::of(program.id());
         rest_of(&meter, Duration::from_secs(180))?;
         let kib = (meter.settled_memory_kib()? - with_one) / rest.len() as f64;
+        let door = members[COUNT / 2].door(herd.address());
+        let handshake = generator.measure(Test::Full, &door, &meter, Test::Full.count(quick))?.value;
         let mut swaps = Vec::new();
         let began = Instant::now();
         for turn in 1..=if quick { 5 } else { 20 } {
@@ -173,7 +177,7 @@ impl Fleet {
             let change = || herd.replace(&program, &renewed);
             swaps.push(swap::watch(generator, &member.door(herd.address()), &renewed.leaf.der, change)?);
         }
-        Ok(Self { kind, kib, start, swaps })
+        Ok(Self { kind, kib, handshake, start, swaps })
     }
 
     /// Its line of the table.
@@ -189,6 +193,7 @@ impl Fleet {
         vec![
             self.kind.title().to_owned(),
             digits(self.kib),
+            digits(self.handshake),
             spread(self.start.clone()),
             spread(ms(|swap| swap.answered)),
             spread(ms(|swap| swap.old_until)),

@@ -1,10 +1,17 @@
-use crate::test::Test;
+use crate::{servers::Kind, test::Test};
 
 /// What the house wants of a test: a figure of its own, and how many times better than the best rival of the same run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
     pub(crate) value: Option<f64>,
     pub(crate) times: Option<f64>,
+}
+
+/// Whom certward is compared with in a test: the best of those that this admits. Mosquitto, the broker itself, makes no second
+/// connection and relays nothing, so that only its RSA handshakes, which the goals name, and its memory are compared.
+pub(crate) fn is_rival(test: Test, kind: Kind) -> bool {
+    let among_all = test.is_idle() || test == Test::Rsa;
+    kind.is_tuned() || kind.is_peer() && (among_all || kind != Kind::Mosquitto)
 }
 
 /// What must be reached and what is aimed for. The figures were set on another machine of this kind, where the best rivals

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use crate::{
     figures::{Figures, digits},
     fleet::{self, Fleet},
-    goal::{Goal, goals},
+    goal::{Goal, goals, is_rival},
     machine,
     servers::Kind,
     test::Test,
@@ -65,7 +65,7 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let mut out = "| test | unit | best peer | best tuned | bare rustls | floor | certward | beside the best rival | must reach | aim for |\n\
+        let mut out = "| test | unit | best peer | best tuned | bare rustls | floor | certward | better than the best rival | must reach | aim for |\n\
                        |---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
         for test in Test::ALL {
@@ -74,8 +74,10 @@ impl Report {
                 best.map_or("–".to_owned(), |(kind, value)| format!("{} {}", plain(kind), digits(value)))
             };
             let own = self.figures.median(test, Kind::Certward);
-            let rival = self.figures.best(test, |kind| kind.is_peer() || kind.is_tuned());
+            let rival = self.figures.best(test, |kind| is_rival(test, kind));
             let times = rival.zip(own).map(|((_, rival), own)| rival / own);
+            let beside =
+                rival.zip(times).map(|((rival, _), times)| format!("{times:.2} × {}", rival.title()));
             let (must, aim) = goals(test)
                 .map_or_else(Default::default, |(must, aim)| (must.cell(own, times), aim.cell(own, times)));
             line(
@@ -88,7 +90,7 @@ impl Report {
                     cell(self.figures.median(test, Kind::Rustls)),
                     cell(self.floor.of(test)),
                     own.map_or("–".to_owned(), |value| format!("**{}**", digits(value))),
-                    times.map_or("–".to_owned(), |times| format!("{times:.2} ×")),
+                    beside.unwrap_or_else(|| "–".to_owned()),
                     must,
                     aim,
                 ],

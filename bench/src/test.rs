@@ -85,8 +85,8 @@ impl Test {
     /// How many handshakes, megabytes, messages or connections one measurement takes.
     pub(crate) fn count(self, quick: bool) -> usize {
         let (thorough, fast) = match self {
-            Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => (2_500, 1_000),
-            Self::TwoWay | Self::Rsa => (1_500, 600),
+            Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => (2_000, 1_000),
+            Self::TwoWay | Self::Rsa => (1_000, 500),
             Self::Throughput => (500, 250),
             Self::Small => (120_000, 40_000),
             Self::Idle | Self::IdleTwoWay => (4_000, 1_000),
