@@ -44,7 +44,7 @@ pub(crate) fn measure(counts: &[usize]) -> Result<()> {
     let (broker, generator, authority) =
         (EchoBroker::start(0)?, Generator::new(None)?, Authority::new("Bench CA"));
     let mut fleet = CertwardFleet::new(broker.address())?;
-    let mut text = format!("{}\n\n{HEAD}", machine::describe());
+    let mut text = format!("{}\n\n{HEAD}", machine::facts());
     let mut made = 0;
     for &count in counts {
         let began = Instant::now();
@@ -70,7 +70,7 @@ struct Row {
     mib_at_start: f64,
     proven_seconds: Option<f64>,
     mib_at_rest: f64,
-    warm: f64,
+    warm: Series,
     cold: Option<f64>,
     answered: Series,
     old_until: Series,
@@ -96,7 +96,10 @@ impl Row {
         let proven = rest_of(&meter, PROVEN_WITHIN)?;
         let proven_seconds = proven.then(|| began.elapsed().as_secs_f64());
         let mib_at_rest = meter.memory_kib()? / 1024.0;
-        let warm = generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value;
+        let mut warm = Series::default();
+        for _ in 0..STARTS {
+            warm.push(generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value);
+        }
         // Names that were proven first are the ones that are no longer at hand.
         let cold = (count >= 10 * COLD.start).then(|| {
             let doors: Vec<Door> = COLD.map(|number| door(address, number)).collect();
@@ -127,7 +130,7 @@ impl Row {
             digits(self.mib_at_start),
             self.proven_seconds.map_or(late, |seconds| format!("{seconds:.0}")),
             digits(self.mib_at_rest),
-            digits(self.warm),
+            spread(&self.warm),
             self.cold.map_or("–".to_owned(), digits),
             spread(&self.answered),
             spread(&self.old_until),

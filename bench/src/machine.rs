@@ -2,8 +2,19 @@ use std::{fs, thread::sleep, time::Duration};
 
 use certward_store::{Clock, SystemClock};
 
-/// The machine and the day of a run, one sentence.
-pub(crate) fn describe() -> String {
+/// More CPU time than this, in percent of one core, and others have been at work.
+const QUIET_PERCENT: f64 = 10.0;
+
+/// The machine and the day of a run, and whether others are at work meanwhile: to be asked before it begins.
+pub(crate) fn facts() -> String {
+    let (machine, others) = (describe(), others_cpu_percent());
+    if others <= QUIET_PERCENT {
+        return format!("{machine}.");
+    }
+    format!("{machine}. **The machine was not quiet**: others took {others:.0} % of a core before it began.")
+}
+
+fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     // The generator may be pinned to one of them.
     let cores = cores.max(line_count("/proc/cpuinfo", "processor"));
@@ -26,14 +37,13 @@ pub(crate) fn today() -> String {
     SystemClock.now().to_time().date().to_string()
 }
 
-/// All of its memory.
-pub(crate) fn memory() -> String {
+fn memory() -> String {
     let kib: u64 = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
     format!("{} GiB", kib.div_ceil(1024 * 1024))
 }
 
 /// How much of its CPU time others take while we do nothing, in percent of one core: what makes a run doubtful.
-pub(crate) fn others_cpu_percent() -> f64 {
+fn others_cpu_percent() -> f64 {
     let (before, span) = (busy_ticks(), Duration::from_secs(3));
     sleep(span);
     // A tick is a hundredth of a second.

@@ -61,8 +61,7 @@ const IDLE_ROUNDS_MAX: usize = 2;
 /// Measures, prints, and writes docs/performance.md and its plot.
 pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let rounds = peers.rounds.unwrap_or(if peers.quick { 2 } else { 5 }).max(1);
-    let machine = machine::describe();
-    let others = machine::others_cpu_percent();
+    let machine = machine::facts();
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
     let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
@@ -78,7 +77,7 @@ pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let fleet = if peers.no_fleet { Vec::new() } else { run.fleet() };
     let floor = Floor::measure(&credentials, if peers.quick { 500 } else { 2_000 })?;
     let Run { figures, troubles, .. } = run;
-    let report = Report { quick: peers.quick, rounds, machine, others, figures, floor, fleet, troubles };
+    let report = Report { quick: peers.quick, rounds, machine, figures, floor, fleet, troubles };
     let text = report.markdown();
     println!("{text}");
     if !peers.print_only {

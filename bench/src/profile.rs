@@ -60,7 +60,7 @@ pub(crate) fn measure(profile: &Profile) -> Result<()> {
     let server = Server::start(Kind::Certward, &stage)?;
     let generator = Generator::new(Some(credentials.client.clone()))?;
     let tests = if profile.tests.is_empty() { &[Test::Full, Test::Small][..] } else { &profile.tests };
-    let mut text = format!("{}.\n\n", machine::describe());
+    let mut text = format!("{}\n\n", machine::facts());
     for &test in tests {
         let load = || -> Result<()> {
             let (door, count) = (server.door(test, &credentials), test.count(true));

@@ -14,8 +14,6 @@ pub(crate) struct Report {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) machine: String,
-    /// CPU time that others took before it began, in percent of one core.
-    pub(crate) others: f64,
     pub(crate) figures: Figures,
     pub(crate) floor: Floor,
     pub(crate) fleet: Vec<Fleet>,
@@ -31,9 +29,6 @@ pub(crate) struct Floor {
     /// µs.
     pub(crate) rsa_signature: f64,
 }
-
-/// More than this, and others have been at work.
-const QUIET_PERCENT: f64 = 10.0;
 
 impl Report {
     /// The section of docs/performance.md.
@@ -53,15 +48,7 @@ impl Report {
     fn facts(&self) -> String {
         let quick =
             if self.quick { " **A quick run (`--quick`), only to show what comes out.**" } else { "" };
-        let noise = if self.others > QUIET_PERCENT {
-            format!(
-                " **The machine was not quiet**: others took {:.0} % of a core before it began.",
-                self.others
-            )
-        } else {
-            String::new()
-        };
-        format!("{}. {} rounds.{quick}{noise}\n", self.machine, self.rounds)
+        format!("{} {} rounds.{quick}\n", self.machine, self.rounds)
     }
 
     fn summary(&self) -> String {
