@@ -27,7 +27,8 @@ pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
 /// What `bench/run growth-100k` measures.
 pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
 
-const STARTS: usize = 3;
+/// How often a start and the handshakes after it are measured.
+const ROUNDS: usize = 3;
 const SWAPS: usize = 10;
 const HANDSHAKES: usize = 1_000;
 /// Proofs of all that is `running` are made anew after a start, two at a time.
@@ -85,7 +86,7 @@ impl Row {
     ) -> Result<Self> {
         let (address, last) = (fleet.address(), count - 1);
         let mut start = Series::default();
-        for _ in 1..STARTS {
+        for _ in 1..ROUNDS {
             start.push(started(fleet, generator, last)?.1);
         }
         let (program, took) = started(fleet, generator, last)?;
@@ -97,7 +98,7 @@ impl Row {
         let proven_seconds = proven.then(|| began.elapsed().as_secs_f64());
         let mib_at_rest = meter.memory_kib()? / 1024.0;
         let mut warm = Series::default();
-        for _ in 0..STARTS {
+        for _ in 0..ROUNDS {
             warm.push(generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value);
         }
         // Names that were proven first are the ones that are no longer at hand.
