@@ -33,7 +33,7 @@ const MEGABYTE: usize = 1_000_000;
 /// A message: a PUBLISH of 100 bytes.
 const MESSAGE: usize = 100;
 /// No test waits longer for all of its load.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The load generator: one thread, which takes turns with the broker's.
 #[derive(Debug)]

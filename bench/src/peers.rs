@@ -27,7 +27,7 @@ pub(crate) struct Peers {
     /// How often each test is run on each server; 5 if it is not given, 2 with --quick
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only these servers
+    /// Only these servers; then docs/performance.md is left as it is, and so it is with the next two
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Kind>,
     /// Only these tests
@@ -42,6 +42,11 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
+    /// Whether something was left out.
+    fn is_partial(&self) -> bool {
+        self.no_fleet || !self.servers.is_empty() || !self.tests.is_empty()
+    }
+
     /// All tests on all servers, written into the document.
     pub(crate) fn all(quick: bool) -> Self {
         Self {
@@ -80,7 +85,9 @@ pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let report = Report { quick: peers.quick, rounds, machine, figures, floor, fleet, troubles };
     let text = report.markdown();
     println!("{text}");
-    if !peers.print_only {
+    if peers.is_partial() {
+        eprintln!("A part of the whole: docs/performance.md is left as it is.");
+    } else if !peers.print_only {
         document::write_section("peers", &text)?;
         document::write_plot(&plot::svg(&report.figures))?;
     }

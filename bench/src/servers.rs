@@ -150,8 +150,19 @@ impl Kind {
 }
 
 impl Server {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it answers. Somebody else may take a port between our look and its bind: then again.
     pub(crate) fn start(kind: Kind, stage: &Stage<'_>) -> Result<Self> {
+        const TRIES: usize = 3;
+        for _ in 1..TRIES {
+            match Self::try_start(kind, stage) {
+                Ok(server) => return Ok(server),
+                Err(error) => eprintln!("{error:#}"),
+            }
+        }
+        Self::try_start(kind, stage)
+    }
+
+    fn try_start(kind: Kind, stage: &Stage<'_>) -> Result<Self> {
         let started = match kind {
             Kind::Certward => return certward::start(stage),
             Kind::Nginx => nginx::start(stage, false),
