@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use certward_tests::{Leaf, Packet};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -23,6 +23,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
 use crate::test::Handshake;
 
@@ -33,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) sni: String,
     /// The certificate that must be shown (DER); none: whatever is shown.
     pub(crate) leaf: Option<Vec<u8>>,
+    /// False where plain TCP is relayed.
+    pub(crate) tls: bool,
 }
 
 /// A client that makes one connection after the other. Sessions, where it resumes them, are its own.
@@ -40,12 +43,12 @@ pub(crate) struct Door {
 pub(crate) struct Client {
     address: SocketAddr,
     sni: ServerName<'static>,
-    tls: TlsConnector,
+    tls: Option<TlsConnector>,
 }
 
 /// A connection through which an MQTT session stands.
 pub(crate) struct Session {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: Either<TlsStream<TcpStream>, TcpStream>,
 }
 
 impl Client {
@@ -76,14 +79,18 @@ impl Client {
             config.resumption = Resumption::disabled();
         }
         let sni = ServerName::try_from(door.sni.clone())?;
-        Ok(Self { address: door.address, sni, tls: TlsConnector::from(Arc::new(config)) })
+        let tls = door.tls.then(|| TlsConnector::from(Arc::new(config)));
+        Ok(Self { address: door.address, sni, tls })
     }
 
     /// The handshake alone.
     pub(crate) async fn handshake(&self) -> Result<Session> {
         let tcp = TcpStream::connect(self.address).await.context("no TCP connection")?;
         tcp.set_nodelay(true)?;
-        let stream = self.tls.connect(self.sni.clone(), tcp).await.context("no handshake")?;
+        let stream = match &self.tls {
+            Some(tls) => Either::Left(tls.connect(self.sni.clone(), tcp).await.context("no handshake")?),
+            None => Either::Right(tcp),
+        };
         Ok(Session { stream })
     }
 
@@ -104,13 +111,20 @@ impl Client {
 impl Session {
     /// Whether it took up an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
-        self.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.tls().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
     /// The certificate that was shown (DER).
     pub(crate) fn leaf(&self) -> &[u8] {
-        let shown = self.stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let shown = self.tls().and_then(|tls| tls.peer_certificates()).and_then(<[_]>::first);
         shown.map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    fn tls(&self) -> Option<&ClientConnection> {
+        match &self.stream {
+            Either::Left(tls) => Some(tls.get_ref().1),
+            Either::Right(_) => None,
+        }
     }
 
     /// Ends TLS and leaves.

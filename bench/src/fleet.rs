@@ -120,7 +120,7 @@ impl Member {
     }
 
     fn door(&self, address: SocketAddr) -> Door {
-        Door { address, sni: self.host.clone(), leaf: Some(self.leaf.der.clone()) }
+        Door { address, sni: self.host.clone(), leaf: Some(self.leaf.der.clone()), tls: true }
     }
 
     /// Writes certificate and key into one file, at once: whoever reads sees the old ones or the new ones.

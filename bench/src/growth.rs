@@ -140,7 +140,7 @@ impl Row {
 }
 
 fn door(address: SocketAddr, number: usize) -> Door {
-    Door { address, sni: Member::host(number), leaf: None }
+    Door { address, sni: Member::host(number), leaf: None, tls: true }
 }
 
 /// Starts certward; seconds until the deployment that was made last takes a handshake.

@@ -9,6 +9,7 @@ use crate::{
     broker::EchoBroker,
     client::Door,
     credentials::Credentials,
+    figures::Series,
     load::{Generator, Measured},
     meter::Meter,
     servers::{Kind, Server, Stage},
@@ -66,13 +67,20 @@ pub(crate) fn one(one: &One) -> Result<()> {
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
     let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
-    let server = Server::start(one.server, &stage)?;
+    let mut server = Server::start(one.server, &stage)?;
     println!("{}: process {:?}", one.server.title(), server.meter().processes());
     let generator = Generator::new(Some(credentials.client.clone()))?;
     for &test in &one.tests {
-        let (door, count) = (server.door(test, &credentials), one.count.unwrap_or(test.count(false)));
-        rounds(test, one.rounds, || generator.measure(test, &door, server.meter(), count))
-            .inspect_err(|_| eprintln!("{}", server.log()))?;
+        let count = one.count.unwrap_or(test.count(false));
+        rounds(test, one.rounds, || {
+            if test.is_idle() {
+                // A process that has freed nothing yet that it could use again.
+                server = Server::start(one.server, &stage)?;
+            }
+            let door = server.door(test, &credentials);
+            let measured = generator.measure(test, &door, server.meter(), count);
+            measured.inspect_err(|_| eprintln!("{}", server.log()))
+        })?;
     }
     Ok(())
 }
@@ -85,20 +93,24 @@ pub(crate) fn load(load: &Load) -> Result<()> {
         _ => None,
     };
     let (generator, meter) = (Generator::new(identity)?, Meter::of(load.pid));
-    let door = Door { address: load.address, sni: load.sni.clone(), leaf: None };
+    let door = Door { address: load.address, sni: load.sni.clone(), leaf: None, tls: true };
     let count = load.count.unwrap_or(load.test.count(false));
     rounds(load.test, load.rounds, || generator.measure(load.test, &door, &meter, count))
 }
 
 fn rounds(test: Test, rounds: usize, mut measure: impl FnMut() -> Result<Measured>) -> Result<()> {
-    let mut values = Vec::new();
+    let mut series = Series::default();
     for _ in 0..rounds {
         let Measured { value, rate } = measure()?;
         let rate = rate.map(|rate| format!(" ({rate:.0} a second)")).unwrap_or_default();
         println!("{:>10.2} {}{rate}", value, test.unit());
-        values.push(value);
+        series.push(value);
     }
-    values.sort_by(f64::total_cmp);
-    println!("{:>10.2} {}: {}, median of {rounds}", values[values.len() / 2], test.unit(), test.title());
+    println!(
+        "{:>10.2} {}: {}, median of {rounds}",
+        series.median().unwrap_or(f64::NAN),
+        test.unit(),
+        test.title()
+    );
     Ok(())
 }

@@ -153,6 +153,7 @@ fn color(kind: Kind) -> &'static str {
     match kind {
         Kind::Certward => "#c0392b",
         Kind::Rustls => "#e59866",
+        Kind::Plain => "#bbbbbb",
         kind if kind.is_tuned() => "#2e6f95",
         _ => "#8fb8cc",
     }

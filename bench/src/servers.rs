@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Mosquitto,
     /// tokio-rustls and `copy_bidirectional`, no more
     Rustls,
+    /// A relay of plain TCP that holds no buffers: what no relay can go below
+    Plain,
 }
 
 /// A running server.
@@ -87,7 +89,7 @@ pub(crate) struct Stage<'a> {
 
 impl Kind {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Certward,
         Self::Rustls,
         Self::NginxTuned,
@@ -97,6 +99,7 @@ impl Kind {
         Self::Mosquitto,
         Self::Hitch,
         Self::Stunnel,
+        Self::Plain,
     ];
 
     /// As the table names it.
@@ -111,6 +114,7 @@ impl Kind {
             Self::Hitch => "hitch",
             Self::Mosquitto => "mosquitto",
             Self::Rustls => "bare rustls",
+            Self::Plain => "no TLS",
         }
     }
 
@@ -127,6 +131,7 @@ impl Kind {
     /// Whether the test makes sense with it.
     pub(crate) fn takes(self, test: Test) -> bool {
         match test {
+            _ if self == Self::Plain => matches!(test, Test::Throughput | Test::Small | Test::Idle),
             // OpenSSL 3.0 has no X25519MLKEM768.
             Test::Hybrid => matches!(self, Self::Certward | Self::Rustls),
             // It is the broker: nothing is relayed.
@@ -144,7 +149,7 @@ impl Kind {
             Self::Stunnel => stunnel::version(),
             Self::Hitch => hitch::version(),
             Self::Mosquitto => mosquitto::version(),
-            Self::Rustls => forwarder::version(),
+            Self::Rustls | Self::Plain => forwarder::version(),
         }
     }
 }
@@ -172,7 +177,8 @@ impl Server {
             Kind::Stunnel => stunnel::start(stage),
             Kind::Hitch => hitch::start(stage),
             Kind::Mosquitto => mosquitto::start(stage),
-            Kind::Rustls => forwarder::start(stage),
+            Kind::Rustls => forwarder::start(stage, true),
+            Kind::Plain => forwarder::start(stage, false),
         };
         let (mut program, doors) = started.with_context(|| format!("{} does not start", kind.title()))?;
         for address in [doors.one_way, doors.two_way, doors.rsa] {
@@ -189,7 +195,12 @@ impl Server {
             Entrance::TwoWay => (self.doors.two_way, TWO_WAY, &credentials.p256),
             Entrance::Rsa => (self.doors.rsa, RSA, &credentials.rsa),
         };
-        Door { address, sni: sni.to_owned(), leaf: Some(shown.leaf.der.clone()) }
+        Door {
+            address,
+            sni: sni.to_owned(),
+            leaf: Some(shown.leaf.der.clone()),
+            tls: self.kind != Kind::Plain,
+        }
     }
 
     /// What it costs.

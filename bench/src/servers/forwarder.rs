@@ -1,12 +1,15 @@
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{cell::RefCell, fs, io, net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncWriteExt, copy_bidirectional},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     runtime,
     task::{LocalSet, spawn_local},
 };
@@ -27,6 +30,9 @@ pub(crate) struct Forward {
     /// The client CA of each listener; `-` for none
     #[arg(long, allow_hyphen_values = true)]
     client_ca: Vec<PathBuf>,
+    /// Plain TCP, on the first listener
+    #[arg(long)]
+    plain: bool,
     /// Where the broker is
     #[arg(long)]
     upstream: SocketAddr,
@@ -36,14 +42,17 @@ pub(crate) fn version() -> String {
     "rustls with aws-lc-rs, tokio-rustls, `copy_bidirectional`, one thread, all defaults".to_owned()
 }
 
-pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
-    let (folder, doors) = (own_folder(stage, "rustls")?, Doors::free());
+pub(crate) fn start(stage: &Stage<'_>, tls: bool) -> Result<(Program, Doors)> {
+    let (folder, doors) = (own_folder(stage, if tls { "rustls" } else { "plain" })?, Doors::free());
     let mut command = on_server_core(std::env::current_exe()?);
     command.arg("forward").arg("--upstream").arg(stage.broker.to_string());
     for (_, address, shown, two_way) in doors.each(stage.credentials) {
         let client_ca = if two_way { stage.credentials.client_ca_file.clone() } else { "-".into() };
         command.arg("--listen").arg(address.to_string()).arg("--shown").arg(&shown.both);
         command.arg("--client-ca").arg(client_ca);
+    }
+    if !tls {
+        command.arg("--plain");
     }
     Ok((Program::start(&folder, &mut command)?, doors))
 }
@@ -57,7 +66,9 @@ pub(crate) fn forward(forward: &Forward) -> Result<()> {
         {
             let listener = TcpListener::bind(address).await?;
             let acceptor = TlsAcceptor::from(Arc::new(config(shown, client_ca)?));
-            listeners.push(spawn_local(accept(listener, acceptor, forward.upstream)));
+            let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
+            let how = if forward.plain { How::Plain(buffer) } else { How::Tls(acceptor) };
+            listeners.push(spawn_local(accept(listener, how, forward.upstream)));
         }
         for listener in listeners {
             listener.await?;
@@ -85,22 +96,73 @@ fn config(shown: &PathBuf, client_ca: &PathBuf) -> Result<ServerConfig> {
     Ok(builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(&text)?)?)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, upstream: SocketAddr) {
+/// What is done with a connection.
+#[derive(Clone)]
+enum How {
+    Tls(TlsAcceptor),
+    /// With the buffer of all connections.
+    Plain(Rc<RefCell<Vec<u8>>>),
+}
+
+const BUFFER: usize = 64 * 1024;
+
+async fn accept(listener: TcpListener, how: How, upstream: SocketAddr) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
-        let acceptor = acceptor.clone();
+        let how = how.clone();
         spawn_local(async move {
             // However it ends: whoever measures notices by himself.
-            let _ = relay(client, acceptor, upstream).await;
+            let _ = match how {
+                How::Tls(acceptor) => relay(client, acceptor, upstream).await,
+                How::Plain(buffer) => relay_plain(client, &buffer, upstream).await,
+            };
         });
     }
 }
 
-async fn relay(client: TcpStream, acceptor: TlsAcceptor, upstream: SocketAddr) -> std::io::Result<()> {
+async fn relay(client: TcpStream, acceptor: TlsAcceptor, upstream: SocketAddr) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut tls = acceptor.accept(client).await?;
     let mut broker = TcpStream::connect(upstream).await?;
     broker.set_nodelay(true)?;
     copy_bidirectional(&mut tls, &mut broker).await?;
     Ok(())
+}
+
+async fn relay_plain(
+    mut client: TcpStream,
+    buffer: &RefCell<Vec<u8>>,
+    upstream: SocketAddr,
+) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut broker = TcpStream::connect(upstream).await?;
+    broker.set_nodelay(true)?;
+    let ((from_client, to_client), (from_broker, to_broker)) = (client.split(), broker.split());
+    tokio::select! {
+        ended = pass(from_client, to_broker, buffer) => ended,
+        ended = pass(from_broker, to_client, buffer) => ended,
+    }
+}
+
+/// Passes on what comes, to the end.
+async fn pass(from: ReadHalf<'_>, mut to: WriteHalf<'_>, buffer: &RefCell<Vec<u8>>) -> io::Result<()> {
+    loop {
+        from.readable().await?;
+        // The buffer belongs to all connections: nothing in it outlasts an await.
+        let rest = {
+            let buffer = &mut *buffer.borrow_mut();
+            let length = match from.try_read(buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            };
+            match to.try_write(&buffer[..length]) {
+                Ok(written) => buffer[written..length].to_vec(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => buffer[..length].to_vec(),
+                Err(error) => return Err(error),
+            }
+        };
+        to.write_all(&rest).await?;
+    }
 }
