@@ -19,7 +19,7 @@ pub(crate) fn raise() -> u64 {
 }
 
 /// How many are kept for everything but devices: the API's connections, the store, listeners, look-ups, proofs.
-const KEPT: u64 = 2048;
+const KEPT: u64 = 1000;
 
 /// How many devices that leaves room for, two files each; never less than a quarter of all.
 pub(crate) fn devices(files: u64) -> usize {
@@ -29,7 +29,7 @@ pub(crate) fn devices(files: u64) -> usize {
 
 /// How many connections of the API that leaves room for beside the devices.
 pub(crate) fn api_connections(files: u64) -> usize {
-    usize::try_from(files / 4).unwrap_or(usize::MAX)
+    usize::try_from((files / 4).min(KEPT / 2)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -38,9 +38,9 @@ mod tests {
 
     #[test]
     fn devices_leave_room_for_the_rest() {
-        for (files, room) in [(1024, 256), (4096, 1024), (10_000, 3976), (1_048_576, 523_264)] {
+        for (files, room) in [(1024, 256), (4096, 1548), (20_000, 9500), (1_048_576, 523_788)] {
             assert_eq!(devices(files), room, "{files}");
-            assert!(2 * devices(files) as u64 + api_connections(files).min(1024) as u64 + 100 < files);
+            assert!(2 * devices(files) as u64 + api_connections(files) as u64 + 100 < files);
         }
     }
 
