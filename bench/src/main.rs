@@ -4,16 +4,19 @@
 //! What is measured of a server is a [`mod@test`], what measures it a [`meter`], what it is loaded with a [`load`] of
 //! [`client`]s before a [`broker`]; the [`servers`] are started in the same way, with the same [`credentials`].
 
+mod attacks;
 mod broker;
 mod change;
 mod client;
 mod credentials;
+mod crowd;
 mod document;
 mod figures;
 mod fleet;
 mod floor;
 mod goal;
 mod growth;
+mod hour;
 mod intake;
 mod load;
 mod machine;
@@ -30,6 +33,7 @@ mod servers;
 mod spread;
 mod swap;
 mod test;
+mod worst_day;
 
 use std::process::ExitCode;
 
@@ -70,6 +74,19 @@ enum Command {
     Profile(profile::Profile),
     /// What judging an upload costs
     Intake,
+    /// What one address can do to a device at another: writes docs/worst-day.md
+    Attacks(attacks::Attacks),
+    /// Two certwards full of silent devices, and new ones beside them: writes docs/worst-day.md
+    Crowd(crowd::Crowd),
+    /// The silent devices of one certward
+    #[command(hide = true)]
+    Devices(crowd::Devices),
+    /// Mixed load for an hour, and whether memory stays flat: writes docs/worst-day.md
+    Hour {
+        /// How many minutes instead
+        #[arg(default_value_t = 60)]
+        minutes: u64,
+    },
     /// The plainest gateway of the same parts, which certward is compared with
     #[command(hide = true)]
     Forward(servers::Forward),
@@ -101,6 +118,10 @@ fn run(command: Command) -> Result<()> {
         Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
         Command::Profile(profile) => profile::measure(&profile)?,
         Command::Intake => intake::measure(),
+        Command::Attacks(attacks) => attacks::measure(&attacks),
+        Command::Crowd(crowd) => crowd::measure(&crowd),
+        Command::Devices(devices) => crowd::devices(&devices),
+        Command::Hour { minutes } => hour::measure(minutes),
         Command::Forward(forward) => servers::forward(&forward)?,
     }
     Ok(())

@@ -1,0 +1,71 @@
+//! The attacks of the tests with more connections, and how long a device at another address then takes.
+
+use std::{fmt::Write as _, net::Ipv4Addr, thread, time::Duration};
+
+use certward_tests::{ATTACKS, Battlefield, Noticed, Setup};
+use clap::Args;
+
+use crate::worst_day;
+
+#[derive(Debug, Args)]
+pub(crate) struct Attacks {
+    /// Connections that an attacker keeps
+    #[arg(long, default_value_t = 200)]
+    connections: usize,
+    /// How long the victim is watched in quiet, and under each attack
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+/// What a victim may wait at most: so many times what it waits in quiet.
+const TIMES_MAX: f64 = 10.0;
+/// What allocators may keep of an attack, KiB.
+const GROWTH_KIB: u64 = 64 * 1024;
+
+pub(crate) fn measure(attacks: &Attacks) {
+    let span = Duration::from_secs(attacks.seconds);
+    let mut field = Battlefield::new(Setup { log_level: "warn", ..Setup::default() });
+    let mut text = format!(
+        "{}\n\n{} connections at a time from one address, {} s of each attack; the victim is at another address and does one new handshake, \
+         CONNECT, CONNACK and ping after the other. Times are milliseconds up to the ping's answer.\n\n\
+         | attack | its connections | victim's connections | failed | 99 % quiet | 99 % attacked | ratio | descriptors before, after | MiB before, after |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+        worst_day::circumstances(),
+        attacks.connections,
+        attacks.seconds
+    );
+    for (attack, last) in ATTACKS.into_iter().zip(1..) {
+        field.scene.certward.process().wait_resting();
+        let before = field.scene.certward.process().resources();
+        let quiet = watch(&field, || thread::sleep(span));
+        // From an address of its own, each of which has 28,000 ports.
+        let attacker = field.attacker(Ipv4Addr::new(127, 0, 3, last), attacks.connections, span);
+        let mut tally = None;
+        let attacked = watch(&field, || tally = Some(attack.carry_out(&attacker)));
+        let (after, _) = field.scene.certward.process().wait_recovered(&before, GROWTH_KIB);
+        let [calm, harried] = [&quiet, &attacked].map(|noticed| noticed.within(0.99).as_secs_f64() * 1000.0);
+        let ratio = harried / calm.max(f64::MIN_POSITIVE);
+        let mark = if ratio > TIMES_MAX { "**" } else { "" };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {calm:.1} | {harried:.1} | {mark}{ratio:.1}{mark} | {}, {} | {:.1}, {:.1} |",
+            attack.name,
+            tally.map_or(0, |tally| tally.opened),
+            attacked.times.len() + attacked.failures.len(),
+            attacked.failures.len() + quiet.failures.len(),
+            before.descriptors,
+            after.descriptors,
+            before.resident_mib(),
+            after.resident_mib()
+        )
+        .expect("memory");
+        eprintln!("{}: {ratio:.1}", attack.name);
+    }
+    worst_day::write("attacks", &text);
+}
+
+fn watch(field: &Battlefield, meanwhile: impl FnOnce()) -> Noticed {
+    let victim = field.victim();
+    meanwhile();
+    victim.stop()
+}

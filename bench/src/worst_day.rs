@@ -1,0 +1,36 @@
+//! docs/worst-day.md, of which each measurement writes its own part.
+
+use std::{fs, path::PathBuf};
+
+use certward_tests::workspace_root;
+
+/// A file among the documents.
+pub(crate) fn document(name: &str) -> PathBuf {
+    workspace_root().join("docs").join(name)
+}
+
+/// Prints a part of docs/worst-day.md and puts it between its markers there.
+pub(crate) fn write(part: &str, text: &str) {
+    println!("{text}");
+    let (path, begin, end) =
+        (document("worst-day.md"), format!("<!-- {part} -->\n"), format!("<!-- end of {part} -->"));
+    let page = fs::read_to_string(&path).expect("docs/worst-day.md");
+    let (before, rest) = page.split_once(&begin).expect("the marker of the part");
+    let (_, after) = rest.split_once(&end).expect("the marker of its end");
+    fs::write(&path, format!("{before}{begin}{text}{end}{after}")).expect("docs/worst-day.md can be written");
+}
+
+/// When and on what it was measured, as a sentence.
+pub(crate) fn circumstances() -> String {
+    let output = |program: &str, arguments: &[&str]| {
+        let output =
+            std::process::Command::new(program).args(arguments).current_dir(workspace_root()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!(
+        "Measured on {} at commit {}, {cores} cores, with clients, brokers and certward on the same ones.",
+        output("date", &["+%Y-%m-%d"]),
+        output("git", &["rev-parse", "--short", "HEAD"]),
+    )
+}
