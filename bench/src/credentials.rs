@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use anyhow::{Context, Result};
 use certward_tests::{Authority, Leaf};
@@ -14,7 +17,7 @@ pub(crate) struct Credentials {
     /// Who vouches for the servers.
     pub(crate) server_ca: Authority,
     /// Who vouches for the clients.
-    pub(crate) client_ca: Authority,
+    pub(crate) client_ca: Rc<Authority>,
     /// Its certificate.
     pub(crate) client_ca_file: PathBuf,
     /// A client's certificate, P-256.
@@ -42,7 +45,7 @@ impl Credentials {
     /// Makes them, and their files in `folder`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let server_ca = Authority::new("Bench CA");
-        let client_ca = Authority::new("Bench Clients CA");
+        let client_ca = Rc::new(Authority::new("Bench Clients CA"));
         let names = [ONE_WAY, TWO_WAY, RSA];
         let rsa_key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).context("an RSA key")?;
         Ok(Self {

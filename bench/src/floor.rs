@@ -20,7 +20,7 @@ use crate::{
 /// The server's share of a handshake in microseconds: rustls in memory, without a socket, set up for speed
 /// (AES-128-GCM, one ticket). Nothing that is built on it can cost less. `None` for what is no handshake.
 pub(crate) fn handshake(test: Test, credentials: &Credentials, count: usize) -> Result<Option<f64>> {
-    if test.is_idle() || matches!(test, Test::Throughput | Test::Small) {
+    if test.is_idle() || matches!(test, Test::TwoWayFirst | Test::Throughput | Test::Small) {
         return Ok(None);
     }
     let shown = if test.entrance() == Entrance::Rsa { &credentials.rsa } else { &credentials.p256 };

@@ -42,7 +42,7 @@ pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
         Test::Small => times(1.15, 1.3),
         Test::Idle => memory(6.5, 4.5),
         Test::IdleTwoWay => memory(7.5, 5.0),
-        Test::Hybrid => None,
+        Test::TwoWayFirst | Test::Hybrid => None,
     }
 }
 

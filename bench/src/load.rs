@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use certward_tests::{Leaf, Packet};
+use certward_tests::{Authority, Leaf, Packet};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::{self, Runtime},
@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     client::{Client, Door, Session},
+    credentials::Credentials,
     meter::Meter,
     test::{Handshake, Test},
 };
@@ -40,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Generator {
     runtime: Runtime,
     identity: Option<Leaf>,
+    /// Makes a certificate for each new client.
+    client_ca: Option<Rc<Authority>>,
 }
 
 /// What one measurement found.
@@ -55,7 +58,13 @@ impl Generator {
     /// A generator whose clients show `identity` when they are asked.
     pub(crate) fn new(identity: Option<Leaf>) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, identity })
+        Ok(Self { runtime, identity, client_ca: None })
+    }
+
+    /// A generator with the clients of a run.
+    pub(crate) fn of(credentials: &Credentials) -> Result<Self> {
+        let generator = Self::new(Some(credentials.client.clone()))?;
+        Ok(Self { client_ca: Some(Rc::clone(&credentials.client_ca)), ..generator })
     }
 
     /// Runs one test with `count` units against the server behind `door`, and reads what it cost from `meter`.
@@ -64,6 +73,7 @@ impl Generator {
             Test::Throughput => self.throughput(door, meter, count),
             Test::Small => self.small(door, meter, count),
             Test::Idle | Test::IdleTwoWay => self.idle(test, door, meter, count),
+            Test::TwoWayFirst => self.first_handshakes(door, meter, count),
             _ => self.handshakes(test, door, meter, count),
         }
     }
@@ -93,16 +103,25 @@ impl Generator {
 
     /// One full handshake and CONNECT at each of many doors.
     pub(crate) fn measure_each(&self, doors: &[Door], meter: &Meter) -> Result<Measured> {
-        let mut clients = Vec::new();
-        for door in doors {
-            clients.push(Client::new(door, Handshake::Full, None)?);
-        }
+        let clients = doors.iter().map(|door| Client::new(door, Handshake::Full, None));
+        self.once_each(&clients.collect::<Result<Vec<_>>>()?, meter)
+    }
+
+    /// One full handshake and CONNECT of each of many clients, every one with a new certificate.
+    fn first_handshakes(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
+        let ca = self.client_ca.as_ref().context("the clients' authority is needed")?;
+        let client =
+            |number| Client::new(door, Handshake::Full, Some(&ca.client(&format!("device {number}"))));
+        self.once_each(&(0..count).map(client).collect::<Result<Vec<_>>>()?, meter)
+    }
+
+    fn once_each(&self, clients: &[Client], meter: &Meter) -> Result<Measured> {
         let cost = Cost::begin(meter)?;
         let mut sessions = Vec::new();
         for some in clients.chunks(SHAKING) {
             sessions.extend(self.run(connect_all(some, some.len()))?.0);
         }
-        let measured = cost.per(doors.len(), 1e6);
+        let measured = cost.per(clients.len(), 1e6);
         self.run(end_all(sessions))?;
         measured
     }

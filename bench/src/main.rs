@@ -41,7 +41,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "bench/run", about = "Measures certward, built for release")]
+#[command(name = "bench/run", bin_name = "bench/run", about = "Measures certward, built for release")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

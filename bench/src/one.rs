@@ -69,7 +69,7 @@ pub(crate) fn one(one: &One) -> Result<()> {
     let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
     let mut server = Server::start(one.server, &stage)?;
     println!("{}: process {:?}", one.server.title(), server.meter().processes());
-    let generator = Generator::new(Some(credentials.client.clone()))?;
+    let generator = Generator::of(&credentials)?;
     for &test in &one.tests {
         let count = one.count.unwrap_or(test.count(false));
         rounds(test, one.rounds, || {

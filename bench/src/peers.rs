@@ -73,7 +73,7 @@ pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let mut run = Run {
         peers,
         stage: &stage,
-        generator: Generator::new(Some(credentials.client.clone()))?,
+        generator: Generator::of(&credentials)?,
         figures: Figures::default(),
         troubles: Vec::new(),
     };

@@ -58,7 +58,7 @@ pub(crate) fn measure(profile: &Profile) -> Result<()> {
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
     let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
     let server = Server::start(Kind::Certward, &stage)?;
-    let generator = Generator::new(Some(credentials.client.clone()))?;
+    let generator = Generator::of(&credentials)?;
     let tests = if profile.tests.is_empty() { &[Test::Full, Test::Small][..] } else { &profile.tests };
     let mut text = format!("{}\n\n", machine::facts());
     for &test in tests {

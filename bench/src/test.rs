@@ -9,6 +9,8 @@ pub(crate) enum Test {
     Resumed,
     /// The same in full, with a client certificate
     TwoWay,
+    /// The same, each client for the first time: no verdict on its certificate can be at hand
+    TwoWayFirst,
     /// Full TLS 1.2 handshake (ECDHE-ECDSA)
     Tls12,
     /// Full TLS 1.3 handshake with an RSA-2048 certificate
@@ -44,10 +46,11 @@ pub(crate) enum Entrance {
 
 impl Test {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Full,
         Self::Resumed,
         Self::TwoWay,
+        Self::TwoWayFirst,
         Self::Tls12,
         Self::Rsa,
         Self::Hybrid,
@@ -63,6 +66,7 @@ impl Test {
             Self::Full => "full TLS 1.3 handshake and CONNECT, P-256",
             Self::Resumed => "resumed TLS 1.3 handshake and CONNECT",
             Self::TwoWay => "two-way TLS 1.3 handshake and CONNECT, P-256",
+            Self::TwoWayFirst => "two-way handshake and CONNECT, a client's first",
             Self::Tls12 => "full TLS 1.2 handshake and CONNECT, P-256",
             Self::Rsa => "full TLS 1.3 handshake and CONNECT, RSA-2048",
             Self::Hybrid => "full TLS 1.3 handshake and CONNECT, X25519MLKEM768",
@@ -86,7 +90,7 @@ impl Test {
     pub(crate) fn count(self, quick: bool) -> usize {
         let (thorough, fast) = match self {
             Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => (2_000, 1_000),
-            Self::TwoWay | Self::Rsa => (1_000, 500),
+            Self::TwoWay | Self::TwoWayFirst | Self::Rsa => (1_000, 500),
             Self::Throughput => (500, 250),
             Self::Small => (120_000, 40_000),
             Self::Idle | Self::IdleTwoWay => (4_000, 1_000),
@@ -110,7 +114,7 @@ impl Test {
 
     pub(crate) fn entrance(self) -> Entrance {
         match self {
-            Self::TwoWay | Self::IdleTwoWay => Entrance::TwoWay,
+            Self::TwoWay | Self::TwoWayFirst | Self::IdleTwoWay => Entrance::TwoWay,
             Self::Rsa => Entrance::Rsa,
             _ => Entrance::OneWay,
         }
