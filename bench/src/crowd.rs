@@ -44,10 +44,6 @@ const SHAKING: usize = 32;
 /// For all devices to connect, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(5);
-/// What allocators may keep of each device that is gone, KiB, and of anything else.
-const KEPT_OF_EACH: u64 = 6;
-const KEPT: u64 = 16 * 1024;
-
 /// Plays devices until its input ends; says every second how many are connected and how many tries have failed.
 pub(crate) fn devices(devices: &Devices) {
     let route = Route {
@@ -83,9 +79,7 @@ pub(crate) fn measure(crowd: &Crowd) {
         .collect();
     scenes.iter_mut().for_each(|scene| scene.certward.process().wait_resting());
     let before: Vec<Resources> = scenes.iter_mut().map(resources).collect();
-    let fleets: Vec<Playing> =
-        scenes.iter().zip(1..).map(|(scene, last)| Playing::start(scene, crowd.devices, last)).collect();
-    fleets.iter().for_each(|fleet| fleet.wait_connected(crowd.devices));
+    let fleets = play(&scenes, crowd.devices);
     let with_all: Vec<Resources> = scenes.iter_mut().map(resources).collect();
     let idle: Vec<Duration> =
         scenes.iter_mut().map(|scene| scene.certward.process().cpu_within(WINDOW)).collect();
@@ -115,12 +109,12 @@ pub(crate) fn measure(crowd: &Crowd) {
     thread::sleep(Duration::from_secs(2));
     let said: Vec<(usize, usize)> = fleets.iter().map(Playing::said).collect();
     fleets.into_iter().for_each(Playing::stop);
-    let growth = KEPT + KEPT_OF_EACH * crowd.devices as u64;
-    let after: Vec<Resources> = scenes
-        .iter_mut()
-        .zip(&before)
-        .map(|(scene, before)| scene.certward.process().wait_recovered(before, growth).0)
-        .collect();
+    let after: Vec<Resources> =
+        scenes.iter_mut().zip(&before).map(|(scene, before)| recovered(scene, before)).collect();
+    // What an allocator keeps is used again; what leaks is not.
+    let fleets = play(&scenes, crowd.devices);
+    let again: Vec<Resources> = scenes.iter_mut().map(resources).collect();
+    fleets.into_iter().for_each(Playing::stop);
 
     let mut text = format!(
         "{}\n\n{} silent devices in each of {CERTWARDS} certwards, and {} new ones a second beside them for {} s, each with a full handshake, CONNECT \
@@ -136,9 +130,8 @@ pub(crate) fn measure(crowd: &Crowd) {
     row("descriptors before, with all, after", &|n| {
         format!("{}, {}, {}", before[n].descriptors, with_all[n].descriptors, after[n].descriptors)
     });
-    row("resident MiB before, with all, after", &|n| {
-        let mib = |resources: &[Resources]| resources[n].resident_mib();
-        format!("{:.1}, {:.1}, {:.1}", mib(&before), mib(&with_all), mib(&after))
+    row("resident MiB before, with all, when they are gone, with all again", &|n| {
+        [&before, &with_all, &after, &again].map(|at| format!("{:.1}", at[n].resident_mib())).join(", ")
     });
     row("KiB a device", &|n| {
         let kib = with_all[n].resident_kib.saturating_sub(before[n].resident_kib);
@@ -170,6 +163,20 @@ pub(crate) fn measure(crowd: &Crowd) {
 
 fn resources(scene: &mut Scene) -> Resources {
     scene.certward.process().resources()
+}
+
+/// What it holds when its descriptors are back and its processor rests.
+fn recovered(scene: &mut Scene, before: &Resources) -> Resources {
+    const WHATEVER_KIB: u64 = 1 << 40;
+    scene.certward.process().wait_recovered(before, WHATEVER_KIB).0
+}
+
+/// All silent devices of all certwards, connected.
+fn play(scenes: &[Scene], count: usize) -> Vec<Playing> {
+    let fleets: Vec<Playing> =
+        scenes.iter().zip(1..).map(|(scene, last)| Playing::start(scene, count, last)).collect();
+    fleets.iter().for_each(|fleet| fleet.wait_connected(count));
+    fleets
 }
 
 /// A process that plays the silent devices of one certward.

@@ -170,9 +170,11 @@ impl Server {
 
     /// Takes connections as long as there are places; the others wait in the backlog.
     async fn accept(&self, listener: TcpListener, places: Arc<Semaphore>, connections: &TaskTracker) {
+        let mut failing = false;
         while let Some(place) = self.place(&places).await {
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    failing = false;
                     let server = self.clone();
                     connections.spawn(async move {
                         server.metrics.connections.inc();
@@ -185,7 +187,11 @@ impl Server {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Once for each time that it begins: who takes all descriptors shall not fill the log as well.
+                    if !failing {
+                        tracing::warn!(%error, "connections cannot be accepted");
+                    }
+                    failing = true;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
