@@ -29,6 +29,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// The deployment of clients without, or with unknown, SNI.
     pub default_deployment: Option<&'static str>,
+    /// How many connections one address may hold.
+    pub connections_per_address: Option<u32>,
     /// The network of the load balancer before the shared `mqtts` listener.
     pub proxy_protocol_from: Option<&'static str>,
     /// Adds an `mqtts` listener that is bound to this deployment.
@@ -51,6 +53,7 @@ impl Default for Setup {
             log_level: "debug",
             store: None,
             default_deployment: None,
+            connections_per_address: None,
             proxy_protocol_from: None,
             bound_deployment: None,
             api_certificate: None,
@@ -132,6 +135,9 @@ impl Certward {
             .unwrap();
         if let Some(deployment) = setup.default_deployment {
             writeln!(text, "default_deployment = {deployment:?}").unwrap();
+        }
+        if let Some(most) = setup.connections_per_address {
+            writeln!(text, "connections_per_address = {most}").unwrap();
         }
         writeln!(text, "[[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"").unwrap();
         if let Some(network) = setup.proxy_protocol_from {

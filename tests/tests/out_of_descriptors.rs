@@ -7,19 +7,36 @@ use std::{
     time::Duration,
 };
 
-use certward_tests::{Api, Battlefield, Scene, Setup, connect_from, effort, wait_until};
+use certward_tests::{ATTACKS, Api, Battlefield, Scene, Setup, connect_from, effort, wait_until};
+
+/// A quarter of the descriptors is for devices, two each: 64 places.
+const THROUGH: &[&str] = &["sh", "-c", "ulimit -n 256 && exec \"$@\"", "sh"];
+
+#[test]
+fn an_address_that_wants_all_places_gets_its_own_and_the_victim_at_another_never_notices() {
+    let connections_per_address = Some(32);
+    let setup = Setup { log_level: "info", through: THROUGH, connections_per_address, ..Setup::default() };
+    let mut field = Battlefield::new(setup);
+    let before = field.scene.certward.process().resources();
+    let victim = field.victim();
+    let tally = ATTACKS[0].carry_out(&field.attacker(Battlefield::ATTACKER, 300, effort().attack_span));
+    let noticed = victim.stop();
+    assert!(tally.opened > 300 && tally.ended > 0, "{tally:?}");
+    assert!(field.scene.api().metric("certward_gateway_refused_total") > 100.0);
+    assert_eq!(noticed.failures, Vec::<String>::new());
+    assert!(!noticed.times.is_empty());
+    field.scene.certward.process().wait_recovered(&before, 8 * 1024);
+}
 
 #[test]
 fn devices_that_take_all_they_are_given_leave_the_api_and_the_store_theirs() {
-    let through = &["sh", "-c", "ulimit -n 256 && exec \"$@\"", "sh"];
-    let mut field = Battlefield::new(Setup { log_level: "info", through, ..Setup::default() });
+    let mut field = Battlefield::new(Setup { log_level: "info", through: THROUGH, ..Setup::default() });
     let api = field.scene.api();
     let before = field.scene.certward.process().resources();
 
-    // Far more than the quarter of the descriptors that is for devices, two each.
     let attacker = field.attacker(Battlefield::ATTACKER, 300, effort().attack_span);
     thread::scope(|scope| {
-        let attack = scope.spawn(|| certward_tests::ATTACKS[0].carry_out(&attacker));
+        let attack = scope.spawn(|| ATTACKS[0].carry_out(&attacker));
         wait_until("refusals", || (api.metric("certward_gateway_refused_total") > 100.0).then_some(()));
         assert_eq!(api.try_send_at("GET", "/healthz", "", "").unwrap().status, 200);
         api.put_tls(Scene::DEPLOYMENT, &field.scene.leaf().one_way()).expect(200);
