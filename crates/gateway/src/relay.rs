@@ -82,6 +82,10 @@ impl Broken {
     }
 }
 
+/// How often one direction reads before others have their turn: a broker that is never done must not keep a thread from the
+/// handshakes of others. Twice 64 KiB: what being called again costs is nothing beside sealing them.
+const TURNS_MAX: u32 = 2;
+
 impl Relay {
     /// `first` is what was already decrypted and comes first.
     pub(crate) fn new(
@@ -229,6 +233,7 @@ impl Relay {
 
     /// The broker's bytes to the device.
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut turns = 0;
         loop {
             if self.to_client == Half::Ended {
                 // Nothing can be sent any more, not even the answer to a key update.
@@ -248,6 +253,11 @@ impl Relay {
                 self.to_client = Half::Ending;
             }
             self.happened();
+            turns += 1;
+            if turns == TURNS_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 
