@@ -15,6 +15,9 @@ pub(crate) struct Attacks {
     /// How long the victim is watched in quiet, and under each attack
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Only attacks whose name holds this, to try things out: nothing is written
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// What a victim may wait at most: so many times what it waits in quiet.
@@ -34,7 +37,8 @@ pub(crate) fn measure(attacks: &Attacks) {
         attacks.connections,
         attacks.seconds
     );
-    for (attack, last) in ATTACKS.into_iter().zip(1..) {
+    let wanted = |name: &str| attacks.only.as_ref().is_none_or(|part| name.contains(part));
+    for (attack, last) in ATTACKS.into_iter().zip(1..).filter(|(attack, _)| wanted(attack.name)) {
         field.scene.certward.process().wait_resting();
         let before = field.scene.certward.process().resources();
         let quiet = watch(&field, || thread::sleep(span));
@@ -61,7 +65,10 @@ pub(crate) fn measure(attacks: &Attacks) {
         .expect("memory");
         eprintln!("{}: {ratio:.1}", attack.name);
     }
-    worst_day::write("attacks", &text);
+    match attacks.only {
+        Some(_) => println!("{text}"),
+        None => worst_day::write("attacks", &text),
+    }
 }
 
 fn watch(field: &Battlefield, meanwhile: impl FnOnce()) -> Noticed {
