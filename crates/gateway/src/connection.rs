@@ -1,9 +1,9 @@
 //! The way of one connection, from accept to its end.
 
-use std::{future::poll_fn, io, io::Read, net::SocketAddr, sync::Arc, task::Poll};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
-use certward_store::Proxy;
-use rustls::{HandshakeKind, ServerConnection};
+use certward_store::{Proxy, ProxyProtocol};
+use rustls::HandshakeKind;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -15,15 +15,16 @@ use crate::{
     cause::Cause,
     failures::Seen,
     first_packet::{Verdict, judge},
-    handshake::{Failed, Farewell, Shaken, shake, version},
+    handshake::{Failed, Farewell, Shaken, shake},
     introduction::{Introduced, introduce},
     probes::Probe,
     proxy_header,
     registry::{Membership, Signal},
-    relay::{Broken, Limits, Relay},
+    relay::{Broken, Limits, Opening, Relay},
     served::Entry,
     serving::Serving,
-    wire::{close, close_with, end, flush, linger, read_into, with_plain_buffer},
+    tls::Tls,
+    wire::{Heard, Hearing, Unheard, close, end, good_bye, hear, linger},
 };
 
 /// A connection as it was accepted.
@@ -69,7 +70,9 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
             if probe.is_none() {
                 serving.handshake_failed(&seen, peer, cause);
             }
-            bid(farewell, &serving).await;
+            if let Some(Farewell { words, client }) = farewell {
+                close(&words, client, deadlines.close).await;
+            }
             return None;
         }
         Err(_) => {
@@ -79,13 +82,14 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
             return None;
         }
     };
-    let Shaken { mut tls, client, entry, scope, place } = shaken;
+    let Shaken { mut tls, client, opening, entry, scope, place } = shaken;
     let Some(place) = place else {
-        close(&mut tls, client, deadlines.close).await;
+        let words = [opening.held, good_bye(&mut tls)].concat();
+        close(&words, client, deadlines.close).await;
         return None;
     };
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    serving.metrics.handshake(listener.protocol, version(&tls).unwrap_or("other"), resumed);
+    serving.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
 
     let member = place.enter(scope);
     let beginning = Beginning {
@@ -95,19 +99,13 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         entry: &entry,
         peer,
         to,
+        server_name: seen.server_name.as_deref(),
         tls,
         client,
+        opening,
     };
     let relay = beginning.first_packet_and_upstream().await?;
     Some(Session { relay, member, serving, _admission: admission })
-}
-
-async fn bid(farewell: Farewell, serving: &Serving) {
-    match farewell {
-        Farewell::Nothing => {}
-        Farewell::Alert(alert, client) => close_with(&alert, client, serving.deadlines.close).await,
-        Farewell::Tls(mut tls, client) => close(&mut tls, client, serving.deadlines.close).await,
-    }
 }
 
 /// A connection between its handshake and its relay.
@@ -119,40 +117,44 @@ struct Beginning<'a> {
     peer: SocketAddr,
     /// What the device connected to, where a load balancer says so.
     to: Option<SocketAddr>,
-    tls: Box<ServerConnection>,
+    server_name: Option<&'a str>,
+    tls: Tls,
     client: TcpStream,
+    opening: Opening,
 }
 
 impl Beginning<'_> {
     async fn first_packet_and_upstream(mut self) -> Option<Relay> {
         match self.try_both().await {
-            Ok((first, upstream)) => {
+            Ok(upstream) => {
                 let Deadlines { idle, half_closed, .. } = self.serving.deadlines;
-                Some(Relay::new(self.tls, self.client, upstream, first, Limits { idle, half_closed }))
+                let limits = Limits { idle, half_closed };
+                Some(Relay::new(self.tls, self.client, upstream, self.opening, limits))
             }
             Err(reason) => {
                 self.serving.metrics.closed(reason);
-                close(&mut self.tls, self.client, self.serving.deadlines.close).await;
+                let words = [self.opening.held, good_bye(&mut self.tls)].concat();
+                close(&words, self.client, self.serving.deadlines.close).await;
                 None
             }
         }
     }
 
-    /// The first bytes and the broker's connection, or why there are none: a reason of [`crate::metrics::Metrics::closed`].
-    async fn try_both(&mut self) -> Result<(Vec<u8>, TcpStream), &'static str> {
+    /// The broker's connection once the first bytes are there, or why there is none: a reason of
+    /// [`crate::metrics::Metrics::closed`].
+    async fn try_both(&mut self) -> Result<TcpStream, &'static str> {
         // Entered already: whatever changed since the trust scope was read shows now, or is told by a signal.
         if !self.serving.may_stay(self.member, &self.tls).await {
             return Err("untrusted");
         }
         let deadline = Instant::now() + self.serving.deadlines.first_packet;
-        let mut first = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
                 read = timeout_at(
                     deadline,
-                    read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut first),
+                    read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut self.opening),
                 ) => break read.map_err(|_| "first_packet_timeout")??,
             }
         }
@@ -160,7 +162,7 @@ impl Beginning<'_> {
             Entry::Served(served) => (served.upstream(self.listener.protocol), served.proxy),
             Entry::Refused(_) => (None, Proxy::default()),
         };
-        self.tell(proxy, &mut first)?;
+        self.tell(proxy)?;
         let Some(upstream) = upstream else {
             self.serving.metrics.upstream_failed("not_configured");
             return Err("upstream_failed");
@@ -171,7 +173,7 @@ impl Beginning<'_> {
                 biased;
                 signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
                 connected = self.serving.upstreams.connect(upstream, within) => return match connected {
-                    Ok(stream) => Ok((first, stream)),
+                    Ok(stream) => Ok(stream),
                     Err(unreachable) => {
                         self.serving.metrics.upstream_failed(unreachable.reason());
                         tracing::debug!(
@@ -188,14 +190,13 @@ impl Beginning<'_> {
 
 impl Beginning<'_> {
     /// Puts what the broker is told before the device's first bytes.
-    fn tell(&self, proxy: Proxy, first: &mut Vec<u8>) -> Result<(), &'static str> {
+    fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
+        if proxy.protocol == ProxyProtocol::None {
+            return Ok(());
+        }
         let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
-        match proxy_header::header(proxy, &self.tls, self.peer, to) {
-            Ok(None) => {}
-            Ok(Some(mut header)) => {
-                header.append(first);
-                *first = header;
-            }
+        match proxy_header::header(proxy, &self.tls, self.server_name, self.peer, to) {
+            Ok(header) => drop(self.opening.first.splice(..0, header)),
             Err(untellable) => {
                 tracing::debug!(
                     deployment.id = %self.member.deployment(), peer = %self.peer,
@@ -209,12 +210,7 @@ impl Beginning<'_> {
 }
 
 /// Does what the connection was told; an error is why it must end.
-async fn obey(
-    serving: &Serving,
-    member: &Membership,
-    tls: &ServerConnection,
-    signal: Signal,
-) -> Result<(), &'static str> {
+async fn obey(serving: &Serving, member: &Membership, tls: &Tls, signal: Signal) -> Result<(), &'static str> {
     match signal {
         Signal::Verify if serving.may_stay(member, tls).await => Ok(()),
         Signal::Verify => Err("untrusted"),
@@ -225,43 +221,28 @@ async fn obey(
 
 /// Reads until the first bytes are enough to know the protocol.
 async fn read_first(
-    tls: &mut ServerConnection,
+    tls: &mut Tls,
     client: &mut TcpStream,
     protocol: Protocol,
-    first: &mut Vec<u8>,
+    opening: &mut Opening,
 ) -> Result<(), &'static str> {
     loop {
-        // Before the socket: they may have come together with the end of the handshake. And judged before the end of what is
-        // decrypted is looked at: a device may say all that it has to say, and its good-bye, at once.
-        loop {
-            match judge(protocol, first) {
-                Verdict::Right => return Ok(()),
-                Verdict::Wrong => return Err("wrong_protocol"),
-                Verdict::Incomplete if decrypted(tls, first)? => {}
-                Verdict::Incomplete => break,
-            }
+        // Before the socket: they may have come together with the end of the handshake. And judged before its end is looked at: a
+        // device may say all that it has to say, and its good-bye, at once.
+        match judge(protocol, &opening.first) {
+            Verdict::Right => return Ok(()),
+            Verdict::Wrong => return Err("wrong_protocol"),
+            Verdict::Incomplete if opening.heard == Heard::End => return Err("client_silent"),
+            Verdict::Incomplete => {}
         }
-        flush(tls, client).await.map_err(|_| "client_broken")?;
-        match read_into(client, |reader| tls.read_tls(reader)).await {
-            Ok(0) => return Err("client_silent"),
-            Ok(_) => {}
-            Err(_) => return Err("client_broken"),
-        }
-        tls.process_new_packets().map_err(|_| "tls_error")?;
+        let Hearing { outcome, mut plain, mut answer } = hear(tls, client).await;
+        opening.first.append(&mut plain);
+        opening.held.append(&mut answer);
+        opening.heard = outcome.map_err(|unheard| match unheard {
+            Unheard::Broken(_) => "client_broken",
+            Unheard::Tls(_) => "tls_error",
+        })?;
     }
-}
-
-/// Takes one piece of what is decrypted; whether there was one.
-fn decrypted(tls: &mut ServerConnection, to: &mut Vec<u8>) -> Result<bool, &'static str> {
-    with_plain_buffer(|buffer| match tls.reader().read(buffer) {
-        Ok(0) => Err("client_silent"),
-        Ok(len) => {
-            to.extend_from_slice(&buffer[..len]);
-            Ok(true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(_) => Err("client_broken"),
-    })
 }
 
 impl Session {
@@ -295,8 +276,9 @@ impl Session {
         let Self { relay, member, serving, _admission } = self;
         let within = serving.deadlines.close;
         serving.metrics.closed(reason);
-        let (mut tls, mut client) = relay.into_client();
-        end(&mut tls, &mut client, within).await;
+        let (mut tls, mut client, mut words) = relay.into_device();
+        words.append(&mut good_bye(&mut tls));
+        end(&words, &mut client, within).await;
         // Let go of from here on, whether the device goes or not.
         drop((tls, member));
         linger(client, within).await;

@@ -1,13 +1,13 @@
 //! From accept to the end of the handshake.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use certward_store::TrustScope;
 use rustls::{
-    AlertDescription, HandshakeKind, PeerMisbehaved, ProtocolVersion, ServerConnection,
-    server::{Accepted, AcceptedAlert, Acceptor},
+    AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
+    server::{AcceptedAlert, Acceptor},
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
     Listener,
@@ -15,16 +15,20 @@ use crate::{
     failures::Seen,
     probes::{Probe, Used},
     registry::Place,
+    relay::Opening,
     served::{Entry, Refusal, Served},
     serving::Serving,
     sni,
-    wire::{flush, read_into},
+    tls::Tls,
+    wire::{Heard, Hearing, Unheard, good_bye, hear, read_more},
 };
 
 /// A connection whose handshake is done.
 pub(crate) struct Shaken {
-    pub(crate) tls: Box<ServerConnection>,
+    pub(crate) tls: Tls,
     pub(crate) client: TcpStream,
+    /// What came and went with the last flight.
+    pub(crate) opening: Opening,
     /// What it was shaken with.
     pub(crate) entry: Arc<Entry>,
     /// The trust scope as read before the handshake.
@@ -36,17 +40,13 @@ pub(crate) struct Shaken {
 /// Why there is none, and what is left to say to the client.
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
-    pub(crate) farewell: Farewell,
+    pub(crate) farewell: Option<Farewell>,
 }
 
-/// The last words.
-pub(crate) enum Farewell {
-    /// None: the client is gone.
-    Nothing,
-    /// An alert of no connection.
-    Alert(Vec<u8>, TcpStream),
-    /// The alert that waits in the connection, or close_notify.
-    Tls(Box<ServerConnection>, TcpStream),
+/// The last words: an alert, or what came before it and could not be sent yet. Nothing is said to a client that is gone.
+pub(crate) struct Farewell {
+    pub(crate) words: Vec<u8>,
+    pub(crate) client: TcpStream,
 }
 
 /// Shakes hands. `seen` is told what is known as soon as it is known, for whoever gives up waiting.
@@ -58,12 +58,11 @@ pub(crate) async fn shake(
     seen: &mut Seen,
 ) -> Result<Shaken, Failed> {
     seen.deployment = listener.deployment.clone();
-    let accepted = match hello(&mut client).await {
-        Ok(accepted) => accepted,
+    let Hello { bytes, name } = match hello(&mut client).await {
+        Ok(hello) => hello,
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
     };
-    let name = accepted.client_hello().server_name().map(Box::from);
     seen.server_name.clone_from(&name);
     let name = sni::normalise(name.as_deref());
     let Some((deployment, entry)) = serving.route(listener, name).await else {
@@ -103,49 +102,74 @@ pub(crate) async fn shake(
             }
         },
     };
-    let tls = match accepted.into_connection(Arc::clone(served.identity.config(listener.protocol))) {
-        Ok(tls) => Box::new(tls),
-        Err((error, alert)) => return Err(Failed::alert(Cause::from(&error), bytes(alert), client)),
+    let tls = match Tls::new(Arc::clone(served.identity.config(listener.protocol))) {
+        Ok(tls) => tls,
+        Err(error) => {
+            return Err(Failed::alert(
+                Cause::from(&error),
+                plain_alert(AlertDescription::InternalError),
+                client,
+            ));
+        }
     };
-    let (tls, client) = finish(serving, served, tls, client, seen).await?;
-    Ok(Shaken { tls, client, entry, scope, place })
+    let (tls, client, opening) = finish(serving, served, tls, client, bytes, seen).await?;
+    Ok(Shaken { tls, client, opening, entry, scope, place })
 }
 
 /// From the ServerHello to the end.
 async fn finish(
     serving: &Serving,
     served: &Served,
-    mut tls: Box<ServerConnection>,
+    mut tls: Tls,
     mut client: TcpStream,
+    hello: Vec<u8>,
     seen: &mut Seen,
-) -> Result<(Box<ServerConnection>, TcpStream), Failed> {
-    let gone = |_: io::Error| Failed::silent(Cause::Closed);
-    loop {
-        seen.tls_version = version(&tls);
-        flush(&mut tls, &mut client).await.map_err(gone)?;
+) -> Result<(Tls, TcpStream, Opening), Failed> {
+    let mut hearing = Hearing::again(&mut tls, hello);
+    let opening = loop {
+        seen.tls_version = tls.version();
+        let Hearing { outcome, plain, answer } = hearing;
+        let heard = match outcome {
+            Ok(heard) => heard,
+            Err(Unheard::Broken(_)) => return Err(Failed::silent(Cause::Closed)),
+            Err(Unheard::Tls(error)) => return Err(Failed::broken(&error, answer, client)),
+        };
         if !tls.is_handshaking() {
-            break;
+            let held = sent_with_the_answer(&tls, answer, &mut client).await?;
+            break Opening { first: plain, held, heard };
         }
-        if read_into(&mut client, |reader| tls.read_tls(reader)).await.map_err(gone)? == 0 {
+        if heard == Heard::End {
             return Err(Failed::silent(Cause::Closed));
         }
-        if let Err(error) = tls.process_new_packets() {
-            let cause = Cause::from(&error);
-            // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
-            if error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
-                return Err(Failed::alert(cause, plain_alert(AlertDescription::IllegalParameter), client));
-            }
-            return Err(Failed { cause, farewell: Farewell::Tls(tls, client) });
-        }
-    }
+        client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?;
+        hearing = hear(&mut tls, &mut client).await;
+    };
     // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
     if let Some(verifier) = &served.identity.verifier
         && tls.handshake_kind() == Some(HandshakeKind::Resumed)
         && let Err(error) = serving.verify_client(verifier, &tls)
     {
-        return Err(Failed { cause: Cause::from(&error), farewell: Farewell::Tls(tls, client) });
+        let mut words = opening.held;
+        words.append(&mut good_bye(&mut tls));
+        return Err(Failed::alert(Cause::from(&error), words, client));
     }
-    Ok((tls, client))
+    Ok((tls, client, opening))
+}
+
+/// What of the last flight may travel with the broker's first answer: TLS 1.3's session ticket. It saves a packet and a system
+/// call for each connection. In TLS 1.2 the client waits for the flight.
+async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream) -> Result<Vec<u8>, Failed> {
+    if tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        return Ok(flight);
+    }
+    client.write_all(&flight).await.map_err(|_| Failed::silent(Cause::Closed))?;
+    Ok(Vec::new())
+}
+
+/// A ClientHello, as it came and as it is understood so far.
+struct Hello {
+    bytes: Vec<u8>,
+    name: Option<Box<str>>,
 }
 
 enum Broken {
@@ -153,71 +177,49 @@ enum Broken {
     Refused(Cause, Vec<u8>),
 }
 
-/// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets.
-async fn hello(client: &mut TcpStream) -> Result<Accepted, Broken> {
+/// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets. rustls' `Acceptor` is used
+/// only to understand it: the connection that its deployment's configuration then makes takes the same bytes once more.
+async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
     let mut acceptor = Acceptor::default();
-    let mut first = First::default();
+    let mut bytes = Vec::new();
     loop {
-        match read_into(client, |reader| acceptor.read_tls(&mut first.of(reader))).await {
+        let before = bytes.len();
+        match read_more(client, &mut bytes).await {
             Ok(0) | Err(_) => return Err(Broken::Gone),
             Ok(_) => {}
         }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
-            Ok(None) => {}
-            Err((error, alert)) => {
-                let cause = Cause::of_hello(&error, &first.0);
-                return Err(Broken::Refused(cause, alert_for(&error, bytes(alert))));
+        let mut fresh = &bytes[before..];
+        while !fresh.is_empty() {
+            if acceptor.read_tls(&mut fresh).is_err() {
+                // It holds as much as a hello may be long.
+                return Err(Broken::Refused(Cause::Malformed, plain_alert(AlertDescription::DecodeError)));
+            }
+            match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    let name = accepted.client_hello().server_name().map(Box::from);
+                    return Ok(Hello { bytes, name });
+                }
+                Ok(None) => {}
+                Err((error, alert)) => {
+                    let cause = Cause::of_hello(&error, &bytes[..bytes.len().min(FIRST_MAX)]);
+                    return Err(Broken::Refused(cause, alert_for(&error, self::bytes(alert))));
+                }
             }
         }
     }
 }
 
-/// The version of TLS that was agreed on.
-pub(crate) fn version(tls: &ServerConnection) -> Option<&'static str> {
-    match tls.protocol_version()? {
-        ProtocolVersion::TLSv1_3 => Some("1.3"),
-        ProtocolVersion::TLSv1_2 => Some("1.2"),
-        _ => None,
-    }
-}
-
-/// The first bytes of a connection, to know what it is that is no TLS.
-#[derive(Default)]
-struct First(Vec<u8>);
-
 /// Enough for the longest beginning that is looked for: a CONNECT's up to its protocol's name.
 const FIRST_MAX: usize = 16;
 
-/// Reads, and keeps the first bytes.
-struct Keeping<'a> {
-    first: &'a mut First,
-    reader: &'a mut dyn io::Read,
-}
-
-impl First {
-    fn of<'a>(&'a mut self, reader: &'a mut dyn io::Read) -> Keeping<'a> {
-        Keeping { first: self, reader }
-    }
-}
-
-impl io::Read for Keeping<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.reader.read(buffer)?;
-        let wanted = FIRST_MAX.saturating_sub(self.first.0.len()).min(len);
-        self.first.0.extend_from_slice(&buffer[..wanted]);
-        Ok(len)
-    }
-}
-
 /// rustls' alert, or the right one where it has none: for records that are no handshake, and messages that are too long.
-fn alert_for(error: &rustls::Error, alert: Vec<u8>) -> Vec<u8> {
+fn alert_for(error: &Error, alert: Vec<u8>) -> Vec<u8> {
     if !alert.is_empty() {
         return alert;
     }
     plain_alert(match error {
-        rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
-        rustls::Error::InappropriateMessage { .. } | rustls::Error::InappropriateHandshakeMessage { .. } => {
+        Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
             AlertDescription::UnexpectedMessage
         }
         _ => AlertDescription::HandshakeFailure,
@@ -240,10 +242,19 @@ fn plain_alert(description: AlertDescription) -> Vec<u8> {
 
 impl Failed {
     fn silent(cause: Cause) -> Self {
-        Self { cause, farewell: Farewell::Nothing }
+        Self { cause, farewell: None }
     }
 
-    fn alert(cause: Cause, alert: Vec<u8>, client: TcpStream) -> Self {
-        Self { cause, farewell: Farewell::Alert(alert, client) }
+    fn alert(cause: Cause, words: Vec<u8>, client: TcpStream) -> Self {
+        Self { cause, farewell: Some(Farewell { words, client }) }
+    }
+
+    /// The client broke the rules of TLS, which `answer` tells it.
+    fn broken(error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
+        // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
+        if *error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
+            answer = plain_alert(AlertDescription::IllegalParameter);
+        }
+        Self::alert(Cause::from(error), answer, client)
     }
 }

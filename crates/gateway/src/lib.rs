@@ -43,6 +43,7 @@ mod settings;
 mod sni;
 mod ticket_keys;
 mod tickets;
+mod tls;
 mod token_bucket;
 mod upstream;
 mod way_in;

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use certward_pki::IdentityRefused;
 use certward_store::{Proxy, ProxyProtocol};
 use proxy_header::{ProxiedAddress, ProxyHeader, SslInfo, Tlv};
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::HandshakeKind;
 use thiserror::Error;
 
-use crate::handshake::version;
+use crate::tls::Tls;
 
 /// What Mosquitto takes at most.
 const MOSQUITTO_BYTES_MAX: usize = 500;
@@ -35,34 +35,32 @@ struct Facts<'a> {
     resumed: bool,
 }
 
-/// The header for a connection; `None` where the broker is told nothing.
+/// The header for a connection to a broker that wants one.
 pub(crate) fn header(
     proxy: Proxy,
-    tls: &ServerConnection,
+    tls: &Tls,
+    server_name: Option<&str>,
     from: SocketAddr,
     to: SocketAddr,
-) -> Result<Option<Vec<u8>>, Untellable> {
-    if proxy.protocol == ProxyProtocol::None {
-        return Ok(None);
-    }
+) -> Result<Vec<u8>, Untellable> {
     let identity = match tls.peer_certificates().and_then(<[_]>::first) {
         Some(certificate) => Some(proxy.identity.of(certificate)?),
         None => None,
     };
     let suite = tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
     let facts = Facts {
-        version: match version(tls) {
+        version: match tls.version() {
             Some("1.2") => "TLSv1.2",
             _ => "TLSv1.3",
         },
         // OpenSSL's names of TLS 1.3, which are the registry's; rustls' differ in their beginning.
         cipher: suite.as_deref().map(|name| name.strip_prefix("TLS13_").unwrap_or(name)),
-        server_name: tls.server_name(),
+        server_name,
         alpn: tls.alpn_protocol(),
         identity,
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
     };
-    encode(proxy.protocol, &facts, from, to).map(Some)
+    encode(proxy.protocol, &facts, from, to)
 }
 
 fn encode(

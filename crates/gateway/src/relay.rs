@@ -6,36 +6,50 @@
 
 use std::{
     future::Future,
-    io::{self, Read, Write},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use rustls::ServerConnection;
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::AsyncWrite,
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::wire::{poll_flush, with_plain_buffer, with_socket_buffer};
+use crate::{
+    tls::Tls,
+    wire::{Heard, Unencrypted, Unheard, send_now, with_buffers},
+};
 
 #[derive(Debug)]
 pub(crate) struct Relay {
-    tls: Box<ServerConnection>,
-    client: TcpStream,
-    upstream: TcpStream,
-    /// Ciphertext of the device that waits until the broker has taken what came before it.
-    undecrypted: Vec<u8>,
+    tls: Tls,
+    device: TcpStream,
+    broker: TcpStream,
     /// Decrypted bytes that the broker has not taken yet.
-    unwritten: Vec<u8>,
-    to_upstream: Half,
-    to_client: Half,
+    to_broker: Vec<u8>,
+    /// Encrypted bytes that the device has not taken yet.
+    to_device: Vec<u8>,
+    /// Whether these wait for what the broker says first.
+    held: bool,
+    upward: Half,
+    downward: Half,
     limits: Limits,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is under way when a relay begins.
+pub(crate) struct Opening {
+    /// Decrypted bytes for the broker.
+    pub(crate) first: Vec<u8>,
+    /// Encrypted bytes for the device that travel with the broker's first answer: TLS 1.3's session ticket.
+    pub(crate) held: Vec<u8>,
+    /// Whether the device speaks still.
+    pub(crate) heard: Heard,
 }
 
 /// How far a direction is.
@@ -58,15 +72,15 @@ pub(crate) struct Limits {
     pub(crate) half_closed: Duration,
 }
 
-/// Why a relay ended before both sides had.
+/// Why a relay ended before both sides did.
 #[derive(Debug, Error)]
 pub(crate) enum Broken {
     #[error("the device's connection: {0}")]
-    Client(io::Error),
+    Device(io::Error),
     #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
     #[error("the broker's connection: {0}")]
-    Upstream(io::Error),
+    Broker(io::Error),
     #[error("nothing happened for too long")]
     Idle,
 }
@@ -74,37 +88,54 @@ pub(crate) enum Broken {
 impl Broken {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Client(_) => "client_broken",
+            Self::Device(_) => "client_broken",
             Self::Tls(_) => "tls_error",
-            Self::Upstream(_) => "upstream_broken",
+            Self::Broker(_) => "upstream_broken",
             Self::Idle => "idle",
         }
     }
 }
 
-/// How often one direction reads before others have their turn: a broker that is never done must not keep a thread from the
-/// handshakes of others. Twice 64 KiB: what being called again costs is nothing beside sealing them.
+impl From<Unheard> for Broken {
+    fn from(unheard: Unheard) -> Self {
+        match unheard {
+            Unheard::Broken(error) => Self::Device(error),
+            Unheard::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
+impl From<Unencrypted> for Broken {
+    fn from(unencrypted: Unencrypted) -> Self {
+        match unencrypted {
+            Unencrypted::Broken(error) => Self::Broker(error),
+            Unencrypted::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
+/// How often one direction reads before others have their turn: a source that is never done must not keep a thread from
+/// the handshakes of others. Twice 64 KiB: what being called again costs is nothing beside sealing them.
 const TURNS_MAX: u32 = 2;
 
 impl Relay {
-    /// `first` is what was already decrypted and comes first.
     pub(crate) fn new(
-        mut tls: Box<ServerConnection>,
-        client: TcpStream,
-        upstream: TcpStream,
-        first: Vec<u8>,
+        tls: Tls,
+        device: TcpStream,
+        broker: TcpStream,
+        opening: Opening,
         limits: Limits,
     ) -> Self {
-        // Bounded by what is read from the broker at once: it is read only when all before it is sent.
-        tls.set_buffer_limit(None);
+        let Opening { first, held, heard } = opening;
         Self {
             tls,
-            client,
-            upstream,
-            undecrypted: Vec::new(),
-            unwritten: first,
-            to_upstream: Half::Open,
-            to_client: Half::Open,
+            device,
+            broker,
+            to_broker: first,
+            held: !held.is_empty(),
+            to_device: held,
+            upward: if heard == Heard::End { Half::Ending } else { Half::Open },
+            downward: Half::Open,
             limits,
             last: Instant::now(),
             timer: None,
@@ -112,20 +143,20 @@ impl Relay {
     }
 
     /// The device's TLS, to look at.
-    pub(crate) fn tls(&self) -> &ServerConnection {
+    pub(crate) fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// The device's side, to say good-bye to it; the broker's is closed.
-    pub(crate) fn into_client(self) -> (Box<ServerConnection>, TcpStream) {
-        (self.tls, self.client)
+    /// The device's side, to say good-bye to it, and what was not sent yet; the broker's is closed.
+    pub(crate) fn into_device(self) -> (Tls, TcpStream, Vec<u8>) {
+        (self.tls, self.device, self.to_device)
     }
 
     /// Ready when both sides have ended, or one is broken.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        // The order matters: what the device sent may make TLS answer (a key update), which the second half then sends.
-        let up = self.poll_to_upstream(cx);
-        let down = self.poll_to_client(cx);
+        // The order matters: what the device sent may make TLS answer, which the second half then sends.
+        let up = self.poll_upward(cx);
+        let down = self.poll_downward(cx);
         // And an error of the first half waits for the second: a broker that says why it refuses and then resets the connection
         // must still be heard.
         let (up, down) = (up?, down?);
@@ -136,121 +167,18 @@ impl Relay {
     }
 
     /// The device's bytes to the broker.
-    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        loop {
-            if !self.unwritten.is_empty() {
-                let written = ready!(Pin::new(&mut self.upstream).poll_write(cx, &self.unwritten));
-                let written = some(written).map_err(Broken::Upstream)?;
-                self.happened();
-                self.unwritten.drain(..written);
-                if self.unwritten.is_empty() {
-                    self.unwritten = Vec::new();
-                }
-                continue;
-            }
-            match self.to_upstream {
-                Half::Open => {}
-                Half::Ending => {
-                    ready!(Pin::new(&mut self.upstream).poll_shutdown(cx)).map_err(Broken::Upstream)?;
-                    self.to_upstream = Half::Ended;
-                    continue;
-                }
-                Half::Ended => return Poll::Ready(Ok(())),
-            }
-            // Before the socket: bytes may have come together with the end of the handshake, and the socket stays silent then.
-            let all_taken = self.decrypted_to_upstream(cx)?;
-            if all_taken || !self.unwritten.is_empty() || self.to_upstream != Half::Open {
-                continue;
-            }
-            if !self.undecrypted.is_empty() {
-                let waiting = std::mem::take(&mut self.undecrypted);
-                self.take_ciphertext(&waiting, cx)?;
-                continue;
-            }
-            match ready!(self.poll_read_client(cx)) {
-                Ok(0) => self.end_of_client(),
-                Ok(_) => self.happened(),
-                Err(broken) => return Poll::Ready(Err(broken)),
-            }
-        }
-    }
-
-    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        with_socket_buffer(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut self.client).poll_read(cx, &mut buffer)).map_err(Broken::Client)?;
-            self.take_ciphertext(buffer.filled(), cx)?;
-            Poll::Ready(Ok(buffer.filled().len()))
-        })
-    }
-
-    /// Decrypts and passes on as long as the broker takes it; keeps the rest.
-    fn take_ciphertext(&mut self, mut bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Broken> {
-        while !bytes.is_empty() && self.unwritten.is_empty() && self.to_upstream == Half::Open {
-            // After a close_notify, rustls takes nothing more, and nothing more counts.
-            if self.tls.read_tls(&mut bytes).map_err(Broken::Client)? == 0 {
-                break;
-            }
-            self.tls.process_new_packets()?;
-            while self.decrypted_to_upstream(cx)? {}
-        }
-        if self.to_upstream == Half::Open && !self.unwritten.is_empty() {
-            self.undecrypted = bytes.to_vec();
-        }
-        Ok(())
-    }
-
-    /// Passes one piece of decrypted bytes on: whether there was one, and the broker took all of it.
-    fn decrypted_to_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
-        with_plain_buffer(|buffer| {
-            let len = match self.tls.reader().read(buffer) {
-                Ok(0) => {
-                    self.end_of_client();
-                    return Ok(false);
-                }
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(Broken::Client(error)),
-            };
-            self.happened();
-            let written = match Pin::new(&mut self.upstream).poll_write(cx, &buffer[..len]) {
-                Poll::Ready(written) => some(written).map_err(Broken::Upstream)?,
-                Poll::Pending => 0,
-            };
-            self.unwritten.extend_from_slice(&buffer[written..len]);
-            Ok(self.unwritten.is_empty())
-        })
-    }
-
-    /// The device ended its half, with or without a close_notify: many devices send none, and MQTT's own framing shows a
-    /// packet that was cut off.
-    fn end_of_client(&mut self) {
-        if self.to_upstream == Half::Open {
-            self.to_upstream = Half::Ending;
-        }
-        self.happened();
-    }
-
-    /// The broker's bytes to the device.
-    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let mut turns = 0;
         loop {
-            if self.to_client == Half::Ended {
-                // Nothing can be sent any more, not even the answer to a key update.
-                return Poll::Ready(Ok(()));
-            }
-            if self.tls.wants_write() {
-                ready!(poll_flush(&mut self.tls, &mut self.client, cx)).map_err(Broken::Client)?;
-                self.happened();
-            }
-            if self.to_client == Half::Ending {
-                ready!(Pin::new(&mut self.client).poll_shutdown(cx)).map_err(Broken::Client)?;
-                self.to_client = Half::Ended;
-                continue;
-            }
-            if ready!(self.poll_read_upstream(cx))? == 0 {
-                self.tls.send_close_notify();
-                self.to_client = Half::Ending;
+            // A broker that does not read stops its device from being read.
+            ready!(self.poll_send_up(cx))?;
+            match self.upward {
+                Half::Open => ready!(self.poll_device(cx))?,
+                Half::Ending => {
+                    ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(Broken::Broker)?;
+                    self.upward = Half::Ended;
+                }
+                Half::Ended => return Poll::Ready(Ok(())),
             }
             self.happened();
             turns += 1;
@@ -261,13 +189,83 @@ impl Relay {
         }
     }
 
-    fn poll_read_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        with_socket_buffer(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut self.upstream).poll_read(cx, &mut buffer)).map_err(Broken::Upstream)?;
-            self.tls.writer().write_all(buffer.filled()).map_err(Broken::Client)?;
-            Poll::Ready(Ok(buffer.filled().len()))
+    /// Reads once from the device and passes on what the broker takes at once.
+    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        with_buffers(|buffers| {
+            let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
+            if !buffers.out.is_empty() {
+                self.to_device.extend_from_slice(buffers.out.as_slice());
+                self.held = false;
+            }
+            // What was said before an error counts.
+            let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
+            self.to_broker.extend_from_slice(&buffers.plain[sent..]);
+            if heard? == Heard::End {
+                self.upward = Half::Ending;
+            }
+            Poll::Ready(Ok(()))
         })
+    }
+
+    /// The broker's bytes to the device.
+    fn poll_downward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut turns = 0;
+        loop {
+            if self.downward == Half::Ended {
+                // Nothing can be sent any more, not even an alert.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_send_down(cx))?;
+            if self.downward == Half::Ending {
+                ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(Broken::Device)?;
+                self.downward = Half::Ended;
+            } else {
+                ready!(self.poll_broker(cx))?;
+            }
+            self.happened();
+            turns += 1;
+            if turns == TURNS_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once from the broker and passes on what the device takes at once.
+    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        with_buffers(|buffers| {
+            if self.held {
+                buffers.out.extend_from_slice(&self.to_device);
+            }
+            if ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx))? == 0 {
+                self.tls.close_notify(&mut buffers.out);
+                self.downward = Half::Ending;
+            }
+            if self.held {
+                self.held = false;
+                self.to_device = Vec::new();
+            }
+            let out = buffers.out.as_slice();
+            let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
+            self.to_device.extend_from_slice(&out[sent..]);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_send_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.to_broker.is_empty() {
+            ready!(poll_send(&mut self.to_broker, &mut self.broker, cx)).map_err(Broken::Broker)?;
+            self.happened();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.held && !self.to_device.is_empty() {
+            ready!(poll_send(&mut self.to_device, &mut self.device, cx)).map_err(Broken::Device)?;
+            self.happened();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn happened(&mut self) {
@@ -277,7 +275,7 @@ impl Relay {
     }
 
     fn limit(&self) -> Option<Duration> {
-        if self.to_upstream == Half::Open && self.to_client == Half::Open {
+        if self.upward == Half::Open && self.downward == Half::Open {
             self.limits.idle
         } else {
             Some(self.limits.half_closed)
@@ -303,12 +301,14 @@ impl Relay {
     }
 }
 
-/// A write that takes nothing never ends.
-fn some(written: io::Result<usize>) -> io::Result<usize> {
-    match written? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        written => Ok(written),
+/// Sends some of the bytes, and holds no buffer for them once all are sent.
+fn poll_send(bytes: &mut Vec<u8>, to: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match ready!(Pin::new(to).poll_write(cx, bytes))? {
+        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        sent if sent == bytes.len() => *bytes = Vec::new(),
+        sent => drop(bytes.drain(..sent)),
     }
+    Poll::Ready(Ok(()))
 }
 
 #[cfg(test)]

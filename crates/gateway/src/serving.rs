@@ -2,7 +2,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use certward_pki::HostName;
 use certward_store::{Clock, DeploymentId};
-use rustls::{Error, ServerConnection, server::danger::ClientCertVerifier};
+use rustls::{Error, server::danger::ClientCertVerifier};
 
 use crate::{
     Deadlines, Listener,
@@ -15,6 +15,7 @@ use crate::{
     probes::Probes,
     registry::{Membership, Registry},
     served::{Entry, Trust},
+    tls::Tls,
     upstream::Upstreams,
 };
 
@@ -62,7 +63,7 @@ impl Serving {
 
     /// Whether a connection may stay under what its deployment trusts now: asked once after its handshake, and whenever it is
     /// told that the trust changed. A store that is merely lost gives no reason to ask.
-    pub(crate) async fn may_stay(&self, member: &Membership, tls: &ServerConnection) -> bool {
+    pub(crate) async fn may_stay(&self, member: &Membership, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
             // Whoever asks has a reason to: something changed. What cannot be known then counts as refused.
@@ -82,7 +83,7 @@ impl Serving {
     pub(crate) fn verify_client(
         &self,
         verifier: &Arc<dyn ClientCertVerifier>,
-        tls: &ServerConnection,
+        tls: &Tls,
     ) -> Result<(), Error> {
         let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
             return Err(Error::NoCertificatesPresented);

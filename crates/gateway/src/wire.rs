@@ -1,4 +1,4 @@
-//! Bytes between rustls and sockets, without a buffer that outlives a poll: an idle connection holds none.
+//! Bytes between TLS and sockets, in buffers of the thread: no connection owns one, and none outlives a poll.
 
 use std::{
     cell::RefCell,
@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConnection;
+use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
+
+use crate::tls::{INCOMPLETE_MAX, Outgoing, Peer, Tls};
 
 /// What is read from a socket at once: four full TLS records.
 const CHUNK: usize = 64 * 1024;
@@ -22,122 +24,187 @@ const CHUNK: usize = 64 * 1024;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
-    /// Of the thread and not of the connection. Lent out for one poll, never over an await.
-    static FROM_SOCKET: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
-    static PLAIN: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
+        incoming: vec![0; INCOMPLETE_MAX + CHUNK].into(),
+        plain: Vec::with_capacity(CHUNK),
+        out: Outgoing::default(),
+    });
 }
 
-/// Lends the thread's buffer for what comes from a socket.
-pub(crate) fn with_socket_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    FROM_SOCKET.with_borrow_mut(|buffer| work(buffer))
+/// The buffers of a thread.
+pub(crate) struct Buffers {
+    incoming: Box<[u8]>,
+    /// What was decrypted.
+    pub(crate) plain: Vec<u8>,
+    /// What is to be sent to the device.
+    pub(crate) out: Outgoing,
 }
 
-/// Lends the thread's buffer for decrypted bytes.
-pub(crate) fn with_plain_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    PLAIN.with_borrow_mut(|buffer| work(buffer))
+/// Why nothing more comes from a device.
+#[derive(Debug, Error)]
+pub(crate) enum Unheard {
+    #[error("the device's connection: {0}")]
+    Broken(#[from] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
-/// A socket within one poll, as rustls reads and writes it: «pending» is `WouldBlock`.
-pub(crate) struct Polled<'a, 'b> {
-    stream: &'a mut TcpStream,
-    cx: &'a mut Context<'b>,
+/// What one read from a device brought, beside bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It speaks still.
+    More,
+    /// It ended its half, with or without a close_notify: many devices send none, and MQTT's own framing shows a packet that was
+    /// cut off.
+    End,
 }
 
-impl<'a, 'b> Polled<'a, 'b> {
-    pub(crate) fn new(stream: &'a mut TcpStream, cx: &'a mut Context<'b>) -> Self {
-        Self { stream, cx }
-    }
-}
-
-impl io::Read for Polled<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut buffer) {
-            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+impl Heard {
+    fn of(peer: Peer) -> Self {
+        match peer {
+            Peer::Open => Self::More,
+            Peer::Closed => Self::End,
         }
     }
 }
 
-impl io::Write for Polled<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        would_block(Pin::new(&mut *self.stream).poll_write(self.cx, bytes))
-    }
-
-    fn write_vectored(&mut self, bytes: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        would_block(Pin::new(&mut *self.stream).poll_write_vectored(self.cx, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Why a broker's bytes do not reach its device.
+#[derive(Debug, Error)]
+pub(crate) enum Unencrypted {
+    #[error("the broker's connection: {0}")]
+    Broken(#[from] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
-fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
+/// Lends the thread's buffers, empty. For one poll, never over an await, and never twice at once.
+pub(crate) fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
+    BUFFERS.with_borrow_mut(|buffers| {
+        buffers.plain.clear();
+        buffers.out.clear();
+        work(buffers)
+    })
 }
 
-/// Writes what rustls has to send until nothing is left.
-pub(crate) fn poll_flush(
-    tls: &mut ServerConnection,
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    while tls.wants_write() {
-        match tls.write_tls(&mut Polled::new(stream, cx)) {
-            Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(error)),
+impl Buffers {
+    /// Reads once from a device and lets its TLS take what came: decrypted bytes are then in `plain`, answers in `out`, also when
+    /// it fails.
+    pub(crate) fn poll_hear(
+        &mut self,
+        tls: &mut Tls,
+        device: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Heard, Unheard>> {
+        let before = tls.incomplete().len();
+        let mut fresh = ReadBuf::new(&mut self.incoming[before..before + CHUNK]);
+        ready!(Pin::new(device).poll_read(cx, &mut fresh))?;
+        let end = before + fresh.filled().len();
+        if end == before {
+            return Poll::Ready(Ok(Heard::End));
         }
+        self.incoming[..before].copy_from_slice(tls.incomplete());
+        let taken = tls.take(&mut self.incoming[..end], &mut self.plain, &mut self.out)?;
+        Poll::Ready(Ok(Heard::of(taken)))
     }
-    Poll::Ready(Ok(()))
+
+    /// Reads once from a broker and encrypts what came into `out`: how many bytes, 0 at the end.
+    pub(crate) fn poll_encrypt(
+        &mut self,
+        tls: &mut Tls,
+        broker: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Unencrypted>> {
+        let mut fresh = ReadBuf::new(&mut self.incoming[..CHUNK]);
+        ready!(Pin::new(broker).poll_read(cx, &mut fresh))?;
+        let fresh = fresh.filled();
+        if !fresh.is_empty() {
+            tls.encrypt(fresh, &mut self.out)?;
+        }
+        Poll::Ready(Ok(fresh.len()))
+    }
 }
 
-/// Reads once from the socket into `reader`, which is rustls' way to take bytes: how many came, 0 at the end.
-pub(crate) async fn read_into(
-    stream: &mut TcpStream,
-    mut reader: impl FnMut(&mut dyn io::Read) -> io::Result<usize>,
-) -> io::Result<usize> {
-    poll_fn(|cx| match reader(&mut Polled::new(stream, cx)) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
+/// What came of one read from a device, in buffers of its own: for the beginning of a connection, where some are needed anyway.
+pub(crate) struct Hearing {
+    pub(crate) outcome: Result<Heard, Unheard>,
+    /// What was decrypted.
+    pub(crate) plain: Vec<u8>,
+    /// What TLS has to send, also when it failed.
+    pub(crate) answer: Vec<u8>,
+}
+
+impl Hearing {
+    /// Lets TLS take bytes that were read before it was known whose they are.
+    pub(crate) fn again(tls: &mut Tls, mut heard: Vec<u8>) -> Self {
+        with_buffers(|buffers| {
+            let taken = tls.take(&mut heard, &mut buffers.plain, &mut buffers.out);
+            Self::of(taken.map(Heard::of).map_err(Unheard::Tls), buffers)
+        })
+    }
+
+    fn of(outcome: Result<Heard, Unheard>, buffers: &Buffers) -> Self {
+        Self { outcome, plain: buffers.plain.clone(), answer: buffers.out.as_slice().to_vec() }
+    }
+}
+
+/// Reads once from a device.
+pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
+    poll_fn(|cx| {
+        with_buffers(|buffers| {
+            let outcome = ready!(buffers.poll_hear(tls, device, cx));
+            Poll::Ready(Hearing::of(outcome, buffers))
+        })
     })
     .await
 }
 
-/// Writes what rustls has to send.
-pub(crate) async fn flush(tls: &mut ServerConnection, stream: &mut TcpStream) -> io::Result<()> {
-    poll_fn(|cx| poll_flush(tls, stream, cx)).await
+/// Reads once from a socket, behind what is in `bytes` already: how many came, 0 at the end.
+pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        with_buffers(|buffers| {
+            let mut fresh = ReadBuf::new(&mut buffers.incoming[..CHUNK]);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut fresh))?;
+            bytes.extend_from_slice(fresh.filled());
+            Poll::Ready(Ok(fresh.filled().len()))
+        })
+    })
+    .await
 }
 
-/// Says good-bye: close_notify, or the alert that waits, then the end of our half; then reads what the peer still sends.
-pub(crate) async fn close(tls: &mut ServerConnection, mut stream: TcpStream, within: Duration) {
-    end(tls, &mut stream, within).await;
+/// Sends as much of the bytes as the socket takes now: how much that is. Whoever has a rest must poll for its being sent.
+pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match Pin::new(stream).poll_write(cx, bytes) {
+        Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+        Poll::Ready(written) => written,
+        Poll::Pending => Ok(0),
+    }
+}
+
+/// Says good-bye: `words`, which are a close_notify or an alert mostly, then the end of our half; then reads what the peer still
+/// sends.
+pub(crate) async fn close(words: &[u8], mut stream: TcpStream, within: Duration) {
+    end(words, &mut stream, within).await;
     linger(stream, within).await;
 }
 
 /// Says good-bye, and does not wait for the peer.
-pub(crate) async fn end(tls: &mut ServerConnection, stream: &mut TcpStream, within: Duration) {
-    tls.send_close_notify();
+pub(crate) async fn end(words: &[u8], stream: &mut TcpStream, within: Duration) {
     let _ = timeout(within, async {
-        flush(tls, stream).await?;
+        stream.write_all(words).await?;
         stream.shutdown().await
     })
     .await;
 }
 
-/// Sends an alert that no connection holds, then the end of our half; then reads what the peer still sends.
-pub(crate) async fn close_with(alert: &[u8], mut stream: TcpStream, within: Duration) {
-    let _ = timeout(within, async {
-        stream.write_all(alert).await?;
-        stream.shutdown().await
+/// A connection's close_notify.
+pub(crate) fn good_bye(tls: &mut Tls) -> Vec<u8> {
+    with_buffers(|buffers| {
+        tls.close_notify(&mut buffers.out);
+        buffers.out.as_slice().to_vec()
     })
-    .await;
-    linger(stream, within).await;
 }
 
 /// Reads what the peer still sends: to close over unread bytes would reset the connection, and the peer could lose the last
@@ -156,9 +223,9 @@ pub(crate) async fn linger(mut stream: TcpStream, within: Duration) {
 }
 
 fn poll_discard(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    with_socket_buffer(|buffer| {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+    with_buffers(|buffers| {
+        let mut fresh = ReadBuf::new(&mut buffers.incoming[..CHUNK]);
+        ready!(Pin::new(stream).poll_read(cx, &mut fresh))?;
+        Poll::Ready(Ok(fresh.filled().len()))
     })
 }
