@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use certward_pki::{ClientTrustError, Material};
 use certward_store::{Clock, Generation, TrustScope};
@@ -15,6 +19,7 @@ use thiserror::Error;
 use crate::{
     Protocol,
     tickets::{KeyRing, ScopedTickets},
+    verified_chains::VerifiedChains,
 };
 
 /// What a deployment's handshakes are made with: leaf, key, client trust, policy and ticket scope of one version, in one immutable
@@ -24,7 +29,8 @@ pub(crate) struct Identity {
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     mqtts: Arc<ServerConfig>,
-    wss: Arc<ServerConfig>,
+    /// Made when the first device wants it: most deployments have no use for it, and it takes as much room as the other.
+    wss: OnceLock<Arc<ServerConfig>>,
 }
 
 /// Why material cannot be served.
@@ -43,7 +49,11 @@ impl Identity {
     pub(crate) fn config(&self, protocol: Protocol) -> &Arc<ServerConfig> {
         match protocol {
             Protocol::Mqtts => &self.mqtts,
-            Protocol::Wss => &self.wss,
+            Protocol::Wss => self.wss.get_or_init(|| {
+                let mut wss = ServerConfig::clone(&self.mqtts);
+                wss.alpn_protocols = vec![b"http/1.1".to_vec()];
+                Arc::new(wss)
+            }),
         }
     }
 }
@@ -66,6 +76,7 @@ pub(crate) struct Workshop {
     time: Arc<dyn TimeProvider>,
     ring: Arc<KeyRing>,
     session_storage: Arc<NoServerSessionStorage>,
+    chains: Arc<VerifiedChains>,
 }
 
 impl Workshop {
@@ -75,6 +86,7 @@ impl Workshop {
             time: Arc::new(RustlsTime(clock)),
             ring,
             session_storage: Arc::new(NoServerSessionStorage {}),
+            chains: Arc::default(),
         }
     }
 
@@ -99,14 +111,12 @@ impl Workshop {
             .map_err(Unservable::Key)?;
         let certified = Arc::new(CertifiedKey::new(chain, key));
         let verifier = match &material.client_trust {
-            Some(trust) => Some(trust.verifier(&self.provider)?),
+            Some(trust) => Some(self.chains.remembering(trust.verifier(&self.provider)?, trust_scope)),
             None => None,
         };
         let tickets = Arc::new(ScopedTickets::new(Arc::clone(&self.ring), trust_scope));
         let mqtts = self.config(certified, verifier.clone(), tickets)?;
-        let mut wss = mqtts.clone();
-        wss.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Identity { version, trust_scope, verifier, mqtts: Arc::new(mqtts), wss: Arc::new(wss) })
+        Ok(Identity { version, trust_scope, verifier, mqtts: Arc::new(mqtts), wss: OnceLock::new() })
     }
 
     fn config(

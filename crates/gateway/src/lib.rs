@@ -46,6 +46,7 @@ mod tickets;
 mod tls;
 mod token_bucket;
 mod upstream;
+mod verified_chains;
 mod way_in;
 mod wire;
 mod witness;

@@ -34,6 +34,7 @@ mod rules;
 mod signed;
 mod text;
 mod tls_type;
+mod validity;
 mod version1;
 mod work;
 
@@ -50,3 +51,4 @@ pub use private_key::PrivateKey;
 pub use profile::Profile;
 pub use public_key::KeyKind;
 pub use tls_type::TlsType;
+pub use validity::validity;

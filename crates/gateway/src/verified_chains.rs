@@ -1,0 +1,239 @@
+//! Client chains that were verified before, so that a device that comes again costs no second verification: a fifth of a
+//! two-way handshake.
+//!
+//! A chain is known by the SHA-256 of its trust scope and of all that the client sent, byte for byte. The scope is drawn anew
+//! whenever the client CAs change, so what an old set of CAs let in is never found under a new one. The answer holds while all
+//! certificates of the chain are valid. Only what passed is kept; that the client has the key is proven in each handshake anew.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use certward_pki::validity;
+use certward_store::TrustScope;
+use moka::sync::Cache;
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+/// Chains that are remembered at most, about 150 bytes each: a fleet that reconnects after an outage.
+const CHAINS_MAX: u64 = 50_000;
+
+type ChainHash = [u8; 32];
+
+/// The chains of all deployments of this node.
+#[derive(Debug)]
+pub(crate) struct VerifiedChains(Cache<ChainHash, RangeInclusive<i64>>);
+
+impl Default for VerifiedChains {
+    fn default() -> Self {
+        Self(Cache::new(CHAINS_MAX))
+    }
+}
+
+impl VerifiedChains {
+    /// A verifier that asks `verifier` only about chains that it has not let in before.
+    pub(crate) fn remembering(
+        self: &Arc<Self>,
+        verifier: Arc<dyn ClientCertVerifier>,
+        scope: TrustScope,
+    ) -> Arc<dyn ClientCertVerifier> {
+        Arc::new(Remembering { verifier, scope, chains: Arc::clone(self) })
+    }
+}
+
+#[derive(Debug)]
+struct Remembering {
+    verifier: Arc<dyn ClientCertVerifier>,
+    scope: TrustScope,
+    chains: Arc<VerifiedChains>,
+}
+
+impl Remembering {
+    fn hash(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> ChainHash {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.scope.0);
+        for certificate in std::iter::once(leaf).chain(intermediates) {
+            // With its length: no two chains are the same bytes.
+            context.update(&(certificate.len() as u64).to_be_bytes());
+            context.update(certificate);
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.finish().as_ref());
+        hash
+    }
+}
+
+impl ClientCertVerifier for Remembering {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let hash = self.hash(end_entity, intermediates);
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if self.chains.0.get(&hash).is_some_and(|valid| valid.contains(&at)) {
+            return Ok(ClientCertVerified::assertion());
+        }
+        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        if let Some(valid) = validity(std::iter::once(end_entity).chain(intermediates)) {
+            self.chains.0.insert(hash, valid);
+        }
+        Ok(verified)
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        self.verifier.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.verifier.requires_raw_public_keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::CertificateError;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    /// Counts how often it is asked, and lets in whoever is valid, as webpki would.
+    #[derive(Debug, Default)]
+    struct Counting(AtomicUsize);
+
+    impl ClientCertVerifier for Counting {
+        fn verify_client_cert(
+            &self,
+            end_entity: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            now: UnixTime,
+        ) -> Result<ClientCertVerified, Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            match validity([end_entity]).unwrap().contains(&(now.as_secs() as i64)) {
+                true => Ok(ClientCertVerified::assertion()),
+                false => Err(CertificateError::Expired.into()),
+            }
+        }
+
+        fn root_hint_subjects(&self) -> &[DistinguishedName] {
+            &[]
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Vec::new()
+        }
+    }
+
+    fn certificate() -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["device".to_owned()]).unwrap();
+        params.not_before = OffsetDateTime::from_unix_timestamp(1_000).unwrap();
+        params.not_after = OffsetDateTime::from_unix_timestamp(9_000).unwrap();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().into()
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    fn scope(number: u8) -> TrustScope {
+        TrustScope([number; 16])
+    }
+
+    #[test]
+    fn a_chain_is_verified_once_for_each_trust_scope_and_each_form() {
+        let (counting, chains) = (Arc::<Counting>::default(), Arc::<VerifiedChains>::default());
+        let in_scope = |number| chains.remembering(counting.clone(), scope(number));
+        let (leaf, other, now) = (certificate(), certificate(), at(5_000));
+        let steps: [(u8, &CertificateDer<'_>, &[CertificateDer<'_>], usize); 7] = [
+            (1, &leaf, &[], 1),
+            (1, &leaf, &[], 1),
+            // Another scope, a longer chain and another leaf are others.
+            (2, &leaf, &[], 2),
+            (1, &leaf, std::slice::from_ref(&other), 3),
+            (1, &other, &[], 4),
+            (1, &other, &[], 4),
+            (2, &leaf, &[], 4),
+        ];
+        for (number, leaf, intermediates, asked) in steps {
+            in_scope(number).verify_client_cert(leaf, intermediates, now).unwrap();
+            assert_eq!(counting.0.load(Ordering::Relaxed), asked);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_ends_with_the_validity_on_both_sides() {
+        let (counting, chains) = (Arc::<Counting>::default(), Arc::<VerifiedChains>::default());
+        let (verifier, leaf) = (chains.remembering(counting, scope(1)), certificate());
+        for (seconds, passes) in [(9_000, true), (9_001, false), (999, false), (1_000, true)] {
+            assert_eq!(verifier.verify_client_cert(&leaf, &[], at(seconds)).is_ok(), passes, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let (counting, chains) = (Arc::<Counting>::default(), Arc::<VerifiedChains>::default());
+        let (verifier, leaf) = (chains.remembering(counting.clone(), scope(1)), certificate());
+        for asked in 1..=3 {
+            assert!(verifier.verify_client_cert(&leaf, &[], at(500)).is_err());
+            assert_eq!(counting.0.load(Ordering::Relaxed), asked);
+        }
+    }
+}
