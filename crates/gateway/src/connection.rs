@@ -276,6 +276,10 @@ impl Session {
         let Self { relay, member, serving, _admission } = self;
         let within = serving.deadlines.close;
         serving.metrics.closed(reason);
+        if relay.is_over() {
+            // Both have said good-bye already.
+            return;
+        }
         let (mut tls, mut client, mut words) = relay.into_device();
         words.append(&mut good_bye(&mut tls));
         end(&words, &mut client, within).await;

@@ -147,6 +147,11 @@ impl Relay {
         &self.tls
     }
 
+    /// Whether both sides have ended and know it of each other.
+    pub(crate) fn is_over(&self) -> bool {
+        self.upward == Half::Ended && self.downward == Half::Ended
+    }
+
     /// The device's side, to say good-bye to it, and what was not sent yet; the broker's is closed.
     pub(crate) fn into_device(self) -> (Tls, TcpStream, Vec<u8>) {
         (self.tls, self.device, self.to_device)
