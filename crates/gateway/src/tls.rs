@@ -260,3 +260,238 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
+        version::{TLS12, TLS13},
+    };
+
+    use super::*;
+
+    /// A client as rustls has it, and our end, with the bytes that are under way between them.
+    struct Pair {
+        client: ClientConnection,
+        server: Tls,
+        /// What our end decrypted.
+        plain: Vec<u8>,
+        out: Outgoing,
+    }
+
+    impl Pair {
+        fn new(version: &'static SupportedProtocolVersion) -> Self {
+            let key = KeyPair::generate().unwrap();
+            let leaf: CertificateDer<'static> =
+                CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().into();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+                .unwrap();
+            let mut roots = RootCertStore::empty();
+            roots.add(leaf).unwrap();
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Self {
+                client: ClientConnection::new(Arc::new(client), ServerName::try_from("a.test").unwrap())
+                    .unwrap(),
+                server: Tls::new(Arc::new(server)).unwrap(),
+                plain: Vec::new(),
+                out: Outgoing::default(),
+            }
+        }
+
+        /// A pair whose handshake is done, with all bytes carried in pieces of at most `piece`.
+        fn shaken(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
+            let mut pair = Self::new(version);
+            while pair.client.is_handshaking() || pair.server.is_handshaking() {
+                pair.carry(piece).unwrap();
+            }
+            pair
+        }
+
+        /// Carries what waits on both sides.
+        fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
+            let mut peer = Peer::Open;
+            for piece in self.from_client().chunks(piece) {
+                peer = self.hear(piece)?;
+            }
+            self.to_client();
+            Ok(peer)
+        }
+
+        fn from_client(&mut self) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            while self.client.wants_write() {
+                self.client.write_tls(&mut bytes).unwrap();
+            }
+            bytes
+        }
+
+        fn hear(&mut self, fresh: &[u8]) -> Result<Peer, Error> {
+            let mut incoming = [self.server.incomplete(), fresh].concat();
+            self.server.take(&mut incoming, &mut self.plain, &mut self.out)
+        }
+
+        fn to_client(&mut self) {
+            let mut bytes = self.out.as_slice();
+            while !bytes.is_empty() {
+                self.client.read_tls(&mut bytes).unwrap();
+                self.client.process_new_packets().unwrap();
+            }
+            self.out.clear();
+        }
+
+        fn heard_by_client(&mut self, len: usize) -> Vec<u8> {
+            let mut bytes = vec![0; len];
+            self.client.reader().read_exact(&mut bytes).unwrap();
+            bytes
+        }
+    }
+
+    fn both() -> [&'static SupportedProtocolVersion; 2] {
+        [&TLS13, &TLS12]
+    }
+
+    #[test]
+    fn bytes_arrive_however_they_are_cut() {
+        for version in both() {
+            for piece in [1, 7, 1000, 100_000] {
+                let mut pair = Pair::shaken(version, piece);
+                let long: Vec<u8> = (0..40_000_u32).map(|at| (at % 251) as u8).collect();
+                pair.client.writer().write_all(&long).unwrap();
+                assert_eq!(pair.carry(piece).unwrap(), Peer::Open);
+                assert!(pair.plain == long, "{version:?} {piece}");
+                assert!(pair.server.incomplete().is_empty());
+                assert_eq!(pair.server.incomplete.capacity(), 0, "an idle connection holds no buffer");
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_direction_goes_on_while_a_record_is_incomplete() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"from the device").unwrap();
+            let record = pair.from_client();
+            let (begin, rest) = record.split_at(record.len() / 2);
+            pair.hear(begin).unwrap();
+            assert_eq!(pair.server.incomplete(), begin);
+            pair.server.encrypt(b"from the broker", &mut pair.out).unwrap();
+            pair.to_client();
+            assert_eq!(pair.heard_by_client(15), b"from the broker");
+            pair.hear(rest).unwrap();
+            assert_eq!(pair.plain, b"from the device");
+        }
+    }
+
+    #[test]
+    fn much_is_encrypted_at_once() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            let long = vec![7; 200_000];
+            for len in [0, 1, RECORD_MAX - 1, RECORD_MAX, RECORD_MAX + 1, long.len()] {
+                pair.server.encrypt(&long[..len], &mut pair.out).unwrap();
+                let mut bytes = pair.out.as_slice();
+                let mut heard = Vec::new();
+                while !bytes.is_empty() {
+                    pair.client.read_tls(&mut bytes).unwrap();
+                    let state = pair.client.process_new_packets().unwrap();
+                    let mut part = vec![0; state.plaintext_bytes_to_read()];
+                    pair.client.reader().read_exact(&mut part).unwrap();
+                    heard.append(&mut part);
+                }
+                pair.out.clear();
+                assert!(heard == long[..len], "{version:?} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_bye_comes_once_from_each_side_and_what_follows_it_counts_for_nothing() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"last words").unwrap();
+            pair.client.send_close_notify();
+            let mut bytes = pair.from_client();
+            bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
+            assert_eq!(pair.hear(&bytes).unwrap(), Peer::Closed);
+            assert_eq!(pair.plain, b"last words");
+            assert!(pair.server.incomplete().is_empty());
+            // Our half is still open.
+            pair.server.encrypt(b"an answer", &mut pair.out).unwrap();
+            pair.server.close_notify(&mut pair.out);
+            let said = pair.out.as_slice().len();
+            pair.server.close_notify(&mut pair.out);
+            assert_eq!(pair.out.as_slice().len(), said, "once");
+            pair.to_client();
+            assert_eq!(pair.heard_by_client(9), b"an answer");
+            assert_eq!(pair.client.reader().read(&mut [0]).unwrap(), 0, "a close_notify, else this fails");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_by_an_alert_after_what_came_before_it() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"good").unwrap();
+            let mut bytes = pair.from_client();
+            pair.client.writer().write_all(b"damaged").unwrap();
+            let mut damaged = pair.from_client();
+            *damaged.last_mut().unwrap() ^= 1;
+            bytes.append(&mut damaged);
+            assert_eq!(pair.hear(&bytes).unwrap_err(), Error::DecryptError);
+            assert_eq!(pair.plain, b"good");
+            let mut alert = pair.out.as_slice();
+            pair.client.read_tls(&mut alert).unwrap();
+            let told = pair.client.process_new_packets().unwrap_err();
+            assert_eq!(told, Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
+        }
+    }
+
+    #[test]
+    fn a_key_update_is_answered_before_the_next_bytes() {
+        let mut pair = Pair::shaken(&TLS13, usize::MAX);
+        for round in 0..5 {
+            pair.client.refresh_traffic_keys().unwrap();
+            pair.client.writer().write_all(b"new keys").unwrap();
+            pair.carry(1).unwrap();
+            assert_eq!(pair.plain, b"new keys", "{round}");
+            pair.plain.clear();
+            pair.server.encrypt(b"mine too", &mut pair.out).unwrap();
+            pair.to_client();
+            assert_eq!(pair.heard_by_client(8), b"mine too");
+        }
+    }
+
+    #[test]
+    fn nothing_is_encrypted_before_the_handshake_is_done() {
+        let mut pair = Pair::new(&TLS13);
+        assert_eq!(pair.server.encrypt(b"early", &mut pair.out).unwrap_err(), Error::HandshakeNotComplete);
+        assert!(pair.out.is_empty());
+    }
+
+    #[test]
+    fn a_message_that_never_ends_is_given_up() {
+        let mut pair = Pair::new(&TLS13);
+        // A ClientHello of 65,535 bytes, a byte in a record.
+        let mut begun = b"\x16\x03\x01\0\x04\x01\0\xff\xff".to_vec();
+        let mut heard = pair.hear(&begun);
+        while heard.is_ok() {
+            begun = b"\x16\x03\x01\0\x01\0".repeat(1000);
+            heard = pair.hear(&begun);
+            assert!(pair.server.incomplete().len() <= INCOMPLETE_MAX);
+        }
+        assert_eq!(heard.unwrap_err(), InvalidMessage::HandshakePayloadTooLarge.into());
+    }
+}
