@@ -7,7 +7,8 @@ use std::{
 use certward_pki::{ClientTrustError, Material};
 use certward_store::{Clock, Generation, TrustScope};
 use rustls::{
-    CipherSuite, ServerConfig,
+    CipherSuite, NoKeyLog, ServerConfig,
+    compress::CompressionCache,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -76,6 +77,8 @@ pub(crate) struct Workshop {
     time: Arc<dyn TimeProvider>,
     ring: Arc<KeyRing>,
     session_storage: Arc<NoServerSessionStorage>,
+    no_compression: Arc<CompressionCache>,
+    no_key_log: Arc<NoKeyLog>,
     chains: Arc<VerifiedChains>,
 }
 
@@ -86,6 +89,8 @@ impl Workshop {
             time: Arc::new(RustlsTime(clock)),
             ring,
             session_storage: Arc::new(NoServerSessionStorage {}),
+            no_compression: Arc::new(CompressionCache::Disabled),
+            no_key_log: Arc::new(NoKeyLog {}),
             chains: Arc::default(),
         }
     }
@@ -134,7 +139,8 @@ impl Workshop {
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         // Sessions are resumed by tickets, which know their trust scope, and never by an id kept here.
         config.session_storage = Arc::<NoServerSessionStorage>::clone(&self.session_storage);
-        config.cert_compression_cache = Arc::new(rustls::compress::CompressionCache::Disabled);
+        config.cert_compression_cache = Arc::clone(&self.no_compression);
+        config.key_log = Arc::<NoKeyLog>::clone(&self.no_key_log);
         config.cert_compressors = Vec::new();
         config.cert_decompressors = Vec::new();
         config.ticketer = tickets;

@@ -323,14 +323,14 @@ mod tests {
         /// Carries what waits on both sides.
         fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
             let mut peer = Peer::Open;
-            for piece in self.from_client().chunks(piece) {
+            for piece in self.said_by_client().chunks(piece) {
                 peer = self.hear(piece)?;
             }
-            self.to_client();
+            self.tell_client();
             Ok(peer)
         }
 
-        fn from_client(&mut self) -> Vec<u8> {
+        fn said_by_client(&mut self) -> Vec<u8> {
             let mut bytes = Vec::new();
             while self.client.wants_write() {
                 self.client.write_tls(&mut bytes).unwrap();
@@ -343,7 +343,7 @@ mod tests {
             self.server.take(&mut incoming, &mut self.plain, &mut self.out)
         }
 
-        fn to_client(&mut self) {
+        fn tell_client(&mut self) {
             let mut bytes = self.out.as_slice();
             while !bytes.is_empty() {
                 self.client.read_tls(&mut bytes).unwrap();
@@ -383,12 +383,12 @@ mod tests {
         for version in both() {
             let mut pair = Pair::shaken(version, usize::MAX);
             pair.client.writer().write_all(b"from the device").unwrap();
-            let record = pair.from_client();
+            let record = pair.said_by_client();
             let (begin, rest) = record.split_at(record.len() / 2);
             pair.hear(begin).unwrap();
             assert_eq!(pair.server.incomplete(), begin);
             pair.server.encrypt(b"from the broker", &mut pair.out).unwrap();
-            pair.to_client();
+            pair.tell_client();
             assert_eq!(pair.heard_by_client(15), b"from the broker");
             pair.hear(rest).unwrap();
             assert_eq!(pair.plain, b"from the device");
@@ -423,7 +423,7 @@ mod tests {
             let mut pair = Pair::shaken(version, usize::MAX);
             pair.client.writer().write_all(b"last words").unwrap();
             pair.client.send_close_notify();
-            let mut bytes = pair.from_client();
+            let mut bytes = pair.said_by_client();
             bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
             assert_eq!(pair.hear(&bytes).unwrap(), Peer::Closed);
             assert_eq!(pair.plain, b"last words");
@@ -434,7 +434,7 @@ mod tests {
             let said = pair.out.as_slice().len();
             pair.server.close_notify(&mut pair.out);
             assert_eq!(pair.out.as_slice().len(), said, "once");
-            pair.to_client();
+            pair.tell_client();
             assert_eq!(pair.heard_by_client(9), b"an answer");
             assert_eq!(pair.client.reader().read(&mut [0]).unwrap(), 0, "a close_notify, else this fails");
         }
@@ -445,9 +445,9 @@ mod tests {
         for version in both() {
             let mut pair = Pair::shaken(version, usize::MAX);
             pair.client.writer().write_all(b"good").unwrap();
-            let mut bytes = pair.from_client();
+            let mut bytes = pair.said_by_client();
             pair.client.writer().write_all(b"damaged").unwrap();
-            let mut damaged = pair.from_client();
+            let mut damaged = pair.said_by_client();
             *damaged.last_mut().unwrap() ^= 1;
             bytes.append(&mut damaged);
             assert_eq!(pair.hear(&bytes).unwrap_err(), Error::DecryptError);
@@ -469,7 +469,7 @@ mod tests {
             assert_eq!(pair.plain, b"new keys", "{round}");
             pair.plain.clear();
             pair.server.encrypt(b"mine too", &mut pair.out).unwrap();
-            pair.to_client();
+            pair.tell_client();
             assert_eq!(pair.heard_by_client(8), b"mine too");
         }
     }
