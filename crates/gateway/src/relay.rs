@@ -161,9 +161,10 @@ impl Relay {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         // The order matters: what the device sent may make TLS answer, which the second half then sends.
         let up = self.poll_upward(cx);
-        let down = self.poll_downward(cx);
-        // And an error of the first half waits for the second: a broker that says why it refuses and then resets the connection
-        // must still be heard.
+        // And an error of the first half waits for the second, however long its turn becomes: a broker that says why it refuses and
+        // then resets the connection must still be heard.
+        let turns_max = if matches!(up, Poll::Ready(Err(_))) { u32::MAX } else { TURNS_MAX };
+        let down = self.poll_downward(cx, turns_max);
         let (up, down) = (up?, down?);
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
@@ -213,7 +214,7 @@ impl Relay {
     }
 
     /// The broker's bytes to the device.
-    fn poll_downward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_downward(&mut self, cx: &mut Context<'_>, turns_max: u32) -> Poll<Result<(), Broken>> {
         let mut turns = 0;
         loop {
             if self.downward == Half::Ended {
@@ -229,7 +230,7 @@ impl Relay {
             }
             self.happened();
             turns += 1;
-            if turns == TURNS_MAX {
+            if turns == turns_max {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

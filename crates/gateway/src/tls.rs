@@ -15,6 +15,9 @@ use rustls::{
 /// What is kept of a message that is not complete. rustls takes messages of 64 KiB, each of whose records adds a header; a message
 /// that is cut into records of a byte each would need much more, and none that is so long is cut so small for a good reason.
 pub(crate) const INCOMPLETE_MAX: usize = 80 * 1024;
+/// The same once the handshake is done: a full record, and beside it the beginning of a key update, which is all that a client may
+/// still send as a handshake message.
+const INCOMPLETE_LATER_MAX: usize = 20 * 1024;
 /// What encryption adds to a record: its header, TLS 1.2's explicit nonce or TLS 1.3's type, and the tag; rounded up.
 const OVERHEAD_PER_RECORD: usize = 64;
 /// The plaintext of a record at most (RFC 8446 §5.1).
@@ -24,6 +27,8 @@ const RECORD_MAX: usize = 16 * 1024;
 pub(crate) struct Tls {
     connection: Box<UnbufferedServerConnection>,
     incomplete: Vec<u8>,
+    /// After an error rustls must not be asked anything more: it still counts from bytes that nobody has any more.
+    failed: bool,
 }
 
 /// Bytes to be sent: a buffer that never shrinks, so that nothing is cleared before it is written over.
@@ -55,7 +60,11 @@ impl Tls {
     /// # Errors
     /// rustls refuses the configuration.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        Ok(Self { connection: Box::new(UnbufferedServerConnection::new(config)?), incomplete: Vec::new() })
+        Ok(Self {
+            connection: Box::new(UnbufferedServerConnection::new(config)?),
+            incomplete: Vec::new(),
+            failed: false,
+        })
     }
 
     /// What came of a record or message that is not complete: [`Tls::take`] wants to see it again, with what follows it.
@@ -74,6 +83,9 @@ impl Tls {
         plain: &mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<Peer, Error> {
+        if self.failed {
+            return Err(Error::HandshakeNotComplete);
+        }
         let mut used = 0;
         let mut peer = Peer::Open;
         loop {
@@ -82,13 +94,14 @@ impl Tls {
                 Ok(Step::Done) => break,
                 Err(error) => {
                     self.take_alert(&mut incoming[used..], out);
-                    return Err(error);
+                    return Err(self.fail(error));
                 }
             }
         }
         let rest = &incoming[used..];
-        if rest.len() > INCOMPLETE_MAX {
-            return Err(InvalidMessage::HandshakePayloadTooLarge.into());
+        let max = if self.is_handshaking() { INCOMPLETE_MAX } else { INCOMPLETE_LATER_MAX };
+        if rest.len() > max {
+            return Err(self.fail(InvalidMessage::HandshakePayloadTooLarge.into()));
         }
         // What follows a close_notify counts for nothing (RFC 8446 §6.1).
         let rest = if peer == Peer::Closed { &[] } else { rest };
@@ -99,6 +112,12 @@ impl Tls {
             self.incomplete.extend_from_slice(rest);
         }
         Ok(peer)
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed = true;
+        self.incomplete = Vec::new();
+        error
     }
 
     fn step(
@@ -162,6 +181,9 @@ impl Tls {
         out: &mut Outgoing,
         mut write: impl FnMut(&mut Writing<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::HandshakeNotComplete);
+        }
         loop {
             // rustls counts from the first byte of what is incomplete, also when it is asked only to write.
             let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incomplete);
@@ -352,6 +374,15 @@ mod tests {
             self.out.clear();
         }
 
+        /// Whatever is asked of our end now brings an error and no panic.
+        fn is_of_no_more_use(&mut self) {
+            self.out.clear();
+            self.server.close_notify(&mut self.out);
+            assert!(self.server.encrypt(b"more", &mut self.out).is_err());
+            assert!(self.hear(b"\x16\x03\x01\0\x01").is_err());
+            assert!(self.out.is_empty());
+        }
+
         fn heard_by_client(&mut self, len: usize) -> Vec<u8> {
             let mut bytes = vec![0; len];
             self.client.reader().read_exact(&mut bytes).unwrap();
@@ -493,5 +524,28 @@ mod tests {
             assert!(pair.server.incomplete().len() <= INCOMPLETE_MAX);
         }
         assert_eq!(heard.unwrap_err(), InvalidMessage::HandshakePayloadTooLarge.into());
+        pair.is_of_no_more_use();
+    }
+
+    #[test]
+    fn after_a_fault_nothing_more_is_said_or_heard() {
+        // In each, rustls still counts from bytes that are gone when it fails.
+        let cases: [(&str, &[u8]); 4] = [
+            ("a record within a message", b"\x16\x03\x01\0\x04\x01\0\xff\xff\x17\x03\x03\0\x01x"),
+            ("an empty record, then none", b"\x16\x03\x01\0\0\x99\x03\x03\0\x01x"),
+            ("a message within a message", b"\x16\x03\x01\0\x08\x01\0\0\0\x01\0\0\0"),
+            ("a Finished for a hello, twice", b"\x16\x03\x01\0\x08\x14\0\0\0\x14\0\0\0"),
+        ];
+        for (what, bytes) in cases {
+            let mut pair = Pair::new(&TLS13);
+            assert!(pair.hear(bytes).is_err(), "{what}");
+            pair.is_of_no_more_use();
+            // And in the middle of a conversation.
+            for version in both() {
+                let mut pair = Pair::shaken(version, usize::MAX);
+                assert!(pair.hear(bytes).is_err(), "{what}");
+                pair.is_of_no_more_use();
+            }
+        }
     }
 }
