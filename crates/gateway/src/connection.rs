@@ -24,7 +24,7 @@ use crate::{
     served::Entry,
     serving::Serving,
     tls::Tls,
-    wire::{Heard, Hearing, Unheard, close, end, good_bye, hear, linger},
+    wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger},
 };
 
 /// A connection as it was accepted.
@@ -238,9 +238,9 @@ async fn read_first(
         let Hearing { outcome, mut plain, mut answer } = hear(tls, client).await;
         opening.first.append(&mut plain);
         opening.held.append(&mut answer);
-        opening.heard = outcome.map_err(|unheard| match unheard {
-            Unheard::Broken(_) => "client_broken",
-            Unheard::Tls(_) => "tls_error",
+        opening.heard = outcome.map_err(|fault| match fault {
+            Fault::Socket(_) => "client_broken",
+            Fault::Tls(_) => "tls_error",
         })?;
     }
 }

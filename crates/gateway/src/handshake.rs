@@ -20,7 +20,7 @@ use crate::{
     serving::Serving,
     sni,
     tls::Tls,
-    wire::{Heard, Hearing, Unheard, good_bye, hear, read_more},
+    wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
 };
 
 /// A connection whose handshake is done.
@@ -131,8 +131,8 @@ async fn finish(
         let Hearing { outcome, plain, answer } = hearing;
         let heard = match outcome {
             Ok(heard) => heard,
-            Err(Unheard::Broken(_)) => return Err(Failed::silent(Cause::Closed)),
-            Err(Unheard::Tls(error)) => return Err(Failed::broken(&error, answer, client)),
+            Err(Fault::Socket(_)) => return Err(Failed::silent(Cause::Closed)),
+            Err(Fault::Tls(error)) => return Err(Failed::broken(&error, answer, client)),
         };
         if !tls.is_handshaking() {
             let held = sent_with_the_answer(&tls, answer, &mut client).await?;

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     tls::Tls,
-    wire::{Heard, Unencrypted, Unheard, send_now, with_buffers},
+    wire::{Fault, Heard, send_now, with_buffers},
 };
 
 #[derive(Debug)]
@@ -86,30 +86,26 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
+    fn at_the_device(fault: Fault) -> Self {
+        match fault {
+            Fault::Socket(error) => Self::Device(error),
+            Fault::Tls(error) => Self::Tls(error),
+        }
+    }
+
+    fn at_the_broker(fault: Fault) -> Self {
+        match fault {
+            Fault::Socket(error) => Self::Broker(error),
+            Fault::Tls(error) => Self::Tls(error),
+        }
+    }
+
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Device(_) => "client_broken",
             Self::Tls(_) => "tls_error",
             Self::Broker(_) => "upstream_broken",
             Self::Idle => "idle",
-        }
-    }
-}
-
-impl From<Unheard> for Broken {
-    fn from(unheard: Unheard) -> Self {
-        match unheard {
-            Unheard::Broken(error) => Self::Device(error),
-            Unheard::Tls(error) => Self::Tls(error),
-        }
-    }
-}
-
-impl From<Unencrypted> for Broken {
-    fn from(unencrypted: Unencrypted) -> Self {
-        match unencrypted {
-            Unencrypted::Broken(error) => Self::Broker(error),
-            Unencrypted::Tls(error) => Self::Tls(error),
         }
     }
 }
@@ -206,7 +202,7 @@ impl Relay {
             // What was said before an error counts.
             let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
             self.to_broker.extend_from_slice(&buffers.plain[sent..]);
-            if heard? == Heard::End {
+            if heard.map_err(Broken::at_the_device)? == Heard::End {
                 self.upward = Half::Ending;
             }
             Poll::Ready(Ok(()))
@@ -243,7 +239,8 @@ impl Relay {
             if self.held {
                 buffers.out.extend_from_slice(&self.to_device);
             }
-            if ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx))? == 0 {
+            let read = ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx));
+            if read.map_err(Broken::at_the_broker)? == 0 {
                 self.tls.close_notify(&mut buffers.out);
                 self.downward = Half::Ending;
             }

@@ -40,11 +40,11 @@ pub(crate) struct Buffers {
     pub(crate) out: Outgoing,
 }
 
-/// Why nothing more comes from a device.
+/// Why nothing more comes from one side.
 #[derive(Debug, Error)]
-pub(crate) enum Unheard {
-    #[error("the device's connection: {0}")]
-    Broken(#[from] io::Error),
+pub(crate) enum Fault {
+    #[error("the connection: {0}")]
+    Socket(#[from] io::Error),
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -68,15 +68,6 @@ impl Heard {
     }
 }
 
-/// Why a broker's bytes do not reach its device.
-#[derive(Debug, Error)]
-pub(crate) enum Unencrypted {
-    #[error("the broker's connection: {0}")]
-    Broken(#[from] io::Error),
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
 /// Lends the thread's buffers, empty. For one poll, never over an await, and never twice at once.
 pub(crate) fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
     BUFFERS.with_borrow_mut(|buffers| {
@@ -94,7 +85,7 @@ impl Buffers {
         tls: &mut Tls,
         device: &mut TcpStream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Heard, Unheard>> {
+    ) -> Poll<Result<Heard, Fault>> {
         let before = tls.incomplete().len();
         let mut fresh = ReadBuf::new(&mut self.incoming[before..before + CHUNK]);
         ready!(Pin::new(device).poll_read(cx, &mut fresh))?;
@@ -113,7 +104,7 @@ impl Buffers {
         tls: &mut Tls,
         broker: &mut TcpStream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, Unencrypted>> {
+    ) -> Poll<Result<usize, Fault>> {
         let mut fresh = ReadBuf::new(&mut self.incoming[..CHUNK]);
         ready!(Pin::new(broker).poll_read(cx, &mut fresh))?;
         let fresh = fresh.filled();
@@ -126,7 +117,7 @@ impl Buffers {
 
 /// What came of one read from a device, in buffers of its own: for the beginning of a connection, where some are needed anyway.
 pub(crate) struct Hearing {
-    pub(crate) outcome: Result<Heard, Unheard>,
+    pub(crate) outcome: Result<Heard, Fault>,
     /// What was decrypted.
     pub(crate) plain: Vec<u8>,
     /// What TLS has to send, also when it failed.
@@ -138,11 +129,11 @@ impl Hearing {
     pub(crate) fn again(tls: &mut Tls, mut heard: Vec<u8>) -> Self {
         with_buffers(|buffers| {
             let taken = tls.take(&mut heard, &mut buffers.plain, &mut buffers.out);
-            Self::of(taken.map(Heard::of).map_err(Unheard::Tls), buffers)
+            Self::of(taken.map(Heard::of).map_err(Fault::Tls), buffers)
         })
     }
 
-    fn of(outcome: Result<Heard, Unheard>, buffers: &Buffers) -> Self {
+    fn of(outcome: Result<Heard, Fault>, buffers: &Buffers) -> Self {
         Self { outcome, plain: buffers.plain.clone(), answer: buffers.out.as_slice().to_vec() }
     }
 }
