@@ -78,6 +78,18 @@ pub(crate) fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
 }
 
 impl Buffers {
+    /// Reads once from a socket to `at` in `incoming`: how many bytes, 0 at the end.
+    fn poll_read(
+        &mut self,
+        at: usize,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut fresh = ReadBuf::new(&mut self.incoming[at..at + CHUNK]);
+        ready!(Pin::new(stream).poll_read(cx, &mut fresh))?;
+        Poll::Ready(Ok(fresh.filled().len()))
+    }
+
     /// Reads once from a device and lets its TLS take what came: decrypted bytes are then in `plain`, answers in `out`, also when
     /// it fails.
     pub(crate) fn poll_hear(
@@ -87,9 +99,7 @@ impl Buffers {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Heard, Fault>> {
         let before = tls.incomplete().len();
-        let mut fresh = ReadBuf::new(&mut self.incoming[before..before + CHUNK]);
-        ready!(Pin::new(device).poll_read(cx, &mut fresh))?;
-        let end = before + fresh.filled().len();
+        let end = before + ready!(self.poll_read(before, device, cx))?;
         if end == before {
             return Poll::Ready(Ok(Heard::End));
         }
@@ -105,13 +115,11 @@ impl Buffers {
         broker: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Fault>> {
-        let mut fresh = ReadBuf::new(&mut self.incoming[..CHUNK]);
-        ready!(Pin::new(broker).poll_read(cx, &mut fresh))?;
-        let fresh = fresh.filled();
-        if !fresh.is_empty() {
-            tls.encrypt(fresh, &mut self.out)?;
+        let len = ready!(self.poll_read(0, broker, cx))?;
+        if len > 0 {
+            tls.encrypt(&self.incoming[..len], &mut self.out)?;
         }
-        Poll::Ready(Ok(fresh.len()))
+        Poll::Ready(Ok(len))
     }
 }
 
@@ -153,10 +161,9 @@ pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
 pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         with_buffers(|buffers| {
-            let mut fresh = ReadBuf::new(&mut buffers.incoming[..CHUNK]);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut fresh))?;
-            bytes.extend_from_slice(fresh.filled());
-            Poll::Ready(Ok(fresh.filled().len()))
+            let len = ready!(buffers.poll_read(0, stream, cx))?;
+            bytes.extend_from_slice(&buffers.incoming[..len]);
+            Poll::Ready(Ok(len))
         })
     })
     .await
@@ -204,19 +211,11 @@ pub(crate) async fn linger(mut stream: TcpStream, within: Duration) {
     let read_all = async {
         let mut read = 0;
         while read < LINGER_BYTES_MAX {
-            match poll_fn(|cx| poll_discard(&mut stream, cx)).await {
+            match poll_fn(|cx| with_buffers(|buffers| buffers.poll_read(0, &mut stream, cx))).await {
                 Ok(0) | Err(_) => break,
                 Ok(len) => read += len,
             }
         }
     };
     let _ = timeout(within, read_all).await;
-}
-
-fn poll_discard(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    with_buffers(|buffers| {
-        let mut fresh = ReadBuf::new(&mut buffers.incoming[..CHUNK]);
-        ready!(Pin::new(stream).poll_read(cx, &mut fresh))?;
-        Poll::Ready(Ok(fresh.filled().len()))
-    })
 }
