@@ -1,4 +1,10 @@
-use std::{fmt, io, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use certward_pki::PrivateKey;
@@ -56,19 +62,76 @@ pub struct Store {
 
 /// What all clones, and the transactions, share.
 pub(crate) struct Inner {
-    engine: Engine,
+    opened: OnceLock<Opened>,
+    /// Where to look for a store that was away when the program began.
+    address: Option<Address>,
+    /// One look for it at a time.
+    reaching: Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
-    /// The key of the API secrets' digests.
-    pub(crate) pepper: hmac::Key,
     pub(crate) changes: watch::Sender<()>,
     pinged: Mutex<Option<Instant>>,
 }
 
+/// What is known of a store once it was reached.
+struct Opened {
+    engine: Engine,
+    /// The key of the API secrets' digests.
+    pepper: hmac::Key,
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("engine", &self.inner.engine).finish_non_exhaustive()
+        let engine = self.inner.opened.get().map(|opened| &opened.engine);
+        f.debug_struct("Store").field("engine", &engine).finish_non_exhaustive()
     }
+}
+
+impl Inner {
+    fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
+        let (changes, _) = watch::channel(());
+        Self {
+            opened: OnceLock::new(),
+            address,
+            reaching: Mutex::default(),
+            clock,
+            sealer,
+            changes,
+            pinged: Mutex::default(),
+        }
+    }
+
+    /// Does not look for a store that was away: a hundred requests at once must not knock a hundred times.
+    fn opened(&self) -> Result<&Opened, StoreError> {
+        let away = || StoreError::unavailable("it has not been reached since this program began");
+        self.opened.get().ok_or_else(away)
+    }
+
+    pub(crate) fn engine(&self) -> Result<&Engine, StoreError> {
+        self.opened().map(|opened| &opened.engine)
+    }
+
+    pub(crate) fn pepper(&self) -> Result<&hmac::Key, StoreError> {
+        self.opened().map(|opened| &opened.pepper)
+    }
+}
+
+impl Opened {
+    async fn with(engine: Engine, sealer: &Sealer) -> Result<Self, StoreError> {
+        let mut conn = engine.read().await?;
+        let key = step(secret::api_secrets_key(&mut conn, sealer)).await?;
+        drop(conn);
+        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+    }
+}
+
+/// Brings the schema of a store that `init` made up to date.
+async fn bring_up_to_date(engine: &Engine) -> Result<(), StoreError> {
+    if engine.version().await? == 0 {
+        return Err(StoreError::NotInitialised);
+    }
+    engine.migrate_requests().await?;
+    engine.migrate_store().await
 }
 
 impl Store {
@@ -103,12 +166,33 @@ impl Store {
         master_key: &MasterKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        if engine.version().await? == 0 {
-            return Err(StoreError::NotInitialised);
-        }
-        engine.migrate_requests().await?;
-        engine.migrate_store().await?;
+        bring_up_to_date(&engine).await?;
         Self::with(engine, Sealer::new(master_key), clock).await
+    }
+
+    /// A store that is away for now. Nothing is connected, and everything asked of it is [`StoreError::Unavailable`]
+    /// at once, until [`Store::reach`] has found it.
+    pub fn away(address: Address, master_key: &MasterKey, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::new(Inner::new(Some(address), Sealer::new(master_key), clock)) }
+    }
+
+    /// Looks once for a store that is [`Store::away`], and brings its schema up to date as [`Store::open`] does. Does
+    /// nothing where it was reached already: from then on it comes and goes by itself.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.inner.reaching.lock().await;
+        let Some(address) = self.inner.address.as_ref().filter(|_| self.inner.opened.get().is_none()) else {
+            return Ok(());
+        };
+        let engine = Engine::open(address, false).await?;
+        bring_up_to_date(&engine).await?;
+        let opened = Opened::with(engine, &self.inner.sealer).await?;
+        // Nobody else sets it under the lock.
+        let _ = self.inner.opened.set(opened);
+        self.inner.changes.send_replace(());
+        Ok(())
     }
 
     /// Makes the schema, the `default` project and the master key's check value in an empty store, and opens it.
@@ -137,14 +221,9 @@ impl Store {
     }
 
     async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let mut conn = engine.read().await?;
-        let key = step(secret::api_secrets_key(&mut conn, &sealer)).await?;
-        drop(conn);
-        let pepper = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        let (changes, _) = watch::channel(());
-        Ok(Self {
-            inner: Arc::new(Inner { engine, clock, sealer, pepper, changes, pinged: Mutex::new(None) }),
-        })
+        let opened = Opened::with(engine, &sealer).await?;
+        let inner = Inner { opened: OnceLock::from(opened), ..Inner::new(None, sealer, clock) };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Whether a store is there, made by `init`.
@@ -173,12 +252,12 @@ impl Store {
     /// # Errors
     /// What the system says: there may be no file descriptor left.
     pub fn share_folder(&self) -> io::Result<Option<OwnedFd>> {
-        self.inner.engine.folder().map_or(Ok(None), DataFolder::share_lock)
+        self.folder().map_or(Ok(None), DataFolder::share_lock)
     }
 
     /// Another process has the folder from now on; this one goes on using the store until it has ended.
     pub fn release_folder(&self) {
-        if let Some(folder) = self.inner.engine.folder() {
+        if let Some(folder) = self.folder() {
             folder.release();
         }
     }
@@ -188,7 +267,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] when it is no lock of this folder.
     pub fn adopt_folder(&self, lock: OwnedFd) -> Result<(), StoreError> {
-        self.inner.engine.folder().map_or(Ok(()), |folder| folder.adopt(lock))
+        self.folder().map_or(Ok(()), |folder| folder.adopt(lock))
     }
 
     /// Takes the folder of a store that was opened by [`Store::open_beside`] when its process has ended meanwhile.
@@ -196,7 +275,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] when somebody has it.
     pub fn take_folder(&self) -> Result<(), StoreError> {
-        self.inner.engine.folder().map_or(Ok(()), DataFolder::lock)
+        self.folder().map_or(Ok(()), DataFolder::lock)
     }
 
     /// The clock the store was opened with.
@@ -210,8 +289,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let mut transaction = self.inner.engine.begin().await?;
-        let now = step(self.inner.engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
+        let mut transaction = self.inner.engine()?.begin().await?;
+        let now = step(self.inner.engine()?.now(&mut transaction, self.inner.clock.as_ref())).await?;
         Ok(Tx::new(Arc::clone(&self.inner), transaction, now))
     }
 
@@ -242,7 +321,7 @@ impl Store {
         limit: RequestLimit,
     ) -> Result<Admission, StoreError> {
         let scope = request_log::scope(key, method, subject);
-        let mut tx = self.inner.engine.begin_on_requests().await?;
+        let mut tx = self.inner.engine()?.begin_on_requests().await?;
         let decision = step(request_log::admit(&mut tx, self.inner.clock.as_ref(), &scope, limit)).await?;
         if decision.wrote {
             step(async { Ok(tx.commit().await?) }).await?;
@@ -259,7 +338,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn authenticate(&self, key: &str, secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
         let mut conn = self.read().await?;
-        step(api_key::authenticate(&mut conn, &self.inner.pepper, key, secret)).await
+        step(api_key::authenticate(&mut conn, self.inner.pepper()?, key, secret)).await
     }
 
     /// All API keys, oldest first.
@@ -393,7 +472,7 @@ impl Store {
     pub async fn live_nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
         let mut conn = self.read().await?;
         step(async {
-            let now = self.inner.engine.now(&mut conn, self.inner.clock.as_ref()).await?;
+            let now = self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref()).await?;
             node::live(&mut conn, now).await
         })
         .await
@@ -462,10 +541,10 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn prune(&self, request_window: std::time::Duration) -> Result<(), StoreError> {
         let mut conn = self.read().await?;
-        let now = step(self.inner.engine.now(&mut conn, self.inner.clock.as_ref())).await?;
+        let now = step(self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref())).await?;
         drop(conn);
         for _ in 0..PRUNES_MAX {
-            let mut tx = self.inner.engine.begin().await?;
+            let mut tx = self.inner.engine()?.begin().await?;
             let more = step(async {
                 let feed = feed::prune(&mut tx, now.before(FEED_KEPT), PRUNED_AT_ONCE).await?;
                 let audit = audit::prune(&mut tx, audit::KEPT, PRUNED_AT_ONCE).await?;
@@ -479,7 +558,7 @@ impl Store {
             }
         }
         for _ in 0..PRUNES_MAX {
-            let mut tx = self.inner.engine.begin_on_requests().await?;
+            let mut tx = self.inner.engine()?.begin_on_requests().await?;
             let more = step(async {
                 let more = request_log::prune(&mut tx, now.before(request_window), PRUNED_AT_ONCE).await?;
                 tx.commit().await?;
@@ -490,7 +569,7 @@ impl Store {
                 break;
             }
         }
-        self.inner.engine.checkpoint().await
+        self.inner.engine()?.checkpoint().await
     }
 
     /// Whether the store answers and can write: for `/readyz`.
@@ -503,7 +582,7 @@ impl Store {
         if pinged.is_some_and(|at| at.elapsed() < PING_HOLDS) {
             return Ok(());
         }
-        let mut tx = self.inner.engine.begin().await?;
+        let mut tx = self.inner.engine()?.begin().await?;
         step(async {
             sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'ping'").execute(&mut *tx).await?;
             Ok(tx.commit().await?)
@@ -519,16 +598,23 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         let mut conn = self.read().await?;
-        step(self.inner.engine.now(&mut conn, self.inner.clock.as_ref())).await
+        step(self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref())).await
     }
 
     /// Closes the connections; waits for those in use. On SQLite checkpoints the write-ahead log.
     pub async fn close(&self) {
-        self.inner.engine.close().await;
+        if let Some(opened) = self.inner.opened.get() {
+            opened.engine.close().await;
+        }
+    }
+
+    /// The folder of an embedded store, which is never away.
+    fn folder(&self) -> Option<&DataFolder> {
+        self.inner.opened.get().and_then(|opened| opened.engine.folder())
     }
 
     async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
-        self.inner.engine.read().await
+        self.inner.engine()?.read().await
     }
 }
 
@@ -551,7 +637,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let address = Address::Embedded(folder.path().join("data"));
         let store = Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await.expect("made");
-        store.inner.engine.limit_pages(100).await.expect("limited");
+        store.inner.engine().expect("open").limit_pages(100).await.expect("limited");
         let mut tx = store.begin().await.expect("a transaction");
         tx.draw_generation(&DeploymentId::parse("a").expect("an id")).await.expect("a generation");
         let mut refused = None;
@@ -568,7 +654,7 @@ mod tests {
         assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
         assert!(store.audit(1).await.expect("read").is_empty());
         // There is room again.
-        store.inner.engine.limit_pages(100_000).await.expect("limited");
+        store.inner.engine().expect("open").limit_pages(100_000).await.expect("limited");
         let mut tx = store.begin().await.expect("a transaction");
         tx.audit(filler()).await.expect("written");
         tx.commit().await.expect("committed");

@@ -254,9 +254,10 @@ impl Tx {
         projects: Option<&[ProjectId]>,
     ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
         self.wakes = true;
+        let pepper = self.store.pepper()?;
         step(
             &mut self.broken,
-            api_key::insert(&mut self.transaction, &self.store.pepper, name, scopes, projects, self.now),
+            api_key::insert(&mut self.transaction, pepper, name, scopes, projects, self.now),
         )
         .await
     }

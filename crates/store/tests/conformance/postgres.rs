@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Address, Generation, Store, StoreError, SystemClock};
+use certward_store::{Address, Generation, MasterKey, Store, StoreError, SystemClock};
 use certward_test_support::PostgresServer;
 
 use crate::{
@@ -38,6 +38,48 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
         let mut tx = store.begin().await.expect("a transaction");
         tx.draw_generation(&id("a")).await.expect("a generation");
         tx.commit().await.expect("committed");
+    });
+}
+
+#[test]
+fn a_store_that_is_away_refuses_at_once_until_it_is_reached() {
+    block_on(async {
+        let mut server = PostgresServer::start();
+        let address = Address::Postgres(server.database().into());
+        let clock = Arc::new(SystemClock);
+        Store::init(&address, &master_key(), clock.clone()).await.expect("made").close().await;
+        server.stop();
+        let store = Store::away(address, &master_key(), clock);
+        let error = store.begin().await.expect_err("away");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        let error = store.reach().await.expect_err("away");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        server.resume();
+        let error = store.authenticate("a", "b").await.expect_err("nobody has looked for it");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        let changed = store.changed();
+        store.reach().await.expect("it is back");
+        store.reach().await.expect("once is enough");
+        changed.await;
+        assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_store_that_comes_back_with_another_master_key_is_not_taken() {
+    block_on(async {
+        let server = PostgresServer::shared();
+        let address = Address::Postgres(server.database().into());
+        let clock = Arc::new(SystemClock);
+        let away = Store::away(address.clone(), &MasterKey::generate(), clock.clone());
+        let error = away.reach().await.expect_err("nothing there");
+        assert!(matches!(error, StoreError::NotInitialised), "{error}");
+        Store::init(&address, &master_key(), clock).await.expect("made");
+        let error = away.reach().await.expect_err("another's");
+        assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
+        let error = away.newest_generation().await.expect_err("not reached");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     });
 }
 
