@@ -111,16 +111,19 @@ impl DataFolder {
 
     /// The address of a database in it, as the driver reads it.
     pub(crate) fn url(&self, name: &str) -> Result<String, StoreError> {
-        let path = self.path.join(name);
-        let text =
-            path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
-        Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
+        database_url(&self.path.join(name))
     }
 
     /// Lets another process in.
     pub(crate) fn release(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// The address of a database file that is there, as the driver reads it.
+pub(crate) fn database_url(path: &Path) -> Result<String, StoreError> {
+    let text = path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
+    Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
 }
 
 /// Whether a folder may be closed to others: it holds a store, or no folder. Somebody who names `/tmp` or a home must
@@ -138,7 +141,7 @@ fn is_own(path: &Path) -> io::Result<bool> {
 }
 
 /// Opens the file, making it if it is missing; its mode is 0600 afterwards.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;

@@ -108,6 +108,53 @@ pub(crate) async fn page(
     collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
 }
 
+/// Those with `from <= id <= to`, by id.
+pub(crate) async fn between(
+    conn: &mut AnyConnection,
+    from: &DeploymentId,
+    to: &DeploymentId,
+) -> Result<Vec<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id >= $1 AND id <= $2)");
+    collect(&sqlx::query(sql).bind(from.as_str()).bind(to.as_str()).fetch_all(conn).await?)
+}
+
+/// Ids with their generations, by id, after `after` and up to `to` where it is given, at most `limit`.
+pub(crate) async fn generations(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    to: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<(DeploymentId, Generation)>, StoreError> {
+    let rows =
+        sqlx::query("SELECT id, generation FROM deployment WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3")
+            .bind(after.map_or("", DeploymentId::as_str))
+            // Beyond every letter that an id may have.
+            .bind(to.map_or("~", DeploymentId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
+    rows.iter()
+        .map(|row| Ok((row::deployment_id(row, "id")?, Generation(row::integer(row, "generation")?))))
+        .collect()
+}
+
+/// Those that nodes still have to prove or to let go of, by id, after `after`, at most `limit`.
+pub(crate) async fn unsettled(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id FROM deployment WHERE tls_state IN ('pending', 'failed', 'terminated') AND id > $1
+         ORDER BY id LIMIT $2",
+    )
+    .bind(after.map_or("", DeploymentId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+}
+
 /// The rows of a join with hosts, put together again: the rows of a deployment stand side by side.
 fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     let mut deployments: Vec<Deployment> = Vec::new();
@@ -169,6 +216,12 @@ pub(crate) async fn insert(
     if let Err(taken) = host::claim(conn, deployment).await? {
         return Ok(Err(taken));
     }
+    write(conn, deployment).await?;
+    Ok(Ok(()))
+}
+
+/// The row and its hosts, which nobody else may have.
+pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
@@ -194,8 +247,7 @@ pub(crate) async fn insert(
     .bind(ConnectionLimit::number(deployment.limits.per_second))
     .execute(&mut *conn)
     .await?;
-    host::write(conn, deployment).await?;
-    Ok(Ok(()))
+    host::write(conn, deployment).await
 }
 
 pub(crate) async fn update(

@@ -145,6 +145,13 @@ impl Engine {
         self.begin_on(&self.requests).await
     }
 
+    /// A transaction that only reads, and sees one state of everything.
+    pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let begin =
+            if self.folder.is_some() { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" };
+        step(async { Ok(self.reader.begin_with(begin).await?) }).await
+    }
+
     async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
         // IMMEDIATE: a transaction that begins by reading and is then refused the write lock could only start again.
         let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { "BEGIN READ WRITE" };
@@ -202,7 +209,11 @@ impl Engine {
     }
 }
 
-async fn sqlite_pool(url: &str, connections: u32, settings: &'static str) -> Result<AnyPool, StoreError> {
+pub(crate) async fn sqlite_pool(
+    url: &str,
+    connections: u32,
+    settings: &'static str,
+) -> Result<AnyPool, StoreError> {
     let options = url.parse::<AnyConnectOptions>()?.disable_statement_logging();
     let pool =
         pool_options(connections).max_lifetime(None).idle_timeout(None).after_connect(move |conn, _| {

@@ -64,6 +64,46 @@ pub(crate) async fn after(
     rows.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
+/// One row as it stands, to see whether two histories are one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Landmark {
+    pub(crate) generation: Generation,
+    deployment: String,
+    at: i64,
+}
+
+/// `None`: it was never drawn, or is pruned.
+pub(crate) async fn landmark(
+    conn: &mut AnyConnection,
+    generation: Generation,
+) -> Result<Option<Landmark>, StoreError> {
+    let row = sqlx::query("SELECT deployment, at FROM feed WHERE generation = $1")
+        .bind(generation.0)
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| {
+        Ok(Landmark { generation, deployment: row::text(&row, "deployment")?, at: row::integer(&row, "at")? })
+    })
+    .transpose()
+}
+
+/// Whether the rows up to `generation` are gone.
+pub(crate) async fn is_pruned(conn: &mut AnyConnection, generation: Generation) -> Result<bool, StoreError> {
+    Ok(generation.0 <= counter(conn, "feed_pruned").await?)
+}
+
+/// Keeps this row and no other.
+pub(crate) async fn keep_only(conn: &mut AnyConnection, landmark: &Landmark) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM feed").execute(&mut *conn).await?;
+    sqlx::query("INSERT INTO feed (generation, deployment, at) VALUES ($1, $2, $3)")
+        .bind(landmark.generation.0)
+        .bind(landmark.deployment.as_str())
+        .bind(landmark.at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Removes at most `limit` rows that were written before `before`; returns whether there may be more.
 pub(crate) async fn prune(
     conn: &mut AnyConnection,

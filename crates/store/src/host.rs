@@ -94,3 +94,40 @@ pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<
     sqlx::query("DELETE FROM host WHERE deployment = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())
 }
+
+/// Takes the deployment's names from whoever has them.
+pub(crate) async fn seize(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    for host in &deployment.hosts {
+        sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// The names of the deployments after `after`, by deployment, of at most `limit` deployments; those without are there
+/// too. What is no name is left out.
+pub(crate) async fn by_deployment(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<(DeploymentId, Vec<HostName>)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT d.id, h.name FROM (SELECT id FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
+         LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position",
+    )
+    .bind(after.map_or("", DeploymentId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    let mut deployments: Vec<(DeploymentId, Vec<HostName>)> = Vec::new();
+    for row in &rows {
+        let id = row::deployment_id(row, "id")?;
+        if deployments.last().is_none_or(|(last, _)| *last != id) {
+            deployments.push((id, Vec::new()));
+        }
+        let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
+        if let Some((_, hosts)) = deployments.last_mut() {
+            hosts.extend(name);
+        }
+    }
+    Ok(deployments)
+}

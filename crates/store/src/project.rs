@@ -36,6 +36,18 @@ impl Project {
     }
 }
 
+/// A row for deployments to belong to, without what is for people.
+pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO project (id, name, description, created_at) VALUES ($1, '', '', 0)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(id.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreError> {
     let rows = sqlx::query("SELECT id, name, description, created_at FROM project ORDER BY id")
         .fetch_all(conn)

@@ -86,6 +86,66 @@ pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -
     Ok(removed.rows_affected())
 }
 
+/// The sealed check value: no two stores have the same.
+pub(crate) async fn sealed_check(conn: &mut AnyConnection) -> Result<Option<Vec<u8>>, StoreError> {
+    sealed(conn, CHECK).await
+}
+
+/// Whether the master key is the one that this check value was made with.
+///
+/// # Errors
+/// [`StoreError::WrongMasterKey`].
+pub(crate) fn verify_check(sealer: &Sealer, sealed: &[u8]) -> Result<(), StoreError> {
+    sealer.open(place(CHECK), sealed).map(|_| ())
+}
+
+/// Keeps a check value as another store has it.
+pub(crate) async fn write_check(conn: &mut AnyConnection, sealed: &[u8]) -> Result<(), StoreError> {
+    write_sealed(conn, &Sealed { name: CHECK.to_owned(), sealed: sealed.to_vec(), created_at: 0 }).await
+}
+
+/// A record as it is sealed.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Sealed {
+    name: String,
+    sealed: Vec<u8>,
+    created_at: i64,
+}
+
+/// The records with `from <= name < before`, by name, as they are sealed.
+pub(crate) async fn all_sealed(
+    conn: &mut AnyConnection,
+    from: &str,
+    before: &str,
+) -> Result<Vec<Sealed>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT name, sealed, created_at FROM secret WHERE name >= $1 AND name < $2 ORDER BY name",
+    )
+    .bind(from)
+    .bind(before)
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Sealed {
+                name: row::text(row, "name")?,
+                sealed: row::bytes(row, "sealed")?,
+                created_at: row::integer(row, "created_at")?,
+            })
+        })
+        .collect()
+}
+
+pub(crate) async fn write_sealed(conn: &mut AnyConnection, record: &Sealed) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO secret (name, sealed, created_at) VALUES ($1, $2, $3)")
+        .bind(record.name.as_str())
+        .bind(record.sealed.as_slice())
+        .bind(record.created_at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 async fn sealed(conn: &mut AnyConnection, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let row =
         sqlx::query("SELECT sealed FROM secret WHERE name = $1").bind(name).fetch_optional(conn).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use aws_lc_rs::hmac;
 use certward_pki::PrivateKey;
-use sqlx::{Any, pool::PoolConnection};
+use sqlx::{Any, Transaction, pool::PoolConnection};
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
@@ -402,6 +402,19 @@ impl Store {
         step(deployment::page(&mut conn, after, limit)).await
     }
 
+    /// Deployments in id order after `after` that nodes still have to prove or to let go of, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn unsettled_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<DeploymentId>, StoreError> {
+        let mut conn = self.read().await?;
+        step(deployment::unsettled(&mut conn, after, limit)).await
+    }
+
     /// An accepted upload.
     ///
     /// # Errors
@@ -613,13 +626,18 @@ impl Store {
         self.inner.opened.get().and_then(|opened| opened.engine.folder())
     }
 
-    async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+    /// A transaction that only reads, and sees one state of everything.
+    pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.inner.engine()?.begin_reading().await
+    }
+
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.inner.engine()?.read().await
     }
 }
 
 /// A record's name, kept apart from the store's own records.
-fn of_the_program(name: &str) -> String {
+pub(crate) fn of_the_program(name: &str) -> String {
     format!("program.{}", row::storable(name))
 }
 

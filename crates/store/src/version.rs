@@ -133,6 +133,16 @@ pub(crate) async fn insert(
     key: &PrivateKey,
 ) -> Result<(), StoreError> {
     let sealed = sealer.seal(place(&version.deployment, version.version), key.expose_pkcs8_der())?;
+    write(conn, version, Some(sealed)).await?;
+    drop_surplus(conn, &version.deployment).await
+}
+
+/// The row, with its key as it is sealed.
+pub(crate) async fn write(
+    conn: &mut AnyConnection,
+    version: &Version,
+    sealed_key: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
     let findings = serde_json::to_string(&version.findings)
         .map_err(|_| StoreError::corrupt("findings of a new version"))?;
     sqlx::query(
@@ -151,10 +161,33 @@ pub(crate) async fn insert(
     .bind(findings)
     .bind(version.created_at.0)
     .bind(i64::from(version.proven))
-    .bind(sealed)
-    .execute(&mut *conn)
+    .bind(sealed_key)
+    .execute(conn)
     .await?;
-    drop_surplus(conn, &version.deployment).await
+    Ok(())
+}
+
+/// What is served of the deployments with `from <= id <= to`, and what could be fallen back to, each with its key as
+/// it is sealed.
+pub(crate) async fn served_between(
+    conn: &mut AnyConnection,
+    from: &DeploymentId,
+    to: &DeploymentId,
+) -> Result<Vec<(Version, Option<Vec<u8>>)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
+                v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
+         FROM deployment d JOIN version v ON v.deployment = d.id
+         WHERE d.id >= $1 AND d.id <= $2 AND (v.version = d.tls_version OR v.version =
+             (SELECT max(f.version) FROM version f WHERE f.deployment = d.id AND f.version < d.tls_version
+                 AND f.proven = 1 AND f.sealed_key IS NOT NULL))
+         ORDER BY v.deployment, v.version",
+    )
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok((Version::read(row)?, row::bytes_or_null(row, "sealed_key")?))).collect()
 }
 
 async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<(), StoreError> {

@@ -1,0 +1,76 @@
+use certward_pki::PrivateKey;
+
+use crate::{Deployment, DeploymentId, Generation, Store, StoreError, Version};
+
+/// What a node reads to serve a deployment: from the store, or from its own [`crate::Snapshot`] of it while that is away. Who
+/// reads says which of the two it is.
+pub trait Records: Sync {
+    /// One deployment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn deployment(
+        &self,
+        id: &DeploymentId,
+    ) -> impl Future<Output = Result<Option<Deployment>, StoreError>> + Send;
+
+    /// An accepted upload.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
+
+    /// See [`Store::last_proven_version`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
+
+    /// Opens the sealed key of a version; `None` when it is erased.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] when it does not open.
+    fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> impl Future<Output = Result<Option<PrivateKey>, StoreError>> + Send;
+}
+
+impl Records for Store {
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        Store::deployment(self, id).await
+    }
+
+    async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        Store::version(self, deployment, version).await
+    }
+
+    async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        Store::last_proven_version(self, deployment, before).await
+    }
+
+    async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        Store::private_key(self, deployment, version).await
+    }
+}

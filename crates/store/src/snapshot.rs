@@ -1,0 +1,554 @@
+//! A node's own copy of what it serves, on its disk, for the time when the store is away.
+//!
+//! One more embedded database of the store's own schema, written and read by the store's own code. In it are deployments
+//! with their hosts, the version that is served and the one to fall back to, with their keys *as they are sealed* (a record is
+//! bound to table, deployment and version, so that it opens here as it does there), the session ticket keys, likewise, and
+//! the check value of the master key. Nobody else's secrets: no digest of an API secret, no request log, no audit.
+//!
+//! The store is the truth and this is a memory of it. So nothing reads from here unless it says so ([`Records`]), nothing is
+//! ever written back, and whatever is wrong with it is mended by making it anew.
+//!
+//! A *mark* says up to which generation everything is here; with it stands that generation's row of the feed, by which a store
+//! that was brought back from a backup, and has had other changes since, is told from the one that was copied.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
+
+use certward_pki::{HostName, PrivateKey};
+use sqlx::{
+    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions,
+    pool::PoolConnection,
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    Deployment, DeploymentId, Generation, MasterKey, Records, Store, StoreError, Version,
+    copy::{self, Copied},
+    data_folder::{database_url, private_file},
+    deployment,
+    engine::{sqlite_pool, step},
+    feed, host, row, schema,
+    sealing::Sealer,
+    secret,
+    store::of_the_program,
+    version,
+};
+
+/// Readers: cold names while the store is away.
+const READERS: u32 = 4;
+/// Above so many of a page that differ, the whole stretch is read at once.
+const ONE_BY_ONE_MAX: usize = 20;
+/// What is kept in the row of `counter` that is called so: the mark.
+const MARK: &str = "copied";
+
+/// The file, in the data folder, with mode 0600.
+const FILE: &str = "snapshot.db";
+
+/// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
+pub struct Snapshot {
+    path: PathBuf,
+    sealer: Sealer,
+    pools: RwLock<Option<Pools>>,
+}
+
+#[derive(Clone)]
+struct Pools {
+    writer: AnyPool,
+    reader: AnyPool,
+}
+
+/// Which side of a copy failed.
+#[derive(Debug, Error)]
+pub enum CopyError {
+    /// The store: what was copied before stays.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The node's own disk.
+    #[error("this node's snapshot: {0}")]
+    Snapshot(StoreError),
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// The snapshot of the node with this data folder. Touches nothing yet.
+    pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
+        Self { path: folder.join(FILE), sealer: Sealer::new(master_key), pools: RwLock::default() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what is there; `false` where nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] for what is no snapshot, or was open to others;
+    /// [`StoreError::TooNew`]; [`StoreError::Unavailable`].
+    pub async fn open(&self) -> Result<bool, StoreError> {
+        sqlx::any::install_default_drivers();
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(self.unavailable(&error)),
+            Ok(found) if found.len() == 0 => return Ok(false),
+            // Whoever could write it could have made this node trust anybody.
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                return Err(StoreError::corrupt("its mode is not 0600: others could read or change it"));
+            }
+            Ok(_) => {}
+        }
+        self.probe().await?;
+        let pools = self.connect().await?;
+        let opened = self.check(&pools).await;
+        if opened.is_err() {
+            close(&pools).await;
+        }
+        if opened? {
+            self.hold(Some(pools));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Whether it is a database at all: a pool would try to open what is none again and again.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let options = database_url(&self.path)?.parse::<AnyConnectOptions>()?.disable_statement_logging();
+        step(async {
+            let mut conn = AnyConnection::connect_with(&options).await?;
+            sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut conn).await?;
+            Ok(conn.close().await?)
+        })
+        .await
+    }
+
+    /// Whether it is whole and of the right master key; `false` where its making was cut short.
+    async fn check(&self, pools: &Pools) -> Result<bool, StoreError> {
+        let mut tx = begin(pools).await?;
+        step(async {
+            if schema::STORE.version(&mut tx).await? == 0 {
+                return Ok(false);
+            }
+            schema::STORE.migrate(&mut tx).await?;
+            let Some(check) = secret::sealed_check(&mut tx).await? else { return Ok(false) };
+            secret::verify_check(&self.sealer, &check)?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Makes an empty one for this store, in the place of whatever is there.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn make(&self, store: &Store) -> Result<(), CopyError> {
+        let mut conn = store.read().await.map_err(CopyError::Store)?;
+        let check = step(secret::sealed_check(&mut conn)).await.map_err(CopyError::Store)?;
+        let check = check.ok_or(CopyError::Store(StoreError::NotInitialised))?;
+        drop(conn);
+        self.make_with(&check).await.map_err(CopyError::Snapshot)
+    }
+
+    async fn make_with(&self, check: &[u8]) -> Result<(), StoreError> {
+        sqlx::any::install_default_drivers();
+        self.discard().await?;
+        private_file(&self.path).map_err(|error| self.unavailable(&error))?;
+        let pools = self.connect().await?;
+        let made = async {
+            let mut tx = begin(&pools).await?;
+            step(async {
+                schema::STORE.migrate(&mut tx).await?;
+                secret::write_check(&mut tx, check).await?;
+                Ok(tx.commit().await?)
+            })
+            .await
+        };
+        match made.await {
+            Ok(()) => {
+                self.hold(Some(pools));
+                Ok(())
+            }
+            Err(error) => {
+                close(&pools).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes it from the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file cannot be removed.
+    pub async fn discard(&self) -> Result<(), StoreError> {
+        self.close().await;
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.unavailable(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes it; what is in it stays.
+    pub async fn close(&self) {
+        let pools = self.pools.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pools) = pools {
+            close(&pools).await;
+        }
+    }
+
+    /// Whether there is one, open.
+    pub fn is_open(&self) -> bool {
+        self.pools().is_ok()
+    }
+
+    /// Up to which generation everything is here. `None`: it was never complete, and may lack any deployment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark(&self) -> Result<Option<Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        step(async {
+            let row = sqlx::query("SELECT value FROM counter WHERE name = $1")
+                .bind(MARK)
+                .fetch_optional(&mut *conn)
+                .await?;
+            row.map(|row| row::integer(&row, "value").map(Generation)).transpose()
+        })
+        .await
+    }
+
+    /// Whether it is a copy of this store, and the store's history is still the one that was copied: not that of a backup
+    /// which has had other changes since.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn is_of(&self, store: &Store) -> Result<bool, CopyError> {
+        let here = async {
+            let mut conn = self.read().await?;
+            step(secret::sealed_check(&mut conn)).await
+        };
+        let check = here.await.map_err(CopyError::Snapshot)?;
+        let mark = self.mark().await.map_err(CopyError::Snapshot)?;
+        let landmark = match mark {
+            Some(mark) => self.landmark(mark).await.map_err(CopyError::Snapshot)?,
+            None => None,
+        };
+        let there = async {
+            let mut tx = store.begin_reading().await?;
+            step(async {
+                if secret::sealed_check(&mut tx).await? != check {
+                    return Ok(false);
+                }
+                let Some(mark) = mark else { return Ok(true) };
+                if mark > feed::newest(&mut tx).await? {
+                    return Ok(false);
+                }
+                if landmark.is_none() || feed::is_pruned(&mut tx, mark).await? {
+                    return Ok(true);
+                }
+                Ok(feed::landmark(&mut tx, mark).await? == landmark)
+            })
+            .await
+        };
+        there.await.map_err(CopyError::Store)
+    }
+
+    async fn landmark(&self, mark: Generation) -> Result<Option<feed::Landmark>, StoreError> {
+        let mut conn = self.read().await?;
+        step(feed::landmark(&mut conn, mark)).await
+    }
+
+    /// Copies these deployments as they are now, or that they are gone. With `mark`, everything up to that generation is
+    /// here when this returns. Durable when this returns, and what it erased is overwritten.
+    ///
+    /// # Errors
+    /// [`CopyError`]; nothing was copied then.
+    pub async fn copy(
+        &self,
+        store: &Store,
+        ids: &[DeploymentId],
+        mark: Option<Generation>,
+    ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
+        let read = async {
+            let mut tx = store.begin_reading().await?;
+            step(async {
+                let copied = copy::each(&mut tx, ids).await?;
+                let landmark = match mark {
+                    Some(mark) => feed::landmark(&mut tx, mark).await?,
+                    None => None,
+                };
+                Ok((copied, landmark))
+            })
+            .await
+        };
+        let (copied, landmark) = read.await.map_err(CopyError::Store)?;
+        self.write(&copied, mark, landmark.as_ref()).await.map_err(CopyError::Snapshot)?;
+        let generation = |copied: &Copied| match copied {
+            Copied::Whole(copy) => Some(copy.deployment.generation),
+            Copied::Gone(_) | Copied::Unreadable(_) => None,
+        };
+        Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
+    }
+
+    /// Makes the deployments of the store after `after` and these alike: at most `limit`, and only those whose generations
+    /// differ are read and written. Where to go on; `None` at the end.
+    ///
+    /// # Errors
+    /// [`CopyError`]; nothing was copied then.
+    pub async fn copy_page(
+        &self,
+        store: &Store,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Option<DeploymentId>, CopyError> {
+        let mut tx = store.begin_reading().await.map_err(CopyError::Store)?;
+        let page =
+            step(deployment::generations(&mut tx, after, None, limit)).await.map_err(CopyError::Store)?;
+        // The last page goes to the end, so that what is beyond it here goes too.
+        let last =
+            if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
+        let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Snapshot)?;
+        let mut is_new = |(id, generation): &(DeploymentId, Generation)| here.remove(id) != Some(*generation);
+        let mut differ: Vec<DeploymentId> =
+            page.into_iter().filter(|it| is_new(it)).map(|(id, _)| id).collect();
+        let read = step(async {
+            let mut copied = Vec::new();
+            if let [first, .., end] = &differ[..]
+                && differ.len() > ONE_BY_ONE_MAX
+                && let Ok(found) = copy::between(&mut tx, first, end).await
+            {
+                // All of the stretch, with those that do not differ: they cost nothing but time.
+                copied.extend(found.into_iter().map(Copied::Whole));
+                differ.clear();
+            }
+            copied.extend(copy::each(&mut tx, &differ).await?);
+            Ok(copied)
+        });
+        let mut copied = read.await.map_err(CopyError::Store)?;
+        drop(tx);
+        copied.extend(here.into_keys().map(Copied::Gone));
+        if !copied.is_empty() {
+            self.write(&copied, None, None).await.map_err(CopyError::Snapshot)?;
+        }
+        Ok(last)
+    }
+
+    async fn write(
+        &self,
+        copied: &[Copied],
+        mark: Option<Generation>,
+        landmark: Option<&feed::Landmark>,
+    ) -> Result<(), StoreError> {
+        let pools = self.pools()?;
+        let mut tx = begin(&pools).await?;
+        let erased = step(async {
+            let mut erased = false;
+            for copied in copied {
+                erased |= copy::write(&mut tx, copied).await?;
+            }
+            if let Some(mark) = mark {
+                sqlx::query(
+                    "INSERT INTO counter (name, value) VALUES ($1, $2)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )
+                .bind(MARK)
+                .bind(mark.0)
+                .execute(&mut *tx)
+                .await?;
+            }
+            if let Some(landmark) = landmark {
+                feed::keep_only(&mut tx, landmark).await?;
+            }
+            tx.commit().await?;
+            Ok(erased)
+        })
+        .await?;
+        if erased { checkpoint(&pools).await } else { Ok(()) }
+    }
+
+    /// The generations of the deployments after `after`, up to `to` where it is given.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn generations(
+        &self,
+        after: Option<&DeploymentId>,
+        to: Option<&DeploymentId>,
+    ) -> Result<HashMap<DeploymentId, Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        Ok(step(deployment::generations(&mut conn, after, to, u32::MAX)).await?.into_iter().collect())
+    }
+
+    /// Deployments in id order after `after`, at most `limit`, with the names that lead to them: also of one that cannot be
+    /// read otherwise, for its names must lead to nobody else.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hosts_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<(DeploymentId, Vec<HostName>)>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::by_deployment(&mut conn, after, limit)).await
+    }
+
+    /// As [`Store::secret`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let mut conn = self.read().await?;
+        step(secret::find(&mut conn, &self.sealer, &of_the_program(name))).await
+    }
+
+    /// Makes the sealed records of the store with `from <= name < before` and these alike. Without a difference nothing is
+    /// written. Whether there was one.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_secrets(&self, store: &Store, from: &str, before: &str) -> Result<bool, CopyError> {
+        let (from, before) = (of_the_program(from), of_the_program(before));
+        let there = async {
+            let mut conn = store.read().await?;
+            step(secret::all_sealed(&mut conn, &from, &before)).await
+        };
+        let there = there.await.map_err(CopyError::Store)?;
+        let write = async {
+            let pools = self.pools()?;
+            let mut conn = pools.reader.acquire().await?;
+            let here = step(secret::all_sealed(&mut conn, &from, &before)).await?;
+            drop(conn);
+            if here == there {
+                return Ok(false);
+            }
+            let mut tx = begin(&pools).await?;
+            step(async {
+                secret::remove(&mut tx, &from, &before).await?;
+                for record in &there {
+                    secret::write_sealed(&mut tx, record).await?;
+                }
+                Ok(tx.commit().await?)
+            })
+            .await?;
+            checkpoint(&pools).await?;
+            Ok(true)
+        };
+        write.await.map_err(CopyError::Snapshot)
+    }
+
+    /// As [`Store::remove_secrets`], and what it erased is overwritten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_secrets(&self, from: &str, before: &str) -> Result<u64, StoreError> {
+        let pools = self.pools()?;
+        let mut tx = begin(&pools).await?;
+        let removed = step(async {
+            let removed = secret::remove(&mut tx, &of_the_program(from), &of_the_program(before)).await?;
+            tx.commit().await?;
+            Ok(removed)
+        })
+        .await?;
+        if removed > 0 {
+            checkpoint(&pools).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn connect(&self) -> Result<Pools, StoreError> {
+        let url = database_url(&self.path)?;
+        let writer = sqlite_pool(&url, 1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").await?;
+        let reader = sqlite_pool(&url, READERS, "PRAGMA query_only = ON;").await?;
+        Ok(Pools { writer, reader })
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        Ok(self.pools()?.reader.acquire().await?)
+    }
+
+    fn pools(&self) -> Result<Pools, StoreError> {
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.clone().ok_or_else(|| StoreError::unavailable("there is no snapshot"))
+    }
+
+    fn hold(&self, pools: Option<Pools>) {
+        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+
+    fn unavailable(&self, error: &io::Error) -> StoreError {
+        StoreError::Unavailable(format!("{}: {error}", self.path.display()))
+    }
+}
+
+async fn begin(pools: &Pools) -> Result<Transaction<'static, Any>, StoreError> {
+    step(async { Ok(pools.writer.begin_with("BEGIN IMMEDIATE").await?) }).await
+}
+
+/// Empties the write-ahead log, which holds what was overwritten in the tables: as much as readers allow.
+async fn checkpoint(pools: &Pools) -> Result<(), StoreError> {
+    let mut conn = pools.writer.acquire().await?;
+    step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) }).await?;
+    Ok(())
+}
+
+/// Waits for connections in use, but not for ever.
+async fn close(pools: &Pools) {
+    let closed = step(async {
+        pools.reader.close().await;
+        pools.writer.close().await;
+        Ok(())
+    });
+    // Whoever still holds one lets go of it soon, for every step is bounded.
+    let _ = closed.await;
+}
+
+impl Records for Snapshot {
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let mut conn = self.read().await?;
+        step(deployment::find(&mut conn, id)).await
+    }
+
+    async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::find(&mut conn, deployment, version)).await
+    }
+
+    async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::last_proven(&mut conn, deployment, before)).await
+    }
+
+    async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::private_key(&mut conn, &self.sealer, deployment, version)).await
+    }
+}
