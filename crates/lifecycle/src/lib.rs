@@ -21,7 +21,7 @@ mod tls;
 pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
-pub use node::{Certificate, MaterialError, ProofFailure};
+pub use node::{Certificate, MaterialError, ProofFailure, assignment_in, material_in};
 pub use ports::{FailedHandshake, NodeView, Rehearsal};
 pub use projects::ProjectError;
 pub use service::{Lifecycle, Settings};

@@ -1,6 +1,6 @@
 use certward_pki::{Bundle, ClientTrust, Material, TlsType};
 use certward_store::{
-    AuditEntry, Deployment, DeploymentId, Generation, NodeId, StoreError, TlsState, Tx, Version,
+    AuditEntry, Deployment, DeploymentId, Generation, NodeId, Records, StoreError, TlsState, Tx, Version,
 };
 use thiserror::Error;
 
@@ -95,11 +95,7 @@ impl Lifecycle {
         &self,
         id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
-        let Some((deployment, newest)) = self.with_newest(id).await? else { return Ok(None) };
-        let Some(newest) = newest else { return Ok(Some((deployment, None))) };
-        let older = self.store.last_proven_version(id, newest.version).await?;
-        let fallback = older.filter(|older| !narrows(&newest, older));
-        Ok(Some((deployment, Some(Certificate { newest, fallback }))))
+        assignment_in(&self.store, id).await
     }
 
     /// Opens the key of a version and puts the material together.
@@ -107,11 +103,7 @@ impl Lifecycle {
     /// # Errors
     /// [`MaterialError`].
     pub async fn material(&self, version: &Version) -> Result<Material, MaterialError> {
-        let key = self.store.private_key(&version.deployment, version.version).await?;
-        let key = key.ok_or(MaterialError::Erased)?;
-        let chain = version.chain.iter().map(|der| der.clone().into()).collect();
-        let bundle = Bundle::new(chain, key).map_err(|error| MaterialError::Unusable(error.to_string()))?;
-        Ok(Material { bundle, client_trust: client_trust(version)? })
+        material_in(&self.store, version).await
     }
 
     /// A node says that it serves `generation` and has proven it; or, where a deletion is being carried out, that it has
@@ -186,25 +178,59 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// A deployment with its newest accepted upload, if a certificate is set.
-    ///
-    /// They are read one after the other. Where the upload is gone, the deployment has been removed or changed in between
-    /// and is read again; only under a deployment that is still the same is it damage, and never «no certificate».
     pub(crate) async fn with_newest(
         &self,
         id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
-        let mut without = None;
-        loop {
-            let Some(deployment) = self.store.deployment(id).await? else { return Ok(None) };
-            let Some(version) = deployment.tls.version() else { return Ok(Some((deployment, None))) };
-            if let Some(newest) = self.store.version(id, version).await? {
-                return Ok(Some((deployment, Some(newest))));
-            }
-            // Each change draws a new generation, so the loop ends as soon as nothing changes.
-            if without.replace(deployment.generation) == Some(deployment.generation) {
-                return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
-            }
+        with_newest(&self.store, id).await
+    }
+}
+
+/// As [`Lifecycle::assignment`], by these records: the rule is the same in the store and in a node's snapshot of it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn assignment_in(
+    records: &impl Records,
+    id: &DeploymentId,
+) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
+    let Some((deployment, newest)) = with_newest(records, id).await? else { return Ok(None) };
+    let Some(newest) = newest else { return Ok(Some((deployment, None))) };
+    let older = records.last_proven_version(id, newest.version).await?;
+    let fallback = older.filter(|older| !narrows(&newest, older));
+    Ok(Some((deployment, Some(Certificate { newest, fallback }))))
+}
+
+/// As [`Lifecycle::material`], by these records.
+///
+/// # Errors
+/// [`MaterialError`].
+pub async fn material_in(records: &impl Records, version: &Version) -> Result<Material, MaterialError> {
+    let key = records.private_key(&version.deployment, version.version).await?;
+    let key = key.ok_or(MaterialError::Erased)?;
+    let chain = version.chain.iter().map(|der| der.clone().into()).collect();
+    let bundle = Bundle::new(chain, key).map_err(|error| MaterialError::Unusable(error.to_string()))?;
+    Ok(Material { bundle, client_trust: client_trust(version)? })
+}
+
+/// A deployment with its newest accepted upload, if a certificate is set.
+///
+/// They are read one after the other. Where the upload is gone, the deployment has been removed or changed in between
+/// and is read again; only under a deployment that is still the same is it damage, and never «no certificate».
+async fn with_newest(
+    records: &impl Records,
+    id: &DeploymentId,
+) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
+    let mut without = None;
+    loop {
+        let Some(deployment) = records.deployment(id).await? else { return Ok(None) };
+        let Some(version) = deployment.tls.version() else { return Ok(Some((deployment, None))) };
+        if let Some(newest) = records.version(id, version).await? {
+            return Ok(Some((deployment, Some(newest))));
+        }
+        // Each change draws a new generation, so the loop ends as soon as nothing changes.
+        if without.replace(deployment.generation) == Some(deployment.generation) {
+            return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
         }
     }
 }
