@@ -11,6 +11,11 @@ pub(crate) fn after(tries: u32) -> Duration {
     MIN.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(MAX)
 }
 
+/// Whether so many tries in vain are worth a line in the log: the first, and then every ten minutes.
+pub(crate) fn worth_a_word(tries: u32) -> bool {
+    tries == 1 || tries.is_multiple_of(60)
+}
+
 /// Tries until it succeeds; `None` when the shutdown came first.
 pub(crate) async fn until_done<T, E, F>(
     shutdown: &CancellationToken,
@@ -32,7 +37,9 @@ where
             Ok(done) => return Some(done),
             Err(error) => {
                 tries += 1;
-                tracing::warn!(tries, "{what}: {error}; trying again");
+                if worth_a_word(tries) {
+                    tracing::warn!(tries, "{what}: {error}; trying again");
+                }
             }
         }
         tokio::select! {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
-use certward_store::{Deployment, DeploymentId, Generation, NodeId, Store, StoreError, TlsState};
+use certward_store::{Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError, TlsState};
 use tokio::{
     sync::mpsc,
     task::{self, JoinSet},
@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     backoff,
+    copier::Copier,
     loader::Loaded,
     proof::Prover,
     reports::Reports,
@@ -39,6 +40,8 @@ pub(crate) struct Follower {
     pub(crate) node: NodeId,
     pub(crate) prover: Prover,
     pub(crate) reports: Arc<Reports>,
+    /// Of this node's snapshot, where there is one.
+    pub(crate) copier: Option<Arc<Copier>>,
 }
 
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
@@ -51,6 +54,27 @@ pub(crate) struct Start {
 impl Follower {
     /// Reads all deployments into the index of hosts.
     pub(crate) async fn fill(&self) -> Result<Start, StoreError> {
+        self.fill_beside(None).await
+    }
+
+    /// As [`Follower::fill`], by a node that has served from its snapshot: what is not as it was there comes first, and what is
+    /// there no more too.
+    pub(crate) async fn fill_again(&self, copier: &Copier) -> Result<Start, StoreError> {
+        let store = self.lifecycle.store();
+        let is_of = match copier.whole() {
+            Some(snapshot) => snapshot.is_of(store).await.unwrap_or(false),
+            None => false,
+        };
+        let mut start = self.fill_beside(copier.whole().filter(|_| is_of)).await?;
+        if !is_of {
+            // Nothing tells what of it is still there.
+            let now = Instant::now();
+            self.serving.index.deployments().into_iter().for_each(|id| start.schedule.want(id, now));
+        }
+        Ok(start)
+    }
+
+    async fn fill_beside(&self, before: Option<&Snapshot>) -> Result<Start, StoreError> {
         let store = self.lifecycle.store();
         // Read first: what changes while the pages are read comes again by the feed.
         let after = store.newest_generation().await?;
@@ -59,23 +83,49 @@ impl Follower {
         let mut total = 0_usize;
         loop {
             let page = store.deployments_after(last.as_ref(), PAGE).await?;
-            let Some(end) = page.last() else { break };
-            last = Some(end.id.clone());
+            let end = page.last().map(|deployment| deployment.id.clone());
+            let mut known = match before {
+                // To the end after the last page: what is beyond it is gone.
+                Some(snapshot) => Some(snapshot.generations(last.as_ref(), end.as_ref()).await?),
+                None => None,
+            };
             total += page.len();
             for deployment in page {
                 self.serving.index.set(&deployment.id, &deployment.hosts);
+                let as_before = known
+                    .as_mut()
+                    .is_none_or(|known| known.remove(&deployment.id) == Some(deployment.generation));
                 match deployment.tls {
-                    TlsState::Absent => {}
-                    TlsState::Running { .. } => schedule.want_some_time(deployment.id),
-                    TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => {
-                        schedule.want(deployment.id, Instant::now());
-                    }
+                    TlsState::Absent if as_before => {}
+                    TlsState::Running { .. } if as_before => schedule.want_some_time(deployment.id),
+                    _ => schedule.want(deployment.id, Instant::now()),
                 }
             }
+            let gone = known.into_iter().flatten().map(|(id, _)| id);
+            gone.for_each(|id| schedule.want(id, Instant::now()));
+            if end.is_none() {
+                break;
+            }
+            last = end;
         }
         tracing::info!(deployments = total, "the index of hosts is complete");
         self.look_for_named(store).await?;
         Ok(Start { after, schedule })
+    }
+
+    /// Reads all names that lead somewhere from this node's snapshot, while the store is away.
+    pub(crate) async fn fill_from(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let mut last: Option<DeploymentId> = None;
+        let mut total = 0_usize;
+        loop {
+            let page = snapshot.hosts_after(last.as_ref(), PAGE).await?;
+            let Some((end, _)) = page.last() else { break };
+            last = Some(end.clone());
+            total += page.len();
+            page.iter().for_each(|(id, hosts)| self.serving.index.set(id, hosts));
+        }
+        tracing::info!(deployments = total, "the index of hosts is filled from this node's snapshot");
+        Ok(())
     }
 
     /// A deployment that the configuration names may be made later; until then its connections are refused.
@@ -150,7 +200,9 @@ impl Follower {
                 Ok(()) => (tries, anew) = (0, false),
                 Err(error) => {
                     tries += 1;
-                    tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
+                    if backoff::worth_a_word(tries) {
+                        tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
+                    }
                     sleep(backoff::after(tries)).await;
                     continue;
                 }
@@ -178,6 +230,9 @@ impl Follower {
                 Some(rows) => {
                     let Some(last) = rows.last() else { return Ok(()) };
                     *after = last.generation;
+                    if let Some(copier) = &self.copier {
+                        copier.note(&rows);
+                    }
                     // The receiver ends only together with this task.
                     let _ = changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
                 }
@@ -196,6 +251,9 @@ impl Follower {
     ) -> Result<Generation, StoreError> {
         let store = self.lifecycle.store();
         let after = store.newest_generation().await?;
+        if let Some(copier) = &self.copier {
+            copier.note_everything();
+        }
         let _ = changed.send(self.serving.index.deployments()).await;
         let mut last: Option<DeploymentId> = None;
         loop {
@@ -267,12 +325,28 @@ impl Follower {
                 complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
             }
         }
+        let outcome = match outcome {
+            Ok(()) => self.is_copied(deployment).await,
+            failed => failed,
+        };
+        let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
         match self.lifecycle.report(&self.node, id, *generation, outcome).await {
             Ok(()) => settled,
             Err(error) => {
                 complain(id, tries, &format!("a proof cannot be reported: {error}"));
                 false
+            }
+        }
+    }
+
+    /// What the store hears of is in this node's snapshot first. A report of what runs, or never was, says nothing new.
+    async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
+        let Some(copier) = &self.copier else { return Ok(()) };
+        match deployment.tls {
+            TlsState::Absent | TlsState::Running { .. } => Ok(()),
+            TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => {
+                copier.holds(deployment.generation).await.map_err(ProofFailure::NotProven)
             }
         }
     }

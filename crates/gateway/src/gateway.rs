@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,10 +13,11 @@ use std::{
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
 use certward_pki::Material;
-use certward_store::{Clock, Deployment, DeploymentId, NodeId, StoreError};
+use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapshot, StoreError};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
+    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -26,6 +27,7 @@ use crate::{
     GatewayError, Settings,
     admission::Doorkeeper,
     backoff::until_done,
+    copier::Copier,
     drain::end_over,
     failures::Failures,
     follow::Follower,
@@ -40,7 +42,7 @@ use crate::{
     rehearsal,
     reports::Reports,
     serving::Serving,
-    ticket_keys::keep_current,
+    ticket_keys::{keep_current, recall},
     tickets::KeyRing,
     upstream::{UpstreamPolicy, Upstreams},
     way_in::ways_in,
@@ -70,6 +72,8 @@ struct Inner {
     failures: Arc<Failures>,
     probes: Arc<Probes>,
     reports: Arc<Reports>,
+    /// Of this node's snapshot, where it keeps one.
+    copier: OnceLock<Arc<Copier>>,
     ready: AtomicBool,
     /// Whether the node is another process's.
     anothers: AtomicBool,
@@ -115,11 +119,18 @@ impl Gateway {
             failures: Arc::default(),
             probes: Arc::default(),
             reports: Arc::default(),
+            copier: OnceLock::new(),
             ready: AtomicBool::new(false),
             anothers: AtomicBool::new(false),
             stopped: CancellationToken::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Snapshot::mark`].
+    /// To be called before [`Gateway::prepare`], and once.
+    pub fn keep(&self, snapshot: Snapshot, mark: Option<Generation>) {
+        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark)));
     }
 
     /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
@@ -211,6 +222,7 @@ impl Gateway {
             index: Arc::clone(&self.inner.index),
             loader: Loader::new(
                 lifecycle,
+                self.inner.copier.get().cloned(),
                 Arc::clone(&self.inner.workshop),
                 Arc::clone(&self.inner.index),
                 Arc::clone(&self.inner.metrics),
@@ -235,7 +247,8 @@ impl Gateway {
             entropy: Arc::clone(&self.inner.entropy),
         };
         let reports = Arc::clone(&self.inner.reports);
-        Follower { serving: Arc::clone(serving), lifecycle, node: self.inner.node.clone(), prover, reports }
+        let (serving, node) = (Arc::clone(serving), self.inner.node.clone());
+        Follower { serving, lifecycle, node, prover, reports, copier: self.inner.copier.get().cloned() }
     }
 
     /// `None`: the shutdown came first.
@@ -245,15 +258,66 @@ impl Gateway {
         follower: &Arc<Follower>,
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
-    ) -> Option<crate::follow::Start> {
+    ) -> Option<Beginning> {
         // Joined first: a change that is made from now on waits for this node's proof.
         let node = &self.inner.node;
-        until_done(shutdown, "this node cannot join", || lifecycle.start(node)).await?;
+        if let Some(copier) = self.inner.copier.get()
+            && let Some(snapshot) = copier.whole()
+            && let Err(error @ StoreError::Unavailable(_)) = self.join(lifecycle).await
+        {
+            tracing::warn!("the database is away: devices are served from this node's snapshot ({error})");
+            match self.start_from(snapshot, follower).await {
+                Ok(()) => return Some(Beginning::Away(Arc::clone(copier))),
+                Err(error) => tracing::warn!("this node's snapshot cannot be read: {error}"),
+            }
+        }
+        until_done(shutdown, "this node cannot join", || self.join(lifecycle)).await?;
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
         until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))
             .await?;
-        until_done(shutdown, "the index of hosts cannot be filled", || follower.fill()).await
+        let start = until_done(shutdown, "the index of hosts cannot be filled", || follower.fill()).await?;
+        Some(Beginning::Ordinary(start))
+    }
+
+    async fn join(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
+        lifecycle.store().reach().await?;
+        lifecycle.start(&self.inner.node).await
+    }
+
+    async fn start_from(&self, snapshot: &Snapshot, follower: &Follower) -> Result<(), StoreError> {
+        recall(&self.inner.ring, snapshot).await?;
+        follower.fill_from(snapshot).await
+    }
+
+    /// What [`Gateway::start`] does, for a node that serves from its snapshot: devices do not wait for it. Then as it would have
+    /// gone on.
+    async fn come_back(
+        self,
+        copier: Arc<Copier>,
+        lifecycle: Lifecycle,
+        follower: Arc<Follower>,
+        found: oneshot::Sender<crate::follow::Start>,
+        shutdown: CancellationToken,
+    ) {
+        let node = &self.inner.node;
+        let join = || self.join(&lifecycle);
+        if until_done(&shutdown, "the database is still away", join).await.is_none() {
+            return;
+        }
+        tracing::info!("the database is back: this node has joined");
+        let lease =
+            keep_lease(lifecycle.clone(), node.clone(), self.inner.settings.lease / 3, shutdown.clone());
+        let fill = async {
+            let filled = || follower.fill_again(&copier);
+            let what = "the index of hosts cannot be filled";
+            if let Some(start) = until_done(&shutdown, what, filled).await {
+                // Nobody to hear it: the node ends.
+                let _ = found.send(start);
+                copy(copier, lifecycle.clone(), shutdown.clone()).await;
+            }
+        };
+        tokio::join!(lease, fill);
     }
 
     async fn keep_ticket_keys(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
@@ -262,7 +326,14 @@ impl Gateway {
 
     async fn turn_ticket_keys(self, lifecycle: Lifecycle, shutdown: CancellationToken) {
         let what = "the session ticket keys cannot be renewed";
-        periodically(SWEEP_EVERY, shutdown, what, || self.keep_ticket_keys(&lifecycle)).await;
+        let keep = || async {
+            let kept = self.keep_ticket_keys(&lifecycle).await;
+            if let (Err(_), Some(copier)) = (&kept, self.inner.copier.get()) {
+                copier.forget_old_ticket_keys(&self.inner.ring).await;
+            }
+            kept
+        };
+        periodically(SWEEP_EVERY, shutdown, what, keep).await;
     }
 
     fn accept(
@@ -329,8 +400,17 @@ pub struct Prepared {
     lifecycle: Lifecycle,
     tasks: JoinSet<()>,
     /// `None`: the shutdown came first.
-    start: Option<crate::follow::Start>,
+    start: Option<Beginning>,
     shutdown: CancellationToken,
+}
+
+/// How a node begins.
+#[derive(Debug)]
+enum Beginning {
+    /// With the store.
+    Ordinary(crate::follow::Start),
+    /// With its snapshot, the store being away.
+    Away(Arc<Copier>),
 }
 
 impl Prepared {
@@ -348,7 +428,26 @@ impl Prepared {
         if let Some(start) = start {
             gateway.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
-            following.spawn(follower.run(start));
+            match start {
+                Beginning::Ordinary(start) => {
+                    following.spawn(follower.run(start));
+                    if let Some(copier) = inner.copier.get() {
+                        tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));
+                    }
+                }
+                Beginning::Away(copier) => {
+                    let (found, start) = oneshot::channel();
+                    let follow = Arc::clone(&follower);
+                    following.spawn(async move {
+                        if let Ok(start) = start.await {
+                            follow.run(start).await;
+                        }
+                    });
+                    let (gateway, lifecycle, shutdown) =
+                        (gateway.clone(), lifecycle.clone(), shutdown.clone());
+                    tasks.spawn(gateway.come_back(copier, lifecycle, follower, found, shutdown));
+                }
+            }
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
             tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
             shutdown.cancelled().await;
@@ -360,6 +459,9 @@ impl Prepared {
         inner.stopped.cancel();
         gateway.leave(&lifecycle).await;
         gateway.drain(&connections).await;
+        if let Some(copier) = inner.copier.get() {
+            copier.close().await;
+        }
         Ok(())
     }
 }
@@ -367,6 +469,15 @@ impl Prepared {
 /// Says again and again that this node lives.
 async fn keep_lease(lifecycle: Lifecycle, node: NodeId, every: Duration, shutdown: CancellationToken) {
     periodically(every, shutdown, "this node's lease cannot be renewed", || lifecycle.join(&node)).await;
+}
+
+/// Keeps the snapshot, as long as this process speaks for its node.
+async fn copy(copier: Arc<Copier>, lifecycle: Lifecycle, shutdown: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = copier.run(lifecycle.store()) => {}
+    }
 }
 
 async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {

@@ -14,6 +14,7 @@ mod admission;
 mod backoff;
 mod cause;
 mod connection;
+mod copier;
 mod drain;
 mod error;
 mod failures;

@@ -3,19 +3,23 @@
 //! The rule is the same at a swap, after an eviction and after a restart: the newest version; else the one that the
 //! assignment offers to fall back to, which is never wider in trust than the newest; else nothing. All loads of one deployment come one
 //! after the other and each reads the store anew, so an older value never replaces a newer one.
+//!
+//! While the store is away, a deployment that is not in the cache is looked up in this node's snapshot, by the same rule: here and
+//! nowhere else, and never for what the store has said something newer of.
 
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
-use certward_lifecycle::{Certificate, Lifecycle, MaterialError};
+use certward_lifecycle::{Certificate, Lifecycle, MaterialError, assignment_in, material_in};
 use certward_pki::ClientTrust;
-use certward_store::{Deployment, DeploymentId, StoreError, Version};
+use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::Mutex;
 
 use crate::{
+    copier::Copier,
     host_index::HostIndex,
     identity::{Identity, Workshop},
     metrics::Metrics,
@@ -28,6 +32,7 @@ const LOCKS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Loader {
     lifecycle: Lifecycle,
+    copier: Option<Arc<Copier>>,
     workshop: Arc<Workshop>,
     index: Arc<HostIndex>,
     metrics: Arc<Metrics>,
@@ -54,6 +59,7 @@ struct NoIdentity {
 impl Loader {
     pub(crate) fn new(
         lifecycle: Lifecycle,
+        copier: Option<Arc<Copier>>,
         workshop: Arc<Workshop>,
         index: Arc<HostIndex>,
         metrics: Arc<Metrics>,
@@ -63,7 +69,7 @@ impl Loader {
         let cache =
             Cache::builder().max_capacity(capacity.max(1)).eviction_policy(EvictionPolicy::lru()).build();
         let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
-        Self { lifecycle, workshop, index, metrics, cache, locks, lock_of: RandomState::new() }
+        Self { lifecycle, copier, workshop, index, metrics, cache, locks, lock_of: RandomState::new() }
     }
 
     /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
@@ -76,10 +82,42 @@ impl Loader {
         if let Some(entry) = self.at_hand(id) {
             return entry;
         }
-        match self.load(id).await {
+        let loaded = self.load(id).await;
+        let is_away = match &loaded {
+            Ok(loaded) => loaded.entry.is_for_the_store(),
+            Err(error) => matches!(error, StoreError::Unavailable(_)),
+        };
+        if is_away && let Some(entry) = self.recall(id).await {
+            return entry;
+        }
+        match loaded {
             Ok(loaded) => loaded.entry,
             Err(error) => self.refuse(id, &error),
         }
+    }
+
+    /// What this node's snapshot has of the deployment, while the store is away. `None`: there is no snapshot, or the store has
+    /// said something newer already. To be called under the deployment's lock.
+    async fn recall(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        let copier = self.copier.as_ref()?;
+        let snapshot = copier.whole()?;
+        let assignment = match assignment_in(snapshot, id).await {
+            Ok(assignment) => assignment,
+            // Its entry is not whole: refused, it alone.
+            Err(error @ StoreError::Corrupt(_)) => return Some(self.refuse(id, &error)),
+            Err(error) => {
+                tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
+                return None;
+            }
+        };
+        let (deployment, _) = assignment.as_ref()?;
+        if !copier.may_serve(id, deployment.generation) {
+            return None;
+        }
+        let before = self.cache.get(id);
+        let entry = Arc::new(self.build(snapshot, assignment.as_ref(), before.as_deref()).await);
+        self.cache.insert(id.clone(), Arc::clone(&entry));
+        Some(entry)
     }
 
     /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is; when it answers
@@ -119,8 +157,12 @@ impl Loader {
     /// To be called under the deployment's lock.
     async fn load(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let assignment = self.lifecycle.assignment(id).await?;
+        if let Some(copier) = &self.copier {
+            copier.seen(id, assignment.as_ref().map(|(deployment, _)| deployment.generation));
+        }
         let before = self.cache.get(id);
-        let entry = Arc::new(self.build(assignment.as_ref(), before.as_deref()).await);
+        let store = self.lifecycle.store();
+        let entry = Arc::new(self.build(store, assignment.as_ref(), before.as_deref()).await);
         match &assignment {
             Some((deployment, _)) => self.index.set(id, &deployment.hosts),
             None => self.index.remove(id),
@@ -131,6 +173,7 @@ impl Loader {
 
     async fn build(
         &self,
+        records: &impl Records,
         assignment: Option<&(Deployment, Option<Certificate>)>,
         before: Option<&Entry>,
     ) -> Entry {
@@ -141,12 +184,12 @@ impl Loader {
         let Some(Certificate { newest, fallback }) = certificate else {
             return refused(Refusal::NoCertificate, KnownTrust::Nobody);
         };
-        let failed = match self.identity(newest, before).await {
+        let failed = match self.identity(records, newest, before).await {
             Ok(identity) => return Entry::Served(Served::new(deployment, identity, None)),
             Err(failed) => failed,
         };
         if let Some(fallback) = fallback
-            && let Ok(identity) = self.identity(fallback, before).await
+            && let Ok(identity) = self.identity(records, fallback, before).await
         {
             return Entry::Served(Served::new(deployment, identity, Some(failed.reason)));
         }
@@ -158,19 +201,28 @@ impl Loader {
     }
 
     /// The identity of a version: that which is served already, or a new one.
-    async fn identity(&self, version: &Version, before: Option<&Entry>) -> Result<Arc<Identity>, NoIdentity> {
+    async fn identity(
+        &self,
+        records: &impl Records,
+        version: &Version,
+        before: Option<&Entry>,
+    ) -> Result<Arc<Identity>, NoIdentity> {
         if let Some(Entry::Served(served)) = before
             && served.identity.version == version.version
         {
             return Ok(Arc::clone(&served.identity));
         }
-        let built = self.build_identity(version).await;
+        let built = self.build_identity(records, version).await;
         self.metrics.loaded(built.is_ok());
         built.map(Arc::new)
     }
 
-    async fn build_identity(&self, version: &Version) -> Result<Identity, NoIdentity> {
-        let material = self.lifecycle.material(version).await.map_err(|error| NoIdentity {
+    async fn build_identity(
+        &self,
+        records: &impl Records,
+        version: &Version,
+    ) -> Result<Identity, NoIdentity> {
+        let material = material_in(records, version).await.map_err(|error| NoIdentity {
             passing: matches!(error, MaterialError::Store(StoreError::Unavailable(_))),
             reason: error.to_string(),
         })?;

@@ -92,6 +92,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is refused because the store did not answer.
+    pub(crate) fn is_for_the_store(&self) -> bool {
+        matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
+    }
+
     /// Whether it still holds without asking the store again.
     pub(crate) fn is_fresh(&self) -> bool {
         match self {

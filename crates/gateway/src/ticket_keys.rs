@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use certward_lifecycle::Entropy;
-use certward_store::{Store, StoreError};
+use certward_store::{Snapshot, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::tickets::{KeyRing, TicketKey};
 
 /// What the records' names begin with. Releases before kept a single secret under this very name, which goes too.
 const NAME: &str = "session-tickets";
+
+/// The range in which all records' names are.
+pub(crate) const NAMES: (&str, &str) = ("session-tickets.", "session-tickets/");
 
 /// With as many digits as a period may have, so that names are in order.
 fn name(period: i64) -> String {
@@ -40,15 +43,35 @@ pub(crate) async fn keep_current(
             Some(store.secret_or_insert(&name(period), fresh).await?)
         };
         let Some(random) = random else { continue };
-        match TicketKey::of(period, &random) {
-            Some(key) => keys.push(Arc::new(key)),
-            None => tracing::warn!(
-                period,
-                "a session ticket key of the store is unusable: its tickets do not resume"
-            ),
-        }
+        keys.extend(read(period, &random));
     }
     ring.hold(keys);
     store.remove_secrets(NAME, &name(oldest)).await?;
     Ok(())
+}
+
+/// Holds the keys that this node's snapshot has, for a start without the store. What is missing costs full handshakes, and
+/// nothing else.
+pub(crate) async fn recall(ring: &KeyRing, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let mut keys = Vec::new();
+    for period in ring.periods() {
+        let random = snapshot.secret(&name(period)).await?;
+        keys.extend(random.and_then(|random| read(period, &random)));
+    }
+    ring.hold(keys);
+    Ok(())
+}
+
+/// Removes the keys whose time is over from this node's snapshot.
+pub(crate) async fn forget_old(ring: &KeyRing, snapshot: &Snapshot) -> Result<(), StoreError> {
+    snapshot.remove_secrets(NAMES.0, &name(*ring.periods().start())).await?;
+    Ok(())
+}
+
+fn read(period: i64, random: &[u8]) -> Option<Arc<TicketKey>> {
+    let key = TicketKey::of(period, random);
+    if key.is_none() {
+        tracing::warn!(period, "a stored session ticket key is unusable: its tickets do not resume");
+    }
+    key.map(Arc::new)
 }

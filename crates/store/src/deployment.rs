@@ -138,23 +138,6 @@ pub(crate) async fn generations(
         .collect()
 }
 
-/// Those that nodes still have to prove or to let go of, by id, after `after`, at most `limit`.
-pub(crate) async fn unsettled(
-    conn: &mut AnyConnection,
-    after: Option<&DeploymentId>,
-    limit: u32,
-) -> Result<Vec<DeploymentId>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id FROM deployment WHERE tls_state IN ('pending', 'failed', 'terminated') AND id > $1
-         ORDER BY id LIMIT $2",
-    )
-    .bind(after.map_or("", DeploymentId::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
-}
-
 /// The rows of a join with hosts, put together again: the rows of a deployment stand side by side.
 fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     let mut deployments: Vec<Deployment> = Vec::new();

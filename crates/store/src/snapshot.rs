@@ -233,6 +233,19 @@ impl Snapshot {
         .await
     }
 
+    /// From now on it counts as never complete. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_mark(&self) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pools()?).await?;
+        step(async {
+            sqlx::query("DELETE FROM counter WHERE name = $1").bind(MARK).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
     /// Whether it is a copy of this store, and the store's history is still the one that was copied: not that of a backup
     /// which has had other changes since.
     ///

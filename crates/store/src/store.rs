@@ -402,19 +402,6 @@ impl Store {
         step(deployment::page(&mut conn, after, limit)).await
     }
 
-    /// Deployments in id order after `after` that nodes still have to prove or to let go of, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn unsettled_after(
-        &self,
-        after: Option<&DeploymentId>,
-        limit: u32,
-    ) -> Result<Vec<DeploymentId>, StoreError> {
-        let mut conn = self.read().await?;
-        step(deployment::unsettled(&mut conn, after, limit)).await
-    }
-
     /// An accepted upload.
     ///
     /// # Errors

@@ -1,0 +1,404 @@
+//! Keeps this node's snapshot of what it serves, and says when it may be served from.
+//!
+//! The rule: **what this node has said to be proven, or let go, is in its snapshot, durable, before the store hears of it; or
+//! there is no snapshot.** So a node that starts again without its store never trusts more than it last acknowledged, and never
+//! serves a certificate whose deletion it has acknowledged. A snapshot that can no longer be written is therefore removed; one that
+//! cannot even be removed lets no proof pass.
+//!
+//! One task writes, in the order of the feed: what the follower has read there is copied from the store as it is then, all that came
+//! meanwhile at once, in one transaction with the mark up to which everything is copied. At a start only what has changed since the
+//! mark is copied. Where that cannot be told any more, the mark goes first, then everything is compared by generation, and the
+//! new mark comes last: a snapshot without a mark is served by nobody.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use certward_store::{CopyError, DeploymentId, FeedEntry, Generation, Snapshot, Store, StoreError};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{backoff, ticket_keys, tickets::KeyRing};
+
+/// Deployments that are copied in one transaction.
+const AT_ONCE: u32 = 100;
+/// Deployments that are compared at once.
+const PAGE: u32 = 500;
+/// How long a proof waits to be in the snapshot.
+const HELD_WITHIN: Duration = Duration::from_secs(10);
+/// How late a new session ticket key is copied: it is drawn six hours ahead.
+const TICKET_KEYS_EVERY: Duration = Duration::from_secs(60);
+/// Writes that may fail, one after the other within a second and a half, before the snapshot is given up.
+const FAILURES_MAX: u32 = 3;
+/// Until one that was given up is made again.
+const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Until one that cannot be removed is tried again.
+const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Copier {
+    snapshot: Snapshot,
+    state: Mutex<State>,
+    /// The follower has noted something.
+    work: Notify,
+    /// The state has changed.
+    progress: watch::Sender<()>,
+    /// The period whose older ticket keys are removed.
+    forgotten: AtomicI64,
+}
+
+#[derive(Debug)]
+struct State {
+    standing: Standing,
+    /// Up to which generation everything is copied.
+    copied: Generation,
+    noted: Vec<FeedEntry>,
+    everything_noted: bool,
+    /// What this process has read in the store and is not copied yet; `None` for a deployment that was gone.
+    ahead: HashMap<DeploymentId, Option<Generation>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// There is none that a start would serve from.
+    Absent,
+    /// As an earlier process has left it, not compared with the store yet; or nearly whole.
+    Found,
+    /// All that is copied counts.
+    Kept,
+    /// It can neither be written nor removed.
+    Stuck(String),
+}
+
+impl Copier {
+    /// With a snapshot that was opened, if there was one. `mark`: what it says of itself.
+    pub(crate) fn new(snapshot: Snapshot, mark: Option<Generation>) -> Self {
+        let standing = if mark.is_some() { Standing::Found } else { Standing::Absent };
+        let state = State {
+            standing,
+            copied: mark.unwrap_or_default(),
+            noted: Vec::new(),
+            everything_noted: false,
+            ahead: HashMap::new(),
+        };
+        let (progress, _) = watch::channel(());
+        Self {
+            snapshot,
+            state: Mutex::new(state),
+            work: Notify::new(),
+            progress,
+            forgotten: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The snapshot, where it is whole: to be served from while the store is away.
+    pub(crate) fn whole(&self) -> Option<&Snapshot> {
+        let standing = &self.state().standing;
+        matches!(standing, Standing::Found | Standing::Kept).then_some(&self.snapshot)
+    }
+
+    /// As [`Copier::whole`], for one deployment: not where this process has read something newer in the store that is not copied
+    /// yet, for that may have narrowed its trust. `generation`: what the snapshot has of it.
+    pub(crate) fn may_serve(&self, id: &DeploymentId, generation: Generation) -> bool {
+        match self.state().ahead.get(id) {
+            None => true,
+            Some(newer) => newer.is_some_and(|newer| generation >= newer),
+        }
+    }
+
+    /// This process has read this in the store, and is about to act on it. `None`: the deployment is gone.
+    pub(crate) fn seen(&self, id: &DeploymentId, generation: Option<Generation>) {
+        let mut state = self.state();
+        let is_copied = generation.is_some_and(|generation| generation <= state.copied);
+        if state.standing != Standing::Absent && !is_copied {
+            state.ahead.insert(id.clone(), generation);
+        }
+    }
+
+    /// The follower has read this in the feed.
+    pub(crate) fn note(&self, rows: &[FeedEntry]) {
+        let mut state = self.state();
+        // Otherwise the feed is read from the mark on, or everything compared.
+        if matches!(state.standing, Standing::Found | Standing::Kept) {
+            state.noted.extend_from_slice(rows);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// The follower cannot tell what has changed.
+    pub(crate) fn note_everything(&self) {
+        self.state().everything_noted = true;
+        self.work.notify_one();
+    }
+
+    /// Waits until everything up to `generation` is copied and durable, or there is no snapshot.
+    ///
+    /// # Errors
+    /// Why that cannot be, in one plain sentence.
+    pub(crate) async fn holds(&self, generation: Generation) -> Result<(), String> {
+        let mut progress = self.progress.subscribe();
+        let held = async {
+            loop {
+                if let Some(held) = self.holds_now(generation) {
+                    return held;
+                }
+                // The sender lives as long as this.
+                let _ = progress.changed().await;
+            }
+        };
+        let late = || Err("this node's snapshot is not written in time".to_owned());
+        timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
+    }
+
+    fn holds_now(&self, generation: Generation) -> Option<Result<(), String>> {
+        let state = self.state();
+        match &state.standing {
+            Standing::Absent => Some(Ok(())),
+            Standing::Kept if state.copied >= generation => Some(Ok(())),
+            Standing::Found | Standing::Kept => None,
+            Standing::Stuck(reason) => Some(Err(reason.clone())),
+        }
+    }
+
+    /// Copies until it is dropped. A lost store stops it, and nothing else does.
+    pub(crate) async fn run(&self, store: &Store) {
+        let (mut failures, mut tries) = (0, 0);
+        loop {
+            let Err(error) = self.keep(store, &mut failures, &mut tries).await;
+            match error {
+                CopyError::Store(error) => {
+                    tries += 1;
+                    tracing::debug!(tries, "the snapshot waits for the store: {error}");
+                    sleep(backoff::after(tries)).await;
+                }
+                CopyError::Snapshot(error) => {
+                    failures += 1;
+                    if failures < FAILURES_MAX {
+                        sleep(backoff::after(failures)).await;
+                    } else {
+                        self.give_up(&error, failures).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn give_up(&self, error: &StoreError, failures: u32) {
+        // Once for each time that it begins: a full disk would be said every minute.
+        let is_first = failures == FAILURES_MAX;
+        let path = self.snapshot.path().display();
+        match self.snapshot.discard().await {
+            Ok(()) => {
+                self.stand(Standing::Absent);
+                if is_first {
+                    tracing::warn!(
+                        file = %path,
+                        "this node's snapshot cannot be written and is removed: {error}; without it this node serves, but does not start while the database is away. It is tried again every minute"
+                    );
+                }
+                sleep(MADE_AGAIN_AFTER).await;
+            }
+            Err(removing) => {
+                self.stand(Standing::Stuck(format!(
+                    "this node's snapshot can neither be written nor removed: {removing}"
+                )));
+                if is_first {
+                    tracing::error!(
+                        file = %path,
+                        "this node's snapshot can neither be written ({error}) nor removed ({removing}): this node proves no change until it can, for with an old snapshot it would serve what is replaced"
+                    );
+                }
+                sleep(REMOVED_AGAIN_AFTER).await;
+            }
+        }
+    }
+
+    /// Makes the snapshot whole, and keeps it so.
+    async fn keep(
+        &self,
+        store: &Store,
+        failures: &mut u32,
+        tries: &mut u32,
+    ) -> Result<Infallible, CopyError> {
+        loop {
+            self.catch_up(store).await?;
+            if *failures >= FAILURES_MAX {
+                tracing::info!("this node's snapshot is whole again");
+            }
+            (*failures, *tries) = (0, 0);
+            while !std::mem::take(&mut self.state().everything_noted) {
+                self.copy_noted(store).await?;
+                tokio::select! {
+                    () = self.work.notified() => {}
+                    () = sleep(TICKET_KEYS_EVERY) => self.copy_ticket_keys(store).await?,
+                }
+            }
+        }
+    }
+
+    /// Everything up to now: by the feed where it reaches back to the mark, otherwise by comparing all.
+    async fn catch_up(&self, store: &Store) -> Result<(), CopyError> {
+        if self.snapshot.is_open() && !self.snapshot.is_of(store).await? {
+            tracing::warn!(
+                file = %self.snapshot.path().display(),
+                "this node's snapshot is of another store, or of another history of this one: it is made anew"
+            );
+            self.snapshot.discard().await.map_err(CopyError::Snapshot)?;
+        }
+        if !self.snapshot.is_open() {
+            self.stand(Standing::Absent);
+            self.snapshot.make(store).await?;
+        }
+        self.copy_ticket_keys(store).await?;
+        if let Some(mark) = self.snapshot.mark().await.map_err(CopyError::Snapshot)?
+            && self.follow(store, mark).await?
+        {
+            return Ok(());
+        }
+        self.compare_all(store).await
+    }
+
+    /// `false`: the feed does not reach back that far.
+    async fn follow(&self, store: &Store, mark: Generation) -> Result<bool, CopyError> {
+        let mut after = mark;
+        loop {
+            let rows = store.feed_after(after, AT_ONCE).await.map_err(CopyError::Store)?;
+            let Some(rows) = rows else { return Ok(false) };
+            let Some(last) = rows.last() else { break };
+            let last = last.generation;
+            self.copy(store, &rows, last).await?;
+            after = last;
+        }
+        self.reached(after);
+        Ok(true)
+    }
+
+    /// Makes the store and the snapshot alike, page by page. While it does there is no mark, so no start would serve from it and
+    /// no proof has to wait for it; before the mark is written, both are so again.
+    async fn compare_all(&self, store: &Store) -> Result<(), CopyError> {
+        self.snapshot.forget_mark().await.map_err(CopyError::Snapshot)?;
+        self.stand(Standing::Absent);
+        loop {
+            let begun = store.newest_generation().await.map_err(CopyError::Store)?;
+            let mut after = None;
+            loop {
+                after = self.snapshot.copy_page(store, after.as_ref(), PAGE).await?;
+                if after.is_none() {
+                    break;
+                }
+            }
+            // From here on proofs wait. Whatever was proven without waiting is in the feed by now.
+            self.stand(Standing::Found);
+            let mut end = begun;
+            let caught_up = loop {
+                let rows = store.feed_after(end, AT_ONCE).await.map_err(CopyError::Store)?;
+                let Some(rows) = rows else { break false };
+                let Some(last) = rows.last() else { break true };
+                let ids = distinct(&rows);
+                self.snapshot.copy(store, &ids, None).await?;
+                end = last.generation;
+            };
+            if caught_up {
+                self.snapshot.copy(store, &[], Some(end)).await?;
+                self.reached(end);
+                tracing::info!(
+                    "this node's snapshot is whole: it can serve and start while the database is away"
+                );
+                return Ok(());
+            }
+            self.stand(Standing::Absent);
+        }
+    }
+
+    async fn copy_noted(&self, store: &Store) -> Result<(), CopyError> {
+        loop {
+            let noted = std::mem::take(&mut self.state().noted);
+            for rows in noted.chunks(AT_ONCE as usize) {
+                if let Some(last) = rows.last() {
+                    self.copy(store, rows, last.generation).await?;
+                    self.reached(last.generation);
+                }
+            }
+            if noted.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn copy(&self, store: &Store, rows: &[FeedEntry], mark: Generation) -> Result<(), CopyError> {
+        let copied = self.snapshot.copy(store, &distinct(rows), Some(mark)).await?;
+        let mut state = self.state();
+        for (id, here) in copied {
+            let is_behind =
+                matches!((state.ahead.get(&id), here), (Some(Some(newer)), Some(here)) if *newer > here);
+            if !is_behind {
+                state.ahead.remove(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything up to `generation` is durable.
+    fn reached(&self, generation: Generation) {
+        let mut state = self.state();
+        state.standing = Standing::Kept;
+        state.copied = generation;
+        state.noted.retain(|row| row.generation > generation);
+        drop(state);
+        self.progress.send_replace(());
+    }
+
+    fn stand(&self, standing: Standing) {
+        let mut state = self.state();
+        if standing == Standing::Absent {
+            state.copied = Generation::default();
+            state.noted = Vec::new();
+            state.ahead = HashMap::new();
+        }
+        state.standing = standing;
+        drop(state);
+        self.progress.send_replace(());
+    }
+
+    async fn copy_ticket_keys(&self, store: &Store) -> Result<(), CopyError> {
+        let (from, before) = ticket_keys::NAMES;
+        self.snapshot.copy_secrets(store, from, before).await?;
+        Ok(())
+    }
+
+    /// While the store is away nobody else removes the session ticket keys whose time is over.
+    pub(crate) async fn forget_old_ticket_keys(&self, ring: &KeyRing) {
+        let period = ring.period();
+        if self.forgotten.load(Ordering::Relaxed) == period || self.whole().is_none() {
+            return;
+        }
+        match ticket_keys::forget_old(ring, &self.snapshot).await {
+            Ok(()) => self.forgotten.store(period, Ordering::Relaxed),
+            Err(error) => tracing::debug!("old session ticket keys stay in the snapshot for now: {error}"),
+        }
+    }
+
+    /// Closes the snapshot; what is in it stays.
+    pub(crate) async fn close(&self) {
+        self.snapshot.close().await;
+    }
+
+    // Nothing that holds it can panic half-way through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn distinct(rows: &[FeedEntry]) -> Vec<DeploymentId> {
+    let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
+    ids.into_iter().cloned().collect()
+}
