@@ -1,10 +1,16 @@
 use std::time::Duration;
 
 use certward_store::Store;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 /// Anybody may ask `/readyz` as often as they like; the store, where a ping is a write, is asked once in this time.
 const KEPT: Duration = Duration::from_secs(1);
+
+/// Whoever asks whether this node is ready does not wait for a store that says nothing.
+const WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether the store answers, as of the last [`KEPT`].
 #[derive(Debug, Default)]
@@ -21,12 +27,13 @@ impl Readiness {
         {
             return answers;
         }
-        let answers = match store.ping().await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "not ready: the store does not answer");
+        let answers = match timeout(WITHIN, store.ping()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the store does not answer");
                 false
             }
+            Err(_) => false,
         };
         *last = Some((Instant::now(), answers));
         answers

@@ -47,9 +47,6 @@ const ONE_BY_ONE_MAX: usize = 20;
 /// What is kept in the row of `counter` that is called so: the mark.
 const MARK: &str = "copied";
 
-/// The file, in the data folder, with mode 0600.
-const FILE: &str = "snapshot.db";
-
 /// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
 pub struct Snapshot {
     path: PathBuf,
@@ -81,9 +78,14 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
+    /// Where the node with this data folder has it: a file of mode 0600.
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join("snapshot.db")
+    }
+
     /// The snapshot of the node with this data folder. Touches nothing yet.
     pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
-        Self { path: folder.join(FILE), sealer: Sealer::new(master_key), pools: RwLock::default() }
+        Self { path: Self::file_in(folder), sealer: Sealer::new(master_key), pools: RwLock::default() }
     }
 
     /// Where it is.

@@ -176,6 +176,11 @@ impl Store {
         Self { inner: Arc::new(Inner::new(Some(address), Sealer::new(master_key), clock)) }
     }
 
+    /// Whether it was [`Store::away`] and has not been reached since.
+    pub fn is_away(&self) -> bool {
+        self.inner.opened.get().is_none()
+    }
+
     /// Looks once for a store that is [`Store::away`], and brings its schema up to date as [`Store::open`] does. Does
     /// nothing where it was reached already: from then on it comes and goes by itself.
     ///

@@ -72,6 +72,12 @@ async fn a_lost_store_is_503_and_asks_to_come_back() {
         assert_eq!((answer.status, answer.code()), (503, "STORE_UNAVAILABLE".to_owned()), "{method} {path}");
         assert_eq!(answer.header("retry-after"), Some("2"));
     }
-    assert_eq!(world.request("GET", "/readyz").send().await.status, 503);
+    // Devices are served all the same.
+    let ready = world.request("GET", "/readyz").send().await;
+    assert_eq!(
+        (ready.status, ready.json()),
+        (200, json!({"status": "ready", "gateway": true, "store": false}))
+    );
     assert_eq!(world.request("GET", "/healthz").send().await.status, 200);
+    assert_eq!(world.request("GET", "/metrics").without("Authorization").send().await.status, 200);
 }

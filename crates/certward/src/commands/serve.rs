@@ -11,6 +11,7 @@ mod passed;
 mod prune;
 mod settings;
 mod signals;
+mod snapshot;
 mod stages;
 mod takeover;
 
@@ -20,7 +21,7 @@ use anyhow::{Context, anyhow};
 use certward_api::{Api, ApiError, Reloader};
 use certward_gateway::Gateway;
 use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
-use certward_store::{Store, SystemClock};
+use certward_store::{Store, StoreError, SystemClock};
 use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -30,6 +31,7 @@ use self::{
     passage::{Passage, Word},
     passed::Passed,
     signals::{Signal, Signals},
+    snapshot::Kept,
     stages::Stages,
     takeover::{Farewell, Given, Predecessor},
 };
@@ -109,9 +111,16 @@ async fn serve_with(
     predecessor: Option<Predecessor>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    warn_of_missing_deployments(config, store).await;
+    if !store.is_away() {
+        warn_of_missing_deployments(config, store).await;
+    }
     let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
+    // After the place is taken: nobody else writes there.
+    let kept = snapshot::open(config, store).await?;
     let parts = Parts::bind(config, store, node, passed)?;
+    if let Some(Kept { snapshot, mark }) = kept {
+        parts.gateway.keep(snapshot, mark);
+    }
     let reload = Reload { path, level, certificate: parts.reloader.clone() };
     parts.run(config, farewell, signals, &reload).await
 }
@@ -138,24 +147,42 @@ async fn take_place(
     Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
 }
 
-/// With `beside`, an embedded store is opened although another process has it.
+/// With `beside`, an embedded store is opened although another process has it. A database that cannot be reached is
+/// [`Store::away`] where this node has a snapshot of it.
 async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address();
-    if beside {
-        let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
-        return Store::open_beside(&address, &master_key, clock).await.map_err(store_remedy::explain);
+    let opened = async {
+        if !beside && !Store::is_initialised(&address).await? {
+            return Err(StoreError::NotInitialised);
+        }
+        Ok(())
+    };
+    let opened = match opened.await {
+        Ok(()) => {
+            let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
+            match beside {
+                true => Store::open_beside(&address, &master_key, clock).await,
+                false => Store::open(&address, &master_key, clock).await,
+            }
+        }
+        Err(error) => Err(error),
+    };
+    match opened {
+        Err(StoreError::NotInitialised) => {
+            let place = match &config.store {
+                None => format!("in {}", config.data_dir.display()),
+                Some(_) => "in PostgreSQL".to_owned(),
+            };
+            Err(anyhow!(
+                "the store {place} is not initialised; run `certward init` with the same configuration"
+            ))
+        }
+        Err(StoreError::Unavailable(reason)) if snapshot::is_there(config) => {
+            tracing::warn!("the database cannot be reached: {reason}");
+            Ok(Store::away(address, &config.read_master_key()?, Arc::new(SystemClock)))
+        }
+        opened => opened.map_err(store_remedy::explain),
     }
-    if !Store::is_initialised(&address).await.map_err(store_remedy::explain)? {
-        let place = match &config.store {
-            None => format!("in {}", config.data_dir.display()),
-            Some(_) => "in PostgreSQL".to_owned(),
-        };
-        return Err(anyhow!(
-            "the store {place} is not initialised; run `certward init` with the same configuration"
-        ));
-    }
-    let master_key = config.read_master_key()?;
-    Store::open(&address, &master_key, Arc::new(SystemClock)).await.map_err(store_remedy::explain)
 }
 
 /// A deployment may be named before it is made: devices that come for it are refused until then.

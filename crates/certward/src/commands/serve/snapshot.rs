@@ -1,0 +1,47 @@
+use anyhow::{Context, anyhow};
+use certward_store::{Generation, Snapshot, Store};
+
+use crate::{config::Config, store_remedy};
+
+/// This node's snapshot of what it serves, and up to which generation it is whole.
+pub(super) struct Kept {
+    pub(super) snapshot: Snapshot,
+    pub(super) mark: Option<Generation>,
+}
+
+/// Whether there is one to begin with while the database is away.
+pub(super) fn is_there(config: &Config) -> bool {
+    config.store.is_some() && Snapshot::file_in(&config.data_dir).exists()
+}
+
+/// Opens it. `None` with an embedded store, which needs none. What is no use is made anew while the database is there, and ends
+/// the start while it is not.
+pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<Kept>> {
+    if config.store.is_none() {
+        return Ok(None);
+    }
+    let snapshot = Snapshot::at(&config.data_dir, &config.read_master_key()?);
+    let opened = async { if snapshot.open().await? { snapshot.mark().await } else { Ok(None) } };
+    let file = snapshot.path().display().to_string();
+    let mark = match opened.await {
+        Ok(None) if store.is_away() => {
+            return Err(anyhow!(
+                "the database is away, and this node's snapshot {file} was never whole; bring the database back first"
+            ));
+        }
+        Ok(mark) => mark,
+        Err(error) if store.is_away() => {
+            return Err(store_remedy::explain(error)).with_context(|| {
+                format!("the database is away, and this node's snapshot {file} cannot take its place")
+            });
+        }
+        Err(error) => {
+            tracing::warn!(file, "this node's snapshot cannot be used and is made anew: {error}");
+            if let Err(error) = snapshot.discard().await {
+                tracing::warn!(file, "it cannot be removed: {error}");
+            }
+            None
+        }
+    };
+    Ok(Some(Kept { snapshot, mark }))
+}
