@@ -307,6 +307,14 @@ impl Certward {
         self.api_unchecked()
     }
 
+    /// An operator's program that speaks to this node, with the admin key that was made by another's `init` of the same store.
+    ///
+    /// # Panics
+    /// Before that `init`.
+    pub fn api_with_key_of(&self, first: &Self) -> Api {
+        Api { address: local(self.ports[0]), ..first.api() }
+    }
+
     fn api_unchecked(&self) -> Api {
         let (key, secret) = self.admin.clone().unwrap_or_default();
         Api { address: local(self.ports[0]), key, secret }
@@ -325,6 +333,14 @@ impl Certward {
     /// The address of the bound listener.
     pub fn bound(&self) -> SocketAddr {
         local(self.ports[3])
+    }
+
+    /// PostgreSQL's URL.
+    ///
+    /// # Panics
+    /// With an embedded store.
+    pub fn store_url(&self) -> String {
+        self.setup.store.clone().expect("a PostgreSQL store")
     }
 
     /// The configuration file.

@@ -62,4 +62,13 @@ impl EmbeddedDatabase {
     pub fn execute(&mut self, statement: &str) {
         self.runtime.block_on(self.connection.execute(AssertSqlSafe(statement.to_owned()))).unwrap();
     }
+
+    /// The number that a query gives.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn count(&mut self, query: &str) -> i64 {
+        let row = self.connection.fetch_one(AssertSqlSafe(query.to_owned()));
+        self.runtime.block_on(row).unwrap().get(0)
+    }
 }

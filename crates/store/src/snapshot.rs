@@ -489,7 +489,9 @@ impl Snapshot {
 
     async fn connect(&self) -> Result<Pools, StoreError> {
         let url = database_url(&self.path)?;
-        let writer = sqlite_pool(&url, 1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").await?;
+        // Nobody else writes here but a process that hands this node over.
+        let settings = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+        let writer = sqlite_pool(&url, 1, settings).await?;
         let reader = sqlite_pool(&url, READERS, "PRAGMA query_only = ON;").await?;
         Ok(Pools { writer, reader })
     }

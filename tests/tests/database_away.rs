@@ -1,0 +1,402 @@
+//! The database is away: devices go on being served, also across restarts of the node, and everything heals by itself.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use certward_tests::{
+    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, run, wait_until,
+};
+use serde_json::json;
+
+const TWO_WAY: &str = "two-way";
+const TWO_WAY_HOST: &str = "two-way.localhost";
+
+/// One node, with a one-way and a two-way deployment that run, and a database that can be stopped.
+struct Away {
+    server: PostgresServer,
+    scene: Scene,
+    one_way: Leaf,
+    two_way: Leaf,
+    clients: Authority,
+}
+
+impl Away {
+    fn new() -> Self {
+        let server = PostgresServer::start();
+        let scene = Scene::with(setup(&server.database()));
+        let one_way = scene.run_one_way();
+        let clients = Authority::new("Device CA");
+        scene.api().create_deployment_with(json!({
+            "deploymentID": TWO_WAY, "upstream": scene.broker.upstream(), "hosts": [TWO_WAY_HOST],
+        }));
+        let two_way = scene.authority.server(&[TWO_WAY_HOST]);
+        scene.api().post_tls(TWO_WAY, &two_way.two_way(clients.pem())).expect(200);
+        scene.api().wait_running(TWO_WAY);
+        let away = Self { server, scene, one_way, two_way, clients };
+        away.wait_whole();
+        away
+    }
+
+    /// What runs is in the snapshot already; only the first start has to become whole.
+    fn wait_whole(&self) {
+        wait_until("a whole snapshot", || {
+            self.scene.certward.log().contains("snapshot is whole").then_some(())
+        });
+    }
+
+    fn assert_serves(&self, client_id: &str) {
+        let session = self.scene.connect(&self.scene.device(), client_id).expect("one-way");
+        assert_eq!(session.leaf(), self.one_way.der);
+        let device = self.scene.device().with_identity(&self.clients.client("device"));
+        let to = self.scene.certward.mqtts();
+        let session = device.connect(to, TWO_WAY_HOST, client_id).expect("two-way, with a certificate");
+        assert_eq!(session.leaf(), self.two_way.der);
+        self.scene.device().connect(to, TWO_WAY_HOST, client_id).expect_err("two-way, without one");
+        let stranger = self.scene.device().with_identity(&Authority::new("Device CA").client("device"));
+        stranger.connect(to, TWO_WAY_HOST, client_id).expect_err("two-way, of another CA");
+    }
+
+    fn assert_api_refuses(&self) {
+        let api = self.scene.api();
+        let answers = [
+            api.tls(Scene::DEPLOYMENT),
+            api.put_tls(Scene::DEPLOYMENT, &self.scene.leaf().one_way()),
+            api.delete_tls(Scene::DEPLOYMENT),
+            api.get("/deployments"),
+        ];
+        for answer in answers {
+            assert_eq!((answer.status, answer.code().as_str()), (503, "STORE_UNAVAILABLE"), "{answer:?}");
+            assert!(answer.header("retry-after").is_some(), "{answer:?}");
+        }
+        let at = |path: &str| api.try_send_at("GET", path, "", "").expect("answered").status;
+        assert_eq!((at("/healthz"), at("/readyz"), at("/metrics")), (200, 200, 200));
+    }
+
+    fn assert_heals(&mut self) {
+        self.server.resume();
+        let (api, leaf) = (self.scene.api(), self.scene.leaf());
+        wait_until("recovery", || {
+            let answer = api.put_tls(Scene::DEPLOYMENT, &leaf.one_way());
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            (answer.status == 200).then_some(())
+        });
+        api.wait_running(Scene::DEPLOYMENT);
+        self.one_way = leaf;
+        self.assert_serves("healed");
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.scene.certward.data().join("snapshot.db")
+    }
+
+    /// Starts the node; it must end by itself. What it says.
+    fn refused_start(&self) -> String {
+        let mut command = self.scene.certward.cli_without_key(&["serve", "--config"]);
+        let output = run(command.arg(self.scene.certward.config()));
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+fn setup(store: &str) -> Setup {
+    Setup { store: Some(store.to_owned()), ..Setup::default() }
+}
+
+/// Another node on the same store, with the same master key. It is not the first, so it makes nothing.
+fn another_node(scene: &Scene, store: &str) -> Certward {
+    let mut node = Certward::prepare(setup(store));
+    fs::create_dir_all(node.data()).unwrap();
+    fs::set_permissions(node.data(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::copy(scene.certward.data().join("master.key"), node.data().join("master.key")).unwrap();
+    node.serve();
+    node
+}
+
+#[test]
+fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself() {
+    let mut away = Away::new();
+    let resuming = away.scene.device().with_resumption();
+    let resuming_two_way =
+        away.scene.device().with_identity(&away.clients.client("device")).with_resumption();
+    let to = away.scene.certward.mqtts();
+    let mut session = away.scene.connect(&resuming, "stays").unwrap();
+    resuming_two_way.connect(to, TWO_WAY_HOST, "stays-too").unwrap().ping().unwrap();
+    session.ping().unwrap();
+
+    away.server.stop();
+    away.assert_serves("away");
+    session.ping().unwrap();
+    away.assert_api_refuses();
+
+    assert!(away.scene.certward.stop().success());
+    away.scene.certward.serve();
+    away.assert_serves("restarted");
+    away.assert_api_refuses();
+    // Tickets of before open in the process of after.
+    assert!(away.scene.connect(&resuming, "resumes").unwrap().is_resumed());
+    let resumed = resuming_two_way.connect(to, TWO_WAY_HOST, "resumes-too").unwrap();
+    assert!(resumed.is_resumed());
+
+    away.scene.certward.kill();
+    away.scene.certward.serve();
+    away.assert_serves("killed");
+    let mut lasting = away.scene.connect(&away.scene.device(), "lasting").unwrap();
+
+    away.assert_heals();
+    lasting.ping().unwrap();
+    // And once more, from what the healed node has kept.
+    away.server.stop();
+    away.scene.certward.kill();
+    away.scene.certward.serve();
+    away.assert_serves("again");
+    let log = away.scene.certward.log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
+    let mut away = Away::new();
+    let api = away.scene.api();
+    // Trust that was narrowed is not widened, and a certificate that was deleted is not served.
+    let narrowed = away.scene.leaf();
+    api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
+    api.wait_running(Scene::DEPLOYMENT);
+    api.delete_tls(TWO_WAY).expect(204);
+    wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
+    // Nothing in between: what was said to be done is on this node's disk.
+    away.scene.certward.kill();
+    away.server.stop();
+    away.scene.certward.serve();
+    away.scene.connect(&away.scene.device(), "anybody").expect_err("two-way by now");
+    let device = away.scene.device().with_identity(&away.clients.client("device"));
+    assert_eq!(away.scene.connect(&device, "known").unwrap().leaf(), narrowed.der);
+    device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
+    // Its sealed key is gone, too.
+    let mut snapshot = EmbeddedDatabase::open(&away.snapshot());
+    assert_eq!(snapshot.count("SELECT count(*) FROM version WHERE deployment = 'two-way'"), 0);
+}
+
+#[test]
+fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
+    let mut away = Away::new();
+    let store = away.scene.certward.store_url();
+    assert!(away.scene.certward.stop().success());
+    let other = another_node(&away.scene, &store);
+    let api = other.api_with_key_of(&away.scene.certward);
+    let narrowed = away.scene.leaf();
+    api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
+    api.wait_running(Scene::DEPLOYMENT);
+    api.delete_tls(TWO_WAY).expect(204);
+    drop(other);
+
+    // It cannot know of any of this yet: it serves what it acknowledged itself.
+    away.server.stop();
+    away.scene.certward.serve();
+    away.assert_serves("not-told");
+    let mut untrusted = away.scene.connect(&away.scene.device(), "let-in-without").unwrap();
+    untrusted.ping().unwrap();
+
+    away.server.resume();
+    // Without another change, and without a restart.
+    untrusted.wait_closed().expect("whoever is not trusted any more is disconnected");
+    wait_until("the other node's certificate", || {
+        let device = away.scene.device().with_identity(&away.clients.client("device"));
+        let session = away.scene.connect(&device, "told").ok()?;
+        (session.leaf() == narrowed.der).then_some(())
+    });
+    away.scene.connect(&away.scene.device(), "without").expect_err("two-way by now");
+    let api = away.scene.api();
+    wait_until("the end of the deletion", || {
+        let answer = api.tls(TWO_WAY);
+        (answer.status == 200 && answer.json() == json!({})).then_some(())
+    });
+    let device = away.scene.device().with_identity(&away.clients.client("device"));
+    device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
+    api.wait_running(Scene::DEPLOYMENT);
+}
+
+#[test]
+fn what_is_no_snapshot_of_this_node_stops_a_start_without_the_database_and_no_other() {
+    let mut away = Away::new();
+    let foreign = Certward::start_with(setup(&away.server.database()));
+    wait_until("a whole snapshot", || foreign.log().contains("snapshot is whole").then_some(()));
+    assert!(away.scene.certward.stop().success());
+    let file = away.snapshot();
+    let whole = fs::read(&file).unwrap();
+    let foreign = copied(&foreign.data().join("snapshot.db"));
+    let cases: [(&str, Vec<u8>, u32); 6] = [
+        ("nothing", vec![], 0o600),
+        ("garbage", vec![7; 50_000], 0o600),
+        ("another database", b"SQLite format 3\0".to_vec(), 0o600),
+        ("open to others", whole.clone(), 0o644),
+        ("of another store and master key", foreign, 0o600),
+        ("cut short", whole[..4096].to_vec(), 0o600),
+    ];
+    for (case, bytes, mode) in cases {
+        println!("{case}");
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        away.server.stop();
+        let said = away.refused_start();
+        assert!(said.contains("snapshot.db") || said.contains("master key"), "{case}: {said}");
+        away.server.resume();
+        let warnings = away.scene.certward.log().matches("is made anew").count();
+        let wholes = away.scene.certward.log().matches("snapshot is whole").count();
+        away.scene.certward.serve();
+        away.assert_serves(case);
+        wait_until("a new snapshot", || {
+            (away.scene.certward.log().matches("snapshot is whole").count() > wholes).then_some(())
+        });
+        let warned = away.scene.certward.log().matches("is made anew").count() > warnings;
+        assert_eq!(warned, case != "nothing", "{case}");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{case}");
+        assert!(away.scene.certward.stop().success());
+    }
+    // With none of them the node starts from what it has kept since.
+    away.server.stop();
+    away.scene.certward.serve();
+    away.assert_serves("whole again");
+    assert!(away.scene.certward.stop().success());
+    fs::remove_file(&file).unwrap();
+    let said = away.refused_start();
+    assert!(said.contains("unavailable"), "{said}");
+}
+
+/// The database file as it stands, its log included.
+fn copied(file: &Path) -> Vec<u8> {
+    let mut database = EmbeddedDatabase::open(file);
+    let copy = file.with_extension("copy");
+    database.execute(&format!("VACUUM INTO '{}'", copy.display()));
+    fs::read(copy).unwrap()
+}
+
+#[test]
+fn a_deployment_whose_entry_does_not_open_is_refused_alone() {
+    let mut away = Away::new();
+    away.server.stop();
+    assert!(away.scene.certward.stop().success());
+    let damages = [
+        "UPDATE version SET sealed_key = x'00' WHERE deployment = 'two-way'",
+        "UPDATE version SET chain = x'0102' WHERE deployment = 'two-way'",
+        "UPDATE deployment SET upstream = 'nonsense' WHERE id = 'two-way'",
+        "DELETE FROM version WHERE deployment = 'two-way'",
+    ];
+    for damage in damages {
+        EmbeddedDatabase::open(&away.snapshot()).execute(damage);
+        away.scene.certward.serve();
+        let session = away.scene.connect(&away.scene.device(), "well").expect(damage);
+        assert_eq!(session.leaf(), away.one_way.der);
+        let device = away.scene.device().with_identity(&away.clients.client("device"));
+        device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "refused").expect_err(damage);
+        assert!(away.scene.certward.stop().success());
+    }
+}
+
+/// A small file system of its own; only root may make one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::TempDir::with_prefix("certward-small-disk-").unwrap();
+        let output = run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"])
+            .arg(folder.path()));
+        output.status.success().then_some(Self(folder))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.path().join("ballast")
+    }
+
+    fn fill(&self) {
+        assert!(fs::write(self.ballast(), vec![0; 16 << 20]).is_err(), "16 MiB do not fit");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("not run: a file system of its own needs root");
+        return;
+    };
+    let server = PostgresServer::start();
+    let data = disk.0.path().join("data");
+    let scene = Scene::with(Setup { data: Some(data.clone()), ..setup(&server.database()) });
+    scene.run_one_way();
+    let api = scene.api();
+    let log = |what: &str| scene.certward.log().matches(what).count();
+    wait_until("a whole snapshot", || (log("snapshot is whole") > 0).then_some(()));
+
+    // Full: the snapshot goes, changes run on.
+    disk.fill();
+    let change = |what: &str| {
+        let leaf = scene.leaf();
+        api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
+        api.wait_running(Scene::DEPLOYMENT);
+        assert_eq!(scene.connect(&scene.device(), what).unwrap().leaf(), leaf.der);
+    };
+    // What is left in its pages may still take a change or two.
+    wait_until("a snapshot that cannot be written", || {
+        change("full");
+        (log("cannot be written and is removed") > 0).then_some(())
+    });
+    change("without-snapshot");
+    fs::remove_file(disk.ballast()).unwrap();
+
+    drop(scene);
+    drop(disk);
+}
+
+/// A file that nobody can remove, for another file system begins there; only root may do that.
+struct Pinned(PathBuf);
+
+impl Pinned {
+    fn pin(file: &Path) -> Option<Self> {
+        let output = run(Command::new("mount").arg("--bind").arg(file).arg(file));
+        output.status.success().then(|| Self(file.to_owned()))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(&self.0));
+    }
+}
+
+#[test]
+fn a_snapshot_that_can_neither_be_written_nor_removed_lets_no_proof_pass() {
+    let server = PostgresServer::start();
+    let scene = Scene::with(Setup { prove_within: "1s", ..setup(&server.database()) });
+    scene.run_one_way();
+    let api = scene.api();
+    wait_until("a whole snapshot", || scene.certward.log().contains("snapshot is whole").then_some(()));
+    let file = scene.certward.data().join("snapshot.db");
+    let mut lock = EmbeddedDatabase::open(&file);
+    lock.execute("BEGIN IMMEDIATE");
+    let Some(pinned) = Pinned::pin(&file) else {
+        println!("not run: only root may mount");
+        return;
+    };
+    let leaf = scene.leaf();
+    api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
+    wait_until("failure with its reason", || {
+        let answer = api.tls(Scene::DEPLOYMENT).json();
+        let reason = answer["reason"].as_str().unwrap_or_default();
+        reason.contains("snapshot can neither be written nor removed").then_some(())
+    });
+    // Served it is.
+    assert_eq!(scene.connect(&scene.device(), "served").unwrap().leaf(), leaf.der);
+    drop(pinned);
+    lock.execute("ROLLBACK");
+    api.wait_running(Scene::DEPLOYMENT);
+}
