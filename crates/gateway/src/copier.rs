@@ -14,7 +14,7 @@ use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{backoff, ticket_keys, tickets::KeyRing};
+use crate::{backoff, metrics::Metrics, ticket_keys, tickets::KeyRing};
 
 /// Deployments that are copied in one transaction.
 const AT_ONCE: u32 = 100;
@@ -53,6 +53,7 @@ pub(crate) struct Copier {
     progress: watch::Sender<()>,
     /// The period whose older ticket keys are removed.
     forgotten: AtomicI64,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -80,7 +81,8 @@ enum Standing {
 
 impl Copier {
     /// With a snapshot that was opened, if there was one. `mark`: what it says of itself.
-    pub(crate) fn new(snapshot: Snapshot, mark: Option<Generation>) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, mark: Option<Generation>, metrics: Arc<Metrics>) -> Self {
+        metrics.snapshot(mark.is_some());
         let standing = if mark.is_some() { Standing::Found } else { Standing::Absent };
         let state = State {
             standing,
@@ -96,6 +98,7 @@ impl Copier {
             work: Notify::new(),
             progress,
             forgotten: AtomicI64::new(i64::MIN),
+            metrics,
         }
     }
 
@@ -354,6 +357,7 @@ impl Copier {
         state.copied = generation;
         state.noted.retain(|row| row.generation > generation);
         drop(state);
+        self.metrics.snapshot(true);
         self.progress.send_replace(());
     }
 
@@ -366,6 +370,7 @@ impl Copier {
         }
         state.standing = standing;
         drop(state);
+        self.metrics.snapshot(self.whole().is_some());
         self.progress.send_replace(());
     }
 
@@ -401,4 +406,79 @@ impl Copier {
 fn distinct(rows: &[FeedEntry]) -> Vec<DeploymentId> {
     let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
     ids.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_store::MasterKey;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn copier(mark: Option<i64>) -> Copier {
+        let snapshot = Snapshot::at(std::path::Path::new("/nonexistent"), &MasterKey::generate());
+        Copier::new(snapshot, mark.map(Generation), Arc::default())
+    }
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    fn row(generation: i64) -> FeedEntry {
+        FeedEntry { generation: Generation(generation), deployment: id("d") }
+    }
+
+    /// `None`: it waits.
+    fn holds(copier: &Copier, generation: i64) -> Option<bool> {
+        copier.holds_now(Generation(generation)).map(|held| held.is_ok())
+    }
+
+    #[test]
+    fn a_proof_waits_until_it_is_copied_and_for_no_snapshot_that_no_start_would_use() {
+        let found = copier(Some(5));
+        assert_eq!(holds(&found, 3), None, "whether it is of this store is not known yet");
+        found.reached(Generation(7));
+        assert_eq!([7, 8].map(|generation| holds(&found, generation)), [Some(true), None]);
+        found.stand(Standing::Stuck("neither".into()));
+        assert_eq!(holds(&found, 7), Some(false));
+        found.stand(Standing::Absent);
+        assert_eq!(holds(&found, 100), Some(true));
+        assert_eq!(holds(&copier(None), 1), Some(true));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let copier = copier(Some(5));
+        let waiting = copier.holds(Generation(6));
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        copier.reached(Generation(6));
+        assert_eq!(waiting.await, Ok(()));
+    }
+
+    #[test]
+    fn what_the_store_said_last_is_never_undone_by_an_older_entry() {
+        let copier = copier(Some(5));
+        copier.seen(&id("copied"), Some(Generation(4)));
+        copier.seen(&id("changed"), Some(Generation(6)));
+        copier.seen(&id("gone"), None);
+        let may = |name: &str, generation| copier.may_serve(&id(name), Generation(generation));
+        assert!(may("copied", 4) && may("unknown", 1));
+        assert!(!may("changed", 4) && may("changed", 6) && may("changed", 7));
+        assert!(!may("gone", 4));
+        copier.stand(Standing::Absent);
+        assert!(copier.whole().is_none());
+    }
+
+    #[test]
+    fn only_what_is_not_copied_yet_is_kept_in_mind() {
+        let copier = copier(Some(5));
+        let noted = || copier.state().noted.iter().map(|row| row.generation.0).collect::<Vec<_>>();
+        copier.note(&[row(6), row(7), row(8)]);
+        copier.reached(Generation(7));
+        assert_eq!(noted(), [8]);
+        copier.stand(Standing::Stuck("neither".into()));
+        copier.note(&[row(9)]);
+        assert_eq!(noted(), [8], "the feed is read again from the mark on");
+    }
 }

@@ -130,7 +130,7 @@ impl Gateway {
     /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Snapshot::mark`].
     /// To be called before [`Gateway::prepare`], and once.
     pub fn keep(&self, snapshot: Snapshot, mark: Option<Generation>) {
-        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark)));
+        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark, Arc::clone(&self.inner.metrics))));
     }
 
     /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
@@ -261,17 +261,19 @@ impl Gateway {
     ) -> Option<Beginning> {
         // Joined first: a change that is made from now on waits for this node's proof.
         let node = &self.inner.node;
-        if let Some(copier) = self.inner.copier.get()
+        let joined = self.join(lifecycle).await;
+        if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&joined, self.inner.copier.get())
             && let Some(snapshot) = copier.whole()
-            && let Err(error @ StoreError::Unavailable(_)) = self.join(lifecycle).await
         {
-            tracing::warn!("the database is away: devices are served from this node's snapshot ({error})");
+            tracing::warn!("the database is away: devices are served from this node's snapshot ({reason})");
             match self.start_from(snapshot, follower).await {
                 Ok(()) => return Some(Beginning::Away(Arc::clone(copier))),
                 Err(error) => tracing::warn!("this node's snapshot cannot be read: {error}"),
             }
         }
-        until_done(shutdown, "this node cannot join", || self.join(lifecycle)).await?;
+        if joined.is_err() {
+            until_done(shutdown, "this node cannot join", || self.join(lifecycle)).await?;
+        }
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
         until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     closed: Family<ReasonLabel, Counter>,
     loads: Family<ResultLabel, Counter>,
     proofs: Family<ResultLabel, Counter>,
+    snapshot_whole: Gauge,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -76,6 +77,11 @@ impl Metrics {
         registry.register("closed", "Connections ended, by who or what ended them", self.closed.clone());
         registry.register("config_loads", "Configurations built", self.loads.clone());
         registry.register("proofs", "Proofs of a generation", self.proofs.clone());
+        registry.register(
+            "snapshot_whole",
+            "Whether this node could start while the database is away",
+            self.snapshot_whole.clone(),
+        );
     }
 
     pub(crate) fn connected(&self) {
@@ -134,6 +140,11 @@ impl Metrics {
 
     pub(crate) fn proven(&self, well: bool) {
         self.proofs.get_or_create(&result(well)).inc();
+    }
+
+    /// Whether this node has a snapshot to serve from.
+    pub(crate) fn snapshot(&self, is_whole: bool) {
+        self.snapshot_whole.set(i64::from(is_whole));
     }
 }
 

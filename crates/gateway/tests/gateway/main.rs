@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
+mod away;
 mod balancer;
 mod causes;
 mod change;

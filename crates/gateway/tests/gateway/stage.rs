@@ -15,7 +15,7 @@ use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Store, SystemClock, Timestamp,
+    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Snapshot, Store, SystemClock, Timestamp,
     UpstreamList,
 };
 use rcgen::{
@@ -102,15 +102,32 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
+        Self::build(settings, false).await
+    }
+
+    /// With a snapshot of what is served, whole from the beginning.
+    pub(crate) async fn keeping(settings: Settings) -> Self {
+        let world = Self::build(settings, true).await;
+        eventually("the snapshot is whole", || async {
+            world.metric("certward_gateway_snapshot_whole ") == 1
+        })
+        .await;
+        world
+    }
+
+    async fn build(settings: Settings, keeping: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::<ShiftedClock>::default();
         let address = Address::Embedded(folder.path().to_owned());
-        let store = Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await.unwrap();
+        let store = Store::init(&address, &master_key(), Arc::new(SystemClock)).await.unwrap();
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
         let mut metrics = prometheus_client::registry::Registry::default();
         let node = NodeId::parse("node-1").unwrap();
         let gateway =
             Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
+        if keeping {
+            gateway.keep(Snapshot::at(folder.path(), &master_key()), None);
+        }
         let port = Arc::new(gateway.clone());
         let lifecycle = Lifecycle::new(
             store,
@@ -251,6 +268,19 @@ impl World {
         connection.close().await.unwrap();
     }
 
+    /// A copy of the snapshot as it is now, in a folder of its own.
+    pub(crate) async fn snapshot(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        let (from, to) = (Snapshot::file_in(self.folder.path()), Snapshot::file_in(copy.path()));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(from);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let statement = format!("VACUUM INTO '{}'", to.display());
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        std::fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        copy
+    }
+
     pub(crate) fn mqtts(&self) -> SocketAddr {
         self.addresses[0]
     }
@@ -272,6 +302,11 @@ impl World {
 
 pub(crate) fn ready(gateway: &Gateway) -> bool {
     certward_lifecycle::NodeView::ready(gateway)
+}
+
+/// The same in all worlds.
+pub(crate) fn master_key() -> MasterKey {
+    MasterKey::parse(&"c0".repeat(32)).unwrap()
 }
 
 /// Waits for a condition.

@@ -1,0 +1,160 @@
+//! The store is away: what the node has kept of it is served, for as long as it takes.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use certward_gateway::Gateway;
+use certward_lifecycle::{Lifecycle, SystemEntropy};
+use certward_store::{Address, NodeId, Snapshot, Store, SystemClock};
+use sqlx::{Connection as _, Row as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{
+    Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, master_key, ready, settings,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A node that begins with its snapshot alone.
+struct Alone {
+    address: SocketAddr,
+    clock: Arc<ShiftedClock>,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Alone {
+    async fn with(folder: &Path) -> Self {
+        let snapshot = Snapshot::at(folder, &master_key());
+        assert!(snapshot.open().await.unwrap());
+        let mark = snapshot.mark().await.unwrap();
+        assert!(mark.is_some());
+        let (clock, mut metrics) =
+            (Arc::<ShiftedClock>::default(), prometheus_client::registry::Registry::default());
+        let node = NodeId::parse("node-2").unwrap();
+        let gateway =
+            Gateway::new(settings(), node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
+        gateway.keep(snapshot, mark);
+        // An address that nobody can be reached at.
+        let nowhere = Address::Postgres("nowhere".to_owned().into());
+        let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
+        let (port, entropy) = (Arc::new(gateway.clone()), Arc::new(SystemEntropy));
+        let lifecycle =
+            Lifecycle::new(store, port.clone(), port, entropy, certward_lifecycle::Settings::default());
+        let bound = gateway.bind().unwrap();
+        let address = bound.addresses()[0];
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn({
+            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+            async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+        });
+        eventually("the node is ready", || async { ready(&gateway) }).await;
+        Self { address, clock, shutdown, running }
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// The names of the session ticket keys in a snapshot.
+async fn ticket_keys(folder: &Path) -> usize {
+    let url = format!("sqlite://{}", Snapshot::file_in(folder).display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let query = sqlx::query("SELECT count(*) FROM secret WHERE name LIKE '%tickets%'");
+    let count: i64 = query.fetch_one(&mut connection).await.unwrap().get(0);
+    connection.close().await.unwrap();
+    usize::try_from(count).unwrap()
+}
+
+#[tokio::test]
+async fn what_fell_out_of_the_cache_is_served_from_the_snapshot() {
+    let world = World::keeping(certward_gateway::Settings { config_cache: 1, ..settings() }).await;
+    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let names = ["a.test", "b.test", "c.test"];
+    let mut leaves = Vec::new();
+    for name in names {
+        let deployment = world.deploy(&name[..1], broker.address, &[name]).await;
+        let leaf = ca.leaf(&[name]);
+        world.run(&deployment, &leaf, &[&clients]).await;
+        leaves.push(leaf);
+    }
+    world.lifecycle.store().close().await;
+    let device = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
+    for _ in 0..3 {
+        for (name, leaf) in names.iter().zip(&leaves) {
+            let connection = device.talk(world.mqtts(), name).await.unwrap();
+            assert_eq!(connection.leaf(), leaf.der);
+            assert!(Device::trusting(&ca).talk(world.mqtts(), name).await.is_err(), "two-way it stays");
+        }
+    }
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn alone_a_node_serves_for_days_and_devices_resume_as_long_as_the_ticket_keys_last() {
+    let world = World::keeping(settings()).await;
+    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    let leaf = ca.leaf(&["d.test"]);
+    world.run(&deployment, &leaf, &[]).await;
+    let devices = [TLS12, TLS13].map(|version| Device::new(&ca, None, &[version]).with_one_drawer());
+    for device in &devices {
+        assert!(!device.talk(world.mqtts(), "d.test").await.unwrap().resumed());
+    }
+    let folder = world.snapshot().await;
+    assert_eq!(ticket_keys(folder.path()).await, 2, "that of now and the next one");
+    let alone = Alone::with(folder.path()).await;
+    // Two periods of six hours have a key, tickets of the second open for two more; what is left of the first is unknown.
+    for (hours, resumes) in [(0, true), (6, true), (6, true), (12, false), (24, false), (24 * 30, false)] {
+        alone.clock.advance(HOUR * hours);
+        for device in &devices {
+            let connection = device.talk(alone.address, "d.test").await.unwrap();
+            assert_eq!(
+                (connection.leaf(), connection.resumed()),
+                (leaf.der.clone(), resumes),
+                "{hours} h later"
+            );
+        }
+    }
+    eventually("old session ticket keys are gone from the disk", || async {
+        ticket_keys(folder.path()).await == 0
+    })
+    .await;
+    alone.end().await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
+    let world = World::keeping(settings()).await;
+    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let narrowed = world.deploy("narrowed", broker.address, &["narrowed.test"]).await;
+    let deleted = world.deploy("deleted", broker.address, &["deleted.test"]).await;
+    let removed = world.deploy("removed", broker.address, &["removed.test"]).await;
+    for (id, name) in [(&narrowed, "narrowed.test"), (&deleted, "deleted.test"), (&removed, "removed.test")] {
+        world.run(id, &ca.leaf(&[name]), &[]).await;
+    }
+    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&clients]).await;
+    world.delete_tls(&deleted).await;
+    assert_eq!(world.settled(&deleted).await, "absent");
+    // Acknowledged is what the store has heard; a removal nobody acknowledges, it is copied in its turn.
+    let at_once = world.snapshot().await;
+    world.remove(&removed).await;
+    let alone = Alone::with(at_once.path()).await;
+    assert!(Device::trusting(&ca).talk(alone.address, "narrowed.test").await.is_err());
+    let known = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
+    known.talk(alone.address, "narrowed.test").await.unwrap();
+    assert!(Device::trusting(&ca).connect(alone.address, "deleted.test").await.is_err());
+    alone.end().await;
+    eventually("the removal is copied", || async {
+        let later = world.snapshot().await;
+        let snapshot = Snapshot::at(later.path(), &master_key());
+        assert!(snapshot.open().await.unwrap());
+        let there = snapshot.generations(None, None).await.unwrap().contains_key(&removed);
+        snapshot.close().await;
+        !there
+    })
+    .await;
+    world.shut_down().await;
+}
