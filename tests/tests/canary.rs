@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use aho_corasick::AhoCorasick;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use certward_tests::{Scene, Setup, recipe, run};
+use certward_tests::{PostgresServer, Scene, Setup, recipe, run};
 use serde_json::json;
 
 /// A secret that must not come out, in whatever form: its bytes and its PEM text.
@@ -114,7 +114,20 @@ fn uploads(cert: &str, key: &str, other: &str, encrypted: &str, public: &str) ->
 
 #[test]
 fn no_key_and_no_secret_comes_out() {
-    let mut scene = Scene::with(Setup { log_level: "trace", ..Setup::default() });
+    nothing_comes_out(Setup::default());
+}
+
+#[test]
+fn no_key_and_no_secret_comes_out_with_postgres_nor_stands_in_the_snapshot() {
+    let server = PostgresServer::shared();
+    let places = nothing_comes_out(Setup { store: Some(server.database()), ..Setup::default() });
+    let snapshot = places.iter().find(|(place, _)| place.ends_with("/snapshot.db"));
+    assert!(snapshot.is_some_and(|(_, bytes)| bytes.len() > 10_000), "it was looked into");
+}
+
+/// All that was looked into.
+fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
+    let mut scene = Scene::with(Setup { log_level: "trace", ..setup });
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe::make(folder.path());
     let openssl = |arguments: &str| recipe::openssl(folder.path(), arguments);
@@ -186,6 +199,8 @@ fn no_key_and_no_secret_comes_out() {
         places.push(("certward tls set".into(), said(&run(set))));
     }
 
+    // The write-ahead logs go at the end.
+    gather(&scene.certward.data(), &mut places);
     scene.certward.stop();
     places.push(("the log".into(), scene.certward.log().into_bytes()));
     gather(&scene.certward.data(), &mut places);
@@ -202,6 +217,7 @@ fn no_key_and_no_secret_comes_out() {
             canary.name
         );
     }
+    places
 }
 
 fn said(output: &std::process::Output) -> Vec<u8> {
@@ -214,7 +230,7 @@ fn gather(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             gather(&path, places);
-        } else {
+        } else if path.is_file() {
             places.push((path.display().to_string(), fs::read(&path).unwrap()));
         }
     }
@@ -222,8 +238,14 @@ fn gather(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
 
 #[test]
 fn the_files_are_for_their_owner_only() {
+    for_their_owner_only(Setup::default());
+    let server = PostgresServer::shared();
+    for_their_owner_only(Setup { store: Some(server.database()), ..Setup::default() });
+}
+
+fn for_their_owner_only(setup: Setup) {
     use std::os::unix::fs::PermissionsExt;
-    let scene = Scene::new();
+    let scene = Scene::with(setup);
     scene.run_one_way();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&scene.certward.data()), 0o700);
