@@ -5,10 +5,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use certward_tests::{
-    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, run, wait_until,
+    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, effort, run, wait_until,
 };
 use serde_json::json;
 
@@ -178,6 +179,52 @@ fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
     // Its sealed key is gone, too.
     let mut snapshot = EmbeddedDatabase::open(&away.snapshot());
     assert_eq!(snapshot.count("SELECT count(*) FROM version WHERE deployment = 'two-way'"), 0);
+}
+
+#[test]
+fn killed_at_any_moment_it_serves_what_it_last_acknowledged_or_what_was_in_flight() {
+    let mut away = Away::new();
+    let known = away.scene.device().with_identity(&away.clients.client("device"));
+    let anybody = away.scene.device();
+    let (mut acknowledged, mut is_two_way) = (away.one_way.clone(), false);
+    for round in 0..effort().kills {
+        let leaf = away.scene.leaf();
+        let upload = if is_two_way { leaf.one_way() } else { leaf.two_way(away.clients.pem()) };
+        let api = away.scene.api();
+        api.put_tls(Scene::DEPLOYMENT, &upload).expect(200);
+        // From before the change is heard of to after it runs.
+        std::thread::sleep(Duration::from_millis([0, 5, 15, 30, 300][round % 5]));
+        let runs = api.tls(Scene::DEPLOYMENT).tls_status() == "running";
+        away.scene.certward.kill();
+        away.server.stop();
+        away.scene.certward.serve();
+        let session = away.scene.connect(&known, "known").expect("it is served");
+        let serves_new = session.leaf() == leaf.der;
+        assert!(
+            serves_new || (!runs && session.leaf() == acknowledged.der),
+            "round {round}, running: {runs}"
+        );
+        let two_way_now = if serves_new { !is_two_way } else { is_two_way };
+        assert_eq!(away.scene.connect(&anybody, "anybody").is_err(), two_way_now, "round {round}");
+        away.server.resume();
+        wait_until("the end of the change", || {
+            let answer = away.scene.api().tls(Scene::DEPLOYMENT);
+            (answer.status == 200 && answer.tls_status() == "running").then_some(())
+        });
+        (acknowledged, is_two_way) = (leaf, !is_two_way);
+    }
+}
+
+#[test]
+fn a_process_takes_over_while_the_database_is_away() {
+    let mut away = Away::new();
+    let mut staying = away.scene.connect(&away.scene.device(), "staying").unwrap();
+    away.server.stop();
+    let mut before = away.scene.certward.take_over();
+    away.assert_serves("taken-over");
+    assert!(before.wait().success());
+    staying.wait_closed().unwrap();
+    away.assert_heals();
 }
 
 #[test]
