@@ -232,13 +232,14 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     let mut away = Away::new();
     let store = away.scene.certward.store_url();
     assert!(away.scene.certward.stop().success());
-    let other = another_node(&away.scene, &store);
+    let mut other = another_node(&away.scene, &store);
     let api = other.api_with_key_of(&away.scene.certward);
     let narrowed = away.scene.leaf();
     api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
     api.wait_running(Scene::DEPLOYMENT);
     api.delete_tls(TWO_WAY).expect(204);
-    drop(other);
+    wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
+    assert!(other.stop().success());
 
     // It cannot know of any of this yet: it serves what it acknowledged itself.
     away.server.stop();
@@ -257,10 +258,6 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     });
     away.scene.connect(&away.scene.device(), "without").expect_err("two-way by now");
     let api = away.scene.api();
-    wait_until("the end of the deletion", || {
-        let answer = api.tls(TWO_WAY);
-        (answer.status == 200 && answer.json() == json!({})).then_some(())
-    });
     let device = away.scene.device().with_identity(&away.clients.client("device"));
     device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
     api.wait_running(Scene::DEPLOYMENT);
@@ -337,10 +334,25 @@ fn a_deployment_whose_entry_does_not_open_is_refused_alone() {
         away.scene.certward.serve();
         let session = away.scene.connect(&away.scene.device(), "well").expect(damage);
         assert_eq!(session.leaf(), away.one_way.der);
+        drop(session);
         let device = away.scene.device().with_identity(&away.clients.client("device"));
         device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "refused").expect_err(damage);
         assert!(away.scene.certward.stop().success());
     }
+    // Whatever has become of it, it stands in nobody's way when the database is back.
+    away.scene.certward.serve();
+    EmbeddedDatabase::open(&away.snapshot()).execute("ALTER TABLE deployment RENAME TO lost");
+    away.server.resume();
+    let device = away.scene.device().with_identity(&away.clients.client("device"));
+    wait_until("service of what was damaged", || {
+        device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "mended").ok()
+    });
+    wait_until("a new snapshot", || {
+        let log = away.scene.certward.log();
+        let removed = log.find("is damaged, or holds what cannot be served: it is removed")?;
+        log[removed..].contains("snapshot is whole").then_some(())
+    });
+    away.assert_serves("mended");
 }
 
 /// A small file system of its own; only root may make one.
@@ -395,7 +407,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
     // What is left in its pages may still take a change or two.
     wait_until("a snapshot that cannot be written", || {
         change("full");
-        (log("cannot be written and is removed") > 0).then_some(())
+        (log("cannot be used and is removed") > 0).then_some(())
     });
     change("without-snapshot");
     fs::remove_file(disk.ballast()).unwrap();

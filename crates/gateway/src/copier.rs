@@ -23,7 +23,7 @@ use std::{
 use certward_store::{CopyError, DeploymentId, FeedEntry, Generation, Snapshot, Store, StoreError};
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{backoff, metrics::Metrics, ticket_keys, tickets::KeyRing};
@@ -41,7 +41,9 @@ const FAILURES_MAX: u32 = 3;
 /// Until one that was given up is made again.
 const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Until one that cannot be removed is tried again.
-const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// A snapshot that is made anew because of a deployment that cannot be served may have the same again.
+const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct Copier {
@@ -63,6 +65,10 @@ struct State {
     copied: Generation,
     noted: Vec<FeedEntry>,
     everything_noted: bool,
+    /// Something in it could not be used.
+    doubted: bool,
+    /// When that was last looked after.
+    mended: Option<Instant>,
     /// What this process has read in the store and is not copied yet; `None` for a deployment that was gone.
     ahead: HashMap<DeploymentId, Option<Generation>>,
 }
@@ -89,6 +95,8 @@ impl Copier {
             copied: mark.unwrap_or_default(),
             noted: Vec::new(),
             everything_noted: false,
+            doubted: false,
+            mended: None,
             ahead: HashMap::new(),
         };
         let (progress, _) = watch::channel(());
@@ -140,6 +148,17 @@ impl Copier {
     /// The follower cannot tell what has changed.
     pub(crate) fn note_everything(&self) {
         self.state().everything_noted = true;
+        self.work.notify_one();
+    }
+
+    /// Something in the snapshot cannot be used: it is made anew when the store is there.
+    pub(crate) fn doubt(&self) {
+        let mut state = self.state();
+        if state.mended.is_some_and(|at| at.elapsed() < DOUBTED_AT_MOST_EVERY) {
+            return;
+        }
+        (state.doubted, state.everything_noted) = (true, true);
+        drop(state);
         self.work.notify_one();
     }
 
@@ -205,10 +224,13 @@ impl Copier {
                 if is_first {
                     tracing::warn!(
                         file = %path,
-                        "this node's snapshot cannot be written and is removed: {error}; without it this node serves, but does not start while the database is away. It is tried again every minute"
+                        "this node's snapshot cannot be used and is removed: {error}; until it is made anew, which is tried every minute, this node serves but does not start while the database is away"
                     );
                 }
-                sleep(MADE_AGAIN_AFTER).await;
+                // What was damaged is made anew at once; what did not fit may not fit again.
+                if !is_first {
+                    sleep(MADE_AGAIN_AFTER).await;
+                }
             }
             Err(removing) => {
                 self.stand(Standing::Stuck(format!(
@@ -238,11 +260,17 @@ impl Copier {
                 tracing::info!("this node's snapshot is whole again");
             }
             (*failures, *tries) = (0, 0);
+            let mut next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
             while !std::mem::take(&mut self.state().everything_noted) {
                 self.copy_noted(store).await?;
                 tokio::select! {
+                    // First, for there may always be work.
+                    biased;
+                    () = sleep_until(next_ticket_keys) => {
+                        self.copy_ticket_keys(store).await?;
+                        next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
+                    }
                     () = self.work.notified() => {}
-                    () = sleep(TICKET_KEYS_EVERY) => self.copy_ticket_keys(store).await?,
                 }
             }
         }
@@ -250,12 +278,16 @@ impl Copier {
 
     /// Everything up to now: by the feed where it reaches back to the mark, otherwise by comparing all.
     async fn catch_up(&self, store: &Store) -> Result<(), CopyError> {
-        if self.snapshot.is_open() && !self.snapshot.is_of(store).await? {
+        if let Some(fault) = self.fault(store).await? {
             tracing::warn!(
                 file = %self.snapshot.path().display(),
-                "this node's snapshot is of another store, or of another history of this one: it is made anew"
+                "this node's snapshot {fault}: it is removed and made anew"
             );
             self.snapshot.discard().await.map_err(CopyError::Snapshot)?;
+            let mut state = self.state();
+            if std::mem::take(&mut state.doubted) {
+                state.mended = Some(Instant::now());
+            }
         }
         if !self.snapshot.is_open() {
             self.stand(Standing::Absent);
@@ -268,6 +300,18 @@ impl Copier {
             return Ok(());
         }
         self.compare_all(store).await
+    }
+
+    /// Why what is there is not to be caught up.
+    async fn fault(&self, store: &Store) -> Result<Option<&'static str>, CopyError> {
+        if !self.snapshot.is_open() {
+            return Ok(None);
+        }
+        if self.state().doubted {
+            return Ok(Some("is damaged, or holds what cannot be served"));
+        }
+        let is_of = self.snapshot.is_of(store).await?;
+        Ok((!is_of).then_some("is of another store, or of another history of this one"))
     }
 
     /// `false`: the feed does not reach back that far.

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
-use certward_store::{Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError, TlsState};
+use certward_store::{
+    CopyError, Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError, TlsState,
+};
 use tokio::{
     sync::mpsc,
     task::{self, JoinSet},
@@ -60,22 +62,23 @@ impl Follower {
     /// As [`Follower::fill`], by a node that has served from its snapshot: what is not as it was there comes first, and what is
     /// there no more too.
     pub(crate) async fn fill_again(&self, copier: &Copier) -> Result<Start, StoreError> {
-        let store = self.lifecycle.store();
-        let is_of = match copier.whole() {
-            Some(snapshot) => snapshot.is_of(store).await.unwrap_or(false),
-            None => false,
-        };
-        let mut start = self.fill_beside(copier.whole().filter(|_| is_of)).await?;
-        if !is_of {
-            // Nothing tells what of it is still there.
-            let now = Instant::now();
-            self.serving.index.deployments().into_iter().for_each(|id| start.schedule.want(id, now));
+        if let Some(snapshot) = copier.whole() {
+            match snapshot.is_of(self.lifecycle.store()).await {
+                Ok(true) => return self.fill_beside(Some(snapshot)).await,
+                Ok(false) => {}
+                Err(CopyError::Store(error)) => return Err(error),
+                Err(CopyError::Snapshot(error)) => self.doubt(&error),
+            }
         }
+        let mut start = self.fill_beside(None).await?;
+        self.want_all(&mut start.schedule);
         Ok(start)
     }
 
-    async fn fill_beside(&self, before: Option<&Snapshot>) -> Result<Start, StoreError> {
+    /// With `before`, what is as it was there is not urgent.
+    async fn fill_beside(&self, mut before: Option<&Snapshot>) -> Result<Start, StoreError> {
         let store = self.lifecycle.store();
+        let was_given = before.is_some();
         // Read first: what changes while the pages are read comes again by the feed.
         let after = store.newest_generation().await?;
         let mut schedule = Schedule::default();
@@ -84,14 +87,23 @@ impl Follower {
         loop {
             let page = store.deployments_after(last.as_ref(), PAGE).await?;
             let end = page.last().map(|deployment| deployment.id.clone());
-            let mut known = match before {
+            let mut known = None;
+            if let Some(snapshot) = before {
                 // To the end after the last page: what is beyond it is gone.
-                Some(snapshot) => Some(snapshot.generations(last.as_ref(), end.as_ref()).await?),
-                None => None,
-            };
+                match snapshot.generations(last.as_ref(), end.as_ref()).await {
+                    Ok(generations) => known = Some(generations),
+                    Err(error) => {
+                        self.doubt(&error);
+                        before = None;
+                    }
+                }
+            }
             total += page.len();
             for deployment in page {
                 self.serving.index.set(&deployment.id, &deployment.hosts);
+                if let Some(copier) = &self.copier {
+                    copier.seen(&deployment.id, Some(deployment.generation));
+                }
                 let as_before = known
                     .as_mut()
                     .is_none_or(|known| known.remove(&deployment.id) == Some(deployment.generation));
@@ -108,9 +120,25 @@ impl Follower {
             }
             last = end;
         }
+        if was_given && before.is_none() {
+            self.want_all(&mut schedule);
+        }
         tracing::info!(deployments = total, "the index of hosts is complete");
         self.look_for_named(store).await?;
         Ok(Start { after, schedule })
+    }
+
+    /// Nothing tells what of the index is as it was, or still there.
+    fn want_all(&self, schedule: &mut Schedule) {
+        let now = Instant::now();
+        self.serving.index.deployments().into_iter().for_each(|id| schedule.want(id, now));
+    }
+
+    fn doubt(&self, error: &StoreError) {
+        if let Some(copier) = &self.copier {
+            copier.doubt();
+        }
+        tracing::warn!("this node's snapshot cannot be read, and everything is read anew: {error}");
     }
 
     /// Reads all names that lead somewhere from this node's snapshot, while the store is away.
@@ -329,6 +357,9 @@ impl Follower {
             Ok(()) => self.is_copied(deployment).await,
             failed => failed,
         };
+        if let (true, Err(ProofFailure::NotProven(reason))) = (settled, &outcome) {
+            complain(id, tries, &format!("generation {generation} is proven, and not reported: {reason}"));
+        }
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
         match self.lifecycle.report(&self.node, id, *generation, outcome).await {

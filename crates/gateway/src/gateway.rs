@@ -261,7 +261,11 @@ impl Gateway {
     ) -> Option<Beginning> {
         // Joined first: a change that is made from now on waits for this node's proof.
         let node = &self.inner.node;
-        let joined = self.join(lifecycle).await;
+        let joined = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            joined = self.join(lifecycle) => joined,
+        };
         if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&joined, self.inner.copier.get())
             && let Some(snapshot) = copier.whole()
         {

@@ -104,7 +104,10 @@ impl Loader {
         let assignment = match assignment_in(snapshot, id).await {
             Ok(assignment) => assignment,
             // Its entry is not whole: refused, it alone.
-            Err(error @ StoreError::Corrupt(_)) => return Some(self.refuse(id, &error)),
+            Err(error @ StoreError::Corrupt(_)) => {
+                copier.doubt();
+                return Some(self.refuse(id, &error));
+            }
             Err(error) => {
                 tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
                 return None;
@@ -116,6 +119,9 @@ impl Loader {
         }
         let before = self.cache.get(id);
         let entry = Arc::new(self.build(snapshot, assignment.as_ref(), before.as_deref()).await);
+        if entry.is_unservable() {
+            copier.doubt();
+        }
         self.cache.insert(id.clone(), Arc::clone(&entry));
         Some(entry)
     }

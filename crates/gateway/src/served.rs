@@ -97,6 +97,11 @@ impl Entry {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
     }
 
+    /// Whether what is stored cannot be served.
+    pub(crate) fn is_unservable(&self) -> bool {
+        matches!(self, Self::Refused(Refused { refusal: Refusal::Unservable(_), .. }))
+    }
+
     /// Whether it still holds without asking the store again.
     pub(crate) fn is_fresh(&self) -> bool {
         match self {
