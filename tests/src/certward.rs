@@ -154,6 +154,15 @@ impl Certward {
         text
     }
 
+    /// Writes into its configuration that its store is in this PostgreSQL database from now on.
+    ///
+    /// # Panics
+    /// When the disk fails.
+    pub fn use_store(&mut self, url: String) {
+        self.setup.store = Some(url);
+        fs::write(self.config(), self.configuration()).unwrap();
+    }
+
     /// Serves again, or for the first time, on the same ports.
     ///
     /// # Panics

@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Make the store, the master key and the first admin key
     Init(InitArgs),
+    /// Copy the embedded store to an empty PostgreSQL database
+    #[command(name = "migrate-store")]
+    #[command(
+        after_help = "Stop certward first. Then set store in the configuration, and start certward again."
+    )]
+    MigrateStore(MigrateStoreArgs),
     /// Judge a certificate, its key and client CAs, without a server
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check(CheckArgs),
@@ -65,6 +71,30 @@ pub(crate) struct InitArgs {
     /// Make another admin key in a store that is there already, for who lost theirs
     #[arg(long)]
     pub(crate) new_admin_key: bool,
+}
+
+/// Where the store goes to.
+#[derive(Args)]
+pub(crate) struct MigrateStoreArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The database, postgres://…; store of the configuration when left out. With a password in it the variable or the file
+    /// is better, for other users of the machine see the command line
+    #[arg(long, value_name = "URL", env = "CERTWARD_MIGRATE_TO", hide_env_values = true)]
+    pub(crate) to: Option<String>,
+    /// A file with that URL; one line break at its end is not part of it
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub(crate) to_file: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Without the URL, which may hold a password.
+impl std::fmt::Debug for MigrateStoreArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MigrateStoreArgs").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args)]

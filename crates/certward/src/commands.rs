@@ -4,6 +4,7 @@ mod check;
 mod deployment;
 mod init;
 mod key;
+mod migrate_store;
 mod openapi;
 mod project;
 mod serve;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::MigrateStore(args) => migrate_store::run(args),
         Command::Check(args) => check::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),

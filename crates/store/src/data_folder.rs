@@ -45,10 +45,11 @@ impl DataFolder {
     }
 
     fn prepare(path: &Path, create: bool) -> Result<Self, StoreError> {
-        if !create && !path.join(Self::STORE).exists() {
+        let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+        // A folder that may not be looked into is not one without a store.
+        if !create && !path.join(Self::STORE).try_exists().map_err(in_folder)? {
             return Err(StoreError::NotInitialised);
         }
-        let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(in_folder)?;
         if fs::metadata(path).map_err(in_folder)?.permissions().mode() & 0o077 != 0 {
             if !is_own(path).map_err(in_folder)? {

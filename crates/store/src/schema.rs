@@ -47,6 +47,14 @@ impl Part {
     /// # Errors
     /// [`StoreError::TooNew`] where it is beyond that already.
     pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        self.migrate_to(conn, self.migrations.len() as i64).await
+    }
+
+    /// As [`Part::migrate`], but no further than to `wanted`: for rows that come from a store of that version.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] where it, or what is wanted, is beyond this program's version.
+    pub(crate) async fn migrate_to(&self, conn: &mut AnyConnection, wanted: i64) -> Result<(), StoreError> {
         lock::migration(conn).await?;
         let postgres = lock::is_postgres(conn);
         if !has_version_table(conn).await? {
@@ -54,16 +62,17 @@ impl Part {
             run(conn, &for_engine(create, postgres)).await?;
         }
         let version = self.version(conn).await?;
-        let newest = self.migrations.len() as i64;
-        if version > newest {
-            return Err(StoreError::TooNew(version));
+        let newest = version.max(wanted);
+        if newest > self.migrations.len() as i64 {
+            return Err(StoreError::TooNew(newest));
         }
-        if version == newest {
+        if version >= wanted {
             return Ok(());
         }
-        let applied =
-            usize::try_from(version).map_err(|_| StoreError::corrupt("a negative schema version"))?;
-        for migration in &self.migrations[applied..] {
+        let index = |version: i64| {
+            usize::try_from(version).map_err(|_| StoreError::corrupt("a negative schema version"))
+        };
+        for migration in &self.migrations[index(version)?..index(wanted)?] {
             run(conn, &for_engine(migration, postgres)).await?;
         }
         sqlx::query(
@@ -71,7 +80,7 @@ impl Part {
              ON CONFLICT (part) DO UPDATE SET version = excluded.version",
         )
         .bind(self.name)
-        .bind(newest)
+        .bind(wanted)
         .execute(conn)
         .await?;
         Ok(())

@@ -105,6 +105,21 @@ pub(crate) async fn last_proven(
     row.as_ref().map(Version::read).transpose()
 }
 
+/// Opens a key that is not erased, if there is one, to see that it can be.
+///
+/// # Errors
+/// [`StoreError::Sealed`], [`StoreError::WrongMasterKey`].
+pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT deployment, version FROM version WHERE sealed_key IS NOT NULL ORDER BY deployment, version LIMIT 1",
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let deployment = row::deployment_id(&row, "deployment")?;
+    private_key(conn, sealer, &deployment, Generation(row::integer(&row, "version")?)).await.map(|_| ())
+}
+
 pub(crate) async fn private_key(
     conn: &mut AnyConnection,
     sealer: &Sealer,

@@ -59,12 +59,13 @@ pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
 pub(super) const LISTS: [&str; 3] =
     ["CERTWARD_GATEWAY__LISTENER", "CERTWARD_GATEWAY__UPSTREAM_ALLOW", "CERTWARD_GATEWAY__UPSTREAM_SOURCE"];
 
-/// The variables of the client commands: no configuration, whatever they hold.
-const CLIENT: [&str; 4] = ["CERTWARD_URL", "CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE"];
+/// The variables of the other commands: no configuration, whatever they hold.
+const COMMANDS: [&str; 5] =
+    ["CERTWARD_URL", "CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE", "CERTWARD_MIGRATE_TO"];
 
 /// Whether a variable is none of the configuration's.
 pub(super) fn is_foreign(name: &str) -> bool {
-    !name.starts_with(PREFIX) || CLIENT.contains(&name)
+    !name.starts_with(PREFIX) || COMMANDS.contains(&name)
 }
 
 /// The key of a variable.

@@ -12,6 +12,7 @@ mod postgres;
 mod projects;
 mod request_log;
 mod snapshot;
+mod transfer;
 mod versions;
 mod world;
 

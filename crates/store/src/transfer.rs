@@ -1,0 +1,448 @@
+//! An embedded store goes to PostgreSQL.
+//!
+//! All of it in one transaction of the target, and in one state of the source, which nobody else has meanwhile: the target
+//! is empty or it is whole, whenever this ends. What there is to copy is asked of the source's own schema, so that a table of
+//! a later migration cannot be forgotten: it is copied unless [`NOT_COPIED`] says otherwise. Rows go as they are, keys as
+//! they are sealed; a generation, a place in the request log and a number of the audit go on where they stood.
+//!
+//! The target's tables are made as old as the source's, and brought up to date when the rows are in them: the source is
+//! only read, and an upgrade of it is not needed first.
+//!
+//! Every row is read back from the target and compared by a digest before the transaction is committed.
+
+use std::{collections::HashSet, fmt::Write as _, path::Path};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, any::AnyRow, query::Query};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    Address, MasterKey, StoreError,
+    engine::{Engine, step},
+    lock, row,
+    schema::{self, Part},
+    sealing::Sealer,
+    secret, version,
+};
+
+/// What does not go: who is live now, and for whom a change waits. A node that starts on the target joins it, and is
+/// counted from then on in everything that is not settled.
+const NOT_COPIED: [&str; 2] = ["node", "node_count"];
+/// Rows of a statement. A row has at most some 80 KiB (a chain and client CAs of 32 KiB each), so that a page is at most 16 MiB,
+/// and 200 times the widest table's columns are far fewer than the 65,535 places that PostgreSQL allows.
+const PAGE: usize = 200;
+
+/// How many rows of a table were copied and found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedTable {
+    /// The table.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// Why nothing was copied.
+#[derive(Debug, Error)]
+pub enum TransferError {
+    /// The embedded store. It was only read.
+    #[error("the embedded store: {0}")]
+    Source(StoreError),
+    /// PostgreSQL. It is as it was.
+    #[error("PostgreSQL: {0}")]
+    Target(StoreError),
+    /// There is a table of certward's there, or one that is called like it.
+    #[error("PostgreSQL: the database has a table {0} already")]
+    NotEmpty(String),
+    /// What was written reads otherwise: nothing of it was kept.
+    #[error("PostgreSQL: the table {0} does not read as it was written")]
+    Different(String),
+}
+
+/// Copies everything that must last from the embedded store in `folder` to the empty database at `url`, and says of each
+/// table when it has been copied. When it returns, all is durable there, was read back, and opens with the master key.
+///
+/// Takes the folder for itself while it works, and changes nothing in it. Memory is bounded, whatever the size.
+///
+/// # Errors
+/// [`TransferError`]: then nothing is there, but for a connection that was lost during the commit itself, after which it is
+/// all there or nothing.
+pub async fn transfer(
+    folder: &Path,
+    url: &Zeroizing<String>,
+    master_key: &MasterKey,
+    mut told: impl FnMut(&CopiedTable),
+) -> Result<Vec<CopiedTable>, TransferError> {
+    let sealer = Sealer::new(master_key);
+    let source =
+        Engine::open(&Address::Embedded(folder.to_owned()), false).await.map_err(TransferError::Source)?;
+    let copied = async {
+        check_master_key(&source, &sealer).await.map_err(TransferError::Source)?;
+        let target =
+            Engine::open(&Address::Postgres(url.clone()), false).await.map_err(TransferError::Target)?;
+        let copied = copy(&source, &target, &sealer, &mut told).await;
+        target.close().await;
+        copied
+    };
+    let copied = copied.await;
+    source.close().await;
+    copied
+}
+
+async fn check_master_key(source: &Engine, sealer: &Sealer) -> Result<(), StoreError> {
+    if source.version().await? == 0 {
+        return Err(StoreError::NotInitialised);
+    }
+    let mut conn = source.read().await?;
+    let check = step(secret::sealed_check(&mut conn)).await?.ok_or(StoreError::NotInitialised)?;
+    secret::verify_check(sealer, &check)
+}
+
+async fn copy(
+    source: &Engine,
+    target: &Engine,
+    sealer: &Sealer,
+    told: &mut impl FnMut(&CopiedTable),
+) -> Result<Vec<CopiedTable>, TransferError> {
+    let mut to = target.begin().await.map_err(TransferError::Target)?;
+    // Nobody else makes tables there from now on.
+    step(lock::migration(&mut to)).await.map_err(TransferError::Target)?;
+    let mut copied = Vec::new();
+    // Each part is a database of its own in the folder.
+    let mut store = source.begin_reading().await.map_err(TransferError::Source)?;
+    let mut requests = source.begin_on_requests().await.map_err(TransferError::Source)?;
+    let store_tables = step(tables(&mut store)).await.map_err(TransferError::Source)?;
+    let requests_tables = step(tables(&mut requests)).await.map_err(TransferError::Source)?;
+    let names = store_tables.iter().chain(&requests_tables).map(|table| table.name.as_str());
+    for name in names.chain(["schema_version"]) {
+        if step(is_there(&mut to, name)).await.map_err(TransferError::Target)? {
+            return Err(TransferError::NotEmpty(name.to_owned()));
+        }
+    }
+    copied.extend(copy_part(&mut store, &mut to, schema::STORE, &store_tables, told).await?);
+    copied.extend(copy_part(&mut requests, &mut to, schema::REQUESTS, &requests_tables, told).await?);
+    open_some(&mut to, sealer).await.map_err(TransferError::Target)?;
+    step(async { Ok(to.commit().await?) }).await.map_err(TransferError::Target)?;
+    Ok(copied)
+}
+
+async fn is_there(conn: &mut AnyConnection, table: &str) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT to_regclass($1)::text AS name").bind(quoted(table)).fetch_one(conn).await?;
+    Ok(row::text_or_null(&row, "name")?.is_some())
+}
+
+async fn copy_part(
+    from: &mut AnyConnection,
+    to: &mut AnyConnection,
+    part: Part,
+    tables: &[Table],
+    told: &mut impl FnMut(&CopiedTable),
+) -> Result<Vec<CopiedTable>, TransferError> {
+    let version = step(part.version(from)).await.map_err(TransferError::Source)?;
+    part.migrate_to(to, version).await.map_err(|error| match error {
+        StoreError::TooNew(_) => TransferError::Source(error),
+        error => TransferError::Target(error),
+    })?;
+    let mut copied = Vec::new();
+    for table in tables.iter().filter(|table| !NOT_COPIED.contains(&table.name.as_str())) {
+        // What a migration has put there, the source has as well.
+        step(run(to, format!("DELETE FROM {}", table.quoted()))).await.map_err(TransferError::Target)?;
+        let written = copy_table(table, from, to).await?;
+        if read_back(table, to).await? != written {
+            return Err(TransferError::Different(table.name.clone()));
+        }
+        step(go_on(table, from, to)).await.map_err(TransferError::Target)?;
+        let table = CopiedTable { table: table.name.clone(), rows: written.rows };
+        told(&table);
+        copied.push(table);
+    }
+    part.migrate(to).await.map_err(TransferError::Target)?;
+    Ok(copied)
+}
+
+/// Whether what is there now opens: the check value, the key of the API secrets, and a private key.
+async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
+    step(async {
+        secret::api_secrets_key(to, sealer).await?;
+        version::open_some_key(to, sealer).await
+    })
+    .await
+}
+
+/// A table as the source's schema has it.
+struct Table {
+    name: String,
+    columns: Vec<Column>,
+    /// The columns of its primary key, in that order.
+    key: Vec<Column>,
+    /// The tables that its rows refer to, which come first.
+    parents: HashSet<String>,
+}
+
+#[derive(Clone)]
+struct Column {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Number,
+    Text,
+    Bytes,
+}
+
+enum Value {
+    Number(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+}
+
+/// The tables of an embedded database, each after those it refers to.
+async fn tables(conn: &mut AnyConnection) -> Result<Vec<Table>, StoreError> {
+    let names = sqlx::query(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+         AND name <> 'schema_version' ORDER BY name",
+    );
+    let mut waiting = Vec::new();
+    for row in names.fetch_all(&mut *conn).await? {
+        waiting.push(Table::read(conn, row::text(&row, "name")?).await?);
+    }
+    let mut ordered: Vec<Table> = Vec::new();
+    while !waiting.is_empty() {
+        let is_there = |name: &String| ordered.iter().any(|table| table.name == *name);
+        let next = waiting.iter().position(|table| table.parents.iter().all(is_there));
+        let next = next.ok_or_else(|| StoreError::corrupt("tables refer to each other in a circle"))?;
+        ordered.push(waiting.remove(next));
+    }
+    Ok(ordered)
+}
+
+impl Table {
+    async fn read(conn: &mut AnyConnection, name: String) -> Result<Self, StoreError> {
+        let rows = sqlx::query("SELECT name, type AS kind, pk FROM pragma_table_info($1) ORDER BY cid")
+            .bind(name.clone())
+            .fetch_all(&mut *conn)
+            .await?;
+        let mut columns = Vec::new();
+        let mut key = Vec::new();
+        for row in &rows {
+            let kind = match row::text(row, "kind")?.as_str() {
+                "INTEGER" | "BIGINT" => Kind::Number,
+                "TEXT" => Kind::Text,
+                "BLOB" => Kind::Bytes,
+                _ => return Err(StoreError::Corrupt(format!("the type of a column of {name}"))),
+            };
+            let column = Column { name: row::text(row, "name")?, kind };
+            let place = row::integer(row, "pk")?;
+            if place > 0 {
+                key.push((place, column.clone()));
+            }
+            columns.push(column);
+        }
+        if key.is_empty() {
+            return Err(StoreError::Corrupt(format!("the table {name} has no primary key")));
+        }
+        key.sort_by_key(|(place, _)| *place);
+        let parents = sqlx::query("SELECT \"table\" AS parent FROM pragma_foreign_key_list($1)")
+            .bind(name.clone())
+            .fetch_all(conn)
+            .await?;
+        let parents = parents.iter().map(|row| row::text(row, "parent")).collect::<Result<_, _>>()?;
+        Ok(Self { name, columns, key: key.into_iter().map(|(_, column)| column).collect(), parents })
+    }
+
+    fn quoted(&self) -> String {
+        quoted(&self.name)
+    }
+
+    /// A page by the primary key, whose order is the same in both engines: texts are compared by bytes.
+    async fn page(
+        &self,
+        conn: &mut AnyConnection,
+        after: Option<&AnyRow>,
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let key = names(&self.key);
+        let beyond = match after {
+            Some(_) => format!("WHERE ({key}) > ({})", places(1, self.key.len())),
+            None => String::new(),
+        };
+        let columns = names(&self.columns);
+        let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {PAGE}", self.quoted());
+        // Safe: made of quoted names and numbered places.
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        if let Some(row) = after {
+            for column in &self.key {
+                query = column.read(row)?.bind(query);
+            }
+        }
+        Ok(query.fetch_all(conn).await?)
+    }
+
+    async fn write(&self, conn: &mut AnyConnection, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+        let width = self.columns.len();
+        let mut sql = format!("INSERT INTO {} ({}) VALUES ", self.quoted(), names(&self.columns));
+        for row in 0..rows.len() {
+            let comma = if row == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}({})", places(row * width + 1, width));
+        }
+        // Safe: made of quoted names and numbered places.
+        let query = sqlx::query(AssertSqlSafe(sql));
+        rows.into_iter().flatten().fold(query, |query, value| value.bind(query)).execute(conn).await?;
+        Ok(())
+    }
+}
+
+impl Column {
+    fn read(&self, row: &AnyRow) -> Result<Value, StoreError> {
+        Ok(match self.kind {
+            Kind::Number => Value::Number(row::integer_or_null(row, &self.name)?),
+            Kind::Text => Value::Text(row::text_or_null(row, &self.name)?),
+            Kind::Bytes => Value::Bytes(row::bytes_or_null(row, &self.name)?),
+        })
+    }
+}
+
+impl Value {
+    fn bind<'q>(
+        self,
+        query: Query<'q, Any, sqlx::any::AnyArguments>,
+    ) -> Query<'q, Any, sqlx::any::AnyArguments> {
+        match self {
+            Self::Number(number) => query.bind(number),
+            Self::Text(text) => query.bind(text),
+            Self::Bytes(bytes) => query.bind(bytes),
+        }
+    }
+
+    /// Its length before it, so that no two rows read the same.
+    fn add_to(&self, digest: &mut Context) {
+        let number;
+        let bytes = match self {
+            Self::Number(None) | Self::Text(None) | Self::Bytes(None) => return digest.update(&[0]),
+            Self::Number(Some(value)) => {
+                number = value.to_be_bytes();
+                number.as_slice()
+            }
+            Self::Text(Some(text)) => text.as_bytes(),
+            Self::Bytes(Some(bytes)) => bytes,
+        };
+        digest.update(&[1]);
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    }
+}
+
+/// All rows of a table, in the order of its primary key.
+#[derive(PartialEq, Eq)]
+struct Sum {
+    rows: u64,
+    digest: Vec<u8>,
+}
+
+struct Counting {
+    rows: u64,
+    digest: Context,
+}
+
+impl Counting {
+    fn new() -> Self {
+        Self { rows: 0, digest: Context::new(&SHA256) }
+    }
+
+    fn add(&mut self, row: &[Value]) {
+        self.rows += 1;
+        row.iter().for_each(|value| value.add_to(&mut self.digest));
+    }
+
+    fn finish(self) -> Sum {
+        Sum { rows: self.rows, digest: self.digest.finish().as_ref().to_vec() }
+    }
+}
+
+async fn copy_table(
+    table: &Table,
+    from: &mut AnyConnection,
+    to: &mut AnyConnection,
+) -> Result<Sum, TransferError> {
+    let mut sum = Counting::new();
+    let mut last: Option<AnyRow> = None;
+    loop {
+        let mut page = step(table.page(from, last.as_ref())).await.map_err(TransferError::Source)?;
+        let values = values(table, &page).map_err(TransferError::Source)?;
+        values.iter().for_each(|row| sum.add(row));
+        let is_last = page.len() < PAGE;
+        last = page.pop();
+        if !values.is_empty() {
+            step(table.write(to, values)).await.map_err(TransferError::Target)?;
+        }
+        if is_last {
+            return Ok(sum.finish());
+        }
+    }
+}
+
+async fn read_back(table: &Table, to: &mut AnyConnection) -> Result<Sum, TransferError> {
+    let mut sum = Counting::new();
+    let mut last: Option<AnyRow> = None;
+    loop {
+        let mut page = step(table.page(to, last.as_ref())).await.map_err(TransferError::Target)?;
+        values(table, &page).map_err(TransferError::Target)?.iter().for_each(|row| sum.add(row));
+        if page.len() < PAGE {
+            return Ok(sum.finish());
+        }
+        last = page.pop();
+    }
+}
+
+fn values(table: &Table, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError> {
+    let unreadable = |error| match error {
+        StoreError::Corrupt(what) => StoreError::Corrupt(format!("{what} of the table {}", table.name)),
+        error => error,
+    };
+    let read = |row: &AnyRow| table.columns.iter().map(|column| column.read(row)).collect();
+    page.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)
+}
+
+/// Numbers that the engine draws itself go on after the greatest that was ever drawn, also where its row is gone.
+async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) -> Result<(), StoreError> {
+    let drawn = sqlx::query(
+        "SELECT a.attname::text AS name FROM pg_attribute a
+         WHERE a.attrelid = to_regclass($1) AND a.attidentity <> ''::\"char\"",
+    )
+    .bind(table.quoted())
+    .fetch_optional(&mut *to)
+    .await?;
+    let Some(column) = drawn.map(|row| row::text(&row, "name")).transpose()? else { return Ok(()) };
+    let greatest = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = $1")
+        .bind(table.name.clone())
+        .fetch_optional(from)
+        .await?;
+    // No row: none was ever drawn.
+    let Some(greatest) = greatest else { return Ok(()) };
+    sqlx::query("SELECT setval(pg_get_serial_sequence($1, $2), $3)")
+        .bind(table.quoted())
+        .bind(column)
+        .bind(greatest.try_get::<i64, _>("seq")?)
+        .execute(to)
+        .await?;
+    Ok(())
+}
+
+async fn run(conn: &mut AnyConnection, sql: String) -> Result<(), StoreError> {
+    // Safe: made of quoted names.
+    sqlx::query(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
+}
+
+fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn places(from: usize, count: usize) -> String {
+    (from..from + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,317 @@
+//! An embedded store that goes to PostgreSQL.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use certward_pki::{DeviceIdentity, Profile};
+use certward_store::{
+    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, Generation,
+    MasterKey, Method, Project, Proxy, ProxyProtocol, RequestLimit, Scope, Store, StoreError, SystemClock,
+    Timestamp, TlsState, TransferError, UpstreamList, transfer,
+};
+use certward_test_support::PostgresServer;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use zeroize::Zeroizing;
+
+use crate::{
+    block_on,
+    world::{World, deployment, host, id, master_key, node, private_key, project, version},
+};
+
+/// What each engine has, and nothing of which goes.
+const NOT_COPIED: [&str; 2] = ["node", "node_count"];
+const SQLITE_TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+const POSTGRES_TABLES: &str =
+    "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()";
+const LIMIT: RequestLimit = RequestLimit { requests: 6, window: Duration::from_secs(3600) };
+
+/// A target that nobody else has.
+fn target() -> (Arc<PostgresServer>, Zeroizing<String>) {
+    let server = PostgresServer::shared();
+    let url = server.database().into();
+    (server, url)
+}
+
+async fn rows(url: &str, sql: &str) -> Vec<String> {
+    let mut conn = AnyConnection::connect(url).await.expect("it connects");
+    let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.expect("read");
+    conn.close().await.expect("closed");
+    rows.iter().map(|row| row.get::<String, _>(0)).collect()
+}
+
+fn sqlite_url(world: &World, file: &str) -> String {
+    format!("sqlite://{}?mode=rw", world.data().join(file).display())
+}
+
+async fn transferred(world: &World, url: &Zeroizing<String>) -> Result<Vec<CopiedTable>, TransferError> {
+    let mut told = Vec::new();
+    let copied = transfer(world.data(), url, &master_key(), |table| told.push(table.clone())).await?;
+    assert_eq!(told, copied, "each table is told of");
+    Ok(copied)
+}
+
+async fn open(address: &Address, world: &World) -> Store {
+    Store::open(address, &master_key(), world.clock.clone()).await.expect("it opens")
+}
+
+/// Every kind of row: several pages of some, states of all kinds, an erased key, names of every kind, bytes of every kind.
+async fn fill(world: &World) {
+    // The request log goes on by the database's clock.
+    world.clock.set(SystemClock.now());
+    let mut tx = world.begin().await;
+    let other = Project {
+        id: project("other"),
+        name: "Zweites – 第二".into(),
+        description: "'; --\n\t\u{1f512}".into(),
+        created_at: Timestamp(-5),
+    };
+    assert!(tx.insert_project(&other).await.expect("written"));
+    let rich = Deployment {
+        upstream: UpstreamList::parse("10.0.0.1:1883,broker.example.com:1884").expect("upstreams"),
+        ws_upstream: Some(UpstreamList::parse("10.0.0.1:8083").expect("upstreams")),
+        profile: Profile::EmqxCloud,
+        proxy: Proxy { protocol: ProxyProtocol::V2, identity: DeviceIdentity::Fingerprint },
+        limits: ConnectionLimits {
+            at_once: ConnectionLimit::parse(7).expect("a limit"),
+            ..Default::default()
+        },
+        ..deployment("rich", "other", &["*.example.org", "a_b.example.com", "localhost"])
+    };
+    tx.insert_deployment(&rich).await.expect("written").expect("free");
+    tx.insert_api_key("everything", &[Scope::Admin], None).await.expect("written");
+    tx.insert_api_key("some", &[Scope::TlsRead, Scope::Deployments], Some(&[project("other")]))
+        .await
+        .expect("written");
+    for number in 0..450 {
+        let name = format!("d{number}");
+        let hosts = [format!("h{number}.example.com")];
+        let one = deployment(&name, "default", &hosts.each_ref().map(String::as_str));
+        tx.insert_deployment(&one).await.expect("written").expect("free");
+        tx.audit(AuditEntry { actor: "a".into(), action: "fill", subject: name, detail: "ä\n".into() })
+            .await
+            .expect("written");
+    }
+    tx.commit().await.expect("committed");
+    let until = world.later(Duration::from_secs(60)).await;
+    world.lease(&node("n1"), until).await;
+    type State = fn(Generation) -> TlsState;
+    let states: [(&str, State); 4] = [
+        ("d1", |version| TlsState::Running { version }),
+        ("d2", |version| TlsState::Failed { version, reason: "the broker's «wall»".into() }),
+        ("d3", |version| TlsState::Pending { version, deadline: Timestamp(i64::MAX) }),
+        ("d4", |_| TlsState::Terminated),
+    ];
+    for (name, state) in states {
+        let first = world.upload(&id(name), b"first key").await;
+        let mut tx = world.begin().await;
+        tx.mark_proven(&id(name), first).await.expect("written");
+        let second = tx.draw_generation(&id(name)).await.expect("a generation");
+        let mut upload = version(&id(name), second);
+        upload.common_name = None;
+        tx.insert_version(&upload, &private_key(b"second key")).await.expect("written");
+        tx.set_tls(&id(name), second, &state(second)).await.expect("written");
+        tx.count_live_nodes(&id(name)).await.expect("counted");
+        if name == "d4" {
+            tx.erase_keys(&id(name)).await.expect("erased");
+        }
+        tx.commit().await.expect("committed");
+    }
+    world.store.secret_or_insert("tickets.1", b"a ticket key".to_vec().into()).await.expect("kept");
+    let key = world.store.api_keys().await.expect("read").remove(0).key;
+    for _ in 0..4 {
+        assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
+    }
+    // A number that was drawn and is gone is not drawn again.
+    world.tamper("DELETE FROM audit WHERE number = (SELECT max(number) FROM audit)").await;
+}
+
+/// All that a store can be asked, in one text.
+async fn everything(store: &Store) -> String {
+    let deployments = store.deployments(None).await.expect("read");
+    let mut text = format!("{deployments:#?}");
+    for deployment in &deployments {
+        for generation in 1..=12 {
+            let version = store.version(&deployment.id, Generation(generation)).await.expect("read");
+            let key = store.private_key(&deployment.id, Generation(generation)).await.expect("it opens");
+            let key = key.map(|key| key.expose_pkcs8_der().to_vec());
+            if version.is_some() {
+                text += &format!("{version:#?} {key:?}");
+            }
+        }
+    }
+    text += &format!("{:#?}", store.projects().await.expect("read"));
+    text += &format!("{:#?}", store.api_keys().await.expect("read"));
+    text += &format!("{:#?}", store.audit(10_000).await.expect("read"));
+    text += &format!("{:#?}", store.feed_after(Generation(0), 10_000).await.expect("read"));
+    text += &format!("{:#?}", store.newest_generation().await.expect("read"));
+    text += &format!("{:?}", store.secret("tickets.1").await.expect("it opens"));
+    text += &format!("{:#?}", store.census().await.expect("read"));
+    text
+}
+
+#[test]
+fn all_that_must_last_goes_and_goes_on() {
+    block_on(async {
+        let world = World::sqlite().await;
+        fill(&world).await;
+        let before = everything(&world.store).await;
+        let audit_drawn =
+            rows(&sqlite_url(&world, "store.db"), "SELECT CAST(seq AS TEXT) FROM sqlite_sequence").await;
+        world.store.close().await;
+        let (_server, url) = target();
+        let copied = transferred(&world, &url).await.expect("copied");
+        let count = |name: &str| copied.iter().find(|table| table.table == name).map(|table| table.rows);
+        assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(449), Some(4)));
+
+        let address = Address::Postgres(url.clone());
+        let moved = open(&address, &world).await;
+        assert_eq!(everything(&moved).await, before);
+        // Nobody is live, and nobody is waited for who will never come.
+        assert!(moved.live_nodes().await.expect("read").is_empty());
+        assert!(moved.counts(&id("d3")).await.expect("read").is_empty());
+
+        // It goes on where it stood.
+        let newest = moved.newest_generation().await.expect("read");
+        let mut tx = moved.begin().await.expect("a transaction");
+        assert_eq!(tx.draw_generation(&id("d1")).await.expect("drawn"), Generation(newest.0 + 1));
+        let taken = deployment("late", "default", &["x.example.org"]);
+        tx.insert_deployment(&taken)
+            .await
+            .expect("written")
+            .expect_err("another project's wildcard covers it");
+        let free = Deployment { hosts: vec![host("y.example.net")], ..taken };
+        tx.insert_deployment(&free).await.expect("written").expect("free");
+        tx.audit(AuditEntry { actor: "a".into(), action: "on", subject: "s".into(), detail: "d".into() })
+            .await
+            .expect("written");
+        tx.commit().await.expect("committed");
+        let number = rows(&url, "SELECT max(number)::text FROM audit").await;
+        let next = |drawn: &[String]| drawn[0].parse::<i64>().expect("a number") + 1;
+        assert_eq!(number[0].parse::<i64>().expect("a number"), next(&audit_drawn));
+        let key = moved.api_keys().await.expect("read").remove(0).key;
+        let mut admitted = 0;
+        for _ in 0..4 {
+            let admission = moved.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided");
+            admitted += u32::from(admission.admitted);
+        }
+        assert_eq!(admitted, 2, "of six, four were used before");
+        moved.close().await;
+
+        // And what was left is whole.
+        let left = world.reopen().await;
+        assert_eq!(everything(&left).await, before);
+    });
+}
+
+#[test]
+fn no_table_is_forgotten() {
+    block_on(async {
+        let world = World::sqlite().await;
+        world.store.close().await;
+        let (_server, url) = target();
+        let copied = transferred(&world, &url).await.expect("copied");
+        let copied: BTreeSet<String> = copied.into_iter().map(|table| table.table).collect();
+        let mut there: BTreeSet<String> = rows(&url, POSTGRES_TABLES).await.into_iter().collect();
+        let mut here = BTreeSet::new();
+        for file in ["store.db", "requests.db"] {
+            here.extend(rows(&sqlite_url(&world, file), SQLITE_TABLES).await);
+        }
+        assert_eq!(there, here, "both engines have the same tables");
+        there.retain(|name| name != "schema_version" && !NOT_COPIED.contains(&name.as_str()));
+        assert_eq!(copied, there);
+    });
+}
+
+#[test]
+fn what_is_there_already_is_never_written_over() {
+    block_on(async {
+        let world = World::sqlite().await;
+        world.store.close().await;
+        let (_server, url) = target();
+        transferred(&world, &url).await.expect("copied");
+        let error = transferred(&world, &url).await.expect_err("a second time");
+        assert!(matches!(error, TransferError::NotEmpty(_)), "{error}");
+
+        // Another's table of the same name is as good a reason.
+        let (_server, url) = target();
+        let mut conn = AnyConnection::connect(&url).await.expect("it connects");
+        sqlx::raw_sql("CREATE TABLE host (mine TEXT)").execute(&mut conn).await.expect("made");
+        let error = transferred(&world, &url).await.expect_err("it is another's");
+        assert!(matches!(&error, TransferError::NotEmpty(name) if name == "host"), "{error}");
+        assert_eq!(rows(&url, POSTGRES_TABLES).await, ["host"]);
+    });
+}
+
+#[test]
+fn a_source_that_cannot_be_taken_whole_leaves_the_target_empty() {
+    block_on(async {
+        let world = World::sqlite().await;
+        let (_server, url) = target();
+        let empty = async || rows(&url, POSTGRES_TABLES).await.is_empty();
+
+        let error = transferred(&world, &url).await.expect_err("somebody has it");
+        assert!(matches!(error, TransferError::Source(StoreError::InUse(_))), "{error}");
+        world.store.close().await;
+
+        let error =
+            transfer(world.data(), &url, &MasterKey::generate(), |_| {}).await.expect_err("another's key");
+        assert!(matches!(error, TransferError::Source(StoreError::WrongMasterKey)), "{error}");
+
+        let nowhere = world.data().join("nowhere");
+        let error = transfer(&nowhere, &url, &master_key(), |_| {}).await.expect_err("nothing there");
+        assert!(matches!(error, TransferError::Source(StoreError::NotInitialised)), "{error}");
+        assert!(!nowhere.exists(), "and nothing is made");
+
+        world.tamper("UPDATE project SET name = x'ff00' WHERE id = 'default'").await;
+        let error = transferred(&world, &url).await.expect_err("it cannot be read");
+        assert!(matches!(error, TransferError::Source(StoreError::Corrupt(_))), "{error}");
+        world.tamper("UPDATE project SET name = 'again' WHERE id = 'default'").await;
+
+        world.tamper("UPDATE schema_version SET version = 1000").await;
+        let error = transferred(&world, &url).await.expect_err("a later certward's");
+        assert!(matches!(error, TransferError::Source(StoreError::TooNew(1000))), "{error}");
+        assert!(empty().await);
+    });
+}
+
+#[test]
+fn a_key_that_does_not_open_is_not_taken_for_moved() {
+    block_on(async {
+        let world = World::sqlite().await;
+        world.deployment("a").await;
+        world.upload(&id("a"), b"key").await;
+        world.store.close().await;
+        world.tamper("UPDATE version SET sealed_key = zeroblob(length(sealed_key))").await;
+        let (_server, url) = target();
+        let error = transferred(&world, &url).await.expect_err("it does not open");
+        assert!(matches!(error, TransferError::Target(StoreError::Sealed(_))), "{error}");
+        assert!(rows(&url, POSTGRES_TABLES).await.is_empty());
+    });
+}
+
+#[test]
+fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
+    block_on(async {
+        let world = World::sqlite().await;
+        world.deployment("a").await;
+        world.store.close().await;
+        // As the first release made it.
+        world
+            .tamper(
+                "ALTER TABLE deployment DROP COLUMN profile; ALTER TABLE deployment DROP COLUMN proxy_protocol;
+                 ALTER TABLE deployment DROP COLUMN proxy_identity; ALTER TABLE deployment DROP COLUMN connections_max;
+                 ALTER TABLE deployment DROP COLUMN connection_rate_max;
+                 UPDATE schema_version SET version = 1 WHERE part = 'store';",
+            )
+            .await;
+        let (_server, url) = target();
+        transferred(&world, &url).await.expect("copied");
+        let version =
+            rows(&sqlite_url(&world, "store.db"), "SELECT CAST(version AS TEXT) FROM schema_version").await;
+        assert_eq!(version, ["1"], "the source is as it was");
+        let moved = open(&Address::Postgres(url), &world).await;
+        let there = moved.deployment(&id("a")).await.expect("read").expect("it is there");
+        assert_eq!((there.profile, there.name.as_str()), (Profile::Default, "a for people"));
+        moved.close().await;
+    });
+}
