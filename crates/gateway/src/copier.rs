@@ -15,7 +15,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -53,6 +53,8 @@ pub(crate) struct Copier {
     work: Notify,
     /// The state has changed.
     progress: watch::Sender<()>,
+    /// Whether the store did not answer the last time.
+    away: AtomicBool,
     /// The period whose older ticket keys are removed.
     forgotten: AtomicI64,
     metrics: Arc<Metrics>,
@@ -105,6 +107,7 @@ impl Copier {
             state: Mutex::new(state),
             work: Notify::new(),
             progress,
+            away: AtomicBool::new(false),
             forgotten: AtomicI64::new(i64::MIN),
             metrics,
         }
@@ -114,6 +117,17 @@ impl Copier {
     pub(crate) fn whole(&self) -> Option<&Snapshot> {
         let standing = &self.state().standing;
         matches!(standing, Standing::Found | Standing::Kept).then_some(&self.snapshot)
+    }
+
+    /// Who follows the feed asks the store every second, and says how it went: meanwhile nobody else's handshake has to wait for a store
+    /// that says nothing.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.away.store(is_away, Ordering::Relaxed);
+    }
+
+    /// See [`Copier::set_away`].
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
     }
 
     /// As [`Copier::whole`], for one deployment: not where this process has read something newer in the store that is not copied

@@ -224,6 +224,9 @@ impl Follower {
             } else {
                 self.read_on(&mut after, &changed).await
             };
+            if let Some(copier) = &self.copier {
+                copier.set_away(matches!(read, Err(StoreError::Unavailable(_))));
+            }
             match read {
                 Ok(()) => (tries, anew) = (0, false),
                 Err(error) => {

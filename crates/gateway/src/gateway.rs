@@ -271,7 +271,10 @@ impl Gateway {
         {
             tracing::warn!("the database is away: devices are served from this node's snapshot ({reason})");
             match self.start_from(snapshot, follower).await {
-                Ok(()) => return Some(Beginning::Away(Arc::clone(copier))),
+                Ok(()) => {
+                    copier.set_away(true);
+                    return Some(Beginning::Away(Arc::clone(copier)));
+                }
                 Err(error) => tracing::warn!("this node's snapshot cannot be read: {error}"),
             }
         }
@@ -311,6 +314,7 @@ impl Gateway {
         if until_done(&shutdown, "the database is still away", join).await.is_none() {
             return;
         }
+        copier.set_away(false);
         tracing::info!("the database is back: this node has joined");
         let lease =
             keep_lease(lifecycle.clone(), node.clone(), self.inner.settings.lease / 3, shutdown.clone());

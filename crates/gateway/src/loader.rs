@@ -82,13 +82,23 @@ impl Loader {
         if let Some(entry) = self.at_hand(id) {
             return entry;
         }
+        if self.copier.as_ref().is_some_and(|copier| copier.is_away())
+            && let Some(entry) = self.recall(id).await
+        {
+            return entry;
+        }
         let loaded = self.load(id).await;
         let is_away = match &loaded {
             Ok(loaded) => loaded.entry.is_for_the_store(),
             Err(error) => matches!(error, StoreError::Unavailable(_)),
         };
-        if is_away && let Some(entry) = self.recall(id).await {
-            return entry;
+        if is_away {
+            if let Some(copier) = &self.copier {
+                copier.set_away(true);
+            }
+            if let Some(entry) = self.recall(id).await {
+                return entry;
+            }
         }
         match loaded {
             Ok(loaded) => loaded.entry,
