@@ -79,8 +79,10 @@ struct State {
 enum Standing {
     /// There is none that a start would serve from.
     Absent,
-    /// As an earlier process has left it, not compared with the store yet; or nearly whole.
+    /// As an earlier process has left it, not compared with the store yet.
     Found,
+    /// Whole but for what has changed while it was made: proofs wait for it, and nobody is served from it yet.
+    Nearly,
     /// All that is copied counts.
     Kept,
     /// It can neither be written nor removed.
@@ -91,7 +93,14 @@ impl Copier {
     /// With a snapshot that was opened, if there was one. `mark`: what it says of itself.
     pub(crate) fn new(snapshot: Snapshot, mark: Option<Generation>, metrics: Arc<Metrics>) -> Self {
         metrics.snapshot(mark.is_some());
-        let standing = if mark.is_some() { Standing::Found } else { Standing::Absent };
+        let standing = match mark {
+            Some(_) => Standing::Found,
+            // Somebody may make it usable again before it is made anew.
+            None if snapshot.path().exists() && !snapshot.is_open() => {
+                Standing::Stuck("an unusable snapshot of this node is still to be removed".to_owned())
+            }
+            None => Standing::Absent,
+        };
         let state = State {
             standing,
             copied: mark.unwrap_or_default(),
@@ -152,7 +161,7 @@ impl Copier {
     pub(crate) fn note(&self, rows: &[FeedEntry]) {
         let mut state = self.state();
         // Otherwise the feed is read from the mark on, or everything compared.
-        if matches!(state.standing, Standing::Found | Standing::Kept) {
+        if matches!(state.standing, Standing::Found | Standing::Nearly | Standing::Kept) {
             state.noted.extend_from_slice(rows);
         }
         drop(state);
@@ -200,7 +209,7 @@ impl Copier {
         match &state.standing {
             Standing::Absent => Some(Ok(())),
             Standing::Kept if state.copied >= generation => Some(Ok(())),
-            Standing::Found | Standing::Kept => None,
+            Standing::Found | Standing::Nearly | Standing::Kept => None,
             Standing::Stuck(reason) => Some(Err(reason.clone())),
         }
     }
@@ -213,7 +222,10 @@ impl Copier {
             match error {
                 CopyError::Store(error) => {
                     tries += 1;
-                    tracing::debug!(tries, "the snapshot waits for the store: {error}");
+                    // That it is away, the follower says.
+                    if backoff::worth_a_word(tries) && !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::warn!(tries, "this node's snapshot cannot be kept: {error}; trying again");
+                    }
                     sleep(backoff::after(tries)).await;
                 }
                 CopyError::Snapshot(error) => {
@@ -298,14 +310,16 @@ impl Copier {
                 "this node's snapshot {fault}: it is removed and made anew"
             );
             self.snapshot.discard().await.map_err(CopyError::Snapshot)?;
+            self.stand(Standing::Absent);
             let mut state = self.state();
             if std::mem::take(&mut state.doubted) {
                 state.mended = Some(Instant::now());
             }
         }
         if !self.snapshot.is_open() {
-            self.stand(Standing::Absent);
             self.snapshot.make(store).await?;
+            // Not before: only now whatever was there is gone.
+            self.stand(Standing::Absent);
         }
         self.copy_ticket_keys(store).await?;
         if let Some(mark) = self.snapshot.mark().await.map_err(CopyError::Snapshot)?
@@ -337,6 +351,8 @@ impl Copier {
             let Some(last) = rows.last() else { break };
             let last = last.generation;
             self.copy(store, &rows, last).await?;
+            // Batch by batch: proofs of what is copied need not wait for the rest.
+            self.reached(last);
             after = last;
         }
         self.reached(after);
@@ -358,7 +374,7 @@ impl Copier {
                 }
             }
             // From here on proofs wait. Whatever was proven without waiting is in the feed by now.
-            self.stand(Standing::Found);
+            self.stand(Standing::Nearly);
             let mut end = begun;
             let caught_up = loop {
                 let rows = store.feed_after(end, AT_ONCE).await.map_err(CopyError::Store)?;
@@ -499,9 +515,23 @@ mod tests {
         assert_eq!([7, 8].map(|generation| holds(&found, generation)), [Some(true), None]);
         found.stand(Standing::Stuck("neither".into()));
         assert_eq!(holds(&found, 7), Some(false));
+        found.stand(Standing::Nearly);
+        assert_eq!((holds(&found, 7), found.whole().is_some()), (None, false));
         found.stand(Standing::Absent);
         assert_eq!(holds(&found, 100), Some(true));
         assert_eq!(holds(&copier(None), 1), Some(true));
+    }
+
+    #[test]
+    fn an_unusable_file_that_is_still_there_lets_no_proof_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let copier = || {
+            let snapshot = Snapshot::at(folder.path(), &MasterKey::generate());
+            Copier::new(snapshot, None, Arc::default())
+        };
+        assert_eq!(holds(&copier(), 1), Some(true));
+        std::fs::write(Snapshot::file_in(folder.path()), "garbage").unwrap();
+        assert_eq!(holds(&copier(), 1), Some(false));
     }
 
     #[tokio::test]
