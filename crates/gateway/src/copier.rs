@@ -157,6 +157,14 @@ impl Copier {
         }
     }
 
+    /// As [`Copier::seen`], by who reads all deployments at a start: what was seen of it by somebody else is newer.
+    pub(crate) fn listed(&self, id: &DeploymentId, generation: Generation) {
+        let mut state = self.state();
+        if state.standing != Standing::Absent && generation > state.copied && !state.ahead.contains_key(id) {
+            state.ahead.insert(id.clone(), Some(generation));
+        }
+    }
+
     /// The follower has read this in the feed.
     pub(crate) fn note(&self, rows: &[FeedEntry]) {
         let mut state = self.state();

@@ -4,10 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
 use certward_store::{
-    CopyError, Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError, TlsState,
+    CopyError, Deployment, DeploymentId, Generation, Listed, NodeId, Snapshot, Standing, Store, StoreError,
+    TlsState,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -23,8 +24,12 @@ use crate::{
     serving::Serving,
 };
 
-/// Deployments read at once; about 300 bytes each.
+/// Rows of the feed, or deployments to be looked at, that are read at once.
 const PAGE: u32 = 500;
+/// Deployments that are listed at once; about 200 bytes each, so that a page is 1 MB.
+const LISTED: u32 = 5_000;
+/// Pages whose proofs are not scheduled yet.
+const PAGES_AHEAD: usize = 4;
 /// Deployments worked on at once. Each is a few store reads and a few handshakes with ourselves.
 const AT_ONCE: usize = 16;
 /// Of these, proofs of what was proven before: they must not take the processor from devices that come back after a restart.
@@ -51,12 +56,52 @@ pub(crate) struct Follower {
 pub(crate) struct Start {
     after: Generation,
     schedule: Schedule,
+    /// What is to be proven beside, as it is found.
+    listed: Option<mpsc::Receiver<Vec<Listed>>>,
+}
+
+/// An index of hosts that is being filled, while devices are served already.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    last: Option<DeploymentId>,
+    total: usize,
+    listed: mpsc::Sender<Vec<Listed>>,
 }
 
 impl Follower {
-    /// Reads all deployments into the index of hosts.
-    pub(crate) async fn fill(&self) -> Result<Start, StoreError> {
-        self.fill_beside(None).await
+    /// Where to follow the feed from, while the index is filled beside it.
+    pub(crate) async fn begin(&self) -> Result<(Start, Pages), StoreError> {
+        // Read first: what changes while the pages are read comes again by the feed.
+        let after = self.lifecycle.store().newest_generation().await?;
+        let (sender, listed) = mpsc::channel(PAGES_AHEAD);
+        let start = Start { after, schedule: Schedule::default(), listed: Some(listed) };
+        Ok((start, Pages { last: None, total: 0, listed: sender }))
+    }
+
+    /// Reads the names of all deployments into the index of hosts, from where an earlier try has come to.
+    pub(crate) async fn fill(&self, pages: &Mutex<Pages>) -> Result<(), StoreError> {
+        let store = self.lifecycle.store();
+        let mut pages = pages.lock().await;
+        loop {
+            let page = store.hosts_after(pages.last.as_ref(), LISTED).await;
+            self.serving.filling.answered(&page);
+            let page = page?;
+            let Some(end) = page.last() else { break };
+            pages.last = Some(end.id.clone());
+            pages.total += page.len();
+            for listed in &page {
+                if let Some(copier) = &self.copier {
+                    copier.listed(&listed.id, listed.generation);
+                }
+                self.serving.index.list(&listed.id, &listed.hosts);
+            }
+            // Nobody hears it at the end of the process.
+            let _ = pages.listed.send(page).await;
+        }
+        self.serving.index.end_list();
+        self.serving.filling.end();
+        tracing::info!(deployments = pages.total, "the index of hosts is complete");
+        self.look_for_named(store).await
     }
 
     /// As [`Follower::fill`], by a node that has served from its snapshot: what is not as it was there comes first, and what is
@@ -85,7 +130,7 @@ impl Follower {
         let mut last: Option<DeploymentId> = None;
         let mut total = 0_usize;
         loop {
-            let page = store.deployments_after(last.as_ref(), PAGE).await?;
+            let page = store.hosts_after(last.as_ref(), LISTED).await?;
             let end = page.last().map(|deployment| deployment.id.clone());
             let mut known = None;
             if let Some(snapshot) = before {
@@ -107,10 +152,10 @@ impl Follower {
                 let as_before = known
                     .as_mut()
                     .is_none_or(|known| known.remove(&deployment.id) == Some(deployment.generation));
-                match deployment.tls {
-                    TlsState::Absent if as_before => {}
-                    TlsState::Running { .. } if as_before => schedule.want_some_time(deployment.id),
-                    _ => schedule.want(deployment.id, Instant::now()),
+                if as_before {
+                    want(&mut schedule, deployment);
+                } else {
+                    schedule.want(deployment.id, Instant::now());
                 }
             }
             let gone = known.into_iter().flatten().map(|(id, _)| id);
@@ -125,7 +170,7 @@ impl Follower {
         }
         tracing::info!(deployments = total, "the index of hosts is complete");
         self.look_for_named(store).await?;
-        Ok(Start { after, schedule })
+        Ok(Start { after, schedule, listed: None })
     }
 
     /// Nothing tells what of the index is as it was, or still there.
@@ -146,12 +191,14 @@ impl Follower {
         let mut last: Option<DeploymentId> = None;
         let mut total = 0_usize;
         loop {
-            let page = snapshot.hosts_after(last.as_ref(), PAGE).await?;
-            let Some((end, _)) = page.last() else { break };
-            last = Some(end.clone());
+            let page = snapshot.hosts_after(last.as_ref(), LISTED).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.id.clone());
             total += page.len();
-            page.iter().for_each(|(id, hosts)| self.serving.index.set(id, hosts));
+            page.iter().for_each(|listed| self.serving.index.set(&listed.id, &listed.hosts));
         }
+        self.serving.index.end_list();
+        self.serving.filling.end();
         tracing::info!(deployments = total, "the index of hosts is filled from this node's snapshot");
         Ok(())
     }
@@ -173,7 +220,7 @@ impl Follower {
     /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
     /// changes: those that a node which drains still has must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
-        let Start { after, mut schedule } = start;
+        let Start { after, mut schedule, mut listed } = start;
         let (changed, mut changes) = mpsc::channel(1);
         let feed = Arc::clone(&self).read_feed(after, changed);
         tokio::pin!(feed);
@@ -198,6 +245,9 @@ impl Follower {
                 Some(ids) = changes.recv() => {
                     let ids: Vec<DeploymentId> = ids;
                     ids.into_iter().for_each(|id| schedule.want(id, Instant::now()));
+                }
+                page = next_page(&mut listed) => {
+                    page.into_iter().for_each(|listed| want(&mut schedule, listed));
                 }
                 Some(ended) = work.join_next_with_id() => {
                     // A task that panicked has done nothing well; its defect is in the log already.
@@ -398,6 +448,27 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// At a start: what waits for the nodes is urgent, what was proven before is not.
+fn want(schedule: &mut Schedule, listed: Listed) {
+    match listed.standing {
+        Standing::Absent => {}
+        Standing::Running => schedule.want_some_time(listed.id),
+        Standing::Unsettled => schedule.want(listed.id, Instant::now()),
+    }
+}
+
+/// Never resolves when there is none any more.
+async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<Listed> {
+    let page = match listed {
+        Some(pages) => pages.recv().await,
+        None => std::future::pending().await,
+    };
+    if page.is_none() {
+        *listed = None;
+    }
+    page.unwrap_or_default()
 }
 
 /// Says what went wrong aloud the first time, and every thousandth after it: what stays broken must not fill the log.

@@ -17,7 +17,7 @@ use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapsh
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -30,7 +30,8 @@ use crate::{
     copier::Copier,
     drain::end_over,
     failures::Failures,
-    follow::Follower,
+    filling::Filling,
+    follow::{Follower, Pages},
     host_index::HostIndex,
     identity::Workshop,
     listener,
@@ -68,6 +69,7 @@ struct Inner {
     ring: Arc<KeyRing>,
     workshop: Arc<Workshop>,
     index: Arc<HostIndex>,
+    filling: Arc<Filling>,
     registry: Arc<Registry>,
     failures: Arc<Failures>,
     probes: Arc<Probes>,
@@ -114,6 +116,7 @@ impl Gateway {
             entropy,
             ring,
             index: Arc::default(),
+            filling: Arc::default(),
             registry: Arc::new(Registry::new(Arc::clone(&registered))),
             metrics: registered,
             failures: Arc::default(),
@@ -177,7 +180,7 @@ impl Gateway {
         self.prepare(bound, lifecycle, shutdown).await.serve().await
     }
 
-    /// Joins and fills the index of hosts: all that must be done before the first device is let in. A store that cannot be reached
+    /// Joins and reads the session ticket keys: all that must be done before the first device is let in. A store that cannot be reached
     /// is waited for, until `shutdown`. To be done once.
     pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let serving = Arc::new(self.serving(&bound, lifecycle.clone()));
@@ -220,6 +223,8 @@ impl Gateway {
             deadlines: settings.deadlines,
             upstreams: Upstreams::new(policy, &settings.upstream_source, metrics, u64::from_ne_bytes(seed)),
             index: Arc::clone(&self.inner.index),
+            filling: Arc::clone(&self.inner.filling),
+            store: lifecycle.store().clone(),
             loader: Loader::new(
                 lifecycle,
                 self.inner.copier.get().cloned(),
@@ -275,7 +280,10 @@ impl Gateway {
                     copier.set_away(true);
                     return Some(Beginning::Away(Arc::clone(copier)));
                 }
-                Err(error) => tracing::warn!("this node's snapshot cannot be read: {error}"),
+                Err(error) => {
+                    tracing::warn!("this node's snapshot cannot be read: {error}");
+                    self.inner.index.forget();
+                }
             }
         }
         if joined.is_err() {
@@ -285,8 +293,9 @@ impl Gateway {
         tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
         until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))
             .await?;
-        let start = until_done(shutdown, "the index of hosts cannot be filled", || follower.fill()).await?;
-        Some(Beginning::Ordinary(start))
+        let (start, pages) =
+            until_done(shutdown, "the change feed cannot be read", || follower.begin()).await?;
+        Some(Beginning::Ordinary(start, pages))
     }
 
     async fn join(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
@@ -417,8 +426,8 @@ pub struct Prepared {
 /// How a node begins.
 #[derive(Debug)]
 enum Beginning {
-    /// With the store.
-    Ordinary(crate::follow::Start),
+    /// With the store; the index of hosts is filled beside.
+    Ordinary(crate::follow::Start, Pages),
     /// With its snapshot, the store being away.
     Away(Arc<Copier>),
 }
@@ -439,8 +448,9 @@ impl Prepared {
             gateway.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
             match start {
-                Beginning::Ordinary(start) => {
-                    following.spawn(follower.run(start));
+                Beginning::Ordinary(start, pages) => {
+                    following.spawn(Arc::clone(&follower).run(start));
+                    tasks.spawn(fill(follower, pages, shutdown.clone()));
                     if let Some(copier) = inner.copier.get() {
                         tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));
                     }
@@ -479,6 +489,12 @@ impl Prepared {
 /// Says again and again that this node lives.
 async fn keep_lease(lifecycle: Lifecycle, node: NodeId, every: Duration, shutdown: CancellationToken) {
     periodically(every, shutdown, "this node's lease cannot be renewed", || lifecycle.join(&node)).await;
+}
+
+/// Fills the index of hosts. Devices do not wait for it.
+async fn fill(follower: Arc<Follower>, pages: Pages, shutdown: CancellationToken) {
+    let pages = Mutex::new(pages);
+    until_done(&shutdown, "the index of hosts cannot be filled", || follower.fill(&pages)).await;
 }
 
 /// Keeps the snapshot, as long as this process speaks for its node.
@@ -551,7 +567,8 @@ impl Rehearsal for Gateway {
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
-        self.inner.ready.load(Ordering::Acquire)
+        // While the index of hosts is filled, the store is asked for whom it does not have yet.
+        self.inner.ready.load(Ordering::Acquire) && self.inner.filling.knows_all()
     }
 
     fn has_way_in(&self, deployment: &Deployment) -> bool {

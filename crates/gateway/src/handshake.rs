@@ -17,7 +17,7 @@ use crate::{
     registry::Place,
     relay::Opening,
     served::{Entry, Refusal, Served},
-    serving::Serving,
+    serving::{Route, Serving},
     sni,
     tls::Tls,
     wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
@@ -65,9 +65,16 @@ pub(crate) async fn shake(
     };
     seen.server_name.clone_from(&name);
     let name = sni::normalise(name.as_deref());
-    let Some((deployment, entry)) = serving.route(listener, name).await else {
-        let alert = plain_alert(AlertDescription::UnrecognisedName);
-        return Err(Failed::alert(Cause::UnknownName, alert, client));
+    let (deployment, entry) = match serving.route(listener, name).await {
+        Route::To(deployment, entry) => (deployment, entry),
+        Route::Nowhere => {
+            let alert = plain_alert(AlertDescription::UnrecognisedName);
+            return Err(Failed::alert(Cause::UnknownName, alert, client));
+        }
+        Route::Unknown => {
+            let alert = plain_alert(AlertDescription::InternalError);
+            return Err(Failed::alert(Cause::NotServable, alert, client));
+        }
     };
     seen.deployment = Some(deployment.clone());
     let served = match &*entry {

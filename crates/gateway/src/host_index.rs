@@ -1,11 +1,12 @@
-//! Which deployment a host leads to: every host of every deployment, so that an invented name never reaches the store.
+//! Which deployment a host leads to: every host of every deployment, so that an invented name never reaches the store
+//! once it is full.
 //!
 //! Only a keyed 64-bit hash of each host is kept, 20 bytes and the slack of a hash table. Should two hosts ever share a hash,
 //! one of them is not found any more; the other deployment is never served in its place, for whoever asks the index must
 //! then verify that the deployment really has the host.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -26,6 +27,9 @@ struct Tables {
     places: HashMap<DeploymentId, u32>,
     deployments: Vec<Option<Place>>,
     free: Vec<u32>,
+    /// While it is being filled: what was set or removed for a better reason than that the store had it so when its page was read.
+    newer: HashSet<DeploymentId>,
+    is_listed: bool,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,7 @@ impl HostIndex {
     pub(crate) fn set(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts: Box<[HostHash]> = hosts.iter().map(|host| self.hash(host)).collect();
         let mut tables = self.write();
+        tables.note_newer(id);
         let place = tables.place(id);
         tables.clear(place);
         for hash in &hosts {
@@ -59,9 +64,38 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
+    /// These hosts led to the deployment when its page was read, while the index is being filled: what is known of it, or of one of
+    /// the hosts, by something newer than the page stays.
+    pub(crate) fn list(&self, id: &DeploymentId, hosts: &[HostName]) {
+        let hosts: Box<[HostHash]> = hosts.iter().map(|host| self.hash(host)).collect();
+        let mut tables = self.write();
+        if tables.newer.contains(id) {
+            return;
+        }
+        let place = tables.place(id);
+        tables.clear(place);
+        for hash in &hosts {
+            tables.hosts.entry(*hash).or_insert(place);
+        }
+        tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
+    }
+
+    /// All pages are listed.
+    pub(crate) fn end_list(&self) {
+        let mut tables = self.write();
+        tables.newer = HashSet::new();
+        tables.is_listed = true;
+    }
+
+    /// Forgets everything, to be filled from elsewhere.
+    pub(crate) fn forget(&self) {
+        *self.write() = Tables::default();
+    }
+
     /// Nothing leads to the deployment any more.
     pub(crate) fn remove(&self, id: &DeploymentId) {
         let mut tables = self.write();
+        tables.note_newer(id);
         if let Some(place) = tables.places.remove(id) {
             tables.clear(place);
             tables.deployments[place as usize] = None;
@@ -90,6 +124,12 @@ impl HostIndex {
 }
 
 impl Tables {
+    fn note_newer(&mut self, id: &DeploymentId) {
+        if !self.is_listed && !self.newer.contains(id) {
+            self.newer.insert(id.clone());
+        }
+    }
+
     fn place(&mut self, id: &DeploymentId) -> u32 {
         if let Some(place) = self.places.get(id) {
             return *place;
@@ -174,6 +214,34 @@ mod tests {
         index.set(&id("b"), &[host("x.example.com")]);
         index.set(&id("a"), &[]);
         assert_eq!(index.find(&host("x.example.com")), Some(id("b")));
+    }
+
+    #[test]
+    fn a_page_that_was_read_before_a_change_undoes_nothing_of_it() {
+        let (x, y) = (host("x.example.com"), host("y.example.com"));
+        // The page has x with a; meanwhile a was removed and x is b's.
+        let index = HostIndex::default();
+        index.remove(&id("a"));
+        index.set(&id("b"), std::slice::from_ref(&x));
+        index.list(&id("a"), std::slice::from_ref(&x));
+        assert_eq!(index.find(&x), Some(id("b")));
+        assert_eq!(index.deployments(), [id("b")]);
+
+        // Meanwhile x went from a to b, and b is heard of first.
+        let index = HostIndex::default();
+        index.set(&id("b"), std::slice::from_ref(&x));
+        index.list(&id("a"), &[x.clone(), y.clone()]);
+        assert_eq!(index.find(&x), Some(id("b")));
+        index.set(&id("a"), std::slice::from_ref(&y));
+        assert_eq!((index.find(&x), index.find(&y)), (Some(id("b")), Some(id("a"))));
+
+        // A page that is read again, after an error, is listed once.
+        index.list(&id("c"), &[host("z.example.com")]);
+        index.list(&id("c"), &[host("z.example.com")]);
+        index.end_list();
+        assert_eq!(index.find(&host("z.example.com")), Some(id("c")));
+        assert_eq!(index.deployments().len(), 3);
+        assert!(index.read().newer.is_empty());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod copier;
 mod drain;
 mod error;
 mod failures;
+mod filling;
 mod first_packet;
 mod follow;
 mod gateway;

@@ -1,13 +1,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use certward_pki::HostName;
-use certward_store::{Clock, DeploymentId};
+use certward_store::{Clock, DeploymentId, Store};
 use rustls::{Error, server::danger::ClientCertVerifier};
 
 use crate::{
     Deadlines, Listener,
     cause::Cause,
     failures::{Failures, Seen},
+    filling::{Answer, Filling},
     host_index::HostIndex,
     identity::Workshop,
     loader::Loader,
@@ -26,6 +27,8 @@ pub(crate) struct Serving {
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
     pub(crate) index: Arc<HostIndex>,
+    pub(crate) filling: Arc<Filling>,
+    pub(crate) store: Store,
     pub(crate) loader: Loader,
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) registry: Arc<Registry>,
@@ -35,30 +38,64 @@ pub(crate) struct Serving {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// Whose a connection is.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// A deployment's, and what is done with it.
+    To(DeploymentId, Arc<Entry>),
+    /// Nobody's.
+    Nowhere,
+    /// It cannot be told yet: the index of hosts is not full, and the store does not answer.
+    Unknown,
+}
+
 impl Serving {
     /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
-    /// one-label wildcard; else the default. `None`: nobody's.
-    pub(crate) async fn route(
-        &self,
-        listener: &Listener,
-        name: Option<HostName>,
-    ) -> Option<(DeploymentId, Arc<Entry>)> {
+    /// one-label wildcard; else the default.
+    pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
         if let Some(bound) = &listener.deployment {
-            return Some((bound.clone(), self.loader.get(bound).await));
+            return Route::To(bound.clone(), self.loader.get(bound).await);
         }
-        let wildcard = name.as_ref().and_then(HostName::covering_wildcard);
-        for host in name.into_iter().chain(wildcard) {
-            let Some(id) = self.index.find(&host) else { continue };
-            let entry = self.loader.get(&id).await;
-            // The index knows hashes; only here it shows that the host is the deployment's.
-            match &*entry {
-                Entry::Served(served) if !served.hosts.contains(&host) => {}
-                _ => return Some((id, entry)),
+        if let Some(name) = name {
+            match self.by_name(name).await {
+                Route::Nowhere => {}
+                route => return route,
             }
         }
-        let default = self.default.clone()?;
+        let Some(default) = self.default.clone() else { return Route::Nowhere };
         let entry = self.loader.get(&default).await;
-        Some((default, entry))
+        Route::To(default, entry)
+    }
+
+    async fn by_name(&self, name: HostName) -> Route {
+        if !self.filling.is_over() && self.index.find(&name).is_none() {
+            let names = [Some(name.clone()), name.covering_wildcard()];
+            let ask =
+                || async { self.store.first_of(&names.into_iter().flatten().collect::<Vec<_>>()).await };
+            match self.filling.ask(&name, ask).await {
+                Answer::Indexed => {}
+                Answer::Found(host, id) => return self.to(&host, id).await.unwrap_or(Route::Unknown),
+                Answer::Nobodys => return Route::Nowhere,
+                Answer::Unknown => return Route::Unknown,
+            }
+        }
+        let wildcard = name.covering_wildcard();
+        for host in [name].into_iter().chain(wildcard) {
+            let Some(id) = self.index.find(&host) else { continue };
+            if let Some(route) = self.to(&host, id).await {
+                return route;
+            }
+        }
+        Route::Nowhere
+    }
+
+    /// `None`: the host is not the deployment's. The index knows hashes, and what the store said may have changed; only here it shows.
+    async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
+        let entry = self.loader.get(&id).await;
+        match &*entry {
+            Entry::Served(served) if !served.hosts.contains(host) => None,
+            _ => Some(Route::To(id, entry)),
+        }
     }
 
     /// Whether a connection may stay under what its deployment trusts now: asked once after its handshake, and whenever it is

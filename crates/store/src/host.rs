@@ -10,7 +10,7 @@ use certward_pki::HostName;
 use sqlx::AnyConnection;
 use thiserror::Error;
 
-use crate::{Deployment, DeploymentId, StoreError, lock, row};
+use crate::{Deployment, DeploymentId, Generation, StoreError, lock, row};
 
 /// A host is claimed already: by an equal one, or, from another project, by one that covers it or is covered by it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -103,31 +103,79 @@ pub(crate) async fn seize(conn: &mut AnyConnection, deployment: &Deployment) -> 
     Ok(())
 }
 
-/// The names of the deployments after `after`, by deployment, of at most `limit` deployments; those without are there
-/// too. What is no name is left out.
+/// What a node keeps of each deployment: the names that lead to it, and whether anything is to be proven of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Its names. What is no name is left out.
+    pub hosts: Vec<HostName>,
+    /// Its generation.
+    pub generation: Generation,
+    /// What is to be proven of it.
+    pub standing: Standing,
+}
+
+/// Where a deployment stands, as far as a node that begins must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// No certificate is set.
+    Absent,
+    /// Proven already.
+    Running,
+    /// Something waits for the nodes: [`crate::TlsState::Pending`], `Failed` or `Terminated`.
+    Unsettled,
+}
+
+/// The deployments after `after`, by id, at most `limit`; those without a name are there too.
 pub(crate) async fn by_deployment(
     conn: &mut AnyConnection,
     after: Option<&DeploymentId>,
     limit: u32,
-) -> Result<Vec<(DeploymentId, Vec<HostName>)>, StoreError> {
+) -> Result<Vec<Listed>, StoreError> {
     let rows = sqlx::query(
-        "SELECT d.id, h.name FROM (SELECT id FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
+        "SELECT d.id, d.generation, d.tls_state, h.name
+         FROM (SELECT id, generation, tls_state FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
          LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position",
     )
     .bind(after.map_or("", DeploymentId::as_str))
     .bind(i64::from(limit))
     .fetch_all(conn)
     .await?;
-    let mut deployments: Vec<(DeploymentId, Vec<HostName>)> = Vec::new();
+    let mut listed: Vec<Listed> = Vec::new();
     for row in &rows {
-        let id = row::deployment_id(row, "id")?;
-        if deployments.last().is_none_or(|(last, _)| *last != id) {
-            deployments.push((id, Vec::new()));
+        let id = row::text(row, "id")?;
+        if listed.last().is_none_or(|last| last.id.as_str() != id) {
+            let standing = match row::text(row, "tls_state")?.as_str() {
+                "absent" => Standing::Absent,
+                "running" => Standing::Running,
+                _ => Standing::Unsettled,
+            };
+            let id = row::deployment_id(row, "id")?;
+            let generation = Generation(row::integer(row, "generation")?);
+            listed.push(Listed { id, hosts: Vec::new(), generation, standing });
         }
         let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
-        if let Some((_, hosts)) = deployments.last_mut() {
-            hosts.extend(name);
+        if let Some(last) = listed.last_mut() {
+            last.hosts.extend(name);
         }
     }
-    Ok(deployments)
+    Ok(listed)
+}
+
+/// Whose the first of these names is that is anybody's.
+pub(crate) async fn first_of(
+    conn: &mut AnyConnection,
+    names: &[HostName],
+) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+    for name in names {
+        let row = sqlx::query("SELECT deployment FROM host WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(&mut *conn)
+            .await?;
+        if let Some(row) = row {
+            return Ok(Some((name.clone(), row::deployment_id(&row, "deployment")?)));
+        }
+    }
+    Ok(None)
 }

@@ -51,7 +51,7 @@ pub use connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimi
 pub use deployment::Deployment;
 pub use error::StoreError;
 pub use feed::FeedEntry;
-pub use host::HostTaken;
+pub use host::{HostTaken, Listed, Standing};
 pub use id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use node::{Count, NodeRecord};

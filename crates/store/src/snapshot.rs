@@ -19,7 +19,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use certward_pki::{HostName, PrivateKey};
+use certward_pki::PrivateKey;
 use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions,
     pool::PoolConnection,
@@ -28,7 +28,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    Deployment, DeploymentId, Generation, MasterKey, Records, Store, StoreError, Version,
+    Deployment, DeploymentId, Generation, Listed, MasterKey, Records, Store, StoreError, Version,
     copy::{self, Copied},
     data_folder::{database_url, private_file},
     deployment,
@@ -419,7 +419,7 @@ impl Snapshot {
         &self,
         after: Option<&DeploymentId>,
         limit: u32,
-    ) -> Result<Vec<(DeploymentId, Vec<HostName>)>, StoreError> {
+    ) -> Result<Vec<Listed>, StoreError> {
         let mut conn = self.read().await?;
         step(host::by_deployment(&mut conn, after, limit)).await
     }

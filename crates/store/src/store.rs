@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::hmac;
-use certward_pki::PrivateKey;
+use certward_pki::{HostName, PrivateKey};
 use sqlx::{Any, Transaction, pool::PoolConnection};
 use tokio::{
     sync::{Mutex, watch},
@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
-    Generation, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError, Timestamp, Tx,
-    Version, api_key, audit, census,
+    Generation, Listed, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError,
+    Timestamp, Tx, Version, api_key, audit, census,
     data_folder::DataFolder,
     deployment,
     engine::{Engine, step},
-    feed, node, project, request_log, row, schema,
+    feed, host, node, project, request_log, row, schema,
     sealing::Sealer,
     secret, version,
 };
@@ -394,7 +394,29 @@ impl Store {
         step(deployment::find(&mut conn, id)).await
     }
 
-    /// Deployments in id order after `after`, at most `limit`: for a node that fills its index.
+    /// Deployments in id order after `after`, at most `limit`, with the names that lead to them: for a node that fills its index.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hosts_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::by_deployment(&mut conn, after, limit)).await
+    }
+
+    /// Whose the first of these names is that is anybody's: for a node whose index is not full yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::first_of(&mut conn, names)).await
+    }
+
+    /// Deployments in id order after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].

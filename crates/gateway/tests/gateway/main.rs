@@ -9,6 +9,7 @@ mod change;
 mod deadlines;
 mod drain;
 mod faults;
+mod filling;
 mod hello;
 mod limits;
 mod nodes;

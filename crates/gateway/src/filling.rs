@@ -1,0 +1,213 @@
+//! While the index of hosts is being filled.
+//!
+//! A node lets devices in before it knows all names. Until then a name that is not in the index may be anybody's, so the store
+//! is asked for it: the exact name first, then the wildcard that covers it, as in the index. Whoever cannot be answered is refused,
+//! and never led to the wildcard or to the default in place of the name's own deployment.
+//!
+//! Invented names reach the store in this time, and only in it. So there are two questions at once at most, whoever asks waits for his turn
+//! or for the index, whichever comes first, and a name that nobody has is not asked for again at once.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use certward_pki::HostName;
+use certward_store::{DeploymentId, StoreError};
+use moka::sync::Cache;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+
+/// Questions at once. An embedded store has four readers, and those devices whose deployment is known need them too.
+const QUESTIONS_AT_ONCE: usize = 2;
+/// Of the ten seconds that a handshake has in all.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a name is nobody's. Whoever makes a deployment waits no longer than this for its first device.
+const NOBODYS_FOR: Duration = Duration::from_secs(1);
+/// Names that are nobody's; some 200 bytes each.
+const NOBODYS_MAX: u64 = 4_096;
+
+/// Whose a name is, by the index or by the store.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is known by the index now.
+    Indexed,
+    /// By the store.
+    Found(HostName, DeploymentId),
+    /// Nobody's.
+    Nobodys,
+    /// It cannot be told.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(crate) struct Filling {
+    is_over: watch::Sender<bool>,
+    questions: Semaphore,
+    nobodys: Cache<HostName, ()>,
+    /// The store did not answer the last time.
+    unanswered: AtomicBool,
+    answer_within: Duration,
+}
+
+impl Default for Filling {
+    fn default() -> Self {
+        Self {
+            is_over: watch::Sender::new(false),
+            questions: Semaphore::new(QUESTIONS_AT_ONCE),
+            nobodys: Cache::builder().max_capacity(NOBODYS_MAX).time_to_live(NOBODYS_FOR).build(),
+            unanswered: AtomicBool::new(false),
+            answer_within: ANSWER_WITHIN,
+        }
+    }
+}
+
+impl Filling {
+    /// Whether the index has all names, so that nobody asks here any more.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.is_over.borrow()
+    }
+
+    /// The index has all names from now on.
+    pub(crate) fn end(&self) {
+        self.is_over.send_replace(true);
+        self.nobodys.invalidate_all();
+    }
+
+    /// Whether any device whose certificate is served could be served now.
+    pub(crate) fn knows_all(&self) -> bool {
+        self.is_over() || !self.unanswered.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the store answers.
+    pub(crate) fn answered<T>(&self, answer: &Result<T, StoreError>) {
+        let unanswered = matches!(answer, Err(StoreError::Unavailable(_)));
+        self.unanswered.store(unanswered, Ordering::Release);
+    }
+
+    /// Asks the store whose `name` is, by `ask`.
+    pub(crate) async fn ask<F>(&self, name: &HostName, ask: impl FnOnce() -> F) -> Answer
+    where
+        F: Future<Output = Result<Option<(HostName, DeploymentId)>, StoreError>>,
+    {
+        let answer = async {
+            let mut over = self.is_over.subscribe();
+            let _turn = tokio::select! {
+                biased;
+                _ = over.wait_for(|over| *over) => return Answer::Indexed,
+                turn = self.questions.acquire() => turn,
+            };
+            // After the turn has come: of many that ask for one name, one asks the store.
+            if self.nobodys.contains_key(name) {
+                return Answer::Nobodys;
+            }
+            let answer = ask().await;
+            self.answered(&answer);
+            match answer {
+                Ok(Some((host, id))) => Answer::Found(host, id),
+                Ok(None) => {
+                    self.nobodys.insert(name.clone(), ());
+                    Answer::Nobodys
+                }
+                Err(error) => {
+                    tracing::debug!("it cannot be told whose a name is: {error}");
+                    Answer::Unknown
+                }
+            }
+        };
+        timeout(self.answer_within, answer).await.unwrap_or(Answer::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    fn name(number: usize) -> HostName {
+        HostName::parse(&format!("invented-{number}.example.com")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_invented_names_asks_two_questions_at_once() {
+        let filling = Arc::<Filling>::default();
+        let (under_way, most, asked) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let answers = Arc::new(Semaphore::new(0));
+        let mut devices = JoinSet::new();
+        for number in 0..1_000 {
+            let (filling, answers) = (Arc::clone(&filling), Arc::clone(&answers));
+            let (under_way, most, asked) = (Arc::clone(&under_way), Arc::clone(&most), Arc::clone(&asked));
+            devices.spawn(async move {
+                let ask = || async {
+                    asked.fetch_add(1, SeqCst);
+                    most.fetch_max(under_way.fetch_add(1, SeqCst) + 1, SeqCst);
+                    answers.acquire().await.unwrap().forget();
+                    under_way.fetch_sub(1, SeqCst);
+                    Ok(None)
+                };
+                filling.ask(&name(number), ask).await
+            });
+        }
+        answers.add_permits(200);
+        while asked.load(SeqCst) < 202 {
+            yield_now().await;
+        }
+        // Now the index is full, and all who still wait are answered by it.
+        filling.end();
+        answers.add_permits(2);
+        let answers = devices.join_all().await;
+        let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+        assert_eq!(most.load(SeqCst), QUESTIONS_AT_ONCE);
+        assert_eq!((count(Answer::Nobodys), count(Answer::Indexed)), (202, 798));
+        assert_eq!(asked.load(SeqCst), 202);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_nobodys_is_asked_for_once_in_a_while() {
+        let filling = Arc::<Filling>::default();
+        let asked = Arc::<AtomicUsize>::default();
+        let mut devices = JoinSet::new();
+        for _ in 0..100 {
+            let (filling, asked) = (Arc::clone(&filling), Arc::clone(&asked));
+            devices.spawn(async move {
+                let ask = || async {
+                    asked.fetch_add(1, SeqCst);
+                    yield_now().await;
+                    Ok(None)
+                };
+                filling.ask(&name(0), ask).await
+            });
+        }
+        let answers = devices.join_all().await;
+        assert!(answers.iter().all(|answer| *answer == Answer::Nobodys));
+        assert!(asked.load(SeqCst) <= QUESTIONS_AT_ONCE, "those that came first, before anything was known");
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_answered_is_told_so_in_time() {
+        let filling = Filling { answer_within: Duration::from_millis(1), ..Filling::default() };
+        assert!(filling.knows_all());
+        let silent = filling.ask(&name(0), std::future::pending).await;
+        assert_eq!(silent, Answer::Unknown);
+        let filling = Filling::default();
+        let away = || async { Err(StoreError::Unavailable("away".to_owned())) };
+        assert_eq!(filling.ask(&name(0), away).await, Answer::Unknown);
+        assert!(!filling.knows_all());
+        let id = DeploymentId::parse("a").unwrap();
+        let found = || async { Ok(Some((name(0), id.clone()))) };
+        assert_eq!(filling.ask(&name(0), found).await, Answer::Found(name(0), id.clone()));
+        assert!(filling.knows_all());
+        let _ = filling.ask(&name(1), away).await;
+        filling.end();
+        assert!(filling.knows_all(), "a full index asks nobody");
+    }
+}

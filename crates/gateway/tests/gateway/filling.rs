@@ -1,0 +1,114 @@
+//! What devices meet while the index of hosts is being filled: here it never gets full, for a row cannot be read.
+
+use std::sync::Arc;
+
+use certward_gateway::{Gateway, Settings};
+use certward_lifecycle::{Lifecycle, SystemEntropy};
+use certward_store::NodeId;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{Broker, Ca, Device, World, eventually, id, ready, settings};
+
+/// Another node of the same store, whose index stays empty.
+async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
+    // Before all others in the order of ids, and no id.
+    world
+        .sql(
+            "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
+             VALUES (' ', 'default', '', '127.0.0.1:1', 0, 1, 'absent')",
+        )
+        .await;
+    let mut metrics = prometheus_client::registry::Registry::default();
+    let node = NodeId::parse("node-2").unwrap();
+    let gateway =
+        Gateway::new(settings, node, world.clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
+    let port = Arc::new(gateway.clone());
+    let store = world.lifecycle.store().clone();
+    let lifecycle = Lifecycle::new(
+        store,
+        port.clone(),
+        port,
+        Arc::new(SystemEntropy),
+        certward_lifecycle::Settings::default(),
+    );
+    let bound = gateway.bind().unwrap();
+    let address = bound.addresses()[0];
+    let shutdown = CancellationToken::new();
+    tokio::spawn({
+        let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
+        async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+    });
+    eventually("the node is ready", || async { ready(&gateway) }).await;
+    (gateway, address, shutdown)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_name_leads_where_it_would_by_a_full_index() {
+    let world = World::new().await;
+    let (wild, exact, other) = (Broker::echo().await, Broker::echo().await, Broker::echo().await);
+    let ca = Ca::new("servers");
+    let hosts = [
+        ("wild", &wild, "*.example.com"),
+        ("exact", &exact, "a.example.com"),
+        ("default", &other, "other.test"),
+    ];
+    let mut leaves = Vec::new();
+    for (name, broker, host) in hosts {
+        let deployment = world.deploy(name, broker.address, &[host]).await;
+        let leaf = ca.leaf(&[host, "a.example.com", "b.example.com", "unheard.of"]);
+        world.run(&deployment, &leaf, &[]).await;
+        leaves.push(leaf);
+    }
+    let settings = Settings { default_deployment: Some(id("default")), ..settings() };
+    let (_gateway, address, shutdown) = unfilled(&world, settings).await;
+    let device = Device::trusting(&ca);
+    // Whichever comes first: what the wildcard has put into the index does not stand before an exact name.
+    for (name, leaf) in [
+        ("b.example.com", 0),
+        ("a.example.com", 1),
+        ("b.example.com", 0),
+        ("other.test", 2),
+        ("unheard.of", 2),
+    ] {
+        let connection = device.talk(address, name).await.unwrap();
+        assert_eq!(connection.leaf(), leaves[leaf].der, "{name}");
+    }
+    // A change is followed and proven all the same.
+    let renewed = ca.leaf(&["a.example.com"]);
+    world.put(&id("exact"), &renewed, &[]).await;
+    assert_eq!(world.settled(&id("exact")).await, "running", "by both nodes");
+    let newcomer = Device::trusting(&ca);
+    assert_eq!(newcomer.talk(address, "a.example.com").await.unwrap().leaf(), renewed.der);
+    shutdown.cancel();
+    world.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_invented_names_keeps_no_device_out() {
+    let world = World::new().await;
+    let broker = Broker::echo().await;
+    let ca = Ca::new("servers");
+    let deployment = world.deploy("a", broker.address, &["a.example.com"]).await;
+    world.run(&deployment, &ca.leaf(&["a.example.com"]), &[]).await;
+    let (_gateway, address, shutdown) = unfilled(&world, settings()).await;
+    let device = Device::trusting(&ca);
+    let mut flood = JoinSet::new();
+    for task in 0..20 {
+        let device = device.clone();
+        flood.spawn(async move {
+            let mut refused = 0;
+            for number in 0..20 {
+                let name = format!("invented-{task}-{number}.example.com");
+                refused += u32::from(device.connect(address, &name).await.is_err());
+            }
+            refused
+        });
+    }
+    for _ in 0..10 {
+        device.talk(address, "a.example.com").await.unwrap();
+    }
+    assert_eq!(flood.join_all().await, [20; 20]);
+    shutdown.cancel();
+    world.shut_down().await;
+}
