@@ -336,6 +336,9 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
     let whole = fs::read(&file).expect("read");
+    sql(&file, "UPDATE schema_version SET version = 1000 WHERE part = 'store'").await;
+    let error = Snapshot::at(folder, &master_key()).open().await.expect_err("of a newer release");
+    assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
     for garbage in
         [whole[..whole.len() / 2].to_vec(), vec![7; 20_000], b"SQLite format 3\0 and no more".to_vec()]
     {
@@ -351,6 +354,14 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
         assert!(snapshot.is_open());
         snapshot.close().await;
     }
+}
+
+/// A hand in the file.
+async fn sql(file: &Path, statement: &'static str) {
+    let mut conn =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("opened");
+    sqlx::query(statement).execute(&mut conn).await.expect("done");
+    conn.close().await.expect("closed");
 }
 
 async fn a_half_made_one_counts_as_none(world: World) {
