@@ -15,7 +15,7 @@ mod load;
 mod log;
 mod network;
 mod source;
-mod store_url;
+mod store_servers;
 mod upstream_source;
 
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) use load::Loaded;
 pub(crate) use log::{Format, Level, LogSection};
 pub(crate) use network::Network;
 pub(crate) use source::Source;
-pub(crate) use store_url::StoreUrl;
+pub(crate) use store_servers::StoreServers;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -40,8 +40,8 @@ pub(crate) use store_url::StoreUrl;
 pub(crate) struct Config {
     /// The folder of the embedded store, the node's id and the master key: `certward-data`.
     pub(crate) data_dir: PathBuf,
-    /// PostgreSQL instead of the embedded store, as a `postgres://` URL.
-    pub(crate) store: Option<StoreUrl>,
+    /// PostgreSQL instead of the embedded store: the `postgres://` URL of a server, or those of a primary and its standbys.
+    pub(crate) store: Option<StoreServers>,
     /// The file of the master key; `master.key` in the data folder when absent.
     pub(crate) master_key_file: Option<PathBuf>,
     /// The master key itself, 64 hexadecimal digits: only from the environment (`CERTWARD_MASTER_KEY`), for a file that
@@ -102,7 +102,7 @@ impl Config {
     /// Where the store is.
     pub(crate) fn store_address(&self) -> certward_store::Address {
         match &self.store {
-            Some(url) => certward_store::Address::Postgres(url.expose().clone()),
+            Some(store) => certward_store::Address::Postgres(store.servers().clone()),
             None => certward_store::Address::Embedded(self.data_dir.clone()),
         }
     }

@@ -1,19 +1,22 @@
 //! The two engines: how each is opened, and what a connection of each is set to. All that is different between them
 //! stands here, in `lock`, and in the few statements that ask [`lock::is_postgres`].
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     pool::PoolConnection,
+    postgres::PgConnectOptions,
 };
 
 use crate::{
     Address, Clock, StoreError, Timestamp,
     data_folder::DataFolder,
+    line::{Keeper, Line},
     lock, row,
     schema::{self, Part},
+    servers::Servers,
 };
 
 /// How long anything waits for a connection or a lock.
@@ -27,8 +30,6 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const SQLITE_READERS: u32 = 4;
 /// PostgreSQL's default allows 100 in all; a few nodes share them.
 const POSTGRES_CONNECTIONS: u32 = 16;
-/// The oldest version that is supported and tested for: 14.
-const POSTGRES_OLDEST: i64 = 140_000;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
@@ -47,6 +48,8 @@ pub(crate) struct Engine {
     reader: AnyPool,
     requests: AnyPool,
     folder: Option<DataFolder>,
+    /// To PostgreSQL, and the task that keeps it.
+    line: Option<(Arc<Line>, Keeper)>,
 }
 
 impl Engine {
@@ -56,7 +59,7 @@ impl Engine {
         sqlx::any::install_default_drivers();
         match address {
             Address::Embedded(path) => Self::open_sqlite(DataFolder::open(path, create)?).await,
-            Address::Postgres(url) => Self::open_postgres(url).await,
+            Address::Postgres(servers) => Self::open_postgres(servers).await,
         }
     }
 
@@ -65,7 +68,7 @@ impl Engine {
         sqlx::any::install_default_drivers();
         match address {
             Address::Embedded(path) => Self::open_sqlite(DataFolder::open_beside(path)?).await,
-            Address::Postgres(url) => Self::open_postgres(url).await,
+            Address::Postgres(servers) => Self::open_postgres(servers).await,
         }
     }
 
@@ -83,28 +86,66 @@ impl Engine {
         let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
         let reader =
             sqlite_pool(&folder.url(DataFolder::STORE)?, SQLITE_READERS, "PRAGMA query_only = ON;").await?;
-        Ok(Self { writer, reader, requests, folder: Some(folder) })
+        Ok(Self { writer, reader, requests, folder: Some(folder), line: None })
     }
 
-    async fn open_postgres(url: &str) -> Result<Self, StoreError> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(StoreError::unavailable("its address must begin with postgres://"));
-        }
-        let options = url.parse::<AnyConnectOptions>()?.disable_statement_logging();
+    async fn open_postgres(servers: &Servers) -> Result<Self, StoreError> {
+        let line = Line::open(servers.clone()).await?;
+        let checking = Arc::clone(&line);
+        let (asked, returned) = (Arc::clone(&line), Arc::clone(&line));
         let pool = pool_options(POSTGRES_CONNECTIONS)
             .max_lifetime(Duration::from_secs(30 * 60))
             .idle_timeout(Duration::from_secs(10 * 60))
-            .after_connect(|conn, _| Box::pin(async move { set(conn, POSTGRES_SETTINGS.to_owned()).await }));
-        let pool = step(async { Ok(pool.connect_with(options).await?) }).await?;
-        let mut conn = pool.acquire().await?;
-        let sql = "SELECT current_setting('server_version_num')::bigint AS version";
-        let row = step(async { Ok(sqlx::query(sql).fetch_one(&mut *conn).await?) }).await?;
-        let version = row::integer(&row, "version")?;
-        if version < POSTGRES_OLDEST {
-            return Err(StoreError::unavailable("PostgreSQL 14 or later is needed"));
-        }
-        drop(conn);
-        Ok(Self { writer: pool.clone(), reader: pool.clone(), requests: pool, folder: None })
+            .after_connect(move |conn, _| {
+                let line = Arc::clone(&checking);
+                Box::pin(async move {
+                    line.check(conn).await.map_err(|e| sqlx::Error::Io(io::Error::other(e.to_string())))?;
+                    set(conn, POSTGRES_SETTINGS.to_owned()).await
+                })
+            })
+            .before_acquire(move |conn, meta| {
+                let line = Arc::clone(&asked);
+                Box::pin(async move {
+                    let usable = line.is_current(meta.age) && is_alive(conn).await;
+                    if !usable {
+                        line.suspect();
+                    }
+                    Ok(usable)
+                })
+            })
+            .after_release(move |conn, _| {
+                let line = Arc::clone(&returned);
+                Box::pin(async move {
+                    let usable = is_fit(conn).await;
+                    if !usable {
+                        line.suspect();
+                    }
+                    Ok(usable)
+                })
+            });
+        let pool = pool.connect_lazy_with(line.server().any_options()?);
+        let keeper = line.keep(pool.clone());
+        Ok(Self {
+            writer: pool.clone(),
+            reader: pool.clone(),
+            requests: pool,
+            folder: None,
+            line: Some((line, keeper)),
+        })
+    }
+
+    /// How a connection of its own is made to the server in use now. `None` for the embedded store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    #[allow(dead_code, reason = "for the connection that LISTENs")]
+    pub(crate) fn connect_options(&self) -> Result<Option<PgConnectOptions>, StoreError> {
+        Ok(self.line.as_ref().map(|(line, _)| line.server().options()).transpose()?)
+    }
+
+    /// Which server is in use: another number after each fail-over.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.line.as_ref().map_or(0, |(line, _)| line.epoch())
     }
 
     /// The version of the store's own tables: 0 where there are none.
@@ -132,7 +173,7 @@ impl Engine {
 
     /// A connection to read with. On SQLite it sees what was committed when its statement began, and waits for nobody.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
-        Ok(self.reader.acquire().await?)
+        self.through(async { Ok(self.reader.acquire().await?) }).await
     }
 
     /// A transaction that may write.
@@ -149,13 +190,21 @@ impl Engine {
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begin =
             if self.folder.is_some() { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" };
-        step(async { Ok(self.reader.begin_with(begin).await?) }).await
+        self.through(step(async { Ok(self.reader.begin_with(begin).await?) })).await
     }
 
     async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
         // IMMEDIATE: a transaction that begins by reading and is then refused the write lock could only start again.
         let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { "BEGIN READ WRITE" };
-        step(async { Ok(pool.begin_with(begin).await?) }).await
+        self.through(step(async { Ok(pool.begin_with(begin).await?) })).await
+    }
+
+    /// Nobody waits for a connection to a server that is known to be away.
+    async fn through<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match &self.line {
+            Some((line, _)) => line.through(work).await,
+            None => work.await,
+        }
     }
 
     /// The time by which leases are kept.
@@ -227,21 +276,21 @@ fn pool_options(connections: u32) -> AnyPoolOptions {
         .max_connections(connections)
         .acquire_timeout(WAIT)
         .test_before_acquire(false)
-        // A connection that was cut, perhaps without a word, is found out here and soon, and costs no request its
-        // answer. A round trip for each use of a connection is what that is worth.
-        .before_acquire(|conn, _| {
-            Box::pin(async move {
-                Ok(matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(()))))
-            })
-        })
-        // After an error SQLite may have ended the transaction by itself (disk full), and the driver then believes it
-        // is in one for ever: such a connection is closed. The ping carries the waiting rollback out.
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                let alive = matches!(tokio::time::timeout(WAIT, conn.ping()).await, Ok(Ok(())));
-                Ok(alive && !conn.is_in_transaction())
-            })
-        })
+        .before_acquire(|conn, _| Box::pin(async move { Ok(is_alive(conn).await) }))
+        .after_release(|conn, _| Box::pin(async move { Ok(is_fit(conn).await) }))
+}
+
+/// A connection that was cut, perhaps without a word, is found out here and soon, and costs no request its answer. A
+/// round trip for each use of a connection is what that is worth.
+async fn is_alive(conn: &mut AnyConnection) -> bool {
+    matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
+}
+
+/// After an error SQLite may have ended the transaction by itself (disk full), and the driver then believes it is in one
+/// for ever: such a connection is closed. The ping carries the waiting rollback out.
+async fn is_fit(conn: &mut AnyConnection) -> bool {
+    let alive = matches!(tokio::time::timeout(WAIT, conn.ping()).await, Ok(Ok(())));
+    alive && !conn.is_in_transaction()
 }
 
 async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {

@@ -32,7 +32,7 @@ pub(crate) const REQUESTS: Part =
 impl Part {
     /// The version that the database has: 0 where there is nothing yet.
     pub(crate) async fn version(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
-        if !has_version_table(conn).await? {
+        if !has_table(conn, "schema_version").await? {
             return Ok(0);
         }
         let row = sqlx::query("SELECT version FROM schema_version WHERE part = $1")
@@ -57,7 +57,7 @@ impl Part {
     pub(crate) async fn migrate_to(&self, conn: &mut AnyConnection, wanted: i64) -> Result<(), StoreError> {
         lock::migration(conn).await?;
         let postgres = lock::is_postgres(conn);
-        if !has_version_table(conn).await? {
+        if !has_table(conn, "schema_version").await? {
             let create = "CREATE TABLE schema_version (part {key} PRIMARY KEY, version BIGINT NOT NULL)";
             run(conn, &for_engine(create, postgres)).await?;
         }
@@ -87,13 +87,14 @@ impl Part {
     }
 }
 
-async fn has_version_table(conn: &mut AnyConnection) -> Result<bool, StoreError> {
+/// Whether there is such a table of the store.
+pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bool, StoreError> {
     let sql = if lock::is_postgres(conn) {
-        "SELECT to_regclass('schema_version')::text AS name"
+        "SELECT to_regclass($1)::text AS name"
     } else {
-        "SELECT max(name) AS name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'"
+        "SELECT max(name) AS name FROM sqlite_master WHERE type = 'table' AND name = $1"
     };
-    let row = sqlx::query(sql).fetch_one(conn).await?;
+    let row = sqlx::query(sql).bind(name).fetch_one(conn).await?;
     Ok(row.try_get::<Option<String>, _>(0)?.is_some())
 }
 

@@ -91,6 +91,17 @@ pub(crate) async fn sealed_check(conn: &mut AnyConnection) -> Result<Option<Vec<
     sealed(conn, CHECK).await
 }
 
+/// The sealed check value as text, where there is such a table and record.
+pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+    if !crate::schema::has_table(conn, "secret").await? {
+        return Ok(None);
+    }
+    let Some(check) = sealed(conn, CHECK).await? else { return Ok(None) };
+    let mut text = String::with_capacity(2 * check.len());
+    random::push_hex(&mut text, &check);
+    Ok(Some(text))
+}
+
 /// Whether the master key is the one that this check value was made with.
 ///
 /// # Errors

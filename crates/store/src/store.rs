@@ -24,7 +24,9 @@ use crate::{
     engine::{Engine, step},
     feed, host, node, project, request_log, row, schema,
     sealing::Sealer,
-    secret, version,
+    secret,
+    servers::Servers,
+    version,
 };
 
 /// How long the feed is kept: a node that was away for longer reads everything anew.
@@ -37,21 +39,12 @@ const PRUNES_MAX: u32 = 200;
 const PING_HOLDS: Duration = Duration::from_secs(1);
 
 /// Where the store is.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Address {
     /// An embedded SQLite database in this folder (made with mode 0700 if missing).
     Embedded(PathBuf),
-    /// PostgreSQL at this `postgres://` URL (it may hold a password: never printed).
-    Postgres(Zeroizing<String>),
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Embedded(path) => f.debug_tuple("Embedded").field(path).finish(),
-            Self::Postgres(_) => f.write_str("Postgres(redacted)"),
-        }
-    }
+    /// PostgreSQL: one server, or a primary and its standbys.
+    Postgres(Servers),
 }
 
 /// The store, cheap to clone.
@@ -294,9 +287,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let mut transaction = self.inner.engine()?.begin().await?;
-        let now = step(self.inner.engine()?.now(&mut transaction, self.inner.clock.as_ref())).await?;
-        Ok(Tx::new(Arc::clone(&self.inner), transaction, now))
+        let engine = self.inner.engine()?;
+        let epoch = engine.epoch();
+        let mut transaction = engine.begin().await?;
+        let now = step(engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
+        Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
     }
 
     /// Resolves when something was committed through this process, or another one where the engine tells.

@@ -15,7 +15,6 @@ use std::{collections::HashSet, fmt::Write as _, path::Path};
 use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, any::AnyRow, query::Query};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::{
     Address, MasterKey, StoreError,
@@ -23,7 +22,9 @@ use crate::{
     lock, row,
     schema::{self, Part},
     sealing::Sealer,
-    secret, version,
+    secret,
+    servers::Servers,
+    version,
 };
 
 /// What does not go: who is live now, and for whom a change waits. A node that starts on the target joins it, and is
@@ -59,7 +60,7 @@ pub enum TransferError {
     Different(String),
 }
 
-/// Copies everything that must last from the embedded store in `folder` to the empty database at `url`, and says of each
+/// Copies everything that must last from the embedded store in `folder` to the empty database at `target`, and says of each
 /// table when it has been copied. When it returns, all is durable there, was read back, and opens with the master key.
 ///
 /// Takes the folder for itself while it works, and changes nothing in it. Memory is bounded, whatever the size.
@@ -69,7 +70,7 @@ pub enum TransferError {
 /// all there or nothing.
 pub async fn transfer(
     folder: &Path,
-    url: &Zeroizing<String>,
+    target: &Servers,
     master_key: &MasterKey,
     mut told: impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
@@ -79,7 +80,7 @@ pub async fn transfer(
     let copied = async {
         check_master_key(&source, &sealer).await.map_err(TransferError::Source)?;
         let target =
-            Engine::open(&Address::Postgres(url.clone()), false).await.map_err(TransferError::Target)?;
+            Engine::open(&Address::Postgres(target.clone()), false).await.map_err(TransferError::Target)?;
         let copied = copy(&source, &target, &sealer, &mut told).await;
         target.close().await;
         copied

@@ -25,6 +25,8 @@ pub struct Tx {
     store: Arc<Inner>,
     transaction: Transaction<'static, Any>,
     now: Timestamp,
+    /// The server that it is on, see [`engine::Engine::epoch`].
+    epoch: u64,
     /// A step is under way or has failed.
     broken: bool,
     /// Something was written that others may wait for.
@@ -51,8 +53,13 @@ async fn step<T>(
 }
 
 impl Tx {
-    pub(crate) fn new(store: Arc<Inner>, transaction: Transaction<'static, Any>, now: Timestamp) -> Self {
-        Self { store, transaction, now, broken: false, wakes: false }
+    pub(crate) fn new(
+        store: Arc<Inner>,
+        transaction: Transaction<'static, Any>,
+        now: Timestamp,
+        epoch: u64,
+    ) -> Self {
+        Self { store, transaction, now, epoch, broken: false, wakes: false }
     }
 
     /// The time of this transaction: the database's own on PostgreSQL, the injected clock's on SQLite.
@@ -66,7 +73,11 @@ impl Tx {
     /// [`StoreError::Unavailable`]; then nothing was changed, or (PostgreSQL, connection lost at that very moment) it
     /// is unknown.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { store, transaction, mut broken, wakes, .. } = self;
+        let Self { store, transaction, epoch, mut broken, wakes, .. } = self;
+        // What is written to a server that has been replaced, nobody would ever see.
+        if store.engine()?.epoch() != epoch {
+            return Err(StoreError::unavailable("the database failed over meanwhile; try again"));
+        }
         step(&mut broken, async { Ok(transaction.commit().await?) }).await?;
         if wakes {
             store.changes.send_replace(());

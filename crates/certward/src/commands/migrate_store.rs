@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use certward_store::{CopiedTable, StoreError, TransferError, transfer};
+use certward_store::{CopiedTable, Servers, ServersError, StoreError, TransferError, transfer};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -37,11 +37,14 @@ pub(super) fn run(args: MigrateStoreArgs) -> anyhow::Result<ExitCode> {
     }
     let json = args.json;
     let is_configured = args.to.is_none() && args.to_file.is_none();
-    let url = target(args, &config)?;
+    let target = target(args, &config)?;
+    for warning in target.warnings() {
+        output::note(&format!("certward: {warning}"));
+    }
     let master_key = config.read_master_key()?;
     let told = |table: &CopiedTable| output::note(&format!("{}: {} rows", table.table, table.rows));
     let copied = block_on(async {
-        transfer(&config.data_dir, &url, &master_key, told).await.map_err(|error| explain(error, &config))
+        transfer(&config.data_dir, &target, &master_key, told).await.map_err(|error| explain(error, &config))
     })?;
     if json {
         output::say_json(&Copied { tables: copied.iter().map(rows).collect() })?;
@@ -64,22 +67,25 @@ fn rows(table: &CopiedTable) -> Rows<'_> {
     Rows { table: &table.table, rows: table.rows }
 }
 
-/// The database's address, which is told nowhere: it may hold a password.
-fn target(args: MigrateStoreArgs, config: &Config) -> Result<Zeroizing<String>, Usage> {
+/// Where it goes to.
+fn target(args: MigrateStoreArgs, config: &Config) -> Result<Servers, Usage> {
     let url = match (args.to, &args.to_file, &config.store) {
         (Some(url), _, _) => Zeroizing::new(url),
         (None, Some(path), _) => input::read_password(path)?,
-        (None, None, Some(url)) => url.expose().clone(),
+        (None, None, Some(store)) => return Ok(store.servers().clone()),
         (None, None, None) => {
             return Err(Usage::new(
                 "say where to: --to postgres://…, --to-file FILE, CERTWARD_MIGRATE_TO, or store in the configuration",
             ));
         }
     };
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(url);
-    }
-    Err(Usage::new("where it goes to must be postgres://USER:PASSWORD@HOST:PORT/DATABASE"))
+    let refused = |e| match e {
+        ServersError::NotPostgres => {
+            Usage::new("where it goes to must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+        }
+        e => Usage::new(format!("where it goes to: {e}")),
+    };
+    Servers::parse_list(&url).map_err(refused)
 }
 
 fn explain(error: TransferError, config: &Config) -> anyhow::Error {

@@ -111,6 +111,9 @@ async fn serve_with(
     predecessor: Option<Predecessor>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
+    for warning in config.store.iter().flat_map(|store| store.servers().warnings()) {
+        tracing::warn!(config.key = "store", "{warning}");
+    }
     if !store.is_away() {
         warn_of_missing_deployments(config, store).await;
     }

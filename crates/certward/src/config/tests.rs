@@ -68,7 +68,7 @@ fn without_a_file_and_variables_the_defaults_hold() {
 fn every_key_of_the_file_is_read() {
     let config = config(&source(EVERYTHING));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/certward"));
-    assert_eq!(config.store.as_ref().unwrap().expose().as_str(), "postgres://certward:secret@db/certward");
+    assert_eq!(format!("{:?}", config.store.as_ref().unwrap().servers()), "[\"db:5432\"]");
     assert_eq!(config.master_key_path(), PathBuf::from("/etc/certward/master.key"));
     assert_eq!(config.api.cert, Some(PathBuf::from("api.pem")));
     assert_eq!((config.api.platform.as_str(), config.api.region.as_str()), ("bare metal", "cellar"));
@@ -157,6 +157,9 @@ fn a_password_in_the_file_is_in_no_error_and_no_debug_output() {
         "store = \"postgres://u:hunter2@db\" x",
         "store = \"postgres://u:hunter2@db",
         "store = [\"hunter2\"]",
+        "store = [\"postgres://u:hunter2@db\", \"hunter2\"]",
+        "store = \"postgres://u:hunter2@db?hunter2=1\"",
+        "store = \"postgres://u:pa/hunter2@db\"",
         "stroe = \"postgres://u:hunter2@db\"",
     ] {
         let error = source(text).load().unwrap_err();

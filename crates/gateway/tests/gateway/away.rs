@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use certward_gateway::Gateway;
 use certward_lifecycle::{Lifecycle, SystemEntropy};
-use certward_store::{Address, NodeId, Snapshot, Store, SystemClock};
+use certward_store::{Address, NodeId, Servers, Snapshot, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ impl Alone {
             Gateway::new(settings(), node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
         gateway.keep(snapshot, mark);
         // An address that nobody can be reached at.
-        let nowhere = Address::Postgres("nowhere".to_owned().into());
+        let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
         let (port, entropy) = (Arc::new(gateway.clone()), Arc::new(SystemEntropy));
         let lifecycle =

@@ -5,19 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Address, Generation, MasterKey, Store, StoreError, SystemClock};
+use certward_store::{Generation, MasterKey, Store, StoreError, SystemClock};
 use certward_test_support::PostgresServer;
 
 use crate::{
     block_on,
-    world::{World, deployment, id, master_key},
+    world::{World, deployment, id, master_key, postgres},
 };
 
 #[test]
 fn a_lost_server_is_unavailable_and_its_return_is_found() {
     block_on(async {
         let mut server = PostgresServer::start();
-        let address = Address::Postgres(server.database().into());
+        let address = postgres(&server.database());
         let clock = Arc::new(SystemClock);
         assert!(!Store::is_initialised(&address).await.expect("answered"));
         let error = Store::open(&address, &master_key(), clock.clone()).await.expect_err("nothing there");
@@ -34,18 +34,30 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
         assert!(!error.to_string().contains("postgres://"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10), "bounded");
         server.resume();
-        assert_eq!(store.newest_generation().await.expect("found again"), Generation(0));
+        assert_eq!(found_again(&store).await, Generation(0));
         let mut tx = store.begin().await.expect("a transaction");
         tx.draw_generation(&id("a")).await.expect("a generation");
         tx.commit().await.expect("committed");
     });
 }
 
+/// Looks for it until it is there.
+async fn found_again(store: &Store) -> Generation {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match store.newest_generation().await {
+            Ok(generation) => return generation,
+            Err(error) => assert!(Instant::now() < deadline, "not found again: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
 fn a_store_that_is_away_refuses_at_once_until_it_is_reached() {
     block_on(async {
         let mut server = PostgresServer::start();
-        let address = Address::Postgres(server.database().into());
+        let address = postgres(&server.database());
         let clock = Arc::new(SystemClock);
         Store::init(&address, &master_key(), clock.clone()).await.expect("made").close().await;
         server.stop();
@@ -70,7 +82,7 @@ fn a_store_that_is_away_refuses_at_once_until_it_is_reached() {
 fn a_store_that_comes_back_with_another_master_key_is_not_taken() {
     block_on(async {
         let server = PostgresServer::shared();
-        let address = Address::Postgres(server.database().into());
+        let address = postgres(&server.database());
         let clock = Arc::new(SystemClock);
         let away = Store::away(address.clone(), &MasterKey::generate(), clock.clone());
         let error = away.reach().await.expect_err("nothing there");
@@ -87,7 +99,7 @@ fn a_store_that_comes_back_with_another_master_key_is_not_taken() {
 fn several_nodes_work_on_one_database() {
     block_on(async {
         let server = PostgresServer::shared();
-        let address = Address::Postgres(server.database().into());
+        let address = postgres(&server.database());
         // All start at once, and each finds the schema or makes it.
         let starts = (0..4).map(|_| {
             let address = address.clone();
@@ -143,16 +155,13 @@ fn a_transaction_that_failed_is_not_taken_for_committed() {
 }
 
 #[test]
-fn an_address_of_another_kind_is_refused_without_being_told() {
+fn a_server_that_is_not_there_is_told_without_its_password() {
     block_on(async {
         World::sqlite().await;
-        for url in [
-            "mysql://u:CANARY@h/d",
-            "CANARY",
-            "postgres://u:CANARY@[::1/d",
-            "postgres://u:CANARY@127.0.0.1:1/d",
-        ] {
-            let address = Address::Postgres(url.to_owned().into());
+        for url in
+            ["postgres://u:CANARY@127.0.0.1:1/d", "postgres://u:CANARY@127.0.0.1:1/d?sslrootcert=/CANARY"]
+        {
+            let address = postgres(url);
             let error =
                 Store::open(&address, &master_key(), Arc::new(SystemClock)).await.expect_err("refused");
             assert!(matches!(error, StoreError::Unavailable(_)), "{error}");

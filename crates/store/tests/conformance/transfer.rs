@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, Generation,
-    MasterKey, Method, Project, Proxy, ProxyProtocol, RequestLimit, Scope, Store, StoreError, SystemClock,
-    Timestamp, TlsState, TransferError, UpstreamList, transfer,
+    MasterKey, Method, Project, Proxy, ProxyProtocol, RequestLimit, Scope, Servers, Store, StoreError,
+    SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -32,6 +32,10 @@ fn target() -> (Arc<PostgresServer>, Zeroizing<String>) {
     (server, url)
 }
 
+fn servers(url: &str) -> Servers {
+    Servers::parse([url]).expect("a URL")
+}
+
 async fn rows(url: &str, sql: &str) -> Vec<String> {
     let mut conn = AnyConnection::connect(url).await.expect("it connects");
     let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.expect("read");
@@ -45,7 +49,8 @@ fn sqlite_url(world: &World, file: &str) -> String {
 
 async fn transferred(world: &World, url: &Zeroizing<String>) -> Result<Vec<CopiedTable>, TransferError> {
     let mut told = Vec::new();
-    let copied = transfer(world.data(), url, &master_key(), |table| told.push(table.clone())).await?;
+    let copied =
+        transfer(world.data(), &servers(url), &master_key(), |table| told.push(table.clone())).await?;
     assert_eq!(told, copied, "each table is told of");
     Ok(copied)
 }
@@ -163,7 +168,7 @@ fn all_that_must_last_goes_and_goes_on() {
         let count = |name: &str| copied.iter().find(|table| table.table == name).map(|table| table.rows);
         assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(449), Some(4)));
 
-        let address = Address::Postgres(url.clone());
+        let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;
         assert_eq!(everything(&moved).await, before);
         // Nobody is live, and nobody is waited for who will never come.
@@ -253,12 +258,14 @@ fn a_source_that_cannot_be_taken_whole_leaves_the_target_empty() {
         assert!(matches!(error, TransferError::Source(StoreError::InUse(_))), "{error}");
         world.store.close().await;
 
-        let error =
-            transfer(world.data(), &url, &MasterKey::generate(), |_| {}).await.expect_err("another's key");
+        let error = transfer(world.data(), &servers(&url), &MasterKey::generate(), |_| {})
+            .await
+            .expect_err("another's key");
         assert!(matches!(error, TransferError::Source(StoreError::WrongMasterKey)), "{error}");
 
         let nowhere = world.data().join("nowhere");
-        let error = transfer(&nowhere, &url, &master_key(), |_| {}).await.expect_err("nothing there");
+        let error =
+            transfer(&nowhere, &servers(&url), &master_key(), |_| {}).await.expect_err("nothing there");
         assert!(matches!(error, TransferError::Source(StoreError::NotInitialised)), "{error}");
         assert!(!nowhere.exists(), "and nothing is made");
 
@@ -309,7 +316,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         let version =
             rows(&sqlite_url(&world, "store.db"), "SELECT CAST(version AS TEXT) FROM schema_version").await;
         assert_eq!(version, ["1"], "the source is as it was");
-        let moved = open(&Address::Postgres(url), &world).await;
+        let moved = open(&Address::Postgres(servers(&url)), &world).await;
         let there = moved.deployment(&id("a")).await.expect("read").expect("it is there");
         assert_eq!((there.profile, there.name.as_str()), (Profile::Default, "a for people"));
         moved.close().await;

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use certward_pki::{HostName, PrivateKey, Profile, TlsType};
 use certward_store::{
-    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Store, Timestamp, TlsState,
-    TrustScope, Tx, UpstreamList, Version,
+    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Servers, Store, Timestamp,
+    TlsState, TrustScope, Tx, UpstreamList, Version,
 };
 use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -18,7 +18,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) store: Store,
     folder: Option<TempDir>,
-    _server: Option<Arc<PostgresServer>>,
+    database: Option<(String, Arc<PostgresServer>)>,
 }
 
 impl World {
@@ -30,14 +30,18 @@ impl World {
 
     pub(crate) async fn postgres() -> Self {
         let server = PostgresServer::shared();
-        let address = Address::Postgres(server.database().into());
-        Self::at(address, None, Some(server)).await
+        let url = server.database();
+        Self::at(postgres(&url), None, Some((url, server))).await
     }
 
-    async fn at(address: Address, folder: Option<TempDir>, server: Option<Arc<PostgresServer>>) -> Self {
+    async fn at(
+        address: Address,
+        folder: Option<TempDir>,
+        database: Option<(String, Arc<PostgresServer>)>,
+    ) -> Self {
         let clock = Arc::new(HandClock::at(Timestamp(1_700_000_000_000)));
         let store = Store::init(&address, &master_key(), clock.clone()).await.expect("an empty store");
-        Self { address, clock, store, folder, _server: server }
+        Self { address, clock, store, folder, database }
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -56,9 +60,9 @@ impl World {
 
     /// A hand in the database, past the store.
     pub(crate) async fn tamper(&self, sql: &str) {
-        let url = match &self.address {
-            Address::Embedded(folder) => format!("sqlite://{}?mode=rw", folder.join("store.db").display()),
-            Address::Postgres(url) => url.to_string(),
+        let url = match &self.database {
+            None => format!("sqlite://{}?mode=rw", self.data().join("store.db").display()),
+            Some((url, _)) => url.clone(),
         };
         let mut conn = AnyConnection::connect(&url).await.expect("it connects");
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
@@ -108,6 +112,11 @@ impl World {
     pub(crate) async fn later(&self, by: Duration) -> Timestamp {
         self.store.now().await.expect("the time").after(by)
     }
+}
+
+/// A database by its URL.
+pub(crate) fn postgres(url: &str) -> Address {
+    Address::Postgres(Servers::parse([url]).expect("a URL"))
 }
 
 pub(crate) fn master_key() -> MasterKey {

@@ -1,0 +1,280 @@
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// One primary and its standbys; more than this is a mistake.
+const SERVERS_MAX: usize = 8;
+/// What a URL may say beside user, host, port and database. Others would be ignored by the driver, and the one that was
+/// meant to protect the connection with them.
+const PARAMETERS: [&str; 12] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// The PostgreSQL servers of one store, the preferred one first: a primary and its standbys. Which of them takes
+/// writes is found out when they are connected to.
+///
+/// A URL that does not say `sslmode` means `verify-full`, unless the server is on this machine (a Unix socket or a
+/// loopback address). URLs may hold passwords: wiped on drop, shown by no `Debug` and in no error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Servers(Arc<[Server]>);
+
+/// One of them.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// With `sslmode`, always, so that no variable of the environment decides about it.
+    url: Zeroizing<String>,
+    /// Host and port, or the socket's folder: for logs and errors.
+    name: String,
+    mode: String,
+    local: bool,
+}
+
+/// Why URLs of servers are none.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ServersError {
+    /// It does not begin as it must.
+    #[error(
+        "allowed is postgres://USER:PASSWORD@HOST:PORT/DATABASE, or several of them; leave the key out for the \
+         embedded store"
+    )]
+    NotPostgres,
+    /// It is no URL.
+    #[error(
+        "a postgres:// URL is not understood; write special characters in user and password as %XX, and a socket's \
+         folder as ?host=/run/postgresql"
+    )]
+    NotUnderstood,
+    /// The driver would look for one in its environment.
+    #[error("a postgres:// URL names no host; for a Unix socket add ?host=/run/postgresql")]
+    NoHost,
+    /// It has a parameter of another kind.
+    #[error(
+        "a postgres:// URL has a parameter that is not known; allowed are sslmode, sslrootcert, sslcert, sslkey, host, \
+         hostaddr, port, dbname, user, password, application_name and options"
+    )]
+    UnknownParameter,
+    /// None of libpq's.
+    #[error("sslmode must be verify-full, verify-ca, require, prefer, allow or disable")]
+    UnknownMode,
+    /// A client certificate without its key, or the other way round.
+    #[error("sslcert and sslkey are given together or not at all")]
+    HalfCertificate,
+    /// Too many.
+    #[error("at most 8 servers may be named")]
+    TooMany,
+}
+
+impl Servers {
+    /// Reads the URLs, the preferred server's first. Connects to nothing and opens no file.
+    ///
+    /// # Errors
+    /// [`ServersError`]; none of them holds anything of a URL.
+    pub fn parse<T: AsRef<str>>(urls: impl IntoIterator<Item = T>) -> Result<Self, ServersError> {
+        let servers: Vec<Server> =
+            urls.into_iter().map(|url| Server::parse(url.as_ref())).collect::<Result<_, _>>()?;
+        match servers.len() {
+            0 => Err(ServersError::NotPostgres),
+            1..=SERVERS_MAX => Ok(Self(servers.into())),
+            _ => Err(ServersError::TooMany),
+        }
+    }
+
+    /// As [`Servers::parse`] of URLs in one text, parted by spaces or commas. (A comma may also be part of a password:
+    /// it parts only where the next URL begins.)
+    ///
+    /// # Errors
+    /// [`ServersError`].
+    pub fn parse_list(text: &str) -> Result<Self, ServersError> {
+        let parted = Zeroizing::new(text.replace(",postgres", " postgres"));
+        Self::parse(parted.split_whitespace().map(|url| url.trim_end_matches(',')))
+    }
+
+    /// What an attacker on the network could do for want of a strict `sslmode`: a sentence for each such server.
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.iter().filter_map(Server::warning).collect()
+    }
+
+    pub(crate) fn all(&self) -> &[Server] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(Server::name)).finish()
+    }
+}
+
+impl Server {
+    fn parse(url: &str) -> Result<Self, ServersError> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(ServersError::NotPostgres);
+        }
+        let parsed = url.parse::<AnyConnectOptions>().map_err(|_| ServersError::NotUnderstood)?.database_url;
+        let mut mode = None;
+        let (mut certificate, mut key) = (false, false);
+        let mut host = parsed.host_str().unwrap_or_default().replace("%2F", "/").replace("%2f", "/");
+        let mut port = parsed.port().unwrap_or(5432);
+        for (name, value) in parsed.query_pairs() {
+            match name.as_ref() {
+                "sslmode" => mode = Some(value.into_owned()),
+                "sslcert" => certificate = true,
+                "sslkey" => key = true,
+                "host" | "hostaddr" => host = value.into_owned(),
+                "port" => port = value.parse().map_err(|_| ServersError::NotUnderstood)?,
+                name if PARAMETERS.contains(&name) => {}
+                _ => return Err(ServersError::UnknownParameter),
+            }
+        }
+        if host.is_empty() {
+            return Err(ServersError::NoHost);
+        }
+        if certificate != key {
+            return Err(ServersError::HalfCertificate);
+        }
+        let local = is_local(&host);
+        // The driver takes the brackets around an IPv6 address for a part of the name, unless it stands here.
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let mut added = bare.map(|host| format!("&host={host}")).unwrap_or_default();
+        let mode = mode.unwrap_or_else(|| {
+            let mode = if local { "prefer" } else { "verify-full" };
+            added.push_str("&sslmode=");
+            added.push_str(mode);
+            mode.to_owned()
+        });
+        if parsed.query().is_none() && !added.is_empty() {
+            added.replace_range(..1, "?");
+        }
+        let url = Zeroizing::new(format!("{parsed}{added}"));
+        if !["verify-full", "verify-ca", "require", "prefer", "allow", "disable"].contains(&mode.as_str()) {
+            return Err(ServersError::UnknownMode);
+        }
+        let name = if host.starts_with('/') { host } else { format!("{host}:{port}") };
+        let server = Self { url, name, mode, local };
+        // The rest is the driver's to read: ports, addresses, percent signs.
+        server.options().map_err(|_| ServersError::NotUnderstood)?;
+        Ok(server)
+    }
+
+    /// Host and port, or the socket's folder.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the pool connects.
+    pub(crate) fn any_options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
+        Ok(self.url.parse::<AnyConnectOptions>()?.disable_statement_logging())
+    }
+
+    /// How a connection of its own kind is made (`LISTEN` needs one).
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
+        Ok(self.url.parse::<PgConnectOptions>()?.disable_statement_logging())
+    }
+
+    fn warning(&self) -> Option<String> {
+        let danger = match self.mode.as_str() {
+            _ if self.local => return None,
+            "verify-full" => return None,
+            "verify-ca" => {
+                "accepts any server with a certificate of a CA that is trusted here, public ones too: with one for \
+                 another name an attacker on the way can take the database's place, read everything and change it"
+            }
+            "require" => {
+                "does not check who answers: an attacker on the way can take the database's place, read everything \
+                 and change it"
+            }
+            _ => {
+                "may go unencrypted: an attacker on the way can read the password and everything else, and change it"
+            }
+        };
+        Some(format!(
+            "the connection to the database {} (sslmode={}) {danger}; use sslmode=verify-full, with sslrootcert for \
+             a CA of your own",
+            self.name, self.mode
+        ))
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|a| a.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Server {
+        Servers::parse([url]).unwrap().all()[0].clone()
+    }
+
+    #[test]
+    fn a_server_elsewhere_must_prove_who_it_is_unless_told_otherwise() {
+        for (url, mode, warned) in [
+            ("postgres://u:p@db.example.com/d", "verify-full", false),
+            ("postgres://u:p@192.0.2.1:6432/d", "verify-full", false),
+            ("postgres://u:p@db.example.com/d?sslrootcert=/ca.pem", "verify-full", false),
+            // The last one counts, as for the driver.
+            ("postgres://u:p@localhost/d?host=db.example.com", "verify-full", false),
+            ("postgres://u:p@db.example.com/d?sslmode=verify-ca", "verify-ca", true),
+            ("postgres://u:p@db.example.com/d?sslmode=require", "require", true),
+            ("postgres://u:p@db.example.com/d?sslmode=prefer", "prefer", true),
+            ("postgres://u:p@db.example.com/d?sslmode=disable", "disable", true),
+            ("postgres://u:p@localhost/d", "prefer", false),
+            ("postgres://u:p@127.0.0.2/d", "prefer", false),
+            ("postgres://u:p@[::1]/d", "prefer", false),
+            ("postgres://u@%2Frun%2Fpostgresql/d", "prefer", false),
+            ("postgres:///d?host=/run/postgresql", "prefer", false),
+            ("postgres://u:p@localhost/d?sslmode=disable", "disable", false),
+        ] {
+            let server = server(url);
+            assert_eq!((server.mode.as_str(), server.warning().is_some()), (mode, warned), "{url}");
+            assert!(server.url.contains(&format!("sslmode={mode}")), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_and_not_told() {
+        for (url, error) in [
+            ("mysql://u:CANARY@h/d", ServersError::NotPostgres),
+            ("CANARY", ServersError::NotPostgres),
+            ("postgres://u:CANARY@[::1/d", ServersError::NotUnderstood),
+            ("postgres://u:CANARY@h:port/d", ServersError::NotUnderstood),
+            ("postgres:///d?password=CANARY", ServersError::NoHost),
+            ("postgres://u:CANARY@h/d?sslmod=verify-full", ServersError::UnknownParameter),
+            ("postgres://u:CANARY@h/d?sslmode=CANARY", ServersError::UnknownMode),
+            ("postgres://u:CANARY@h/d?sslcert=/c.pem", ServersError::HalfCertificate),
+        ] {
+            let refused = Servers::parse([url]).unwrap_err();
+            assert_eq!(refused, error, "{url}");
+            assert!(!format!("{refused} {refused:?}").contains("CANARY"), "{url}");
+        }
+        assert_eq!(Servers::parse([""; 0]), Err(ServersError::NotPostgres));
+        assert_eq!(Servers::parse(["postgres://h/d"; 9]), Err(ServersError::TooMany));
+    }
+
+    #[test]
+    fn several_stand_in_one_text() {
+        for text in [
+            "postgres://u:a,b@one/d,postgres://u:p@two/d",
+            "postgres://u:a,b@one/d postgres://u:p@two/d",
+            " postgres://u:a,b@one/d,\n postgresql://u:p@two/d ",
+        ] {
+            let servers = Servers::parse_list(text).unwrap();
+            assert_eq!(format!("{servers:?}"), "[\"one:5432\", \"two:5432\"]", "{text}");
+        }
+    }
+}
