@@ -8,10 +8,14 @@ const PLOT: &str = "docs/performance.svg";
 
 /// Writes a section of docs/performance.md anew: what stands between its two marks.
 pub(crate) fn write_section(name: &str, text: &str) -> Result<()> {
-    let file = workspace_root().join(DOCUMENT);
-    let document = fs::read_to_string(&file).context(DOCUMENT)?;
-    let replaced =
-        replace(&document, name, text).with_context(|| format!("{DOCUMENT} has no section {name}"))?;
+    write_section_of(DOCUMENT, name, text)
+}
+
+/// As [`write_section`], in another document.
+pub(crate) fn write_section_of(path: &'static str, name: &str, text: &str) -> Result<()> {
+    let file = workspace_root().join(path);
+    let document = fs::read_to_string(&file).context(path)?;
+    let replaced = replace(&document, name, text).with_context(|| format!("{path} has no section {name}"))?;
     Ok(fs::write(file, replaced)?)
 }
 

@@ -21,6 +21,7 @@ mod intake;
 mod load;
 mod machine;
 mod meter;
+mod million;
 mod one;
 mod peers;
 mod plot;
@@ -70,6 +71,8 @@ enum Command {
     /// The same to 100,000
     #[command(name = "growth-100k")]
     Growth100k,
+    /// A million deployments in one store: writes docs/scale.md
+    Million(million::Million),
     /// Where certward's CPU time goes under load
     Profile(profile::Profile),
     /// What judging an upload costs
@@ -116,6 +119,7 @@ fn run(command: Command) -> Result<()> {
         Command::Reads => reads::measure(),
         Command::Growth => growth::measure(growth::COUNTS)?,
         Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
+        Command::Million(million) => million::measure(&million)?,
         Command::Profile(profile) => profile::measure(&profile)?,
         Command::Intake => intake::measure(),
         Command::Attacks(attacks) => attacks::measure(&attacks),

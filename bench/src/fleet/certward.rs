@@ -62,6 +62,16 @@ impl CertwardFleet {
         self.certward.mqtts()
     }
 
+    /// The program, its folder and its API.
+    pub(crate) fn certward(&self) -> &Certward {
+        &self.certward
+    }
+
+    /// Its store is in this PostgreSQL database from now on.
+    pub(crate) fn use_store(&mut self, url: String) {
+        self.certward.use_store(url);
+    }
+
     /// PUT of a certificate; returns with the answer.
     pub(crate) fn replace(&self, member: &Member) -> Result<()> {
         let answer = self.certward.api().put_tls(Self::id(&member.host), &member.leaf.one_way());

@@ -104,7 +104,16 @@ pub(crate) async fn end_lease(
     .bind(node.as_str())
     .fetch_all(&mut *conn)
     .await?;
-    for sql in ["DELETE FROM node_count WHERE node = $1", "DELETE FROM node WHERE id = $1"] {
+    // Only where something waits for it: with a million deployments it was once counted in as many changes, and the end of a lease
+    // must not take longer than a statement may. A settled change asks nobody, the next one counts anew, and what is left is pruned.
+    for sql in [
+        concat!(
+            "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
+            unsettled!(),
+            ")"
+        ),
+        "DELETE FROM node WHERE id = $1",
+    ] {
         sqlx::query(sql).bind(node.as_str()).execute(&mut *conn).await?;
     }
     rows.iter().map(|row| row::deployment_id(row, "id")).collect()
@@ -212,13 +221,30 @@ pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Re
     Ok(())
 }
 
-/// Removes what is left of removed deployments.
-pub(crate) async fn prune_counts(conn: &mut AnyConnection) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM node_count
-         WHERE NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.id = node_count.deployment)",
+/// Removes what is left of removed deployments and of nodes that are gone, among the counts of about `limit` deployments after `after`.
+/// Where to go on; `None` at the end.
+pub(crate) async fn prune_counts(
+    conn: &mut AnyConnection,
+    after: &str,
+    limit: u32,
+) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(
+        "SELECT max(deployment) AS last FROM
+         (SELECT deployment FROM node_count WHERE deployment > $1 ORDER BY deployment LIMIT $2) page",
     )
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(last) = row::text_or_null(&row, "last")? else { return Ok(None) };
+    sqlx::query(
+        "DELETE FROM node_count WHERE deployment > $1 AND deployment <= $2
+         AND (NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.id = node_count.deployment)
+              OR NOT EXISTS (SELECT 1 FROM node WHERE node.id = node_count.node))",
+    )
+    .bind(after)
+    .bind(last.as_str())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(Some(last))
 }

@@ -570,7 +570,6 @@ impl Store {
             let more = step(async {
                 let feed = feed::prune(&mut tx, now.before(FEED_KEPT), PRUNED_AT_ONCE).await?;
                 let audit = audit::prune(&mut tx, audit::KEPT, PRUNED_AT_ONCE).await?;
-                node::prune_counts(&mut tx).await?;
                 tx.commit().await?;
                 Ok(feed || audit)
             })
@@ -578,6 +577,17 @@ impl Store {
             if !more {
                 break;
             }
+        }
+        // To the end, for each page is short; a page that fails takes none of the above with it.
+        let mut after = Some(String::new());
+        while let Some(from) = after {
+            let mut tx = self.inner.engine()?.begin().await?;
+            after = step(async {
+                let next = node::prune_counts(&mut tx, &from, PRUNED_AT_ONCE).await?;
+                tx.commit().await?;
+                Ok(next)
+            })
+            .await?;
         }
         for _ in 0..PRUNES_MAX {
             let mut tx = self.inner.engine()?.begin_on_requests().await?;

@@ -6,11 +6,13 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Counting reads every deployment once, so the figures may be this old.
 const EVERY: Duration = Duration::from_secs(30);
+/// And older, where counting takes long: it may take a hundredth of the store's time.
+const SHARE: u32 = 100;
 
 /// Where all certificates stand, as metrics: what an alert about a forgotten expiry or a failed change looks at.
 #[derive(Debug, Clone, Default)]
@@ -58,18 +60,19 @@ impl CensusMetrics {
 
     /// Counts now and then. A store that is away leaves the last figures standing; that it is away, others say.
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
+                () = sleep(wait) => {}
             }
+            let began = Instant::now();
             match store.census().await {
                 Ok(census) => self.set(&census),
                 Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
             }
+            wait = EVERY.max(began.elapsed() * SHARE);
         }
     }
 }
