@@ -255,12 +255,13 @@ impl Session {
         loop {
             let event = poll_fn(|cx| match self.member.poll_signal(cx) {
                 Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
-                Poll::Pending => self.relay.poll(cx).map(Event::Over),
+                Poll::Pending => self.relay.poll(&self.serving.turns, cx).map(Event::Over),
             })
             .await;
             match event {
                 // Boxed: it happens once in a connection's life.
                 Event::Told(signal) => {
+                    self.relay.step_aside();
                     let obeyed = Box::pin(obey(&self.serving, &self.member, self.relay.tls(), signal)).await;
                     if let Err(reason) = obeyed {
                         return reason;

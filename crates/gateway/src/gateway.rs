@@ -17,6 +17,7 @@ use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapsh
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{Mutex, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
@@ -45,6 +46,7 @@ use crate::{
     serving::Serving,
     ticket_keys::{keep_current, recall},
     tickets::KeyRing,
+    turns::Turns,
     upstream::{UpstreamPolicy, Upstreams},
     way_in::ways_in,
 };
@@ -222,6 +224,7 @@ impl Gateway {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
             upstreams: Upstreams::new(policy, &settings.upstream_source, metrics, u64::from_ne_bytes(seed)),
+            turns: Turns::new(Handle::current().metrics().num_workers()),
             index: Arc::clone(&self.inner.index),
             filling: Arc::clone(&self.inner.filling),
             store: lifecycle.store().clone(),

@@ -47,6 +47,7 @@ mod ticket_keys;
 mod tickets;
 mod tls;
 mod token_bucket;
+mod turns;
 mod upstream;
 mod verified_chains;
 mod way_in;

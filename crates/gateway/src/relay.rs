@@ -21,7 +21,8 @@ use tokio::{
 
 use crate::{
     tls::Tls,
-    wire::{Fault, Heard, send_now, with_buffers},
+    turns::{Turn, Turns},
+    wire::{Amount, Fault, Heard, send_now, with_buffers},
 };
 
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub(crate) struct Relay {
     held: bool,
     upward: Half,
     downward: Half,
+    /// Whether more may be there than what was read: it waits for its turn.
+    more: bool,
+    turn: Turn,
     limits: Limits,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -110,9 +114,19 @@ impl Broken {
     }
 }
 
-/// How often one direction reads before others have their turn: a source that is never done must not keep a thread from
-/// the handshakes of others. Twice 64 KiB: what being called again costs is nothing beside sealing them.
-const TURNS_MAX: u32 = 2;
+/// How often one direction reads before others have their turn, if what is read is little: after a full buffer it is their turn at
+/// once. A source that is never done must not keep a thread from the handshakes of others.
+const READS_MAX: u32 = 2;
+
+impl Amount {
+    /// How many of the reads that one direction has this one counts for.
+    fn weight(self) -> u32 {
+        match self {
+            Self::Part => 1,
+            Self::Full => READS_MAX,
+        }
+    }
+}
 
 impl Relay {
     pub(crate) fn new(
@@ -132,6 +146,8 @@ impl Relay {
             to_device: held,
             upward: if heard == Heard::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
+            more: false,
+            turn: Turn::None,
             limits,
             last: Instant::now(),
             timer: None,
@@ -154,13 +170,34 @@ impl Relay {
     }
 
     /// Ready when both sides have ended, or one is broken.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.more {
+            ready!(self.turn.poll(turns, cx));
+            self.more = false;
+        }
+        let polled = self.poll_both(cx);
+        self.turn.pass_on();
+        if polled.is_pending() && self.more {
+            // Ready only if there were no line to stand in.
+            if self.turn.poll(turns, cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
+
+    /// Lets others have this relay's turn while it is not polled.
+    pub(crate) fn step_aside(&mut self) {
+        self.turn.pass_on();
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         // The order matters: what the device sent may make TLS answer, which the second half then sends.
         let up = self.poll_upward(cx);
         // And an error of the first half waits for the second, however long its turn becomes: a broker that says why it refuses and
         // then resets the connection must still be heard.
-        let turns_max = if matches!(up, Poll::Ready(Err(_))) { u32::MAX } else { TURNS_MAX };
-        let down = self.poll_downward(cx, turns_max);
+        let to_the_end = matches!(up, Poll::Ready(Err(_)));
+        let down = self.poll_downward(cx, to_the_end);
         let (up, down) = (up?, down?);
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
@@ -170,12 +207,12 @@ impl Relay {
 
     /// The device's bytes to the broker.
     fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let mut turns = 0;
+        let mut reads = 0;
         loop {
             // A broker that does not read stops its device from being read.
             ready!(self.poll_send_up(cx))?;
             match self.upward {
-                Half::Open => ready!(self.poll_device(cx))?,
+                Half::Open => reads += ready!(self.poll_device(cx))?.weight(),
                 Half::Ending => {
                     ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(Broken::Broker)?;
                     self.upward = Half::Ended;
@@ -183,16 +220,15 @@ impl Relay {
                 Half::Ended => return Poll::Ready(Ok(())),
             }
             self.happened();
-            turns += 1;
-            if turns == TURNS_MAX {
-                cx.waker().wake_by_ref();
+            if reads >= READS_MAX {
+                self.more = true;
                 return Poll::Pending;
             }
         }
     }
 
     /// Reads once from the device and passes on what the broker takes at once.
-    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
             let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
             if !buffers.out.is_empty() {
@@ -205,13 +241,13 @@ impl Relay {
             if heard.map_err(Broken::at_the_device)? == Heard::End {
                 self.upward = Half::Ending;
             }
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(buffers.amount))
         })
     }
 
     /// The broker's bytes to the device.
-    fn poll_downward(&mut self, cx: &mut Context<'_>, turns_max: u32) -> Poll<Result<(), Broken>> {
-        let mut turns = 0;
+    fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), Broken>> {
+        let mut reads = 0;
         loop {
             if self.downward == Half::Ended {
                 // Nothing can be sent any more, not even an alert.
@@ -222,19 +258,18 @@ impl Relay {
                 ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(Broken::Device)?;
                 self.downward = Half::Ended;
             } else {
-                ready!(self.poll_broker(cx))?;
+                reads += ready!(self.poll_broker(cx))?.weight();
             }
             self.happened();
-            turns += 1;
-            if turns == turns_max {
-                cx.waker().wake_by_ref();
+            if reads >= READS_MAX && !to_the_end {
+                self.more = true;
                 return Poll::Pending;
             }
         }
     }
 
     /// Reads once from the broker and passes on what the device takes at once.
-    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
             if self.held {
                 buffers.out.extend_from_slice(&self.to_device);
@@ -251,7 +286,7 @@ impl Relay {
             let out = buffers.out.as_slice();
             let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
             self.to_device.extend_from_slice(&out[sent..]);
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok(buffers.amount))
         })
     }
 

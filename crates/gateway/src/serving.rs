@@ -17,6 +17,7 @@ use crate::{
     registry::{Membership, Registry},
     served::{Entry, Trust},
     tls::Tls,
+    turns::Turns,
     upstream::Upstreams,
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Serving {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
+    pub(crate) turns: Turns,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) filling: Arc<Filling>,
     pub(crate) store: Store,

@@ -28,6 +28,7 @@ thread_local! {
         incoming: vec![0; INCOMPLETE_MAX + CHUNK].into(),
         plain: Vec::with_capacity(CHUNK),
         out: Outgoing::default(),
+        amount: Amount::Part,
     });
 }
 
@@ -38,6 +39,17 @@ pub(crate) struct Buffers {
     pub(crate) plain: Vec<u8>,
     /// What is to be sent to the device.
     pub(crate) out: Outgoing,
+    /// How much the last read brought.
+    pub(crate) amount: Amount,
+}
+
+/// How much a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    /// All that was there, very likely.
+    Part,
+    /// As much as it had room for: there may be more.
+    Full,
 }
 
 /// Why nothing more comes from one side.
@@ -87,6 +99,7 @@ impl Buffers {
     ) -> Poll<io::Result<usize>> {
         let mut fresh = ReadBuf::new(&mut self.incoming[at..at + CHUNK]);
         ready!(Pin::new(stream).poll_read(cx, &mut fresh))?;
+        self.amount = if fresh.remaining() == 0 { Amount::Full } else { Amount::Part };
         Poll::Ready(Ok(fresh.filled().len()))
     }
 
