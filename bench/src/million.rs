@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use certward_store::{Address, MasterKey, Store, SystemClock};
+use certward_store::{Address, MasterKey, Servers, Store, SystemClock};
 use certward_tests::{Authority, PostgresServer, came_within, run};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
@@ -180,7 +180,7 @@ fn asked(fleet: &CertwardFleet, url: Option<&str>, say: &mut impl FnMut(&str, St
     let data = fleet.certward().data();
     let key = MasterKey::read(&data.join("master.key"))?;
     let address = match url {
-        Some(url) => Address::Postgres(url.to_owned().into()),
+        Some(url) => Address::Postgres(Servers::parse([url])?),
         None => Address::Embedded(data),
     };
     let runtime = Runtime::new()?;
