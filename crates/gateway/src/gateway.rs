@@ -267,14 +267,13 @@ impl Gateway {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) -> Option<Beginning> {
-        // Joined first: a change that is made from now on waits for this node's proof.
-        let node = &self.inner.node;
-        let joined = tokio::select! {
+        let begin = || self.begin(lifecycle, follower);
+        let begun = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            joined = self.join(lifecycle) => joined,
+            begun = begin() => begun,
         };
-        if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&joined, self.inner.copier.get())
+        if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&begun, self.inner.copier.get())
             && let Some(snapshot) = copier.whole()
         {
             tracing::warn!("the database is away: devices are served from this node's snapshot ({reason})");
@@ -289,16 +288,24 @@ impl Gateway {
                 }
             }
         }
-        if joined.is_err() {
-            until_done(shutdown, "this node cannot join", || self.join(lifecycle)).await?;
-        }
-        let every = self.inner.settings.lease / 3;
-        tasks.spawn(keep_lease(lifecycle.clone(), node.clone(), every, shutdown.clone()));
-        until_done(shutdown, "the session ticket keys cannot be read", || self.keep_ticket_keys(lifecycle))
-            .await?;
-        let (start, pages) =
-            until_done(shutdown, "the change feed cannot be read", || follower.begin()).await?;
+        let (start, pages) = match begun {
+            Ok(begun) => begun,
+            Err(_) => until_done(shutdown, "this node cannot begin", begin).await?,
+        };
+        let (node, every) = (self.inner.node.clone(), self.inner.settings.lease / 3);
+        tasks.spawn(keep_lease(lifecycle.clone(), node, every, shutdown.clone()));
         Some(Beginning::Ordinary(start, pages))
+    }
+
+    /// Joins first: a change that is made from now on waits for this node's proof.
+    async fn begin(
+        &self,
+        lifecycle: &Lifecycle,
+        follower: &Follower,
+    ) -> Result<(crate::follow::Start, Pages), StoreError> {
+        self.join(lifecycle).await?;
+        self.keep_ticket_keys(lifecycle).await?;
+        follower.begin().await
     }
 
     async fn join(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
@@ -570,8 +577,9 @@ impl Rehearsal for Gateway {
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
-        // While the index of hosts is filled, the store is asked for whom it does not have yet.
-        self.inner.ready.load(Ordering::Acquire) && self.inner.filling.knows_all()
+        // While the index of hosts is filled, the store is asked for whom it does not have yet, and while that is away the snapshot.
+        let has_snapshot = || self.inner.copier.get().is_some_and(|copier| copier.whole().is_some());
+        self.inner.ready.load(Ordering::Acquire) && (self.inner.filling.knows_all() || has_snapshot())
     }
 
     fn has_way_in(&self, deployment: &Deployment) -> bool {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use certward_lifecycle::{Certificate, Lifecycle, MaterialError, assignment_in, material_in};
-use certward_pki::ClientTrust;
+use certward_pki::{ClientTrust, HostName};
 use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::Mutex;
@@ -104,6 +104,11 @@ impl Loader {
             Ok(loaded) => loaded.entry,
             Err(error) => self.refuse(id, &error),
         }
+    }
+
+    /// Whose the first of these names is by this node's snapshot, while the store is away.
+    pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
+        self.copier.as_ref()?.whole()?.first_of(names).await.ok()?
     }
 
     /// What this node's snapshot has of the deployment, while the store is away. `None`: there is no snapshot, or the store has

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use certward_pki::HostName;
-use certward_store::{Clock, DeploymentId, Store};
+use certward_store::{Clock, DeploymentId, Store, StoreError};
 use rustls::{Error, server::danger::ClientCertVerifier};
 
 use crate::{
@@ -71,10 +71,9 @@ impl Serving {
 
     async fn by_name(&self, name: HostName) -> Route {
         if !self.filling.is_over() && self.index.find(&name).is_none() {
-            let names = [Some(name.clone()), name.covering_wildcard()];
-            let ask =
-                || async { self.store.first_of(&names.into_iter().flatten().collect::<Vec<_>>()).await };
-            match self.filling.ask(&name, ask).await {
+            let names: Vec<_> =
+                [Some(name.clone()), name.covering_wildcard()].into_iter().flatten().collect();
+            match self.filling.ask(&name, || self.first_of(&names)).await {
                 Answer::Indexed => {}
                 Answer::Found(host, id) => return self.to(&host, id).await.unwrap_or(Route::Unknown),
                 Answer::Nobodys => return Route::Nowhere,
@@ -89,6 +88,17 @@ impl Serving {
             }
         }
         Route::Nowhere
+    }
+
+    /// By the store, and by this node's snapshot while that is away. A name that only the snapshot does not know may be a newer
+    /// deployment's: of that nothing is said.
+    async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        match self.store.first_of(names).await {
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.loader.first_known(names).await.map(Some).ok_or(error)
+            }
+            answer => answer,
+        }
     }
 
     /// `None`: the host is not the deployment's. The index knows hashes, and what the store said may have changed; only here it shows.

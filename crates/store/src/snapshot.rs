@@ -19,7 +19,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use certward_pki::PrivateKey;
+use certward_pki::{HostName, PrivateKey};
 use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions,
     pool::PoolConnection,
@@ -422,6 +422,15 @@ impl Snapshot {
     ) -> Result<Vec<Listed>, StoreError> {
         let mut conn = self.read().await?;
         step(host::by_deployment(&mut conn, after, limit)).await
+    }
+
+    /// As [`Store::first_of`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::first_of(&mut conn, names)).await
     }
 
     /// As [`Store::secret`].

@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use certward_gateway::{Gateway, Settings};
 use certward_lifecycle::{Lifecycle, SystemEntropy};
-use certward_store::NodeId;
+use certward_store::{NodeId, Snapshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Broker, Ca, Device, World, eventually, id, ready, settings};
+use crate::stage::{Broker, Ca, Device, World, eventually, id, master_key, ready, settings};
 
 /// Another node of the same store, whose index stays empty.
 async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
+    unfilled_with(world, settings, None).await
+}
+
+/// The same with a snapshot, which is whole.
+async fn unfilled_with(
+    world: &World,
+    settings: Settings,
+    snapshot: Option<Snapshot>,
+) -> (Gateway, std::net::SocketAddr, CancellationToken) {
     // Before all others in the order of ids, and no id.
     world
         .sql(
@@ -23,6 +32,10 @@ async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::Sock
     let node = NodeId::parse("node-2").unwrap();
     let gateway =
         Gateway::new(settings, node, world.clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
+    if let Some(snapshot) = snapshot {
+        let mark = snapshot.mark().await.unwrap();
+        gateway.keep(snapshot, mark);
+    }
     let port = Arc::new(gateway.clone());
     let store = world.lifecycle.store().clone();
     let lifecycle = Lifecycle::new(
@@ -109,6 +122,31 @@ async fn a_flood_of_invented_names_keeps_no_device_out() {
         device.talk(address, "a.example.com").await.unwrap();
     }
     assert_eq!(flood.join_all().await, [20; 20]);
+    shutdown.cancel();
+    world.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
+    let world = World::keeping(settings()).await;
+    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    for (name, host) in [("exact", "a.example.com"), ("wild", "*.example.org"), ("default", "other.test")] {
+        let deployment = world.deploy(name, broker.address, &[host]).await;
+        world.run(&deployment, &ca.leaf(&[host, "unheard.of"]), &[]).await;
+    }
+    let folder = world.snapshot().await;
+    let snapshot = Snapshot::at(folder.path(), &master_key());
+    assert!(snapshot.open().await.unwrap());
+    let settings = Settings { default_deployment: Some(id("default")), ..settings() };
+    let (gateway, address, shutdown) = unfilled_with(&world, settings, Some(snapshot)).await;
+    world.lifecycle.store().close().await;
+    let device = Device::trusting(&ca);
+    for name in ["a.example.com", "b.example.org", "other.test"] {
+        device.talk(address, name).await.unwrap();
+    }
+    // It may be that of a deployment that the snapshot has not heard of: nobody answers in its place.
+    assert!(device.connect(address, "unheard.of").await.is_err());
+    assert!(ready(&gateway));
     shutdown.cancel();
     world.shut_down().await;
 }
