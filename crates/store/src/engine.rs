@@ -7,7 +7,6 @@ use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     pool::PoolConnection,
-    postgres::PgConnectOptions,
 };
 
 use crate::{
@@ -134,13 +133,9 @@ impl Engine {
         })
     }
 
-    /// How a connection of its own is made to the server in use now. `None` for the embedded store.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    #[allow(dead_code, reason = "for the connection that LISTENs")]
-    pub(crate) fn connect_options(&self) -> Result<Option<PgConnectOptions>, StoreError> {
-        Ok(self.line.as_ref().map(|(line, _)| line.server().options()).transpose()?)
+    /// The line to PostgreSQL; `None` for the embedded store.
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref().map(|(line, _)| line)
     }
 
     /// Which server is in use: another number after each fail-over.

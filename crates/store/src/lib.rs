@@ -23,6 +23,7 @@ mod feed;
 mod host;
 mod id;
 mod line;
+mod listen;
 mod lock;
 mod master_key;
 mod node;

@@ -22,7 +22,9 @@ use crate::{
     data_folder::DataFolder,
     deployment,
     engine::{Engine, step},
-    feed, host, node, project, request_log, row, schema,
+    feed, host,
+    listen::Listener,
+    node, project, request_log, row, schema,
     sealing::Sealer,
     secret,
     servers::Servers,
@@ -71,6 +73,8 @@ struct Opened {
     engine: Engine,
     /// The key of the API secrets' digests.
     pepper: hmac::Key,
+    /// Where other processes may commit.
+    _listener: Option<Listener>,
 }
 
 impl fmt::Debug for Store {
@@ -110,11 +114,12 @@ impl Inner {
 }
 
 impl Opened {
-    async fn with(engine: Engine, sealer: &Sealer) -> Result<Self, StoreError> {
+    async fn with(engine: Engine, inner: &Inner) -> Result<Self, StoreError> {
         let mut conn = engine.read().await?;
-        let key = step(secret::api_secrets_key(&mut conn, sealer)).await?;
+        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
         drop(conn);
-        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+        let listener = engine.line().map(|line| Listener::start(Arc::clone(line), inner.changes.clone()));
+        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), _listener: listener })
     }
 }
 
@@ -186,7 +191,7 @@ impl Store {
         };
         let engine = Engine::open(address, false).await?;
         bring_up_to_date(&engine).await?;
-        let opened = Opened::with(engine, &self.inner.sealer).await?;
+        let opened = Opened::with(engine, &self.inner).await?;
         // Nobody else sets it under the lock.
         let _ = self.inner.opened.set(opened);
         self.inner.changes.send_replace(());
@@ -219,8 +224,9 @@ impl Store {
     }
 
     async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let opened = Opened::with(engine, &sealer).await?;
-        let inner = Inner { opened: OnceLock::from(opened), ..Inner::new(None, sealer, clock) };
+        let inner = Inner::new(None, sealer, clock);
+        let opened = Opened::with(engine, &inner).await?;
+        let inner = Inner { opened: OnceLock::from(opened), ..inner };
         Ok(Self { inner: Arc::new(inner) })
     }
 

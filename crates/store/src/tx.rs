@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, HostTaken,
     NodeId, NodeRecord, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit,
-    deployment, engine, feed, node, project, secret, store::Inner, version,
+    deployment, engine, feed, listen, node, project, secret, store::Inner, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -73,10 +73,13 @@ impl Tx {
     /// [`StoreError::Unavailable`]; then nothing was changed, or (PostgreSQL, connection lost at that very moment) it
     /// is unknown.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { store, transaction, epoch, mut broken, wakes, .. } = self;
+        let Self { store, mut transaction, epoch, mut broken, wakes, .. } = self;
         // What is written to a server that has been replaced, nobody would ever see.
         if store.engine()?.epoch() != epoch {
             return Err(StoreError::unavailable("the database failed over meanwhile; try again"));
+        }
+        if wakes {
+            step(&mut broken, listen::notify(&mut transaction)).await?;
         }
         step(&mut broken, async { Ok(transaction.commit().await?) }).await?;
         if wakes {

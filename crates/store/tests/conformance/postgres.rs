@@ -169,3 +169,53 @@ fn a_server_that_is_not_there_is_told_without_its_password() {
         }
     });
 }
+
+#[test]
+fn a_commit_through_one_process_wakes_another() {
+    block_on(async {
+        let world = World::postgres().await;
+        let other = another(&world).await;
+        for _ in 0..5 {
+            wakes(&world.store, &other).await;
+        }
+        wakes(&other, &world.store).await;
+    });
+}
+
+#[test]
+fn a_process_whose_listening_connection_is_lost_hears_again() {
+    block_on(async {
+        let world = World::postgres().await;
+        let other = another(&world).await;
+        wakes(&world.store, &other).await;
+        world
+            .tamper(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .await;
+        for _ in 0..5 {
+            wakes(&world.store, &other).await;
+        }
+    });
+}
+
+async fn another(world: &World) -> Store {
+    Store::open(&world.address, &master_key(), world.clock.clone()).await.expect("it opens")
+}
+
+/// Commits through one until the other is woken: while it does not listen yet, or not again, it hears nothing.
+async fn wakes(committing: &Store, listening: &Store) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < deadline, "a commit wakes nobody");
+        let changed = listening.changed();
+        if let Ok(mut tx) = committing.begin().await
+            && tx.draw_generation(&id("a")).await.is_ok()
+            && tx.commit().await.is_ok()
+            && tokio::time::timeout(Duration::from_millis(500), changed).await.is_ok()
+        {
+            return;
+        }
+    }
+}
