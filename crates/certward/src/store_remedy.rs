@@ -8,7 +8,7 @@ pub(crate) fn explain(error: StoreError) -> anyhow::Error {
             "give the one it was made with: master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder"
         }
         StoreError::NotInitialised => "run `certward init` with the same configuration",
-        StoreError::TooNew(_) => "use that certward, or a backup from before",
+        StoreError::TooNew(_) => "use that certward, or a later one, or a backup from before",
         StoreError::Unavailable(_) => "see that it runs, can be reached and has room",
         StoreError::Corrupt(_) | StoreError::Sealed(_) => "bring back a backup",
     };

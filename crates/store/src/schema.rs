@@ -1,6 +1,12 @@
 //! The schema and its migrations: numbered, embedded, applied in one transaction with the version they lead to.
 //!
-//! Widen first, narrow a release later: on PostgreSQL the nodes of two releases work on one schema for a while.
+//! Widen first, narrow a release later: on PostgreSQL the nodes of two releases work on one schema for a while. So each
+//! migration says the oldest schema whose programs may still work on what it leads to. The rule for authors:
+//!
+//! 1. *Expand*: add tables, and columns that an INSERT of the release before may leave out. `compatible` stays as it is.
+//! 2. *Migrate*: the release that does so writes both forms, and reads the new one.
+//! 3. *Contract*: a release later, remove the old form. `compatible` becomes the version of the first migration whose programs
+//!    do without it. A program from before does not start on it; one that still runs is not told, so never in one step.
 
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -11,23 +17,34 @@ use crate::{StoreError, lock};
 pub(crate) struct Part {
     name: &'static str,
     /// Version 1, 2, …; a released one is never edited.
-    migrations: &'static [&'static str],
+    migrations: &'static [Migration],
+}
+
+#[derive(Debug)]
+struct Migration {
+    sql: &'static str,
+    /// Programs of this version and later work on what it leads to.
+    compatible: i64,
+}
+
+const fn migration(sql: &'static str, compatible: i64) -> Migration {
+    Migration { sql, compatible }
 }
 
 /// Everything but the request log.
 pub(crate) const STORE: Part = Part {
     name: "store",
     migrations: &[
-        include_str!("../migrations/0001_store.sql"),
-        include_str!("../migrations/0002_profile.sql"),
-        include_str!("../migrations/0003_proxy.sql"),
-        include_str!("../migrations/0004_connection_limits.sql"),
+        migration(include_str!("../migrations/0001_store.sql"), 1),
+        migration(include_str!("../migrations/0002_profile.sql"), 2),
+        migration(include_str!("../migrations/0003_proxy.sql"), 3),
+        migration(include_str!("../migrations/0004_connection_limits.sql"), 4),
     ],
 };
 
 /// The request log.
 pub(crate) const REQUESTS: Part =
-    Part { name: "requests", migrations: &[include_str!("../migrations/0001_requests.sql")] };
+    Part { name: "requests", migrations: &[migration(include_str!("../migrations/0001_requests.sql"), 1)] };
 
 impl Part {
     /// The version that the database has: 0 where there is nothing yet.
@@ -42,10 +59,20 @@ impl Part {
         Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
     }
 
-    /// Brings the database to this program's version, within the caller's transaction.
+    /// The oldest version whose programs may work on what the database has; 0 where it does not say.
+    async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")
+            .bind(self.name)
+            .fetch_one(conn)
+            .await?;
+        Ok(row.try_get::<i64, _>(0)?)
+    }
+
+    /// Brings the database to this program's version, within the caller's transaction. One that is beyond it, but still for
+    /// this program too, is left as it is.
     ///
     /// # Errors
-    /// [`StoreError::TooNew`] where it is beyond that already.
+    /// [`StoreError::TooNew`] where this program cannot work on it any more.
     pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         self.migrate_to(conn, self.migrations.len() as i64).await
     }
@@ -58,13 +85,24 @@ impl Part {
         lock::migration(conn).await?;
         let postgres = lock::is_postgres(conn);
         if !has_table(conn, "schema_version").await? {
-            let create = "CREATE TABLE schema_version (part {key} PRIMARY KEY, version BIGINT NOT NULL)";
+            let create = "CREATE TABLE schema_version (part {key} PRIMARY KEY, version BIGINT NOT NULL, \
+                          compatible BIGINT NOT NULL DEFAULT 0)";
             run(conn, &for_engine(create, postgres)).await?;
+        } else if !says_compatible(conn).await? {
+            run(conn, "ALTER TABLE schema_version ADD COLUMN compatible BIGINT NOT NULL DEFAULT 0").await?;
         }
         let version = self.version(conn).await?;
-        let newest = version.max(wanted);
-        if newest > self.migrations.len() as i64 {
-            return Err(StoreError::TooNew(newest));
+        let newest = self.migrations.len() as i64;
+        if wanted > newest {
+            return Err(StoreError::TooNew(wanted));
+        }
+        if version > newest {
+            let compatible = self.compatible(conn).await?;
+            return if (1..=newest).contains(&compatible) {
+                Ok(())
+            } else {
+                Err(StoreError::TooNew(version))
+            };
         }
         if version >= wanted {
             return Ok(());
@@ -73,18 +111,29 @@ impl Part {
             usize::try_from(version).map_err(|_| StoreError::corrupt("a negative schema version"))
         };
         for migration in &self.migrations[index(version)?..index(wanted)?] {
-            run(conn, &for_engine(migration, postgres)).await?;
+            run(conn, &for_engine(migration.sql, postgres)).await?;
         }
         sqlx::query(
-            "INSERT INTO schema_version (part, version) VALUES ($1, $2)
-             ON CONFLICT (part) DO UPDATE SET version = excluded.version",
+            "INSERT INTO schema_version (part, version, compatible) VALUES ($1, $2, $3)
+             ON CONFLICT (part) DO UPDATE SET version = excluded.version, compatible = excluded.compatible",
         )
         .bind(self.name)
         .bind(wanted)
+        .bind(self.migrations[..index(wanted)?].last().map_or(0, |migration| migration.compatible))
         .execute(conn)
         .await?;
         Ok(())
     }
+}
+
+/// A store from before there was such a column has none.
+async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
+    let sql = if lock::is_postgres(conn) {
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('schema_version') AND attname = 'compatible'"
+    } else {
+        "SELECT count(*) FROM pragma_table_info('schema_version') WHERE name = 'compatible'"
+    };
+    Ok(sqlx::query(sql).fetch_one(conn).await?.try_get::<i64, _>(0)? > 0)
 }
 
 /// Whether there is such a table of the store.

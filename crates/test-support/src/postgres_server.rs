@@ -28,6 +28,8 @@ pub struct PostgresServer {
     binaries: PathBuf,
     databases: AtomicU32,
     running: Option<Running>,
+    /// On loopback; without one there is the socket only.
+    port: Option<u16>,
 }
 
 /// The server's process belongs to a thread that lives as long as it: the death signal that ends the server with the
@@ -53,12 +55,16 @@ impl PostgresServer {
 
     /// Starts one, for a test that stops it.
     pub fn start() -> Self {
-        let binaries = binaries();
-        let folder = tempfile::Builder::new().prefix("certward-pg-").tempdir().expect("a temporary folder");
-        if let Some((uid, gid)) = other_user() {
-            chown(folder.path(), Some(uid), Some(gid)).expect("the folder can be given to the server's user");
-        }
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("its mode can be set");
+        Self::start_at(None)
+    }
+
+    /// Starts one that listens on loopback, too, so that it can be one of two.
+    pub fn start_on_tcp() -> Self {
+        Self::start_at(Some(free_port()))
+    }
+
+    fn start_at(port: Option<u16>) -> Self {
+        let (binaries, folder) = (binaries(), folder());
         let output = as_other_user(&binaries.join("initdb"))
             .args([
                 "--no-sync",
@@ -75,9 +81,79 @@ impl PostgresServer {
             .output()
             .expect("initdb can be started (it needs setpriv, of util-linux)");
         assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
-        let mut server = Self { folder, binaries, databases: AtomicU32::new(0), running: None };
+        let mut server = Self { folder, binaries, databases: AtomicU32::new(0), running: None, port };
         server.resume();
         server
+    }
+
+    /// A standby of this server, which from then on acknowledges no commit that the standby does not have.
+    pub fn start_synchronous_standby(&self) -> Self {
+        let (binaries, folder) = (binaries(), folder());
+        let output = as_other_user(&binaries.join("pg_basebackup"))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username", USER, "--host"])
+            .arg(self.folder.path())
+            .args(["--port", &self.socket_port().to_string(), "--pgdata"])
+            .arg(folder.path().join("data"))
+            .stdin(Stdio::null())
+            .current_dir(folder.path())
+            .output()
+            .expect("pg_basebackup can be started");
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        let (databases, port) = (AtomicU32::new(1_000), Some(free_port()));
+        let mut standby = Self { folder, binaries, databases, running: None, port };
+        standby.resume();
+        self.query("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.query("postgres", "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + START;
+        while self.query("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
+            assert!(Instant::now() < deadline, "the standby does not follow: {}", standby.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.query("postgres", "SELECT pg_promote()");
+    }
+
+    /// What a statement gives, as text.
+    pub fn query(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--username", USER, "--host"])
+            .arg(self.folder.path())
+            .args(["--port", &self.socket_port().to_string(), "--command", sql, database])
+            .output()
+            .expect("psql can be started");
+        assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The URL of a database over TCP.
+    pub fn tcp_url(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port.expect("it listens on loopback"))
+    }
+
+    /// Sends a signal to the server and all of its children, as one sends it to a whole machine.
+    pub fn signal_all(&self, signal: Signal) {
+        let server = self.pid().expect("it runs");
+        let children = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // After the name, which may hold anything: state, parent.
+            let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            (parent == server).then_some(pid)
+        });
+        for pid in [server].into_iter().chain(children.collect::<Vec<_>>()) {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, signal);
+            }
+        }
+    }
+
+    /// PostgreSQL names its socket by the port, with or without TCP.
+    fn socket_port(&self) -> u16 {
+        self.port.unwrap_or(5432)
     }
 
     /// Makes an empty database and gives its `postgres://` URL.
@@ -86,6 +162,7 @@ impl PostgresServer {
         let output = Command::new(self.binaries.join("createdb"))
             .arg("--host")
             .arg(self.folder.path())
+            .args(["--port", &self.socket_port().to_string()])
             .args(["--username", USER, "--maintenance-db=postgres", &name])
             .output()
             .expect("createdb can be started");
@@ -127,7 +204,9 @@ impl PostgresServer {
             .arg(self.folder.path().join("data"))
             .arg("-k")
             .arg(self.folder.path())
-            .args(["-h", "", "-F", "-c", "max_connections=100", "-c", "shared_buffers=16MB"])
+            .args(["-h", if self.port.is_some() { "127.0.0.1" } else { "" }])
+            .args(["-p", &self.socket_port().to_string()])
+            .args(["-F", "-c", "max_connections=100", "-c", "shared_buffers=16MB"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("the server's log can be written"))
@@ -149,6 +228,7 @@ impl PostgresServer {
             .arg("--quiet")
             .arg("--host")
             .arg(self.folder.path())
+            .args(["--port", &self.socket_port().to_string()])
             .status();
         status.is_ok_and(|status| status.success())
     }
@@ -162,6 +242,21 @@ impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// For one server, which may become another user.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("certward-pg-").tempdir().expect("a temporary folder");
+    if let Some((uid, gid)) = other_user() {
+        chown(folder.path(), Some(uid), Some(gid)).expect("the folder can be given to the server's user");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("its mode can be set");
+    folder
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// SIGQUIT: it breaks off at once. Its children go with it.

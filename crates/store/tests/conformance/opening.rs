@@ -2,13 +2,14 @@ use certward_store::{MasterKey, Store, StoreError};
 
 use crate::{
     on_both_engines,
-    world::{World, master_key},
+    world::{World, deployment, master_key},
 };
 
 on_both_engines![
     a_store_opens_with_its_own_master_key_only,
     init_leaves_a_store_that_is_there_as_it_is,
     a_store_of_a_newer_release_does_not_open,
+    a_store_that_a_newer_release_widened_is_worked_on_side_by_side,
     a_store_of_the_first_release_is_widened_and_loses_nothing,
     a_secret_is_made_once_and_kept,
     secrets_are_removed_by_a_range_of_names,
@@ -49,7 +50,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
 }
 
 async fn a_store_of_a_newer_release_does_not_open(world: World) {
-    world.tamper("UPDATE schema_version SET version = 1000 WHERE part = 'store'").await;
+    world.tamper("UPDATE schema_version SET version = 1000, compatible = 1000 WHERE part = 'store'").await;
     world.store.close().await;
     for opened in [
         Store::open(&world.address, &master_key(), world.clock.clone()).await,
@@ -58,6 +59,25 @@ async fn a_store_of_a_newer_release_does_not_open(world: World) {
         let error = opened.expect_err("refused");
         assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
     }
+}
+
+async fn a_store_that_a_newer_release_widened_is_worked_on_side_by_side(world: World) {
+    let made = world.deployment("a").await;
+    world.tamper("ALTER TABLE deployment ADD COLUMN of_the_future BIGINT NOT NULL DEFAULT 7").await;
+    world.tamper("UPDATE schema_version SET version = 1000, compatible = 4 WHERE part = 'store'").await;
+    let store = world.reopen().await;
+    assert!(store.deployment(&made.id).await.expect("read").is_some());
+    let mut tx = store.begin().await.expect("a transaction");
+    tx.draw_generation(&made.id).await.expect("a generation");
+    tx.insert_deployment(&deployment("b", "default", &[])).await.expect("written").expect("no host is taken");
+    tx.commit().await.expect("committed");
+    world.tamper("UPDATE deployment SET of_the_future = 8").await;
+    // It was not taken back to this program's version.
+    store.close().await;
+    world.tamper("UPDATE schema_version SET compatible = 1000 WHERE part = 'store' AND version = 1000").await;
+    let error =
+        Store::open(&world.address, &master_key(), world.clock.clone()).await.expect_err("contracted");
+    assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
 }
 
 async fn a_secret_is_made_once_and_kept(world: World) {

@@ -336,7 +336,7 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
     let whole = fs::read(&file).expect("read");
-    sql(&file, "UPDATE schema_version SET version = 1000 WHERE part = 'store'").await;
+    sql(&file, "UPDATE schema_version SET version = 1000, compatible = 1000 WHERE part = 'store'").await;
     let error = Snapshot::at(folder, &master_key()).open().await.expect_err("of a newer release");
     assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
     for garbage in

@@ -274,7 +274,7 @@ fn a_source_that_cannot_be_taken_whole_leaves_the_target_empty() {
         assert!(matches!(error, TransferError::Source(StoreError::Corrupt(_))), "{error}");
         world.tamper("UPDATE project SET name = 'again' WHERE id = 'default'").await;
 
-        world.tamper("UPDATE schema_version SET version = 1000").await;
+        world.tamper("UPDATE schema_version SET version = 1000, compatible = 1000").await;
         let error = transferred(&world, &url).await.expect_err("a later certward's");
         assert!(matches!(error, TransferError::Source(StoreError::TooNew(1000))), "{error}");
         assert!(empty().await);
