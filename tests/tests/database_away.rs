@@ -259,7 +259,9 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     away.scene.connect(&away.scene.device(), "without").expect_err("two-way by now");
     let api = away.scene.api();
     let device = away.scene.device().with_identity(&away.clients.client("device"));
-    device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
+    wait_until("the end of what is deleted", || {
+        device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").err()
+    });
     api.wait_running(Scene::DEPLOYMENT);
 }
 
