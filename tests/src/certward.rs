@@ -2,6 +2,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
 };
@@ -103,6 +104,20 @@ impl Certward {
         certward.admin = Some((text("apiKey"), text("secretKey")));
         certward.serve();
         certward
+    }
+
+    /// Serves as another node on a store that `first` has initialised, with its master key.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_beside(first: &Self, setup: Setup) -> Self {
+        let mut node = Self::prepare(setup);
+        fs::create_dir_all(node.data()).unwrap();
+        fs::set_permissions(node.data(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::copy(first.data().join("master.key"), node.data().join("master.key")).unwrap();
+        node.admin.clone_from(&first.admin);
+        node.serve();
+        node
     }
 
     /// Makes the folder and the configuration and nothing else.
@@ -314,14 +329,6 @@ impl Certward {
     pub fn api(&self) -> Api {
         assert!(self.admin.is_some(), "the store is not initialised");
         self.api_unchecked()
-    }
-
-    /// An operator's program that speaks to this node, with the admin key that was made by another's `init` of the same store.
-    ///
-    /// # Panics
-    /// Before that `init`.
-    pub fn api_with_key_of(&self, first: &Self) -> Api {
-        Api { address: local(self.ports[0]), ..first.api() }
     }
 
     fn api_unchecked(&self) -> Api {

@@ -17,6 +17,8 @@ pub struct Effort {
     pub attack_connections: usize,
     /// How long an attack lasts.
     pub attack_span: Duration,
+    /// Times that a node is killed, paused and cut off from the database, a lease each.
+    pub outages: usize,
     /// Devices of a fleet.
     pub fleet: usize,
 }
@@ -35,6 +37,7 @@ pub fn effort() -> Effort {
         handshake_workers: 8,
         attack_connections,
         attack_span: Duration::from_secs(attack_span),
+        outages: if full { 10 } else { 1 },
         fleet: if full { 5_000 } else { 300 },
     }
 }

@@ -107,16 +107,6 @@ fn setup(store: &str) -> Setup {
     Setup { store: Some(store.to_owned()), ..Setup::default() }
 }
 
-/// Another node on the same store, with the same master key. It is not the first, so it makes nothing.
-fn another_node(scene: &Scene, store: &str) -> Certward {
-    let mut node = Certward::prepare(setup(store));
-    fs::create_dir_all(node.data()).unwrap();
-    fs::set_permissions(node.data(), fs::Permissions::from_mode(0o700)).unwrap();
-    fs::copy(scene.certward.data().join("master.key"), node.data().join("master.key")).unwrap();
-    node.serve();
-    node
-}
-
 #[test]
 fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself() {
     let mut away = Away::new();
@@ -232,8 +222,8 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     let mut away = Away::new();
     let store = away.scene.certward.store_url();
     assert!(away.scene.certward.stop().success());
-    let mut other = another_node(&away.scene, &store);
-    let api = other.api_with_key_of(&away.scene.certward);
+    let mut other = Certward::start_beside(&away.scene.certward, setup(&store));
+    let api = other.api();
     let narrowed = away.scene.leaf();
     api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
     api.wait_running(Scene::DEPLOYMENT);
