@@ -8,7 +8,7 @@ use certward_store::{
     TlsState,
 };
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, Notify, mpsc},
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -17,6 +17,7 @@ use crate::{
     backoff,
     copier::Copier,
     loader::Loaded,
+    progress::Progress,
     proof::Prover,
     reports::Reports,
     schedule::Schedule,
@@ -49,6 +50,9 @@ pub(crate) struct Follower {
     pub(crate) reports: Arc<Reports>,
     /// Of this node's snapshot, where there is one.
     pub(crate) copier: Option<Arc<Copier>>,
+    pub(crate) progress: Progress,
+    /// The node counts again, and what it has said meanwhile was not heard.
+    pub(crate) rejoined: Notify,
 }
 
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
@@ -217,10 +221,24 @@ impl Follower {
         Ok(())
     }
 
+    /// Counts again as a node whose lease was over: not before everything that changed meanwhile is carried out.
+    pub(crate) async fn rejoin(&self) -> Result<(), StoreError> {
+        tracing::warn!("this node's lease was over: it catches up before it counts again");
+        loop {
+            let seen = self.progress.caught_up(self.lifecycle.store().newest_generation().await?).await;
+            if self.lifecycle.rejoin(&self.node, seen).await? {
+                self.rejoined.notify_one();
+                tracing::info!("this node counts again");
+                return Ok(());
+            }
+        }
+    }
+
     /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
     /// changes: those that a node which drains still has must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
         let Start { after, mut schedule, mut listed } = start;
+        self.progress.begin(after);
         let (changed, mut changes) = mpsc::channel(1);
         let feed = Arc::clone(&self).read_feed(after, changed);
         tokio::pin!(feed);
@@ -266,10 +284,14 @@ impl Follower {
         let store = self.lifecycle.store();
         let mut tries = 0;
         let mut anew = false;
+        let mut unheard = false;
         loop {
             // Called before the feed is read: a change in between is then not slept through.
             let wake_up = store.changed();
-            let read = if anew {
+            let was_unheard = std::mem::take(&mut unheard);
+            let read = if was_unheard {
+                self.want_unproven(&changed).await.inspect_err(|_| unheard = true)
+            } else if anew {
                 self.want_everything(&changed).await.map(|newest| after = newest)
             } else {
                 self.read_on(&mut after, &changed).await
@@ -278,7 +300,7 @@ impl Follower {
                 copier.set_away(matches!(read, Err(StoreError::Unavailable(_))));
             }
             match read {
-                Ok(()) => (tries, anew) = (0, false),
+                Ok(()) => (tries, anew) = (0, anew && was_unheard),
                 Err(error) => {
                     tries += 1;
                     if backoff::worth_a_word(tries) {
@@ -292,6 +314,7 @@ impl Follower {
                 () = wake_up => {}
                 () = sleep(self.look_again()) => {}
                 () = self.reports.resumed() => anew = true,
+                () = self.rejoined.notified() => unheard = true,
             }
         }
     }
@@ -310,10 +333,12 @@ impl Follower {
             match self.lifecycle.store().feed_after(*after, PAGE).await? {
                 Some(rows) => {
                     let Some(last) = rows.last() else { return Ok(()) };
-                    *after = last.generation;
+                    let last_read = last.generation;
+                    *after = last_read;
                     if let Some(copier) = &self.copier {
                         copier.note(&rows);
                     }
+                    self.progress.is_to_do(rows.iter().map(|row| &row.deployment), last_read);
                     // The receiver ends only together with this task.
                     let _ = changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
                 }
@@ -323,6 +348,12 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Proves what waits for this node, though nothing of it changed.
+    async fn want_unproven(&self, changed: &mpsc::Sender<Vec<DeploymentId>>) -> Result<(), StoreError> {
+        let _ = changed.send(self.lifecycle.store().unproven(&self.node).await?).await;
+        Ok(())
     }
 
     /// Every deployment may have changed: those of the store, and those that are only in the index any more.
@@ -335,18 +366,26 @@ impl Follower {
         if let Some(copier) = &self.copier {
             copier.note_everything();
         }
-        let _ = changed.send(self.serving.index.deployments()).await;
+        let known = self.serving.index.deployments();
+        // Not up to `after` yet: the rest is still to come.
+        self.progress.is_to_do(known.iter(), Generation(0));
+        let _ = changed.send(known).await;
         let mut last: Option<DeploymentId> = None;
         loop {
             let page = store.deployments_after(last.as_ref(), PAGE).await?;
-            let Some(end) = page.last() else { return Ok(after) };
+            let Some(end) = page.last() else {
+                self.progress.is_to_do([].into_iter(), after);
+                return Ok(after);
+            };
             last = Some(end.id.clone());
+            self.progress.is_to_do(page.iter().map(|deployment| &deployment.id), Generation(0));
             let _ = changed.send(page.into_iter().map(|deployment| deployment.id).collect()).await;
         }
     }
 
     /// Brings one deployment up to date, and says so. `false`: to be tried again.
     async fn carry_out(&self, id: &DeploymentId, tries: u32) -> bool {
+        let wanted = self.progress.times_wanted(id);
         let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -360,6 +399,7 @@ impl Follower {
             Trust::Nobody => self.serving.registry.close(id).await,
             Trust::Unknown => {}
         }
+        self.progress.is_done(id, wanted);
         let Some((deployment, certificate)) = assignment else {
             self.serving.failures.forget(id);
             return true;

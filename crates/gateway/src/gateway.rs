@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, oneshot},
+    sync::{Mutex, Notify, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -39,6 +39,7 @@ use crate::{
     loader::Loader,
     metrics::Metrics,
     probes::Probes,
+    progress::Progress,
     proof::Prover,
     registry::Registry,
     rehearsal,
@@ -256,7 +257,16 @@ impl Gateway {
         };
         let reports = Arc::clone(&self.inner.reports);
         let (serving, node) = (Arc::clone(serving), self.inner.node.clone());
-        Follower { serving, lifecycle, node, prover, reports, copier: self.inner.copier.get().cloned() }
+        Follower {
+            serving,
+            lifecycle,
+            node,
+            prover,
+            reports,
+            copier: self.inner.copier.get().cloned(),
+            progress: Progress::new(),
+            rejoined: Notify::new(),
+        }
     }
 
     /// `None`: the shutdown came first.
@@ -292,8 +302,8 @@ impl Gateway {
             Ok(begun) => begun,
             Err(_) => until_done(shutdown, "this node cannot begin", begin).await?,
         };
-        let (node, every) = (self.inner.node.clone(), self.inner.settings.lease / 3);
-        tasks.spawn(keep_lease(lifecycle.clone(), node, every, shutdown.clone()));
+        let every = self.inner.settings.lease / 3;
+        tasks.spawn(keep_lease(Arc::clone(follower), every, shutdown.clone()));
         Some(Beginning::Ordinary(start, pages))
     }
 
@@ -328,15 +338,13 @@ impl Gateway {
         found: oneshot::Sender<crate::follow::Start>,
         shutdown: CancellationToken,
     ) {
-        let node = &self.inner.node;
         let join = || self.join(&lifecycle);
         if until_done(&shutdown, "the database is still away", join).await.is_none() {
             return;
         }
         copier.set_away(false);
         tracing::info!("the database is back: this node has joined");
-        let lease =
-            keep_lease(lifecycle.clone(), node.clone(), self.inner.settings.lease / 3, shutdown.clone());
+        let lease = keep_lease(Arc::clone(&follower), self.inner.settings.lease / 3, shutdown.clone());
         let fill = async {
             let filled = || follower.fill_again(&copier);
             let what = "the index of hosts cannot be filled";
@@ -497,8 +505,14 @@ impl Prepared {
 }
 
 /// Says again and again that this node lives.
-async fn keep_lease(lifecycle: Lifecycle, node: NodeId, every: Duration, shutdown: CancellationToken) {
-    periodically(every, shutdown, "this node's lease cannot be renewed", || lifecycle.join(&node)).await;
+async fn keep_lease(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
+    let keep = || async {
+        if follower.lifecycle.renew(&follower.node).await? {
+            return Ok::<_, StoreError>(());
+        }
+        follower.rejoin().await
+    };
+    periodically(every, shutdown, "this node's lease cannot be renewed", keep).await;
 }
 
 /// Fills the index of hosts. Devices do not wait for it.

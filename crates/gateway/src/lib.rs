@@ -31,6 +31,7 @@ mod listener;
 mod loader;
 mod metrics;
 mod probes;
+mod progress;
 mod proof;
 mod proxy_header;
 mod rarely;

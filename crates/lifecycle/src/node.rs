@@ -55,7 +55,7 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// A node begins to count, until its lease ends. Also renews the lease: call it every third of [`crate::Settings::lease`].
+    /// A node begins to count, until its lease ends; [`Lifecycle::renew`] it every third of [`crate::Settings::lease`].
     ///
     /// A node that had no lease is from now on waited for in every unsettled change, and is given as long as any other to
     /// prove it.
@@ -66,6 +66,36 @@ impl Lifecycle {
         let mut tx = self.store.begin().await?;
         self.lease(&mut tx, node).await?;
         tx.commit().await
+    }
+
+    /// Renews the lease of a node that counts. `false`: its lease is over, and it has to [`Lifecycle::rejoin`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let until = tx.now().after(self.settings.lease);
+        let renewed = tx.renew_lease(node, until).await?;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+
+    /// A node whose lease was over counts again, if nothing has changed since `seen`, up to which it has carried out all
+    /// changes; else `false`, and nothing is done. So no change is `running` that a counted node has slept through.
+    ///
+    /// What it said while it did not count was not heard: it is to prove again what [`certward_store::Store::unproven`] names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rejoin(&self, node: &NodeId, seen: Generation) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        self.lease(&mut tx, node).await?;
+        // Read when nobody can change anything any more.
+        if tx.newest_generation().await? > seen {
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn lease(&self, tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use certward_lifecycle::{DeploymentChange, NewDeployment, ProofFailure, TlsError, TlsView};
 use certward_pki::{Code, HostName};
 use certward_store::{Generation, NodeId, ProjectId, TlsState};
-use support::{Authority, World, given, not_proven};
+use support::{Authority, SETTINGS, World, given, not_proven};
 
 #[tokio::test]
 async fn a_certificate_is_created_proven_replaced_and_deleted() {
@@ -388,4 +388,29 @@ async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     assert_eq!(world.deployment().await, before);
     assert_eq!(before.tls, TlsState::Absent);
     assert!(before.generation > Generation(0));
+}
+
+#[tokio::test]
+async fn a_node_whose_lease_was_over_counts_again_only_when_it_has_missed_nothing() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    let seen = world.generation().await;
+    world.clock.advance(SETTINGS.lease * 2);
+    let a = world.join(&a.to_string()).await;
+    world.lifecycle.sweep().await.unwrap();
+    world.create(&ca.one_way()).await;
+    assert!(!world.lifecycle.renew(&b).await.unwrap(), "its lease is over");
+    assert!(!world.lifecycle.rejoin(&b, seen).await.unwrap(), "it has missed the change");
+    let store = world.lifecycle.store();
+    assert_eq!(store.live_nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
+    // What it says while it does not count is not heard.
+    world.report(&b, Ok(())).await;
+    assert!(world.lifecycle.rejoin(&b, world.generation().await).await.unwrap());
+    assert_eq!(store.unproven(&b).await.unwrap(), std::slice::from_ref(&world.id));
+    world.report(&a, Ok(())).await;
+    assert_eq!(world.status().await, "pending", "who joins while it is pending is counted");
+    world.report(&b, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+    assert!(store.unproven(&b).await.unwrap().is_empty());
+    assert!(world.lifecycle.renew(&b).await.unwrap());
 }

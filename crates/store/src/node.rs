@@ -51,6 +51,22 @@ pub(crate) async fn live(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec
     rows.iter().map(NodeRecord::read).collect()
 }
 
+/// Renews a lease that lasts; `false`: it is over.
+pub(crate) async fn renew(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    let renewed = sqlx::query("UPDATE node SET lease_until = $2 WHERE id = $1 AND lease_until > $3")
+        .bind(node.as_str())
+        .bind(until.0)
+        .bind(now.0)
+        .execute(conn)
+        .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
 /// Renews a lease, or lets the node join. Returns whether it joined.
 pub(crate) async fn lease(
     conn: &mut AnyConnection,
@@ -59,13 +75,7 @@ pub(crate) async fn lease(
     until: Timestamp,
 ) -> Result<bool, StoreError> {
     // The common case is this one statement on the node's own row.
-    let renewed = sqlx::query("UPDATE node SET lease_until = $2 WHERE id = $1 AND lease_until > $3")
-        .bind(node.as_str())
-        .bind(until.0)
-        .bind(now.0)
-        .execute(&mut *conn)
-        .await?;
-    if renewed.rows_affected() == 1 {
+    if renew(conn, node, now, until).await? {
         return Ok(false);
     }
     lock::nodes_change(conn).await?;
@@ -158,6 +168,23 @@ pub(crate) async fn count_live(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// The unsettled deployments that wait for this node.
+pub(crate) async fn unproven(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT d.id FROM node_count c JOIN deployment d ON d.id = c.deployment ",
+        "WHERE c.node = $1 AND c.proven < d.generation AND d.tls_state IN ",
+        unsettled!(),
+        " ORDER BY d.id"
+    ))
+    .bind(node.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
 }
 
 pub(crate) async fn counts(

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
-    Generation, Listed, MasterKey, Method, NodeRecord, Project, ProjectId, RequestLimit, StoreError,
+    Generation, Listed, MasterKey, Method, NodeId, NodeRecord, Project, ProjectId, RequestLimit, StoreError,
     Timestamp, Tx, Version, api_key, audit, census,
     data_folder::DataFolder,
     deployment,
@@ -504,6 +504,15 @@ impl Store {
             node::live(&mut conn, now).await
         })
         .await
+    }
+
+    /// The unsettled deployments that wait for a proof of this node, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn unproven(&self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
+        let mut conn = self.read().await?;
+        step(node::unproven(&mut conn, node)).await
     }
 
     /// Who is counted for a deployment's newest change.

@@ -238,6 +238,16 @@ impl Tx {
         Ok(joined)
     }
 
+    /// Renews the lease of a node until `until`, if it lasts; else nothing is changed, and `false`.
+    pub async fn renew_lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {
+        step(&mut self.broken, node::renew(&mut self.transaction, node, self.now, until)).await
+    }
+
+    /// The newest generation drawn. After [`Tx::lease`] has let a node join, it stays so until the end of the transaction.
+    pub async fn newest_generation(&mut self) -> Result<Generation, StoreError> {
+        step(&mut self.broken, feed::newest(&mut self.transaction)).await
+    }
+
     /// Moves the deadline of every pending deployment to `deadline`, if it is earlier: a node that has just joined is
     /// given its time.
     pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
