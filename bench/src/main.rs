@@ -22,6 +22,7 @@ mod load;
 mod machine;
 mod meter;
 mod million;
+mod nodes;
 mod one;
 mod peers;
 mod plot;
@@ -73,6 +74,8 @@ enum Command {
     Growth100k,
     /// A million deployments in one store: writes docs/scale.md
     Million(million::Million),
+    /// How soon after a PUT eight nodes have proven it: writes docs/scale.md
+    Nodes(nodes::Nodes),
     /// Where certward's CPU time goes under load
     Profile(profile::Profile),
     /// What judging an upload costs
@@ -120,6 +123,7 @@ fn run(command: Command) -> Result<()> {
         Command::Growth => growth::measure(growth::COUNTS)?,
         Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
         Command::Million(million) => million::measure(&million)?,
+        Command::Nodes(nodes) => nodes::measure(&nodes)?,
         Command::Profile(profile) => profile::measure(&profile)?,
         Command::Intake => intake::measure(),
         Command::Attacks(attacks) => attacks::measure(&attacks),

@@ -27,8 +27,8 @@ const STEP: Duration = Duration::from_secs(12);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Readers of the embedded database: each is a thread.
 const SQLITE_READERS: u32 = 4;
-/// PostgreSQL's default allows 100 in all; a few nodes share them.
-const POSTGRES_CONNECTIONS: u32 = 16;
+/// PostgreSQL allows 97 in all by default: so many that eight nodes, each with two more to listen and to look by, have room.
+const POSTGRES_CONNECTIONS: u32 = 8;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \

@@ -17,6 +17,7 @@ mod connection_limit;
 mod copy;
 mod data_folder;
 mod deployment;
+mod durability;
 mod engine;
 mod error;
 mod feed;

@@ -20,7 +20,7 @@ use crate::{
     Generation, Listed, MasterKey, Method, NodeId, NodeRecord, Project, ProjectId, RequestLimit, StoreError,
     Timestamp, Tx, Version, api_key, audit, census,
     data_folder::DataFolder,
-    deployment,
+    deployment, durability,
     engine::{Engine, step},
     feed, host,
     listen::Listener,
@@ -117,6 +117,9 @@ impl Opened {
     async fn with(engine: Engine, inner: &Inner) -> Result<Self, StoreError> {
         let mut conn = engine.read().await?;
         let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
+        for risk in step(durability::risks(&mut conn)).await? {
+            tracing::warn!("{risk}");
+        }
         drop(conn);
         let listener = engine.line().map(|line| Listener::start(Arc::clone(line), inner.changes.clone()));
         Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), _listener: listener })

@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(30);
 const USER: &str = "certward";
 
 /// A PostgreSQL server of one's own, from the installed binaries: in a temporary folder, on a Unix socket only (so
-/// that it needs no port), without fsync. It ends when it is dropped, and also when the test's process is killed.
+/// that it needs no port), mostly without fsync. It ends when it is dropped, and also when the test's process is killed.
 ///
 /// Run as root it becomes another user, for PostgreSQL refuses root.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct PostgresServer {
     running: Option<Running>,
     /// On loopback; without one there is the socket only.
     port: Option<u16>,
+    /// Whether what it commits is on the disk, as it should be where it is measured.
+    durable: bool,
 }
 
 /// The server's process belongs to a thread that lives as long as it: the death signal that ends the server with the
@@ -55,15 +57,20 @@ impl PostgresServer {
 
     /// Starts one, for a test that stops it.
     pub fn start() -> Self {
-        Self::start_at(None)
+        Self::start_at(None, false)
+    }
+
+    /// Starts one with fsync, to be measured.
+    pub fn start_durable() -> Self {
+        Self::start_at(None, true)
     }
 
     /// Starts one that listens on loopback, too, so that it can be one of two.
     pub fn start_on_tcp() -> Self {
-        Self::start_at(Some(free_port()))
+        Self::start_at(Some(free_port()), false)
     }
 
-    fn start_at(port: Option<u16>) -> Self {
+    fn start_at(port: Option<u16>, durable: bool) -> Self {
         let (binaries, folder) = (binaries(), folder());
         let output = as_other_user(&binaries.join("initdb"))
             .args([
@@ -81,7 +88,8 @@ impl PostgresServer {
             .output()
             .expect("initdb can be started (it needs setpriv, of util-linux)");
         assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
-        let mut server = Self { folder, binaries, databases: AtomicU32::new(0), running: None, port };
+        let mut server =
+            Self { folder, binaries, databases: AtomicU32::new(0), running: None, port, durable };
         server.resume();
         server
     }
@@ -100,7 +108,7 @@ impl PostgresServer {
             .expect("pg_basebackup can be started");
         assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
         let (databases, port) = (AtomicU32::new(1_000), Some(free_port()));
-        let mut standby = Self { folder, binaries, databases, running: None, port };
+        let mut standby = Self { folder, binaries, databases, running: None, port, durable: self.durable };
         standby.resume();
         self.query("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.query("postgres", "SELECT pg_reload_conf()");
@@ -127,6 +135,30 @@ impl PostgresServer {
             .expect("psql can be started");
         assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// From now on connections over TCP are encrypted or refused; certificate and key are PEM.
+    pub fn require_tls(&self, certificate: &str, key: &str) {
+        self.write("server.crt", certificate);
+        self.write("server.key", key);
+        self.write("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
+        self.query("postgres", "ALTER SYSTEM SET ssl = on");
+        self.query("postgres", "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + START;
+        while self.query("postgres", "SHOW ssl") != "on" {
+            assert!(Instant::now() < deadline, "no TLS: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A file of the server's own.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join("data").join(name);
+        fs::write(&path, text).expect("it can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode can be set");
+        if let Some((uid, gid)) = other_user() {
+            chown(&path, Some(uid), Some(gid)).expect("it can be given to the server's user");
+        }
     }
 
     /// The URL of a database over TCP.
@@ -206,7 +238,8 @@ impl PostgresServer {
             .arg(self.folder.path())
             .args(["-h", if self.port.is_some() { "127.0.0.1" } else { "" }])
             .args(["-p", &self.socket_port().to_string()])
-            .args(["-F", "-c", "max_connections=100", "-c", "shared_buffers=16MB"])
+            .args(["-c", if self.durable { "fsync=on" } else { "fsync=off" }])
+            .args(["-c", "max_connections=100", "-c", "shared_buffers=16MB"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("the server's log can be written"))

@@ -1,0 +1,58 @@
+//! The connection to PostgreSQL: whom certward takes for its database, and what it says of one that it does not.
+
+use std::fs;
+
+use certward_tests::{Authority, Certward, PostgresServer, Setup};
+
+/// Whatever is said, the password is not.
+const PASSWORD: &str = "CANARY-password-of-the-database";
+
+/// A server that takes encrypted connections only, and shows a certificate for this name.
+fn server(authority: &Authority, name: &str) -> (PostgresServer, u16, String) {
+    let server = PostgresServer::start_on_tcp();
+    let leaf = authority.server(&[name]);
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = leaf.write(folder.path(), "database");
+    server.require_tls(&fs::read_to_string(certificate).unwrap(), &fs::read_to_string(key).unwrap());
+    let database = server.database();
+    let name = database.rsplit('/').next().unwrap().to_owned();
+    let port = server.tcp_url(&name).rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
+    (server, port, name)
+}
+
+/// What `init` says of the database by this URL: `Ok` where it makes its tables.
+fn init(port: u16, database: &str, parameters: &str) -> Result<(), String> {
+    let store = format!("postgres://certward:{PASSWORD}@localhost:{port}/{database}?{parameters}");
+    let certward = Certward::prepare(Setup { store: Some(store), ..Setup::default() });
+    let output = certward.run_init(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains(PASSWORD), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+#[test]
+fn a_database_that_shows_who_it_is_is_used_and_any_other_is_not() {
+    let (ca, other) = (Authority::new("Database CA"), Authority::new("Other CA"));
+    let folder = tempfile::tempdir().unwrap();
+    let [ca_file, other_file] = [("ca.pem", &ca), ("other.pem", &other)].map(|(name, authority)| {
+        let path = folder.path().join(name);
+        fs::write(&path, authority.pem()).unwrap();
+        path.display().to_string()
+    });
+    let (_right, right_port, right) = server(&ca, "localhost");
+    let (_named, named_port, named) = server(&ca, "db.example.com");
+
+    let refused = [
+        (right_port, &right, format!("sslmode=verify-full&sslrootcert={other_file}"), "certificate"),
+        (right_port, &right, "sslmode=verify-full".to_owned(), "certificate"),
+        (named_port, &named, format!("sslmode=verify-full&sslrootcert={ca_file}"), "certificate"),
+        (right_port, &right, "sslmode=disable".to_owned(), "pg_hba.conf"),
+        (right_port, &right, "sslmode=verify-full&sslrootcert=/nowhere/ca.pem".to_owned(), "/nowhere/ca.pem"),
+    ];
+    for (port, database, parameters, named) in refused {
+        let said = init(port, database, &parameters).expect_err(&parameters);
+        assert!(said.contains(named), "{parameters}: {said}");
+    }
+    init(right_port, &right, &format!("sslmode=verify-full&sslrootcert={ca_file}")).expect("the right one");
+}
