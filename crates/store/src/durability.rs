@@ -63,6 +63,7 @@ mod tests {
     async fn a_standby_that_is_not_waited_for_is_a_risk() {
         let primary = PostgresServer::start_on_tcp();
         let database = primary.database();
+        let database = primary.tcp_url(database.rsplit('/').next().expect("a name"));
         let _standby = primary.start_synchronous_standby();
         assert!(!risks_of(&database).await.contains("standby"));
         primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");

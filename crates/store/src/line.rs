@@ -306,6 +306,9 @@ async fn look_at(servers: &[Server]) -> Vec<Option<Found>> {
 const TOO_MANY: &str = "53300";
 
 async fn look_at_one(server: &Server) -> Found {
+    if let Some(why) = server.unreadable_file() {
+        return Found::Nothing(why);
+    }
     let look = async {
         let mut conn = AnyConnection::connect_with(&server.any_options()?).await?;
         let standing = Standing::ask(&mut conn).await;

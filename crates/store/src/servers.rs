@@ -1,4 +1,4 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, fs::File, net::IpAddr, path::PathBuf, sync::Arc};
 
 use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
 use thiserror::Error;
@@ -40,6 +40,8 @@ pub(crate) struct Server {
     name: String,
     mode: String,
     local: bool,
+    /// Those that the URL names, each by its parameter.
+    files: Vec<(String, PathBuf)>,
 }
 
 /// Why URLs of servers are none.
@@ -125,14 +127,15 @@ impl Server {
         }
         let parsed = url.parse::<AnyConnectOptions>().map_err(|_| ServersError::NotUnderstood)?.database_url;
         let mut mode = None;
-        let (mut certificate, mut key) = (false, false);
+        let mut files = Vec::new();
         let mut host = parsed.host_str().unwrap_or_default().replace("%2F", "/").replace("%2f", "/");
         let mut port = parsed.port().unwrap_or(5432);
         for (name, value) in parsed.query_pairs() {
             match name.as_ref() {
                 "sslmode" => mode = Some(value.into_owned()),
-                "sslcert" => certificate = true,
-                "sslkey" => key = true,
+                "sslrootcert" | "sslcert" | "sslkey" => {
+                    files.push((name.into_owned(), PathBuf::from(value.as_ref())));
+                }
                 "host" | "hostaddr" => host = value.into_owned(),
                 "port" => port = value.parse().map_err(|_| ServersError::NotUnderstood)?,
                 name if PARAMETERS.contains(&name) => {}
@@ -142,7 +145,8 @@ impl Server {
         if host.is_empty() {
             return Err(ServersError::NoHost);
         }
-        if certificate != key {
+        let named = |parameter| files.iter().any(|(name, _)| name == parameter);
+        if named("sslcert") != named("sslkey") {
             return Err(ServersError::HalfCertificate);
         }
         let local = is_local(&host);
@@ -163,7 +167,7 @@ impl Server {
             return Err(ServersError::UnknownMode);
         }
         let name = if host.starts_with('/') { host } else { format!("{host}:{port}") };
-        let server = Self { url, name, mode, local };
+        let server = Self { url, name, mode, local, files };
         // The rest is the driver's to read: ports, addresses, percent signs.
         server.options().map_err(|_| ServersError::NotUnderstood)?;
         Ok(server)
@@ -172,6 +176,14 @@ impl Server {
     /// Host and port, or the socket's folder.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A file that the URL names and that cannot be read: the driver would not say which.
+    pub(crate) fn unreadable_file(&self) -> Option<String> {
+        self.files.iter().find_map(|(parameter, path)| {
+            let error = File::open(path).err()?;
+            Some(format!("{parameter} {}: {error}", path.display()))
+        })
     }
 
     /// How the pool connects.
