@@ -14,6 +14,7 @@ use certward_tests::{
     Authority, Certward, Detour, Device, Leaf, PostgresServer, Scene, Setup, effort, wait_until, wait_within,
 };
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// A lease, and what the others need to see that it is over.
 const LEASE_OVER: Duration = Duration::from_secs(60);
@@ -56,6 +57,13 @@ impl Three {
         session.is_ok_and(|session| session.leaf() == leaf.der)
     }
 
+    /// How many changes wait for each node that counts, as an operator asks.
+    fn waited_for(&self) -> Vec<u64> {
+        let output = self.first.certward.cli(&["nodes", "--json"]);
+        let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        nodes.iter().map(|node| node["unproven"].as_u64().unwrap()).collect()
+    }
+
     #[track_caller]
     fn assert_all_show(&self, leaf: &Leaf) {
         for node in [&self.first.certward, &self.second, self.third()] {
@@ -69,6 +77,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
     let three = Three::new();
     let leaf = three.first.run_one_way();
     three.assert_all_show(&leaf);
+    assert_eq!(three.waited_for(), [0, 0, 0]);
 
     // A change through one node is seen, and said to be running, through every other.
     let renewed = three.first.leaf();
@@ -87,9 +96,13 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
         others.iter().all(|node| three.shows(node, &newest)).then_some(())
     });
     assert_eq!(three.second.api().tls(Scene::DEPLOYMENT).tls_status(), "pending");
+    let mut waited_for = three.waited_for();
+    waited_for.sort_unstable();
+    assert_eq!(waited_for, [0, 0, 1]);
     wait_within(LEASE_OVER, "running without the paused node", || {
         (three.second.api().tls(Scene::DEPLOYMENT).tls_status() == "running").then_some(())
     });
+    assert_eq!(three.waited_for(), [0, 0]);
     three.third().signal(Signal::CONT);
     wait_until("that the paused node has caught up", || three.shows(three.third(), &newest).then_some(()));
     assert_eq!(three.third().api().tls(Scene::DEPLOYMENT).tls_status(), "running");

@@ -48,6 +48,7 @@ pub fn openapi() -> String {
         routes::keys::list::list,
         routes::keys::create::create,
         routes::keys::remove::remove,
+        routes::nodes::list,
         routes::health::healthz,
         routes::health::readyz,
         routes::metrics::metrics,
@@ -59,6 +60,7 @@ pub fn openapi() -> String {
         (name = "deployments", description = "Scope `deployments`; to read, any."),
         (name = "projects", description = "Scope `admin`; to read, any."),
         (name = "keys", description = "Scope `admin`."),
+        (name = "nodes", description = "Scope `admin`."),
         (name = "operation", description = "Outside the base path."),
     ),
     modifiers(&Common)

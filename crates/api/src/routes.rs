@@ -15,6 +15,7 @@ pub(crate) mod deployments;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod nodes;
 pub(crate) mod projects;
 pub(crate) mod tls;
 
@@ -32,6 +33,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .route("/public_api/v1/deployments/{id}/tls/failures", get(tls::failures))
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
+        .route("/public_api/v1/nodes", get(nodes::list))
         // The router's parameters are never empty, but an empty id is an id outside the syntax.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))

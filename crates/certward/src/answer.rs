@@ -166,6 +166,17 @@ pub(crate) struct Key {
     pub(crate) create_at: String,
 }
 
+/// A node.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Node {
+    #[serde(rename = "nodeID")]
+    pub(crate) node_id: String,
+    pub(crate) started_at: String,
+    pub(crate) lease_until: String,
+    pub(crate) unproven: u64,
+}
+
 /// An API key that was just made. No `Debug`, for it holds the secret.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

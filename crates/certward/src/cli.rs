@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Tls(TlsArgs),
     /// API keys
     Key(KeyArgs),
+    /// The nodes that count, and how many changes wait for each
+    Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
 }

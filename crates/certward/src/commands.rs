@@ -5,6 +5,7 @@ mod deployment;
 mod init;
 mod key;
 mod migrate_store;
+mod nodes;
 mod openapi;
 mod project;
 mod serve;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),
         Command::Key(args) => block_on(key::run(args.command)),
+        Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Openapi => openapi::run(),
     }
 }

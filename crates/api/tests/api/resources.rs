@@ -223,12 +223,13 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
         ("GET", "/keys"),
         ("POST", "/keys"),
         ("DELETE", "/keys/nothere"),
+        ("GET", "/nodes"),
     ];
     for (scope, open) in [
-        (Scope::TlsRead, "x....xxxx......."),
-        (Scope::Tls, "xxxxxxxxx......."),
-        (Scope::Deployments, "......xxxxx....."),
-        (Scope::Admin, "xxxxxxxxxxxxxxxx"),
+        (Scope::TlsRead, "x....xxxx........"),
+        (Scope::Tls, "xxxxxxxxx........"),
+        (Scope::Deployments, "......xxxxx......"),
+        (Scope::Admin, "xxxxxxxxxxxxxxxxx"),
     ] {
         let key = world.key(&[scope], None).await;
         let mut opened = String::new();
@@ -239,6 +240,20 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
         }
         assert_eq!(opened, open, "{scope:?}");
     }
+}
+
+#[tokio::test]
+async fn the_nodes_that_count_are_listed_with_what_waits_for_them() {
+    let world = World::new().await;
+    assert_eq!(world.get("/nodes").send().await.json(), json!([]));
+    world.node().await;
+    let listed = world.get("/nodes").send().await.json();
+    let expected = json!([{
+        "nodeID": "node-1", "startedAt": "2026-11-25 12:00:00", "leaseUntil": "2026-11-25 12:00:15", "unproven": 0,
+    }]);
+    assert_eq!(listed, expected);
+    world.clock.advance(std::time::Duration::from_secs(15));
+    assert_eq!(world.get("/nodes").send().await.json(), json!([]), "its lease is over");
 }
 
 #[tokio::test]

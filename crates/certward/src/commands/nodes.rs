@@ -1,0 +1,21 @@
+use std::process::ExitCode;
+
+use crate::{answer::Node, cli::ConnectArgs, client::Client, output, table::Table};
+
+pub(super) async fn run(connect: ConnectArgs) -> anyhow::Result<ExitCode> {
+    let answer = Client::new(&connect)?.get(&["nodes"]).await?;
+    if connect.json {
+        output::say_json(&answer)?;
+    } else {
+        output::say(&table(&serde_json::from_value::<Vec<Node>>(answer)?))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(nodes: &[Node]) -> String {
+    let mut table = Table::new(["ID", "STARTED", "LEASE UNTIL", "UNPROVEN"]);
+    for node in nodes {
+        table.row([&node.node_id, &node.started_at, &node.lease_until, &node.unproven.to_string()]);
+    }
+    table.text()
+}
