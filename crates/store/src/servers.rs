@@ -178,11 +178,12 @@ impl Server {
         &self.name
     }
 
-    /// A file that the URL names and that cannot be read: the driver would not say which.
+    /// A file that the URL names and that cannot be read, by its parameter: the driver would not say which, and nothing of a URL is
+    /// told.
     pub(crate) fn unreadable_file(&self) -> Option<String> {
         self.files.iter().find_map(|(parameter, path)| {
             let error = File::open(path).err()?;
-            Some(format!("{parameter} {}: {error}", path.display()))
+            Some(format!("the file that {parameter} names: {error}"))
         })
     }
 
