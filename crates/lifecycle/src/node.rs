@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use certward_pki::{Bundle, ClientTrust, Material, TlsType};
 use certward_store::{
     AuditEntry, Deployment, DeploymentId, Generation, NodeId, Records, StoreError, TlsState, Tx, Version,
@@ -193,10 +195,13 @@ impl Lifecycle {
     /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
+        let mut waited = BTreeSet::new();
         for node in tx.expired_nodes().await? {
             tracing::warn!(node.id = %node.id, "the lease of a node is over: it is not waited for any more");
-            uncount(&mut tx, &node.id).await?;
+            waited.extend(tx.end_lease(&node.id).await?);
         }
+        // Once all of them are gone: else the proof of one that is over as well could be the last missing one.
+        settle_all(&mut tx, waited).await?;
         for id in tx.overdue(OVERDUE_BATCH).await? {
             let Some(deployment) = tx.deployment(&id).await? else { continue };
             let counts = tx.counts(&id).await?;
@@ -267,7 +272,12 @@ async fn with_newest(
 
 /// Ends a node's lease, and settles what waited for that node alone.
 async fn uncount(tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {
-    for id in tx.end_lease(node).await? {
+    let waited = tx.end_lease(node).await?;
+    settle_all(tx, waited).await
+}
+
+async fn settle_all(tx: &mut Tx, ids: impl IntoIterator<Item = DeploymentId>) -> Result<(), StoreError> {
+    for id in ids {
         if let Some(deployment) = tx.deployment(&id).await? {
             settle(tx, &deployment).await?;
         }

@@ -129,6 +129,18 @@ async fn a_process_proves_anew_what_an_earlier_one_of_its_node_has_proven_of_an_
 }
 
 #[tokio::test]
+async fn of_leases_that_end_together_none_proves_anything_any_more() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    world.join("node-a").await;
+    let b = world.join("node-b").await;
+    world.create(&ca.one_way()).await;
+    world.report(&b, Ok(())).await;
+    world.clock.advance(Duration::from_secs(15));
+    world.lifecycle.sweep().await.unwrap();
+    assert_eq!(world.status().await, "pending", "nobody counts, so nobody has proven it");
+}
+
+#[tokio::test]
 async fn a_node_whose_lease_ends_is_not_waited_for() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);

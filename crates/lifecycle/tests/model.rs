@@ -21,7 +21,7 @@ use support::{Authority, SETTINGS, World};
 
 /// Schedules that are tried; with `CERTWARD_SOAK=1` as many as a night takes.
 fn cases() -> u32 {
-    if std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1") { 3_000 } else { 40 }
+    if std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1") { 3_000 } else { 120 }
 }
 
 const NODES: usize = 3;
@@ -36,15 +36,19 @@ enum Step {
     Apply(usize),
     /// It says so, however long ago that was.
     Report(usize),
+    /// Both, as a node does that is left alone.
+    Prove(usize),
     ReportFailure(usize),
     ReportNoWayIn(usize),
-    /// It renews its lease, or joins.
+    /// It renews its lease; where that is over it counts again, if it has seen every change.
     Renew(usize),
     Leave(usize),
     /// Its process ends without a word.
     Crash(usize),
     /// A new process of it begins.
     Start(usize),
+    /// Both at once.
+    Restart(usize),
     /// It does nothing, or cannot reach the store, until it is `Resume`d; what it serves, it goes on serving.
     Pause(usize),
     Resume(usize),
@@ -58,17 +62,19 @@ fn step() -> impl Strategy<Value = Step> {
     let node = 0..NODES;
     prop_oneof![
         2 => Just(Step::Create),
-        3 => Just(Step::Replace),
+        2 => Just(Step::Replace),
         1 => Just(Step::Hosts),
         1 => Just(Step::Delete),
-        8 => node.clone().prop_map(Step::Apply),
-        8 => node.clone().prop_map(Step::Report),
+        8 => node.clone().prop_map(Step::Prove),
+        3 => node.clone().prop_map(Step::Apply),
+        3 => node.clone().prop_map(Step::Report),
         1 => node.clone().prop_map(Step::ReportFailure),
         1 => node.clone().prop_map(Step::ReportNoWayIn),
         6 => node.clone().prop_map(Step::Renew),
         1 => node.clone().prop_map(Step::Leave),
         1 => node.clone().prop_map(Step::Crash),
         2 => node.clone().prop_map(Step::Start),
+        5 => node.clone().prop_map(Step::Restart),
         1 => node.clone().prop_map(Step::Pause),
         2 => node.prop_map(Step::Resume),
         4 => Just(Step::Sweep),
@@ -97,6 +103,13 @@ struct Node {
     serves: Option<Generation>,
     /// What it has proven, as it knows itself, since its process began.
     has_served: BTreeSet<Generation>,
+}
+
+impl Node {
+    fn crash(&mut self) {
+        (self.up, self.serves) = (false, None);
+        self.has_served.clear();
+    }
 }
 
 /// What the contract lets the store say.
@@ -146,11 +159,10 @@ impl Book {
         }
     }
 
-    fn end_lease(&mut self, node: usize) {
+    /// Whether something waited for it.
+    fn end_lease(&mut self, node: usize) -> bool {
         self.leases.remove(&node);
-        if self.counted.remove(&node).is_some() {
-            self.settle();
-        }
+        self.counted.remove(&node).is_some()
     }
 
     fn settle(&mut self) {
@@ -179,7 +191,10 @@ impl Book {
     fn sweep(&mut self) {
         let over: Vec<usize> =
             self.leases.iter().filter(|(_, until)| **until <= self.now).map(|(node, _)| *node).collect();
-        over.into_iter().for_each(|node| self.end_lease(node));
+        let waited = over.into_iter().filter(|node| self.end_lease(*node)).count();
+        if waited > 0 {
+            self.settle();
+        }
         let missing = self.counted.values().any(|proven| !proven);
         if self.state == State::Pending && self.now >= self.deadline && missing {
             self.state = State::Failed;
@@ -268,11 +283,10 @@ impl<'a> Stage<'a> {
                     assert_eq!(self.book.version, None);
                 }
             },
-            Step::Apply(node) if self.acts(node) => {
-                let (deployment, _) = lifecycle.assignment(&self.world.id).await.unwrap().unwrap();
-                let node = &mut self.nodes[node];
-                node.serves = Some(deployment.generation);
-                node.has_served.insert(deployment.generation);
+            Step::Apply(node) if self.acts(node) => self.apply(node).await,
+            Step::Prove(node) if self.acts(node) => {
+                self.apply(node).await;
+                self.report(node, Ok(())).await;
             }
             Step::Report(node) => self.report(node, Ok(())).await,
             Step::ReportFailure(node) => {
@@ -280,23 +294,21 @@ impl<'a> Stage<'a> {
             }
             Step::ReportNoWayIn(node) => self.report(node, Err(ProofFailure::NoWayIn)).await,
             Step::Renew(node) if self.acts(node) => {
-                lifecycle.join(&self.nodes[node].id).await.unwrap();
-                self.book.renew(node);
+                if self.renew(node).await {
+                    self.book.renew(node);
+                }
             }
             Step::Leave(node) if self.acts(node) => {
                 lifecycle.leave(&self.nodes[node].id).await.unwrap();
-                self.book.end_lease(node);
+                if self.book.end_lease(node) {
+                    self.book.settle();
+                }
             }
-            Step::Crash(node) => {
-                let node = &mut self.nodes[node];
-                (node.up, node.serves) = (false, None);
-                node.has_served.clear();
-            }
-            Step::Start(node) if !self.nodes[node].up && !self.nodes[node].paused => {
-                lifecycle.start(&self.nodes[node].id).await.unwrap();
-                self.nodes[node].up = true;
-                self.book.forget(node);
-                self.book.renew(node);
+            Step::Crash(node) => self.nodes[node].crash(),
+            Step::Start(node) if !self.nodes[node].up && !self.nodes[node].paused => self.start(node).await,
+            Step::Restart(node) if self.acts(node) => {
+                self.nodes[node].crash();
+                self.start(node).await;
             }
             Step::Pause(node) => self.nodes[node].paused = true,
             Step::Resume(node) => self.nodes[node].paused = false,
@@ -306,7 +318,13 @@ impl<'a> Stage<'a> {
             }
             Step::Forward(seconds) => self.set_clock(self.book.now.after(Duration::from_secs(seconds))),
             Step::Back(seconds) => self.set_clock(self.book.now.before(Duration::from_secs(seconds))),
-            Step::Apply(_) | Step::Renew(_) | Step::Leave(_) | Step::Start(_) => {}
+            // Nobody is there who could.
+            Step::Apply(_)
+            | Step::Prove(_)
+            | Step::Renew(_)
+            | Step::Leave(_)
+            | Step::Start(_)
+            | Step::Restart(_) => {}
         }
     }
 
@@ -314,6 +332,32 @@ impl<'a> Stage<'a> {
         let generation = self.world.generation().await;
         self.book.version = Some(generation);
         self.book.change(generation, State::Pending);
+    }
+
+    async fn apply(&mut self, node: usize) {
+        let (deployment, _) = self.world.lifecycle.assignment(&self.world.id).await.unwrap().unwrap();
+        let node = &mut self.nodes[node];
+        node.serves = Some(deployment.generation);
+        node.has_served.insert(deployment.generation);
+    }
+
+    async fn start(&mut self, node: usize) {
+        self.world.lifecycle.start(&self.nodes[node].id).await.unwrap();
+        self.nodes[node].up = true;
+        self.book.forget(node);
+        self.book.renew(node);
+    }
+
+    /// Whether it counts now.
+    async fn renew(&self, node: usize) -> bool {
+        let (lifecycle, Node { id, serves, .. }) = (&self.world.lifecycle, &self.nodes[node]);
+        let renewed = lifecycle.renew(id).await.unwrap();
+        assert_eq!(renewed, self.book.live().any(|live| live == node));
+        // With one deployment, what it serves is all that it can have seen.
+        let seen = serves.unwrap_or(Generation(0));
+        let counts = renewed || lifecycle.rejoin(id, seen).await.unwrap();
+        assert_eq!(counts, renewed || seen >= self.book.generation);
+        counts
     }
 
     async fn report(&mut self, node: usize, proof: Result<(), ProofFailure>) {
