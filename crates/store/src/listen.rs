@@ -1,6 +1,6 @@
 //! Hears at once what other processes commit: PostgreSQL's NOTIFY.
 //!
-//! A notification says nothing and is only a wake-up: what has happened, the feed tells, which readers look at every second
+//! A notification says only whose it is, and is a wake-up: what has happened, the feed tells, which readers look at every second
 //! in any case. So nothing is lost while nobody listens, but time.
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{StoreError, line::Line, lock};
+use crate::{StoreError, line::Line, lock, random};
 
 const CHANNEL: &str = "certward";
 /// A connection on which nothing was heard for so long is asked whether it lives: a network that has gone silent would never tell.
@@ -25,10 +25,23 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Wakes all who listen when the transaction is committed. Does nothing on SQLite, where one process has the store.
-pub(crate) async fn notify(conn: &mut AnyConnection) -> Result<(), StoreError> {
+/// Who says it, so that nobody is woken by himself a second time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Voice(String);
+
+impl Voice {
+    pub(crate) fn draw() -> Self {
+        let mut drawn = [0; 8];
+        random::fill(&mut drawn);
+        Self(u64::from_le_bytes(drawn).to_string())
+    }
+}
+
+/// Wakes all others who listen when the transaction is committed. Does nothing on SQLite, where one process has the store.
+pub(crate) async fn notify(conn: &mut AnyConnection, voice: &Voice) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
-        sqlx::query("SELECT pg_notify($1, '')::text").bind(CHANNEL).execute(conn).await?;
+        let sql = "SELECT pg_notify($1, $2)::text";
+        sqlx::query(sql).bind(CHANNEL).bind(&voice.0).execute(conn).await?;
     }
     Ok(())
 }
@@ -39,8 +52,8 @@ pub(crate) struct Listener(AbortHandle);
 
 impl Listener {
     /// Listens to the server in use, whichever that is, and passes on that something was committed.
-    pub(crate) fn start(line: Arc<Line>, changes: watch::Sender<()>) -> Self {
-        Self(tokio::spawn(run(line, changes)).abort_handle())
+    pub(crate) fn start(line: Arc<Line>, changes: watch::Sender<()>, own: Voice) -> Self {
+        Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
     }
 }
 
@@ -50,10 +63,10 @@ impl Drop for Listener {
     }
 }
 
-async fn run(line: Arc<Line>, changes: watch::Sender<()>) {
+async fn run(line: &Line, changes: &watch::Sender<()>, own: &Voice) {
     loop {
         // Why it ended is no news: who keeps the line says what is wrong with the database, and once.
-        if let Err(error) = listen(&line, &changes).await {
+        if let Err(error) = listen(line, changes, own).await {
             tracing::debug!("changes of other nodes are only looked for each second: {error}");
         }
         sleep(PAUSE).await;
@@ -61,7 +74,7 @@ async fn run(line: Arc<Line>, changes: watch::Sender<()>) {
 }
 
 /// Listens until the connection is lost, or its server is replaced.
-async fn listen(line: &Line, changes: &watch::Sender<()>) -> Result<(), StoreError> {
+async fn listen(line: &Line, changes: &watch::Sender<()>, own: &Voice) -> Result<(), StoreError> {
     let epoch = line.epoch();
     // The library makes listening connections only from a pool.
     let pool = PgPoolOptions::new()
@@ -73,6 +86,7 @@ async fn listen(line: &Line, changes: &watch::Sender<()>) -> Result<(), StoreErr
     in_time(listener.listen(CHANNEL)).await?;
     while line.epoch() == epoch {
         match timeout(SILENCE, listener.try_recv()).await {
+            Ok(Ok(Some(heard))) if heard.payload() == own.0 => {}
             Ok(Ok(Some(_))) => changes.send_replace(()),
             Ok(Ok(None)) => break,
             Ok(Err(error)) => return Err(error.into()),

@@ -23,7 +23,7 @@ use crate::{
     deployment, durability,
     engine::{Engine, step},
     feed, host,
-    listen::Listener,
+    listen::{Listener, Voice},
     node, project, request_log, row, schema,
     sealing::Sealer,
     secret,
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Sealer,
     pub(crate) changes: watch::Sender<()>,
+    pub(crate) voice: Voice,
     pinged: Mutex<Option<Instant>>,
 }
 
@@ -94,6 +95,7 @@ impl Inner {
             clock,
             sealer,
             changes,
+            voice: Voice::draw(),
             pinged: Mutex::default(),
         }
     }
@@ -121,7 +123,9 @@ impl Opened {
             tracing::warn!("{risk}");
         }
         drop(conn);
-        let listener = engine.line().map(|line| Listener::start(Arc::clone(line), inner.changes.clone()));
+        let listener = engine
+            .line()
+            .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));
         Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), _listener: listener })
     }
 }

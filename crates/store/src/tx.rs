@@ -79,7 +79,7 @@ impl Tx {
             return Err(StoreError::unavailable("the database failed over meanwhile; try again"));
         }
         if wakes {
-            step(&mut broken, listen::notify(&mut transaction)).await?;
+            step(&mut broken, listen::notify(&mut transaction, &store.voice)).await?;
         }
         step(&mut broken, async { Ok(transaction.commit().await?) }).await?;
         if wakes {
