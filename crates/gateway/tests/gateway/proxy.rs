@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use certward_lifecycle::DeploymentChange;
-use certward_pki::DeviceIdentity;
+use certward_pki::{DeviceIdentity, HostName};
 use certward_store::ProxyProtocol;
 use rcgen::DnType;
 use tokio::{io::AsyncReadExt, sync::mpsc};
@@ -62,6 +62,7 @@ struct Stage {
     servers: Ca,
     clients: Ca,
     received: mpsc::Receiver<Vec<u8>>,
+    changes: u32,
     _broker: Broker,
 }
 
@@ -81,16 +82,21 @@ impl Stage {
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
         let cas: &[&Ca] = if two_way { &[&clients] } else { &[] };
         world.run(&deployment, &servers.leaf(&[HOST]), cas).await;
-        Self { world, deployment, servers, clients, received, _broker: broker }
+        Self { world, deployment, servers, clients, received, changes: 0, _broker: broker }
     }
 
-    async fn set(&self, protocol: ProxyProtocol, identity: DeviceIdentity) {
-        let (proxy_protocol, proxy_identity) = (Some(protocol), Some(identity));
-        let change = DeploymentChange { proxy_protocol, proxy_identity, ..Default::default() };
-        let proofs = || self.world.metric(r#"certward_gateway_proofs_total{result="ok"}"#);
-        let before = proofs();
+    /// Together with another host, for that has to be proven: then the node has the whole change.
+    async fn set(&mut self, protocol: ProxyProtocol, identity: DeviceIdentity) {
+        self.changes += 1;
+        let hosts = [HOST.to_owned(), format!("change-{}.example.com", self.changes)];
+        let change = DeploymentChange {
+            hosts: Some(hosts.iter().map(|host| HostName::parse(host).unwrap()).collect()),
+            proxy_protocol: Some(protocol),
+            proxy_identity: Some(identity),
+            ..Default::default()
+        };
         self.world.change(&self.deployment, change).await;
-        crate::stage::eventually("the node has it", || async { proofs() > before }).await;
+        assert_eq!(self.world.settled(&self.deployment).await, "running");
     }
 
     /// What the broker receives of a device; empty when it is not let through.
