@@ -197,8 +197,8 @@ impl Lifecycle {
         let mut tx = self.store.begin().await?;
         let mut waited = BTreeSet::new();
         for node in tx.expired_nodes().await? {
-            tracing::warn!(node.id = %node.id, "the lease of a node is over: it is not waited for any more");
-            waited.extend(tx.end_lease(&node.id).await?);
+            tracing::warn!(node.id = %node, "the lease of a node is over: it is not waited for any more");
+            waited.extend(tx.end_lease(&node).await?);
         }
         // Once all of them are gone: else the proof of one that is over as well could be the last missing one.
         settle_all(&mut tx, waited).await?;

@@ -11,6 +11,8 @@ pub struct NodeRecord {
     pub started_at: Timestamp,
     /// It counts until then.
     pub lease_until: Timestamp,
+    /// How many unsettled deployments wait for its proof.
+    pub unproven: u64,
 }
 
 /// That a node is counted for a change of a deployment, and what it has said of it so far.
@@ -33,21 +35,38 @@ macro_rules! unsettled {
     };
 }
 
+/// What waits for a proof, and whose: counts `c` of deployments `d`.
+macro_rules! waiting {
+    () => {
+        concat!(
+            "FROM node_count c JOIN deployment d ON d.id = c.deployment ",
+            "WHERE c.proven < d.generation AND d.tls_state IN ",
+            unsettled!()
+        )
+    };
+}
+
 impl NodeRecord {
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: row::node_id(row, "id")?,
             started_at: Timestamp(row::integer(row, "started_at")?),
             lease_until: Timestamp(row::integer(row, "lease_until")?),
+            unproven: u64::try_from(row::integer(row, "unproven")?)
+                .map_err(|_| row::unreadable("unproven"))?,
         })
     }
 }
 
 pub(crate) async fn live(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
-    let rows = sqlx::query("SELECT id, started_at, lease_until FROM node WHERE lease_until > $1 ORDER BY id")
-        .bind(now.0)
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query(concat!(
+        "SELECT id, started_at, lease_until, (SELECT count(*) ",
+        waiting!(),
+        " AND c.node = node.id) AS unproven FROM node WHERE lease_until > $1 ORDER BY id"
+    ))
+    .bind(now.0)
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(NodeRecord::read).collect()
 }
 
@@ -131,7 +150,7 @@ pub(crate) async fn end_lease(
 
 /// Looks without a lock first, for mostly there is none. Those that are found cannot come back before the transaction
 /// ends: joining waits for the lock, and renewing for the row.
-pub(crate) async fn expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+pub(crate) async fn expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeId>, StoreError> {
     let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
         .bind(now.0)
         .fetch_optional(&mut *conn)
@@ -141,12 +160,12 @@ pub(crate) async fn expired(conn: &mut AnyConnection, now: Timestamp) -> Result<
     }
     lock::nodes_change(conn).await?;
     let sql = if lock::is_postgres(conn) {
-        "SELECT id, started_at, lease_until FROM node WHERE lease_until <= $1 ORDER BY id FOR UPDATE"
+        "SELECT id FROM node WHERE lease_until <= $1 ORDER BY id FOR UPDATE"
     } else {
-        "SELECT id, started_at, lease_until FROM node WHERE lease_until <= $1 ORDER BY id"
+        "SELECT id FROM node WHERE lease_until <= $1 ORDER BY id"
     };
     let rows = sqlx::query(sql).bind(now.0).fetch_all(conn).await?;
-    rows.iter().map(NodeRecord::read).collect()
+    rows.iter().map(|row| row::node_id(row, "id")).collect()
 }
 
 /// Counts anew; the lock sees to it that a node which joins at this moment is counted here or counts itself.
@@ -175,15 +194,10 @@ pub(crate) async fn unproven(
     conn: &mut AnyConnection,
     node: &NodeId,
 ) -> Result<Vec<DeploymentId>, StoreError> {
-    let rows = sqlx::query(concat!(
-        "SELECT d.id FROM node_count c JOIN deployment d ON d.id = c.deployment ",
-        "WHERE c.node = $1 AND c.proven < d.generation AND d.tls_state IN ",
-        unsettled!(),
-        " ORDER BY d.id"
-    ))
-    .bind(node.as_str())
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query(concat!("SELECT d.id ", waiting!(), " AND c.node = $1 ORDER BY d.id"))
+        .bind(node.as_str())
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| row::deployment_id(row, "id")).collect()
 }
 

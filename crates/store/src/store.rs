@@ -500,7 +500,7 @@ impl Store {
         step(feed::after(&mut conn, after, limit)).await
     }
 
-    /// The nodes whose lease lasts.
+    /// The nodes whose lease lasts, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, HostTaken,
-    NodeId, NodeRecord, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit,
-    deployment, engine, feed, listen, node, project, secret, store::Inner, version,
+    NodeId, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit, deployment,
+    engine, feed, listen, node, project, secret, store::Inner, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -261,7 +261,7 @@ impl Tx {
     }
 
     /// The nodes whose lease is over at [`Tx::now`].
-    pub async fn expired_nodes(&mut self) -> Result<Vec<NodeRecord>, StoreError> {
+    pub async fn expired_nodes(&mut self) -> Result<Vec<NodeId>, StoreError> {
         step(&mut self.broken, node::expired(&mut self.transaction, self.now)).await
     }
 

@@ -22,16 +22,16 @@ pub(crate) struct NodeBody {
     #[schema(example = "2026-11-25 08:20:55")]
     lease_until: String,
     /// How many changes wait for its proof.
-    unproven: usize,
+    unproven: u64,
 }
 
-impl NodeBody {
-    fn new(node: &NodeRecord, unproven: usize) -> Self {
+impl From<NodeRecord> for NodeBody {
+    fn from(node: NodeRecord) -> Self {
         Self {
             node_id: node.id.to_string(),
             started_at: wire_time::to_the_second(node.started_at.to_time()),
             lease_until: wire_time::to_the_second(node.lease_until.to_time()),
-            unproven,
+            unproven: node.unproven,
         }
     }
 }
@@ -41,11 +41,6 @@ impl NodeBody {
     responses((status = 200, description = "A bare array.", body = [NodeBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<NodeBody>>, Error> {
     caller.require(Scope::Admin)?;
-    let store = api.lifecycle.store();
-    let mut nodes = Vec::new();
-    for node in store.live_nodes().await? {
-        let unproven = store.unproven(&node.id).await?.len();
-        nodes.push(NodeBody::new(&node, unproven));
-    }
-    Ok(Json(nodes))
+    let nodes = api.lifecycle.store().live_nodes().await?;
+    Ok(Json(nodes.into_iter().map(NodeBody::from).collect()))
 }

@@ -142,8 +142,7 @@ async fn expired_nodes_are_found_and_a_renewed_one_is_not(world: World) {
     world.lease(&node("new"), world.later(MINUTE).await).await;
     let mut tx = world.begin().await;
     let expired = tx.expired_nodes().await.expect("read");
-    assert_eq!(expired.len(), 1);
-    assert_eq!(expired[0].id, node("old"));
+    assert_eq!(expired, [node("old")]);
     tx.end_lease(&node("old")).await.expect("ended");
     assert!(tx.expired_nodes().await.expect("read").is_empty());
 }
