@@ -45,27 +45,18 @@ pub enum ProofFailure {
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
-    /// As [`Lifecycle::join`], for a process that begins: what an earlier process of this node has proven of changes that are not
-    /// settled yet, this one has to prove again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn start(&self, node: &NodeId) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        tx.forget_proofs(node).await?;
-        self.lease(&mut tx, node).await?;
-        tx.commit().await
-    }
-
-    /// A node begins to count, until its lease ends; [`Lifecycle::renew`] it every third of [`crate::Settings::lease`].
+    /// A process of a node begins, and the node to count, until its lease ends; [`Lifecycle::renew`] it every third of
+    /// [`crate::Settings::lease`]. What an earlier process of it has proven of changes that are not settled yet, this one has to prove
+    /// again.
     ///
     /// A node that had no lease is from now on waited for in every unsettled change, and is given as long as any other to
     /// prove it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn join(&self, node: &NodeId) -> Result<(), StoreError> {
+    pub async fn start(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
+        tx.forget_proofs(node).await?;
         self.lease(&mut tx, node).await?;
         tx.commit().await
     }

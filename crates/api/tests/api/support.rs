@@ -149,7 +149,7 @@ impl World {
     /// A node that counts from now on.
     pub(crate) async fn node(&self) -> NodeId {
         let node = NodeId::parse("node-1").unwrap();
-        self.lifecycle.join(&node).await.unwrap();
+        self.lifecycle.start(&node).await.unwrap();
         node
     }
 

@@ -126,7 +126,8 @@ impl World {
 
     pub(crate) async fn join(&self, node: &str) -> NodeId {
         let node = NodeId::parse(node).unwrap();
-        self.lifecycle.join(&node).await.unwrap();
+        let seen = self.lifecycle.store().newest_generation().await.unwrap();
+        assert!(self.lifecycle.rejoin(&node, seen).await.unwrap());
         node
     }
 
