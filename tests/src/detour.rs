@@ -2,7 +2,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +19,8 @@ use tempfile::TempDir;
 /// connections of that time are broken off, and new ones pass.
 #[derive(Debug)]
 pub struct Detour {
-    folder: TempDir,
+    /// Of its socket.
+    _folder: TempDir,
     url: String,
     blocked: Arc<AtomicBool>,
 }
@@ -40,7 +41,7 @@ impl Detour {
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
         let blocked = Arc::<AtomicBool>::default();
         let own = folder.path().display().to_string().replace('/', "%2F");
-        let detour = Self { url: url.replace(host, &own), folder, blocked: Arc::clone(&blocked) };
+        let detour = Self { url: url.replace(host, &own), _folder: folder, blocked: Arc::clone(&blocked) };
         thread::spawn(move || accept(&listener, &server, &blocked));
         detour
     }
@@ -48,11 +49,6 @@ impl Detour {
     /// The database's URL by this way.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Its socket's folder.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
     }
 
     /// Nothing passes from now on.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use certward_tests::{
-    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, effort, run, wait_until,
+    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, SmallDisk, effort, run,
+    wait_until,
 };
 use serde_json::json;
 
@@ -347,33 +348,6 @@ fn a_deployment_whose_entry_does_not_open_is_refused_alone() {
     away.assert_serves("mended");
 }
 
-/// A small file system of its own; only root may make one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::TempDir::with_prefix("certward-small-disk-").unwrap();
-        let output = run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"])
-            .arg(folder.path()));
-        output.status.success().then_some(Self(folder))
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.path().join("ballast")
-    }
-
-    fn fill(&self) {
-        assert!(fs::write(self.ballast(), vec![0; 16 << 20]).is_err(), "16 MiB do not fit");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
-    }
-}
-
 #[test]
 fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
     let Some(disk) = SmallDisk::mount() else {
@@ -381,7 +355,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
         return;
     };
     let server = PostgresServer::start();
-    let data = disk.0.path().join("data");
+    let data = disk.data();
     let scene = Scene::with(Setup { data: Some(data.clone()), ..setup(&server.database()) });
     scene.run_one_way();
     let api = scene.api();
@@ -402,7 +376,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
         (log("cannot be used and is removed") > 0).then_some(())
     });
     change("without-snapshot");
-    fs::remove_file(disk.ballast()).unwrap();
+    disk.make_room();
 
     drop(scene);
     drop(disk);

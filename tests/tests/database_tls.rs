@@ -8,21 +8,21 @@ use certward_tests::{Authority, Certward, PostgresServer, Setup};
 const PASSWORD: &str = "CANARY-password-of-the-database";
 
 /// A server that takes encrypted connections only, and shows a certificate for this name.
-fn server(authority: &Authority, name: &str) -> (PostgresServer, u16, String) {
+fn server(authority: &Authority, name: &str) -> (PostgresServer, String) {
     let server = PostgresServer::start_on_tcp();
     let leaf = authority.server(&[name]);
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = leaf.write(folder.path(), "database");
     server.require_tls(&fs::read_to_string(certificate).unwrap(), &fs::read_to_string(key).unwrap());
     let database = server.database();
-    let name = database.rsplit('/').next().unwrap().to_owned();
-    let port = server.tcp_url(&name).rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
-    (server, port, name)
+    let url = server.tcp_url(database.rsplit('/').next().unwrap());
+    let url = url.replace("certward@127.0.0.1", &format!("certward:{PASSWORD}@localhost"));
+    (server, url)
 }
 
 /// What `init` says of the database by this URL: `Ok` where it makes its tables.
-fn init(port: u16, database: &str, parameters: &str) -> Result<(), String> {
-    let store = format!("postgres://certward:{PASSWORD}@localhost:{port}/{database}?{parameters}");
+fn init(url: &str, parameters: &str) -> Result<(), String> {
+    let store = format!("{url}?{parameters}");
     let certward = Certward::prepare(Setup { store: Some(store), ..Setup::default() });
     let output = certward.run_init(&[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -40,19 +40,19 @@ fn a_database_that_shows_who_it_is_is_used_and_any_other_is_not() {
         fs::write(&path, authority.pem()).unwrap();
         path.display().to_string()
     });
-    let (_right, right_port, right) = server(&ca, "localhost");
-    let (_named, named_port, named) = server(&ca, "db.example.com");
+    let (_right, right) = server(&ca, "localhost");
+    let (_elsewhere, elsewhere) = server(&ca, "db.example.com");
 
     let refused = [
-        (right_port, &right, format!("sslmode=verify-full&sslrootcert={other_file}"), "certificate"),
-        (right_port, &right, "sslmode=verify-full".to_owned(), "certificate"),
-        (named_port, &named, format!("sslmode=verify-full&sslrootcert={ca_file}"), "certificate"),
-        (right_port, &right, "sslmode=disable".to_owned(), "pg_hba.conf"),
-        (right_port, &right, "sslmode=verify-full&sslrootcert=/nowhere/ca.pem".to_owned(), "sslrootcert"),
+        (&right, format!("sslmode=verify-full&sslrootcert={other_file}"), "certificate"),
+        (&right, "sslmode=verify-full".to_owned(), "certificate"),
+        (&elsewhere, format!("sslmode=verify-full&sslrootcert={ca_file}"), "certificate"),
+        (&right, "sslmode=disable".to_owned(), "pg_hba.conf"),
+        (&right, "sslmode=verify-full&sslrootcert=/nowhere/ca.pem".to_owned(), "sslrootcert"),
     ];
-    for (port, database, parameters, named) in refused {
-        let said = init(port, database, &parameters).expect_err(&parameters);
+    for (url, parameters, named) in refused {
+        let said = init(url, &parameters).expect_err(&parameters);
         assert!(said.contains(named), "{parameters}: {said}");
     }
-    init(right_port, &right, &format!("sslmode=verify-full&sslrootcert={ca_file}")).expect("the right one");
+    init(&right, &format!("sslmode=verify-full&sslrootcert={ca_file}")).expect("the right one");
 }

@@ -1,13 +1,8 @@
 //! A lost store stops changes, not service, and comes back by itself.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use certward_tests::{Certward, EmbeddedDatabase, Leaf, Scene, Setup, run, wait_until};
-use tempfile::TempDir;
+use certward_tests::{Certward, EmbeddedDatabase, Leaf, Scene, Setup, SmallDisk, run, wait_until};
 
 /// What must hold while the store is in trouble and after.
 struct Patient {
@@ -94,46 +89,17 @@ fn largest_file(data: &Path) -> u64 {
     sizes.max().unwrap()
 }
 
-/// A small file system of its own; only root may make one.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = TempDir::with_prefix("certward-small-disk-").unwrap();
-        let output = run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"])
-            .arg(folder.path()));
-        output.status.success().then_some(Self(folder))
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.path().join("ballast")
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let written = fs::write(self.ballast(), vec![0; 16 << 20]);
-        assert!(written.is_err(), "16 MiB do not fit");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
-    }
-}
-
 #[test]
 fn a_full_disk_gives_503_while_handshakes_go_on() {
     let Some(disk) = SmallDisk::mount() else {
         println!("not run: a file system of its own needs root");
         return;
     };
-    let mut patient = Patient::with(Setup { data: Some(disk.0.path().join("data")), ..Setup::default() });
+    let mut patient = Patient::with(Setup { data: Some(disk.data()), ..Setup::default() });
     disk.fill();
     patient.change_until_refused();
     patient.assert_serves();
-    fs::remove_file(disk.ballast()).unwrap();
+    disk.make_room();
     patient.assert_nothing_was_lost();
     patient.assert_recovers();
     drop(patient);
