@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use certward_gateway::Gateway;
-use certward_lifecycle::{Lifecycle, SystemEntropy};
+use certward_lifecycle::SystemEntropy;
 use certward_store::{Address, NodeId, Servers, Snapshot, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{
-    Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, master_key, ready, settings,
+    Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, lifecycle_of, master_key, ready,
+    settings,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -37,9 +38,7 @@ impl Alone {
         // An address that nobody can be reached at.
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
-        let (port, entropy) = (Arc::new(gateway.clone()), Arc::new(SystemEntropy));
-        let lifecycle =
-            Lifecycle::new(store, port.clone(), port, entropy, certward_lifecycle::Settings::default());
+        let lifecycle = lifecycle_of(&gateway, store);
         let bound = gateway.bind().unwrap();
         let address = bound.addresses()[0];
         let shutdown = CancellationToken::new();

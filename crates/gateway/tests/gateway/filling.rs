@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use certward_gateway::{Gateway, Settings};
-use certward_lifecycle::{Lifecycle, SystemEntropy};
+use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Snapshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Broker, Ca, Device, World, eventually, id, master_key, ready, settings};
+use crate::stage::{Broker, Ca, Device, World, eventually, id, lifecycle_of, master_key, ready, settings};
 
 /// Another node of the same store, whose index stays empty.
 async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
@@ -36,15 +36,7 @@ async fn unfilled_with(
         let mark = snapshot.mark().await.unwrap();
         gateway.keep(snapshot, mark);
     }
-    let port = Arc::new(gateway.clone());
-    let store = world.lifecycle.store().clone();
-    let lifecycle = Lifecycle::new(
-        store,
-        port.clone(),
-        port,
-        Arc::new(SystemEntropy),
-        certward_lifecycle::Settings::default(),
-    );
+    let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
     let bound = gateway.bind().unwrap();
     let address = bound.addresses()[0];
     let shutdown = CancellationToken::new();

@@ -128,14 +128,7 @@ impl World {
         if keeping {
             gateway.keep(Snapshot::at(folder.path(), &master_key()), None);
         }
-        let port = Arc::new(gateway.clone());
-        let lifecycle = Lifecycle::new(
-            store,
-            port.clone(),
-            port,
-            Arc::new(SystemEntropy),
-            certward_lifecycle::Settings::default(),
-        );
+        let lifecycle = lifecycle_of(&gateway, store);
         let bound = gateway.bind().unwrap();
         let addresses = bound.addresses();
         let shutdown = CancellationToken::new();
@@ -307,6 +300,13 @@ pub(crate) fn ready(gateway: &Gateway) -> bool {
 /// The same in all worlds.
 pub(crate) fn master_key() -> MasterKey {
     MasterKey::parse(&"c0".repeat(32)).unwrap()
+}
+
+/// The rules of a store, with this gateway for what they ask of a node.
+pub(crate) fn lifecycle_of(gateway: &Gateway, store: Store) -> Lifecycle {
+    let port = Arc::new(gateway.clone());
+    let settings = certward_lifecycle::Settings::default();
+    Lifecycle::new(store, port.clone(), port, Arc::new(SystemEntropy), settings)
 }
 
 /// Waits for a condition.
