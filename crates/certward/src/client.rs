@@ -23,8 +23,8 @@ pub(crate) struct Client {
     secret_key: Zeroizing<String>,
 }
 
-/// As large as the answers that the contract's known client takes.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A list of a million deployments has less than half of it.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// To reach the server; a firewall that drops packets says nothing for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

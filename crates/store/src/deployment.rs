@@ -1,5 +1,5 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
-use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
+use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
     ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
@@ -78,23 +78,16 @@ async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, S
     Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
 }
 
-pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Deployment>, StoreError> {
-    collect(&sqlx::query(select!("deployment")).fetch_all(conn).await?)
-}
-
-pub(crate) async fn in_projects(
+/// Those of a project in id order after `after`, at most `limit`.
+pub(crate) async fn of_project(
     conn: &mut AnyConnection,
-    projects: &[ProjectId],
+    project: &ProjectId,
+    after: Option<&DeploymentId>,
+    limit: u32,
 ) -> Result<Vec<Deployment>, StoreError> {
-    if projects.is_empty() {
-        return Ok(Vec::new());
-    }
-    let places: Vec<String> = (1..=projects.len()).map(|n| format!("${n}")).collect();
-    let sql =
-        select!("(SELECT * FROM deployment WHERE project IN (PLACES))").replace("PLACES", &places.join(", "));
-    // Safe: only numbered places are put in.
-    let query = projects.iter().fold(sqlx::query(AssertSqlSafe(sql)), |q, project| q.bind(project.as_str()));
-    collect(&query.fetch_all(conn).await?)
+    let sql = select!("(SELECT * FROM deployment WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3)");
+    let query = sqlx::query(sql).bind(project.as_str()).bind(after.map_or("", DeploymentId::as_str));
+    collect(&query.bind(i64::from(limit)).fetch_all(conn).await?)
 }
 
 pub(crate) async fn page(

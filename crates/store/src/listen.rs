@@ -55,11 +55,16 @@ impl Listener {
     pub(crate) fn start(line: Arc<Line>, changes: watch::Sender<()>, own: Voice) -> Self {
         Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
     }
+
+    /// Hears nothing any more, and lets go of its connection.
+    pub(crate) fn end(&self) {
+        self.0.abort();
+    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.0.abort();
+        self.end();
     }
 }
 

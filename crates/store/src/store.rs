@@ -75,7 +75,7 @@ struct Opened {
     /// The key of the API secrets' digests.
     pepper: hmac::Key,
     /// Where other processes may commit.
-    _listener: Option<Listener>,
+    listener: Option<Listener>,
 }
 
 impl fmt::Debug for Store {
@@ -126,7 +126,7 @@ impl Opened {
         let listener = engine
             .line()
             .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));
-        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), _listener: listener })
+        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
     }
 }
 
@@ -381,16 +381,18 @@ impl Store {
         step(census::take(&mut conn)).await
     }
 
-    /// All deployments by id, or those of some projects.
+    /// Deployments of a project in id order after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn deployments(&self, projects: Option<&[ProjectId]>) -> Result<Vec<Deployment>, StoreError> {
+    pub async fn deployments_of(
+        &self,
+        project: &ProjectId,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Deployment>, StoreError> {
         let mut conn = self.read().await?;
-        match projects {
-            Some(projects) => step(deployment::in_projects(&mut conn, projects)).await,
-            None => step(deployment::all(&mut conn)).await,
-        }
+        step(deployment::of_project(&mut conn, project, after, limit)).await
     }
 
     /// One deployment.
@@ -658,6 +660,7 @@ impl Store {
     /// Closes the connections; waits for those in use. On SQLite checkpoints the write-ahead log.
     pub async fn close(&self) {
         if let Some(opened) = self.inner.opened.get() {
+            opened.listener.as_ref().map(Listener::end);
             opened.engine.close().await;
         }
     }

@@ -3,7 +3,7 @@
 use certward_store::Scope;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Login, World, upload};
+use crate::support::{Answer, BASE, Login, World, upload, whole};
 
 fn names(answer: &Answer, field: &str) -> Vec<String> {
     let list = answer.json();
@@ -32,6 +32,54 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
     one["projectName"] = projects[0]["projectName"].clone();
     one["version"] = json!("v5");
     assert_eq!(world.get("/deployments").send().await.json(), json!([one]));
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pieces_with_every_deployment_once() {
+    let world = World::new().await;
+    for project in ["a-few", "many", "none"] {
+        world.post("/projects").json(&json!({"projectID": project})).send().await;
+    }
+    let ids = |project: &str, count| -> Vec<String> {
+        (0..count).map(|number| format!("{project}-{number:04}")).collect()
+    };
+    // One piece is 500 of them: the first holds what three projects have.
+    let (few, many) = (ids("a-few", 3), ids("many", 1203));
+    let of_default: Vec<_> = ids("default", 500 - 4).into_iter().chain(["ge6a1a75".to_owned()]).collect();
+    world.deployments(few.clone(), "a-few").await;
+    world.deployments(many.clone(), "many").await;
+    world.deployments(ids("default", 500 - 4), "default").await;
+
+    for (projects, expected, in_pieces) in [
+        (None, [few.clone(), of_default.clone(), many.clone()].concat(), true),
+        (Some(&["many", "a-few"][..]), [few.clone(), many].concat(), true),
+        (Some(&["default", "a-few"]), [few.clone(), of_default].concat(), true),
+        (Some(&["none", "a-few"]), few, false),
+        (Some(&["none"]), vec![], false),
+    ] {
+        let key = world.key(&[Scope::Tls], projects).await;
+        let answer = world.get("/deployments").login(&key).send().await;
+        assert_eq!(names(&answer, "deploymentID"), expected, "{projects:?}");
+        assert_eq!(answer.header("content-length").is_none(), in_pieces, "{projects:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_whose_rest_cannot_be_read_is_broken_off_and_a_beginning_that_cannot_be_is_a_plain_error() {
+    let world = World::bound(|_| {}, |_| {}).await;
+    world.deployments((0..700).map(|number| format!("d-{number:04}")), "default").await;
+    world.damage("UPDATE host SET name = 'no name' WHERE deployment = 'd-0600'").await;
+    let list = format!(
+        "GET {BASE}/deployments HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: {}\r\n\r\n",
+        world.admin.0
+    );
+    let text = world.raw(&list).await;
+    let (head, chunks) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("200 OK") && chunks.contains("d-0499") && !chunks.contains("d-0500"), "{head}");
+    assert_eq!(whole(chunks), None, "a client must see that more should have come");
+
+    world.damage("UPDATE host SET name = 'none either' WHERE deployment = 'd-0400'").await;
+    assert_eq!(world.get("/deployments").outcome().await, (503, "STORE_UNAVAILABLE".to_owned()));
 }
 
 #[tokio::test]

@@ -13,12 +13,14 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NodeView, ProofFailure, Rehearsal, SystemEntropy};
-use certward_pki::Material;
+use certward_pki::{HostName, Material, Profile};
 use certward_store::{
-    Address, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Scope, Store, Timestamp,
+    Address, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope, Store,
+    Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::HandClock;
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -75,7 +77,7 @@ pub(crate) struct World {
     pub(crate) admin: Login,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The value of an `Authorization` header.
@@ -125,7 +127,7 @@ impl World {
         let running = Api::run(bound, lifecycle.clone(), metrics, Arc::new(registry), shutdown.clone());
         let server = tokio::spawn(async move { running.await.unwrap() });
         let admin = Login::new(key.key.as_str(), secret.expose());
-        Self { address, lifecycle, clock, gateway, admin, shutdown, server, _folder: folder }
+        Self { address, lifecycle, clock, gateway, admin, shutdown, server, folder }
     }
 
     /// Makes a deployment in a project.
@@ -134,6 +136,41 @@ impl World {
             "hosts": [format!("{id}.example.com")]});
         let answer = self.post("/deployments").json(&body).send().await;
         assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
+    /// Makes deployments in a project, past the API.
+    pub(crate) async fn deployments(&self, ids: impl IntoIterator<Item = String>, project: &str) {
+        let store = self.lifecycle.store();
+        let mut tx = store.begin().await.unwrap();
+        for id in ids {
+            let id = DeploymentId::parse(&id).unwrap();
+            let hosts = vec![HostName::parse(&format!("{id}.example.com")).unwrap()];
+            let deployment = Deployment {
+                id: id.clone(),
+                project: ProjectId::parse(project).unwrap(),
+                name: String::new(),
+                upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
+                ws_upstream: None,
+                hosts,
+                profile: Profile::Default,
+                proxy: Proxy::default(),
+                limits: ConnectionLimits::default(),
+                created_at: tx.now(),
+                generation: tx.draw_generation(&id).await.unwrap(),
+                tls: TlsState::Absent,
+            };
+            tx.insert_deployment(&deployment).await.unwrap().unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Does something to the store's database that certward never does.
+    pub(crate) async fn damage(&self, sql: &'static str) {
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}/store.db", self.folder.path().display());
+        let mut database = AnyConnection::connect(&url).await.unwrap();
+        assert_eq!(sqlx::query(sql).execute(&mut database).await.unwrap().rows_affected(), 1);
+        database.close().await.unwrap();
     }
 
     /// Makes a key, by way of the lifecycle, so that it costs no request.
@@ -278,7 +315,11 @@ impl Answer {
             let (name, value) = line.split_once(": ").unwrap();
             (name.to_ascii_lowercase(), value.to_owned())
         });
-        Self { status, headers: headers.collect(), text: body.to_owned() }
+        let mut answer = Self { status, headers: headers.collect(), text: body.to_owned() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.text = whole(body).expect("a whole answer");
+        }
+        answer
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -297,6 +338,20 @@ impl Answer {
         match serde_json::from_str::<Value>(&self.text) {
             Ok(Value::Object(object)) => object.get("code").and_then(Value::as_str).unwrap_or("-").to_owned(),
             _ => "-".to_owned(),
+        }
+    }
+}
+
+/// What was sent in chunks (RFC 9112 §7.1); `None` where it was broken off.
+pub(crate) fn whole(mut chunks: &str) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        let (len, rest) = chunks.split_once("\r\n")?;
+        let (chunk, rest) = rest.split_at_checked(usize::from_str_radix(len, 16).ok()?)?;
+        chunks = rest.strip_prefix("\r\n")?;
+        match chunk {
+            "" => return Some(text),
+            _ => text += chunk,
         }
     }
 }

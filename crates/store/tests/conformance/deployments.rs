@@ -129,13 +129,19 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
     let ids = |deployments: Vec<Deployment>| -> Vec<String> {
         deployments.into_iter().map(|deployment| deployment.id.to_string()).collect()
     };
-    let all = world.store.deployments(None).await.expect("read");
+    let all = world.store.deployments_after(None, 10).await.expect("read");
     assert_eq!(all[1].hosts, [host("z.a-2.com"), host("c.a-2.com")]);
     assert_eq!(ids(all), ["a", "a-2", "a1", "b"]);
-    let of = async |projects: &[_]| ids(world.store.deployments(Some(projects)).await.expect("read"));
-    assert_eq!(of(&[project("others")]).await, ["a1"]);
-    assert_eq!(of(&[project("others"), project("default"), project("none")]).await, ["a", "a-2", "a1", "b"]);
-    assert!(of(&[]).await.is_empty());
+    let of = async |name, after: Option<&str>, limit| {
+        let after = after.map(crate::world::id);
+        ids(world.store.deployments_of(&project(name), after.as_ref(), limit).await.expect("read"))
+    };
+    assert_eq!(of("others", None, 10).await, ["a1"]);
+    assert_eq!(of("default", None, 10).await, ["a", "a-2", "b"]);
+    assert_eq!(of("default", None, 2).await, ["a", "a-2"]);
+    assert_eq!(of("default", Some("a-2"), 2).await, ["b"]);
+    assert!(of("default", Some("b"), 2).await.is_empty());
+    assert!(of("none", None, 10).await.is_empty());
     let after = async |id: Option<&str>, limit| {
         let id = id.map(crate::world::id);
         ids(world.store.deployments_after(id.as_ref(), limit).await.expect("read"))

@@ -1,16 +1,24 @@
-use std::collections::HashMap;
+//! The list of all deployments: put together and sent piece by piece, so that a million of them take no more memory than a few.
+
+use std::{collections::VecDeque, future::ready};
 
 use axum::{
-    Json,
+    BoxError,
+    body::{Body, Bytes},
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_store::Method;
+use certward_store::{Deployment, DeploymentId, Method, Project};
+use futures_util::stream::{StreamExt, once, try_unfold};
+use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::DeploymentBody;
 use crate::{auth::Caller, context::Shared, error::Error};
+
+/// Deployments of a piece, and of a list that is sent as a whole.
+const PIECE: u32 = 500;
 
 /// A deployment as it stands in the list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,21 +34,90 @@ pub(crate) struct Listed {
     version: &'static str,
 }
 
-/// The deployments that the key sees, by id. Any scope.
+/// The deployments that the key sees, by project and id. Any scope.
+///
+/// A long list is sent in pieces, each as it stands when it is read: if the store fails between two of them, the connection
+/// is broken off, so that what came is no JSON.
 #[utoipa::path(get, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "listDeployments",
     responses((status = 200, description = "A bare array.", body = [Listed])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/deployments", Method::Neighbours, async {
-        let store = api.lifecycle.store();
-        let names: HashMap<_, _> =
-            store.projects().await?.into_iter().map(|project| (project.id, project.name)).collect();
-        let deployments = store.deployments(caller.projects.as_deref()).await?;
-        let listed = deployments.into_iter().map(|deployment| Listed {
-            project_name: names.get(&deployment.project).cloned().unwrap_or_default(),
-            version: "v5",
-            deployment: api.deployment_body(deployment),
-        });
-        Ok(Json(listed.collect::<Vec<_>>()).into_response())
+        let mut projects = api.lifecycle.store().projects().await?;
+        projects.retain(|project| caller.sees(&project.id));
+        let mut listing =
+            Listing { api: Shared::clone(&api), projects: projects.into(), after: None, begun: false };
+        let first = listing.piece().await?;
+        let body = if listing.is_over() {
+            Body::from(first)
+        } else {
+            Body::from_stream(once(ready(Ok(first))).chain(try_unfold(listing, Listing::go_on)))
+        };
+        Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
     })
     .await
+}
+
+/// What of the list is still to be said.
+struct Listing {
+    api: Shared,
+    /// Those whose deployments are not all said yet.
+    projects: VecDeque<Project>,
+    /// The last that was said of the first of them.
+    after: Option<DeploymentId>,
+    begun: bool,
+}
+
+impl Listing {
+    fn is_over(&self) -> bool {
+        self.projects.is_empty()
+    }
+
+    /// The next piece of the array, and the last one if the listing is over then.
+    async fn piece(&mut self) -> Result<Bytes, Error> {
+        let (mut text, mut left) = (Vec::new(), PIECE);
+        while let (Some(project), 1..) = (self.projects.front(), left) {
+            let store = self.api.lifecycle.store();
+            let found = store.deployments_of(&project.id, self.after.as_ref(), left).await?;
+            left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            self.after = found.last().map(|deployment| deployment.id.clone());
+            for deployment in found {
+                text.push(if self.begun { b',' } else { b'[' });
+                self.begun = true;
+                let listed = Listed::new(&self.api, project, deployment);
+                serde_json::to_writer(&mut text, &listed).map_err(|_| Error::Internal)?;
+            }
+            if left > 0 {
+                self.projects.pop_front();
+                self.after = None;
+            }
+        }
+        if self.is_over() {
+            text.extend(if self.begun { &b"]"[..] } else { b"[]" });
+        }
+        Ok(text.into())
+    }
+
+    /// As the pieces after the first are sent.
+    async fn go_on(mut self) -> Result<Option<(Bytes, Self)>, BoxError> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        match self.piece().await {
+            Ok(piece) => Ok(Some((piece, self))),
+            Err(error) => {
+                tracing::warn!(?error, "a list of deployments is broken off");
+                Err("broken off".into())
+            }
+        }
+    }
+}
+
+impl Listed {
+    fn new(api: &Shared, project: &Project, deployment: Deployment) -> Self {
+        Self {
+            project_name: project.name.clone(),
+            version: "v5",
+            deployment: api.deployment_body(deployment),
+        }
+    }
 }
