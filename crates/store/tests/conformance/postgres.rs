@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Generation, MasterKey, Store, StoreError, SystemClock};
+use certward_store::{Generation, MasterKey, ProjectId, Store, StoreError, SystemClock};
 use certward_test_support::PostgresServer;
 
 use crate::{
@@ -191,7 +191,7 @@ fn a_process_whose_listening_connection_is_lost_hears_again() {
         world
             .tamper(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
             )
             .await;
         for _ in 0..5 {
@@ -218,4 +218,48 @@ async fn wakes(committing: &Store, listening: &Store) {
             return;
         }
     }
+}
+
+/// Also in a table that has just been filled, of which the server knows nothing yet.
+#[test]
+fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
+    const ALL: usize = 20_000;
+    const PAGE: u32 = 200;
+    block_on(async {
+        let world = World::postgres().await;
+        world
+            .tamper(&format!(
+                "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
+                     SELECT 'd' || n, 'default', '', '127.0.0.1:1883', 0, n, 'absent' FROM generate_series(1, {ALL}) n;
+                 INSERT INTO host (name, parent, deployment, project, position)
+                     SELECT 'd' || n || '.example.com', 'example.com', 'd' || n, 'default', 0 FROM generate_series(1, {ALL}) n"
+            ))
+            .await;
+        let (mut last, default) = (None, ProjectId::default_project());
+        let mut found = 0;
+        loop {
+            let page = world.store.deployments_after(last.as_ref(), PAGE).await.expect("read");
+            let hosts = world.store.hosts_after(last.as_ref(), PAGE).await.expect("read");
+            let listed = world.store.deployments_of(&default, last.as_ref(), PAGE).await.expect("read");
+            assert!(page == listed && page.len() == hosts.len());
+            found += page.len();
+            let Some(deployment) = page.into_iter().last() else { break };
+            last = Some(deployment.id);
+        }
+        assert_eq!(found, ALL);
+        // What a server's process has counted is known for certain once it has ended.
+        world.store.close().await;
+        let others = "SELECT count(*)::text FROM pg_stat_activity
+                      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while world.asked(others).await != "0" {
+            assert!(Instant::now() < deadline, "the connections are closed");
+        }
+        let taken = "SELECT sum(seq_tup_read + idx_tup_fetch)::text FROM pg_stat_user_tables
+                     WHERE relname IN ('deployment', 'host')";
+        let taken: usize = world.asked(taken).await.parse().expect("a number");
+        // Three times from two tables; and for each host that was made, its deployment was looked up.
+        let own = 3 * 2 * ALL + ALL;
+        assert!((own..own + own / 10).contains(&taken), "{taken} rows for {own}");
+    });
 }

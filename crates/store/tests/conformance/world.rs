@@ -60,13 +60,25 @@ impl World {
 
     /// A hand in the database, past the store.
     pub(crate) async fn tamper(&self, sql: &str) {
+        let mut conn = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
+        conn.close().await.expect("closed");
+    }
+
+    /// The first text that the database itself answers.
+    pub(crate) async fn asked(&self, sql: &'static str) -> String {
+        let mut conn = self.connect().await;
+        let text = sqlx::query_scalar(sql).fetch_one(&mut conn).await.expect("answered");
+        conn.close().await.expect("closed");
+        text
+    }
+
+    async fn connect(&self) -> AnyConnection {
         let url = match &self.database {
             None => format!("sqlite://{}?mode=rw", self.data().join("store.db").display()),
             Some((url, _)) => url.clone(),
         };
-        let mut conn = AnyConnection::connect(&url).await.expect("it connects");
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
-        conn.close().await.expect("closed");
+        AnyConnection::connect(&url).await.expect("it connects")
     }
 
     pub(crate) async fn make_feed_older(&self, by: Duration) {
