@@ -28,6 +28,11 @@ impl Doorkeeper {
         Self { all, per_address_max, per_address: Mutex::default() }
     }
 
+    /// Of how many addresses connections are counted.
+    pub(crate) fn addresses(&self) -> usize {
+        self.counts().len()
+    }
+
     /// A place for a connection whose device's address is not known yet, or the reason why there is none. It is held to the limit
     /// of an address by [`Admission::of`].
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission, &'static str> {

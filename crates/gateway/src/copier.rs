@@ -20,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-use certward_store::{CopyError, DeploymentId, FeedEntry, Generation, Snapshot, Store, StoreError};
+use certward_store::{CopyError, DeploymentId, FeedEntry, Generation, Records, Snapshot, Store, StoreError};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{backoff, metrics::Metrics, ticket_keys, tickets::KeyRing};
+use crate::{backoff, metrics::Metrics, schedule::ROOM_AT_REST, ticket_keys, tickets::KeyRing};
 
 /// Deployments that are copied in one transaction.
 const AT_ONCE: u32 = 100;
@@ -191,6 +191,12 @@ impl Copier {
         (state.doubted, state.everything_noted) = (true, true);
         drop(state);
         self.work.notify_one();
+    }
+
+    /// How many changes are not copied yet, as far as it is known.
+    pub(crate) fn len(&self) -> usize {
+        let state = self.state();
+        state.noted.len() + state.ahead.len()
     }
 
     /// Waits until everything up to `generation` is copied and durable, or there is no snapshot.
@@ -414,9 +420,23 @@ impl Copier {
                 }
             }
             if noted.is_empty() {
-                return Ok(());
+                return self.forget_gone().await;
             }
         }
+    }
+
+    /// That a deployment is gone in the store needs to be known only until it is gone here too. Often it was before somebody looked.
+    async fn forget_gone(&self) -> Result<(), CopyError> {
+        let is_gone = |(id, newer): (&DeploymentId, &Option<_>)| newer.is_none().then(|| id.clone());
+        let gone: Vec<_> = self.state().ahead.iter().filter_map(is_gone).collect();
+        for id in gone {
+            let here = self.snapshot.deployment(&id).await.map_err(CopyError::Snapshot)?;
+            let mut state = self.state();
+            if here.is_none() && state.ahead.get(&id) == Some(&None) {
+                state.ahead.remove(&id);
+            }
+        }
+        Ok(())
     }
 
     async fn copy(&self, store: &Store, rows: &[FeedEntry], mark: Generation) -> Result<(), CopyError> {
@@ -428,6 +448,9 @@ impl Copier {
             if !is_behind {
                 state.ahead.remove(&id);
             }
+        }
+        if state.ahead.is_empty() {
+            state.ahead.shrink_to(ROOM_AT_REST);
         }
         Ok(())
     }

@@ -8,17 +8,20 @@
 //! or for the index, whichever comes first, and a name that nobody has is not asked for again at once.
 
 use std::{
+    collections::HashMap,
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use certward_pki::HostName;
 use certward_store::{DeploymentId, StoreError};
-use moka::sync::Cache;
 use tokio::{
     sync::{Semaphore, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Questions at once. An embedded store has four readers, and those devices whose deployment is known need them too.
@@ -27,8 +30,8 @@ const QUESTIONS_AT_ONCE: usize = 2;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a name is nobody's. Whoever makes a deployment waits no longer than this for its first device.
 const NOBODYS_FOR: Duration = Duration::from_secs(1);
-/// Names that are nobody's; some 200 bytes each.
-const NOBODYS_MAX: u64 = 4_096;
+/// Names that are nobody's; some 100 bytes each. When there are as many, all are asked for again.
+const NOBODYS_MAX: usize = 4_096;
 
 /// Whose a name is, by the index or by the store.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +50,8 @@ pub(crate) enum Answer {
 pub(crate) struct Filling {
     is_over: watch::Sender<bool>,
     questions: Semaphore,
-    nobodys: Cache<HostName, ()>,
+    /// Until when a name is nobody's.
+    nobodys: Mutex<HashMap<HostName, Instant>>,
     /// The store did not answer the last time.
     unanswered: AtomicBool,
     answer_within: Duration,
@@ -58,7 +62,7 @@ impl Default for Filling {
         Self {
             is_over: watch::Sender::new(false),
             questions: Semaphore::new(QUESTIONS_AT_ONCE),
-            nobodys: Cache::builder().max_capacity(NOBODYS_MAX).time_to_live(NOBODYS_FOR).build(),
+            nobodys: Mutex::default(),
             unanswered: AtomicBool::new(false),
             answer_within: ANSWER_WITHIN,
         }
@@ -74,12 +78,17 @@ impl Filling {
     /// The index has all names from now on.
     pub(crate) fn end(&self) {
         self.is_over.send_replace(true);
-        self.nobodys.invalidate_all();
+        *self.nobodys() = HashMap::new();
     }
 
     /// Whether any device whose certificate is served could be served now.
     pub(crate) fn knows_all(&self) -> bool {
         self.is_over() || !self.unanswered.load(Ordering::Acquire)
+    }
+
+    /// How many names are known to be nobody's.
+    pub(crate) fn len(&self) -> usize {
+        self.nobodys().len()
     }
 
     /// Notes whether the store answers.
@@ -101,7 +110,7 @@ impl Filling {
                 turn = self.questions.acquire() => turn,
             };
             // After the turn has come: of many that ask for one name, one asks the store.
-            if self.nobodys.contains_key(name) {
+            if self.is_nobodys(name) {
                 return Answer::Nobodys;
             }
             let answer = ask().await;
@@ -109,7 +118,7 @@ impl Filling {
             match answer {
                 Ok(Some((host, id))) => Answer::Found(host, id),
                 Ok(None) => {
-                    self.nobodys.insert(name.clone(), ());
+                    self.note_nobodys(name);
                     Answer::Nobodys
                 }
                 Err(error) => {
@@ -119,6 +128,23 @@ impl Filling {
             }
         };
         timeout(self.answer_within, answer).await.unwrap_or(Answer::Unknown)
+    }
+
+    fn is_nobodys(&self, name: &HostName) -> bool {
+        self.nobodys().get(name).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn note_nobodys(&self, name: &HostName) {
+        let mut nobodys = self.nobodys();
+        if nobodys.len() >= NOBODYS_MAX {
+            nobodys.clear();
+        }
+        nobodys.insert(name.clone(), Instant::now() + NOBODYS_FOR);
+    }
+
+    // Nothing that holds the lock can panic half-way through a change.
+    fn nobodys(&self) -> MutexGuard<'_, HashMap<HostName, Instant>> {
+        self.nobodys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,13 @@
 //! Follows the store: what changed is loaded, swapped, told to its connections, proven and reported.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
 use certward_store::{
@@ -53,6 +60,8 @@ pub(crate) struct Follower {
     pub(crate) progress: Progress,
     /// The node counts again, and what it has said meanwhile was not heard.
     pub(crate) rejoined: Notify,
+    /// How many deployments are to be worked on.
+    pub(crate) scheduled: AtomicUsize,
 }
 
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
@@ -256,6 +265,7 @@ impl Follower {
                 let handle = work.spawn(async move { follower.carry_out(&of, tries).await });
                 worked_on.insert(handle.id(), id);
             }
+            self.scheduled.store(schedule.len(), Ordering::Relaxed);
             let due = schedule.next_due();
             tokio::select! {
                 biased;
@@ -277,6 +287,11 @@ impl Follower {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < AT_ONCE => {}
             }
         }
+    }
+
+    /// How many deployments are to be worked on, or are being worked on.
+    pub(crate) fn scheduled(&self) -> usize {
+        self.scheduled.load(Ordering::Relaxed)
     }
 
     /// Hands on which deployments changed, in the order of the feed. Never ends by itself.

@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     fmt,
     future::Future,
     io,
@@ -6,7 +7,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +21,7 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex, Notify, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -45,6 +46,7 @@ use crate::{
     rehearsal,
     reports::Reports,
     serving::Serving,
+    tables::Tables,
     ticket_keys::{keep_current, recall},
     tickets::KeyRing,
     turns::Turns,
@@ -54,6 +56,8 @@ use crate::{
 
 /// How often leases, deadlines and ticket keys are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often what nobody uses any more is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// To tell the store that this node is gone; else its lease ends by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -66,6 +70,8 @@ pub struct Gateway {
 struct Inner {
     settings: Settings,
     node: NodeId,
+    doorkeeper: Arc<Doorkeeper>,
+    tables: Arc<Tables>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
@@ -110,10 +116,18 @@ impl Gateway {
         }
         let registered = Arc::<Metrics>::default();
         registered.register(metrics);
+        let doorkeeper =
+            Arc::new(Doorkeeper::new(settings.connections_max, settings.connections_per_address_max));
+        let tables = Arc::new(Tables::new(Arc::clone(&doorkeeper)));
+        metrics
+            .sub_registry_with_prefix("certward_gateway")
+            .register_collector(Box::new(Arc::clone(&tables)));
         let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
         let inner = Inner {
             settings,
             node,
+            doorkeeper,
+            tables,
             workshop: Arc::new(Workshop::new(Arc::clone(&clock), Arc::clone(&ring))),
             clock,
             entropy,
@@ -188,6 +202,7 @@ impl Gateway {
     pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let serving = Arc::new(self.serving(&bound, lifecycle.clone()));
         let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone()));
+        self.inner.tables.are_of(&follower);
         let mut tasks = JoinSet::new();
         let start = self.start(&lifecycle, &follower, &mut tasks, &shutdown).await;
         Prepared { gateway: self.clone(), bound, serving, follower, lifecycle, tasks, start, shutdown }
@@ -266,6 +281,7 @@ impl Gateway {
             copier: self.inner.copier.get().cloned(),
             progress: Progress::new(),
             rejoined: Notify::new(),
+            scheduled: AtomicUsize::new(0),
         }
     }
 
@@ -381,15 +397,14 @@ impl Gateway {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) -> Result<(), GatewayError> {
-        let Settings { listeners, connections_max, connections_per_address_max, .. } = &self.inner.settings;
-        let doorkeeper = Arc::new(Doorkeeper::new(*connections_max, *connections_per_address_max));
-        for (listener, socket) in listeners.iter().zip(bound.sockets) {
+        let Inner { settings, doorkeeper, .. } = &*self.inner;
+        for (listener, socket) in settings.listeners.iter().zip(bound.sockets) {
             let socket = TcpListener::from_std(socket).map_err(GatewayError::Listener)?;
             tasks.spawn(listener::accept(
                 Arc::clone(serving),
                 Arc::new(listener.clone()),
                 socket,
-                Arc::clone(&doorkeeper),
+                Arc::clone(doorkeeper),
                 connections.clone(),
                 shutdown.clone(),
             ));
@@ -487,6 +502,7 @@ impl Prepared {
                 }
             }
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+            tasks.spawn(tidy(Arc::clone(&serving), shutdown.clone()));
             tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
             shutdown.cancelled().await;
         }
@@ -533,6 +549,17 @@ async fn copy(copier: Arc<Copier>, lifecycle: Lifecycle, shutdown: CancellationT
 async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
     periodically(SWEEP_EVERY, shutdown, "leases and deadlines cannot be looked at", || lifecycle.sweep())
         .await;
+}
+
+/// Takes what nobody uses any more out of the tables.
+async fn tidy(serving: Arc<Serving>, shutdown: CancellationToken) {
+    let forget = || async {
+        let now = Instant::now();
+        serving.registry.sweep(now);
+        serving.upstreams.sweep(now);
+        Ok::<_, Infallible>(())
+    };
+    periodically(TIDY_EVERY, shutdown, "tables cannot be tidied up", forget).await;
 }
 
 async fn periodically<E, F>(

@@ -1,18 +1,19 @@
 //! Which deployment a host leads to: every host of every deployment, so that an invented name never reaches the store
 //! once it is full.
 //!
-//! Only a keyed 64-bit hash of each host is kept, 20 bytes and the slack of a hash table. Should two hosts ever share a hash,
-//! one of them is not found any more; the other deployment is never served in its place, for whoever asks the index must
-//! then verify that the deployment really has the host.
+//! Only a keyed 64-bit hash of each host is kept, 20 bytes and the slack of a hash table, and the id of each deployment, once. Should
+//! two hosts ever share a hash, one of them is not found any more; the other deployment is never served in its place, for whoever
+//! asks the index must then verify that the deployment really has the host.
 
 use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use certward_pki::HostName;
 use certward_store::DeploymentId;
+use hashbrown::{HashTable, hash_table::Entry};
 
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
@@ -23,8 +24,9 @@ pub(crate) struct HostIndex {
 
 #[derive(Debug, Default)]
 struct Tables {
-    hosts: HashMap<HostHash, u32, BuildHasherDefault<AlreadyHashed>>,
-    places: HashMap<DeploymentId, u32>,
+    hosts: HashTable<Row>,
+    /// Where in `deployments` each is.
+    places: HashTable<u32>,
     deployments: Vec<Option<Place>>,
     free: Vec<u32>,
     /// While it is being filled: what was set or removed for a better reason than that the store had it so when its page was read.
@@ -32,10 +34,24 @@ struct Tables {
     is_listed: bool,
 }
 
+/// A host, and the place of the deployment that it leads to.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    host: HostHash,
+    place: u32,
+}
+
 #[derive(Debug)]
 struct Place {
     id: DeploymentId,
-    hosts: Box<[HostHash]>,
+    hosts: Hosts,
+}
+
+/// Most deployments have one host, which needs no memory elsewhere.
+#[derive(Debug)]
+enum Hosts {
+    One(HostHash),
+    Others(Box<[HostHash]>),
 }
 
 /// Two halves, so that a row of the table is 12 bytes and not 16.
@@ -47,19 +63,22 @@ impl HostIndex {
     pub(crate) fn find(&self, host: &HostName) -> Option<DeploymentId> {
         let hash = self.hash(host);
         let tables = self.read();
-        let place = *tables.hosts.get(&hash)?;
+        let place = tables.place_of_host(hash)?;
         tables.deployments.get(place as usize)?.as_ref().map(|place| place.id.clone())
     }
 
     /// These and no other hosts lead to the deployment from now on.
     pub(crate) fn set(&self, id: &DeploymentId, hosts: &[HostName]) {
-        let hosts: Box<[HostHash]> = hosts.iter().map(|host| self.hash(host)).collect();
+        let hosts = self.hashes(hosts);
         let mut tables = self.write();
         tables.note_newer(id);
-        let place = tables.place(id);
+        let place = tables.place(&self.key, id);
         tables.clear(place);
-        for hash in &hosts {
-            tables.hosts.insert(*hash, place);
+        for hash in hosts.as_slice() {
+            match tables.row(*hash) {
+                Entry::Occupied(mut row) => row.get_mut().place = place,
+                Entry::Vacant(row) => drop(row.insert(Row { host: *hash, place })),
+            }
         }
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
@@ -67,15 +86,15 @@ impl HostIndex {
     /// These hosts led to the deployment when its page was read, while the index is being filled: what is known of it, or of one of
     /// the hosts, by something newer than the page stays.
     pub(crate) fn list(&self, id: &DeploymentId, hosts: &[HostName]) {
-        let hosts: Box<[HostHash]> = hosts.iter().map(|host| self.hash(host)).collect();
+        let hosts = self.hashes(hosts);
         let mut tables = self.write();
         if tables.newer.contains(id) {
             return;
         }
-        let place = tables.place(id);
+        let place = tables.place(&self.key, id);
         tables.clear(place);
-        for hash in &hosts {
-            tables.hosts.entry(*hash).or_insert(place);
+        for hash in hosts.as_slice() {
+            tables.row(*hash).or_insert(Row { host: *hash, place });
         }
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
@@ -96,7 +115,7 @@ impl HostIndex {
     pub(crate) fn remove(&self, id: &DeploymentId) {
         let mut tables = self.write();
         tables.note_newer(id);
-        if let Some(place) = tables.places.remove(id) {
+        if let Some(place) = tables.take_place(&self.key, id) {
             tables.clear(place);
             tables.deployments[place as usize] = None;
             tables.free.push(place);
@@ -105,12 +124,24 @@ impl HostIndex {
 
     /// All deployments of the index.
     pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
-        self.read().places.keys().cloned().collect()
+        self.read().deployments.iter().flatten().map(|place| place.id.clone()).collect()
+    }
+
+    /// How many deployments and how many hosts it has.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let tables = self.read();
+        (tables.places.len(), tables.hosts.len())
+    }
+
+    fn hashes(&self, hosts: &[HostName]) -> Hosts {
+        match hosts {
+            [host] => Hosts::One(self.hash(host)),
+            hosts => Hosts::Others(hosts.iter().map(|host| self.hash(host)).collect()),
+        }
     }
 
     fn hash(&self, host: &HostName) -> HostHash {
-        let hash = self.key.hash_one(host.as_str());
-        HostHash([(hash >> 32) as u32, hash as u32])
+        HostHash::of(self.key.hash_one(host.as_str()))
     }
 
     // Nothing that holds the lock can panic half-way through a change.
@@ -130,51 +161,75 @@ impl Tables {
         }
     }
 
-    fn place(&mut self, id: &DeploymentId) -> u32 {
-        if let Some(place) = self.places.get(id) {
+    fn place(&mut self, key: &RandomState, id: &DeploymentId) -> u32 {
+        let Self { places, deployments, free, .. } = self;
+        let has_id = |place: &u32| is_of(deployments, *place, id);
+        if let Some(place) = places.find(key.hash_one(id), has_id) {
             return *place;
         }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.deployments.push(None);
+        let place = free.pop().unwrap_or_else(|| {
+            deployments.push(None);
             // Four thousand million deployments do not fit into a machine's memory.
-            (self.deployments.len() - 1) as u32
+            (deployments.len() - 1) as u32
         });
-        self.places.insert(id.clone(), place);
+        deployments[place as usize] = Some(Place { id: id.clone(), hosts: Hosts::Others(Box::default()) });
+        places.insert_unique(key.hash_one(id), place, |place| match &deployments[*place as usize] {
+            Some(place) => key.hash_one(&place.id),
+            None => 0,
+        });
         place
+    }
+
+    fn take_place(&mut self, key: &RandomState, id: &DeploymentId) -> Option<u32> {
+        let Self { places, deployments, .. } = self;
+        let found = places.find_entry(key.hash_one(id), |place| is_of(deployments, *place, id));
+        found.ok().map(|entry| entry.remove().0)
+    }
+
+    fn place_of_host(&self, host: HostHash) -> Option<u32> {
+        self.hosts.find(host.hash(), |row| row.host == host).map(|row| row.place)
+    }
+
+    fn row(&mut self, host: HostHash) -> Entry<'_, Row> {
+        self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
     /// Takes the hosts of a place out, but for those that lead elsewhere by now: a host may have moved on.
     fn clear(&mut self, place: u32) {
-        let Some(old) = self.deployments[place as usize].take() else { return };
-        for hash in &old.hosts {
-            if self.hosts.get(hash) == Some(&place) {
-                self.hosts.remove(hash);
+        let Some(old) = &mut self.deployments[place as usize] else { return };
+        let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));
+        for host in hosts.as_slice() {
+            let leads_here = |row: &Row| row.host == *host && row.place == place;
+            if let Ok(row) = self.hosts.find_entry(host.hash(), leads_here) {
+                row.remove();
             }
         }
     }
 }
 
-impl Hash for HostHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from(self.0[0]) << 32 | u64::from(self.0[1]));
+/// Whether the place is the deployment's. Every place that stands in `places` is some deployment's.
+fn is_of(deployments: &[Option<Place>], place: u32, id: &DeploymentId) -> bool {
+    deployments[place as usize].as_ref().is_some_and(|place| place.id == *id)
+}
+
+impl Hosts {
+    fn as_slice(&self) -> &[HostHash] {
+        match self {
+            Self::One(host) => std::slice::from_ref(host),
+            Self::Others(hosts) => hosts,
+        }
     }
 }
 
-/// Passes a hash through: hashing it again would gain nothing.
-#[derive(Debug, Default)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
+impl HostHash {
+    fn of(hash: u64) -> Self {
+        Self([(hash >> 32) as u32, hash as u32])
     }
 
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only HostHash is hashed, and it writes one u64");
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    /// The hash as it was: hashing it again would gain nothing.
+    fn hash(self) -> u64 {
+        let [high, low] = self.0;
+        u64::from(high) << 32 | u64::from(low)
     }
 }
 
@@ -256,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_twelve_bytes() {
-        assert_eq!(size_of::<(HostHash, u32)>(), 12);
+    fn a_host_takes_twelve_bytes_and_a_deployment_thirty_two() {
+        assert_eq!((size_of::<Row>(), size_of::<Option<Place>>()), (12, 32));
     }
 }

@@ -10,7 +10,7 @@ use rustls::{
     CipherSuite, NoKeyLog, ServerConfig,
     compress::CompressionCache,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     time_provider::TimeProvider,
 };
@@ -79,6 +79,8 @@ pub(crate) struct Workshop {
     session_storage: Arc<NoServerSessionStorage>,
     no_compression: Arc<CompressionCache>,
     no_key_log: Arc<NoKeyLog>,
+    /// Of one-way deployments: nobody is asked for a certificate.
+    no_client_auth: Arc<dyn ClientCertVerifier>,
     chains: Arc<VerifiedChains>,
 }
 
@@ -91,12 +93,23 @@ impl Workshop {
             session_storage: Arc::new(NoServerSessionStorage {}),
             no_compression: Arc::new(CompressionCache::Disabled),
             no_key_log: Arc::new(NoKeyLog {}),
+            no_client_auth: WebPkiClientVerifier::no_client_auth(),
             chains: Arc::default(),
         }
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
         &self.provider
+    }
+
+    /// How many session ticket keys are held.
+    pub(crate) fn ticket_keys(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// How many chains of clients are remembered.
+    pub(crate) fn chains(&self) -> usize {
+        self.chains.len()
     }
 
     /// The time that certificates of clients are judged by.
@@ -132,10 +145,8 @@ impl Workshop {
     ) -> Result<ServerConfig, Unservable> {
         let builder = ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)?;
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
+        let verifier = verifier.unwrap_or_else(|| Arc::clone(&self.no_client_auth));
+        let builder = builder.with_client_cert_verifier(verifier);
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         // Sessions are resumed by tickets, which know their trust scope, and never by an id kept here.
         config.session_storage = Arc::<NoServerSessionStorage>::clone(&self.session_storage);

@@ -44,6 +44,7 @@ mod served;
 mod serving;
 mod settings;
 mod sni;
+mod tables;
 mod ticket_keys;
 mod tickets;
 mod tls;

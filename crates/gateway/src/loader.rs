@@ -15,7 +15,7 @@ use std::{
 use certward_lifecycle::{Certificate, Lifecycle, MaterialError, assignment_in, material_in};
 use certward_pki::{ClientTrust, HostName};
 use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
-use moka::{policy::EvictionPolicy, sync::Cache};
+use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -63,11 +63,10 @@ impl Loader {
         workshop: Arc<Workshop>,
         index: Arc<HostIndex>,
         metrics: Arc<Metrics>,
-        capacity: u64,
+        capacity: usize,
     ) -> Self {
-        // Least recently used: a value that was just built must never be the one that is not admitted.
-        let cache =
-            Cache::builder().max_capacity(capacity.max(1)).eviction_policy(EvictionPolicy::lru()).build();
+        // What was just built is always let in, and what devices come back to outlasts what was only proven.
+        let cache = Cache::new(capacity.max(1));
         let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
         Self { lifecycle, copier, workshop, index, metrics, cache, locks, lock_of: RandomState::new() }
     }
@@ -106,6 +105,11 @@ impl Loader {
         }
     }
 
+    /// How many deployments are at hand.
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
     /// Whose the first of these names is by this node's snapshot, while the store is away.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
         self.copier.as_ref()?.whole()?.first_of(names).await.ok()?
@@ -132,7 +136,7 @@ impl Loader {
         if !copier.may_serve(id, deployment.generation) {
             return None;
         }
-        let before = self.cache.get(id);
+        let before = self.cache.peek(id);
         let entry = Arc::new(self.build(snapshot, assignment.as_ref(), before.as_deref()).await);
         if entry.is_unservable() {
             copier.doubt();
@@ -147,6 +151,8 @@ impl Loader {
         let _lock = self.lock(id).await;
         let loaded = self.load(id).await;
         match &loaded {
+            // Nobody asked: what is said of it, the index says too, by not having it any more.
+            Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
             Ok(_) | Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
                 self.refuse(id, error);
@@ -181,7 +187,7 @@ impl Loader {
         if let Some(copier) = &self.copier {
             copier.seen(id, assignment.as_ref().map(|(deployment, _)| deployment.generation));
         }
-        let before = self.cache.get(id);
+        let before = self.cache.peek(id);
         let store = self.lifecycle.store();
         let entry = Arc::new(self.build(store, assignment.as_ref(), before.as_deref()).await);
         match &assignment {

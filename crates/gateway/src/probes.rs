@@ -40,6 +40,11 @@ impl Probes {
         Registered { probes: Arc::clone(self), source, probe }
     }
 
+    /// How many proofs' connections are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.map().len()
+    }
+
     /// The probe that comes from this address, if it is one.
     pub(crate) fn of(&self, peer: SocketAddr) -> Option<Arc<Probe>> {
         self.map().get(&peer).cloned()

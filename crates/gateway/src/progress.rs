@@ -3,6 +3,8 @@ use std::collections::HashMap;
 use certward_store::{DeploymentId, Generation};
 use tokio::sync::watch;
 
+use crate::schedule::ROOM_AT_REST;
+
 /// How far this node has carried the change feed out: not only read, but swapped and told to its connections.
 #[derive(Debug)]
 pub(crate) struct Progress(watch::Sender<State>);
@@ -45,8 +47,17 @@ impl Progress {
     pub(crate) fn is_done(&self, id: &DeploymentId, wanted: Option<u64>) {
         self.0.send_if_modified(|state| {
             let done = wanted.is_some() && state.to_do.get(id).copied() == wanted;
-            done && state.to_do.remove(id).is_some()
+            let was_to_do = done && state.to_do.remove(id).is_some();
+            if state.to_do.is_empty() {
+                state.to_do.shrink_to(ROOM_AT_REST);
+            }
+            was_to_do
         });
+    }
+
+    /// How many deployments have changes that are not carried out yet.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().to_do.len()
     }
 
     /// Waits until everything up to `generation` is carried out, and says up to where it is.

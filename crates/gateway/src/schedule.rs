@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::backoff;
 
+/// What an empty table may keep of the room that it once needed: more than a quiet hour's changes take.
+pub(crate) const ROOM_AT_REST: usize = 64;
+
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
@@ -54,7 +57,10 @@ impl Schedule {
     /// Takes what may be done when nothing is due, unless `at_once_max` of that kind are under way.
     pub(crate) fn next_in_background(&mut self, at_once_max: usize) -> Option<DeploymentId> {
         while self.in_background.len() < at_once_max {
-            let id = self.background.pop_front()?;
+            let Some(id) = self.background.pop_front() else {
+                self.background.shrink_to(ROOM_AT_REST);
+                return None;
+            };
             // One that has changed meanwhile is proven by its own job.
             if !self.jobs.contains_key(&id) {
                 self.jobs.insert(id.clone(), Job::Running { tries: 0, again: false });
@@ -78,6 +84,14 @@ impl Schedule {
             let tries = tries.saturating_add(1);
             self.wait_until(id, now + backoff::after(tries), tries);
         }
+        if self.jobs.is_empty() {
+            self.jobs.shrink_to(ROOM_AT_REST);
+        }
+    }
+
+    /// How many deployments it has to do with.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len() + self.background.len()
     }
 
     /// When something is due.

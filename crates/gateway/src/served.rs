@@ -21,7 +21,7 @@ pub(crate) enum Entry {
 pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
-    pub(crate) hosts: Vec<HostName>,
+    pub(crate) hosts: Box<[HostName]>,
     upstream: UpstreamList,
     ws_upstream: Option<UpstreamList>,
     /// What the broker is told of a connection.
@@ -119,7 +119,7 @@ impl Served {
     ) -> Self {
         Self {
             generation: deployment.generation,
-            hosts: deployment.hosts.clone(),
+            hosts: deployment.hosts.as_slice().into(),
             upstream: deployment.upstream.clone(),
             ws_upstream: deployment.ws_upstream.clone(),
             proxy: deployment.proxy,

@@ -67,6 +67,11 @@ impl KeyRing {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.with(<[_]>::len)
+    }
+
     /// Forgets the keys whose time is over. Whether those of now and of the next period are there.
     pub(crate) fn forget_old(&self) -> bool {
         let (periods, now) = (self.periods(), self.period());

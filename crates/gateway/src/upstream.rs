@@ -110,6 +110,16 @@ impl Upstreams {
         }
     }
 
+    /// Forgets the addresses that nobody uses any more. To be called once in a while.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.destinations.sweep(now);
+    }
+
+    /// How many addresses are remembered, and how many names are being looked up.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.destinations.len(), self.look_ups.len())
+    }
+
     async fn search(&self, upstreams: &UpstreamList, search: &mut Search) -> Option<TcpStream> {
         let upstreams = upstreams.as_slice();
         for (at, upstream) in upstreams.iter().enumerate() {
@@ -159,7 +169,7 @@ impl Upstreams {
         if now >= search.deadline {
             return Tried::Failed(Unreachable::Timeout);
         }
-        let destination = self.destinations.at(address, now);
+        let destination = self.destinations.at(address);
         let (chance, probe) = destination.chance(now);
         let mut until = search.share(rivals);
         match chance {

@@ -5,12 +5,12 @@
 //! whenever the client CAs change, so what an old set of CAs let in is never found under a new one. The answer holds while all
 //! certificates of the chain are valid. Only what passed is kept; that the client has the key is proven in each handshake anew.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use certward_pki::validity;
 use certward_store::TrustScope;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -18,14 +18,17 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-/// Chains that are remembered at most, about 150 bytes each: a fleet that reconnects after an outage.
-const CHAINS_MAX: u64 = 50_000;
+/// Chains that are remembered at most, about 100 bytes each: a fleet that reconnects after an outage.
+const CHAINS_MAX: usize = 50_000;
 
 type ChainHash = [u8; 32];
 
+/// The first and the last second in which all certificates of a chain are valid, since 1970.
+type Validity = (i64, i64);
+
 /// The chains of all deployments of this node.
 #[derive(Debug)]
-pub(crate) struct VerifiedChains(Cache<ChainHash, RangeInclusive<i64>>);
+pub(crate) struct VerifiedChains(Cache<ChainHash, Validity>);
 
 impl Default for VerifiedChains {
     fn default() -> Self {
@@ -34,6 +37,11 @@ impl Default for VerifiedChains {
 }
 
 impl VerifiedChains {
+    /// How many chains are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A verifier that asks `verifier` only about chains that it has not let in before.
     pub(crate) fn remembering(
         self: &Arc<Self>,
@@ -75,12 +83,12 @@ impl ClientCertVerifier for Remembering {
     ) -> Result<ClientCertVerified, Error> {
         let hash = self.hash(end_entity, intermediates);
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if self.chains.0.get(&hash).is_some_and(|valid| valid.contains(&at)) {
+        if self.chains.0.get(&hash).is_some_and(|(first, last)| (first..=last).contains(&at)) {
             return Ok(ClientCertVerified::assertion());
         }
         let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
         if let Some(valid) = validity(std::iter::once(end_entity).chain(intermediates)) {
-            self.chains.0.insert(hash, valid);
+            self.chains.0.insert(hash, (*valid.start(), *valid.end()));
         }
         Ok(verified)
     }

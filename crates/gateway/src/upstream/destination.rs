@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -21,8 +20,6 @@ use crate::{metrics::Metrics, rarely::Rarely};
 /// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
 /// come at once than it can take in a moment. Over a path of 200 ms it still makes 1,280 a second, 5,000 devices within the deadline.
 pub(super) const CONNECTS_AT_ONCE: usize = 256;
-/// How often those that nobody uses any more are looked for, a millisecond for ten thousand of them.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// An address of a broker while somebody wants it, or while it is down.
 #[derive(Debug)]
@@ -40,29 +37,18 @@ pub(super) struct Destination {
 /// All of them. Two deployments with one broker share its destination.
 #[derive(Debug)]
 pub(super) struct Destinations {
-    known: Mutex<Known>,
+    known: Mutex<HashMap<SocketAddr, Arc<Destination>>>,
     metrics: Arc<Metrics>,
-}
-
-#[derive(Debug)]
-struct Known {
-    map: HashMap<SocketAddr, Arc<Destination>>,
-    sweep_at: Instant,
 }
 
 impl Destinations {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let known = Known { map: HashMap::new(), sweep_at: Instant::now() + SWEEP_EVERY };
-        Self { known: Mutex::new(known), metrics }
+        Self { known: Mutex::default(), metrics }
     }
 
-    pub(super) fn at(&self, address: SocketAddr, now: Instant) -> Arc<Destination> {
+    pub(super) fn at(&self, address: SocketAddr) -> Arc<Destination> {
         let mut known = lock(&self.known);
-        if now >= known.sweep_at {
-            known.sweep_at = now + SWEEP_EVERY;
-            known.map.retain(|_, destination| !self.forget(destination, now));
-        }
-        let destination = known.map.entry(address).or_insert_with(|| {
+        let destination = known.entry(address).or_insert_with(|| {
             Arc::new(Destination {
                 address,
                 turns: Semaphore::new(CONNECTS_AT_ONCE),
@@ -73,6 +59,18 @@ impl Destinations {
             })
         });
         Arc::clone(destination)
+    }
+
+    /// Forgets those that nobody uses any more, a millisecond for ten thousand of them. To be called once in a while.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut known = lock(&self.known);
+        known.retain(|_, destination| !self.forget(destination, now));
+        let in_use = known.len();
+        known.shrink_to(2 * in_use);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        lock(&self.known).len()
     }
 
     /// Nobody can come by it meanwhile: the map is locked.
@@ -142,6 +140,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -149,25 +149,24 @@ mod tests {
         let destinations = Destinations::new(Arc::default());
         let start = Instant::now();
         let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
-        let known = || lock(&destinations.known).map.len();
-        let wanted = destinations.at(address(1), start);
-        let down = destinations.at(address(2), start);
+        let wanted = destinations.at(address(1));
+        let down = destinations.at(address(2));
         down.failed(start, false, 0, &"refused");
         drop(down);
-        (3..1000).for_each(|n| drop(destinations.at(address(n), start)));
-        assert_eq!(known(), 999);
-        destinations.at(address(1000), start + SWEEP_EVERY);
-        assert_eq!(known(), 3, "the one in use, the one that is down, and the new one");
+        (3..1000).for_each(|n| drop(destinations.at(address(n))));
+        assert_eq!(destinations.len(), 999);
+        destinations.sweep(start + Duration::from_secs(30));
+        assert_eq!(destinations.len(), 2, "the one in use, and the one that is down");
         drop(wanted);
-        destinations.at(address(1000), start + 3 * SWEEP_EVERY);
-        assert_eq!(known(), 1);
+        destinations.sweep(start + Duration::from_secs(90));
+        assert_eq!(destinations.len(), 0);
     }
 
     #[test]
     fn a_probe_that_ends_without_an_answer_leaves_it_to_the_next() {
         let destinations = Destinations::new(Arc::default());
         let start = Instant::now();
-        let destination = destinations.at(SocketAddr::from(([10, 0, 0, 1], 1)), start);
+        let destination = destinations.at(SocketAddr::from(([10, 0, 0, 1], 1)));
         destination.failed(start, false, 0, &"refused");
         let later = start + Duration::from_secs(2);
         let (chance, probe) = destination.chance(later);

@@ -20,6 +20,11 @@ pub(super) struct LookUps(Mutex<HashMap<Upstream, LookUp>>);
 type LookUp = Shared<BoxFuture<'static, Result<Arc<[SocketAddr]>, Arc<io::Error>>>>;
 
 impl LookUps {
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.under_way().len()
+    }
+
     /// The addresses of a name, as the system gives them. None is kept: the next one asks again.
     pub(super) async fn ask(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, Arc<io::Error>> {
         // An address needs no name server and no thread.

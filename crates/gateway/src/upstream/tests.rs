@@ -94,7 +94,7 @@ async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
 }
 
 fn is_down(upstreams: &Upstreams, address: SocketAddr) -> bool {
-    upstreams.destinations.at(address, Instant::now()).is_down()
+    upstreams.destinations.at(address).is_down()
 }
 
 async fn peer(upstreams: &Upstreams, list: &UpstreamList) -> Result<SocketAddr, &'static str> {

@@ -6,6 +6,7 @@ mod away;
 mod balancer;
 mod causes;
 mod change;
+mod churn;
 mod deadlines;
 mod drain;
 mod faults;
