@@ -5,6 +5,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use certward_test_support::unchunked;
 use serde_json::{Value, json};
 
 use crate::{DEADLINE, Leaf, came_within};
@@ -204,7 +205,12 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let answer = Answer { status, headers, body: String::from_utf8_lossy(&bytes[end + 4..]).into_owned() };
+    let mut answer =
+        Answer { status, headers, body: String::from_utf8_lossy(&bytes[end + 4..]).into_owned() };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = unchunked(&answer.body)?;
+        return Some(answer);
+    }
     // A body that was cut short is no answer: certward may have been killed while it wrote.
     let whole = match answer.header("content-length") {
         Some(length) => length.parse() == Ok(answer.body.len()),

@@ -1,9 +1,10 @@
 //! Projects, deployments and keys: the contract's names, and what a key may see and do.
 
 use certward_store::Scope;
+use certward_test_support::unchunked;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, BASE, Login, World, upload, whole};
+use crate::support::{Answer, BASE, Login, World, upload};
 
 fn names(answer: &Answer, field: &str) -> Vec<String> {
     let list = answer.json();
@@ -76,7 +77,7 @@ async fn a_list_whose_rest_cannot_be_read_is_broken_off_and_a_beginning_that_can
     let text = world.raw(&list).await;
     let (head, chunks) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("200 OK") && chunks.contains("d-0499") && !chunks.contains("d-0500"), "{head}");
-    assert_eq!(whole(chunks), None, "a client must see that more should have come");
+    assert_eq!(unchunked(chunks), None, "a client must see that more should have come");
 
     world.damage("UPDATE host SET name = 'none either' WHERE deployment = 'd-0400'").await;
     assert_eq!(world.get("/deployments").outcome().await, (503, "STORE_UNAVAILABLE".to_owned()));

@@ -18,7 +18,7 @@ use certward_store::{
     Address, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope, Store,
     Timestamp, TlsState, UpstreamList,
 };
-use certward_test_support::HandClock;
+use certward_test_support::{HandClock, unchunked};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
 use tokio::{
@@ -317,7 +317,7 @@ impl Answer {
         });
         let mut answer = Self { status, headers: headers.collect(), text: body.to_owned() };
         if answer.header("transfer-encoding") == Some("chunked") {
-            answer.text = whole(body).expect("a whole answer");
+            answer.text = unchunked(body).expect("a whole answer");
         }
         answer
     }
@@ -338,20 +338,6 @@ impl Answer {
         match serde_json::from_str::<Value>(&self.text) {
             Ok(Value::Object(object)) => object.get("code").and_then(Value::as_str).unwrap_or("-").to_owned(),
             _ => "-".to_owned(),
-        }
-    }
-}
-
-/// What was sent in chunks (RFC 9112 §7.1); `None` where it was broken off.
-pub(crate) fn whole(mut chunks: &str) -> Option<String> {
-    let mut text = String::new();
-    loop {
-        let (len, rest) = chunks.split_once("\r\n")?;
-        let (chunk, rest) = rest.split_at_checked(usize::from_str_radix(len, 16).ok()?)?;
-        chunks = rest.strip_prefix("\r\n")?;
-        match chunk {
-            "" => return Some(text),
-            _ => text += chunk,
         }
     }
 }
