@@ -8,7 +8,7 @@
 
 use sqlx::AnyConnection;
 
-use crate::StoreError;
+use crate::{StoreError, row};
 
 /// Names this program among all that use advisory locks in the same database: "cert" in ASCII.
 const SPACE: i32 = 0x6365_7274;
@@ -23,9 +23,26 @@ pub(crate) fn is_postgres(conn: &AnyConnection) -> bool {
     conn.backend_name() == "PostgreSQL"
 }
 
-/// One migrates, the others wait.
+/// One migrates, the others wait for it, and what a migration of a large store takes is not what a statement takes: until the end of
+/// the transaction these bounds stand in the place of the session's. A table that others use is still not waited for longer
+/// than usual, for whoever comes after would wait behind.
 pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError> {
-    exclusive(conn, MIGRATION).await
+    if is_postgres(conn) {
+        let usual =
+            sqlx::query("SELECT current_setting('lock_timeout') AS usual").fetch_one(&mut *conn).await?;
+        let usual = row::text(&usual, "usual")?;
+        set(conn, "statement_timeout", "1h").await?;
+        set(conn, "lock_timeout", "1h").await?;
+        exclusive(conn, MIGRATION).await?;
+        set(conn, "lock_timeout", &usual).await?;
+    }
+    Ok(())
+}
+
+/// Until the end of the transaction.
+async fn set(conn: &mut AnyConnection, name: &str, value: &str) -> Result<(), StoreError> {
+    sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value).execute(conn).await?;
+    Ok(())
 }
 
 /// Claims of hosts are decided one transaction after the other.

@@ -173,3 +173,214 @@ fn for_engine(sql: &str, postgres: bool) -> String {
     };
     types.into_iter().fold(sql.to_owned(), |sql, (placeholder, name)| sql.replace(placeholder, name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use certward_test_support::PostgresServer;
+    use sqlx::Connection;
+    use tokio::{task::JoinSet, time::timeout};
+
+    use super::*;
+    use crate::{
+        Address, MasterKey, Project, Servers, Store, SystemClock, Timestamp, project, sealing::Sealer, secret,
+    };
+
+    const MANY: usize = 8;
+
+    async fn connect(url: &str) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(url).await.expect("connected")
+    }
+
+    async fn execute(conn: &mut AnyConnection, sql: &str) {
+        run(conn, sql).await.expect(sql);
+    }
+
+    async fn number(conn: &mut AnyConnection, sql: &str) -> i64 {
+        let row = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(conn).await.expect(sql);
+        row.try_get(0).expect("a number")
+    }
+
+    /// Notes every statement that makes or changes a table.
+    const NOTE_CHANGES: &str = "CREATE TABLE noted (tag TEXT);
+        CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO noted VALUES (tg_tag); END';
+        CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE')
+            EXECUTE FUNCTION note();";
+
+    /// A store that the first release has made.
+    async fn old_store(conn: &mut AnyConnection) {
+        let mut tx = conn.begin().await.expect("a transaction");
+        REQUESTS.migrate(&mut tx).await.expect("made");
+        STORE.migrate_to(&mut tx, 1).await.expect("made");
+        secret::init(&mut tx, &Sealer::new(&master_key()), Timestamp(0)).await.expect("made");
+        project::insert(&mut tx, &Project::default_at(Timestamp(0))).await.expect("made");
+        tx.commit().await.expect("committed");
+    }
+
+    fn master_key() -> MasterKey {
+        MasterKey::parse(&"0f".repeat(32)).expect("64 digits")
+    }
+
+    fn address(url: &str) -> Address {
+        Address::Postgres(Servers::parse([url]).expect("a URL"))
+    }
+
+    /// Opens it as `how` says, so many at once; all of them get through.
+    async fn open_many(url: &str, many: usize, init: bool) {
+        let mut opening = JoinSet::new();
+        for _ in 0..many {
+            let address = address(url);
+            opening.spawn(async move {
+                let (key, clock) = (master_key(), Arc::new(SystemClock));
+                match init {
+                    true => Store::init(&address, &key, clock).await,
+                    false => Store::open(&address, &key, clock).await,
+                }
+            });
+        }
+        for store in opening.join_all().await {
+            let store = store.expect("it opens");
+            assert_eq!(store.projects().await.expect("read").len(), 1);
+            store.ping().await.expect("it can be written");
+            store.close().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_that_come_at_once_find_an_empty_or_an_old_store_and_bring_it_up_to_date_once() {
+        let server = PostgresServer::shared();
+        for old in [false, true] {
+            let mut changes = Vec::new();
+            for many in [1, MANY] {
+                let url = server.database();
+                let mut conn = connect(&url).await;
+                if old {
+                    old_store(&mut conn).await;
+                }
+                execute(&mut conn, NOTE_CHANGES).await;
+                open_many(&url, many, !old).await;
+                let version =
+                    number(&mut conn, "SELECT version FROM schema_version WHERE part = 'store'").await;
+                assert_eq!(version, STORE.migrations.len() as i64);
+                changes.push(number(&mut conn, "SELECT count(*) FROM noted").await);
+            }
+            assert!(changes[0] > 0);
+            assert_eq!(changes[0], changes[1], "as if one had come alone; old: {old}");
+        }
+    }
+
+    /// Until somebody waits for a lock in this database.
+    async fn somebody_waits(conn: &mut AnyConnection) {
+        let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let waiting = async {
+            while number(conn, sql).await == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), waiting).await.expect("somebody waits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_of_the_release_before_is_waited_for_and_kept() {
+        let server = PostgresServer::shared();
+        let url = server.database();
+        let (mut before, mut looking) = (connect(&url).await, connect(&url).await);
+        old_store(&mut before).await;
+        let mut tx = before.begin().await.expect("a transaction");
+        let insert = "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
+                      VALUES ('a', 'default', '', '127.0.0.1:1883', 0, 1, 'absent')";
+        execute(&mut tx, insert).await;
+        let opening = tokio::spawn({
+            let url = url.clone();
+            async move { open_many(&url, MANY, false).await }
+        });
+        somebody_waits(&mut looking).await;
+        tx.commit().await.expect("committed");
+        opening.await.expect("all of them open");
+        assert_eq!(
+            number(&mut looking, "SELECT count(*) FROM deployment WHERE connections_max = 0").await,
+            1
+        );
+        // What it does afterwards, too.
+        execute(&mut before, &insert.replace("'a'", "'b'")).await;
+    }
+
+    /// Three releases in a row: one table, then a column more, then a column less.
+    const FIRST: &str = "CREATE TABLE thing (id BIGINT PRIMARY KEY, old BIGINT NOT NULL DEFAULT 0)";
+    const RELEASES: [Part; 3] = [
+        Part { name: "things", migrations: &[migration(FIRST, 1)] },
+        Part { name: "things", migrations: &[migration(FIRST, 1), migration(WIDER, 1)] },
+        Part {
+            name: "things",
+            migrations: &[migration(FIRST, 1), migration(WIDER, 1), migration(NARROWER, 2)],
+        },
+    ];
+    const WIDER: &str = "ALTER TABLE thing ADD COLUMN new BIGINT NOT NULL DEFAULT 0";
+    const NARROWER: &str = "ALTER TABLE thing DROP COLUMN old";
+
+    async fn start(url: &str, release: usize) -> Result<(), StoreError> {
+        let mut conn = connect(url).await;
+        let mut tx = conn.begin().await.expect("a transaction");
+        RELEASES[release].migrate(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_releases_that_start_at_once_the_older_one_starts_as_long_as_it_may() {
+        let server = PostgresServer::shared();
+        for (newer, refuses_older) in [(1, false), (2, true)] {
+            let url = server.database();
+            start(&url, newer - 1).await.expect("made");
+            let mut starts = JoinSet::new();
+            for number in 0..MANY {
+                let (url, release) = (url.clone(), newer - number % 2);
+                starts.spawn(async move { (release, start(&url, release).await) });
+            }
+            for (release, started) in starts.join_all().await {
+                assert!(started.is_ok(), "release {release} beside {newer}: {started:?}");
+            }
+            // The release before the older one is told that it is too old, once the newer one has narrowed.
+            if refuses_older {
+                let told = start(&url, 0).await;
+                assert!(matches!(told, Err(StoreError::TooNew(3))), "{told:?}");
+            }
+            let mut conn = connect(&url).await;
+            assert_eq!(
+                number(&mut conn, "SELECT version FROM schema_version").await,
+                newer as i64 + 1,
+                "nobody takes it back"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_migration_may_take_longer_than_a_statement_and_the_others_wait_for_it() {
+        const SLOW: Part = Part {
+            name: "slow",
+            migrations: &[migration("CREATE TABLE slow (a TEXT); SELECT pg_sleep(0.5)", 1)],
+        };
+        let server = PostgresServer::shared();
+        let url = server.database();
+        let mut starts = JoinSet::new();
+        for _ in 0..3 {
+            let url = url.clone();
+            starts.spawn(async move {
+                let mut conn = connect(&url).await;
+                execute(&mut conn, "SET statement_timeout = '100ms'; SET lock_timeout = '100ms'").await;
+                let mut tx = conn.begin().await.expect("a transaction");
+                SLOW.migrate(&mut tx).await?;
+                tx.commit().await?;
+                // The session's own hold again.
+                let error = run(&mut conn, "SELECT pg_sleep(5)").await.expect_err("too long");
+                assert!(error.to_string().contains("statement timeout"), "{error}");
+                Ok::<_, StoreError>(())
+            });
+        }
+        for started in starts.join_all().await {
+            started.expect("made, or waited for");
+        }
+    }
+}
