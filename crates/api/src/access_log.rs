@@ -14,6 +14,7 @@ use crate::{
     context::{Context, Shared},
     error::Error,
     metrics::RequestLabels,
+    store_trouble::Cause,
 };
 
 /// Stands outermost: notes each request once it is answered, and answers 500 where a handler panicked.
@@ -42,6 +43,9 @@ impl Context {
         let labels = RequestLabels { method, route: route.to_owned(), status };
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.seconds.observe(seconds);
+        if let Some(cause) = response.extensions().get::<Cause>() {
+            self.store_trouble.note(cause, Instant::now());
+        }
         let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());
         let (http_status, duration_ms) = (status, (seconds * 1000.0).round());
         // What was changed, by whom, is worth a line always; reads, refused strangers and probes only when asked for.

@@ -4,7 +4,9 @@ use certward_lifecycle::Lifecycle;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness};
+use crate::{
+    ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
+};
 
 /// What every handler may need; one value for the whole server.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     pub(crate) login_guard: LoginGuard,
     pub(crate) readiness: Readiness,
+    pub(crate) store_trouble: StoreTrouble,
     /// Cancelled when no new request is taken: whoever holds an answer back gives it at once.
     pub(crate) shutdown: CancellationToken,
 }

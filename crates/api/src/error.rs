@@ -1,7 +1,7 @@
 //! Every refusal of this API, and the one place that gives each its status, its stable code and its sentence.
 //!
 //! A body is always `{"code", "message", "details"}`; `details` is empty where there is nothing more to say. What an
-//! operator of the program must know beyond that goes to the log here, once, and never into the answer.
+//! operator of the program must know beyond that goes to the log, by way of [`Cause`], and never into the answer.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::detail::Detail;
+use crate::{detail::Detail, store_trouble::Cause};
 
 /// How long a client is asked to wait for the store: the known client waits at most 5 s between its tries.
 const STORE_RETRY: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub(crate) enum Error {
     TlsAlreadyExists,
     /// The key's requests in this window are used up.
     RateLimited { retry_after: Duration },
-    /// The store failed; nothing was changed.
+    /// The store failed. Nothing was changed, or it is not known.
     Store(StoreError),
     /// A defect of this program.
     Internal,
@@ -74,8 +74,8 @@ pub(crate) struct ErrorBody {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        self.log();
         let mut retry_after = None;
+        let mut cause = None;
         let mut details = Vec::new();
         let (status, code, message) = match self {
             Self::Unauthorized => (
@@ -130,9 +130,11 @@ impl IntoResponse for Error {
                 let message = "The requests that this API key may send to this deployment with this method are used up.";
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
-            Self::Store(_) => {
+            Self::Store(error) => {
                 retry_after = Some(STORE_RETRY);
-                let message = "The store cannot be used at the moment; nothing was changed.";
+                cause = Some(Cause::of(&error));
+                // Not that nothing was changed: of a commit whose answer was lost nobody knows.
+                let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";
                 (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message.to_owned())
             }
             Self::Internal => (
@@ -145,6 +147,10 @@ impl IntoResponse for Error {
             (status, Json(ErrorBody { code: code.to_owned(), message, details })).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        // What the program's operator must know. Refusals that a client causes are in the access log already.
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(cause);
         }
         if let Some(wait) = retry_after {
             set_seconds(&mut response, header::RETRY_AFTER, wait.max(Duration::from_secs(1)));
@@ -170,19 +176,6 @@ fn refusal(details: Vec<Detail>) -> Response {
 pub(crate) fn set_seconds(response: &mut Response, name: HeaderName, wait: Duration) {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(name, seconds.into());
-}
-
-impl Error {
-    /// What the program's operator must know. Refusals that a client causes are in the access log already.
-    fn log(&self) {
-        match self {
-            Self::Store(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, "the store is unavailable")
-            }
-            Self::Store(error) => tracing::error!(%error, "the store cannot be read"),
-            _ => {}
-        }
-    }
 }
 
 impl From<StoreError> for Error {

@@ -31,6 +31,7 @@ mod readiness;
 mod routes;
 mod server;
 mod settings;
+mod store_trouble;
 mod unreadable;
 mod upload;
 mod wire_time;

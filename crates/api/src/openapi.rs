@@ -165,7 +165,7 @@ fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)>
         (has_body, "408", "`REQUEST_TIMEOUT`: the body did not arrive in time"),
         ((has_body && id != "checkTls") || id == "deleteTls", "422", wrong),
         (conflict.is_some(), "409", conflict.unwrap_or_default()),
-        (true, "503", "`STORE_UNAVAILABLE`: nothing was changed"),
+        (true, "503", "`STORE_UNAVAILABLE`: whether a change was made, GET says once it can"),
     ]
     .into_iter()
     .filter(|(applies, ..)| *applies)

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ApiMetrics, Deadlines, Reloader, Settings, certificate::Certificate, connection, connection::Signals,
-    context::Context, login_guard::LoginGuard, readiness::Readiness, routes,
+    context::Context, login_guard::LoginGuard, readiness::Readiness, routes, store_trouble::StoreTrouble,
 };
 
 /// The server of the API.
@@ -115,6 +115,7 @@ impl Api {
             registry,
             login_guard: LoginGuard::default(),
             readiness: Readiness::default(),
+            store_trouble: StoreTrouble::default(),
             shutdown: shutdown.clone(),
         }));
         let server = Server {

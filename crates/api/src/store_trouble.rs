@@ -1,0 +1,83 @@
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use certward_store::StoreError;
+use tokio::time::Instant;
+
+/// Between two lines about the same trouble.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Says in the log what is wrong with the store: at once, and then every ten seconds for how many requests it was so meanwhile. While the
+/// store is away every request ends so, a stranger's too, and nobody may fill a disk by asking.
+#[derive(Debug, Default)]
+pub(crate) struct StoreTrouble(Mutex<Option<Said>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    at: Instant,
+    /// Requests since then.
+    unsaid: u64,
+}
+
+/// Goes with an answer to whoever logs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause {
+    text: String,
+    /// It passes by itself.
+    passes: bool,
+}
+
+impl Cause {
+    pub(crate) fn of(error: &StoreError) -> Self {
+        Self { text: error.to_string(), passes: matches!(error, StoreError::Unavailable(_)) }
+    }
+}
+
+impl StoreTrouble {
+    /// Notes that a request has ended so.
+    pub(crate) fn note(&self, cause: &Cause, now: Instant) {
+        let Some(requests) = self.count(now) else { return };
+        let error = cause.text.as_str();
+        if cause.passes {
+            tracing::warn!(error, requests, "the store is unavailable");
+        } else {
+            tracing::error!(error, requests, "the store cannot be read");
+        }
+    }
+
+    /// For how many requests it is to be said now; `None` while it was said not long ago.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *said {
+            Some(Said { at, unsaid }) if now.duration_since(*at) < AGAIN => {
+                *unsaid = unsaid.saturating_add(1);
+                None
+            }
+            before => {
+                let unsaid = before.map_or(0, |said| said.unsaid);
+                *before = Some(Said { at: now, unsaid: 0 });
+                Some(unsaid.saturating_add(1))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_said_at_once_and_then_now_and_then_for_how_many() {
+        let (trouble, start) = (StoreTrouble::default(), Instant::now());
+        let at = |seconds| trouble.count(start + Duration::from_secs(seconds));
+        assert_eq!(at(0), Some(1));
+        for second in 0..10 {
+            assert_eq!(at(second), None);
+        }
+        assert_eq!(at(10), Some(11));
+        assert_eq!(at(19), None);
+        assert_eq!(at(3_600), Some(2));
+    }
+}
