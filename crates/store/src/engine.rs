@@ -44,8 +44,8 @@ const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys =
 /// knows nothing of yet. Left to itself it plans for a tenth of the table and reads all of it for a page of a thousand rows.
 const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; \
      SET statement_timeout = '5s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; \
-     SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_hashjoin = off; \
-     SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off;";
+     SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; \
+     SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
 /// Open connections.
 #[derive(Debug)]
