@@ -106,6 +106,16 @@ impl Config {
             None => certward_store::Address::Embedded(self.data_dir.clone()),
         }
     }
+
+    /// Where the store is, for a node that uses no other PostgreSQL database than it did before.
+    pub(crate) fn store_address_of_node(&self) -> certward_store::Address {
+        match self.store_address() {
+            certward_store::Address::Postgres(servers) => {
+                certward_store::Address::Postgres(servers.remembering(self.data_dir.join("database.seen")))
+            }
+            embedded => embedded,
+        }
+    }
 }
 
 /// The master key as it came from the environment. Wiped on drop, shown by no `Debug`.

@@ -23,6 +23,7 @@ mod error;
 mod feed;
 mod host;
 mod id;
+mod last_seen;
 mod line;
 mod listen;
 mod lock;

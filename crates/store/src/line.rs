@@ -6,10 +6,13 @@
 //!
 //! A server is used when it takes writes, is the same database as before, and has not been replaced by another one:
 //! see [`Standing`]. So a wrong URL in the list never splits the truth, and a primary that comes back after its standby
-//! was promoted is not written to again.
+//! was promoted is not written to again; by [`LastSeen`] both hold over restarts.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,7 +24,9 @@ use tokio::{
 };
 
 use crate::{
-    StoreError, random,
+    StoreError,
+    last_seen::{LastSeen, Seen},
+    random,
     servers::{Server, Servers},
     standing::Standing,
 };
@@ -36,6 +41,8 @@ const REGULARLY: Duration = Duration::from_secs(5);
 const BELIEVED: Duration = Duration::from_millis(250);
 /// Who waits for a connection for so long suspects that there will be none.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a look waits for the disk to keep what it saw: one that hangs must not keep the node from a new primary.
+const KEEP: Duration = Duration::from_secs(1);
 /// Between two looks while there is no server: doubled from the first to the second, each shortened by up to a half.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -45,6 +52,11 @@ pub(crate) struct Line {
     servers: Servers,
     state: watch::Sender<State>,
     suspicion: Notify,
+    last_seen: Option<Arc<LastSeen>>,
+    /// The master key has shown that it is the right database: it is remembered.
+    proven: AtomicBool,
+    /// Why each server must not be used, where that was told.
+    told: Mutex<Vec<Option<String>>>,
 }
 
 /// Ends the task with the connections.
@@ -70,6 +82,15 @@ struct State {
     identity: Option<String>,
     /// Why nobody can be served.
     down: Option<String>,
+    /// What is known is known from this file only: no server was used yet.
+    remembered: Option<String>,
+}
+
+/// Why a server is not used.
+struct Refusal {
+    why: String,
+    /// Somebody has to do something about it: it is no standby, which is as it should be.
+    wrong: bool,
 }
 
 /// What a look at a server found.
@@ -86,15 +107,25 @@ impl Line {
     /// # Errors
     /// [`StoreError::Unavailable`] when none of them can be used.
     pub(crate) async fn open(servers: Servers) -> Result<Arc<Self>, StoreError> {
+        let last_seen = servers.last_seen().map(|path| Arc::new(LastSeen::at(path)));
+        let seen = last_seen.as_ref().and_then(|last_seen| last_seen.read());
         let state = State {
             server: 0,
             epoch: 0,
             since: Instant::now(),
-            timeline: 0,
-            identity: None,
+            timeline: seen.as_ref().map_or(0, |seen| seen.timeline),
+            identity: seen.map(|seen| seen.identity),
             down: Some(String::new()),
+            remembered: last_seen.as_ref().map(|last_seen| last_seen.path().display().to_string()),
         };
-        let line = Self { servers, state: watch::Sender::new(state), suspicion: Notify::new() };
+        let line = Self {
+            told: Mutex::new(servers.all().iter().map(|_| None).collect()),
+            servers,
+            state: watch::Sender::new(state),
+            suspicion: Notify::new(),
+            last_seen,
+            proven: AtomicBool::default(),
+        };
         line.look(None).await.map_err(StoreError::Unavailable)?;
         Ok(Arc::new(line))
     }
@@ -126,7 +157,8 @@ impl Line {
     pub(crate) async fn check(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let checked = async {
             let standing = Standing::ask(conn).await?;
-            refusal(&standing, &self.state.borrow()).map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
+            let refusal = refusal(&standing, &self.state.borrow());
+            refusal.map_or(Ok(()), |refusal| Err(StoreError::Unavailable(refusal.why)))
         };
         checked.await.inspect_err(|_| self.suspect())
     }
@@ -151,6 +183,35 @@ impl Line {
             biased;
             why = down(&mut state) => Err(StoreError::Unavailable(why)),
             done = patient => done.inspect_err(|_| self.suspect()),
+        }
+    }
+
+    /// From now on which database it is is kept: the master key is that of this one.
+    pub(crate) async fn remember(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+        let (identity, timeline) = {
+            let state = self.state.borrow();
+            (state.identity.clone(), state.timeline)
+        };
+        self.keep_seen(identity, timeline).await;
+    }
+
+    async fn keep_seen(&self, identity: Option<String>, timeline: i64) {
+        let (Some(last_seen), Some(identity)) = (self.last_seen.clone(), identity) else { return };
+        if self.proven.load(Ordering::Relaxed) {
+            let keep = move || last_seen.keep(&Seen { identity, timeline });
+            let _ = timeout(KEEP, tokio::task::spawn_blocking(keep)).await;
+        }
+    }
+
+    /// Says of each server that is wrong, and of no other, why it is not used: once.
+    fn tell(&self, wrong: &[Option<String>]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((told, why), server) in told.iter_mut().zip(wrong).zip(self.servers.all()) {
+            if let Some(why) = why.as_ref().filter(|why| told.as_ref() != Some(*why)) {
+                tracing::warn!(database = server.name(), "this server is not used: {why}");
+            }
+            told.clone_from(why);
         }
     }
 
@@ -200,6 +261,7 @@ impl Line {
         }
         let mut reasons = Vec::new();
         let mut usable = Vec::new();
+        let mut wrong: Vec<Option<String>> = found.iter().map(|_| None).collect();
         for (index, found) in found.iter().enumerate() {
             let why = match found {
                 Some(Found::Standing(standing)) => match refusal(standing, &state) {
@@ -207,7 +269,10 @@ impl Line {
                         usable.push((index, standing));
                         continue;
                     }
-                    Some(why) => why,
+                    Some(refusal) => {
+                        wrong[index] = refusal.wrong.then(|| refusal.why.clone());
+                        refusal.why
+                    }
                 },
                 Some(Found::Full) => "it has no room for another connection".to_owned(),
                 Some(Found::Nothing(why)) => why.clone(),
@@ -217,14 +282,20 @@ impl Line {
         }
         // Before one was used it cannot be known which of them is meant.
         if usable.windows(2).any(|pair| pair[0].1.identity != pair[1].1.identity) {
-            return Err(
-                "the configured servers are different databases, and more than one takes writes".into()
-            );
+            let names: Vec<&str> =
+                usable.iter().map(|(index, _)| self.servers.all()[*index].name()).collect();
+            return Err(format!(
+                "the servers {} are different databases, and each of them takes writes; leave the right one in `store`",
+                names.join(" and ")
+            ));
         }
         let best = usable.into_iter().max_by_key(|(index, standing)| {
             (standing.timeline, *index == state.server, std::cmp::Reverse(*index))
         });
         let Some((index, standing)) = best else { return Err(reasons.join("; ")) };
+        self.tell(&wrong);
+        // Before anything is written there: whoever is started afterwards must not go back to what this one replaced.
+        self.keep_seen(standing.identity.clone(), standing.timeline.max(state.timeline)).await;
         // Before anybody hears of it, or a connection to the server before would be made once more.
         if let (Some(pool), Ok(options)) = (pool, self.servers.all()[index].any_options()) {
             pool.set_connect_options(options);
@@ -244,6 +315,7 @@ impl Line {
                 state.since = Instant::now();
             }
             state.server = index;
+            state.remembered = None;
             state.timeline = state.timeline.max(standing.timeline);
             if standing.identity.is_some() {
                 state.identity.clone_from(&standing.identity);
@@ -269,17 +341,30 @@ async fn down(state: &mut watch::Receiver<State>) -> String {
 }
 
 /// Why a server must not be used.
-fn refusal(standing: &Standing, state: &State) -> Option<String> {
+fn refusal(standing: &Standing, state: &State) -> Option<Refusal> {
+    let wrong = |why| Some(Refusal { why, wrong: true });
     if let Some(refusal) = standing.refusal {
-        return Some(refusal.to_owned());
+        return Some(Refusal { why: refusal.to_owned(), wrong: false });
     }
+    // What to do where it is known by the file only, and is meant.
+    let if_meant = |file: &String| format!("if it is meant, stop this node and remove {file}");
     if state.identity.is_some() && standing.identity != state.identity {
-        return Some("it is another database than the one in use; take it out of `store`".to_owned());
+        return wrong(match &state.remembered {
+            Some(file) => {
+                format!("it is another database than the one that this node has used; {}", if_meant(file))
+            }
+            None => "it is another database than the one in use; take it out of `store`".to_owned(),
+        });
     }
     if standing.timeline < state.timeline {
-        return Some(
-            "a standby was promoted in its place, and it must not be written to; stop it".to_owned(),
-        );
+        return wrong(match &state.remembered {
+            Some(file) => format!(
+                "a standby was promoted in its place, or it is older than what this node has seen, and it must not be \
+                 written to; stop it; {}",
+                if_meant(file)
+            ),
+            None => "a standby was promoted in its place, and it must not be written to; stop it".to_owned(),
+        });
     }
     None
 }

@@ -1,4 +1,10 @@
-use std::{fmt, fs::File, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    fs::File,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
 use thiserror::Error;
@@ -29,7 +35,11 @@ const PARAMETERS: [&str; 12] = [
 /// A URL that does not say `sslmode` means `verify-full`, unless the server is on this machine (a Unix socket or a
 /// loopback address). URLs may hold passwords: wiped on drop, shown by no `Debug` and in no error.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Servers(Arc<[Server]>);
+pub struct Servers {
+    servers: Arc<[Server]>,
+    /// Where is kept which database they were.
+    last_seen: Option<PathBuf>,
+}
 
 /// One of them.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +99,7 @@ impl Servers {
             urls.into_iter().map(|url| Server::parse(url.as_ref())).collect::<Result<_, _>>()?;
         match servers.len() {
             0 => Err(ServersError::NotPostgres),
-            1..=SERVERS_MAX => Ok(Self(servers.into())),
+            1..=SERVERS_MAX => Ok(Self { servers: servers.into(), last_seen: None }),
             _ => Err(ServersError::TooMany),
         }
     }
@@ -106,17 +116,29 @@ impl Servers {
 
     /// What an attacker on the network could do for want of a strict `sslmode`: a sentence for each such server.
     pub fn warnings(&self) -> Vec<String> {
-        self.0.iter().filter_map(Server::warning).collect()
+        self.servers.iter().filter_map(Server::warning).collect()
+    }
+
+    /// Which database they are, and how often a standby of it was promoted, is kept in this file from the moment on at which the master
+    /// key has shown that it is the right one. Whoever opens them again with this file uses no other database, and none that was
+    /// replaced, until somebody removes the file.
+    #[must_use]
+    pub fn remembering(self, file: PathBuf) -> Self {
+        Self { last_seen: Some(file), ..self }
     }
 
     pub(crate) fn all(&self) -> &[Server] {
-        &self.0
+        &self.servers
+    }
+
+    pub(crate) fn last_seen(&self) -> Option<&Path> {
+        self.last_seen.as_deref()
     }
 }
 
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(Server::name)).finish()
+        f.debug_list().entries(self.servers.iter().map(Server::name)).finish()
     }
 }
 

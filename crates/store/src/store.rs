@@ -126,6 +126,9 @@ impl Opened {
             tracing::warn!("{risk}");
         }
         drop(conn);
+        if let Some(line) = engine.line() {
+            line.remember().await;
+        }
         let listener = engine
             .line()
             .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));

@@ -153,7 +153,7 @@ async fn take_place(
 /// With `beside`, an embedded store is opened although another process has it. A database that cannot be reached is
 /// [`Store::away`] where this node has a snapshot of it.
 async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
-    let address = config.store_address();
+    let address = config.store_address_of_node();
     let opened = async {
         if !beside && !Store::is_initialised(&address).await? {
             return Err(StoreError::NotInitialised);

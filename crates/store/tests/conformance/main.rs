@@ -11,6 +11,7 @@ mod opening;
 mod postgres;
 mod projects;
 mod request_log;
+mod servers;
 mod snapshot;
 mod transfer;
 mod versions;
