@@ -151,6 +151,38 @@ impl PostgresServer {
         }
     }
 
+    /// From now on whoever comes over TCP needs this password.
+    pub fn require_password(&self, password: &str) {
+        self.query("postgres", &format!("ALTER ROLE {USER} PASSWORD '{password}'"));
+        self.write("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+        self.query("postgres", "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + START;
+        while self.lets_anybody_in() {
+            assert!(Instant::now() < deadline, "no password is asked for: {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn lets_anybody_in(&self) -> bool {
+        let port = self.port.expect("it listens on loopback").to_string();
+        let output = Command::new(self.binaries.join("psql"))
+            .args([
+                "--no-psqlrc",
+                "--no-password",
+                "--username",
+                USER,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port,
+            ])
+            .args(["--command", "SELECT 1", "postgres"])
+            .env_remove("PGPASSWORD")
+            .env("PGPASSFILE", "/dev/null")
+            .output();
+        output.expect("psql can be started").status.success()
+    }
+
     /// A file of the server's own.
     fn write(&self, name: &str, text: &str) {
         let path = self.folder.path().join("data").join(name);

@@ -2,8 +2,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A wrong configuration. Says where it stands, what is wrong and what is allowed; never shows a line of the file,
-/// for the line may hold a password.
+/// A wrong configuration. Says where it stands, what is wrong and what is allowed; never shows a line of the file
+/// and nothing of a URL, for they may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{origin}: {message}")]
 pub(crate) struct ConfigError {
@@ -15,7 +15,17 @@ pub(crate) struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(origin: Origin, message: impl Into<String>) -> Self {
-        Self { origin, message: message.into() }
+        Self { origin, message: without_urls(message.into()) }
+    }
+}
+
+/// A database's URL that was written where it does not belong would be shown as the wrong value that it is, with its password. What stands
+/// behind `://` is left out, but for what our own sentences say of URLs.
+fn without_urls(message: String) -> String {
+    let is_ours = |rest: &str| rest.starts_with(' ') || rest.starts_with("USER:PASSWORD@");
+    match message.match_indices("://").find(|(at, sign)| !is_ours(&message[at + sign.len()..])) {
+        Some((at, _)) => format!("{}://…; the rest is not shown, for it may hold a password", &message[..at]),
+        None => message,
     }
 }
 
