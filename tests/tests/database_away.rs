@@ -9,8 +9,8 @@ use std::{
 };
 
 use certward_tests::{
-    Authority, Certward, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, SmallDisk, effort, run,
-    wait_until,
+    Authority, Certward, Detour, EmbeddedDatabase, Leaf, PostgresServer, Scene, Setup, SmallDisk, effort,
+    run, wait_until,
 };
 use serde_json::json;
 
@@ -254,6 +254,49 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
         device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").err()
     });
     api.wait_running(Scene::DEPLOYMENT);
+}
+
+/// How many nodes count, as this one says.
+fn counted(certward: &Certward) -> usize {
+    let nodes = certward.api().get("/nodes").expect(200).json();
+    nodes.as_array().unwrap().iter().filter(|node| node["leaseUntil"].is_string()).count()
+}
+
+#[test]
+fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
+    let server = PostgresServer::start();
+    let store = server.database();
+    let scene = Scene::with(setup(&store));
+    let old = scene.run_one_way();
+    let detour = Detour::before(&store);
+    let mut behind = Certward::start_beside(&scene.certward, setup(detour.url()));
+    wait_until("a whole snapshot", || behind.log().contains("snapshot is whole").then_some(()));
+    assert!(behind.stop().success());
+    assert_eq!(counted(&scene.certward), 1, "it has left");
+    let renewed = scene.leaf();
+    scene.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
+    scene.api().wait_running(Scene::DEPLOYMENT);
+
+    detour.block();
+    behind.serve();
+    let shown =
+        || scene.device().connect(behind.mqtts(), Scene::HOST, "looking").map(|it| it.leaf().to_vec());
+    assert_eq!(shown().unwrap(), old.der, "it cannot know better");
+    // The database is back, but for what certificates are read from.
+    server.query(database_of(&store), "ALTER TABLE version RENAME TO version_away");
+    detour.free();
+    wait_until("the database", || behind.log().contains("the database is back").then_some(()));
+    wait_until("a change that cannot be read", || {
+        behind.log().contains("a change cannot be read").then_some(())
+    });
+    assert_eq!(counted(&scene.certward), 1, "it does not serve what is running");
+    server.query(database_of(&store), "ALTER TABLE version_away RENAME TO version");
+    wait_until("that it counts", || (counted(&scene.certward) == 2).then_some(()));
+    assert_eq!(shown().unwrap(), renewed.der);
+}
+
+fn database_of(store: &str) -> &str {
+    store.rsplit_once('/').expect("a URL").1
 }
 
 #[test]

@@ -230,14 +230,13 @@ impl Follower {
         Ok(())
     }
 
-    /// Counts again as a node whose lease was over: not before everything that changed meanwhile is carried out.
+    /// Counts, as a node that did not until now: not before everything that changed meanwhile is carried out.
     pub(crate) async fn rejoin(&self) -> Result<(), StoreError> {
-        tracing::warn!("this node's lease was over: it catches up before it counts again");
         loop {
             let seen = self.progress.caught_up(self.lifecycle.store().newest_generation().await?).await;
             if self.lifecycle.rejoin(&self.node, seen).await? {
                 self.rejoined.notify_one();
-                tracing::info!("this node counts again");
+                tracing::info!("this node has caught up, and counts");
                 return Ok(());
             }
         }
@@ -247,7 +246,7 @@ impl Follower {
     /// changes: those that a node which drains still has must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
         let Start { after, mut schedule, mut listed } = start;
-        self.progress.begin(after);
+        self.progress.begin(after, schedule.wanted());
         let (changed, mut changes) = mpsc::channel(1);
         let feed = Arc::clone(&self).read_feed(after, changed);
         tokio::pin!(feed);

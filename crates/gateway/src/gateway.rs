@@ -323,20 +323,18 @@ impl Gateway {
         Some(Beginning::Ordinary(start, pages))
     }
 
-    /// Joins first: a change that is made from now on waits for this node's proof.
+    /// Joins last: a change that is made from then on waits for this node's proof, those from before come by the feed; and a node that
+    /// could not do the rest, and begins with its snapshot, does not count yet.
     async fn begin(
         &self,
         lifecycle: &Lifecycle,
         follower: &Follower,
     ) -> Result<(crate::follow::Start, Pages), StoreError> {
-        self.join(lifecycle).await?;
-        self.keep_ticket_keys(lifecycle).await?;
-        follower.begin().await
-    }
-
-    async fn join(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
         lifecycle.store().reach().await?;
-        lifecycle.start(&self.inner.node).await
+        self.keep_ticket_keys(lifecycle).await?;
+        let begun = follower.begin().await?;
+        lifecycle.start(&self.inner.node).await?;
+        Ok(begun)
     }
 
     async fn start_from(&self, snapshot: &Snapshot, follower: &Follower) -> Result<(), StoreError> {
@@ -344,8 +342,8 @@ impl Gateway {
         follower.fill_from(snapshot).await
     }
 
-    /// What [`Gateway::start`] does, for a node that serves from its snapshot: devices do not wait for it. Then as it would have
-    /// gone on.
+    /// What [`Gateway::start`] does, for a node that serves from its snapshot: devices do not wait for it. It counts when it has caught
+    /// up: until then it may serve what the others have replaced. Then as it would have gone on.
     async fn come_back(
         self,
         copier: Arc<Copier>,
@@ -354,23 +352,29 @@ impl Gateway {
         found: oneshot::Sender<crate::follow::Start>,
         shutdown: CancellationToken,
     ) {
-        let join = || self.join(&lifecycle);
-        if until_done(&shutdown, "the database is still away", join).await.is_none() {
+        let reach = || async {
+            lifecycle.store().reach().await?;
+            lifecycle.start_behind(&self.inner.node).await
+        };
+        if until_done(&shutdown, "the database is still away", reach).await.is_none() {
             return;
         }
         copier.set_away(false);
-        tracing::info!("the database is back: this node has joined");
-        let lease = keep_lease(Arc::clone(&follower), self.inner.settings.lease / 3, shutdown.clone());
-        let fill = async {
-            let filled = || follower.fill_again(&copier);
-            let what = "the index of hosts cannot be filled";
-            if let Some(start) = until_done(&shutdown, what, filled).await {
-                // Nobody to hear it: the node ends.
-                let _ = found.send(start);
-                copy(copier, lifecycle.clone(), shutdown.clone()).await;
+        tracing::info!("the database is back: this node catches up before it counts");
+        let filled = || follower.fill_again(&copier);
+        let Some(start) = until_done(&shutdown, "the index of hosts cannot be filled", filled).await else {
+            return;
+        };
+        // Nobody to hear it: the node ends.
+        let _ = found.send(start);
+        let count = async {
+            let rejoin = || follower.rejoin();
+            if until_done(&shutdown, "this node cannot count yet", rejoin).await.is_some() {
+                let every = self.inner.settings.lease / 3;
+                keep_lease(Arc::clone(&follower), every, shutdown.clone()).await;
             }
         };
-        tokio::join!(lease, fill);
+        tokio::join!(count, copy(copier, lifecycle.clone(), shutdown.clone()));
     }
 
     async fn keep_ticket_keys(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
@@ -526,6 +530,7 @@ async fn keep_lease(follower: Arc<Follower>, every: Duration, shutdown: Cancella
         if follower.lifecycle.renew(&follower.node).await? {
             return Ok::<_, StoreError>(());
         }
+        tracing::warn!("this node's lease was over: it catches up before it counts again");
         follower.rejoin().await
     };
     periodically(every, shutdown, "this node's lease cannot be renewed", keep).await;

@@ -23,9 +23,9 @@ impl Progress {
         Self(watch::Sender::new(State { read: Generation(-1), to_do: HashMap::new() }))
     }
 
-    /// Everything up to `read` is as it should be.
-    pub(crate) fn begin(&self, read: Generation) {
-        self.0.send_modify(|state| state.read = read);
+    /// Everything up to `read` is as it should be, but for these.
+    pub(crate) fn begin<'a>(&self, read: Generation, to_do: impl Iterator<Item = &'a DeploymentId>) {
+        self.is_to_do(to_do, read);
     }
 
     /// These changed, and the feed is read up to `read`.
@@ -82,7 +82,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_carried_out_only_when_nothing_came_while_it_was() {
         let (progress, id) = (Progress::new(), DeploymentId::parse("a").unwrap());
-        progress.begin(Generation(3));
+        progress.begin(Generation(3), [].into_iter());
         assert!(is_caught_up(&progress, 3).await);
         assert!(!is_caught_up(&progress, 4).await, "not read so far");
         progress.is_to_do([&id].into_iter(), Generation(4));

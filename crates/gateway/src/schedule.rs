@@ -39,6 +39,11 @@ impl Schedule {
         self.background.push_back(id);
     }
 
+    /// What is to be worked on, or is, but for what may wait.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &DeploymentId> {
+        self.jobs.keys()
+    }
+
     /// Takes what is due, and how often it was tried in vain.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
         let (due, _) = self.due.first()?;

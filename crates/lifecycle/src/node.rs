@@ -61,6 +61,18 @@ impl Lifecycle {
         tx.commit().await
     }
 
+    /// A process of a node begins that serves what the node knew, and has to catch up and to [`Lifecycle::rejoin`] before it
+    /// counts. Where the lease of an earlier process still lasts, what waits for the node waits for this process: as with
+    /// [`Lifecycle::start`], it has to prove that again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start_behind(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.forget_proofs(node).await?;
+        tx.commit().await
+    }
+
     /// Renews the lease of a node that counts. `false`: its lease is over, and it has to [`Lifecycle::rejoin`].
     ///
     /// # Errors
@@ -73,8 +85,8 @@ impl Lifecycle {
         Ok(renewed)
     }
 
-    /// A node whose lease was over counts again, if nothing has changed since `seen`, up to which it has carried out all
-    /// changes; else `false`, and nothing is done. So no change is `running` that a counted node has slept through.
+    /// A node that does not count, or began behind, counts again, if nothing has changed since `seen`, up to which it has carried out
+    /// all changes; else `false`, and nothing is done. So no change is `running` that a counted node has slept through.
     ///
     /// What it said while it did not count was not heard: it is to prove again what [`certward_store::Store::unproven`] names.
     ///

@@ -49,6 +49,8 @@ enum Step {
     Start(usize),
     /// Both at once.
     Restart(usize),
+    /// A new process of it begins that cannot reach the store at first, and serves what the node has kept.
+    StartBehind(usize),
     /// It does nothing, or cannot reach the store, until it is `Resume`d; what it serves, it goes on serving.
     Pause(usize),
     Resume(usize),
@@ -75,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => node.clone().prop_map(Step::Crash),
         2 => node.clone().prop_map(Step::Start),
         5 => node.clone().prop_map(Step::Restart),
+        3 => node.clone().prop_map(Step::StartBehind),
         1 => node.clone().prop_map(Step::Pause),
         2 => node.prop_map(Step::Resume),
         4 => Just(Step::Sweep),
@@ -103,11 +106,14 @@ struct Node {
     serves: Option<Generation>,
     /// What it has proven, as it knows itself, since its process began.
     has_served: BTreeSet<Generation>,
+    /// What its process served last: what is proven is on its disk.
+    kept: Option<Generation>,
 }
 
 impl Node {
     fn crash(&mut self) {
-        (self.up, self.serves) = (false, None);
+        self.kept = self.serves.take().or(self.kept);
+        self.up = false;
         self.has_served.clear();
     }
 }
@@ -220,6 +226,7 @@ impl<'a> Stage<'a> {
             paused: false,
             serves: None,
             has_served: BTreeSet::new(),
+            kept: None,
         };
         let now = world.lifecycle.store().clock().now();
         let book = Book {
@@ -310,6 +317,9 @@ impl<'a> Stage<'a> {
                 self.nodes[node].crash();
                 self.start(node).await;
             }
+            Step::StartBehind(node) if !self.nodes[node].up && !self.nodes[node].paused => {
+                self.start_behind(node).await;
+            }
             Step::Pause(node) => self.nodes[node].paused = true,
             Step::Resume(node) => self.nodes[node].paused = false,
             Step::Sweep => {
@@ -324,7 +334,8 @@ impl<'a> Stage<'a> {
             | Step::Renew(_)
             | Step::Leave(_)
             | Step::Start(_)
-            | Step::Restart(_) => {}
+            | Step::Restart(_)
+            | Step::StartBehind(_) => {}
         }
     }
 
@@ -346,6 +357,14 @@ impl<'a> Stage<'a> {
         self.nodes[node].up = true;
         self.book.forget(node);
         self.book.renew(node);
+    }
+
+    async fn start_behind(&mut self, node: usize) {
+        self.world.lifecycle.start_behind(&self.nodes[node].id).await.unwrap();
+        let started = &mut self.nodes[node];
+        (started.up, started.serves) = (true, started.kept);
+        started.has_served.extend(started.kept);
+        self.book.forget(node);
     }
 
     /// Whether it counts now.
