@@ -28,6 +28,8 @@ pub struct Setup {
     pub log_level: &'static str,
     /// PostgreSQL's URL instead of the embedded store.
     pub store: Option<String>,
+    /// What the node does, if not everything.
+    pub role: Option<&'static str>,
     /// The deployment of clients without, or with unknown, SNI.
     pub default_deployment: Option<&'static str>,
     /// How many connections one address may hold.
@@ -53,6 +55,7 @@ impl Default for Setup {
             drain: "0s",
             log_level: "debug",
             store: None,
+            role: None,
             default_deployment: None,
             connections_per_address: None,
             proxy_protocol_from: None,
@@ -142,6 +145,9 @@ impl Certward {
         if let Some(store) = &setup.store {
             writeln!(text, "store = {store:?}").unwrap();
         }
+        if let Some(role) = setup.role {
+            writeln!(text, "role = {role:?}").unwrap();
+        }
         writeln!(text, "[api]\nlisten = \"127.0.0.1:{api}\"").unwrap();
         if let Some((cert, key)) = &setup.api_certificate {
             writeln!(text, "cert = {cert:?}\nkey = {key:?}").unwrap();
@@ -175,6 +181,15 @@ impl Certward {
     /// When the disk fails.
     pub fn use_store(&mut self, url: String) {
         self.setup.store = Some(url);
+        fs::write(self.config(), self.configuration()).unwrap();
+    }
+
+    /// Writes into its configuration that it has this role from now on.
+    ///
+    /// # Panics
+    /// When the disk fails.
+    pub fn use_role(&mut self, role: &'static str) {
+        self.setup.role = Some(role);
         fs::write(self.config(), self.configuration()).unwrap();
     }
 

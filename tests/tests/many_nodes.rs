@@ -61,7 +61,8 @@ impl Three {
     fn waited_for(&self) -> Vec<u64> {
         let output = self.first.certward.cli(&["nodes", "--json"]);
         let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        nodes.iter().map(|node| node["unproven"].as_u64().unwrap()).collect()
+        let counted = nodes.iter().filter(|node| node["status"] == "counted");
+        counted.map(|node| node["unproven"].as_u64().unwrap()).collect()
     }
 
     #[track_caller]

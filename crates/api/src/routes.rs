@@ -3,6 +3,8 @@
 //! From the outside in: access log and metrics (a panic ends there), authentication, then the path as it is: no case
 //! folding, no trailing slash, no second decoding. HEAD is answered as GET.
 
+use std::sync::Arc;
+
 use axum::{
     Router, middleware,
     response::IntoResponse,
@@ -20,10 +22,25 @@ pub(crate) mod projects;
 pub(crate) mod tls;
 
 pub(crate) fn router(api: Shared) -> Router {
+    let under_base = match api.settings.role.has_api() {
+        true => base(&api),
+        false => Router::new().fallback(|| async {
+            Error::NotFound("This node is a gateway and has no API; ask a node that has one.").into_response()
+        }),
+    };
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
+        .merge(under_base)
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
+        .layer(middleware::from_fn_with_state(api.clone(), access_log::record))
+        .with_state(api)
+}
+
+/// What needs a key.
+fn base(api: &Shared) -> Router<Shared> {
+    Router::new()
         .route("/public_api/v1/projects", get(projects::list).post(projects::create))
         .route("/public_api/v1/projects/{id}", delete(projects::remove))
         .route("/public_api/v1/deployments", get(deployments::list).post(deployments::create))
@@ -40,9 +57,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .route("/public_api/v1/deployments//tls/failures", get(tls::failures))
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
         .fallback(|| async { Error::NotFound("There is nothing at this path.").into_response() })
-        .layer(middleware::from_fn_with_state(api.clone(), auth::authenticate))
-        .layer(middleware::from_fn_with_state(api.clone(), access_log::record))
-        .with_state(api)
+        .layer(middleware::from_fn_with_state(Arc::clone(api), auth::authenticate))
 }
 
 fn deployment() -> MethodRouter<Shared> {

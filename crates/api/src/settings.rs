@@ -1,12 +1,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use certward_store::RequestLimit;
+use certward_store::{RequestLimit, Role};
 
 /// How the API is to be served. Whether plain HTTP may be offered at `listen` is for the program to decide.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The address to listen on; port 0 takes a free one, see [`crate::Bound::address`].
     pub listen: SocketAddr,
+    /// What this node does: one that has a gateway alone serves only what tells how it is.
+    pub role: Role,
     /// HTTPS with these files; `None` is plain HTTP.
     pub tls: Option<CertificateFiles>,
     /// How many requests each key may send.
@@ -30,6 +32,7 @@ impl Settings {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            role: Role::All,
             tls: None,
             limits: Limits::default(),
             platform: "certward".to_owned(),

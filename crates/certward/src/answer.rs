@@ -172,8 +172,11 @@ pub(crate) struct Key {
 pub(crate) struct Node {
     #[serde(rename = "nodeID")]
     pub(crate) node_id: String,
+    pub(crate) role: String,
+    pub(crate) version: String,
+    pub(crate) status: String,
     pub(crate) started_at: String,
-    pub(crate) lease_until: String,
+    pub(crate) heard_at: String,
     pub(crate) unproven: u64,
 }
 

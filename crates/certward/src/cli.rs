@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use certward_store::Role;
 use clap::{ArgGroup, Args, Parser, Subcommand};
+
+use crate::config::parse_role;
 
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
 #[derive(Debug, Parser)]
@@ -15,7 +18,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run certward: the API and the gateway
+    /// Run certward: the API and the gateway, or one of the two
     #[command(
         after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate and the log level."
     )]
@@ -39,7 +42,7 @@ pub(crate) enum Command {
     Tls(TlsArgs),
     /// API keys
     Key(KeyArgs),
-    /// The nodes that count, and how many changes wait for each
+    /// The nodes: what each does, and how many changes wait for it
     Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
@@ -61,6 +64,9 @@ pub(crate) struct ServeArgs {
     /// where none serves
     #[arg(long)]
     pub(crate) takeover: bool,
+    /// What this node does: all, api or gateway; without it what the configuration says
+    #[arg(long, value_name = "ROLE", value_parser = parse_role)]
+    pub(crate) role: Option<Role>,
 }
 
 #[derive(Debug, Args)]

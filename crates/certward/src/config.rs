@@ -14,13 +14,14 @@ mod limits;
 mod load;
 mod log;
 mod network;
+mod role;
 mod source;
 mod store_servers;
 mod upstream_source;
 
 use std::path::PathBuf;
 
-use certward_store::{MasterKey, MasterKeyError};
+use certward_store::{MasterKey, MasterKeyError, Role};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -31,6 +32,7 @@ pub(crate) use limits::LimitsSection;
 pub(crate) use load::Loaded;
 pub(crate) use log::{Format, Level, LogSection};
 pub(crate) use network::Network;
+pub(crate) use role::parse as parse_role;
 pub(crate) use source::Source;
 pub(crate) use store_servers::StoreServers;
 
@@ -42,6 +44,9 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// PostgreSQL instead of the embedded store: the `postgres://` URL of a server, or those of a primary and its standbys.
     pub(crate) store: Option<StoreServers>,
+    /// What this node does: `all`; with PostgreSQL also `api` or `gateway` alone.
+    #[serde(deserialize_with = "role::role")]
+    pub(crate) role: Role,
     /// The file of the master key; `master.key` in the data folder when absent.
     pub(crate) master_key_file: Option<PathBuf>,
     /// The master key itself, 64 hexadecimal digits: only from the environment (`CERTWARD_MASTER_KEY`), for a file that
@@ -63,6 +68,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("certward-data"),
             store: None,
+            role: Role::All,
             master_key_file: None,
             master_key: None,
             api: ApiSection::default(),

@@ -414,7 +414,7 @@ async fn a_node_whose_lease_was_over_counts_again_only_when_it_has_missed_nothin
     assert!(!world.lifecycle.renew(&b).await.unwrap(), "its lease is over");
     assert!(!world.lifecycle.rejoin(&b, seen).await.unwrap(), "it has missed the change");
     let store = world.lifecycle.store();
-    assert_eq!(store.live_nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
+    assert_eq!(store.nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
     // What it says while it does not count is not heard.
     world.report(&b, Ok(())).await;
     assert!(world.lifecycle.rejoin(&b, world.generation().await).await.unwrap());

@@ -1,18 +1,44 @@
+use std::time::Duration;
+
 use sqlx::{AnyConnection, any::AnyRow};
 
-use crate::{DeploymentId, Generation, NodeId, StoreError, Timestamp, lock, row};
+use crate::{DeploymentId, Generation, NodeId, StoreError, Timestamp, lock, node_process, row};
 
-/// A node that holds a lease.
+/// A node that holds a lease, or was heard of within the last hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     /// Its id, from its data folder.
     pub id: NodeId,
-    /// When it joined.
-    pub started_at: Timestamp,
-    /// It counts until then.
-    pub lease_until: Timestamp,
+    /// `None`: it does not count.
+    pub lease: Option<Lease>,
+    /// `None`: it is of a release that did not say.
+    pub process: Option<ProcessRecord>,
     /// How many unsettled deployments wait for its proof.
     pub unproven: u64,
+}
+
+/// That a node counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// When it joined.
+    pub since: Timestamp,
+    /// It counts until then.
+    pub until: Timestamp,
+}
+
+/// The newest process of a node that was heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessRecord {
+    /// See [`crate::Role`]: as text, for a newer release may know others.
+    pub role: String,
+    /// The version of the program.
+    pub version: String,
+    /// When it was first heard of.
+    pub started_at: Timestamp,
+    /// When it was last heard of.
+    pub heard_at: Timestamp,
+    /// How long that is ago, by the store's clock.
+    pub silent_for: Duration,
 }
 
 /// That a node is counted for a change of a deployment, and what it has said of it so far.
@@ -47,27 +73,48 @@ macro_rules! waiting {
 }
 
 impl NodeRecord {
-    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+    fn read(row: &AnyRow, now: Timestamp) -> Result<Self, StoreError> {
+        let time = |column| Ok::<_, StoreError>(row::integer_or_null(row, column)?.map(Timestamp));
+        let lease = time("since")?.zip(time("lease_until")?).map(|(since, until)| Lease { since, until });
+        let process = match time("started_at")?.zip(time("heard_at")?) {
+            None => None,
+            Some((started_at, heard_at)) => Some(ProcessRecord {
+                role: row::text(row, "role")?,
+                version: row::text(row, "version")?,
+                started_at,
+                heard_at,
+                // A clock that was put back makes nobody silent.
+                silent_for: Duration::from_millis(
+                    u64::try_from(now.0.saturating_sub(heard_at.0)).unwrap_or(0),
+                ),
+            }),
+        };
         Ok(Self {
             id: row::node_id(row, "id")?,
-            started_at: Timestamp(row::integer(row, "started_at")?),
-            lease_until: Timestamp(row::integer(row, "lease_until")?),
+            lease,
+            process,
             unproven: u64::try_from(row::integer(row, "unproven")?)
                 .map_err(|_| row::unreadable("unproven"))?,
         })
     }
 }
 
-pub(crate) async fn live(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
     let rows = sqlx::query(concat!(
-        "SELECT id, started_at, lease_until, (SELECT count(*) ",
+        "WITH live AS (SELECT id, started_at AS since, lease_until FROM node WHERE lease_until > $1), ",
+        "heard AS (SELECT node AS id, role, version, started_at, heard_at FROM node_process WHERE heard_at > $2) ",
+        "SELECT every.id, since, lease_until, role, version, started_at, heard_at, ",
+        "CASE WHEN since IS NULL THEN 0 ELSE (SELECT count(*) ",
         waiting!(),
-        " AND c.node = node.id) AS unproven FROM node WHERE lease_until > $1 ORDER BY id"
+        " AND c.node = every.id) END AS unproven ",
+        "FROM (SELECT id FROM live UNION SELECT id FROM heard) every ",
+        "LEFT JOIN live ON live.id = every.id LEFT JOIN heard ON heard.id = every.id ORDER BY every.id"
     ))
     .bind(now.0)
+    .bind(now.before(node_process::LISTED).0)
     .fetch_all(conn)
     .await?;
-    rows.iter().map(NodeRecord::read).collect()
+    rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
 /// Renews a lease that lasts; `false`: it is over.

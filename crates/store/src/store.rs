@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
-    Generation, Listed, MasterKey, Method, NodeId, NodeRecord, Project, ProjectId, RequestLimit, StoreError,
-    Timestamp, Tx, Version, api_key, audit, census,
+    Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project, ProjectId, RequestLimit,
+    StoreError, Timestamp, Tx, Version, api_key, audit, census,
     data_folder::DataFolder,
     deployment, durability,
     engine::{Engine, step},
     feed, host,
     listen::{Listener, Voice},
-    node, project, request_log, row, schema,
+    node, node_process, project, request_log, row, schema,
     sealing::Sealer,
     secret,
     servers::Servers,
@@ -518,17 +518,38 @@ impl Store {
         step(feed::after(&mut conn, after, limit)).await
     }
 
-    /// The nodes whose lease lasts, by id.
+    /// The nodes whose lease lasts, and those that were heard of within the last hour and did not say that they end, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn live_nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
         let mut conn = self.read().await?;
         step(async {
             let now = self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref()).await?;
-            node::live(&mut conn, now).await
+            node::listed(&mut conn, now).await
         })
         .await
+    }
+
+    /// A process of a node says that it runs. `since`: what this returned the first time, `None` then. Nothing is counted by it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hear_process(
+        &self,
+        node: &NodeId,
+        process: NodeProcess,
+        since: Option<Timestamp>,
+    ) -> Result<Timestamp, StoreError> {
+        self.begin().await?.hear_process(node, process, since).await
+    }
+
+    /// The node's last process ends: nobody is to miss it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_process(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.begin().await?.forget_process(node).await
     }
 
     /// The unsettled deployments that wait for a proof of this node, by id.
@@ -596,8 +617,8 @@ impl Store {
         self.begin().await?.remove_secrets(&of_the_program(from), &of_the_program(before)).await
     }
 
-    /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept) and the request log (older than its
-    /// window). Called once in a while by one task of each node.
+    /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept), nodes that were not heard of for an hour, and the request
+    /// log (older than its window). Called once in a while by one task of each node.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -618,6 +639,12 @@ impl Store {
                 break;
             }
         }
+        let mut tx = self.inner.engine()?.begin().await?;
+        step(async {
+            node_process::prune(&mut tx, now).await?;
+            Ok(tx.commit().await?)
+        })
+        .await?;
         // To the end, for each page is short; a page that fails takes none of the above with it.
         let mut after = Some(String::new());
         while let Some(from) = after {

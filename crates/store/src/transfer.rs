@@ -27,9 +27,9 @@ use crate::{
     version,
 };
 
-/// What does not go: who is live now, and for whom a change waits. A node that starts on the target joins it, and is
+/// What does not go: who is live now or was lately, and for whom a change waits. A node that starts on the target joins it, and is
 /// counted from then on in everything that is not settled.
-const NOT_COPIED: [&str; 2] = ["node", "node_count"];
+const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
 /// Rows of a statement. A row has at most some 80 KiB (a chain and client CAs of 32 KiB each), so that a page is at most 16 MiB,
 /// and 200 times the widest table's columns are far fewer than the 65,535 places that PostgreSQL allows.
 const PAGE: usize = 200;

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, HostTaken,
-    NodeId, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit, deployment,
-    engine, feed, listen, node, project, secret, store::Inner, version,
+    NodeId, NodeProcess, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit,
+    deployment, engine, feed, listen, node, node_process, project, secret, store::Inner, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -241,6 +241,25 @@ impl Tx {
     /// Renews the lease of a node until `until`, if it lasts; else nothing is changed, and `false`.
     pub async fn renew_lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {
         step(&mut self.broken, node::renew(&mut self.transaction, node, self.now, until)).await
+    }
+
+    /// See [`crate::Store::hear_process`].
+    pub(crate) async fn hear_process(
+        mut self,
+        node: &NodeId,
+        process: NodeProcess,
+        since: Option<Timestamp>,
+    ) -> Result<Timestamp, StoreError> {
+        let (since, now) = (since.unwrap_or(self.now), self.now);
+        step(&mut self.broken, node_process::hear(&mut self.transaction, node, process, since, now)).await?;
+        self.commit().await?;
+        Ok(since)
+    }
+
+    /// See [`crate::Store::forget_process`].
+    pub(crate) async fn forget_process(mut self, node: &NodeId) -> Result<(), StoreError> {
+        step(&mut self.broken, node_process::forget(&mut self.transaction, node)).await?;
+        self.commit().await
     }
 
     /// The newest generation drawn. After [`Tx::lease`] has let a node join, it stays so until the end of the transaction.

@@ -23,8 +23,13 @@ pub(crate) struct Ready {
     /// `ready` or `not ready`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// Whether the gateway accepts connections and knows every host.
-    gateway: bool,
+    /// What this node does: `all`, `api` or `gateway`.
+    #[schema(example = "all")]
+    role: &'static str,
+    /// Whether the gateway accepts connections and knows every host. Absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    gateway: Option<bool>,
     /// Whether the store answers and can write, as of the last second.
     store: bool,
 }
@@ -36,18 +41,19 @@ pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// This node serves devices. A store that is away makes it no less ready, for then every node would be taken away from its devices at
-/// once; `store` says so. Needs no key.
+/// This node serves devices, or, where it has no gateway, the API. A store that is away makes no gateway less ready, for then every node
+/// would be taken away from its devices at once; `store` says so. A node without a gateway is not ready then. Needs no key.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", security(()),
     responses(
         (status = 200, description = "It does.", body = Ready),
         (status = 503, description = "It does not, not yet, or not any more.", body = Ready)))]
 pub(crate) async fn readyz(State(api): State<Shared>) -> Response {
-    let gateway = api.lifecycle.node_view().ready() && !api.shutdown.is_cancelled();
+    let (role, ends) = (api.settings.role, api.shutdown.is_cancelled());
+    let gateway = role.has_gateway().then(|| api.lifecycle.node_view().ready() && !ends);
     let store = api.readiness.store_answers(api.lifecycle.store()).await;
-    if gateway {
-        Json(Ready { status: "ready", gateway, store }).into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Ready { status: "not ready", gateway, store })).into_response()
-    }
+    let (code, status) = match gateway.unwrap_or(store && !ends) {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    (code, Json(Ready { status, role: role.as_str(), gateway, store })).into_response()
 }

@@ -1,13 +1,14 @@
 //! Nodes: the running certwards, and who of them is waited for.
 
 use axum::{Json, extract::State};
-use certward_store::{NodeRecord, Scope};
+use certward_lifecycle::NodeStatus;
+use certward_store::{NodeRecord, Scope, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{auth::Caller, context::Shared, error::Error, wire_time};
 
-/// A node that counts: a change is `running` only once it has proven it.
+/// A node, and whether a change waits for it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Node)]
@@ -15,32 +16,74 @@ pub(crate) struct NodeBody {
     /// From the file `node.id` in its data folder.
     #[serde(rename = "nodeID")]
     node_id: String,
-    /// When it began to count, UTC.
+    status: Status,
+    /// What it does: `all`, `api` or `gateway`. Absent for a node of a release that did not say, as is `version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "all")]
+    role: Option<String>,
+    /// The version of its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "0.1.0")]
+    version: Option<String>,
+    /// When its process began, UTC.
     #[schema(example = "2026-11-25 08:20:40")]
     started_at: String,
-    /// Unless it is heard of again, it counts no longer from then on, UTC.
-    #[schema(example = "2026-11-25 08:20:55")]
-    lease_until: String,
+    /// When it was last heard of, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "2026-11-25 08:20:45")]
+    heard_at: Option<String>,
+    /// Unless it is heard of again, it counts no longer from then on, UTC. Only of one that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "2026-11-25 08:21:00")]
+    lease_until: Option<String>,
     /// How many changes wait for its proof.
     unproven: u64,
 }
 
-impl From<NodeRecord> for NodeBody {
-    fn from(node: NodeRecord) -> Self {
-        Self {
-            node_id: node.id.to_string(),
-            started_at: wire_time::to_the_second(node.started_at.to_time()),
-            lease_until: wire_time::to_the_second(node.lease_until.to_time()),
-            unproven: node.unproven,
+/// `counted`: a change is `running` only once this node has proven it. `uncounted`: it runs, and no change waits for it: it has no
+/// gateway, catches up, or sees its devices off. `lost`: it was not heard of for 15 s, and has not said that it ends.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = NodeStatus)]
+enum Status {
+    Counted,
+    Uncounted,
+    Lost,
+}
+
+impl From<NodeStatus> for Status {
+    fn from(status: NodeStatus) -> Self {
+        match status {
+            NodeStatus::Counted => Self::Counted,
+            NodeStatus::Uncounted => Self::Uncounted,
+            NodeStatus::Lost => Self::Lost,
         }
     }
 }
 
-/// The nodes that count, by id. One that has died is here until its lease ends. Needs scope `admin`.
+impl From<(NodeStatus, NodeRecord)> for NodeBody {
+    fn from((status, node): (NodeStatus, NodeRecord)) -> Self {
+        let text = |time: Timestamp| wire_time::to_the_second(time.to_time());
+        let started_at = node.process.as_ref().map(|process| process.started_at);
+        Self {
+            node_id: node.id.to_string(),
+            status: status.into(),
+            // One of the two is there.
+            started_at: started_at.or(node.lease.map(|lease| lease.since)).map(text).unwrap_or_default(),
+            heard_at: node.process.as_ref().map(|process| text(process.heard_at)),
+            lease_until: node.lease.map(|lease| text(lease.until)),
+            unproven: node.unproven,
+            role: node.process.as_ref().map(|process| process.role.clone()),
+            version: node.process.map(|process| process.version),
+        }
+    }
+}
+
+/// The nodes that run, and those that were lost within the last hour, by id. Needs scope `admin`.
 #[utoipa::path(get, path = "/public_api/v1/nodes", tag = "nodes", operation_id = "listNodes",
     responses((status = 200, description = "A bare array.", body = [NodeBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<NodeBody>>, Error> {
     caller.require(Scope::Admin)?;
-    let nodes = api.lifecycle.store().live_nodes().await?;
+    let nodes = api.lifecycle.nodes().await?;
     Ok(Json(nodes.into_iter().map(NodeBody::from).collect()))
 }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use certward_store::Role;
 use serde_json::json;
 
-use crate::support::{TLS, World, upload};
+use crate::support::{BASE, TLS, World, upload};
 
 #[tokio::test]
 async fn health_and_readiness_need_no_key() {
@@ -14,13 +15,53 @@ async fn health_and_readiness_need_no_key() {
     let ready = get("/readyz").await;
     assert_eq!(
         (ready.status, ready.json()),
-        (200, json!({"status": "ready", "gateway": true, "store": true}))
+        (200, json!({"status": "ready", "role": "all", "gateway": true, "store": true}))
     );
     world.gateway.starting.store(true, Ordering::SeqCst);
     let starting = get("/readyz").await;
     assert_eq!(starting.status, 503);
-    assert_eq!(starting.json(), json!({"status": "not ready", "gateway": false, "store": true}));
+    assert_eq!(
+        starting.json(),
+        json!({"status": "not ready", "role": "all", "gateway": false, "store": true})
+    );
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json()["status"], "starting");
+}
+
+#[tokio::test]
+async fn a_node_without_a_gateway_is_ready_when_its_store_is() {
+    let world = World::with(|settings| settings.role = Role::Api).await;
+    let get = |path: &str| world.request("GET", path).without("Authorization").send();
+    let ready = get("/readyz").await;
+    assert_eq!((ready.status, ready.json()), (200, json!({"status": "ready", "role": "api", "store": true})));
+    assert_eq!(world.get(&TLS[BASE.len()..]).send().await.status, 200);
+    let failures = world.get("/deployments/ge6a1a75/tls/failures").outcome().await;
+    assert_eq!(failures, (404, "NOT_FOUND".to_owned()), "no false «none»");
+
+    let world = World::with(|settings| settings.role = Role::Api).await;
+    world.lifecycle.store().close().await;
+    let away = world.request("GET", "/readyz").without("Authorization").send().await;
+    assert_eq!(
+        (away.status, away.json()),
+        (503, json!({"status": "not ready", "role": "api", "store": false}))
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_is_a_gateway_alone_says_how_it_is_and_nothing_else() {
+    let world = World::bound(|settings| settings.role = Role::Gateway, |_| {}).await;
+    let get = |path: &str| world.request("GET", path).without("Authorization").send();
+    assert_eq!(get("/healthz").await.status, 200);
+    assert_eq!(
+        get("/readyz").await.json(),
+        json!({"status": "ready", "role": "gateway", "gateway": true, "store": true})
+    );
+    assert_eq!(get("/metrics").await.status, 200);
+    for path in ["/public_api/v1/deployments", "/public_api/v1/nodes", TLS, "/public_api/v1", "/nothing"] {
+        for method in ["GET", "POST", "DELETE"] {
+            let answer = world.request(method, path).outcome().await;
+            assert_eq!(answer, (404, "NOT_FOUND".to_owned()), "{method} {path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -76,7 +117,7 @@ async fn a_lost_store_is_503_and_asks_to_come_back() {
     let ready = world.request("GET", "/readyz").send().await;
     assert_eq!(
         (ready.status, ready.json()),
-        (200, json!({"status": "ready", "gateway": true, "store": false}))
+        (200, json!({"status": "ready", "role": "all", "gateway": true, "store": false}))
     );
     assert_eq!(world.request("GET", "/healthz").send().await.status, 200);
     assert_eq!(world.request("GET", "/metrics").without("Authorization").send().await.status, 200);

@@ -1,6 +1,8 @@
 //! Projects, deployments and keys: the contract's names, and what a key may see and do.
 
-use certward_store::Scope;
+use std::time::Duration;
+
+use certward_store::{NodeId, NodeProcess, Role, Scope};
 use certward_test_support::unchunked;
 use serde_json::{Value, json};
 
@@ -292,17 +294,31 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_nodes_that_count_are_listed_with_what_waits_for_them() {
+async fn nodes_are_listed_with_what_waits_for_them_and_those_that_are_lost_for_an_hour() {
     let world = World::new().await;
     assert_eq!(world.get("/nodes").send().await.json(), json!([]));
     world.node().await;
-    let listed = world.get("/nodes").send().await.json();
-    let expected = json!([{
-        "nodeID": "node-1", "startedAt": "2026-11-25 12:00:00", "leaseUntil": "2026-11-25 12:00:15", "unproven": 0,
-    }]);
-    assert_eq!(listed, expected);
-    world.clock.advance(std::time::Duration::from_secs(15));
-    assert_eq!(world.get("/nodes").send().await.json(), json!([]), "its lease is over");
+    // One of a release that did not say what it is.
+    let counted = json!({
+        "nodeID": "node-1", "status": "counted", "startedAt": "2026-11-25 12:00:00",
+        "leaseUntil": "2026-11-25 12:00:15", "unproven": 0,
+    });
+    assert_eq!(world.get("/nodes").send().await.json(), json!([counted]));
+    world.clock.advance(Duration::from_secs(5));
+    let (api, process) = (NodeId::parse("api-1").unwrap(), NodeProcess { role: Role::Api, version: "1.2.3" });
+    world.lifecycle.store().hear_process(&api, process, None).await.unwrap();
+    let mut uncounted = json!({
+        "nodeID": "api-1", "status": "uncounted", "role": "api", "version": "1.2.3",
+        "startedAt": "2026-11-25 12:00:05", "heardAt": "2026-11-25 12:00:05", "unproven": 0,
+    });
+    assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted, counted]));
+    world.clock.advance(Duration::from_secs(14));
+    assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted]), "the other's lease is over");
+    world.clock.advance(Duration::from_secs(1));
+    uncounted["status"] = json!("lost");
+    assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted]), "it was silent for 15 s");
+    world.clock.advance(Duration::from_secs(60 * 60 - 15));
+    assert_eq!(world.get("/nodes").send().await.json(), json!([]), "forgotten after an hour");
 }
 
 #[tokio::test]

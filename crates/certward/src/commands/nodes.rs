@@ -13,9 +13,10 @@ pub(super) async fn run(connect: ConnectArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn table(nodes: &[Node]) -> String {
-    let mut table = Table::new(["ID", "STARTED", "LEASE UNTIL", "UNPROVEN"]);
+    let mut table = Table::new(["ID", "ROLE", "VERSION", "STATUS", "STARTED", "LAST HEARD", "UNPROVEN"]);
     for node in nodes {
-        table.row([&node.node_id, &node.started_at, &node.lease_until, &node.unproven.to_string()]);
+        let Node { node_id, role, version, status, started_at, heard_at, unproven } = node;
+        table.row([node_id, role, version, status, started_at, heard_at, &unproven.to_string()]);
     }
     table.text()
 }

@@ -1,9 +1,10 @@
-//! Every role in one process: store, lifecycle, gateway and API, wired, run and drained.
+//! One process: store, lifecycle, gateway and API, or those of them that its role asks for, wired, run and drained.
 //!
 //! All of the configuration is read and checked before a port is bound; a signal that comes while starting is
 //! obeyed as soon as everything runs.
 
 mod census;
+mod heartbeat;
 mod notify;
 mod offer;
 mod passage;
@@ -13,15 +14,16 @@ mod settings;
 mod signals;
 mod snapshot;
 mod stages;
+mod sweep;
 mod takeover;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use certward_api::{Api, ApiError, Reloader};
-use certward_gateway::Gateway;
+use certward_gateway::{Gateway, NoGateway};
 use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
-use certward_store::{Store, StoreError, SystemClock};
+use certward_store::{NodeId, NodeProcess, Role, Store, StoreError, SystemClock};
 use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -52,13 +54,13 @@ const DEVICES_LEAVE: Duration = Duration::from_secs(7);
 /// Then until requests that are still under way are left behind. The API itself cuts them off after so long.
 const REQUESTS_END: Duration = Duration::from_secs(22);
 
-/// For the store to bring its write-ahead log home. With the two before it 32 s: docs/operations.md
-/// says 35 s.
+/// For the store to bring its write-ahead log home. With the two before it, and a second to say that this node has ended, 33 s:
+/// docs/operations.md says 35 s.
 const CLOSE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let path = args.config.config.clone();
-    let Loaded { config, warnings } = load(path.as_ref())?;
+    let place = Place { path: args.config.config.clone(), role: args.role };
+    let Loaded { config, warnings } = place.load()?;
     let level = log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -69,19 +71,28 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(serve(&config, path, level, passed, args.takeover));
+    let result = runtime.block_on(serve(&config, place, level, passed, args.takeover));
     // A task that does not end keeps nobody waiting.
     runtime.shutdown_background();
     result
 }
 
-fn load(path: Option<&PathBuf>) -> anyhow::Result<Loaded> {
-    Ok(Source::gather(path.map(PathBuf::as_path), std::env::vars_os())?.load()?)
+/// Where the configuration is read from, at the start and on SIGHUP.
+struct Place {
+    path: Option<PathBuf>,
+    role: Option<Role>,
+}
+
+impl Place {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let gathered = Source::gather(self.path.as_deref(), std::env::vars_os())?;
+        Ok(Source { role: self.role, ..gathered }.load()?)
+    }
 }
 
 async fn serve(
     config: &Config,
-    path: Option<PathBuf>,
+    place: Place,
     level: LogLevel,
     passed: Passed,
     takeover: bool,
@@ -93,7 +104,7 @@ async fn serve(
         // A store that does not answer holds nobody.
         () = signals.end() => return Ok(ExitCode::SUCCESS),
     };
-    let outcome = serve_with(config, path, level, &store, passed, predecessor, &mut signals).await;
+    let outcome = serve_with(config, place, level, &store, passed, predecessor, &mut signals).await;
     if timeout(CLOSE, store.close()).await.is_err() {
         tracing::warn!("the store did not close in time; it recovers at the next start");
     }
@@ -104,7 +115,7 @@ async fn serve(
 
 async fn serve_with(
     config: &Config,
-    path: Option<PathBuf>,
+    place: Place,
     level: LogLevel,
     store: &Store,
     mut passed: Passed,
@@ -114,17 +125,17 @@ async fn serve_with(
     for warning in config.store.iter().flat_map(|store| store.servers().warnings()) {
         tracing::warn!(config.key = "store", "{warning}");
     }
-    if !store.is_away() {
+    if !store.is_away() && config.role.has_gateway() {
         warn_of_missing_deployments(config, store).await;
     }
     let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
     // After the place is taken: nobody else writes there.
     let kept = snapshot::open(config, store).await?;
     let parts = Parts::bind(config, store, node, passed)?;
-    if let Some(Kept { snapshot, mark }) = kept {
-        parts.gateway.keep(snapshot, mark);
+    if let (Some(Kept { snapshot, mark }), Some(Devices { gateway, .. })) = (kept, &parts.devices) {
+        gateway.keep(snapshot, mark);
     }
-    let reload = Reload { path, level, certificate: parts.reloader.clone() };
+    let reload = Reload { place, level, certificate: parts.reloader.clone() };
     parts.run(config, farewell, signals, &reload).await
 }
 
@@ -209,8 +220,8 @@ async fn warn_of_missing_deployments(config: &Config, store: &Store) {
 struct Parts {
     api: certward_api::Bound,
     reloader: Option<Reloader>,
-    gateway: Gateway,
-    gateway_bound: certward_gateway::Bound,
+    /// `None`: the role is the API alone.
+    devices: Option<Devices>,
     lifecycle: Lifecycle,
     node: HeldNodeId,
     metrics: certward_api::ApiMetrics,
@@ -218,52 +229,46 @@ struct Parts {
     registry: Registry,
 }
 
+/// Where devices arrive.
+struct Devices {
+    gateway: Gateway,
+    bound: certward_gateway::Bound,
+}
+
+impl Devices {
+    fn bind(
+        settings: certward_gateway::Settings,
+        node: &NodeId,
+        store: &Store,
+        registry: &mut Registry,
+        passed: &mut Passed,
+    ) -> anyhow::Result<Self> {
+        let (clock, entropy) = (Arc::clone(store.clock()), Arc::new(SystemEntropy));
+        let gateway = Gateway::new(settings, node.clone(), clock, entropy, registry)?;
+        let bound = gateway.bind_or_take(|address| passed.take(address))?;
+        Ok(Self { gateway, bound })
+    }
+}
+
 impl Parts {
     fn bind(config: &Config, store: &Store, node: HeldNodeId, mut passed: Passed) -> anyhow::Result<Self> {
-        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
         let census = CensusMetrics::register(&mut registry);
         let api = Api::bind_or_take(settings::of_api(config, files), |address| passed.take(address))
             .map_err(explain_api)?;
-        let gateway = Gateway::new(
-            settings::of_gateway(config, api.address(), files),
-            node.id.clone(),
-            Arc::clone(store.clock()),
-            Arc::clone(&entropy),
-            &mut registry,
-        )?;
-        let gateway_bound = gateway.bind_or_take(|address| passed.take(address))?;
+        let settings = settings::of_gateway(config, api.address(), files);
+        let devices = match config.role.has_gateway() {
+            true => Some(Devices::bind(settings, &node.id, store, &mut registry, &mut passed)?),
+            false => None,
+        };
         passed.close_rest();
-        let lifecycle = Lifecycle::new(
-            store.clone(),
-            Arc::new(gateway.clone()),
-            Arc::new(gateway.clone()),
-            entropy,
-            settings::of_lifecycle(config),
-        );
-        tracing::info!(listener = "api", address = %api.address(), tls = config.api.cert.is_some(), "listening");
-        for (listener, address) in config.gateway.listeners().iter().zip(gateway_bound.addresses()) {
-            match &listener.deployment {
-                None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
-                Some(id) => {
-                    tracing::info!(listener = listener.protocol.as_str(), %address, deployment = %id, "listening");
-                }
-            }
-        }
-        tracing::info!(node = %node.id, version = env!("CARGO_PKG_VERSION"), files, "started");
-        Ok(Self {
-            reloader: api.reloader(),
-            api,
-            gateway,
-            gateway_bound,
-            lifecycle,
-            node,
-            metrics,
-            census,
-            registry,
-        })
+        let lifecycle = lifecycle(config, store, devices.as_ref());
+        say_addresses(config, &api, devices.as_ref());
+        let (role, version) = (config.role.as_str(), env!("CARGO_PKG_VERSION"));
+        tracing::info!(node = %node.id, role, version, files, "started");
+        Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, census, registry })
     }
 
     /// Runs until a signal asks for the end, another process takes over, or a part ends by itself; then drains the others.
@@ -275,17 +280,30 @@ impl Parts {
         reload: &Reload,
     ) -> anyhow::Result<()> {
         let offer = self.offer();
-        let Self { api, gateway, gateway_bound, lifecycle, metrics, census, registry, node, .. } = self;
+        let Self { api, devices, lifecycle, metrics, census, registry, node, .. } = self;
         let stages = Stages::new(farewell.is_none());
-        gateway.set_anothers(farewell.is_some());
+        let id = node.id.clone();
+        let gateway = devices.as_ref().map(|devices| devices.gateway.clone());
+        if let Some(gateway) = &gateway {
+            gateway.set_anothers(farewell.is_some());
+        }
         let mut tasks = JoinSet::new();
-        tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
+        // By those who know the window of the request limits.
+        if config.role.has_api() {
+            tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
+        }
         tasks.spawn(census.run(lifecycle.store().clone(), stages.end.clone()));
+        let process = NodeProcess { role: config.role, version: env!("CARGO_PKG_VERSION") };
+        let (begin, end) = (stages.open.clone(), stages.end.clone());
+        tasks.spawn(heartbeat::run(lifecycle.store().clone(), id.clone(), process, begin, end));
         tasks.spawn({
-            let (gateway, lifecycle, stages) = (gateway.clone(), lifecycle.clone(), stages.clone());
+            let (lifecycle, stages, id) = (lifecycle.clone(), stages.clone(), id.clone());
             async move {
                 let _drained = stages.drained.clone().drop_guard();
-                serve_devices(gateway, gateway_bound, lifecycle, farewell, stages).await
+                match devices {
+                    Some(devices) => serve_devices(devices, lifecycle, farewell, stages).await,
+                    None => serve_no_devices(&lifecycle, &id, farewell, stages).await,
+                }
             }
         });
         tasks.spawn({
@@ -298,7 +316,7 @@ impl Parts {
                 Api::run(api, lifecycle, metrics, registry, stages.end).await.context("the API has ended")
             }
         });
-        let mut successor = Box::pin(successor(config, offer, &gateway, &stages));
+        let mut successor = Box::pin(successor(config, offer, gateway.as_ref(), &stages));
         let outcome = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -322,13 +340,20 @@ impl Parts {
             Err(error) => (None, Err(error)),
         };
         let ended = async {
+            // Not where the node is another process's.
+            let ends = given_to.is_none() && stages.open.is_cancelled();
             match given_to {
-                Some(passage) => hand_over(&passage, &gateway, node, lifecycle.store(), &stages).await,
+                Some(passage) => {
+                    hand_over(&passage, gateway.as_ref(), node, lifecycle.store(), &stages).await
+                }
                 None => stages.drain.cancel(),
             }
             let devices = timeout(config.gateway.drain + DEVICES_LEAVE, stages.drained.cancelled()).await;
             stages.end.cancel();
             let requests = timeout(REQUESTS_END, async { while tasks.join_next().await.is_some() {} }).await;
+            if ends {
+                heartbeat::end(lifecycle.store(), &id).await;
+            }
             devices.and(requests)
         };
         tokio::select! {
@@ -343,7 +368,8 @@ impl Parts {
     /// What a process that takes over is given. `None`, and a warning, where there is too little for it.
     fn offer(&self) -> Option<Offer> {
         let offer = || -> std::io::Result<Offer> {
-            let mut sockets = self.gateway_bound.share()?;
+            let mut sockets =
+                self.devices.as_ref().map_or(Ok(Vec::new()), |devices| devices.bound.share())?;
             sockets.push(self.api.share()?);
             let folder_lock = self.lifecycle.store().share_folder()?;
             Ok(Offer { sockets, node_lock: self.node.share_lock()?, folder_lock })
@@ -352,10 +378,39 @@ impl Parts {
     }
 }
 
+/// The rules of the house, with this node's gateway or what stands in its place.
+fn lifecycle(config: &Config, store: &Store, devices: Option<&Devices>) -> Lifecycle {
+    let (store, settings) = (store.clone(), settings::of_lifecycle(config));
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    match devices {
+        Some(Devices { gateway, .. }) => {
+            let gateway = Arc::new(gateway.clone());
+            Lifecycle::new(store, Arc::<Gateway>::clone(&gateway), gateway, entropy, settings)
+        }
+        None => {
+            let none = Arc::new(NoGateway::new(Arc::clone(store.clock())));
+            Lifecycle::new(store, Arc::<NoGateway>::clone(&none), none, entropy, settings)
+        }
+    }
+}
+
+fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&Devices>) {
+    let listener = if config.role.has_api() { "api" } else { "health" };
+    tracing::info!(listener, address = %api.address(), tls = config.api.cert.is_some(), "listening");
+    let Some(Devices { bound, .. }) = devices else { return };
+    for (listener, address) in config.gateway.listeners().iter().zip(bound.addresses()) {
+        match &listener.deployment {
+            None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
+            Some(id) => {
+                tracing::info!(listener = listener.protocol.as_str(), %address, deployment = %id, "listening");
+            }
+        }
+    }
+}
+
 /// The gateway from its beginning to its end. With `farewell`, it begins to accept when the process before has ceased to.
 async fn serve_devices(
-    gateway: Gateway,
-    bound: certward_gateway::Bound,
+    Devices { gateway, bound }: Devices,
     lifecycle: Lifecycle,
     farewell: Option<Farewell>,
     stages: Stages,
@@ -368,14 +423,38 @@ async fn serve_devices(
         farewell.ready().await?;
         gateway.set_anothers(false);
     }
-    stages.open.cancel();
-    stages.serving.cancel();
-    notify::tell("READY=1");
+    begin(&stages);
     prepared.serve().await.context("the gateway has ended")
 }
 
+/// What a node without a gateway does in its place. With `farewell`, it begins when the process before has ceased to accept.
+async fn serve_no_devices(
+    lifecycle: &Lifecycle,
+    node: &NodeId,
+    farewell: Option<Farewell>,
+    stages: Stages,
+) -> anyhow::Result<()> {
+    if let Some(farewell) = farewell {
+        farewell.ready().await?;
+    }
+    begin(&stages);
+    sweep::run(lifecycle, node, stages.drain).await;
+    Ok(())
+}
+
+fn begin(stages: &Stages) {
+    stages.open.cancel();
+    stages.serving.cancel();
+    notify::tell("READY=1");
+}
+
 /// Resolves when another process is ready to take over; never, where that cannot be.
-async fn successor(config: &Config, offer: Option<Offer>, gateway: &Gateway, stages: &Stages) -> Passage {
+async fn successor(
+    config: &Config,
+    offer: Option<Offer>,
+    gateway: Option<&Gateway>,
+    stages: &Stages,
+) -> Passage {
     stages.serving.cancelled().await;
     match (offer, Door::open(&config.data_dir)) {
         (Some(offer), Some(mut door)) => door.give(&offer, gateway).await,
@@ -384,11 +463,21 @@ async fn successor(config: &Config, offer: Option<Offer>, gateway: &Gateway, sta
 }
 
 /// Lets the other process be this node, and tells it when it may accept. Requests under way are still answered, and devices seen off.
-async fn hand_over(passage: &Passage, gateway: &Gateway, node: HeldNodeId, store: &Store, stages: &Stages) {
-    gateway.set_anothers(true);
+async fn hand_over(
+    passage: &Passage,
+    gateway: Option<&Gateway>,
+    node: HeldNodeId,
+    store: &Store,
+    stages: &Stages,
+) {
+    if let Some(gateway) = gateway {
+        gateway.set_anothers(true);
+    }
     stages.drain.cancel();
     stages.end.cancel();
-    gateway.stopped().await;
+    if let Some(gateway) = gateway {
+        gateway.stopped().await;
+    }
     drop(node);
     store.release_folder();
     match passage.say(Word::Done).await {
@@ -408,7 +497,7 @@ fn explain_api(error: ApiError) -> anyhow::Error {
 
 /// What SIGHUP does.
 struct Reload {
-    path: Option<PathBuf>,
+    place: Place,
     level: LogLevel,
     certificate: Option<Reloader>,
 }
@@ -416,7 +505,7 @@ struct Reload {
 impl Reload {
     /// Each of the two by itself: a fault in the one does not keep the other back. What cannot be read leaves things as they are.
     fn run(&self) {
-        let level = load(self.path.as_ref()).and_then(|loaded| {
+        let level = self.place.load().and_then(|loaded| {
             self.level.set(loaded.config.log.level)?;
             Ok(loaded.config.log.level)
         });

@@ -34,6 +34,8 @@ fn without_urls(message: String) -> String {
 pub(crate) enum Origin {
     /// In the file; the line counts from 1, and is absent when the whole file is meant.
     File { path: String, line: Option<usize> },
+    /// In this option of the command line.
+    Option(&'static str),
     /// In an environment variable of this name.
     Variable(String),
     /// Nowhere: it is the default of this key.
@@ -45,6 +47,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { path, line: Some(line) } => write!(f, "{path}, line {line}"),
             Self::File { path, line: None } => f.write_str(path),
+            Self::Option(name) => f.write_str(name),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
             Self::Default(key) => write!(f, "the default of {key}"),
         }

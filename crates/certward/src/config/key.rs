@@ -31,9 +31,10 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 18] = [
+pub(super) const KEYS: [Key; 19] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
+    key("role", Kind::Text),
     key("master_key_file", Kind::Text),
     key("api.listen", Kind::Text),
     key("api.cert", Kind::Text),

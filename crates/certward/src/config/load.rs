@@ -1,3 +1,4 @@
+use certward_store::Role;
 use serde::Deserialize;
 use toml::{
     Table, Value,
@@ -8,6 +9,7 @@ use super::{
     Config, ConfigError, MasterKeyText, Source,
     error::Origin,
     key::{self, Key, Kind},
+    role,
 };
 
 /// A configuration that holds together, and what should be said about it once the log is open.
@@ -48,7 +50,12 @@ impl Source {
         let mut config = Config::deserialize(Value::Table(table))
             .map_err(|e| ConfigError::new(self.origin(""), e.message().to_owned()))?;
         config.master_key = master_key;
+        config.role = self.role.unwrap_or(config.role);
         self.check(&config)?;
+        let ignored = role::ignored_keys(&config);
+        if !ignored.is_empty() {
+            warnings.push(format!("a node of the role {} ignores {}", config.role, ignored.join(", ")));
+        }
         Ok(Loaded { config, warnings })
     }
 
@@ -72,6 +79,13 @@ impl Source {
             return wrong(
                 "master_key_file",
                 "the master key is given by CERTWARD_MASTER_KEY as well; only one of them is allowed",
+            );
+        }
+        if config.role != Role::All && config.store.is_none() {
+            return wrong(
+                "role",
+                "the embedded store is that of one process, which does everything; set store to share a PostgreSQL database, or leave the \
+                 role at all",
             );
         }
         let api = &config.api;
@@ -107,6 +121,9 @@ impl Source {
 
     /// Where the value of a key stands.
     fn origin(&self, path: &str) -> Origin {
+        if path == "role" && self.role.is_some() {
+            return Origin::Option("--role");
+        }
         if let Some((name, _)) =
             self.variables.iter().find(|(name, _)| key::find(name).is_some_and(|key| key.path == path))
         {

@@ -4,6 +4,8 @@ use std::{
     path::Path,
 };
 
+use certward_store::Role;
+
 use super::{ConfigError, error::Origin};
 
 /// Where the configuration comes from: gathered once, at the edge.
@@ -13,6 +15,8 @@ pub(crate) struct Source {
     pub(crate) file: Option<(String, String)>,
     /// The environment variables, those of others too.
     pub(crate) variables: Vec<(String, String)>,
+    /// What the command line says in `--role`, whatever stands elsewhere.
+    pub(crate) role: Option<Role>,
 }
 
 /// A configuration is a page or two; what is larger is another file.
@@ -51,7 +55,7 @@ impl Source {
                 Err(_) => {}
             }
         }
-        Ok(Self { file, variables: texts })
+        Ok(Self { file, variables: texts, role: None })
     }
 }
 

@@ -3,12 +3,12 @@ use std::time::Duration;
 use super::{error::Origin, *};
 
 fn source(text: &str) -> Source {
-    Source { file: Some(("certward.toml".into(), text.into())), variables: Vec::new() }
+    Source { file: Some(("certward.toml".into(), text.into())), ..Source::default() }
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Source {
     let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Source { file: None, variables }
+    Source { variables, ..Source::default() }
 }
 
 fn config(source: &Source) -> Config {
@@ -19,6 +19,7 @@ fn config(source: &Source) -> Config {
 const EVERYTHING: &str = r#"
 data_dir = "/var/lib/certward"
 store = "postgres://certward:secret@db/certward"
+role = "gateway"
 master_key_file = "/etc/certward/master.key"
 [api]
 listen = "0.0.0.0:8080"
@@ -69,6 +70,7 @@ fn every_key_of_the_file_is_read() {
     let config = config(&source(EVERYTHING));
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/certward"));
     assert_eq!(format!("{:?}", config.store.as_ref().unwrap().servers()), "[\"db:5432\"]");
+    assert_eq!(config.role, Role::Gateway);
     assert_eq!(config.master_key_path(), PathBuf::from("/etc/certward/master.key"));
     assert_eq!(config.api.cert, Some(PathBuf::from("api.pem")));
     assert_eq!((config.api.platform.as_str(), config.api.region.as_str()), ("bare metal", "cellar"));
@@ -120,6 +122,8 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[limits]\nwindow = \"32d\"", 2, "outside what is allowed: 1s to 31d"),
         ("[log]\nlevel = \"loud\"", 2, "expected one of `error`, `warn`, `info`, `debug`, `trace`"),
         ("[log]\nformat = \"xml\"", 2, "expected `text` or `json`"),
+        ("\nrole = \"proxy\"", 2, "allowed are all, api and gateway"),
+        ("\nrole = \"api\"", 2, "set store to share a PostgreSQL database"),
         ("store = \"mysql://db\"", 1, "allowed is postgres://"),
         ("master_key = \"00\"", 1, "unknown field `master_key`"),
         ("[api\n", 1, ""),
@@ -194,6 +198,7 @@ fn every_single_valued_key_has_a_variable() {
     let values = [
         ("data_dir", "x"),
         ("store", "postgres://db"),
+        ("role", "api"),
         ("master_key_file", "x"),
         ("api.listen", "127.0.0.1:1"),
         ("api.cert", "x"),
@@ -304,6 +309,34 @@ fn plain_http_is_for_loopback_unless_it_is_allowed() {
 }
 
 #[test]
+fn the_command_line_says_the_role_whatever_stands_elsewhere() {
+    let mut source = source("store = \"postgres://db\"\nrole = \"gateway\"");
+    source.role = Some(Role::Api);
+    assert_eq!(config(&source).role, Role::Api);
+    let alone = Source { role: Some(Role::Gateway), ..Source::default() };
+    let error = alone.load().unwrap_err();
+    assert!(error.to_string().starts_with("--role: the embedded store is that of one process"), "{error}");
+    assert!(Source { role: Some(Role::All), ..Source::default() }.load().is_ok());
+}
+
+#[test]
+fn what_a_role_has_no_use_for_is_a_warning() {
+    let cases = [
+        ("all", vec![]),
+        ("api", vec!["a node of the role api ignores gateway.listener, gateway.drain"]),
+        ("gateway", vec!["a node of the role gateway ignores api.region, limits.window"]),
+    ];
+    for (role, warnings) in cases {
+        let text = format!(
+            "store = \"postgres://db\"\nrole = {role:?}\n[api]\nregion = \"here\"\nplatform = \"certward\"\n\
+             [gateway]\nprove_within = \"9s\"\ndrain = \"9s\"\n\
+             [[gateway.listener]]\nlisten = \"[::]:1\"\nprotocol = \"wss\"\n[limits]\nreads = 60\nwindow = \"9h\""
+        );
+        assert_eq!(source(&text).load().unwrap().warnings, warnings, "{role}");
+    }
+}
+
+#[test]
 fn a_named_file_must_be_there() {
     let error = Source::gather(Some(std::path::Path::new("/nowhere/certward.toml")), std::iter::empty())
         .err()
@@ -363,6 +396,7 @@ mod documentation {
         let default = Config::default();
         let cases = [
             ("data_dir", default.data_dir.display().to_string()),
+            ("role", default.role.to_string()),
             ("api.listen", default.api.listen.to_string()),
             ("api.allow_plain_http", default.api.allow_plain_http.to_string()),
             ("api.platform", default.api.platform.clone()),

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use certward_store::{Count, DeploymentId, Generation, Timestamp, TlsState};
+use certward_store::{
+    Count, DeploymentId, Generation, Lease, NodeProcess, NodeRecord, Role, Timestamp, TlsState,
+};
 
 use crate::{
     on_both_engines,
@@ -16,6 +18,8 @@ on_both_engines![
     expired_nodes_are_found_and_a_renewed_one_is_not,
     a_node_that_joins_during_a_change_is_counted_for_it,
     counts_of_removed_deployments_are_pruned,
+    a_process_that_was_heard_of_is_listed_and_counted_by_nothing,
+    a_process_is_listed_until_it_ends_or_is_silent_for_an_hour,
 ];
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -24,6 +28,10 @@ async fn set_tls(world: &World, name: &DeploymentId, tls: TlsState) {
     let mut tx = world.begin().await;
     tx.set_tls(name, Generation(1), &tls).await.expect("written");
     tx.commit().await.expect("committed");
+}
+
+async fn leases(world: &World) -> Vec<Lease> {
+    world.store.nodes().await.expect("read").into_iter().filter_map(|node| node.lease).collect()
 }
 
 async fn counted(world: &World, name: &DeploymentId) -> Vec<(String, i64)> {
@@ -49,9 +57,9 @@ async fn a_node_that_joins_is_counted_for_all_that_is_unsettled(world: World) {
         let expected = if counts { vec![("n1".to_owned(), 0)] } else { vec![] };
         assert_eq!(counted(&world, &id(name)).await, expected, "{name}");
     }
-    let live = world.store.live_nodes().await.expect("read");
+    let live = leases(&world).await;
     assert_eq!(live.len(), 1);
-    assert!(live[0].started_at <= world.store.now().await.expect("the time"));
+    assert!(live[0].since <= world.store.now().await.expect("the time"));
 }
 
 async fn a_renewal_counts_nothing_and_a_return_does(world: World) {
@@ -61,10 +69,10 @@ async fn a_renewal_counts_nothing_and_a_return_does(world: World) {
     let until = world.later(2 * MINUTE).await;
     assert!(!world.lease(&node("n1"), until).await, "a renewal");
     assert!(counted(&world, &made.id).await.is_empty());
-    assert_eq!(world.store.live_nodes().await.expect("read")[0].lease_until, until);
+    assert_eq!(leases(&world).await[0].until, until);
     // Its lease ends, and it comes back.
     world.lease(&node("n1"), Timestamp(world.store.now().await.expect("the time").0 - 1)).await;
-    assert!(world.store.live_nodes().await.expect("read").is_empty());
+    assert!(leases(&world).await.is_empty());
     assert!(world.lease(&node("n1"), world.later(MINUTE).await).await, "a return");
     assert_eq!(counted(&world, &made.id).await, [("n1".to_owned(), 0)]);
 }
@@ -133,7 +141,7 @@ async fn a_node_that_leaves_is_counted_nowhere(world: World) {
     // Where nothing waits, it is pruned some time: nobody asks meanwhile.
     world.store.prune(MINUTE).await.expect("pruned");
     assert_eq!(counted(&world, &id("b")).await, [("n2".to_owned(), 0)]);
-    assert_eq!(world.store.live_nodes().await.expect("read").len(), 1);
+    assert_eq!(leases(&world).await.len(), 1);
 }
 
 async fn expired_nodes_are_found_and_a_renewed_one_is_not(world: World) {
@@ -186,4 +194,60 @@ async fn counts_of_removed_deployments_are_pruned(world: World) {
     world.store.prune(MINUTE).await.expect("pruned");
     assert_eq!(counted(&world, &a).await.len(), 1);
     assert!(counted(&world, &id("never-made")).await.is_empty());
+}
+
+async fn listed(world: &World) -> Vec<NodeRecord> {
+    world.store.nodes().await.expect("read")
+}
+
+fn process(role: Role) -> NodeProcess {
+    NodeProcess { role, version: "1.2.3" }
+}
+
+async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: World) {
+    let a = world.deployment("a").await.id;
+    let before = world.store.now().await.expect("the time");
+    let since = world.store.hear_process(&node("n1"), process(Role::Api), None).await.expect("heard");
+    assert!(since >= before);
+    world.lease(&node("n2"), world.later(MINUTE).await).await;
+    let mut tx = world.begin().await;
+    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 1, "it holds no lease");
+    tx.commit().await.expect("committed");
+    set_tls(&world, &a, TlsState::Terminated).await;
+    let nodes = listed(&world).await;
+    let of_process = nodes[0].process.as_ref().expect("it was heard of");
+    assert_eq!((of_process.role.as_str(), of_process.version.as_str()), ("api", "1.2.3"));
+    assert_eq!((of_process.started_at, of_process.heard_at), (since, since));
+    assert_eq!((nodes[0].lease, nodes[0].unproven), (None, 0));
+    // One of a release that did not say.
+    assert_eq!((nodes[1].id.as_str(), &nodes[1].process, nodes[1].unproven), ("n2", &None, 1));
+
+    // The next process of it has another role; one that goes on is only heard of.
+    let next = world.store.hear_process(&node("n1"), process(Role::All), None).await.expect("heard");
+    let again = world.store.hear_process(&node("n1"), process(Role::All), Some(next)).await.expect("heard");
+    assert_eq!(again, next);
+    let of_process = listed(&world).await.remove(0).process.expect("it was heard of");
+    assert_eq!((of_process.role.as_str(), of_process.started_at), ("all", next));
+    assert!(of_process.heard_at >= next);
+}
+
+async fn a_process_is_listed_until_it_ends_or_is_silent_for_an_hour(world: World) {
+    for name in ["gone", "lost", "old"] {
+        world.store.hear_process(&node(name), process(Role::Gateway), None).await.expect("heard");
+    }
+    let names =
+        |nodes: Vec<NodeRecord>| nodes.into_iter().map(|node| node.id.to_string()).collect::<Vec<_>>();
+    world.store.forget_process(&node("gone")).await.expect("forgotten");
+    world.store.forget_process(&node("never-was")).await.expect("nothing to do");
+    for (name, minutes) in [("lost", 59), ("old", 60)] {
+        let silent =
+            format!("UPDATE node_process SET heard_at = heard_at - {minutes} * 60000 WHERE node = '{name}'");
+        world.tamper(&silent).await;
+    }
+    let nodes = listed(&world).await;
+    assert!(nodes[0].process.as_ref().expect("it was heard of").silent_for >= 59 * MINUTE);
+    assert_eq!(names(nodes), ["lost"]);
+    world.store.prune(MINUTE).await.expect("pruned");
+    world.tamper("UPDATE node_process SET heard_at = heard_at + 3600000").await;
+    assert_eq!(names(listed(&world).await), ["lost"], "the other was removed");
 }

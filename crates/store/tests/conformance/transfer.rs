@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, Generation,
-    MasterKey, Method, Project, Proxy, ProxyProtocol, RequestLimit, Scope, Servers, Store, StoreError,
-    SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
+    MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RequestLimit, Role, Scope, Servers, Store,
+    StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What each engine has, and nothing of which goes.
-const NOT_COPIED: [&str; 2] = ["node", "node_count"];
+const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
 const SQLITE_TABLES: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
 const POSTGRES_TABLES: &str =
@@ -99,6 +99,11 @@ async fn fill(world: &World) {
     tx.commit().await.expect("committed");
     let until = world.later(Duration::from_secs(60)).await;
     world.lease(&node("n1"), until).await;
+    world
+        .store
+        .hear_process(&node("n1"), NodeProcess { role: Role::All, version: "1" }, None)
+        .await
+        .expect("heard");
     type State = fn(Generation) -> TlsState;
     let states: [(&str, State); 4] = [
         ("d1", |version| TlsState::Running { version }),
@@ -172,7 +177,7 @@ fn all_that_must_last_goes_and_goes_on() {
         let moved = open(&address, &world).await;
         assert_eq!(everything(&moved).await, before);
         // Nobody is live, and nobody is waited for who will never come.
-        assert!(moved.live_nodes().await.expect("read").is_empty());
+        assert!(moved.nodes().await.expect("read").is_empty());
         assert!(moved.counts(&id("d3")).await.expect("read").is_empty());
 
         // It goes on where it stood.

@@ -39,7 +39,7 @@ pub(crate) struct FailureBody {
 }
 
 /// The newest failed handshakes of a deployment on the node that answers, newest first, at most 50. Counted on
-/// its own.
+/// its own. A node without a gateway answers 404 `NOT_FOUND`.
 #[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls/failures", tag = "tls", operation_id = "listTlsFailures",
     params(("id" = String, Path, description = "The deployment's id.")),
     responses((status = 200, description = "The failures, newest first.", body = Vec<FailureBody>)))]
@@ -49,6 +49,12 @@ pub(crate) async fn failures(
     id: PathId,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::TlsRead), &id).await?;
+    if !api.settings.role.has_gateway() {
+        // An empty list would say that all is well.
+        return Err(Error::NotFound(
+            "This node has no gateway, and no device comes here; ask a node that has one.",
+        ));
+    }
     // Of its own, so that looking for a fault costs nothing else.
     let subject = format!("{}/tls/failures", deployment.id);
     api.limited(&caller, &subject, Method::Neighbours, async {

@@ -65,7 +65,7 @@ impl Door {
     }
 
     /// Resolves when a second process is ready to accept. It waits to be told that this one does not accept any more.
-    pub(super) async fn give(&mut self, offer: &Offer, gateway: &Gateway) -> Passage {
+    pub(super) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
         loop {
             let passage = match self.listener.accept().await {
                 Ok((stream, _)) => Passage::with(stream),
@@ -100,7 +100,7 @@ impl Drop for Door {
 }
 
 /// Whether the other process is ready to accept.
-async fn serve(passage: &Passage, offer: &Offer, gateway: &Gateway) -> io::Result<bool> {
+async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
     match timeout(SAID_WITHIN, passage.hear()).await?? {
         Some((Word::Ask, _)) => {}
         // Somebody looked whether this process is there.
@@ -108,7 +108,9 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: &Gateway) -> io::Resul
         Some(_) => return refuse(passage, "it asks for something else").await,
     }
     tracing::info!("another process asks to take over");
-    gateway.hold_proofs().await;
+    if let Some(gateway) = gateway {
+        gateway.hold_proofs().await;
+    }
     let ready = async {
         timeout(SAID_WITHIN, offer.hand(passage)).await??;
         match timeout(READY_WITHIN, passage.hear()).await {
@@ -120,7 +122,7 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: &Gateway) -> io::Resul
         }
     };
     let ready = ready.await;
-    if !matches!(ready, Ok(true)) {
+    if let (Some(gateway), false) = (gateway, matches!(ready, Ok(true))) {
         gateway.resume_proofs().await;
     }
     ready

@@ -13,6 +13,7 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
     let tls = api.cert.clone().zip(api.key.clone());
     certward_api::Settings {
         tls: tls.map(|(cert, key)| certward_api::CertificateFiles { cert, key }),
+        role: config.role,
         limits: certward_api::Limits { reads: limit(limits.reads), changes: limit(limits.changes) },
         platform: api.platform.clone(),
         region: api.region.clone(),

@@ -11,13 +11,18 @@ pub(super) struct Kept {
 
 /// Whether there is one to begin with while the database is away.
 pub(super) fn is_there(config: &Config) -> bool {
-    config.store.is_some() && Snapshot::file_in(&config.data_dir).exists()
+    is_kept(config) && Snapshot::file_in(&config.data_dir).exists()
 }
 
-/// Opens it. `None` with an embedded store, which needs none. What is no use is made anew while the database is there, and ends
+/// Whether this node keeps one: with a gateway, and not with an embedded store, which is on its disk anyway.
+fn is_kept(config: &Config) -> bool {
+    config.store.is_some() && config.role.has_gateway()
+}
+
+/// Opens it. `None` where none is kept. What is no use is made anew while the database is there, and ends
 /// the start while it is not.
 pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<Kept>> {
-    if config.store.is_none() {
+    if !is_kept(config) {
         return Ok(None);
     }
     let snapshot = Snapshot::at(&config.data_dir, &config.read_master_key()?);

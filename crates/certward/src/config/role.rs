@@ -1,0 +1,38 @@
+use certward_store::Role;
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::Config;
+
+/// Reads a role as it is written in the configuration and on the command line.
+pub(crate) fn parse(text: &str) -> Result<Role, String> {
+    let allowed = || format!("{text:?} is no role: allowed are all, api and gateway");
+    Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(allowed)
+}
+
+pub(super) fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+    parse(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// The keys that say something else than the default, and that the role has no use for.
+pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
+    let Config { api, gateway, limits, .. } = config;
+    let default = Config::default();
+    let of_gateway = [
+        ("gateway.listener", gateway.listener.is_some()),
+        ("gateway.default_deployment", gateway.default_deployment.is_some()),
+        ("gateway.upstream_allow", gateway.upstream_allow.is_some()),
+        ("gateway.upstream_source", !gateway.upstream_source.is_empty()),
+        ("gateway.connections_per_address", gateway.connections_per_address.is_some()),
+        ("gateway.drain", gateway.drain != default.gateway.drain),
+    ];
+    let of_api = [
+        ("api.platform", api.platform != default.api.platform),
+        ("api.region", api.region != default.api.region),
+        ("limits.reads", limits.reads != default.limits.reads),
+        ("limits.changes", limits.changes != default.limits.changes),
+        ("limits.window", limits.window != default.limits.window),
+    ];
+    let without_gateway = of_gateway.into_iter().filter(|_| !config.role.has_gateway());
+    let without_api = of_api.into_iter().filter(|_| !config.role.has_api());
+    without_gateway.chain(without_api).filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
+}

@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+
+use crate::{NodeId, StoreError, Timestamp};
+
+/// How long a process is listed that has gone without a word.
+pub(crate) const LISTED: Duration = Duration::from_secs(60 * 60);
+
+/// What a process does for its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Role {
+    /// Both.
+    #[default]
+    All,
+    /// It serves the API, and no device: it holds no lease and is waited for by nobody.
+    Api,
+    /// It serves devices, and of the API what tells how it is.
+    Gateway,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::Api, Self::Gateway];
+
+    /// The name, as in the configuration and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api => "api",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// Whether it serves the API.
+    pub fn has_api(self) -> bool {
+        self != Self::Gateway
+    }
+
+    /// Whether it serves devices.
+    pub fn has_gateway(self) -> bool {
+        self != Self::Api
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A process of a node, as it says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeProcess {
+    /// What it does.
+    pub role: Role,
+    /// The version of the program.
+    pub version: &'static str,
+}
+
+/// Whatever another process of the node has said before is forgotten. Whole each time: the row may have been pruned meanwhile.
+pub(crate) async fn hear(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    process: NodeProcess,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO node_process (node, role, version, started_at, heard_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (node) DO UPDATE SET role = excluded.role, version = excluded.version,
+             started_at = excluded.started_at, heard_at = excluded.heard_at",
+    )
+    .bind(node.as_str())
+    .bind(process.role.as_str())
+    .bind(process.version)
+    .bind(started_at.0)
+    .bind(now.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn forget(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM node_process WHERE node = $1").bind(node.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+/// Removes those that are not listed any more.
+pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM node_process WHERE heard_at <= $1")
+        .bind(now.before(LISTED).0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
