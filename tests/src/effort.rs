@@ -19,6 +19,8 @@ pub struct Effort {
     pub attack_span: Duration,
     /// Times that a node is killed, paused and cut off from the database, a lease each.
     pub outages: usize,
+    /// Times that a primary database is lost in each way.
+    pub failovers: usize,
     /// Devices of a fleet.
     pub fleet: usize,
 }
@@ -38,6 +40,7 @@ pub fn effort() -> Effort {
         attack_connections,
         attack_span: Duration::from_secs(attack_span),
         outages: if full { 10 } else { 1 },
+        failovers: if full { 5 } else { 1 },
         fleet: if full { 5_000 } else { 300 },
     }
 }

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::{
+    collections::HashMap,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,25 +11,59 @@ use std::{
     time::Duration,
 };
 
-use certward_tests::{PostgresServer, Scene, Setup, wait_until};
+use certward_tests::{Leaf, PostgresServer, Scene, Setup, came_within, effort, wait_until};
 use rustix::process::Signal;
 
 const DATABASE: &str = "test0";
+/// Projects, and certificates that run, before the next thing happens.
+const PROJECTS: usize = 5;
+const SWAPS: usize = 3;
 
 /// A load of changes and handshakes from a start to an end.
-#[derive(Default)]
 struct Load {
     end: AtomicBool,
     /// The names of the projects whose creation was acknowledged.
-    acknowledged: Mutex<Vec<String>>,
+    projects: Mutex<Vec<String>>,
+    certificates: Mutex<Certificates>,
     handshakes: AtomicUsize,
-    failed: Mutex<Vec<String>>,
+    faults: Mutex<Vec<String>>,
+}
+
+/// The certificates of the one deployment, by the number of their swap.
+struct Certificates {
+    /// Also those whose swap was not acknowledged: nobody knows whether it was carried out.
+    order: HashMap<Vec<u8>, usize>,
+    /// The newest that was acknowledged.
+    acknowledged: usize,
+    /// The newest that was said to be running.
+    running: usize,
+    /// How many were said to be running.
+    runs: usize,
 }
 
 impl Load {
-    fn change(&self, scene: &Scene) {
+    fn new(first: &Leaf) -> Self {
+        let order = HashMap::from([(first.der.clone(), 0)]);
+        Self {
+            end: AtomicBool::default(),
+            projects: Mutex::default(),
+            certificates: Mutex::new(Certificates { order, acknowledged: 0, running: 0, runs: 0 }),
+            handshakes: AtomicUsize::default(),
+            faults: Mutex::default(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    fn fault(&self, text: String) {
+        self.faults.lock().unwrap().push(text);
+    }
+
+    fn make_projects(&self, scene: &Scene) {
         for number in 0.. {
-            if self.end.load(Ordering::Relaxed) {
+            if self.is_over() {
                 return;
             }
             let name = format!("p{number}");
@@ -36,78 +71,158 @@ impl Load {
             let fields = "Content-Type: application/json\r\n";
             let answer = scene.api().try_send("POST", "/projects", fields, &body);
             if answer.is_ok_and(|answer| answer.status == 201) {
-                self.acknowledged.lock().unwrap().push(name);
+                self.projects.lock().unwrap().push(name);
             }
             thread::sleep(Duration::from_millis(10));
         }
     }
 
+    /// One certificate after the other, each until it runs.
+    fn swap(&self, scene: &Scene) {
+        let api = scene.api();
+        for number in 1.. {
+            if self.is_over() {
+                return;
+            }
+            let leaf = scene.leaf();
+            self.certificates.lock().unwrap().order.insert(leaf.der.clone(), number);
+            let answer = api.put_tls(Scene::DEPLOYMENT, &leaf.one_way());
+            match answer.status {
+                200 => self.certificates.lock().unwrap().acknowledged = number,
+                503 => continue,
+                _ => return self.fault(format!("a swap is answered {answer:?}")),
+            }
+            while !self.is_over() {
+                let answer = api.tls(Scene::DEPLOYMENT);
+                if answer.status == 200 && answer.tls_status() == "running" {
+                    let mut certificates = self.certificates.lock().unwrap();
+                    certificates.running = number;
+                    certificates.runs += 1;
+                    break;
+                }
+            }
+        }
+    }
+
     fn connect(&self, scene: &Scene) {
         let device = scene.device();
-        while !self.end.load(Ordering::Relaxed) {
-            if let Err(e) = scene.connect(&device, "device") {
-                self.failed.lock().unwrap().push(e.to_string());
+        while !self.is_over() {
+            let oldest = self.certificates.lock().unwrap().running;
+            match scene.connect(&device, "device") {
+                Ok(session) => {
+                    let shown = self.certificates.lock().unwrap().order[session.leaf()];
+                    if shown < oldest {
+                        self.fault(format!("certificate {shown} is shown although {oldest} was running"));
+                    }
+                }
+                Err(error) => self.fault(error.to_string()),
             }
             self.handshakes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn count(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
+    fn counts(&self) -> (usize, usize) {
+        (self.projects.lock().unwrap().len(), self.certificates.lock().unwrap().runs)
     }
 
-    /// More than there are now.
+    /// More of both than there are now.
+    #[track_caller]
     fn wait_for_more(&self, what: &str) {
-        let before = self.count();
-        wait_until(what, || (self.count() > before + 5).then_some(()));
+        let (projects, runs) = self.counts();
+        let came = came_within(Duration::from_secs(60), || {
+            let (projects_now, runs_now) = self.counts();
+            (projects_now > projects + PROJECTS && runs_now > runs + SWAPS).then_some(())
+        });
+        assert!(came.is_some(), "no {what}: {:?}", self.faults.lock().unwrap());
+    }
+}
+
+/// Ends the load when it is dropped, also by a panic.
+struct End<'a>(&'a Load);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end.store(true, Ordering::Relaxed);
     }
 }
 
 /// Under load, `lose` takes the primary away, the standby is promoted, and `after` looks at both.
-fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&PostgresServer, &Load)) {
+fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut PostgresServer, &Load)) {
     let mut primary = PostgresServer::start_on_tcp();
     primary.database();
     let standby = primary.start_synchronous_standby();
     let store = format!("{} {}", primary.tcp_url(DATABASE), standby.tcp_url(DATABASE));
     let scene = Scene::with(Setup { store: Some(store), ..Setup::default() });
-    scene.run_one_way();
-    let load = Load::default();
+    let load = Load::new(&scene.run_one_way());
     thread::scope(|scope| {
-        scope.spawn(|| load.change(&scene));
+        let end = End(&load);
+        scope.spawn(|| load.make_projects(&scene));
+        scope.spawn(|| load.swap(&scene));
         scope.spawn(|| load.connect(&scene));
         load.wait_for_more("changes before");
         lose(&mut primary);
         standby.promote();
         load.wait_for_more("changes after");
-        let leaf = scene.leaf();
-        scene.api().put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
-        scene.api().wait_running(Scene::DEPLOYMENT);
-        assert_eq!(scene.connect(&scene.device(), "new").unwrap().leaf(), leaf.der);
-        after(&primary, &load);
-        load.end.store(true, Ordering::Relaxed);
+        after(&mut primary, &load);
+        drop(end);
     });
     let there = standby.query(DATABASE, "SELECT id FROM project");
-    for name in load.acknowledged.lock().unwrap().iter() {
+    for name in load.projects.lock().unwrap().iter() {
         assert!(there.lines().any(|line| line == name), "{name} was acknowledged and is lost");
     }
-    assert!(load.handshakes.load(Ordering::Relaxed) > 0);
-    assert_eq!(*load.failed.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*load.faults.lock().unwrap(), Vec::<String>::new());
+    // The last one that was acknowledged, or one after it of which nobody knew.
+    scene.api().wait_running(Scene::DEPLOYMENT);
+    let shown = scene.connect(&scene.device(), "last").unwrap().leaf().to_vec();
+    let certificates = load.certificates.lock().unwrap();
+    assert!(certificates.order[&shown] >= certificates.acknowledged, "the last certificate is lost");
+    let handshakes = load.handshakes.load(Ordering::Relaxed);
+    assert!(handshakes > certificates.runs);
+    println!("{} swaps that ran and {handshakes} handshakes", certificates.runs);
+}
+
+/// Nothing is written to the old primary while the load goes on.
+fn assert_left_alone(primary: &PostgresServer, load: &Load) {
+    let written =
+        "SELECT (SELECT count(*) FROM project), (SELECT value FROM counter WHERE name = 'generation'),
+                          (SELECT max(lease_until) FROM node)";
+    let before = primary.query(DATABASE, written);
+    load.wait_for_more("changes beside the old primary");
+    assert_eq!(primary.query(DATABASE, written), before);
 }
 
 #[test]
 fn a_primary_that_is_lost_costs_no_acknowledged_change_and_no_handshake() {
-    fail_over(PostgresServer::stop, |_, _| {});
+    for _ in 0..effort().failovers {
+        fail_over(PostgresServer::stop, |_, _| {});
+    }
 }
 
 #[test]
-fn a_primary_that_comes_back_after_its_standby_was_promoted_is_not_written_to() {
-    fail_over(
-        |primary| primary.signal_all(Signal::STOP),
-        |primary, load| {
-            primary.signal_all(Signal::CONT);
-            let before = primary.query(DATABASE, "SELECT count(*) FROM project");
-            load.wait_for_more("changes beside the old primary");
-            assert_eq!(primary.query(DATABASE, "SELECT count(*) FROM project"), before);
-        },
-    );
+fn a_primary_whose_machine_lost_its_power_costs_nothing_and_is_not_written_to_when_it_is_back() {
+    for _ in 0..effort().failovers {
+        fail_over(PostgresServer::kill, |primary, load| {
+            primary.resume();
+            // It acknowledges nothing before somebody tells it not to wait for its standby: the worst case.
+            primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+            primary.query("postgres", "SELECT pg_reload_conf()");
+            wait_until("an old primary that takes writes", || {
+                (primary.query("postgres", "SHOW synchronous_standby_names").is_empty()).then_some(())
+            });
+            assert_left_alone(primary, load);
+        });
+    }
+}
+
+#[test]
+fn a_primary_that_hung_while_its_standby_was_promoted_is_not_written_to() {
+    for _ in 0..effort().failovers {
+        fail_over(
+            |primary| primary.signal_all(Signal::STOP),
+            |primary, load| {
+                primary.signal_all(Signal::CONT);
+                assert_left_alone(primary, load);
+            },
+        );
+    }
 }

@@ -244,6 +244,13 @@ impl PostgresServer {
         }
     }
 
+    /// Kills every process of it, as a machine does that loses its power. [`PostgresServer::resume`] it, or a few bytes of shared memory
+    /// are left behind.
+    pub fn kill(&mut self) {
+        self.signal_all(Signal::KILL);
+        self.stop();
+    }
+
     /// Starts it again where it was stopped.
     pub fn resume(&mut self) {
         let running = self.run();
