@@ -31,11 +31,11 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 8;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk. Each connection
-/// keeps 256 KiB of pages, where SQLite's default is 2 MiB: six such caches would be a node's largest part, and would fill for days.
+/// keeps 64 KiB of pages, where SQLite's default is 2 MiB: six such caches would be a node's largest part, and would fill for days.
 /// The system's cache has the same pages.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
-     PRAGMA cache_size = -256;";
+     PRAGMA cache_size = -64;";
 
 /// On every connection to PostgreSQL. READ COMMITTED is what the locks count on: a statement after a lock sees what
 /// the lock waited for. A node that is cut off must not hold its locks for longer than the others wait.
