@@ -276,6 +276,9 @@ fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
     let renewed = scene.leaf();
     scene.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
+    // What nobody can read is refused, and keeps nobody from counting.
+    scene.api().create_deployment("damaged", "127.0.0.1:1", &["damaged.localhost"]);
+    server.query(database_of(&store), "UPDATE deployment SET upstream = 'nonsense' WHERE id = 'damaged'");
 
     detour.block();
     behind.serve();

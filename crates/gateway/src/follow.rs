@@ -403,6 +403,10 @@ impl Follower {
         let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
+                // Unreadable, it is refused from now on: nothing old is served, and it keeps the node from counting no longer.
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    self.progress.is_done(id, wanted);
+                }
                 complain(id, tries, &format!("a change cannot be read: {error}"));
                 return false;
             }

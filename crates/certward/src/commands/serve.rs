@@ -340,8 +340,8 @@ impl Parts {
             Err(error) => (None, Err(error)),
         };
         let ended = async {
-            // Not where the node is another process's.
-            let ends = given_to.is_none() && stages.open.is_cancelled();
+            // Neither where the node is another process's, nor where something went wrong: that is to be seen.
+            let ends = given_to.is_none() && stages.open.is_cancelled() && cause.is_ok();
             match given_to {
                 Some(passage) => {
                     hand_over(&passage, gateway.as_ref(), node, lifecycle.store(), &stages).await

@@ -94,6 +94,6 @@ async fn a_node_that_is_anothers_by_now_is_not_given_up() {
     let world = World::new().await;
     let store = world.lifecycle.store().clone();
     world.gateway.set_anothers(true);
-    world.shut_down().await;
+    let _folder = world.shut_down().await;
     assert_eq!(store.nodes().await.unwrap().len(), 1, "its lease goes on");
 }

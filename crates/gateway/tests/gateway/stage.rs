@@ -287,9 +287,10 @@ impl World {
         self.shutdown.cancel();
     }
 
-    pub(crate) async fn shut_down(self) {
+    pub(crate) async fn shut_down(self) -> tempfile::TempDir {
         self.begin_shutdown();
         tokio::time::timeout(PATIENCE, self.running).await.expect("the gateway stops").unwrap();
+        self.folder
     }
 }
 
