@@ -21,7 +21,7 @@ pub struct Census {
 
 /// Counts the deployments after `after`, by id, at most `limit`, and adds them to `census`. Where to go on; `None` at the end.
 ///
-/// In pages, each a statement or two that last as long with a million deployments as with a few: one statement over all of them
+/// In pages, each a statement that lasts as long with a million deployments as with a few: one statement over all of them
 /// would one day take longer than a statement may, and from then on nothing would be counted at all. A deployment that
 /// changes meanwhile is counted once, as it stood before or after.
 pub(crate) async fn add_page(
@@ -30,25 +30,17 @@ pub(crate) async fn add_page(
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query(
-        "SELECT max(id) AS last FROM (SELECT id FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) page",
+    // The page is cut out first, so that no plan reads more than it.
+    let rows = sqlx::query(
+        "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest, max(d.id) AS last
+         FROM (SELECT id, tls_state, tls_version FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
+         LEFT JOIN version v ON v.deployment = d.id AND v.version = d.tls_version GROUP BY d.tls_state",
     )
     .bind(after)
     .bind(i64::from(limit))
-    .fetch_one(&mut *conn)
-    .await?;
-    let Some(last) = row::text_or_null(&row, "last")? else { return Ok(None) };
-    // Both sides of the join are bounded, so that no plan reads all versions for a page of deployments.
-    let rows = sqlx::query(
-        "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest
-         FROM deployment d LEFT JOIN version v
-              ON v.deployment = d.id AND v.version = d.tls_version AND v.deployment > $1 AND v.deployment <= $2
-         WHERE d.id > $1 AND d.id <= $2 GROUP BY d.tls_state",
-    )
-    .bind(after)
-    .bind(last.as_str())
     .fetch_all(conn)
     .await?;
+    let mut last = None;
     for found in rows {
         let deployments = u64::try_from(row::integer(&found, "deployments")?)
             .map_err(|_| row::unreadable("deployments"))?;
@@ -63,6 +55,7 @@ pub(crate) async fn add_page(
         *place += deployments;
         let earliest = row::integer_or_null(&found, "earliest")?.map(Timestamp);
         census.earliest_not_after = census.earliest_not_after.into_iter().chain(earliest).min();
+        last = last.max(Some(row::text(&found, "last")?));
     }
-    Ok(Some(last))
+    Ok(last)
 }

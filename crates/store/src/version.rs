@@ -189,20 +189,26 @@ pub(crate) async fn served_between(
     from: &DeploymentId,
     to: &DeploymentId,
 ) -> Result<Vec<(Version, Option<Vec<u8>>)>, StoreError> {
+    // A left join, so that the deployments are read first: of an inner one PostgreSQL may read all versions for a few of them.
     let rows = sqlx::query(
         "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
                 v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
-         FROM deployment d JOIN version v ON v.deployment = d.id
-         WHERE d.id >= $1 AND d.id <= $2 AND (v.version = d.tls_version OR v.version =
+         FROM deployment d LEFT JOIN version v ON v.deployment = d.id AND (v.version = d.tls_version OR v.version =
              (SELECT max(f.version) FROM version f WHERE f.deployment = d.id AND f.version < d.tls_version
                  AND f.proven = 1 AND f.sealed_key IS NOT NULL))
-         ORDER BY v.deployment, v.version",
+         WHERE d.id >= $1 AND d.id <= $2 ORDER BY d.id, v.version",
     )
     .bind(from.as_str())
     .bind(to.as_str())
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((Version::read(row)?, row::bytes_or_null(row, "sealed_key")?))).collect()
+    let mut versions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row::integer_or_null(row, "version")?.is_some() {
+            versions.push((Version::read(row)?, row::bytes_or_null(row, "sealed_key")?));
+        }
+    }
+    Ok(versions)
 }
 
 async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<(), StoreError> {
