@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, any, eventually, settings};
 
 const ROUNDS: usize = 2;
-const DEPLOYMENTS: usize = 6;
+const DEPLOYMENTS: usize = 4;
 
 /// What is in each table when there is no deployment; `client_chains` and `ticket_keys` apart.
 const EMPTY: [&str; 13] = [
