@@ -288,11 +288,24 @@ async fn is_alive(conn: &mut AnyConnection) -> bool {
     matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
 }
 
-/// After an error SQLite may have ended the transaction by itself (disk full), and the driver then believes it is in one
-/// for ever: such a connection is closed. The ping carries the waiting rollback out.
+/// Whether a connection that comes back may be given to somebody else: it lives, and is in no transaction. A rollback that waits is carried out
+/// by asking.
+///
+/// What the driver believes is not enough. After an error SQLite may have ended the transaction by itself (disk full), and the driver
+/// takes it for open for ever. And of a BEGIN whose answer nobody waited for (the server hung, and the step was given up) the driver
+/// knows nothing, while the server is in a transaction: whoever had the connection next would be in it, or be refused everything.
 async fn is_fit(conn: &mut AnyConnection) -> bool {
-    let alive = matches!(tokio::time::timeout(WAIT, conn.ping()).await, Ok(Ok(())));
-    alive && !conn.is_in_transaction()
+    let alone = async {
+        if !lock::is_postgres(conn) {
+            conn.ping().await?;
+            return Ok(true);
+        }
+        // Sent as one simple message, without a transaction it is one of its own, which begins with it.
+        let sql = "SELECT (now() = statement_timestamp())::int::bigint AS alone";
+        let asked = sqlx::raw_sql(sql).fetch_one(&mut *conn).await?;
+        Ok::<_, StoreError>(row::integer(&asked, "alone")? != 0)
+    };
+    matches!(tokio::time::timeout(WAIT, alone).await, Ok(Ok(true))) && !conn.is_in_transaction()
 }
 
 async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {
@@ -304,4 +317,40 @@ async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Err
 pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let silent = || StoreError::Unavailable(format!("it did not answer within {STEP:?}"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(|_| Err(silent()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll};
+
+    use certward_test_support::PostgresServer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_begin_that_was_given_up_leaves_nobody_else_in_its_transaction() {
+        let server = PostgresServer::shared();
+        let address = Address::Postgres(Servers::parse([server.database()]).expect("a URL"));
+        let engine = Engine::open(&address, false).await.expect("opened");
+        for _ in 0..10 {
+            let mut conn = engine.read().await.expect("a connection");
+            {
+                let mut begin = Box::pin(conn.begin_with("BEGIN READ WRITE"));
+                // It is on its way, and nobody waits for the answer.
+                assert!(poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await);
+            }
+            drop(conn);
+            let mut conn = engine.read().await.expect("a connection");
+            let sql = "SELECT count(*) AS n FROM pg_stat_activity
+                       WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+            let open = sqlx::query(sql).fetch_one(&mut *conn).await.expect("answered");
+            assert_eq!(row::integer(&open, "n").expect("a number"), 0);
+            let mut tx = engine.begin_reading().await.expect("one of its own");
+            let sql =
+                "SELECT (current_setting('transaction_isolation') = 'repeatable read')::int::bigint AS own";
+            let own = sqlx::query(sql).fetch_one(&mut *tx).await.expect("answered");
+            assert_eq!(row::integer(&own, "own").expect("a number"), 1);
+        }
+        engine.close().await;
+    }
 }
