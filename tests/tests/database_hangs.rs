@@ -164,8 +164,8 @@ impl Load<'_> {
 
     fn both_count(&self) -> bool {
         let count = |node| {
-            let answer = self.ask(node, "GET", "/nodes", "")?;
-            Some(answer.json().as_array()?.len())
+            let nodes = self.ask(node, "GET", "/nodes", "")?.json();
+            Some(nodes.as_array()?.iter().filter(|node| node["status"] == "counted").count())
         };
         count(0) == Some(2) && count(1) == Some(2)
     }

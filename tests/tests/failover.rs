@@ -192,13 +192,6 @@ fn assert_left_alone(primary: &PostgresServer, load: &Load) {
 }
 
 #[test]
-fn a_primary_that_is_lost_costs_no_acknowledged_change_and_no_handshake() {
-    for _ in 0..effort().failovers {
-        fail_over(PostgresServer::stop, |_, _| {});
-    }
-}
-
-#[test]
 fn a_primary_whose_machine_lost_its_power_costs_nothing_and_is_not_written_to_when_it_is_back() {
     for _ in 0..effort().failovers {
         fail_over(PostgresServer::kill, |primary, load| {
@@ -225,4 +218,30 @@ fn a_primary_that_hung_while_its_standby_was_promoted_is_not_written_to() {
             },
         );
     }
+}
+
+#[test]
+fn without_its_standby_a_primary_acknowledges_nothing_whatever_it_is_asked_for() {
+    let primary = PostgresServer::start_on_tcp();
+    primary.database();
+    let mut standby = primary.start_synchronous_standby();
+    let scene = Scene::with(Setup { store: Some(primary.tcp_url(DATABASE)), ..Setup::default() });
+    let first = scene.run_one_way();
+    standby.stop();
+    // What was written waits for the standby, and no timeout of ours may end that with a yes.
+    let (second, api) = (scene.leaf(), scene.api());
+    let answer = api.put_tls(Scene::DEPLOYMENT, &second.one_way()).expect(503);
+    assert_eq!(answer.code(), "STORE_UNAVAILABLE");
+    let shown = scene.connect(&scene.device(), "meanwhile").unwrap().leaf().to_vec();
+    assert_eq!(shown, first.der);
+
+    standby.resume();
+    let third = scene.leaf();
+    wait_until("a change that is acknowledged again", || {
+        let answer = api.put_tls(Scene::DEPLOYMENT, &third.one_way());
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        (answer.status == 200).then_some(())
+    });
+    api.wait_running(Scene::DEPLOYMENT);
+    assert_eq!(scene.connect(&scene.device(), "after").unwrap().leaf(), third.der);
 }
