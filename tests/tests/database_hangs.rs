@@ -23,6 +23,8 @@ const DEPLOYMENTS: [(&str, &str); 2] = [("one", "one.localhost"), ("two", "two.l
 const READERS: usize = 4;
 /// Requests once it is known that the database hangs: were each to find that out by itself, they would take minutes.
 const REFUSALS: usize = 200;
+/// A lease that is renewed as soon as the database answers again is not over then: of its 15 s, 10 or more are left at the beginning.
+const LEASE_HOLDS: Duration = Duration::from_secs(6);
 /// Longer than a lease, and what it takes to see that it is over.
 const LEASE_OVER: Duration = Duration::from_secs(20);
 
@@ -174,11 +176,16 @@ impl Load<'_> {
         [0, 1].map(|node| self.refused[node].load(Ordering::SeqCst))
     }
 
+    /// How often each node has found that the database does not answer.
+    fn outages(&self) -> [usize; 2] {
+        self.nodes.map(|node| node.log().matches("the database cannot be used").count())
+    }
+
     /// The database does not answer from before the call to after it; the devices and the programs of the load go on.
-    fn hang(&self) {
-        let before = self.refusals();
-        wait_until("refusals by both nodes", || {
-            self.refusals().into_iter().zip(before).all(|(now, before)| now > before).then_some(())
+    /// `before`: what [`Load::outages`] said while it still did.
+    fn hang(&self, before: [usize; 2]) {
+        wait_until("both nodes to know", || {
+            self.outages().into_iter().zip(before).all(|(now, before)| now > before).then_some(())
         });
         let path = format!("/deployments/{}/tls", DEPLOYMENTS[0].0);
         let upload = self.scene.authority.server(&[DEPLOYMENTS[0].1]).one_way().to_string();
@@ -247,13 +254,15 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
         for round in 0..effort().outages {
             load.wait_for_changes("before");
             let handshakes = load.handshakes.load(Ordering::SeqCst);
+            let outages = load.outages();
             server.signal_all(Signal::STOP);
-            load.hang();
+            let stopped = Instant::now();
+            load.hang(outages);
             // In every second round nobody's lease lasts.
             if round % 2 == 1 {
-                load.lapsed.store(true, Ordering::SeqCst);
                 thread::sleep(LEASE_OVER);
             }
+            load.lapsed.store(stopped.elapsed() > LEASE_HOLDS, Ordering::SeqCst);
             server.signal_all(Signal::CONT);
             assert!(load.handshakes.load(Ordering::SeqCst) > handshakes);
             wait_until("both nodes to count", || load.both_count().then_some(()));
