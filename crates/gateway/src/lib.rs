@@ -51,6 +51,7 @@ mod tickets;
 mod tls;
 mod token_bucket;
 mod turns;
+mod unsent;
 mod upstream;
 mod verified_chains;
 mod way_in;

@@ -14,6 +14,7 @@ use crate::{
     admission::{Admission, Doorkeeper},
     connection::{Arrival, serve},
     serving::Serving,
+    unsent,
 };
 
 /// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).
@@ -48,10 +49,11 @@ pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpLi
     Ok(socket)
 }
 
-/// What each accepted connection inherits: two system calls less for each.
+/// What each accepted connection inherits: three system calls less for each.
 fn inherited_settings(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
+    unsent::bound(socket)?;
     socket.set_nonblocking(true)
 }
 

@@ -1,8 +1,23 @@
 //! Bytes between a device and its broker.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World, eventually};
 
 /// More than all buffers on the way hold together.
 const MUCH: usize = 10 * 1024 * 1024;
@@ -12,6 +27,31 @@ async fn world_with(broker: &Broker) -> (World, Ca) {
     let deployment = world.deploy_with("d", broker.address, Some(broker.address), &["d.test"]).await;
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
     (world, ca)
+}
+
+/// Holds little itself of what it sends and receives.
+fn hold_little(stream: &TcpStream) {
+    SockRef::from(stream).set_send_buffer_size(64 * 1024).unwrap();
+    SockRef::from(stream).set_recv_buffer_size(64 * 1024).unwrap();
+}
+
+/// Writes until nothing is taken any more.
+async fn fill(mut to: impl AsyncWrite + Unpin) {
+    let piece = pattern(16 * 1024);
+    while let Ok(Ok(_)) = timeout(Duration::from_secs(1), to.write(&piece)).await {}
+}
+
+/// How many bytes wait in the one socket that is connected to this address, as the system tells: the receiving side takes no more.
+fn unsent_to(peer: SocketAddr) -> usize {
+    let ends_with_port = |field: &str| field.ends_with(&format!(":{:04X}", peer.port()));
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let waiting = table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().filter(|remote| ends_with_port(remote))?;
+        let (unsent, _) = fields.nth(1)?.split_once(':')?;
+        usize::from_str_radix(unsent, 16).ok()
+    });
+    waiting.expect("a socket that is connected to it")
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -57,6 +97,40 @@ async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
         assert_eq!(&done, b"done");
         sending.await.unwrap();
     }
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_system_keeps_little_for_who_does_not_read() {
+    /// 128 KiB, and the last write that was taken.
+    const UNSENT_MAX: usize = 256 * 1024;
+    let full = Arc::<AtomicBool>::default();
+    let filled = Arc::clone(&full);
+    let broker = Broker::new(move |mut stream| {
+        let filled = Arc::clone(&filled);
+        async move {
+            hold_little(&stream);
+            stream.read_exact(&mut [0; CONNECT.len()]).await.unwrap();
+            fill(&mut stream).await;
+            filled.store(true, Ordering::SeqCst);
+            // And reads nothing more.
+            std::future::pending().await
+        }
+    })
+    .await;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    let device = connection.0.get_ref().0.local_addr().unwrap();
+    hold_little(connection.0.get_ref().0);
+    connection.0.write_all(CONNECT).await.unwrap();
+    eventually("the broker is stopped", || async { full.load(Ordering::SeqCst) }).await;
+    fill(&mut connection.0).await;
+    for (who, peer) in [("device", device), ("broker", broker.address)] {
+        let unsent = unsent_to(peer);
+        assert!(unsent > 0, "nothing waits for the {who}");
+        assert!(unsent <= UNSENT_MAX, "{unsent} bytes wait for the {who}");
+    }
+    drop(connection);
     world.shut_down().await;
 }
 
