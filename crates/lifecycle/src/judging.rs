@@ -4,32 +4,56 @@
 //! of signatures. On the threads that carry handshakes, eight such clients at once made every other request of a machine
 //! with two cores wait 100 ms, and some for half a second.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, panic, sync::Arc};
 
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::Semaphore,
-};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::AbortOnDropHandle;
 
-/// The places in which uploads are judged. Whoever finds none waits; the order is that of arrival.
+/// The threads on which uploads are judged. Whoever finds none free waits; the order is that of arrival.
+///
+/// They are threads of their own. `block_in_place`, which was used before, lets another thread take over the devices of the one that is
+/// busy, with buffers of its own; how many such threads there come to be is luck, and each further one took 0.6 MiB for good.
 #[derive(Debug, Clone)]
-pub(crate) struct Judging(Arc<Semaphore>);
+pub(crate) struct Judging(Arc<Threads>);
+
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
 
 impl Judging {
     /// Half of the processors, so that the other half is always left for devices.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self(Arc::new(Semaphore::new((processors / 2).max(1))))
+        Self::with_threads((processors / 2).max(1))
     }
 
-    /// Runs what costs time.
-    pub(crate) async fn run<T>(&self, judge: impl FnOnce() -> T) -> T {
-        // Nobody closes the semaphore; if one did, judging without a place would still be right.
-        let _place = self.0.acquire().await;
-        match Handle::current().runtime_flavor() {
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(judge),
-            // There is no other thread that could go on meanwhile: tests.
-            _ => judge(),
+    fn with_threads(threads: usize) -> Self {
+        // Of this runtime only the threads are used that it keeps for what blocks: it has nothing to do with sockets and timers, which
+        // is what can fail.
+        let runtime =
+            Builder::new_current_thread().max_blocking_threads(threads).thread_name("judge").build();
+        Self(Arc::new(Threads(runtime.ok())))
+    }
+
+    /// Runs what costs time. Whoever does not wait for it any more gives up his place in line.
+    pub(crate) async fn run<T: Send + 'static>(&self, judge: impl FnOnce() -> T + Send + 'static) -> T {
+        let Some(threads) = &self.0.0 else { return judge() };
+        match AbortOnDropHandle::new(threads.spawn_blocking(judge)).await {
+            Ok(judged) => judged,
+            Err(error) => match error.try_into_panic() {
+                Ok(cause) => panic::resume_unwind(cause),
+                Err(_) => {
+                    unreachable!("only who waits for it ends it, and the threads last as long as this value")
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            // It may be dropped where nothing may wait.
+            threads.shutdown_background();
         }
     }
 }
@@ -57,13 +81,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_more_are_judged_at_once_than_there_are_places() {
-        let judging = Judging(Arc::new(Semaphore::new(2)));
+        let judging = Judging::with_threads(2);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let tasks: Vec<_> = (0..12)
             .map(|_| {
                 let (judging, now, most) = (judging.clone(), now.clone(), most.clone());
                 tokio::spawn(async move {
-                    let judge = || {
+                    let judge = move || {
                         most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                         thread::sleep(Duration::from_millis(5));
                         now.fetch_sub(1, SeqCst);
@@ -79,7 +103,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_runtime_of_one_thread_judges_as_well() {
-        assert_eq!(Judging::new().run(|| 7).await, 7);
+    async fn who_does_not_wait_any_more_gives_up_his_place() {
+        let judging = Judging::with_threads(1);
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let judging = judging.clone();
+            async move { judging.run(move || ended.recv()).await }
+        });
+        tokio::task::yield_now().await;
+        let second = judging.run(|| panic!("nobody waits for this"));
+        assert!(tokio::time::timeout(Duration::from_millis(1), second).await.is_err());
+        end.send(()).unwrap();
+        assert!(first.await.unwrap().is_ok());
+        assert_eq!(judging.run(|| 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn a_judgement_that_panics_takes_no_place_with_it() {
+        let judging = Judging::with_threads(1);
+        let panicking = judging.clone();
+        let cause = tokio::spawn(async move { panicking.run(|| panic!("of itself")).await }).await;
+        let cause = cause.map(|()| ()).unwrap_err().into_panic();
+        assert_eq!(cause.downcast_ref(), Some(&"of itself"));
+        assert_eq!(judging.run(|| 7).await, 7);
     }
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
 use certward_store::{
@@ -119,8 +119,9 @@ impl Lifecycle {
     }
 
     /// Judges and rehearses an upload without storing anything.
-    pub async fn check_tls(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
-        self.judging.run(|| self.judge(deployment, upload)).await
+    pub async fn check_tls(&self, deployment: &Deployment, upload: Arc<Upload>) -> Judgement {
+        let (lifecycle, deployment) = (self.clone(), deployment.clone());
+        self.judging.run(move || lifecycle.judge(&deployment, &upload)).await
     }
 
     fn judge(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
@@ -148,7 +149,7 @@ impl Lifecycle {
         &self,
         actor: &ApiKeyRecord,
         id: &DeploymentId,
-        upload: &Upload,
+        upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
         self.accept(Change::Create, actor, id, upload).await
     }
@@ -161,7 +162,7 @@ impl Lifecycle {
         &self,
         actor: &ApiKeyRecord,
         id: &DeploymentId,
-        upload: &Upload,
+        upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
         self.accept(Change::Replace, actor, id, upload).await
     }
@@ -196,7 +197,7 @@ impl Lifecycle {
         change: Change,
         actor: &ApiKeyRecord,
         id: &DeploymentId,
-        upload: &Upload,
+        upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
         let deployment = self.store.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
         change.admits(&deployment.tls)?;

@@ -17,13 +17,13 @@ async fn a_certificate_is_created_proven_replaced_and_deleted() {
     let node = world.join("node-a").await;
     assert_eq!(world.status().await, "absent");
 
-    let view = world.create(&ca.one_way()).await;
+    let view = world.create(ca.one_way()).await;
     assert_eq!(support::status_of(&view), "pending");
     assert_eq!(view.common_name.as_deref(), Some("ge6a1a75.example.com"));
     world.report(&node, Ok(())).await;
     assert_eq!(world.status().await, "running");
 
-    world.replace(&ca.one_way()).await;
+    world.replace(ca.one_way()).await;
     assert_eq!(world.status().await, "pending");
     world.report(&node, Ok(())).await;
     assert_eq!(world.status().await, "running");
@@ -61,19 +61,19 @@ async fn a_change_fits_its_state_or_is_refused() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     world.join("node-a").await;
     let lifecycle = &world.lifecycle;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
     assert!(matches!(replaced, Err(TlsError::NotFound)));
     assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
 
-    world.create(&ca.one_way()).await;
-    let again = lifecycle.create_tls(&world.admin, &world.id, &ca.one_way()).await;
+    world.create(ca.one_way()).await;
+    let again = lifecycle.create_tls(&world.admin, &world.id, ca.one_way().into()).await;
     assert!(matches!(again, Err(TlsError::AlreadyExists)));
 
     world.delete().await;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
     assert!(matches!(replaced, Err(TlsError::NotFound)), "a deletion under way counts as no certificate");
     assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert_eq!(world.status().await, "pending", "POST supersedes the deletion");
 }
 
@@ -81,18 +81,18 @@ async fn a_change_fits_its_state_or_is_refused() {
 async fn a_refused_upload_leaves_everything_as_it_was() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&node, Ok(())).await;
     let before = world.deployment().await;
 
     let mut foreign_key = ca.one_way();
     foreign_key.key = ca.one_way().key;
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, &foreign_key).await;
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, foreign_key.into()).await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::KeyMismatch);
 
     *world.gateway.refusal.lock().unwrap() = Some("the key size is not supported".into());
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, &ca.one_way()).await;
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::NotServable, "what the rehearsal refuses is refused first");
 
@@ -103,7 +103,7 @@ async fn a_refused_upload_leaves_everything_as_it_was() {
 async fn running_needs_every_node_that_is_counted() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&a, Ok(())).await;
     assert_eq!(world.status().await, "pending");
     let c = world.join("node-c").await;
@@ -117,7 +117,7 @@ async fn running_needs_every_node_that_is_counted() {
 async fn a_process_proves_anew_what_an_earlier_one_of_its_node_has_proven_of_an_unsettled_change() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&a, Ok(())).await;
     world.lifecycle.start(&a).await.unwrap();
     world.report(&b, Ok(())).await;
@@ -133,7 +133,7 @@ async fn of_leases_that_end_together_none_proves_anything_any_more() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     world.join("node-a").await;
     let b = world.join("node-b").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&b, Ok(())).await;
     world.clock.advance(Duration::from_secs(15));
     world.lifecycle.sweep().await.unwrap();
@@ -144,7 +144,7 @@ async fn of_leases_that_end_together_none_proves_anything_any_more() {
 async fn a_node_whose_lease_ends_is_not_waited_for() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&a, Ok(())).await;
     world.clock.advance(Duration::from_secs(10));
     world.join("node-a").await;
@@ -162,7 +162,7 @@ async fn a_node_whose_lease_ends_is_not_waited_for() {
 #[tokio::test]
 async fn without_a_live_node_a_change_stays_pending_and_a_deletion_is_over_at_once() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.clock.advance(Duration::from_secs(3600));
     world.lifecycle.sweep().await.unwrap();
     assert_eq!(world.status().await, "pending");
@@ -182,7 +182,7 @@ async fn without_a_live_node_a_change_stays_pending_and_a_deletion_is_over_at_on
 async fn what_is_not_proven_in_time_fails_with_the_reason_and_may_still_be_proven() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&node, not_proven("the listener is down")).await;
     assert_eq!(world.status().await, "pending", "the node goes on trying");
     for _ in 0..6 {
@@ -201,7 +201,7 @@ async fn what_is_not_proven_in_time_fails_with_the_reason_and_may_still_be_prove
 async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&node, Err(ProofFailure::NoWayIn)).await;
     assert!(world.status().await.starts_with("failed: no device can reach the deployment"));
 
@@ -217,7 +217,7 @@ async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
 async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&node, Ok(())).await;
     let before = world.generation().await;
 
@@ -236,9 +236,9 @@ async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
 async fn a_report_of_an_older_generation_is_ignored() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     let old = world.generation().await;
-    world.replace(&ca.one_way()).await;
+    world.replace(ca.one_way()).await;
     world.lifecycle.report(&node, &world.id, old, Ok(())).await.unwrap();
     assert_eq!(world.status().await, "pending");
     let stranger = NodeId::parse("stranger").unwrap();
@@ -250,7 +250,7 @@ async fn a_report_of_an_older_generation_is_ignored() {
 async fn a_proof_that_fails_later_leaves_running_as_it_is() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     world.report(&node, Ok(())).await;
     world.report(&node, not_proven("the listener is down")).await;
     assert_eq!(world.status().await, "running");
@@ -264,7 +264,7 @@ async fn the_trust_scope_is_kept_only_while_the_same_clients_are_trusted() {
         let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
         certificate.unwrap().newest.trust_scope
     };
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     let mut before = scope().await;
     let steps = [
         ("only the leaf", ca.one_way(), true),
@@ -276,13 +276,13 @@ async fn the_trust_scope_is_kept_only_while_the_same_clients_are_trusted() {
         ("two-way to one-way", ca.one_way(), false),
     ];
     for (step, upload, kept) in steps {
-        world.replace(&upload).await;
+        world.replace(upload).await;
         let after = scope().await;
         assert_eq!(after == before, kept, "{step}");
         before = after;
     }
     world.delete().await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert_ne!(scope().await, before, "created anew");
 }
 
@@ -295,20 +295,20 @@ async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
         let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
         certificate.unwrap().fallback.map(|version| version.version)
     };
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert_eq!(fallback().await, None);
     world.report(&node, Ok(())).await;
     let first = world.generation().await;
-    world.replace(&ca.one_way()).await;
+    world.replace(ca.one_way()).await;
     assert_eq!(fallback().await, Some(first));
-    world.replace(&ca.one_way()).await;
+    world.replace(ca.one_way()).await;
     assert_eq!(fallback().await, Some(first), "what was never proven is no fallback");
-    world.replace(&ca.two_way(&[&clients])).await;
+    world.replace(ca.two_way(&[&clients])).await;
     assert_eq!(fallback().await, None, "one-way would admit whom two-way must refuse");
     world.delete().await;
     let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
     assert_eq!(certificate, None);
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert_eq!(fallback().await, None, "the keys of before are erased");
 }
 
@@ -316,7 +316,7 @@ async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
 async fn stored_material_comes_back_as_it_was_accepted() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let clients = Authority::new("Clients");
-    world.create(&ca.two_way(&[&clients])).await;
+    world.create(ca.two_way(&[&clients])).await;
     let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
     let newest = certificate.unwrap().newest;
     let material = world.lifecycle.material(&newest).await.unwrap();
@@ -332,7 +332,7 @@ async fn stored_material_comes_back_as_it_was_accepted() {
 async fn waiting_ends_when_the_status_settles_or_the_time_is_over() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     let deployment = world.deployment().await;
     let view = world.lifecycle.tls_settled(&deployment, Duration::from_millis(20)).await.unwrap().unwrap();
     assert!(matches!(view, TlsView::Set(view) if support::status_of(&view) == "pending"));
@@ -361,7 +361,7 @@ async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage(
         }
     });
     while !reading.is_finished() {
-        world.create(&ca.one_way()).await;
+        world.create(ca.one_way()).await;
         world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
     }
@@ -381,7 +381,7 @@ async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
         .unwrap();
     let elsewhere = NewDeployment { project: Some(other), ..world.new_deployment("ge6a1a75") };
     world.lifecycle.create_deployment(&world.admin, elsewhere).await.unwrap();
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert_eq!(world.lifecycle.tls(&before).await.unwrap(), None);
     assert_eq!(world.lifecycle.tls_settled(&before, Duration::from_secs(30)).await.unwrap(), None);
 }
@@ -390,11 +390,11 @@ async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
 async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let before = world.deployment().await;
-    let judgement = world.lifecycle.check_tls(&before, &ca.one_way()).await;
+    let judgement = world.lifecycle.check_tls(&before, ca.one_way().into()).await;
     assert!(judgement.material.is_some());
     let mut unknown = ca.one_way();
     unknown.tls_type = given("three-way");
-    let judgement = world.lifecycle.check_tls(&before, &unknown).await;
+    let judgement = world.lifecycle.check_tls(&before, unknown.into()).await;
     assert!(judgement.material.is_none());
     assert_eq!(judgement.findings[0].code, Code::TlsTypeInvalid);
     assert_eq!(world.deployment().await, before);
@@ -410,7 +410,7 @@ async fn a_node_whose_lease_was_over_counts_again_only_when_it_has_missed_nothin
     world.clock.advance(SETTINGS.lease * 2);
     let a = world.join(&a.to_string()).await;
     world.lifecycle.sweep().await.unwrap();
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     assert!(!world.lifecycle.renew(&b).await.unwrap(), "its lease is over");
     assert!(!world.lifecycle.rejoin(&b, seen).await.unwrap(), "it has missed the change");
     let store = world.lifecycle.store();

@@ -10,6 +10,7 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -211,14 +212,14 @@ impl Book {
 /// The store, the nodes, and the book about both.
 struct Stage<'a> {
     world: World,
-    uploads: std::iter::Cycle<std::slice::Iter<'a, Upload>>,
+    uploads: std::iter::Cycle<std::slice::Iter<'a, Arc<Upload>>>,
     nodes: Vec<Node>,
     book: Book,
     hosts: usize,
 }
 
 impl<'a> Stage<'a> {
-    async fn new(uploads: &'a [Upload]) -> Self {
+    async fn new(uploads: &'a [Arc<Upload>]) -> Self {
         let world = World::new().await;
         let node = |number| Node {
             id: NodeId::parse(&format!("node-{number}")).unwrap(),
@@ -251,7 +252,7 @@ impl<'a> Stage<'a> {
         let lifecycle = self.world.lifecycle.clone();
         match step {
             Step::Create => {
-                let upload = self.uploads.next().unwrap();
+                let upload = Arc::clone(self.uploads.next().unwrap());
                 let made = lifecycle.create_tls(&self.world.admin, &self.world.id, upload).await;
                 assert_eq!(made.is_ok(), self.book.version.is_none(), "{:?}", made.err());
                 if made.is_ok() {
@@ -259,7 +260,7 @@ impl<'a> Stage<'a> {
                 }
             }
             Step::Replace => {
-                let upload = self.uploads.next().unwrap();
+                let upload = Arc::clone(self.uploads.next().unwrap());
                 let made = lifecycle.replace_tls(&self.world.admin, &self.world.id, upload).await;
                 assert_eq!(made.is_ok(), self.book.version.is_some(), "{:?}", made.err());
                 if made.is_ok() {
@@ -445,7 +446,7 @@ impl<'a> Stage<'a> {
 #[test]
 fn running_is_said_exactly_when_it_is_proven() {
     let ca = Authority::new("CA");
-    let uploads: Vec<Upload> = (0..3).map(|_| ca.one_way()).collect();
+    let uploads: Vec<Arc<Upload>> = (0..3).map(|_| ca.one_way().into()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..80))| {

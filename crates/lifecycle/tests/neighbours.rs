@@ -33,7 +33,7 @@ async fn a_deployment_is_made_once_and_goes_with_all_it_has() {
     let again = world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await;
     assert!(matches!(again, Err(DeploymentError::Exists)));
 
-    world.create(&ca.one_way()).await;
+    world.create(ca.one_way()).await;
     let version = world.deployment().await.tls.version().unwrap();
     world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
     let store = world.lifecycle.store();

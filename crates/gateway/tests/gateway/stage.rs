@@ -178,7 +178,7 @@ impl World {
     pub(crate) async fn put(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
         let given = |text: String| Text::Given(Zeroizing::new(text));
         let two_way = !client_cas.is_empty();
-        let upload = Upload {
+        let upload = Arc::new(Upload {
             tls_type: given(if two_way { "two-way" } else { "one-way" }.to_owned()),
             cert: given(leaf.certificate.clone()),
             key: given(leaf.key.clone()),
@@ -188,11 +188,11 @@ impl World {
             } else {
                 Text::Absent
             },
-        };
+        });
         let deployment = self.lifecycle.store().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
-            Some(TlsView::Set(_)) => self.lifecycle.replace_tls(&self.admin, id, &upload).await.unwrap(),
-            _ => self.lifecycle.create_tls(&self.admin, id, &upload).await.unwrap(),
+            Some(TlsView::Set(_)) => self.lifecycle.replace_tls(&self.admin, id, upload).await.unwrap(),
+            _ => self.lifecycle.create_tls(&self.admin, id, upload).await.unwrap(),
         };
     }
 

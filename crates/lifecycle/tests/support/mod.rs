@@ -137,12 +137,12 @@ impl World {
         self.lifecycle.report(node, &self.id, generation, proof).await.unwrap();
     }
 
-    pub(crate) async fn create(&self, upload: &Upload) -> CertificateView {
-        self.lifecycle.create_tls(&self.admin, &self.id, upload).await.unwrap()
+    pub(crate) async fn create(&self, upload: Upload) -> CertificateView {
+        self.lifecycle.create_tls(&self.admin, &self.id, upload.into()).await.unwrap()
     }
 
-    pub(crate) async fn replace(&self, upload: &Upload) -> CertificateView {
-        self.lifecycle.replace_tls(&self.admin, &self.id, upload).await.unwrap()
+    pub(crate) async fn replace(&self, upload: Upload) -> CertificateView {
+        self.lifecycle.replace_tls(&self.admin, &self.id, upload.into()).await.unwrap()
     }
 
     pub(crate) async fn delete(&self) {
