@@ -127,8 +127,8 @@ impl Beginning<'_> {
     async fn first_packet_and_upstream(mut self) -> Option<Relay> {
         match self.try_both().await {
             Ok(upstream) => {
-                let Deadlines { idle, half_closed, .. } = self.serving.deadlines;
-                let limits = Limits { idle, half_closed };
+                let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
+                let limits = Limits { idle, half_closed, stalled };
                 Some(Relay::new(self.tls, self.client, upstream, self.opening, limits))
             }
             Err(reason) => {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol as Transport, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,14 +14,11 @@ use crate::{
     admission::{Admission, Doorkeeper},
     connection::{Arrival, serve},
     serving::Serving,
-    unsent,
+    socket,
 };
 
 /// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
-/// A peer that vanished is found out two minutes and a half later, for no other deadline watches an idle connection.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
 /// Out of file descriptors: each wait doubles, from 10 ms up to a second.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -49,11 +46,9 @@ pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpLi
     Ok(socket)
 }
 
-/// What each accepted connection inherits: three system calls less for each.
+/// What each accepted connection inherits: so many system calls less for each.
 fn inherited_settings(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    unsent::bound(socket)?;
+    socket::settle(socket)?;
     socket.set_nonblocking(true)
 }
 

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    leftover::Leftover,
     tls::Tls,
     turns::{Turn, Turns},
     wire::{Amount, Fault, Heard, send_now, with_buffers},
@@ -31,9 +32,9 @@ pub(crate) struct Relay {
     device: TcpStream,
     broker: TcpStream,
     /// Decrypted bytes that the broker has not taken yet.
-    to_broker: Vec<u8>,
+    to_broker: Leftover,
     /// Encrypted bytes that the device has not taken yet.
-    to_device: Vec<u8>,
+    to_device: Leftover,
     /// Whether these wait for what the broker says first.
     held: bool,
     upward: Half,
@@ -74,6 +75,8 @@ pub(crate) struct Limits {
     pub(crate) idle: Option<Duration>,
     /// Once one has ended.
     pub(crate) half_closed: Duration,
+    /// In one direction, while something waits there to be taken; whatever comes the other way.
+    pub(crate) stalled: Duration,
 }
 
 /// Why a relay ended before both sides did.
@@ -87,6 +90,10 @@ pub(crate) enum Broken {
     Broker(io::Error),
     #[error("nothing happened for too long")]
     Idle,
+    #[error("the device took nothing of what waits for it for too long")]
+    DeviceStalled,
+    #[error("the broker took nothing of what waits for it for too long")]
+    BrokerStalled,
 }
 
 impl Broken {
@@ -110,6 +117,8 @@ impl Broken {
             Self::Tls(_) => "tls_error",
             Self::Broker(_) => "upstream_broken",
             Self::Idle => "idle",
+            Self::DeviceStalled => "client_stalled",
+            Self::BrokerStalled => "upstream_stalled",
         }
     }
 }
@@ -141,9 +150,9 @@ impl Relay {
             tls,
             device,
             broker,
-            to_broker: first,
+            to_broker: first.into(),
             held: !held.is_empty(),
-            to_device: held,
+            to_device: held.into(),
             upward: if heard == Heard::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             more: false,
@@ -165,8 +174,8 @@ impl Relay {
     }
 
     /// The device's side, to say good-bye to it, and what was not sent yet; the broker's is closed.
-    pub(crate) fn into_device(self) -> (Tls, TcpStream, Vec<u8>) {
-        (self.tls, self.device, self.to_device)
+    pub(crate) fn into_device(mut self) -> (Tls, TcpStream, Vec<u8>) {
+        (self.tls, self.device, self.to_device.take())
     }
 
     /// Ready when both sides have ended, or one is broken.
@@ -232,12 +241,12 @@ impl Relay {
         with_buffers(|buffers| {
             let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
             if !buffers.out.is_empty() {
-                self.to_device.extend_from_slice(buffers.out.as_slice());
+                self.to_device.push(buffers.out.as_slice());
                 self.held = false;
             }
             // What was said before an error counts.
             let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
-            self.to_broker.extend_from_slice(&buffers.plain[sent..]);
+            self.to_broker.push(&buffers.plain[sent..]);
             if heard.map_err(Broken::at_the_device)? == Heard::End {
                 self.upward = Half::Ending;
             }
@@ -272,7 +281,7 @@ impl Relay {
     fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
             if self.held {
-                buffers.out.extend_from_slice(&self.to_device);
+                buffers.out.extend_from_slice(self.to_device.as_slice());
             }
             let read = ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx));
             if read.map_err(Broken::at_the_broker)? == 0 {
@@ -281,18 +290,18 @@ impl Relay {
             }
             if self.held {
                 self.held = false;
-                self.to_device = Vec::new();
+                self.to_device = Leftover::default();
             }
             let out = buffers.out.as_slice();
             let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
-            self.to_device.extend_from_slice(&out[sent..]);
+            self.to_device.push(&out[sent..]);
             Poll::Ready(Ok(buffers.amount))
         })
     }
 
     fn poll_send_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.to_broker.is_empty() {
-            ready!(poll_send(&mut self.to_broker, &mut self.broker, cx)).map_err(Broken::Broker)?;
+            ready!(self.to_broker.poll_send(&mut self.broker, cx)).map_err(Broken::Broker)?;
             self.happened();
         }
         Poll::Ready(Ok(()))
@@ -300,7 +309,7 @@ impl Relay {
 
     fn poll_send_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.held && !self.to_device.is_empty() {
-            ready!(poll_send(&mut self.to_device, &mut self.device, cx)).map_err(Broken::Device)?;
+            ready!(self.to_device.poll_send(&mut self.device, cx)).map_err(Broken::Device)?;
             self.happened();
         }
         Poll::Ready(Ok(()))
@@ -320,33 +329,37 @@ impl Relay {
         }
     }
 
+    /// What comes first of all that must not last too long: when, and what it is.
+    fn due(&self) -> Option<(Instant, Broken)> {
+        let limits = &self.limits;
+        let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
+        // A side that is not read while the other takes nothing cannot say that it is gone.
+        let stalled = |rest: &Leftover, broken| Some((rest.stalled_since()? + limits.stalled, broken));
+        let device = stalled(&self.to_device, Broken::DeviceStalled);
+        let broker = stalled(&self.to_broker, Broken::BrokerStalled);
+        [silent, device, broker].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
     /// One timer that is set anew when it fires and not at every byte.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
-        let Some(limit) = self.limit() else { return Poll::Pending };
-        let due = self.last + limit;
+        if self.limit().is_none() && self.to_device.is_empty() && self.to_broker.is_empty() {
+            // As it is mostly.
+            return Poll::Pending;
+        }
+        let Some((due, broken)) = self.due() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
-            // The shorter limit of a half-closed connection took over.
+            // A shorter limit took over.
             timer.as_mut().reset(due);
         }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= due {
-                return Poll::Ready(Broken::Idle);
+                return Poll::Ready(broken);
             }
             timer.as_mut().reset(due);
         }
         Poll::Pending
     }
-}
-
-/// Sends some of the bytes, and holds no buffer for them once all are sent.
-fn poll_send(bytes: &mut Vec<u8>, to: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    match ready!(Pin::new(to).poll_write(cx, bytes))? {
-        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        sent if sent == bytes.len() => *bytes = Vec::new(),
-        sent => drop(bytes.drain(..sent)),
-    }
-    Poll::Ready(Ok(()))
 }
 
 #[cfg(test)]
@@ -356,6 +369,6 @@ mod tests {
     #[test]
     fn an_idle_relay_is_small() {
         // Every byte here is paid once for each connected device.
-        assert!(size_of::<Relay>() <= 256, "{}", size_of::<Relay>());
+        assert!(size_of::<Relay>() <= 240, "{}", size_of::<Relay>());
     }
 }

@@ -132,6 +132,8 @@ pub struct Deadlines {
     pub idle: Option<Duration>,
     /// Without a byte after one side has ended its half (60 s).
     pub half_closed: Duration,
+    /// Without a byte taken by a side for which more waits than the system keeps (3 min, as for a peer that vanished in silence).
+    pub stalled: Duration,
     /// To say good-bye: a last alert sent and the peer's last bytes read, so that it is not cut off (2 s).
     pub close: Duration,
     /// From the wish to shut down until the last connection is ended; they are ended evenly over this time (30 s).
@@ -146,6 +148,7 @@ impl Default for Deadlines {
             upstream_connect: Duration::from_secs(5),
             idle: None,
             half_closed: Duration::from_secs(60),
+            stalled: Duration::from_secs(180),
             close: Duration::from_secs(2),
             drain: Duration::from_secs(30),
         }

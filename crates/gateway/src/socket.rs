@@ -1,8 +1,13 @@
-//! How much the system keeps for a peer that does not take it.
+//! What the system is told of every connection, a device's and a broker's.
 
-use std::{io, os::fd::AsFd};
+use std::{io, os::fd::AsFd, time::Duration};
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
+
+/// An idle peer that vanished is found out after three minutes and a half: two of silence, and Linux's nine probes. No other deadline
+/// watches an idle connection.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
 
 /// Bytes that wait unsent for one peer; the end of a write that crosses this line comes on top.
 ///
@@ -11,7 +16,10 @@ use socket2::SockRef;
 /// fast as without it. Twice what the relay writes at once, so that a fast peer never waits for the relay.
 const UNSENT_MAX: u32 = 128 * 1024;
 
-/// Bounds what waits in this socket, or, where it listens, in each that it accepts (`TCP_NOTSENT_LOWAT`).
-pub(crate) fn bound(socket: &impl AsFd) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_MAX)
+/// Tells it of this socket; where that listens, each connection that it accepts inherits it.
+pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)
 }

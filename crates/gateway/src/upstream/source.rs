@@ -12,7 +12,7 @@ use nix::{
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Unreachable, dice::Dice};
-use crate::unsent;
+use crate::socket;
 
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]
@@ -69,8 +69,7 @@ impl Sources {
 
 fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_nodelay(true)?;
-    unsent::bound(&socket)?;
+    socket::settle(&socket)?;
     if let Some(from) = from {
         // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all brokers
         // together: so it takes one when it connects, and shares it between different destinations.

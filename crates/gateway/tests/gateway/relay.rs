@@ -9,13 +9,19 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World};
+use certward_gateway::Settings;
+
+use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World, eventually, id, settings};
 
 /// More than all buffers on the way hold together.
 const MUCH: usize = 10 * 1024 * 1024;
 
 async fn world_with(broker: &Broker) -> (World, Ca) {
-    let (world, ca) = (World::new().await, Ca::new("servers"));
+    world_of(broker, settings()).await
+}
+
+async fn world_of(broker: &Broker, settings: Settings) -> (World, Ca) {
+    let (world, ca) = (World::with(settings).await, Ca::new("servers"));
     let deployment = world.deploy_with("d", broker.address, Some(broker.address), &["d.test"]).await;
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
     (world, ca)
@@ -130,6 +136,83 @@ async fn the_system_keeps_little_for_who_does_not_read() {
         assert!(unsent <= UNSENT_MAX, "{unsent} bytes wait for the {who}");
     }
     flooding.abort();
+    world.shut_down().await;
+}
+
+/// A side that takes nothing for so long is let go.
+fn stalled_within(stalled: Duration) -> Settings {
+    let mut settings = settings();
+    settings.deadlines.stalled = stalled;
+    settings
+}
+
+#[tokio::test]
+async fn a_device_that_takes_nothing_is_let_go_though_it_goes_on_talking() {
+    let (gone, knows) = tokio::sync::oneshot::channel();
+    let gone = std::sync::Mutex::new(Some(gone));
+    let broker = Broker::new(move |stream| {
+        let gone = gone.lock().unwrap().take().unwrap();
+        async move {
+            let (mut from, to) = stream.into_split();
+            let flooding = tokio::spawn(flood(to));
+            let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+            flooding.abort();
+            gone.send(()).unwrap();
+        }
+    })
+    .await;
+    let (world, ca) = world_of(&broker, stalled_within(Duration::from_millis(300))).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    let (_unread, mut to) = tokio::io::split(connection.0);
+    let talking = tokio::spawn(async move {
+        while to.write_all(b"\xc0\0").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    timeout(PATIENCE, knows).await.expect("the broker is told").unwrap();
+    assert_eq!(world.metric(r#"certward_gateway_closed_total{reason="client_stalled"}"#), 1);
+    talking.abort();
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_while_its_broker_takes_nothing_is_forgotten() {
+    let broker = Broker::new(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let (world, ca) = world_of(&broker, stalled_within(Duration::from_millis(300))).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    // Until nothing is taken any more.
+    while timeout(Duration::from_millis(100), connection.0.write_all(&pattern(MUCH / 10))).await.is_ok() {}
+    drop(connection);
+    let stalled = r#"certward_gateway_closed_total{reason="upstream_stalled"}"#;
+    eventually("it is let go", || async { world.metric(stalled) == 1 }).await;
+    eventually("it is forgotten", || async { world.connections(&id("d")) == 0 }).await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_takes_little_at_a_time_stays() {
+    let broker = Broker::new(|stream| async move {
+        let (_from, to) = stream.into_split();
+        flood(to).await;
+    })
+    .await;
+    let (world, ca) = world_of(&broker, stalled_within(Duration::from_secs(2))).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    hold_little(connection.0.get_ref().0);
+    connection.0.write_all(CONNECT).await.unwrap();
+    let begin = std::time::Instant::now();
+    let mut some = vec![0; 64 * 1024];
+    while begin.elapsed() < Duration::from_secs(5) {
+        timeout(PATIENCE, connection.0.read_exact(&mut some)).await.unwrap().expect("still served");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(connection);
     world.shut_down().await;
 }
 
