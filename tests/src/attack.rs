@@ -77,7 +77,7 @@ enum TlsVersion {
 }
 
 /// All attacks.
-pub const ATTACKS: [Attack; 25] = {
+pub const ATTACKS: [Attack; 26] = {
     const fn before(name: &'static str, carry_out: fn(&Attacker) -> Tally) -> Attack {
         Attack { name, stage: Stage::Handshake, carry_out }
     }
@@ -100,6 +100,7 @@ pub const ATTACKS: [Attack; 25] = {
         after("key updates that want an answer", sessions::answered_key_updates),
         after("key updates whose answers nobody reads", sessions::unread_key_updates),
         after("a slow reader of a fast broker", sessions::slow_reader),
+        after("a fast reader of a fast broker that stops", sessions::reader_that_stops),
         after("a zero window before a fast broker", sessions::zero_window),
         after("a CONNECT that announces 256 MB", sessions::announced_connect),
         after("a CONNECT of a megabyte that does not end", sessions::endless_connect),

@@ -1,6 +1,9 @@
 //! Attacks of somebody who has shaken hands, as everybody can with a one-way deployment.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{
     Attacker, Tally, TlsVersion,
@@ -29,6 +32,12 @@ pub(super) fn unread_key_updates(attacker: &Attacker) -> Tally {
 
 pub(super) fn slow_reader(attacker: &Attacker) -> Tally {
     flooded(attacker, |session| session.forget_some_answers(1024))
+}
+
+pub(super) fn reader_that_stops(attacker: &Attacker) -> Tally {
+    // So long that the system's buffers on the way have grown.
+    let end = Instant::now() + attacker.span / 2;
+    flooded(attacker, |session| if Instant::now() < end { session.forget_answers() } else { Ok(()) })
 }
 
 pub(super) fn zero_window(attacker: &Attacker) -> Tally {

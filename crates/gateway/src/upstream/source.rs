@@ -14,6 +14,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{Unreachable, dice::Dice};
 use crate::socket;
 
+/// Bytes that a broker may have sent and certward has not read yet, because the device takes nothing. The system sees to it that they fit, with
+/// what it needs itself, and takes no more than `net.core.rmem_max`, 208 KiB mostly; left to itself it lets a receive buffer grow up to the last figure
+/// of `net.ipv4.tcp_rmem`, 6 to 32 MiB, once a device has read fast. A broker 10 ms away still sends 20 MB a second to each device.
+const RECEIVED_MAX: u32 = 256 * 1024;
+
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]
 pub(super) struct Sources {
@@ -70,6 +75,7 @@ impl Sources {
 fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket::settle(&socket)?;
+    socket.set_recv_buffer_size(RECEIVED_MAX)?;
     if let Some(from) = from {
         // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all brokers
         // together: so it takes one when it connects, and shares it between different destinations.
