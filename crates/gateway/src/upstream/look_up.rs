@@ -10,88 +10,231 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::net::lookup_host;
+use tokio::{
+    net::lookup_host,
+    sync::{Semaphore, oneshot},
+};
+
+/// Look-ups that the system does at once. Each holds one of the runtime's 512 blocking threads until the system gives up, many seconds
+/// where a name server is dead: there must always be threads left. With an answer in a few milliseconds 32 do thousands a second.
+const AT_ONCE: usize = 32;
 
 /// The look-ups under way. Connections that want the same name at the same moment share one: when ten thousand devices come
 /// back at once, a slow name server must not hold ten thousand threads, and the other deployments' look-ups behind them.
-#[derive(Debug, Default)]
-pub(super) struct LookUps(Mutex<HashMap<Upstream, LookUp>>);
+///
+/// Nobody can call a look-up off: the system keeps its thread until it has an answer. So each is a task of its own, which stays under
+/// way when those who asked have given up, and whoever asks meanwhile waits for it, too. There is never a second one for a name.
+#[derive(Debug)]
+pub(super) struct LookUps(Arc<Table>);
 
-type LookUp = Shared<BoxFuture<'static, Result<Arc<[SocketAddr]>, Arc<io::Error>>>>;
+#[derive(Debug)]
+struct Table {
+    /// Also those that wait for a place.
+    under_way: Mutex<HashMap<Upstream, LookUp>>,
+    places: Semaphore,
+}
+
+type Found = io::Result<Arc<[SocketAddr]>>;
+/// To be shared.
+type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type LookUp = Shared<BoxFuture<'static, Answer>>;
+
+impl Default for LookUps {
+    fn default() -> Self {
+        Self::at_once(AT_ONCE)
+    }
+}
 
 impl LookUps {
+    fn at_once(places: usize) -> Self {
+        Self(Arc::new(Table { under_way: Mutex::default(), places: Semaphore::new(places) }))
+    }
+
     /// How many are under way.
     pub(super) fn len(&self) -> usize {
-        self.under_way().len()
+        self.0.under_way().len()
     }
 
     /// The addresses of a name, as the system gives them. None is kept: the next one asks again.
-    pub(super) async fn ask(&self, upstream: &Upstream) -> Result<Arc<[SocketAddr]>, Arc<io::Error>> {
+    pub(super) async fn ask(&self, upstream: &Upstream) -> Answer {
         // An address needs no name server and no thread.
         if let Some(address) = upstream.socket_address() {
             return Ok([address].into());
         }
-        let look_up = match self.under_way().entry(upstream.clone()) {
-            Entry::Occupied(under_way) => under_way.get().clone(),
+        let name = upstream.clone();
+        let resolve = async move { Ok(lookup_host(name.as_str()).await?.collect()) };
+        self.begin(upstream, resolve).await
+    }
+
+    /// The look-up of a name that is under way, or else this one.
+    fn begin(&self, name: &Upstream, resolve: impl Future<Output = Found> + Send + 'static) -> LookUp {
+        let (answer, answered) = oneshot::channel();
+        let look_up = match self.0.under_way().entry(name.clone()) {
+            Entry::Occupied(under_way) => return under_way.get().clone(),
             Entry::Vacant(vacant) => {
-                let name = upstream.clone();
-                let look_up = async move {
-                    let found = lookup_host(name.as_str()).await.map_err(Arc::new)?;
-                    Ok(found.collect::<Arc<[SocketAddr]>>())
-                };
-                vacant.insert(look_up.boxed().shared()).clone()
+                // The task panicked, or the process ends.
+                let broken_off = || Err(Arc::new(io::Error::other("the look-up was broken off")));
+                let answered = answered.map(move |answer| answer.unwrap_or_else(|_| broken_off()));
+                vacant.insert(answered.boxed().shared()).clone()
             }
         };
-        // Also when the caller gives up waiting: an answer that nobody took must not be given to one who asks later.
-        let _done = Done { look_ups: self, upstream, look_up: &look_up };
-        look_up.clone().await
+        // The table is not locked any more: a runtime that ends drops the task, and the entry with it, before it returns from here.
+        let under_way = UnderWay { table: Arc::clone(&self.0), name: name.clone() };
+        tokio::spawn(async move {
+            let found = {
+                // Nobody closes it.
+                let _place = under_way.table.places.acquire().await;
+                resolve.await.map_err(Arc::new)
+            };
+            // First: who asks when the answer is there must not be given it.
+            drop(under_way);
+            // Perhaps nobody waits any more.
+            let _ = answer.send(found);
+        });
+        look_up
     }
 
-    /// What the next one who asks for a name is told.
+    /// What the next one who asks for a name is told, if that is before the test awaits anything else.
     #[cfg(test)]
     pub(super) fn tell_next(&self, upstream: &Upstream, addresses: &[SocketAddr]) {
-        let answer = std::future::ready(Ok(Arc::from(addresses)));
-        self.under_way().insert(upstream.clone(), answer.boxed().shared());
+        drop(self.begin(upstream, std::future::ready(Ok(Arc::from(addresses)))));
     }
+}
 
+impl Table {
     fn under_way(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes a look-up from those under way when dropped.
-struct Done<'a> {
-    look_ups: &'a LookUps,
-    upstream: &'a Upstream,
-    look_up: &'a LookUp,
+/// Takes a look-up from those under way when dropped, however its task ends.
+struct UnderWay {
+    table: Arc<Table>,
+    name: Upstream,
 }
 
-impl Drop for Done<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut under_way = self.look_ups.under_way();
-        // Only this one: the next may have begun already.
-        if under_way.get(self.upstream).is_some_and(|current| current.ptr_eq(self.look_up)) {
-            under_way.remove(self.upstream);
-        }
+        self.table.under_way().remove(&self.name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::{Duration, sleep, timeout};
+
     use super::*;
+
+    /// With the clock paused, until all tasks wait for something else.
+    const SETTLED: Duration = Duration::from_millis(1);
+
+    fn name(number: usize) -> Upstream {
+        Upstream::parse(&format!("broker{number}.test:1883")).unwrap()
+    }
+
+    fn addresses(last: u8) -> Arc<[SocketAddr]> {
+        [SocketAddr::from(([10, 0, 0, last], 1883))].into()
+    }
+
+    /// A look-up that takes until it is told the answer.
+    fn slow() -> (oneshot::Sender<Arc<[SocketAddr]>>, impl Future<Output = Found> + Send + 'static) {
+        let (answer, answered) = oneshot::channel();
+        (answer, answered.map(|answer| answer.map_err(io::Error::other)))
+    }
 
     #[tokio::test]
     async fn connections_that_want_a_name_at_once_share_one_look_up() {
-        let look_ups = LookUps::default();
-        let name = Upstream::parse("broker.test:1883").unwrap();
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let slow = async move { Ok(answered.await.unwrap()) };
-        look_ups.under_way().insert(name.clone(), slow.boxed().shared());
+        let (look_ups, name) = (LookUps::default(), name(1));
+        let (answer, slow) = slow();
+        drop(look_ups.begin(&name, slow));
         let ask = || look_ups.ask(&name);
-        let answering = async move { answer.send(Arc::from([SocketAddr::from(([10, 0, 0, 1], 1883))])) };
+        let answering = async move { answer.send(addresses(1)) };
         let (first, second, sent) = tokio::join!(ask(), ask(), answering);
         sent.unwrap();
         assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
-        assert!(look_ups.under_way().is_empty(), "and the next one asks again");
+        assert_eq!(look_ups.len(), 0, "and the next one asks again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_whose_callers_gave_up_is_shared_by_those_who_ask_while_it_takes() {
+        let (look_ups, name) = (LookUps::default(), name(1));
+        let (answer, slow) = slow();
+        drop(look_ups.begin(&name, slow));
+        for _ in 0..3 {
+            assert!(timeout(Duration::from_secs(5), look_ups.ask(&name)).await.is_err());
+            assert_eq!(look_ups.len(), 1);
+        }
+        let last = look_ups.begin(&name, async { panic!("a second one") });
+        answer.send(addresses(1)).unwrap();
+        assert_eq!(last.await.unwrap(), addresses(1));
+        assert_eq!(look_ups.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_given_to_one_who_asks_after_it() {
+        let (look_ups, name) = (LookUps::default(), name(1));
+        let taken = look_ups.begin(&name, ready(Ok(addresses(1))));
+        assert_eq!(taken.await.unwrap(), addresses(1));
+        let not_taken = look_ups.begin(&name, ready(Ok(addresses(2))));
+        sleep(SETTLED).await;
+        assert_eq!(look_ups.len(), 0);
+        let later = look_ups.begin(&name, ready(Ok(addresses(3))));
+        assert_eq!(later.await.unwrap(), addresses(3));
+        assert_eq!(not_taken.await.unwrap(), addresses(2), "who asked before it may take it late");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_are_done_at_once_and_the_others_wait_for_a_place() {
+        const PLACES: usize = 2;
+        const NAMES: usize = 5;
+        let look_ups = LookUps::at_once(PLACES);
+        let (begun, mut beginning) = tokio::sync::mpsc::unbounded_channel();
+        let asked: Vec<_> = (0..NAMES)
+            .map(|number| {
+                let ((answer, slow), begun) = (slow(), begun.clone());
+                look_ups.begin(&name(number), async move {
+                    begun.send(answer).unwrap();
+                    slow.await
+                })
+            })
+            .collect();
+        sleep(SETTLED).await;
+        assert_eq!((beginning.len(), look_ups.len()), (PLACES, NAMES));
+        for left in (0..NAMES).rev() {
+            beginning.recv().await.unwrap().send(addresses(1)).unwrap();
+            sleep(SETTLED).await;
+            assert_eq!((beginning.len(), look_ups.len()), (left.min(PLACES), left));
+        }
+        for look_up in asked {
+            assert_eq!(look_up.await.unwrap(), addresses(1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_fails_or_panics_is_an_error_and_takes_no_place_afterwards() {
+        let look_ups = LookUps::at_once(1);
+        let failed = look_ups.begin(&name(1), ready(Err(io::ErrorKind::NotFound.into())));
+        let panicked = look_ups.begin(&name(2), async { panic!("as it should") });
+        assert_eq!(failed.await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(panicked.await.unwrap_err().kind(), io::ErrorKind::Other);
+        assert_eq!(look_ups.begin(&name(1), ready(Ok(addresses(1)))).await.unwrap(), addresses(1));
+        assert_eq!(look_ups.len(), 0);
+    }
+
+    #[test]
+    fn while_the_process_ends_a_look_up_is_an_error() {
+        let look_ups = LookUps::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        let _entered = handle.enter();
+        let before = look_ups.begin(&name(1), pending());
+        drop(runtime);
+        let after = look_ups.begin(&name(1), pending());
+        assert_eq!(look_ups.len(), 0);
+        for look_up in [before, after] {
+            assert!(look_up.now_or_never().is_some_and(|answer| answer.is_err()));
+        }
     }
 }
