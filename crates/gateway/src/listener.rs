@@ -6,13 +6,17 @@ use std::{
 };
 
 use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Listener,
     admission::{Admission, Doorkeeper},
     connection::{Arrival, serve},
+    rarely::Rarely,
     serving::Serving,
     socket,
 };
@@ -78,6 +82,8 @@ pub(crate) async fn accept(
     connections: TaskTracker,
     shutdown: CancellationToken,
 ) {
+    // At the limit of descriptors each connection that ends lets one in, and the wait begins anew: it does not tell when to speak.
+    let said_not_accepted = Rarely::default();
     let mut backoff = BACKOFF_MIN;
     loop {
         let accepted = tokio::select! {
@@ -107,7 +113,7 @@ pub(crate) async fn accept(
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                if backoff == BACKOFF_MIN {
+                if said_not_accepted.now(Instant::now()) {
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
                 serving.metrics.refused("accept_failed");
