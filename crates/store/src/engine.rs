@@ -333,12 +333,14 @@ mod tests {
         let url = server.database();
         let address = Address::Postgres(Servers::parse([&url]).expect("a URL"));
         let engine = Engine::open(&address, false).await.expect("opened");
-        for _ in 0..10 {
+        let mut given_up = 0;
+        while given_up < 10 {
             let mut conn = engine.read().await.expect("a connection");
             {
                 let mut begin = Box::pin(conn.begin_with("BEGIN READ WRITE"));
-                // It is on its way, and nobody waits for the answer.
-                assert!(poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await);
+                // It is on its way, and nobody waits for the answer; unless that was faster than this thread.
+                let pending = poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await;
+                given_up += usize::from(pending);
             }
             drop(conn);
             // It is looked at beside whoever takes another one. Left as it is, the server would end it after 15 s.

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 /// Look-ups that the system does at once. Each holds one of the runtime's 512 blocking threads until the system gives up, many seconds
-/// where a name server is dead: there must always be threads left. With an answer in a few milliseconds 32 do thousands a second.
-const AT_ONCE: usize = 32;
+/// where a name server is dead: there must always be threads left, for names that are answered, too.
+const AT_ONCE: usize = 128;
 
 /// The look-ups under way. Connections that want the same name at the same moment share one: when ten thousand devices come
 /// back at once, a slow name server must not hold ten thousand threads, and the other deployments' look-ups behind them.
