@@ -1,62 +1,65 @@
 use std::{
-    io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    io,
+    net::{Ipv4Addr, SocketAddr},
     thread,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::oneshot,
 };
 
 use crate::Packet;
 
 /// A broker that agrees to every CONNECT and then does one thing only, so that an attack hits certward and not a broker.
+///
+/// One thread serves all its connections, as of brokers that people run: a thread for each would take the processor from certward and
+/// its victims as two hundred brokers do.
 #[derive(Debug)]
 pub struct RoughBroker {
     address: SocketAddr,
-    over: Arc<AtomicBool>,
+    /// Ends it when dropped.
+    _end: oneshot::Sender<()>,
 }
 
-/// Each of its threads only copies bytes.
-const STACK: usize = 64 * 1024;
+/// What it does once it has agreed.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// Takes whatever comes and says nothing.
+    Patient,
+    /// Sends messages as fast as they are taken.
+    Talkative,
+}
 
 impl RoughBroker {
     /// One that takes whatever comes and says nothing.
     pub fn patient() -> Self {
-        Self::start(|client| {
-            let mut buffer = [0; 16 * 1024];
-            while client.read(&mut buffer)? > 0 {}
-            Ok(())
-        })
+        Self::start(Manner::Patient)
     }
 
     /// One that sends messages as fast as they are taken.
     pub fn talkative() -> Self {
-        let message = Packet::publish("flood", &[0x55; 4000]);
-        Self::start(move |client| {
-            loop {
-                client.write_all(message.bytes())?;
-            }
-        })
+        Self::start(Manner::Talkative)
     }
 
-    fn start(talk: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    fn start(manner: Manner) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a listener");
         let address = listener.local_addr().expect("a listener");
-        let (over, talk) = (Arc::<AtomicBool>::default(), Arc::new(talk));
-        let ending = Arc::clone(&over);
+        let (end, ended) = oneshot::channel::<()>();
+        let runtime = runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
         thread::spawn(move || {
-            for client in listener.incoming() {
-                if ending.load(Ordering::SeqCst) {
-                    return;
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                tokio::select! {
+                    _ = ended => {}
+                    () = accept(listener, manner) => {}
                 }
-                let talk = Arc::clone(&talk);
-                let serve = move || client.and_then(|client| agree_and(client, &*talk));
-                // A thread less than wanted is a connection that ends.
-                drop(thread::Builder::new().stack_size(STACK).spawn(serve));
-            }
+            });
         });
-        Self { address, over }
+        Self { address, _end: end }
     }
 
     /// `HOST:PORT`.
@@ -65,19 +68,30 @@ impl RoughBroker {
     }
 }
 
-fn agree_and(
-    mut client: TcpStream,
-    talk: &(impl Fn(&mut TcpStream) -> io::Result<()> + ?Sized),
-) -> io::Result<()> {
-    client.read_exact(&mut [0; 4])?;
-    client.write_all(&Packet::CONNACK)?;
-    talk(&mut client)
+async fn accept(listener: TcpListener, manner: Manner) {
+    loop {
+        match listener.accept().await {
+            // How it ends is certward's and the attacker's to notice.
+            Ok((client, _)) => drop(tokio::spawn(serve(client, manner))),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
 }
 
-impl Drop for RoughBroker {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        // The listener's thread looks up when somebody comes. Those of connections end with certward's side.
-        drop(TcpStream::connect(self.address));
+async fn serve(mut client: TcpStream, manner: Manner) -> io::Result<()> {
+    client.read_exact(&mut [0; 4]).await?;
+    client.write_all(&Packet::CONNACK).await?;
+    match manner {
+        Manner::Patient => {
+            let mut buffer = vec![0; 16 * 1024];
+            while client.read(&mut buffer).await? > 0 {}
+            Ok(())
+        }
+        Manner::Talkative => {
+            let message = Packet::publish("flood", &[0x55; 4000]);
+            loop {
+                client.write_all(message.bytes()).await?;
+            }
+        }
     }
 }
