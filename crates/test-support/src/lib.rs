@@ -2,8 +2,10 @@
 
 mod chunked;
 mod hand_clock;
+mod port;
 mod postgres_server;
 
 pub use chunked::unchunked;
 pub use hand_clock::HandClock;
+pub use port::free_port;
 pub use postgres_server::PostgresServer;

@@ -15,6 +15,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::free_port;
+
 const START: Duration = Duration::from_secs(30);
 const USER: &str = "certward";
 
@@ -324,11 +326,6 @@ fn folder() -> TempDir {
     }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("its mode can be set");
     folder
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// SIGQUIT: it breaks off at once. Its children go with it.
