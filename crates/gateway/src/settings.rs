@@ -132,7 +132,7 @@ pub struct Deadlines {
     pub idle: Option<Duration>,
     /// Without a byte after one side has ended its half (60 s).
     pub half_closed: Duration,
-    /// Without a byte taken by a side for which more waits than the system keeps (3 min, as for a peer that vanished in silence).
+    /// Without a byte taken by a side for which more waits than the system keeps (3 min).
     pub stalled: Duration,
     /// To say good-bye: a last alert sent and the peer's last bytes read, so that it is not cut off (2 s).
     pub close: Duration,

@@ -43,10 +43,13 @@ impl Judging {
         let Some(threads) = &self.threads.0 else { return judge() };
         // Nobody closes the semaphore; if one did, judging without a place would still be right.
         let place = Arc::clone(&self.places).acquire_owned().await;
-        // The place is taken until the judgement is done, whether anybody waits for it or not.
-        let judging = threads.spawn_blocking(move || (judge(), place));
+        let judging = threads.spawn_blocking(move || {
+            // Taken until the judgement is done, whether anybody waits for it or not.
+            let _place = place;
+            judge()
+        });
         match judging.await {
-            Ok((judged, _place)) => judged,
+            Ok(judged) => judged,
             Err(error) => match error.try_into_panic() {
                 Ok(cause) => panic::resume_unwind(cause),
                 Err(_) => unreachable!("nobody ends it, and the threads last as long as this value"),

@@ -2,14 +2,13 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
+use certward_gateway::Settings;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-
-use certward_gateway::Settings;
 
 use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World, eventually, id, settings};
 
