@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -45,6 +45,7 @@ impl Admission {
     /// The same for a device of this address, or the reason why there is none.
     pub(crate) fn of(mut self, address: IpAddr) -> Result<Self, &'static str> {
         let Some(max) = self.doorkeeper.per_address_max else { return Ok(self) };
+        let address = held_together(address);
         let mut counts = self.doorkeeper.counts();
         let count = counts.entry(address).or_default();
         if *count >= max {
@@ -57,6 +58,16 @@ impl Admission {
         drop(counts);
         self.address = Some(address);
         Ok(self)
+    }
+}
+
+/// What counts as one address. Of IPv6, it is the 64 bits of the network: whoever has one address there has as many as he likes (RFC 4291
+/// §2.5.1, RFC 8981).
+fn held_together(address: IpAddr) -> IpAddr {
+    const NETWORK: u128 = !(u64::MAX as u128);
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
     }
 }
 
@@ -82,6 +93,24 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let cases = [
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("192.0.2.1", "192.0.2.2", false),
+        ];
+        for (first, second, together) in cases {
+            let keeper = Arc::new(Doorkeeper::new(9, Some(1)));
+            let admit = |address: &str| keeper.admit()?.of(address.parse().unwrap());
+            let first_place = admit(first).unwrap();
+            assert_eq!(admit(second).is_err(), together, "{first} {second}");
+            drop(first_place);
+            assert!(admit(second).is_ok(), "{first} {second}");
+            assert_eq!(keeper.addresses(), 0);
+        }
+    }
 
     #[test]
     fn no_more_than_the_limit_is_let_in_and_a_place_becomes_free_again() {
