@@ -24,7 +24,7 @@ use crate::{
     served::Entry,
     serving::Serving,
     tls::Tls,
-    wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger},
+    wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger, send_at_once},
 };
 
 /// A connection as it was accepted.
@@ -127,6 +127,8 @@ impl Beginning<'_> {
     async fn first_packet_and_upstream(mut self) -> Option<Relay> {
         match self.try_both().await {
             Ok(upstream) => {
+                let sent = send_at_once(&upstream, &self.opening.first);
+                self.opening.first.drain(..sent);
                 let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
                 let limits = Limits { idle, half_closed, stalled };
                 Some(Relay::new(self.tls, self.client, upstream, self.opening, limits))

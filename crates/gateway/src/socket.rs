@@ -16,10 +16,16 @@ const KEEPALIVE: TcpKeepalive =
 /// fast as without it. Twice what the relay writes at once, so that a fast peer never waits for the relay.
 const UNSENT_MAX: u32 = 128 * 1024;
 
+/// Bytes that a peer may have sent and certward has not read yet, because the other side takes nothing. The system sees to it that they fit, with
+/// what it needs itself, and takes no more than `net.core.rmem_max`, 208 KiB mostly; left to itself it lets a receive buffer grow up to the last figure
+/// of `net.ipv4.tcp_rmem`, 6 to 32 MiB, for whoever has once been read fast. A peer 10 ms away still sends 20 MB a second.
+const RECEIVED_MAX: usize = 256 * 1024;
+
 /// Tells it of this socket; where that listens, each connection that it accepts inherits it.
 pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_notsent_lowat(UNSENT_MAX)
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
+    socket.set_recv_buffer_size(RECEIVED_MAX)
 }

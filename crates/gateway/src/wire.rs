@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -192,6 +193,13 @@ pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_
         Poll::Ready(written) => written,
         Poll::Pending => Ok(0),
     }
+}
+
+/// Sends as much of the bytes as a socket takes that has just been connected: how much that is. The runtime would first have to hear
+/// that it can be written to, with all that a wake costs.
+pub(crate) fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> usize {
+    // What fails here fails again, and is told, where the rest is sent or the answer is read.
+    SockRef::from(stream).send(bytes).unwrap_or(0)
 }
 
 /// Says good-bye: `words`, which are a close_notify or an alert mostly, then the end of our half; then reads what the peer still

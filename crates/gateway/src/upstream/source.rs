@@ -9,15 +9,11 @@ use nix::{
     errno::Errno,
     sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
 };
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 
 use super::{Unreachable, dice::Dice};
 use crate::socket;
-
-/// Bytes that a broker may have sent and certward has not read yet, because the device takes nothing. The system sees to it that they fit, with
-/// what it needs itself, and takes no more than `net.core.rmem_max`, 208 KiB mostly; left to itself it lets a receive buffer grow up to the last figure
-/// of `net.ipv4.tcp_rmem`, 6 to 32 MiB, once a device has read fast. A broker 10 ms away still sends 20 MB a second to each device.
-const RECEIVED_MAX: u32 = 256 * 1024;
 
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]
@@ -38,7 +34,7 @@ impl Sources {
         let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
         if sources.is_empty() {
             let socket = open(to, None).map_err(|error| of_this_machine(error, to))?;
-            return socket.connect(to).await.map_err(|error| of_this_machine(error, to));
+            return connect(socket, to).await.map_err(|error| of_this_machine(error, to));
         }
         let start = dice.below(sources.len());
         let mut exhausted = false;
@@ -53,7 +49,7 @@ impl Sources {
                     continue;
                 }
             };
-            match socket.connect(to).await {
+            match connect(socket, to).await {
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => exhausted = true,
                 result => return result.map_err(|error| of_this_machine(error, to)),
             }
@@ -72,17 +68,35 @@ impl Sources {
     }
 }
 
-fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket::settle(&socket)?;
-    socket.set_recv_buffer_size(RECEIVED_MAX)?;
     if let Some(from) = from {
         // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all brokers
         // together: so it takes one when it connects, and shares it between different destinations.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(SocketAddr::new(from, 0))?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(socket)
+}
+
+/// Connects, and waits only where there is something to wait for: a broker on this machine has answered before the system says that it
+/// goes on. Asked again, it says what came of it.
+async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    let to = to.into();
+    let result = match socket.connect(&to) {
+        Err(error) if errno(&error) == Errno::EINPROGRESS => socket.connect(&to),
+        result => result,
+    };
+    match result {
+        Ok(()) => TcpStream::from_std(socket.into()),
+        Err(error) if errno(&error) == Errno::EALREADY => {
+            let stream = TcpStream::from_std(socket.into())?;
+            stream.writable().await?;
+            stream.take_error()?.map_or(Ok(stream), Err)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Tells what is amiss here from what is amiss there.
@@ -95,5 +109,9 @@ fn of_this_machine(error: io::Error, to: SocketAddr) -> Unreachable {
 }
 
 fn is_out_of_files(error: &io::Error) -> bool {
-    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+    matches!(errno(error), Errno::EMFILE | Errno::ENFILE)
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fs, net::Ipv4Addr, process::Command};
 
+use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::{JoinHandle, JoinSet},
@@ -57,7 +58,13 @@ impl Broker {
         self.peers.lock().unwrap().len()
     }
 
-    fn sources(&self) -> HashSet<IpAddr> {
+    /// Of so many connections, once they are accepted.
+    async fn sources(&self, connections: usize) -> HashSet<IpAddr> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.accepted() < connections {
+            assert!(Instant::now() < deadline, "{} are accepted", self.accepted());
+            sleep(Duration::from_millis(1)).await;
+        }
         self.peers.lock().unwrap().iter().map(SocketAddr::ip).collect()
     }
 }
@@ -251,12 +258,20 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_broker_on_this_machine_is_not_waited_for() {
+    let (sources, dice, broker) = (Sources::new(&[]), Dice::new(7), Broker::new().await);
+    let connected = |address| sources.connect(address, &dice).now_or_never().expect("it is known at once");
+    assert_eq!(connected(broker.address).unwrap().peer_addr().unwrap(), broker.address);
+    assert_eq!(connected(dead()).unwrap_err().reason(), "refused");
+}
+
+#[tokio::test]
 async fn connections_come_from_all_sources_of_the_family() {
     let (upstreams, broker) = (upstreams(&["127.0.0.2", "127.0.0.3", "::1"]), Broker::new().await);
     for _ in 0..40 {
         peer(&upstreams, &list(&[broker.address])).await.unwrap();
     }
-    assert_eq!(broker.sources(), ["127.0.0.2", "127.0.0.3"].map(|ip| ip.parse().unwrap()).into());
+    assert_eq!(broker.sources(40).await, ["127.0.0.2", "127.0.0.3"].map(|ip| ip.parse().unwrap()).into());
 }
 
 #[tokio::test]
@@ -266,7 +281,7 @@ async fn a_family_without_a_source_is_left_to_the_system() {
     // Mapped or not, it is IPv4.
     let mapped = UpstreamList::parse(&format!("[::ffff:127.0.0.1]:{}", broker.address.port())).unwrap();
     peer(&upstreams, &mapped).await.unwrap();
-    assert_eq!(broker.sources(), [IpAddr::from(Ipv4Addr::LOCALHOST)].into());
+    assert_eq!(broker.sources(2).await, [IpAddr::from(Ipv4Addr::LOCALHOST)].into());
 }
 
 #[tokio::test]

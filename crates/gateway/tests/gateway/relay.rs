@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 use certward_gateway::Settings;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -38,20 +38,29 @@ async fn flood(mut to: impl AsyncWrite + Unpin) {
     while to.write_all(&piece).await.is_ok() {}
 }
 
-/// How many bytes wait for this address once that does not change any more.
-async fn unsent_in_the_end(peer: SocketAddr) -> usize {
+/// What waits in the socket that is connected to an address.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Queues {
+    /// Bytes that the other end does not take.
+    unsent: usize,
+    /// Bytes that came and that nobody has read.
+    unread: usize,
+}
+
+/// How many bytes of one kind wait once that does not change any more.
+async fn in_the_end(peer: SocketAddr, kind: impl Fn(Queues) -> usize) -> usize {
     let mut last = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        match unsent_to(peer) {
+        match kind(queues_to(peer)) {
             same if same == last && same > 0 => return same,
             other => last = other,
         }
     }
 }
 
-/// How many bytes wait in the socket that is connected to this address, as the system tells (proc(5)): the receiving side takes no more.
-fn unsent_to(peer: SocketAddr) -> usize {
+/// As the system tells (proc(5)).
+fn queues_to(peer: SocketAddr) -> Queues {
     const ESTABLISHED: &str = "01";
     let port = format!(":{:04X}", peer.port());
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -59,11 +68,15 @@ fn unsent_to(peer: SocketAddr) -> usize {
         let mut fields = line.split_whitespace().skip(2);
         fields.next().filter(|remote| remote.ends_with(&port))?;
         fields.next().filter(|state| *state == ESTABLISHED)?;
-        let (unsent, _) = fields.next()?.split_once(':')?;
-        usize::from_str_radix(unsent, 16).ok()
+        let (unsent, unread) = fields.next()?.split_once(':')?;
+        let bytes = |text| usize::from_str_radix(text, 16).ok();
+        Some(Queues { unsent: bytes(unsent)?, unread: bytes(unread)? })
     });
     // Others on this machine may be connected to the same port at another address, and are done with what they send.
-    waiting.max().unwrap_or(0)
+    waiting.fold(Queues::default(), |most, one| Queues {
+        unsent: most.unsent.max(one.unsent),
+        unread: most.unread.max(one.unread),
+    })
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -130,11 +143,37 @@ async fn the_system_keeps_little_for_who_does_not_read() {
     connection.0.write_all(CONNECT).await.unwrap();
     let flooding = tokio::spawn(flood(connection.0));
     for (who, peer) in [("device", device), ("broker", broker.address)] {
-        let unsent = timeout(PATIENCE, unsent_in_the_end(peer)).await;
+        let unsent = timeout(PATIENCE, in_the_end(peer, |queues| queues.unsent)).await;
         let unsent = unsent.unwrap_or_else(|_| panic!("nothing waits for the {who}, or more and more"));
         assert!(unsent <= UNSENT_MAX, "{unsent} bytes wait for the {who}");
     }
     flooding.abort();
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_system_takes_little_ahead_of_who_has_read_fast() {
+    /// 256 KiB, and as much for what the system needs itself.
+    const UNREAD_MAX: usize = 512 * 1024;
+    /// Reads much, as fast as it comes, and then nothing; writes all the time.
+    async fn talk(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let (from, to) = tokio::io::split(stream);
+        let flooding = tokio::spawn(flood(to));
+        tokio::io::copy(&mut from.take(4 * MUCH as u64), &mut tokio::io::sink()).await.unwrap();
+        flooding.await.unwrap();
+    }
+    let broker = Broker::new(talk).await;
+    let (world, ca) = world_with(&broker).await;
+    let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
+    let device = connection.0.get_ref().0.local_addr().unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    let talking = tokio::spawn(talk(connection.0));
+    for (who, peer) in [("device", device), ("broker", broker.address)] {
+        let unread = timeout(PATIENCE, in_the_end(peer, |queues| queues.unread)).await;
+        let unread = unread.unwrap_or_else(|_| panic!("nothing waits from the {who}, or more and more"));
+        assert!(unread <= UNREAD_MAX, "{unread} bytes wait from the {who}");
+    }
+    talking.abort();
     world.shut_down().await;
 }
 
