@@ -95,6 +95,8 @@ async fn more_than_the_rate_is_refused_until_the_second_is_over() {
     })
     .await;
     assert!(world.failures(&deployment).iter().all(|cause| *cause == "deployment_connection_rate"));
+    let line = r#"certward_gateway_handshake_failures_total{cause="deployment_connection_rate"}"#;
+    assert_eq!(world.metric(line), world.failures(&deployment).len() as u64);
     eventually("it gets in when it comes again", || async {
         device.talk(world.mqtts(), "d.test").await.is_ok()
     })
