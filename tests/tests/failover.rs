@@ -181,6 +181,16 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
     println!("{} swaps that ran and {handshakes} handshakes", certificates.runs);
 }
 
+/// Waits until nothing comes any more of what a server had received when it hung, and carries out when it goes on. Who waits for a
+/// standby that is gone waits for ever, and what he wrote is seen by nobody.
+fn wait_for_what_was_under_way(primary: &PostgresServer) {
+    const BUSY: &str = "FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender') \
+                        AND pid <> pg_backend_pid() AND wait_event IS DISTINCT FROM 'SyncRep'";
+    let before = primary.query(DATABASE, &format!("SELECT coalesce(string_agg(pid::text, ','), '0') {BUSY}"));
+    let left = format!("SELECT count(*) {BUSY} AND pid IN ({before})");
+    wait_until("an end of what was under way", || (primary.query(DATABASE, &left) == "0").then_some(()));
+}
+
 /// Nothing is written to the old primary while the load goes on.
 fn assert_left_alone(primary: &PostgresServer, load: &Load) {
     let written =
@@ -214,6 +224,7 @@ fn a_primary_that_hung_while_its_standby_was_promoted_is_not_written_to() {
             |primary| primary.signal_all(Signal::STOP),
             |primary, load| {
                 primary.signal_all(Signal::CONT);
+                wait_for_what_was_under_way(primary);
                 assert_left_alone(primary, load);
             },
         );
