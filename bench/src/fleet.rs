@@ -59,7 +59,7 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     kind: Kind,
-    /// Its own memory, for each certificate beyond the first, at rest and after a handshake with each.
+    /// Its own memory, for each certificate beyond the first, at rest.
     kib: f64,
     /// A full handshake and CONNECT with one of the names, CPU µs.
     handshake: f64,
@@ -163,8 +163,6 @@ impl Fleet {
         start.push(took.as_secs_f64());
         let meter = Meter::of(program.id());
         rest_of(&meter, Duration::from_secs(180))?;
-        let doors: Vec<Door> = members.iter().map(|member| member.door(herd.address())).collect();
-        generator.meet(&doors)?;
         let kib = (meter.settled_memory_kib()? - with_one) / rest.len() as f64;
         let door = members[COUNT / 2].door(herd.address());
         let handshake = generator.measure(Test::Full, &door, &meter, Test::Full.count(quick))?.value;

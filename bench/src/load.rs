@@ -107,17 +107,6 @@ impl Generator {
         self.once_each(&clients.collect::<Result<Vec<_>>>()?, meter)
     }
 
-    /// One full handshake and CONNECT at each of many doors, for the server's sake: nothing is measured, and nothing stays.
-    pub(crate) fn meet(&self, doors: &[Door]) -> Result<()> {
-        for some in doors.chunks(SHAKING) {
-            let clients = some.iter().map(|door| Client::new(door, Handshake::Full, None));
-            let clients = clients.collect::<Result<Vec<_>>>()?;
-            let sessions = self.run(connect_all(&clients, clients.len()))?.0;
-            self.run(end_all(sessions))?;
-        }
-        Ok(())
-    }
-
     /// One full handshake and CONNECT of each of many clients, every one with a new certificate.
     fn first_handshakes(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let ca = self.client_ca.as_ref().context("the clients' authority is needed")?;

@@ -148,11 +148,6 @@ impl Copier {
         }
     }
 
-    /// Whether the snapshot is whole and has all that this process knows of the deployment.
-    pub(crate) fn has(&self, id: &DeploymentId) -> bool {
-        self.whole().is_some() && !self.state().ahead.contains_key(id)
-    }
-
     /// This process has read this in the store, and is about to act on it. `None`: the deployment is gone.
     pub(crate) fn seen(&self, id: &DeploymentId, generation: Option<Generation>) {
         let mut state = self.state();

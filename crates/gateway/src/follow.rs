@@ -422,16 +422,12 @@ impl Follower {
             self.serving.failures.forget(id);
             return true;
         };
-        let well = tokio::select! {
+        tokio::select! {
             biased;
             // Nothing to prove, and nobody to tell.
             () = self.reports.closed() => true,
             well = self.prove(&deployment, certificate.as_ref(), &entry, tries) => well,
-        };
-        if well && self.serving.registry.count(id) == 0 {
-            self.serving.loader.let_go(id);
         }
-        well
     }
 
     /// Proves what is served, and reports it. `false`: to be tried again.

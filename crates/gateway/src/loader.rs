@@ -105,14 +105,6 @@ impl Loader {
         }
     }
 
-    /// Keeps nothing at hand of a deployment that nobody uses, so that memory grows with those that are used. Where nothing but the store
-    /// could bring it back, it is kept: that may be away when somebody comes.
-    pub(crate) fn let_go(&self, id: &DeploymentId) {
-        if self.copier.as_ref().is_none_or(|copier| copier.has(id)) {
-            self.cache.remove(id);
-        }
-    }
-
     /// How many deployments are at hand.
     pub(crate) fn len(&self) -> usize {
         self.cache.len()

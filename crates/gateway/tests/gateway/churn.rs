@@ -96,33 +96,6 @@ impl Cast {
 }
 
 #[tokio::test]
-async fn of_deployments_that_nobody_uses_only_their_names_stay_in_memory() {
-    for world in [World::new().await, World::keeping(settings()).await] {
-        let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
-        let mut deployments = Vec::new();
-        for number in 0..DEPLOYMENTS {
-            let host = format!("d{number}.test");
-            let id = world.deploy(&format!("d{number}"), broker.address, &[&host]).await;
-            world.run(&id, &servers.leaf(&[&host]), &[]).await;
-            deployments.push((id, host));
-        }
-        eventually("none is at hand", || async { entries(&world, "configurations") == 0 }).await;
-        assert_eq!(entries(&world, "hosts"), DEPLOYMENTS as u64);
-
-        // Who comes all the same is served, and what is used stays at hand, through changes too.
-        let (id, host) = &deployments[0];
-        let connection = Device::trusting(&servers).talk(world.mqtts(), host).await.unwrap();
-        eventually("the device is there", || async { world.connections(id) == 1 }).await;
-        for _ in 0..2 {
-            world.run(id, &servers.leaf(&[host]), &[]).await;
-            assert_eq!(entries(&world, "configurations"), 1);
-        }
-        drop(connection);
-        world.shut_down().await;
-    }
-}
-
-#[tokio::test]
 async fn of_deployments_that_are_gone_nothing_stays_in_memory() {
     let world = World::keeping(Settings {
         listeners: vec![Listener::shared(any(), Protocol::Mqtts)],
