@@ -215,7 +215,9 @@ impl Loader {
             Ok(identity) => return Entry::Served(Served::new(deployment, identity, None)),
             Err(failed) => failed,
         };
+        // A store that does not answer says nothing against the newest: the one before goes on where it is served, and is not turned to.
         if let Some(fallback) = fallback
+            && (!failed.passing || served_already(fallback, before).is_some())
             && let Ok(identity) = self.identity(records, fallback, before).await
         {
             return Entry::Served(Served::new(deployment, identity, Some(failed.reason)));
@@ -234,10 +236,8 @@ impl Loader {
         version: &Version,
         before: Option<&Entry>,
     ) -> Result<Arc<Identity>, NoIdentity> {
-        if let Some(Entry::Served(served)) = before
-            && served.identity.version == version.version
-        {
-            return Ok(Arc::clone(&served.identity));
+        if let Some(identity) = served_already(version, before) {
+            return Ok(Arc::clone(identity));
         }
         let built = self.build_identity(records, version).await;
         self.metrics.loaded(built.is_ok());
@@ -269,5 +269,12 @@ impl Loader {
             Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
             Err(_) => KnownTrust::Nobody,
         }
+    }
+}
+
+fn served_already<'a>(version: &Version, before: Option<&'a Entry>) -> Option<&'a Arc<Identity>> {
+    match before {
+        Some(Entry::Served(served)) if served.identity.version == version.version => Some(&served.identity),
+        _ => None,
     }
 }

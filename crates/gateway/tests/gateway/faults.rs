@@ -1,6 +1,8 @@
 //! What goes wrong hurts its own deployment alone, and never widens trust.
 
-use crate::stage::{Broker, Ca, Device, World, eventually};
+use certward_gateway::Settings;
+
+use crate::stage::{Broker, Ca, Device, World, eventually, settings};
 
 /// From now on every uploaded key is damaged as soon as it is stored.
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
@@ -31,6 +33,47 @@ async fn a_leaf_that_cannot_be_served_leaves_the_old_one_in_place() {
     world.run(&deployment, &new, &[]).await;
     assert_eq!(Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf(), new.der);
     live.echo(b"undisturbed").await.unwrap();
+    world.shut_down().await;
+}
+
+/// From now on the store answers everything but what the newest key is.
+const HIDE: [&str; 2] = [
+    "ALTER TABLE version RENAME TO stored_version",
+    "CREATE VIEW version AS SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, findings, \
+            created_at, proven, CASE version WHEN (SELECT max(version) FROM stored_version WHERE deployment = 'd') \
+                                THEN json('no answer') ELSE sealed_key END AS sealed_key \
+     FROM stored_version",
+];
+const SHOW: [&str; 2] = ["DROP VIEW version", "ALTER TABLE stored_version RENAME TO version"];
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_for_a_moment_brings_no_older_certificate_back() {
+    let world = World::with(Settings { config_cache: 1, ..settings() }).await;
+    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    let other = world.deploy("other", broker.address, &["other.test"]).await;
+    let (old, new) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    world.run(&deployment, &old, &[]).await;
+    world.run(&deployment, &new, &[]).await;
+    // Only one has room in memory.
+    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+
+    for statement in HIDE {
+        world.sql(statement).await;
+    }
+    let refused = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.err().expect("it is refused");
+    assert!(refused.to_string().contains("InternalError"), "{refused}");
+    for statement in SHOW {
+        world.sql(statement).await;
+    }
+    eventually("it is served again", || async {
+        let connection = Device::trusting(&ca).talk(world.mqtts(), "d.test").await;
+        connection.is_ok_and(|connection| {
+            assert_eq!(connection.leaf(), new.der);
+            true
+        })
+    })
+    .await;
     world.shut_down().await;
 }
 
