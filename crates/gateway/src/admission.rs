@@ -62,12 +62,15 @@ impl Admission {
 }
 
 /// What counts as one address. Of IPv6, it is the 64 bits of the network: whoever has one address there has as many as he likes (RFC 4291
-/// §2.5.1, RFC 8981).
+/// §2.5.1, RFC 8981). But for neighbours on the same link, and for IPv4 addresses that a translator has put into 96 bits (RFC 6052 §2.1).
 fn held_together(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = !(u64::MAX as u128);
+    const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() && v6.segments()[..6] != TRANSLATED => {
+            Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into()
+        }
+        single => single,
     }
 }
 
@@ -100,6 +103,9 @@ mod tests {
             ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
             ("192.0.2.1", "192.0.2.2", false),
+            ("fe80::1", "fe80::2", false),
+            ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+            ("64:ff9b:1::1", "64:ff9b:1::2", true),
         ];
         for (first, second, together) in cases {
             let keeper = Arc::new(Doorkeeper::new(9, Some(1)));
