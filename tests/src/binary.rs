@@ -40,8 +40,8 @@ fn build() -> PathBuf {
         "certward",
     ]);
     cargo.env("CARGO_TARGET_DIR", profile.parent().unwrap());
-    if profile.ends_with("release") {
-        cargo.arg("--release");
+    if !profile.ends_with("debug") {
+        cargo.arg("--profile").arg(profile.file_name().unwrap());
     }
     assert!(cargo.status().unwrap().success(), "certward does not build");
     profile.join("certward")
