@@ -184,10 +184,12 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
 /// Waits until nothing comes any more of what a server had received when it hung, and carries out when it goes on. Who waits for a
 /// standby that is gone waits for ever, and what he wrote is seen by nobody.
 fn wait_for_what_was_under_way(primary: &PostgresServer) {
-    const BUSY: &str = "FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender') \
-                        AND pid <> pg_backend_pid() AND wait_event IS DISTINCT FROM 'SyncRep'";
-    let before = primary.query(DATABASE, &format!("SELECT coalesce(string_agg(pid::text, ','), '0') {BUSY}"));
-    let left = format!("SELECT count(*) {BUSY} AND pid IN ({before})");
+    let there = "SELECT coalesce(string_agg(pid::text, ','), '0') FROM pg_stat_activity \
+                 WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()";
+    let before = primary.query(DATABASE, there);
+    let left = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid IN ({before}) AND wait_event IS DISTINCT FROM 'SyncRep'"
+    );
     wait_until("an end of what was under way", || (primary.query(DATABASE, &left) == "0").then_some(()));
 }
 
