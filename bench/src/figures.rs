@@ -35,17 +35,17 @@ impl FromIterator<f64> for Series {
     }
 }
 
-/// What a run has found of each server in each test.
+/// What a run has found of each server in each test, round by round.
 #[derive(Debug, Default)]
-pub(crate) struct Figures(BTreeMap<(Test, Kind), Series>);
+pub(crate) struct Figures(BTreeMap<(Test, Kind), BTreeMap<usize, f64>>);
 
 impl Figures {
-    pub(crate) fn push(&mut self, test: Test, kind: Kind, value: f64) {
-        self.0.entry((test, kind)).or_default().push(value);
+    pub(crate) fn push(&mut self, test: Test, kind: Kind, round: usize, value: f64) {
+        self.0.entry((test, kind)).or_default().insert(round, value);
     }
 
-    pub(crate) fn series(&self, test: Test, kind: Kind) -> Option<&Series> {
-        self.0.get(&(test, kind))
+    pub(crate) fn series(&self, test: Test, kind: Kind) -> Option<Series> {
+        Some(self.0.get(&(test, kind))?.values().copied().collect())
     }
 
     pub(crate) fn median(&self, test: Test, kind: Kind) -> Option<f64> {
@@ -57,6 +57,21 @@ impl Figures {
         let medians = Kind::ALL.into_iter().filter(|kind| among(*kind));
         let medians = medians.filter_map(|kind| Some((kind, self.median(test, kind)?)));
         medians.min_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
+    /// How many times as much another one takes as certward: the median over the rounds, each compared within itself, for what
+    /// the machine's neighbours do in one round meets both of them and another round not at all.
+    pub(crate) fn times(&self, test: Test, other: Kind) -> Option<f64> {
+        let (own, others) = (self.0.get(&(test, Kind::Certward))?, self.0.get(&(test, other))?);
+        let ratios = own.iter().filter_map(|(round, own)| Some(others.get(round)? / own));
+        ratios.collect::<Series>().median()
+    }
+
+    /// Of the servers that `among` admits the one that comes closest to certward, and how many times as much it takes.
+    pub(crate) fn closest(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
+        let times = Kind::ALL.into_iter().filter(|kind| among(*kind));
+        let times = times.filter_map(|kind| Some((kind, self.times(test, kind)?)));
+        times.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
 }
 
@@ -84,9 +99,24 @@ mod tests {
     fn the_best_is_chosen_among_those_asked_for() {
         let mut figures = Figures::default();
         for (kind, value) in [(Kind::Nginx, 3.0), (Kind::Hitch, 2.0), (Kind::Certward, 1.0)] {
-            figures.push(Test::Full, kind, value);
+            figures.push(Test::Full, kind, 0, value);
         }
         assert_eq!(figures.best(Test::Full, Kind::is_peer), Some((Kind::Hitch, 2.0)));
         assert_eq!(figures.best(Test::Rsa, Kind::is_peer), None);
+    }
+    #[test]
+    fn rounds_are_compared_within_themselves() {
+        let mut figures = Figures::default();
+        // The machine was twice as slow in the second round; in the third nginx could not be measured.
+        for (round, own, nginx) in [(0, 1.0, Some(3.0)), (1, 2.0, Some(6.0)), (2, 1.0, None)] {
+            figures.push(Test::Full, Kind::Certward, round, own);
+            if let Some(value) = nginx {
+                figures.push(Test::Full, Kind::Nginx, round, value);
+            }
+            figures.push(Test::Full, Kind::Hitch, round, 4.0);
+        }
+        assert_eq!(figures.times(Test::Full, Kind::Nginx), Some(3.0));
+        assert_eq!(figures.closest(Test::Full, Kind::is_peer), Some((Kind::Nginx, 3.0)));
+        assert_eq!(figures.times(Test::Full, Kind::Haproxy), None);
     }
 }

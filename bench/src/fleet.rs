@@ -165,7 +165,7 @@ impl Fleet {
         rest_of(&meter, Duration::from_secs(180))?;
         let kib = (meter.settled_memory_kib()? - with_one) / rest.len() as f64;
         let door = members[COUNT / 2].door(herd.address());
-        let handshake = generator.measure(Test::Full, &door, &meter, Test::Full.count(quick))?.value;
+        let handshake = generator.measure(Test::Full, &door, &meter, 4 * Test::Full.count(quick))?.value;
         let mut swaps = Vec::new();
         let began = Instant::now();
         for turn in 1..=if quick { 5 } else { 20 } {

@@ -24,6 +24,8 @@ use crate::{
 const SHAKING: usize = 16;
 /// Connections that stand at once while handshakes are measured.
 const BATCH: usize = 500;
+/// Connections made before it is measured: several for each client.
+const WARMING: usize = 4 * SHAKING;
 /// Connections that exchange small messages.
 const TALKING: usize = 64;
 /// Connections that carry bulk.
@@ -82,7 +84,7 @@ impl Generator {
         let clients = self.clients(test, door, SHAKING)?;
         let resumed = test == Test::Resumed;
         // Warm caches on both sides, and tickets where they are wanted.
-        let (sessions, _) = self.run(connect_all(&clients, BATCH))?;
+        let (sessions, _) = self.run(connect_all(&clients, WARMING))?;
         self.run(end_all(sessions))?;
         let (mut cpu, mut took) = (Duration::ZERO, Duration::ZERO);
         let mut left = count;

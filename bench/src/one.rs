@@ -26,7 +26,7 @@ pub(crate) struct One {
     #[arg(value_enum, required = true)]
     tests: Vec<Test>,
     /// How often each
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Units of each round; the usual number if it is not given
     #[arg(long)]
@@ -52,7 +52,7 @@ pub(crate) struct Load {
     #[arg(long)]
     count: Option<usize>,
     /// How often
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Runs the broker on this port of the loopback address
     #[arg(long)]

@@ -21,10 +21,10 @@ use crate::{
 /// certward beside its peers.
 #[derive(Debug, Args)]
 pub(crate) struct Peers {
-    /// Fewer rounds, each shorter: about five minutes
+    /// Fewer rounds: about five minutes
     #[arg(long)]
     quick: bool,
-    /// How often each test is run on each server; 5 if it is not given, 2 with --quick
+    /// How often each test is run on each server; 15 if it is not given, 5 with --quick
     #[arg(long)]
     rounds: Option<usize>,
     /// Only these servers; then docs/performance.md is left as it is, and so it is with the next two
@@ -65,7 +65,7 @@ const IDLE_ROUNDS_MAX: usize = 2;
 
 /// Measures, prints, and writes docs/performance.md and its plot.
 pub(crate) fn measure(peers: &Peers) -> Result<()> {
-    let rounds = peers.rounds.unwrap_or(if peers.quick { 2 } else { 5 }).max(1);
+    let rounds = peers.rounds.unwrap_or(if peers.quick { 5 } else { 15 }).max(1);
     let machine = machine::facts();
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
@@ -135,7 +135,7 @@ impl Run<'_> {
             for &test in &tests {
                 // Everybody is first once in a while.
                 for place in 0..servers.len() {
-                    self.run(&servers[(place + round) % servers.len()], test);
+                    self.run(&servers[(place + round) % servers.len()], test, round);
                 }
             }
         }
@@ -144,11 +144,11 @@ impl Run<'_> {
     /// What costs memory: each time in a new process, which has freed nothing yet that it could use again.
     fn idle(&mut self, rounds: usize) {
         let tests: Vec<Test> = self.tests().filter(|test| test.is_idle()).collect();
-        for _ in 0..rounds {
+        for round in 0..rounds {
             for kind in self.kinds() {
                 for &test in &tests {
                     if let Some(server) = self.start(kind) {
-                        self.run(&server, test);
+                        self.run(&server, test, round);
                     }
                 }
             }
@@ -172,7 +172,7 @@ impl Run<'_> {
         fleets
     }
 
-    fn run(&mut self, server: &Server, test: Test) {
+    fn run(&mut self, server: &Server, test: Test, round: usize) {
         if !server.kind.takes(test) {
             return;
         }
@@ -186,7 +186,7 @@ impl Run<'_> {
                     server.kind.title(),
                     test.title()
                 );
-                self.figures.push(test, server.kind, measured.value);
+                self.figures.push(test, server.kind, round, measured.value);
             }
             Err(error) => {
                 self.trouble(server.kind, test.title(), &error);

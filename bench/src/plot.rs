@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn every_server_that_was_measured_has_a_bar() {
         let mut figures = Figures::default();
-        figures.push(Test::Full, Kind::Certward, 120.0);
-        figures.push(Test::Full, Kind::Nginx, 300.0);
+        figures.push(Test::Full, Kind::Certward, 0, 120.0);
+        figures.push(Test::Full, Kind::Nginx, 0, 300.0);
         let svg = svg(&figures);
         assert_eq!(svg.matches("text-anchor=\"end\"").count(), 2, "{svg}");
         assert!(svg.contains(">certward<") && svg.contains(">nginx<") && svg.ends_with("</svg>\n"), "{svg}");

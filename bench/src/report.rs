@@ -61,10 +61,9 @@ impl Report {
                 best.map_or("–".to_owned(), |(kind, value)| format!("{} {}", plain(kind), digits(value)))
             };
             let own = self.figures.median(test, Kind::Certward);
-            let rival = self.figures.best(test, |kind| is_rival(test, kind));
-            let times = rival.zip(own).map(|((_, rival), own)| rival / own);
-            let beside =
-                rival.zip(times).map(|((rival, _), times)| format!("{times:.2} × {}", rival.title()));
+            let rival = self.figures.closest(test, |kind| is_rival(test, kind));
+            let times = rival.map(|(_, times)| times);
+            let beside = rival.map(|(rival, times)| format!("{times:.2} × {}", rival.title()));
             let (must, aim) = goals(test)
                 .map_or_else(Default::default, |(must, aim)| (must.cell(own, times), aim.cell(own, times)));
             line(

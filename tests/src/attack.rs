@@ -6,6 +6,7 @@
 //!
 //! [`Victim`]: crate::Victim
 
+mod entrances;
 mod handshakes;
 mod sealed;
 mod sessions;
@@ -41,8 +42,10 @@ pub enum Stage {
 /// Who attacks, what, and how much.
 #[derive(Debug, Clone)]
 pub struct Attacker {
-    /// The listener.
+    /// The `mqtts` listener.
     pub target: SocketAddr,
+    /// The `wss` listener.
+    pub wss: SocketAddr,
     /// A host whose handshakes begin and are never done.
     pub host: String,
     /// A host whose broker takes everything.
@@ -51,6 +54,8 @@ pub struct Attacker {
     pub talkative_host: String,
     /// Where the attacker comes from.
     pub address: IpAddr,
+    /// An address of the load balancer's network, whose connections begin with a PROXY header.
+    pub balancer: IpAddr,
     /// How it speaks TLS when it does.
     pub device: Device,
     /// How many connections it keeps.
@@ -77,7 +82,7 @@ enum TlsVersion {
 }
 
 /// All attacks.
-pub const ATTACKS: [Attack; 26] = {
+pub const ATTACKS: [Attack; 33] = {
     const fn before(name: &'static str, carry_out: fn(&Attacker) -> Tally) -> Attack {
         Attack { name, stage: Stage::Handshake, carry_out }
     }
@@ -96,6 +101,10 @@ pub const ATTACKS: [Attack; 26] = {
         before("close_notify in the handshake", handshakes::close_notify),
         before("invented server names", handshakes::invented_names),
         before("a flood of connections", handshakes::connections),
+        before("a PROXY header, a byte a second", entrances::header_byte_by_byte),
+        before("a PROXY header that does not end", entrances::header_without_end),
+        before("a PROXY header of 64 KiB", entrances::longest_header),
+        before("PROXY headers of invented devices", entrances::invented_devices),
         after("key updates without end", sessions::key_updates),
         after("key updates that want an answer", sessions::answered_key_updates),
         after("key updates whose answers nobody reads", sessions::unread_key_updates),
@@ -111,6 +120,9 @@ pub const ATTACKS: [Attack; 26] = {
         after("a handshake message that does not end", sessions::endless_message),
         after("handshake messages out of place", sessions::messages_out_of_place),
         after("renegotiation in TLS 1.2", sessions::renegotiation),
+        after("a WebSocket request that does not end", entrances::request_without_end),
+        after("MQTT without WebSocket on wss", entrances::plain_mqtt_in_wss),
+        after("a WebSocket that nobody reads before a fast broker", entrances::websocket_that_is_not_read),
     ]
 };
 
@@ -124,6 +136,16 @@ impl Attack {
 impl Attacker {
     /// New connections a second at most.
     const OPENED_A_SECOND: f64 = 1000.0;
+
+    /// The same at the `wss` listener.
+    fn at_wss(&self) -> Self {
+        Self { target: self.wss, ..self.clone() }
+    }
+
+    /// The same from the load balancer's network.
+    fn as_balancer(&self) -> Self {
+        Self { address: self.balancer, ..self.clone() }
+    }
 
     fn connect(&self) -> io::Result<TcpStream> {
         connect_from(Some(self.address), self.target)

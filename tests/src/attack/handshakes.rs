@@ -28,22 +28,7 @@ pub(super) fn half_open(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn one_byte_a_second(attacker: &Attacker) -> Tally {
-    struct Slow {
-        socket: TcpStream,
-        bytes: std::vec::IntoIter<u8>,
-        next: Instant,
-    }
-    let open = || {
-        let bytes = hello(&attacker.device, &attacker.host).into_iter();
-        Ok(Slow { socket: say(attacker, &[])?, bytes, next: Instant::now() })
-    };
-    attacker.keep(PATIENT, open, |slow| {
-        if Instant::now() >= slow.next {
-            slow.next += Duration::from_secs(1);
-            slow.socket.write_all(&slow.bytes.by_ref().take(1).collect::<Vec<u8>>())?;
-        }
-        forget_answers(&mut slow.socket)
-    })
+    slowly(attacker, || hello(&attacker.device, &attacker.host))
 }
 
 pub(super) fn records_of_one_byte(attacker: &Attacker) -> Tally {
@@ -84,13 +69,31 @@ pub(super) fn connections(attacker: &Attacker) -> Tally {
     attacker.keep(pace, || attacker.connect(), |_| Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
+/// Says a byte a second.
+pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
+    struct Slow {
+        socket: TcpStream,
+        bytes: std::vec::IntoIter<u8>,
+        next: Instant,
+    }
+    let open =
+        || Ok(Slow { socket: say(attacker, &[])?, bytes: bytes().into_iter(), next: Instant::now() });
+    attacker.keep(PATIENT, open, |slow| {
+        if Instant::now() >= slow.next {
+            slow.next += Duration::from_secs(1);
+            slow.socket.write_all(&slow.bytes.by_ref().take(1).collect::<Vec<u8>>())?;
+        }
+        forget_answers(&mut slow.socket)
+    })
+}
+
 /// Says something at once, and then nothing for as long as the other side bears it.
-fn hold(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
+pub(super) fn hold(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     attacker.keep(PATIENT, || say(attacker, &bytes()), forget_answers)
 }
 
 /// Says something at once, hears an answer, and makes room for the next.
-fn brief(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
+pub(super) fn brief(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     let open = || Ok((say(attacker, &bytes())?, 0));
     attacker.keep(BRIEF, open, |(socket, rounds)| {
         forget_answers(socket)?;
@@ -116,6 +119,6 @@ pub(super) fn hello(device: &Device, host: &str) -> Vec<u8> {
 }
 
 /// A fresh `RandomState` is random.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::Packet;
 
 /// How long a round is.
-const PACE: Duration = Duration::from_millis(20);
+pub(super) const PACE: Duration = Duration::from_millis(20);
 /// How often each connection says its piece in a round, so that the attacker does not take the whole machine from the victim:
 /// two cores carry all of them here.
 const PIECES_A_ROUND: usize = 16;
@@ -31,26 +31,22 @@ pub(super) fn unread_key_updates(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn slow_reader(attacker: &Attacker) -> Tally {
-    flooded(attacker, |session| session.forget_some_answers(1024))
+    subscribed(attacker, |session| session.forget_some_answers(1024))
 }
 
 pub(super) fn reader_that_stops(attacker: &Attacker) -> Tally {
     // So long that the system's buffers on the way have grown.
     let end = Instant::now() + attacker.span / 2;
-    flooded(attacker, |session| if Instant::now() < end { session.forget_answers() } else { Ok(()) })
+    subscribed(attacker, |session| if Instant::now() < end { session.forget_answers() } else { Ok(()) })
 }
 
 pub(super) fn zero_window(attacker: &Attacker) -> Tally {
-    flooded(attacker, |_| Ok(()))
+    subscribed(attacker, |_| Ok(()))
 }
 
 pub(super) fn announced_connect(attacker: &Attacker) -> Tally {
-    let open = || {
-        let mut session = Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13)?;
-        session.seal(APPLICATION_DATA, b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04\x02\0\x3c\0\x01a");
-        session.send()?;
-        Ok(session)
-    };
+    const CONNECT: &[u8] = b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04\x02\0\x3c\0\x01a";
+    let open = || Sealed::saying(attacker, &attacker.patient_host, CONNECT);
     attacker.keep(PACE, open, Sealed::forget_answers)
 }
 
@@ -173,13 +169,13 @@ fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl
     })
 }
 
-/// Connects to the broker that sends as fast as it can, and reads as it likes.
-fn flooded(attacker: &Attacker, read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
-    let open = || {
-        let mut session = Sealed::open(attacker, &attacker.talkative_host, TlsVersion::Tls13)?;
-        session.seal(APPLICATION_DATA, Packet::connect("reader").bytes());
-        session.send()?;
-        Ok(session)
-    };
+/// Lets the broker that sends as fast as it can begin with some words, and reads as it likes.
+pub(super) fn flooded(attacker: &Attacker, words: &[u8], read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
+    let open = || Sealed::saying(attacker, &attacker.talkative_host, words);
     attacker.keep(Duration::from_millis(100), open, read)
+}
+
+/// As [`flooded`], by a CONNECT.
+fn subscribed(attacker: &Attacker, read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
+    flooded(attacker, Packet::connect("reader").bytes(), read)
 }
