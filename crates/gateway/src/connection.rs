@@ -50,11 +50,15 @@ struct Session {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(serving: Arc<Serving>, arrival: Arrival) {
-    // Boxed, so that the state of the beginning and of the end is not paid for as long as the connection lasts.
-    let Some(mut session) = Box::pin(open(serving, arrival)).await else { return };
-    let reason = session.run().await;
-    Box::pin(session.end(reason)).await;
+pub(crate) fn serve(serving: Arc<Serving>, arrival: Arrival) -> impl Future<Output = ()> + Send {
+    // Boxed, so that the state of the beginning and of the end is not paid for as long as the connection lasts; and made here, for
+    // what an `async` block is given stays in it to its end.
+    let opening = Box::pin(open(serving, arrival));
+    async {
+        let Some(mut session) = opening.await else { return };
+        let reason = session.run().await;
+        Box::pin(session.end(reason)).await;
+    }
 }
 
 async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
@@ -258,19 +262,17 @@ impl Session {
             let event = poll_fn(|cx| match self.member.poll_signal(cx) {
                 Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
                 Poll::Pending => self.relay.poll(&self.serving.turns, cx).map(Event::Over),
-            })
-            .await;
-            match event {
-                // Boxed: it happens once in a connection's life.
-                Event::Told(signal) => {
-                    self.relay.step_aside();
-                    let obeyed = Box::pin(obey(&self.serving, &self.member, self.relay.tls(), signal)).await;
-                    if let Err(reason) = obeyed {
-                        return reason;
-                    }
-                }
+            });
+            let signal = match event.await {
+                Event::Told(signal) => signal,
                 Event::Over(Ok(())) => return "ended",
                 Event::Over(Err(broken)) => return broken.reason(),
+            };
+            self.relay.step_aside();
+            // Boxed: it happens once in a connection's life.
+            let obeyed = Box::pin(obey(&self.serving, &self.member, self.relay.tls(), signal)).await;
+            if let Err(reason) = obeyed {
+                return reason;
             }
         }
     }
@@ -302,7 +304,8 @@ mod tests {
 
     #[test]
     fn a_connection_costs_little_beside_its_tls_state() {
-        // Every byte here is paid once for each connected device.
-        assert!(size_of_future(serve) <= 640, "{}", size_of_future(serve));
+        // Every byte here is paid once for each connected device; with what the runtime adds it is 512 now, and the next step of its
+        // is 640.
+        assert!(size_of_future(serve) <= 400, "{}", size_of_future(serve));
     }
 }

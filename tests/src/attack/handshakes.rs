@@ -76,8 +76,7 @@ pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally 
         bytes: std::vec::IntoIter<u8>,
         next: Instant,
     }
-    let open =
-        || Ok(Slow { socket: say(attacker, &[])?, bytes: bytes().into_iter(), next: Instant::now() });
+    let open = || Ok(Slow { socket: say(attacker, &[])?, bytes: bytes().into_iter(), next: Instant::now() });
     attacker.keep(PATIENT, open, |slow| {
         if Instant::now() >= slow.next {
             slow.next += Duration::from_secs(1);

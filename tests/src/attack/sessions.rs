@@ -170,7 +170,11 @@ fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl
 }
 
 /// Lets the broker that sends as fast as it can begin with some words, and reads as it likes.
-pub(super) fn flooded(attacker: &Attacker, words: &[u8], read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
+pub(super) fn flooded(
+    attacker: &Attacker,
+    words: &[u8],
+    read: impl Fn(&mut Sealed) -> io::Result<()>,
+) -> Tally {
     let open = || Sealed::saying(attacker, &attacker.talkative_host, words);
     attacker.keep(Duration::from_millis(100), open, read)
 }
