@@ -1,6 +1,8 @@
 //! Who did not get in, and why: as an operator asks for it.
 
-use certward_tests::{Authority, Scene, wait_until};
+use std::process::{Command, Stdio};
+
+use certward_tests::{Authority, Scene, Setup, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -34,4 +36,37 @@ fn the_command_line_shows_who_did_not_get_in_and_what_to_do() {
         table.contains("certificate_required") && table.contains("Give the device a certificate"),
         "{table}"
     );
+}
+
+#[test]
+fn what_old_devices_lack_is_told_by_their_own_hellos() {
+    let setup = Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Setup::default() };
+    let scene = Scene::with(setup);
+    // A P-256 key.
+    scene.run_one_way();
+    // What OpenSSL leaves away with each: before TLS 1.2 the signatures, without ECDHE the groups.
+    let cases: [(&[&str], &str); 8] = [
+        (&["-tls1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),
+        (&["-tls1_2", "-cipher", "AES128-SHA"], "no_common_cipher"),
+        (&["-tls1_2", "-cipher", "AES128-GCM-SHA256"], "no_common_cipher"),
+        (&["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"], "no_common_cipher"),
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "no_common_cipher"),
+        (&["-tls1_2", "-sigalgs", "RSA+SHA256"], "no_common_signature"),
+        (&["-tls1_2", "-groups", "secp521r1"], "no_common_group"),
+    ];
+    let path = format!("/deployments/{}/tls/failures", Scene::DEPLOYMENT);
+    let failures = || scene.api().get(&path).expect(200).json().as_array().unwrap().clone();
+    for (number, (arguments, cause)) in cases.into_iter().enumerate() {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-connect", &scene.certward.bound().to_string()]);
+        openssl.args(["-servername", Scene::HOST]).args(arguments);
+        openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(!openssl.status().unwrap().success(), "{arguments:?}");
+        let newest = wait_until("the failure", || {
+            let failures = failures();
+            (failures.len() == number + 1).then(|| failures[0].clone())
+        });
+        assert_eq!(newest["cause"], cause, "{arguments:?}");
+    }
 }

@@ -1,7 +1,11 @@
 //! Why handshakes fail: a closed list, each with what it means and what to do about it. It is a label of a metric, what operators
 //! are shown, and the source of docs/handshake-failures.md.
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+    ServerConfig,
+    server::{Accepted, Acceptor},
+};
 
 macro_rules! causes {
     ($($cause:ident $name:literal: $meaning:literal; $remedy:literal)+) => {
@@ -143,9 +147,49 @@ impl Cause {
             // What begins like a handshake record is meant as TLS.
             Self::NotTls | Self::Malformed | Self::Protocol if first.starts_with(&[22, 3]) => Self::Malformed,
             Self::Malformed | Self::Protocol => Self::NotTls,
+            // A client that knows no TLS 1.2 knows no signature_algorithms either, whose absence rustls notices first.
+            Self::NoCommonSignature if is_before_tls12(first) => Self::NoCommonVersion,
             cause => cause,
         }
     }
+
+    /// The cause of an error that a ClientHello (one record or several) met with this configuration. rustls tells what it missed
+    /// first, and looks for groups before suites, and for suites that go with the signatures instead of for signatures.
+    pub(crate) fn of_refused_hello(error: &Error, hello: &[u8], config: &ServerConfig) -> Self {
+        let cause = Self::from(error);
+        if !matches!(cause, Self::NoCommonCipher | Self::NoCommonGroup) {
+            return cause;
+        }
+        let Some(accepted) = accept(hello) else { return cause };
+        let (offered, ours) = (accepted.client_hello(), &config.crypto_provider().cipher_suites);
+        if !ours.iter().any(|suite| offered.cipher_suites().contains(&suite.suite())) {
+            return Self::NoCommonCipher;
+        }
+        let schemes = offered.signature_schemes();
+        match config.cert_resolver.resolve(accepted.client_hello()) {
+            Some(shown) if shown.key.choose_scheme(schemes).is_none() => Self::NoCommonSignature,
+            _ => cause,
+        }
+    }
+}
+
+/// Whether the highest version that a ClientHello offers is below TLS 1.2. Clients that know more say at least that much here, and
+/// the rest in an extension (RFC 8446 §4.1.2).
+fn is_before_tls12(first: &[u8]) -> bool {
+    // Behind the headers of the record, five bytes, and of the message, four.
+    first.get(9..11).is_some_and(|version| *version < [3, 3][..])
+}
+
+/// A ClientHello that was read before.
+fn accept(mut hello: &[u8]) -> Option<Accepted> {
+    let mut acceptor = Acceptor::default();
+    while !hello.is_empty() {
+        acceptor.read_tls(&mut hello).ok()?;
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return Some(accepted);
+        }
+    }
+    None
 }
 
 impl From<&Error> for Cause {

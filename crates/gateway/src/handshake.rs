@@ -10,7 +10,7 @@ use rustls::{
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
-    Listener,
+    Listener, Protocol,
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
@@ -119,7 +119,7 @@ pub(crate) async fn shake(
             ));
         }
     };
-    let (tls, client, opening) = finish(serving, served, tls, client, bytes, seen).await?;
+    let (tls, client, opening) = finish(serving, served, tls, client, bytes, listener.protocol, seen).await?;
     Ok(Shaken { tls, client, opening, entry, scope, place })
 }
 
@@ -129,17 +129,26 @@ async fn finish(
     served: &Served,
     mut tls: Tls,
     mut client: TcpStream,
-    hello: Vec<u8>,
+    mut hello: Vec<u8>,
+    protocol: Protocol,
     seen: &mut Seen,
 ) -> Result<(Tls, TcpStream, Opening), Failed> {
-    let mut hearing = Hearing::again(&mut tls, hello);
+    let mut hearing = Hearing::again(&mut tls, &mut hello);
+    if let Err(Fault::Tls(error)) = &hearing.outcome {
+        let cause = Cause::of_refused_hello(error, &hello, served.identity.config(protocol));
+        return Err(Failed::broken(cause, error, hearing.answer, client));
+    }
+    // It may be long, and the device slow.
+    drop(hello);
     let opening = loop {
         seen.tls_version = tls.version();
         let Hearing { outcome, plain, answer } = hearing;
         let heard = match outcome {
             Ok(heard) => heard,
             Err(Fault::Socket(_)) => return Err(Failed::silent(Cause::Closed)),
-            Err(Fault::Tls(error)) => return Err(Failed::broken(&error, answer, client)),
+            Err(Fault::Tls(error)) => {
+                return Err(Failed::broken(Cause::from(&error), &error, answer, client));
+            }
         };
         if !tls.is_handshaking() {
             let held = sent_with_the_answer(&tls, answer, &mut client).await?;
@@ -257,11 +266,11 @@ impl Failed {
     }
 
     /// The client broke the rules of TLS, which `answer` tells it.
-    fn broken(error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
+    fn broken(cause: Cause, error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
         // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
         if *error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
             answer = plain_alert(AlertDescription::IllegalParameter);
         }
-        Self::alert(Cause::from(error), answer, client)
+        Self::alert(cause, answer, client)
     }
 }

@@ -148,9 +148,9 @@ pub(crate) struct Hearing {
 
 impl Hearing {
     /// Lets TLS take bytes that were read before it was known whose they are.
-    pub(crate) fn again(tls: &mut Tls, mut heard: Vec<u8>) -> Self {
+    pub(crate) fn again(tls: &mut Tls, heard: &mut [u8]) -> Self {
         with_buffers(|buffers| {
-            let taken = tls.take(&mut heard, &mut buffers.plain, &mut buffers.out);
+            let taken = tls.take(heard, &mut buffers.plain, &mut buffers.out);
             Self::of(taken.map(Heard::of).map_err(Fault::Tls), buffers)
         })
     }
