@@ -65,3 +65,26 @@ fn a_deployment_over_its_limit_refuses_the_next_device_and_the_operator_sees_why
     wait_until("room", || scene.connect(&scene.device(), "another").ok());
     drop(only);
 }
+
+#[test]
+fn an_operator_who_names_a_wrong_broker_is_told_by_the_log() {
+    let scene = Scene::new();
+    scene.run_one_way();
+    set(&scene, &["--upstream", &scene.certward.mqtts().to_string()]);
+    let lines = || {
+        let log = scene.certward.log();
+        log.lines().filter(|line| line.contains("devices are let go")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    wait_until("a line", || {
+        // Let go after the handshake.
+        scene.device().handshake(scene.certward.mqtts(), Scene::HOST).unwrap();
+        let _ = scene.connect(&scene.device(), "device");
+        (!lines().is_empty()).then_some(())
+    });
+    for _ in 0..5 {
+        scene.connect(&scene.device(), "device").expect_err("there is no broker");
+    }
+    let [line] = &lines()[..] else { panic!("once a minute: {:?}", lines()) };
+    assert!(line.contains("WARN") && line.contains(Scene::DEPLOYMENT), "{line}");
+    assert!(line.contains("one of this program's own listeners"), "{line}");
+}

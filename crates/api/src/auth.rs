@@ -38,7 +38,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 impl Caller {
     /// Refuses a key without the scope.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Error> {
-        if self.may(scope) { Ok(()) } else { Err(Error::NoAccess("The API key has no scope for this.")) }
+        if self.may(scope) { Ok(()) } else { Err(Error::NoScope(scope)) }
     }
 }
 

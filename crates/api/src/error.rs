@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::{DeploymentError, KeyError, ProjectError, TlsError};
-use certward_store::StoreError;
+use certward_store::{Scope, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,6 +29,8 @@ pub(crate) enum Error {
     TooManyLogins { retry_after: Duration },
     /// The key is valid but may not do this.
     NoAccess(&'static str),
+    /// The key lacks this scope.
+    NoScope(Scope),
     /// The deployment does not exist, or the key does not see it.
     DeploymentNotFound,
     /// PUT or DELETE where no certificate is set.
@@ -89,6 +91,11 @@ impl IntoResponse for Error {
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
             Self::NoAccess(message) => (StatusCode::FORBIDDEN, "NO_ACCESS", message.to_owned()),
+            Self::NoScope(scope) => (
+                StatusCode::FORBIDDEN,
+                "NO_ACCESS",
+                format!("The API key does not have the scope that this needs: {}.", scope.as_str()),
+            ),
             Self::DeploymentNotFound => {
                 (StatusCode::NOT_FOUND, "DEPLOYMENT_NOT_FOUND", "The deployment does not exist.".to_owned())
             }
@@ -127,7 +134,7 @@ impl IntoResponse for Error {
             ),
             Self::RateLimited { retry_after: wait } => {
                 retry_after = Some(wait);
-                let message = "The requests that this API key may send to this deployment with this method are used up.";
+                let message = "The requests that this API key may send here with this method are used up.";
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
             Self::Store(error) => {

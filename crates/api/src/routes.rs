@@ -56,7 +56,10 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/deployments//tls/check", post(tls::check))
         .route("/public_api/v1/deployments//tls/failures", get(tls::failures))
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
-        .fallback(|| async { Error::NotFound("There is nothing at this path.").into_response() })
+        .fallback(|| async {
+            Error::NotFound("There is nothing at this path; all paths of the API begin with /public_api/v1.")
+                .into_response()
+        })
         .layer(middleware::from_fn_with_state(Arc::clone(api), auth::authenticate))
 }
 

@@ -276,7 +276,10 @@ fn refusal(
             " Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or \
              revoked, or the secret is another's."
         )?,
-        403 => write!(f, " `certward key list` shows what each key may do.")?,
+        403 => write!(
+            f,
+            " Use a key that may; with a key of the scope admin, `certward key list` shows what each may."
+        )?,
         429 => match retry_after {
             Some(wait) => write!(f, " Try again in {} s.", wait.as_secs())?,
             None => write!(f, " Try again later.")?,

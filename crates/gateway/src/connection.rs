@@ -1,6 +1,6 @@
 //! The way of one connection, from accept to its end.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+use std::{fmt::Display, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use certward_store::{Proxy, ProxyProtocol};
 use rustls::HandshakeKind;
@@ -171,6 +171,7 @@ impl Beginning<'_> {
         self.tell(proxy)?;
         let Some(upstream) = upstream else {
             self.serving.metrics.upstream_failed("not_configured");
+            self.misdirected(&"it has none for this listener's protocol");
             return Err("upstream_failed");
         };
         let within = self.serving.deadlines.upstream_connect;
@@ -186,6 +187,9 @@ impl Beginning<'_> {
                             deployment.id = %self.member.deployment(), %upstream,
                             "the broker is not reached: {unreachable}"
                         );
+                        if unreachable.is_for_its_address() {
+                            self.misdirected(&unreachable);
+                        }
                         Err("upstream_failed")
                     }
                 },
@@ -195,6 +199,17 @@ impl Beginning<'_> {
 }
 
 impl Beginning<'_> {
+    /// Tells the operator, whom no device can tell, that no broker can be reached by what the deployment names.
+    fn misdirected(&self, why: &dyn Display) {
+        let deployment = self.member.deployment();
+        if self.serving.misdirected.now(deployment, Instant::now()) {
+            tracing::warn!(
+                deployment.id = %deployment,
+                "devices are let go, for the deployment's broker cannot be reached: {why}"
+            );
+        }
+    }
+
     /// Puts what the broker is told before the device's first bytes.
     fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
         if proxy.protocol == ProxyProtocol::None {

@@ -223,7 +223,8 @@ impl Follower {
             if store.deployment(id).await?.is_none() {
                 tracing::warn!(
                     deployment.id = %id,
-                    "the configuration names a deployment that does not exist (yet): its connections are refused"
+                    "the configuration (`gateway.default_deployment` or a listener's `deployment`) names a deployment that does not exist; its \
+                     devices are refused until it does"
                 );
             }
         }

@@ -42,6 +42,7 @@ use crate::{
     probes::Probes,
     progress::Progress,
     proof::Prover,
+    rarely::RarelyEach,
     registry::Registry,
     rehearsal,
     reports::Reports,
@@ -257,6 +258,7 @@ impl Gateway {
             failures: Arc::clone(&self.inner.failures),
             metrics: Arc::clone(&self.inner.metrics),
             probes: Arc::clone(&self.inner.probes),
+            misdirected: RarelyEach::default(),
             clock: Arc::clone(&self.inner.clock),
         }
     }

@@ -1,4 +1,8 @@
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::time::{Duration, Instant};
 
@@ -20,6 +24,35 @@ impl Rarely {
     }
 }
 
+/// The same of each of many, of [`EACH_MAX`] of them within the time: of more the log would not be read.
+#[derive(Debug)]
+pub(crate) struct RarelyEach<K>(Mutex<HashMap<K, Instant>>);
+
+const EACH_MAX: usize = 32;
+
+impl<K> Default for RarelyEach<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash> RarelyEach<K> {
+    pub(crate) fn now(&self, of: &K, now: Instant) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|_, last| now.saturating_duration_since(*last) < AT_MOST_EVERY);
+        let due = said.len() < EACH_MAX && !said.contains_key(of);
+        if due {
+            said.insert(of.clone(), now);
+        }
+        due
+    }
+
+    /// How many it remembers.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +63,18 @@ mod tests {
         let said =
             [0, 0, 30, 59, 60, 61, 300].map(|seconds| rarely.now(start + Duration::from_secs(seconds)));
         assert_eq!(said, [true, false, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn of_each_it_is_said_once_a_minute_and_of_so_many_only() {
+        let (rarely, start) = (RarelyEach::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let said = [(1, 0), (1, 30), (2, 30), (1, 60), (2, 60), (2, 90)];
+        assert_eq!(
+            said.map(|(of, seconds)| rarely.now(&of, at(seconds))),
+            [true, false, true, true, false, true]
+        );
+        let said = (0..1000).filter(|of| rarely.now(of, at(1000))).count();
+        assert_eq!((said, rarely.len()), (EACH_MAX, EACH_MAX));
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     loader::Loader,
     metrics::Metrics,
     probes::Probes,
+    rarely::RarelyEach,
     registry::{Membership, Registry},
     served::{Entry, Trust},
     tls::Tls,
@@ -37,6 +38,8 @@ pub(crate) struct Serving {
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,
+    /// Deployments of which the log says that no broker can be reached by what they name.
+    pub(crate) misdirected: RarelyEach<DeploymentId>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -51,6 +51,7 @@ impl Tables {
             ("failed_deployments", serving.failures.deployments()),
             ("hosts", hosts),
             ("look_ups", look_ups),
+            ("misdirected_deployments", serving.misdirected.len()),
             ("nobodys_hosts", serving.filling.len()),
             ("probes", serving.probes.len()),
             ("proofs", follower.scheduled()),

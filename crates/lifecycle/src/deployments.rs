@@ -68,7 +68,7 @@ pub enum DeploymentError {
     /// The host is another deployment's.
     #[error("the host {0} is taken by another deployment")]
     HostTaken(HostName),
-    /// The store failed; nothing was changed.
+    /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

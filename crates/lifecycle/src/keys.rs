@@ -18,7 +18,7 @@ pub enum KeyError {
     /// It is the last that may do everything.
     #[error("it is the last admin key")]
     LastAdmin,
-    /// The store failed; nothing was changed.
+    /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -18,7 +18,7 @@ pub enum ProjectError {
     /// The project `default` always exists.
     #[error("the default project cannot be removed")]
     Default,
-    /// The store failed; nothing was changed.
+    /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

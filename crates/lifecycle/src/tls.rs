@@ -63,7 +63,7 @@ pub enum TlsError {
     /// The findings refuse the upload. Most important first; the first is an error.
     #[error("the upload is refused")]
     Refused(Vec<Finding>),
-    /// The store failed; nothing was changed.
+    /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -3,7 +3,8 @@ use thiserror::Error;
 /// What can go wrong with the store.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// It cannot be reached, is locked, or has no room: nothing was changed, and a later try may succeed.
+    /// It cannot be reached, is locked, or has no room; a later try may succeed. A change was not made, unless (PostgreSQL) the answer to
+    /// its commit was lost.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// A row holds what this program cannot read: damage, or a hand in the database.

@@ -125,9 +125,6 @@ async fn serve_with(
     for warning in config.store.iter().flat_map(|store| store.servers().warnings()) {
         tracing::warn!(config.key = "store", "{warning}");
     }
-    if !store.is_away() && config.role.has_gateway() {
-        warn_of_missing_deployments(config, store).await;
-    }
     let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
     // After the place is taken: nobody else writes there.
     let kept = snapshot::open(config, store).await?;
@@ -196,23 +193,6 @@ async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
             Ok(Store::away(address, &config.read_master_key()?, Arc::new(SystemClock)))
         }
         opened => opened.map_err(store_remedy::explain),
-    }
-}
-
-/// A deployment may be named before it is made: devices that come for it are refused until then.
-async fn warn_of_missing_deployments(config: &Config, store: &Store) {
-    for (key, id) in config.gateway.named_deployments() {
-        match store.deployment(id).await {
-            Ok(Some(_)) => {}
-            Ok(None) => tracing::warn!(
-                config.key = key,
-                deployment = %id,
-                "the configuration names a deployment that does not exist; its handshakes are refused until it does"
-            ),
-            Err(e) => {
-                tracing::warn!(config.key = key, deployment = %id, "cannot look up whether it exists: {e}")
-            }
-        }
     }
 }
 
@@ -402,7 +382,7 @@ fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&De
         match &listener.deployment {
             None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
             Some(id) => {
-                tracing::info!(listener = listener.protocol.as_str(), %address, deployment = %id, "listening");
+                tracing::info!(listener = listener.protocol.as_str(), %address, deployment.id = %id, "listening");
             }
         }
     }
@@ -510,7 +490,7 @@ impl Reload {
             Ok(loaded.config.log.level)
         });
         match level {
-            Ok(level) => tracing::info!(level = ?level, "SIGHUP: the log level is read again"),
+            Ok(level) => tracing::info!(log.level = ?level, "SIGHUP: the log level is read again"),
             Err(e) => tracing::error!("SIGHUP: the log level stays as it is: {e:#}"),
         }
         match self.certificate.as_ref().map(Reloader::reload) {

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use certward_store::DeploymentId;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -58,8 +59,10 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
 async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let body = body(upload)?;
-    let path = ["deployments", id.as_str(), "tls", "check"];
-    let answer = Client::new(connect)?.change(Method::POST, &path, Some(&body)).await?;
+    let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
+    let before = serde_json::from_value(client.get(&path[..3]).await?)?;
+    refuse_to_end_two_way_unasked(&id, &before, upload)?;
+    let answer = client.change(Method::POST, &path, Some(&body)).await?;
     let check: Check = serde_json::from_value(answer.clone())?;
     if connect.json {
         output::say_json(&answer)?;
@@ -69,21 +72,14 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// PUT, or POST where there is none yet. What stands there is read first: a renewal that forgets the client CA must not
-/// turn client verification off.
+/// PUT, or POST where there is none yet. What stands there is read first.
 async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let body = body(upload)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     let before: Tls = serde_json::from_value(client.get(&path).await?)?;
-    let undecided = upload.client_ca.is_none() && !upload.one_way;
-    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
-        bail!(
-            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --client-ca FILE to go on, or \
-             --one-way to end it"
-        );
-    }
+    refuse_to_end_two_way_unasked(&id, &before, upload)?;
     let mut answer = put_or_post(&client, &path, &body, before.is_set()).await?;
     if wait {
         let waited = until_settled(&client, &path).await;
@@ -98,6 +94,18 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
     let status = serde_json::from_value::<Tls>(answer)?.status;
     let held = !wait || status.as_deref() == Some("running");
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A renewal that forgets the client CA must not turn client verification off.
+fn refuse_to_end_two_way_unasked(id: &DeploymentId, before: &Tls, upload: &UploadArgs) -> anyhow::Result<()> {
+    let undecided = upload.client_ca.is_none() && !upload.one_way;
+    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
+        bail!(
+            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --client-ca FILE to go on, or \
+             --one-way to end it"
+        );
+    }
+    Ok(())
 }
 
 async fn put_or_post(

@@ -65,13 +65,6 @@ impl GatewaySection {
         };
         listeners.iter().map(convert).collect()
     }
-
-    /// The deployments that are named, with the key that names them.
-    pub(crate) fn named_deployments(&self) -> impl Iterator<Item = (&'static str, &DeploymentId)> {
-        let of_listeners = self.listener.iter().flatten().filter_map(|listener| listener.deployment.as_ref());
-        let default = self.default_deployment.iter().map(|id| ("gateway.default_deployment", id));
-        default.chain(of_listeners.map(|id| ("gateway.listener.deployment", id)))
-    }
 }
 
 /// One address of the gateway.

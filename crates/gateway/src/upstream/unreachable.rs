@@ -30,6 +30,11 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
+    /// Whether it lies in what the deployment names: later it will be the same.
+    pub(crate) fn is_for_its_address(&self) -> bool {
+        matches!(self, Self::NotResolved(_) | Self::NotAllowed(_) | Self::OwnListener(_))
+    }
+
     /// Its stable name; docs/operations.md says what to do about each.
     pub(crate) fn reason(&self) -> &'static str {
         match self {

@@ -14,7 +14,7 @@ const ROUNDS: usize = 2;
 const DEPLOYMENTS: usize = 4;
 
 /// What is in each table when there is no deployment; `client_chains` and `ticket_keys` apart.
-const EMPTY: [&str; 13] = [
+const EMPTY: [&str; 14] = [
     "addresses",
     "changes",
     "configurations",
@@ -23,6 +23,7 @@ const EMPTY: [&str; 13] = [
     "failed_deployments",
     "hosts",
     "look_ups",
+    "misdirected_deployments",
     "nobodys_hosts",
     "probes",
     "proofs",
