@@ -124,6 +124,9 @@ fn name_whole(text: &str) -> (Code, &'static str) {
     if text.starts_with('0')
         && text.contains(|c: char| c == '\u{fffd}' || (c.is_control() && !c.is_whitespace()))
     {
+        if begins_like_pkcs12(text) {
+            return (Code::FormatPkcs12, "is a PKCS#12 container");
+        }
         return (Code::FormatDer, "is binary DER, not a PEM text");
     }
     if is_path(text) {
@@ -142,6 +145,12 @@ fn name_whole(text: &str) -> (Code, &'static str) {
         }
         _ => (Code::PemMissing, "holds no PEM block"),
     }
+}
+
+/// As [`is_pkcs12`], of bytes that somebody has read as text: what is no UTF-8 is another character then, or lost, but the version
+/// behind the sequence's length, which takes up to four bytes, is still there.
+fn begins_like_pkcs12(text: &str) -> bool {
+    text.chars().take(9).collect::<String>().contains("\u{2}\u{1}\u{3}")
 }
 
 /// PFX ::= SEQUENCE { version INTEGER 3, … } (RFC 7292 §4).

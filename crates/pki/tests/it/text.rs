@@ -78,8 +78,10 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
     let der_as_text: String = pki.leaf.der.iter().map(|byte| char::from(*byte)).collect();
     let utf16: String = pki.leaf.pem.chars().flat_map(|c| [c, '\0']).collect();
     let utf16_big: String = pki.leaf.pem.chars().flat_map(|c| ['\0', c]).collect();
-    let pkcs12 = base64::engine::general_purpose::STANDARD
-        .encode([&[0x30, 0x82, 0x01, 0x00, 2, 1, 3][..], &[0; 300]].concat());
+    let pkcs12 = [&[0x30, 0x82, 0x01, 0x2c, 2, 1, 3, 0x30, 0x82][..], &[0xee; 295]].concat();
+    let pkcs12_as_text: String = pkcs12.iter().map(|byte| char::from(*byte)).collect();
+    let pkcs12_as_utf8 = String::from_utf8_lossy(&pkcs12).into_owned();
+    let pkcs12 = base64::engine::general_purpose::STANDARD.encode(pkcs12);
     let cut = pki.leaf.pem.lines().take(5).collect::<Vec<_>>().join("\n");
     let end = pki.leaf.pem.lines().skip(3).collect::<Vec<_>>().join("\n");
     // A plus in every line, for certain.
@@ -155,6 +157,8 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
         ),
         ("raw base64", cert(base64.clone()), &["FORMAT_RAW_BASE64"]),
         ("PKCS#12 in base64", cert(pkcs12), &["FORMAT_PKCS12"]),
+        ("PKCS#12", cert(pkcs12_as_text), &["FORMAT_PKCS12"]),
+        ("PKCS#12 read as UTF-8", cert(pkcs12_as_utf8), &["FORMAT_PKCS12"]),
         ("DER", cert(der_as_text), &["FORMAT_DER"]),
         ("DER read as UTF-8", cert(String::from_utf8_lossy(&pki.leaf.der).into_owned()), &["FORMAT_DER"]),
         ("UTF-16, little end first", cert(utf16), &["FORMAT_UTF16"]),
