@@ -228,7 +228,7 @@ impl From<ProjectError> for Error {
             ProjectError::NotFound => Self::NotFound("The project does not exist."),
             ProjectError::NotEmpty(count) => Self::Conflict {
                 code: "PROJECT_NOT_EMPTY",
-                message: format!("The project still has {count} deployments; remove them first."),
+                message: format!("The project still has deployments ({count}); remove them first."),
             },
             ProjectError::Default => Self::Conflict {
                 code: "PROJECT_DEFAULT",

@@ -269,6 +269,10 @@ fn refusal(
     retry_after: Option<Duration>,
     body: &ErrorBody,
 ) -> fmt::Result {
+    if !body.details.is_empty() {
+        // The first of them is the answer's own code and message.
+        return write!(f, "refused: {}", findings::counted(&body.details));
+    }
     write!(f, "{}: {}", plain(&body.code), plain(&body.message))?;
     match status.as_u16() {
         401 => write!(
@@ -290,9 +294,6 @@ fn refusal(
         }
         _ if body.code == "TLS_NOT_FOUND" => write!(f, " `certward tls set` sets one.")?,
         _ => {}
-    }
-    if !body.details.is_empty() {
-        write!(f, "\n{}", findings::text(&body.details))?;
     }
     Ok(())
 }

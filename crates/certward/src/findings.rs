@@ -56,6 +56,11 @@ pub(crate) fn text(findings: &[Finding]) -> String {
     listed(findings, Style::Plain)
 }
 
+/// The same, and how many they are.
+pub(crate) fn counted(findings: &[Finding]) -> String {
+    format!("{}\n{}", count(findings), text(findings))
+}
+
 fn listed(findings: &[Finding], style: Style) -> String {
     let texts: Vec<String> = findings.iter().map(|finding| one(finding, style)).collect();
     texts.join("\n")

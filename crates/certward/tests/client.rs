@@ -77,12 +77,15 @@ fn an_upload_carries_the_files_and_the_key_is_basic() {
 }
 
 #[test]
-fn a_renewal_never_drops_client_verification() {
-    let (folder, api) = (folder(), Script::new(vec![TWO_WAY]));
-    let run = finish(api.client(folder.path()).args(SET));
-    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
-    assert!(run.stderr.contains("--client-ca FILE") && run.stderr.contains("--one-way"), "{}", run.stderr);
-    assert_eq!(api.asked_lines(), [GET]);
+fn a_renewal_never_drops_client_verification_and_a_check_says_so_before() {
+    let check = [&["tls", "check"], &SET[2..]].concat();
+    for command in [&SET[..], &check] {
+        let (folder, api) = (folder(), Script::new(vec![TWO_WAY]));
+        let run = finish(api.client(folder.path()).args(command));
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+        assert!(run.stderr.contains("--client-ca FILE") && run.stderr.contains("--one-way"), "{}", run.stderr);
+        assert_eq!(api.asked_lines(), [GET]);
+    }
 }
 
 #[test]
@@ -289,13 +292,16 @@ fn check_on_the_server_ends_as_the_verdict_is() {
     let accepted = r#"{"accepted":true,"findings":[],"serves":{"tlsType":"one-way","expire":"2034-05-22 02:43:21","chainLength":2,"clientCas":0}}"#;
     let refused = r#"{"accepted":false,"findings":[{"code":"A","severity":"error","field":"cert","message":"m","remedy":"r"}]}"#;
     for (answer, code, says) in [(accepted, 0, "accepted: nothing"), (refused, 1, "refused: 1 error")] {
-        let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
+        let (folder, api) = (folder(), Script::new(vec![(200, "", "{}"), (200, "", answer)]));
         let run = finish(
             api.client(folder.path()).args(["tls", "check", "d1", "--cert", "cert.pem", "--key", "key.pem"]),
         );
         assert_eq!(run.code, code, "{}", run.stderr);
         assert!(run.stdout.starts_with(says), "{}", run.stdout);
-        assert_eq!(api.asked_lines(), ["POST /public_api/v1/deployments/d1/tls/check"]);
+        assert_eq!(
+            api.asked_lines(),
+            ["GET /public_api/v1/deployments/d1/tls", "POST /public_api/v1/deployments/d1/tls/check"]
+        );
     }
 }
 

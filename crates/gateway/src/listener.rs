@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
 use tokio::{
     net::TcpListener,
-    time::{Instant, sleep},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -117,7 +117,8 @@ pub(crate) async fn accept(
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
                 serving.metrics.refused("accept_failed");
-                sleep(backoff).await;
+                // The next turn of the loop sees the shutdown.
+                let _ = timeout(backoff, shutdown.cancelled()).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }

@@ -9,6 +9,11 @@ use socket2::{SockRef, TcpKeepalive};
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
 
+/// A peer that vanished while bytes to it are on their way is found out after as long: keep-alive does not ask then, and the system alone
+/// would go on sending for a quarter of an hour. Longer than a peer may leave its bytes unread (`Deadlines::stalled`), which the
+/// gateway itself sees to and names.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(210);
+
 /// Bytes that wait unsent for one peer; the end of a write that crosses this line comes on top.
 ///
 /// Without a bound Linux lets what waits grow up to the last figure of `net.ipv4.tcp_wmem`, 4 MiB mostly, for a peer that reads nothing, too: 200 such
@@ -26,6 +31,32 @@ pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
     socket.set_recv_buffer_size(RECEIVED_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_a_listener_is_told_holds_for_what_it_accepts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        settle(&listener).unwrap();
+        let _device = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT_MAX);
+    }
+
+    #[test]
+    fn a_peer_that_only_does_not_read_is_the_gateways_to_let_go() {
+        assert!(UNACKNOWLEDGED_MAX > crate::Deadlines::default().stalled);
+    }
 }

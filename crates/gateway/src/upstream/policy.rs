@@ -48,13 +48,22 @@ fn is_this_machines(ip: IpAddr) -> bool {
     from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// All but what can be no broker or is dangerous to reach: link-local holds the metadata services of clouds.
+/// Where clouds hand a machine its credentials, beside the link-local 169.254.169.254 that most of them use: Alibaba Cloud, Azure, AWS
+/// and Google over IPv6. Oracle's and others' are link-local.
+const METADATA_SERVICES: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
+];
+
+/// All but what can be no broker or is dangerous to reach: metadata services of clouds, most of which are link-local.
 fn allowed_by_default(ip: IpAddr) -> bool {
     let special = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
-    !(special || ip.is_multicast() || ip.is_unspecified())
+    !(special || ip.is_multicast() || ip.is_unspecified() || METADATA_SERVICES.contains(&ip))
 }
 
 #[cfg(test)]
@@ -78,6 +87,13 @@ mod tests {
             ("[2001:db8::1]:1883", true),
             ("169.254.169.254:80", false),
             ("[::ffff:169.254.169.254]:80", false),
+            ("100.100.100.200:80", false),
+            ("[::ffff:100.100.100.200]:80", false),
+            ("100.100.100.201:1883", true),
+            ("168.63.129.16:80", false),
+            ("[fd00:ec2::254]:80", false),
+            ("[fd20:ce::254]:80", false),
+            ("[fd00:ec2::255]:1883", true),
             ("[fe80::1]:1883", false),
             ("224.0.0.1:1883", false),
             ("[ff02::1]:1883", false),
