@@ -3,7 +3,9 @@ use certward_store::StoreError;
 /// Says beside what is wrong with the store what to do about it.
 pub(crate) fn explain(error: StoreError) -> anyhow::Error {
     let remedy = match &error {
-        StoreError::InUse(_) => "stop that one first, or let `certward serve --takeover` take its place; another node needs a data folder of its own (data_dir)",
+        StoreError::InUse(_) => {
+            "stop that one first, or let `certward serve --takeover` take its place; another node needs a data folder of its own (data_dir)"
+        }
         StoreError::WrongMasterKey => {
             "give the one it was made with: master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder"
         }

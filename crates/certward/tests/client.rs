@@ -83,7 +83,11 @@ fn a_renewal_never_drops_client_verification_and_a_check_says_so_before() {
         let (folder, api) = (folder(), Script::new(vec![TWO_WAY]));
         let run = finish(api.client(folder.path()).args(command));
         assert_eq!((run.code, run.stdout.as_str()), (1, ""));
-        assert!(run.stderr.contains("--client-ca FILE") && run.stderr.contains("--one-way"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("--client-ca FILE") && run.stderr.contains("--one-way"),
+            "{}",
+            run.stderr
+        );
         assert_eq!(api.asked_lines(), [GET]);
     }
 }

@@ -151,7 +151,11 @@ fn a_deployment_that_is_named_before_it_is_made_is_a_warning() {
     let mut server = Server::start(folder.path());
     server.address("wss");
     wait_until("the warning", || {
-        server.log().lines().find(|line| line.contains("does not exist") && line.contains("not-yet")).map(drop)
+        server
+            .log()
+            .lines()
+            .find(|line| line.contains("does not exist") && line.contains("not-yet"))
+            .map(drop)
     });
 }
 

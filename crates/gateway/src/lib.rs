@@ -32,6 +32,7 @@ mod listener;
 mod loader;
 mod metrics;
 mod no_gateway;
+mod outgoing;
 mod probes;
 mod progress;
 mod proof;

@@ -1,10 +1,14 @@
 use std::{
     collections::HashMap,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use certward_store::{DeploymentId, Generation};
+use socket2::Socket;
+
+use crate::outgoing;
 
 /// What the accepting side of a proof's connection used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +38,15 @@ pub(crate) struct Registered {
 }
 
 impl Probes {
-    pub(crate) fn register(self: &Arc<Self>, source: SocketAddr) -> Registered {
+    /// Begins a proof's connection, which is registered before anybody can accept it.
+    pub(crate) fn begin(self: &Arc<Self>, socket: &Socket, to: SocketAddr) -> io::Result<Registered> {
+        // Held meanwhile: from where it comes is known only once it is under way, and the listener looks here first.
+        let mut map = self.map();
+        outgoing::begin(socket, to)?;
+        let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let probe = Arc::<Probe>::default();
-        self.map().insert(source, Arc::clone(&probe));
-        Registered { probes: Arc::clone(self), source, probe }
+        map.insert(source, Arc::clone(&probe));
+        Ok(Registered { probes: Arc::clone(self), source, probe })
     }
 
     /// How many proofs' connections are under way.
@@ -62,6 +71,11 @@ impl Probe {
 }
 
 impl Registered {
+    /// Where the connection comes from.
+    pub(crate) fn source(&self) -> SocketAddr {
+        self.source
+    }
+
     /// What the accepting side said, so far.
     pub(crate) fn used(&self) -> Option<Used> {
         self.probe.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

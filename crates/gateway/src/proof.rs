@@ -15,11 +15,11 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{IpAddr, Ipv4Addr, ServerName};
-use tokio::{io::AsyncWriteExt, net::TcpSocket, time::timeout};
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    Listener, Protocol, incoming_proxy,
+    Listener, Protocol, incoming_proxy, outgoing,
     probes::{Probes, Used},
     way_in::{WayIn, reach, ways_in},
     witness::{Testimony, Witness},
@@ -88,15 +88,11 @@ impl Prover {
         let connector = TlsConnector::from(Arc::new(config));
 
         let target = reach(self.addresses[way.listener]);
-        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(io("no socket"))?;
-        socket.bind(SocketAddr::new(target.ip(), 0)).map_err(io("no source port"))?;
-        let source = socket.local_addr().map_err(io("no source port"))?;
-        // Registered before the listener can see it.
-        let registered = self.probes.register(source);
+        let socket = outgoing::open(target, Some(target.ip())).map_err(io("no socket"))?;
+        let registered = self.probes.begin(&socket, target).map_err(io("no connection"))?;
         let shaken = timeout(WITHIN, async {
-            let mut stream = socket.connect(target).await?;
-            if self.listeners[way.listener].awaits_header_from(source.ip()) {
+            let mut stream = outgoing::finish(socket, target).await?;
+            if self.listeners[way.listener].awaits_header_from(registered.source().ip()) {
                 // As a load balancer's own check: the listener takes nobody from there without a header.
                 stream.write_all(&incoming_proxy::LOCAL).await?;
             }

@@ -5,15 +5,12 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
-};
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::errno::Errno;
+use socket2::Socket;
 use tokio::net::TcpStream;
 
 use super::{Unreachable, dice::Dice};
-use crate::socket;
+use crate::outgoing::{begin, errno, finish, open};
 
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]
@@ -68,35 +65,10 @@ impl Sources {
     }
 }
 
-fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket::settle(&socket)?;
-    if let Some(from) = from {
-        // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all brokers
-        // together: so it takes one when it connects, and shares it between different destinations.
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SocketAddr::new(from, 0).into())?;
-    }
-    Ok(socket)
-}
-
-/// Connects, and waits only where there is something to wait for: a broker on this machine has answered before the system says that it
-/// goes on. Asked again, it says what came of it.
+/// Connects.
 async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
-    let to = to.into();
-    let result = match socket.connect(&to) {
-        Err(error) if errno(&error) == Errno::EINPROGRESS => socket.connect(&to),
-        result => result,
-    };
-    match result {
-        Ok(()) => TcpStream::from_std(socket.into()),
-        Err(error) if errno(&error) == Errno::EALREADY => {
-            let stream = TcpStream::from_std(socket.into())?;
-            stream.writable().await?;
-            stream.take_error()?.map_or(Ok(stream), Err)
-        }
-        Err(error) => Err(error),
-    }
+    begin(&socket, to)?;
+    finish(socket, to).await
 }
 
 /// Tells what is amiss here from what is amiss there.
@@ -110,8 +82,4 @@ fn of_this_machine(error: io::Error, to: SocketAddr) -> Unreachable {
 
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EMFILE | Errno::ENFILE)
-}
-
-fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
