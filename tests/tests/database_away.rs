@@ -4,8 +4,8 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use certward_tests::{
@@ -20,6 +20,7 @@ const TWO_WAY_HOST: &str = "two-way.localhost";
 /// One node, with a one-way and a two-way deployment that run, and a database that can be stopped.
 struct Away {
     server: PostgresServer,
+    database: String,
     scene: Scene,
     one_way: Leaf,
     two_way: Leaf,
@@ -29,7 +30,9 @@ struct Away {
 impl Away {
     fn new() -> Self {
         let server = PostgresServer::start();
-        let scene = Scene::with(setup(&server.database()));
+        let url = server.database();
+        let database = url.rsplit('/').next().expect("its name").to_owned();
+        let scene = Scene::with(setup(&url));
         let one_way = scene.run_one_way();
         let clients = Authority::new("Device CA");
         scene.api().create_deployment_with(json!({
@@ -38,7 +41,7 @@ impl Away {
         let two_way = scene.authority.server(&[TWO_WAY_HOST]);
         scene.api().post_tls(TWO_WAY, &two_way.two_way(clients.pem())).expect(200);
         scene.api().wait_running(TWO_WAY);
-        let away = Self { server, scene, one_way, two_way, clients };
+        let away = Self { server, database, scene, one_way, two_way, clients };
         away.wait_whole();
         away
     }
@@ -470,4 +473,49 @@ fn a_snapshot_that_can_neither_be_written_nor_removed_lets_no_proof_pass() {
     drop(pinned);
     lock.execute("ROLLBACK");
     api.wait_running(Scene::DEPLOYMENT);
+}
+
+/// As long as this is there, the tables of certificates are locked, over and over: the database answers, but slowly.
+struct Slowness(Child);
+
+impl Slowness {
+    /// Less than anything waits for a lock (5 s); four such waits, as many as a certificate's reading has, are more than a handshake may
+    /// take (10 s).
+    const LOCK: &str =
+        "BEGIN; LOCK TABLE deployment, version IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT";
+    const TIMES: usize = 100;
+
+    fn of(away: &Away) -> Self {
+        let mut psql = away.server.psql(&away.database);
+        psql.args([["--command", Self::LOCK]; Self::TIMES].as_flattened());
+        Self(psql.stdout(Stdio::null()).spawn().expect("psql can be started"))
+    }
+}
+
+impl Drop for Slowness {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_database_that_is_slow_keeps_no_device_waiting_for_what_is_in_the_snapshot() {
+    let mut away = Away::new();
+    let slowness = Slowness::of(&away);
+    away.scene.certward.kill();
+    away.scene.certward.serve();
+    let begin = Instant::now();
+    for n in 0.. {
+        away.assert_serves(&format!("device-{n}"));
+        if begin.elapsed() > Duration::from_secs(20) {
+            break;
+        }
+    }
+    drop(slowness);
+    let (api, leaf) = (away.scene.api(), away.scene.leaf());
+    api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
+    api.wait_running(Scene::DEPLOYMENT);
+    away.one_way = leaf;
+    away.assert_serves("later");
 }

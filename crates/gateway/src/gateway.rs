@@ -59,6 +59,8 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often what nobody uses any more is looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// What a store may take at the start before devices are served from this node's snapshot, where there is one.
+const BEGIN_WITHIN: Duration = Duration::from_secs(3);
 /// To tell the store that this node is gone; else its lease ends by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -299,7 +301,7 @@ impl Gateway {
         let begun = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            begun = begin() => begun,
+            begun = self.before_devices_wait(begin()) => begun,
         };
         if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&begun, self.inner.copier.get())
             && let Some(snapshot) = copier.whole()
@@ -323,6 +325,18 @@ impl Gateway {
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(Arc::clone(follower), every, shutdown.clone()));
         Some(Beginning::Ordinary(start, pages))
+    }
+
+    /// What the store answers, which is awaited for some time only where there is a snapshot to serve devices from meanwhile.
+    async fn before_devices_wait<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.inner.copier.get().and_then(|copier| copier.whole()).is_none() {
+            return asked.await;
+        }
+        let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
+        timeout(BEGIN_WITHIN, asked).await.unwrap_or_else(late)
     }
 
     /// Joins last: a change that is made from then on waits for this node's proof, those from before come by the feed; and a node that

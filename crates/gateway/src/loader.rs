@@ -4,19 +4,23 @@
 //! assignment offers to fall back to, which is never wider in trust than the newest; else nothing. All loads of one deployment come one
 //! after the other and each reads the store anew, so an older value never replaces a newer one.
 //!
-//! While the store is away, a deployment that is not in the cache is looked up in this node's snapshot, by the same rule: here and
-//! nowhere else, and never for what the store has said something newer of.
+//! While the store is away, or slow, a deployment that is not in the cache is looked up in this node's snapshot, by the same rule: here
+//! and nowhere else, and never for what the store has said something newer of.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+    time::Duration,
 };
 
 use certward_lifecycle::{Certificate, Lifecycle, MaterialError, assignment_in, material_in};
 use certward_pki::{ClientTrust, HostName};
 use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
 use quick_cache::sync::Cache;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     copier::Copier,
@@ -29,6 +33,11 @@ use crate::{
 /// Deployments that share a lock wait for each other's load, a few milliseconds, and only when neither is in the cache.
 const LOCKS: usize = 256;
 
+/// How long a device waits for the store where this node's snapshot may have the answer, too.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long nobody waits again once somebody has waited in vain: a store that is slow is not asked for every device that comes.
+const IMPATIENCE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(crate) struct Loader {
     lifecycle: Lifecycle,
@@ -39,6 +48,8 @@ pub(crate) struct Loader {
     cache: Cache<DeploymentId, Arc<Entry>>,
     locks: Box<[Mutex<()>]>,
     lock_of: RandomState,
+    /// When the store did not answer in time, last.
+    slow: StdMutex<Option<Instant>>,
 }
 
 /// What is true of a deployment, and what this node does with its connections now.
@@ -68,7 +79,17 @@ impl Loader {
         // What was just built is always let in, and what devices come back to outlasts what was only proven.
         let cache = Cache::new(capacity.max(1));
         let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
-        Self { lifecycle, copier, workshop, index, metrics, cache, locks, lock_of: RandomState::new() }
+        Self {
+            lifecycle,
+            copier,
+            workshop,
+            index,
+            metrics,
+            cache,
+            locks,
+            lock_of: RandomState::new(),
+            slow: StdMutex::default(),
+        }
     }
 
     /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
@@ -81,12 +102,18 @@ impl Loader {
         if let Some(entry) = self.at_hand(id) {
             return entry;
         }
-        if self.copier.as_ref().is_some_and(|copier| copier.is_away())
+        if (self.is_away() || self.is_slow())
             && let Some(entry) = self.recall(id).await
         {
             return entry;
         }
-        let loaded = self.load(id).await;
+        let loaded = match self.in_time(self.load(id)).await {
+            Some(loaded) => loaded,
+            None => match self.recall(id).await {
+                Some(entry) => return entry,
+                None => self.load(id).await,
+            },
+        };
         let is_away = match &loaded {
             Ok(loaded) => loaded.entry.is_for_the_store(),
             Err(error) => matches!(error, StoreError::Unavailable(_)),
@@ -105,17 +132,42 @@ impl Loader {
         }
     }
 
+    /// What the store answers. `None`: not as soon as this node's snapshot might.
+    pub(crate) async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        if self.copier.as_ref().and_then(|copier| copier.whole()).is_none() {
+            return Some(asked.await);
+        }
+        let answer = timeout(PATIENCE, asked).await.ok();
+        if answer.is_none() {
+            *self.slow() = Some(Instant::now());
+        }
+        answer
+    }
+
+    fn is_away(&self) -> bool {
+        self.copier.as_ref().is_some_and(|copier| copier.is_away())
+    }
+
+    /// Whether the store answers later than a device should wait.
+    fn is_slow(&self) -> bool {
+        self.slow().is_some_and(|last| last.elapsed() < IMPATIENCE)
+    }
+
+    fn slow(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many deployments are at hand.
     pub(crate) fn len(&self) -> usize {
         self.cache.len()
     }
 
-    /// Whose the first of these names is by this node's snapshot, while the store is away.
+    /// Whose the first of these names is by this node's snapshot, while the store is away or slow.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
         self.copier.as_ref()?.whole()?.first_of(names).await.ok()?
     }
 
-    /// What this node's snapshot has of the deployment, while the store is away. `None`: there is no snapshot, or the store has
+    /// What this node's snapshot has of the deployment, while the store is away or slow. `None`: there is no snapshot, or the store has
     /// said something newer already. To be called under the deployment's lock.
     async fn recall(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
         let copier = self.copier.as_ref()?;

@@ -129,14 +129,17 @@ impl PostgresServer {
 
     /// What a statement gives, as text.
     pub fn query(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.binaries.join("psql"))
-            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--username", USER, "--host"])
-            .arg(self.folder.path())
-            .args(["--port", &self.socket_port().to_string(), "--command", sql, database])
-            .output()
-            .expect("psql can be started");
+        let output = self.psql(database).args(["--command", sql]).output().expect("psql can be started");
         assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// `psql`, connected to a database, that prints nothing but what statements give.
+    pub fn psql(&self, database: &str) -> Command {
+        let mut psql = Command::new(self.binaries.join("psql"));
+        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--username", USER, "--host"]);
+        psql.arg(self.folder.path()).args(["--port", &self.socket_port().to_string(), "--dbname", database]);
+        psql
     }
 
     /// From now on connections over TCP are encrypted or refused; certificate and key are PEM.
