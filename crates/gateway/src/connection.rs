@@ -22,7 +22,7 @@ use crate::{
     registry::{Membership, Signal},
     relay::{Broken, Limits, Opening, Relay},
     served::Entry,
-    serving::Serving,
+    serving::{Destination, Serving},
     tls::Tls,
     wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger, send_at_once},
 };
@@ -86,7 +86,7 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
             return None;
         }
     };
-    let Shaken { mut tls, client, opening, entry, scope, place } = shaken;
+    let Shaken { mut tls, client, opening, destination, scope, place } = shaken;
     let Some(place) = place else {
         let words = [opening.held, good_bye(&mut tls)].concat();
         close(&words, client, deadlines.close).await;
@@ -100,7 +100,7 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         serving: &serving,
         listener: &listener,
         member: &member,
-        entry: &entry,
+        destination: &destination,
         peer,
         to,
         server_name: seen.server_name.as_deref(),
@@ -117,7 +117,7 @@ struct Beginning<'a> {
     serving: &'a Serving,
     listener: &'a Listener,
     member: &'a Membership,
-    entry: &'a Entry,
+    destination: &'a Destination,
     peer: SocketAddr,
     /// What the device connected to, where a load balancer says so.
     to: Option<SocketAddr>,
@@ -149,8 +149,8 @@ impl Beginning<'_> {
     /// The broker's connection once the first bytes are there, or why there is none: a reason of
     /// [`crate::metrics::Metrics::closed`].
     async fn try_both(&mut self) -> Result<TcpStream, &'static str> {
-        // Entered already: whatever changed since the trust scope was read shows now, or is told by a signal.
-        if !self.serving.may_stay(self.member, &self.tls).await {
+        // Entered already: whatever changed since it was looked up shows now, or is told by a signal.
+        if !self.serving.may_enter(self.member, &self.tls, self.destination).await {
             return Err("untrusted");
         }
         let deadline = Instant::now() + self.serving.deadlines.first_packet;
@@ -164,7 +164,7 @@ impl Beginning<'_> {
                 ) => break read.map_err(|_| "first_packet_timeout")??,
             }
         }
-        let (upstream, proxy) = match self.entry {
+        let (upstream, proxy) = match &*self.destination.entry {
             Entry::Served(served) => (served.upstream(self.listener.protocol), served.proxy),
             Entry::Refused(_) => (None, Proxy::default()),
         };

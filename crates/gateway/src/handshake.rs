@@ -17,7 +17,7 @@ use crate::{
     registry::Place,
     relay::Opening,
     served::{Entry, Refusal, Served},
-    serving::{Route, Serving},
+    serving::{Destination, Route, Serving},
     sni,
     tls::Tls,
     wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
@@ -30,7 +30,7 @@ pub(crate) struct Shaken {
     /// What came and went with the last flight.
     pub(crate) opening: Opening,
     /// What it was shaken with.
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) destination: Destination,
     /// The trust scope as read before the handshake.
     pub(crate) scope: TrustScope,
     /// Its place among the deployment's connections; a proof needs none.
@@ -65,8 +65,8 @@ pub(crate) async fn shake(
     };
     seen.server_name.clone_from(&name);
     let name = sni::normalise(name.as_deref());
-    let (deployment, entry) = match serving.route(listener, name).await {
-        Route::To(deployment, entry) => (deployment, entry),
+    let destination = match serving.route(listener, name).await {
+        Route::To(destination) => destination,
         Route::Nowhere => {
             let alert = plain_alert(AlertDescription::UnrecognisedName);
             return Err(Failed::alert(Cause::UnknownName, alert, client));
@@ -76,8 +76,9 @@ pub(crate) async fn shake(
             return Err(Failed::alert(Cause::NotServable, alert, client));
         }
     };
+    let deployment = &destination.deployment;
     seen.deployment = Some(deployment.clone());
-    let served = match &*entry {
+    let served = match &*destination.entry {
         Entry::Served(served) => served,
         Entry::Refused(refused) => {
             let (cause, alert) = match &refused.refusal {
@@ -102,7 +103,7 @@ pub(crate) async fn shake(
             None
         }
         // Before anything that costs: whoever is refused here is refused cheaply.
-        None => match serving.registry.take_place(&deployment, served.limits, Instant::now()) {
+        None => match serving.registry.take_place(deployment, served.limits, Instant::now()) {
             Ok(place) => Some(place),
             Err(cause) => {
                 return Err(Failed::alert(cause, plain_alert(AlertDescription::AccessDenied), client));
@@ -120,7 +121,7 @@ pub(crate) async fn shake(
         }
     };
     let (tls, client, opening) = finish(serving, served, tls, client, bytes, listener.protocol, seen).await?;
-    Ok(Shaken { tls, client, opening, entry, scope, place })
+    Ok(Shaken { tls, client, opening, destination, scope, place })
 }
 
 /// From the ServerHello to the end.

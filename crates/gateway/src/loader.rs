@@ -9,7 +9,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex as StdMutex, PoisonError},
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,8 +33,8 @@ use crate::{
     served::{Entry, KnownTrust, Refusal, Refused, Served},
 };
 
-/// Deployments that share a lock wait for each other's load, a few milliseconds, and only when neither is in the cache.
-const LOCKS: usize = 256;
+/// Deployments that share a slot wait for each other's load, a few milliseconds, and only when neither is in the cache.
+const SLOTS: usize = 256;
 
 /// How long a device waits for the store where this node's snapshot may have the answer, too.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,11 +49,23 @@ pub(crate) struct Loader {
     index: Arc<HostIndex>,
     metrics: Arc<Metrics>,
     cache: Cache<DeploymentId, Arc<Entry>>,
-    locks: Box<[Mutex<()>]>,
-    lock_of: RandomState,
+    slots: Box<[Slot]>,
+    slot_of: RandomState,
     /// When the store did not answer in time, last.
     slow: StdMutex<Option<Instant>>,
 }
+
+/// What deployments share whose ids come to the same.
+#[derive(Debug, Default)]
+struct Slot {
+    lock: Mutex<()>,
+    /// Changes that were carried out so far.
+    changes: AtomicU64,
+}
+
+/// How much had changed when a deployment was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
 
 /// What is true of a deployment, and what this node does with its connections now.
 #[derive(Debug)]
@@ -78,7 +93,7 @@ impl Loader {
     ) -> Self {
         // What was just built is always let in, and what devices come back to outlasts what was only proven.
         let cache = Cache::new(capacity.max(1));
-        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
+        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
         Self {
             lifecycle,
             copier,
@@ -86,8 +101,8 @@ impl Loader {
             index,
             metrics,
             cache,
-            locks,
-            lock_of: RandomState::new(),
+            slots,
+            slot_of: RandomState::new(),
             slow: StdMutex::default(),
         }
     }
@@ -98,7 +113,7 @@ impl Loader {
         if let Some(entry) = self.at_hand(id) {
             return entry;
         }
-        let _lock = self.lock(id).await;
+        let _lock = self.slot(id).lock.lock().await;
         if let Some(entry) = self.at_hand(id) {
             return entry;
         }
@@ -200,7 +215,8 @@ impl Loader {
     /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is; when it answers
     /// with something unreadable, the deployment is refused, for that may have narrowed its trust.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
-        let _lock = self.lock(id).await;
+        let slot = self.slot(id);
+        let _lock = slot.lock.lock().await;
         let loaded = self.load(id).await;
         match &loaded {
             // Nobody asked: what is said of it, the index says too, by not having it any more.
@@ -210,7 +226,20 @@ impl Loader {
                 self.refuse(id, error);
             }
         }
+        // After the swap, and before connections are told: see `is_as_it_was`.
+        slot.changes.fetch_add(1, Ordering::AcqRel);
         loaded
+    }
+
+    /// To be asked before [`Loader::get`].
+    pub(crate) fn stamp(&self, id: &DeploymentId) -> Stamp {
+        Stamp(self.slot(id).changes.load(Ordering::Acquire))
+    }
+
+    /// Whether what [`Loader::get`] said after this stamp is still true, as far as this node knows. Of what changes from now on, those
+    /// connections are told that are in the registry.
+    pub(crate) fn is_as_it_was(&self, id: &DeploymentId, stamp: Stamp) -> bool {
+        self.stamp(id) == stamp
     }
 
     /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
@@ -228,9 +257,8 @@ impl Loader {
         self.cache.get(id).filter(|entry| entry.is_fresh())
     }
 
-    async fn lock(&self, id: &DeploymentId) -> tokio::sync::MutexGuard<'_, ()> {
-        let place = self.lock_of.hash_one(id) as usize % self.locks.len();
-        self.locks[place].lock().await
+    fn slot(&self, id: &DeploymentId) -> &Slot {
+        &self.slots[self.slot_of.hash_one(id) as usize % self.slots.len()]
     }
 
     /// To be called under the deployment's lock.

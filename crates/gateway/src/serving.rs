@@ -11,7 +11,7 @@ use crate::{
     filling::{Answer, Filling},
     host_index::HostIndex,
     identity::Workshop,
-    loader::Loader,
+    loader::{Loader, Stamp},
     metrics::Metrics,
     probes::Probes,
     rarely::RarelyEach,
@@ -43,11 +43,19 @@ pub(crate) struct Serving {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// A deployment, and what was known of it.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) entry: Arc<Entry>,
+    stamp: Stamp,
+}
+
 /// Whose a connection is.
 #[derive(Debug)]
 pub(crate) enum Route {
     /// A deployment's, and what is done with it.
-    To(DeploymentId, Arc<Entry>),
+    To(Destination),
     /// Nobody's.
     Nowhere,
     /// It cannot be told yet: the index of hosts is not full, and the store does not answer.
@@ -59,7 +67,7 @@ impl Serving {
     /// one-label wildcard; else the default.
     pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
         if let Some(bound) = &listener.deployment {
-            return Route::To(bound.clone(), self.loader.get(bound).await);
+            return Route::To(self.look_up(bound.clone()).await);
         }
         if let Some(name) = name {
             match self.by_name(name).await {
@@ -68,8 +76,13 @@ impl Serving {
             }
         }
         let Some(default) = self.default.clone() else { return Route::Nowhere };
-        let entry = self.loader.get(&default).await;
-        Route::To(default, entry)
+        Route::To(self.look_up(default).await)
+    }
+
+    async fn look_up(&self, deployment: DeploymentId) -> Destination {
+        let stamp = self.loader.stamp(&deployment);
+        let entry = self.loader.get(&deployment).await;
+        Destination { deployment, entry, stamp }
     }
 
     async fn by_name(&self, name: HostName) -> Route {
@@ -108,15 +121,21 @@ impl Serving {
 
     /// `None`: the host is not the deployment's. The index knows hashes, and what the store said may have changed; only here it shows.
     async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
-        let entry = self.loader.get(&id).await;
-        match &*entry {
+        let destination = self.look_up(id).await;
+        match &*destination.entry {
             Entry::Served(served) if !served.hosts.contains(host) => None,
-            _ => Some(Route::To(id, entry)),
+            _ => Some(Route::To(destination)),
         }
     }
 
-    /// Whether a connection may stay under what its deployment trusts now: asked once after its handshake, and whenever it is
-    /// told that the trust changed. A store that is merely lost gives no reason to ask.
+    /// Whether a connection that is in the registry now may stay, whose handshake was made by what was known when it began. Mostly
+    /// nothing has changed meanwhile, and whether that is still at hand does not matter.
+    pub(crate) async fn may_enter(&self, member: &Membership, tls: &Tls, began: &Destination) -> bool {
+        self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
+    }
+
+    /// Whether a connection may stay under what its deployment trusts now: asked whenever it is told that the trust changed. A store
+    /// that is merely lost gives no reason to ask.
     pub(crate) async fn may_stay(&self, member: &Membership, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {

@@ -1,8 +1,15 @@
 //! What goes wrong hurts its own deployment alone, and never widens trust.
 
-use certward_gateway::Settings;
+use std::{net::SocketAddr, sync::Arc};
 
-use crate::stage::{Broker, Ca, Device, World, eventually, settings};
+use certward_gateway::Settings;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+use crate::stage::{Broker, Ca, Device, TLS13, World, any, eventually, settings};
 
 /// From now on every uploaded key is damaged as soon as it is stored.
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
@@ -118,5 +125,57 @@ async fn a_lost_store_stops_no_handshake() {
         live.echo(b"undisturbed").await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
+    world.shut_down().await;
+}
+
+/// A line between a device and the gateway that lets nothing more of the device through after its first words, until it is told to.
+async fn halting_line(to: SocketAddr) -> (SocketAddr, Arc<Notify>) {
+    let listener = TcpListener::bind(any()).await.unwrap();
+    let (address, go_on) = (listener.local_addr().unwrap(), Arc::<Notify>::default());
+    let told = Arc::clone(&go_on);
+    tokio::spawn(async move {
+        let (device, _) = listener.accept().await.unwrap();
+        let (mut from_device, mut to_device) = device.into_split();
+        let (mut from_gateway, mut to_gateway) = TcpStream::connect(to).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_gateway, &mut to_device).await });
+        let mut hello = vec![0; 4096];
+        let length = from_device.read(&mut hello).await.unwrap();
+        to_gateway.write_all(&hello[..length]).await.unwrap();
+        told.notified().await;
+        tokio::io::copy(&mut from_device, &mut to_gateway).await
+    });
+    (address, go_on)
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_its_time_asks_the_store_nothing_more_unless_something_changed() {
+    let world = World::with(Settings { config_cache: 1, ..settings() }).await;
+    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let slow = world.deploy("slow", broker.address, &["slow.test"]).await;
+    let other = world.deploy("other", broker.address, &["other.test"]).await;
+    world.run(&slow, &ca.leaf(&["slow.test"]), &[&clients]).await;
+    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    let device = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
+    let loads = || world.metric(r#"certward_gateway_config_loads_total{result="ok"}"#);
+    let begin = async || {
+        let ((line, go_on), device) = (halting_line(world.mqtts()).await, device.clone());
+        let before = loads();
+        let talking = tokio::spawn(async move { device.talk(line, "slow.test").await });
+        eventually("its hello is understood", || async { loads() > before }).await;
+        (talking, go_on)
+    };
+
+    let (talking, go_on) = begin().await;
+    world.run(&slow, &ca.leaf(&["slow.test"]), &[&Ca::new("others")]).await;
+    go_on.notify_one();
+    assert!(talking.await.unwrap().is_err(), "its CA was removed while it shook hands");
+
+    world.run(&slow, &ca.leaf(&["slow.test"]), &[&clients]).await;
+    Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();
+    let (talking, go_on) = begin().await;
+    Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();
+    world.lifecycle.store().close().await;
+    go_on.notify_one();
+    talking.await.unwrap().expect("nothing changed, though it is not at hand any more and the store is away");
     world.shut_down().await;
 }
