@@ -15,7 +15,7 @@ use certward_store::{
     TlsState,
 };
 use tokio::{
-    sync::{Mutex, Notify, mpsc},
+    sync::{Mutex, Notify, Semaphore, mpsc},
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -38,8 +38,12 @@ const PAGE: u32 = 500;
 const LISTED: u32 = 5_000;
 /// Pages whose proofs are not scheduled yet.
 const PAGES_AHEAD: usize = 4;
-/// Deployments worked on at once. Each is a few store reads and a few handshakes with ourselves.
-const AT_ONCE: usize = 16;
+/// Deployments worked on at once. Most of them wait, for their proof's turn or for what that waits for.
+const AT_ONCE: usize = 256;
+/// Those that are brought up to date at once, by a few reads of the store: a certificate's removal waits for nobody's proof.
+const SWAPS_AT_ONCE: usize = 16;
+/// Proofs at once, each a few handshakes with ourselves.
+const PROOFS_AT_ONCE: usize = 16;
 /// Of these, proofs of what was proven before: they must not take the processor from devices that come back after a restart.
 const IN_BACKGROUND: usize = 2;
 /// The store's wake-up may be lost; then this is how late a change is noticed.
@@ -62,6 +66,20 @@ pub(crate) struct Follower {
     pub(crate) rejoined: Notify,
     /// How many deployments are to be worked on.
     pub(crate) scheduled: AtomicUsize,
+    pub(crate) places: Places,
+}
+
+/// For how many there is room at once.
+#[derive(Debug)]
+pub(crate) struct Places {
+    swaps: Semaphore,
+    proofs: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { swaps: Semaphore::new(SWAPS_AT_ONCE), proofs: Semaphore::new(PROOFS_AT_ONCE) }
+    }
 }
 
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
@@ -400,6 +418,8 @@ impl Follower {
 
     /// Brings one deployment up to date, and says so. `false`: to be tried again.
     async fn carry_out(&self, id: &DeploymentId, tries: u32) -> bool {
+        // Neither is ever closed.
+        let swap = self.places.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
         let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
             Ok(loaded) => loaded,
@@ -419,15 +439,20 @@ impl Follower {
             Trust::Unknown => {}
         }
         self.progress.is_done(id, wanted);
+        drop(swap);
         let Some((deployment, certificate)) = assignment else {
             self.serving.failures.forget(id);
             return true;
+        };
+        let proof = async {
+            let _proof = self.places.proofs.acquire().await;
+            self.prove(&deployment, certificate.as_ref(), &entry, tries).await
         };
         tokio::select! {
             biased;
             // Nothing to prove, and nobody to tell.
             () = self.reports.closed() => true,
-            well = self.prove(&deployment, certificate.as_ref(), &entry, tries) => well,
+            well = proof => well,
         }
     }
 

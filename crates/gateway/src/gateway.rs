@@ -33,7 +33,7 @@ use crate::{
     drain::end_over,
     failures::Failures,
     filling::Filling,
-    follow::{Follower, Pages},
+    follow::{Follower, Pages, Places},
     host_index::HostIndex,
     identity::Workshop,
     listener,
@@ -286,6 +286,7 @@ impl Gateway {
             progress: Progress::new(),
             rejoined: Notify::new(),
             scheduled: AtomicUsize::new(0),
+            places: Places::default(),
         }
     }
 

@@ -13,10 +13,28 @@ pub(crate) const ROOM_AT_REST: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
-    due: BTreeSet<(Instant, DeploymentId)>,
+    /// Changes before what is tried again.
+    due: BTreeSet<(Turn, Instant, DeploymentId)>,
+    /// How many are being tried again.
+    retrying: usize,
     /// What is done when nothing else is: at the start, the proof of what was proven before.
     background: VecDeque<DeploymentId>,
     in_background: HashSet<DeploymentId>,
+}
+
+/// How many may be tried again at once: what fails may take long for it, and changes must not wait for that.
+const RETRIES_AT_ONCE: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Change,
+    Retry,
+}
+
+impl Turn {
+    fn after(tries: u32) -> Self {
+        if tries == 0 { Self::Change } else { Self::Retry }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +64,10 @@ impl Schedule {
 
     /// Takes what is due, and how often it was tried in vain.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
-        let (due, _) = self.due.first()?;
-        if *due > now {
-            return None;
-        }
-        let (_, id) = self.due.pop_first()?;
+        let first = self.first().filter(|(_, due, _)| *due <= now)?.clone();
+        self.due.remove(&first);
+        let (turn, _, id) = first;
+        self.retrying += usize::from(turn == Turn::Retry);
         let tries = match self.jobs.get(&id) {
             Some(Job::Waiting { tries, .. } | Job::Running { tries, .. }) => *tries,
             None => 0,
@@ -80,7 +97,10 @@ impl Schedule {
     pub(crate) fn done(&mut self, id: DeploymentId, well: bool, now: Instant) {
         self.in_background.remove(&id);
         let (tries, again) = match self.jobs.remove(&id) {
-            Some(Job::Running { tries, again }) => (tries, again),
+            Some(Job::Running { tries, again }) => {
+                self.retrying -= usize::from(Turn::after(tries) == Turn::Retry);
+                (tries, again)
+            }
             Some(Job::Waiting { .. }) | None => (0, false),
         };
         if again {
@@ -99,22 +119,30 @@ impl Schedule {
         self.jobs.len() + self.background.len()
     }
 
-    /// When something is due.
+    /// When something is due that may be done then.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        self.first().map(|(_, due, _)| *due)
+    }
+
+    /// The first of what may be done when it is due.
+    fn first(&self) -> Option<&(Turn, Instant, DeploymentId)> {
+        let first = self.due.first()?;
+        (first.0 == Turn::Change || self.retrying < RETRIES_AT_ONCE).then_some(first)
     }
 
     fn wait_until(&mut self, id: DeploymentId, due: Instant, tries: u32) {
-        if let Some(Job::Waiting { due, .. }) = self.jobs.get(&id) {
-            self.due.remove(&(*due, id.clone()));
+        if let Some(Job::Waiting { due, tries }) = self.jobs.get(&id) {
+            self.due.remove(&(Turn::after(*tries), *due, id.clone()));
         }
         self.jobs.insert(id.clone(), Job::Waiting { due, tries });
-        self.due.insert((due, id));
+        self.due.insert((Turn::after(tries), due, id));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn id(text: &str) -> DeploymentId {
@@ -151,6 +179,30 @@ mod tests {
         schedule.want(id("a"), now);
         assert_eq!(schedule.next(now), Some((id("a"), 0)));
         assert_eq!(schedule.next_due(), None, "the later try is dropped");
+    }
+
+    #[tokio::test]
+    async fn a_change_comes_before_whatever_is_tried_again() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let failing: Vec<_> = (0..2 * RETRIES_AT_ONCE).map(|n| id(&format!("failing-{n}"))).collect();
+        for failing in &failing {
+            schedule.want(failing.clone(), now);
+            schedule.next(now);
+            schedule.done(failing.clone(), false, now);
+        }
+        let later = now + backoff::after(1);
+        let retries: Vec<_> = std::iter::from_fn(|| schedule.next(later)).collect();
+        assert_eq!(retries.len(), RETRIES_AT_ONCE);
+        assert_eq!(schedule.next_due(), None, "nothing is to be waited for but their ends");
+        let changed = later + Duration::from_secs(1);
+        schedule.want(id("changed"), changed);
+        assert_eq!(schedule.next(changed), Some((id("changed"), 0)));
+        let (ended, _) = retries[0].clone();
+        schedule.done(ended, true, changed);
+        schedule.want(id("changed-too"), changed);
+        assert_eq!(schedule.next(changed), Some((id("changed-too"), 0)), "and after it one of the others");
+        assert_eq!(schedule.next(changed).map(|(_, tries)| tries), Some(1));
+        assert_eq!(schedule.next(changed), None);
     }
 
     #[tokio::test]
