@@ -82,3 +82,19 @@ fn health_readiness_and_metrics_are_told() {
     assert!(metrics.contains("certward_"), "{metrics}");
     assert!(metrics.trim_end().ends_with("# EOF"), "OpenMetrics text");
 }
+
+#[test]
+fn the_log_says_who_changed_which_certificate_and_that_it_is_proven() {
+    let scene = Scene::new();
+    scene.run_one_way();
+    let api = scene.api();
+    api.put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
+    api.wait_running(Scene::DEPLOYMENT);
+    api.put_tls("not-there", &scene.leaf().one_way()).expect(404);
+    let log = scene.certward.log();
+    let line = |holds: &[&str]| log.lines().any(|line| holds.iter().all(|part| line.contains(part)));
+    let (id, key) = (format!("deployment.id={}", Scene::DEPLOYMENT), format!("key=\"{}\"", api.key));
+    assert!(line(&["INFO", "method=\"PUT\"", "http_status=200", &id, &key]), "{log}");
+    assert!(line(&["INFO", "proven on this node", &id]), "{log}");
+    assert!(!log.contains("not-there"), "what is not there may be anything: {log}");
+}

@@ -5,8 +5,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use certward_store::DeploymentId;
 use futures_util::FutureExt;
-use http::Method;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,30 +15,42 @@ use crate::{
     context::{Context, Shared},
     error::Error,
     metrics::RequestLabels,
+    path_id::PathId,
     store_trouble::Cause,
 };
 
 /// Stands outermost: notes each request once it is answered, and answers 500 where a handler panicked.
 ///
-/// The line holds the method and route from closed lists, the status, the time and the key's public half: nothing of the
-/// path, query, headers or body as they came.
+/// The line holds the method and route from closed lists, the status, the time, the key's public half and the deployment that it was
+/// about, where there is such a one: nothing else of the path, query, headers or body as they came.
 pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let deployment = route
+        .starts_with("/public_api/v1/deployments/{id}")
+        .then(|| PathId::of(request.uri().path()).parse(|id| DeploymentId::parse(id).ok()))
+        .flatten();
     // What a panic leaves behind is dropped with the request: a transaction is rolled back, nothing is shared.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answer.unwrap_or_else(|_panic| {
         tracing::error!(method, route, "a request's handler panicked");
         Error::Internal.into_response()
     });
-    api.note(method, route, &response, begun);
+    api.note(method, route, deployment.as_ref(), &response, begun);
     response
 }
 
 impl Context {
-    fn note(&self, method: &'static str, route: &str, response: &Response, begun: Instant) {
+    fn note(
+        &self,
+        method: &'static str,
+        route: &str,
+        deployment: Option<&DeploymentId>,
+        response: &Response,
+        begun: Instant,
+    ) {
         let status = response.status().as_u16();
         let seconds = begun.elapsed().as_secs_f64();
         let labels = RequestLabels { method, route: route.to_owned(), status };
@@ -48,11 +61,30 @@ impl Context {
         }
         let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());
         let (http_status, duration_ms) = (status, (seconds * 1000.0).round());
+        // Only of one that there is: else it may be anything that somebody typed, a secret too.
+        let found = response.status().is_success() || response.status() == StatusCode::UNPROCESSABLE_ENTITY;
+        let deployment = deployment.filter(|_| found).map(tracing::field::display);
         // What was changed, by whom, is worth a line always; reads, refused strangers and probes only when asked for.
         if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
-            tracing::info!(method, route, http_status, duration_ms, key, "request");
+            tracing::info!(
+                method,
+                route,
+                deployment.id = deployment,
+                http_status,
+                duration_ms,
+                key,
+                "request"
+            );
         } else {
-            tracing::debug!(method, route, http_status, duration_ms, key, "request");
+            tracing::debug!(
+                method,
+                route,
+                deployment.id = deployment,
+                http_status,
+                duration_ms,
+                key,
+                "request"
+            );
         }
     }
 }

@@ -17,7 +17,8 @@ impl PathId {
         self.0.as_deref().and_then(parse)
     }
 
-    fn of(path: &str) -> Self {
+    /// Of this path.
+    pub(crate) fn of(path: &str) -> Self {
         let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(2);
         Self(segments.next().and_then(decode))
     }

@@ -484,7 +484,12 @@ impl Follower {
         // Without a way in there is nothing to try again until the deployment changes.
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
-            Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
+            Ok(()) if is_news(&deployment.tls) => {
+                tracing::info!(deployment.id = %id, deployment.generation = %generation, "proven on this node");
+            }
+            Ok(()) => {
+                tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven again")
+            }
             Err(ProofFailure::NoWayIn) => complain(id, tries, "no listener and name lead to it"),
             Err(ProofFailure::NotProven(reason)) => {
                 complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
@@ -511,11 +516,10 @@ impl Follower {
     /// What the store hears of is in this node's snapshot first. A report of what runs, or never was, says nothing new.
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
         let Some(copier) = &self.copier else { return Ok(()) };
-        match deployment.tls {
-            TlsState::Absent | TlsState::Running { .. } => Ok(()),
-            TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => {
-                copier.holds(deployment.generation).await.map_err(ProofFailure::NotProven)
-            }
+        if is_news(&deployment.tls) {
+            copier.holds(deployment.generation).await.map_err(ProofFailure::NotProven)
+        } else {
+            Ok(())
         }
     }
 
@@ -531,6 +535,14 @@ impl Follower {
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+}
+
+/// Whether a report of what is so has somebody who waits for it.
+fn is_news(tls: &TlsState) -> bool {
+    match tls {
+        TlsState::Absent | TlsState::Running { .. } => false,
+        TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => true,
     }
 }
 
