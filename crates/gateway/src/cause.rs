@@ -153,7 +153,8 @@ impl Cause {
         }
     }
 
-    /// The cause of an error that a ClientHello (one record or several) met with this configuration. rustls tells what it missed
+    /// The cause of an error that a ClientHello met with this configuration. Of one that came in several records, and was put together in
+    /// place, rustls' word must do. rustls tells what it missed
     /// first, and looks for groups before suites, and for suites that go with the signatures instead of for signatures.
     pub(crate) fn of_refused_hello(error: &Error, hello: &[u8], config: &ServerConfig) -> Self {
         let cause = Self::from(error);

@@ -71,6 +71,8 @@ struct State {
     doubted: bool,
     /// When that was last looked after.
     mended: Option<Instant>,
+    /// All that the store had when this process began is in it: the feed brings the rest.
+    caught_up: bool,
     /// What this process has read in the store and is not copied yet; `None` for a deployment that was gone.
     ahead: HashMap<DeploymentId, Option<Generation>>,
 }
@@ -108,6 +110,7 @@ impl Copier {
             everything_noted: false,
             doubted: false,
             mended: None,
+            caught_up: false,
             ahead: HashMap::new(),
         };
         let (progress, _) = watch::channel(());
@@ -126,6 +129,13 @@ impl Copier {
     pub(crate) fn whole(&self) -> Option<&Snapshot> {
         let standing = &self.state().standing;
         matches!(standing, Standing::Found | Standing::Kept).then_some(&self.snapshot)
+    }
+
+    /// The same, to be served from while the store is there and only slow: not before this process has caught it up. What other nodes
+    /// proved while this one was away, it would undo; what changes later is not said to run without this node's proof.
+    pub(crate) fn caught_up(&self) -> Option<&Snapshot> {
+        let caught_up = self.state().caught_up;
+        self.whole().filter(|_| caught_up)
     }
 
     /// Who follows the feed asks the store every second, and says how it went: meanwhile nobody else's handshake has to wait for a store
@@ -296,6 +306,7 @@ impl Copier {
     ) -> Result<Infallible, CopyError> {
         loop {
             self.catch_up(store).await?;
+            self.state().caught_up = true;
             if *failures >= FAILURES_MAX {
                 tracing::info!("this node's snapshot is whole again");
             }
@@ -472,6 +483,7 @@ impl Copier {
             state.copied = Generation::default();
             state.noted = Vec::new();
             state.ahead = HashMap::new();
+            state.caught_up = false;
         }
         state.standing = standing;
         drop(state);
@@ -551,6 +563,21 @@ mod tests {
         found.stand(Standing::Absent);
         assert_eq!(holds(&found, 100), Some(true));
         assert_eq!(holds(&copier(None), 1), Some(true));
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_serves_for_a_store_that_is_away_and_not_for_one_that_is_slow() {
+        let copier = copier(Some(5));
+        let serves = |copier: &Copier| (copier.whole().is_some(), copier.caught_up().is_some());
+        assert_eq!(serves(&copier), (true, false));
+        copier.reached(Generation(7));
+        assert_eq!(serves(&copier), (true, false), "there may be more to copy");
+        copier.state().caught_up = true;
+        assert_eq!(serves(&copier), (true, true));
+        copier.stand(Standing::Absent);
+        assert_eq!(serves(&copier), (false, false));
+        copier.reached(Generation(9));
+        assert_eq!(serves(&copier), (true, false), "it is made anew");
     }
 
     #[test]

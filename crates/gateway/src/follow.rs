@@ -19,6 +19,7 @@ use tokio::{
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff,
@@ -27,7 +28,7 @@ use crate::{
     progress::Progress,
     proof::Prover,
     reports::Reports,
-    schedule::Schedule,
+    schedule::{Ended, Schedule},
     served::{Entry, Trust},
     serving::Serving,
 };
@@ -271,6 +272,8 @@ impl Follower {
         tokio::pin!(feed);
         let mut work = JoinSet::new();
         let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
+        // What ends a proof of what is replaced already, so that the change need not wait for it.
+        let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
         loop {
             while work.len() < AT_ONCE {
                 let next = schedule.next(Instant::now());
@@ -279,8 +282,9 @@ impl Follower {
                 let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
                 let Some((id, tries)) = next else { break };
                 let follower = Arc::clone(&self);
-                let of = id.clone();
-                let handle = work.spawn(async move { follower.carry_out(&of, tries).await });
+                let (of, until) = (id.clone(), CancellationToken::new());
+                overtaken.insert(id.clone(), until.clone());
+                let handle = work.spawn(async move { follower.carry_out(&of, tries, until).await });
                 worked_on.insert(handle.id(), id);
             }
             self.scheduled.store(schedule.len(), Ordering::Relaxed);
@@ -290,16 +294,20 @@ impl Follower {
                 () = &mut feed => return,
                 Some(ids) = changes.recv() => {
                     let ids: Vec<DeploymentId> = ids;
-                    ids.into_iter().for_each(|id| schedule.want(id, Instant::now()));
+                    for id in ids {
+                        overtaken.get(&id).map(CancellationToken::cancel);
+                        schedule.want(id, Instant::now());
+                    }
                 }
                 page = next_page(&mut listed) => {
                     page.into_iter().for_each(|listed| want(&mut schedule, listed));
                 }
                 Some(ended) = work.join_next_with_id() => {
                     // A task that panicked has done nothing well; its defect is in the log already.
-                    let (task, well) = ended.unwrap_or_else(|error| (error.id(), false));
+                    let (task, ended) = ended.unwrap_or_else(|error| (error.id(), Ended::Unread));
                     if let Some(id) = worked_on.remove(&task) {
-                        schedule.done(id, well, Instant::now());
+                        overtaken.remove(&id);
+                        schedule.done(id, ended, Instant::now());
                     }
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < AT_ONCE => {}
@@ -416,8 +424,8 @@ impl Follower {
         }
     }
 
-    /// Brings one deployment up to date, and says so. `false`: to be tried again.
-    async fn carry_out(&self, id: &DeploymentId, tries: u32) -> bool {
+    /// Brings one deployment up to date, and says so; then proves what is served, until something newer is to be.
+    async fn carry_out(&self, id: &DeploymentId, tries: u32, overtaken: CancellationToken) -> Ended {
         // Neither is ever closed.
         let swap = self.places.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
@@ -429,7 +437,7 @@ impl Follower {
                     self.progress.is_done(id, wanted);
                 }
                 complain(id, tries, &format!("a change cannot be read: {error}"));
-                return false;
+                return Ended::Unread;
             }
         };
         // After the swap: a connection that enters from now on sees the new value by itself.
@@ -442,7 +450,7 @@ impl Follower {
         drop(swap);
         let Some((deployment, certificate)) = assignment else {
             self.serving.failures.forget(id);
-            return true;
+            return Ended::Well;
         };
         let proof = async {
             let _proof = self.places.proofs.acquire().await;
@@ -451,8 +459,9 @@ impl Follower {
         tokio::select! {
             biased;
             // Nothing to prove, and nobody to tell.
-            () = self.reports.closed() => true,
-            well = proof => well,
+            () = self.reports.closed() => Ended::Well,
+            () = overtaken.cancelled() => Ended::Well,
+            well = proof => if well { Ended::Well } else { Ended::Unproven },
         }
     }
 
@@ -484,12 +493,7 @@ impl Follower {
         // Without a way in there is nothing to try again until the deployment changes.
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
-            Ok(()) if is_news(&deployment.tls) => {
-                tracing::info!(deployment.id = %id, deployment.generation = %generation, "proven on this node");
-            }
-            Ok(()) => {
-                tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven again")
-            }
+            Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
             Err(ProofFailure::NoWayIn) => complain(id, tries, "no listener and name lead to it"),
             Err(ProofFailure::NotProven(reason)) => {
                 complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
@@ -503,9 +507,15 @@ impl Follower {
             complain(id, tries, &format!("generation {generation} is proven, and not reported: {reason}"));
         }
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
+        let is_proven = outcome.is_ok();
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
         match self.lifecycle.report(&self.node, id, *generation, outcome).await {
-            Ok(()) => settled,
+            Ok(()) => {
+                if is_proven {
+                    say_proven(deployment);
+                }
+                settled
+            }
             Err(error) => {
                 complain(id, tries, &format!("a proof cannot be reported: {error}"));
                 false
@@ -535,6 +545,15 @@ impl Follower {
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+}
+
+/// Once it is reported, so that what is proven again and again, for it cannot be reported, is not said as often.
+fn say_proven(deployment: &Deployment) {
+    let Deployment { id, generation, tls, .. } = deployment;
+    let what = if *tls == TlsState::Terminated { "let go of by this node" } else { "proven on this node" };
+    if is_news(tls) {
+        tracing::info!(deployment.id = %id, deployment.generation = %generation, "{what}");
     }
 }
 

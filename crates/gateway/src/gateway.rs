@@ -302,7 +302,7 @@ impl Gateway {
         let begun = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            begun = self.before_devices_wait(begin()) => begun,
+            begun = begin() => begun,
         };
         if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&begun, self.inner.copier.get())
             && let Some(snapshot) = copier.whole()
@@ -325,7 +325,7 @@ impl Gateway {
         };
         let every = self.inner.settings.lease / 3;
         tasks.spawn(keep_lease(Arc::clone(follower), every, shutdown.clone()));
-        Some(Beginning::Ordinary(start, pages))
+        Some(Beginning::Ordinary(Box::new(start), pages))
     }
 
     /// What the store answers, which is awaited for some time only where there is a snapshot to serve devices from meanwhile.
@@ -347,9 +347,13 @@ impl Gateway {
         lifecycle: &Lifecycle,
         follower: &Follower,
     ) -> Result<(crate::follow::Start, Pages), StoreError> {
-        lifecycle.store().reach().await?;
-        self.keep_ticket_keys(lifecycle).await?;
-        let begun = follower.begin().await?;
+        let begin = async {
+            lifecycle.store().reach().await?;
+            self.keep_ticket_keys(lifecycle).await?;
+            follower.begin().await
+        };
+        let begun = self.before_devices_wait(begin).await?;
+        // Awaited to its end: a node that serves from its snapshot must not count.
         lifecycle.start(&self.inner.node).await?;
         Ok(begun)
     }
@@ -481,7 +485,7 @@ pub struct Prepared {
 #[derive(Debug)]
 enum Beginning {
     /// With the store; the index of hosts is filled beside.
-    Ordinary(crate::follow::Start, Pages),
+    Ordinary(Box<crate::follow::Start>, Pages),
     /// With its snapshot, the store being away.
     Away(Arc<Copier>),
 }
@@ -503,7 +507,7 @@ impl Prepared {
             inner.ready.store(true, Ordering::Release);
             match start {
                 Beginning::Ordinary(start, pages) => {
-                    following.spawn(Arc::clone(&follower).run(start));
+                    following.spawn(Arc::clone(&follower).run(*start));
                     tasks.spawn(fill(follower, pages, shutdown.clone()));
                     if let Some(copier) = inner.copier.get() {
                         tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));

@@ -85,6 +85,8 @@ pub(crate) async fn accept(
     // At the limit of descriptors each connection that ends lets one in, and the wait begins anew: it does not tell when to speak.
     let said_not_accepted = Rarely::default();
     let mut backoff = BACKOFF_MIN;
+    // Every listener has an address.
+    let port = socket.local_addr().map_or(0, |address| address.port());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -95,7 +97,7 @@ pub(crate) async fn accept(
             Ok((client, peer)) => {
                 backoff = BACKOFF_MIN;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let probe = serving.probes.of(peer);
+                let probe = serving.probes.of(peer, port);
                 let header_first = listener.awaits_header_from(peer.ip());
                 let admission = match &probe {
                     Some(_) => None,

@@ -148,8 +148,8 @@ impl Loader {
     }
 
     /// What the store answers. `None`: not as soon as this node's snapshot might.
-    pub(crate) async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
-        if self.copier.as_ref().and_then(|copier| copier.whole()).is_none() {
+    async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        if self.copier.as_ref().and_then(|copier| copier.caught_up()).is_none() {
             return Some(asked.await);
         }
         let answer = timeout(PATIENCE, asked).await.ok();
@@ -177,7 +177,7 @@ impl Loader {
         self.cache.len()
     }
 
-    /// Whose the first of these names is by this node's snapshot, while the store is away or slow.
+    /// Whose the first of these names is by this node's snapshot, while the store is away.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
         self.copier.as_ref()?.whole()?.first_of(names).await.ok()?
     }
@@ -186,11 +186,12 @@ impl Loader {
     /// said something newer already. To be called under the deployment's lock.
     async fn recall(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
         let copier = self.copier.as_ref()?;
-        let snapshot = copier.whole()?;
+        let is_away = copier.is_away();
+        let snapshot = if is_away { copier.whole() } else { copier.caught_up() }?;
         let assignment = match assignment_in(snapshot, id).await {
             Ok(assignment) => assignment,
-            // Its entry is not whole: refused, it alone.
-            Err(error @ StoreError::Corrupt(_)) => {
+            // Its entry is not whole: refused, it alone, where the store cannot be asked.
+            Err(error @ StoreError::Corrupt(_)) if is_away => {
                 copier.doubt();
                 return Some(self.refuse(id, &error));
             }
@@ -206,6 +207,9 @@ impl Loader {
         let before = self.cache.peek(id);
         let entry = Arc::new(self.build(snapshot, assignment.as_ref(), before.as_deref()).await);
         if entry.is_unservable() {
+            if !is_away {
+                return None;
+            }
             copier.doubt();
         }
         self.cache.insert(id.clone(), Arc::clone(&entry));

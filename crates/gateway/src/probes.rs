@@ -22,8 +22,17 @@ pub(crate) struct Used {
 
 /// The source addresses of proofs under way. A connection from one of them reaches no broker, no limit and no list of failures; the
 /// node itself holds the address while it stands here, so nobody else can come from it.
+///
+/// Of two connections to different listeners the source may be the same.
 #[derive(Debug, Default)]
-pub(crate) struct Probes(Mutex<HashMap<SocketAddr, Arc<Probe>>>);
+pub(crate) struct Probes(Mutex<HashMap<Line, Arc<Probe>>>);
+
+/// A connection of this node to itself: from where, and to which port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Line {
+    source: SocketAddr,
+    port: u16,
+}
 
 /// One proof's connection, as its accepting side sees it.
 #[derive(Debug, Default)]
@@ -33,7 +42,7 @@ pub(crate) struct Probe(Mutex<Option<Used>>);
 #[derive(Debug)]
 pub(crate) struct Registered {
     probes: Arc<Probes>,
-    source: SocketAddr,
+    line: Line,
     probe: Arc<Probe>,
 }
 
@@ -44,9 +53,9 @@ impl Probes {
         let mut map = self.map();
         outgoing::begin(socket, to)?;
         let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let probe = Arc::<Probe>::default();
-        map.insert(source, Arc::clone(&probe));
-        Ok(Registered { probes: Arc::clone(self), source, probe })
+        let (line, probe) = (Line { source, port: to.port() }, Arc::<Probe>::default());
+        map.insert(line, Arc::clone(&probe));
+        Ok(Registered { probes: Arc::clone(self), line, probe })
     }
 
     /// How many proofs' connections are under way.
@@ -54,12 +63,12 @@ impl Probes {
         self.map().len()
     }
 
-    /// The probe that comes from this address, if it is one.
-    pub(crate) fn of(&self, peer: SocketAddr) -> Option<Arc<Probe>> {
-        self.map().get(&peer).cloned()
+    /// The probe that comes from this address to the listener with this port, if it is one.
+    pub(crate) fn of(&self, peer: SocketAddr, port: u16) -> Option<Arc<Probe>> {
+        self.map().get(&Line { source: peer, port }).cloned()
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<Probe>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<Line, Arc<Probe>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,7 +82,7 @@ impl Probe {
 impl Registered {
     /// Where the connection comes from.
     pub(crate) fn source(&self) -> SocketAddr {
-        self.source
+        self.line.source
     }
 
     /// What the accepting side said, so far.
@@ -84,6 +93,6 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.probes.map().remove(&self.source);
+        self.probes.map().remove(&self.line);
     }
 }

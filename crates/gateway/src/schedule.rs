@@ -13,8 +13,10 @@ pub(crate) const ROOM_AT_REST: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
-    /// Changes before what is tried again.
-    due: BTreeSet<(Turn, Instant, DeploymentId)>,
+    /// What is to be brought up to date.
+    changes: BTreeSet<(Instant, DeploymentId)>,
+    /// What was, and could not be proven: it comes after all changes.
+    retries: BTreeSet<(Instant, DeploymentId)>,
     /// How many are being tried again.
     retrying: usize,
     /// What is done when nothing else is: at the start, the proof of what was proven before.
@@ -25,22 +27,27 @@ pub(crate) struct Schedule {
 /// How many may be tried again at once: what fails may take long for it, and changes must not wait for that.
 const RETRIES_AT_ONCE: usize = 8;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Change,
     Retry,
 }
 
-impl Turn {
-    fn after(tries: u32) -> Self {
-        if tries == 0 { Self::Change } else { Self::Retry }
-    }
+/// How the work on a deployment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// There is nothing more to do.
+    Well,
+    /// It is not even up to date.
+    Unread,
+    /// It is up to date, and not proven.
+    Unproven,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Job {
-    Waiting { due: Instant, tries: u32 },
-    Running { tries: u32, again: bool },
+    Waiting { turn: Turn, due: Instant, tries: u32 },
+    Running { turn: Turn, tries: u32, again: bool },
 }
 
 impl Schedule {
@@ -48,7 +55,7 @@ impl Schedule {
     pub(crate) fn want(&mut self, id: DeploymentId, now: Instant) {
         match self.jobs.get_mut(&id) {
             Some(Job::Running { again, .. }) => *again = true,
-            Some(Job::Waiting { .. }) | None => self.wait_until(id, now, 0),
+            Some(Job::Waiting { .. }) | None => self.wait_until(id, Turn::Change, now, 0),
         }
     }
 
@@ -64,15 +71,22 @@ impl Schedule {
 
     /// Takes what is due, and how often it was tried in vain.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
-        let first = self.first().filter(|(_, due, _)| *due <= now)?.clone();
-        self.due.remove(&first);
-        let (turn, _, id) = first;
+        let is_due =
+            |waiting: &BTreeSet<(Instant, DeploymentId)>| waiting.first().is_some_and(|(due, _)| *due <= now);
+        let turn = if is_due(&self.changes) {
+            Turn::Change
+        } else if self.may_retry() && is_due(&self.retries) {
+            Turn::Retry
+        } else {
+            return None;
+        };
+        let (_, id) = self.waiting(turn).pop_first()?;
         self.retrying += usize::from(turn == Turn::Retry);
         let tries = match self.jobs.get(&id) {
             Some(Job::Waiting { tries, .. } | Job::Running { tries, .. }) => *tries,
             None => 0,
         };
-        self.jobs.insert(id.clone(), Job::Running { tries, again: false });
+        self.jobs.insert(id.clone(), Job::Running { turn, tries, again: false });
         Some((id, tries))
     }
 
@@ -85,7 +99,7 @@ impl Schedule {
             };
             // One that has changed meanwhile is proven by its own job.
             if !self.jobs.contains_key(&id) {
-                self.jobs.insert(id.clone(), Job::Running { tries: 0, again: false });
+                self.jobs.insert(id.clone(), Job::Running { turn: Turn::Change, tries: 0, again: false });
                 self.in_background.insert(id.clone());
                 return Some(id);
             }
@@ -94,20 +108,22 @@ impl Schedule {
     }
 
     /// The work on a deployment ended: well, or to be tried again later.
-    pub(crate) fn done(&mut self, id: DeploymentId, well: bool, now: Instant) {
+    pub(crate) fn done(&mut self, id: DeploymentId, ended: Ended, now: Instant) {
         self.in_background.remove(&id);
         let (tries, again) = match self.jobs.remove(&id) {
-            Some(Job::Running { tries, again }) => {
-                self.retrying -= usize::from(Turn::after(tries) == Turn::Retry);
+            Some(Job::Running { turn, tries, again }) => {
+                self.retrying -= usize::from(turn == Turn::Retry);
                 (tries, again)
             }
             Some(Job::Waiting { .. }) | None => (0, false),
         };
-        if again {
-            self.wait_until(id, now, 0);
-        } else if !well {
-            let tries = tries.saturating_add(1);
-            self.wait_until(id, now + backoff::after(tries), tries);
+        let later = tries.saturating_add(1);
+        let due = now + backoff::after(later);
+        match ended {
+            _ if again => self.wait_until(id, Turn::Change, now, 0),
+            Ended::Well => {}
+            Ended::Unread => self.wait_until(id, Turn::Change, due, later),
+            Ended::Unproven => self.wait_until(id, Turn::Retry, due, later),
         }
         if self.jobs.is_empty() {
             self.jobs.shrink_to(ROOM_AT_REST);
@@ -121,21 +137,27 @@ impl Schedule {
 
     /// When something is due that may be done then.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.first().map(|(_, due, _)| *due)
+        let retry = self.retries.first().filter(|_| self.may_retry());
+        self.changes.first().into_iter().chain(retry).map(|(due, _)| *due).min()
     }
 
-    /// The first of what may be done when it is due.
-    fn first(&self) -> Option<&(Turn, Instant, DeploymentId)> {
-        let first = self.due.first()?;
-        (first.0 == Turn::Change || self.retrying < RETRIES_AT_ONCE).then_some(first)
+    fn may_retry(&self) -> bool {
+        self.retrying < RETRIES_AT_ONCE
     }
 
-    fn wait_until(&mut self, id: DeploymentId, due: Instant, tries: u32) {
-        if let Some(Job::Waiting { due, tries }) = self.jobs.get(&id) {
-            self.due.remove(&(Turn::after(*tries), *due, id.clone()));
+    fn waiting(&mut self, turn: Turn) -> &mut BTreeSet<(Instant, DeploymentId)> {
+        match turn {
+            Turn::Change => &mut self.changes,
+            Turn::Retry => &mut self.retries,
         }
-        self.jobs.insert(id.clone(), Job::Waiting { due, tries });
-        self.due.insert((Turn::after(tries), due, id));
+    }
+
+    fn wait_until(&mut self, id: DeploymentId, turn: Turn, due: Instant, tries: u32) {
+        if let Some(Job::Waiting { turn, due, .. }) = self.jobs.get(&id).copied() {
+            self.waiting(turn).remove(&(due, id.clone()));
+        }
+        self.jobs.insert(id.clone(), Job::Waiting { turn, due, tries });
+        self.waiting(turn).insert((due, id));
     }
 }
 
@@ -158,9 +180,9 @@ mod tests {
         assert_eq!(schedule.next(now), None, "never twice at once");
         schedule.want(id("a"), now);
         assert_eq!(schedule.next(now), None);
-        schedule.done(id("a"), true, now);
+        schedule.done(id("a"), Ended::Well, now);
         assert_eq!(schedule.next(now), Some((id("a"), 0)));
-        schedule.done(id("a"), true, now);
+        schedule.done(id("a"), Ended::Well, now);
         assert_eq!(schedule.next(now), None);
         assert!(schedule.jobs.is_empty());
     }
@@ -170,11 +192,11 @@ mod tests {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         schedule.want(id("a"), now);
         schedule.next(now);
-        schedule.done(id("a"), false, now);
+        schedule.done(id("a"), Ended::Unproven, now);
         assert_eq!(schedule.next(now), None);
         assert_eq!(schedule.next_due(), Some(now + backoff::after(1)));
         assert_eq!(schedule.next(now + backoff::after(1)), Some((id("a"), 1)));
-        schedule.done(id("a"), false, now);
+        schedule.done(id("a"), Ended::Unproven, now);
         assert_eq!(schedule.next_due(), Some(now + backoff::after(2)));
         schedule.want(id("a"), now);
         assert_eq!(schedule.next(now), Some((id("a"), 0)));
@@ -188,7 +210,7 @@ mod tests {
         for failing in &failing {
             schedule.want(failing.clone(), now);
             schedule.next(now);
-            schedule.done(failing.clone(), false, now);
+            schedule.done(failing.clone(), Ended::Unproven, now);
         }
         let later = now + backoff::after(1);
         let retries: Vec<_> = std::iter::from_fn(|| schedule.next(later)).collect();
@@ -198,11 +220,28 @@ mod tests {
         schedule.want(id("changed"), changed);
         assert_eq!(schedule.next(changed), Some((id("changed"), 0)));
         let (ended, _) = retries[0].clone();
-        schedule.done(ended, true, changed);
+        schedule.done(ended, Ended::Well, changed);
         schedule.want(id("changed-too"), changed);
         assert_eq!(schedule.next(changed), Some((id("changed-too"), 0)), "and after it one of the others");
         assert_eq!(schedule.next(changed).map(|(_, tries)| tries), Some(1));
         assert_eq!(schedule.next(changed), None);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_a_change_still_and_hides_nothing_that_is_due() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let later = now + Duration::from_millis(1);
+        for (name, at, ended) in [("unproven", now, Ended::Unproven), ("unread", later, Ended::Unread)] {
+            schedule.want(id(name), at);
+            schedule.next(at);
+            schedule.done(id(name), ended, at);
+        }
+        assert_eq!(schedule.next_due(), Some(now + backoff::after(1)));
+        assert_eq!(schedule.next(now + backoff::after(1)), Some((id("unproven"), 1)));
+        assert_eq!(schedule.next(later + backoff::after(1)), Some((id("unread"), 1)));
+        schedule.done(id("unread"), Ended::Well, later);
+        schedule.done(id("unproven"), Ended::Well, later);
+        assert_eq!((schedule.retrying, schedule.next_due()), (0, None));
     }
 
     #[tokio::test]
@@ -214,7 +253,7 @@ mod tests {
         schedule.want(id("a"), now);
         assert_eq!(schedule.next_in_background(1), Some(id("b")));
         assert_eq!(schedule.next_in_background(1), None);
-        schedule.done(id("b"), true, now);
+        schedule.done(id("b"), Ended::Well, now);
         assert_eq!(schedule.next_in_background(1), Some(id("c")));
     }
 }

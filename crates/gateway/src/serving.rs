@@ -106,12 +106,10 @@ impl Serving {
         Route::Nowhere
     }
 
-    /// By the store, and by this node's snapshot while that is away or slow. A name that only the snapshot does not know may be a newer
+    /// By the store, and by this node's snapshot while that is away. A name that only the snapshot does not know may be a newer
     /// deployment's: of that nothing is said.
     async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
-        let answer = self.loader.in_time(self.store.first_of(names)).await;
-        match answer.unwrap_or_else(|| Err(StoreError::Unavailable("it does not answer in time".to_owned())))
-        {
+        match self.store.first_of(names).await {
             Err(error @ StoreError::Unavailable(_)) => {
                 self.loader.first_known(names).await.map(Some).ok_or(error)
             }
