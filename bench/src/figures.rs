@@ -104,6 +104,7 @@ mod tests {
         assert_eq!(figures.best(Test::Full, Kind::is_peer), Some((Kind::Hitch, 2.0)));
         assert_eq!(figures.best(Test::Rsa, Kind::is_peer), None);
     }
+
     #[test]
     fn rounds_are_compared_within_themselves() {
         let mut figures = Figures::default();

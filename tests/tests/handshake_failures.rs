@@ -1,8 +1,8 @@
 //! Who did not get in, and why: as an operator asks for it.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use certward_tests::{Authority, Scene, Setup, wait_until};
+use certward_tests::{Authority, Scene, Setup, run, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -61,8 +61,7 @@ fn what_old_devices_lack_is_told_by_their_own_hellos() {
         let mut openssl = Command::new("openssl");
         openssl.args(["s_client", "-connect", &scene.certward.bound().to_string()]);
         openssl.args(["-servername", Scene::HOST]).args(arguments);
-        openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(!openssl.status().unwrap().success(), "{arguments:?}");
+        assert!(!run(&mut openssl).status.success(), "{arguments:?}");
         let newest = wait_until("the failure", || {
             let failures = failures();
             (failures.len() == number + 1).then(|| failures[0].clone())

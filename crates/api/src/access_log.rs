@@ -64,27 +64,24 @@ impl Context {
         // Only of one that there is: else it may be anything that somebody typed, a secret too.
         let found = response.status().is_success() || response.status() == StatusCode::UNPROCESSABLE_ENTITY;
         let deployment = deployment.filter(|_| found).map(tracing::field::display);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method,
+                    route,
+                    deployment.id = deployment,
+                    http_status,
+                    duration_ms,
+                    key,
+                    "request"
+                )
+            };
+        }
         // What was changed, by whom, is worth a line always; reads, refused strangers and probes only when asked for.
         if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
-            tracing::info!(
-                method,
-                route,
-                deployment.id = deployment,
-                http_status,
-                duration_ms,
-                key,
-                "request"
-            );
+            line!(info);
         } else {
-            tracing::debug!(
-                method,
-                route,
-                deployment.id = deployment,
-                http_status,
-                duration_ms,
-                key,
-                "request"
-            );
+            line!(debug);
         }
     }
 }

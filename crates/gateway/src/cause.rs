@@ -153,9 +153,9 @@ impl Cause {
         }
     }
 
-    /// The cause of an error that a ClientHello met with this configuration. Of one that came in several records, and was put together in
-    /// place, rustls' word must do. rustls tells what it missed
-    /// first, and looks for groups before suites, and for suites that go with the signatures instead of for signatures.
+    /// The cause of an error that a ClientHello met with this configuration. rustls tells what it missed first, and looks for groups before
+    /// suites, and for suites that go with the signatures instead of for signatures. Of a hello that came in several records, and was put
+    /// together in place, its word must do.
     pub(crate) fn of_refused_hello(error: &Error, hello: &[u8], config: &ServerConfig) -> Self {
         let cause = Self::from(error);
         if !matches!(cause, Self::NoCommonCipher | Self::NoCommonGroup) {
