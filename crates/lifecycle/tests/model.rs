@@ -32,6 +32,8 @@ enum Step {
     Create,
     Replace,
     Hosts,
+    /// A change that is none of TLS's business.
+    Rename,
     Delete,
     /// The node reads what it should serve, and serves it.
     Apply(usize),
@@ -67,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Create),
         2 => Just(Step::Replace),
         1 => Just(Step::Hosts),
+        1 => Just(Step::Rename),
         1 => Just(Step::Delete),
         8 => node.clone().prop_map(Step::Prove),
         3 => node.clone().prop_map(Step::Apply),
@@ -149,6 +152,12 @@ impl Book {
         self.counted = self.live().map(|node| (node, false)).collect();
     }
 
+    /// The certificate is what it was; but what was proven of the generation before says nothing of this one.
+    fn change_otherwise(&mut self, generation: Generation) {
+        self.generation = generation;
+        self.counted.values_mut().for_each(|proven| *proven = false);
+    }
+
     fn renew(&mut self, node: usize) {
         let joins = self.leases.get(&node).is_none_or(|until| *until <= self.now);
         self.leases.insert(node, self.now.after(SETTINGS.lease));
@@ -215,7 +224,8 @@ struct Stage<'a> {
     uploads: std::iter::Cycle<std::slice::Iter<'a, Arc<Upload>>>,
     nodes: Vec<Node>,
     book: Book,
-    hosts: usize,
+    /// How many hosts and names were drawn.
+    drawn: usize,
 }
 
 impl<'a> Stage<'a> {
@@ -240,7 +250,7 @@ impl<'a> Stage<'a> {
             now,
         };
         let uploads = uploads.iter().cycle();
-        Self { world, uploads, nodes: (0..NODES).map(node).collect(), book, hosts: 0 }
+        Self { world, uploads, nodes: (0..NODES).map(node).collect(), book, drawn: 0 }
     }
 
     /// Whether the node can do anything with the store.
@@ -268,16 +278,20 @@ impl<'a> Stage<'a> {
                 }
             }
             Step::Hosts => {
-                self.hosts += 1;
-                let host = HostName::parse(&format!("h{}.example.com", self.hosts)).unwrap();
-                let change = DeploymentChange { hosts: Some(vec![host]), ..DeploymentChange::default() };
-                let changed =
-                    lifecycle.change_deployment(&self.world.admin, &self.world.id, change).await.unwrap();
-                assert!(changed.generation > self.book.generation);
+                self.drawn += 1;
+                let host = HostName::parse(&format!("h{}.example.com", self.drawn)).unwrap();
+                let generation =
+                    self.change(DeploymentChange { hosts: Some(vec![host]), ..Default::default() }).await;
                 match self.book.version {
-                    Some(_) => self.book.change(changed.generation, State::Pending),
-                    None => self.book.generation = changed.generation,
+                    Some(_) => self.book.change(generation, State::Pending),
+                    None => self.book.change_otherwise(generation),
                 }
+            }
+            Step::Rename => {
+                self.drawn += 1;
+                let name = Some(format!("name {}", self.drawn));
+                let generation = self.change(DeploymentChange { name, ..Default::default() }).await;
+                self.book.change_otherwise(generation);
             }
             Step::Delete => match lifecycle.delete_tls(&self.world.admin, &self.world.id).await {
                 Ok(()) => {
@@ -338,6 +352,14 @@ impl<'a> Stage<'a> {
             | Step::Restart(_)
             | Step::StartBehind(_) => {}
         }
+    }
+
+    /// The generation that it leads to.
+    async fn change(&self, change: DeploymentChange) -> Generation {
+        let World { lifecycle, admin, id, .. } = &self.world;
+        let changed = lifecycle.change_deployment(admin, id, change).await.unwrap();
+        assert!(changed.generation > self.book.generation);
+        changed.generation
     }
 
     async fn accepted(&mut self) {
