@@ -138,6 +138,15 @@ impl Copier {
         self.whole().filter(|_| caught_up)
     }
 
+    /// Waits until [`Copier::caught_up`] has something to say.
+    pub(crate) async fn until_caught_up(&self) {
+        let mut progress = self.progress.subscribe();
+        while self.caught_up().is_none() {
+            // The sender lives as long as this.
+            let _ = progress.changed().await;
+        }
+    }
+
     /// Who follows the feed asks the store every second, and says how it went: meanwhile nobody else's handshake has to wait for a store
     /// that says nothing.
     pub(crate) fn set_away(&self, is_away: bool) {
@@ -306,7 +315,7 @@ impl Copier {
     ) -> Result<Infallible, CopyError> {
         loop {
             self.catch_up(store).await?;
-            self.state().caught_up = true;
+            self.now_caught_up();
             if *failures >= FAILURES_MAX {
                 tracing::info!("this node's snapshot is whole again");
             }
@@ -477,6 +486,12 @@ impl Copier {
         self.progress.send_replace(());
     }
 
+    /// All that the store had when this process began is in the snapshot.
+    fn now_caught_up(&self) {
+        self.state().caught_up = true;
+        self.progress.send_replace(());
+    }
+
     fn stand(&self, standing: Standing) {
         let mut state = self.state();
         if standing == Standing::Absent {
@@ -572,7 +587,7 @@ mod tests {
         assert_eq!(serves(&copier), (true, false));
         copier.reached(Generation(7));
         assert_eq!(serves(&copier), (true, false), "there may be more to copy");
-        copier.state().caught_up = true;
+        copier.now_caught_up();
         assert_eq!(serves(&copier), (true, true));
         copier.stand(Standing::Absent);
         assert_eq!(serves(&copier), (false, false));
@@ -600,6 +615,12 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         copier.reached(Generation(6));
         assert_eq!(waiting.await, Ok(()));
+
+        let caught_up = copier.until_caught_up();
+        tokio::pin!(caught_up);
+        assert!(caught_up.as_mut().now_or_never().is_none());
+        copier.now_caught_up();
+        caught_up.await;
     }
 
     #[test]

@@ -22,7 +22,7 @@ use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
 use quick_cache::sync::Cache;
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -147,16 +147,21 @@ impl Loader {
         }
     }
 
-    /// What the store answers. `None`: not as soon as this node's snapshot might.
+    /// What the store answers. `None`: not as soon as this node's snapshot might, which may be caught up only meanwhile.
     async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
-        if self.copier.as_ref().and_then(|copier| copier.caught_up()).is_none() {
-            return Some(asked.await);
+        let Some(copier) = &self.copier else { return Some(asked.await) };
+        let late = async {
+            sleep(PATIENCE).await;
+            copier.until_caught_up().await;
+        };
+        tokio::select! {
+            biased;
+            answer = asked => Some(answer),
+            () = late => {
+                *self.slow() = Some(Instant::now());
+                None
+            }
         }
-        let answer = timeout(PATIENCE, asked).await.ok();
-        if answer.is_none() {
-            *self.slow() = Some(Instant::now());
-        }
-        answer
     }
 
     fn is_away(&self) -> bool {
