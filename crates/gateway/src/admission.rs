@@ -63,7 +63,7 @@ impl Admission {
 
 /// What counts as one address. Of IPv6, it is the 64 bits of the network: whoever has one address there has as many as he likes (RFC 4291
 /// §2.5.1, RFC 8981). But for neighbours on the same link, and for IPv4 addresses that a translator has put into 96 bits (RFC 6052 §2.1).
-fn held_together(address: IpAddr) -> IpAddr {
+pub(crate) fn held_together(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = !(u64::MAX as u128);
     const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     match address {

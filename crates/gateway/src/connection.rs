@@ -67,7 +67,8 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     let Introduced { client, peer, to, listener, probe, admission } =
         introduce(&serving, arrival, deadline).await?;
     let mut seen = Seen::default();
-    let shaking = shake(&serving, &listener, client, probe.as_deref(), &mut seen);
+    let line = serving.lines.of(peer.ip());
+    let shaking = shake(&serving, &listener, client, line, probe.as_deref(), &mut seen);
     let shaken = match timeout_at(deadline, shaking).await {
         Ok(Ok(shaken)) => shaken,
         Ok(Err(Failed { cause, farewell })) => {

@@ -36,6 +36,7 @@ use crate::{
     follow::{Follower, Pages, Places},
     host_index::HostIndex,
     identity::Workshop,
+    lines::Lines,
     listener,
     loader::Loader,
     metrics::Metrics,
@@ -239,11 +240,13 @@ impl Gateway {
         let mut seed = [0; 8];
         self.inner.entropy.fill(&mut seed);
         let metrics = Arc::clone(&self.inner.metrics);
+        let threads = Handle::current().metrics().num_workers();
         Serving {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
             upstreams: Upstreams::new(policy, &settings.upstream_source, metrics, u64::from_ne_bytes(seed)),
-            turns: Turns::new(Handle::current().metrics().num_workers()),
+            turns: Turns::new(threads),
+            lines: Lines::new(threads),
             index: Arc::clone(&self.inner.index),
             filling: Arc::clone(&self.inner.filling),
             store: lifecycle.store().clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certward_store::TrustScope;
+use futures_util::FutureExt;
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
     server::{AcceptedAlert, Acceptor},
@@ -10,7 +11,7 @@ use rustls::{
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
-    Listener, Protocol,
+    Listener,
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
@@ -20,6 +21,7 @@ use crate::{
     serving::{Destination, Route, Serving},
     sni,
     tls::Tls,
+    turns::{Turn, Turns},
     wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
 };
 
@@ -49,16 +51,17 @@ pub(crate) struct Farewell {
     pub(crate) client: TcpStream,
 }
 
-/// Shakes hands. `seen` is told what is known as soon as it is known, for whoever gives up waiting.
+/// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for whoever gives up waiting.
 pub(crate) async fn shake(
     serving: &Serving,
     listener: &Listener,
     mut client: TcpStream,
+    line: &Turns,
     probe: Option<&Probe>,
     seen: &mut Seen,
 ) -> Result<Shaken, Failed> {
     seen.deployment = listener.deployment.clone();
-    let Hello { bytes, name } = match hello(&mut client).await {
+    let Hello { mut bytes, name } = match hello(&mut client).await {
         Ok(hello) => hello,
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
@@ -110,7 +113,8 @@ pub(crate) async fn shake(
             }
         },
     };
-    let tls = match Tls::new(Arc::clone(served.identity.config(listener.protocol))) {
+    let turn = Turn::wait(line).await;
+    let mut tls = match Tls::new(Arc::clone(served.identity.config(listener.protocol))) {
         Ok(tls) => tls,
         Err(error) => {
             return Err(Failed::alert(
@@ -120,27 +124,28 @@ pub(crate) async fn shake(
             ));
         }
     };
-    let (tls, client, opening) = finish(serving, served, tls, client, bytes, listener.protocol, seen).await?;
+    let answered = Hearing::again(&mut tls, &mut bytes);
+    drop(turn);
+    if let Err(Fault::Tls(error)) = &answered.outcome {
+        let cause = Cause::of_refused_hello(error, &bytes, served.identity.config(listener.protocol));
+        return Err(Failed::broken(cause, error, answered.answer, client));
+    }
+    // It may be long, and the device slow.
+    drop(bytes);
+    let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
     Ok(Shaken { tls, client, opening, destination, scope, place })
 }
 
-/// From the ServerHello to the end.
+/// From the server's first flight, which `hearing` has, to the end.
 async fn finish(
     serving: &Serving,
     served: &Served,
     mut tls: Tls,
     mut client: TcpStream,
-    mut hello: Vec<u8>,
-    protocol: Protocol,
+    line: &Turns,
+    mut hearing: Hearing,
     seen: &mut Seen,
 ) -> Result<(Tls, TcpStream, Opening), Failed> {
-    let mut hearing = Hearing::again(&mut tls, &mut hello);
-    if let Err(Fault::Tls(error)) = &hearing.outcome {
-        let cause = Cause::of_refused_hello(error, &hello, served.identity.config(protocol));
-        return Err(Failed::broken(cause, error, hearing.answer, client));
-    }
-    // It may be long, and the device slow.
-    drop(hello);
     let opening = loop {
         seen.tls_version = tls.version();
         let Hearing { outcome, plain, answer } = hearing;
@@ -159,7 +164,11 @@ async fn finish(
             return Err(Failed::silent(Cause::Closed));
         }
         client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?;
-        hearing = hear(&mut tls, &mut client).await;
+        hearing = match served.identity.verifier {
+            // Its certificates will be verified, and that is much, too.
+            Some(_) => hear_in_turn(&mut tls, &mut client, line).await,
+            None => hear(&mut tls, &mut client).await,
+        };
     };
     // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
     if let Some(verifier) = &served.identity.verifier
@@ -171,6 +180,18 @@ async fn finish(
         return Err(Failed::alert(Cause::from(&error), words, client));
     }
     Ok((tls, client, opening))
+}
+
+/// As [`hear`], in the device's turn. The socket is not waited for in it: others stand in line.
+async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &Turns) -> Hearing {
+    loop {
+        // What is wrong with it, reading tells.
+        let _ = client.readable().await;
+        let _turn = Turn::wait(line).await;
+        if let Some(hearing) = hear(tls, client).now_or_never() {
+            return hearing;
+        }
+    }
 }
 
 /// What of the last flight may travel with the broker's first answer: TLS 1.3's session ticket. It saves a packet and a system

@@ -28,6 +28,7 @@ mod identity;
 mod incoming_proxy;
 mod introduction;
 mod leftover;
+mod lines;
 mod listener;
 mod loader;
 mod metrics;

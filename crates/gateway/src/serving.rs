@@ -11,6 +11,7 @@ use crate::{
     filling::{Answer, Filling},
     host_index::HostIndex,
     identity::Workshop,
+    lines::Lines,
     loader::{Loader, Stamp},
     metrics::Metrics,
     probes::Probes,
@@ -28,7 +29,10 @@ pub(crate) struct Serving {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
+    /// To carry much.
     pub(crate) turns: Turns,
+    /// To compute a handshake.
+    pub(crate) lines: Lines,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) filling: Arc<Filling>,
     pub(crate) store: Store,

@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -45,6 +45,13 @@ impl Turns {
 }
 
 impl Turn {
+    /// Waits for it. Not to be kept while waiting for a socket: everybody in line would wait, too.
+    pub(crate) async fn wait(turns: &Turns) -> Self {
+        let mut turn = Self::None;
+        poll_fn(|cx| turn.poll(turns, cx)).await;
+        turn
+    }
+
     /// Ready once it is this relay's turn, which lasts until [`Turn::pass_on`] or the end of this value.
     pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<()> {
         let permit = match self {

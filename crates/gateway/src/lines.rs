@@ -1,0 +1,64 @@
+//! Whose handshake is computed next: between addresses by turns, however many of one come at once.
+//!
+//! A key exchange and a signature take a thread for a tenth of a millisecond and more. Of two hundred hellos that come at once from
+//! one address, all would be computed before that of a device elsewhere, for a runtime knows only who came first. So all of
+//! one address stand in one line, where as many are computed at once as there are threads, and between two of them a thread
+//! looks at everybody else.
+//!
+//! Addresses share lines by a hash that nobody else can compute (stochastic fairness queueing: McKenney, 1990): nothing grows with
+//! the number of addresses, nothing is to be cleaned up, and who shares one with an attacker shares none after the next start.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+};
+
+use crate::{admission::held_together, turns::Turns};
+
+const LINES: usize = 256;
+
+/// The lines of all addresses.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    lines: Box<[Turns]>,
+    line_of: RandomState,
+}
+
+impl Lines {
+    /// `at_once`: how many of one line may have their turn at the same time.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { lines: (0..LINES).map(|_| Turns::new(at_once)).collect(), line_of: RandomState::new() }
+    }
+
+    /// Where devices of this address stand.
+    pub(crate) fn of(&self, address: IpAddr) -> &Turns {
+        &self.lines[self.line_of.hash_one(held_together(address)) as usize % LINES]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_line_and_many_addresses_have_many() {
+        let lines = Lines::new(1);
+        let line = |address: &str| std::ptr::from_ref(lines.of(address.parse().unwrap()));
+        assert_eq!(line("192.0.2.1"), line("192.0.2.1"));
+        assert_eq!(line("2001:db8::1"), line("2001:db8::2"), "one network, so one line");
+        let many: HashSet<_> = (0..=255).map(|n| line(&format!("192.0.2.{n}"))).collect();
+        // 256 in as many places fill 162 on the average.
+        assert!(many.len() > 100, "{}", many.len());
+    }
+
+    #[test]
+    fn nobody_knows_beforehand_who_shares_a_line() {
+        let place = |lines: &Lines, n: u8| {
+            lines.line_of.hash_one(held_together(IpAddr::from([192, 0, 2, n]))) as usize % LINES
+        };
+        let (one, other) = (Lines::new(1), Lines::new(1));
+        assert!((0..16).any(|n| place(&one, n) != place(&other, n)));
+    }
+}
