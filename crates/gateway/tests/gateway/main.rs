@@ -13,6 +13,7 @@ mod faults;
 mod filling;
 mod hello;
 mod limits;
+mod lines;
 mod nodes;
 mod proxy;
 mod relay;
