@@ -2,8 +2,7 @@
 //!
 //! A key exchange and a signature take a thread for a tenth of a millisecond and more. Of two hundred hellos that come at once from
 //! one address, all would be computed before that of a device elsewhere, for a runtime knows only who came first. So all of
-//! one address stand in one line, where as many are computed at once as there are threads, and between two of them a thread
-//! looks at everybody else.
+//! one address stand in one line, where a few go on at a time, and between these and the next ones a thread looks at everybody else.
 //!
 //! Addresses share lines by a hash that nobody else can compute (stochastic fairness queueing: McKenney, 1990): nothing grows with
 //! the number of addresses, nothing is to be cleaned up, and who shares one with an attacker shares none after the next start.
@@ -16,6 +15,9 @@ use std::{
 use crate::{admission::held_together, turns::Turns};
 
 const LINES: usize = 256;
+/// How many of a line go on at a time, for each thread. A device elsewhere waits for so many, half a millisecond; and a thread that has
+/// nothing but one line to do looks at its sockets once in so many handshakes.
+const AT_ONCE: usize = 4;
 
 /// The lines of all addresses.
 #[derive(Debug)]
@@ -25,9 +27,10 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// `at_once`: how many of one line may have their turn at the same time.
-    pub(crate) fn new(at_once: usize) -> Self {
-        Self { lines: (0..LINES).map(|_| Turns::new(at_once)).collect(), line_of: RandomState::new() }
+    /// For so many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        let lines = (0..LINES).map(|_| Turns::new(AT_ONCE * threads)).collect();
+        Self { lines, line_of: RandomState::new() }
     }
 
     /// Where devices of this address stand.
