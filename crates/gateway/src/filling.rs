@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Questions at once. An embedded store has four readers, and those devices whose deployment is known need them too.
+/// Questions at once. Each is short, and devices whose deployment is known have their turn at the store's connections in between.
 const QUESTIONS_AT_ONCE: usize = 2;
 /// Of the ten seconds that a handshake has in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -25,13 +25,14 @@ const WAIT: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_secs(12);
 /// How long an idle connection has to show that it still lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// Readers of the embedded database: each is a thread.
-const SQLITE_READERS: u32 = 4;
+/// Readers of the embedded database. Each is a thread with a part of the allocator's memory, prepared statements and pages of its own; a
+/// read takes a tenth of a millisecond mostly.
+const SQLITE_READERS: u32 = 2;
 /// PostgreSQL allows 97 in all by default: so many that eight nodes, each with two more to listen and to look by, have room.
 const POSTGRES_CONNECTIONS: u32 = 8;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk. Each connection
-/// keeps 64 KiB of pages, where SQLite's default is 2 MiB: six such caches would be a node's largest part, and would fill for days.
+/// keeps 64 KiB of pages, where SQLite's default is 2 MiB: four such caches would be a node's largest part, and would fill for days.
 /// The system's cache has the same pages.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
