@@ -67,7 +67,10 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     let Introduced { client, peer, to, listener, probe, admission } =
         introduce(&serving, arrival, deadline).await?;
     let mut seen = Seen::default();
-    let line = serving.lines.of(peer.ip());
+    let line = match probe {
+        Some(_) => serving.lines.of_proofs(),
+        None => serving.lines.of(peer.ip()),
+    };
     let shaking = shake(&serving, &listener, client, line, probe.as_deref(), &mut seen);
     let shaken = match timeout_at(deadline, shaking).await {
         Ok(Ok(shaken)) => shaken,

@@ -66,54 +66,24 @@ pub(crate) async fn shake(
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
     };
-    seen.server_name.clone_from(&name);
-    let name = sni::normalise(name.as_deref());
-    let destination = match serving.route(listener, name).await {
-        Route::To(destination) => destination,
-        Route::Nowhere => {
-            let alert = plain_alert(AlertDescription::UnrecognisedName);
-            return Err(Failed::alert(Cause::UnknownName, alert, client));
-        }
-        Route::Unknown => {
-            let alert = plain_alert(AlertDescription::InternalError);
-            return Err(Failed::alert(Cause::NotServable, alert, client));
-        }
-    };
-    let deployment = &destination.deployment;
-    seen.deployment = Some(deployment.clone());
-    let served = match &*destination.entry {
-        Entry::Served(served) => served,
-        Entry::Refused(refused) => {
-            let (cause, alert) = match &refused.refusal {
-                Refusal::Gone | Refusal::NoCertificate => {
-                    (Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
-                }
-                Refusal::Unservable(_) | Refusal::Unavailable(_) => {
-                    (Cause::NotServable, AlertDescription::InternalError)
-                }
-            };
-            return Err(Failed::alert(cause, plain_alert(alert), client));
-        }
+    seen.server_name = name;
+    let Admitted { destination, place, turn } =
+        match admit(serving, listener, line, probe.is_some(), seen).await {
+            Ok(admitted) => admitted,
+            Err(refused) => return Err(refused.of(client)),
+        };
+    let served = match served(&destination.entry) {
+        Ok(served) => served,
+        Err(refused) => return Err(refused.of(client)),
     };
     let scope = served.identity.trust_scope;
-    let place = match probe {
-        Some(probe) => {
-            probe.report(Used {
-                deployment: deployment.clone(),
-                generation: served.generation,
-                version: served.identity.version,
-            });
-            None
-        }
-        // Before anything that costs: whoever is refused here is refused cheaply.
-        None => match serving.registry.take_place(deployment, served.limits, Instant::now()) {
-            Ok(place) => Some(place),
-            Err(cause) => {
-                return Err(Failed::alert(cause, plain_alert(AlertDescription::AccessDenied), client));
-            }
-        },
-    };
-    let turn = Turn::wait(line).await;
+    if let Some(probe) = probe {
+        probe.report(Used {
+            deployment: destination.deployment.clone(),
+            generation: served.generation,
+            version: served.identity.version,
+        });
+    }
     let mut tls = match Tls::new(Arc::clone(served.identity.config(listener.protocol))) {
         Ok(tls) => tls,
         Err(error) => {
@@ -134,6 +104,86 @@ pub(crate) async fn shake(
     drop(bytes);
     let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
     Ok(Shaken { tls, client, opening, destination, scope, place })
+}
+
+/// Whose a connection is, when it is its turn to be computed.
+struct Admitted {
+    destination: Destination,
+    /// A proof needs none.
+    place: Option<Place>,
+    turn: Turn,
+}
+
+/// Why a device is sent away by a plain alert.
+struct Refused(Cause, AlertDescription);
+
+impl Refused {
+    fn of(self, client: TcpStream) -> Failed {
+        Failed::alert(self.0, plain_alert(self.1), client)
+    }
+}
+
+async fn admit(
+    serving: &Serving,
+    listener: &Listener,
+    line: &Turns,
+    is_proof: bool,
+    seen: &mut Seen,
+) -> Result<Admitted, Refused> {
+    let mut destination = find(serving, listener, seen).await?;
+    // Before anything that costs, also before the line: whoever is refused here is refused cheaply.
+    let mut place = take_place(serving, &destination, is_proof)?;
+    let mut turn = Turn::wait(line).await;
+    if !serving.is_as_it_was(&destination) {
+        // A certificate that was replaced meanwhile must not be shown any more. Not in its turn, for the store may be asked; and at once
+        // then, without a line.
+        turn.pass_on();
+        let found = find(serving, listener, seen).await?;
+        if found.deployment != destination.deployment {
+            place = take_place(serving, &found, is_proof)?;
+        }
+        destination = found;
+    }
+    Ok(Admitted { destination, place, turn })
+}
+
+async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, Refused> {
+    let name = sni::normalise(seen.server_name.as_deref());
+    match serving.route(listener, name).await {
+        Route::To(destination) => {
+            seen.deployment = Some(destination.deployment.clone());
+            Ok(destination)
+        }
+        Route::Nowhere => Err(Refused(Cause::UnknownName, AlertDescription::UnrecognisedName)),
+        Route::Unknown => Err(Refused(Cause::NotServable, AlertDescription::InternalError)),
+    }
+}
+
+fn take_place(
+    serving: &Serving,
+    destination: &Destination,
+    is_proof: bool,
+) -> Result<Option<Place>, Refused> {
+    let served = served(&destination.entry)?;
+    if is_proof {
+        return Ok(None);
+    }
+    let place = serving.registry.take_place(&destination.deployment, served.limits, Instant::now());
+    place.map(Some).map_err(|cause| Refused(cause, AlertDescription::AccessDenied))
+}
+
+fn served(entry: &Entry) -> Result<&Served, Refused> {
+    match entry {
+        Entry::Served(served) => Ok(served),
+        Entry::Refused(refused) => Err(match refused.refusal {
+            Refusal::Gone | Refusal::NoCertificate => {
+                Refused(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
+            }
+            Refusal::Unservable(_) | Refusal::Unavailable(_) => {
+                Refused(Cause::NotServable, AlertDescription::InternalError)
+            }
+        }),
+    }
 }
 
 /// From the server's first flight, which `hearing` has, to the end.
@@ -164,10 +214,12 @@ async fn finish(
             return Err(Failed::silent(Cause::Closed));
         }
         client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?;
-        hearing = match served.identity.verifier {
-            // Its certificates will be verified, and that is much, too.
-            Some(_) => hear_in_turn(&mut tls, &mut client, line).await,
-            None => hear(&mut tls, &mut client).await,
+        // The device's certificates come, or the second hello, to which the key exchange was put off: that is much, too.
+        let is_much = served.identity.verifier.is_some()
+            || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        hearing = match is_much {
+            true => hear_in_turn(&mut tls, &mut client, line).await,
+            false => hear(&mut tls, &mut client).await,
         };
     };
     // rustls takes the certificates of a resumed client from its ticket and does not look at them again.

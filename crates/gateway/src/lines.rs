@@ -1,11 +1,12 @@
 //! Whose handshake is computed next: between addresses by turns, however many of one come at once.
 //!
-//! A key exchange and a signature take a thread for a tenth of a millisecond and more. Of two hundred hellos that come at once from
-//! one address, all would be computed before that of a device elsewhere, for a runtime knows only who came first. So all of
-//! one address stand in one line, where a few go on at a time, and between these and the next ones a thread looks at everybody else.
+//! A key exchange and a signature take a thread for a tenth of a millisecond and more, with RSA for half a millisecond. Of two hundred
+//! hellos that come at once from one address, all would be computed before that of a device elsewhere, for a runtime knows only
+//! who came first. So all of one address stand in one line, where a few go on at a time, and between these and the next ones a thread
+//! looks at everybody else. What a client's certificates ask for is computed in line, too.
 //!
 //! Addresses share lines by a hash that nobody else can compute (stochastic fairness queueing: McKenney, 1990): nothing grows with
-//! the number of addresses, nothing is to be cleaned up, and who shares one with an attacker shares none after the next start.
+//! the number of addresses, and nothing is to be cleaned up. Whoever shares one with an attacker is no worse off than without lines.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -15,22 +16,30 @@ use std::{
 use crate::{admission::held_together, turns::Turns};
 
 const LINES: usize = 256;
-/// How many of a line go on at a time, for each thread. A device elsewhere waits for so many, half a millisecond; and a thread that has
-/// nothing but one line to do looks at its sockets once in so many handshakes.
-const AT_ONCE: usize = 4;
+/// How many of a line go on at a time, for each thread: for so many a device elsewhere waits. A thread that has nothing but one line to
+/// do looks at its sockets once in so many handshakes; and where a whole fleet has one address, behind a translator or a
+/// balancer that says nothing of it, so many go on each time that a busy thread has looked at its sockets.
+const AT_ONCE: usize = 8;
 
 /// The lines of all addresses.
 #[derive(Debug)]
 pub(crate) struct Lines {
     lines: Box<[Turns]>,
     line_of: RandomState,
+    of_proofs: Turns,
 }
 
 impl Lines {
     /// For so many threads.
     pub(crate) fn new(threads: usize) -> Self {
-        let lines = (0..LINES).map(|_| Turns::new(AT_ONCE * threads)).collect();
-        Self { lines, line_of: RandomState::new() }
+        let line = || Turns::new(AT_ONCE * threads);
+        let lines = (0..LINES).map(|_| line()).collect();
+        Self { lines, line_of: RandomState::new(), of_proofs: line() }
+    }
+
+    /// Where this node's own proofs stand, whoever else has its address.
+    pub(crate) fn of_proofs(&self) -> &Turns {
+        &self.of_proofs
     }
 
     /// Where devices of this address stand.

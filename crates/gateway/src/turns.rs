@@ -1,4 +1,5 @@
-//! Whose turn it is to carry much: a few relays at a time, one after the other, while all others go on as they please.
+//! Whose turn it is to do much: a few at a time, one after the other, while all others go on as they please. Relays that carry much have
+//! one line; handshakes have many (`lines.rs`).
 //!
 //! A relay whose source always has more would never wait for a socket. Two hundred of them, each with a thread's time for one full
 //! buffer, and a handshake, which must wait for a thread five or six times, waits each time for all of them. So whoever has
@@ -18,11 +19,11 @@ use tokio::{
     task::yield_now,
 };
 
-/// The line, in which relays stand in the order in which they came.
+/// A line, in which whoever waits stands in the order in which it came.
 #[derive(Debug)]
 pub(crate) struct Turns(Arc<Semaphore>);
 
-/// Where one relay stands.
+/// Where one of them stands.
 #[derive(Default)]
 pub(crate) enum Turn {
     /// Not in line.

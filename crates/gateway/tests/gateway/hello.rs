@@ -23,7 +23,7 @@ const UNRECOGNIZED_NAME: u8 = 112;
 
 /// What the gateway says first.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     /// The leaf of TLS 1.2, which is not encrypted.
     Leaf(Vec<u8>),
     /// A ServerHello, or HelloRetryRequest, of TLS 1.3.
@@ -117,7 +117,7 @@ async fn ask(to: SocketAddr, bytes: &[u8]) -> Answer {
     timeout(PATIENCE, answer(&mut socket)).await.expect("an answer comes")
 }
 
-async fn answer(socket: &mut TcpStream) -> Answer {
+pub(crate) async fn answer(socket: &mut TcpStream) -> Answer {
     let mut handshake = Vec::new();
     loop {
         let mut header = [0; 5];
@@ -399,7 +399,7 @@ async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
     stage.world.shut_down().await;
 }
 
-fn written(client: &mut ClientConnection) -> Vec<u8> {
+pub(crate) fn written(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while client.wants_write() {
         client.write_tls(&mut bytes).unwrap();

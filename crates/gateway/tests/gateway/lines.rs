@@ -1,63 +1,181 @@
-//! Many hellos at once from one address, and a device elsewhere.
+//! Many handshakes at once from one address, and devices elsewhere.
+//!
+//! The gateway has one thread here, which is the test's: while the test looks, nothing is computed, and what it sees is the order.
 
 use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::Arc,
 };
 
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind,
+    crypto::aws_lc_rs::{self, kx_group},
+};
 use socket2::{Domain, Socket, Type};
 use tokio::{task::yield_now, time::timeout};
 
 use crate::{
-    hello::{Hello, names},
-    stage::{Broker, Ca, PATIENCE, World},
+    hello::{Answer, Hello, answer, names, written},
+    stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS13, World},
 };
 
-const MANY: usize = 100;
+const MANY: usize = 200;
+/// Devices elsewhere. One of them may share the many's line, by chance; all three do once in sixteen million times.
+const ELSEWHERE: [[u8; 4]; 3] = [[127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 5]];
 
-/// A device that has said its hello and looks for nothing.
-fn hello_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+/// A device's connection from this address.
+fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::from(address), 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.write_all(&Hello::tls13(&names(&[b"d.test"])).records()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    stream
+    socket.set_nonblocking(true).unwrap();
+    socket.into()
 }
 
 fn is_answered(device: &TcpStream) -> bool {
-    device.peek(&mut [0]).is_ok()
+    matches!(device.peek(&mut [0]), Ok(1))
 }
 
-// The gateway has one thread, which is this test's: while the test looks, nothing is computed, and what it sees is the order.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, met).await.unwrap_or_else(|_| panic!("it never happens that {what}"));
+}
+
+/// Of the many, who all had said what they have to say before those elsewhere did, how many were answered before one of those was.
+async fn went_before(many: &[TcpStream], elsewhere: &[TcpStream]) -> usize {
+    until("a device elsewhere is answered", || elsewhere.iter().any(is_answered)).await;
+    let before = many.iter().filter(|device| is_answered(device)).count();
+    until("everybody's turn comes", || many.iter().chain(elsewhere).all(is_answered)).await;
+    before
+}
+
 #[tokio::test]
-async fn a_device_elsewhere_is_answered_before_most_of_those_who_came_from_one_address_before_it() {
+async fn a_device_elsewhere_is_answered_before_most_hellos_of_one_address() {
     let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    for two_way in [false, true] {
-        let deployment = world.deploy(&format!("d-{two_way}"), broker.address, &["d.test"]).await;
-        let cas = if two_way { vec![&ca] } else { vec![] };
-        world.run(&deployment, &ca.leaf(&["d.test"]), &cas).await;
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    let hello_from = |address| {
+        let mut device = connect_from(address, world.mqtts());
+        device.write_all(&Hello::tls13(&names(&[b"d.test"])).records()).unwrap();
+        device
+    };
+    let many: Vec<_> = (0..MANY).map(|_| hello_from([127, 0, 0, 2])).collect();
+    let elsewhere = ELSEWHERE.map(hello_from);
+    let before = went_before(&many, &elsewhere).await;
+    assert!(before <= MANY / 4, "{before} of {MANY} went before");
+    world.shut_down().await;
+}
 
-        let many: Vec<_> = (0..MANY).map(|_| hello_from([127, 0, 0, 2], world.mqtts())).collect();
-        // One of them may share the many's line, by chance; all three do once in sixteen million times.
-        let elsewhere: Vec<_> = (3..6).map(|last| hello_from([127, 0, 0, last], world.mqtts())).collect();
-        let answered = async {
-            while !elsewhere.iter().any(is_answered) {
-                yield_now().await;
+/// A device whose handshake goes on by hand.
+struct ByHand {
+    client: ClientConnection,
+    device: TcpStream,
+}
+
+impl ByHand {
+    /// It has said its hello.
+    fn new(config: &Arc<ClientConfig>, address: [u8; 4], to: SocketAddr) -> Self {
+        let mut client = ClientConnection::new(Arc::clone(config), "d.test".try_into().unwrap()).unwrap();
+        let mut device = connect_from(address, to);
+        device.write_all(&written(&mut client)).unwrap();
+        Self { client, device }
+    }
+
+    /// Hears the gateway's first flight to its end, and holds back what is to be said to it.
+    async fn hear(&mut self) {
+        let heard = async {
+            // A second flight, or a second hello.
+            while !self.client.wants_write() || self.client.handshake_kind().is_none() {
+                match self.client.read_tls(&mut self.device) {
+                    Ok(0) => panic!("the gateway has closed the connection"),
+                    Ok(_) => drop(self.client.process_new_packets().unwrap()),
+                    Err(_) => yield_now().await,
+                }
             }
         };
-        timeout(PATIENCE, answered).await.expect("an answer comes");
-        let before = many.iter().filter(|device| is_answered(device)).count();
-        assert!(before <= MANY / 4, "{before} of {MANY} went before, two-way: {two_way}");
+        timeout(PATIENCE, heard).await.expect("the gateway answers");
+        // What follows a HelloRetryRequest for middleboxes (RFC 8446 §D.4).
+        let _ = self.client.read_tls(&mut self.device);
+    }
 
-        let all = async {
-            while !many.iter().chain(&elsewhere).all(is_answered) {
-                yield_now().await;
+    /// Says it, and a CONNECT where that may follow.
+    fn go_on(&mut self) {
+        if !self.client.is_handshaking() {
+            self.client.writer().write_all(CONNECT).unwrap();
+        }
+        self.device.write_all(&written(&mut self.client)).unwrap();
+    }
+}
+
+/// How many of the many go before a device elsewhere, all of whom have heard the gateway's first flight.
+async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: HandshakeKind) -> usize {
+    let from = |address| ByHand::new(config, address, world.mqtts());
+    let mut all: Vec<_> = (0..MANY).map(|_| from([127, 0, 0, 2])).chain(ELSEWHERE.map(from)).collect();
+    for one in &mut all {
+        one.hear().await;
+        assert_eq!(one.client.handshake_kind(), Some(kind));
+    }
+    all.iter_mut().for_each(ByHand::go_on);
+    let mut devices: Vec<_> = all.iter().map(|one| one.device.try_clone().unwrap()).collect();
+    let elsewhere = devices.split_off(MANY);
+    went_before(&devices, &elsewhere).await
+}
+
+#[tokio::test]
+async fn so_it_is_with_client_certificates_and_with_second_hellos() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    let mut provider = aws_lc_rs::default_provider();
+    // The gateway does not take the first, and asks for the second.
+    provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
+    let device = Device::with_provider(&ca, None, &[TLS13], provider);
+    let before = second_flights(&world, &device.config(), HandshakeKind::FullWithHelloRetryRequest).await;
+    assert!(before <= MANY / 4, "{before} of {MANY} second hellos went before");
+
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[&ca]).await;
+    let device = Device::new(&ca, Some(&ca.client("device")), &[TLS13]);
+    let before = second_flights(&world, &device.config(), HandshakeKind::Full).await;
+    assert!(before <= MANY / 2, "{before} of {MANY} certificates went before");
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn whoever_stood_in_line_is_shown_what_runs_when_it_is_its_turn() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    const IN_LINE: usize = 400;
+    let mut in_line: Vec<TcpStream> = Vec::new();
+    let renewed = ca.leaf(&["d.test"]);
+    let keep_coming = async {
+        loop {
+            in_line.retain(|device| !is_answered(device));
+            while in_line.len() < IN_LINE {
+                let mut device = connect_from([127, 0, 0, 2], world.mqtts());
+                // Of TLS 1.2, whose certificates everybody can read.
+                device.write_all(&Hello::tls12(&names(&[b"d.test"])).records()).unwrap();
+                in_line.push(device);
             }
-        };
-        timeout(PATIENCE, all).await.expect("everybody's turn comes");
-        world.remove(&deployment).await;
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = world.run(&deployment, &renewed, &[]) => {}
+        () = keep_coming => {}
+    }
+    in_line.retain(|device| !is_answered(device));
+    assert!(in_line.len() > IN_LINE / 4, "only {} stand in line", in_line.len());
+    for device in in_line {
+        let mut device = tokio::net::TcpStream::from_std(device).unwrap();
+        let answer = timeout(PATIENCE, answer(&mut device)).await.expect("an answer comes");
+        assert!(answer == Answer::Leaf(renewed.der.to_vec()), "an old certificate after `running`");
     }
     world.shut_down().await;
 }

@@ -28,6 +28,7 @@ use rustls::{
         ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
         Tls13ClientSessionValue,
     },
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
 use sqlx::Connection as _;
@@ -446,10 +447,18 @@ impl Device {
         identity: Option<&Pair>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
+        Self::with_provider(ca, identity, versions, rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    pub(crate) fn with_provider(
+        ca: &Ca,
+        identity: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+        provider: CryptoProvider,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(ca.der()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider.into())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
