@@ -51,7 +51,8 @@ pub(crate) struct Farewell {
     pub(crate) client: TcpStream,
 }
 
-/// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for whoever gives up waiting.
+/// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for
+/// whoever gives up waiting.
 pub(crate) async fn shake(
     serving: &Serving,
     listener: &Listener,
@@ -70,11 +71,11 @@ pub(crate) async fn shake(
     let Admitted { destination, place, turn } =
         match admit(serving, listener, line, probe.is_some(), seen).await {
             Ok(admitted) => admitted,
-            Err(refused) => return Err(refused.of(client)),
+            Err(sent_away) => return Err(sent_away.tell(client)),
         };
     let served = match served(&destination.entry) {
         Ok(served) => served,
-        Err(refused) => return Err(refused.of(client)),
+        Err(sent_away) => return Err(sent_away.tell(client)),
     };
     let scope = served.identity.trust_scope;
     if let Some(probe) = probe {
@@ -115,21 +116,22 @@ struct Admitted {
 }
 
 /// Why a device is sent away by a plain alert.
-struct Refused(Cause, AlertDescription);
+struct SentAway(Cause, AlertDescription);
 
-impl Refused {
-    fn of(self, client: TcpStream) -> Failed {
+impl SentAway {
+    fn tell(self, client: TcpStream) -> Failed {
         Failed::alert(self.0, plain_alert(self.1), client)
     }
 }
 
+/// Finds out whose the connection is, and waits for its turn.
 async fn admit(
     serving: &Serving,
     listener: &Listener,
     line: &Turns,
     is_proof: bool,
     seen: &mut Seen,
-) -> Result<Admitted, Refused> {
+) -> Result<Admitted, SentAway> {
     let mut destination = find(serving, listener, seen).await?;
     // Before anything that costs, also before the line: whoever is refused here is refused cheaply.
     let mut place = take_place(serving, &destination, is_proof)?;
@@ -147,15 +149,15 @@ async fn admit(
     Ok(Admitted { destination, place, turn })
 }
 
-async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, Refused> {
+async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, SentAway> {
     let name = sni::normalise(seen.server_name.as_deref());
     match serving.route(listener, name).await {
         Route::To(destination) => {
             seen.deployment = Some(destination.deployment.clone());
             Ok(destination)
         }
-        Route::Nowhere => Err(Refused(Cause::UnknownName, AlertDescription::UnrecognisedName)),
-        Route::Unknown => Err(Refused(Cause::NotServable, AlertDescription::InternalError)),
+        Route::Nowhere => Err(SentAway(Cause::UnknownName, AlertDescription::UnrecognisedName)),
+        Route::Unknown => Err(SentAway(Cause::NotServable, AlertDescription::InternalError)),
     }
 }
 
@@ -163,24 +165,24 @@ fn take_place(
     serving: &Serving,
     destination: &Destination,
     is_proof: bool,
-) -> Result<Option<Place>, Refused> {
+) -> Result<Option<Place>, SentAway> {
     let served = served(&destination.entry)?;
     if is_proof {
         return Ok(None);
     }
     let place = serving.registry.take_place(&destination.deployment, served.limits, Instant::now());
-    place.map(Some).map_err(|cause| Refused(cause, AlertDescription::AccessDenied))
+    place.map(Some).map_err(|cause| SentAway(cause, AlertDescription::AccessDenied))
 }
 
-fn served(entry: &Entry) -> Result<&Served, Refused> {
+fn served(entry: &Entry) -> Result<&Served, SentAway> {
     match entry {
         Entry::Served(served) => Ok(served),
         Entry::Refused(refused) => Err(match refused.refusal {
             Refusal::Gone | Refusal::NoCertificate => {
-                Refused(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
+                SentAway(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
             }
             Refusal::Unservable(_) | Refusal::Unavailable(_) => {
-                Refused(Cause::NotServable, AlertDescription::InternalError)
+                SentAway(Cause::NotServable, AlertDescription::InternalError)
             }
         }),
     }
