@@ -128,7 +128,7 @@ causes! {
         "Nothing if it is seldom (scanners, health checks, bad networks); else look into the device's log: some close without an alert when they do not trust a certificate."
     Timeout "timeout":
         "The handshake was not done within its deadline.";
-        "Nothing if it is seldom; else the network is slow or loses packets, or the device needs long for its key."
+        "Nothing if it is seldom; else the network is slow or loses packets, the device needs long for its key, or very many of its address came at once."
     Protocol "protocol":
         "The device broke the rules of TLS.";
         "Update the device's TLS library."
