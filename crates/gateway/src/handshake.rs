@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use certward_store::TrustScope;
-use futures_util::FutureExt;
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
     server::{AcceptedAlert, Acceptor},
@@ -21,7 +20,7 @@ use crate::{
     serving::{Destination, Route, Serving},
     sni,
     tls::Tls,
-    turns::{Turn, Turns},
+    turns::Turns,
     wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
 };
 
@@ -68,11 +67,10 @@ pub(crate) async fn shake(
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
     };
     seen.server_name = name;
-    let Admitted { destination, place, turn } =
-        match admit(serving, listener, line, probe.is_some(), seen).await {
-            Ok(admitted) => admitted,
-            Err(sent_away) => return Err(sent_away.tell(client)),
-        };
+    let (destination, place) = match admit(serving, listener, line, probe.is_some(), seen).await {
+        Ok(admitted) => admitted,
+        Err(sent_away) => return Err(sent_away.tell(client)),
+    };
     let served = match served(&destination.entry) {
         Ok(served) => served,
         Err(sent_away) => return Err(sent_away.tell(client)),
@@ -96,7 +94,6 @@ pub(crate) async fn shake(
         }
     };
     let answered = Hearing::again(&mut tls, &mut bytes);
-    drop(turn);
     if let Err(Fault::Tls(error)) = &answered.outcome {
         let cause = Cause::of_refused_hello(error, &bytes, served.identity.config(listener.protocol));
         return Err(Failed::broken(cause, error, answered.answer, client));
@@ -105,14 +102,6 @@ pub(crate) async fn shake(
     drop(bytes);
     let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
     Ok(Shaken { tls, client, opening, destination, scope, place })
-}
-
-/// Whose a connection is, when it is its turn to be computed.
-struct Admitted {
-    destination: Destination,
-    /// A proof needs none.
-    place: Option<Place>,
-    turn: Turn,
 }
 
 /// Why a device is sent away by a plain alert.
@@ -124,38 +113,36 @@ impl SentAway {
     }
 }
 
-/// Finds out whose the connection is, and waits for its turn.
+/// Finds out whose the connection is when it is its turn to be computed, which it is then. A proof needs no place.
 async fn admit(
     serving: &Serving,
     listener: &Listener,
     line: &Turns,
     is_proof: bool,
     seen: &mut Seen,
-) -> Result<Admitted, SentAway> {
-    let mut destination = find(serving, listener, seen).await?;
+) -> Result<(Destination, Option<Place>), SentAway> {
+    let destination = find(serving, listener, seen).await?;
     // Before anything that costs, also before the line: whoever is refused here is refused cheaply.
-    let mut place = take_place(serving, &destination, is_proof)?;
-    let mut turn = Turn::wait(line).await;
-    if !serving.is_as_it_was(&destination) {
-        // A certificate that was replaced meanwhile must not be shown any more. Not in its turn, for the store may be asked; and at once
-        // then, without a line.
-        turn.pass_on();
-        let found = find(serving, listener, seen).await?;
-        if found.deployment != destination.deployment {
-            place = take_place(serving, &found, is_proof)?;
-        }
-        destination = found;
+    let place = take_place(serving, &destination, is_proof)?;
+    line.wait().await;
+    // Meanwhile another certificate may run, which must then be shown, and the name be another's.
+    let found = find(serving, listener, seen).await?;
+    if found.deployment == destination.deployment {
+        return Ok((found, place));
     }
-    Ok(Admitted { destination, place, turn })
+    let place = take_place(serving, &found, is_proof)?;
+    Ok((found, place))
 }
 
 async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, SentAway> {
     let name = sni::normalise(seen.server_name.as_deref());
-    match serving.route(listener, name).await {
-        Route::To(destination) => {
-            seen.deployment = Some(destination.deployment.clone());
-            Ok(destination)
-        }
+    let route = serving.route(listener, name).await;
+    seen.deployment = match &route {
+        Route::To(destination) => Some(destination.deployment.clone()),
+        Route::Nowhere | Route::Unknown => listener.deployment.clone(),
+    };
+    match route {
+        Route::To(destination) => Ok(destination),
         Route::Nowhere => Err(SentAway(Cause::UnknownName, AlertDescription::UnrecognisedName)),
         Route::Unknown => Err(SentAway(Cause::NotServable, AlertDescription::InternalError)),
     }
@@ -236,16 +223,12 @@ async fn finish(
     Ok((tls, client, opening))
 }
 
-/// As [`hear`], in the device's turn. The socket is not waited for in it: others stand in line.
+/// As [`hear`], when it is the device's turn.
 async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &Turns) -> Hearing {
-    loop {
-        // What is wrong with it, reading tells.
-        let _ = client.readable().await;
-        let _turn = Turn::wait(line).await;
-        if let Some(hearing) = hear(tls, client).now_or_never() {
-            return hearing;
-        }
-    }
+    // What is wrong with it, reading tells.
+    let _ = client.readable().await;
+    line.wait().await;
+    hear(tls, client).await
 }
 
 /// What of the last flight may travel with the broker's first answer: TLS 1.3's session ticket. It saves a packet and a system

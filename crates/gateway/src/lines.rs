@@ -3,10 +3,10 @@
 //! A key exchange and a signature take a thread for a tenth of a millisecond and more, with RSA for half a millisecond. Of two hundred
 //! hellos that come at once from one address, all would be computed before that of a device elsewhere, for a runtime knows only
 //! who came first. So all of one address stand in one line, where a few go on at a time, and between these and the next ones a thread
-//! looks at everybody else. What a client's certificates ask for is computed in line, too.
+//! looks at everybody else. Second hellos, and what a client's certificates ask for, are computed in line, too.
 //!
 //! Addresses share lines by a hash that nobody else can compute (stochastic fairness queueing: McKenney, 1990): nothing grows with
-//! the number of addresses, and nothing is to be cleaned up. Whoever shares one with an attacker is no worse off than without lines.
+//! the number of addresses, and nothing is to be cleaned up. Whoever shares one with an attacker is hardly worse off than without lines.
 
 use std::{
     hash::{BuildHasher, RandomState},

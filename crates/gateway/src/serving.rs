@@ -133,12 +133,7 @@ impl Serving {
     /// Whether a connection that is in the registry now may stay, whose handshake was made by what was known when it began. Mostly
     /// nothing has changed meanwhile, and whether that is still at hand does not matter.
     pub(crate) async fn may_enter(&self, member: &Membership, tls: &Tls, began: &Destination) -> bool {
-        self.is_as_it_was(began) || self.may_stay(member, tls).await
-    }
-
-    /// Whether what was found is still true, as far as this node knows.
-    pub(crate) fn is_as_it_was(&self, found: &Destination) -> bool {
-        self.loader.is_as_it_was(&found.deployment, found.stamp)
+        self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
     }
 
     /// Whether a connection may stay under what its deployment trusts now: asked whenever it is told that the trust changed. A store

@@ -43,17 +43,17 @@ impl Turns {
     pub(crate) fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once.max(1))))
     }
+
+    /// Waits for a turn, and passes it on at once, so that nobody in line waits for what is done in it: as many as have their turn at
+    /// the same time go on each time that a thread has looked at its sockets, and no more.
+    pub(crate) async fn wait(&self) {
+        let mut turn = Turn::None;
+        poll_fn(|cx| turn.poll(self, cx)).await;
+    }
 }
 
 impl Turn {
-    /// Waits for it. Not to be kept while waiting for a socket: everybody in line would wait, too.
-    pub(crate) async fn wait(turns: &Turns) -> Self {
-        let mut turn = Self::None;
-        poll_fn(|cx| turn.poll(turns, cx)).await;
-        turn
-    }
-
-    /// Ready once it is this relay's turn, which lasts until [`Turn::pass_on`] or the end of this value.
+    /// Ready once it is this one's turn, which lasts until [`Turn::pass_on`] or the end of this value.
     pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<()> {
         let permit = match self {
             Self::Mine { .. } => return Poll::Ready(()),
