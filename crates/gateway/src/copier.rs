@@ -140,11 +140,7 @@ impl Copier {
 
     /// Waits until [`Copier::caught_up`] has something to say.
     pub(crate) async fn until_caught_up(&self) {
-        let mut progress = self.progress.subscribe();
-        while self.caught_up().is_none() {
-            // The sender lives as long as this.
-            let _ = progress.changed().await;
-        }
+        self.until(|| self.caught_up()).await;
     }
 
     /// Who follows the feed asks the store every second, and says how it went: meanwhile nobody else's handshake has to wait for a store
@@ -223,18 +219,21 @@ impl Copier {
     /// # Errors
     /// Why that cannot be, in one plain sentence.
     pub(crate) async fn holds(&self, generation: Generation) -> Result<(), String> {
-        let mut progress = self.progress.subscribe();
-        let held = async {
-            loop {
-                if let Some(held) = self.holds_now(generation) {
-                    return held;
-                }
-                // The sender lives as long as this.
-                let _ = progress.changed().await;
-            }
-        };
+        let held = self.until(|| self.holds_now(generation));
         let late = || Err("this node's snapshot is not written in time".to_owned());
         timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
+    }
+
+    /// Asks again whenever the state has changed, until there is an answer.
+    async fn until<T>(&self, answer: impl Fn() -> Option<T>) -> T {
+        let mut progress = self.progress.subscribe();
+        loop {
+            if let Some(answer) = answer() {
+                return answer;
+            }
+            // The sender lives as long as this.
+            let _ = progress.changed().await;
+        }
     }
 
     fn holds_now(&self, generation: Generation) -> Option<Result<(), String>> {

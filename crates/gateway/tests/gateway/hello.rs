@@ -2,17 +2,14 @@
 
 use std::net::SocketAddr;
 
-use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
-    crypto::aws_lc_rs::{self, kx_group},
-};
+use rustls::{ClientConnection, HandshakeKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::stage::{Broker, Ca, PATIENCE, Pair, TLS13, World, id, settings};
+use crate::stage::{Broker, Ca, Device, PATIENCE, Pair, World, id, settings};
 
 const DECODE_ERROR: u8 = 50;
 const ILLEGAL_PARAMETER: u8 = 47;
@@ -369,15 +366,8 @@ async fn what_is_no_good_hello_gets_the_right_alert() {
 #[tokio::test]
 async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
     let stage = Stage::new(false).await;
-    let mut provider = aws_lc_rs::default_provider();
-    // The gateway does not take the first, and asks for the second.
-    provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
-    let config = ClientConfig::builder_with_provider(provider.into())
-        .with_protocol_versions(&[TLS13])
-        .unwrap()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let config = std::sync::Arc::new(config);
+    // It comes to no certificate.
+    let config = Device::asked_again(&Ca::new("nobody's")).config();
     for (second, expected) in [("a.test", Answer::Hello13), ("b.test", Answer::Alert(ILLEGAL_PARAMETER))] {
         let mut client = ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
         let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();

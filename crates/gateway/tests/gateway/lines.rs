@@ -8,10 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind,
-    crypto::aws_lc_rs::{self, kx_group},
-};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use socket2::{Domain, Socket, Type};
 use tokio::{task::yield_now, time::timeout};
 
@@ -121,7 +118,7 @@ async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: Handsha
         assert_eq!(one.client.handshake_kind(), Some(kind));
     }
     all.iter_mut().for_each(ByHand::go_on);
-    let mut devices: Vec<_> = all.iter().map(|one| one.device.try_clone().unwrap()).collect();
+    let mut devices: Vec<_> = all.into_iter().map(|one| one.device).collect();
     let elsewhere = devices.split_off(MANY);
     went_before(&devices, &elsewhere).await
 }
@@ -132,10 +129,7 @@ async fn so_it_is_with_client_certificates_and_with_second_hellos() {
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
 
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
-    let mut provider = aws_lc_rs::default_provider();
-    // The gateway does not take the first, and asks for the second.
-    provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
-    let device = Device::with_provider(&ca, None, &[TLS13], provider);
+    let device = Device::asked_again(&ca);
     let before = second_flights(&world, &device.config(), HandshakeKind::FullWithHelloRetryRequest).await;
     assert!(before <= MANY / 4, "{before} of {MANY} second hellos went before");
 

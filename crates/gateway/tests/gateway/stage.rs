@@ -28,7 +28,7 @@ use rustls::{
         ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
         Tls13ClientSessionValue,
     },
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, aws_lc_rs::kx_group},
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
 };
 use sqlx::Connection as _;
@@ -450,7 +450,14 @@ impl Device {
         Self::with_provider(ca, identity, versions, rustls::crypto::aws_lc_rs::default_provider())
     }
 
-    pub(crate) fn with_provider(
+    /// Speaks TLS 1.3 and offers first what the gateway does not take: it is asked for a second hello.
+    pub(crate) fn asked_again(ca: &Ca) -> Self {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
+        Self::with_provider(ca, None, &[TLS13], provider)
+    }
+
+    fn with_provider(
         ca: &Ca,
         identity: Option<&Pair>,
         versions: &[&'static SupportedProtocolVersion],
