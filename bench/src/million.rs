@@ -208,7 +208,7 @@ fn asked(fleet: &CertwardFleet, url: Option<&str>, say: &mut impl FnMut(&str, St
         say("pruning, ms", pruned.map_or_else(|error| error.to_string(), |()| milliseconds(began)));
         let began = Instant::now();
         let mut tx = store.begin().await?;
-        tx.expired_nodes().await?;
+        tx.end_expired().await?;
         tx.overdue(100).await?;
         tx.commit().await?;
         say("the sweep of each second, ms", milliseconds(began));

@@ -20,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use certward_store::{CopyError, DeploymentId, FeedEntry, Generation, Records, Snapshot, Store, StoreError};
+use certward_store::{
+    CopyError, DeploymentId, FeedEntry, FeedPage, FeedPosition, Generation, Records, Snapshot, Store,
+    StoreError,
+};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -355,7 +358,7 @@ impl Copier {
             self.stand(Standing::Absent);
         }
         self.copy_ticket_keys(store).await?;
-        if let Some(mark) = self.snapshot.mark().await.map_err(CopyError::Snapshot)?
+        if let Some(mark) = self.snapshot.mark_position().await.map_err(CopyError::Snapshot)?
             && self.follow(store, mark).await?
         {
             return Ok(());
@@ -376,19 +379,18 @@ impl Copier {
     }
 
     /// `false`: the feed does not reach back that far.
-    async fn follow(&self, store: &Store, mark: Generation) -> Result<bool, CopyError> {
+    async fn follow(&self, store: &Store, mark: FeedPosition) -> Result<bool, CopyError> {
         let mut after = mark;
         loop {
-            let rows = store.feed_after(after, AT_ONCE).await.map_err(CopyError::Store)?;
-            let Some(rows) = rows else { return Ok(false) };
+            let Some(rows) = rows_after(store, after).await? else { return Ok(false) };
             let Some(last) = rows.last() else { break };
-            let last = last.generation;
-            self.copy(store, &rows, last).await?;
+            let last = last.position;
+            self.copy(store, &rows, last.generation).await?;
             // Batch by batch: proofs of what is copied need not wait for the rest.
-            self.reached(last);
+            self.reached(last.generation);
             after = last;
         }
-        self.reached(after);
+        self.reached(after.generation);
         Ok(true)
     }
 
@@ -398,7 +400,7 @@ impl Copier {
         self.snapshot.forget_mark().await.map_err(CopyError::Snapshot)?;
         self.stand(Standing::Absent);
         loop {
-            let begun = store.newest_generation().await.map_err(CopyError::Store)?;
+            let begun = store.newest_position().await.map_err(CopyError::Store)?;
             let mut after = None;
             loop {
                 after = self.snapshot.copy_page(store, after.as_ref(), PAGE).await?;
@@ -410,16 +412,15 @@ impl Copier {
             self.stand(Standing::Nearly);
             let mut end = begun;
             let caught_up = loop {
-                let rows = store.feed_after(end, AT_ONCE).await.map_err(CopyError::Store)?;
-                let Some(rows) = rows else { break false };
+                let Some(rows) = rows_after(store, end).await? else { break false };
                 let Some(last) = rows.last() else { break true };
                 let ids = distinct(&rows);
                 self.snapshot.copy(store, &ids, None).await?;
-                end = last.generation;
+                end = last.position;
             };
             if caught_up {
-                self.snapshot.copy(store, &[], Some(end)).await?;
-                self.reached(end);
+                self.snapshot.copy(store, &[], Some(end.generation)).await?;
+                self.reached(end.generation);
                 tracing::info!(
                     "this node's snapshot is whole: it can serve and start while the database is away"
                 );
@@ -434,8 +435,8 @@ impl Copier {
             let noted = std::mem::take(&mut self.state().noted);
             for rows in noted.chunks(AT_ONCE as usize) {
                 if let Some(last) = rows.last() {
-                    self.copy(store, rows, last.generation).await?;
-                    self.reached(last.generation);
+                    self.copy(store, rows, last.generation()).await?;
+                    self.reached(last.generation());
                 }
             }
             if noted.is_empty() {
@@ -479,7 +480,7 @@ impl Copier {
         let mut state = self.state();
         state.standing = Standing::Kept;
         state.copied = generation;
-        state.noted.retain(|row| row.generation > generation);
+        state.noted.retain(|row| row.generation() > generation);
         drop(state);
         self.metrics.snapshot(true);
         self.progress.send_replace(());
@@ -534,6 +535,14 @@ impl Copier {
     }
 }
 
+/// `None`: nothing tells what comes next.
+async fn rows_after(store: &Store, after: FeedPosition) -> Result<Option<Vec<FeedEntry>>, CopyError> {
+    match store.feed_after(after, after, AT_ONCE).await.map_err(CopyError::Store)? {
+        FeedPage::Rows(rows) => Ok(Some(rows)),
+        FeedPage::Pruned | FeedPage::OtherHistory => Ok(None),
+    }
+}
+
 fn distinct(rows: &[FeedEntry]) -> Vec<DeploymentId> {
     let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
     ids.into_iter().cloned().collect()
@@ -556,7 +565,10 @@ mod tests {
     }
 
     fn row(generation: i64) -> FeedEntry {
-        FeedEntry { generation: Generation(generation), deployment: id("d") }
+        FeedEntry {
+            position: FeedPosition { generation: Generation(generation), nonce: 7 },
+            deployment: id("d"),
+        }
     }
 
     /// `None`: it waits.
@@ -639,7 +651,7 @@ mod tests {
     #[test]
     fn only_what_is_not_copied_yet_is_kept_in_mind() {
         let copier = copier(Some(5));
-        let noted = || copier.state().noted.iter().map(|row| row.generation.0).collect::<Vec<_>>();
+        let noted = || copier.state().noted.iter().map(|row| row.generation().0).collect::<Vec<_>>();
         copier.note(&[row(6), row(7), row(8)]);
         copier.reached(Generation(7));
         assert_eq!(noted(), [8]);

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Certificate, Lifecycle, ProofFailure};
+use certward_lifecycle::{Certificate, Lifecycle, Observation, ProofFailure};
 use certward_store::{
-    CopyError, Deployment, DeploymentId, Generation, Listed, NodeId, Snapshot, Standing, Store, StoreError,
-    TlsState,
+    CopyError, Deployment, DeploymentId, FeedPage, FeedPosition, Listed, NodeId, Snapshot, Standing, Store,
+    StoreError, TlsState,
 };
 use tokio::{
-    sync::{Mutex, Notify, Semaphore, mpsc},
+    sync::{Mutex, Semaphore, mpsc},
     task::{self, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff,
     copier::Copier,
+    history::History,
     loader::Loaded,
+    membership::Membership,
     progress::Progress,
     proof::Prover,
     reports::Reports,
@@ -63,8 +65,8 @@ pub(crate) struct Follower {
     /// Of this node's snapshot, where there is one.
     pub(crate) copier: Option<Arc<Copier>>,
     pub(crate) progress: Progress,
-    /// The node counts again, and what it has said meanwhile was not heard.
-    pub(crate) rejoined: Notify,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) history: Arc<History>,
     /// How many deployments are to be worked on.
     pub(crate) scheduled: AtomicUsize,
     pub(crate) places: Places,
@@ -86,10 +88,17 @@ impl Default for Places {
 /// Where a node stands in the feed when its index is filled, and what is to be done first.
 #[derive(Debug)]
 pub(crate) struct Start {
-    after: Generation,
+    after: FeedPosition,
     schedule: Schedule,
     /// What is to be proven beside, as it is found.
     listed: Option<mpsc::Receiver<Vec<Listed>>>,
+}
+
+impl Start {
+    /// Up to where this node knows everything, which is nothing.
+    pub(crate) fn after(&self) -> FeedPosition {
+        self.after
+    }
 }
 
 /// An index of hosts that is being filled, while devices are served already.
@@ -104,7 +113,7 @@ impl Follower {
     /// Where to follow the feed from, while the index is filled beside it.
     pub(crate) async fn begin(&self) -> Result<(Start, Pages), StoreError> {
         // Read first: what changes while the pages are read comes again by the feed.
-        let after = self.lifecycle.store().newest_generation().await?;
+        let after = self.lifecycle.store().newest_position().await?;
         let (sender, listed) = mpsc::channel(PAGES_AHEAD);
         let start = Start { after, schedule: Schedule::default(), listed: Some(listed) };
         Ok((start, Pages { last: None, total: 0, listed: sender }))
@@ -157,7 +166,7 @@ impl Follower {
         let store = self.lifecycle.store();
         let was_given = before.is_some();
         // Read first: what changes while the pages are read comes again by the feed.
-        let after = store.newest_generation().await?;
+        let after = store.newest_position().await?;
         let mut schedule = Schedule::default();
         let mut last: Option<DeploymentId> = None;
         let mut total = 0_usize;
@@ -250,18 +259,6 @@ impl Follower {
         Ok(())
     }
 
-    /// Counts, as a node that did not until now: not before everything that changed meanwhile is carried out.
-    pub(crate) async fn rejoin(&self) -> Result<(), StoreError> {
-        loop {
-            let seen = self.progress.caught_up(self.lifecycle.store().newest_generation().await?).await;
-            if self.lifecycle.rejoin(&self.node, seen).await? {
-                self.rejoined.notify_one();
-                tracing::info!("this node has caught up, and counts");
-                return Ok(());
-            }
-        }
-    }
-
     /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
     /// changes: those that a node which drains still has must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
@@ -321,7 +318,7 @@ impl Follower {
     }
 
     /// Hands on which deployments changed, in the order of the feed. Never ends by itself.
-    async fn read_feed(self: Arc<Self>, mut after: Generation, changed: mpsc::Sender<Vec<DeploymentId>>) {
+    async fn read_feed(self: Arc<Self>, mut after: FeedPosition, changed: mpsc::Sender<Vec<DeploymentId>>) {
         let store = self.lifecycle.store();
         let mut tries = 0;
         let mut anew = false;
@@ -330,7 +327,10 @@ impl Follower {
             // Called before the feed is read: a change in between is then not slept through.
             let wake_up = store.changed();
             let was_unheard = std::mem::take(&mut unheard);
-            let read = if was_unheard {
+            let read = if self.history.is_lost() {
+                unheard = was_unheard;
+                self.start_over(&changed).await.map(|newest| after = newest)
+            } else if was_unheard {
                 self.want_unproven(&changed).await.inspect_err(|_| unheard = true)
             } else if anew {
                 self.want_everything(&changed).await.map(|newest| after = newest)
@@ -355,7 +355,8 @@ impl Follower {
                 () = wake_up => {}
                 () = sleep(self.look_again()) => {}
                 () = self.reports.resumed() => anew = true,
-                () = self.rejoined.notified() => unheard = true,
+                () = self.membership.joined() => unheard = true,
+                () = self.history.lost() => {}
             }
         }
     }
@@ -367,15 +368,17 @@ impl Follower {
 
     async fn read_on(
         &self,
-        after: &mut Generation,
+        after: &mut FeedPosition,
         changed: &mpsc::Sender<Vec<DeploymentId>>,
     ) -> Result<(), StoreError> {
         loop {
-            match self.lifecycle.store().feed_after(*after, PAGE).await? {
-                Some(rows) => {
+            let held = self.history.held().position;
+            match self.lifecycle.store().feed_after(*after, held, PAGE).await? {
+                FeedPage::Rows(rows) => {
                     let Some(last) = rows.last() else { return Ok(()) };
-                    let last_read = last.generation;
+                    let last_read = last.position;
                     *after = last_read;
+                    self.history.read(rows.iter().map(|row| row.position));
                     if let Some(copier) = &self.copier {
                         copier.note(&rows);
                     }
@@ -383,12 +386,28 @@ impl Follower {
                     // The receiver ends only together with this task.
                     let _ = changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
                 }
-                None => {
+                FeedPage::Pruned => {
                     tracing::warn!("this node is too far behind the change feed: reading everything anew");
                     *after = self.want_everything(changed).await?;
                 }
+                FeedPage::OtherHistory => self.history.is_other(),
+            }
+            if self.history.is_lost() {
+                *after = self.start_over(changed).await?;
             }
         }
+    }
+
+    /// What this node holds is of another history of the store: it counts no longer, drops all of it, and reads everything.
+    async fn start_over(
+        &self,
+        changed: &mpsc::Sender<Vec<DeploymentId>>,
+    ) -> Result<FeedPosition, StoreError> {
+        // First: a node that counts must not be without what it has proven.
+        self.membership.leave().await?;
+        self.history.start_over();
+        self.serving.loader.forget_everything();
+        self.want_everything(changed).await
     }
 
     /// Proves what waits for this node, though nothing of it changed.
@@ -401,25 +420,26 @@ impl Follower {
     async fn want_everything(
         &self,
         changed: &mpsc::Sender<Vec<DeploymentId>>,
-    ) -> Result<Generation, StoreError> {
+    ) -> Result<FeedPosition, StoreError> {
         let store = self.lifecycle.store();
-        let after = store.newest_generation().await?;
+        let after = store.newest_position().await?;
         if let Some(copier) = &self.copier {
             copier.note_everything();
         }
         let known = self.serving.index.deployments();
-        // Not up to `after` yet: the rest is still to come.
-        self.progress.is_to_do(known.iter(), Generation(0));
+        // The feed counts as read when all of them are listed.
+        self.progress.begin_over(known.iter());
         let _ = changed.send(known).await;
         let mut last: Option<DeploymentId> = None;
         loop {
             let page = store.deployments_after(last.as_ref(), PAGE).await?;
             let Some(end) = page.last() else {
+                self.history.read([after].into_iter());
                 self.progress.is_to_do([].into_iter(), after);
                 return Ok(after);
             };
             last = Some(end.id.clone());
-            self.progress.is_to_do(page.iter().map(|deployment| &deployment.id), Generation(0));
+            self.progress.begin_over(page.iter().map(|deployment| &deployment.id));
             let _ = changed.send(page.into_iter().map(|deployment| deployment.id).collect()).await;
         }
     }
@@ -429,7 +449,7 @@ impl Follower {
         // Neither is ever closed.
         let swap = self.places.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
-        let Loaded { assignment, entry } = match self.serving.loader.refresh(id).await {
+        let Loaded { assignment, entry, as_of } = match self.serving.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 // Unreadable, it is refused from now on: nothing old is served, and it keeps the node from counting no longer.
@@ -454,7 +474,7 @@ impl Follower {
         };
         let proof = async {
             let _proof = self.places.proofs.acquire().await;
-            self.prove(&deployment, certificate.as_ref(), &entry, tries).await
+            self.prove(&deployment, certificate.as_ref(), &entry, as_of, tries).await
         };
         tokio::select! {
             biased;
@@ -471,24 +491,31 @@ impl Follower {
         deployment: &Deployment,
         certificate: Option<&Certificate>,
         entry: &Entry,
+        as_of: FeedPosition,
         tries: u32,
     ) -> bool {
         let outcome = match certificate {
             Some(Certificate { newest, .. }) => match entry {
-                Entry::Served(served) if served.instead_of_newest.is_none() => {
-                    self.prover.prove(deployment, newest).await
-                }
-                Entry::Served(served) => Err(not_proven(served.instead_of_newest.as_deref())),
+                Entry::Served(served) => match &served.fallback {
+                    None => self.prover.prove(deployment, newest).await,
+                    Some(fallback) => Err(not_proven(Some(&fallback.reason))),
+                },
                 Entry::Refused(refused) => Err(not_proven(refused.refusal.reason())),
             },
             None if deployment.tls == TlsState::Terminated => self.let_go(&deployment.id).await,
             None => return true,
         };
         self.serving.metrics.proven(outcome.is_ok());
-        self.report(deployment, outcome, tries).await
+        self.report(deployment, outcome, as_of, tries).await
     }
 
-    async fn report(&self, deployment: &Deployment, outcome: Result<(), ProofFailure>, tries: u32) -> bool {
+    async fn report(
+        &self,
+        deployment: &Deployment,
+        outcome: Result<(), ProofFailure>,
+        as_of: FeedPosition,
+        tries: u32,
+    ) -> bool {
         let Deployment { id, generation, .. } = deployment;
         // Without a way in there is nothing to try again until the deployment changes.
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
@@ -509,7 +536,10 @@ impl Follower {
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let is_proven = outcome.is_ok();
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
-        match self.lifecycle.report(&self.node, id, *generation, outcome).await {
+        // What a node has to say that does not count, it is asked for when it joins.
+        let Some(member) = self.membership.member() else { return true };
+        let observation = Observation { id, generation: *generation, as_of };
+        match self.lifecycle.report(&member, &observation, outcome).await {
             Ok(()) => {
                 if is_proven {
                     say_proven(deployment);

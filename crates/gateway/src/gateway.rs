@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, Notify, oneshot},
+    sync::{Mutex, oneshot},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -34,11 +34,13 @@ use crate::{
     failures::Failures,
     filling::Filling,
     follow::{Follower, Pages, Places},
+    history::History,
     host_index::HostIndex,
     identity::Workshop,
     lines::Lines,
     listener,
     loader::Loader,
+    membership::{self, Membership},
     metrics::Metrics,
     probes::Probes,
     progress::Progress,
@@ -204,8 +206,11 @@ impl Gateway {
     /// Joins and reads the session ticket keys: all that must be done before the first device is let in. A store that cannot be reached
     /// is waited for, until `shutdown`. To be done once.
     pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
-        let serving = Arc::new(self.serving(&bound, lifecycle.clone()));
-        let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone()));
+        let (node, entropy) = (self.inner.node.clone(), Arc::clone(&self.inner.entropy));
+        let membership = Arc::new(Membership::new(lifecycle.clone(), node, entropy));
+        let history = Arc::<History>::default();
+        let serving = Arc::new(self.serving(&bound, lifecycle.clone(), &membership, &history));
+        let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone(), membership, history));
         self.inner.tables.are_of(&follower);
         let mut tasks = JoinSet::new();
         let start = self.start(&lifecycle, &follower, &mut tasks, &shutdown).await;
@@ -233,7 +238,13 @@ impl Gateway {
         self.inner.stopped.cancelled().await;
     }
 
-    fn serving(&self, bound: &Bound, lifecycle: Lifecycle) -> Serving {
+    fn serving(
+        &self,
+        bound: &Bound,
+        lifecycle: Lifecycle,
+        membership: &Arc<Membership>,
+        history: &Arc<History>,
+    ) -> Serving {
         let Inner { settings, .. } = &*self.inner;
         let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
         let policy = UpstreamPolicy { allow: settings.upstream_allow.clone(), own };
@@ -252,6 +263,8 @@ impl Gateway {
             store: lifecycle.store().clone(),
             loader: Loader::new(
                 lifecycle,
+                Arc::clone(membership),
+                Arc::clone(history),
                 self.inner.copier.get().cloned(),
                 Arc::clone(&self.inner.workshop),
                 Arc::clone(&self.inner.index),
@@ -268,7 +281,14 @@ impl Gateway {
         }
     }
 
-    fn follower(&self, bound: &Bound, serving: &Arc<Serving>, lifecycle: Lifecycle) -> Follower {
+    fn follower(
+        &self,
+        bound: &Bound,
+        serving: &Arc<Serving>,
+        lifecycle: Lifecycle,
+        membership: Arc<Membership>,
+        history: Arc<History>,
+    ) -> Follower {
         let prover = Prover {
             listeners: self.inner.settings.listeners.clone(),
             addresses: bound.addresses.clone(),
@@ -287,7 +307,8 @@ impl Gateway {
             reports,
             copier: self.inner.copier.get().cloned(),
             progress: Progress::new(),
-            rejoined: Notify::new(),
+            membership,
+            history,
             scheduled: AtomicUsize::new(0),
             places: Places::default(),
         }
@@ -326,8 +347,16 @@ impl Gateway {
             Ok(begun) => begun,
             Err(_) => until_done(shutdown, "this node cannot begin", begin).await?,
         };
+        // A node that holds nothing yet has nothing to catch up with: it counts before it serves the first device, unless
+        // others change something at this very moment.
+        follower.progress.begin(start.after(), [].into_iter());
+        if self.inner.copier.get().is_none()
+            && let Err(error) = follower.try_to_join().await
+        {
+            tracing::warn!("this node does not count yet: {error}; trying again");
+        }
         let every = self.inner.settings.lease / 3;
-        tasks.spawn(keep_lease(Arc::clone(follower), every, shutdown.clone()));
+        tasks.spawn(membership::keep(Arc::clone(follower), every, shutdown.clone()));
         Some(Beginning::Ordinary(Box::new(start), pages))
     }
 
@@ -356,8 +385,7 @@ impl Gateway {
             follower.begin().await
         };
         let begun = self.before_devices_wait(begin).await?;
-        // Awaited to its end: a node that serves from its snapshot must not count.
-        lifecycle.start(&self.inner.node).await?;
+        follower.membership.register().await?;
         Ok(begun)
     }
 
@@ -378,7 +406,7 @@ impl Gateway {
     ) {
         let reach = || async {
             lifecycle.store().reach().await?;
-            lifecycle.start_behind(&self.inner.node).await
+            follower.membership.register().await
         };
         if until_done(&shutdown, "the database is still away", reach).await.is_none() {
             return;
@@ -391,13 +419,8 @@ impl Gateway {
         };
         // Nobody to hear it: the node ends.
         let _ = found.send(start);
-        let count = async {
-            let rejoin = || follower.rejoin();
-            if until_done(&shutdown, "this node cannot count yet", rejoin).await.is_some() {
-                let every = self.inner.settings.lease / 3;
-                keep_lease(Arc::clone(&follower), every, shutdown.clone()).await;
-            }
-        };
+        let every = self.inner.settings.lease / 3;
+        let count = membership::keep(follower, every, shutdown.clone());
         tokio::join!(count, copy(copier, lifecycle.clone(), shutdown.clone()));
     }
 
@@ -441,11 +464,11 @@ impl Gateway {
     }
 
     /// Gives the node up, unless another process has it by now.
-    async fn leave(&self, lifecycle: &Lifecycle) {
+    async fn leave(&self, membership: &Membership) {
         if self.inner.anothers.load(Ordering::Acquire) {
             return;
         }
-        match timeout(LEAVE_WITHIN, lifecycle.leave(&self.inner.node)).await {
+        match timeout(LEAVE_WITHIN, membership.leave()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the store does not know that this node leaves: {error}"),
             Err(_) => tracing::warn!("the store does not know that this node leaves: it does not answer"),
@@ -502,6 +525,7 @@ impl Prepared {
     pub async fn serve(self) -> Result<(), GatewayError> {
         let Self { gateway, bound, serving, follower, lifecycle, mut tasks, start, shutdown } = self;
         let inner = &gateway.inner;
+        let membership = Arc::clone(&follower.membership);
         let connections = TaskTracker::new();
         // Apart from the others: as long as there are connections, they must hear of changes of trust.
         let mut following = JoinSet::new();
@@ -539,25 +563,13 @@ impl Prepared {
         while tasks.join_next().await.is_some() {}
         inner.reports.close().await;
         inner.stopped.cancel();
-        gateway.leave(&lifecycle).await;
+        gateway.leave(&membership).await;
         gateway.drain(&connections).await;
         if let Some(copier) = inner.copier.get() {
             copier.close().await;
         }
         Ok(())
     }
-}
-
-/// Says again and again that this node lives.
-async fn keep_lease(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
-    let keep = || async {
-        if follower.lifecycle.renew(&follower.node).await? {
-            return Ok::<_, StoreError>(());
-        }
-        tracing::warn!("this node's lease was over: it catches up before it counts again");
-        follower.rejoin().await
-    };
-    periodically(every, shutdown, "this node's lease cannot be renewed", keep).await;
 }
 
 /// Fills the index of hosts. Devices do not wait for it.

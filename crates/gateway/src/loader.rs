@@ -16,9 +16,11 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Certificate, Lifecycle, MaterialError, assignment_in, material_in};
+use certward_lifecycle::{Certificate, Lifecycle, MaterialError, Observation, assignment_in, material_in};
 use certward_pki::{ClientTrust, HostName};
-use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
+use certward_store::{
+    Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
+};
 use quick_cache::sync::Cache;
 use tokio::{
     sync::Mutex,
@@ -27,10 +29,12 @@ use tokio::{
 
 use crate::{
     copier::Copier,
+    history::{Held, History, Verdict},
     host_index::HostIndex,
     identity::{Identity, Workshop},
+    membership::Membership,
     metrics::Metrics,
-    served::{Entry, KnownTrust, Refusal, Refused, Served},
+    served::{Entry, Fallback, KnownTrust, Refusal, Refused, Served},
 };
 
 /// Deployments that share a slot wait for each other's load, a few milliseconds, and only when neither is in the cache.
@@ -44,6 +48,8 @@ const IMPATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Loader {
     lifecycle: Lifecycle,
+    membership: Arc<Membership>,
+    history: Arc<History>,
     copier: Option<Arc<Copier>>,
     workshop: Arc<Workshop>,
     index: Arc<HostIndex>,
@@ -72,19 +78,38 @@ pub(crate) struct Stamp(u64);
 pub(crate) struct Loaded {
     pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
     pub(crate) entry: Arc<Entry>,
+    /// The newest row of the feed when it was read.
+    pub(crate) as_of: FeedPosition,
 }
 
-/// Why a version has no identity.
-struct NoIdentity {
-    /// In one plain sentence.
-    reason: String,
-    /// Whether the store did not answer: a later try may well succeed.
-    passing: bool,
+/// What is built of a deployment.
+struct Built {
+    entry: Entry,
+    /// Instead of the newest version, which cannot be served for good: to be served when the node may.
+    fallback: Option<(Arc<Identity>, String)>,
 }
+
+impl From<Entry> for Built {
+    fn from(entry: Entry) -> Self {
+        Self { entry, fallback: None }
+    }
+}
+
+/// Who loads: a device, or the node that carries a change out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Device,
+    Change,
+}
+
+/// Reads whose history could not be told, one after the other, before a load is given up for now.
+const READS_MAX: u32 = 8;
 
 impl Loader {
     pub(crate) fn new(
         lifecycle: Lifecycle,
+        membership: Arc<Membership>,
+        history: Arc<History>,
         copier: Option<Arc<Copier>>,
         workshop: Arc<Workshop>,
         index: Arc<HostIndex>,
@@ -96,6 +121,8 @@ impl Loader {
         let slots = (0..SLOTS).map(|_| Slot::default()).collect();
         Self {
             lifecycle,
+            membership,
+            history,
             copier,
             workshop,
             index,
@@ -122,11 +149,11 @@ impl Loader {
         {
             return entry;
         }
-        let loaded = match self.in_time(self.load(id)).await {
+        let loaded = match self.in_time(self.load(id, For::Device)).await {
             Some(loaded) => loaded,
             None => match self.recall(id).await {
                 Some(entry) => return entry,
-                None => self.load(id).await,
+                None => self.load(id, For::Device).await,
             },
         };
         let is_away = match &loaded {
@@ -210,7 +237,9 @@ impl Loader {
             return None;
         }
         let before = self.cache.peek(id);
-        let entry = Arc::new(self.build(snapshot, assignment.as_ref(), before.as_deref()).await);
+        // What this node served instead of the newest before, it may serve when it has told the store.
+        let built = self.build(snapshot, assignment.as_ref(), before.as_deref()).await.ok()?;
+        let entry = Arc::new(built.entry);
         if entry.is_unservable() {
             if !is_away {
                 return None;
@@ -226,7 +255,7 @@ impl Loader {
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let slot = self.slot(id);
         let _lock = slot.lock.lock().await;
-        let loaded = self.load(id).await;
+        let loaded = self.load(id, For::Change).await;
         match &loaded {
             // Nobody asked: what is said of it, the index says too, by not having it any more.
             Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
@@ -263,7 +292,7 @@ impl Loader {
     }
 
     fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
-        self.cache.get(id).filter(|entry| entry.is_fresh())
+        self.cache.get(id).filter(|entry| entry.is_fresh(self.membership.epoch()))
     }
 
     fn slot(&self, id: &DeploymentId) -> &Slot {
@@ -271,80 +300,152 @@ impl Loader {
     }
 
     /// To be called under the deployment's lock.
-    async fn load(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
-        let assignment = self.lifecycle.assignment(id).await?;
+    async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
+        let (held, reading) = self.read(whose).await?;
+        let as_of = reading.as_of();
+        let assignment = assignment_in(&reading, id).await?;
         if let Some(copier) = &self.copier {
             copier.seen(id, assignment.as_ref().map(|(deployment, _)| deployment.generation));
         }
         let before = self.cache.peek(id);
-        let store = self.lifecycle.store();
-        let entry = Arc::new(self.build(store, assignment.as_ref(), before.as_deref()).await);
+        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        // A withdrawal must not wait for what it holds.
+        drop(reading);
+        let entry = match (&assignment, built.fallback) {
+            (Some((deployment, Some(certificate))), Some((identity, reason))) => {
+                let observation = Observation { id, generation: deployment.generation, as_of };
+                let fallback =
+                    self.may_fall_back(&observation, deployment, certificate, reason, before.as_deref());
+                match fallback.await {
+                    Some(fallback) => Entry::Served(Served::new(deployment, identity, Some(fallback))),
+                    None => built.entry,
+                }
+            }
+            _ => built.entry,
+        };
+        let entry = Arc::new(entry);
         match &assignment {
             Some((deployment, _)) => self.index.set(id, &deployment.hosts),
             None => self.index.remove(id),
         }
         self.cache.insert(id.clone(), Arc::clone(&entry));
-        Ok(Loaded { assignment, entry })
+        if !self.history.is_since(held) {
+            drop(self.cache.remove(id));
+            return Err(another_history());
+        }
+        Ok(Loaded { assignment, entry, as_of })
     }
 
+    /// One state of the store that belongs to what this node holds.
+    async fn read(&self, whose: For) -> Result<(Held, Reading), StoreError> {
+        let store = self.lifecycle.store();
+        for _ in 0..READS_MAX {
+            let held = self.history.held();
+            let reading = match whose {
+                For::Device => store.reading(held.position).await?,
+                For::Change => store.reading_as_member(held.position).await?,
+            };
+            match self.history.judge(held, reading.as_of(), reading.continues()) {
+                Verdict::Use => return Ok((held, reading)),
+                Verdict::ReadAgain => {}
+                Verdict::Lost => break,
+            }
+        }
+        Err(another_history())
+    }
+
+    /// Whether this node may serve the version before the newest now, which it asks the store about.
+    async fn may_fall_back(
+        &self,
+        observation: &Observation<'_>,
+        deployment: &Deployment,
+        certificate: &Certificate,
+        reason: String,
+        before: Option<&Entry>,
+    ) -> Option<Fallback> {
+        let newest = certificate.newest.version;
+        let epoch = self.membership.epoch();
+        let is_running = matches!(deployment.tls, TlsState::Running { .. });
+        let allowed = match before {
+            Some(Entry::Served(Served { fallback: Some(fallback), .. })) => {
+                fallback.newest == newest && fallback.allowed_in == epoch && !is_running
+            }
+            _ => false,
+        };
+        let allowed_in = if allowed {
+            epoch
+        } else {
+            match self.membership.withdraw(observation, &reason).await {
+                Ok(allowed) => allowed?,
+                Err(error) => {
+                    let id = observation.id;
+                    tracing::debug!(deployment.id = %id, "the version before is not served yet: {error}");
+                    return None;
+                }
+            }
+        };
+        Some(Fallback { newest, reason, allowed_in })
+    }
+
+    /// What this node holds is of another history: nothing of it is served any more.
+    pub(crate) fn forget_everything(&self) {
+        self.cache.clear();
+    }
+
+    /// What cannot be served for good is refused; what cannot be read now is an error.
     async fn build(
         &self,
         records: &impl Records,
         assignment: Option<&(Deployment, Option<Certificate>)>,
         before: Option<&Entry>,
-    ) -> Entry {
+    ) -> Result<Built, StoreError> {
         let refused = |refusal, trust| Entry::Refused(Refused::new(refusal, trust));
         let Some((deployment, certificate)) = assignment else {
-            return refused(Refusal::Gone, KnownTrust::Nobody);
+            return Ok(refused(Refusal::Gone, KnownTrust::Nobody).into());
         };
         let Some(Certificate { newest, fallback }) = certificate else {
-            return refused(Refusal::NoCertificate, KnownTrust::Nobody);
+            return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
         };
-        let failed = match self.identity(records, newest, before).await {
-            Ok(identity) => return Entry::Served(Served::new(deployment, identity, None)),
-            Err(failed) => failed,
+        let reason = match self.identity(records, newest, before).await? {
+            Ok(identity) => return Ok(Entry::Served(Served::new(deployment, identity, None)).into()),
+            Err(reason) => reason,
         };
-        // A store that does not answer says nothing against the newest: the one before goes on where it is served, and is not turned to.
-        if let Some(fallback) = fallback
-            && (!failed.passing || served_already(fallback, before).is_some())
-            && let Ok(identity) = self.identity(records, fallback, before).await
-        {
-            return Entry::Served(Served::new(deployment, identity, Some(failed.reason)));
-        }
-        let refusal = match failed.passing {
-            true => Refusal::Unavailable(failed.reason),
-            false => Refusal::Unservable(failed.reason),
+        let fallback = match fallback {
+            Some(fallback) => self.identity(records, fallback, before).await?.ok(),
+            None => None,
         };
-        refused(refusal, self.trust_of(newest))
+        let entry = refused(Refusal::Unservable(reason.clone()), self.trust_of(newest));
+        Ok(Built { entry, fallback: fallback.map(|identity| (identity, reason)) })
     }
 
-    /// The identity of a version: that which is served already, or a new one.
+    /// The identity of a version: that which is served already, or a new one; or why there is none for good, in one
+    /// plain sentence.
     async fn identity(
         &self,
         records: &impl Records,
         version: &Version,
         before: Option<&Entry>,
-    ) -> Result<Arc<Identity>, NoIdentity> {
+    ) -> Result<Result<Arc<Identity>, String>, StoreError> {
         if let Some(identity) = served_already(version, before) {
-            return Ok(Arc::clone(identity));
+            return Ok(Ok(Arc::clone(identity)));
         }
         let built = self.build_identity(records, version).await;
-        self.metrics.loaded(built.is_ok());
-        built.map(Arc::new)
+        self.metrics.loaded(matches!(built, Ok(Ok(_))));
+        Ok(built?.map(Arc::new))
     }
 
     async fn build_identity(
         &self,
         records: &impl Records,
         version: &Version,
-    ) -> Result<Identity, NoIdentity> {
-        let material = material_in(records, version).await.map_err(|error| NoIdentity {
-            passing: matches!(error, MaterialError::Store(StoreError::Unavailable(_))),
-            reason: error.to_string(),
-        })?;
-        self.workshop
-            .identity(&material, version.version, version.trust_scope)
-            .map_err(|unservable| NoIdentity { reason: unservable.to_string(), passing: false })
+    ) -> Result<Result<Identity, String>, StoreError> {
+        let material = match material_in(records, version).await {
+            Ok(material) => material,
+            Err(MaterialError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let identity = self.workshop.identity(&material, version.version, version.trust_scope);
+        Ok(identity.map_err(|unservable| unservable.to_string()))
     }
 
     /// Whom a version trusts that cannot be served: its live connections are held to that all the same.
@@ -366,4 +467,8 @@ fn served_already<'a>(version: &Version, before: Option<&'a Entry>) -> Option<&'
         Some(Entry::Served(served)) if served.identity.version == version.version => Some(&served.identity),
         _ => None,
     }
+}
+
+fn another_history() -> StoreError {
+    StoreError::Unavailable("its history is not the one that this node has read".to_owned())
 }

@@ -5,7 +5,7 @@ use certward_store::{ConnectionLimits, Deployment, Generation, Proxy, TrustScope
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
-use crate::{Protocol, identity::Identity};
+use crate::{Protocol, identity::Identity, membership::Epoch};
 
 /// What this node does with a deployment's connections: one immutable value behind one pointer. A change is a new value.
 #[derive(Debug)]
@@ -29,8 +29,19 @@ pub(crate) struct Served {
     /// How many connections this node lets in.
     pub(crate) limits: ConnectionLimits,
     pub(crate) identity: Arc<Identity>,
-    /// Why this is the version before and not the newest, if it is.
-    pub(crate) instead_of_newest: Option<String>,
+    /// If this is the version before, and not the newest.
+    pub(crate) fallback: Option<Fallback>,
+}
+
+/// That a version before the newest is served.
+#[derive(Debug, Clone)]
+pub(crate) struct Fallback {
+    /// The newest, which cannot be served.
+    pub(crate) newest: Generation,
+    /// Why, in one plain sentence.
+    pub(crate) reason: String,
+    /// It was allowed in this epoch of the node's membership, and in no other.
+    pub(crate) allowed_in: Epoch,
 }
 
 /// A deployment that is not served.
@@ -102,21 +113,19 @@ impl Entry {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unservable(_), .. }))
     }
 
-    /// Whether it still holds without asking the store again.
-    pub(crate) fn is_fresh(&self) -> bool {
+    /// Whether it still holds without asking the store again. `epoch`: of the node's membership.
+    pub(crate) fn is_fresh(&self, epoch: Epoch) -> bool {
         match self {
-            Self::Served(_) => true,
+            Self::Served(served) => {
+                served.fallback.as_ref().is_none_or(|fallback| fallback.allowed_in == epoch)
+            }
             Self::Refused(refused) => Instant::now() < refused.ask_again_at,
         }
     }
 }
 
 impl Served {
-    pub(crate) fn new(
-        deployment: &Deployment,
-        identity: Arc<Identity>,
-        instead_of_newest: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(deployment: &Deployment, identity: Arc<Identity>, fallback: Option<Fallback>) -> Self {
         Self {
             generation: deployment.generation,
             hosts: deployment.hosts.as_slice().into(),
@@ -125,7 +134,7 @@ impl Served {
             proxy: deployment.proxy,
             limits: deployment.limits,
             identity,
-            instead_of_newest,
+            fallback,
         }
     }
 

@@ -141,7 +141,7 @@ impl Lifecycle {
         if let Some(version) = after.tls.version().filter(|_| ways_in_differ(&before, &after)) {
             after.tls = self.pending_again(version, tx.now());
             tx.set_tls(id, after.generation, &after.tls).await?;
-            tx.count_live_nodes(id).await?;
+            tx.count_nodes(id).await?;
         }
         tx.audit(entry(actor, "deployment.change", &after)).await?;
         tx.commit().await?;

@@ -22,7 +22,9 @@ mod tls;
 pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
-pub use node::{Certificate, MaterialError, ProofFailure, assignment_in, material_in};
+pub use node::{
+    Certificate, MaterialError, Member, Observation, ProofFailure, Withdrawal, assignment_in, material_in,
+};
 pub use node_status::NodeStatus;
 pub use ports::{FailedHandshake, NodeView, Rehearsal};
 pub use projects::ProjectError;

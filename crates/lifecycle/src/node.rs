@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use certward_pki::{Bundle, ClientTrust, Material, TlsType};
 use certward_store::{
-    AuditEntry, Deployment, DeploymentId, Generation, NodeId, Records, StoreError, TlsState, Tx, Version,
+    AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Records, Session, StoreError,
+    TlsState, Tx, Version,
 };
 use thiserror::Error;
 
@@ -32,6 +33,39 @@ pub enum MaterialError {
     Store(#[from] StoreError),
 }
 
+/// A node in a session of its membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub id: NodeId,
+    /// The session that its row had when it joined, or last withdrew.
+    pub session: Session,
+}
+
+/// What a node loaded of a deployment, and reports on.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The deployment.
+    pub id: &'a DeploymentId,
+    /// Its generation.
+    pub generation: Generation,
+    /// The newest row of the feed when it was loaded.
+    pub as_of: FeedPosition,
+}
+
+/// What becomes of a withdrawal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// The node may serve the version before.
+    Done,
+    /// It may: it does not count. Before it joins, it has to ask again.
+    NotCounted,
+    /// Nothing was done: the deployment has changed, or the store's history is another one.
+    Outdated,
+    /// Nothing was done: another process is the node by now, or the node has joined again.
+    AnotherSession,
+}
+
 /// Why a node could not prove a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
@@ -45,81 +79,122 @@ pub enum ProofFailure {
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
-    /// A process of a node begins, and the node to count, until its lease ends; [`Lifecycle::renew`] it every third of
-    /// [`crate::Settings::lease`]. What an earlier process of it has proven of changes that are not settled yet, this one has to prove
-    /// again.
-    ///
-    /// A node that had no lease is from now on waited for in every unsettled change, and is given as long as any other to
-    /// prove it.
+    /// A new process of a node begins. Where the row of an earlier one is still there, the node goes on counting: what
+    /// waits for it waits for this process, which has to prove it again, and the earlier one's reports are void.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn start(&self, node: &NodeId) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        tx.forget_proofs(node).await?;
-        self.lease(&mut tx, node).await?;
-        tx.commit().await
-    }
-
-    /// A process of a node begins that serves what the node knew, and has to catch up and to [`Lifecycle::rejoin`] before it
-    /// counts. Where the lease of an earlier process still lasts, what waits for the node waits for this process: as with
-    /// [`Lifecycle::start`], it has to prove that again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn start_behind(&self, node: &NodeId) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
+    pub async fn register(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        let mut tx = self.store.begin_as_member().await?;
+        tx.hold_nodes().await?;
+        tx.set_session(node, session).await?;
         tx.forget_proofs(node).await?;
         tx.commit().await
     }
 
-    /// Renews the lease of a node that counts. `false`: its lease is over, and it has to [`Lifecycle::rejoin`].
+    /// The node counts from now on, in a session of its own, until a sweep ends its lease; to be kept by
+    /// [`Lifecycle::renew`] every third of [`crate::Settings::lease`]. It is waited for in every unsettled change, and is
+    /// given as long as any other to prove it: what it is to prove [`certward_store::Store::unproven`] names.
+    ///
+    /// While nothing can change, `is_carried_out` says whether the node has carried out everything up to the newest row;
+    /// if not, nothing is done, and the answer is `false`. All changes wait meanwhile: it must take a second at most.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
-        let mut tx = self.store.begin().await?;
-        let until = tx.now().after(self.settings.lease);
-        let renewed = tx.renew_lease(node, until).await?;
-        tx.commit().await?;
-        Ok(renewed)
-    }
-
-    /// A node that does not count, or began behind, counts again, if nothing has changed since `seen`, up to which it has carried out
-    /// all changes; else `false`, and nothing is done. So no change is `running` that a counted node has slept through.
-    ///
-    /// What it said while it did not count was not heard: it is to prove again what [`certward_store::Store::unproven`] names.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn rejoin(&self, node: &NodeId, seen: Generation) -> Result<bool, StoreError> {
-        let mut tx = self.store.begin().await?;
-        self.lease(&mut tx, node).await?;
-        // Read when nobody can change anything any more.
-        if tx.newest_generation().await? > seen {
+    /// [`StoreError`]. Where the answer of the database was lost, the node may count; it is to join again.
+    pub async fn join<F>(
+        &self,
+        node: &NodeId,
+        session: Session,
+        is_carried_out: impl FnOnce(FeedPosition) -> F,
+    ) -> Result<bool, StoreError>
+    where
+        F: Future<Output = bool>,
+    {
+        let mut tx = self.store.begin_as_member().await?;
+        let newest = tx.hold_changes().await?;
+        if !is_carried_out(newest).await {
             return Ok(false);
         }
+        let now = tx.now();
+        tx.join(node, session, now.after(self.settings.lease)).await?;
+        tx.extend_deadlines(now.after(self.settings.prove_within)).await?;
         tx.commit().await?;
         Ok(true)
     }
 
-    async fn lease(&self, tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {
-        let until = tx.now().after(self.settings.lease);
-        if tx.lease(node, until).await? {
-            let deadline = tx.now().after(self.settings.prove_within);
-            tx.extend_deadlines(deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// A node counts no longer: it drains.
+    /// Renews the lease of a node that counts. `false`: it counts no longer, or for another process, and has to
+    /// [`Lifecycle::join`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn leave(&self, node: &NodeId) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        uncount(&mut tx, node).await?;
+    pub async fn renew(&self, node: &NodeId, session: Session) -> Result<bool, StoreError> {
+        self.store.renew_lease(node, session, self.settings.lease).await
+    }
+
+    /// A node counts no longer: it drains, or what it holds is of another history of the store. A late word of an earlier
+    /// session changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        let mut tx = self.store.begin_as_member().await?;
+        tx.hold_nodes().await?;
+        let waited = tx.leave(node, session).await?;
+        settle_all(&mut tx, waited).await?;
         tx.commit().await
+    }
+
+    /// A process of the node begins that has no gateway: whatever an earlier one was waited for, the node counts no longer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.hold_nodes().await?;
+        let Some(session) = tx.session(node).await? else { return Ok(()) };
+        let waited = tx.leave(node, session).await?;
+        settle_all(&mut tx, waited).await?;
+        tx.commit().await
+    }
+
+    /// A node cannot serve the newest version for good, and asks to serve the one before: to be done before it does, so
+    /// that no change is `running` that a counted node does not serve. What was `running` is `failed` and counts all
+    /// nodes again. The node goes on in the session `fresh`, so that a report that is under way comes too late.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn withdraw(
+        &self,
+        node: &Member,
+        fresh: Session,
+        loaded: &Observation<'_>,
+        reason: &str,
+    ) -> Result<Withdrawal, StoreError> {
+        let mut tx = self.store.begin_as_member().await?;
+        tx.hold_nodes().await?;
+        match tx.session(&node.id).await? {
+            None => return Ok(Withdrawal::NotCounted),
+            Some(session) if session != node.session => return Ok(Withdrawal::AnotherSession),
+            Some(_) => {}
+        }
+        let deployment = tx.deployment(loaded.id).await?;
+        let same = deployment.filter(|found| found.generation == loaded.generation);
+        let Some(deployment) = same else { return Ok(Withdrawal::Outdated) };
+        if !tx.has(loaded.as_of).await? {
+            return Ok(Withdrawal::Outdated);
+        }
+        tx.set_session(&node.id, fresh).await?;
+        if let Some(next) = state::withdrawn(&deployment.tls, &node.id, reason) {
+            // A change of its own: every node carries it out, and proves it again.
+            let generation = tx.draw_generation(loaded.id).await?;
+            tx.count_nodes(loaded.id).await?;
+            go(&mut tx, &Deployment { generation, ..deployment }, &next).await?;
+        } else {
+            tx.forget_proof(loaded.id, &node.id).await?;
+        }
+        tx.note_proof(loaded.id, &node.id, Err(reason.to_owned())).await?;
+        tx.commit().await?;
+        Ok(Withdrawal::Done)
     }
 
     /// What is true of a deployment now: `None` when it is gone; no certificate when none is set or it is being deleted.
@@ -141,19 +216,20 @@ impl Lifecycle {
         material_in(&self.store, version).await
     }
 
-    /// A node says that it serves `generation` and has proven it; or, where a deletion is being carried out, that it has
-    /// let go; or why it could not. The last missing proof makes the change `running`. A report of an older
-    /// generation than the deployment's is ignored.
+    /// A node says that it serves what it loaded and has proven it; or, where a deletion is being carried out, that it has
+    /// closed its connections; or why it could not. The last missing proof makes the change `running`. Ignored: a report
+    /// of an older generation than the deployment's, of a session that is not the node's any more, and of a load from
+    /// another history of the store.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn report(
         &self,
-        node: &NodeId,
-        id: &DeploymentId,
-        generation: Generation,
+        node: &Member,
+        loaded: &Observation<'_>,
         proof: Result<(), ProofFailure>,
     ) -> Result<(), StoreError> {
+        let Observation { id, generation, as_of } = *loaded;
         // Most reports change nothing (a restarted node proves everything again): those must not take the writer.
         let wanted = |deployment: &Deployment| {
             deployment.generation == generation
@@ -162,19 +238,23 @@ impl Lifecycle {
         match self.store.deployment(id).await? {
             Some(deployment) if wanted(&deployment) => {}
             Some(deployment) => {
-                warn_if_unproven(node, &deployment, generation, &proof);
+                warn_if_unproven(&node.id, &deployment, generation, &proof);
                 return Ok(());
             }
             None => return Ok(()),
         }
         let mut tx = self.store.begin().await?;
+        // Locks the nodes as well: the session stays what it is until the end of the transaction.
         let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(()) };
+        if tx.session(&node.id).await? != Some(node.session) || !tx.has(as_of).await? {
+            return Ok(());
+        }
         let note = match &proof {
             Ok(()) => Ok(generation),
             Err(ProofFailure::NoWayIn) => Err("there is no way in".to_owned()),
             Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
         };
-        tx.note_proof(id, node, note).await?;
+        tx.note_proof(id, &node.id, note).await?;
         match proof {
             Ok(()) => settle(&mut tx, &deployment).await?,
             Err(failure) => {
@@ -199,9 +279,9 @@ impl Lifecycle {
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
         let mut waited = BTreeSet::new();
-        for node in tx.expired_nodes().await? {
+        for (node, deployments) in tx.end_expired().await? {
             tracing::warn!(node.id = %node, "the lease of a node is over: it is not waited for any more");
-            waited.extend(tx.end_lease(&node).await?);
+            waited.extend(deployments);
         }
         // Once all of them are gone: else the proof of one that is over as well could be the last missing one.
         settle_all(&mut tx, waited).await?;
@@ -271,12 +351,6 @@ async fn with_newest(
             return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
         }
     }
-}
-
-/// Ends a node's lease, and settles what waited for that node alone.
-async fn uncount(tx: &mut Tx, node: &NodeId) -> Result<(), StoreError> {
-    let waited = tx.end_lease(node).await?;
-    settle_all(tx, waited).await
 }
 
 async fn settle_all(tx: &mut Tx, ids: impl IntoIterator<Item = DeploymentId>) -> Result<(), StoreError> {

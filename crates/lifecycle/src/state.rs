@@ -11,13 +11,13 @@
 //! ```
 //!
 //! A newer upload, or new hosts, lead from any state that has a certificate back to `pending`. `failed` is not
-//! final: nodes go on trying. A node that is counted no longer is not waited for; with nobody counted a change
+//! final: nodes go on trying. `running` is `failed` again when a counted node cannot serve it any more. A node that is counted no longer is not waited for; with nobody counted a change
 //! stays `pending` (nobody has proven anything), while a deletion is over at once (nobody holds anything).
 
 use std::time::Duration;
 
 use certward_pki::Material;
-use certward_store::{Count, Generation, Timestamp, TlsState, TrustScope, Version};
+use certward_store::{Count, Generation, NodeId, Timestamp, TlsState, TrustScope, Version};
 
 use crate::ProofFailure;
 
@@ -54,6 +54,14 @@ pub(crate) fn failed(state: &TlsState, failure: &ProofFailure) -> Option<TlsStat
         (ProofFailure::NotProven(_), None) => return None,
     };
     (known != Some(&reason)).then_some(TlsState::Failed { version, reason })
+}
+
+/// Where a deployment goes when a counted node cannot serve its newest version any more; `None`: it stays, for it is not
+/// `running` without that node.
+pub(crate) fn withdrawn(state: &TlsState, node: &NodeId, reason: &str) -> Option<TlsState> {
+    let TlsState::Running { version } = state else { return None };
+    let reason = format!("the node {node} cannot serve it any more: {reason}");
+    Some(TlsState::Failed { version: *version, reason })
 }
 
 /// Where a pending deployment goes at `now`; `None`: its time is not over, or nobody is counted.
@@ -101,7 +109,7 @@ pub fn narrows(new: &Version, before: &Version) -> bool {
 #[cfg(test)]
 mod tests {
     use certward_pki::TlsType;
-    use certward_store::{DeploymentId, NodeId};
+    use certward_store::DeploymentId;
 
     use super::*;
 

@@ -177,7 +177,7 @@ impl Lifecycle {
         Change::Replace.admits(&deployment.tls)?;
         let generation = tx.draw_generation(id).await?;
         tx.erase_keys(id).await?;
-        let holders = tx.count_live_nodes(id).await?;
+        let holders = tx.count_nodes(id).await?;
         let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
         tx.set_tls(id, generation, &next).await?;
         tx.audit(AuditEntry {
@@ -228,7 +228,7 @@ impl Lifecycle {
         tx.insert_version(&version, material.bundle.key()).await?;
         let pending = state::pending(generation, tx.now(), self.settings.prove_within);
         tx.set_tls(id, generation, &pending).await?;
-        tx.count_live_nodes(id).await?;
+        tx.count_nodes(id).await?;
         tx.audit(change.audit(actor, id, &version, &material)).await?;
         tx.commit().await?;
         Ok(view(version, Status::Pending))

@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{DeploymentChange, NewDeployment, ProofFailure, TlsError, TlsView};
+use certward_lifecycle::{DeploymentChange, Member, NewDeployment, ProofFailure, TlsError, TlsView};
 use certward_pki::{Code, HostName};
 use certward_store::{Generation, NodeId, ProjectId, TlsState};
-use support::{Authority, SETTINGS, World, given, not_proven};
+use support::{Authority, World, given, not_proven};
 
 #[tokio::test]
 async fn a_certificate_is_created_proven_replaced_and_deleted() {
@@ -119,12 +119,14 @@ async fn a_process_proves_anew_what_an_earlier_one_of_its_node_has_proven_of_an_
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
     world.create(ca.one_way()).await;
     world.report(&a, Ok(())).await;
-    world.lifecycle.start(&a).await.unwrap();
+    let next = world.restart(&a).await;
     world.report(&b, Ok(())).await;
     assert_eq!(world.status().await, "pending", "the process that had proven it is gone");
     world.report(&a, Ok(())).await;
+    assert_eq!(world.status().await, "pending", "and what it says late is void");
+    world.report(&next, Ok(())).await;
     assert_eq!(world.status().await, "running");
-    world.lifecycle.start(&a).await.unwrap();
+    world.restart(&next).await;
     assert_eq!(world.status().await, "running", "a restart keeps what is settled");
 }
 
@@ -147,14 +149,14 @@ async fn a_node_whose_lease_ends_is_not_waited_for() {
     world.create(ca.one_way()).await;
     world.report(&a, Ok(())).await;
     world.clock.advance(Duration::from_secs(10));
-    world.join("node-a").await;
+    assert!(world.renew(&a).await);
     world.clock.advance(Duration::from_secs(6));
     world.lifecycle.sweep().await.unwrap();
     assert_eq!(world.status().await, "running", "node-b was silent for 16 s");
 
     world.delete().await;
     assert_eq!(world.status().await, "terminated");
-    world.lifecycle.leave(&a).await.unwrap();
+    world.leave(&a).await;
     assert_eq!(world.status().await, "absent", "the last holder has left");
     let _ = b;
 }
@@ -173,7 +175,7 @@ async fn without_a_live_node_a_change_stays_pending_and_a_deletion_is_over_at_on
     world.report(&node, Ok(())).await;
     assert_eq!(world.status().await, "running");
 
-    world.lifecycle.leave(&node).await.unwrap();
+    world.leave(&node).await;
     world.delete().await;
     assert_eq!(world.status().await, "absent");
 }
@@ -187,7 +189,7 @@ async fn what_is_not_proven_in_time_fails_with_the_reason_and_may_still_be_prove
     assert_eq!(world.status().await, "pending", "the node goes on trying");
     for _ in 0..6 {
         world.clock.advance(Duration::from_secs(10));
-        world.join("node-a").await;
+        assert!(world.renew(&node).await);
         world.lifecycle.sweep().await.unwrap();
     }
     assert_eq!(world.status().await, "failed: the listener is down");
@@ -239,9 +241,9 @@ async fn a_report_of_an_older_generation_is_ignored() {
     world.create(ca.one_way()).await;
     let old = world.generation().await;
     world.replace(ca.one_way()).await;
-    world.lifecycle.report(&node, &world.id, old, Ok(())).await.unwrap();
+    world.report_on(&node, old, Ok(())).await;
     assert_eq!(world.status().await, "pending");
-    let stranger = NodeId::parse("stranger").unwrap();
+    let stranger = Member { id: NodeId::parse("stranger").unwrap(), session: support::session() };
     world.report(&stranger, Ok(())).await;
     assert_eq!(world.status().await, "pending", "a node that is not counted proves nothing");
 }
@@ -400,29 +402,4 @@ async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     assert_eq!(world.deployment().await, before);
     assert_eq!(before.tls, TlsState::Absent);
     assert!(before.generation > Generation(0));
-}
-
-#[tokio::test]
-async fn a_node_whose_lease_was_over_counts_again_only_when_it_has_missed_nothing() {
-    let (world, ca) = (World::new().await, Authority::new("CA"));
-    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    let seen = world.generation().await;
-    world.clock.advance(SETTINGS.lease * 2);
-    let a = world.join(&a.to_string()).await;
-    world.lifecycle.sweep().await.unwrap();
-    world.create(ca.one_way()).await;
-    assert!(!world.lifecycle.renew(&b).await.unwrap(), "its lease is over");
-    assert!(!world.lifecycle.rejoin(&b, seen).await.unwrap(), "it has missed the change");
-    let store = world.lifecycle.store();
-    assert_eq!(store.nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
-    // What it says while it does not count is not heard.
-    world.report(&b, Ok(())).await;
-    assert!(world.lifecycle.rejoin(&b, world.generation().await).await.unwrap());
-    assert_eq!(store.unproven(&b).await.unwrap(), std::slice::from_ref(&world.id));
-    world.report(&a, Ok(())).await;
-    assert_eq!(world.status().await, "pending", "who joins while it is pending is counted");
-    world.report(&b, Ok(())).await;
-    assert_eq!(world.status().await, "running");
-    assert!(store.unproven(&b).await.unwrap().is_empty());
-    assert!(world.lifecycle.renew(&b).await.unwrap());
 }

@@ -28,8 +28,12 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// Readers of the embedded database. Each is a thread with a part of the allocator's memory, prepared statements and pages of its own; a
 /// read takes a tenth of a millisecond mostly.
 const SQLITE_READERS: u32 = 2;
-/// PostgreSQL allows 97 in all by default: so many that eight nodes, each with two more to listen and to look by, have room.
-const POSTGRES_CONNECTIONS: u32 = 8;
+/// PostgreSQL allows 97 in all by default: so many that eight nodes have room, each with those of
+/// [`MEMBERSHIP_CONNECTIONS`] and two more, to listen and to probe the servers.
+const POSTGRES_CONNECTIONS: u32 = 7;
+/// Apart from those: one each to read the feed, to join or renew a lease, and to load what the feed named. Requests that
+/// wait for a node that joins can fill the pool, and the node needs these three to have done with joining.
+const MEMBERSHIP_CONNECTIONS: u32 = 3;
 
 /// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk. Each connection
 /// keeps 64 KiB of pages, where SQLite's default is 2 MiB: four such caches would be a node's largest part, and would fill for days.
@@ -48,15 +52,29 @@ const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read commi
      SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; \
      SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
+/// Begins a transaction that may write. A node that is stopped in the middle of one (SIGSTOP, a paused
+/// virtual machine) holds its locks for two seconds, and all others wait no longer: nothing here leaves
+/// a transaction idle for that long.
+const POSTGRES_BEGIN: &str = "BEGIN READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+
 /// Open connections.
 #[derive(Debug)]
 pub(crate) struct Engine {
     writer: AnyPool,
     reader: AnyPool,
     requests: AnyPool,
+    /// For the node's own work, see [`MEMBERSHIP_CONNECTIONS`].
+    membership: Membership,
     folder: Option<DataFolder>,
     /// To PostgreSQL, and the task that keeps it.
     line: Option<(Arc<Line>, Keeper)>,
+}
+
+/// The connections by which a node follows the feed and keeps its membership.
+#[derive(Debug)]
+struct Membership {
+    writer: AnyPool,
+    reader: AnyPool,
 }
 
 impl Engine {
@@ -93,49 +111,20 @@ impl Engine {
         let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
         let reader =
             sqlite_pool(&folder.url(DataFolder::STORE)?, SQLITE_READERS, "PRAGMA query_only = ON;").await?;
-        Ok(Self { writer, reader, requests, folder: Some(folder), line: None })
+        let membership = Membership { writer: writer.clone(), reader: reader.clone() };
+        Ok(Self { writer, reader, requests, membership, folder: Some(folder), line: None })
     }
 
     async fn open_postgres(servers: &Servers) -> Result<Self, StoreError> {
         let line = Line::open(servers.clone()).await?;
-        let checking = Arc::clone(&line);
-        let (asked, returned) = (Arc::clone(&line), Arc::clone(&line));
-        let pool = pool_options(POSTGRES_CONNECTIONS)
-            .max_lifetime(Duration::from_secs(30 * 60))
-            .idle_timeout(Duration::from_secs(10 * 60))
-            .after_connect(move |conn, _| {
-                let line = Arc::clone(&checking);
-                Box::pin(async move {
-                    line.check(conn).await.map_err(|e| sqlx::Error::Io(io::Error::other(e.to_string())))?;
-                    set(conn, POSTGRES_SETTINGS.to_owned()).await
-                })
-            })
-            .before_acquire(move |conn, meta| {
-                let line = Arc::clone(&asked);
-                Box::pin(async move {
-                    let usable = line.is_current(meta.age) && is_alive(conn).await;
-                    if !usable {
-                        line.suspect();
-                    }
-                    Ok(usable)
-                })
-            })
-            .after_release(move |conn, _| {
-                let line = Arc::clone(&returned);
-                Box::pin(async move {
-                    let usable = is_fit(conn).await;
-                    if !usable {
-                        line.suspect();
-                    }
-                    Ok(usable)
-                })
-            });
-        let pool = pool.connect_lazy_with(line.server().any_options()?);
-        let keeper = line.keep(pool.clone());
+        let pool = postgres_pool(&line, POSTGRES_CONNECTIONS)?;
+        let own = postgres_pool(&line, MEMBERSHIP_CONNECTIONS)?;
+        let keeper = line.keep(vec![pool.clone(), own.clone()]);
         Ok(Self {
             writer: pool.clone(),
             reader: pool.clone(),
             requests: pool,
+            membership: Membership { writer: own.clone(), reader: own },
             folder: None,
             line: Some((line, keeper)),
         })
@@ -184,6 +173,26 @@ impl Engine {
         self.begin_on(&self.writer).await
     }
 
+    /// A connection to read the feed with, apart from those of requests.
+    pub(crate) async fn read_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.through(async { Ok(self.membership.reader.acquire().await?) }).await
+    }
+
+    /// A transaction that may write, apart from those of requests.
+    pub(crate) async fn begin_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin_on(&self.membership.writer).await
+    }
+
+    /// A connection for one statement that writes by itself, apart from those of requests.
+    pub(crate) async fn write_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.through(async { Ok(self.membership.writer.acquire().await?) }).await
+    }
+
+    /// As [`Engine::begin_reading`], apart from requests.
+    pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin_reading_on(&self.membership.reader).await
+    }
+
     /// A transaction on the request log.
     pub(crate) async fn begin_on_requests(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.requests).await
@@ -191,14 +200,18 @@ impl Engine {
 
     /// A transaction that only reads, and sees one state of everything.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin_reading_on(&self.reader).await
+    }
+
+    async fn begin_reading_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
         let begin =
             if self.folder.is_some() { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" };
-        self.through(step(async { Ok(self.reader.begin_with(begin).await?) })).await
+        self.through(step(async { Ok(pool.begin_with(begin).await?) })).await
     }
 
     async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
         // IMMEDIATE: a transaction that begins by reading and is then refused the write lock could only start again.
-        let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { "BEGIN READ WRITE" };
+        let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { POSTGRES_BEGIN };
         self.through(step(async { Ok(pool.begin_with(begin).await?) })).await
     }
 
@@ -249,6 +262,8 @@ impl Engine {
         // Where it does not work, the next start finds the log and reads it.
         let _ = self.checkpoint().await;
         let closed = step(async {
+            self.membership.reader.close().await;
+            self.membership.writer.close().await;
             self.reader.close().await;
             self.writer.close().await;
             self.requests.close().await;
@@ -259,6 +274,42 @@ impl Engine {
             folder.release();
         }
     }
+}
+
+/// Connections to the server that the line names, each checked when it is made, taken and given back.
+fn postgres_pool(line: &Arc<Line>, connections: u32) -> Result<AnyPool, StoreError> {
+    let (checking, asked, returned) = (Arc::clone(line), Arc::clone(line), Arc::clone(line));
+    let pool = pool_options(connections)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .idle_timeout(Duration::from_secs(10 * 60))
+        .after_connect(move |conn, _| {
+            let line = Arc::clone(&checking);
+            Box::pin(async move {
+                line.check(conn).await.map_err(|e| sqlx::Error::Io(io::Error::other(e.to_string())))?;
+                set(conn, POSTGRES_SETTINGS.to_owned()).await
+            })
+        })
+        .before_acquire(move |conn, meta| {
+            let line = Arc::clone(&asked);
+            Box::pin(async move {
+                let usable = line.is_current(meta.age) && is_alive(conn).await;
+                if !usable {
+                    line.suspect();
+                }
+                Ok(usable)
+            })
+        })
+        .after_release(move |conn, _| {
+            let line = Arc::clone(&returned);
+            Box::pin(async move {
+                let usable = is_fit(conn).await;
+                if !usable {
+                    line.suspect();
+                }
+                Ok(usable)
+            })
+        });
+    Ok(pool.connect_lazy_with(line.server().any_options()?))
 }
 
 pub(crate) async fn sqlite_pool(

@@ -126,7 +126,7 @@ impl Line {
             last_seen,
             proven: AtomicBool::default(),
         };
-        line.look(None).await.map_err(StoreError::Unavailable)?;
+        line.look(&[]).await.map_err(StoreError::Unavailable)?;
         Ok(Arc::new(line))
     }
 
@@ -215,13 +215,13 @@ impl Line {
         }
     }
 
-    /// Starts the task that keeps the pool at the right server.
-    pub(crate) fn keep(self: &Arc<Self>, pool: Pool<Any>) -> Keeper {
+    /// Starts the task that keeps the pools at the right server.
+    pub(crate) fn keep(self: &Arc<Self>, pools: Vec<Pool<Any>>) -> Keeper {
         let line = Arc::clone(self);
-        Keeper(tokio::spawn(async move { line.run(&pool).await }).abort_handle())
+        Keeper(tokio::spawn(async move { line.run(&pools).await }).abort_handle())
     }
 
-    async fn run(&self, pool: &Pool<Any>) {
+    async fn run(&self, pools: &[Pool<Any>]) {
         let mut pause = PAUSE.0;
         loop {
             if self.state.borrow().down.is_some() {
@@ -232,7 +232,7 @@ impl Line {
                 sleep(BELIEVED).await;
                 let _ = timeout(REGULARLY, self.suspicion.notified()).await;
             }
-            if let Err(why) = self.look(Some(pool)).await {
+            if let Err(why) = self.look(pools).await {
                 self.went_down(why);
             }
         }
@@ -253,7 +253,7 @@ impl Line {
     ///
     /// # Errors
     /// Why there is none.
-    async fn look(&self, pool: Option<&Pool<Any>>) -> Result<(), String> {
+    async fn look(&self, pools: &[Pool<Any>]) -> Result<(), String> {
         let found = look_at(self.servers.all()).await;
         let state = self.state.borrow().clone();
         if state.down.is_none() && matches!(found[state.server], Some(Found::Full)) {
@@ -297,8 +297,10 @@ impl Line {
         // Before anything is written there: whoever is started afterwards must not go back to what this one replaced.
         self.keep_seen(standing.identity.clone(), standing.timeline.max(state.timeline)).await;
         // Before anybody hears of it, or a connection to the server before would be made once more.
-        if let (Some(pool), Ok(options)) = (pool, self.servers.all()[index].any_options()) {
-            pool.set_connect_options(options);
+        for pool in pools {
+            if let Ok(options) = self.servers.all()[index].any_options() {
+                pool.set_connect_options(options);
+            }
         }
         self.take(index, standing);
         Ok(())

@@ -60,6 +60,17 @@ pub(crate) async fn nodes_change(conn: &mut AnyConnection) -> Result<(), StoreEr
     exclusive(conn, NODES).await
 }
 
+/// As [`nodes_change`], but given up after a quarter of a second: who waits for it stops every change
+/// that comes later.
+pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    if is_postgres(conn) {
+        set(conn, "lock_timeout", "250ms").await?;
+        nodes_change(conn).await?;
+        set(conn, "lock_timeout", "5s").await?;
+    }
+    Ok(())
+}
+
 /// Two revocations do not both see another admin key.
 pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, API_KEYS).await

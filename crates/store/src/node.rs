@@ -4,6 +4,11 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{DeploymentId, Generation, NodeId, StoreError, Timestamp, lock, node_process, row};
 
+/// Names a stretch of a node's membership: random, drawn again by each process, each join and each
+/// withdrawal. Renewals and reports of another session than that of the node's row are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session(pub i64);
+
 /// A node that holds a lease, or was heard of within the last hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -22,7 +27,7 @@ pub struct NodeRecord {
 pub struct Lease {
     /// When it joined.
     pub since: Timestamp,
-    /// It counts until then.
+    /// From then on a sweep may end it. Until one has, the node counts.
     pub until: Timestamp,
 }
 
@@ -101,8 +106,8 @@ impl NodeRecord {
 
 pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
     let rows = sqlx::query(concat!(
-        "WITH live AS (SELECT id, started_at AS since, lease_until FROM node WHERE lease_until > $1), ",
-        "heard AS (SELECT node AS id, role, version, started_at, heard_at FROM node_process WHERE heard_at > $2) ",
+        "WITH live AS (SELECT id, started_at AS since, lease_until FROM node), ",
+        "heard AS (SELECT node AS id, role, version, started_at, heard_at FROM node_process WHERE heard_at > $1) ",
         "SELECT every.id, since, lease_until, role, version, started_at, heard_at, ",
         "CASE WHEN since IS NULL THEN 0 ELSE (SELECT count(*) ",
         waiting!(),
@@ -110,50 +115,74 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
         "FROM (SELECT id FROM live UNION SELECT id FROM heard) every ",
         "LEFT JOIN live ON live.id = every.id LEFT JOIN heard ON heard.id = every.id ORDER BY every.id"
     ))
-    .bind(now.0)
     .bind(now.before(node_process::LISTED).0)
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
-/// Renews a lease that lasts; `false`: it is over.
+/// Renews the lease of this session, whenever it runs out; `false`: the node has no row of it.
+///
+/// One statement of its own, not part of a transaction: by the time it takes effect, nothing that
+/// was read before it can have changed.
 pub(crate) async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
-    now: Timestamp,
+    session: Session,
     until: Timestamp,
 ) -> Result<bool, StoreError> {
-    let renewed = sqlx::query("UPDATE node SET lease_until = $2 WHERE id = $1 AND lease_until > $3")
+    let renewed = sqlx::query("UPDATE node SET lease_until = $3 WHERE id = $1 AND session = $2")
         .bind(node.as_str())
+        .bind(session.0)
         .bind(until.0)
-        .bind(now.0)
         .execute(conn)
         .await?;
     Ok(renewed.rows_affected() == 1)
 }
 
-/// Renews a lease, or lets the node join. Returns whether it joined.
-pub(crate) async fn lease(
+/// The session in the node's row; `None`: the node does not count.
+pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query("SELECT session FROM node WHERE id = $1")
+        .bind(node.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| row::integer(&row, "session").map(Session)).transpose()
+}
+
+/// Puts another session into the row that is there. Under [`lock::nodes_change`].
+pub(crate) async fn set_session(
     conn: &mut AnyConnection,
     node: &NodeId,
+    session: Session,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE node SET session = $2 WHERE id = $1")
+        .bind(node.as_str())
+        .bind(session.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The node counts from now on, for every unsettled change as well, none of them proven. Under
+/// [`lock::nodes_change`].
+pub(crate) async fn join(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    session: Session,
     now: Timestamp,
     until: Timestamp,
-) -> Result<bool, StoreError> {
-    // The common case is this one statement on the node's own row.
-    if renew(conn, node, now, until).await? {
-        return Ok(false);
-    }
-    lock::nodes_change(conn).await?;
+) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO node (id, started_at, lease_until) VALUES ($1, $2, $3)
-         ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, lease_until = excluded.lease_until",
+        "INSERT INTO node (id, session, started_at, lease_until) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET session = excluded.session, lease_until = excluded.lease_until",
     )
     .bind(node.as_str())
+    .bind(session.0)
     .bind(now.0)
     .bind(until.0)
     .execute(&mut *conn)
     .await?;
+    forget_proofs(&mut *conn, node).await?;
     sqlx::query(concat!(
         "INSERT INTO node_count (deployment, node, proven) ",
         "SELECT id, $1, 0 FROM deployment WHERE tls_state IN ",
@@ -163,76 +192,82 @@ pub(crate) async fn lease(
     .bind(node.as_str())
     .execute(conn)
     .await?;
-    Ok(true)
+    Ok(())
 }
 
-pub(crate) async fn end_lease(
+/// Removes the row of this session; `false`: there is none. Under [`lock::nodes_change`].
+pub(crate) async fn leave(
     conn: &mut AnyConnection,
     node: &NodeId,
-) -> Result<Vec<DeploymentId>, StoreError> {
-    lock::nodes_change(conn).await?;
-    let rows = sqlx::query(concat!(
-        "SELECT d.id FROM node_count c JOIN deployment d ON d.id = c.deployment ",
-        "WHERE c.node = $1 AND d.tls_state IN ",
-        unsettled!(),
-        " ORDER BY d.id"
-    ))
-    .bind(node.as_str())
-    .fetch_all(&mut *conn)
-    .await?;
-    // Only where something waits for it: with a million deployments it was once counted in as many changes, and the end of a lease
-    // must not take longer than a statement may. A settled change asks nobody, the next one counts anew, and what is left is pruned.
-    for sql in [
-        concat!(
-            "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
-            unsettled!(),
-            ")"
-        ),
-        "DELETE FROM node WHERE id = $1",
-    ] {
-        sqlx::query(sql).bind(node.as_str()).execute(&mut *conn).await?;
-    }
-    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+    session: Session,
+) -> Result<bool, StoreError> {
+    let left = sqlx::query("DELETE FROM node WHERE id = $1 AND session = $2")
+        .bind(node.as_str())
+        .bind(session.0)
+        .execute(conn)
+        .await?;
+    Ok(left.rows_affected() == 1)
 }
 
-/// Looks without a lock first, for mostly there is none. Those that are found cannot come back before the transaction
-/// ends: joining waits for the lock, and renewing for the row.
-pub(crate) async fn expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeId>, StoreError> {
+/// Whether some lease has run out. Looked at without a lock, for mostly there is none.
+pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
     let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
         .bind(now.0)
-        .fetch_optional(&mut *conn)
+        .fetch_optional(conn)
         .await?;
-    if some.is_none() {
-        return Ok(Vec::new());
-    }
-    lock::nodes_change(conn).await?;
-    let sql = if lock::is_postgres(conn) {
-        "SELECT id FROM node WHERE lease_until <= $1 ORDER BY id FOR UPDATE"
-    } else {
-        "SELECT id FROM node WHERE lease_until <= $1 ORDER BY id"
-    };
-    let rows = sqlx::query(sql).bind(now.0).fetch_all(conn).await?;
+    Ok(some.is_some())
+}
+
+/// Ends the leases that have run out. Under [`lock::nodes_change`]; `now` is read under it, too. A
+/// renewal that came first is seen: the row's lease is compared again when its lock is free.
+pub(crate) async fn remove_expired(
+    conn: &mut AnyConnection,
+    now: Timestamp,
+) -> Result<Vec<NodeId>, StoreError> {
+    let rows = sqlx::query("DELETE FROM node WHERE lease_until <= $1 RETURNING id")
+        .bind(now.0)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|row| row::node_id(row, "id")).collect()
 }
 
-/// Counts anew; the lock sees to it that a node which joins at this moment is counted here or counts itself.
-pub(crate) async fn count_live(
+/// A node that has no row any more is not waited for. Returns the unsettled deployments where it was
+/// counted. Under [`lock::nodes_change`].
+pub(crate) async fn uncount(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    // Only where something waits for it: with a million deployments it was once counted in as many
+    // changes. A settled change asks nobody, the next one counts again, and what is left is pruned.
+    let rows = sqlx::query(concat!(
+        "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        ") RETURNING deployment"
+    ))
+    .bind(node.as_str())
+    .fetch_all(conn)
+    .await?;
+    let mut waited: Vec<DeploymentId> =
+        rows.iter().map(|row| row::deployment_id(row, "deployment")).collect::<Result<_, _>>()?;
+    waited.sort_unstable();
+    Ok(waited)
+}
+
+/// Counts every node that has a row: time decides nothing here. The lock sees to it that a node which
+/// joins at this moment is counted here or counts itself.
+pub(crate) async fn count_nodes(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    now: Timestamp,
 ) -> Result<u64, StoreError> {
     lock::nodes_stay(conn).await?;
     sqlx::query("DELETE FROM node_count WHERE deployment = $1")
         .bind(deployment.as_str())
         .execute(&mut *conn)
         .await?;
-    let done = sqlx::query(
-        "INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node WHERE lease_until > $2",
-    )
-    .bind(deployment.as_str())
-    .bind(now.0)
-    .execute(conn)
-    .await?;
+    let done = sqlx::query("INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node")
+        .bind(deployment.as_str())
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -294,9 +329,8 @@ pub(crate) async fn note_proof(
     Ok(())
 }
 
-/// What the node has proven of unsettled changes counts no longer.
+/// What the node has proven of unsettled changes counts no longer. Under [`lock::nodes_change`].
 pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
-    lock::nodes_change(conn).await?;
     sqlx::query(concat!(
         "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
         "(SELECT id FROM deployment WHERE tls_state IN ",
@@ -309,8 +343,25 @@ pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Re
     Ok(())
 }
 
+/// What the node has proven of one deployment counts no longer.
+pub(crate) async fn forget_proof(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    node: &NodeId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE node_count SET proven = 0 WHERE deployment = $1 AND node = $2")
+        .bind(deployment.as_str())
+        .bind(node.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Removes what is left of removed deployments and of nodes that are gone, among the counts of about `limit` deployments after `after`.
 /// Where to go on; `None` at the end.
+///
+/// Under the lock of the nodes: a change deletes rows of its deployment in any order, and two
+/// deletions of the same rows could wait for each other.
 pub(crate) async fn prune_counts(
     conn: &mut AnyConnection,
     after: &str,
@@ -325,6 +376,7 @@ pub(crate) async fn prune_counts(
     .fetch_one(&mut *conn)
     .await?;
     let Some(last) = row::text_or_null(&row, "last")? else { return Ok(None) };
+    lock::nodes_change(conn).await?;
     sqlx::query(
         "DELETE FROM node_count WHERE deployment > $1 AND deployment <= $2
          AND (NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.id = node_count.deployment)

@@ -15,6 +15,17 @@ pub(crate) fn key() -> Zeroizing<[u8; 32]> {
     key
 }
 
+/// A random number that is not 0.
+pub(crate) fn nonzero() -> i64 {
+    loop {
+        let mut bytes = [0; 8];
+        fill(&mut bytes);
+        if bytes != [0; 8] {
+            return i64::from_ne_bytes(bytes);
+        }
+    }
+}
+
 /// 16 characters of `a-z 0-9`, each equally likely: 82 bits, so that two never meet.
 pub(crate) fn name() -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";

@@ -16,7 +16,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use certward_pki::{HostName, PrivateKey};
@@ -28,7 +28,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    Deployment, DeploymentId, Generation, Listed, MasterKey, Records, Store, StoreError, Version,
+    Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Records, Store, StoreError,
+    Version,
     copy::{self, Copied},
     data_folder::{database_url, private_file},
     deployment,
@@ -50,7 +51,7 @@ const MARK: &str = "copied";
 /// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
 pub struct Snapshot {
     path: PathBuf,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     pools: RwLock<Option<Pools>>,
 }
 
@@ -85,7 +86,11 @@ impl Snapshot {
 
     /// The snapshot of the node with this data folder. Touches nothing yet.
     pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
-        Self { path: Self::file_in(folder), sealer: Sealer::new(master_key), pools: RwLock::default() }
+        Self {
+            path: Self::file_in(folder),
+            sealer: Arc::new(Sealer::new(master_key)),
+            pools: RwLock::default(),
+        }
     }
 
     /// Where it is.
@@ -233,6 +238,17 @@ impl Snapshot {
             row.map(|row| row::integer(&row, "value").map(Generation)).transpose()
         })
         .await
+    }
+
+    /// As [`Snapshot::mark`], with the nonce of the row where it is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark_position(&self) -> Result<Option<FeedPosition>, StoreError> {
+        let Some(mark) = self.mark().await? else { return Ok(None) };
+        let found = self.landmark(mark).await?;
+        let unknown = FeedPosition { generation: mark, nonce: 0 };
+        Ok(Some(found.map_or(unknown, |found| found.position)))
     }
 
     /// From now on it counts as never complete. Durable when this returns.

@@ -16,9 +16,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedEntry,
-    Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project, ProjectId, RequestLimit,
-    StoreError, Timestamp, Tx, Version, api_key, audit, census,
+    Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedPage,
+    FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project, ProjectId,
+    Reading, RequestLimit, Session, StoreError, Timestamp, Tx, Version, api_key, audit, census,
     data_folder::DataFolder,
     deployment, durability,
     engine::{Engine, step},
@@ -66,7 +66,7 @@ pub(crate) struct Inner {
     /// One look for it at a time.
     reaching: Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) changes: watch::Sender<()>,
     pub(crate) voice: Voice,
     pinged: Mutex<Option<Instant>>,
@@ -96,7 +96,7 @@ impl Inner {
             address,
             reaching: Mutex::default(),
             clock,
-            sealer,
+            sealer: Arc::new(sealer),
             changes,
             voice: Voice::draw(),
             pinged: Mutex::default(),
@@ -308,7 +308,27 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let engine = self.inner.engine()?;
         let epoch = engine.epoch();
-        let mut transaction = engine.begin().await?;
+        let transaction = engine.begin().await?;
+        self.in_transaction(transaction, epoch).await
+    }
+
+    /// As [`Store::begin`], on a connection apart from those of requests: for a node that joins.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin_as_member(&self) -> Result<Tx, StoreError> {
+        let engine = self.inner.engine()?;
+        let epoch = engine.epoch();
+        let transaction = engine.begin_as_member().await?;
+        self.in_transaction(transaction, epoch).await
+    }
+
+    async fn in_transaction(
+        &self,
+        mut transaction: Transaction<'static, Any>,
+        epoch: u64,
+    ) -> Result<Tx, StoreError> {
+        let engine = self.inner.engine()?;
         let now = step(engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
         Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
     }
@@ -504,21 +524,69 @@ impl Store {
         step(feed::newest(&mut conn)).await
     }
 
-    /// Feed rows after `after`, oldest first, at most `limit`. `None` when rows after it have been pruned already:
-    /// the reader must read everything anew.
+    /// The newest row of the feed; [`FeedPosition::START`] in an empty store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn newest_position(&self) -> Result<FeedPosition, StoreError> {
+        let mut conn = self.inner.engine()?.read_as_member().await?;
+        step(feed::newest_position(&mut conn)).await
+    }
+
+    /// Feed rows after `after`, oldest first, at most `limit`. `held`: the newest position that anything the reader
+    /// holds was read at; the answer says so where the store's history does not have it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn feed_after(
         &self,
-        after: Generation,
+        after: FeedPosition,
+        held: FeedPosition,
         limit: u32,
-    ) -> Result<Option<Vec<FeedEntry>>, StoreError> {
-        let mut conn = self.read().await?;
-        step(feed::after(&mut conn, after, limit)).await
+    ) -> Result<FeedPage, StoreError> {
+        let mut conn = self.inner.engine()?.read_as_member().await?;
+        step(feed::after(&mut conn, after, held, limit)).await
     }
 
-    /// The nodes whose lease lasts, and those that were heard of within the last hour and did not say that they end, by id.
+    /// One state of the store, to load what a device asks for. `held`: see [`Store::feed_after`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn reading(&self, held: FeedPosition) -> Result<Reading, StoreError> {
+        let transaction = self.inner.engine()?.begin_reading().await?;
+        Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
+    }
+
+    /// As [`Store::reading`], on a connection apart from those of requests: to load what the feed named.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn reading_as_member(&self, held: FeedPosition) -> Result<Reading, StoreError> {
+        let transaction = self.inner.engine()?.begin_reading_as_member().await?;
+        Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
+    }
+
+    /// Renews the lease of a node's session for `lease` from now on, whether or not it has run out; `false`: the node has
+    /// no row of this session, and has to join again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn renew_lease(
+        &self,
+        node: &NodeId,
+        session: Session,
+        lease: Duration,
+    ) -> Result<bool, StoreError> {
+        let engine = self.inner.engine()?;
+        let mut conn = engine.write_as_member().await?;
+        step(async {
+            let until = engine.now(&mut conn, self.inner.clock.as_ref()).await?.after(lease);
+            node::renew(&mut conn, node, session, until).await
+        })
+        .await
+    }
+
+    /// The nodes that hold a lease, and those that were heard of within the last hour and did not say that they end, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -5,16 +5,17 @@ use sqlx::{Any, Transaction};
 use zeroize::Zeroizing;
 
 use crate::{
-    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, Generation, HostTaken,
-    NodeId, NodeProcess, Project, ProjectId, Scope, StoreError, Timestamp, TlsState, Version, api_key, audit,
-    deployment, engine, feed, listen, node, node_process, project, secret, store::Inner, version,
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, FeedPosition, Generation,
+    HostTaken, NodeId, NodeProcess, Project, ProjectId, Scope, Session, StoreError, Timestamp, TlsState,
+    Version, api_key, audit, deployment, engine, feed, listen, lock, node, node_process, project, secret,
+    store::Inner, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 ///
 /// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes
 /// of a deployment come one after the other; on SQLite there is one writer anyway. So that no two transactions wait for
-/// each other: first [`Tx::lease`], [`Tx::expired_nodes`] or [`Tx::end_lease`], then deployments, then the generation.
+/// each other: first [`Tx::hold_nodes`] or [`Tx::hold_changes`], then deployments, then the generation.
 ///
 /// After an error, or when a step was given up half-way, the transaction can only be dropped: every further step and
 /// the commit are refused. (PostgreSQL would take the commit of a failed transaction for a rollback and say yes.)
@@ -199,11 +200,11 @@ impl Tx {
         step(&mut self.broken, version::erase_keys(&mut self.transaction, deployment)).await
     }
 
-    /// Counts every live node for the newest change of a deployment, none of them proven; forgets who was counted
-    /// before. Returns how many there are.
-    pub async fn count_live_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
+    /// Counts every node that has a lease for the newest change of a deployment, none of them proven; forgets who was
+    /// counted before. Returns how many there are.
+    pub async fn count_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
         self.wakes = true;
-        step(&mut self.broken, node::count_live(&mut self.transaction, deployment, self.now)).await
+        step(&mut self.broken, node::count_nodes(&mut self.transaction, deployment)).await
     }
 
     /// Who is counted for a deployment's newest change.
@@ -223,24 +224,96 @@ impl Tx {
         step(&mut self.broken, node::note_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
-    /// What the node has proven of pending, failed or terminated deployments counts no longer: its process is another one.
+    /// No node joins, leaves or changes its session until the end of the transaction, and nobody else changes a
+    /// deployment: to be called before anything else is locked.
+    pub async fn hold_nodes(&mut self) -> Result<(), StoreError> {
+        step(&mut self.broken, lock::nodes_change(&mut self.transaction)).await
+    }
+
+    /// As [`Tx::hold_nodes`], for a node that joins: given up after a quarter of a second. Returns the newest row of the
+    /// feed, which stays the newest until the end of the transaction.
+    pub async fn hold_changes(&mut self) -> Result<FeedPosition, StoreError> {
+        step(&mut self.broken, async {
+            lock::nodes_change_soon(&mut self.transaction).await?;
+            feed::newest_position(&mut self.transaction).await
+        })
+        .await
+    }
+
+    /// The session in the node's row; `None`: the node does not count.
+    pub async fn session(&mut self, node: &NodeId) -> Result<Option<Session>, StoreError> {
+        step(&mut self.broken, node::session(&mut self.transaction, node)).await
+    }
+
+    /// Puts another session into the node's row, if there is one. After [`Tx::hold_nodes`].
+    pub async fn set_session(&mut self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        step(&mut self.broken, node::set_session(&mut self.transaction, node, session)).await
+    }
+
+    /// What the node has proven of pending, failed or terminated deployments counts no longer. After
+    /// [`Tx::hold_nodes`].
     pub async fn forget_proofs(&mut self, node: &NodeId) -> Result<(), StoreError> {
         step(&mut self.broken, node::forget_proofs(&mut self.transaction, node)).await
     }
 
-    /// Gives a node a lease until `until`, and counts it for every pending, failed or terminated deployment where it is
-    /// not counted yet, if it had no live lease before; returns whether that was so.
-    pub async fn lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {
-        let joined =
-            step(&mut self.broken, node::lease(&mut self.transaction, node, self.now, until)).await?;
-        // A renewal changes nothing that anybody waits for.
-        self.wakes |= joined;
-        Ok(joined)
+    /// What the node has proven of one deployment counts no longer.
+    pub async fn forget_proof(&mut self, deployment: &DeploymentId, node: &NodeId) -> Result<(), StoreError> {
+        step(&mut self.broken, node::forget_proof(&mut self.transaction, deployment, node)).await
     }
 
-    /// Renews the lease of a node until `until`, if it lasts; else nothing is changed, and `false`.
-    pub async fn renew_lease(&mut self, node: &NodeId, until: Timestamp) -> Result<bool, StoreError> {
-        step(&mut self.broken, node::renew(&mut self.transaction, node, self.now, until)).await
+    /// The node counts from now on: for every pending, failed or terminated deployment as well, none of them proven.
+    /// After [`Tx::hold_changes`].
+    pub async fn join(
+        &mut self,
+        node: &NodeId,
+        session: Session,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, node::join(&mut self.transaction, node, session, self.now, until)).await
+    }
+
+    /// Removes the node's row, if it is of this session: it counts nowhere any more. Returns the unsettled deployments
+    /// where it was counted. After [`Tx::hold_nodes`].
+    pub async fn leave(&mut self, node: &NodeId, session: Session) -> Result<Vec<DeploymentId>, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, async {
+            if node::leave(&mut self.transaction, node, session).await? {
+                node::uncount(&mut self.transaction, node).await
+            } else {
+                Ok(Vec::new())
+            }
+        })
+        .await
+    }
+
+    /// Ends the leases that have run out, and gives for each of the nodes the unsettled deployments where it was
+    /// counted. Takes [`Tx::hold_nodes`] only where there is one.
+    pub async fn end_expired(&mut self) -> Result<Vec<(NodeId, Vec<DeploymentId>)>, StoreError> {
+        step(&mut self.broken, async {
+            if !node::some_expired(&mut self.transaction, self.now).await? {
+                return Ok(Vec::new());
+            }
+            lock::nodes_change(&mut self.transaction).await?;
+            // Again, under the lock: a node may have renewed while it was waited for.
+            let engine = self.store.engine()?;
+            let now = engine.now(&mut self.transaction, self.store.clock.as_ref()).await?;
+            let mut ended = Vec::new();
+            for node in node::remove_expired(&mut self.transaction, now).await? {
+                let waited = node::uncount(&mut self.transaction, &node).await?;
+                ended.push((node, waited));
+            }
+            self.wakes |= !ended.is_empty();
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// Whether the store's history has this row: what was read at it is still true of the store's past. A row that is
+    /// pruned counts as none.
+    pub async fn has(&mut self, position: FeedPosition) -> Result<bool, StoreError> {
+        let ancestry = step(&mut self.broken, feed::ancestry(&mut self.transaction, position)).await?;
+        Ok(ancestry == feed::Ancestry::Own)
     }
 
     /// See [`crate::Store::hear_process`].
@@ -262,26 +335,10 @@ impl Tx {
         self.commit().await
     }
 
-    /// The newest generation drawn. After [`Tx::lease`] has let a node join, it stays so until the end of the transaction.
-    pub async fn newest_generation(&mut self) -> Result<Generation, StoreError> {
-        step(&mut self.broken, feed::newest(&mut self.transaction)).await
-    }
-
     /// Moves the deadline of every pending deployment to `deadline`, if it is earlier: a node that has just joined is
     /// given its time.
     pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
         step(&mut self.broken, deployment::extend_deadlines(&mut self.transaction, deadline)).await
-    }
-
-    /// Ends a node's lease: it counts nowhere any more. Returns the unsettled deployments where it was counted.
-    pub async fn end_lease(&mut self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
-        self.wakes = true;
-        step(&mut self.broken, node::end_lease(&mut self.transaction, node)).await
-    }
-
-    /// The nodes whose lease is over at [`Tx::now`].
-    pub async fn expired_nodes(&mut self) -> Result<Vec<NodeId>, StoreError> {
-        step(&mut self.broken, node::expired(&mut self.transaction, self.now)).await
     }
 
     /// Pending deployments whose deadline is over at [`Tx::now`], at most `limit`.

@@ -313,6 +313,8 @@ async fn nodes_are_listed_with_what_waits_for_them_and_those_that_are_lost_for_a
     });
     assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted, counted]));
     world.clock.advance(Duration::from_secs(14));
+    assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted, counted]), "until it is swept");
+    world.lifecycle.sweep().await.unwrap();
     assert_eq!(world.get("/nodes").send().await.json(), json!([uncounted]), "the other's lease is over");
     world.clock.advance(Duration::from_secs(1));
     uncounted["status"] = json!("lost");

@@ -12,11 +12,13 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
-use certward_lifecycle::{FailedHandshake, Lifecycle, NodeView, ProofFailure, Rehearsal, SystemEntropy};
+use certward_lifecycle::{
+    FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
+};
 use certward_pki::{HostName, Material, Profile};
 use certward_store::{
-    Address, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope, Store,
-    Timestamp, TlsState, UpstreamList,
+    Address, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope, Session,
+    Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, unchunked};
 use serde_json::{Value, json};
@@ -184,17 +186,19 @@ impl World {
     }
 
     /// A node that counts from now on.
-    pub(crate) async fn node(&self) -> NodeId {
-        let node = NodeId::parse("node-1").unwrap();
-        self.lifecycle.start(&node).await.unwrap();
+    pub(crate) async fn node(&self) -> Member {
+        let node = Member { id: NodeId::parse("node-1").unwrap(), session: Session(1) };
+        assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
     /// The node reports on the newest generation of `ge6a1a75`.
-    pub(crate) async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
-        let id = DeploymentId::parse("ge6a1a75").unwrap();
-        let generation = self.lifecycle.store().deployment(&id).await.unwrap().unwrap().generation;
-        self.lifecycle.report(node, &id, generation, proof).await.unwrap();
+    pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
+        let (id, store) = (DeploymentId::parse("ge6a1a75").unwrap(), self.lifecycle.store());
+        let generation = store.deployment(&id).await.unwrap().unwrap().generation;
+        let as_of = store.newest_position().await.unwrap();
+        let observation = Observation { id: &id, generation, as_of };
+        self.lifecycle.report(node, &observation, proof).await.unwrap();
     }
 
     /// A request to a path as it is.

@@ -10,19 +10,19 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use certward_lifecycle::{
-    CertificateView, FailedHandshake, Lifecycle, NewDeployment, NodeView, ProofFailure, Rehearsal, Settings,
-    SystemEntropy, TlsView,
+    CertificateView, FailedHandshake, Lifecycle, Member, NewDeployment, NodeView, Observation, ProofFailure,
+    Rehearsal, Settings, SystemEntropy, TlsView,
 };
 use certward_pki::{HostName, Material, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Deployment, DeploymentId, Generation, MasterKey, NodeId, Store, Timestamp,
-    UpstreamList,
+    Address, ApiKeyRecord, Deployment, DeploymentId, Generation, MasterKey, NodeId, Session, Store,
+    Timestamp, UpstreamList,
 };
 use certward_test_support::HandClock;
 use rcgen::{
@@ -59,12 +59,16 @@ impl NodeView for FakeGateway {
     }
 }
 
+/// The database as it was at one moment.
+pub(crate) struct Backup(Vec<u8>);
+
 pub(crate) struct World {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) gateway: Arc<FakeGateway>,
     pub(crate) admin: ApiKeyRecord,
     pub(crate) id: DeploymentId,
+    master_key: MasterKey,
     folder: tempfile::TempDir,
 }
 
@@ -78,15 +82,43 @@ impl World {
         let clock =
             Arc::new(HandClock::at(Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC))));
         let address = Address::Embedded(folder.path().to_owned());
-        let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
+        let master_key = MasterKey::generate();
+        let store = Store::init(&address, &master_key, clock.clone()).await.unwrap();
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
         let gateway = Arc::new(FakeGateway::default());
         let lifecycle =
             Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
         let id = DeploymentId::parse("ge6a1a75").unwrap();
-        let world = Self { lifecycle, clock, gateway, admin, id, folder };
+        let world = Self { lifecycle, clock, gateway, admin, id, master_key, folder };
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
         world
+    }
+
+    /// What a standby has, or a backup.
+    pub(crate) async fn back_up(&mut self) -> Backup {
+        self.lifecycle.store().close().await;
+        let backup = Backup(std::fs::read(self.database()).unwrap());
+        self.open().await;
+        backup
+    }
+
+    /// The database goes on from there.
+    pub(crate) async fn restore(&mut self, backup: &Backup) {
+        self.lifecycle.store().close().await;
+        std::fs::write(self.database(), &backup.0).unwrap();
+        self.open().await;
+    }
+
+    fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("store.db")
+    }
+
+    async fn open(&mut self) {
+        let address = Address::Embedded(self.folder.path().to_owned());
+        let store = Store::open(&address, &self.master_key, self.clock.clone()).await.unwrap();
+        let gateway = &self.gateway;
+        self.lifecycle =
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
     }
 
     pub(crate) fn new_deployment(&self, id: &str) -> NewDeployment {
@@ -124,17 +156,42 @@ impl World {
         }
     }
 
-    pub(crate) async fn join(&self, node: &str) -> NodeId {
-        let node = NodeId::parse(node).unwrap();
-        let seen = self.lifecycle.store().newest_generation().await.unwrap();
-        assert!(self.lifecycle.rejoin(&node, seen).await.unwrap());
+    /// A node joins in a session of its own, having carried out everything.
+    pub(crate) async fn join(&self, node: &str) -> Member {
+        let node = Member { id: NodeId::parse(node).unwrap(), session: session() };
+        assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
+    /// Another process of the node begins.
+    pub(crate) async fn restart(&self, node: &Member) -> Member {
+        let node = Member { session: session(), ..node.clone() };
+        self.lifecycle.register(&node.id, node.session).await.unwrap();
+        node
+    }
+
+    pub(crate) async fn renew(&self, node: &Member) -> bool {
+        self.lifecycle.renew(&node.id, node.session).await.unwrap()
+    }
+
+    pub(crate) async fn leave(&self, node: &Member) {
+        self.lifecycle.leave(&node.id, node.session).await.unwrap();
+    }
+
     /// The node reports on the newest generation.
-    pub(crate) async fn report(&self, node: &NodeId, proof: Result<(), ProofFailure>) {
-        let generation = self.generation().await;
-        self.lifecycle.report(node, &self.id, generation, proof).await.unwrap();
+    pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
+        self.report_on(node, self.generation().await, proof).await;
+    }
+
+    pub(crate) async fn report_on(
+        &self,
+        node: &Member,
+        generation: Generation,
+        proof: Result<(), ProofFailure>,
+    ) {
+        let as_of = self.lifecycle.store().newest_position().await.unwrap();
+        let observation = Observation { id: &self.id, generation, as_of };
+        self.lifecycle.report(node, &observation, proof).await.unwrap();
     }
 
     pub(crate) async fn create(&self, upload: Upload) -> CertificateView {
@@ -148,6 +205,12 @@ impl World {
     pub(crate) async fn delete(&self) {
         self.lifecycle.delete_tls(&self.admin, &self.id).await.unwrap();
     }
+}
+
+/// One that no other has.
+pub(crate) fn session() -> Session {
+    static DRAWN: AtomicI64 = AtomicI64::new(0);
+    Session(DRAWN.fetch_add(1, Ordering::SeqCst) + 1)
 }
 
 pub(crate) fn status_of(view: &CertificateView) -> String {

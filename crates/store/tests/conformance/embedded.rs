@@ -246,9 +246,7 @@ fn a_folder_passes_from_one_process_to_the_next_and_nobody_else_gets_in_between(
         old.close().await;
         assert!(in_use().await, "the old one's end takes nothing from the new one");
         let mut tx = new.begin().await.unwrap();
-        tx.lease(&certward_store::NodeId::parse("n").unwrap(), certward_store::Timestamp(i64::MAX))
-            .await
-            .unwrap();
+        tx.draw_generation(&certward_store::DeploymentId::parse("d").unwrap()).await.unwrap();
         tx.commit().await.unwrap();
 
         let foreign = std::fs::File::create(folder.path().join("foreign")).unwrap();

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use certward_store::{
-    Count, DeploymentId, Generation, Lease, NodeProcess, NodeRecord, Role, Timestamp, TlsState,
+    Count, DeploymentId, Generation, Lease, NodeProcess, NodeRecord, Role, Session, Timestamp, TlsState,
 };
 
 use crate::{
@@ -12,10 +12,13 @@ use crate::{
 on_both_engines![
     a_node_that_joins_is_counted_for_all_that_is_unsettled,
     a_renewal_counts_nothing_and_a_return_does,
-    a_change_counts_the_live_nodes_anew,
+    a_change_counts_every_node_that_has_a_row,
+    a_lease_that_has_run_out_counts_until_a_sweep_ends_it,
+    a_renewal_or_leave_of_another_session_is_void,
+    a_new_session_takes_back_what_was_proven,
     proofs_are_noted_of_counted_nodes_only_and_never_go_back,
     a_node_that_leaves_is_counted_nowhere,
-    expired_nodes_are_found_and_a_renewed_one_is_not,
+    leases_that_have_run_out_are_ended_and_a_renewed_one_is_not,
     a_node_that_joins_during_a_change_is_counted_for_it,
     counts_of_removed_deployments_are_pruned,
     a_process_that_was_heard_of_is_listed_and_counted_by_nothing,
@@ -52,7 +55,7 @@ async fn a_node_that_joins_is_counted_for_all_that_is_unsettled(world: World) {
         let made = world.deployment(name).await;
         set_tls(&world, &made.id, tls.clone()).await;
     }
-    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await, "it joins");
+    world.join(&node("n1"), world.later(MINUTE).await).await;
     for (name, _, counts) in states {
         let expected = if counts { vec![("n1".to_owned(), 0)] } else { vec![] };
         assert_eq!(counted(&world, &id(name)).await, expected, "{name}");
@@ -64,40 +67,118 @@ async fn a_node_that_joins_is_counted_for_all_that_is_unsettled(world: World) {
 
 async fn a_renewal_counts_nothing_and_a_return_does(world: World) {
     let made = world.deployment("a").await;
-    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await);
+    world.join(&node("n1"), world.later(MINUTE).await).await;
     set_tls(&world, &made.id, TlsState::Terminated).await;
-    let until = world.later(2 * MINUTE).await;
-    assert!(!world.lease(&node("n1"), until).await, "a renewal");
+    let before = leases(&world).await[0];
+    assert!(world.store.renew_lease(&node("n1"), Session(1), 2 * MINUTE).await.expect("renewed"));
     assert!(counted(&world, &made.id).await.is_empty());
-    assert_eq!(leases(&world).await[0].until, until);
-    // Its lease ends, and it comes back.
-    world.lease(&node("n1"), Timestamp(world.store.now().await.expect("the time").0 - 1)).await;
-    assert!(leases(&world).await.is_empty());
-    assert!(world.lease(&node("n1"), world.later(MINUTE).await).await, "a return");
+    let after = leases(&world).await[0];
+    assert!(after.until > before.until && after.since == before.since);
+    // It comes back.
+    world.join(&node("n1"), world.later(MINUTE).await).await;
     assert_eq!(counted(&world, &made.id).await, [("n1".to_owned(), 0)]);
 }
 
-async fn a_change_counts_the_live_nodes_anew(world: World) {
+async fn a_change_counts_every_node_that_has_a_row(world: World) {
     let a = world.deployment("a").await.id;
     for name in ["n1", "n2", "gone"] {
-        world.lease(&node(name), world.later(MINUTE).await).await;
+        world.join(&node(name), world.later(MINUTE).await).await;
     }
     let mut tx = world.begin().await;
-    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 3);
+    assert_eq!(tx.count_nodes(&a).await.expect("counted"), 3);
     tx.note_proof(&a, &node("n1"), Ok(Generation(4))).await.expect("noted");
     tx.commit().await.expect("committed");
-    world.lease(&node("gone"), Timestamp(world.store.now().await.expect("the time").0 - 1)).await;
     let mut tx = world.begin().await;
-    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 2);
+    tx.hold_nodes().await.expect("held");
+    tx.leave(&node("gone"), Session(1)).await.expect("left");
+    assert_eq!(tx.count_nodes(&a).await.expect("counted"), 2);
     tx.commit().await.expect("committed");
     assert_eq!(counted(&world, &a).await, [("n1".to_owned(), 0), ("n2".to_owned(), 0)]);
 }
 
+/// A renewal that was under way when the lease ran out may still come. So a change must wait for the node until a
+/// sweep has ended the lease: from then on no renewal finds it.
+async fn a_lease_that_has_run_out_counts_until_a_sweep_ends_it(world: World) {
+    let a = world.deployment("a").await.id;
+    world.join(&node("n1"), world.earlier().await).await;
+    let mut tx = world.begin().await;
+    assert_eq!(tx.count_nodes(&a).await.expect("counted"), 1, "time decides nothing");
+    tx.commit().await.expect("committed");
+    set_tls(&world, &a, TlsState::Terminated).await;
+    assert!(
+        world.store.renew_lease(&node("n1"), Session(1), MINUTE).await.expect("renewed"),
+        "late, and in time"
+    );
+    assert_eq!(counted(&world, &a).await, [("n1".to_owned(), 0)]);
+
+    world.join(&node("n1"), world.earlier().await).await;
+    let mut tx = world.begin().await;
+    assert_eq!(tx.end_expired().await.expect("ended"), [(node("n1"), vec![a.clone()])]);
+    tx.commit().await.expect("committed");
+    assert!(!world.store.renew_lease(&node("n1"), Session(1), MINUTE).await.expect("answered"), "too late");
+    assert!(leases(&world).await.is_empty() && counted(&world, &a).await.is_empty());
+}
+
+async fn a_renewal_or_leave_of_another_session_is_void(world: World) {
+    let n1 = node("n1");
+    world.join_as(&n1, Session(1), world.later(MINUTE).await).await;
+    world.join_as(&n1, Session(2), world.later(MINUTE).await).await;
+    let renew = async |session| world.store.renew_lease(&n1, session, MINUTE).await.expect("answered");
+    assert!(!renew(Session(1)).await);
+    assert!(renew(Session(2)).await);
+    let mut tx = world.begin().await;
+    tx.hold_nodes().await.expect("held");
+    tx.leave(&n1, Session(1)).await.expect("nothing to do");
+    assert_eq!(tx.session(&n1).await.expect("read"), Some(Session(2)));
+    tx.leave(&n1, Session(2)).await.expect("left");
+    assert_eq!(tx.session(&n1).await.expect("read"), None);
+    tx.set_session(&n1, Session(3)).await.expect("nothing to do");
+    assert_eq!(tx.session(&n1).await.expect("read"), None, "a session alone makes no row");
+}
+
+async fn a_new_session_takes_back_what_was_proven(world: World) {
+    let (n1, n2) = (node("n1"), node("n2"));
+    let unsettled = world.deployment("a").await.id;
+    let settled = world.deployment("b").await.id;
+    for name in [&n1, &n2] {
+        world.join(name, world.later(MINUTE).await).await;
+    }
+    set_tls(&world, &unsettled, TlsState::Terminated).await;
+    set_tls(&world, &settled, TlsState::Running { version: Generation(1) }).await;
+    let prove = async || {
+        let mut tx = world.begin().await;
+        for id in [&unsettled, &settled] {
+            tx.count_nodes(id).await.expect("counted");
+            for name in [&n1, &n2] {
+                tx.note_proof(id, name, Ok(Generation(9))).await.expect("noted");
+            }
+        }
+        tx.commit().await.expect("committed");
+    };
+    let expected = |proven| [("n1".to_owned(), proven), ("n2".to_owned(), 9)];
+    prove().await;
+    world.join_as(&n1, Session(2), world.later(MINUTE).await).await;
+    assert_eq!(counted(&world, &unsettled).await, expected(0), "it joins");
+    assert_eq!(counted(&world, &settled).await, expected(9), "nobody asks");
+    prove().await;
+    let mut tx = world.begin().await;
+    tx.hold_nodes().await.expect("held");
+    tx.set_session(&n1, Session(3)).await.expect("written");
+    tx.forget_proofs(&n1).await.expect("written");
+    tx.commit().await.expect("committed");
+    assert_eq!(counted(&world, &unsettled).await, expected(0), "a new process");
+    prove().await;
+    let mut tx = world.begin().await;
+    tx.forget_proof(&unsettled, &n1).await.expect("written");
+    tx.commit().await.expect("committed");
+    assert_eq!(counted(&world, &unsettled).await, expected(0), "a withdrawal");
+}
+
 async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) {
     let a = world.deployment("a").await.id;
-    world.lease(&node("n1"), world.later(MINUTE).await).await;
+    world.join(&node("n1"), world.later(MINUTE).await).await;
     let mut tx = world.begin().await;
-    tx.count_live_nodes(&a).await.expect("counted");
+    tx.count_nodes(&a).await.expect("counted");
     let stranger = node("n9");
     tx.note_proof(&a, &stranger, Ok(Generation(9))).await.expect("noted");
     let steps = [
@@ -124,18 +205,20 @@ async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) 
 async fn a_node_that_leaves_is_counted_nowhere(world: World) {
     let version = Generation(1);
     for node_name in ["n1", "n2"] {
-        world.lease(&node(node_name), world.later(MINUTE).await).await;
+        world.join(&node(node_name), world.later(MINUTE).await).await;
     }
     for (name, tls) in [("a", TlsState::Terminated), ("b", TlsState::Running { version })] {
         let made = world.deployment(name).await;
         let mut tx = world.begin().await;
-        tx.count_live_nodes(&made.id).await.expect("counted");
+        tx.count_nodes(&made.id).await.expect("counted");
         tx.commit().await.expect("committed");
         set_tls(&world, &made.id, tls).await;
     }
     let mut tx = world.begin().await;
-    assert_eq!(tx.end_lease(&node("n1")).await.expect("ended"), [id("a")], "the unsettled ones");
-    assert!(tx.end_lease(&node("n1")).await.expect("ended").is_empty(), "a second time does nothing");
+    tx.hold_nodes().await.expect("held");
+    let leave = Session(1);
+    assert_eq!(tx.leave(&node("n1"), leave).await.expect("left"), [id("a")], "the unsettled ones");
+    assert!(tx.leave(&node("n1"), leave).await.expect("left").is_empty(), "a second time does nothing");
     tx.commit().await.expect("committed");
     assert_eq!(counted(&world, &id("a")).await, [("n2".to_owned(), 0)]);
     // Where nothing waits, it is pruned some time: nobody asks meanwhile.
@@ -144,15 +227,17 @@ async fn a_node_that_leaves_is_counted_nowhere(world: World) {
     assert_eq!(leases(&world).await.len(), 1);
 }
 
-async fn expired_nodes_are_found_and_a_renewed_one_is_not(world: World) {
-    let now = world.store.now().await.expect("the time");
-    world.lease(&node("old"), Timestamp(now.0 - 1)).await;
-    world.lease(&node("new"), world.later(MINUTE).await).await;
+async fn leases_that_have_run_out_are_ended_and_a_renewed_one_is_not(world: World) {
+    for name in ["old", "renewed"] {
+        world.join(&node(name), world.earlier().await).await;
+    }
+    world.join(&node("new"), world.later(MINUTE).await).await;
+    world.store.renew_lease(&node("renewed"), Session(1), MINUTE).await.expect("renewed");
     let mut tx = world.begin().await;
-    let expired = tx.expired_nodes().await.expect("read");
-    assert_eq!(expired, [node("old")]);
-    tx.end_lease(&node("old")).await.expect("ended");
-    assert!(tx.expired_nodes().await.expect("read").is_empty());
+    assert_eq!(tx.end_expired().await.expect("ended"), [(node("old"), vec![])]);
+    assert!(tx.end_expired().await.expect("ended").is_empty());
+    tx.commit().await.expect("committed");
+    assert_eq!(leases(&world).await.len(), 2);
 }
 
 /// Both orders are tried many times: either the change sees the node, or the node sees the change.
@@ -165,7 +250,8 @@ async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
         let (store, joining) = (world.store.clone(), name.clone());
         let join = tokio::spawn(async move {
             let mut tx = store.begin().await.expect("a transaction");
-            tx.lease(&joining, until).await.expect("a lease");
+            tx.hold_nodes().await.expect("held");
+            tx.join(&joining, Session(1), until).await.expect("joined");
             tx.commit().await.expect("committed");
         });
         let (store, changing) = (world.store.clone(), a.clone());
@@ -173,7 +259,7 @@ async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
             let mut tx = store.begin().await.expect("a transaction");
             tx.deployment(&changing).await.expect("read").expect("there");
             let generation = tx.draw_generation(&changing).await.expect("a generation");
-            tx.count_live_nodes(&changing).await.expect("counted");
+            tx.count_nodes(&changing).await.expect("counted");
             let tls = TlsState::Pending { version: generation, deadline: Timestamp(i64::MAX) };
             tx.set_tls(&changing, generation, &tls).await.expect("written");
             tx.commit().await.expect("committed");
@@ -186,10 +272,10 @@ async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
 
 async fn counts_of_removed_deployments_are_pruned(world: World) {
     let a = world.deployment("a").await.id;
-    world.lease(&node("n1"), world.later(MINUTE).await).await;
+    world.join(&node("n1"), world.later(MINUTE).await).await;
     let mut tx = world.begin().await;
-    tx.count_live_nodes(&a).await.expect("counted");
-    tx.count_live_nodes(&id("never-made")).await.expect("counted");
+    tx.count_nodes(&a).await.expect("counted");
+    tx.count_nodes(&id("never-made")).await.expect("counted");
     tx.commit().await.expect("committed");
     world.store.prune(MINUTE).await.expect("pruned");
     assert_eq!(counted(&world, &a).await.len(), 1);
@@ -209,9 +295,9 @@ async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: Wor
     let before = world.store.now().await.expect("the time");
     let since = world.store.hear_process(&node("n1"), process(Role::Api), None).await.expect("heard");
     assert!(since >= before);
-    world.lease(&node("n2"), world.later(MINUTE).await).await;
+    world.join(&node("n2"), world.later(MINUTE).await).await;
     let mut tx = world.begin().await;
-    assert_eq!(tx.count_live_nodes(&a).await.expect("counted"), 1, "it holds no lease");
+    assert_eq!(tx.count_nodes(&a).await.expect("counted"), 1, "it holds no lease");
     tx.commit().await.expect("committed");
     set_tls(&world, &a, TlsState::Terminated).await;
     let nodes = listed(&world).await;

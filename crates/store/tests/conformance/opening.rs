@@ -44,6 +44,8 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     for column in ["profile", "proxy_protocol", "proxy_identity", "connections_max", "connection_rate_max"] {
         world.tamper(&format!("ALTER TABLE deployment DROP COLUMN {column}")).await;
     }
+    world.tamper("ALTER TABLE feed DROP COLUMN nonce").await;
+    world.tamper("ALTER TABLE node DROP COLUMN session").await;
     world.tamper("DROP TABLE node_process").await;
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
-    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, Generation,
-    MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RequestLimit, Role, Scope, Servers, Store,
-    StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
+    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, FeedPosition,
+    Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RequestLimit, Role, Scope,
+    Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -98,7 +98,7 @@ async fn fill(world: &World) {
     }
     tx.commit().await.expect("committed");
     let until = world.later(Duration::from_secs(60)).await;
-    world.lease(&node("n1"), until).await;
+    world.join(&node("n1"), until).await;
     world
         .store
         .hear_process(&node("n1"), NodeProcess { role: Role::All, version: "1" }, None)
@@ -120,7 +120,7 @@ async fn fill(world: &World) {
         upload.common_name = None;
         tx.insert_version(&upload, &private_key(b"second key")).await.expect("written");
         tx.set_tls(&id(name), second, &state(second)).await.expect("written");
-        tx.count_live_nodes(&id(name)).await.expect("counted");
+        tx.count_nodes(&id(name)).await.expect("counted");
         if name == "d4" {
             tx.erase_keys(&id(name)).await.expect("erased");
         }
@@ -152,7 +152,10 @@ async fn everything(store: &Store) -> String {
     text += &format!("{:#?}", store.projects().await.expect("read"));
     text += &format!("{:#?}", store.api_keys().await.expect("read"));
     text += &format!("{:#?}", store.audit(10_000).await.expect("read"));
-    text += &format!("{:#?}", store.feed_after(Generation(0), 10_000).await.expect("read"));
+    text += &format!(
+        "{:#?}",
+        store.feed_after(FeedPosition::START, FeedPosition::START, 10_000).await.expect("read")
+    );
     text += &format!("{:#?}", store.newest_generation().await.expect("read"));
     text += &format!("{:?}", store.secret("tickets.1").await.expect("it opens"));
     text += &format!("{:#?}", store.census().await.expect("read"));
@@ -313,6 +316,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
                 "ALTER TABLE deployment DROP COLUMN profile; ALTER TABLE deployment DROP COLUMN proxy_protocol;
                  ALTER TABLE deployment DROP COLUMN proxy_identity; ALTER TABLE deployment DROP COLUMN connections_max;
                  ALTER TABLE deployment DROP COLUMN connection_rate_max;
+                 ALTER TABLE feed DROP COLUMN nonce; ALTER TABLE node DROP COLUMN session;
                  UPDATE schema_version SET version = 1 WHERE part = 'store';",
             )
             .await;

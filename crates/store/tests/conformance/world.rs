@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use certward_pki::{HostName, PrivateKey, Profile, TlsType};
 use certward_store::{
-    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Servers, Store, Timestamp,
-    TlsState, TrustScope, Tx, UpstreamList, Version,
+    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Servers, Session, Store,
+    Timestamp, TlsState, TrustScope, Tx, UpstreamList, Version,
 };
 use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -114,11 +114,22 @@ impl World {
         generation
     }
 
-    pub(crate) async fn lease(&self, node: &NodeId, until: Timestamp) -> bool {
+    /// The node joins, or joins again, in this session.
+    pub(crate) async fn join_as(&self, node: &NodeId, session: Session, until: Timestamp) {
         let mut tx = self.begin().await;
-        let joined = tx.lease(node, until).await.expect("a lease");
+        tx.hold_changes().await.expect("held");
+        tx.join(node, session, until).await.expect("joined");
         tx.commit().await.expect("committed");
-        joined
+    }
+
+    /// The node joins, in a session of any name.
+    pub(crate) async fn join(&self, node: &NodeId, until: Timestamp) {
+        self.join_as(node, Session(1), until).await;
+    }
+
+    /// A time that is over by the store's clock.
+    pub(crate) async fn earlier(&self) -> Timestamp {
+        self.store.now().await.expect("the time").before(Duration::from_millis(1))
     }
 
     pub(crate) async fn later(&self, by: Duration) -> Timestamp {

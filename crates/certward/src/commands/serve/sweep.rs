@@ -20,7 +20,7 @@ pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: Cancella
             sleep(EVERY).await;
             if !has_left {
                 // The process before this one may have had a gateway: nobody is to wait for it.
-                lifecycle.leave(node).await?;
+                lifecycle.retire(node).await?;
                 has_left = true;
             }
             lifecycle.sweep().await

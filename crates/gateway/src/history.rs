@@ -1,0 +1,203 @@
+//! Which history of the store this node's knowledge belongs to.
+//!
+//! A fail-over can lose the newest changes, and a backup that comes back does; both draw the same
+//! generations again. So each answer of the store says as of which row of the feed it is true, and
+//! whether the store has the newest row that the node holds anything of. An answer that is of another
+//! history is not used: the node leaves, drops what it holds, and reads everything again.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use certward_store::{FeedPosition, Generation};
+use tokio::sync::Notify;
+
+/// Rows that are remembered: some seconds of the most changes that a store takes; 32 bytes each.
+const RECENT_MAX: usize = 4_096;
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    state: Mutex<State>,
+    lost: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The newest row that anything was read at.
+    held: FeedPosition,
+    /// Rows that are known to belong to it, by number.
+    recent: BTreeMap<i64, i64>,
+    is_lost: bool,
+    /// Grows when everything is dropped.
+    epoch: u64,
+}
+
+/// What the node holds when a read begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) position: FeedPosition,
+    epoch: u64,
+}
+
+/// What is to be done with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It belongs to what the node holds.
+    Use,
+    /// It cannot be told: the node has read something newer meanwhile. Read again.
+    ReadAgain,
+    /// It is of another history.
+    Lost,
+}
+
+impl History {
+    /// To be passed to a read, and back with its answer.
+    pub(crate) fn held(&self) -> Held {
+        let state = self.state();
+        Held { position: state.held, epoch: state.epoch }
+    }
+
+    /// Judges an answer that is true as of `as_of`. `continues`: what the store said of `held`.
+    pub(crate) fn judge(&self, held: Held, as_of: FeedPosition, continues: bool) -> Verdict {
+        let mut state = self.state();
+        if held.epoch != state.epoch || state.is_lost {
+            return Verdict::ReadAgain;
+        }
+        let verdict = if !continues {
+            Verdict::Lost
+        } else if held.position == state.held {
+            Verdict::Use
+        } else {
+            match state.recent.get(&as_of.generation.0) {
+                Some(nonce) if *nonce == as_of.nonce => Verdict::Use,
+                Some(_) => Verdict::Lost,
+                None => Verdict::ReadAgain,
+            }
+        };
+        match verdict {
+            Verdict::Use => state.note(as_of),
+            Verdict::Lost => self.lose(&mut state),
+            Verdict::ReadAgain => {}
+        }
+        verdict
+    }
+
+    /// Rows of the feed that were read. They only name work, and the next read of the feed checks them.
+    pub(crate) fn read(&self, rows: impl Iterator<Item = FeedPosition>) {
+        let mut state = self.state();
+        for row in rows {
+            match state.recent.get(&row.generation.0) {
+                Some(nonce) if *nonce != row.nonce => self.lose(&mut state),
+                _ => state.note(row),
+            }
+        }
+    }
+
+    /// The store has said that its history is another one.
+    pub(crate) fn is_other(&self) {
+        self.lose(&mut self.state());
+    }
+
+    /// Whether everything is to be dropped.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().is_lost
+    }
+
+    /// Resolves when everything is to be dropped.
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// Whether nothing was dropped since `held` was asked for.
+    pub(crate) fn is_since(&self, held: Held) -> bool {
+        self.state().epoch == held.epoch
+    }
+
+    /// Everything is dropped from now on, and what was being read does not count.
+    pub(crate) fn start_over(&self) {
+        let mut state = self.state();
+        *state = State { epoch: state.epoch + 1, ..State::default() };
+    }
+
+    fn lose(&self, state: &mut State) {
+        if !state.is_lost {
+            tracing::warn!(
+                "the database has another history than this node's: changes were lost by a fail-over, or a backup \
+                 came back; this node drops what it holds and reads everything again"
+            );
+        }
+        state.is_lost = true;
+        self.lost.notify_one();
+    }
+
+    // Nothing that holds it can panic half-way through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn note(&mut self, position: FeedPosition) {
+        if position.generation == Generation(0) {
+            return;
+        }
+        self.held = self.held.later(position);
+        self.recent.insert(position.generation.0, position.nonce);
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_first();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(generation: i64, nonce: i64) -> FeedPosition {
+        FeedPosition { generation: Generation(generation), nonce }
+    }
+
+    #[test]
+    fn an_answer_of_another_history_is_never_used() {
+        let history = History::default();
+        let held = history.held();
+        assert_eq!(history.judge(held, row(5, 50), true), Verdict::Use, "the first answer is believed");
+        assert_eq!(history.held().position, row(5, 50));
+        // A read that began before, and ended at a row that nobody else has seen.
+        assert_eq!(history.judge(held, row(4, 40), true), Verdict::ReadAgain);
+        assert_eq!(history.judge(held, row(7, 70), true), Verdict::ReadAgain);
+        // A row that the feed has named since is known to belong.
+        history.read([row(6, 60), row(7, 70)].into_iter());
+        assert_eq!(history.judge(held, row(6, 60), true), Verdict::Use);
+        assert_eq!(history.judge(held, row(6, 61), true), Verdict::Lost);
+        assert!(history.is_lost());
+        assert_eq!(
+            history.judge(history.held(), row(8, 80), true),
+            Verdict::ReadAgain,
+            "until it starts over"
+        );
+    }
+
+    #[test]
+    fn what_began_before_everything_was_dropped_does_not_count() {
+        let history = History::default();
+        let held = history.held();
+        assert_eq!(history.judge(held, row(5, 50), false), Verdict::Lost);
+        history.start_over();
+        assert!(!history.is_lost() && !history.is_since(held));
+        assert_eq!(history.judge(held, row(5, 50), true), Verdict::ReadAgain);
+        assert_eq!(history.judge(history.held(), row(3, 31), true), Verdict::Use);
+        assert_eq!(history.held().position, row(3, 31));
+    }
+
+    #[test]
+    fn a_feed_that_contradicts_what_was_loaded_is_of_another_history() {
+        let history = History::default();
+        assert_eq!(history.judge(history.held(), row(5, 50), true), Verdict::Use);
+        history.read([row(5, 50)].into_iter());
+        assert!(!history.is_lost());
+        history.read([row(5, 51)].into_iter());
+        assert!(history.is_lost());
+    }
+}

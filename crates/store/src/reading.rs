@@ -1,0 +1,86 @@
+use std::{fmt, sync::Arc};
+
+use certward_pki::PrivateKey;
+use sqlx::{Any, Transaction};
+use tokio::sync::Mutex;
+
+use crate::{
+    Deployment, DeploymentId, FeedPosition, Generation, Records, StoreError, Version, deployment,
+    engine::step,
+    feed::{self, Ancestry},
+    sealing::Sealer,
+    version,
+};
+
+/// One state of the store, or of a node's copy of it: all reads see the same. Ends when it is dropped.
+pub struct Reading {
+    transaction: Mutex<Transaction<'static, Any>>,
+    sealer: Arc<Sealer>,
+    as_of: FeedPosition,
+    continues: bool,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("as_of", &self.as_of).finish_non_exhaustive()
+    }
+}
+
+impl Reading {
+    /// `held`: the newest position that anything the reader holds was read at.
+    pub(crate) async fn begin(
+        mut transaction: Transaction<'static, Any>,
+        sealer: Arc<Sealer>,
+        held: FeedPosition,
+    ) -> Result<Self, StoreError> {
+        let (as_of, ancestry) = step(async {
+            let newest = feed::newest_position(&mut transaction).await?;
+            Ok((newest, feed::ancestry(&mut transaction, held).await?))
+        })
+        .await?;
+        let continues = ancestry != Ancestry::Foreign;
+        Ok(Self { transaction: Mutex::new(transaction), sealer, as_of, continues })
+    }
+
+    /// The newest row of the feed: what is read here is true as of it.
+    pub fn as_of(&self) -> FeedPosition {
+        self.as_of
+    }
+
+    /// Whether the store's history goes on from what the reader holds. If not, what it holds may never
+    /// have happened here, and is not to be mixed with what is read.
+    pub fn continues(&self) -> bool {
+        self.continues
+    }
+}
+
+impl Records for Reading {
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        step(deployment::find(&mut **self.transaction.lock().await, id)).await
+    }
+
+    async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        step(version::find(&mut **self.transaction.lock().await, deployment, version)).await
+    }
+
+    async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        step(version::last_proven(&mut **self.transaction.lock().await, deployment, before)).await
+    }
+
+    async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        let mut transaction = self.transaction.lock().await;
+        step(version::private_key(&mut **transaction, &self.sealer, deployment, version)).await
+    }
+}
