@@ -74,6 +74,7 @@ impl Template {
         Ok(Deployment {
             id: id.clone(),
             hosts: vec![HostName::parse(host)?],
+            born: generation,
             generation,
             tls: TlsState::Running { version: generation },
             ..self.deployment.clone()

@@ -77,6 +77,7 @@ mod tests {
             proxy: certward_store::Proxy::default(),
             limits: certward_store::ConnectionLimits::default(),
             created_at: Timestamp(0),
+            born: Generation(1),
             generation: Generation(1),
             tls: TlsState::Absent,
         }

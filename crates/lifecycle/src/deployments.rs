@@ -99,8 +99,10 @@ impl Lifecycle {
         if tx.deployment(&id).await?.is_some() {
             return Err(DeploymentError::Exists);
         }
+        let generation = tx.draw_generation(&id).await?;
         let deployment = Deployment {
-            generation: tx.draw_generation(&id).await?,
+            born: generation,
+            generation,
             id,
             project,
             name: new.name,

@@ -209,7 +209,48 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, S
     Ok(records)
 }
 
-pub(crate) async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+/// The key as it is now, which stays so until the end of the transaction: who changes it waits.
+///
+/// `None` when it does not exist. Whatever else ends a key's right to act belongs here and into [`authenticate`].
+pub(crate) async fn find_kept(
+    conn: &mut AnyConnection,
+    key: &ApiKey,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    // Not FOR KEY SHARE: an UPDATE of scopes would not wait for it.
+    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
+    find(conn, key).await
+}
+
+/// The key, which no other transaction acts with or changes until the end of this one.
+pub(crate) async fn find_to_change(
+    conn: &mut AnyConnection,
+    key: &ApiKey,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    lock::api_keys(conn).await?;
+    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR UPDATE", key.as_str()).await?;
+    find(conn, key).await
+}
+
+/// The keys that see the project are about to lose it.
+pub(crate) async fn lock_those_of_project(
+    conn: &mut AnyConnection,
+    project: &ProjectId,
+) -> Result<(), StoreError> {
+    lock::api_keys(conn).await?;
+    let sql = "SELECT key FROM api_key WHERE key IN (SELECT key FROM api_key_project WHERE project = $1)
+               ORDER BY key FOR UPDATE";
+    lock_row(conn, sql, project.as_str()).await
+}
+
+/// A statement of its own: the next one sees what was waited for, in other tables too.
+async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> Result<(), StoreError> {
+    if lock::is_postgres(conn) {
+        sqlx::query(sql).bind(bound).fetch_all(conn).await?;
+    }
+    Ok(())
+}
+
+async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
     let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
     match row {
         Some(row) => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),
@@ -225,6 +266,7 @@ pub(crate) async fn insert(
     projects: Option<&[ProjectId]>,
     now: Timestamp,
 ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+    lock::api_keys(conn).await?;
     let key = ApiKey(random::name().into());
     let mut secret = Zeroizing::new(String::with_capacity(64));
     random::push_hex(&mut secret, random::key().as_slice());
@@ -264,6 +306,7 @@ pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> 
 }
 
 pub(crate) async fn remove(conn: &mut AnyConnection, key: &ApiKey) -> Result<(), StoreError> {
+    lock::api_keys(conn).await?;
     sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
     Ok(())
 }

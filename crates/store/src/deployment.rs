@@ -29,17 +29,37 @@ pub struct Deployment {
     pub limits: ConnectionLimits,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The generation of its creation; 0 where a release made it that did not keep it.
+    pub born: Generation,
     /// Grows with every change of it, also of its hosts.
     pub generation: Generation,
     /// Where its certificate stands.
     pub tls: TlsState,
 }
 
+/// A deployment as a request means it: that very one, and no later one of the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentRef {
+    /// Its id.
+    pub id: DeploymentId,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// See [`Deployment::born`].
+    pub born: Generation,
+}
+
+impl DeploymentRef {
+    /// Whether `deployment` is the one that is meant.
+    pub fn means(&self, deployment: &Deployment) -> bool {
+        *self == deployment.reference()
+    }
+}
+
 /// One statement gives the deployments and their hosts, so that no reader sees one without the other.
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.created_at, d.generation, ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.created_at, d.born, d.generation, ",
             "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
             "FROM ",
             $deployments,
@@ -147,6 +167,11 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
 }
 
 impl Deployment {
+    /// This very deployment, for a change that comes later.
+    pub fn reference(&self) -> DeploymentRef {
+        DeploymentRef { id: self.id.clone(), project: self.project.clone(), born: self.born }
+    }
+
     /// All but the hosts.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
@@ -163,6 +188,7 @@ impl Deployment {
             proxy: proxy(row)?,
             limits: limits(row)?,
             created_at: Timestamp(row::integer(row, "created_at")?),
+            born: Generation(row::integer(row, "born")?),
             generation: Generation(row::integer(row, "generation")?),
             tls: tls_state::read(row)?,
         })
@@ -202,8 +228,8 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
                                  tls_state, tls_version, tls_deadline, tls_reason, profile,
-                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max, born)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -221,6 +247,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     .bind(deployment.proxy.identity.as_str())
     .bind(ConnectionLimit::number(deployment.limits.at_once))
     .bind(ConnectionLimit::number(deployment.limits.per_second))
+    .bind(deployment.born.0)
     .execute(&mut *conn)
     .await?;
     host::write(conn, deployment).await

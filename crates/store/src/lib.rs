@@ -56,7 +56,7 @@ pub use audit::{AuditEntry, AuditRecord};
 pub use census::Census;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
-pub use deployment::Deployment;
+pub use deployment::{Deployment, DeploymentRef};
 pub use error::StoreError;
 pub use feed::{FeedEntry, FeedPage, FeedPosition};
 pub use host::{HostTaken, Listed, Standing};

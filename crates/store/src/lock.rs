@@ -1,10 +1,19 @@
 //! Locks between transactions that no row stands for. On SQLite there is one writer anyway, and they do nothing; on
 //! PostgreSQL they last until the end of the transaction.
 //!
-//! Order, so that nobody waits in a circle: a project that is to be removed, then [`nodes_stay`] or [`nodes_change`],
-//! then a deployment's row, then the generation (a row of `counter`), then [`hosts`]. Locking a deployment therefore takes
-//! [`nodes_stay`] with it: changes share it and do not wait for each other, only for a node that joins or leaves. That a
-//! project stays is shared, and may be asked for at any point: the database does so itself where it checks a foreign key.
+//! Order, so that no two transactions wait for each other:
+//!
+//! 1. [`api_keys`], where an API key is made, changed or removed;
+//! 2. the row of the API key in whose name the change is (shared), then the rows of keys that change;
+//! 3. a project that is to be removed;
+//! 4. [`nodes_stay`] or [`nodes_change`];
+//! 5. a deployment's row, or [`absent_deployment`];
+//! 6. the generation (a row of `counter`);
+//! 7. [`hosts`].
+//!
+//! Locking a deployment takes [`nodes_stay`] with it: changes share it and do not wait for each other, only for a node
+//! that joins or leaves. That a project stays is shared, and may be asked for at any point after 2: the database does so
+//! itself where it checks a foreign key.
 
 use sqlx::AnyConnection;
 
@@ -71,7 +80,8 @@ pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), St
     Ok(())
 }
 
-/// Two revocations do not both see another admin key.
+/// Changes of API keys come one after the other: two revocations do not both see another admin key, and two keys that
+/// revoke each other do not wait for each other's row. May be taken again by the transaction that has it.
 pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, API_KEYS).await
 }

@@ -1,6 +1,6 @@
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
-use crate::{ProjectId, StoreError, Timestamp, lock, row};
+use crate::{ProjectId, StoreError, Timestamp, api_key, lock, row};
 
 /// Deployments that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +66,13 @@ pub(crate) async fn find_kept(
     find(conn, id, " FOR KEY SHARE").await
 }
 
-/// Alone: whoever makes something in the project is waited for, or waits. To be asked for before any other lock.
+/// Alone: who makes something in the project is waited for, or waits. Its keys lose it, and their rows come first; no
+/// other lock does but that of the key in whose name it is.
 pub(crate) async fn find_to_remove(
     conn: &mut AnyConnection,
     id: &ProjectId,
 ) -> Result<Option<Project>, StoreError> {
+    api_key::lock_those_of_project(conn, id).await?;
     find(conn, id, " FOR UPDATE").await
 }
 

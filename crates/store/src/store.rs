@@ -333,6 +333,28 @@ impl Store {
         Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
     }
 
+    /// As [`Store::begin`], for a change in the name of an API key: with the key as it is in this transaction, which stays so until
+    /// its end. `None` when there is no such key any more.
+    ///
+    /// What a key was when its request began says nothing of what it may do now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
+        let mut tx = self.begin().await?;
+        Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
+    }
+
+    /// As [`Store::begin_as`], for a change that makes, changes or removes API keys or takes a project from them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
+        let mut tx = self.begin().await?;
+        tx.lock_api_keys().await?;
+        Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
+    }
+
     /// Resolves when something was committed through this process, or another one where the engine tells.
     /// Only a wake-up: may come late, and may come for nothing. It tells of commits from the call on (not
     /// only from the first poll): call it before reading the feed, and await it after.

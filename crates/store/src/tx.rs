@@ -14,8 +14,12 @@ use crate::{
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
 ///
 /// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes
-/// of a deployment come one after the other; on SQLite there is one writer anyway. So that no two transactions wait for
-/// each other: first [`Tx::hold_nodes`] or [`Tx::hold_changes`], then deployments, then the generation.
+/// of a deployment come one after the other; on SQLite there is one writer anyway.
+///
+/// So that no two transactions wait for each other: first the key in whose name the change is
+/// ([`crate::Store::begin_as`], or [`crate::Store::begin_on_keys_as`] where keys change), then [`Tx::api_key`], then
+/// [`Tx::project_to_remove`], then [`Tx::hold_nodes`] or [`Tx::hold_changes`], then deployments, then the
+/// generation. `lock.rs` has the whole order.
 ///
 /// After an error, or when a step was given up half-way, the transaction can only be dropped: every further step and
 /// the commit are refused. (PostgreSQL would take the commit of a failed transaction for a rollback and say yes.)
@@ -362,9 +366,19 @@ impl Tx {
         .await
     }
 
-    /// One API key.
+    /// The key as it is now; who changes it waits until the end of the transaction.
+    pub(crate) async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        step(&mut self.broken, api_key::find_kept(&mut self.transaction, key)).await
+    }
+
+    /// Changes of API keys wait until the end of the transaction.
+    pub(crate) async fn lock_api_keys(&mut self) -> Result<(), StoreError> {
+        step(&mut self.broken, lock::api_keys(&mut self.transaction)).await
+    }
+
+    /// One API key that is to be changed or removed, locked for this transaction.
     pub async fn api_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
-        step(&mut self.broken, api_key::find(&mut self.transaction, key)).await
+        step(&mut self.broken, api_key::find_to_change(&mut self.transaction, key)).await
     }
 
     /// How many keys with the scope `admin` and without a limit on projects there are; takes a lock, so that two revocations at once do

@@ -147,6 +147,7 @@ impl World {
         for id in ids {
             let id = DeploymentId::parse(&id).unwrap();
             let hosts = vec![HostName::parse(&format!("{id}.example.com")).unwrap()];
+            let generation = tx.draw_generation(&id).await.unwrap();
             let deployment = Deployment {
                 id: id.clone(),
                 project: ProjectId::parse(project).unwrap(),
@@ -158,7 +159,8 @@ impl World {
                 proxy: Proxy::default(),
                 limits: ConnectionLimits::default(),
                 created_at: tx.now(),
-                generation: tx.draw_generation(&id).await.unwrap(),
+                born: generation,
+                generation,
                 tls: TlsState::Absent,
             };
             tx.insert_deployment(&deployment).await.unwrap().unwrap();

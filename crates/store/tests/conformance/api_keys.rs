@@ -1,8 +1,8 @@
-use certward_store::{ApiKeyRecord, Scope};
+use certward_store::{ApiKey, ApiKeyRecord, Scope, Store, StoreError};
 
 use crate::{
     on_both_engines,
-    world::{World, project},
+    world::{World, id, project},
 };
 
 on_both_engines![
@@ -13,6 +13,13 @@ on_both_engines![
     keys_are_listed_oldest_first_and_removed,
     only_admins_of_everything_count_as_admins,
     of_two_revocations_at_once_one_sees_the_other,
+    a_change_acts_with_the_key_as_it_is_now,
+    a_revocation_waits_for_a_change_under_way_and_ends_the_next_one,
+    a_change_waits_for_a_revocation_under_way_and_is_not_made,
+    a_key_is_not_narrowed_while_a_change_is_under_way,
+    changes_in_the_name_of_one_key_do_not_wait_for_each_other,
+    two_keys_that_revoke_each_other_do_not_wait_in_a_circle,
+    a_project_is_not_taken_from_a_key_while_it_acts,
 ];
 
 async fn make(
@@ -138,4 +145,141 @@ async fn of_two_revocations_at_once_one_sees_the_other(world: World) {
     }
     assert_eq!(revoked, 1);
     assert_eq!(world.store.api_keys().await.expect("read").len(), 1);
+}
+
+async fn a_change_acts_with_the_key_as_it_is_now(world: World) {
+    let (before, _) = make(&world, "k", &[Scope::Tls], Some(&["default"])).await;
+    let acting = async || world.store.begin_as(&before.key).await.expect("answered").map(|(_, key)| key);
+    assert_eq!(acting().await, Some(before.clone()));
+    world.tamper(&narrowed(&before.key)).await;
+    let narrowed = ApiKeyRecord { scopes: vec![Scope::TlsRead], ..before.clone() };
+    assert_eq!(acting().await, Some(narrowed.clone()));
+    world.tamper("DELETE FROM api_key_project").await;
+    assert_eq!(acting().await, Some(ApiKeyRecord { projects: Some(Vec::new()), ..narrowed }));
+    world.tamper("DELETE FROM api_key").await;
+    assert_eq!(acting().await, None);
+    assert!(world.store.begin_on_keys_as(&before.key).await.expect("answered").is_none());
+}
+
+fn narrowed(key: &ApiKey) -> String {
+    format!("UPDATE api_key SET scopes = '[\"tls:read\"]' WHERE key = '{key}'")
+}
+
+async fn a_revocation_waits_for_a_change_under_way_and_ends_the_next_one(world: World) {
+    let (actor, _) = make(&world, "actor", &[Scope::Tls], None).await;
+    let (mut change, _) = world.store.begin_as(&actor.key).await.expect("answered").expect("it is there");
+    let revocation = tokio::spawn(revoked(world.store.clone(), actor.key.clone()));
+    world.until_one_waits().await;
+    assert!(!revocation.is_finished());
+    change.draw_generation(&id("a")).await.expect("a generation");
+    change.commit().await.expect("committed");
+    revocation.await.expect("no panic").expect("revoked");
+    assert!(world.store.begin_as(&actor.key).await.expect("answered").is_none());
+}
+
+async fn revoked(store: Store, key: ApiKey) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    if tx.api_key(&key).await?.is_some() {
+        tx.remove_api_key(&key).await?;
+    }
+    tx.commit().await
+}
+
+async fn a_change_waits_for_a_revocation_under_way_and_is_not_made(world: World) {
+    let (actor, _) = make(&world, "actor", &[Scope::Tls], None).await;
+    let mut revocation = world.begin().await;
+    revocation.api_key(&actor.key).await.expect("read").expect("there");
+    let change = tokio::spawn({
+        let (store, key) = (world.store.clone(), actor.key.clone());
+        async move { store.begin_as(&key).await.map(|begun| begun.is_some()) }
+    });
+    world.until_one_waits().await;
+    assert!(!change.is_finished());
+    revocation.remove_api_key(&actor.key).await.expect("removed");
+    revocation.commit().await.expect("committed");
+    assert!(!change.await.expect("no panic").expect("answered"), "the key is gone");
+}
+
+async fn a_key_is_not_narrowed_while_a_change_is_under_way(world: World) {
+    let (actor, _) = make(&world, "actor", &[Scope::Tls], None).await;
+    let (change, _) = world.store.begin_as(&actor.key).await.expect("answered").expect("it is there");
+    let narrowing = tokio::spawn({
+        let (connecting, sql) = (world.connect().await, narrowed(&actor.key));
+        async move {
+            let mut conn = connecting;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.map(drop)
+        }
+    });
+    world.until_one_waits().await;
+    assert!(!narrowing.is_finished());
+    change.commit().await.expect("committed");
+    narrowing.await.expect("no panic").expect("narrowed");
+    let (_, now) = world.store.begin_as(&actor.key).await.expect("answered").expect("it is there");
+    assert_eq!(now.scopes, [Scope::TlsRead]);
+}
+
+async fn changes_in_the_name_of_one_key_do_not_wait_for_each_other(world: World) {
+    if !world.is_postgres() {
+        // One writer at a time.
+        return;
+    }
+    let (actor, _) = make(&world, "actor", &[Scope::Tls], None).await;
+    let first = world.store.begin_as(&actor.key).await.expect("answered");
+    let second = world.store.begin_as(&actor.key).await.expect("answered");
+    assert!(first.is_some() && second.is_some());
+}
+
+async fn two_keys_that_revoke_each_other_do_not_wait_in_a_circle(world: World) {
+    for _ in 0..10 {
+        let keys = [
+            make(&world, "one", &[Scope::Admin], None).await.0.key,
+            make(&world, "two", &[Scope::Admin], None).await.0.key,
+        ];
+        let revocations = [(0, 1), (1, 0)].map(|(actor, other)| {
+            let (store, actor, other) = (world.store.clone(), keys[actor].clone(), keys[other].clone());
+            tokio::spawn(async move {
+                let Some((mut tx, _)) = store.begin_on_keys_as(&actor).await? else { return Ok(false) };
+                tx.api_key(&other).await?.expect("only one of the two acts");
+                tx.remove_api_key(&other).await?;
+                tx.commit().await?;
+                Ok::<_, StoreError>(true)
+            })
+        });
+        let mut made = 0;
+        for revocation in revocations {
+            made += u32::from(revocation.await.expect("no panic").expect("not given up"));
+        }
+        assert_eq!(made, 1, "the other key was gone before it acted");
+        world.tamper("DELETE FROM api_key").await;
+    }
+}
+
+async fn a_project_is_not_taken_from_a_key_while_it_acts(world: World) {
+    let others = certward_store::Project {
+        id: project("others"),
+        name: String::new(),
+        description: String::new(),
+        created_at: certward_store::Timestamp(1),
+    };
+    let mut tx = world.begin().await;
+    tx.insert_project(&others).await.expect("written");
+    tx.commit().await.expect("committed");
+    let (actor, _) = make(&world, "actor", &[Scope::Tls], Some(&["others"])).await;
+    let (change, key) = world.store.begin_as(&actor.key).await.expect("answered").expect("it is there");
+    assert!(key.sees(&others.id));
+    let removal = tokio::spawn({
+        let (store, others) = (world.store.clone(), others.id.clone());
+        async move {
+            let mut tx = store.begin().await?;
+            tx.project_to_remove(&others).await?;
+            tx.remove_project(&others).await?;
+            tx.commit().await
+        }
+    });
+    world.until_one_waits().await;
+    assert!(!removal.is_finished());
+    change.commit().await.expect("committed");
+    removal.await.expect("no panic").expect("removed");
+    let (_, now) = world.store.begin_as(&actor.key).await.expect("answered").expect("it is there");
+    assert!(!now.sees(&others.id));
 }

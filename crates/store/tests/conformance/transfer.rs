@@ -317,6 +317,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
                  ALTER TABLE deployment DROP COLUMN proxy_identity; ALTER TABLE deployment DROP COLUMN connections_max;
                  ALTER TABLE deployment DROP COLUMN connection_rate_max;
                  ALTER TABLE feed DROP COLUMN nonce; ALTER TABLE node DROP COLUMN session;
+                 ALTER TABLE deployment DROP COLUMN born;
                  UPDATE schema_version SET version = 1 WHERE part = 'store';",
             )
             .await;

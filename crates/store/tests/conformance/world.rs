@@ -73,7 +73,21 @@ impl World {
         text
     }
 
-    async fn connect(&self) -> AnyConnection {
+    /// Until a transaction waits for a lock. On SQLite there is one writer, and who comes second cannot but wait.
+    pub(crate) async fn until_one_waits(&self) {
+        if !self.is_postgres() {
+            return;
+        }
+        let waiting = "SELECT count(*)::text FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while self.asked(waiting).await == "0" {
+            assert!(std::time::Instant::now() < deadline, "nothing waits for a lock");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> AnyConnection {
         let url = match &self.database {
             None => format!("sqlite://{}?mode=rw", self.data().join("store.db").display()),
             Some((url, _)) => url.clone(),
@@ -178,6 +192,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         proxy: certward_store::Proxy::default(),
         limits: certward_store::ConnectionLimits::default(),
         created_at: Timestamp(1_234_567),
+        born: Generation(1),
         generation: Generation(1),
         tls: TlsState::Absent,
     }
