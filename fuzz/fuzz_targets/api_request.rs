@@ -94,7 +94,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
         proxy: certward_store::Proxy::default(),
         limits: certward_store::ConnectionLimits::default(),
     };
-    lifecycle.create_deployment(&key, new).await.expect("it is the first");
+    lifecycle.create_deployment(&key.key, new).await.expect("it is the first");
 
     let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
     let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };

@@ -9,6 +9,8 @@
 //! 7. body read and parsed (413, 400): 5 to 7 in `body.rs`,
 //! 8. properties (422).
 //!
+//! A change asks for 1 to 3 once more, in its own transaction (`lifecycle`), for a body may take long.
+//!
 //! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
 
 use certward_store::{Deployment, DeploymentId, Scope};

@@ -9,7 +9,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{DeploymentError, KeyError, ProjectError, TlsError};
+use certward_lifecycle::{Denied, DeploymentError, KeyError, ProjectError, TlsError};
 use certward_store::{Scope, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -72,6 +72,12 @@ pub(crate) struct ErrorBody {
     pub(crate) message: String,
     /// All that was found wrong, most important first; empty where the message says everything.
     pub(crate) details: Vec<Detail>,
+}
+
+impl Error {
+    /// A key of some projects asks for a new one, which it would not see.
+    pub(crate) const LIMITED_KEY: Self =
+        Self::NoAccess("Only an API key that sees all projects can make one.");
 }
 
 impl IntoResponse for Error {
@@ -191,6 +197,16 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoKey => Self::Unauthorized,
+            Denied::NoScope(scope) => Self::NoScope(scope),
+            Denied::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl From<TlsError> for Error {
     fn from(error: TlsError) -> Self {
         match error {
@@ -198,6 +214,11 @@ impl From<TlsError> for Error {
             TlsError::AlreadyExists => Self::TlsAlreadyExists,
             TlsError::NotFound => Self::TlsNotFound,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
+            TlsError::KeepsChanging => Self::Conflict {
+                code: "DEPLOYMENT_CHANGED",
+                message: "Hosts or profile of the deployment were changed again and again meanwhile; send it again.".to_owned(),
+            },
+            TlsError::Denied(denied) => denied.into(),
             TlsError::Store(error) => Self::Store(error),
         }
     }
@@ -213,6 +234,7 @@ impl From<DeploymentError> for Error {
             },
             DeploymentError::NoProject => Self::Unprocessable(vec![Detail::unknown_project("projectID")]),
             DeploymentError::HostTaken(host) => Self::Unprocessable(vec![Detail::host_taken(&host)]),
+            DeploymentError::Denied(denied) => denied.into(),
             DeploymentError::Store(error) => Self::Store(error),
         }
     }
@@ -234,6 +256,8 @@ impl From<ProjectError> for Error {
                 code: "PROJECT_DEFAULT",
                 message: "The project 'default' cannot be removed.".to_owned(),
             },
+            ProjectError::LimitedKey => Self::LIMITED_KEY,
+            ProjectError::Denied(denied) => denied.into(),
             ProjectError::Store(error) => Self::Store(error),
         }
     }
@@ -251,6 +275,7 @@ impl From<KeyError> for Error {
                 code: "LAST_ADMIN_KEY",
                 message: "It is the last admin key; make another one first.".to_owned(),
             },
+            KeyError::Denied(denied) => denied.into(),
             KeyError::Store(error) => Self::Store(error),
         }
     }

@@ -84,7 +84,9 @@ const LIMITED: [&str; 9] = [
 ];
 
 /// Operations that something can be in the way of.
-const CONFLICTS: [(&str, &str); 4] = [
+const CONFLICTS: [(&str, &str); 6] = [
+    ("createTls", "`DEPLOYMENT_CHANGED`"),
+    ("replaceTls", "`DEPLOYMENT_CHANGED`"),
     ("createDeployment", "`DEPLOYMENT_EXISTS`"),
     ("createProject", "`PROJECT_EXISTS`"),
     ("deleteProject", "`PROJECT_NOT_EMPTY`, `PROJECT_DEFAULT`"),

@@ -1,11 +1,12 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation,
-    HostTaken, ProjectId, Proxy, ProxyProtocol, StoreError, Timestamp, TlsState, UpstreamList,
+    ApiKey, ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId,
+    DeploymentRef, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, Scope, StoreError, Timestamp,
+    TlsState, UpstreamList,
 };
 use thiserror::Error;
 
-use crate::{Lifecycle, state};
+use crate::{Denied, Lifecycle, acting::Acting, state};
 
 /// A deployment to make.
 #[derive(Debug, Clone)]
@@ -68,6 +69,9 @@ pub enum DeploymentError {
     /// The host is another deployment's.
     #[error("the host {0} is taken by another deployment")]
     HostTaken(HostName),
+    /// The key may not do it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,11 +90,11 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn create_deployment(
         &self,
-        actor: &ApiKeyRecord,
+        actor: &ApiKey,
         new: NewDeployment,
     ) -> Result<Deployment, DeploymentError> {
         let project = new.project.unwrap_or_else(ProjectId::default_project);
-        let mut tx = self.store.begin().await?;
+        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Deployments).await?;
         if tx.project(&project).await?.is_none() || !actor.sees(&project) {
             return Err(DeploymentError::NoProject);
         }
@@ -116,7 +120,7 @@ impl Lifecycle {
             tls: TlsState::Absent,
         };
         tx.insert_deployment(&deployment).await??;
-        tx.audit(entry(actor, "deployment.create", &deployment)).await?;
+        tx.audit(entry(&actor, "deployment.create", &deployment)).await?;
         tx.commit().await?;
         Ok(deployment)
     }
@@ -127,13 +131,13 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn change_deployment(
         &self,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        actor: &ApiKey,
+        deployment: &DeploymentRef,
         change: DeploymentChange,
     ) -> Result<Deployment, DeploymentError> {
-        let mut tx = self.store.begin().await?;
-        let before = tx.deployment(id).await?.filter(|found| actor.sees(&found.project));
-        let before = before.ok_or(DeploymentError::NotFound)?;
+        let mut acting = self.begin_as(actor, Scope::Deployments).await?;
+        let before = acting.deployment(deployment).await?.ok_or(DeploymentError::NotFound)?;
+        let (Acting { mut tx, actor }, id) = (acting, &deployment.id);
         let mut after = change.applied_to(before.clone());
         if after == before {
             return Ok(before);
@@ -145,7 +149,7 @@ impl Lifecycle {
             tx.set_tls(id, after.generation, &after.tls).await?;
             tx.count_nodes(id).await?;
         }
-        tx.audit(entry(actor, "deployment.change", &after)).await?;
+        tx.audit(entry(&actor, "deployment.change", &after)).await?;
         tx.commit().await?;
         Ok(after)
     }
@@ -156,15 +160,15 @@ impl Lifecycle {
     /// [`DeploymentError`].
     pub async fn remove_deployment(
         &self,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        actor: &ApiKey,
+        deployment: &DeploymentRef,
     ) -> Result<(), DeploymentError> {
-        let mut tx = self.store.begin().await?;
-        let deployment = tx.deployment(id).await?.filter(|found| actor.sees(&found.project));
-        let deployment = deployment.ok_or(DeploymentError::NotFound)?;
-        tx.draw_generation(id).await?;
-        tx.remove_deployment(id).await?;
-        tx.audit(entry(actor, "deployment.remove", &deployment)).await?;
+        let mut acting = self.begin_as(actor, Scope::Deployments).await?;
+        let deployment = acting.deployment(deployment).await?.ok_or(DeploymentError::NotFound)?;
+        let Acting { mut tx, actor } = acting;
+        tx.draw_generation(&deployment.id).await?;
+        tx.remove_deployment(&deployment.id).await?;
+        tx.audit(entry(&actor, "deployment.remove", &deployment)).await?;
         Ok(tx.commit().await?)
     }
 
@@ -230,7 +234,7 @@ impl DeploymentChange {
 
 /// Whether a proof of `before` says nothing about `after`: other names, or `wss` come or gone. Another broker address
 /// is none of TLS's business.
-fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
+pub(crate) fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
     before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
 }
 

@@ -1,7 +1,7 @@
 use certward_store::{ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, ProjectId, Scope, Store, StoreError, Tx};
 use thiserror::Error;
 
-use crate::Lifecycle;
+use crate::{Denied, Lifecycle, acting::Acting};
 
 /// Why an API key was not made or revoked.
 #[derive(Debug, Error)]
@@ -18,6 +18,9 @@ pub enum KeyError {
     /// It is the last that may do everything.
     #[error("it is the last admin key")]
     LastAdmin,
+    /// The key may not do it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -30,16 +33,16 @@ impl Lifecycle {
     /// [`KeyError`].
     pub async fn create_key(
         &self,
-        actor: &ApiKeyRecord,
+        actor: &ApiKey,
         name: &str,
         scopes: &[Scope],
         projects: Option<&[ProjectId]>,
     ) -> Result<(ApiKeyRecord, ApiSecret), KeyError> {
+        let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
         let more_reach = projects.is_none() && actor.projects.is_some();
         if more_reach || !scopes.iter().all(|scope| actor.may(*scope)) {
             return Err(KeyError::GrantsMore);
         }
-        let mut tx = self.store.begin().await?;
         for project in projects.unwrap_or_default() {
             if tx.project(project).await?.is_none() || !actor.sees(project) {
                 return Err(KeyError::NoProject(project.clone()));
@@ -65,11 +68,11 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn revoke_key(&self, actor: &ApiKeyRecord, key: &ApiKey) -> Result<(), KeyError> {
-        let mut tx = self.store.begin().await?;
-        // Counted first, for the count takes the lock: of two revocations at once the second sees the first's.
+    pub async fn revoke_key(&self, actor: &ApiKey, key: &ApiKey) -> Result<(), KeyError> {
+        let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
         let admins = tx.admin_keys().await?;
-        let found = tx.api_key(key).await?.filter(|found| reaches(actor, found)).ok_or(KeyError::NotFound)?;
+        let found =
+            tx.api_key(key).await?.filter(|found| reaches(&actor, found)).ok_or(KeyError::NotFound)?;
         if admins <= 1 && is_admin(&found) {
             return Err(KeyError::LastAdmin);
         }

@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`Lifecycle`]; the rules of the states are in `state.rs`.
 
+mod acting;
 mod deployments;
 mod entropy;
 mod judging;
@@ -19,6 +20,7 @@ mod service;
 mod state;
 mod tls;
 
+pub use acting::Denied;
 pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;

@@ -2,11 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
 use certward_store::{
-    ApiKeyRecord, AuditEntry, Deployment, DeploymentId, StoreError, Timestamp, TlsState, TrustScope, Version,
+    ApiKey, ApiKeyRecord, AuditEntry, Deployment, DeploymentId, DeploymentRef, Scope, StoreError, Timestamp,
+    TlsState, TrustScope, Version,
 };
 use thiserror::Error;
 
-use crate::{Lifecycle, state};
+use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, state};
 
 /// What an operator sees of a deployment's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,12 @@ pub enum TlsError {
     /// The findings refuse the upload. Most important first; the first is an error.
     #[error("the upload is refused")]
     Refused(Vec<Finding>),
+    /// Its hosts or its profile were changed each time that the upload was judged.
+    #[error("the deployment was changed again and again while the upload was judged")]
+    KeepsChanging,
+    /// The key may not do it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +81,10 @@ enum Change {
     Create,
     Replace,
 }
+
+/// How often an upload is judged where the deployment that it is judged for has changed when the upload is to be stored. A
+/// judgement takes tens of milliseconds at most, and changes of hosts or profile are an operator's: the second one holds.
+const JUDGEMENTS_MAX: u32 = 4;
 
 /// While a change of another node may settle a status, it is looked at this often.
 const SETTLED_POLL: Duration = Duration::from_millis(250);
@@ -147,11 +158,11 @@ impl Lifecycle {
     /// [`TlsError`].
     pub async fn create_tls(
         &self,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        actor: &ApiKey,
+        deployment: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
-        self.accept(Change::Create, actor, id, upload).await
+        self.accept(Change::Create, actor, deployment, upload).await
     }
 
     /// PUT: replaces the certificate. Durable when this returns.
@@ -160,26 +171,28 @@ impl Lifecycle {
     /// [`TlsError`].
     pub async fn replace_tls(
         &self,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        actor: &ApiKey,
+        deployment: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
-        self.accept(Change::Replace, actor, id, upload).await
+        self.accept(Change::Replace, actor, deployment, upload).await
     }
 
     /// DELETE: erases all keys of the deployment; the nodes then let go. Durable when this returns.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub async fn delete_tls(&self, actor: &ApiKeyRecord, id: &DeploymentId) -> Result<(), TlsError> {
-        let mut tx = self.store.begin().await?;
-        let deployment = tx.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
-        Change::Replace.admits(&deployment.tls)?;
-        let generation = tx.draw_generation(id).await?;
-        tx.erase_keys(id).await?;
-        let holders = tx.count_nodes(id).await?;
+    pub async fn delete_tls(&self, actor: &ApiKey, deployment: &DeploymentRef) -> Result<(), TlsError> {
+        let mut acting = self.begin_as(actor, Scope::Tls).await?;
+        let Deployment { id, tls, .. } =
+            acting.deployment(deployment).await?.ok_or(TlsError::NoDeployment)?;
+        Change::Replace.admits(&tls)?;
+        let Acting { mut tx, actor } = acting;
+        let generation = tx.draw_generation(&id).await?;
+        tx.erase_keys(&id).await?;
+        let holders = tx.count_nodes(&id).await?;
         let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
-        tx.set_tls(id, generation, &next).await?;
+        tx.set_tls(&id, generation, &next).await?;
         tx.audit(AuditEntry {
             actor: actor.key.to_string(),
             action: "tls.delete",
@@ -191,22 +204,42 @@ impl Lifecycle {
     }
 
     /// One upload, from text to a durable `pending`. The judgement, which costs time, comes before the transaction, which
-    /// holds the only writer; what it depends on is looked at again inside.
+    /// holds the only writer; what it depends on is looked at again inside, and if that has changed, it is judged again.
     async fn accept(
         &self,
         change: Change,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        actor: &ApiKey,
+        wanted: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
-        let deployment = self.store.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
-        change.admits(&deployment.tls)?;
-        let Judgement { findings, material, .. } = self.check_tls(&deployment, upload).await;
-        let Some(material) = material else { return Err(TlsError::Refused(findings)) };
+        let found = self.store.deployment(&wanted.id).await?.filter(|found| wanted.means(found));
+        let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
+        for _ in 0..JUDGEMENTS_MAX {
+            change.admits(&judged_for.tls)?;
+            let Judgement { findings, material, .. } = self.check_tls(&judged_for, Arc::clone(&upload)).await;
+            let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
-        let mut tx = self.store.begin().await?;
-        let deployment = tx.deployment(id).await?.ok_or(TlsError::NoDeployment)?;
-        change.admits(&deployment.tls)?;
+            let mut acting = self.begin_as(actor, Scope::Tls).await?;
+            let deployment = acting.deployment(wanted).await?.ok_or(TlsError::NoDeployment)?;
+            change.admits(&deployment.tls)?;
+            if judged_alike(&judged_for, &deployment) {
+                return self.keep(change, acting, &deployment, findings, &material).await;
+            }
+            judged_for = deployment;
+        }
+        Err(TlsError::KeepsChanging)
+    }
+
+    /// Stores an upload that was judged for the deployment as it is.
+    async fn keep(
+        &self,
+        change: Change,
+        Acting { mut tx, actor }: Acting,
+        deployment: &Deployment,
+        findings: Vec<Finding>,
+        material: &Material,
+    ) -> Result<CertificateView, TlsError> {
+        let id = &deployment.id;
         let replaced = match deployment.tls.version() {
             Some(version) => tx.version(id, version).await?,
             None => None,
@@ -218,7 +251,7 @@ impl Lifecycle {
             tls_type: material.tls_type(),
             chain: ders(material.bundle.chain()),
             client_cas: material.client_trust.as_ref().map_or_else(Vec::new, |trust| ders(trust.anchors())),
-            trust_scope: state::trust_scope(replaced.as_ref(), &material, self.fresh_scope()),
+            trust_scope: state::trust_scope(replaced.as_ref(), material, self.fresh_scope()),
             common_name: material.bundle.common_name().map(str::to_owned),
             not_after: Timestamp::from_time(material.bundle.not_after()),
             findings,
@@ -229,7 +262,7 @@ impl Lifecycle {
         let pending = state::pending(generation, tx.now(), self.settings.prove_within);
         tx.set_tls(id, generation, &pending).await?;
         tx.count_nodes(id).await?;
-        tx.audit(change.audit(actor, id, &version, &material)).await?;
+        tx.audit(change.audit(&actor, id, &version, material)).await?;
         tx.commit().await?;
         Ok(view(version, Status::Pending))
     }
@@ -285,6 +318,11 @@ impl Change {
             ),
         }
     }
+}
+
+/// Whether an upload is judged the same for both: see [`Circumstances`].
+fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
+    one.profile == other.profile && !ways_in_differ(one, other)
 }
 
 fn set(version: Version, status: Status) -> TlsView {

@@ -61,18 +61,18 @@ async fn a_change_fits_its_state_or_is_refused() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     world.join("node-a").await;
     let lifecycle = &world.lifecycle;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
     assert!(matches!(replaced, Err(TlsError::NotFound)));
-    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
+    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
 
     world.create(ca.one_way()).await;
-    let again = lifecycle.create_tls(&world.admin, &world.id, ca.one_way().into()).await;
+    let again = lifecycle.create_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
     assert!(matches!(again, Err(TlsError::AlreadyExists)));
 
     world.delete().await;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
+    let replaced = lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
     assert!(matches!(replaced, Err(TlsError::NotFound)), "a deletion under way counts as no certificate");
-    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.id).await, Err(TlsError::NotFound)));
+    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
     world.create(ca.one_way()).await;
     assert_eq!(world.status().await, "pending", "POST supersedes the deletion");
 }
@@ -87,12 +87,12 @@ async fn a_refused_upload_leaves_everything_as_it_was() {
 
     let mut foreign_key = ca.one_way();
     foreign_key.key = ca.one_way().key;
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, foreign_key.into()).await;
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.this().await, foreign_key.into()).await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::KeyMismatch);
 
     *world.gateway.refusal.lock().unwrap() = Some("the key size is not supported".into());
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.id, ca.one_way().into()).await;
+    let refused = world.lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::NotServable, "what the rehearsal refuses is refused first");
 
@@ -209,7 +209,7 @@ async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
 
     let hosts = Some(vec![HostName::parse("other.example.com").unwrap()]);
     let change = DeploymentChange { hosts, ..DeploymentChange::default() };
-    world.lifecycle.change_deployment(&world.admin, &world.id, change).await.unwrap();
+    world.lifecycle.change_deployment(&world.admin, &world.this().await, change).await.unwrap();
     assert_eq!(world.status().await, "pending", "new hosts are proven anew");
     world.report(&node, Ok(())).await;
     assert_eq!(world.status().await, "running");
@@ -225,12 +225,12 @@ async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
 
     let upstream = Some(certward_store::UpstreamList::parse("127.0.0.1:2883").unwrap());
     let change = DeploymentChange { upstream, ..DeploymentChange::default() };
-    world.lifecycle.change_deployment(&world.admin, &world.id, change.clone()).await.unwrap();
+    world.lifecycle.change_deployment(&world.admin, &world.this().await, change.clone()).await.unwrap();
     assert_eq!(world.status().await, "running");
     assert!(world.generation().await > before, "the nodes must hear of it");
 
     let unchanged = world.generation().await;
-    world.lifecycle.change_deployment(&world.admin, &world.id, change).await.unwrap();
+    world.lifecycle.change_deployment(&world.admin, &world.this().await, change).await.unwrap();
     assert_eq!(world.generation().await, unchanged, "the same again is no change");
 }
 
@@ -343,7 +343,7 @@ async fn waiting_ends_when_the_status_settles_or_the_time_is_over() {
     let (view, ()) = tokio::join!(waiting, world.report(&node, Ok(())));
     assert!(matches!(view.unwrap().unwrap(), TlsView::Set(view) if support::status_of(&view) == "running"));
 
-    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    world.lifecycle.remove_deployment(&world.admin, &world.this().await).await.unwrap();
     let gone = world.lifecycle.tls_settled(&deployment, Duration::from_secs(30)).await.unwrap();
     assert_eq!(gone, None);
 }
@@ -364,7 +364,7 @@ async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage(
     });
     while !reading.is_finished() {
         world.create(ca.one_way()).await;
-        world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+        world.lifecycle.remove_deployment(&world.admin, &world.this().await).await.unwrap();
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
     }
     reading.await.unwrap();
@@ -374,7 +374,7 @@ async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage(
 async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let before = world.deployment().await;
-    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    world.lifecycle.remove_deployment(&world.admin, &world.this().await).await.unwrap();
     let other = ProjectId::parse("other").unwrap();
     world
         .lifecycle

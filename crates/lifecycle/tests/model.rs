@@ -393,12 +393,12 @@ impl<'a> Stage<'a> {
     }
 
     async fn upload(&mut self, creates: bool) {
-        let World { lifecycle, admin, id, .. } = &self.world;
+        let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
         let upload = Arc::clone(self.uploads.next().unwrap());
         let made = if creates {
-            lifecycle.create_tls(admin, id, upload).await
+            lifecycle.create_tls(admin, &this, upload).await
         } else {
-            lifecycle.replace_tls(admin, id, upload).await
+            lifecycle.replace_tls(admin, &this, upload).await
         };
         assert_eq!(made.is_ok(), self.book.version.is_none() == creates, "{:?}", made.err());
         if made.is_ok() {
@@ -409,7 +409,8 @@ impl<'a> Stage<'a> {
     }
 
     async fn delete(&mut self) {
-        match self.world.lifecycle.delete_tls(&self.world.admin, &self.world.id).await {
+        let this = self.world.this().await;
+        match self.world.lifecycle.delete_tls(&self.world.admin, &this).await {
             Ok(()) => {
                 assert!(self.book.version.take().is_some());
                 let generation = self.note_row().await;
@@ -425,8 +426,8 @@ impl<'a> Stage<'a> {
 
     /// The generation that it leads to.
     async fn change(&mut self, change: DeploymentChange) -> Generation {
-        let World { lifecycle, admin, id, .. } = &self.world;
-        let changed = lifecycle.change_deployment(admin, id, change).await.unwrap();
+        let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
+        let changed = lifecycle.change_deployment(admin, &this, change).await.unwrap();
         assert_eq!(changed.generation, self.note_row().await);
         changed.generation
     }

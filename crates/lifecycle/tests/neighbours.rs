@@ -4,9 +4,9 @@
 
 mod support;
 
-use certward_lifecycle::{DeploymentChange, DeploymentError, KeyError, ProjectError};
+use certward_lifecycle::{Denied, DeploymentChange, DeploymentError, KeyError, ProjectError};
 use certward_pki::HostName;
-use certward_store::{ApiKeyRecord, DeploymentId, ProjectId, Scope};
+use certward_store::{ApiKey, DeploymentId, ProjectId, Scope};
 use support::{Authority, World};
 
 fn project(id: &str) -> ProjectId {
@@ -21,10 +21,10 @@ async fn make_project(world: &World, id: &str) {
         .unwrap();
 }
 
-async fn limited_key(world: &World, scopes: &[Scope], to: &str) -> ApiKeyRecord {
+async fn limited_key(world: &World, scopes: &[Scope], to: &str) -> ApiKey {
     let projects = [project(to)];
     let made = world.lifecycle.create_key(&world.admin, "limited", scopes, Some(&projects)).await;
-    made.unwrap().0
+    made.unwrap().0.key
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_deployment_is_made_once_and_goes_with_all_it_has() {
 
     world.create(ca.one_way()).await;
     let version = world.deployment().await.tls.version().unwrap();
-    world.lifecycle.remove_deployment(&world.admin, &world.id).await.unwrap();
+    world.lifecycle.remove_deployment(&world.admin, &world.this().await).await.unwrap();
     let store = world.lifecycle.store();
     assert!(store.deployment(&world.id).await.unwrap().is_none());
     assert!(store.private_key(&world.id, version).await.unwrap().is_none());
@@ -72,7 +72,7 @@ async fn a_host_of_another_is_refused_and_nothing_is_half_done() {
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
     let hosts = Some(vec![HostName::parse("ge6a1a75.example.com").unwrap()]);
     let change = DeploymentChange { hosts, ..DeploymentChange::default() };
-    let refused = world.lifecycle.change_deployment(&world.admin, &second, change).await;
+    let refused = world.lifecycle.change_deployment(&world.admin, &world.that("second").await, change).await;
     assert!(matches!(refused, Err(DeploymentError::HostTaken(_))));
     let kept = world.lifecycle.store().deployment(&second).await.unwrap().unwrap();
     assert_eq!(kept.hosts, [HostName::parse("mine.example.org").unwrap()]);
@@ -86,12 +86,15 @@ async fn what_a_key_does_not_see_does_not_exist_for_it() {
     let lifecycle = &world.lifecycle;
     let made = lifecycle.create_deployment(&key, world.new_deployment("hidden")).await;
     assert!(matches!(made, Err(DeploymentError::NoProject)), "the default project");
-    let changed = lifecycle.change_deployment(&key, &world.id, DeploymentChange::default()).await;
+    let changed = lifecycle.change_deployment(&key, &world.this().await, DeploymentChange::default()).await;
     assert!(matches!(changed, Err(DeploymentError::NotFound)));
-    assert!(matches!(lifecycle.remove_deployment(&key, &world.id).await, Err(DeploymentError::NotFound)));
+    assert!(matches!(
+        lifecycle.remove_deployment(&key, &world.this().await).await,
+        Err(DeploymentError::NotFound)
+    ));
     let removed = lifecycle.remove_project(&key, &ProjectId::default_project()).await;
     assert!(matches!(removed, Err(ProjectError::NotFound)));
-    assert!(matches!(lifecycle.revoke_key(&key, &world.admin.key).await, Err(KeyError::NotFound)));
+    assert!(matches!(lifecycle.revoke_key(&key, &world.admin).await, Err(KeyError::NotFound)));
 }
 
 #[tokio::test]
@@ -109,7 +112,7 @@ async fn a_project_is_removed_only_when_it_is_empty() {
     lifecycle.create_deployment(&world.admin, new).await.unwrap();
     let other = project("other");
     assert!(matches!(lifecycle.remove_project(&world.admin, &other).await, Err(ProjectError::NotEmpty(1))));
-    lifecycle.remove_deployment(&world.admin, &DeploymentId::parse("second").unwrap()).await.unwrap();
+    lifecycle.remove_deployment(&world.admin, &world.that("second").await).await.unwrap();
     lifecycle.remove_project(&world.admin, &other).await.unwrap();
     assert!(matches!(lifecycle.remove_project(&world.admin, &other).await, Err(ProjectError::NotFound)));
 }
@@ -121,31 +124,37 @@ async fn a_key_grants_only_what_it_has() {
     let lifecycle = &world.lifecycle;
     let (other, default) = ([project("other")], [ProjectId::default_project()]);
     let tls = limited_key(&world, &[Scope::Tls], "other").await;
-    type Case<'a> = (&'a [Scope], Option<&'a [ProjectId]>, fn(&KeyError) -> bool);
-    let refused: [Case<'_>; 4] = [
-        (&[Scope::Admin], Some(&other), |error| matches!(error, KeyError::GrantsMore)),
-        (&[Scope::Tls, Scope::Deployments], Some(&other), |error| matches!(error, KeyError::GrantsMore)),
-        (&[Scope::Tls], None, |error| matches!(error, KeyError::GrantsMore)),
-        (&[Scope::Tls], Some(&default), |error| matches!(error, KeyError::NoProject(_))),
+    let admin = limited_key(&world, &[Scope::Admin], "other").await;
+    type Case<'a> = (&'a ApiKey, &'a [Scope], Option<&'a [ProjectId]>, fn(&KeyError) -> bool);
+    let refused: [Case<'_>; 5] = [
+        (&tls, &[Scope::Admin], Some(&other), no_admin),
+        (&tls, &[Scope::Tls, Scope::Deployments], Some(&other), no_admin),
+        (&tls, &[Scope::Tls], Some(&other), no_admin),
+        (&admin, &[Scope::Tls], None, |error| matches!(error, KeyError::GrantsMore)),
+        (&admin, &[Scope::Tls], Some(&default), |error| matches!(error, KeyError::NoProject(_))),
     ];
-    for (scopes, projects, expected) in refused {
-        let error = lifecycle.create_key(&tls, "more", scopes, projects).await.unwrap_err();
-        assert!(expected(&error), "{scopes:?} {projects:?}: {error:?}");
+    for (actor, scopes, projects, expected) in refused {
+        let error = lifecycle.create_key(actor, "more", scopes, projects).await.unwrap_err();
+        assert!(expected(&error), "{actor} {scopes:?} {projects:?}: {error:?}");
     }
-    lifecycle.create_key(&tls, "less", &[Scope::TlsRead], Some(&other)).await.unwrap();
+    lifecycle.create_key(&admin, "less", &[Scope::TlsRead], Some(&other)).await.unwrap();
+}
+
+fn no_admin(error: &KeyError) -> bool {
+    matches!(error, KeyError::Denied(Denied::NoScope(Scope::Admin)))
 }
 
 #[tokio::test]
 async fn the_last_admin_key_stays() {
     let world = World::new().await;
     let lifecycle = &world.lifecycle;
-    assert!(matches!(lifecycle.revoke_key(&world.admin, &world.admin.key).await, Err(KeyError::LastAdmin)));
+    assert!(matches!(lifecycle.revoke_key(&world.admin, &world.admin).await, Err(KeyError::LastAdmin)));
     make_project(&world, "other").await;
     let limited = limited_key(&world, &[Scope::Admin], "other").await;
-    let revoked = lifecycle.revoke_key(&world.admin, &world.admin.key).await;
+    let revoked = lifecycle.revoke_key(&world.admin, &world.admin).await;
     assert!(matches!(revoked, Err(KeyError::LastAdmin)), "an admin of one project is not one of everything");
-    let second = lifecycle.create_key(&world.admin, "second", &[Scope::Admin], None).await.unwrap().0;
-    lifecycle.revoke_key(&second, &world.admin.key).await.unwrap();
-    lifecycle.revoke_key(&second, &limited.key).await.unwrap();
-    assert!(matches!(lifecycle.revoke_key(&second, &limited.key).await, Err(KeyError::NotFound)));
+    let second = lifecycle.create_key(&world.admin, "second", &[Scope::Admin], None).await.unwrap().0.key;
+    lifecycle.revoke_key(&second, &world.admin).await.unwrap();
+    lifecycle.revoke_key(&second, &limited).await.unwrap();
+    assert!(matches!(lifecycle.revoke_key(&second, &limited).await, Err(KeyError::NotFound)));
 }

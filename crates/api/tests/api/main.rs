@@ -10,4 +10,5 @@ mod operation;
 mod order;
 mod page;
 mod resources;
+mod rights;
 mod support;

@@ -17,10 +17,10 @@ use certward_lifecycle::{
 };
 use certward_pki::{HostName, Material, Profile};
 use certward_store::{
-    Address, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope, Session,
-    Store, Timestamp, TlsState, UpstreamList,
+    Address, ApiKey, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope,
+    Servers, Session, Store, Timestamp, TlsState, UpstreamList,
 };
-use certward_test_support::{HandClock, unchunked};
+use certward_test_support::{HandClock, PostgresServer, unchunked};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
 use tokio::{
@@ -79,7 +79,13 @@ pub(crate) struct World {
     pub(crate) admin: Login,
     pub(crate) shutdown: CancellationToken,
     pub(crate) server: JoinHandle<()>,
-    folder: tempfile::TempDir,
+    database: Database,
+}
+
+/// Where the server's store is.
+enum Database {
+    Embedded(tempfile::TempDir),
+    Postgres { url: String, _server: Arc<PostgresServer> },
 }
 
 /// The value of an `Authorization` header.
@@ -106,10 +112,20 @@ impl World {
 
     /// A server without a deployment; `look` sees it before it runs.
     pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(Database::Embedded(tempfile::tempdir().unwrap()), adapt, look).await
+    }
+
+    /// A server on a PostgreSQL database of its own, without a deployment.
+    pub(crate) async fn on_postgres(adapt: impl FnOnce(&mut Settings)) -> Self {
+        let server = PostgresServer::shared();
+        let database = Database::Postgres { url: server.database(), _server: server };
+        Self::on(database, adapt, |_| {}).await
+    }
+
+    async fn on(database: Database, adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
         let begun = Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC));
         let clock = Arc::new(HandClock::at(begun));
-        let address = Address::Embedded(folder.path().to_owned());
+        let address = database.address();
         let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
         let (key, secret) = Lifecycle::create_first_key(&store).await.unwrap();
         let gateway = Arc::new(FakeGateway::default());
@@ -129,7 +145,7 @@ impl World {
         let running = Api::run(bound, lifecycle.clone(), metrics, Arc::new(registry), shutdown.clone());
         let server = tokio::spawn(async move { running.await.unwrap() });
         let admin = Login::new(key.key.as_str(), secret.expose());
-        Self { address, lifecycle, clock, gateway, admin, shutdown, server, folder }
+        Self { address, lifecycle, clock, gateway, admin, shutdown, server, database }
     }
 
     /// Makes a deployment in a project.
@@ -170,21 +186,31 @@ impl World {
 
     /// Does something to the store's database that certward never does.
     pub(crate) async fn damage(&self, sql: &'static str) {
-        sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}/store.db", self.folder.path().display());
-        let mut database = AnyConnection::connect(&url).await.unwrap();
+        let mut database = self.connect().await;
         assert_eq!(sqlx::query(sql).execute(&mut database).await.unwrap().rows_affected(), 1);
         database.close().await.unwrap();
     }
 
+    /// A connection to the store's database, past the store.
+    pub(crate) async fn connect(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.database.url()).await.unwrap()
+    }
+
     /// Makes a key, by way of the lifecycle, so that it costs no request.
     pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
+        self.key_and_login(scopes, projects).await.1
+    }
+
+    pub(crate) async fn key_and_login(&self, scopes: &[Scope], projects: Option<&[&str]>) -> (ApiKey, Login) {
         let keys = self.lifecycle.store().api_keys().await.unwrap();
         let actor = keys.into_iter().find(|key| key.name == "admin").unwrap();
         let ids: Option<Vec<ProjectId>> =
             projects.map(|ids| ids.iter().map(|id| ProjectId::parse(id).unwrap()).collect());
-        let (key, secret) = self.lifecycle.create_key(&actor, "test", scopes, ids.as_deref()).await.unwrap();
-        Login::new(key.key.as_str(), secret.expose())
+        let (key, secret) =
+            self.lifecycle.create_key(&actor.key, "test", scopes, ids.as_deref()).await.unwrap();
+        let login = Login::new(key.key.as_str(), secret.expose());
+        (key.key, login)
     }
 
     /// A node that counts from now on.
@@ -242,6 +268,22 @@ impl World {
     }
 }
 
+impl Database {
+    fn address(&self) -> Address {
+        match self {
+            Self::Embedded(folder) => Address::Embedded(folder.path().to_owned()),
+            Self::Postgres { url, .. } => Address::Postgres(Servers::parse([url]).unwrap()),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Embedded(folder) => format!("sqlite://{}/store.db", folder.path().display()),
+            Self::Postgres { url, .. } => url.clone(),
+        }
+    }
+}
+
 /// What a server says until it closes; a test must not hang on one that does not.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
@@ -283,25 +325,57 @@ impl Request {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let mut bytes =
-            format!("{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", self.method, self.path);
-        for (name, value) in &self.headers {
-            bytes += &format!("{name}: {value}\r\n");
-        }
-        if let Some(body) = &self.body {
-            bytes += &format!("Content-Length: {}\r\n", body.len());
-        }
-        let mut bytes = (bytes + "\r\n").into_bytes();
+        let mut bytes = self.head().into_bytes();
         bytes.extend(self.body.unwrap_or_default());
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(&bytes).await.unwrap();
         Answer::parse(&read_to_end(&mut stream).await)
     }
 
+    /// Sends all but the last byte of the body, once the server has judged the head and asked for the body.
+    pub(crate) async fn send_held(self) -> Held {
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let request = self.header("Expect", "100-continue");
+        let mut stream = TcpStream::connect(request.address).await.unwrap();
+        stream.write_all(request.head().as_bytes()).await.unwrap();
+        let mut interim = [0; CONTINUE.len()];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert_eq!(interim, CONTINUE);
+        let body = request.body.unwrap_or_default();
+        let (last, rest) = body.split_last().expect("a request that has a body");
+        stream.write_all(rest).await.unwrap();
+        Held { stream, last: *last }
+    }
+
+    fn head(&self) -> String {
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", self.method, self.path);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if let Some(body) = &self.body {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        head + "\r\n"
+    }
+
     /// Sends it and gives back the status and the error's code, `-` if there is none.
     pub(crate) async fn outcome(self) -> (u16, String) {
         let answer = self.send().await;
         (answer.status, answer.code())
+    }
+}
+
+/// A request whose last byte has not been sent.
+pub(crate) struct Held {
+    stream: TcpStream,
+    last: u8,
+}
+
+impl Held {
+    pub(crate) async fn finish(mut self) -> Answer {
+        self.stream.write_all(&[self.last]).await.unwrap();
+        Answer::parse(&read_to_end(&mut self.stream).await)
     }
 }
 

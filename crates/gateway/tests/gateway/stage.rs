@@ -15,8 +15,8 @@ use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Clock, DeploymentId, MasterKey, NodeId, Snapshot, Store, SystemClock, Timestamp,
-    UpstreamList,
+    Address, ApiKey, Clock, DeploymentId, DeploymentRef, MasterKey, NodeId, Snapshot, Store, SystemClock,
+    Timestamp, UpstreamList,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -70,7 +70,7 @@ pub(crate) struct World {
     /// The gateway's clock; the store's is the machine's.
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
-    admin: ApiKeyRecord,
+    admin: ApiKey,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
     folder: tempfile::TempDir,
@@ -138,7 +138,17 @@ impl World {
             async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
         });
         let metrics = Arc::new(Mutex::new(metrics));
-        let world = Self { gateway, lifecycle, addresses, clock, metrics, admin, shutdown, running, folder };
+        let world = Self {
+            gateway,
+            lifecycle,
+            addresses,
+            clock,
+            metrics,
+            admin: admin.key,
+            shutdown,
+            running,
+            folder,
+        };
         eventually("the gateway is ready", || async { ready(&world.gateway) }).await;
         world
     }
@@ -192,21 +202,28 @@ impl World {
         });
         let deployment = self.lifecycle.store().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
-            Some(TlsView::Set(_)) => self.lifecycle.replace_tls(&self.admin, id, upload).await.unwrap(),
-            _ => self.lifecycle.create_tls(&self.admin, id, upload).await.unwrap(),
+            Some(TlsView::Set(_)) => {
+                self.lifecycle.replace_tls(&self.admin, &deployment.reference(), upload).await.unwrap()
+            }
+            _ => self.lifecycle.create_tls(&self.admin, &deployment.reference(), upload).await.unwrap(),
         };
     }
 
+    /// The deployment that has this id now.
+    async fn this(&self, id: &DeploymentId) -> DeploymentRef {
+        self.lifecycle.store().deployment(id).await.unwrap().unwrap().reference()
+    }
+
     pub(crate) async fn delete_tls(&self, id: &DeploymentId) {
-        self.lifecycle.delete_tls(&self.admin, id).await.unwrap();
+        self.lifecycle.delete_tls(&self.admin, &self.this(id).await).await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &DeploymentId) {
-        self.lifecycle.remove_deployment(&self.admin, id).await.unwrap();
+        self.lifecycle.remove_deployment(&self.admin, &self.this(id).await).await.unwrap();
     }
 
     pub(crate) async fn change(&self, id: &DeploymentId, change: certward_lifecycle::DeploymentChange) {
-        self.lifecycle.change_deployment(&self.admin, id, change).await.unwrap();
+        self.lifecycle.change_deployment(&self.admin, &self.this(id).await, change).await.unwrap();
     }
 
     /// The status once it has left `pending` and `terminated`: `running`, `failed: REASON`, `absent`.

@@ -21,7 +21,7 @@ use certward_lifecycle::{
 };
 use certward_pki::{HostName, Material, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKeyRecord, Deployment, DeploymentId, Generation, MasterKey, NodeId, Session, Store,
+    Address, ApiKey, Deployment, DeploymentId, DeploymentRef, Generation, MasterKey, NodeId, Session, Store,
     Timestamp, UpstreamList,
 };
 use certward_test_support::HandClock;
@@ -29,6 +29,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 /// A gateway that refuses a rehearsal, or has no way in, when told to.
@@ -36,10 +37,43 @@ use zeroize::Zeroizing;
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) no_way_in: AtomicBool,
+    /// Holds each rehearsal: what says that one has begun, and what it waits for.
+    held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
+}
+
+/// The rehearsals of a gateway that holds them.
+pub(crate) struct Rehearsals {
+    begun: mpsc::UnboundedReceiver<()>,
+    go_on: mpsc::UnboundedSender<()>,
+}
+
+impl Rehearsals {
+    /// Waits until the next one has begun.
+    pub(crate) async fn begun(&mut self) {
+        tokio::time::timeout(Duration::from_secs(30), self.begun.recv()).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.go_on.send(()).unwrap();
+    }
+}
+
+impl FakeGateway {
+    pub(crate) fn hold_rehearsals(&self) -> Rehearsals {
+        let (tell, begun) = mpsc::unbounded_channel();
+        let (go_on, wait) = mpsc::unbounded_channel();
+        *self.held.lock().unwrap() = Some((tell, wait));
+        Rehearsals { begun, go_on }
+    }
 }
 
 impl Rehearsal for FakeGateway {
     fn rehearse(&self, _: &Material) -> Result<(), String> {
+        if let Some((tell, wait)) = &mut *self.held.lock().unwrap() {
+            // The test may have ended.
+            let _ = tell.send(());
+            let _ = wait.blocking_recv();
+        }
         self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
@@ -66,7 +100,7 @@ pub(crate) struct World {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) gateway: Arc<FakeGateway>,
-    pub(crate) admin: ApiKeyRecord,
+    pub(crate) admin: ApiKey,
     pub(crate) id: DeploymentId,
     master_key: MasterKey,
     folder: tempfile::TempDir,
@@ -89,7 +123,7 @@ impl World {
         let lifecycle =
             Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
         let id = DeploymentId::parse("ge6a1a75").unwrap();
-        let world = Self { lifecycle, clock, gateway, admin, id, master_key, folder };
+        let world = Self { lifecycle, clock, gateway, admin: admin.key, id, master_key, folder };
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
         world
     }
@@ -137,6 +171,16 @@ impl World {
 
     pub(crate) async fn deployment(&self) -> Deployment {
         self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
+    }
+
+    /// The deployment that is there now, for a change.
+    pub(crate) async fn this(&self) -> DeploymentRef {
+        self.deployment().await.reference()
+    }
+
+    pub(crate) async fn that(&self, id: &str) -> DeploymentRef {
+        let id = DeploymentId::parse(id).unwrap();
+        self.lifecycle.store().deployment(&id).await.unwrap().unwrap().reference()
     }
 
     pub(crate) async fn generation(&self) -> Generation {
@@ -195,15 +239,15 @@ impl World {
     }
 
     pub(crate) async fn create(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.create_tls(&self.admin, &self.id, upload.into()).await.unwrap()
+        self.lifecycle.create_tls(&self.admin, &self.this().await, upload.into()).await.unwrap()
     }
 
     pub(crate) async fn replace(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.replace_tls(&self.admin, &self.id, upload.into()).await.unwrap()
+        self.lifecycle.replace_tls(&self.admin, &self.this().await, upload.into()).await.unwrap()
     }
 
     pub(crate) async fn delete(&self) {
-        self.lifecycle.delete_tls(&self.admin, &self.id).await.unwrap();
+        self.lifecycle.delete_tls(&self.admin, &self.this().await).await.unwrap();
     }
 }
 

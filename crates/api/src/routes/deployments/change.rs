@@ -59,7 +59,7 @@ pub(crate) async fn change(
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
     let change = read(&body::read(request, api.settings.deadlines.body).await?)?;
-    let deployment = api.lifecycle.change_deployment(&caller, &deployment.id, change).await?;
+    let deployment = api.lifecycle.change_deployment(&caller.key, &deployment.reference(), change).await?;
     Ok(Json(api.deployment_body(deployment)).into_response())
 }
 

@@ -63,7 +63,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Error> {
     caller.require(Scope::Deployments)?;
     let new = read(&body::read(request, api.settings.deadlines.body).await?)?;
-    let deployment = api.lifecycle.create_deployment(&caller, new).await?;
+    let deployment = api.lifecycle.create_deployment(&caller.key, new).await?;
     Ok((StatusCode::CREATED, Json(api.deployment_body(deployment))).into_response())
 }
 

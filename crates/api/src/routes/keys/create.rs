@@ -50,7 +50,7 @@ pub(crate) async fn create(
     let scopes = it.scopes("scopes");
     let projects = it.projects("projects");
     it.finish()?;
-    let (key, secret) = api.lifecycle.create_key(&caller, &name, &scopes, projects.as_deref()).await?;
+    let (key, secret) = api.lifecycle.create_key(&caller.key, &name, &scopes, projects.as_deref()).await?;
     let answer = NewKeyAnswer { key: KeyBody::from(&key), secret_key: secret.expose() };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

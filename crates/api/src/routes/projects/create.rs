@@ -36,13 +36,13 @@ pub(crate) async fn create(
 ) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
     if caller.projects.is_some() {
-        return Err(Error::NoAccess("Only an API key that sees all projects can make one."));
+        return Err(Error::LIMITED_KEY);
     }
     let mut it = Properties::read(&body::read(request, api.settings.deadlines.body).await?)?;
     let id = it.project_id("projectID");
     let name = it.name("projectName").unwrap_or_default();
     let description = it.description("description").unwrap_or_default();
     it.finish()?;
-    let project = api.lifecycle.create_project(&caller, id, name, description).await?;
+    let project = api.lifecycle.create_project(&caller.key, id, name, description).await?;
     Ok((StatusCode::CREATED, Json(ProjectBody::from(project))).into_response())
 }

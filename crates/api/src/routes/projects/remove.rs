@@ -15,6 +15,6 @@ pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId
     caller.require(Scope::Admin)?;
     let id = id.parse(|text| ProjectId::parse(text).ok());
     let id = id.ok_or(Error::NotFound("The project does not exist."))?;
-    api.lifecycle.remove_project(&caller, &id).await?;
+    api.lifecycle.remove_project(&caller.key, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

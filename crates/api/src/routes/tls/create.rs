@@ -29,7 +29,7 @@ pub(crate) async fn create(
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
     api.limited(&caller, deployment.id.as_str(), Method::Post, async {
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
-        let view = api.lifecycle.create_tls(&caller, &deployment.id, upload.into()).await?;
+        let view = api.lifecycle.create_tls(&caller.key, &deployment.reference(), upload.into()).await?;
         Ok(Json(TlsBody::from(view)).into_response())
     })
     .await

@@ -24,7 +24,7 @@ pub(crate) async fn remove(
         if uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(Error::Unprocessable(vec![Detail::unexpected_query()]));
         }
-        api.lifecycle.delete_tls(&caller, &deployment.id).await?;
+        api.lifecycle.delete_tls(&caller.key, &deployment.reference()).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await

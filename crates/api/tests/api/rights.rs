@@ -1,0 +1,376 @@
+//! Rights are checked where the change is made: what happens between the head of a request and its end counts.
+
+use std::time::{Duration, Instant};
+
+use certward_store::{
+    ApiKey, ApiKeyRecord, AuditRecord, Deployment, Generation, Project, RequestLimit, Scope,
+};
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection};
+
+use crate::support::{Answer, Login, World, upload};
+
+/// What happens meanwhile.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    KeyRevoked,
+    /// The key keeps `tls:read` alone.
+    ScopesNarrowed,
+    /// The key keeps the project `p2` alone.
+    ProjectsNarrowed,
+    DeploymentRemoved,
+    /// In `p2`, with a certificate if there was one.
+    DeploymentMadeAgainElsewhere,
+    /// In the same project, with a certificate if there was one.
+    DeploymentMadeAgain,
+    ProjectRemoved,
+}
+use Meanwhile::*;
+
+/// The order of the columns in [`routes`].
+const COLUMNS: [Meanwhile; 7] = [
+    KeyRevoked,
+    ScopesNarrowed,
+    ProjectsNarrowed,
+    DeploymentRemoved,
+    DeploymentMadeAgainElsewhere,
+    DeploymentMadeAgain,
+    ProjectRemoved,
+];
+
+/// A changing request, and the key that asks for it.
+struct Route {
+    method: &'static str,
+    /// As in the OpenAPI document. `{id}` and `{key}` are filled in by [`Stage`].
+    path: &'static str,
+    scope: Scope,
+    projects: Option<&'static [&'static str]>,
+    /// The project that the request is about.
+    project: &'static str,
+    /// Whether the deployment has a certificate.
+    certificate: bool,
+    body: Option<Value>,
+    expected: [Expected; COLUMNS.len()],
+}
+
+/// The answer to a request: refused, or done because what happened does not concern it.
+type Expected = Option<(u16, &'static str)>;
+const DONE: Expected = None;
+const NO_KEY: Expected = Some((401, "UNAUTHORIZED"));
+const NO_RIGHT: Expected = Some((403, "NO_ACCESS"));
+const NO_DEPLOYMENT: Expected = Some((404, "DEPLOYMENT_NOT_FOUND"));
+const NOT_FOUND: Expected = Some((404, "NOT_FOUND"));
+const NO_PROJECT: Expected = Some((422, "PROJECT_UNKNOWN"));
+
+const DEPLOYMENT: &str = "ge6a1a75";
+
+fn routes() -> Vec<Route> {
+    let of_a_deployment = |method, path, scope, certificate, body| Route {
+        method,
+        path,
+        scope,
+        projects: Some(&["p1"]),
+        project: "p1",
+        certificate,
+        body,
+        expected: [
+            NO_KEY,
+            NO_RIGHT,
+            NO_DEPLOYMENT,
+            NO_DEPLOYMENT,
+            NO_DEPLOYMENT,
+            NO_DEPLOYMENT,
+            NO_DEPLOYMENT,
+        ],
+    };
+    let (tls, deployment) = ("/deployments/{id}/tls", "/deployments/{id}");
+    let change = json!({"deploymentName": "changed"});
+    let new_deployment = json!({"deploymentID": "new", "projectID": "p1", "upstream": "127.0.0.1:1883"});
+    let new_key = json!({"name": "new", "scopes": ["tls"], "projects": ["p1"]});
+    vec![
+        of_a_deployment("POST", tls, Scope::Tls, false, Some(upload())),
+        of_a_deployment("PUT", tls, Scope::Tls, true, Some(upload())),
+        of_a_deployment("DELETE", tls, Scope::Tls, true, None),
+        of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
+        of_a_deployment("DELETE", deployment, Scope::Deployments, true, None),
+        Route {
+            method: "POST",
+            path: "/deployments",
+            scope: Scope::Deployments,
+            projects: Some(&["p1"]),
+            project: "p1",
+            certificate: false,
+            body: Some(new_deployment),
+            expected: [NO_KEY, NO_RIGHT, NO_PROJECT, DONE, DONE, DONE, NO_PROJECT],
+        },
+        Route {
+            method: "POST",
+            path: "/projects",
+            scope: Scope::Admin,
+            projects: None,
+            project: "p1",
+            certificate: false,
+            body: Some(json!({"projectID": "new"})),
+            expected: [NO_KEY, NO_RIGHT, NO_RIGHT, DONE, DONE, DONE, DONE],
+        },
+        Route {
+            method: "DELETE",
+            path: "/projects/{id}",
+            scope: Scope::Admin,
+            projects: Some(&["empty"]),
+            project: "empty",
+            certificate: false,
+            body: None,
+            expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, NOT_FOUND],
+        },
+        Route {
+            method: "POST",
+            path: "/keys",
+            scope: Scope::Admin,
+            projects: Some(&["p1"]),
+            project: "p1",
+            certificate: false,
+            body: Some(new_key),
+            expected: [NO_KEY, NO_RIGHT, NO_PROJECT, DONE, DONE, DONE, NO_PROJECT],
+        },
+        Route {
+            method: "DELETE",
+            path: "/keys/{key}",
+            scope: Scope::Admin,
+            projects: Some(&["p1"]),
+            project: "p1",
+            certificate: false,
+            body: None,
+            // Without its project, the key to be revoked reaches nothing that the asking key does not.
+            expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, DONE],
+        },
+    ]
+}
+
+#[test]
+fn every_operation_that_changes_something_is_in_the_table() {
+    let document: Value = serde_json::from_str(&certward_api::openapi()).unwrap();
+    let mut changing = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|method| *method != "get") {
+            changing.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    // It judges and stores nothing.
+    changing.retain(|operation| !operation.ends_with("/tls/check"));
+    changing.sort();
+    let mut tested: Vec<_> = routes()
+        .iter()
+        .map(|route| format!("{} {}{}", route.method, crate::support::BASE, route.path))
+        .collect();
+    tested.sort();
+    assert_eq!(tested, changing);
+}
+
+#[tokio::test]
+async fn what_happens_before_the_last_byte_of_a_body_counts() {
+    let mut wrong = Vec::new();
+    for route in routes().iter().filter(|route| route.body.is_some()) {
+        for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
+            let world = World::bound(|_| {}, |_| {}).await;
+            let stage = Stage::set(&world, route).await;
+            let held = stage.request(route).send_held().await;
+            let mut database = stage.world.connect().await;
+            stage.happens(meanwhile, route, &mut database).await;
+            let before = Everything::of(stage.world).await;
+            let answer = held.finish().await;
+            let after = Everything::of(stage.world).await;
+            wrong.extend(fault(route, meanwhile, expected, &answer, before == after));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// A request without a body is held at the row of its key, which is where its rights are checked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_before_a_removal_is_made_counts() {
+    let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
+    let world = World::on_postgres(|settings| settings.limits.changes = unlimited).await;
+    let mut wrong = Vec::new();
+    for route in routes().iter().filter(|route| route.body.is_none()) {
+        for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
+            clear(&world).await;
+            let stage = Stage::set(&world, route).await;
+            let mut database = stage.world.connect().await;
+            let mut transaction = database.begin().await.unwrap();
+            let lock = format!("SELECT key FROM api_key WHERE key = '{}' FOR UPDATE", stage.key);
+            run(&mut transaction, &lock).await;
+            let asked = tokio::spawn(stage.request(route).send());
+            until_it_waits(stage.world, || asked.is_finished()).await;
+            if asked.is_finished() {
+                wrong.push(format!("{} {}: made without its key's row", route.method, route.path));
+                break;
+            }
+            stage.happens(meanwhile, route, &mut transaction).await;
+            let before = Everything::of(stage.world).await;
+            transaction.commit().await.unwrap();
+            let answer = asked.await.unwrap();
+            let after = Everything::of(stage.world).await;
+            let unchanged = before.deployments == after.deployments && before.audit == after.audit;
+            wrong.extend(fault(route, meanwhile, expected, &answer, unchanged));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Leaves what there was at the start.
+async fn clear(world: &World) {
+    let mut database = world.connect().await;
+    for sql in [
+        "DELETE FROM deployment",
+        "DELETE FROM api_key WHERE name = 'test'",
+        "DELETE FROM project WHERE id <> 'default'",
+    ] {
+        run(&mut database, sql).await;
+    }
+    database.close().await.unwrap();
+}
+
+/// Until a connection to the store's database waits for a lock, or `over` says that none will.
+async fn until_it_waits(world: &World, over: impl Fn() -> bool) {
+    let mut looking = world.connect().await;
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut looking).await.unwrap() == 0 && !over() {
+        assert!(Instant::now() < deadline, "nobody waits");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// What is wrong with the answer, in one line.
+fn fault(
+    route: &Route,
+    meanwhile: Meanwhile,
+    expected: Expected,
+    answer: &Answer,
+    unchanged: bool,
+) -> Option<String> {
+    let right = match expected {
+        Some((status, code)) => answer.status == status && answer.code() == code && unchanged,
+        DONE => (200..300).contains(&answer.status) && !unchanged,
+    };
+    let change = if unchanged { "nothing changed" } else { "something changed" };
+    (!right).then(|| {
+        format!(
+            "{} {}, {meanwhile:?}: {} {}, {change}; expected {expected:?}",
+            route.method,
+            route.path,
+            answer.status,
+            answer.code()
+        )
+    })
+}
+
+/// All that a change may touch.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    newest: Generation,
+    deployments: Vec<Deployment>,
+    projects: Vec<Project>,
+    keys: Vec<ApiKeyRecord>,
+    audit: Vec<AuditRecord>,
+}
+
+impl Everything {
+    async fn of(world: &World) -> Self {
+        let store = world.lifecycle.store();
+        Self {
+            newest: store.newest_generation().await.unwrap(),
+            deployments: store.deployments_after(None, 100).await.unwrap(),
+            projects: store.projects().await.unwrap(),
+            keys: store.api_keys().await.unwrap(),
+            audit: store.audit(1000).await.unwrap(),
+        }
+    }
+}
+
+/// The projects `p1`, `p2` and `empty`, the deployment in `p1`, and the key that asks.
+struct Stage<'a> {
+    world: &'a World,
+    key: ApiKey,
+    login: Login,
+    /// A key of `p1`, to be revoked.
+    other: ApiKey,
+}
+
+impl<'a> Stage<'a> {
+    async fn set(world: &'a World, route: &Route) -> Self {
+        for id in ["p1", "p2", "empty"] {
+            let made = world.post("/projects").json(&json!({"projectID": id})).send().await;
+            assert_eq!(made.status, 201, "{}", made.text);
+        }
+        make_deployment(world, "p1", route.certificate).await;
+        let (other, _) = world.key_and_login(&[Scope::Tls], Some(&["p1"])).await;
+        let (key, login) = world.key_and_login(&[route.scope], route.projects).await;
+        Self { world, key, login, other }
+    }
+
+    fn request(&self, route: &Route) -> crate::support::Request {
+        let id = if route.path.starts_with("/projects") { route.project } else { DEPLOYMENT };
+        let path = route.path.replace("{id}", id).replace("{key}", self.other.as_str());
+        let path = format!("{}{path}", crate::support::BASE);
+        let request = self.world.request(route.method, &path).login(&self.login);
+        match &route.body {
+            Some(body) => request.json(body),
+            None => request,
+        }
+    }
+
+    /// Keys and projects are changed by `database`, which may hold the key's row.
+    async fn happens(&self, meanwhile: Meanwhile, route: &Route, database: &mut AnyConnection) {
+        let key = &self.key;
+        match meanwhile {
+            KeyRevoked => run(database, &format!("DELETE FROM api_key WHERE key = '{key}'")).await,
+            ScopesNarrowed => {
+                let narrow = format!("UPDATE api_key SET scopes = '[\"tls:read\"]' WHERE key = '{key}'");
+                run(database, &narrow).await;
+            }
+            ProjectsNarrowed => {
+                for sql in [
+                    format!("UPDATE api_key SET all_projects = 0 WHERE key = '{key}'"),
+                    format!("DELETE FROM api_key_project WHERE key = '{key}'"),
+                    format!("INSERT INTO api_key_project (key, project) VALUES ('{key}', 'p2')"),
+                ] {
+                    run(database, &sql).await;
+                }
+            }
+            DeploymentRemoved => self.remove_deployment().await,
+            DeploymentMadeAgainElsewhere => {
+                self.remove_deployment().await;
+                make_deployment(self.world, "p2", route.certificate).await;
+            }
+            DeploymentMadeAgain => {
+                self.remove_deployment().await;
+                make_deployment(self.world, "p1", route.certificate).await;
+            }
+            ProjectRemoved => {
+                self.remove_deployment().await;
+                run(database, &format!("DELETE FROM project WHERE id = '{}'", route.project)).await;
+            }
+        }
+    }
+
+    async fn remove_deployment(&self) {
+        let removed = self.world.delete(&format!("/deployments/{DEPLOYMENT}")).send().await;
+        assert_eq!(removed.status, 204, "{}", removed.text);
+    }
+}
+
+async fn make_deployment(world: &World, project: &str, certificate: bool) {
+    world.deployment(DEPLOYMENT, project).await;
+    if certificate {
+        let path = format!("/deployments/{DEPLOYMENT}/tls");
+        let set = world.post(&path).json(&upload()).send().await;
+        assert_eq!(set.status, 200, "{}", set.text);
+    }
+}
+
+async fn run(database: &mut AnyConnection, sql: &str) {
+    sqlx::query(AssertSqlSafe(sql.to_owned())).execute(database).await.unwrap();
+}

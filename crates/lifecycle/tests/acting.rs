@@ -1,0 +1,124 @@
+//! What was judged or read when a request began, and is no longer so when its change is made.
+
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+
+mod support;
+
+use certward_lifecycle::{CertificateView, DeploymentChange, DeploymentError, TlsError};
+use certward_pki::{Code, HostName, Profile};
+use certward_store::{DeploymentRef, Generation, ProjectId};
+use support::{Authority, World};
+use tokio::task::JoinHandle;
+
+fn hosts(names: &[&str]) -> DeploymentChange {
+    let hosts = names.iter().map(|name| HostName::parse(name).unwrap()).collect();
+    DeploymentChange { hosts: Some(hosts), ..DeploymentChange::default() }
+}
+
+impl World {
+    /// Sets the first certificate beside the test.
+    async fn creating(&self, ca: &Authority) -> JoinHandle<Result<CertificateView, TlsError>> {
+        let (lifecycle, admin, this) = (self.lifecycle.clone(), self.admin.clone(), self.this().await);
+        let upload = ca.one_way().into();
+        tokio::spawn(async move { lifecycle.create_tls(&admin, &this, upload).await })
+    }
+
+    async fn changed(&self, change: DeploymentChange) {
+        self.lifecycle.change_deployment(&self.admin, &self.this().await, change).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let mut rehearsals = world.gateway.hold_rehearsals();
+    let creating = world.creating(&ca).await;
+    rehearsals.begun().await;
+    world.changed(hosts(&["ge6a1a75.example.com", "other.example.com"])).await;
+    rehearsals.go_on();
+    rehearsals.begun().await;
+    rehearsals.go_on();
+    let made = creating.await.unwrap().unwrap();
+    let codes: Vec<_> = made.warnings.iter().map(|finding| finding.code).collect();
+    assert!(codes.contains(&Code::HostNotCovered), "{codes:?}");
+}
+
+#[tokio::test]
+async fn an_upload_is_judged_by_the_profile_that_holds_when_it_is_stored() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    // Of what is left of a year, less than 60 days.
+    world.clock.advance(std::time::Duration::from_secs(300 * 24 * 60 * 60));
+    let mut rehearsals = world.gateway.hold_rehearsals();
+    let creating = world.creating(&ca).await;
+    rehearsals.begun().await;
+    world
+        .changed(DeploymentChange { profile: Some(Profile::EmqxCloud), ..DeploymentChange::default() })
+        .await;
+    rehearsals.go_on();
+    let refused = creating.await.unwrap();
+    assert!(matches!(refused, Err(TlsError::Refused(_))), "{refused:?}");
+    assert_eq!(world.status().await, "absent");
+}
+
+#[tokio::test]
+async fn a_change_that_the_judgement_does_not_depend_on_costs_no_second_one() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let mut rehearsals = world.gateway.hold_rehearsals();
+    let creating = world.creating(&ca).await;
+    rehearsals.begun().await;
+    world.changed(DeploymentChange { name: Some("another".into()), ..DeploymentChange::default() }).await;
+    rehearsals.go_on();
+    creating.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_for_a_deployment_that_keeps_changing_is_refused_and_not_stored() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let mut rehearsals = world.gateway.hold_rehearsals();
+    let creating = world.creating(&ca).await;
+    for judged in 1..=4 {
+        rehearsals.begun().await;
+        world.changed(hosts(&["ge6a1a75.example.com", &format!("host-{judged}.example.com")])).await;
+        rehearsals.go_on();
+    }
+    let refused = creating.await.unwrap();
+    assert!(matches!(refused, Err(TlsError::KeepsChanging)), "{refused:?}");
+    assert_eq!(world.status().await, "absent");
+}
+
+#[tokio::test]
+async fn a_deployment_created_again_is_another_one() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let before = world.this().await;
+    world.lifecycle.remove_deployment(&world.admin, &before).await.unwrap();
+    world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
+    let after = world.deployment().await;
+    assert_eq!((&before.id, &before.project), (&after.id, &after.project));
+    assert_eq!(after.born, after.generation, "the generation of its creation");
+    refused_for(&world, &before, &ca).await;
+    // One that has not been created yet, and one of another project.
+    refused_for(&world, &DeploymentRef { born: Generation(after.born.0 + 1), ..before.clone() }, &ca).await;
+    let elsewhere = ProjectId::parse("other").unwrap();
+    refused_for(&world, &DeploymentRef { project: elsewhere, ..after.reference() }, &ca).await;
+    assert_eq!(world.deployment().await, after);
+    // What it is does not change with it.
+    world.changed(hosts(&["ge6a1a75.example.com"])).await;
+    world.create(ca.one_way()).await;
+    assert_eq!(world.this().await, after.reference());
+}
+
+/// Every change of a deployment is refused for the one that is meant.
+async fn refused_for(world: &World, meant: &DeploymentRef, ca: &Authority) {
+    let (lifecycle, admin) = (&world.lifecycle, &world.admin);
+    let upload = || ca.one_way().into();
+    let created = lifecycle.create_tls(admin, meant, upload()).await;
+    assert!(matches!(created, Err(TlsError::NoDeployment)), "{created:?}");
+    let replaced = lifecycle.replace_tls(admin, meant, upload()).await;
+    assert!(matches!(replaced, Err(TlsError::NoDeployment)), "{replaced:?}");
+    let deleted = lifecycle.delete_tls(admin, meant).await;
+    assert!(matches!(deleted, Err(TlsError::NoDeployment)), "{deleted:?}");
+    let changed = lifecycle.change_deployment(admin, meant, hosts(&["x.example.com"])).await;
+    assert!(matches!(changed, Err(DeploymentError::NotFound)), "{changed:?}");
+    let removed = lifecycle.remove_deployment(admin, meant).await;
+    assert!(matches!(removed, Err(DeploymentError::NotFound)), "{removed:?}");
+}
