@@ -1,5 +1,6 @@
 use std::{future::Future, time::Duration};
 
+use certward_store::Store;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -11,13 +12,27 @@ pub(crate) fn after(tries: u32) -> Duration {
     MIN.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(MAX)
 }
 
+/// Waits that long, or until what failed may work again.
+pub(crate) async fn wait(tries: u32, may_work: impl Future<Output = ()>) {
+    wait_at_most(MAX, tries, may_work).await;
+}
+
+/// As [`wait`], and not for longer than `max`.
+pub(crate) async fn wait_at_most(max: Duration, tries: u32, may_work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = sleep(after(tries).min(max)) => {}
+        () = may_work => {}
+    }
+}
+
 /// Whether so many tries in vain are worth a line in the log: the first, and then every ten minutes.
 pub(crate) fn worth_a_word(tries: u32) -> bool {
     tries == 1 || tries.is_multiple_of(60)
 }
 
-/// Tries until it succeeds; `None` when the shutdown came first.
+/// Tries until it succeeds, at once when the store answers again; `None` when the shutdown came first.
 pub(crate) async fn until_done<T, E, F>(
+    store: &Store,
     shutdown: &CancellationToken,
     what: &str,
     mut attempt: impl FnMut() -> F,
@@ -28,6 +43,7 @@ where
 {
     let mut tries = 0;
     loop {
+        let answers_again = store.answers_again();
         let tried = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
@@ -44,7 +60,7 @@ where
         }
         tokio::select! {
             () = shutdown.cancelled() => return None,
-            () = sleep(after(tries)) => {}
+            () = wait(tries, answers_again) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,8 +11,8 @@ use std::{
 
 use certward_lifecycle::{Certificate, Lifecycle, Observation, ProofFailure};
 use certward_store::{
-    CopyError, Deployment, DeploymentId, FeedPage, FeedPosition, Listed, NodeId, Snapshot, Standing, Store,
-    StoreError, TlsState,
+    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, Standing, Store, StoreError,
+    TlsState,
 };
 use tokio::{
     sync::{Mutex, Semaphore, mpsc},
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff,
     copier::Copier,
+    gate::Gate,
     history::History,
     loader::Loaded,
     membership::Membership,
@@ -33,6 +34,7 @@ use crate::{
     schedule::{Ended, Schedule},
     served::{Entry, Trust},
     serving::Serving,
+    trust_age::TrustAge,
 };
 
 /// Rows of the feed, or deployments to be looked at, that are read at once.
@@ -51,6 +53,9 @@ const PROOFS_AT_ONCE: usize = 16;
 const IN_BACKGROUND: usize = 2;
 /// The store's wake-up may be lost; then this is how late a change is noticed.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// Until the feed is read again after a failure: a device must not meet an old certificate for longer than this once
+/// the store is back, whether a wake-up comes or not.
+const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 /// A small read; who drains ends soon.
 const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 
@@ -62,7 +67,9 @@ pub(crate) struct Follower {
     pub(crate) node: NodeId,
     pub(crate) prover: Prover,
     pub(crate) reports: Arc<Reports>,
-    /// Of this node's snapshot, where there is one.
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) trust_age: Arc<TrustAge>,
+    /// Of this node's replica, where it keeps one.
     pub(crate) copier: Option<Arc<Copier>>,
     pub(crate) progress: Progress,
     pub(crate) membership: Arc<Membership>,
@@ -85,7 +92,7 @@ impl Default for Places {
     }
 }
 
-/// Where a node stands in the feed when its index is filled, and what is to be done first.
+/// Where a node stands in the feed when it begins to follow it, and what is to be done first.
 #[derive(Debug)]
 pub(crate) struct Start {
     after: FeedPosition,
@@ -95,153 +102,171 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// Up to where this node knows everything, which is nothing.
+    /// Up to where this node knows everything.
     pub(crate) fn after(&self) -> FeedPosition {
         self.after
     }
 }
 
+/// The first read of the feed, from the replica's mark on: what is known of it also when the rest takes too long.
+#[derive(Debug)]
+pub(crate) struct FirstRead {
+    after: FeedPosition,
+    changed: Changed,
+}
+
+impl FirstRead {
+    pub(crate) fn from(mark: FeedPosition) -> Self {
+        Self { after: mark, changed: Changed::Kept(std::sync::Mutex::default()) }
+    }
+}
+
+/// Where the feed's reader tells which deployments changed.
+#[derive(Debug)]
+enum Changed {
+    /// To be worked on later.
+    Kept(std::sync::Mutex<Vec<DeploymentId>>),
+    Sent(mpsc::Sender<Vec<DeploymentId>>),
+}
+
+impl Changed {
+    async fn tell(&self, ids: Vec<DeploymentId>) {
+        match self {
+            // Nothing that holds it can panic half-way through a change.
+            Self::Kept(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend(ids),
+            // The receiver ends only together with the sender's task.
+            Self::Sent(sender) => drop(sender.send(ids).await),
+        }
+    }
+}
+
 /// An index of hosts that is being filled, while devices are served already.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub(crate) struct Names {
+    from: Source,
     last: Option<DeploymentId>,
     total: usize,
     listed: mpsc::Sender<Vec<Listed>>,
 }
 
+/// Where names are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Store,
+    Replica,
+    /// All names of the replica are in the index; what has changed since its mark comes by the feed.
+    Indexed,
+}
+
 impl Follower {
-    /// Where to follow the feed from, while the index is filled beside it.
-    pub(crate) async fn begin(&self) -> Result<(Start, Pages), StoreError> {
+    /// Where to follow the feed from, while the index is filled beside it from the store.
+    pub(crate) async fn begin(&self) -> Result<(Start, Names), StoreError> {
+        let sent = self.trust_age.now();
         // Read first: what changes while the pages are read comes again by the feed.
         let after = self.lifecycle.store().newest_position().await?;
+        self.trust_age.answered(sent);
+        Ok(Self::start(after, Schedule::default(), Source::Store))
+    }
+
+    /// The same, while the index is filled from the replica.
+    pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, Names) {
+        let mut schedule = Schedule::default();
+        if let Changed::Kept(kept) = first.changed {
+            let changed = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+            changed.into_iter().for_each(|id| schedule.want(id, Instant::now()));
+        }
+        Self::start(first.after, schedule, Source::Replica)
+    }
+
+    fn start(after: FeedPosition, schedule: Schedule, from: Source) -> (Start, Names) {
         let (sender, listed) = mpsc::channel(PAGES_AHEAD);
-        let start = Start { after, schedule: Schedule::default(), listed: Some(listed) };
-        Ok((start, Pages { last: None, total: 0, listed: sender }))
+        let names = Names { from, last: None, total: 0, listed: sender };
+        (Start { after, schedule, listed: Some(listed) }, names)
     }
 
     /// Reads the names of all deployments into the index of hosts, from where an earlier try has come to.
-    pub(crate) async fn fill(&self, pages: &Mutex<Pages>) -> Result<(), StoreError> {
-        let store = self.lifecycle.store();
-        let mut pages = pages.lock().await;
+    pub(crate) async fn fill(&self, names: &Mutex<Names>) -> Result<(), StoreError> {
+        let mut names = names.lock().await;
+        if names.from == Source::Replica {
+            names.from = self.index_replica(&mut names).await;
+        }
+        match names.from {
+            Source::Store => self.fill_from_store(&mut names).await?,
+            Source::Replica | Source::Indexed => self.complete_replica(&mut names).await?,
+        }
+        tracing::info!(deployments = names.total, "the index of hosts is complete");
+        self.look_for_named(self.lifecycle.store()).await
+    }
+
+    async fn fill_from_store(&self, names: &mut Names) -> Result<(), StoreError> {
         loop {
-            let page = store.hosts_after(pages.last.as_ref(), LISTED).await;
+            let page = self.lifecycle.store().hosts_after(names.last.as_ref(), LISTED).await;
             self.serving.filling.answered(&page);
             let page = page?;
             let Some(end) = page.last() else { break };
-            pages.last = Some(end.id.clone());
-            pages.total += page.len();
-            for listed in &page {
-                if let Some(copier) = &self.copier {
-                    copier.listed(&listed.id, listed.generation);
-                }
-                self.serving.index.list(&listed.id, &listed.hosts);
-            }
+            names.last = Some(end.id.clone());
+            names.total += page.len();
+            page.iter().for_each(|listed| self.serving.index.list(&listed.id, &listed.hosts));
             // Nobody hears it at the end of the process.
-            let _ = pages.listed.send(page).await;
+            let _ = names.listed.send(page).await;
         }
         self.serving.index.end_list();
         self.serving.filling.end();
-        tracing::info!(deployments = pages.total, "the index of hosts is complete");
-        self.look_for_named(store).await
-    }
-
-    /// As [`Follower::fill`], by a node that has served from its snapshot: what is not as it was there comes first, and what is
-    /// there no more too.
-    pub(crate) async fn fill_again(&self, copier: &Copier) -> Result<Start, StoreError> {
-        if let Some(snapshot) = copier.whole() {
-            match snapshot.is_of(self.lifecycle.store()).await {
-                Ok(true) => return self.fill_beside(Some(snapshot)).await,
-                Ok(false) => {}
-                Err(CopyError::Store(error)) => return Err(error),
-                Err(CopyError::Snapshot(error)) => self.doubt(&error),
-            }
-        }
-        let mut start = self.fill_beside(None).await?;
-        self.want_all(&mut start.schedule);
-        Ok(start)
-    }
-
-    /// With `before`, what is as it was there is not urgent.
-    async fn fill_beside(&self, mut before: Option<&Snapshot>) -> Result<Start, StoreError> {
-        let store = self.lifecycle.store();
-        let was_given = before.is_some();
-        // Read first: what changes while the pages are read comes again by the feed.
-        let after = store.newest_position().await?;
-        let mut schedule = Schedule::default();
-        let mut last: Option<DeploymentId> = None;
-        let mut total = 0_usize;
-        loop {
-            let page = store.hosts_after(last.as_ref(), LISTED).await?;
-            let end = page.last().map(|deployment| deployment.id.clone());
-            let mut known = None;
-            if let Some(snapshot) = before {
-                // To the end after the last page: what is beyond it is gone.
-                match snapshot.generations(last.as_ref(), end.as_ref()).await {
-                    Ok(generations) => known = Some(generations),
-                    Err(error) => {
-                        self.doubt(&error);
-                        before = None;
-                    }
-                }
-            }
-            total += page.len();
-            for deployment in page {
-                self.serving.index.set(&deployment.id, &deployment.hosts);
-                if let Some(copier) = &self.copier {
-                    copier.seen(&deployment.id, Some(deployment.generation));
-                }
-                let as_before = known
-                    .as_mut()
-                    .is_none_or(|known| known.remove(&deployment.id) == Some(deployment.generation));
-                if as_before {
-                    want(&mut schedule, deployment);
-                } else {
-                    schedule.want(deployment.id, Instant::now());
-                }
-            }
-            let gone = known.into_iter().flatten().map(|(id, _)| id);
-            gone.for_each(|id| schedule.want(id, Instant::now()));
-            if end.is_none() {
-                break;
-            }
-            last = end;
-        }
-        if was_given && before.is_none() {
-            self.want_all(&mut schedule);
-        }
-        tracing::info!(deployments = total, "the index of hosts is complete");
-        self.look_for_named(store).await?;
-        Ok(Start { after, schedule, listed: None })
-    }
-
-    /// Nothing tells what of the index is as it was, or still there.
-    fn want_all(&self, schedule: &mut Schedule) {
-        let now = Instant::now();
-        self.serving.index.deployments().into_iter().for_each(|id| schedule.want(id, now));
-    }
-
-    fn doubt(&self, error: &StoreError) {
-        if let Some(copier) = &self.copier {
-            copier.doubt();
-        }
-        tracing::warn!("this node's snapshot cannot be read, and everything is read anew: {error}");
-    }
-
-    /// Reads all names that lead somewhere from this node's snapshot, while the store is away.
-    pub(crate) async fn fill_from(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let mut last: Option<DeploymentId> = None;
-        let mut total = 0_usize;
-        loop {
-            let page = snapshot.hosts_after(last.as_ref(), LISTED).await?;
-            let Some(end) = page.last() else { break };
-            last = Some(end.id.clone());
-            total += page.len();
-            page.iter().for_each(|listed| self.serving.index.set(&listed.id, &listed.hosts));
-        }
-        self.serving.index.end_list();
-        self.serving.filling.end();
-        tracing::info!(deployments = total, "the index of hosts is filled from this node's snapshot");
         Ok(())
+    }
+
+    /// Reads all names of the replica into the index. Where the names are to be read next.
+    async fn index_replica(&self, names: &mut Names) -> Source {
+        let index = &self.serving.index;
+        while let Some(page) = self.replica_page(names).await {
+            page.iter().for_each(|listed| index.list(&listed.id, &listed.hosts));
+            names.total += page.len();
+            names.last = page.last().map(|end| end.id.clone());
+            if names.last.is_none() {
+                index.end_list();
+                tracing::info!(
+                    deployments = names.total,
+                    "the index of hosts is filled from this node's snapshot"
+                );
+                return Source::Indexed;
+            }
+        }
+        // Pages of the store would not undo what an older page says of a host that has moved.
+        index.forget();
+        (names.last, names.total) = (None, 0);
+        Source::Store
+    }
+
+    /// Once what has changed since the replica's mark is carried out, the index has all names.
+    async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
+        let store = self.lifecycle.store();
+        let newest = store.newest_position().await;
+        self.serving.filling.answered(&newest);
+        self.progress.was_caught_up(newest?).await;
+        self.serving.filling.end();
+        loop {
+            let mut page = match self.replica_page(names).await {
+                Some(page) => page,
+                None => store.hosts_after(names.last.as_ref(), LISTED).await?,
+            };
+            let Some(end) = page.last() else { return Ok(()) };
+            names.last = Some(end.id.clone());
+            // What waits for this node's proof the store says, and not a replica, which is older.
+            page.retain(|listed| listed.standing != Standing::Absent);
+            page.iter_mut().for_each(|listed| listed.standing = Standing::Running);
+            let _ = names.listed.send(page).await;
+        }
+    }
+
+    /// `None`: there is no replica that can be read. One that is damaged shows here at the latest.
+    async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
+        let copier = self.copier.as_ref()?;
+        let page = copier.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
+        page.inspect_err(|error| {
+            tracing::warn!("this node's snapshot cannot be read: {error}");
+            copier.doubt();
+        })
+        .ok()
     }
 
     /// A deployment that the configuration names may be made later; until then its connections are refused.
@@ -271,6 +296,7 @@ impl Follower {
         let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
         // What ends a proof of what is replaced already, so that the change need not wait for it.
         let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
+        let mut answers_again = Box::pin(self.lifecycle.store().answers_again());
         loop {
             while work.len() < AT_ONCE {
                 let next = schedule.next(Instant::now());
@@ -296,6 +322,10 @@ impl Follower {
                         schedule.want(id, Instant::now());
                     }
                 }
+                () = &mut answers_again => {
+                    answers_again.set(self.lifecycle.store().answers_again());
+                    schedule.hasten(Instant::now());
+                }
                 page = next_page(&mut listed) => {
                     page.into_iter().for_each(|listed| want(&mut schedule, listed));
                 }
@@ -320,41 +350,55 @@ impl Follower {
     /// Hands on which deployments changed, in the order of the feed. Never ends by itself.
     async fn read_feed(self: Arc<Self>, mut after: FeedPosition, changed: mpsc::Sender<Vec<DeploymentId>>) {
         let store = self.lifecycle.store();
-        let mut tries = 0;
-        let mut anew = false;
-        let mut unheard = false;
+        let changed = Changed::Sent(changed);
+        let (mut tries, mut unheard) = (0, false);
+        // All that there was up to here is to be looked at again.
+        let mut anew: Option<FeedPosition> = None;
         loop {
             // Called before the feed is read: a change in between is then not slept through.
-            let wake_up = store.changed();
-            let was_unheard = std::mem::take(&mut unheard);
-            let read = if self.history.is_lost() {
-                unheard = was_unheard;
-                self.start_over(&changed).await.map(|newest| after = newest)
-            } else if was_unheard {
-                self.want_unproven(&changed).await.inspect_err(|_| unheard = true)
-            } else if anew {
-                self.want_everything(&changed).await.map(|newest| after = newest)
-            } else {
-                self.read_on(&mut after, &changed).await
+            let (wake_up, answers_again) = (store.changed(), store.answers_again());
+            let read = async {
+                store.reach().await?;
+                if unheard {
+                    self.want_unproven(&changed).await?;
+                    unheard = false;
+                }
+                let follows = anew.is_some() || self.read_on(&mut after, &changed).await?;
+                if self.history.is_lost() {
+                    self.drop_everything().await?;
+                } else if !follows {
+                    tracing::warn!("this node is too far behind the change feed: it reads everything again");
+                    self.announce_everything();
+                }
+                if self.progress.is_unread() {
+                    // Before the replica begins to be made again: what it reads then is newer.
+                    after = store.newest_position().await?;
+                    self.history.read([after].into_iter());
+                    anew = Some(after);
+                }
+                if let Some(newest) = anew {
+                    self.want_everything(newest, &changed).await?;
+                    anew = None;
+                }
+                Ok::<_, StoreError>(())
             };
-            if let Some(copier) = &self.copier {
-                copier.set_away(matches!(read, Err(StoreError::Unavailable(_))));
-            }
+            let read = read.await;
+            self.gate.set_silent(matches!(read, Err(StoreError::Unavailable(_))));
             match read {
-                Ok(()) => (tries, anew) = (0, anew && was_unheard),
+                Ok(()) => tries = 0,
                 Err(error) => {
                     tries += 1;
                     if backoff::worth_a_word(tries) {
                         tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
                     }
-                    sleep(backoff::after(tries)).await;
+                    backoff::wait_at_most(FEED_TRIED_AGAIN_WITHIN, tries, answers_again).await;
                     continue;
                 }
             }
             tokio::select! {
                 () = wake_up => {}
                 () = sleep(self.look_again()) => {}
-                () = self.reports.resumed() => anew = true,
+                () = self.reports.resumed() => anew = Some(after),
                 () = self.membership.joined() => unheard = true,
                 () = self.history.lost() => {}
             }
@@ -366,81 +410,99 @@ impl Follower {
         if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
     }
 
-    async fn read_on(
-        &self,
-        after: &mut FeedPosition,
-        changed: &mpsc::Sender<Vec<DeploymentId>>,
-    ) -> Result<(), StoreError> {
+    /// The feed from the mark of a replica that an earlier process has left. `false`: nothing tells what has changed since. When it is
+    /// given up, what was read is not lost.
+    pub(crate) async fn read_first(&self, first: &mut FirstRead) -> Result<bool, StoreError> {
+        self.lifecycle.store().reach().await?;
+        self.read_on(&mut first.after, &first.changed).await
+    }
+
+    /// `false`: the feed does not tell what has changed since.
+    async fn read_on(&self, after: &mut FeedPosition, changed: &Changed) -> Result<bool, StoreError> {
+        let store = self.lifecycle.store();
+        // A replica is followed from its own mark, once it is known to be of this history.
+        if let Some(copier) = self.copier.as_ref().filter(|copier| copier.stale_mark().is_some())
+            && !copier.is_of(store).await?
+        {
+            return Ok(false);
+        }
         loop {
+            let sent = self.trust_age.now();
             let held = self.history.held().position;
-            match self.lifecycle.store().feed_after(*after, held, PAGE).await? {
-                FeedPage::Rows(rows) => {
-                    let Some(last) = rows.last() else { return Ok(()) };
-                    let last_read = last.position;
-                    *after = last_read;
-                    self.history.read(rows.iter().map(|row| row.position));
-                    if let Some(copier) = &self.copier {
-                        copier.note(&rows);
-                    }
-                    self.progress.is_to_do(rows.iter().map(|row| &row.deployment), last_read);
-                    // The receiver ends only together with this task.
-                    let _ = changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
+            let rows = match store.feed_after(*after, held, PAGE).await? {
+                FeedPage::Rows(rows) => rows,
+                FeedPage::Pruned => return Ok(false),
+                FeedPage::OtherHistory => {
+                    self.history.is_other();
+                    return Ok(false);
                 }
-                FeedPage::Pruned => {
-                    tracing::warn!("this node is too far behind the change feed: reading everything anew");
-                    *after = self.want_everything(changed).await?;
-                }
-                FeedPage::OtherHistory => self.history.is_other(),
-            }
-            if self.history.is_lost() {
-                *after = self.start_over(changed).await?;
-            }
+            };
+            self.history.read(rows.iter().map(|row| row.position));
+            self.announce(&rows);
+            let Some(last) = rows.last() else {
+                self.trust_age.answered(sent);
+                return Ok(true);
+            };
+            *after = last.position;
+            changed.tell(rows.into_iter().map(|row| row.deployment).collect()).await;
         }
     }
 
-    /// What this node holds is of another history of the store: it counts no longer, drops all of it, and reads everything.
-    async fn start_over(
-        &self,
-        changed: &mpsc::Sender<Vec<DeploymentId>>,
-    ) -> Result<FeedPosition, StoreError> {
+    /// What this node holds is of another history of the store: it counts no longer, and drops all of it.
+    async fn drop_everything(&self) -> Result<(), StoreError> {
         // First: a node that counts must not be without what it has proven.
         self.membership.leave().await?;
         self.history.start_over();
-        self.serving.loader.forget_everything();
-        self.want_everything(changed).await
+        self.announce_everything();
+        Ok(())
+    }
+
+    /// From now on nothing of before is served of these, in memory or in the replica.
+    fn announce(&self, rows: &[FeedEntry]) {
+        let ids = || rows.iter().map(|row| &row.deployment);
+        self.gate.announce(rows);
+        self.serving.loader.announced(ids());
+        if let Some(copier) = &self.copier {
+            copier.follow(rows);
+        }
+        if let Some(last) = rows.last() {
+            self.progress.is_to_do(ids(), last.position);
+        }
+    }
+
+    /// As [`Follower::announce`], where the feed does not tell of which.
+    pub(crate) fn announce_everything(&self) {
+        if let Some(copier) = &self.copier {
+            copier.distrust();
+        }
+        self.gate.announce_everything();
+        self.serving.loader.announced_everything();
+        self.progress.forget();
     }
 
     /// Proves what waits for this node, though nothing of it changed.
-    async fn want_unproven(&self, changed: &mpsc::Sender<Vec<DeploymentId>>) -> Result<(), StoreError> {
-        let _ = changed.send(self.lifecycle.store().unproven(&self.node).await?).await;
+    async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
+        changed.tell(self.lifecycle.store().unproven(&self.node).await?).await;
         Ok(())
     }
 
     /// Every deployment may have changed: those of the store, and those that are only in the index any more.
-    async fn want_everything(
-        &self,
-        changed: &mpsc::Sender<Vec<DeploymentId>>,
-    ) -> Result<FeedPosition, StoreError> {
+    async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
-        let after = store.newest_position().await?;
-        if let Some(copier) = &self.copier {
-            copier.note_everything();
-        }
         let known = self.serving.index.deployments();
         // The feed counts as read when all of them are listed.
         self.progress.begin_over(known.iter());
-        let _ = changed.send(known).await;
+        changed.tell(known).await;
         let mut last: Option<DeploymentId> = None;
         loop {
             let page = store.deployments_after(last.as_ref(), PAGE).await?;
             let Some(end) = page.last() else {
-                self.history.read([after].into_iter());
-                self.progress.is_to_do([].into_iter(), after);
-                return Ok(after);
+                self.progress.is_to_do([].into_iter(), newest);
+                return Ok(());
             };
             last = Some(end.id.clone());
             self.progress.begin_over(page.iter().map(|deployment| &deployment.id));
-            let _ = changed.send(page.into_iter().map(|deployment| deployment.id).collect()).await;
+            changed.tell(page.into_iter().map(|deployment| deployment.id).collect()).await;
         }
     }
 
@@ -557,7 +619,7 @@ impl Follower {
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
         let Some(copier) = &self.copier else { return Ok(()) };
         if is_news(&deployment.tls) {
-            copier.holds(deployment.generation).await.map_err(ProofFailure::NotProven)
+            copier.holds(deployment).await.map_err(ProofFailure::NotProven)
         } else {
             Ok(())
         }

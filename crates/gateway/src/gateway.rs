@@ -14,14 +14,15 @@ use std::{
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
 use certward_pki::Material;
-use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapshot, StoreError};
+use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError};
+use futures_util::future::OptionFuture;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, oneshot},
+    sync::Mutex,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,7 +34,8 @@ use crate::{
     drain::end_over,
     failures::Failures,
     filling::Filling,
-    follow::{Follower, Pages, Places},
+    follow::{FirstRead, Follower, Names, Places, Start},
+    gate::Gate,
     history::History,
     host_index::HostIndex,
     identity::Workshop,
@@ -53,6 +55,7 @@ use crate::{
     tables::Tables,
     ticket_keys::{keep_current, recall},
     tickets::KeyRing,
+    trust_age::TrustAge,
     turns::Turns,
     upstream::{UpstreamPolicy, Upstreams},
     way_in::ways_in,
@@ -62,8 +65,9 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often what nobody uses any more is looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
-/// What a store may take at the start before devices are served from this node's snapshot, where there is one.
-const BEGIN_WITHIN: Duration = Duration::from_secs(3);
+/// What the first read of the feed may take before devices are served from this node's replica, where there is one. With what
+/// the program takes to open the store at the most (2 s), a device waits for three seconds.
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// To tell the store that this node is gone; else its lease ends by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -89,6 +93,8 @@ struct Inner {
     failures: Arc<Failures>,
     probes: Arc<Probes>,
     reports: Arc<Reports>,
+    gate: Arc<Gate>,
+    trust_age: Arc<TrustAge>,
     /// Of this node's snapshot, where it keeps one.
     copier: OnceLock<Arc<Copier>>,
     ready: AtomicBool,
@@ -129,6 +135,7 @@ impl Gateway {
             .sub_registry_with_prefix("certward_gateway")
             .register_collector(Box::new(Arc::clone(&tables)));
         let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
+        let trust_age = Arc::new(TrustAge::new(Arc::clone(&clock), settings.stale_trust, &*entropy));
         let inner = Inner {
             settings,
             node,
@@ -145,6 +152,8 @@ impl Gateway {
             failures: Arc::default(),
             probes: Arc::default(),
             reports: Arc::default(),
+            gate: Arc::default(),
+            trust_age,
             copier: OnceLock::new(),
             ready: AtomicBool::new(false),
             anothers: AtomicBool::new(false),
@@ -156,7 +165,8 @@ impl Gateway {
     /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Snapshot::mark`].
     /// To be called before [`Gateway::prepare`], and once.
     pub fn keep(&self, snapshot: Snapshot, mark: Option<Generation>) {
-        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark, Arc::clone(&self.inner.metrics))));
+        let (gate, metrics) = (Arc::clone(&self.inner.gate), Arc::clone(&self.inner.metrics));
+        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark, gate, metrics)));
     }
 
     /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
@@ -213,7 +223,11 @@ impl Gateway {
         let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone(), membership, history));
         self.inner.tables.are_of(&follower);
         let mut tasks = JoinSet::new();
-        let start = self.start(&lifecycle, &follower, &mut tasks, &shutdown).await;
+        let start = self.start(&lifecycle, &follower, &shutdown).await;
+        if start.as_ref().is_some_and(|start| start.is_registered) {
+            let every = self.inner.settings.lease / 3;
+            tasks.spawn(membership::keep(Arc::clone(&follower), every, shutdown.clone()));
+        }
         Prepared { gateway: self.clone(), bound, serving, follower, lifecycle, tasks, start, shutdown }
     }
 
@@ -261,10 +275,13 @@ impl Gateway {
             index: Arc::clone(&self.inner.index),
             filling: Arc::clone(&self.inner.filling),
             store: lifecycle.store().clone(),
+            gate: Arc::clone(&self.inner.gate),
             loader: Loader::new(
                 lifecycle,
                 Arc::clone(membership),
                 Arc::clone(history),
+                Arc::clone(&self.inner.gate),
+                Arc::clone(&self.inner.trust_age),
                 self.inner.copier.get().cloned(),
                 Arc::clone(&self.inner.workshop),
                 Arc::clone(&self.inner.index),
@@ -305,6 +322,8 @@ impl Gateway {
             node,
             prover,
             reports,
+            gate: Arc::clone(&self.inner.gate),
+            trust_age: Arc::clone(&self.inner.trust_age),
             copier: self.inner.copier.get().cloned(),
             progress: Progress::new(),
             membership,
@@ -314,114 +333,97 @@ impl Gateway {
         }
     }
 
-    /// `None`: the shutdown came first.
+    /// All that must be known before the first device: from the replica, where there is one that can be used, and otherwise from the
+    /// store, which is waited for. `None`: the shutdown came first.
     async fn start(
         &self,
         lifecycle: &Lifecycle,
         follower: &Arc<Follower>,
-        tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) -> Option<Beginning> {
-        let begin = || self.begin(lifecycle, follower);
-        let begun = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return None,
-            begun = begin() => begun,
-        };
-        if let (Err(StoreError::Unavailable(reason)), Some(copier)) = (&begun, self.inner.copier.get())
-            && let Some(snapshot) = copier.whole()
+        if let Some(copier) = self.inner.copier.get()
+            && copier.stale_mark().is_some()
         {
-            tracing::warn!("the database is away: devices are served from this node's snapshot ({reason})");
-            match self.start_from(snapshot, follower).await {
-                Ok(()) => {
-                    copier.set_away(true);
-                    return Some(Beginning::Away(Arc::clone(copier)));
-                }
-                Err(error) => {
-                    tracing::warn!("this node's snapshot cannot be read: {error}");
-                    self.inner.index.forget();
-                }
+            let begun = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                begun = self.begin_with_replica(copier, lifecycle, follower) => begun,
+            };
+            if begun.is_some() {
+                return begun;
             }
         }
-        let (start, pages) = match begun {
-            Ok(begun) => begun,
-            Err(_) => until_done(shutdown, "this node cannot begin", begin).await?,
-        };
-        // A node that holds nothing yet has nothing to catch up with: it counts before it serves the first device, unless
-        // others change something at this very moment.
-        follower.progress.begin(start.after(), [].into_iter());
-        if self.inner.copier.get().is_none()
-            && let Err(error) = follower.try_to_join().await
-        {
-            tracing::warn!("this node does not count yet: {error}; trying again");
-        }
-        let every = self.inner.settings.lease / 3;
-        tasks.spawn(membership::keep(Arc::clone(follower), every, shutdown.clone()));
-        Some(Beginning::Ordinary(Box::new(start), pages))
+        let begin = || self.begin(lifecycle, follower);
+        until_done(lifecycle.store(), shutdown, "this node cannot begin", begin).await
     }
 
-    /// What the store answers, which is awaited for some time only where there is a snapshot to serve devices from meanwhile.
-    async fn before_devices_wait<T>(
+    /// With the replica. The feed is asked what has changed since its mark, and not waited for longer than devices can wait; what is
+    /// known to have changed is not served from the replica. `None`: it is of no use.
+    async fn begin_with_replica(
         &self,
-        asked: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        if self.inner.copier.get().and_then(|copier| copier.whole()).is_none() {
-            return asked.await;
-        }
-        let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
-        timeout(BEGIN_WITHIN, asked).await.unwrap_or_else(late)
-    }
-
-    /// Joins last: a change that is made from then on waits for this node's proof, those from before come by the feed; and a node that
-    /// could not do the rest, and begins with its snapshot, does not count yet.
-    async fn begin(
-        &self,
+        copier: &Copier,
         lifecycle: &Lifecycle,
         follower: &Follower,
-    ) -> Result<(crate::follow::Start, Pages), StoreError> {
-        let begin = async {
-            lifecycle.store().reach().await?;
-            self.keep_ticket_keys(lifecycle).await?;
-            follower.begin().await
+    ) -> Option<Beginning> {
+        let replica = copier.readable()?;
+        let read = async {
+            recall(&self.inner.ring, replica).await?;
+            replica.mark_position().await
         };
-        let begun = self.before_devices_wait(begin).await?;
-        follower.membership.register().await?;
-        Ok(begun)
-    }
-
-    async fn start_from(&self, snapshot: &Snapshot, follower: &Follower) -> Result<(), StoreError> {
-        recall(&self.inner.ring, snapshot).await?;
-        follower.fill_from(snapshot).await
-    }
-
-    /// What [`Gateway::start`] does, for a node that serves from its snapshot: devices do not wait for it. It counts when it has caught
-    /// up: until then it may serve what the others have replaced. Then as it would have gone on.
-    async fn come_back(
-        self,
-        copier: Arc<Copier>,
-        lifecycle: Lifecycle,
-        follower: Arc<Follower>,
-        found: oneshot::Sender<crate::follow::Start>,
-        shutdown: CancellationToken,
-    ) {
-        let reach = || async {
-            lifecycle.store().reach().await?;
-            follower.membership.register().await
+        let mark = match read.await {
+            Ok(mark) => mark?,
+            Err(error) => {
+                tracing::warn!("this node's snapshot cannot be read: {error}");
+                copier.distrust();
+                return None;
+            }
         };
-        if until_done(&shutdown, "the database is still away", reach).await.is_none() {
-            return;
+        follower.history.read([mark].into_iter());
+        let deadline = Instant::now() + FIRST_READ_TIMEOUT;
+        let mut first = FirstRead::from(mark);
+        let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
+        let read = timeout_at(deadline, follower.read_first(&mut first)).await.unwrap_or_else(late);
+        match read {
+            Ok(true) => {
+                // The replica has them, but for those of a node that was switched off for long: without them nothing resumes.
+                let _ = timeout_at(deadline, self.keep_ticket_keys(lifecycle)).await;
+            }
+            Ok(false) => {
+                tracing::warn!(
+                    "this node's snapshot is of another store, of another history of this one, or too old to be caught up: it \
+                     is removed and made anew"
+                );
+                copier.distrust();
+                follower.history.start_over();
+                return None;
+            }
+            Err(error) => {
+                follower.gate.set_silent(true);
+                tracing::warn!(
+                    "the database is away: devices are served from this node's snapshot ({error})"
+                );
+            }
         }
-        copier.set_away(false);
-        tracing::info!("the database is back: this node catches up before it counts");
-        let filled = || follower.fill_again(&copier);
-        let Some(start) = until_done(&shutdown, "the index of hosts cannot be filled", filled).await else {
-            return;
-        };
-        // Nobody to hear it: the node ends.
-        let _ = found.send(start);
-        let every = self.inner.settings.lease / 3;
-        let count = membership::keep(follower, every, shutdown.clone());
-        tokio::join!(count, copy(copier, lifecycle.clone(), shutdown.clone()));
+        let (start, names) = Follower::begin_with_replica(first);
+        Some(Beginning { start, names, is_registered: false })
+    }
+
+    /// With the store. A node that has nothing of before has nothing to catch up with: it counts before it serves the first device,
+    /// unless others change something at this very moment.
+    async fn begin(&self, lifecycle: &Lifecycle, follower: &Follower) -> Result<Beginning, StoreError> {
+        lifecycle.store().reach().await?;
+        self.keep_ticket_keys(lifecycle).await?;
+        let (start, names) = follower.begin().await?;
+        follower.history.read([start.after()].into_iter());
+        let is_registered = self.inner.copier.get().is_none_or(|copier| copier.is_absent());
+        if is_registered {
+            follower.membership.register().await?;
+            follower.progress.begin(start.after(), [].into_iter());
+            if let Err(error) = follower.try_to_join().await {
+                tracing::debug!("this node does not count yet: {error}");
+            }
+        }
+        Ok(Beginning { start, names, is_registered })
     }
 
     async fn keep_ticket_keys(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
@@ -437,7 +439,7 @@ impl Gateway {
             }
             kept
         };
-        periodically(SWEEP_EVERY, shutdown, what, keep).await;
+        periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, keep).await;
     }
 
     fn accept(
@@ -507,13 +509,13 @@ pub struct Prepared {
     shutdown: CancellationToken,
 }
 
-/// How a node begins.
+/// What a node begins with.
 #[derive(Debug)]
-enum Beginning {
-    /// With the store; the index of hosts is filled beside.
-    Ordinary(Box<crate::follow::Start>, Pages),
-    /// With its snapshot, the store being away.
-    Away(Arc<Copier>),
+struct Beginning {
+    start: Start,
+    names: Names,
+    /// It counts, or is about to. Otherwise it counts when it has caught up.
+    is_registered: bool,
 }
 
 impl Prepared {
@@ -532,26 +534,14 @@ impl Prepared {
         if let Some(start) = start {
             gateway.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
-            match start {
-                Beginning::Ordinary(start, pages) => {
-                    following.spawn(Arc::clone(&follower).run(*start));
-                    tasks.spawn(fill(follower, pages, shutdown.clone()));
-                    if let Some(copier) = inner.copier.get() {
-                        tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));
-                    }
-                }
-                Beginning::Away(copier) => {
-                    let (found, start) = oneshot::channel();
-                    let follow = Arc::clone(&follower);
-                    following.spawn(async move {
-                        if let Ok(start) = start.await {
-                            follow.run(start).await;
-                        }
-                    });
-                    let (gateway, lifecycle, shutdown) =
-                        (gateway.clone(), lifecycle.clone(), shutdown.clone());
-                    tasks.spawn(gateway.come_back(copier, lifecycle, follower, found, shutdown));
-                }
+            let Beginning { start, names, is_registered } = start;
+            following.spawn(Arc::clone(&follower).run(start));
+            if !is_registered {
+                tasks.spawn(come_back(Arc::clone(&follower), inner.settings.lease / 3, shutdown.clone()));
+            }
+            tasks.spawn(fill(follower, names, shutdown.clone()));
+            if let Some(copier) = inner.copier.get() {
+                tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));
             }
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
             tasks.spawn(tidy(Arc::clone(&serving), shutdown.clone()));
@@ -572,10 +562,27 @@ impl Prepared {
     }
 }
 
+/// Lets a node count that has begun with its replica, when it has caught up: until then it may serve what others have replaced.
+async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
+    let store = follower.lifecycle.store();
+    let was_away = follower.gate.is_silent();
+    let begin = || async {
+        store.reach().await?;
+        follower.membership.register().await
+    };
+    if until_done(store, &shutdown, "the database is still away", begin).await.is_none() {
+        return;
+    }
+    let back = if was_away { "the database is back: " } else { "" };
+    tracing::info!("{back}this node catches up before it counts");
+    membership::keep(follower, every, shutdown).await;
+}
+
 /// Fills the index of hosts. Devices do not wait for it.
-async fn fill(follower: Arc<Follower>, pages: Pages, shutdown: CancellationToken) {
-    let pages = Mutex::new(pages);
-    until_done(&shutdown, "the index of hosts cannot be filled", || follower.fill(&pages)).await;
+async fn fill(follower: Arc<Follower>, names: Names, shutdown: CancellationToken) {
+    let names = Mutex::new(names);
+    let store = follower.lifecycle.store();
+    until_done(store, &shutdown, "the index of hosts cannot be filled", || follower.fill(&names)).await;
 }
 
 /// Keeps the snapshot, as long as this process speaks for its node.
@@ -588,8 +595,8 @@ async fn copy(copier: Arc<Copier>, lifecycle: Lifecycle, shutdown: CancellationT
 }
 
 async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
-    periodically(SWEEP_EVERY, shutdown, "leases and deadlines cannot be looked at", || lifecycle.sweep())
-        .await;
+    let what = "leases and deadlines cannot be looked at";
+    periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
 }
 
 /// Takes what nobody uses any more out of the tables.
@@ -600,11 +607,13 @@ async fn tidy(serving: Arc<Serving>, shutdown: CancellationToken) {
         serving.upstreams.sweep(now);
         Ok::<_, Infallible>(())
     };
-    periodically(TIDY_EVERY, shutdown, "tables cannot be tidied up", forget).await;
+    periodically(TIDY_EVERY, &serving.store, shutdown, "tables cannot be tidied up", forget).await;
 }
 
+/// What fails is tried again at the latest after `every`, and at once when the store answers again.
 async fn periodically<E, F>(
     every: Duration,
+    store: &Store,
     shutdown: CancellationToken,
     what: &str,
     mut act: impl FnMut() -> F,
@@ -613,9 +622,14 @@ async fn periodically<E, F>(
     F: Future<Output = Result<(), E>>,
 {
     let mut failing = false;
+    let mut answers_again = None;
     loop {
         let acted = async {
-            sleep(every).await;
+            tokio::select! {
+                () = sleep(every) => {}
+                Some(()) = OptionFuture::from(answers_again.take()), if failing => {}
+            }
+            answers_again = Some(Box::pin(store.answers_again()));
             act().await
         };
         let acted = tokio::select! {
@@ -660,7 +674,7 @@ impl Rehearsal for Gateway {
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
         // While the index of hosts is filled, the store is asked for whom it does not have yet, and while that is away the snapshot.
-        let has_snapshot = || self.inner.copier.get().is_some_and(|copier| copier.whole().is_some());
+        let has_snapshot = || self.inner.copier.get().is_some_and(|copier| copier.readable().is_some());
         self.inner.ready.load(Ordering::Acquire) && (self.inner.filling.knows_all() || has_snapshot())
     }
 

@@ -109,11 +109,6 @@ impl History {
         self.lost.notified().await;
     }
 
-    /// Whether nothing was dropped since `held` was asked for.
-    pub(crate) fn is_since(&self, held: Held) -> bool {
-        self.state().epoch == held.epoch
-    }
-
     /// Everything is dropped from now on, and what was being read does not count.
     pub(crate) fn start_over(&self) {
         let mut state = self.state();
@@ -185,7 +180,7 @@ mod tests {
         let held = history.held();
         assert_eq!(history.judge(held, row(5, 50), false), Verdict::Lost);
         history.start_over();
-        assert!(!history.is_lost() && !history.is_since(held));
+        assert!(!history.is_lost());
         assert_eq!(history.judge(held, row(5, 50), true), Verdict::ReadAgain);
         assert_eq!(history.judge(history.held(), row(3, 31), true), Verdict::Use);
         assert_eq!(history.held().position, row(3, 31));

@@ -106,6 +106,11 @@ impl HostIndex {
         tables.is_listed = true;
     }
 
+    /// Whether all pages are listed.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.read().is_listed
+    }
+
     /// Forgets everything, to be filled from elsewhere.
     pub(crate) fn forget(&self) {
         *self.write() = Tables::default();

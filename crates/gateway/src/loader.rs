@@ -1,18 +1,13 @@
-//! What this node does with a deployment's connections, built from what the store says, and kept in a bounded cache.
+//! What this node does with a deployment's connections, built from the store or the replica, in a bounded cache.
 //!
-//! The rule is the same at a swap, after an eviction and after a restart: the newest version; else the one that the
-//! assignment offers to fall back to, which is never wider in trust than the newest; else nothing. All loads of one deployment come one
-//! after the other and each reads the store anew, so an older value never replaces a newer one.
-//!
-//! While the store is away, or slow, a deployment that is not in the cache is looked up in this node's snapshot, by the same rule: here
-//! and nowhere else, and never for what the store has said something newer of.
+//! Where a deployment is read is one rule, whatever the store does ([`Gate`]): from the replica where that holds what the
+//! feed has announced; else from the store, which has a deadline; else it is refused, alone. The cache is held to
+//! it too. What of it is served is one rule for a swap, an eviction and a restart: the newest version; else the one that
+//! the assignment offers to fall back to, never wider in trust; else nothing.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex as StdMutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,51 +17,67 @@ use certward_store::{
     Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
 };
 use quick_cache::sync::Cache;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     copier::Copier,
-    history::{Held, History, Verdict},
+    gate::{Gate, Moment},
+    history::{History, Verdict},
     host_index::HostIndex,
     identity::{Identity, Workshop},
     membership::Membership,
     metrics::Metrics,
     served::{Entry, Fallback, KnownTrust, Refusal, Refused, Served},
+    trust_age::TrustAge,
 };
 
 /// Deployments that share a slot wait for each other's load, a few milliseconds, and only when neither is in the cache.
 const SLOTS: usize = 256;
-
-/// How long a device waits for the store where this node's snapshot may have the answer, too.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long nobody waits again once somebody has waited in vain: a store that is slow is not asked for every device that comes.
-const IMPATIENCE: Duration = Duration::from_secs(5);
+/// How long a device waits for the store, and for those that read before it: half of what a handshake may take.
+const STORE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads of the replica that may be overtaken by a change, one after the other, before the store is asked.
+const REPLICA_READS_MAX: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Loader {
     lifecycle: Lifecycle,
     membership: Arc<Membership>,
     history: Arc<History>,
+    gate: Arc<Gate>,
+    trust_age: Arc<TrustAge>,
     copier: Option<Arc<Copier>>,
     workshop: Arc<Workshop>,
     index: Arc<HostIndex>,
     metrics: Arc<Metrics>,
-    cache: Cache<DeploymentId, Arc<Entry>>,
+    cache: Cache<DeploymentId, Cached>,
     slots: Box<[Slot]>,
     slot_of: RandomState,
-    /// When the store did not answer in time, last.
-    slow: StdMutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    entry: Arc<Entry>,
+    /// What was announced since is not in it.
+    read_at: Moment,
 }
 
 /// What deployments share whose ids come to the same.
 #[derive(Debug, Default)]
 struct Slot {
-    lock: Mutex<()>,
-    /// Changes that were carried out so far.
-    changes: AtomicU64,
+    /// Held while the store is read.
+    store: Mutex<()>,
+    /// Held while the replica is read. It does not wait for the store.
+    replica: Mutex<()>,
+    counts: StdMutex<Counts>,
+}
+
+/// What happened so far to the deployments of a slot.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Changes that were announced or carried out.
+    changes: u64,
+    /// Values that were put in the cache.
+    writes: u64,
 }
 
 /// How much had changed when a deployment was looked up.
@@ -110,6 +121,8 @@ impl Loader {
         lifecycle: Lifecycle,
         membership: Arc<Membership>,
         history: Arc<History>,
+        gate: Arc<Gate>,
+        trust_age: Arc<TrustAge>,
         copier: Option<Arc<Copier>>,
         workshop: Arc<Workshop>,
         index: Arc<HostIndex>,
@@ -123,6 +136,8 @@ impl Loader {
             lifecycle,
             membership,
             history,
+            gate,
+            trust_age,
             copier,
             workshop,
             index,
@@ -130,78 +145,116 @@ impl Loader {
             cache,
             slots,
             slot_of: RandomState::new(),
-            slow: StdMutex::default(),
         }
     }
 
     /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
     /// share one load.
     pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<Entry> {
-        if let Some(entry) = self.at_hand(id) {
-            return entry;
-        }
-        let _lock = self.slot(id).lock.lock().await;
-        if let Some(entry) = self.at_hand(id) {
-            return entry;
-        }
-        if (self.is_away() || self.is_slow())
-            && let Some(entry) = self.recall(id).await
-        {
-            return entry;
-        }
-        let loaded = match self.in_time(self.load(id, For::Device)).await {
-            Some(loaded) => loaded,
-            None => match self.recall(id).await {
-                Some(entry) => return entry,
-                None => self.load(id, For::Device).await,
-            },
+        let entry = match self.at_hand(id) {
+            Some(entry) => Some(entry),
+            None => self.from_replica(id).await,
         };
-        let is_away = match &loaded {
-            Ok(loaded) => loaded.entry.is_for_the_store(),
-            Err(error) => matches!(error, StoreError::Unavailable(_)),
+        match entry {
+            Some(entry) => self.unless_too_old(entry),
+            None => self.unless_too_old(self.from_store(id).await),
+        }
+    }
+
+    /// Two-way deployments are refused where what this node knows of trust is older than the operator allows. Live connections are
+    /// held to what is known.
+    fn unless_too_old(&self, entry: Arc<Entry>) -> Arc<Entry> {
+        let Entry::Served(served) = &*entry else { return entry };
+        let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
+            return entry;
         };
-        if is_away {
-            if let Some(copier) = &self.copier {
-                copier.set_away(true);
+        let (scope, verifier) = (served.identity.trust_scope, Some(Arc::clone(verifier)));
+        let refusal =
+            Refusal::Unavailable("changes were not read for longer than gateway.stale_trust".to_owned());
+        Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
+    }
+
+    /// `None`: the replica does not hold what was announced of the deployment, or there is none.
+    async fn from_replica(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        let copier = self.copier.as_ref()?;
+        copier.readable()?;
+        let slot = self.slot(id);
+        let _lock = slot.replica.lock().await;
+        for _ in 0..REPLICA_READS_MAX {
+            if let Some(entry) = self.at_hand(id) {
+                return Some(entry);
             }
-            if let Some(entry) = self.recall(id).await {
-                return entry;
+            let (writes, read_at) = (slot.counts().writes, self.gate.now());
+            let entry = match self.read_replica(copier, id).await {
+                Ok(entry) => entry?,
+                Err(error) => {
+                    if matches!(error, StoreError::Corrupt(_)) {
+                        copier.doubt();
+                    }
+                    tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
+                    return None;
+                }
+            };
+            let mut counts = slot.counts();
+            // Whatever was put there since may be newer.
+            if counts.writes == writes {
+                self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+                counts.writes += 1;
+                return Some(entry);
             }
         }
-        match loaded {
-            Ok(loaded) => loaded.entry,
+        None
+    }
+
+    async fn read_replica(
+        &self,
+        copier: &Copier,
+        id: &DeploymentId,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let Some(replica) = copier.readable() else { return Ok(None) };
+        let reading = replica.reading().await?;
+        let assignment = assignment_in(&reading, id).await?;
+        // A deployment that is not here may have been made since.
+        let Some((deployment, _)) = &assignment else { return Ok(None) };
+        if !self.gate.covers(id, deployment.generation) {
+            return Ok(None);
+        }
+        let before = self.before(id);
+        // A version before the newest is served only when the store was asked, which then is read as well.
+        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        let entry = Arc::new(built.entry);
+        if entry.is_unservable() {
+            copier.doubt();
+        }
+        Ok(Some(entry).filter(|entry| !entry.is_unservable()))
+    }
+
+    /// A store that does not answer in time leaves the deployment refused, for a moment.
+    async fn from_store(&self, id: &DeploymentId) -> Arc<Entry> {
+        let read = async {
+            let _lock = self.slot(id).store.lock().await;
+            match self.at_hand(id) {
+                Some(entry) => Ok(entry),
+                None => self.load(id, For::Device).await.map(|loaded| loaded.entry),
+            }
+        };
+        let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
+        match timeout(STORE_READ_TIMEOUT, read).await.unwrap_or_else(late) {
+            Ok(entry) => entry,
             Err(error) => self.refuse(id, &error),
         }
     }
 
-    /// What the store answers. `None`: not as soon as this node's snapshot might, which may be caught up only meanwhile.
-    async fn in_time<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
-        let Some(copier) = &self.copier else { return Some(asked.await) };
-        let late = async {
-            sleep(PATIENCE).await;
-            copier.until_caught_up().await;
-        };
-        tokio::select! {
-            biased;
-            answer = asked => Some(answer),
-            () = late => {
-                *self.slow() = Some(Instant::now());
-                None
-            }
+    /// The feed has announced changes of these: handshakes under way are looked at once more when they end.
+    pub(crate) fn announced<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>) {
+        for id in ids {
+            self.slot(id).counts().changes += 1;
         }
     }
 
-    fn is_away(&self) -> bool {
-        self.copier.as_ref().is_some_and(|copier| copier.is_away())
-    }
-
-    /// Whether the store answers later than a device should wait.
-    fn is_slow(&self) -> bool {
-        self.slow().is_some_and(|last| last.elapsed() < IMPATIENCE)
-    }
-
-    fn slow(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As [`Loader::announced`], of all deployments.
+    pub(crate) fn announced_everything(&self) {
+        self.slots.iter().for_each(|slot| slot.counts().changes += 1);
     }
 
     /// How many deployments are at hand.
@@ -209,52 +262,17 @@ impl Loader {
         self.cache.len()
     }
 
-    /// Whose the first of these names is by this node's snapshot, while the store is away.
+    /// The owner of the first of these names that the replica knows.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
-        self.copier.as_ref()?.whole()?.first_of(names).await.ok()?
+        self.copier.as_ref()?.readable()?.first_of(names).await.ok()?
     }
 
-    /// What this node's snapshot has of the deployment, while the store is away or slow. `None`: there is no snapshot, or the store has
-    /// said something newer already. To be called under the deployment's lock.
-    async fn recall(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
-        let copier = self.copier.as_ref()?;
-        let is_away = copier.is_away();
-        let snapshot = if is_away { copier.whole() } else { copier.caught_up() }?;
-        let assignment = match assignment_in(snapshot, id).await {
-            Ok(assignment) => assignment,
-            // Its entry is not whole: refused, it alone, where the store cannot be asked.
-            Err(error @ StoreError::Corrupt(_)) if is_away => {
-                copier.doubt();
-                return Some(self.refuse(id, &error));
-            }
-            Err(error) => {
-                tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
-                return None;
-            }
-        };
-        let (deployment, _) = assignment.as_ref()?;
-        if !copier.may_serve(id, deployment.generation) {
-            return None;
-        }
-        let before = self.cache.peek(id);
-        // What this node served instead of the newest before, it may serve when it has told the store.
-        let built = self.build(snapshot, assignment.as_ref(), before.as_deref()).await.ok()?;
-        let entry = Arc::new(built.entry);
-        if entry.is_unservable() {
-            if !is_away {
-                return None;
-            }
-            copier.doubt();
-        }
-        self.cache.insert(id.clone(), Arc::clone(&entry));
-        Some(entry)
-    }
-
-    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is; when it answers
-    /// with something unreadable, the deployment is refused, for that may have narrowed its trust.
+    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is, and what was
+    /// announced is refused; when it answers with something unreadable, the deployment is refused.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let slot = self.slot(id);
-        let _lock = slot.lock.lock().await;
+        let _lock = slot.store.lock().await;
+        let read_at = self.gate.now();
         let loaded = self.load(id, For::Change).await;
         match &loaded {
             // Nobody asked: what is said of it, the index says too, by not having it any more.
@@ -262,16 +280,17 @@ impl Loader {
             Ok(_) | Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
                 self.refuse(id, error);
+                self.gate.was_unreadable(id, read_at);
             }
         }
         // After the swap, and before connections are told: see `is_as_it_was`.
-        slot.changes.fetch_add(1, Ordering::AcqRel);
+        slot.counts().changes += 1;
         loaded
     }
 
     /// To be asked before [`Loader::get`].
     pub(crate) fn stamp(&self, id: &DeploymentId) -> Stamp {
-        Stamp(self.slot(id).changes.load(Ordering::Acquire))
+        Stamp(self.slot(id).counts().changes)
     }
 
     /// Whether what [`Loader::get`] said after this stamp is still true, as far as this node knows. Of what changes from now on, those
@@ -282,32 +301,43 @@ impl Loader {
 
     /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
     fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<Entry> {
-        let refusal = match error {
-            StoreError::Unavailable(reason) => Refusal::Unavailable(reason.clone()),
-            error => Refusal::Unservable(error.to_string()),
+        let (refusal, is_certain) = match error {
+            StoreError::Unavailable(reason) => (Refusal::Unavailable(reason.clone()), false),
+            error => (Refusal::Unservable(error.to_string()), true),
         };
+        let mut counts = self.slot(id).counts();
+        // A store that is only late may have answered another one meanwhile.
+        if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
+            return entry;
+        }
         let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
-        self.cache.insert(id.clone(), Arc::clone(&entry));
+        let read_at = self.gate.now();
+        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+        counts.writes += 1;
         entry
     }
 
     fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
-        self.cache.get(id).filter(|entry| entry.is_fresh(self.membership.epoch()))
+        let Cached { entry, read_at } = self.cache.get(id)?;
+        (entry.is_fresh(self.membership.epoch()) && self.gate.is_current(id, read_at)).then_some(entry)
+    }
+
+    /// What was served last, as far as it is known.
+    fn before(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        self.cache.peek(id).map(|cached| cached.entry)
     }
 
     fn slot(&self, id: &DeploymentId) -> &Slot {
         &self.slots[self.slot_of.hash_one(id) as usize % self.slots.len()]
     }
 
-    /// To be called under the deployment's lock.
+    /// To be called under the lock of the deployment's slot.
     async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
-        let (held, reading) = self.read(whose).await?;
+        let read_at = self.gate.now();
+        let reading = self.read(whose).await?;
         let as_of = reading.as_of();
         let assignment = assignment_in(&reading, id).await?;
-        if let Some(copier) = &self.copier {
-            copier.seen(id, assignment.as_ref().map(|(deployment, _)| deployment.generation));
-        }
-        let before = self.cache.peek(id);
+        let before = self.before(id);
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         // A withdrawal must not wait for what it holds.
         drop(reading);
@@ -328,16 +358,17 @@ impl Loader {
             Some((deployment, _)) => self.index.set(id, &deployment.hosts),
             None => self.index.remove(id),
         }
-        self.cache.insert(id.clone(), Arc::clone(&entry));
-        if !self.history.is_since(held) {
-            drop(self.cache.remove(id));
-            return Err(another_history());
-        }
+        let found = assignment.as_ref().map(|(deployment, _)| deployment.generation);
+        self.gate.was_read(id, read_at, found);
+        let mut counts = self.slot(id).counts();
+        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+        counts.writes += 1;
+        drop(counts);
         Ok(Loaded { assignment, entry, as_of })
     }
 
     /// One state of the store that belongs to what this node holds.
-    async fn read(&self, whose: For) -> Result<(Held, Reading), StoreError> {
+    async fn read(&self, whose: For) -> Result<Reading, StoreError> {
         let store = self.lifecycle.store();
         for _ in 0..READS_MAX {
             let held = self.history.held();
@@ -346,7 +377,7 @@ impl Loader {
                 For::Change => store.reading_as_member(held.position).await?,
             };
             match self.history.judge(held, reading.as_of(), reading.continues()) {
-                Verdict::Use => return Ok((held, reading)),
+                Verdict::Use => return Ok(reading),
                 Verdict::ReadAgain => {}
                 Verdict::Lost => break,
             }
@@ -385,11 +416,6 @@ impl Loader {
             }
         };
         Some(Fallback { newest, reason, allowed_in })
-    }
-
-    /// What this node holds is of another history: nothing of it is served any more.
-    pub(crate) fn forget_everything(&self) {
-        self.cache.clear();
     }
 
     /// What cannot be served for good is refused; what cannot be read now is an error.
@@ -459,6 +485,13 @@ impl Loader {
             Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
             Err(_) => KnownTrust::Nobody,
         }
+    }
+}
+
+impl Slot {
+    // Nothing that holds it can panic half-way through a change.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -196,7 +196,7 @@ impl Follower {
         self.progress.caught_up(newest).await;
         if let Some(copier) = &self.copier {
             // What cannot be kept is said by the replica itself; without it the node does not count.
-            while copier.holds(newest.generation).await.is_err() {
+            while copier.holds_all(newest).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -210,9 +210,8 @@ impl Follower {
             return Ok(false);
         }
         if let Some(copier) = &self.copier
-            && let Err(reason) = copier.holds(newest.generation).await
+            && timeout(CATCH_UP, copier.holds_up_to(newest.generation)).await.is_err()
         {
-            tracing::debug!("this node does not count yet: {reason}");
             return Ok(false);
         }
         let Some(_open) = self.reports.open().await else { return Ok(false) };
@@ -233,6 +232,7 @@ async fn keep_up(follower: &Follower, every: Duration) {
     let membership = &follower.membership;
     let (mut tries, mut counted) = (0, membership.member().is_some());
     loop {
+        let answers_again = follower.lifecycle.store().answers_again();
         let kept = if membership.member().is_some() {
             sleep(every).await;
             membership.renew().await
@@ -255,19 +255,15 @@ async fn keep_up(follower: &Follower, every: Duration) {
             Ok(false) if counted => {}
             Ok(false) => {
                 tries += 1;
-                pause(tries).await;
+                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
             }
             Err(error) => {
                 tries += 1;
                 if backoff::worth_a_word(tries) {
                     tracing::warn!(tries, "this node's lease cannot be kept: {error}; trying again");
                 }
-                pause(tries).await;
+                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
             }
         }
     }
-}
-
-async fn pause(tries: u32) {
-    sleep(backoff::after(tries).min(PAUSE_MAX)).await;
 }

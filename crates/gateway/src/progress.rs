@@ -45,6 +45,16 @@ impl Progress {
         self.begin(read, ids);
     }
 
+    /// Nothing tells what has changed: the feed counts as read up to nowhere.
+    pub(crate) fn forget(&self) {
+        self.begin_over([].into_iter());
+    }
+
+    /// Whether the feed counts as read up to nowhere.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.borrow().read.is_none()
+    }
+
     /// To be asked before a change is carried out, for [`Progress::is_done`].
     pub(crate) fn times_wanted(&self, id: &DeploymentId) -> Option<u64> {
         self.0.borrow().to_do.get(id).copied()
@@ -70,6 +80,14 @@ impl Progress {
     /// Waits until everything up to this very row is carried out.
     pub(crate) async fn caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| state.read == Some(row) && state.to_do.is_empty()).await;
+    }
+
+    /// Waits until everything up to this row was carried out: more may have been read by then.
+    pub(crate) async fn was_caught_up(&self, row: FeedPosition) {
+        self.wait_for(|state| {
+            state.read.is_some_and(|read| read.generation >= row.generation) && state.to_do.is_empty()
+        })
+        .await;
     }
 
     /// Waits until no more than so many rows up to `newest`, or deployments, are to be read and carried out.

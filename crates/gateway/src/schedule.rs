@@ -130,6 +130,18 @@ impl Schedule {
         }
     }
 
+    /// What waits to be tried again is due now: what it failed for may be over.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        let waits = |(id, job): (&DeploymentId, &Job)| match job {
+            Job::Waiting { turn, due, tries } if *due > now => Some((id.clone(), *turn, *tries)),
+            Job::Waiting { .. } | Job::Running { .. } => None,
+        };
+        let waiting: Vec<_> = self.jobs.iter().filter_map(waits).collect();
+        for (id, turn, tries) in waiting {
+            self.wait_until(id, turn, now, tries);
+        }
+    }
+
     /// How many deployments it has to do with.
     pub(crate) fn len(&self) -> usize {
         self.jobs.len() + self.background.len()
@@ -201,6 +213,21 @@ mod tests {
         schedule.want(id("a"), now);
         assert_eq!(schedule.next(now), Some((id("a"), 0)));
         assert_eq!(schedule.next_due(), None, "the later try is dropped");
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_due_at_once_when_the_store_answers_again() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        for (name, ended) in [("unread", Ended::Unread), ("unproven", Ended::Unproven)] {
+            schedule.want(id(name), now);
+            schedule.next(now);
+            schedule.done(id(name), ended, now);
+        }
+        assert_eq!(schedule.next(now), None);
+        schedule.hasten(now);
+        let due = [schedule.next(now), schedule.next(now), schedule.next(now)];
+        assert_eq!(due, [Some((id("unread"), 1)), Some((id("unproven"), 1)), None]);
+        assert!(schedule.changes.is_empty() && schedule.retries.is_empty());
     }
 
     #[tokio::test]

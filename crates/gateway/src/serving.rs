@@ -9,6 +9,7 @@ use crate::{
     cause::Cause,
     failures::{Failures, Seen},
     filling::{Answer, Filling},
+    gate::Gate,
     host_index::HostIndex,
     identity::Workshop,
     lines::Lines,
@@ -36,6 +37,7 @@ pub(crate) struct Serving {
     pub(crate) index: Arc<HostIndex>,
     pub(crate) filling: Arc<Filling>,
     pub(crate) store: Store,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) loader: Loader,
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) registry: Arc<Registry>,
@@ -89,28 +91,56 @@ impl Serving {
         Destination { deployment, entry, stamp }
     }
 
+    /// The exact host, then the wildcard that covers it. Until the index of hosts has all names, a name that it does not have may
+    /// be that of a deployment which only the store knows yet.
     async fn by_name(&self, name: HostName) -> Route {
-        if !self.filling.is_over() && self.index.find(&name).is_none() {
-            let names: Vec<_> =
-                [Some(name.clone()), name.covering_wildcard()].into_iter().flatten().collect();
-            match self.filling.ask(&name, || self.first_of(&names)).await {
-                Answer::Indexed => {}
-                Answer::Found(host, id) => return self.to(&host, id).await.unwrap_or(Route::Unknown),
-                Answer::Nobodys => return Route::Nowhere,
-                Answer::Unknown => return Route::Unknown,
-            }
+        if let Some(route) = self.by_index(&name).await {
+            return route;
         }
         let wildcard = name.covering_wildcard();
-        for host in [name].into_iter().chain(wildcard) {
-            let Some(id) = self.index.find(&host) else { continue };
-            if let Some(route) = self.to(&host, id).await {
+        if !self.filling.is_over() && !self.knows_no_better() {
+            if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
+                return route;
+            }
+            // It may have got the name since.
+            if let Some(route) = self.by_index(&name).await {
                 return route;
             }
         }
-        Route::Nowhere
+        let Some(wildcard) = wildcard else { return Route::Nowhere };
+        self.by_index(&wildcard).await.unwrap_or(Route::Nowhere)
     }
 
-    /// By the store, and by this node's snapshot while that is away. A name that only the snapshot does not know may be a newer
+    /// Whether the store does not answer, and all that this node knows of is in the index: then the index decides, as the replica
+    /// does of trust. Where a change is known and not carried out, a name may be another deployment's.
+    fn knows_no_better(&self) -> bool {
+        self.gate.is_silent() && self.index.is_listed() && self.gate.len() == 0
+    }
+
+    async fn by_index(&self, host: &HostName) -> Option<Route> {
+        let id = self.index.find(host)?;
+        self.to(host, id).await
+    }
+
+    /// By the replica, which answers for the exact name, and for the wildcard only while the store does not; else by the store.
+    /// `None`: the index has all names by now.
+    async fn by_records(&self, name: &HostName, wildcard: Option<&HostName>) -> Option<Route> {
+        let names: Vec<_> = [Some(name), wildcard].into_iter().flatten().cloned().collect();
+        let known = self.loader.first_known(&names).await;
+        if let Some((host, id)) = known.filter(|(host, _)| host == name || self.gate.is_silent())
+            && let Some(route) = self.to(&host, id).await
+        {
+            return Some(route);
+        }
+        match self.filling.ask(name, || self.first_of(&names)).await {
+            Answer::Found(host, id) => Some(self.to(&host, id).await.unwrap_or(Route::Unknown)),
+            Answer::Nobodys => Some(Route::Nowhere),
+            Answer::Unknown => Some(Route::Unknown),
+            Answer::Indexed => None,
+        }
+    }
+
+    /// By the store, and by the replica while that is away. A name that only the replica does not know may be a newer
     /// deployment's: of that nothing is said.
     async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
         match self.store.first_of(names).await {

@@ -34,6 +34,9 @@ pub struct Settings {
     /// How long this node counts without a sign of life: the same as `certward_lifecycle::Settings::lease`. A third of it is
     /// the interval of those signs.
     pub lease: Duration,
+    /// How long after the last read of the change feed that was answered two-way deployments are served. `None`: for as long
+    /// as it takes. See docs/operations.md, how old trust may become.
+    pub stale_trust: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -49,6 +52,7 @@ impl Default for Settings {
             connections_max: 1_000_000,
             connections_per_address_max: None,
             lease: Duration::from_secs(15),
+            stale_trust: None,
         }
     }
 }

@@ -49,6 +49,7 @@ impl Tables {
             ("connected_deployments", serving.registry.deployments()),
             ("deployments", deployments),
             ("failed_deployments", serving.failures.deployments()),
+            ("gated", follower.gate.len()),
             ("hosts", hosts),
             ("look_ups", look_ups),
             ("misdirected_deployments", serving.misdirected.len()),

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use time::OffsetDateTime;
 
 /// Milliseconds since the Unix epoch, UTC.
@@ -32,6 +35,12 @@ impl Timestamp {
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Time since some fixed moment, for the age of things: it is never set back, and goes on while the machine
+    /// sleeps. A clock that is moved by hand says it by [`Clock::now`].
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now().0).unwrap_or(0))
+    }
 }
 
 /// The machine's clock.
@@ -42,5 +51,11 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     fn now(&self) -> Timestamp {
         Timestamp::from_time(OffsetDateTime::now_utc())
+    }
+
+    fn uptime(&self) -> Duration {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+        // Neither is negative since the machine was started, and nanoseconds are fewer than a second has.
+        Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
     }
 }

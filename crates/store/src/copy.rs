@@ -3,7 +3,9 @@
 
 use sqlx::AnyConnection;
 
-use crate::{Deployment, DeploymentId, StoreError, Version, deployment, host, project, version};
+use crate::{
+    Deployment, DeploymentId, Generation, StoreError, Version, deployment, host, project, row, version,
+};
 
 /// One deployment.
 pub(crate) struct Copy {
@@ -59,6 +61,32 @@ pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Resu
         });
     }
     Ok(copied)
+}
+
+/// The newest change of a deployment that was copied.
+pub(crate) async fn generation_of(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<Generation>, StoreError> {
+    let row = sqlx::query("SELECT generation FROM deployment WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| row::integer(&row, "generation").map(Generation)).transpose()
+}
+
+/// Whether what is there was read later than this, which was read when `newest` was the newest change.
+pub(crate) async fn is_older(
+    conn: &mut AnyConnection,
+    copied: &Copied,
+    newest: Generation,
+) -> Result<bool, StoreError> {
+    let there = generation_of(conn, copied.id()).await?;
+    let read = match copied {
+        Copied::Whole(copy) => copy.deployment.generation,
+        Copied::Gone(_) | Copied::Unreadable(_) => newest,
+    };
+    Ok(there.is_some_and(|there| there > read))
 }
 
 /// Puts it in the place of what is there. Whether keys were erased by it.

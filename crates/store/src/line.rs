@@ -150,6 +150,22 @@ impl Line {
         self.suspicion.notify_one();
     }
 
+    /// Resolves when a server can be used again after none could, or another one is used. Counts from the call on.
+    pub(crate) fn usable_again(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut state = self.state.subscribe();
+        async move {
+            // It is sent when the line goes down and when a server is taken, and not for every look.
+            loop {
+                if state.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                if state.borrow().down.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Checks a new connection of the pool.
     ///
     /// # Errors

@@ -42,6 +42,12 @@ impl Reading {
         Ok(Self { transaction: Mutex::new(transaction), sealer, as_of, continues })
     }
 
+    /// Of a node's replica, which says nothing of the feed.
+    pub(crate) fn of_replica(transaction: Transaction<'static, Any>, sealer: Arc<Sealer>) -> Self {
+        let as_of = FeedPosition::START;
+        Self { transaction: Mutex::new(transaction), sealer, as_of, continues: true }
+    }
+
     /// The newest row of the feed: what is read here is true as of it.
     pub fn as_of(&self) -> FeedPosition {
         self.as_of

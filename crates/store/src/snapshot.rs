@@ -28,8 +28,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Records, Store, StoreError,
-    Version,
+    Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records, Store,
+    StoreError, Version,
     copy::{self, Copied},
     data_folder::{database_url, private_file},
     deployment,
@@ -193,10 +193,10 @@ impl Snapshot {
         }
     }
 
-    /// Removes it from the disk.
+    /// Removes it from the disk. Durable when this returns.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be removed.
+    /// [`StoreError::Unavailable`] when the file cannot be removed, durably.
     pub async fn discard(&self) -> Result<(), StoreError> {
         self.close().await;
         for suffix in ["", "-wal", "-shm"] {
@@ -208,7 +208,10 @@ impl Snapshot {
                 Err(error) => return Err(self.unavailable(&error)),
             }
         }
-        Ok(())
+        // Without this a power loss could bring it back.
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| self.unavailable(&error))
     }
 
     /// Closes it; what is in it stays.
@@ -230,14 +233,26 @@ impl Snapshot {
     /// [`StoreError`].
     pub async fn mark(&self) -> Result<Option<Generation>, StoreError> {
         let mut conn = self.read().await?;
-        step(async {
-            let row = sqlx::query("SELECT value FROM counter WHERE name = $1")
-                .bind(MARK)
-                .fetch_optional(&mut *conn)
-                .await?;
-            row.map(|row| row::integer(&row, "value").map(Generation)).transpose()
-        })
-        .await
+        step(mark_in(&mut conn)).await
+    }
+
+    /// The newest change of a deployment that is here, durable. `None`: the deployment is not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn generation_of(&self, id: &DeploymentId) -> Result<Option<Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        step(copy::generation_of(&mut conn, id)).await
+    }
+
+    /// Reads several records of one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reading(&self) -> Result<Reading, StoreError> {
+        let reader = self.pools()?.reader;
+        let tx = step(async { Ok(reader.begin_with("BEGIN").await?) }).await?;
+        Ok(Reading::of_replica(tx, Arc::clone(&self.sealer)))
     }
 
     /// As [`Snapshot::mark`], with the nonce of the row where it is known.
@@ -305,31 +320,36 @@ impl Snapshot {
         step(feed::landmark(&mut conn, mark)).await
     }
 
-    /// Copies these deployments as they are now, or that they are gone. With `mark`, everything up to that generation is
+    /// Copies these deployments as they are now, or that they are gone. With `mark`, everything up to that row is
     /// here when this returns. Durable when this returns, and what it erased is overwritten.
     ///
     /// # Errors
-    /// [`CopyError`]; nothing was copied then.
+    /// [`CopyError`]; nothing was copied then. [`StoreError::Unavailable`] where the store's history has no such row.
     pub async fn copy(
         &self,
         store: &Store,
         ids: &[DeploymentId],
-        mark: Option<Generation>,
+        mark: Option<FeedPosition>,
     ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
         let read = async {
             let mut tx = store.begin_reading().await?;
             step(async {
                 let copied = copy::each(&mut tx, ids).await?;
-                let landmark = match mark {
-                    Some(mark) => feed::landmark(&mut tx, mark).await?,
-                    None => None,
-                };
-                Ok((copied, landmark))
+                let mut landmark = None;
+                if let Some(mark) = mark {
+                    if feed::ancestry(&mut tx, mark).await? != feed::Ancestry::Own {
+                        return Err(StoreError::unavailable("its history is not the one that was read"));
+                    }
+                    landmark = feed::landmark(&mut tx, mark.generation).await?;
+                }
+                let mark = mark.map(|mark| mark.generation);
+                let read = Read { newest: feed::newest(&mut tx).await?, mark, landmark };
+                Ok((copied, read))
             })
             .await
         };
-        let (copied, landmark) = read.await.map_err(CopyError::Store)?;
-        self.write(&copied, mark, landmark.as_ref()).await.map_err(CopyError::Snapshot)?;
+        let (copied, read) = read.await.map_err(CopyError::Store)?;
+        self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
         let generation = |copied: &Copied| match copied {
             Copied::Whole(copy) => Some(copy.deployment.generation),
             Copied::Gone(_) | Copied::Unreadable(_) => None,
@@ -369,31 +389,32 @@ impl Snapshot {
                 differ.clear();
             }
             copied.extend(copy::each(&mut tx, &differ).await?);
-            Ok(copied)
+            let newest = feed::newest(&mut tx).await?;
+            Ok((copied, Read { newest, mark: None, landmark: None }))
         });
-        let mut copied = read.await.map_err(CopyError::Store)?;
+        let (mut copied, read) = read.await.map_err(CopyError::Store)?;
         drop(tx);
         copied.extend(here.into_keys().map(Copied::Gone));
         if !copied.is_empty() {
-            self.write(&copied, None, None).await.map_err(CopyError::Snapshot)?;
+            self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
         }
         Ok(last)
     }
 
-    async fn write(
-        &self,
-        copied: &[Copied],
-        mark: Option<Generation>,
-        landmark: Option<&feed::Landmark>,
-    ) -> Result<(), StoreError> {
+    /// In one transaction. Where there is a mark, neither it nor a deployment goes back: two processes of a node, of which
+    /// one takes over from the other, may both write. While there is none, everything is made as the store has it.
+    async fn write(&self, copied: &[Copied], read: &Read) -> Result<(), StoreError> {
         let pools = self.pools()?;
         let mut tx = begin(&pools).await?;
         let erased = step(async {
+            let before = mark_in(&mut tx).await?;
             let mut erased = false;
             for copied in copied {
-                erased |= copy::write(&mut tx, copied).await?;
+                if before.is_none() || !copy::is_older(&mut tx, copied, read.newest).await? {
+                    erased |= copy::write(&mut tx, copied).await?;
+                }
             }
-            if let Some(mark) = mark {
+            if let Some(mark) = read.mark.filter(|mark| before.is_none_or(|before| *mark >= before)) {
                 sqlx::query(
                     "INSERT INTO counter (name, value) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -402,9 +423,9 @@ impl Snapshot {
                 .bind(mark.0)
                 .execute(&mut *tx)
                 .await?;
-            }
-            if let Some(landmark) = landmark {
-                feed::keep_only(&mut tx, landmark).await?;
+                if let Some(landmark) = &read.landmark {
+                    feed::keep_only(&mut tx, landmark).await?;
+                }
             }
             tx.commit().await?;
             Ok(erased)
@@ -537,6 +558,20 @@ impl Snapshot {
     fn unavailable(&self, error: &io::Error) -> StoreError {
         StoreError::Unavailable(format!("{}: {error}", self.path.display()))
     }
+}
+
+/// What was true of the store when a copy was read.
+struct Read {
+    newest: Generation,
+    mark: Option<Generation>,
+    /// The row of the feed at the mark.
+    landmark: Option<feed::Landmark>,
+}
+
+async fn mark_in(conn: &mut AnyConnection) -> Result<Option<Generation>, StoreError> {
+    let row =
+        sqlx::query("SELECT value FROM counter WHERE name = $1").bind(MARK).fetch_optional(conn).await?;
+    row.map(|row| row::integer(&row, "value").map(Generation)).transpose()
 }
 
 async fn begin(pools: &Pools) -> Result<Transaction<'static, Any>, StoreError> {

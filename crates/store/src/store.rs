@@ -368,6 +368,22 @@ impl Store {
         }
     }
 
+    /// Resolves when the store answers again that did not, or another server has taken its place: what waits to
+    /// try again may do so now. Counts from the call on, not only from the first poll. Never resolves for an
+    /// embedded store.
+    pub fn answers_again(&self) -> impl Future<Output = ()> + Send + use<> {
+        let reached = self.inner.opened.get().is_none().then(|| self.changed());
+        let line = self.inner.opened.get().and_then(|opened| opened.engine.line());
+        let usable = line.map(|line| line.usable_again());
+        async move {
+            match (reached, usable) {
+                (Some(reached), _) => reached.await,
+                (None, Some(usable)) => usable.await,
+                (None, None) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for the neighbours), if it is
     /// within the limit. Exact under parallel requests, durable across a restart of the program; a refusal writes
     /// nothing. The time is taken under the lock.

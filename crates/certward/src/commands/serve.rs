@@ -23,7 +23,7 @@ use anyhow::{Context, anyhow};
 use certward_api::{Api, ApiError, Reloader};
 use certward_gateway::{Gateway, NoGateway};
 use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
-use certward_store::{NodeId, NodeProcess, Role, Store, StoreError, SystemClock};
+use certward_store::{Address, NodeId, NodeProcess, Role, Store, StoreError, SystemClock};
 use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -46,6 +46,10 @@ use crate::{
     store_remedy,
     usage::Usage,
 };
+
+/// How long a database is waited for at the start where this node has a snapshot to serve devices from. With the first read of
+/// the change feed (1 s), a device waits for three seconds: docs/operations.md says so.
+const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Beside `[gateway] drain`, until connections that still run are left behind: what a store needs to note that the node has left,
 /// and what the last devices need to hear it.
@@ -158,25 +162,15 @@ async fn take_place(
     Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
 }
 
-/// With `beside`, an embedded store is opened although another process has it. A database that cannot be reached is
-/// [`Store::away`] where this node has a snapshot of it.
+/// With `beside`, an embedded store is opened although another process has it. A database that is not reached soon is
+/// [`Store::away`] where this node has a snapshot of it; then it is reached beside what follows.
 async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address_of_node();
-    let opened = async {
-        if !beside && !Store::is_initialised(&address).await? {
-            return Err(StoreError::NotInitialised);
-        }
-        Ok(())
-    };
-    let opened = match opened.await {
-        Ok(()) => {
-            let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
-            match beside {
-                true => Store::open_beside(&address, &master_key, clock).await,
-                false => Store::open(&address, &master_key, clock).await,
-            }
-        }
-        Err(error) => Err(error),
+    let opened = if snapshot::is_there(config) {
+        let store = Store::away(address, &config.read_master_key()?, Arc::new(SystemClock));
+        reach_soon(&store).await.map(|()| store)
+    } else {
+        open_now(config, &address, beside).await?
     };
     match opened {
         Err(StoreError::NotInitialised) => {
@@ -188,12 +182,48 @@ async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
                 "the store {place} is not initialised; run `certward init` with the same configuration"
             ))
         }
-        Err(StoreError::Unavailable(reason)) if snapshot::is_there(config) => {
-            tracing::warn!("the database cannot be reached: {reason}");
-            Ok(Store::away(address, &config.read_master_key()?, Arc::new(SystemClock)))
-        }
         opened => opened.map_err(store_remedy::explain),
     }
+}
+
+/// Tries to reach a database for as long as devices can wait. What takes longer goes on by itself.
+async fn reach_soon(store: &Store) -> Result<(), StoreError> {
+    let reaching = {
+        let store = store.clone();
+        tokio::spawn(async move { store.reach().await })
+    };
+    match timeout(REACH_TIMEOUT, reaching).await {
+        Ok(Ok(Err(StoreError::Unavailable(reason)))) => {
+            tracing::warn!("the database cannot be reached: {reason}");
+            Ok(())
+        }
+        Ok(Ok(reached)) => reached,
+        // It has panicked: the log says why, and whoever needs the database tries again.
+        Ok(Err(_)) => Ok(()),
+        Err(_) => {
+            tracing::warn!("the database does not answer within {REACH_TIMEOUT:?}");
+            Ok(())
+        }
+    }
+}
+
+/// However long that takes.
+async fn open_now(
+    config: &Config,
+    address: &Address,
+    beside: bool,
+) -> anyhow::Result<Result<Store, StoreError>> {
+    // Before the master key is read: a store that is not initialised has none.
+    match if beside { Ok(true) } else { Store::is_initialised(address).await } {
+        Ok(true) => {}
+        Ok(false) => return Ok(Err(StoreError::NotInitialised)),
+        Err(error) => return Ok(Err(error)),
+    }
+    let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
+    Ok(match beside {
+        true => Store::open_beside(address, &master_key, clock).await,
+        false => Store::open(address, &master_key, clock).await,
+    })
 }
 
 /// Everything put together, its addresses taken, nothing accepted yet.

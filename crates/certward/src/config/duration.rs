@@ -61,6 +61,16 @@ pub(super) fn drain<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::E
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
+/// Changes are read every second; below ten of them a database that is merely slow would close all two-way deployments.
+pub(super) fn stale_trust<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "serve" {
+        return Ok(None);
+    }
+    let allowed = Duration::from_secs(10 * SECOND)..=Duration::from_secs(31 * DAY);
+    parse(&text, &allowed).map(Some).map_err(|fault| D::Error::custom(format!("{fault}; or \"serve\"")))
+}
+
 /// The request log keeps a row for every request of the window, so a month is the end.
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(31 * DAY);

@@ -33,6 +33,9 @@ pub(crate) struct GatewaySection {
     /// Over how long the devices' connections are ended when certward ends: `30s`; 0 s to 1 h.
     #[serde(deserialize_with = "super::duration::drain")]
     pub(crate) drain: Duration,
+    /// How long after the last read of changes two-way deployments are served: `serve`, without end; or 10 s to 31 d.
+    #[serde(deserialize_with = "super::duration::stale_trust")]
+    pub(crate) stale_trust: Option<Duration>,
 }
 
 impl Default for GatewaySection {
@@ -45,6 +48,7 @@ impl Default for GatewaySection {
             connections_per_address: None,
             prove_within: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            stale_trust: None,
         }
     }
 }

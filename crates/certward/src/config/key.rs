@@ -31,7 +31,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 19] = [
+pub(super) const KEYS: [Key; 20] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
     key("role", Kind::Text),
@@ -46,6 +46,7 @@ pub(super) const KEYS: [Key; 19] = [
     key("gateway.connections_per_address", Kind::Integer),
     key("gateway.prove_within", Kind::Text),
     key("gateway.drain", Kind::Text),
+    key("gateway.stale_trust", Kind::Text),
     key("limits.reads", Kind::Integer),
     key("limits.changes", Kind::Integer),
     key("limits.window", Kind::Text),

@@ -24,6 +24,7 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("gateway.upstream_source", !gateway.upstream_source.is_empty()),
         ("gateway.connections_per_address", gateway.connections_per_address.is_some()),
         ("gateway.drain", gateway.drain != default.gateway.drain),
+        ("gateway.stale_trust", gateway.stale_trust.is_some()),
     ];
     let of_api = [
         ("api.platform", api.platform != default.api.platform),

@@ -11,6 +11,7 @@ mod deadlines;
 mod drain;
 mod faults;
 mod filling;
+mod gated;
 mod hello;
 mod limits;
 mod lines;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use certward_store::{
-    CopyError, Deployment, DeploymentId, Generation, MasterKey, Records, Snapshot, Standing, StoreError,
-    TlsState, Version,
+    CopyError, Deployment, DeploymentId, FeedPosition, Generation, MasterKey, Records, Snapshot, Standing,
+    StoreError, TlsState, Version,
 };
 use sqlx::{Connection, Row};
 use tempfile::TempDir;
@@ -282,9 +282,11 @@ async fn it_outlives_the_process_with_its_mark(world: World) {
     let copying = Copying::of(&world).await;
     copying.copy(&world, &["a"]).await;
     assert_eq!(copying.snapshot.mark().await.expect("read"), None, "it was never complete");
-    copying.snapshot.copy(&world.store, &[], Some(uploaded)).await.expect("copied");
+    let row = world.store.newest_position().await.expect("read");
+    copying.snapshot.copy(&world.store, &[], Some(row)).await.expect("copied");
     let snapshot = copying.reopen().await;
     assert_eq!(snapshot.mark().await.expect("read"), Some(uploaded));
+    assert_eq!(snapshot.mark_position().await.expect("read"), Some(row));
     assert_eq!(key(&snapshot, &made.id, uploaded).await.as_deref(), Some(b"key".as_slice()));
     snapshot.discard().await.expect("removed");
     assert!(!snapshot.is_open());
@@ -296,11 +298,14 @@ async fn it_is_told_from_that_of_another_store_and_of_another_history(world: Wor
     let made = world.deployment("a").await;
     let uploaded = world.upload(&made.id, b"key").await;
     let copying = Copying::of(&world).await;
-    copying
-        .snapshot
-        .copy(&world.store, std::slice::from_ref(&made.id), Some(uploaded))
-        .await
-        .expect("copied");
+    let row = world.store.newest_position().await.expect("read");
+    let other = FeedPosition { nonce: row.nonce ^ 1, ..row };
+    let copy =
+        async |mark| copying.snapshot.copy(&world.store, std::slice::from_ref(&made.id), Some(mark)).await;
+    let error = copy(other).await.expect_err("the feed was read from another history");
+    assert!(matches!(error, CopyError::Store(StoreError::Unavailable(_))), "{error}");
+    assert!(in_snapshot(&copying.snapshot, &made.id).await.is_none());
+    copy(row).await.expect("copied");
     assert!(copying.snapshot.is_of(&world.store).await.expect("answered"));
     world.upload(&made.id, b"key").await;
     assert!(copying.snapshot.is_of(&world.store).await.expect("answered"), "it is only behind");

@@ -36,6 +36,7 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
         own_addresses: vec![api],
         connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
         lease: of_lifecycle(config).lease,
+        stale_trust: gateway.stale_trust,
         deadlines: certward_gateway::Deadlines { drain: gateway.drain, ..default.deadlines },
         connections_max: default.connections_max.min(file_limit::devices(files)),
         ..default

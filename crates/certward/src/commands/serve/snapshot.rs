@@ -28,7 +28,13 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     let snapshot = Snapshot::at(&config.data_dir, &config.read_master_key()?);
     let opened = async { if snapshot.open().await? { snapshot.mark().await } else { Ok(None) } };
     let file = snapshot.path().display().to_string();
-    let mark = match opened.await {
+    let opened = opened.await;
+    if !matches!(opened, Ok(Some(_))) {
+        // Without it there is nothing to begin with, so that a database that is only slow is waited for. Whether it was
+        // reached is asked below.
+        let _ = store.reach().await;
+    }
+    let mark = match opened {
         Ok(None) if store.is_away() => {
             return Err(anyhow!(
                 "the database is away, and this node's snapshot {file} was never whole; bring the database back first"
