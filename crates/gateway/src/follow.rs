@@ -1,7 +1,7 @@
 //! Follows the store: what changed is loaded, swapped, told to its connections, proven and reported.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,8 +11,8 @@ use std::{
 
 use certward_lifecycle::{Certificate, Lifecycle, Observation, ProofFailure};
 use certward_store::{
-    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, Standing, Store, StoreError,
-    TlsState,
+    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, Reading, Standing, Store,
+    StoreError, TlsState,
 };
 use tokio::{
     sync::{Mutex, Semaphore, mpsc},
@@ -25,8 +25,8 @@ use crate::{
     backoff,
     copier::Copier,
     gate::Gate,
-    history::History,
-    loader::Loaded,
+    history::{Held, History, Verdict},
+    loader::{Loaded, ReadAhead, Writes},
     membership::Membership,
     progress::Progress,
     proof::Prover,
@@ -53,6 +53,8 @@ const PROOFS_AT_ONCE: usize = 16;
 const IN_BACKGROUND: usize = 2;
 /// The store's wake-up may be lost; then this is how late a change is noticed.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// Deployments that are read together with the feed. More than these change at once only where a node catches up.
+const READ_AHEAD_MAX: usize = 32;
 /// Until the feed is read again after a failure: a device must not meet an old certificate for longer than this once
 /// the store is back, whether a wake-up comes or not.
 const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
@@ -427,9 +429,10 @@ impl Follower {
             return Ok(false);
         }
         loop {
-            let sent = self.trust_age.now();
-            let held = self.history.held().position;
-            let rows = match store.feed_after(*after, held, PAGE).await? {
+            let (sent, writes) = (self.trust_age.now(), self.serving.loader.writes());
+            let held = self.history.held();
+            let (page, reading) = store.feed_reading(*after, held.position, PAGE).await?;
+            let rows = match page {
                 FeedPage::Rows(rows) => rows,
                 FeedPage::Pruned => return Ok(false),
                 FeedPage::OtherHistory => {
@@ -437,14 +440,45 @@ impl Follower {
                     return Ok(false);
                 }
             };
+            let ahead = match (changed, reading) {
+                (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
+                // A node that begins serves nothing else of them in any case.
+                _ => Vec::new(),
+            };
             self.history.read(rows.iter().map(|row| row.position));
             self.announce(&rows);
+            self.serving.loader.swap_ahead(ahead);
             let Some(last) = rows.last() else {
                 self.trust_age.answered(sent);
                 return Ok(true);
             };
             *after = last.position;
             changed.tell(rows.into_iter().map(|row| row.deployment).collect()).await;
+        }
+    }
+
+    /// What has changed, where it is little, is read in the transaction that says so: a line that is lost in between leaves
+    /// the node as one that has not heard of the change, and closes no deployment. Where the store answers, and cannot
+    /// say what a deployment is, the change is announced without it.
+    async fn read_ahead(
+        &self,
+        rows: &[FeedEntry],
+        reading: &Reading,
+        held: Held,
+        writes: &Writes,
+    ) -> Result<Vec<ReadAhead>, StoreError> {
+        let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
+        let is_ours = || self.history.judge(held, reading.as_of(), reading.continues()) == Verdict::Use;
+        if ids.len() > READ_AHEAD_MAX || !is_ours() {
+            return Ok(Vec::new());
+        }
+        match self.serving.loader.read_ahead(reading, writes, ids.into_iter().cloned()).await {
+            Ok(read) => Ok(read),
+            Err(StoreError::Unavailable(_)) => {
+                self.lifecycle.store().newest_position().await?;
+                Ok(Vec::new())
+            }
+            Err(_) => Ok(Vec::new()),
         }
     }
 

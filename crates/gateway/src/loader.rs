@@ -54,6 +54,30 @@ pub(crate) struct Loader {
     slot_of: RandomState,
 }
 
+/// What decides where a deployment is read, and whether it is.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) history: Arc<History>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) trust_age: Arc<TrustAge>,
+    /// Of this node's replica, where it keeps one.
+    pub(crate) copier: Option<Arc<Copier>>,
+}
+
+/// A deployment that was read together with the feed that announces its change.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    id: DeploymentId,
+    loaded: Loaded,
+    /// What was put in the cache of its slot before.
+    writes: u64,
+}
+
+/// What was put in the cache so far.
+#[derive(Debug)]
+pub(crate) struct Writes(Box<[u64]>);
+
 #[derive(Debug, Clone)]
 struct Cached {
     entry: Arc<Entry>,
@@ -119,11 +143,7 @@ const READS_MAX: u32 = 8;
 impl Loader {
     pub(crate) fn new(
         lifecycle: Lifecycle,
-        membership: Arc<Membership>,
-        history: Arc<History>,
-        gate: Arc<Gate>,
-        trust_age: Arc<TrustAge>,
-        copier: Option<Arc<Copier>>,
+        Sources { membership, history, gate, trust_age, copier }: Sources,
         workshop: Arc<Workshop>,
         index: Arc<HostIndex>,
         metrics: Arc<Metrics>,
@@ -153,11 +173,11 @@ impl Loader {
     pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<Entry> {
         let entry = match self.at_hand(id) {
             Some(entry) => Some(entry),
-            None => self.from_replica(id).await,
+            None => self.read_locally(id).await,
         };
         match entry {
             Some(entry) => self.unless_too_old(entry),
-            None => self.unless_too_old(self.from_store(id).await),
+            None => self.unless_too_old(self.read_remotely(id).await),
         }
     }
 
@@ -175,7 +195,7 @@ impl Loader {
     }
 
     /// `None`: the replica does not hold what was announced of the deployment, or there is none.
-    async fn from_replica(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+    async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
         let copier = self.copier.as_ref()?;
         copier.readable()?;
         let slot = self.slot(id);
@@ -230,7 +250,7 @@ impl Loader {
     }
 
     /// A store that does not answer in time leaves the deployment refused, for a moment.
-    async fn from_store(&self, id: &DeploymentId) -> Arc<Entry> {
+    async fn read_remotely(&self, id: &DeploymentId) -> Arc<Entry> {
         let read = async {
             let _lock = self.slot(id).store.lock().await;
             match self.at_hand(id) {
@@ -260,6 +280,46 @@ impl Loader {
     /// How many deployments are at hand.
     pub(crate) fn len(&self) -> usize {
         self.cache.len()
+    }
+
+    /// To be asked before the transaction begins of [`Loader::read_ahead`].
+    pub(crate) fn writes(&self) -> Writes {
+        Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
+    }
+
+    /// Reads these in the transaction that has read their rows in the feed. Nothing is served of it yet.
+    ///
+    /// # Errors
+    /// [`StoreError`], where one of them cannot be read.
+    pub(crate) async fn read_ahead(
+        &self,
+        reading: &Reading,
+        Writes(writes): &Writes,
+        ids: impl IntoIterator<Item = DeploymentId>,
+    ) -> Result<Vec<ReadAhead>, StoreError> {
+        let mut read = Vec::new();
+        for id in ids {
+            let assignment = assignment_in(reading, &id).await?;
+            let before = self.before(&id);
+            // A version before the newest is served only when the change is carried out, and the store was asked.
+            let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
+            let loaded = Loaded { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
+            let writes = writes[self.slot_number(&id)];
+            read.push(ReadAhead { id, loaded, writes });
+        }
+        Ok(read)
+    }
+
+    /// Serves what was read ahead. To be called when its rows have just been announced. Where something was read since, that may be
+    /// newer, and the deployment is read once more.
+    pub(crate) fn swap_ahead(&self, read: Vec<ReadAhead>) {
+        let read_at = self.gate.now();
+        for ReadAhead { id, loaded, writes } in read {
+            let mut counts = self.slot(&id).counts();
+            if counts.writes == writes {
+                self.put(&mut counts, &id, &loaded, read_at);
+            }
+        }
     }
 
     /// The owner of the first of these names that the replica knows.
@@ -328,7 +388,11 @@ impl Loader {
     }
 
     fn slot(&self, id: &DeploymentId) -> &Slot {
-        &self.slots[self.slot_of.hash_one(id) as usize % self.slots.len()]
+        &self.slots[self.slot_number(id)]
+    }
+
+    fn slot_number(&self, id: &DeploymentId) -> usize {
+        self.slot_of.hash_one(id) as usize % self.slots.len()
     }
 
     /// To be called under the lock of the deployment's slot.
@@ -353,18 +417,25 @@ impl Loader {
             }
             _ => built.entry,
         };
-        let entry = Arc::new(entry);
-        match &assignment {
+        let loaded = Loaded { assignment, entry: Arc::new(entry), as_of };
+        self.put(&mut self.slot(id).counts(), id, &loaded, read_at);
+        Ok(loaded)
+    }
+
+    /// Serves what the store has said, unless something is served that was read later.
+    fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
+        let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
+        if self.cache.peek(id).is_some_and(is_newer) {
+            return;
+        }
+        match &loaded.assignment {
             Some((deployment, _)) => self.index.set(id, &deployment.hosts),
             None => self.index.remove(id),
         }
-        let found = assignment.as_ref().map(|(deployment, _)| deployment.generation);
+        let found = loaded.assignment.as_ref().map(|(deployment, _)| deployment.generation);
         self.gate.was_read(id, read_at, found);
-        let mut counts = self.slot(id).counts();
-        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&loaded.entry), read_at });
         counts.writes += 1;
-        drop(counts);
-        Ok(Loaded { assignment, entry, as_of })
     }
 
     /// One state of the store that belongs to what this node holds.

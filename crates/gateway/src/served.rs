@@ -103,6 +103,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is refused because the store did not answer.
+    pub(crate) fn is_for_the_store(&self) -> bool {
+        matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
+    }
+
     /// Whether what is stored cannot be served.
     pub(crate) fn is_unservable(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unservable(_), .. }))

@@ -586,6 +586,28 @@ impl Store {
         step(feed::after(&mut conn, after, held, limit)).await
     }
 
+    /// As [`Store::feed_after`]; where there are rows, with a transaction of the same moment: what has changed is read
+    /// there as the rows say it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn feed_reading(
+        &self,
+        after: FeedPosition,
+        held: FeedPosition,
+        limit: u32,
+    ) -> Result<(FeedPage, Option<Reading>), StoreError> {
+        let mut tx = self.inner.engine()?.begin_reading_as_member().await?;
+        let page = step(feed::after(&mut tx, after, held, limit)).await?;
+        let reading = match &page {
+            FeedPage::Rows(rows) if !rows.is_empty() => {
+                Some(Reading::begin(tx, Arc::clone(&self.inner.sealer), held).await?)
+            }
+            _ => None,
+        };
+        Ok((page, reading))
+    }
+
     /// One state of the store, to load what a device asks for. `held`: see [`Store::feed_after`].
     ///
     /// # Errors
