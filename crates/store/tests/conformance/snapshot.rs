@@ -23,6 +23,7 @@ on_both_engines![
     only_what_is_served_and_what_could_be_fallen_back_to_is_copied,
     a_deletion_erases_the_keys_and_a_removal_everything,
     pages_copy_what_differs_and_remove_what_is_gone,
+    what_was_read_earlier_undoes_nothing_where_there_is_a_mark,
     a_host_that_moved_is_its_new_deployments_whichever_is_copied_first,
     a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names,
     it_outlives_the_process_with_its_mark,
@@ -186,6 +187,41 @@ fn is_in_files(folder: &Path, bytes: &[u8]) -> bool {
         fs::read_dir(folder).expect("read").map(|entry| fs::read(entry.expect("read").path()).expect("read"));
     // Its last part, which no other record shares; the whole may be spread over pages.
     files.into_iter().any(|file| file.windows(24).any(|piece| piece == &bytes[bytes.len() - 24..]))
+}
+
+async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World) {
+    let made = world.deployment("a").await;
+    world.upload(&made.id, b"key").await;
+    let read = world.store.newest_position().await.expect("read");
+    let copying = Copying::of(&world).await;
+    let generation = async |copying: &Copying| {
+        in_snapshot(&copying.snapshot, &made.id).await.map(|deployment| deployment.generation)
+    };
+    let copy = async |mark| {
+        let ids = [made.id.clone()];
+        copying.snapshot.copy(&world.store, &ids, mark).await.expect("copied");
+    };
+    // Another process of the node has read later, and come further.
+    let later = Generation(read.generation.0 + 5);
+    let set = format!(
+        "UPDATE deployment SET generation = {later}; UPDATE counter SET value = {later} WHERE name = 'copied'"
+    );
+    copy(Some(read)).await;
+    let mut conn = sqlx::SqliteConnection::connect(&format!("sqlite://{}", copying.file().display()))
+        .await
+        .expect("opened");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut conn).await.expect("written");
+    conn.close().await.expect("closed");
+    copy(Some(read)).await;
+    assert_eq!(copying.snapshot.mark().await.expect("read"), Some(later));
+    assert_eq!(generation(&copying).await, Some(later));
+    remove(&world, &made.id).await;
+    copy(Some(read)).await;
+    assert_eq!(generation(&copying).await, Some(later), "it may have been made again since");
+    // One that is made again is made as the store is now, whatever was there.
+    copying.snapshot.forget_mark().await.expect("forgotten");
+    copy(None).await;
+    assert_eq!(generation(&copying).await, None);
 }
 
 async fn pages_copy_what_differs_and_remove_what_is_gone(world: World) {
