@@ -19,6 +19,7 @@ mod growth;
 mod hour;
 mod intake;
 mod load;
+mod logins;
 mod machine;
 mod meter;
 mod million;
@@ -67,6 +68,8 @@ enum Command {
     Change,
     /// How many GETs of a certificate a second are answered
     Reads,
+    /// Whether the time of a refused login tells that its key exists: fails if it does
+    Logins(logins::Logins),
     /// Start, memory and handshakes with a growing number of deployments, to 10,000
     Growth,
     /// The same to 100,000
@@ -120,6 +123,7 @@ fn run(command: Command) -> Result<()> {
         Command::Load(load) => one::load(&load)?,
         Command::Change => change::measure(),
         Command::Reads => reads::measure(),
+        Command::Logins(logins) => logins::measure(&logins)?,
         Command::Growth => growth::measure(growth::COUNTS)?,
         Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
         Command::Million(million) => million::measure(&million)?,

@@ -24,8 +24,10 @@ use crate::{
 /// The base path of the API.
 pub(crate) const BASE: &str = "/public_api/v1";
 
-/// No key is this short, so that asking the store for it always fails, and takes as long as any other failure.
-const NO_KEY: &str = "0";
+/// Keys are drawn in lower case: asking the store for this one always fails. It and its secret are as long as any, so that this
+/// failure takes as long as any other.
+const NO_KEY: &str = "AAAAAAAAAAAAAAAA";
+const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The API key of an authenticated request.
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ impl Context {
         let credentials = Credentials::read(headers);
         let (key, secret) = match &credentials {
             Some(credentials) => (credentials.key.as_str(), credentials.secret.as_str()),
-            None => (NO_KEY, ""),
+            None => (NO_KEY, NO_SECRET),
         };
         match self.lifecycle.store().authenticate(key, secret).await? {
             Some(record) => Ok(Caller(Arc::new(record))),
