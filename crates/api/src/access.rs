@@ -9,7 +9,8 @@
 //! 7. body read and parsed (413, 400): 5 to 7 in `body.rs`,
 //! 8. properties (422).
 //!
-//! A change asks for 1 to 3 once more, in its own transaction (`lifecycle`), for a body may take long.
+//! A change asks for 1 to 3 once more, in its own transaction (`lifecycle`), for a body may take long. So does an answer that
+//! is read only after a wait ([`Context::require_still`]).
 //!
 //! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
 
@@ -32,5 +33,22 @@ impl Context {
         let id = id.parse(|text| DeploymentId::parse(text).ok()).ok_or(Error::DeploymentNotFound)?;
         let deployment = self.lifecycle.store().deployment(&id).await?;
         deployment.filter(|found| caller.sees(&found.project)).ok_or(Error::DeploymentNotFound)
+    }
+
+    /// Steps 1 to 3 once more, before an answer that the client or the gateway was waited for.
+    pub(crate) async fn require_still(
+        &self,
+        caller: &Caller,
+        scope: Scope,
+        deployment: &Deployment,
+    ) -> Result<(), Error> {
+        let store = self.lifecycle.store();
+        let key = store.api_key(&caller.key).await?.ok_or(Error::Unauthorized)?;
+        if !key.may(scope) {
+            return Err(Error::NoScope(scope));
+        }
+        let found = store.deployment(&deployment.id).await?;
+        let same = found.filter(|found| deployment.reference().means(found) && key.sees(&found.project));
+        same.map(drop).ok_or(Error::DeploymentNotFound)
     }
 }

@@ -91,13 +91,13 @@ const SETTLED_POLL: Duration = Duration::from_millis(250);
 
 impl Lifecycle {
     /// What an operator sees of the deployment's certificate. `None` when the deployment is gone meanwhile, also when
-    /// another project has one of the same id now.
+    /// another one has its id now.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn tls(&self, deployment: &Deployment) -> Result<Option<TlsView>, StoreError> {
         let now = self.with_newest(&deployment.id).await?;
-        let same = now.filter(|(now, _)| now.project == deployment.project);
+        let same = now.filter(|(now, _)| deployment.reference().means(now));
         Ok(same.map(|(now, newest)| match (now.tls, newest) {
             (TlsState::Pending { .. }, Some(version)) => set(version, Status::Pending),
             (TlsState::Running { .. }, Some(version)) => set(version, Status::Running),

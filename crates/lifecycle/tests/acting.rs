@@ -89,7 +89,8 @@ async fn an_upload_for_a_deployment_that_keeps_changing_is_refused_and_not_store
 #[tokio::test]
 async fn a_deployment_created_again_is_another_one() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
-    let before = world.this().await;
+    let was = world.deployment().await;
+    let before = was.reference();
     world.lifecycle.remove_deployment(&world.admin, &before).await.unwrap();
     world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
     let after = world.deployment().await;
@@ -101,6 +102,7 @@ async fn a_deployment_created_again_is_another_one() {
     let elsewhere = ProjectId::parse("other").unwrap();
     refused_for(&world, &DeploymentRef { project: elsewhere, ..after.reference() }, &ca).await;
     assert_eq!(world.deployment().await, after);
+    assert_eq!(world.lifecycle.tls(&was).await.unwrap(), None, "nor is it shown");
     // What it is does not change with it.
     world.changed(hosts(&["ge6a1a75.example.com"])).await;
     world.create(ca.one_way()).await;

@@ -263,7 +263,7 @@ async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> R
     Ok(())
 }
 
-async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+pub(crate) async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
     let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
     match row {
         Some(row) => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),

@@ -418,6 +418,15 @@ impl Store {
         step(api_key::authenticate(&mut conn, self.inner.pepper()?, key, secret)).await
     }
 
+    /// One API key as it is now. For a change see [`Store::begin_as`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn api_key(&self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        let mut conn = self.read().await?;
+        step(api_key::find(&mut conn, key)).await
+    }
+
     /// All API keys, oldest first.
     ///
     /// # Errors

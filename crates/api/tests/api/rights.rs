@@ -14,7 +14,7 @@ use crate::support::{Answer, Login, World, upload};
 #[derive(Debug, Clone, Copy)]
 enum Meanwhile {
     KeyRevoked,
-    /// The key keeps `tls:read` alone.
+    /// The key keeps another scope than the one that the request needs.
     ScopesNarrowed,
     /// The key keeps the project `p2` alone.
     ProjectsNarrowed,
@@ -64,8 +64,15 @@ const NO_PROJECT: Expected = Some((422, "PROJECT_UNKNOWN"));
 
 const DEPLOYMENT: &str = "ge6a1a75";
 
-fn routes() -> Vec<Route> {
-    let of_a_deployment = |method, path, scope, certificate, body| Route {
+/// A request for the deployment in `p1`, which nothing that happens leaves as it was.
+fn of_a_deployment(
+    method: &'static str,
+    path: &'static str,
+    scope: Scope,
+    certificate: bool,
+    body: Option<Value>,
+) -> Route {
+    Route {
         method,
         path,
         scope,
@@ -82,7 +89,10 @@ fn routes() -> Vec<Route> {
             NO_DEPLOYMENT,
             NO_DEPLOYMENT,
         ],
-    };
+    }
+}
+
+fn routes() -> Vec<Route> {
     let (tls, deployment) = ("/deployments/{id}/tls", "/deployments/{id}");
     let change = json!({"deploymentName": "changed"});
     let new_deployment = json!({"deploymentID": "new", "projectID": "p1", "upstream": "127.0.0.1:1883"});
@@ -91,6 +101,8 @@ fn routes() -> Vec<Route> {
         of_a_deployment("POST", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(upload())),
         of_a_deployment("DELETE", tls, Scope::Tls, true, None),
+        // It stores nothing, and is asked for as a change is.
+        of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
         of_a_deployment("DELETE", deployment, Scope::Deployments, true, None),
         Route {
@@ -156,8 +168,6 @@ fn every_operation_that_changes_something_is_in_the_table() {
             changing.push(format!("{} {path}", method.to_uppercase()));
         }
     }
-    // It judges and stores nothing.
-    changing.retain(|operation| !operation.ends_with("/tls/check"));
     changing.sort();
     let mut tested: Vec<_> = routes()
         .iter()
@@ -165,6 +175,26 @@ fn every_operation_that_changes_something_is_in_the_table() {
         .collect();
     tested.sort();
     assert_eq!(tested, changing);
+}
+
+#[tokio::test]
+async fn what_happens_while_a_status_is_waited_for_counts() {
+    let (tls, scope) = ("/deployments/{id}/tls", Scope::TlsRead);
+    let route = of_a_deployment("GET", tls, scope, true, None);
+    let mut wrong = Vec::new();
+    for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
+        let world = World::bound(|_| {}, |_| {}).await;
+        // Nothing is proven while it counts.
+        world.node().await;
+        let stage = Stage::set(&world, &route).await;
+        let waiting = tokio::spawn(stage.request(&route).header("Prefer", "wait=1").send());
+        until_it_is_counted(&world).await;
+        stage.happens(meanwhile, &route, &mut world.connect().await).await;
+        let before = Everything::of(&world).await;
+        let answer = waiting.await.unwrap();
+        wrong.extend(fault(&route, meanwhile, expected, &answer, before == Everything::of(&world).await));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -216,6 +246,17 @@ async fn what_happens_before_a_removal_is_made_counts() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Until a GET has been counted, which comes after its head was judged and before its answer.
+async fn until_it_is_counted(world: &World) {
+    let mut requests = world.connect_to_requests().await;
+    let sql = "SELECT count(*) FROM request_scope WHERE scope LIKE '%/get/%'";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut requests).await.unwrap() == 0 {
+        assert!(Instant::now() < deadline, "no GET is counted");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Leaves what there was at the start.
@@ -328,8 +369,10 @@ impl<'a> Stage<'a> {
         match meanwhile {
             KeyRevoked => run(database, &format!("DELETE FROM api_key WHERE key = '{key}'")).await,
             ScopesNarrowed => {
-                let narrow = format!("UPDATE api_key SET scopes = '[\"tls:read\"]' WHERE key = '{key}'");
-                run(database, &narrow).await;
+                let left = if route.scope == Scope::TlsRead { Scope::Deployments } else { Scope::TlsRead };
+                let left = left.as_str();
+                run(database, &format!("UPDATE api_key SET scopes = '[\"{left}\"]' WHERE key = '{key}'"))
+                    .await;
             }
             ProjectsNarrowed => {
                 for sql in [

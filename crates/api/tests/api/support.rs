@@ -197,6 +197,12 @@ impl World {
         AnyConnection::connect(&self.database.url()).await.unwrap()
     }
 
+    /// A connection to the request log, which on the embedded store is a file of its own.
+    pub(crate) async fn connect_to_requests(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.database.url().replace("store.db", "requests.db")).await.unwrap()
+    }
+
     /// Makes a key, by way of the lifecycle, so that it costs no request.
     pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
         self.key_and_login(scopes, projects).await.1

@@ -68,6 +68,7 @@ pub(crate) async fn check(
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
     api.limited(&caller, deployment.id.as_str(), Method::Check, async {
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
+        api.require_still(&caller, Scope::Tls, &deployment).await?;
         let judgement = api.lifecycle.check_tls(&deployment, upload.into()).await;
         Ok(Json(CheckBody::from(judgement)).into_response())
     })

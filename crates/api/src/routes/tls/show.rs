@@ -36,7 +36,11 @@ pub(crate) async fn show(
     api.limited(&caller, deployment.id.as_str(), Method::Get, async {
         let wait = prefer::wait(&headers);
         let view = match wait {
-            Some(wait) => api.settled(&deployment, wait).await?,
+            Some(wait) => {
+                let view = api.settled(&deployment, wait).await?;
+                api.require_still(&caller, Scope::TlsRead, &deployment).await?;
+                view
+            }
             None => api.lifecycle.tls(&deployment).await?,
         };
         let view = view.ok_or(Error::DeploymentNotFound)?;
