@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr, thread, time::Duration};
 
-use certward_tests::{ATTACKS, Battlefield, Noticed, Scene, Setup, Victim};
+use certward_tests::{ATTACKS, Attack, Battlefield, Noticed, Scene, Setup, Victim};
 use clap::Args;
 
 use crate::worst_day;
@@ -46,11 +46,11 @@ pub(crate) fn measure(attacks: &Attacks) {
     for (attack, last) in ATTACKS.into_iter().zip(1..).filter(|(attack, _)| wanted(attack.name)) {
         field.scene.certward.process().wait_resting();
         let before = field.scene.certward.process().resources();
-        let [quiet, _] = watch(&field, &elsewhere, || thread::sleep(span));
+        let [quiet, _] = watch(&field, &attack, &elsewhere, || thread::sleep(span));
         // From an address of its own, each of which has 28,000 ports.
         let attacker = field.attacker(Ipv4Addr::new(127, 0, 3, last), attacks.connections, span);
         let mut tally = None;
-        let [attacked, beside] = watch(&field, &elsewhere, || tally = Some(attack.carry_out(&attacker)));
+        let [attacked, beside] = watch(&field, &attack, &elsewhere, || tally = Some(attack.carry_out(&attacker)));
         let (after, _) = field.scene.certward.process().wait_recovered(&before, GROWTH_KIB);
         let [calm, harried, beside] =
             [&quiet, &attacked, &beside].map(|noticed| noticed.within(0.99).as_secs_f64() * 1000.0);
@@ -78,9 +78,14 @@ pub(crate) fn measure(attacks: &Attacks) {
 }
 
 /// What the victim noticed, and the one elsewhere.
-fn watch(field: &Battlefield, elsewhere: &Scene, meanwhile: impl FnOnce()) -> [Noticed; 2] {
+fn watch(
+    field: &Battlefield,
+    attack: &Attack,
+    elsewhere: &Scene,
+    meanwhile: impl FnOnce(),
+) -> [Noticed; 2] {
     let victims =
-        [field.victim(), Victim::start(elsewhere.device(), elsewhere.certward.mqtts(), Scene::HOST)];
+        [field.victim_of(attack), Victim::start(elsewhere.device(), elsewhere.certward.mqtts(), Scene::HOST)];
     meanwhile();
     victims.map(Victim::stop)
 }

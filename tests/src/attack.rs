@@ -27,6 +27,8 @@ pub struct Attack {
     pub name: &'static str,
     /// How far the attacker comes.
     pub stage: Stage,
+    /// Whose device must not notice.
+    pub victim: Target,
     carry_out: fn(&Attacker) -> Tally,
 }
 
@@ -39,6 +41,17 @@ pub enum Stage {
     Session,
 }
 
+/// Which deployment the victim is a device of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One-way and without limits.
+    Open,
+    /// Two-way, with `connections`.
+    FewAtOnce,
+    /// Two-way, with `connectionRate`.
+    FewASecond,
+}
+
 /// Who attacks, what, and how much.
 #[derive(Debug, Clone)]
 pub struct Attacker {
@@ -48,6 +61,10 @@ pub struct Attacker {
     pub wss: SocketAddr,
     /// A host whose handshakes begin and are never done.
     pub host: String,
+    /// The host of the deployment with `connections`.
+    pub few_at_once_host: String,
+    /// The host of the deployment with `connectionRate`.
+    pub few_a_second_host: String,
     /// A host whose broker takes everything.
     pub patient_host: String,
     /// A host whose broker sends as fast as it can.
@@ -82,12 +99,15 @@ enum TlsVersion {
 }
 
 /// All attacks.
-pub const ATTACKS: [Attack; 33] = {
+pub const ATTACKS: [Attack; 35] = {
     const fn before(name: &'static str, carry_out: fn(&Attacker) -> Tally) -> Attack {
-        Attack { name, stage: Stage::Handshake, carry_out }
+        Attack { name, stage: Stage::Handshake, victim: Target::Open, carry_out }
     }
     const fn after(name: &'static str, carry_out: fn(&Attacker) -> Tally) -> Attack {
-        Attack { name, stage: Stage::Session, carry_out }
+        Attack { name, stage: Stage::Session, victim: Target::Open, carry_out }
+    }
+    const fn limited(name: &'static str, victim: Target, carry_out: fn(&Attacker) -> Tally) -> Attack {
+        Attack { name, stage: Stage::Handshake, victim, carry_out }
     }
     [
         before("connections that say nothing", handshakes::silence),
@@ -105,6 +125,8 @@ pub const ATTACKS: [Attack; 33] = {
         before("a PROXY header that does not end", entrances::header_without_end),
         before("a PROXY header of 64 KiB", entrances::longest_header),
         before("PROXY headers of invented devices", entrances::invented_devices),
+        limited("hellos against connections", Target::FewAtOnce, handshakes::held_hellos),
+        limited("hellos against connectionRate", Target::FewASecond, handshakes::quick_hellos),
         after("key updates without end", sessions::key_updates),
         after("key updates that want an answer", sessions::answered_key_updates),
         after("key updates whose answers nobody reads", sessions::unread_key_updates),

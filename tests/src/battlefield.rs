@@ -5,19 +5,22 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Attacker, Device, RoughBroker, Scene, Setup, Victim};
+use crate::{Attack, Attacker, Authority, Device, RoughBroker, Scene, Setup, Target, Victim};
 
-/// A scene on which a victim and an attacker meet: the deployment of the seed is the victim's; two more, with brokers of their own,
-/// are there to be attacked through.
+/// A scene on which a victim and an attacker meet. The victim's deployment is that of the seed, or one of two with a limit; two
+/// more, with brokers of their own, are there to be attacked through.
 #[derive(Debug)]
 pub struct Battlefield {
     /// The scene.
     pub scene: Scene,
+    clients: Authority,
     _brokers: [RoughBroker; 2],
 }
 
 const PATIENT: &str = "patient.example";
 const TALKATIVE: &str = "talkative.example";
+const FEW_AT_ONCE: &str = "few-at-once.example";
+const FEW_A_SECOND: &str = "few-a-second.example";
 
 impl Battlefield {
     /// Where the victim is.
@@ -28,7 +31,13 @@ impl Battlefield {
     const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 4, 1);
     const BALANCERS: &str = "127.0.4.0/24";
 
-    /// Everything set up, all three certificates `running`, and the victim's way walked once.
+    /// The limits: fewer than an attack has connections, and than it makes in a second.
+    const CONNECTIONS: u32 = 20;
+    const CONNECTION_RATE: u32 = 15;
+    /// Between two connections of a device in a limited deployment: at most ten a second, which is within the rate.
+    const LIMITED_PAUSE: Duration = Duration::from_millis(100);
+
+    /// Everything set up, all five certificates `running`, and the victim's way walked once.
     ///
     /// # Panics
     /// When something does not start.
@@ -45,14 +54,37 @@ impl Battlefield {
             scene.api().post_tls(id, &scene.authority.server(&[host]).one_way()).expect(200);
             scene.api().wait_running(id);
         }
+        let clients = Authority::new("Test Client CA");
+        for (host, limit, value) in [
+            (FEW_AT_ONCE, "connections", Self::CONNECTIONS),
+            (FEW_A_SECOND, "connectionRate", Self::CONNECTION_RATE),
+        ] {
+            let id = host.trim_end_matches(".example");
+            scene.api().create_deployment_with(json!({
+                "deploymentID": id, "upstream": scene.broker.upstream(), "hosts": [host], limit: value,
+            }));
+            scene.api().post_tls(id, &scene.authority.server(&[host]).two_way(clients.pem())).expect(200);
+            scene.api().wait_running(id);
+        }
         scene.connect(&scene.device(), "first").expect("all is quiet");
-        Self { scene, _brokers: brokers }
+        Self { scene, clients, _brokers: brokers }
     }
 
-    /// A victim that begins now.
+    /// A device of the deployment of the seed that begins now.
     pub fn victim(&self) -> Victim {
         let device = self.scene.device().at(Self::VICTIM);
         Victim::start(device, self.scene.certward.mqtts(), Scene::HOST)
+    }
+
+    /// The victim of this attack, which begins now.
+    pub fn victim_of(&self, attack: &Attack) -> Victim {
+        let host = match attack.victim {
+            Target::Open => return self.victim(),
+            Target::FewAtOnce => FEW_AT_ONCE,
+            Target::FewASecond => FEW_A_SECOND,
+        };
+        let device = self.scene.device().with_identity(&self.clients.client("victim")).at(Self::VICTIM);
+        Victim::start_pausing(device, self.scene.certward.mqtts(), host, Self::LIMITED_PAUSE)
     }
 
     /// An attacker.
@@ -61,6 +93,8 @@ impl Battlefield {
             target: self.scene.certward.mqtts(),
             wss: self.scene.certward.wss(),
             host: Scene::HOST.to_owned(),
+            few_at_once_host: FEW_AT_ONCE.to_owned(),
+            few_a_second_host: FEW_A_SECOND.to_owned(),
             patient_host: PATIENT.to_owned(),
             talkative_host: TALKATIVE.to_owned(),
             address: address.into(),

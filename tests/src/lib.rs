@@ -35,7 +35,7 @@ mod websocket;
 
 pub use address::connect_from;
 pub use api::{Answer, Api};
-pub use attack::{ATTACKS, Attack, Attacker, Stage, Tally};
+pub use attack::{ATTACKS, Attack, Attacker, Stage, Tally, Target};
 pub use authority::{Authority, Leaf};
 pub use battlefield::Battlefield;
 pub use binary::{certward_binary, workspace_root};

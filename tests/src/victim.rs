@@ -34,6 +34,11 @@ impl Victim {
 
     /// Begins, against a listener of certward and for one of its hosts.
     pub fn start(device: Device, address: SocketAddr, host: &str) -> Self {
+        Self::start_pausing(device, address, host, Self::PAUSE)
+    }
+
+    /// The same with a pause of its own between two connections.
+    pub fn start_pausing(device: Device, address: SocketAddr, host: &str, pause: Duration) -> Self {
         let (over, noticed) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Noticed>>::default());
         let (ending, noticing, host) = (Arc::clone(&over), Arc::clone(&noticed), host.to_owned());
         let worker = std::thread::spawn(move || {
@@ -47,7 +52,7 @@ impl Victim {
                     Err(error) => noticed.failures.push(error.to_string()),
                 }
                 drop(noticed);
-                std::thread::sleep(Self::PAUSE);
+                std::thread::sleep(pause);
             }
         });
         Self { over, noticed, worker }

@@ -3,6 +3,7 @@
 //! Shells and service managers commonly set 1024 and leave the rest for the program to ask for. A connection of a
 //! device takes two, so that the devices could otherwise take the store's and the API's away.
 
+use certward_gateway::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the limit as far as it may be raised without privilege, and says what it is then.
@@ -21,10 +22,22 @@ pub(crate) fn raise() -> u64 {
 /// How many are kept for everything but devices: the API's connections, the store, listeners, look-ups, proofs.
 const KEPT: u64 = 1000;
 
-/// How many devices that leaves room for, two files each; never less than a quarter of all.
-pub(crate) fn devices(files: u64) -> usize {
+/// For how many devices there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Devices {
+    /// Finished connections, two files each.
+    pub(crate) finished: usize,
+    /// Unfinished ones beside them, one file each. More use the places of finished ones that are not taken, one for one.
+    pub(crate) unfinished_kept: usize,
+}
+
+/// How many devices that leaves room for; never less than half of all files. A part in 32 is kept for unfinished connections, up
+/// to what the gateway wants.
+pub(crate) fn devices(files: u64) -> Devices {
     let free = files.saturating_sub(KEPT).max(files / 2);
-    usize::try_from(free / 2).unwrap_or(usize::MAX)
+    let unfinished_kept = (free / 32).min(Settings::UNFINISHED_KEPT as u64);
+    let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
+    Devices { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
 }
 
 /// How many connections of the API that leaves room for beside the devices.
@@ -38,9 +51,13 @@ mod tests {
 
     #[test]
     fn devices_leave_room_for_the_rest() {
-        for (files, room) in [(1024, 256), (4096, 1548), (20_000, 9500), (1_048_576, 523_788)] {
-            assert_eq!(devices(files), room, "{files}");
-            assert!(2 * devices(files) as u64 + api_connections(files) as u64 + 100 < files);
+        for (files, finished, unfinished_kept) in
+            [(1024, 248, 16), (4096, 1500, 96), (20_000, 9203, 593), (1_048_576, 519_692, 8192)]
+        {
+            let room = devices(files);
+            assert_eq!(room, Devices { finished, unfinished_kept }, "{files}");
+            let of_devices = 2 * room.finished + room.unfinished_kept;
+            assert!((of_devices + api_connections(files)) as u64 + 100 < files);
         }
     }
 

@@ -85,10 +85,10 @@ causes! {
         "The deployment's certificate cannot be served now.";
         "Look at the reason that certward tls show gives, and at the log."
     DeploymentConnectionsMax "deployment_connections_max":
-        "The deployment has as many connections on this node as its limit allows.";
+        "The deployment has as many finished connections on this node as its limit allows.";
         "Raise its connections (certward deployment set), look whether devices leave old connections behind, or add a node."
     DeploymentConnectionRate "deployment_connection_rate":
-        "More devices came to this node in a second than the deployment's limit allows.";
+        "More devices finished connecting to this node in a second than the deployment's limit allows.";
         "Nothing if they get in when they try again; else raise its connectionRate (certward deployment set)."
     CertificateRequired "certificate_required":
         "The deployment is two-way and the device sent no certificate.";
@@ -129,6 +129,9 @@ causes! {
     Timeout "timeout":
         "The handshake was not done within its deadline.";
         "Nothing if it is seldom; else the network is slow or loses packets, the device needs long for its key, or very many of its address came at once."
+    Displaced "displaced":
+        "The node had room for no more unfinished connections, and the device's address held most of them.";
+        "Look who connects from that address; behind a load balancer, state the devices' addresses by a PROXY header; else raise the limit of open files (LimitNOFILE) or gateway.connections_per_address."
     Protocol "protocol":
         "The device broke the rules of TLS.";
         "Update the device's TLS library."

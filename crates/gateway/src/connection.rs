@@ -3,7 +3,7 @@
 use std::{fmt::Display, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use certward_store::{Proxy, ProxyProtocol};
-use rustls::HandshakeKind;
+use rustls::{AlertDescription, HandshakeKind};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     Deadlines, Listener, Protocol,
-    admission::Admission,
+    admission::{Admission, Displaced, Entrant, unless_displaced},
     cause::Cause,
     failures::Seen,
     first_packet::{Verdict, judge},
@@ -21,7 +21,7 @@ use crate::{
     proxy_header,
     registry::{Membership, Signal},
     relay::{Broken, Limits, Opening, Relay},
-    served::Entry,
+    served::{Entry, Served},
     serving::{Destination, Serving},
     tls::Tls,
     wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger, send_at_once},
@@ -37,8 +37,8 @@ pub(crate) struct Arrival {
     pub(crate) listener: Arc<Listener>,
     /// It is one of this node's own proofs.
     pub(crate) probe: Option<Arc<Probe>>,
-    /// Its place among the connections that are let in; a proof needs none.
-    pub(crate) admission: Option<Admission>,
+    /// A proof is none.
+    pub(crate) entrant: Option<Entrant>,
 }
 
 /// A connection whose device and broker talk.
@@ -46,7 +46,7 @@ struct Session {
     relay: Relay,
     member: Membership,
     serving: Arc<Serving>,
-    _admission: Option<Admission>,
+    _admission: Admission,
 }
 
 /// Serves a connection to its end.
@@ -64,34 +64,32 @@ pub(crate) fn serve(serving: Arc<Serving>, arrival: Arrival) -> impl Future<Outp
 async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     let deadlines = serving.deadlines;
     let deadline = Instant::now() + deadlines.handshake;
-    let Introduced { client, peer, to, listener, probe, admission } =
+    let Introduced { client, peer, to, listener, probe, entrant } =
         introduce(&serving, arrival, deadline).await?;
     let mut seen = Seen::default();
     let line = match probe {
         Some(_) => serving.lines.of_proofs(),
         None => serving.lines.of(peer.ip()),
     };
-    let shaking = shake(&serving, &listener, client, line, probe.as_deref(), &mut seen);
-    let shaken = match timeout_at(deadline, shaking).await {
-        Ok(Ok(shaken)) => shaken,
-        Ok(Err(Failed { cause, farewell })) => {
+    let shaking = timeout_at(deadline, shake(&serving, &listener, client, line, probe.as_deref(), &mut seen));
+    let shaken = match unless_displaced(entrant.as_ref(), shaking).await {
+        Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
+        Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
+    };
+    let Shaken { mut tls, client, opening, destination, scope } = match shaken {
+        Ok(shaken) => shaken,
+        Err(Failed { cause, farewell }) => {
             if probe.is_none() {
                 serving.handshake_failed(&seen, peer, cause);
             }
             if let Some(Farewell { words, client }) = farewell {
-                close(&words, client, deadlines.close).await;
-            }
-            return None;
-        }
-        Err(_) => {
-            if probe.is_none() {
-                serving.handshake_failed(&seen, peer, Cause::Timeout);
+                // One that is displaced now is closed without waiting for its peer, too.
+                let _ = unless_displaced(entrant.as_ref(), close(&words, client, deadlines.close)).await;
             }
             return None;
         }
     };
-    let Shaken { mut tls, client, opening, destination, scope, place } = shaken;
-    let Some(place) = place else {
+    let Some(entrant) = entrant else {
         let words = [opening.held, good_bye(&mut tls)].concat();
         close(&words, client, deadlines.close).await;
         return None;
@@ -99,20 +97,22 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     serving.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
 
-    let member = place.enter(scope);
+    let member = serving.registry.enter(destination.deployment.clone(), scope);
     let beginning = Beginning {
         serving: &serving,
         listener: &listener,
-        member: &member,
+        entrant,
+        admission: None,
+        member,
         destination: &destination,
         peer,
         to,
-        server_name: seen.server_name.as_deref(),
+        seen: &seen,
         tls,
         client,
         opening,
     };
-    let relay = beginning.first_packet_and_upstream().await?;
+    let (relay, member, admission) = beginning.first_packet_and_upstream().await?;
     Some(Session { relay, member, serving, _admission: admission })
 }
 
@@ -120,58 +120,132 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
 struct Beginning<'a> {
     serving: &'a Serving,
     listener: &'a Listener,
-    member: &'a Membership,
+    entrant: Entrant,
+    /// Once it is finished.
+    admission: Option<Admission>,
+    member: Membership,
     destination: &'a Destination,
     peer: SocketAddr,
     /// What the device connected to, where a load balancer says so.
     to: Option<SocketAddr>,
-    server_name: Option<&'a str>,
+    seen: &'a Seen,
     tls: Tls,
     client: TcpStream,
     opening: Opening,
 }
 
-impl Beginning<'_> {
-    async fn first_packet_and_upstream(mut self) -> Option<Relay> {
-        match self.try_both().await {
-            Ok(upstream) => {
-                let sent = send_at_once(&upstream, &self.opening.first);
-                self.opening.first.drain(..sent);
-                let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
-                let limits = Limits { idle, half_closed, stalled };
-                Some(Relay::new(self.tls, self.client, upstream, self.opening, limits))
+/// Why there is no relay.
+enum Over {
+    /// For a reason of [`crate::metrics::Metrics::closed`].
+    Closed(&'static str),
+    /// It gave way to a newer connection.
+    Displaced,
+    /// A limit of the deployment refuses it.
+    Denied(Cause),
+    /// A limit of the node refuses it: a reason of [`crate::metrics::Metrics::refused`].
+    Refused(&'static str),
+}
+
+impl From<&'static str> for Over {
+    fn from(reason: &'static str) -> Self {
+        Self::Closed(reason)
+    }
+}
+
+impl<'a> Beginning<'a> {
+    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Membership, Admission)> {
+        let (upstream, admission) = match self.try_both().await {
+            Ok(both) => both,
+            Err(over) => {
+                self.end(over).await;
+                return None;
             }
-            Err(reason) => {
-                self.serving.metrics.closed(reason);
-                let words = [self.opening.held, good_bye(&mut self.tls)].concat();
-                close(&words, self.client, self.serving.deadlines.close).await;
-                None
-            }
-        }
+        };
+        let sent = send_at_once(&upstream, &self.opening.first);
+        self.opening.first.drain(..sent);
+        let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
+        let limits = Limits { idle, half_closed, stalled };
+        let relay = Relay::new(self.tls, self.client, upstream, self.opening, limits);
+        Some((relay, self.member, admission))
     }
 
-    /// The broker's connection once the first bytes are there, or why there is none: a reason of
-    /// [`crate::metrics::Metrics::closed`].
-    async fn try_both(&mut self) -> Result<TcpStream, &'static str> {
+    async fn end(mut self, over: Over) {
+        let metrics = &self.serving.metrics;
+        let last = match over {
+            Over::Closed(reason) => {
+                metrics.closed(reason);
+                good_bye(&mut self.tls)
+            }
+            Over::Displaced => {
+                metrics.closed("displaced");
+                send_at_once(&self.client, &[self.opening.held, good_bye(&mut self.tls)].concat());
+                return;
+            }
+            Over::Denied(cause) => {
+                self.serving.handshake_failed(self.seen, self.peer, cause);
+                self.tls.into_alert(AlertDescription::AccessDenied)
+            }
+            Over::Refused(reason) => {
+                metrics.refused(reason);
+                good_bye(&mut self.tls)
+            }
+        };
+        // The deployment has let go of it, whether the device goes or not.
+        drop(self.member);
+        let words = [self.opening.held, last].concat();
+        let closing = close(&words, self.client, self.serving.deadlines.close);
+        let _ = unless_displaced(Some(&self.entrant), closing).await;
+    }
+
+    /// The connection is finished: it takes its places.
+    fn finish(&mut self) -> Result<(), Over> {
+        let limits = self.served().map(|served| served.limits).unwrap_or_default();
+        self.member.count(limits, Instant::now()).map_err(Over::Denied)?;
+        self.admission = Some(self.entrant.finish().map_err(Over::Refused)?);
+        Ok(())
+    }
+
+    /// The broker's connection once the first bytes are there, and the place that the connection has taken.
+    async fn try_both(&mut self) -> Result<(TcpStream, Admission), Over> {
         // Entered already: whatever changed since it was looked up shows now, or is told by a signal.
-        if !self.serving.may_enter(self.member, &self.tls, self.destination).await {
-            return Err("untrusted");
+        if !self.serving.may_enter(&self.member, &self.tls, self.destination).await {
+            return Err("untrusted".into());
+        }
+        // Only a verified client is known to be a device.
+        let is_verified = self.tls.peer_certificates().is_some();
+        if is_verified {
+            self.finish()?;
         }
         let deadline = Instant::now() + self.serving.deadlines.first_packet;
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
+                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
+                () = self.entrant.displaced() => return Err(Over::Displaced),
                 read = timeout_at(
                     deadline,
                     read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut self.opening),
                 ) => break read.map_err(|_| "first_packet_timeout")??,
             }
         }
-        let (upstream, proxy) = match &*self.destination.entry {
-            Entry::Served(served) => (served.upstream(self.listener.protocol), served.proxy),
-            Entry::Refused(_) => (None, Proxy::default()),
-        };
+        if !is_verified {
+            self.finish()?;
+        }
+        let upstream = self.connect().await?;
+        self.admission.take().map(|admission| (upstream, admission)).ok_or(Over::Displaced)
+    }
+
+    fn served(&self) -> Option<&'a Served> {
+        match &*self.destination.entry {
+            Entry::Served(served) => Some(served),
+            Entry::Refused(_) => None,
+        }
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, &'static str> {
+        let served = self.served();
+        let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
+        let proxy = served.map(|served| served.proxy).unwrap_or_default();
         self.tell(proxy)?;
         let Some(upstream) = upstream else {
             self.serving.metrics.upstream_failed("not_configured");
@@ -182,7 +256,7 @@ impl Beginning<'_> {
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.serving, self.member, &self.tls, signal).await?,
+                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
                 connected = self.serving.upstreams.connect(upstream, within) => return match connected {
                     Ok(stream) => Ok(stream),
                     Err(unreachable) => {
@@ -220,7 +294,7 @@ impl Beginning<'_> {
             return Ok(());
         }
         let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
-        match proxy_header::header(proxy, &self.tls, self.server_name, self.peer, to) {
+        match proxy_header::header(proxy, &self.tls, self.seen.server_name.as_deref(), self.peer, to) {
             Ok(header) => drop(self.opening.first.splice(..0, header)),
             Err(untellable) => {
                 tracing::debug!(

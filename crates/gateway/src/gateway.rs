@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     GatewayError, Settings,
-    admission::Doorkeeper,
+    admission::{Bounds, Doorkeeper},
     backoff::until_done,
     copier::Copier,
     drain::end_over,
@@ -128,8 +128,11 @@ impl Gateway {
         }
         let registered = Arc::<Metrics>::default();
         registered.register(metrics);
-        let doorkeeper =
-            Arc::new(Doorkeeper::new(settings.connections_max, settings.connections_per_address_max));
+        let doorkeeper = Arc::new(Doorkeeper::new(Bounds {
+            finished_max: settings.connections_max,
+            per_address_max: settings.connections_per_address_max,
+            unfinished_kept: settings.unfinished_kept,
+        }));
         let tables = Arc::new(Tables::new(Arc::clone(&doorkeeper)));
         metrics
             .sub_registry_with_prefix("certward_gateway")

@@ -14,7 +14,6 @@ use crate::{
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
-    registry::Place,
     relay::Opening,
     served::{Entry, Refusal, Served},
     serving::{Destination, Route, Serving},
@@ -34,8 +33,6 @@ pub(crate) struct Shaken {
     pub(crate) destination: Destination,
     /// The trust scope as read before the handshake.
     pub(crate) scope: TrustScope,
-    /// Its place among the deployment's connections; a proof needs none.
-    pub(crate) place: Option<Place>,
 }
 
 /// Why there is none, and what is left to say to the client.
@@ -67,8 +64,8 @@ pub(crate) async fn shake(
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
     };
     seen.server_name = name;
-    let (destination, place) = match admit(serving, listener, line, probe.is_some(), seen).await {
-        Ok(admitted) => admitted,
+    let destination = match admit(serving, listener, line, probe.is_some(), seen).await {
+        Ok(destination) => destination,
         Err(sent_away) => return Err(sent_away.tell(client)),
     };
     let served = match served(&destination.entry) {
@@ -101,7 +98,7 @@ pub(crate) async fn shake(
     // It may be long, and the device slow.
     drop(bytes);
     let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
-    Ok(Shaken { tls, client, opening, destination, scope, place })
+    Ok(Shaken { tls, client, opening, destination, scope })
 }
 
 /// Why a device is sent away by a plain alert.
@@ -113,25 +110,22 @@ impl SentAway {
     }
 }
 
-/// Finds out whose the connection is when it is its turn to be computed, which it is then. A proof needs no place.
+/// The deployment that the connection is for, when it is its turn to be computed. A proof is refused by no limit.
 async fn admit(
     serving: &Serving,
     listener: &Listener,
     line: &Turns,
     is_proof: bool,
     seen: &mut Seen,
-) -> Result<(Destination, Option<Place>), SentAway> {
+) -> Result<Destination, SentAway> {
     let destination = find(serving, listener, seen).await?;
-    // Before anything that costs, also before the line: whoever is refused here is refused cheaply.
-    let place = take_place(serving, &destination, is_proof)?;
+    // Before anything that costs, and before the line: a refusal here is cheap.
+    room(serving, &destination, is_proof)?;
     line.wait().await;
-    // Meanwhile another certificate may run, which must then be shown, and the name be another's.
-    let found = find(serving, listener, seen).await?;
-    if found.deployment == destination.deployment {
-        return Ok((found, place));
-    }
-    let place = take_place(serving, &found, is_proof)?;
-    Ok((found, place))
+    // Meanwhile another certificate may run, which must then be shown, the name be another's, and the deployment be full.
+    let destination = find(serving, listener, seen).await?;
+    room(serving, &destination, is_proof)?;
+    Ok(destination)
 }
 
 async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, SentAway> {
@@ -148,17 +142,14 @@ async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result
     }
 }
 
-fn take_place(
-    serving: &Serving,
-    destination: &Destination,
-    is_proof: bool,
-) -> Result<Option<Place>, SentAway> {
+/// Whether the deployment is served, and has room. A place is taken later, by a connection that is finished.
+fn room(serving: &Serving, destination: &Destination, is_proof: bool) -> Result<(), SentAway> {
     let served = served(&destination.entry)?;
     if is_proof {
-        return Ok(None);
+        return Ok(());
     }
-    let place = serving.registry.take_place(&destination.deployment, served.limits, Instant::now());
-    place.map(Some).map_err(|cause| SentAway(cause, AlertDescription::AccessDenied))
+    let room = serving.registry.room(&destination.deployment, served.limits, Instant::now());
+    room.map_err(|cause| SentAway(cause, AlertDescription::AccessDenied))
 }
 
 fn served(entry: &Entry) -> Result<&Served, SentAway> {
@@ -316,7 +307,7 @@ fn plain_alert(description: AlertDescription) -> Vec<u8> {
 }
 
 impl Failed {
-    fn silent(cause: Cause) -> Self {
+    pub(crate) fn silent(cause: Cause) -> Self {
         Self { cause, farewell: None }
     }
 

@@ -157,6 +157,8 @@ impl Workshop {
         config.ticketer = tickets;
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
+        // For the alert with which a limit refuses a device (`last_alert.rs`).
+        config.enable_secret_extraction = true;
         // One is enough for a device that resumes once in a while, and saves bytes and a sealing for all others.
         config.send_tls13_tickets = 1;
         Ok(config)

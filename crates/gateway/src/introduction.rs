@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     Listener,
-    admission::Admission,
+    admission::{Displaced, Entrant, unless_displaced},
     cause::Cause,
     connection::Arrival,
     failures::Seen,
@@ -27,18 +27,23 @@ pub(crate) struct Introduced {
     pub(crate) to: Option<SocketAddr>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) probe: Option<Arc<Probe>>,
-    pub(crate) admission: Option<Admission>,
+    pub(crate) entrant: Option<Entrant>,
 }
 
-/// Reads the load balancer's header where there must be one, and holds the device that it names to the limit of an address. `None`: the
+/// Reads the load balancer's header where there must be one, and counts the connection to the device that it names. `None`: the
 /// connection is over, and counted.
 ///
 /// Whether it is a proof of our own was decided by the peer of the connection, before: no header makes anybody one.
 pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Instant) -> Option<Introduced> {
-    let Arrival { mut client, mut peer, header_first, listener, probe, mut admission } = arrival;
+    let Arrival { mut client, mut peer, header_first, listener, probe, mut entrant } = arrival;
     let mut to = None;
     if header_first {
-        match timeout_at(deadline, read(&mut client)).await.unwrap_or(Err(Cause::Timeout)) {
+        let reading = timeout_at(deadline, read(&mut client));
+        let stated = match unless_displaced(entrant.as_ref(), reading).await {
+            Ok(in_time) => in_time.unwrap_or(Err(Cause::Timeout)),
+            Err(Displaced) => Err(Cause::Displaced),
+        };
+        match stated {
             Ok(Some(Stated::Addresses { from, to: stated })) => {
                 serving.metrics.introduced("address");
                 (peer, to) = (from, Some(stated));
@@ -58,13 +63,10 @@ pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Ins
                 return None;
             }
         }
-        admission = match admission.map(|admission| admission.of(peer.ip())).transpose() {
-            Ok(admission) => admission,
-            Err(reason) => {
-                serving.metrics.refused(reason);
-                return None;
-            }
-        };
+        if let Some(Err(reason)) = entrant.as_mut().map(|entrant| entrant.is_from(peer.ip())) {
+            serving.metrics.refused(reason);
+            return None;
+        }
     }
-    Some(Introduced { client, peer, to, listener, probe, admission })
+    Some(Introduced { client, peer, to, listener, probe, entrant })
 }

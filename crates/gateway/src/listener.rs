@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Listener,
-    admission::{Admission, Doorkeeper},
+    admission::Doorkeeper,
     connection::{Arrival, serve},
     rarely::Rarely,
     serving::Serving,
@@ -99,10 +99,10 @@ pub(crate) async fn accept(
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let probe = serving.probes.of(peer, port);
                 let header_first = listener.awaits_header_from(peer.ip());
-                let admission = match &probe {
+                let entrant = match &probe {
                     Some(_) => None,
-                    None => match admit(&doorkeeper, (!header_first).then_some(peer)) {
-                        Ok(admission) => Some(admission),
+                    None => match doorkeeper.come(peer.ip(), !header_first) {
+                        Ok(entrant) => Some(entrant),
                         Err(reason) => {
                             serving.metrics.refused(reason);
                             continue;
@@ -110,7 +110,7 @@ pub(crate) async fn accept(
                     },
                 };
                 let listener = Arc::clone(&listener);
-                let arrival = Arrival { client, peer, header_first, listener, probe, admission };
+                let arrival = Arrival { client, peer, header_first, listener, probe, entrant };
                 connections.spawn(serve(Arc::clone(&serving), arrival));
             }
             Err(error) if is_of_the_connection(&error) => {}
@@ -124,15 +124,6 @@ pub(crate) async fn accept(
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
-    }
-}
-
-/// A place, counted to the device's address where that is known already.
-fn admit(doorkeeper: &Arc<Doorkeeper>, device: Option<SocketAddr>) -> Result<Admission, &'static str> {
-    let admission = doorkeeper.admit()?;
-    match device {
-        Some(device) => admission.of(device.ip()),
-        None => Ok(admission),
     }
 }
 

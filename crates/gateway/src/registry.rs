@@ -3,8 +3,8 @@
 //! A connection reads its trust scope before the handshake, enters after it, and then looks once more at what is served now:
 //! whatever changed in between, either the change finds the connection here, or the connection finds the change.
 //!
-//! Here too a deployment's own limits are kept: a place is taken before the handshake, which is the costly part, and given back when
-//! it fails. Taken, counted and given back under one lock, so that of any number that come at once exactly as many get in as may.
+//! The deployment's own limits are kept here too. They count finished connections (`admission.rs`) under one lock, so exactly as
+//! many get in as may. A ClientHello counts for nothing: it is only asked whether the deployment is full already.
 
 use std::{
     collections::HashMap,
@@ -39,8 +39,8 @@ type Shard = HashMap<DeploymentId, Room>;
 /// The connections of one deployment.
 #[derive(Debug, Default)]
 struct Room {
-    /// Places taken: by the live ones, and by handshakes.
-    taken: usize,
+    /// How many of the live ones are finished.
+    counted: usize,
     /// Where new connections a second are limited. It outlasts the last connection by a second.
     bucket: Option<TokenBucket>,
     next: u64,
@@ -89,19 +89,35 @@ impl Registry {
         Self { shards, shard_of: RandomState::new(), metrics }
     }
 
-    /// Takes a place for a connection that is about to shake hands, or says which of the deployment's limits refuses it. A handshake
-    /// that fails gives its place back, but has been one of the second's connections.
-    pub(crate) fn take_place(
-        self: &Arc<Self>,
+    /// Which of the deployment's limits refuses one more connection now. To be asked before a handshake, which costs much; who is
+    /// counted is decided by [`Membership::count`].
+    pub(crate) fn room(
+        &self,
         deployment: &DeploymentId,
         limits: ConnectionLimits,
         now: Instant,
-    ) -> Result<Place, Cause> {
-        let mut shard = self.shard(deployment);
-        let taken = shard.entry(deployment.clone()).or_default().take(limits, now);
+    ) -> Result<(), Cause> {
+        if limits == ConnectionLimits::default() {
+            return Ok(());
+        }
+        self.shard(deployment).get(deployment).map_or(Ok(()), |room| room.room(limits, now))
+    }
+
+    /// The handshake is done: the connection is known from now on.
+    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Membership {
+        let live = Arc::new(Live {
+            scope: Mutex::new(scope),
+            signal: AtomicU8::new(QUIET),
+            waker: AtomicWaker::new(),
+        });
+        let mut shard = self.shard(&deployment);
+        let room = shard.entry(deployment.clone()).or_default();
+        let number = room.next;
+        room.next += 1;
+        room.live.insert(number, Arc::clone(&live));
         drop(shard);
-        taken?;
-        Ok(Place { registry: Arc::clone(self), deployment: deployment.clone() })
+        self.metrics.connected();
+        Membership { registry: Arc::clone(self), deployment, number, is_counted: false, live }
     }
 
     /// How many connections the deployment has.
@@ -173,27 +189,32 @@ impl Registry {
 }
 
 impl Room {
-    fn take(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
-        // First what costs nothing: who finds the deployment full does not use up the second.
-        if limits.at_once.is_some_and(|max| self.taken >= max.get() as usize) {
+    fn room(&self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        if limits.at_once.is_some_and(|max| self.counted >= max.get() as usize) {
             return Err(Cause::DeploymentConnectionsMax);
         }
+        match (limits.per_second, &self.bucket) {
+            (Some(rate), Some(bucket)) if !bucket.has_one(rate, now) => Err(Cause::DeploymentConnectionRate),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        // A connection that finds the deployment full does not use up the second.
+        self.room(limits, now)?;
         match limits.per_second {
             None => self.bucket = None,
             Some(rate) => {
-                let bucket = self.bucket.get_or_insert_with(|| TokenBucket::full(rate, now));
-                if !bucket.take(rate, now) {
-                    return Err(Cause::DeploymentConnectionRate);
-                }
+                self.bucket.get_or_insert_with(|| TokenBucket::full(rate, now)).take(rate, now);
             }
         }
-        self.taken += 1;
+        self.counted += 1;
         Ok(())
     }
 
     /// Whether a new room would be as good.
     fn is_idle(&self, now: Instant) -> bool {
-        self.taken == 0 && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
+        self.live.is_empty() && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
     }
 }
 
@@ -209,57 +230,28 @@ impl Live {
     }
 }
 
-/// A place among a deployment's connections; free again when dropped.
-#[derive(Debug)]
-pub(crate) struct Place {
-    registry: Arc<Registry>,
-    deployment: DeploymentId,
-}
-
-impl Place {
-    /// The handshake is done: the connection is known to the registry from now on.
-    pub(crate) fn enter(self, scope: TrustScope) -> Membership {
-        let live = Arc::new(Live {
-            scope: Mutex::new(scope),
-            signal: AtomicU8::new(QUIET),
-            waker: AtomicWaker::new(),
-        });
-        let mut shard = self.registry.shard(&self.deployment);
-        // Made anew only if it were missing, which a taken place rules out.
-        let room = shard.entry(self.deployment.clone()).or_default();
-        let number = room.next;
-        room.next += 1;
-        room.live.insert(number, Arc::clone(&live));
-        drop(shard);
-        self.registry.metrics.connected();
-        Membership { place: self, number, live }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut shard = self.registry.shard(&self.deployment);
-        if let Some(room) = shard.get_mut(&self.deployment) {
-            room.taken -= 1;
-            // One with a bucket stays for the next sweep: its tokens are not forgotten by going away and coming again.
-            if room.taken == 0 && room.bucket.is_none() {
-                shard.remove(&self.deployment);
-            }
-        }
-    }
-}
-
 /// That a connection is in the registry.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    place: Place,
+    registry: Arc<Registry>,
+    deployment: DeploymentId,
     number: u64,
+    is_counted: bool,
     live: Arc<Live>,
 }
 
 impl Membership {
     pub(crate) fn deployment(&self) -> &DeploymentId {
-        &self.place.deployment
+        &self.deployment
+    }
+
+    /// The connection is finished: it counts to the deployment's limits from now on, or one of them refuses it.
+    pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        if let Some(room) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
+            room.count(limits, now)?;
+            self.is_counted = true;
+        }
+        Ok(())
     }
 
     pub(crate) fn scope(&self) -> TrustScope {
@@ -291,11 +283,17 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let Place { registry, deployment } = &self.place;
-        if let Some(room) = registry.shard(deployment).get_mut(deployment) {
+        let mut shard = self.registry.shard(&self.deployment);
+        if let Some(room) = shard.get_mut(&self.deployment) {
             room.live.remove(&self.number);
+            room.counted -= usize::from(self.is_counted);
+            // One with a bucket stays for the next sweep: its tokens are not forgotten by going away and coming again.
+            if room.live.is_empty() && room.bucket.is_none() {
+                shard.remove(&self.deployment);
+            }
         }
-        registry.metrics.disconnected();
+        drop(shard);
+        self.registry.metrics.disconnected();
     }
 }
 
@@ -314,8 +312,18 @@ mod tests {
     }
 
     fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Membership {
-        let place = registry.take_place(&id(name), ConnectionLimits::default(), Instant::now()).unwrap();
-        place.enter(TrustScope([scope; 16]))
+        registry.enter(id(name), TrustScope([scope; 16]))
+    }
+
+    /// A connection that is finished, where the limits allow it.
+    fn finish(
+        registry: &Arc<Registry>,
+        name: &str,
+        limits: ConnectionLimits,
+        now: Instant,
+    ) -> Result<Membership, Cause> {
+        let mut member = enter(registry, name, 1);
+        member.count(limits, now).map(|()| member)
     }
 
     fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
@@ -376,8 +384,8 @@ mod tests {
                 let threads: Vec<_> = (0..4)
                     .map(|_| {
                         scope.spawn(|| {
-                            let take = |_| registry.take_place(&id(&name), limits, now);
-                            (0..100).map(take).collect::<Vec<_>>()
+                            let finish = |_| finish(&registry, &name, limits, now);
+                            (0..100).map(finish).collect::<Vec<_>>()
                         })
                     })
                     .collect();
@@ -388,33 +396,41 @@ mod tests {
                 all.iter().filter_map(|taken| taken.as_ref().err()).all(|cause| *cause == refusal),
                 "{limits}"
             );
+            assert_eq!(registry.room(&id(&name), limits, now), Err(refusal), "{limits}");
         }
     }
 
     #[test]
-    fn a_place_is_free_again_when_its_handshake_fails_or_its_connection_ends() {
+    fn a_connection_that_is_not_finished_counts_for_nothing() {
         let registry = registry();
-        let take = || registry.take_place(&id("a"), limits(1, 0), Instant::now());
-        let place = take().unwrap();
-        assert!(take().is_err());
-        assert_eq!(registry.count(&id("a")), 0, "a handshake is no connection yet");
-        drop(place);
-        let member = take().unwrap().enter(TrustScope([1; 16]));
-        assert!(take().is_err());
+        let (limits, now) = (limits(1, 1), Instant::now());
+        let _unfinished: Vec<_> = (0..9).map(|_| enter(&registry, "a", 1)).collect();
+        assert_eq!(registry.room(&id("a"), limits, now), Ok(()));
+        let _finished = finish(&registry, "a", limits, now).unwrap();
+        assert_eq!(registry.room(&id("a"), limits, now), Err(Cause::DeploymentConnectionsMax));
+        assert_eq!(registry.count(&id("a")), 10);
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_connection_ends() {
+        let registry = registry();
+        let finish = || finish(&registry, "a", limits(1, 0), Instant::now());
+        let member = finish().unwrap();
+        assert!(finish().is_err());
         drop(member);
-        assert!(take().is_ok());
+        assert!(finish().is_ok());
         assert_eq!(registry.deployments(), 0, "nothing is kept of a deployment without connections");
     }
 
     #[test]
     fn a_new_limit_holds_for_the_next_connection_and_drops_none() {
         let registry = registry();
-        let take = |limits| registry.take_place(&id("a"), limits, Instant::now());
-        let members: Vec<_> = (0..3).map(|_| enter(&registry, "a", 1)).collect();
-        assert_eq!(take(limits(2, 0)).unwrap_err(), Cause::DeploymentConnectionsMax);
+        let finish = |limits| finish(&registry, "a", limits, Instant::now());
+        let members: Vec<_> = (0..3).map(|_| finish(limits(0, 0)).unwrap()).collect();
+        assert_eq!(finish(limits(2, 0)).unwrap_err(), Cause::DeploymentConnectionsMax);
         assert!(members.iter().all(|member| member.signal().now_or_never().is_none()));
-        assert!(take(limits(4, 0)).is_ok());
-        assert!(take(limits(0, 0)).is_ok());
+        assert!(finish(limits(4, 0)).is_ok());
+        assert!(finish(limits(0, 0)).is_ok());
     }
 
     #[test]
@@ -422,7 +438,10 @@ mod tests {
         let registry = registry();
         let start = Instant::now();
         let take = |name: &str, ms| {
-            registry.take_place(&id(name), limits(0, 2), start + std::time::Duration::from_millis(ms)).is_ok()
+            let now = start + std::time::Duration::from_millis(ms);
+            let has_room = registry.room(&id(name), limits(0, 2), now).is_ok();
+            assert_eq!(finish(&registry, name, limits(0, 2), now).is_ok(), has_room);
+            has_room
         };
         assert_eq!([take("a", 0), take("a", 0), take("a", 0)], [true, true, false]);
         assert_eq!([take("a", 499), take("a", 500), take("a", 501)], [false, true, false]);

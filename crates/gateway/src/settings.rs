@@ -27,9 +27,14 @@ pub struct Settings {
     /// How many built configurations are kept, about 2.3 KiB each. One that is not kept costs the next handshake a few reads of the store, and
     /// with the embedded one about a third of a millisecond of the processor.
     pub config_cache: usize,
-    /// How many connections are open at once, over all listeners; further ones are closed as they come.
+    /// How many finished connections are open at once, over all listeners; further ones are closed as they come. A connection is
+    /// finished when a two-way handshake has verified its client, or when the first packet of a one-way one begins.
     pub connections_max: usize,
-    /// How many connections one client address may hold; off by default, for devices share addresses behind carriers.
+    /// How many unfinished connections there is room for beside `connections_max`. More may use the places of finished ones that
+    /// are not taken; then the oldest of the address that holds most gives way to a newcomer.
+    pub unfinished_kept: usize,
+    /// How many finished connections one client address may hold, and as many unfinished ones; off by default, for devices share
+    /// addresses behind carriers.
     pub connections_per_address_max: Option<usize>,
     /// How long this node counts without a sign of life: the same as `certward_lifecycle::Settings::lease`. A third of it is
     /// the interval of those signs.
@@ -50,11 +55,19 @@ impl Default for Settings {
             deadlines: Deadlines::default(),
             config_cache: 20_000,
             connections_max: 1_000_000,
+            unfinished_kept: Self::UNFINISHED_KEPT,
             connections_per_address_max: None,
             lease: Duration::from_secs(15),
             stale_trust: None,
         }
     }
+}
+
+impl Settings {
+    /// Against clients with one connection each, from many addresses, a device has the time in which so many come. A slow one
+    /// finishes in three round trips of 0.3 s, so that 8,000 a second do not keep it out; 800 a second do not shorten the deadline
+    /// of 10 s. Silent ones take a descriptor and some 3 KiB each, 24 MiB in all.
+    pub const UNFINISHED_KEPT: usize = 8192;
 }
 
 /// An address of the gateway.

@@ -57,6 +57,7 @@ impl Tables {
             ("probes", serving.probes.len()),
             ("proofs", follower.scheduled()),
             ("ticket_keys", serving.workshop.ticket_keys()),
+            ("unfinished_connections", self.doorkeeper.unfinished()),
             ("upstreams", upstreams),
         ];
         sizes.extend(follower.copier.as_ref().map(|copier| ("uncopied", copier.len())));

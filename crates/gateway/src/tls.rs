@@ -7,10 +7,12 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
 use rustls::{
-    CommonState, Error, InvalidMessage, ProtocolVersion, ServerConfig,
+    AlertDescription, CommonState, Error, InvalidMessage, ProtocolVersion, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
+
+use crate::last_alert;
 
 /// What is kept of a message that is not complete. rustls takes messages of 64 KiB, each of whose records adds a header; a message
 /// that is cut into records of a byte each would need much more, and none that is so long is cut so small for a good reason.
@@ -205,6 +207,15 @@ impl Tls {
         }
     }
 
+    /// Ends the connection with a fatal alert, which is to be sent last. Empty where that is impossible: the handshake is not done,
+    /// or the connection has failed.
+    pub(crate) fn into_alert(self, description: AlertDescription) -> Vec<u8> {
+        let Some(version) = self.protocol_version().filter(|_| !self.failed) else { return Vec::new() };
+        let secrets = self.connection.dangerous_into_kernel_connection();
+        let alert = secrets.ok().and_then(|(secrets, _)| last_alert::sealed(secrets.tx, version, description));
+        alert.unwrap_or_default()
+    }
+
     /// The version of TLS that was agreed on.
     pub(crate) fn version(&self) -> Option<&'static str> {
         match self.protocol_version()? {
@@ -290,6 +301,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
     use rustls::{
         ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
+        crypto::CryptoProvider,
         pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
         version::{TLS12, TLS13},
     };
@@ -307,16 +319,21 @@ mod tests {
 
     impl Pair {
         fn new(version: &'static SupportedProtocolVersion) -> Self {
+            Self::with(version, rustls::crypto::aws_lc_rs::default_provider())
+        }
+
+        fn with(version: &'static SupportedProtocolVersion, provider: CryptoProvider) -> Self {
             let key = KeyPair::generate().unwrap();
             let leaf: CertificateDer<'static> =
                 CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().into();
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            let provider = Arc::new(provider);
+            let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[version])
                 .unwrap()
                 .with_no_client_auth()
                 .with_single_cert(vec![leaf.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
                 .unwrap();
+            server.enable_secret_extraction = true;
             let mut roots = RootCertStore::empty();
             roots.add(leaf).unwrap();
             let client = ClientConfig::builder_with_provider(provider)
@@ -335,11 +352,14 @@ mod tests {
 
         /// A pair whose handshake is done, with all bytes carried in pieces of at most `piece`.
         fn shaken(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
-            let mut pair = Self::new(version);
-            while pair.client.is_handshaking() || pair.server.is_handshaking() {
-                pair.carry(piece).unwrap();
+            Self::new(version).shake(piece)
+        }
+
+        fn shake(mut self, piece: usize) -> Self {
+            while self.client.is_handshaking() || self.server.is_handshaking() {
+                self.carry(piece).unwrap();
             }
-            pair
+            self
         }
 
         /// Carries what waits on both sides.
@@ -423,6 +443,37 @@ mod tests {
             assert_eq!(pair.heard_by_client(15), b"from the broker");
             pair.hear(rest).unwrap();
             assert_eq!(pair.plain, b"from the device");
+        }
+    }
+
+    #[test]
+    fn a_client_whose_handshake_is_done_is_refused_by_an_alert_in_every_suite_that_is_served() {
+        let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+        assert!(suites.len() > 6);
+        for suite in suites {
+            // The key of this test's certificate is ECDSA's.
+            if !format!("{:?}", suite.suite()).contains("_RSA_") {
+                let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+                provider.cipher_suites = vec![suite];
+                for sent_before in [0, 3] {
+                    let mut pair = Pair::with(suite.version(), provider.clone()).shake(usize::MAX);
+                    for _ in 0..sent_before {
+                        pair.server.encrypt(b"more", &mut pair.out).unwrap();
+                    }
+                    pair.tell_client();
+                    let alert = pair.server.into_alert(AlertDescription::AccessDenied);
+                    pair.client.read_tls(&mut alert.as_slice()).unwrap();
+                    let heard = pair.client.process_new_packets().unwrap_err();
+                    assert_eq!(heard, Error::AlertReceived(AlertDescription::AccessDenied), "{suite:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_done_has_no_keys_for_a_last_alert() {
+        for version in both() {
+            assert!(Pair::new(version).server.into_alert(AlertDescription::AccessDenied).is_empty());
         }
     }
 

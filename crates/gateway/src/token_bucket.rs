@@ -23,17 +23,26 @@ impl TokenBucket {
 
     /// Takes a token, if there is one. The rate may be another one than the last time.
     pub(crate) fn take(&mut self, per_second: ConnectionLimit, now: Instant) -> bool {
-        let rate = u64::from(per_second.get());
-        let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
-        // A billionth of a token a nanosecond at rate 1. At most 10⁶ × 10⁹ each: they fit.
-        let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
-        self.level = self.level.saturating_add(gained).min(rate * PARTS);
+        self.level = self.level_at(per_second, now);
         self.at = self.at.max(now);
         if self.level < PARTS {
             return false;
         }
         self.level -= PARTS;
         true
+    }
+
+    /// Whether there is a token to take.
+    pub(crate) fn has_one(&self, per_second: ConnectionLimit, now: Instant) -> bool {
+        self.level_at(per_second, now) >= PARTS
+    }
+
+    fn level_at(&self, per_second: ConnectionLimit, now: Instant) -> u64 {
+        let rate = u64::from(per_second.get());
+        let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
+        // A billionth of a token a nanosecond at rate 1. At most 10⁶ × 10⁹ each: they fit.
+        let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
+        self.level.saturating_add(gained).min(rate * PARTS)
     }
 
     /// Whether it is full by now.
@@ -51,7 +60,12 @@ mod tests {
     }
 
     fn taken(bucket: &mut TokenBucket, per_second: u32, now: Instant) -> u32 {
-        (0..10_000_000).take_while(|_| bucket.take(rate(per_second), now)).count() as u32
+        let take = |_: &u32| {
+            let has_one = bucket.has_one(rate(per_second), now);
+            assert_eq!(bucket.take(rate(per_second), now), has_one);
+            has_one
+        };
+        (0..10_000_000).take_while(take).count() as u32
     }
 
     #[test]

@@ -27,6 +27,19 @@ pub(super) fn half_open(attacker: &Attacker) -> Tally {
     hold(attacker, || hello(&attacker.device, &attacker.host))
 }
 
+/// As many unfinished handshakes as a deployment may have connections, and more.
+pub(super) fn held_hellos(attacker: &Attacker) -> Tally {
+    hold(attacker, || hello(&attacker.device, &attacker.few_at_once_host))
+}
+
+/// More handshakes a second than a deployment may have connections, none of them finished.
+pub(super) fn quick_hellos(attacker: &Attacker) -> Tally {
+    // So often that no second's worth is saved up between two rounds.
+    const PACE: Duration = Duration::from_millis(20);
+    let open = || say(attacker, &hello(&attacker.device, &attacker.few_a_second_host));
+    attacker.keep(PACE, open, |_| Err(io::ErrorKind::ConnectionAborted.into()))
+}
+
 pub(super) fn one_byte_a_second(attacker: &Attacker) -> Tally {
     slowly(attacker, || hello(&attacker.device, &attacker.host))
 }

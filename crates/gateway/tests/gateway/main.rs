@@ -20,5 +20,6 @@ mod proxy;
 mod relay;
 mod routing;
 mod stage;
+mod strangers;
 mod trust;
 mod upstream;

@@ -25,6 +25,7 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
 /// The API's address belongs to the program as well: a deployment must not relay its devices there.
 pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certward_gateway::Settings {
     let (gateway, default) = (&config.gateway, certward_gateway::Settings::default());
+    let room = file_limit::devices(files);
     certward_gateway::Settings {
         listeners: gateway.listeners(),
         default_deployment: gateway.default_deployment.clone(),
@@ -38,7 +39,8 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
         lease: of_lifecycle(config).lease,
         stale_trust: gateway.stale_trust,
         deadlines: certward_gateway::Deadlines { drain: gateway.drain, ..default.deadlines },
-        connections_max: default.connections_max.min(file_limit::devices(files)),
+        connections_max: default.connections_max.min(room.finished),
+        unfinished_kept: room.unfinished_kept,
         ..default
     }
 }
