@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// What a program that rests may use of [`WINDOW`]: its timers and its signs of life, never a loop.
 const RESTING: Duration = Duration::from_millis(100);
 
-/// What a process holds at a moment, read from `/proc`.
+/// What a process holds at a moment, read from `/proc`. Of certward, which is not dumpable, only root can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Open files and sockets.

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod core_dumps;
 mod file_limit;
 mod findings;
 mod input;
@@ -30,6 +31,10 @@ use crate::{cli::Cli, config::ConfigError, usage::Usage};
 
 fn main() -> ExitCode {
     panic_hook::install();
+    // Every command has secrets in memory: keys, or an API secret. Before it reads the first one.
+    if let Err(error) = core_dumps::forbid() {
+        output::note(&format!("certward: core dumps of this process cannot be ruled out: {error}"));
+    }
     // Named once for the whole process: with two providers in the tree rustls would panic at the first use.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match commands::run(Cli::parse()) {
