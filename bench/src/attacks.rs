@@ -50,7 +50,8 @@ pub(crate) fn measure(attacks: &Attacks) {
         // From an address of its own, each of which has 28,000 ports.
         let attacker = field.attacker(Ipv4Addr::new(127, 0, 3, last), attacks.connections, span);
         let mut tally = None;
-        let [attacked, beside] = watch(&field, &attack, &elsewhere, || tally = Some(attack.carry_out(&attacker)));
+        let [attacked, beside] =
+            watch(&field, &attack, &elsewhere, || tally = Some(attack.carry_out(&attacker)));
         let (after, _) = field.scene.certward.process().wait_recovered(&before, GROWTH_KIB);
         let [calm, harried, beside] =
             [&quiet, &attacked, &beside].map(|noticed| noticed.within(0.99).as_secs_f64() * 1000.0);
@@ -78,12 +79,7 @@ pub(crate) fn measure(attacks: &Attacks) {
 }
 
 /// What the victim noticed, and the one elsewhere.
-fn watch(
-    field: &Battlefield,
-    attack: &Attack,
-    elsewhere: &Scene,
-    meanwhile: impl FnOnce(),
-) -> [Noticed; 2] {
+fn watch(field: &Battlefield, attack: &Attack, elsewhere: &Scene, meanwhile: impl FnOnce()) -> [Noticed; 2] {
     let victims =
         [field.victim_of(attack), Victim::start(elsewhere.device(), elsewhere.certward.mqtts(), Scene::HOST)];
     meanwhile();

@@ -94,7 +94,7 @@ impl Config {
             Some(text) => MasterKey::parse(text.expose()).map_err(|e| {
                 ConfigError::new(error::Origin::Variable(key::MASTER_KEY.into()), e.to_string()).into()
             }),
-            None => MasterKey::read(&self.master_key_path()).map_err(|e| match e {
+            None => self.read_master_key_file().map_err(|e| match e {
                 MasterKeyError::File { .. } => {
                     anyhow::anyhow!(
                         "{e}; bring it back, or give it by master_key_file or CERTWARD_MASTER_KEY"
@@ -102,6 +102,13 @@ impl Config {
                 }
                 e => e.into(),
             }),
+        }
+    }
+
+    fn read_master_key_file(&self) -> Result<MasterKey, MasterKeyError> {
+        match &self.master_key_file {
+            Some(path) => MasterKey::read(path),
+            None => MasterKey::read_own(&self.master_key_path()),
         }
     }
 

@@ -1,17 +1,19 @@
 use std::{
-    fs::{DirBuilder, File, Metadata, OpenOptions},
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::{
         fd::OwnedFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
 };
 
 use anyhow::{Context, bail};
 use certward_lifecycle::Entropy;
-use certward_store::NodeId;
+use certward_store::{NodeId, NotOwn, open_own_file, own_folder, refuse_writable_by_others};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::store_remedy;
 
 /// This node's id, drawn at its first start and kept in its data folder. Holds a lock on the file: two processes of one
 /// id would count as one node, and a proof of the one would be taken for the other's.
@@ -33,18 +35,12 @@ impl HeldNodeId {
     /// # Errors
     /// When the folder or file cannot be used, or another process holds it.
     pub(crate) fn take(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Self> {
-        make_private_folder(data_dir)?;
-        let path = data_dir.join(FILE);
-        let context = || format!("the node's id {}", path.display());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .with_context(context)?;
-        Self::hold(data_dir, file, entropy)
+        let (data_dir, folder) = own_folder(data_dir).map_err(explain)?;
+        refuse_writable_by_others(&data_dir, &folder).map_err(explain)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = open_own_file(&data_dir.join(FILE), &mut options).map_err(explain)?;
+        Self::hold(&data_dir, file, entropy)
     }
 
     /// Takes the id with the lock of the process that had it, so that there is no moment at which nobody has it.
@@ -55,7 +51,7 @@ impl HeldNodeId {
         let path = data_dir.join(FILE);
         let lock = File::from(lock);
         let file = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        if lock.metadata().map(file).ok() != path.metadata().map(file).ok() {
+        if lock.metadata().map(file).ok() != path.symlink_metadata().map(file).ok() {
             bail!("the lock that is handed over is not that of {}", path.display());
         }
         Self::hold(data_dir, lock, entropy)
@@ -106,16 +102,20 @@ fn draw(entropy: &dyn Entropy) -> NodeId {
     NodeId::parse(&text).expect("lower-case letters and digits are what an id is made of")
 }
 
+/// What is wrong with the data folder or a file in it, and the remedy.
+fn explain(error: NotOwn) -> anyhow::Error {
+    match error {
+        NotOwn::System { .. } => anyhow::Error::from(error).context("the data folder cannot be used"),
+        error => store_remedy::explain(error.into()),
+    }
+}
+
 /// Makes the folder with mode 0700 where it is missing.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be made, or is another user's.
 pub(crate) fn make_private_folder(path: &Path) -> anyhow::Result<()> {
-    match DirBuilder::new().mode(0o700).recursive(true).create(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(e) => Err(e).with_context(|| format!("cannot make the data folder {}", path.display())),
-    }
+    own_folder(path).map(drop).map_err(explain)
 }
 
 #[cfg(test)]
@@ -161,6 +161,31 @@ mod tests {
         assert!(adopt(foreign.into()).is_err());
         drop(second);
         assert!(take().is_ok());
+    }
+
+    #[test]
+    fn a_link_another_users_folder_and_one_that_others_can_write_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data_dir, victim) = (folder.path().join("data"), folder.path().join("victim"));
+        let refused = || HeldNodeId::take(&data_dir, &SystemEntropy).unwrap_err().to_string();
+        std::fs::create_dir(&data_dir).unwrap();
+        std::fs::write(&victim, "").unwrap();
+        std::os::unix::fs::symlink(&victim, data_dir.join(FILE)).unwrap();
+        assert!(refused().contains("is a symbolic link"), "{}", refused());
+        assert!(std::fs::read(&victim).unwrap().is_empty(), "no id was written there");
+        std::fs::remove_file(data_dir.join(FILE)).unwrap();
+
+        std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o775)).unwrap();
+        assert!(refused().contains("chmod 700"), "{}", refused());
+        std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+
+        // Only root can give it away.
+        if std::os::unix::fs::chown(&data_dir, Some(47_111), None).is_ok() {
+            assert!(refused().contains("belongs to user 47111"), "{}", refused());
+            assert!(make_private_folder(&data_dir).is_err());
+            std::os::unix::fs::chown(&data_dir, Some(0), None).unwrap();
+        }
+        assert!(HeldNodeId::take(&data_dir, &SystemEntropy).is_ok());
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(crate) fn explain(error: StoreError) -> anyhow::Error {
             "give the one it was made with: master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder"
         }
         StoreError::NotInitialised => "run `certward init` with the same configuration",
+        StoreError::NotOwn(_) => {
+            "run certward as the folder's user (runuser -u USER -- certward …), or give folder and files to this one (chown -R); put a file in the place of a link"
+        }
         StoreError::TooNew(_) => "use that certward, or a later one, or a backup from before",
         StoreError::Unavailable(_) => "see that it runs, can be reached and has room",
         StoreError::Corrupt(_) | StoreError::Sealed(_) => "bring back a backup",

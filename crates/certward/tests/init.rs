@@ -115,3 +115,30 @@ fn a_wrong_configuration_ends_with_2_before_anything_is_made() {
     assert!(run.stderr.contains("certward.toml, line 2: unknown field `lisen`"), "{}", run.stderr);
     assert!(!folder.path().join("certward-data").exists());
 }
+
+/// What the issue was found by: root's `init` in another user's folder, in which that user has planted links.
+#[test]
+fn roots_init_in_another_users_folder_is_refused_and_changes_nothing_through_planted_links() {
+    const STRANGER: u32 = 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, victim) = (folder.path().join("certward-data"), folder.path().join("victim"));
+    std::fs::write(&victim, "somebody's").unwrap();
+    std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    for name in ["lock", "store.db", "master.key"] {
+        std::os::unix::fs::symlink(&victim, data.join(name)).unwrap();
+        std::os::unix::fs::lchown(data.join(name), Some(STRANGER), Some(STRANGER)).unwrap_or_default();
+    }
+    let is_root = std::os::unix::fs::chown(&data, Some(STRANGER), Some(STRANGER)).is_ok();
+    for arguments in [&[][..], &["--new-admin-key"]] {
+        let run = init(folder.path(), arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
+        let expected = if is_root { "belongs to user 1000" } else { "is a symbolic link" };
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        assert!(run.stderr.contains("runuser"), "the remedy: {}", run.stderr);
+    }
+    let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&victim), std::fs::read_to_string(&victim).unwrap().as_str()), (0o644, "somebody's"));
+    assert_eq!(mode(&data), 0o755);
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 3, "nothing was made");
+}

@@ -221,7 +221,11 @@ mod tests {
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn keeper(finished_max: usize, per_address_max: Option<usize>, unfinished_kept: usize) -> Arc<Doorkeeper> {
+    fn keeper(
+        finished_max: usize,
+        per_address_max: Option<usize>,
+        unfinished_kept: usize,
+    ) -> Arc<Doorkeeper> {
         Arc::new(Doorkeeper::new(Bounds { finished_max, per_address_max, unfinished_kept }))
     }
 
@@ -263,7 +267,10 @@ mod tests {
         assert_eq!(finish(&keeper, B).unwrap_err(), "connections_max");
         drop(places);
         assert!(finish(&keeper, A).is_ok());
-        assert!(!keeper.places().finished_of.contains_key(&A), "nothing is kept of an address without connections");
+        assert!(
+            !keeper.places().finished_of.contains_key(&A),
+            "nothing is kept of an address without connections"
+        );
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn sealed_1_2(
     let mut beside = [0; 13];
     beside[..8].copy_from_slice(&sequence.to_be_bytes());
     beside[8..].copy_from_slice(&header(ALERT, content.len())?);
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(beside), &mut content).ok()?;
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(beside), &mut content)
+        .ok()?;
     Some([&header(ALERT, explicit.len() + content.len())?[..], explicit, &content].concat())
 }
 

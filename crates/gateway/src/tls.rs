@@ -212,7 +212,8 @@ impl Tls {
     pub(crate) fn into_alert(self, description: AlertDescription) -> Vec<u8> {
         let Some(version) = self.protocol_version().filter(|_| !self.failed) else { return Vec::new() };
         let secrets = self.connection.dangerous_into_kernel_connection();
-        let alert = secrets.ok().and_then(|(secrets, _)| last_alert::sealed(secrets.tx, version, description));
+        let alert =
+            secrets.ok().and_then(|(secrets, _)| last_alert::sealed(secrets.tx, version, description));
         alert.unwrap_or_default()
     }
 

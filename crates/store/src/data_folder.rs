@@ -2,17 +2,20 @@
 //! opens it beside the other and is then handed the lock.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
     os::{
         fd::OwnedFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use crate::StoreError;
+use crate::{
+    NotOwn, StoreError,
+    own_file::{look_at_own_file, open_own_file, own_folder},
+};
 
 #[derive(Debug)]
 pub(crate) struct DataFolder {
@@ -50,31 +53,30 @@ impl DataFolder {
         if !create && !path.join(Self::STORE).try_exists().map_err(in_folder)? {
             return Err(StoreError::NotInitialised);
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(in_folder)?;
-        if fs::metadata(path).map_err(in_folder)?.permissions().mode() & 0o077 != 0 {
-            if !is_own(path).map_err(in_folder)? {
+        let (path, folder) = own_folder(path)?;
+        let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+        if folder.metadata().map_err(in_folder)?.permissions().mode() & 0o077 != 0 {
+            if !is_own(&path).map_err(in_folder)? {
                 let text = "others can read it, and it holds folders: name one that is certward's own";
                 return Err(StoreError::Unavailable(format!("{}: {text}", path.display())));
             }
             // Not at the mercy of a umask, nor of an earlier hand.
-            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(in_folder)?;
+            folder.set_permissions(Permissions::from_mode(0o700)).map_err(in_folder)?;
         }
-        // Absolute, so that no later change of the working folder leads elsewhere.
-        let path = path.canonicalize().map_err(in_folder)?;
         Ok(Self { path, lock: Mutex::default() })
     }
 
     /// Takes the folder, if nobody has it.
     pub(crate) fn lock(&self) -> Result<(), StoreError> {
-        let lock = private_file(&self.path.join(Self::LOCK)).map_err(|error| self.unavailable(error))?;
-        self.hold(lock)
+        self.hold(private_file(&self.path.join(Self::LOCK))?)
     }
 
     /// Takes the folder with the lock of the process that had it: there is no moment at which nobody has it.
     pub(crate) fn adopt(&self, lock: OwnedFd) -> Result<(), StoreError> {
         let lock = File::from(lock);
         let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let same = lock.metadata().map(file).ok() == fs::metadata(self.path.join(Self::LOCK)).map(file).ok();
+        let same =
+            lock.metadata().map(file).ok() == fs::symlink_metadata(self.path.join(Self::LOCK)).map(file).ok();
         if !same {
             return Err(StoreError::InUse(self.path.display().to_string()));
         }
@@ -100,7 +102,9 @@ impl DataFolder {
     fn make_files(&self) -> Result<(), StoreError> {
         // SQLite gives its side files (-wal, -shm) the mode of the database, which it must therefore find.
         for name in [Self::STORE, Self::REQUESTS] {
-            private_file(&self.path.join(name)).map_err(|error| self.unavailable(error))?;
+            let path = self.path.join(name);
+            private_file(&path)?;
+            look_at_side_files(&path)?;
         }
         let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
         synced.map_err(|error| self.unavailable(error))
@@ -141,12 +145,24 @@ fn is_own(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens the file, making it if it is missing; its mode is 0600 afterwards.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
+/// Opens the file, which is this process's own, making it if it is missing; its mode is 0600 afterwards.
+pub(crate) fn private_file(path: &Path) -> Result<File, NotOwn> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = open_own_file(path, &mut options)?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(|source| NotOwn::System { path: path.display().to_string(), source })?;
     Ok(file)
+}
+
+/// Looks at what SQLite opens beside a database.
+pub(crate) fn look_at_side_files(database: &Path) -> Result<(), NotOwn> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        look_at_own_file(Path::new(&path))?;
+    }
+    Ok(())
 }
 
 fn percent_encoded(path: &str) -> String {

@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::NotOwn;
+
 /// What can go wrong with the store.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -22,6 +24,9 @@ pub enum StoreError {
     /// Another process holds the data folder.
     #[error("another certward process uses the data folder {0}")]
     InUse(String),
+    /// The data folder, or a file in it, is another user's, or a link.
+    #[error(transparent)]
+    NotOwn(NotOwn),
     /// The store was made by a newer certward.
     #[error("the store was made by a newer certward (schema {0})")]
     TooNew(i64),

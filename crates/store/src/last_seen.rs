@@ -6,15 +6,17 @@
 //! not begin to serve, and to write, what is out of date.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use crate::own_file::{open_own_file, own_folder};
 
 /// What is known of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +94,10 @@ impl LastSeen {
 
 fn read(path: &Path) -> io::Result<Seen> {
     let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(File::open(path)?, BYTES_MAX), &mut text)?;
+    io::Read::read_to_string(
+        &mut io::Read::take(open_own_file(path, OpenOptions::new().read(true))?, BYTES_MAX),
+        &mut text,
+    )?;
     let value = |name| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
     let timeline = value("timeline").and_then(|value| value.parse().ok());
     match (value("identity"), timeline) {
@@ -106,11 +111,13 @@ fn read(path: &Path) -> io::Result<Seen> {
 /// By a file of its own and a rename, so that a power loss leaves the one or the other.
 fn write(path: &Path, seen: &Seen) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    own_folder(folder)?;
     // A process that takes over writes beside the one before it.
     let new = path.with_extension(format!("{}.new", std::process::id()));
     let text = format!("{EXPLANATION}\nidentity = {}\ntimeline = {}\n", seen.identity, seen.timeline);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = open_own_file(&new, &mut options)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -158,6 +165,25 @@ mod tests {
         assert_eq!(last_seen.read(), None);
         last_seen.keep(&seen(1));
         assert_eq!(last_seen.read(), Some(seen(1)));
+    }
+
+    #[test]
+    fn it_is_neither_read_nor_written_through_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("database.seen"), folder.path().join("victim"));
+        let seen = |identity: &str| Seen { identity: identity.into(), timeline: 1 };
+        LastSeen::at(&victim).keep(&seen("victim"));
+        let before = fs::read(&victim).expect("there");
+        std::os::unix::fs::symlink(&victim, &path).expect("planted");
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &new).expect("planted");
+        assert_eq!(LastSeen::at(&path).read(), None);
+        LastSeen::at(&path).keep(&seen("a"));
+        assert_eq!(fs::read(&victim).expect("there"), before);
+        fs::remove_file(&new).expect("removed");
+        LastSeen::at(&path).keep(&seen("a"));
+        assert_eq!(LastSeen::at(&path).read(), Some(seen("a")));
+        assert_eq!(fs::read(&victim).expect("there"), before, "the link itself was replaced");
     }
 
     #[test]

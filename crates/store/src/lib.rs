@@ -30,6 +30,7 @@ mod lock;
 mod master_key;
 mod node;
 mod node_process;
+mod own_file;
 mod project;
 mod proxy;
 mod random;
@@ -64,6 +65,9 @@ pub use id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use node::{Count, Lease, NodeRecord, ProcessRecord, Session};
 pub use node_process::{NodeProcess, Role};
+pub use own_file::{
+    NotOwn, existing_own_folder, look_at_socket, open_own_file, own_folder, refuse_writable_by_others,
+};
 pub use project::Project;
 pub use proxy::{Proxy, ProxyProtocol};
 pub use reading::Reading;

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -9,7 +9,11 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::random;
+use crate::{
+    NotOwn,
+    own_file::{open_own_file, root_or_user},
+    random,
+};
 
 /// The 256-bit key that wraps every record's data key.
 pub struct MasterKey(pub(crate) Zeroizing<[u8; 32]>);
@@ -28,6 +32,11 @@ pub enum MasterKeyError {
     /// The text is not 64 hexadecimal digits.
     #[error("the master key must be 64 hexadecimal digits")]
     Form,
+    /// The file is another user's; in the data folder, it may also be no link and must be a regular file.
+    #[error(
+        "the master key file {0}; give it to the user that certward runs as (chown), and put a file in the place of a link"
+    )]
+    NotOwn(NotOwn),
     /// Others than its owner can read the file.
     #[error("the master key file {0} can be read by others: run chmod 600 on it")]
     TooOpen(String),
@@ -58,7 +67,8 @@ impl MasterKey {
         Ok(Self(key))
     }
 
-    /// Reads the file, which only its owner may read.
+    /// Reads the file at a path that an operator has configured, which may lead through links. Only its owner may read it, who
+    /// must be root or the effective user.
     ///
     /// # Errors
     /// [`MasterKeyError`] names the file and the cause.
@@ -66,6 +76,21 @@ impl MasterKey {
         let file = File::open(path).map_err(|source| in_file(path, source))?;
         // The open file is asked, not the path: it cannot be exchanged in between.
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;
+        root_or_user(path, &metadata)?;
+        Self::read_from(path, file, &metadata)
+    }
+
+    /// Reads the file in the data folder: no link, and the effective user's.
+    ///
+    /// # Errors
+    /// As [`MasterKey::read`].
+    pub fn read_own(path: &Path) -> Result<Self, MasterKeyError> {
+        let file = open_own_file(path, OpenOptions::new().read(true))?;
+        let metadata = file.metadata().map_err(|source| in_file(path, source))?;
+        Self::read_from(path, file, &metadata)
+    }
+
+    fn read_from(path: &Path, file: File, metadata: &Metadata) -> Result<Self, MasterKeyError> {
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(MasterKeyError::TooOpen(path.display().to_string()));
         }
@@ -104,6 +129,15 @@ impl MasterKey {
 fn digit(digit: u8) -> Result<u8, MasterKeyError> {
     let value = char::from(digit).to_digit(16).ok_or(MasterKeyError::Form)?;
     u8::try_from(value).map_err(|_| MasterKeyError::Form)
+}
+
+impl From<NotOwn> for MasterKeyError {
+    fn from(error: NotOwn) -> Self {
+        match error {
+            NotOwn::System { path, source } => Self::File { path, source },
+            error => Self::NotOwn(error),
+        }
+    }
 }
 
 fn in_file(path: &Path, source: std::io::Error) -> MasterKeyError {

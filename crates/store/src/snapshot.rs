@@ -31,10 +31,12 @@ use crate::{
     Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records, Store,
     StoreError, Version,
     copy::{self, Copied},
-    data_folder::{database_url, private_file},
+    data_folder::{database_url, look_at_side_files, private_file},
     deployment,
     engine::{sqlite_pool, step},
-    feed, host, row, schema,
+    feed, host,
+    own_file::look_at_own_file,
+    row, schema,
     sealing::Sealer,
     secret,
     store::of_the_program,
@@ -105,7 +107,9 @@ impl Snapshot {
     /// [`StoreError::TooNew`]; [`StoreError::Unavailable`].
     pub async fn open(&self) -> Result<bool, StoreError> {
         sqlx::any::install_default_drivers();
-        match fs::metadata(&self.path) {
+        look_at_own_file(&self.path)?;
+        look_at_side_files(&self.path)?;
+        match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(self.unavailable(&error)),
             Ok(found) if found.len() == 0 => return Ok(false),
@@ -170,7 +174,7 @@ impl Snapshot {
     async fn make_with(&self, check: &[u8]) -> Result<(), StoreError> {
         sqlx::any::install_default_drivers();
         self.discard().await?;
-        private_file(&self.path).map_err(|error| self.unavailable(&error))?;
+        private_file(&self.path)?;
         let pools = self.connect().await?;
         let made = async {
             let mut tx = begin(&pools).await?;

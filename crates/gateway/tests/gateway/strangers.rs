@@ -31,8 +31,7 @@ struct Stage {
 impl Stage {
     /// A deployment `d` at `d.test` with these limits, 0 for none, that runs.
     async fn new(settings: Settings, is_two_way: bool, at_once: i64, per_second: i64) -> Self {
-        let (world, servers, clients) =
-            (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
+        let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
         let broker = Broker::echo().await;
         let deployment = world.deploy("d", broker.address, &["d.test"]).await;
         let change = DeploymentChange {
@@ -138,10 +137,9 @@ async fn of_forty_verified_devices_at_once_exactly_ten_get_in_and_the_others_are
             let device = Device::new(&stage.servers, Some(&identity), &[version]);
             // Within a second, or some more get in by the rate.
             let begin = std::time::Instant::now();
-            let devices = futures_util::future::join_all(
-                (0..40).map(|_| device.talk(stage.world.mqtts(), "d.test")),
-            )
-            .await;
+            let devices =
+                futures_util::future::join_all((0..40).map(|_| device.talk(stage.world.mqtts(), "d.test")))
+                    .await;
             let seconds = if per_second == 0 { 0 } else { begin.elapsed().as_millis() as usize / 100 };
             let got_in = devices.iter().filter(|device| device.is_ok()).count();
             assert!((10..=10 + seconds).contains(&got_in), "{version:?}: {got_in}");

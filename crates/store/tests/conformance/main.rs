@@ -8,6 +8,7 @@ mod feed;
 mod hosts;
 mod nodes;
 mod opening;
+mod own_files;
 mod postgres;
 mod projects;
 mod request_log;

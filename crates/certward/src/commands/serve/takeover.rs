@@ -3,6 +3,7 @@
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
+use certward_store::{existing_own_folder, look_at_socket};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::passage::{self, Passage, Word};
@@ -36,11 +37,19 @@ impl Predecessor {
     /// When it is somebody else's.
     pub(super) async fn find(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = passage::path(data_dir);
-        match UnixStream::connect(&path).await {
+        let connected = async {
+            existing_own_folder(data_dir)?;
+            look_at_socket(&path)?;
+            UnixStream::connect(&path).await
+        };
+        match connected.await {
             Ok(stream) => {
                 let passage =
                     Passage::with(stream).with_context(|| format!("no takeover by {}", path.display()))?;
                 Ok(Some(Self(passage)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(error).with_context(|| format!("no takeover by {}", path.display()))
             }
             Err(error) => {
                 tracing::info!(socket = %path.display(), "nobody to take over from, an ordinary start: {error}");

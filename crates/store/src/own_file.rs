@@ -1,0 +1,199 @@
+//! Files and folders that must be this process's own.
+//!
+//! A file in the data folder is opened only if it is no symbolic link, a regular file, and owned by the effective user. Otherwise a
+//! user who can write the folder could lead a process of another user, root above all, to a file of that user's. The folder must
+//! be the effective user's too. A link to the folder itself is followed if root or the effective user made it: data folders are
+//! moved to other disks by links.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{fs::OFlags, io::Errno, process::geteuid};
+use thiserror::Error;
+
+use crate::StoreError;
+
+/// Why a file or folder is not used.
+#[derive(Debug, Error)]
+pub enum NotOwn {
+    /// What the system says.
+    #[error("{path}: {source}")]
+    System {
+        /// Of what.
+        path: String,
+        /// What it says.
+        source: io::Error,
+    },
+    /// A symbolic link.
+    #[error("{0} is a symbolic link")]
+    Link(String),
+    /// Neither a regular file nor what else is expected there.
+    #[error("{0} is not a regular file")]
+    Kind(String),
+    /// Somebody else's.
+    #[error("{path} belongs to user {owner}, and this process runs as user {user}")]
+    Owner {
+        /// What does.
+        path: String,
+        /// Its owner.
+        owner: u32,
+        /// The effective user.
+        user: u32,
+    },
+    /// A folder in which others can put files.
+    #[error("{0} can be written by others: run chmod 700 on it")]
+    TooOpen(String),
+}
+
+impl NotOwn {
+    fn system(path: &Path, source: io::Error) -> Self {
+        Self::System { path: path.display().to_string(), source }
+    }
+
+    fn owner(path: &Path, owner: u32) -> Self {
+        Self::Owner { path: path.display().to_string(), owner, user: user() }
+    }
+}
+
+impl From<NotOwn> for StoreError {
+    fn from(error: NotOwn) -> Self {
+        match error {
+            NotOwn::System { .. } => Self::Unavailable(error.to_string()),
+            error => Self::NotOwn(error),
+        }
+    }
+}
+
+impl From<NotOwn> for io::Error {
+    fn from(error: NotOwn) -> Self {
+        match error {
+            NotOwn::System { source, .. } => source,
+            error => Self::new(ErrorKind::PermissionDenied, error),
+        }
+    }
+}
+
+/// A folder of this process's own, made with mode 0700 where it is missing: its path without links, and the folder itself.
+///
+/// # Errors
+/// [`NotOwn`].
+pub fn own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
+    let system = |error| NotOwn::system(path, error);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(system)?;
+    existing_own_folder(path)
+}
+
+/// The same for a folder that is there.
+///
+/// # Errors
+/// [`NotOwn`].
+pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
+    let system = |error| NotOwn::system(path, error);
+    let found = fs::symlink_metadata(path).map_err(system)?;
+    if found.is_symlink() && found.uid() != 0 && found.uid() != user() {
+        return Err(NotOwn::owner(path, found.uid()));
+    }
+    // Absolute, so that no later change of the working folder leads elsewhere.
+    let path = path.canonicalize().map_err(system)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let folder = open(&path, OpenOptions::new().read(true), flags)?;
+    match folder.metadata() {
+        Ok(metadata) if metadata.uid() == user() => Ok((path, folder)),
+        Ok(metadata) => Err(NotOwn::owner(&path, metadata.uid())),
+        Err(error) => Err(NotOwn::system(&path, error)),
+    }
+}
+
+/// Refuses a folder in which others can put files.
+///
+/// # Errors
+/// [`NotOwn::TooOpen`].
+pub fn refuse_writable_by_others(path: &Path, folder: &File) -> Result<(), NotOwn> {
+    let metadata = folder.metadata().map_err(|error| NotOwn::system(path, error))?;
+    if metadata.mode() & 0o022 != 0 {
+        return Err(NotOwn::TooOpen(path.display().to_string()));
+    }
+    Ok(())
+}
+
+/// Opens a file of this process's own, as `options` say.
+///
+/// # Errors
+/// [`NotOwn`].
+pub fn open_own_file(path: &Path, options: &mut OpenOptions) -> Result<File, NotOwn> {
+    // A FIFO must not keep the process waiting before it is seen to be one.
+    let file = open(path, options, OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
+    let metadata = file.metadata().map_err(|error| NotOwn::system(path, error))?;
+    own_file(path, &metadata)?;
+    Ok(file)
+}
+
+/// Looks at a file that another library opens by its path; one that is missing is no error. Nobody else can exchange it afterwards,
+/// for the folder is this process's own.
+///
+/// # Errors
+/// [`NotOwn`].
+pub(crate) fn look_at_own_file(path: &Path) -> Result<(), NotOwn> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(NotOwn::Link(path.display().to_string())),
+        Ok(metadata) => own_file(path, &metadata),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(NotOwn::system(path, error)),
+    }
+}
+
+/// Looks at a socket before this process connects to it.
+///
+/// # Errors
+/// [`NotOwn`]; [`NotOwn::System`] with [`ErrorKind::NotFound`] where there is none.
+pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
+    let metadata = fs::symlink_metadata(path).map_err(|error| NotOwn::system(path, error))?;
+    if metadata.is_symlink() {
+        return Err(NotOwn::Link(path.display().to_string()));
+    }
+    if !metadata.file_type().is_socket() {
+        return Err(NotOwn::Kind(path.display().to_string()));
+    }
+    root_or_user(path, &metadata)
+}
+
+/// Refuses what belongs to a user who is neither root nor the effective one: for paths that an operator has configured, which may
+/// lead through links (Kubernetes mounts secrets so).
+///
+/// # Errors
+/// [`NotOwn::Owner`].
+pub(crate) fn root_or_user(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
+    match metadata.uid() {
+        0 => Ok(()),
+        owner if owner == user() => Ok(()),
+        owner => Err(NotOwn::owner(path, owner)),
+    }
+}
+
+fn own_file(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
+    if !metadata.is_file() {
+        return Err(NotOwn::Kind(path.display().to_string()));
+    }
+    if metadata.uid() != user() {
+        return Err(NotOwn::owner(path, metadata.uid()));
+    }
+    Ok(())
+}
+
+fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> Result<File, NotOwn> {
+    // Of the bits of these flags none is that of the sign.
+    options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+            true => NotOwn::Link(path.display().to_string()),
+            false => NotOwn::system(path, error),
+        }
+    })
+}
+
+fn user() -> u32 {
+    geteuid().as_raw()
+}
