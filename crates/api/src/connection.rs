@@ -8,20 +8,19 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
     Deadlines,
     auth::Peer,
-    progress::{AnswerBody, Progress, Watched},
+    places::Place,
+    progress::{AnswerBody, Progress, RequestBody, Watched},
+    routes,
     unreadable::Answered,
 };
 
@@ -29,10 +28,6 @@ use crate::{
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Far more than clients and the proxies before them send; more is 431.
 const HEADERS_MAX: usize = 100;
-
-/// Where every place is taken, a connection that has asked for nothing this long gives its own up. A client on its
-/// way to a request is far quicker.
-const IDLE_SPARED: Duration = Duration::from_secs(1);
 
 /// A refusal is written while the client may still be sending its body. Closing at once would answer that with a
 /// reset, which can destroy the refusal before it is read: so what still comes is thrown away for a moment.
@@ -48,8 +43,6 @@ const NEW_SPARED: Duration = Duration::from_secs(1);
 pub(crate) struct Signals {
     /// No new request.
     pub(crate) shutdown: CancellationToken,
-    /// Every place is taken: who needs none leaves.
-    pub(crate) crowded: Arc<Notify>,
 }
 
 impl Signals {
@@ -67,10 +60,11 @@ pub(crate) async fn serve<S>(
     router: Router,
     deadlines: Deadlines,
     signals: Signals,
+    place: Arc<Place>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let progress = Progress::new(deadlines);
+    let progress = Progress::new(deadlines, place);
     let io = TokioIo::new(Answered::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
@@ -93,9 +87,6 @@ pub(crate) async fn serve<S>(
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
-            () = signals.crowded.notified() => if progress.is_idle_for(IDLE_SPARED) {
-                return;
-            },
             () = &mut leave, if !draining => {
                 if progress.is_idle() {
                     return;
@@ -120,9 +111,14 @@ type Answer = Pin<Box<dyn Future<Output = Result<http::Response<AnswerBody>, Inf
 fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress: Progress) -> Answer {
     progress.request_begins();
     Box::pin(async move {
-        let mut request = request.map(Body::new);
+        progress.turn_comes(routes::is_probe(request.uri().path())).await;
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, progress.clone())));
         request.extensions_mut().insert(Peer(peer));
-        let response = router.oneshot(request).await?;
+        let mut response = router.oneshot(request).await?;
+        if !progress.body_is_read() {
+            // What comes next on the connection is the rest of a body, and no request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response.map(|body| progress.answer_begins(body)))
     })
 }

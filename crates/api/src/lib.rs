@@ -11,11 +11,13 @@
 
 mod access;
 mod access_log;
+mod address_group;
 mod auth;
 mod body;
 mod certificate;
 mod connection;
 mod context;
+mod crowd;
 mod detail;
 mod error;
 mod json;
@@ -24,6 +26,7 @@ mod login_guard;
 mod metrics;
 mod openapi;
 mod path_id;
+mod places;
 mod prefer;
 mod progress;
 mod property;

@@ -6,12 +6,14 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::address_group::address_group;
 
 /// More failures than this within [`PERIOD`] are answered with 429. A person with a wrong secret in a script
 /// is far below; a secret of 256 bits is not guessed at any rate, so the purpose is to spare the store and the log.
@@ -54,15 +56,7 @@ impl LoginGuard {
 
 /// What is counted as one; `None` for loopback.
 fn group(address: IpAddr) -> Option<IpAddr> {
-    let address = address.to_canonical();
-    match address {
-        _ if address.is_loopback() => None,
-        IpAddr::V4(_) => Some(address),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
-        }
-    }
+    Some(address_group(address)).filter(|_| !address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub struct ApiMetrics {
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) seconds: Histogram,
     pub(crate) connections: Gauge,
+    pub(crate) connections_evicted: Counter,
     pub(crate) failed_logins: Counter,
     pub(crate) rate_limited: Counter,
 }
@@ -29,12 +30,18 @@ pub fn register_metrics(registry: &mut Registry) -> ApiMetrics {
         // From a read out of memory (1 ms) to a `Prefer: wait=60` (60 s).
         seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
         connections: Gauge::default(),
+        connections_evicted: Counter::default(),
         failed_logins: Counter::default(),
         rate_limited: Counter::default(),
     };
     registry.register("certward_api_requests", "Requests answered", metrics.requests.clone());
     registry.register("certward_api_request_seconds", "Time to answer", metrics.seconds.clone());
     registry.register("certward_api_connections", "Open connections", metrics.connections.clone());
+    registry.register(
+        "certward_api_connections_evicted",
+        "Connections closed to make room for others",
+        metrics.connections_evicted.clone(),
+    );
     registry.register(
         "certward_api_failed_logins",
         "Requests without a valid key",

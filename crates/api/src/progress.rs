@@ -2,13 +2,17 @@
 //!
 //! hyper has one timeout for the headers, which also runs while nothing is under way; the contract has several. So each
 //! connection carries one deadline that its phases move: bytes that arrive (seen by [`Watched`]), a request that is
-//! handed to the router, its answer, and the answer's end (seen by [`AnswerBody`]).
+//! handed to the router, its body (seen by [`RequestBody`]), its answer, and the answer's end (seen by [`AnswerBody`]).
+//! The same phases say whether the connection may give way to another (`crowd.rs`).
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,25 +24,59 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Deadlines;
+use crate::{
+    Deadlines,
+    crowd::Standing,
+    places::{Place, Turn},
+};
 
 /// A request is answered long before: 20 s of body and 60 s of `Prefer: wait`, and the store gives up after seconds.
 /// This is for what nobody thought of.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Where a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     /// Nothing has ever come.
     New { since: Instant },
     /// No request is under way, no byte of a next one has come.
     Idle { since: Instant },
-    /// Some of a request's headers have come.
-    Headers,
+    /// Some of a request's headers have come, the first then.
+    Headers { since: Instant },
+    /// The request is whole, as far as the router has asked for it, and waits to be served.
+    Queued { since: Instant },
     /// The router has the request.
-    Request,
+    Request { since: Instant, _turn: Turn },
+    /// The router waits for the rest of the request's body.
+    Body { since: Instant },
     /// The client is taking the answer.
-    Answer,
+    Answer { since: Instant },
+}
+
+impl Phase {
+    fn standing(&self) -> Standing {
+        match *self {
+            Self::New { since } | Self::Idle { since } => Standing::Quiet { since },
+            Self::Headers { since }
+            | Self::Queued { since }
+            | Self::Body { since }
+            | Self::Answer { since } => Standing::Unfinished { since },
+            Self::Request { .. } => Standing::Served,
+        }
+    }
+
+    /// Of a request under way: since its first byte.
+    fn since(&self) -> Instant {
+        match *self {
+            Self::New { since }
+            | Self::Idle { since }
+            | Self::Headers { since }
+            | Self::Queued { since }
+            | Self::Request { since, .. }
+            | Self::Body { since }
+            | Self::Answer { since } => since,
+        }
+    }
 }
 
 /// Shared by all who move the deadline and the one who keeps it.
@@ -48,16 +86,22 @@ pub(crate) struct Progress(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     deadlines: Deadlines,
+    place: Arc<Place>,
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
+    /// Whether the body of the request under way has been read to its end.
+    body_is_read: AtomicBool,
 }
 
 impl Progress {
     /// A new connection: its first byte and its first headers are due together.
-    pub(crate) fn new(deadlines: Deadlines) -> Self {
+    pub(crate) fn new(deadlines: Deadlines, place: Arc<Place>) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
-        Self(Arc::new(Inner { deadlines, phase: Mutex::new(Phase::New { since: now }), deadline }))
+        let phase = Phase::New { since: now };
+        place.stands(phase.standing());
+        let phase = Mutex::new(phase);
+        Self(Arc::new(Inner { deadlines, place, phase, deadline, body_is_read: AtomicBool::new(true) }))
     }
 
     /// Resolves when the client has let its deadline pass.
@@ -75,12 +119,7 @@ impl Progress {
 
     /// Whether closing now would lose nobody's request or answer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.is_idle_for(Duration::ZERO)
-    }
-
-    /// Whether it has been so for as long as this.
-    pub(crate) fn is_idle_for(&self, time: Duration) -> bool {
-        matches!(*self.phase(), Phase::New { since } | Phase::Idle { since } if since.elapsed() >= time)
+        matches!(*self.phase(), Phase::New { .. } | Phase::Idle { .. })
     }
 
     /// Whether nothing has ever come.
@@ -88,13 +127,39 @@ impl Progress {
         matches!(*self.phase(), Phase::New { .. })
     }
 
+    /// hyper hands over a request; its body may still be on its way.
     pub(crate) fn request_begins(&self) {
-        self.enter(Phase::Request, ANSWERED_WITHIN);
+        self.0.body_is_read.store(false, Ordering::Relaxed);
+        let since = self.phase().since();
+        self.enter(Phase::Queued { since }, ANSWERED_WITHIN);
+    }
+
+    /// Waits until the request may be served.
+    pub(crate) async fn turn_comes(&self, is_probe: bool) {
+        let turn = self.0.place.turn(is_probe).await;
+        if !self.is_served(turn) {
+            // The connection has given way meanwhile, and ends at its task's next step.
+            std::future::pending().await
+        }
+    }
+
+    /// `false` when the connection has given way meanwhile.
+    fn is_served(&self, turn: Turn) -> bool {
+        self.set(|since| Phase::Request { since, _turn: turn })
+    }
+
+    fn body_is_awaited(&self) {
+        self.set(|since| Phase::Body { since });
+    }
+
+    /// Whether the client has nothing more to send of the request that is being answered.
+    pub(crate) fn body_is_read(&self) -> bool {
+        self.0.body_is_read.load(Ordering::Relaxed)
     }
 
     /// Wraps an answer so that its end is seen.
     pub(crate) fn answer_begins(&self, body: Body) -> AnswerBody {
-        self.enter(Phase::Answer, self.0.deadlines.answer);
+        self.enter(Phase::Answer { since: Instant::now() }, self.0.deadlines.answer);
         AnswerBody { body, progress: self.clone() }
     }
 
@@ -103,19 +168,28 @@ impl Progress {
     }
 
     fn bytes_arrived(&self, first: bool) {
-        let mut phase = self.phase();
-        if matches!(*phase, Phase::New { .. } | Phase::Idle { .. }) {
-            *phase = Phase::Headers;
+        let since = match *self.phase() {
             // Of the first request the whole is due since the connection began.
-            if !first {
-                self.0.deadline.send_replace(Instant::now() + self.0.deadlines.headers);
-            }
+            Phase::New { since } => since,
+            Phase::Idle { .. } => Instant::now(),
+            _ => return,
+        };
+        self.set(|_| Phase::Headers { since });
+        if !first {
+            self.0.deadline.send_replace(since + self.0.deadlines.headers);
         }
     }
 
     fn enter(&self, next: Phase, within: Duration) {
-        *self.phase() = next;
+        self.set(|_| next);
         self.0.deadline.send_replace(Instant::now() + within);
+    }
+
+    /// `false` when the connection has given way before.
+    fn set(&self, next: impl FnOnce(Instant) -> Phase) -> bool {
+        let mut phase = self.phase();
+        *phase = next(phase.since());
+        self.0.place.stands(phase.standing())
     }
 
     fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
@@ -164,6 +238,99 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The body of a request. While more of it is awaited, its connection may give way to another.
+pub(crate) struct RequestBody<B: HttpBody> {
+    body: B,
+    reading: Reading<B>,
+    progress: Progress,
+}
+
+enum Reading<B: HttpBody> {
+    /// The router has not asked for it yet.
+    Unasked,
+    Asked,
+    /// The last of it is here, and waits to be served.
+    Received {
+        last: LastFrame<B>,
+        turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
+    },
+    Over,
+}
+
+/// What the body ends with.
+type LastFrame<B> = Option<Result<Frame<<B as HttpBody>::Data>, <B as HttpBody>::Error>>;
+
+impl<B: HttpBody> RequestBody<B> {
+    /// The body of a request that is served now.
+    pub(crate) fn new(body: B, progress: Progress) -> Self {
+        let reading = match body.is_end_stream() {
+            true => {
+                progress.0.body_is_read.store(true, Ordering::Relaxed);
+                Reading::Over
+            }
+            false => Reading::Unasked,
+        };
+        Self { body, reading, progress }
+    }
+}
+
+impl<B: HttpBody> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
+    }
+}
+
+impl<B> HttpBody for RequestBody<B>
+where
+    B: HttpBody + Unpin,
+    B::Data: Unpin,
+    B::Error: Unpin,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LastFrame<B>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.reading {
+                Reading::Unasked => {
+                    this.progress.body_is_awaited();
+                    this.reading = Reading::Asked;
+                }
+                Reading::Asked => {
+                    let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+                    let more = matches!(frame, Some(Ok(_))) && !this.body.is_end_stream();
+                    if more {
+                        return Poll::Ready(frame);
+                    }
+                    // An error is no end: the client may go on sending.
+                    let is_read = !matches!(frame, Some(Err(_)));
+                    this.progress.0.body_is_read.store(is_read, Ordering::Relaxed);
+                    let place = Arc::clone(&this.progress.0.place);
+                    let turn = Box::pin(async move { place.turn(false).await });
+                    this.reading = Reading::Received { last: frame, turn };
+                }
+                Reading::Received { last, turn } => {
+                    let turn = ready!(turn.as_mut().poll(cx));
+                    let last = last.take();
+                    this.reading = Reading::Over;
+                    // The connection has given way meanwhile, and ends at its task's next step.
+                    return if this.progress.is_served(turn) { Poll::Ready(last) } else { Poll::Pending };
+                }
+                Reading::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.reading, Reading::Over)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

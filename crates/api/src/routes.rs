@@ -38,6 +38,11 @@ pub(crate) fn router(api: Shared) -> Router {
         .with_state(api)
 }
 
+/// Whether a load balancer or a supervisor asks here how this node is.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
 /// What needs a key.
 fn base(api: &Shared) -> Router<Shared> {
     Router::new()

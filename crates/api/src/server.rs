@@ -1,4 +1,11 @@
-use std::{net::SocketAddr, os::fd::OwnedFd, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use certward_lifecycle::Lifecycle;
@@ -6,14 +13,22 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ApiMetrics, Deadlines, Reloader, Settings, certificate::Certificate, connection, connection::Signals,
-    context::Context, login_guard::LoginGuard, readiness::Readiness, routes, store_trouble::StoreTrouble,
+    ApiMetrics, Deadlines, Reloader, Settings,
+    certificate::Certificate,
+    connection,
+    connection::Signals,
+    context::Context,
+    login_guard::LoginGuard,
+    places::{Place, Places},
+    readiness::Readiness,
+    routes,
+    store_trouble::StoreTrouble,
 };
 
 /// The server of the API.
@@ -123,7 +138,7 @@ impl Api {
             certificate,
             deadlines,
             metrics,
-            signals: Signals { shutdown, ..Signals::default() },
+            signals: Signals { shutdown },
             cut: CancellationToken::new(),
         };
         server.run(listener, connections_max).await;
@@ -134,8 +149,8 @@ impl Api {
 /// After a failed accept (no file descriptor left, for example) the next is not tried at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often connections are asked to make room.
-const CROWDED_PAUSE: Duration = Duration::from_millis(250);
+/// How often the log says that connections give way.
+const CROWDED_LOGGED: Duration = Duration::from_secs(60);
 
 /// What the connections of one server share.
 #[derive(Clone)]
@@ -151,7 +166,7 @@ struct Server {
 
 impl Server {
     async fn run(self, listener: TcpListener, connections_max: usize) {
-        let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
+        let places = Places::new(connections_max);
         let connections = TaskTracker::new();
         {
             // Gone with this block, and the listener with it: whoever comes later is refused and waits for nobody.
@@ -169,23 +184,22 @@ impl Server {
         }
     }
 
-    /// Takes connections as long as there are places; the others wait in the backlog.
-    async fn accept(&self, listener: TcpListener, places: Arc<Semaphore>, connections: &TaskTracker) {
+    /// Accepts connections. When all places are taken, one that waits for its client gives way to each new one; when all are
+    /// served, new ones wait in the backlog.
+    async fn accept(&self, listener: TcpListener, places: Places, connections: &TaskTracker) {
         let mut failing = false;
-        while let Some(place) = self.place(&places).await {
+        let mut crowding = Crowding::default();
+        loop {
+            places.room().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     failing = false;
-                    let server = self.clone();
-                    connections.spawn(async move {
-                        server.metrics.connections.inc();
-                        let _counted = Counted(&server.metrics);
-                        tokio::select! {
-                            () = server.serve(stream, peer) => {}
-                            () = server.cut.cancelled() => {}
-                        }
-                        drop(place);
-                    });
+                    let (place, gave_way) = places.take(peer.ip());
+                    if let Some(address) = gave_way {
+                        self.metrics.connections_evicted.inc();
+                        crowding.note(address, Instant::now());
+                    }
+                    self.spawn(stream, peer, place, connections);
                 }
                 Err(error) => {
                     // Once for each time that it begins: who takes all descriptors shall not fill the log as well.
@@ -199,34 +213,60 @@ impl Server {
         }
     }
 
-    /// A place for one more connection. As long as there is none, those are asked to leave that only hold theirs: else
-    /// whoever opens connections without an API key could keep everybody out.
-    async fn place(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        loop {
-            match tokio::time::timeout(CROWDED_PAUSE, Arc::clone(places).acquire_owned()).await {
-                // Nobody closes the semaphore.
-                Ok(place) => return place.ok(),
-                Err(_elapsed) => self.signals.crowded.notify_waiters(),
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: Place, connections: &TaskTracker) {
+        let server = self.clone();
+        connections.spawn(async move {
+            server.metrics.connections.inc();
+            let _counted = Counted(&server.metrics);
+            let place = Arc::new(place);
+            tokio::select! {
+                // Before anything is done for a connection that has given way.
+                biased;
+                () = place.evicted() => {}
+                () = server.cut.cancelled() => {}
+                () = server.serve(stream, peer, &place) => {}
             }
-        }
+        });
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<Place>) {
         // Answers are written whole; waiting for more to send would only delay them. A failure shows at the first read.
         let _later = stream.set_nodelay(true);
-        let (router, signals) = (self.router.clone(), self.signals.clone());
+        let (router, signals, place) = (self.router.clone(), self.signals.clone(), Arc::clone(place));
         let Some(certificate) = &self.certificate else {
-            return connection::serve(stream, peer, router, self.deadlines, signals).await;
+            return connection::serve(stream, peer, router, self.deadlines, signals, place).await;
         };
         let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
         tokio::select! {
             shaken = tokio::time::timeout(self.deadlines.headers, handshake) => match shaken {
-                Ok(Ok(stream)) => connection::serve(stream, peer, router, self.deadlines, signals).await,
+                Ok(Ok(stream)) => connection::serve(stream, peer, router, self.deadlines, signals, place).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             },
             () = self.signals.leave_new() => {}
         }
+    }
+}
+
+/// Says in the log that connections give way, once for each [`CROWDED_LOGGED`].
+#[derive(Debug, Default)]
+struct Crowding {
+    logged: Option<Instant>,
+    since: u64,
+}
+
+impl Crowding {
+    fn note(&mut self, address: IpAddr, now: Instant) {
+        self.since += 1;
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < CROWDED_LOGGED) {
+            return;
+        }
+        tracing::warn!(
+            client.address = %address,
+            evicted = self.since,
+            "the API has no free connection: those that wait for their client give way, as that of this address"
+        );
+        (self.logged, self.since) = (Some(now), 0);
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Settings {
     pub platform: String,
     /// `region` of every deployment, for example `local`.
     pub region: String,
-    /// At most so many connections at once; further ones wait in the listener's backlog.
+    /// At most so many connections at once. For further ones, those that wait for their clients give way (`crowd.rs`).
     pub connections_max: usize,
     /// How long a client may take.
     pub deadlines: Deadlines,

@@ -128,45 +128,6 @@ async fn what_is_no_http_does_no_harm() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_those_beyond_wait() {
-    let world = World::with(|settings| settings.connections_max = 2).await;
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(world.address).await.unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
-        stream.read_u8().await.unwrap();
-        held.push(stream);
-    }
-    let waiting = tokio::spawn(world.request("GET", "/healthz").send());
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!waiting.is_finished());
-    held.pop();
-    assert_eq!(waiting.await.unwrap().status, 200);
-}
-
-#[tokio::test]
-async fn idle_connections_make_room_and_those_with_a_request_under_way_do_not() {
-    let world = World::with(|settings| {
-        settings.connections_max = 3;
-        settings.deadlines = Deadlines { headers: LONG, body: LONG, idle: LONG, answer: LONG, drain: LONG };
-    })
-    .await;
-    let mut answered = TcpStream::connect(world.address).await.unwrap();
-    answered.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
-    let mut silent = TcpStream::connect(world.address).await.unwrap();
-    let mut busy = TcpStream::connect(world.address).await.unwrap();
-    busy.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
-    let begun = Instant::now();
-    assert_eq!(world.request("GET", "/healthz").send().await.status, 200);
-    assert!(begun.elapsed() < LONG / 4, "no deadline made the room");
-    for idle in [&mut answered, &mut silent] {
-        read_to_end(idle).await;
-    }
-    busy.write_all(b"Host: t\r\nConnection: close\r\n\r\n").await.unwrap();
-    assert!(read_to_end(&mut busy).await.starts_with("HTTP/1.1 200 "));
-}
-
-#[tokio::test]
 async fn the_end_of_the_server_lets_requests_under_way_finish() {
     let world = World::new().await;
     let body = upload().to_string();

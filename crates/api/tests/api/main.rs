@@ -4,6 +4,7 @@
 
 mod certificate;
 mod connection;
+mod crowd;
 mod limits;
 mod openapi;
 mod operation;

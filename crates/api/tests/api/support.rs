@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -203,6 +203,14 @@ impl World {
         AnyConnection::connect(&self.database.url().replace("store.db", "requests.db")).await.unwrap()
     }
 
+    /// How many requests the limits have counted.
+    pub(crate) async fn counted_requests(&self) -> i64 {
+        let mut database = self.connect_to_requests().await;
+        let (count,) = sqlx::query_as("SELECT COUNT(*) FROM request").fetch_one(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        count
+    }
+
     /// Makes a key, by way of the lifecycle, so that it costs no request.
     pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
         self.key_and_login(scopes, projects).await.1
@@ -239,6 +247,7 @@ impl World {
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         Request {
             address: self.address,
+            from: 1,
             method: method.to_owned(),
             path: path.to_owned(),
             headers: vec![("Authorization".to_owned(), self.admin.0.clone())],
@@ -266,6 +275,11 @@ impl World {
         self.request("DELETE", &format!("{BASE}{under_base}"))
     }
 
+    /// A connection from `127.0.0.{last}`.
+    pub(crate) async fn connect_from(&self, last: u8) -> TcpStream {
+        connect_from(last, self.address).await
+    }
+
     /// Sends bytes as they are and reads until the server closes.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -290,6 +304,12 @@ impl Database {
     }
 }
 
+async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
 /// What a server says until it closes; a test must not hang on one that does not.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
@@ -300,6 +320,7 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
 
 pub(crate) struct Request {
     address: SocketAddr,
+    from: u8,
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -309,6 +330,12 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn login(self, login: &Login) -> Self {
         self.without("Authorization").header("Authorization", &login.0)
+    }
+
+    /// Sends it from `127.0.0.{last}` instead of `127.0.0.1`.
+    pub(crate) fn from(mut self, last: u8) -> Self {
+        self.from = last;
+        self
     }
 
     pub(crate) fn without(mut self, name: &str) -> Self {
@@ -333,7 +360,7 @@ impl Request {
     pub(crate) async fn send(self) -> Answer {
         let mut bytes = self.head().into_bytes();
         bytes.extend(self.body.unwrap_or_default());
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = connect_from(self.from, self.address).await;
         stream.write_all(&bytes).await.unwrap();
         Answer::parse(&read_to_end(&mut stream).await)
     }

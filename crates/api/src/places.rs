@@ -1,0 +1,238 @@
+//! The places of the API's connections: carries out what `crowd.rs` decides, and bounds how many requests are served at once.
+//!
+//! An eighth of all places is never taken by served requests, so that a new connection can always come in and be read: what
+//! it asks for is known only then. Of the others, a sixteenth of all is kept for `/healthz` and `/readyz`, and as many for
+//! this machine: a load balancer must learn that a node is alive, and an operator get in, when all others wait.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    address_group::address_group,
+    crowd::{ConnectionId, Crowd, Standing},
+};
+
+/// How many connections that have given way may still hold their descriptors before no further one is accepted.
+const LEAVING_MAX: usize = 64;
+
+/// All places of a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    /// There may be room again.
+    changed: Notify,
+    for_all: Arc<Semaphore>,
+    for_probes: Arc<Semaphore>,
+    for_this_machine: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Table {
+    crowd: Crowd,
+    /// Of each connection that has not ended, how it learns that it has given way.
+    connections: HashMap<ConnectionId, (IpAddr, CancellationToken)>,
+    leaving: usize,
+}
+
+/// The place of one connection; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    address: IpAddr,
+    evicted: CancellationToken,
+}
+
+/// Leave to serve one request; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub(crate) fn new(connections_max: usize) -> Self {
+        let max = connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        let (unread, reserved) = (max / 8, max / 16);
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let crowd = Crowd::new(max);
+        Self(Arc::new(Shared {
+            table: Mutex::new(Table { crowd, connections: HashMap::new(), leaving: 0 }),
+            changed: Notify::new(),
+            for_all: semaphore(max - unread - 2 * reserved),
+            for_probes: semaphore(reserved),
+            for_this_machine: semaphore(reserved),
+        }))
+    }
+
+    /// Waits until one more connection may be accepted.
+    pub(crate) async fn room(&self) {
+        loop {
+            // Only one waits, and what happens between the look and the wait is kept for it.
+            let changed = self.0.changed.notified();
+            if self.0.table().has_room() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// A place for a new connection; and the address (of IPv6, the network) whose connection gave way to it.
+    pub(crate) fn take(&self, address: IpAddr) -> (Place, Option<IpAddr>) {
+        let evicted = CancellationToken::new();
+        let group = address_group(address);
+        let mut table = self.0.table();
+        let (id, gave_way) = table.crowd.enter(group, Instant::now());
+        table.connections.insert(id, (group, evicted.clone()));
+        let gave_way = gave_way.and_then(|other| table.evict(other));
+        drop(table);
+        (Place { shared: Arc::clone(&self.0), id, address, evicted }, gave_way)
+    }
+}
+
+impl Place {
+    /// Notes where the connection stands. `false` when it has given way: then nothing more may be done for it.
+    pub(crate) fn stands(&self, standing: Standing) -> bool {
+        let stays = self.shared.table().crowd.stands(self.id, standing);
+        self.shared.changed.notify_one();
+        stays
+    }
+
+    /// Resolves when the connection has given way to another.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+
+    /// Leave to serve a request; others that are served may have to end first.
+    pub(crate) async fn turn(&self, is_probe: bool) -> Turn {
+        let for_all = Arc::clone(&self.shared.for_all).acquire_owned();
+        let reserved = match is_probe {
+            true => &self.shared.for_probes,
+            false if is_this_machine(self.address) => &self.shared.for_this_machine,
+            false => return Turn { _permit: for_all.await.ok() },
+        };
+        let permit = tokio::select! {
+            biased;
+            permit = for_all => permit,
+            permit = Arc::clone(reserved).acquire_owned() => permit,
+        };
+        // The semaphores are never closed.
+        Turn { _permit: permit.ok() }
+    }
+}
+
+/// Whether a client is on this machine. Not all of 127.0.0.0/8: a connection has another address of it only if its client
+/// has chosen that.
+fn is_this_machine(address: IpAddr) -> bool {
+    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.to_canonical())
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.shared.table();
+        table.connections.remove(&self.id);
+        if !table.crowd.leave(self.id) {
+            table.leaving -= 1;
+        }
+        drop(table);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn has_room(&self) -> bool {
+        self.leaving < LEAVING_MAX && self.crowd.has_room()
+    }
+
+    /// Tells a connection that it has given way.
+    fn evict(&mut self, id: ConnectionId) -> Option<IpAddr> {
+        let (address, evicted) = self.connections.get(&id)?;
+        self.leaving += 1;
+        evicted.cancel();
+        Some(*address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_when_who_gave_way_has_ended() {
+        let places = Places::new(2);
+        let (first, _) = places.take(address(1));
+        let (second, _) = places.take(address(1));
+        let (third, gave_way) = places.take(address(2));
+        assert_eq!(gave_way, Some(address(1)));
+        first.evicted().now_or_never().expect("the oldest has been told");
+        assert!(!first.stands(Standing::Served));
+        assert!(second.evicted().now_or_never().is_none());
+        assert!(third.stands(Standing::Served) && second.stands(Standing::Served));
+        assert!(places.room().now_or_never().is_none(), "nobody who is served gives way");
+        drop(first);
+        assert!(places.room().now_or_never().is_none(), "its place is another's");
+        drop(third);
+        places.room().now_or_never().expect("room");
+    }
+
+    #[tokio::test]
+    async fn connections_that_have_not_ended_yet_are_bounded_too() {
+        let places = Places::new(1);
+        let mut held = vec![places.take(address(1)).0];
+        for _ in 0..LEAVING_MAX {
+            places.room().now_or_never().expect("room");
+            held.push(places.take(address(1)).0);
+        }
+        assert!(places.room().now_or_never().is_none());
+        held.remove(0);
+        places.room().now_or_never().expect("room");
+    }
+
+    #[tokio::test]
+    async fn probes_and_this_machine_are_served_when_all_others_wait() {
+        let places = Places::new(16);
+        let mut turns = Vec::new();
+        let of = |last: u8| places.take(IpAddr::from([127, 0, 0, last])).0;
+        let (stranger, local) = (of(2), of(1));
+        for _ in 0..12 {
+            turns.push(stranger.turn(false).now_or_never().expect("a turn"));
+        }
+        for (place, is_probe, served) in [
+            (&stranger, false, false),
+            (&stranger, true, true),
+            (&stranger, true, false),
+            (&local, false, true),
+            (&local, false, false),
+            (&local, true, false),
+        ] {
+            let turn = place.turn(is_probe).now_or_never();
+            assert_eq!(turn.is_some(), served, "{place:?} {is_probe}");
+            turns.extend(turn);
+        }
+        turns.remove(0);
+        assert!(stranger.turn(false).now_or_never().is_some());
+    }
+}
