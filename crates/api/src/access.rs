@@ -1,4 +1,5 @@
-//! What a key may reach, and the order in which a request is checked:
+//! What a key may reach, and the order in which a request is checked, after its host and the end of its body
+//! (`framing.rs`, 400):
 //!
 //! 1. authentication (`auth.rs`, 401),
 //! 2. scope of the key (403),

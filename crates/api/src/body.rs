@@ -1,17 +1,17 @@
 //! How a body is read: declared length, media type, bytes, in this order.
 //!
-//! Any body may hold a private key. It is collected in one buffer that never grows by copying and is wiped
-//! on drop; hyper's own read buffer (16 KiB at most) and serde_json's scratch space are beyond our reach.
+//! Any body may hold a private key. Every buffer that it is collected in is wiped, those that became too small as well;
+//! hyper's own read buffer (16 KiB at most) and serde_json's scratch space are beyond our reach.
 
 use std::time::Duration;
 
 use axum::{body::Body, extract::Request};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::{error::Error, framing};
 
 /// Ten certificates and a hundred client CAs of ordinary size are under 200 KiB in PEM.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -25,12 +25,14 @@ pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizi
         return Err(Error::BodyTooLarge);
     }
     check_media_type(&parts.headers)?;
-    let capacity = if body.size_hint().exact().is_some() { declared } else { BODY_BYTES_MAX };
-    tokio::time::timeout(deadline, collect(body, capacity)).await.unwrap_or(Err(Error::BodyTimeout))
+    tokio::time::timeout(deadline, collect(body)).await.unwrap_or(Err(Error::BodyTimeout))
 }
 
-async fn collect(mut body: Body, capacity: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+/// A client that declares much and sends little shall not be given the memory for it.
+const FIRST_CAPACITY: usize = 4 * 1024;
+
+async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
         // The cause (a client gone, a wrong chunk) would help nobody who can still read the answer.
         let frame =
@@ -39,21 +41,26 @@ async fn collect(mut body: Body, capacity: usize) -> Result<Zeroizing<Vec<u8>>, 
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(Error::BodyTooLarge);
         }
-        bytes.extend_from_slice(data);
+        append(&mut bytes, data);
     }
     Ok(bytes)
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Error::UnsupportedMediaType("Send the body without a Content-Encoding."));
+/// Where `Vec` would move the bytes into a larger buffer, and leave them in the old one, that is wiped.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    let length = bytes.len() + data.len();
+    if length > bytes.capacity() {
+        let capacity = length.max(2 * bytes.capacity()).max(FIRST_CAPACITY);
+        let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
     }
-    // hyper takes the chunks apart and leaves any coding below them, which is as good as a Content-Encoding.
-    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if !codings.map(HeaderValue::as_bytes).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
-        return Err(Error::UnsupportedMediaType(
-            "Send the body without a Transfer-Encoding other than chunked.",
-        ));
+    bytes.extend_from_slice(data);
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
+    if framing::has_content_coding(headers) {
+        return Err(Error::UnsupportedMediaType("Send the body without a Content-Encoding."));
     }
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let only = match (values.next(), values.next()) {
@@ -74,13 +81,25 @@ fn is_json(value: &str) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
         && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
             let value = value.trim().trim_matches('"');
-            !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
+            // `utf8` is no registered name, but what many programs send.
+            let is_utf_8 = ["utf-8", "utf8"].iter().any(|name| value.eq_ignore_ascii_case(name));
+            !name.trim().eq_ignore_ascii_case("charset") || is_utf_8
         })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_takes_about_the_memory_of_what_has_come_of_it() {
+        let mut bytes = Zeroizing::new(Vec::new());
+        for length in 1..=BODY_BYTES_MAX {
+            append(&mut bytes, b"x");
+            assert_eq!(bytes.len(), length);
+            assert!(bytes.capacity() <= FIRST_CAPACITY.max(2 * length), "{} of {length}", bytes.capacity());
+        }
+    }
 
     #[test]
     fn only_json_in_utf_8_is_read() {
@@ -91,6 +110,8 @@ mod tests {
             "application/json; charset=utf-8",
             "application/json;charset=\"UTF-8\"",
             "application/json; CharSet = utf-8",
+            "application/json; charset=utf8",
+            "application/json; charset=\"UTF8\"",
             "application/json;",
             "application/json; v=1",
         ] {
@@ -102,6 +123,7 @@ mod tests {
             "text/json",
             "application/x-www-form-urlencoded",
             "application/json; charset=latin1",
+            "application/json; charset=utf-88",
             "application/json; charset=utf-8; charset=utf-16",
             "application/json, application/json",
             "application/problem+json",

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::{
     Deadlines,
     auth::Peer,
+    framing::HadContentLength,
     places::Place,
     progress::{AnswerBody, Progress, RequestBody, Watched},
     routes,
@@ -114,9 +115,13 @@ fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress
         progress.turn_comes(routes::is_probe(request.uri().path())).await;
         let mut request = request.map(|body| Body::new(RequestBody::new(body, progress.clone())));
         request.extensions_mut().insert(Peer(peer));
+        let is_coded = request.headers().contains_key(header::TRANSFER_ENCODING);
+        if is_coded && progress.has_two_ends() {
+            request.extensions_mut().insert(HadContentLength);
+        }
         let mut response = router.oneshot(request).await?;
-        if !progress.body_is_read() {
-            // What comes next on the connection is the rest of a body, and no request.
+        // What comes next on the connection is the rest of a body, and no request; after a coded one it could be (`heads.rs`).
+        if is_coded || !progress.body_is_read() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| progress.answer_begins(body)))

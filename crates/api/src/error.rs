@@ -23,6 +23,10 @@ const STORE_RETRY: Duration = Duration::from_secs(2);
 /// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Error {
+    /// It cannot be said what the request is for, or where it ends; its connection is closed.
+    BadRequest(&'static str),
+    /// A page that needs no key on this machine, asked for by the name of another host.
+    Misdirected,
     /// No valid API key. One variant for every reason, so that the answers cannot differ.
     Unauthorized,
     /// No valid API key, again and again from this address.
@@ -86,6 +90,11 @@ impl IntoResponse for Error {
         let mut cause = None;
         let mut details = Vec::new();
         let (status, code, message) = match self {
+            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_owned()),
+            Self::Misdirected => {
+                let message = "Without an API key this is answered only as localhost, 127.0.0.1 or [::1].";
+                (StatusCode::MISDIRECTED_REQUEST, "HOST_NOT_LOOPBACK", message.to_owned())
+            }
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 "UNAUTHORIZED",

@@ -20,6 +20,8 @@ mod context;
 mod crowd;
 mod detail;
 mod error;
+mod framing;
+mod heads;
 mod json;
 mod limit;
 mod login_guard;

@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     Deadlines,
     crowd::Standing,
+    heads::Heads,
     places::{Place, Turn},
 };
 
@@ -91,6 +92,8 @@ struct Inner {
     deadline: watch::Sender<Instant>,
     /// Whether the body of the request under way has been read to its end.
     body_is_read: AtomicBool,
+    /// Whether the last head has told the end of its body in two ways.
+    has_two_ends: AtomicBool,
 }
 
 impl Progress {
@@ -101,7 +104,8 @@ impl Progress {
         let phase = Phase::New { since: now };
         place.stands(phase.standing());
         let phase = Mutex::new(phase);
-        Self(Arc::new(Inner { deadlines, place, phase, deadline, body_is_read: AtomicBool::new(true) }))
+        let (body_is_read, has_two_ends) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self(Arc::new(Inner { deadlines, place, phase, deadline, body_is_read, has_two_ends }))
     }
 
     /// Resolves when the client has let its deadline pass.
@@ -157,6 +161,11 @@ impl Progress {
         self.0.body_is_read.load(Ordering::Relaxed)
     }
 
+    /// Whether a request with a `Transfer-Encoding`, the last of its connection, has had a `Content-Length` as well.
+    pub(crate) fn has_two_ends(&self) -> bool {
+        self.0.has_two_ends.load(Ordering::Relaxed)
+    }
+
     /// Wraps an answer so that its end is seen.
     pub(crate) fn answer_begins(&self, body: Body) -> AnswerBody {
         self.enter(Phase::Answer { since: Instant::now() }, self.0.deadlines.answer);
@@ -203,11 +212,12 @@ pub(crate) struct Watched<S> {
     pub(crate) stream: S,
     progress: Progress,
     first: bool,
+    heads: Heads,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S, progress: Progress) -> Self {
-        Self { stream, progress, first: true }
+        Self { stream, progress, first: true, heads: Heads::default() }
     }
 }
 
@@ -220,8 +230,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_ready() && buffer.filled().len() > before {
-            self.progress.bytes_arrived(self.first);
-            self.first = false;
+            let this = &mut *self;
+            this.heads.read(&buffer.filled()[before..]);
+            if this.heads.has_both() {
+                this.progress.0.has_two_ends.store(true, Ordering::Relaxed);
+            }
+            this.progress.bytes_arrived(this.first);
+            this.first = false;
         }
         read
     }

@@ -1,6 +1,6 @@
 //! Every path of this server, and what stands before it.
 //!
-//! From the outside in: access log and metrics (a panic ends there), authentication, then the path as it is: no case
+//! From the outside in: access log and metrics (a panic ends there), one host and one end of the body, authentication, then the path as it is: no case
 //! folding, no trailing slash, no second decoding. HEAD is answered as GET.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
-use crate::{access_log, auth, context::Shared, error::Error};
+use crate::{access_log, auth, context::Shared, error::Error, framing};
 
 pub(crate) mod deployments;
 pub(crate) mod health;
@@ -34,6 +34,7 @@ pub(crate) fn router(api: Shared) -> Router {
         .route("/metrics", get(metrics::metrics))
         .merge(under_base)
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
+        .layer(middleware::from_fn(framing::check))
         .layer(middleware::from_fn_with_state(api.clone(), access_log::record))
         .with_state(api)
 }

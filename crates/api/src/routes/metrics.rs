@@ -1,21 +1,37 @@
+use std::net::IpAddr;
+
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, header, request::Parts};
 
-use crate::{auth::Peer, context::Shared, error::Error};
+use crate::{
+    auth::Peer,
+    context::Shared,
+    error::{Error, ErrorBody},
+    framing,
+};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The metrics of the whole program. Without a key on loopback only, else with any valid key.
+/// The metrics of the whole program.
+///
+/// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid key.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security((), ("basic" = [])),
     responses((status = 200, description = "OpenMetrics text.", body = String,
-        content_type = "application/openmetrics-text")))]
+        content_type = "application/openmetrics-text"),
+        (status = 421, description = "`HOST_NOT_LOOPBACK`: without a key, and the host is not this machine's own.", body = ErrorBody)))]
 pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Result<Response, Error> {
     let (request, _unread) = request.into_parts();
     if !from_this_machine(&request) {
         api.login(&request).await?;
+    } else if !as_this_machine(&request) {
+        // A page in a browser on this machine, whose name its owner has made to lead here (DNS rebinding), has no key.
+        match request.headers.contains_key(header::AUTHORIZATION) {
+            true => _ = api.login(&request).await?,
+            false => return Err(Error::Misdirected),
+        }
     }
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &api.registry).map_err(|_| Error::Internal)?;
@@ -26,6 +42,16 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
 fn from_this_machine(request: &Parts) -> bool {
     let peer = request.extensions.get::<Peer>();
     peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && !forwarded(&request.headers)
+}
+
+/// Whether the host that is asked for is a loopback one. `/healthz` and `/readyz` do without: they say nothing that is worth
+/// reading, and load balancers ask for them by any name.
+fn as_this_machine(request: &Parts) -> bool {
+    framing::target_host(request).is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let is_loopback = address.is_ok_and(|address| address.to_canonical().is_loopback());
+        is_loopback || host.eq_ignore_ascii_case("localhost") || host.eq_ignore_ascii_case("localhost.")
+    })
 }
 
 fn forwarded(headers: &HeaderMap) -> bool {

@@ -180,7 +180,6 @@ async fn only_json_in_utf_8_without_an_encoding_is_read() {
         body().header("Content-Type", "application/json; charset=latin1"),
         body().header("Content-Type", "application/json").header("Content-Type", "application/json"),
         body().header("Content-Type", "application/json").header("Content-Encoding", "gzip"),
-        body().header("Content-Type", "application/json").header("Content-Encoding", "identity"),
     ];
     for (index, request) in wrong.into_iter().enumerate() {
         assert_eq!(request.outcome().await, (415, "UNSUPPORTED_MEDIA_TYPE".to_owned()), "{index}");

@@ -5,6 +5,7 @@
 mod certificate;
 mod connection;
 mod crowd;
+mod http_rules;
 mod limits;
 mod openapi;
 mod operation;
