@@ -20,6 +20,9 @@ use crate::{detail::Detail, store_trouble::Cause};
 /// How long a client is asked to wait for the store: the known client waits at most 5 s between its tries.
 const STORE_RETRY: Duration = Duration::from_secs(2);
 
+/// How long a client is asked to wait for its own uploads: the costliest takes some tenths of a second.
+const UPLOAD_RETRY: Duration = Duration::from_secs(5);
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -59,6 +62,8 @@ pub(crate) enum Error {
     TlsAlreadyExists,
     /// The key's requests in this window are used up.
     RateLimited { retry_after: Duration },
+    /// So many uploads of the key wait to be judged.
+    TooManyUploads,
     /// The store failed. Nothing was changed, or it is not known.
     Store(StoreError),
     /// A defect of this program.
@@ -152,6 +157,11 @@ impl IntoResponse for Error {
                 let message = "The requests that this API key may send here with this method are used up.";
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
+            Self::TooManyUploads => {
+                retry_after = Some(UPLOAD_RETRY);
+                let message = "Too many uploads of this API key wait to be judged; send fewer at once.";
+                (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
+            }
             Self::Store(error) => {
                 retry_after = Some(STORE_RETRY);
                 cause = Some(Cause::of(&error));
@@ -222,6 +232,7 @@ impl From<TlsError> for Error {
             TlsError::NoDeployment => Self::DeploymentNotFound,
             TlsError::AlreadyExists => Self::TlsAlreadyExists,
             TlsError::NotFound => Self::TlsNotFound,
+            TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
             TlsError::KeepsChanging => Self::Conflict {
                 code: "DEPLOYMENT_CHANGED",

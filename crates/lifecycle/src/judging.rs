@@ -1,24 +1,60 @@
-//! Where uploads are judged: beside the runtime's own threads, and never so many at once that devices starve.
+//! Where uploads are judged: beside the runtime's own threads, never so many at once that devices starve, and in turns of the keys.
 //!
 //! The largest upload that is accepted (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of milliseconds
 //! of signatures. On the threads that carry handshakes, eight such clients at once made every other request of a machine
 //! with two cores wait 100 ms, and some for half a second.
 
-use std::{num::NonZeroUsize, panic, sync::Arc};
-
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::Semaphore,
+use std::{
+    num::NonZeroUsize,
+    panic,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The places in which uploads are judged, each with a thread. Whoever finds none waits; the order is that of arrival.
+use certward_store::ApiKey;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
+
+use crate::fair_queue::{FairQueue, Ticket};
+
+/// The places in which uploads are judged, each with a thread. When all are taken, API keys take turns (`fair_queue.rs`): the
+/// many costly uploads of one key wait for each other, and one of another key for those that are judged and one more.
 ///
 /// They are threads of their own. `block_in_place`, which was used before, lets another thread take over the devices of the one that is
 /// busy, with buffers of its own; how many such threads there come to be is luck, and each further one took 0.6 MiB for good.
 #[derive(Debug, Clone)]
 pub(crate) struct Judging {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     threads: Arc<Threads>,
+}
+
+/// So many uploads of one key wait at most. Each holds up to 256 KiB and a connection: this keeps one key from taking all of
+/// the API's connections for as long as its uploads are judged.
+const WAITING_PER_KEY_MAX: usize = 64;
+
+/// So many uploads of the key wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+#[derive(Debug)]
+struct Places(Mutex<Line>);
+
+#[derive(Debug)]
+struct Line {
+    free: usize,
+    waiting: FairQueue<ApiKey, oneshot::Sender<Place>>,
+}
+
+/// A place that is taken; the next takes it when it is dropped.
+#[derive(Debug)]
+struct Place(Arc<Places>);
+
+/// One that waits for a place; leaves the queue when dropped.
+struct Waiting<'a> {
+    places: &'a Places,
+    key: &'a ApiKey,
+    ticket: Ticket,
 }
 
 #[derive(Debug)]
@@ -35,26 +71,79 @@ impl Judging {
         // Of this runtime only the threads are used that it keeps for what blocks: it has nothing to do with sockets and timers, which
         // is what can fail.
         let runtime = Builder::new_current_thread().max_blocking_threads(places).thread_name("judge").build();
-        Self { places: Arc::new(Semaphore::new(places)), threads: Arc::new(Threads(runtime.ok())) }
+        let line = Line { free: places, waiting: FairQueue::default() };
+        Self { places: Arc::new(Places(Mutex::new(line))), threads: Arc::new(Threads(runtime.ok())) }
     }
 
-    /// Runs what costs time. Whoever does not wait for it any more leaves the line, and what he wanted judged goes with him.
-    pub(crate) async fn run<T: Send + 'static>(&self, judge: impl FnOnce() -> T + Send + 'static) -> T {
-        let Some(threads) = &self.threads.0 else { return judge() };
-        // Nobody closes the semaphore; if one did, judging without a place would still be right.
-        let place = Arc::clone(&self.places).acquire_owned().await;
+    /// Runs what costs time, in the turn of `key`. A caller that does not wait for it any more leaves the queue, and what it wanted
+    /// judged goes with it.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        key: &ApiKey,
+        judge: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TooMany> {
+        let Some(threads) = &self.threads.0 else { return Ok(judge()) };
+        let place = self.place(key).await?;
         let judging = threads.spawn_blocking(move || {
             // Taken until the judgement is done, whether anybody waits for it or not.
             let _place = place;
             judge()
         });
         match judging.await {
-            Ok(judged) => judged,
+            Ok(judged) => Ok(judged),
             Err(error) => match error.try_into_panic() {
                 Ok(cause) => panic::resume_unwind(cause),
                 Err(_) => unreachable!("nobody ends it, and the threads last as long as this value"),
             },
         }
+    }
+
+    async fn place(&self, key: &ApiKey) -> Result<Option<Place>, TooMany> {
+        let (turn, _waiting) = {
+            let mut line = self.places.line();
+            if line.free > 0 {
+                line.free -= 1;
+                return Ok(Some(Place(Arc::clone(&self.places))));
+            }
+            if line.waiting.waiting(key) >= WAITING_PER_KEY_MAX {
+                return Err(TooMany);
+            }
+            let (sender, turn) = oneshot::channel();
+            let ticket = line.waiting.push(key.clone(), sender);
+            (turn, Waiting { places: &self.places, key, ticket })
+        };
+        // Nobody drops the sender without sending; if it were done, judging without a place would still be right.
+        Ok(turn.await.ok())
+    }
+}
+
+impl Places {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let next = {
+            let mut line = self.0.line();
+            let next = line.waiting.pop();
+            line.free += usize::from(next.is_none());
+            next
+        };
+        if let Some(next) = next {
+            // One that has left meanwhile gives the place back by dropping it.
+            let _given_back = next.send(Place(Arc::clone(&self.0)));
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.places.line().waiting.remove(self.key, self.ticket);
     }
 }
 
@@ -77,15 +166,19 @@ mod tests {
 
     use super::*;
 
+    fn key(text: &str) -> ApiKey {
+        ApiKey::parse(text).unwrap()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_runtime_goes_on_while_an_upload_is_judged() {
         let judging = Judging::new();
         let (other, heard) = tokio::sync::oneshot::channel();
         // With one worker this task can only run if the judgement does not hold it.
-        let judged = tokio::spawn(async move { judging.run(move || heard.blocking_recv()).await });
+        let judged = tokio::spawn(async move { judging.run(&key("a"), move || heard.blocking_recv()).await });
         tokio::spawn(async move { other.send(()) });
         let judged = tokio::time::timeout(Duration::from_secs(10), judged).await;
-        assert!(judged.expect("the other task ran").unwrap().is_ok());
+        assert!(judged.expect("the other task ran").unwrap().unwrap().is_ok());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -101,7 +194,7 @@ mod tests {
                         thread::sleep(Duration::from_millis(5));
                         now.fetch_sub(1, SeqCst);
                     };
-                    judging.run(judge).await;
+                    judging.run(&key("a"), judge).await.unwrap();
                 })
             })
             .collect();
@@ -117,17 +210,18 @@ mod tests {
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let first = tokio::spawn({
             let judging = judging.clone();
-            async move { judging.run(move || ended.recv()).await }
+            async move { judging.run(&key("a"), move || ended.recv()).await }
         });
         tokio::task::yield_now().await;
         let judged = Arc::new(AtomicUsize::new(0));
         let wanted = Arc::clone(&judged);
-        let second = judging.run(move || wanted.fetch_add(1, SeqCst));
+        let second_key = key("a");
+        let second = judging.run(&second_key, move || wanted.fetch_add(1, SeqCst));
         assert!(tokio::time::timeout(Duration::from_millis(1), second).await.is_err());
         assert_eq!(Arc::strong_count(&judged), 1, "and nothing of what was to be judged is kept");
         end.send(()).unwrap();
-        assert!(first.await.unwrap().is_ok());
-        assert_eq!(judging.run(|| 7).await, 7);
+        assert!(first.await.unwrap().unwrap().is_ok());
+        assert_eq!(judging.run(&key("a"), || 7).await, Ok(7));
         assert_eq!(judged.load(SeqCst), 0);
     }
 
@@ -135,9 +229,95 @@ mod tests {
     async fn a_judgement_that_panics_takes_no_place_with_it() {
         let judging = Judging::with_places(1);
         let panicking = judging.clone();
-        let cause = tokio::spawn(async move { panicking.run(|| panic!("of itself")).await }).await;
+        let cause = tokio::spawn(async move { panicking.run(&key("a"), || panic!("of itself")).await }).await;
         let cause = cause.unwrap_err().into_panic();
         assert_eq!(cause.downcast_ref(), Some(&"of itself"));
-        assert_eq!(judging.run(|| 7).await, 7);
+        assert_eq!(judging.run(&key("a"), || 7).await, Ok(7));
+    }
+
+    /// Takes the only place until the sender is dropped.
+    async fn hold(judging: &Judging) -> std::sync::mpsc::Sender<()> {
+        let (end, ended) = std::sync::mpsc::channel();
+        let holding = judging.clone();
+        tokio::spawn(async move { holding.run(&key("first"), move || ended.recv()).await });
+        while judging.places.line().free > 0 {
+            tokio::task::yield_now().await;
+        }
+        end
+    }
+
+    /// Waits until so many uploads of a key wait.
+    async fn until_waiting(judging: &Judging, of: &ApiKey, count: usize) {
+        while judging.places.line().waiting.waiting(of) != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_of_another_key_waits_for_one_of_a_key_that_has_many() {
+        let judging = Judging::with_places(1);
+        let end = hold(&judging).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for name in ["a1", "a2", "a3", "a4", "b1", "a5", "c1", "b2"] {
+            let of = key(&name[..1]);
+            let waiting = judging.places.line().waiting.waiting(&of);
+            let (running, order) = (judging.clone(), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                running.run(&key(&name[..1]), move || order.lock().unwrap().push(name)).await.unwrap();
+            }));
+            until_waiting(&judging, &of, waiting + 1).await;
+        }
+        drop(end);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"]);
+        assert_eq!(judging.places.line().free, 1);
+    }
+
+    #[tokio::test]
+    async fn so_many_of_one_key_wait_and_no_more_and_those_of_others_do_all_the_same() {
+        let judging = Judging::with_places(1);
+        let end = hold(&judging).await;
+        let many: Vec<_> = (0..WAITING_PER_KEY_MAX)
+            .map(|_| {
+                let judging = judging.clone();
+                tokio::spawn(async move { judging.run(&key("a"), || ()).await })
+            })
+            .collect();
+        until_waiting(&judging, &key("a"), WAITING_PER_KEY_MAX).await;
+        assert_eq!(judging.run(&key("a"), || ()).await, Err(TooMany));
+        let other = tokio::spawn({
+            let judging = judging.clone();
+            async move { judging.run(&key("b"), || 7).await }
+        });
+        until_waiting(&judging, &key("b"), 1).await;
+        drop(end);
+        assert_eq!(other.await.unwrap(), Ok(7));
+        for one in many {
+            assert_eq!(one.await.unwrap(), Ok(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_that_comes_to_one_who_has_left_goes_on_to_the_next() {
+        let judging = Judging::with_places(1);
+        let end = hold(&judging).await;
+        let leaving = key("a");
+        let mut left = Box::pin(judging.run(&leaving, || 1));
+        tokio::select! {
+            biased;
+            _ = &mut left => panic!("there is no place"),
+            () = std::future::ready(()) => {}
+        }
+        // Its turn comes before it leaves, and before it knows.
+        drop(end);
+        until_waiting(&judging, &leaving, 0).await;
+        drop(left);
+        assert_eq!(judging.run(&key("b"), || 2).await, Ok(2));
+        while judging.places.line().free == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

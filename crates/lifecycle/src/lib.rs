@@ -10,6 +10,7 @@
 mod acting;
 mod deployments;
 mod entropy;
+mod fair_queue;
 mod judging;
 mod keys;
 mod node;

@@ -7,7 +7,7 @@ use certward_store::{
 };
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, state};
+use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judging::TooMany, state};
 
 /// What an operator sees of a deployment's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,9 @@ pub enum TlsError {
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// So many uploads of this key wait to be judged that no further one may.
+    #[error("too many uploads of this API key wait already")]
+    TooManyUploads,
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,10 +132,19 @@ impl Lifecycle {
         }
     }
 
-    /// Judges and rehearses an upload without storing anything.
-    pub async fn check_tls(&self, deployment: &Deployment, upload: Arc<Upload>) -> Judgement {
+    /// Judges and rehearses an upload without storing anything, in the turn of the actor's key.
+    ///
+    /// # Errors
+    /// [`TlsError::TooManyUploads`].
+    pub async fn check_tls(
+        &self,
+        actor: &ApiKey,
+        deployment: &Deployment,
+        upload: Arc<Upload>,
+    ) -> Result<Judgement, TlsError> {
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
-        self.judging.run(move || lifecycle.judge(&deployment, &upload)).await
+        let judged = self.judging.run(actor, move || lifecycle.judge(&deployment, &upload)).await;
+        judged.map_err(|TooMany| TlsError::TooManyUploads)
     }
 
     fn judge(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
@@ -216,7 +228,8 @@ impl Lifecycle {
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
         for _ in 0..JUDGEMENTS_MAX {
             change.admits(&judged_for.tls)?;
-            let Judgement { findings, material, .. } = self.check_tls(&judged_for, Arc::clone(&upload)).await;
+            let Judgement { findings, material, .. } =
+                self.check_tls(actor, &judged_for, Arc::clone(&upload)).await?;
             let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
             let mut acting = self.begin_as(actor, Scope::Tls).await?;

@@ -392,11 +392,11 @@ async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
 async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let before = world.deployment().await;
-    let judgement = world.lifecycle.check_tls(&before, ca.one_way().into()).await;
+    let judgement = world.lifecycle.check_tls(&world.admin, &before, ca.one_way().into()).await.unwrap();
     assert!(judgement.material.is_some());
     let mut unknown = ca.one_way();
     unknown.tls_type = given("three-way");
-    let judgement = world.lifecycle.check_tls(&before, unknown.into()).await;
+    let judgement = world.lifecycle.check_tls(&world.admin, &before, unknown.into()).await.unwrap();
     assert!(judgement.material.is_none());
     assert_eq!(judgement.findings[0].code, Code::TlsTypeInvalid);
     assert_eq!(world.deployment().await, before);

@@ -69,7 +69,7 @@ pub(crate) async fn check(
     api.limited(&caller, deployment.id.as_str(), Method::Check, async {
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(&caller, Scope::Tls, &deployment).await?;
-        let judgement = api.lifecycle.check_tls(&deployment, upload.into()).await;
+        let judgement = api.lifecycle.check_tls(&caller.key, &deployment, upload.into()).await?;
         Ok(Json(CheckBody::from(judgement)).into_response())
     })
     .await
