@@ -179,15 +179,28 @@ impl Attacker {
         &self,
         pace: Duration,
         open: impl Fn() -> io::Result<C>,
-        mut step: impl FnMut(&mut C) -> io::Result<()>,
+        step: impl FnMut(&mut C) -> io::Result<()>,
     ) -> Tally {
+        Tally::of(self.connections, self.span, pace, open, step)
+    }
+}
+
+impl Tally {
+    /// What keeping so many connections for so long comes to; see [`Attacker::keep`].
+    pub(crate) fn of<C>(
+        connections: usize,
+        span: Duration,
+        pace: Duration,
+        open: impl Fn() -> io::Result<C>,
+        mut step: impl FnMut(&mut C) -> io::Result<()>,
+    ) -> Self {
         let begin = Instant::now();
-        let mut held: Vec<Option<C>> = (0..self.connections).map(|_| None).collect();
-        let mut tally = Tally::default();
+        let mut held: Vec<Option<C>> = (0..connections).map(|_| None).collect();
+        let mut tally = Self::default();
         loop {
             let round = Instant::now();
             for place in &mut held {
-                if begin.elapsed() >= self.span {
+                if begin.elapsed() >= span {
                     return tally;
                 }
                 match place {
@@ -210,16 +223,14 @@ impl Attacker {
             thread::sleep(pace.saturating_sub(round.elapsed()).max(Duration::from_millis(1)));
         }
     }
-}
 
-impl Tally {
     fn opened_too_fast(&self, since: Duration) -> bool {
         (self.opened + self.refused) as f64 > 50.0 + since.as_secs_f64() * Attacker::OPENED_A_SECOND
     }
 }
 
 /// Reads what is there and forgets it; an error when the other side has ended.
-fn forget_answers(socket: &mut TcpStream) -> io::Result<()> {
+pub(crate) fn forget_answers(socket: &mut TcpStream) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {
         match socket.read(&mut buffer) {

@@ -15,6 +15,8 @@ pub struct Effort {
     pub handshake_workers: usize,
     /// Connections that an attack keeps.
     pub attack_connections: usize,
+    /// Connections that an attack on the API keeps: more than it has places for.
+    pub api_attack_connections: usize,
     /// How long an attack lasts.
     pub attack_span: Duration,
     /// Times that a node is killed, paused and cut off from the database, a lease each.
@@ -38,6 +40,7 @@ pub fn effort() -> Effort {
         pinging_connections: 100,
         handshake_workers: 8,
         attack_connections,
+        api_attack_connections: if full { 3_000 } else { 700 },
         attack_span: Duration::from_secs(attack_span),
         outages: if full { 10 } else { 1 },
         failovers: if full { 5 } else { 1 },

@@ -10,6 +10,7 @@
 
 mod address;
 mod api;
+mod api_attack;
 mod attack;
 mod authority;
 mod battlefield;
@@ -35,6 +36,7 @@ mod websocket;
 
 pub use address::connect_from;
 pub use api::{Answer, Api};
+pub use api_attack::{API_ATTACKS, ApiAttack, ApiAttacker, ApiVictims};
 pub use attack::{ATTACKS, Attack, Attacker, Stage, Tally, Target};
 pub use authority::{Authority, Leaf};
 pub use battlefield::Battlefield;

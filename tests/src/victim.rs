@@ -1,4 +1,5 @@
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -39,15 +40,25 @@ impl Victim {
 
     /// The same with a pause of its own between two connections.
     pub fn start_pausing(device: Device, address: SocketAddr, host: &str, pause: Duration) -> Self {
+        let host = host.to_owned();
+        let once = move || device.connect(address, &host, "victim").and_then(|mut session| session.ping());
+        Self::repeating_pausing(once, pause)
+    }
+
+    /// As [`Victim::start`], but what it does all the time is something else.
+    pub fn repeating(once: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
+        Self::repeating_pausing(once, Self::PAUSE)
+    }
+
+    fn repeating_pausing(mut once: impl FnMut() -> io::Result<()> + Send + 'static, pause: Duration) -> Self {
         let (over, noticed) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Noticed>>::default());
-        let (ending, noticing, host) = (Arc::clone(&over), Arc::clone(&noticed), host.to_owned());
+        let (ending, noticing) = (Arc::clone(&over), Arc::clone(&noticed));
         let worker = std::thread::spawn(move || {
             while !ending.load(Ordering::SeqCst) {
                 let begin = Instant::now();
-                let connected =
-                    device.connect(address, &host, "victim").and_then(|mut session| session.ping());
+                let done = once();
                 let mut noticed = noticing.lock().unwrap();
-                match connected {
+                match done {
                     Ok(()) => noticed.times.push(begin.elapsed()),
                     Err(error) => noticed.failures.push(error.to_string()),
                 }

@@ -1,0 +1,43 @@
+//! Connections that take all places of the API and finish nothing: clients elsewhere and probes are answered all the same, and
+//! nothing remains of it.
+
+use certward_tests::{API_ATTACKS, ApiAttacker, ApiVictims, Scene, Setup, effort};
+
+/// As in `attacks.rs`: what allocators may keep of an attack.
+const GROWTH_KIB: u64 = 24 * 1024;
+
+fn survive(addresses: u8) {
+    let effort = effort();
+    let mut scene = Scene::with(Setup { log_level: "warn", ..Setup::default() });
+    scene.run_one_way();
+    let attacker = ApiAttacker::of(&scene, addresses, effort.api_attack_connections, 2 * effort.attack_span);
+    for attack in API_ATTACKS {
+        scene.certward.process().wait_resting();
+        let before = scene.certward.process().resources();
+        let victims = ApiVictims::start(&scene);
+        let tally = attack.carry_out(&attacker);
+        for (who, noticed) in victims.stop() {
+            let (name, done) = (attack.name, noticed.times.len());
+            println!(
+                "{name}, {addresses} addresses: {tally:?}; {who}: {done}, 99 % {:?}",
+                noticed.within(0.99)
+            );
+            assert!(noticed.failures.is_empty(), "{name}: {who} met {:?}", noticed.failures);
+            assert!(done > 0, "{name}: {who} never came through");
+        }
+        assert!(tally.opened >= effort.api_attack_connections, "{} was none: {tally:?}", attack.name);
+        let evicted = scene.api().metric("certward_api_connections_evicted_total");
+        assert!(evicted > 0.0, "{}: every place was taken", attack.name);
+        scene.certward.process().wait_recovered(&before, GROWTH_KIB);
+    }
+}
+
+#[test]
+fn connections_of_one_address_that_finish_nothing_keep_nobody_out_of_the_api() {
+    survive(1);
+}
+
+#[test]
+fn connections_of_fifty_addresses_that_finish_nothing_keep_nobody_out_of_the_api() {
+    survive(50);
+}
