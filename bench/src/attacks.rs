@@ -25,6 +25,12 @@ const TIMES_MAX: f64 = 10.0;
 /// What allocators may keep of an attack, KiB.
 const GROWTH_KIB: u64 = 64 * 1024;
 
+impl Attacks {
+    pub(crate) fn measures_all(&self) -> bool {
+        self.only.is_none()
+    }
+}
+
 pub(crate) fn measure(attacks: &Attacks) {
     let span = Duration::from_secs(attacks.seconds);
     let setup = || Setup { log_level: "warn", ..Setup::default() };

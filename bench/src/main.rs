@@ -4,6 +4,7 @@
 //! What is measured of a server is a [`mod@test`], what measures it a [`meter`], what it is loaded with a [`load`] of
 //! [`client`]s before a [`broker`]; the [`servers`] are started in the same way, with the same [`credentials`].
 
+mod api_attacks;
 mod attacks;
 mod broker;
 mod change;
@@ -84,7 +85,14 @@ enum Command {
     /// What judging an upload costs
     Intake,
     /// What one address can do to a device at another: writes docs/worst-day.md
-    Attacks(attacks::Attacks),
+    Attacks {
+        #[command(flatten)]
+        gateway: attacks::Attacks,
+        #[command(flatten)]
+        api: api_attacks::ApiAttacks,
+    },
+    /// The part of it that is about the API
+    ApiAttacks(api_attacks::ApiAttacks),
     /// Two certwards full of silent devices, and new ones beside them: writes docs/worst-day.md
     Crowd(crowd::Crowd),
     /// The silent devices of one certward
@@ -130,7 +138,13 @@ fn run(command: Command) -> Result<()> {
         Command::Nodes(nodes) => nodes::measure(&nodes)?,
         Command::Profile(profile) => profile::measure(&profile)?,
         Command::Intake => intake::measure(),
-        Command::Attacks(attacks) => attacks::measure(&attacks),
+        Command::Attacks { gateway, api } => {
+            attacks::measure(&gateway);
+            if gateway.measures_all() {
+                api_attacks::measure(&api);
+            }
+        }
+        Command::ApiAttacks(attacks) => api_attacks::measure(&attacks),
         Command::Crowd(crowd) => crowd::measure(&crowd),
         Command::Devices(devices) => crowd::devices(&devices),
         Command::Hour { minutes } => hour::measure(minutes),
