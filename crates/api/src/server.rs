@@ -10,6 +10,7 @@ use std::{
 use axum::Router;
 use certward_lifecycle::Lifecycle;
 use prometheus_client::registry::Registry;
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -102,6 +103,8 @@ impl Api {
             Some(listener) => listener,
             None => std::net::TcpListener::bind(settings.listen).map_err(listen)?,
         };
+        // Also of one that was passed: to listen again only sets the length of the queue.
+        SockRef::from(&listener).listen(BACKLOG).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok(Bound { settings, listener, address, certificate })
@@ -145,6 +148,10 @@ impl Api {
         Ok(())
     }
 }
+
+/// How many connections may come between two looks of the runtime. What the standard library takes (128) is over at once in an
+/// attack, and a client whose first packet is dropped sends it again after a second. The system may allow fewer.
+const BACKLOG: i32 = 4096;
 
 /// After a failed accept (no file descriptor left, for example) the next is not tried at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
