@@ -29,6 +29,7 @@ mod pem;
 mod private_key;
 mod profile;
 mod public_key;
+mod public_suffix;
 mod reading;
 mod rules;
 mod signed;
