@@ -1,4 +1,6 @@
+use certward_lifecycle::{BoundaryWarning, OutOfBounds, UpstreamField};
 use certward_pki::{Field, Finding, HostName, Severity};
+use certward_store::HostSuffix;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -80,9 +82,88 @@ impl Detail {
         Self::property("HOST_TAKEN", "hosts", message, "Choose another host, or free this one first.")
     }
 
+    /// Names the suffix that was asked for, never who has one.
+    pub(crate) fn suffix_taken(suffix: &HostSuffix) -> Self {
+        let message = format!("The suffix {suffix} overlaps with one of another project.");
+        Self::property(
+            "HOST_SUFFIX_TAKEN",
+            "hostSuffixes",
+            message,
+            "Choose a suffix that is neither another project's nor contains or is contained in one.",
+        )
+    }
+
+    /// Names what was asked for, never who has it.
+    pub(crate) fn out_of_bounds(why: &OutOfBounds) -> Self {
+        match why {
+            OutOfBounds::UpstreamTaken { list, upstream } => Self::property(
+                "UPSTREAM_TAKEN",
+                name_of(*list),
+                format!("The address {upstream} is used by a deployment of another project."),
+                "Name a broker of this project's own, or let an admin whose key sees all projects set this address.",
+            ),
+            OutOfBounds::UpstreamNotAllowed { list, upstream } => Self::property(
+                "UPSTREAM_NOT_ALLOWED",
+                name_of(*list),
+                format!("The project may not relay to {upstream}."),
+                NOT_ALLOWED_REMEDY,
+            ),
+            OutOfBounds::HostOfAnother(host) => Self::host_taken(host),
+            OutOfBounds::HostNotAllowed(host) => Self::property(
+                "HOST_NOT_ALLOWED",
+                "hosts",
+                format!("The host {host} is under none of the project's suffixes."),
+                "Choose a host under one of the hostSuffixes that GET /projects shows, or let an admin add one.",
+            ),
+            OutOfBounds::HostPublicSuffix(host) => Self::property(
+                "HOST_PUBLIC_SUFFIX",
+                "hosts",
+                format!(
+                    "The wildcard {host} covers names of different owners: what it stands over is a public suffix."
+                ),
+                "Name a host under a domain of your own, or let an admin name the public suffix in the project's hostSuffixes.",
+            ),
+            // Answered as a conflict.
+            OutOfBounds::Quota(max) => Self::property(
+                "DEPLOYMENT_QUOTA",
+                "projectID",
+                format!("The project may have {max} deployments."),
+                "Remove one first.",
+            ),
+        }
+    }
+
+    /// What of a deployment today's rules would refuse.
+    pub(crate) fn boundary_warning(warning: &BoundaryWarning) -> Self {
+        let detail = match warning {
+            BoundaryWarning::UpstreamShared(list, upstream) => Self::property(
+                "UPSTREAM_SHARED",
+                name_of(*list),
+                format!("The address {upstream} is used by a deployment of another project, too."),
+                "Where that is not meant, give each project a broker of its own.",
+            ),
+            BoundaryWarning::UpstreamNotAllowed(list, upstream) => Self::property(
+                "UPSTREAM_NOT_ALLOWED",
+                name_of(*list),
+                format!("The project may not relay to {upstream}: it is not connected to."),
+                NOT_ALLOWED_REMEDY,
+            ),
+        };
+        Self { severity: Level::Warning, ..detail }
+    }
+
     pub(crate) fn unexpected_query() -> Self {
         let message = "This method takes no query parameter.";
         Self::property("QUERY_UNEXPECTED", "query", message, "Send the request without a query.")
+    }
+}
+
+const NOT_ALLOWED_REMEDY: &str = "Name a broker that the project's upstreamAllow, which GET /projects shows, has, or let an admin add this one.";
+
+fn name_of(list: UpstreamField) -> &'static str {
+    match list {
+        UpstreamField::Upstream => "upstream",
+        UpstreamField::WsUpstream => "wsUpstream",
     }
 }
 

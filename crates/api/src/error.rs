@@ -9,7 +9,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{Denied, DeploymentError, KeyError, ProjectError, TlsError};
+use certward_lifecycle::{Denied, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError};
 use certward_store::{Scope, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -255,6 +255,13 @@ impl From<DeploymentError> for Error {
             DeploymentError::NoProject => Self::Unprocessable(vec![Detail::unknown_project("projectID")]),
             DeploymentError::HostTaken(host) => Self::Unprocessable(vec![Detail::host_taken(&host)]),
             DeploymentError::Denied(denied) => denied.into(),
+            DeploymentError::OutOfBounds(OutOfBounds::Quota(max)) => Self::Conflict {
+                code: "DEPLOYMENT_QUOTA",
+                message: format!(
+                    "The project has {max} deployments already, as many as it may; remove one first."
+                ),
+            },
+            DeploymentError::OutOfBounds(why) => Self::Unprocessable(vec![Detail::out_of_bounds(&why)]),
             DeploymentError::Store(error) => Self::Store(error),
         }
     }
@@ -278,6 +285,14 @@ impl From<ProjectError> for Error {
             },
             ProjectError::LimitedKey => Self::LIMITED_KEY,
             ProjectError::Denied(denied) => denied.into(),
+            ProjectError::SuffixTaken(suffix) => Self::Unprocessable(vec![Detail::suffix_taken(&suffix)]),
+            ProjectError::SuffixInUse { outside, of_others } => Self::Conflict {
+                code: "HOST_SUFFIX_IN_USE",
+                message: format!(
+                    "Hosts of deployments are in the way: {outside} of this project are under none of the suffixes, {of_others} of other \
+                     projects are under one of them or cover one; change those hosts first."
+                ),
+            },
             ProjectError::Store(error) => Self::Store(error),
         }
     }

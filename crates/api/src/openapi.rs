@@ -44,6 +44,8 @@ pub fn openapi() -> String {
         routes::deployments::remove::remove,
         routes::projects::list::list,
         routes::projects::create::create,
+        routes::projects::show::show,
+        routes::projects::change::change,
         routes::projects::remove::remove,
         routes::keys::list::list,
         routes::keys::create::create,
@@ -68,10 +70,10 @@ pub fn openapi() -> String {
 struct Api;
 
 /// Operations that any valid key may ask for: they have no 403.
-const ANY_SCOPE: [&str; 3] = ["listProjects", "listDeployments", "getDeployment"];
+const ANY_SCOPE: [&str; 4] = ["listProjects", "getProject", "listDeployments", "getDeployment"];
 
 /// Operations that are counted, and answer with how much is left.
-const LIMITED: [&str; 9] = [
+const LIMITED: [&str; 10] = [
     "getTls",
     "createTls",
     "replaceTls",
@@ -79,16 +81,18 @@ const LIMITED: [&str; 9] = [
     "checkTls",
     "listTlsFailures",
     "listProjects",
+    "getProject",
     "listDeployments",
     "getDeployment",
 ];
 
 /// Operations that something can be in the way of.
-const CONFLICTS: [(&str, &str); 6] = [
+const CONFLICTS: [(&str, &str); 7] = [
     ("createTls", "`DEPLOYMENT_CHANGED`"),
     ("replaceTls", "`DEPLOYMENT_CHANGED`"),
-    ("createDeployment", "`DEPLOYMENT_EXISTS`"),
-    ("createProject", "`PROJECT_EXISTS`"),
+    ("createDeployment", "`DEPLOYMENT_EXISTS`, `DEPLOYMENT_QUOTA`"),
+    ("createProject", "`PROJECT_EXISTS`, `HOST_SUFFIX_IN_USE`"),
+    ("changeProject", "`HOST_SUFFIX_IN_USE`"),
     ("deleteProject", "`PROJECT_NOT_EMPTY`, `PROJECT_DEFAULT`"),
     ("deleteKey", "`LAST_ADMIN_KEY`"),
 ];

@@ -5,7 +5,8 @@
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ConnectionLimit, ConnectionLimitError, DeploymentId, ProjectId, ProxyProtocol, Scope, UpstreamList,
+    ConnectionLimit, ConnectionLimitError, DeploymentId, HostSuffix, ProjectId, ProxyProtocol, Scope,
+    UpstreamAllow, UpstreamList,
 };
 use serde_json::Value;
 
@@ -124,6 +125,43 @@ impl Properties {
         })
     }
 
+    /// `None` when absent, `Some(None)` when null: take it away. An empty list is wrong: it could mean all as well as nothing.
+    pub(crate) fn upstream_allow(&mut self, field: &str) -> Option<Option<UpstreamAllow>> {
+        if self.fields.get(field)?.is_null() {
+            return Some(None);
+        }
+        let wrong = self.wrong.len();
+        let list =
+            self.list(field, UPSTREAM_ALLOW_INVALID, UPSTREAM_ALLOW_REMEDY, UpstreamAllow::MAX, |text| {
+                UpstreamAllow::parse(&[text]).map(|_| text.to_owned()).map_err(|error| match error {
+                    Some((_, error)) => error.to_string(),
+                    None => "it is empty".to_owned(),
+                })
+            })?;
+        if self.wrong.len() > wrong {
+            return None;
+        }
+        let Ok(list) = UpstreamAllow::parse(&list) else {
+            let message = sentence(field, "it is empty; null takes the restriction away");
+            self.wrong.push(Detail::property(UPSTREAM_ALLOW_INVALID, field, message, UPSTREAM_ALLOW_REMEDY));
+            return None;
+        };
+        Some(Some(list))
+    }
+
+    /// `None` when absent; empty when null.
+    pub(crate) fn host_suffixes(&mut self, field: &str) -> Option<Vec<HostSuffix>> {
+        if self.fields.get(field)?.is_null() {
+            return Some(Vec::new());
+        }
+        let remedy = "Give a list of DNS names, for example [\"fleet.example.com\"], or null for none.";
+        let list = self.list(field, "HOST_SUFFIX_INVALID", remedy, HostSuffix::MAX, |text| {
+            HostSuffix::parse(text).map_err(|error| error.to_string())
+        })?;
+        let mut seen = std::collections::HashSet::new();
+        Some(list.into_iter().filter(|suffix| seen.insert(suffix.clone())).collect())
+    }
+
     pub(crate) fn projects(&mut self, field: &str) -> Option<Vec<ProjectId>> {
         let remedy = "Give a list of ids from GET /projects, or leave it out for all projects.";
         let projects = self.list(field, "PROJECT_ID_INVALID", remedy, PROJECTS_MAX, |text| {
@@ -226,6 +264,9 @@ const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first."
 const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
 const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883, or up to 8 different ones with commas and no \
      spaces in between.";
+const UPSTREAM_ALLOW_INVALID: &str = "UPSTREAM_ALLOW_INVALID";
+const UPSTREAM_ALLOW_REMEDY: &str = "Give a list of networks (10.0.0.0/8), addresses, or names or addresses with ports (broker.example:1883), or null for \
+     no restriction.";
 const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";

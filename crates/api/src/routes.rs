@@ -48,7 +48,7 @@ pub(crate) fn is_probe(path: &str) -> bool {
 fn base(api: &Shared) -> Router<Shared> {
     Router::new()
         .route("/public_api/v1/projects", get(projects::list).post(projects::create))
-        .route("/public_api/v1/projects/{id}", delete(projects::remove))
+        .route("/public_api/v1/projects/{id}", project())
         .route("/public_api/v1/deployments", get(deployments::list).post(deployments::create))
         .route("/public_api/v1/deployments/{id}", deployment())
         .route("/public_api/v1/deployments/{id}/tls", certificate())
@@ -67,6 +67,10 @@ fn base(api: &Shared) -> Router<Shared> {
                 .into_response()
         })
         .layer(middleware::from_fn_with_state(Arc::clone(api), auth::authenticate))
+}
+
+fn project() -> MethodRouter<Shared> {
+    get(projects::show).patch(projects::change).delete(projects::remove)
 }
 
 fn deployment() -> MethodRouter<Shared> {

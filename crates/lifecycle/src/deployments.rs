@@ -6,7 +6,7 @@ use certward_store::{
 };
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting, state};
+use crate::{Denied, Lifecycle, OutOfBounds, acting::Acting, boundary, state};
 
 /// A deployment to make.
 #[derive(Debug, Clone)]
@@ -72,6 +72,9 @@ pub enum DeploymentError {
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The project's boundary, or another's, does not allow it.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,6 +122,8 @@ impl Lifecycle {
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
+        boundary::check_quota(&mut tx, &self.settings, &deployment.project).await?;
+        boundary::check(&mut tx, &self.settings, &actor, None, &deployment).await?;
         tx.insert_deployment(&deployment).await??;
         tx.audit(entry(&actor, "deployment.create", &deployment)).await?;
         tx.commit().await?;
@@ -143,6 +148,7 @@ impl Lifecycle {
             return Ok(before);
         }
         after.generation = tx.draw_generation(id).await?;
+        boundary::check(&mut tx, &self.settings, &actor, Some(&before), &after).await?;
         tx.update_deployment(&after).await??;
         if let Some(version) = after.tls.version().filter(|_| ways_in_differ(&before, &after)) {
             after.tls = self.pending_again(version, tx.now());

@@ -8,6 +8,7 @@
 //! Start reading at [`Lifecycle`]; the rules of the states are in `state.rs`.
 
 mod acting;
+mod boundary;
 mod deployments;
 mod entropy;
 mod fair_queue;
@@ -22,6 +23,7 @@ mod state;
 mod tls;
 
 pub use acting::Denied;
+pub use boundary::{BoundaryWarning, OutOfBounds, UpstreamField};
 pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
@@ -30,7 +32,7 @@ pub use node::{
 };
 pub use node_status::NodeStatus;
 pub use ports::{FailedHandshake, NodeView, Rehearsal};
-pub use projects::ProjectError;
+pub use projects::{ProjectChange, ProjectError};
 pub use service::{Lifecycle, Settings};
 pub use state::narrows;
 pub use tls::{CertificateView, Status, TlsError, TlsView};

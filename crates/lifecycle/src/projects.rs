@@ -1,9 +1,25 @@
-use certward_store::{ApiKey, ApiKeyRecord, AuditEntry, Project, ProjectId, Scope, StoreError};
+use certward_store::{
+    ApiKey, ApiKeyRecord, AuditEntry, Boundary, HostSuffix, Project, ProjectId, Scope, StoreError,
+    SuffixRefused, UpstreamAllow,
+};
 use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting};
 
-/// Why a project was not made or removed.
+/// What to change of a project; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectChange {
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Where its deployments may relay to; `Some(None)` takes the restriction away.
+    pub upstream_allow: Option<Option<UpstreamAllow>>,
+    /// The names that it alone may claim; an empty list takes them away.
+    pub host_suffixes: Option<Vec<HostSuffix>>,
+}
+
+/// Why a project was not made, changed or removed.
 #[derive(Debug, Error)]
 pub enum ProjectError {
     /// The id is taken.
@@ -24,9 +40,29 @@ pub enum ProjectError {
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// A suffix overlaps with another project's.
+    #[error("the host suffix {0} overlaps with one of another project")]
+    SuffixTaken(HostSuffix),
+    /// Hosts that deployments have would break the rule.
+    #[error("{outside} hosts of the project are outside of its suffixes, {of_others} of others are inside")]
+    SuffixInUse {
+        /// Hosts of the project that are under none of the suffixes.
+        outside: u64,
+        /// Hosts of other projects that are under one of them, or cover one.
+        of_others: u64,
+    },
     /// The store failed. Whether the change was made is not known where its answer was lost.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<SuffixRefused> for ProjectError {
+    fn from(refused: SuffixRefused) -> Self {
+        match refused {
+            SuffixRefused::Taken(suffix) => Self::SuffixTaken(suffix),
+            SuffixRefused::InUse { outside, of_others } => Self::SuffixInUse { outside, of_others },
+        }
+    }
 }
 
 impl Lifecycle {
@@ -40,22 +76,56 @@ impl Lifecycle {
         id: Option<ProjectId>,
         name: String,
         description: String,
+        boundary: Boundary,
     ) -> Result<Project, ProjectError> {
         let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
         if actor.projects.is_some() {
             return Err(ProjectError::LimitedKey);
         }
         let id = id.unwrap_or_else(|| self.drawn_text(|text| ProjectId::parse(text).ok()));
-        let project = Project { id, name, description, created_at: tx.now() };
+        let project = Project { id, name, description, created_at: tx.now(), boundary };
         if !tx.insert_project(&project).await? {
             return Err(ProjectError::Exists);
         }
-        tx.audit(entry(&actor, "project.create", &project.id)).await?;
+        if project.boundary != Boundary::default() {
+            tx.set_boundary(&project.id, &project.boundary).await??;
+        }
+        tx.audit(entry(&actor, "project.create", &project.id, said(&project.boundary))).await?;
         tx.commit().await?;
         Ok(project)
     }
 
-    /// Removes a project without deployments.
+    /// Changes a project. A new boundary holds for what is claimed and connected from then on; hosts that would break it are
+    /// refused, brokers that would are not connected to any more. Connections that live stay.
+    ///
+    /// # Errors
+    /// [`ProjectError`].
+    pub async fn change_project(
+        &self,
+        actor: &ApiKey,
+        id: &ProjectId,
+        change: ProjectChange,
+    ) -> Result<Project, ProjectError> {
+        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
+        let before = tx.project_to_change(id).await?.filter(|_| actor.sees(id));
+        let before = before.ok_or(ProjectError::NotFound)?;
+        let after = change.applied_to(before.clone());
+        if after == before {
+            return Ok(before);
+        }
+        if after.boundary != before.boundary && actor.projects.is_some() {
+            return Err(ProjectError::LimitedKey);
+        }
+        tx.set_project_texts(&after).await?;
+        if after.boundary != before.boundary {
+            tx.set_boundary(id, &after.boundary).await??;
+        }
+        tx.audit(entry(&actor, "project.change", id, said(&after.boundary))).await?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
+    /// Removes a project without deployments. What was its own, others may claim.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -73,11 +143,36 @@ impl Lifecycle {
             count => return Err(ProjectError::NotEmpty(count)),
         }
         tx.remove_project(id).await?;
-        tx.audit(entry(&actor, "project.remove", id)).await?;
+        tx.audit(entry(&actor, "project.remove", id, String::new())).await?;
         Ok(tx.commit().await?)
     }
 }
 
-fn entry(actor: &ApiKeyRecord, action: &'static str, id: &ProjectId) -> AuditEntry {
-    AuditEntry { actor: actor.key.to_string(), action, subject: id.to_string(), detail: String::new() }
+impl ProjectChange {
+    fn applied_to(self, mut project: Project) -> Project {
+        if let Some(name) = self.name {
+            project.name = name;
+        }
+        if let Some(description) = self.description {
+            project.description = description;
+        }
+        if let Some(upstream_allow) = self.upstream_allow {
+            project.boundary.upstream_allow = upstream_allow;
+        }
+        if let Some(host_suffixes) = self.host_suffixes {
+            project.boundary.host_suffixes = host_suffixes;
+        }
+        project
+    }
+}
+
+fn entry(actor: &ApiKeyRecord, action: &'static str, id: &ProjectId, detail: String) -> AuditEntry {
+    AuditEntry { actor: actor.key.to_string(), action, subject: id.to_string(), detail }
+}
+
+fn said(boundary: &Boundary) -> String {
+    let allow = boundary.upstream_allow.as_ref().map_or_else(|| "any".to_owned(), ToString::to_string);
+    let suffixes: Vec<&str> = boundary.host_suffixes.iter().map(HostSuffix::as_str).collect();
+    let suffixes = if suffixes.is_empty() { "none".to_owned() } else { suffixes.join(",") };
+    format!("upstreamAllow {allow}, hostSuffixes {suffixes}")
 }

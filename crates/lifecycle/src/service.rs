@@ -1,21 +1,30 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_store::Store;
+use certward_store::{Nat64, Store};
 
 use crate::{Entropy, NodeView, Rehearsal, judging::Judging};
 
 /// The house's rules that an operator may set.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a change may take to be proven before it is `failed` (60 s by default).
     pub prove_within: Duration,
     /// How long a node counts without renewing its lease (15 s by default).
     pub lease: Duration,
+    /// How many deployments a project may have; 0: no limit.
+    pub deployments_per_project_max: u32,
+    /// Where IPv4 addresses are inside of IPv6 ones that a deployment names.
+    pub nat64: Nat64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { prove_within: Duration::from_secs(60), lease: Duration::from_secs(15) }
+        Self {
+            prove_within: Duration::from_secs(60),
+            lease: Duration::from_secs(15),
+            deployments_per_project_max: 0,
+            nat64: Nat64::WELL_KNOWN_ONLY,
+        }
     }
 }
 

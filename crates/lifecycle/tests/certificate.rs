@@ -378,7 +378,13 @@ async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
     let other = ProjectId::parse("other").unwrap();
     world
         .lifecycle
-        .create_project(&world.admin, Some(other.clone()), String::new(), String::new())
+        .create_project(
+            &world.admin,
+            Some(other.clone()),
+            String::new(),
+            String::new(),
+            certward_store::Boundary::default(),
+        )
         .await
         .unwrap();
     let elsewhere = NewDeployment { project: Some(other), ..world.new_deployment("ge6a1a75") };

@@ -6,7 +6,7 @@ mod support;
 
 use certward_lifecycle::{Denied, DeploymentChange, DeploymentError, KeyError, ProjectError};
 use certward_pki::HostName;
-use certward_store::{ApiKey, DeploymentId, ProjectId, Scope};
+use certward_store::{ApiKey, Boundary, DeploymentId, ProjectId, Scope};
 use support::{Authority, World};
 
 fn project(id: &str) -> ProjectId {
@@ -16,7 +16,7 @@ fn project(id: &str) -> ProjectId {
 async fn make_project(world: &World, id: &str) {
     world
         .lifecycle
-        .create_project(&world.admin, Some(project(id)), "name".into(), String::new())
+        .create_project(&world.admin, Some(project(id)), "name".into(), String::new(), Boundary::default())
         .await
         .unwrap();
 }
@@ -104,7 +104,13 @@ async fn a_project_is_removed_only_when_it_is_empty() {
     let default = ProjectId::default_project();
     assert!(matches!(lifecycle.remove_project(&world.admin, &default).await, Err(ProjectError::Default)));
     make_project(&world, "other").await;
-    let again = lifecycle.create_project(&world.admin, Some(project("other")), String::new(), String::new());
+    let again = lifecycle.create_project(
+        &world.admin,
+        Some(project("other")),
+        String::new(),
+        String::new(),
+        Boundary::default(),
+    );
     assert!(matches!(again.await, Err(ProjectError::Exists)));
 
     let mut new = world.new_deployment("second");

@@ -3,7 +3,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
     ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
-    StoreError, Timestamp, TlsState, UpstreamList, host, lock, row, tls_state,
+    StoreError, Timestamp, TlsState, UpstreamList, host, lock, row, tls_state, upstream_claim,
 };
 
 /// One broker and the hosts that lead to it.
@@ -219,6 +219,7 @@ pub(crate) async fn insert(
         return Ok(Err(taken));
     }
     write(conn, deployment).await?;
+    upstream_claim::write(conn, deployment).await?;
     Ok(Ok(()))
 }
 
@@ -280,8 +281,9 @@ pub(crate) async fn update(
     .bind(deployment.proxy.identity.as_str())
     .bind(ConnectionLimit::number(deployment.limits.at_once))
     .bind(ConnectionLimit::number(deployment.limits.per_second))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    upstream_claim::write(conn, deployment).await?;
     Ok(Ok(()))
 }
 

@@ -54,7 +54,8 @@ async fn set(conn: &mut AnyConnection, name: &str, value: &str) -> Result<(), St
     Ok(())
 }
 
-/// Claims of hosts are decided one transaction after the other.
+/// Claims of hosts and of upstream addresses, the boundaries of projects that they are held to, and quotas are decided one
+/// transaction after the other.
 pub(crate) async fn hosts(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, HOSTS).await
 }

@@ -1,6 +1,6 @@
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
-use crate::{ProjectId, StoreError, Timestamp, api_key, lock, row};
+use crate::{Boundary, ProjectId, StoreError, Timestamp, api_key, boundary, lock, row};
 
 /// Deployments that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Project {
     pub description: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What an admin gave it.
+    pub boundary: Boundary,
 }
 
 impl Project {
@@ -23,15 +25,18 @@ impl Project {
             name: "default".into(),
             description: String::new(),
             created_at: now,
+            boundary: Boundary::default(),
         }
     }
 
+    /// All but the host suffixes.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: row::project_id(row, "id")?,
             name: row::text(row, "name")?,
             description: row::text(row, "description")?,
             created_at: Timestamp(row::integer(row, "created_at")?),
+            boundary: Boundary { upstream_allow: boundary::upstream_allow(row)?, host_suffixes: Vec::new() },
         })
     }
 }
@@ -49,10 +54,24 @@ pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(
 }
 
 pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query("SELECT id, name, description, created_at FROM project ORDER BY id")
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(Project::read).collect()
+    let rows =
+        sqlx::query("SELECT id, name, description, created_at, upstream_allow FROM project ORDER BY id")
+            .fetch_all(&mut *conn)
+            .await?;
+    let mut projects = rows.iter().map(Project::read).collect::<Result<Vec<_>, _>>()?;
+    for (suffix, of) in boundary::all_suffixes(conn).await? {
+        if let Ok(at) = projects.binary_search_by(|project| project.id.cmp(&of)) {
+            projects[at].boundary.host_suffixes.push(suffix);
+        }
+    }
+    Ok(projects)
+}
+
+pub(crate) async fn find_unlocked(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    find(conn, id, "").await
 }
 
 /// Whoever finds it so keeps it from being removed until the end of the transaction, and nobody else from doing the same.
@@ -76,16 +95,28 @@ pub(crate) async fn find_to_remove(
     find(conn, id, " FOR UPDATE").await
 }
 
+/// One change of a project after the other; whoever makes something in it meanwhile is not waited for.
+pub(crate) async fn find_to_change(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    find(conn, id, " FOR NO KEY UPDATE").await
+}
+
 async fn find(
     conn: &mut AnyConnection,
     id: &ProjectId,
     lock: &'static str,
 ) -> Result<Option<Project>, StoreError> {
     let lock = if lock::is_postgres(conn) { lock } else { "" };
-    let sql = format!("SELECT id, name, description, created_at FROM project WHERE id = $1{lock}");
-    // Safe: only one of two fixed texts is put in.
-    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(conn).await?;
-    row.as_ref().map(Project::read).transpose()
+    let sql =
+        format!("SELECT id, name, description, created_at, upstream_allow FROM project WHERE id = $1{lock}");
+    // Safe: only one of some fixed texts is put in.
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *conn).await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut project = Project::read(&row)?;
+    project.boundary.host_suffixes = boundary::suffixes_of(conn, id).await?;
+    Ok(Some(project))
 }
 
 pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Result<bool, StoreError> {
@@ -100,6 +131,17 @@ pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Resul
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// What is for people.
+pub(crate) async fn update_texts(conn: &mut AnyConnection, project: &Project) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")
+        .bind(project.id.as_str())
+        .bind(row::storable(&project.name).into_owned())
+        .bind(row::storable(&project.description).into_owned())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {

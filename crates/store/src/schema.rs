@@ -41,6 +41,7 @@ pub(crate) const STORE: Part = Part {
         migration(include_str!("../migrations/0004_connection_limits.sql"), 4),
         migration(include_str!("../migrations/0005_node_process.sql"), 4),
         migration(include_str!("../migrations/0006_born.sql"), 4),
+        migration(include_str!("../migrations/0007_project_boundary.sql"), 4),
         migration(include_str!("../migrations/0008_membership.sql"), 4),
     ],
 };

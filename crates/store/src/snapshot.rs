@@ -28,8 +28,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records, Store,
-    StoreError, Version,
+    Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records,
+    Stamp, Store, StoreError, Version, boundary,
     copy::{self, Copied},
     data_folder::{database_url, look_at_side_files, private_file},
     deployment,
@@ -324,8 +324,9 @@ impl Snapshot {
         step(feed::landmark(&mut conn, mark)).await
     }
 
-    /// Copies these deployments as they are now, or that they are gone. With `mark`, everything up to that row is
-    /// here when this returns. Durable when this returns, and what it erased is overwritten.
+    /// Copies these deployments as they are now, or that they are gone, and first the boundaries of projects, where they have
+    /// changed: what they allow is never more than what is known. With `mark`, everything up to that row is here when this
+    /// returns. Durable when this returns, and what it erased is overwritten.
     ///
     /// # Errors
     /// [`CopyError`]; nothing was copied then. [`StoreError::Unavailable`] where the store's history has no such row.
@@ -335,9 +336,11 @@ impl Snapshot {
         ids: &[DeploymentId],
         mark: Option<FeedPosition>,
     ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
         let read = async {
             let mut tx = store.begin_reading().await?;
             step(async {
+                let boundaries = boundary::unless_known(&mut tx, Some(known)).await?;
                 let copied = copy::each(&mut tx, ids).await?;
                 let mut landmark = None;
                 if let Some(mark) = mark {
@@ -348,11 +351,12 @@ impl Snapshot {
                 }
                 let mark = mark.map(|mark| mark.generation);
                 let read = Read { newest: feed::newest(&mut tx).await?, mark, landmark };
-                Ok((copied, read))
+                Ok((boundaries, copied, read))
             })
             .await
         };
-        let (copied, read) = read.await.map_err(CopyError::Store)?;
+        let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)?;
         self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
         let generation = |copied: &Copied| match copied {
             Copied::Whole(copy) => Some(copy.deployment.generation),
@@ -481,6 +485,40 @@ impl Snapshot {
     pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let mut conn = self.read().await?;
         step(secret::find(&mut conn, &self.sealer, &of_the_program(name))).await
+    }
+
+    /// The boundaries of all projects; see [`Store::boundaries`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn boundaries(&self) -> Result<Boundaries, StoreError> {
+        let mut conn = self.read().await?;
+        Ok(step(boundary::unless_known(&mut conn, None)).await?.unwrap_or_default())
+    }
+
+    /// Makes the boundaries of the store and these alike. Without a difference nothing is written.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_boundaries(&self, store: &Store) -> Result<(), CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
+        let boundaries = store.boundaries(Some(known)).await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)
+    }
+
+    async fn boundaries_stamp(&self) -> Result<Stamp, StoreError> {
+        let mut conn = self.read().await?;
+        step(boundary::stamp(&mut conn)).await
+    }
+
+    async fn replace_boundaries(&self, boundaries: Option<Boundaries>) -> Result<(), StoreError> {
+        let Some(boundaries) = boundaries else { return Ok(()) };
+        let mut tx = begin(&self.pools()?).await?;
+        step(async {
+            boundary::replace(&mut tx, &boundaries).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
     }
 
     /// Makes the sealed records of the store with `from <= name < before` and these alike. Without a difference nothing is

@@ -16,9 +16,10 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Admission, ApiKey, ApiKeyRecord, AuditRecord, Census, Clock, Count, Deployment, DeploymentId, FeedPage,
-    FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project, ProjectId,
-    Reading, RequestLimit, Session, StoreError, Timestamp, Tx, Version, api_key, audit, census,
+    Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Census, Clock, Count, Deployment, DeploymentId,
+    FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project,
+    ProjectId, Reading, RequestLimit, Session, Stamp, StoreError, Timestamp, Tx, Upstream, UpstreamList,
+    Version, api_key, audit, boundary, census,
     data_folder::DataFolder,
     deployment, durability,
     engine::{Engine, step},
@@ -28,14 +29,16 @@ use crate::{
     sealing::Sealer,
     secret,
     servers::Servers,
-    version,
+    upstream_claim, version,
 };
 
 /// How long the feed is kept: a node that was away for longer reads everything anew.
 const FEED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Rows that are pruned in one transaction, so that no writer waits long for it.
 const PRUNED_AT_ONCE: u32 = 5_000;
-/// Such transactions in one run, so that it ends: 1,000,000 rows.
+/// Deployments whose claims are written in one transaction: a few statements each.
+const CAUGHT_UP_AT_ONCE: u32 = 500;
+/// Pruning transactions in one run, so that it ends: 1,000,000 rows.
 const PRUNES_MAX: u32 = 200;
 /// Deployments that are counted in one statement. Each costs a look at its version, in the worst case from a disk that has nothing cached:
 /// 0.5 ms each are 1 s, a fifth of what a statement may take.
@@ -445,6 +448,37 @@ impl Store {
         step(project::all(&mut conn)).await
     }
 
+    /// One project.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn project(&self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        let mut conn = self.read().await?;
+        step(project::find_unlocked(&mut conn, id)).await
+    }
+
+    /// The boundaries of all projects; `None` if they are still those of `known`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn boundaries(&self, known: Option<Stamp>) -> Result<Option<Boundaries>, StoreError> {
+        let mut conn = self.read().await?;
+        step(boundary::unless_known(&mut conn, known)).await
+    }
+
+    /// Those of the deployment's upstream addresses that deployments of other projects use, too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn shared_upstreams(&self, deployment: &Deployment) -> Result<Vec<Upstream>, StoreError> {
+        let addresses = upstream_claim::claimed(&deployment.upstream, deployment.ws_upstream.as_ref());
+        let mut conn = self.read().await?;
+        let taken = step(upstream_claim::taken(&mut conn, addresses, &deployment.project)).await?;
+        let upstreams = [Some(&deployment.upstream), deployment.ws_upstream.as_ref()];
+        let upstreams = upstreams.into_iter().flatten().flat_map(UpstreamList::as_slice);
+        Ok(upstreams.filter(|upstream| taken.contains(&upstream.claimed())).cloned().collect())
+    }
+
     /// How many deployments stand where, and when the first certificate ends.
     ///
     /// # Errors
@@ -755,7 +789,7 @@ impl Store {
     }
 
     /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept), nodes that were not heard of for an hour, and the request
-    /// log (older than its window). Called once in a while by one task of each node.
+    /// log (older than its window), and writes the claims of upstream addresses that a node of the release before has left out. Called once in a while by one task of each node.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -782,6 +816,17 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await?;
+        // To the end, as the next. A deployment without claims is looked at by every claim.
+        let mut more = true;
+        while more {
+            let mut tx = self.inner.engine()?.begin().await?;
+            more = step(async {
+                let more = upstream_claim::catch_up(&mut tx, CAUGHT_UP_AT_ONCE).await?;
+                tx.commit().await?;
+                Ok(more)
+            })
+            .await?;
+        }
         // To the end, for each page is short; a page that fails takes none of the above with it.
         let mut after = Some(String::new());
         while let Some(from) = after {

@@ -1,14 +1,14 @@
 use std::{fmt, sync::Arc};
 
-use certward_pki::PrivateKey;
+use certward_pki::{HostName, PrivateKey};
 use sqlx::{Any, Transaction};
 use zeroize::Zeroizing;
 
 use crate::{
-    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Count, Deployment, DeploymentId, FeedPosition, Generation,
-    HostTaken, NodeId, NodeProcess, Project, ProjectId, Scope, Session, StoreError, Timestamp, TlsState,
-    Version, api_key, audit, deployment, engine, feed, listen, lock, node, node_process, project, secret,
-    store::Inner, version,
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Boundary, Count, Deployment, DeploymentId, FeedPosition,
+    Generation, HostTaken, NodeId, NodeProcess, Project, ProjectId, Scope, Session, StoreError,
+    SuffixRefused, Timestamp, TlsState, Upstream, Version, api_key, audit, boundary, deployment, engine,
+    feed, listen, lock, node, node_process, project, secret, store::Inner, upstream_claim, version,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -115,6 +115,55 @@ impl Tx {
         step(&mut self.broken, project::find_to_remove(&mut self.transaction, id)).await
     }
 
+    /// One project that is to be changed, by nobody else until the end of the transaction.
+    pub async fn project_to_change(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        step(&mut self.broken, project::find_to_change(&mut self.transaction, id)).await
+    }
+
+    /// Writes name and description of a project that exists.
+    pub async fn set_project_texts(&mut self, project: &Project) -> Result<(), StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, project::update_texts(&mut self.transaction, project)).await
+    }
+
+    /// Gives a project of this transaction its boundary, if it may have it, with a row of the feed.
+    pub async fn set_boundary(
+        &mut self,
+        id: &ProjectId,
+        boundary: &Boundary,
+    ) -> Result<Result<(), SuffixRefused>, StoreError> {
+        self.wakes = true;
+        step(&mut self.broken, boundary::set(&mut self.transaction, id, boundary, self.now)).await
+    }
+
+    /// The boundary of a project. Until the end of the transaction no boundary changes, and nobody else claims hosts or upstream
+    /// addresses. After deployments and the generation.
+    pub async fn boundary(&mut self, project: &ProjectId) -> Result<Boundary, StoreError> {
+        step(&mut self.broken, boundary::held_to(&mut self.transaction, project)).await
+    }
+
+    /// Whether another project's suffix covers the host, or is covered by it.
+    pub async fn is_under_anothers_suffix(
+        &mut self,
+        host: &HostName,
+        project: &ProjectId,
+    ) -> Result<bool, StoreError> {
+        step(&mut self.broken, boundary::is_anothers(&mut self.transaction, host, project)).await
+    }
+
+    /// The first of these upstreams whose address a deployment of another project uses.
+    pub async fn taken_upstream(
+        &mut self,
+        upstreams: &[&Upstream],
+        project: &ProjectId,
+    ) -> Result<Option<Upstream>, StoreError> {
+        let addresses = upstreams.iter().map(|upstream| upstream.claimed()).collect();
+        let taken =
+            step(&mut self.broken, upstream_claim::taken(&mut self.transaction, addresses, project)).await?;
+        let is_taken = |upstream: &&&Upstream| taken.contains(&upstream.claimed());
+        Ok(upstreams.iter().find(is_taken).map(|upstream| (*upstream).clone()))
+    }
+
     /// Adds a project; `false` if its id exists.
     pub async fn insert_project(&mut self, project: &Project) -> Result<bool, StoreError> {
         self.wakes = true;
@@ -125,6 +174,16 @@ impl Tx {
     pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, project::remove(&mut self.transaction, id)).await
+    }
+
+    /// As [`Tx::deployments_in`], for one that wants to make one more: until the end of the transaction nobody else does. After
+    /// the generation.
+    pub async fn deployments_in_for_one_more(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
+        step(&mut self.broken, async {
+            lock::hosts(&mut self.transaction).await?;
+            project::deployments_in(&mut self.transaction, project).await
+        })
+        .await
     }
 
     /// How many deployments a project has.

@@ -63,6 +63,18 @@ impl Upstream {
         }
     }
 
+    /// The one text of all ways to write this address: a name in lower case and without a trailing dot, an IPv4 address as
+    /// one, a port without leading zeros. Different texts may still lead to one broker: names have aliases.
+    pub fn claimed(&self) -> String {
+        match self.socket_address() {
+            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).to_string(),
+            None => {
+                let (host, port) = self.host_and_port();
+                format!("{}:{port}", host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+            }
+        }
+    }
+
     /// The port without leading zeros.
     fn host_and_port(&self) -> (&str, &str) {
         let (host, port) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
@@ -79,5 +91,23 @@ impl fmt::Display for Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_claimed_by_one_text_however_it_is_written() {
+        for (text, claimed) in [
+            ("Broker.Example.:01883", "broker.example:1883"),
+            ("broker.example:1883", "broker.example:1883"),
+            ("10.0.0.1:1883", "10.0.0.1:1883"),
+            ("[::ffff:10.0.0.1]:1883", "10.0.0.1:1883"),
+            ("[FD00:0::1]:1883", "[fd00::1]:1883"),
+        ] {
+            assert_eq!(Upstream::parse(text).unwrap().claimed(), claimed, "{text}");
+        }
     }
 }

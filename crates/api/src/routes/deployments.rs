@@ -4,7 +4,7 @@ use certward_store::{ConnectionLimit, Deployment};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{context::Context, wire_time};
+use crate::{context::Context, detail::Detail, wire_time};
 
 pub(crate) mod change;
 pub(crate) mod create;
@@ -71,6 +71,11 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "proxyIdentity")]
     #[schema(example = "cn")]
     proxy_identity: &'static str,
+    /// What the boundaries of projects would refuse of it today; GET of one deployment shows it, and leaves it out where there is
+    /// nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<Detail>,
 }
 
 /// `starting` until the node that is asked serves.
@@ -104,6 +109,7 @@ impl Context {
             profile: deployment.profile.as_str(),
             proxy_protocol: deployment.proxy.protocol.as_str(),
             proxy_identity: deployment.proxy.identity.as_str(),
+            warnings: Vec::new(),
         }
     }
 }

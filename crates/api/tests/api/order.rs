@@ -197,7 +197,7 @@ async fn a_method_that_a_path_does_not_have_is_405_with_those_it_has() {
         ("BREW", TLS.to_owned(), vec!["GET", "HEAD", "POST", "PUT", "DELETE"]),
         ("GET", format!("{TLS}/check"), vec!["POST"]),
         ("PUT", format!("{BASE}/projects"), vec!["GET", "HEAD", "POST"]),
-        ("GET", format!("{BASE}/projects/default"), vec!["DELETE"]),
+        ("PUT", format!("{BASE}/projects/default"), vec!["GET", "HEAD", "PATCH", "DELETE"]),
         ("PUT", format!("{BASE}/deployments/ge6a1a75"), vec!["GET", "HEAD", "PATCH", "DELETE"]),
         ("POST", "/healthz".to_owned(), vec!["GET", "HEAD"]),
         ("POST", "/metrics".to_owned(), vec!["GET", "HEAD"]),

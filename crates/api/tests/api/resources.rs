@@ -271,16 +271,17 @@ async fn each_scope_opens_what_the_contract_says_and_nothing_else() {
         ("PATCH", "/deployments/ge6a1a75"),
         ("POST", "/projects"),
         ("DELETE", "/projects/nothere"),
+        ("PATCH", "/projects/nothere"),
         ("GET", "/keys"),
         ("POST", "/keys"),
         ("DELETE", "/keys/nothere"),
         ("GET", "/nodes"),
     ];
     for (scope, open) in [
-        (Scope::TlsRead, "x....xxxx........"),
-        (Scope::Tls, "xxxxxxxxx........"),
-        (Scope::Deployments, "......xxxxx......"),
-        (Scope::Admin, "xxxxxxxxxxxxxxxxx"),
+        (Scope::TlsRead, "x....xxxx........."),
+        (Scope::Tls, "xxxxxxxxx........."),
+        (Scope::Deployments, "......xxxxx......."),
+        (Scope::Admin, "xxxxxxxxxxxxxxxxxx"),
     ] {
         let key = world.key(&[scope], None).await;
         let mut opened = String::new();

@@ -106,8 +106,12 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-pub(crate) const SETTINGS: Settings =
-    Settings { prove_within: Duration::from_secs(60), lease: Duration::from_secs(15) };
+pub(crate) const SETTINGS: Settings = Settings {
+    prove_within: Duration::from_secs(60),
+    lease: Duration::from_secs(15),
+    deployments_per_project_max: 0,
+    nat64: certward_store::Nat64::WELL_KNOWN_ONLY,
+};
 
 impl World {
     /// A store with one deployment `ge6a1a75` and an admin key, and no node yet.

@@ -260,6 +260,7 @@ async fn a_project_is_not_taken_from_a_key_while_it_acts(world: World) {
         name: String::new(),
         description: String::new(),
         created_at: certward_store::Timestamp(1),
+        boundary: certward_store::Boundary::default(),
     };
     let mut tx = world.begin().await;
     tx.insert_project(&others).await.expect("written");

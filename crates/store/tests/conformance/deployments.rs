@@ -116,6 +116,7 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
         name: String::new(),
         description: String::new(),
         created_at: Timestamp(1),
+        boundary: certward_store::Boundary::default(),
     };
     assert!(tx.insert_project(&others).await.expect("written"));
     // In the order of bytes, whatever the locale: '-' before digits before letters.

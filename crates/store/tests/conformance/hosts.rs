@@ -23,6 +23,7 @@ async fn with_others(world: &World) {
         name: String::new(),
         description: String::new(),
         created_at: Timestamp(1),
+        boundary: certward_store::Boundary::default(),
     };
     tx.insert_project(&others).await.expect("written");
     tx.commit().await.expect("committed");

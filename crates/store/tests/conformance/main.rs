@@ -1,6 +1,7 @@
 //! What the store promises, asked of both engines: one file an aspect.
 
 mod api_keys;
+mod boundaries;
 mod census;
 mod deployments;
 mod embedded;

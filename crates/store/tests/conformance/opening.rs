@@ -2,7 +2,7 @@ use certward_store::{Deployment, Generation, MasterKey, Store, StoreError};
 
 use crate::{
     on_both_engines,
-    world::{World, deployment, master_key},
+    world::{WITHOUT_BOUNDARIES, World, deployment, master_key},
 };
 
 on_both_engines![
@@ -49,11 +49,18 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     world.tamper("ALTER TABLE feed DROP COLUMN nonce").await;
     world.tamper("ALTER TABLE node DROP COLUMN session").await;
     world.tamper("DROP TABLE node_process").await;
+    world.tamper(WITHOUT_BOUNDARIES).await;
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     let before_it_was_kept = Deployment { born: Generation(0), ..made };
     let read = store.deployment(&before_it_was_kept.id).await.expect("read");
-    assert_eq!(read, Some(before_it_was_kept));
+    assert_eq!(read, Some(before_it_was_kept.clone()));
+    // Its upstream addresses are known, though nobody has written them down.
+    let elsewhere = deployment("b", "another", &[]);
+    assert_eq!(
+        store.shared_upstreams(&elsewhere).await.expect("read"),
+        before_it_was_kept.upstream.as_slice()
+    );
 }
 
 async fn a_store_of_a_newer_release_does_not_open(world: World) {

@@ -19,6 +19,7 @@ fn others() -> Project {
         name: "Others".into(),
         description: "of another team\0".into(),
         created_at: Timestamp(5),
+        boundary: certward_store::Boundary::default(),
     }
 }
 

@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     block_on,
-    world::{World, deployment, host, id, master_key, node, private_key, project, version},
+    world::{
+        WITHOUT_BOUNDARIES, World, deployment, host, id, master_key, node, private_key, project, version,
+    },
 };
 
 /// What each engine has, and nothing of which goes.
@@ -69,6 +71,7 @@ async fn fill(world: &World) {
         name: "Zweites – 第二".into(),
         description: "'; --\n\t\u{1f512}".into(),
         created_at: Timestamp(-5),
+        boundary: certward_store::Boundary::default(),
     };
     assert!(tx.insert_project(&other).await.expect("written"));
     let rich = Deployment {
@@ -317,10 +320,11 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
                  ALTER TABLE deployment DROP COLUMN proxy_identity; ALTER TABLE deployment DROP COLUMN connections_max;
                  ALTER TABLE deployment DROP COLUMN connection_rate_max;
                  ALTER TABLE feed DROP COLUMN nonce; ALTER TABLE node DROP COLUMN session;
-                 ALTER TABLE deployment DROP COLUMN born;
-                 UPDATE schema_version SET version = 1 WHERE part = 'store';",
+                 ALTER TABLE deployment DROP COLUMN born;",
             )
             .await;
+        world.tamper(WITHOUT_BOUNDARIES).await;
+        world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");
         let version =

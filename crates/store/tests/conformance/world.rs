@@ -13,6 +13,12 @@ use tempfile::TempDir;
 
 pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
+/// Takes back what the migration of project boundaries has made.
+pub(crate) const WITHOUT_BOUNDARIES: &str =
+    "DROP INDEX deployment_unclaimed; ALTER TABLE deployment DROP COLUMN claimed;
+    DROP TABLE upstream_claim; DROP TABLE host_suffix; ALTER TABLE project DROP COLUMN upstream_allow;
+    DELETE FROM counter WHERE name = 'boundary';";
+
 pub(crate) struct World {
     pub(crate) address: Address,
     pub(crate) clock: Arc<HandClock>,

@@ -45,7 +45,9 @@ pub(crate) struct DeploymentChangeBody {
     connection_rate: Option<u32>,
 }
 
-/// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again.
+/// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again. A
+/// new upstream address that a deployment of another project uses is 422 `UPSTREAM_TAKEN`, unless the key has scope `admin` and
+/// sees all projects.
 #[utoipa::path(patch, path = "/public_api/v1/deployments/{id}", tag = "deployments",
     operation_id = "changeDeployment",
     params(("id" = String, Path, description = "The deployment's id.")),

@@ -52,7 +52,8 @@ pub(crate) struct NewDeploymentBody {
     connection_rate: Option<u32>,
 }
 
-/// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`.
+/// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an upstream address that a deployment
+/// of another project uses 422 `UPSTREAM_TAKEN`, unless the key has scope `admin` and sees all projects.
 #[utoipa::path(post, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "createDeployment",
     request_body = NewDeploymentBody,
     responses((status = 201, description = "Made.", body = DeploymentBody)))]

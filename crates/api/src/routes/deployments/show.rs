@@ -6,7 +6,7 @@ use axum::{
 use certward_store::Method;
 
 use super::DeploymentBody;
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id::PathId};
 
 /// One deployment. Any scope.
 #[utoipa::path(get, path = "/public_api/v1/deployments/{id}", tag = "deployments", operation_id = "getDeployment",
@@ -16,7 +16,9 @@ pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) 
     let deployment = api.deployment(&caller, None, &id).await?;
     let subject = deployment.id.clone();
     api.limited(&caller, subject.as_str(), Method::Neighbours, async {
-        Ok(Json(api.deployment_body(deployment)).into_response())
+        let warnings = api.lifecycle.boundary_warnings(&deployment).await?;
+        let warnings = warnings.iter().map(Detail::boundary_warning).collect();
+        Ok(Json(DeploymentBody { warnings, ..api.deployment_body(deployment) }).into_response())
     })
     .await
 }

@@ -3,7 +3,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use certward_store::Scope;
+use certward_store::{Boundary, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
@@ -23,9 +23,17 @@ pub(crate) struct NewProjectBody {
     project_name: Option<String>,
     /// For people; at most 1000 characters.
     description: Option<String>,
+    /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses with ports
+    /// (`broker.example:1883`); absent or null: wherever the nodes may.
+    #[schema(rename = "upstreamAllow", max_items = 100)]
+    upstream_allow: Option<Vec<String>>,
+    /// The names that it alone may claim, with all names under them, and the only ones that it may.
+    #[schema(rename = "hostSuffixes", max_items = 100)]
+    host_suffixes: Option<Vec<String>>,
 }
 
-/// Makes a project. Needs scope `admin` and a key that sees all projects: any other would not see what it made.
+/// Makes a project. Needs scope `admin` and a key that sees all projects: any other would not see what it made. Suffixes that
+/// overlap with another project's are 422 `HOST_SUFFIX_TAKEN`, such as have hosts of other projects under them 409.
 #[utoipa::path(post, path = "/public_api/v1/projects", tag = "projects", operation_id = "createProject",
     request_body = NewProjectBody,
     responses((status = 201, description = "Made.", body = ProjectBody)))]
@@ -42,7 +50,11 @@ pub(crate) async fn create(
     let id = it.project_id("projectID");
     let name = it.name("projectName").unwrap_or_default();
     let description = it.description("description").unwrap_or_default();
+    let boundary = Boundary {
+        upstream_allow: it.upstream_allow("upstreamAllow").flatten(),
+        host_suffixes: it.host_suffixes("hostSuffixes").unwrap_or_default(),
+    };
     it.finish()?;
-    let project = api.lifecycle.create_project(&caller.key, id, name, description).await?;
+    let project = api.lifecycle.create_project(&caller.key, id, name, description, boundary).await?;
     Ok((StatusCode::CREATED, Json(ProjectBody::from(project))).into_response())
 }

@@ -1,0 +1,194 @@
+//! What a project's deployments may claim: upstream addresses and hosts, and how many deployments there may be.
+//!
+//! Decided in the transaction of the change, after the generation is drawn. Only what the change adds is asked: what a deployment
+//! had before the rule stays, and [`Lifecycle::boundary_warnings`] says what of it the rule would refuse.
+
+use certward_pki::HostName;
+use certward_store::{
+    ApiKeyRecord, Boundary, Deployment, HostSuffix, ProjectId, Scope, StoreError, Tx, Upstream, UpstreamList,
+};
+use thiserror::Error;
+
+use crate::{DeploymentError, Lifecycle, Settings};
+
+/// Why a deployment may not have what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OutOfBounds {
+    /// A deployment of another project uses the address.
+    #[error("{upstream} is used by a deployment of another project")]
+    UpstreamTaken {
+        /// Which list it is in.
+        list: UpstreamField,
+        /// The address as it was given.
+        upstream: Upstream,
+    },
+    /// The project's `upstreamAllow` does not have it.
+    #[error("{upstream} is not allowed for the project")]
+    UpstreamNotAllowed {
+        /// Which list it is in.
+        list: UpstreamField,
+        /// The address as it was given.
+        upstream: Upstream,
+    },
+    /// It is under a suffix of another project, or covers one.
+    #[error("the host {0} belongs to another project")]
+    HostOfAnother(HostName),
+    /// It is under none of the project's own suffixes.
+    #[error("the host {0} is under none of the project's suffixes")]
+    HostNotAllowed(HostName),
+    /// It is a wildcard over names of different registrants, and no suffix of the project names it.
+    #[error("the host {0} covers names of different registrants")]
+    HostPublicSuffix(HostName),
+    /// The project has as many deployments as it may.
+    #[error("the project has {0} deployments, and may have no more")]
+    Quota(u32),
+}
+
+/// Which of a deployment's two lists of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamField {
+    /// Plain MQTT.
+    Upstream,
+    /// Plain WebSocket.
+    WsUpstream,
+}
+
+/// What of a deployment today's rules would refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundaryWarning {
+    /// A deployment of another project uses the address, too.
+    UpstreamShared(UpstreamField, Upstream),
+    /// The project does not allow it any more: devices are let go as it is connected to.
+    UpstreamNotAllowed(UpstreamField, Upstream),
+}
+
+/// Whether the key may make deployments of different projects share a broker.
+fn may_share(actor: &ApiKeyRecord) -> bool {
+    actor.may(Scope::Admin) && actor.projects.is_none()
+}
+
+/// Whether what the change adds to a deployment is within its project's boundary. To be called when the generation is drawn.
+pub(crate) async fn check(
+    tx: &mut Tx,
+    settings: &Settings,
+    actor: &ApiKeyRecord,
+    before: Option<&Deployment>,
+    after: &Deployment,
+) -> Result<(), DeploymentError> {
+    let upstreams = added_upstreams(before, after);
+    let had = before.map_or(&[][..], |before| before.hosts.as_slice());
+    let hosts: Vec<&HostName> = after.hosts.iter().filter(|host| !had.contains(host)).collect();
+    if upstreams.is_empty() && hosts.is_empty() {
+        return Ok(());
+    }
+    let boundary = tx.boundary(&after.project).await?;
+    check_upstreams(tx, settings, actor, &boundary, &after.project, &upstreams).await?;
+    for host in hosts {
+        check_host(tx, &boundary, &after.project, host).await?;
+    }
+    Ok(())
+}
+
+async fn check_upstreams(
+    tx: &mut Tx,
+    settings: &Settings,
+    actor: &ApiKeyRecord,
+    boundary: &Boundary,
+    project: &ProjectId,
+    added: &[(UpstreamField, &Upstream)],
+) -> Result<(), DeploymentError> {
+    let of = |upstream: &Upstream| added.iter().find(|(_, added)| *added == upstream).map(|(list, _)| *list);
+    for (list, upstream) in added {
+        if boundary.upstream_allow.as_ref().is_some_and(|allow| !allow.admits(upstream, &settings.nat64)) {
+            let (list, upstream) = (*list, (*upstream).clone());
+            return Err(OutOfBounds::UpstreamNotAllowed { list, upstream }.into());
+        }
+    }
+    if may_share(actor) {
+        return Ok(());
+    }
+    let upstreams: Vec<&Upstream> = added.iter().map(|(_, upstream)| *upstream).collect();
+    match tx.taken_upstream(&upstreams, project).await? {
+        Some(upstream) => {
+            let list = of(&upstream).unwrap_or(UpstreamField::Upstream);
+            Err(OutOfBounds::UpstreamTaken { list, upstream }.into())
+        }
+        None => Ok(()),
+    }
+}
+
+async fn check_host(
+    tx: &mut Tx,
+    boundary: &Boundary,
+    project: &ProjectId,
+    host: &HostName,
+) -> Result<(), DeploymentError> {
+    let suffixes = &boundary.host_suffixes;
+    if !suffixes.is_empty() && !suffixes.iter().any(|suffix| suffix.covers(host)) {
+        return Err(OutOfBounds::HostNotAllowed(host.clone()).into());
+    }
+    // An admin has allowed it by naming the very suffix.
+    let is_named = |suffix: &HostSuffix| Some(suffix.as_str()) == host.parent();
+    if host.is_over_public_suffix() && !suffixes.iter().any(is_named) {
+        return Err(OutOfBounds::HostPublicSuffix(host.clone()).into());
+    }
+    if tx.is_under_anothers_suffix(host, project).await? {
+        return Err(OutOfBounds::HostOfAnother(host.clone()).into());
+    }
+    Ok(())
+}
+
+/// Whether the project may have one deployment more. To be called when the generation is drawn.
+pub(crate) async fn check_quota(
+    tx: &mut Tx,
+    settings: &Settings,
+    project: &ProjectId,
+) -> Result<(), DeploymentError> {
+    let max = settings.deployments_per_project_max;
+    // The lock of claims comes with it: of two deployments made at once the second counts the first.
+    if max > 0 && tx.deployments_in_for_one_more(project).await? >= u64::from(max) {
+        return Err(OutOfBounds::Quota(max).into());
+    }
+    Ok(())
+}
+
+fn added_upstreams<'a>(
+    before: Option<&Deployment>,
+    after: &'a Deployment,
+) -> Vec<(UpstreamField, &'a Upstream)> {
+    let had: Vec<String> =
+        before.into_iter().flat_map(upstreams).map(|(_, upstream)| upstream.claimed()).collect();
+    upstreams(after).filter(|(_, upstream)| !had.contains(&upstream.claimed())).collect()
+}
+
+/// All addresses of a deployment.
+fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &Upstream)> {
+    let plain = deployment.upstream.as_slice().iter().map(|address| (UpstreamField::Upstream, address));
+    let ws = deployment.ws_upstream.as_ref().map(UpstreamList::as_slice).unwrap_or_default();
+    plain.chain(ws.iter().map(|address| (UpstreamField::WsUpstream, address)))
+}
+
+impl Lifecycle {
+    /// What of the deployment its project's boundary, or that of others, would refuse today.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn boundary_warnings(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Vec<BoundaryWarning>, StoreError> {
+        let shared = self.store.shared_upstreams(deployment).await?;
+        let project = self.store.project(&deployment.project).await?;
+        let allow = project.and_then(|project| project.boundary.upstream_allow);
+        let mut warnings = Vec::new();
+        for (list, upstream) in upstreams(deployment) {
+            if shared.contains(upstream) {
+                warnings.push(BoundaryWarning::UpstreamShared(list, upstream.clone()));
+            }
+            if allow.as_ref().is_some_and(|allow| !allow.admits(upstream, &self.settings.nat64)) {
+                warnings.push(BoundaryWarning::UpstreamNotAllowed(list, upstream.clone()));
+            }
+        }
+        Ok(warnings)
+    }
+}
