@@ -246,6 +246,7 @@ impl<'a> Beginning<'a> {
         let served = self.served();
         let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
         let proxy = served.map(|served| served.proxy).unwrap_or_default();
+        let allow = served.and_then(|served| self.serving.boundaries.upstream_allow(&served.project));
         self.tell(proxy)?;
         let Some(upstream) = upstream else {
             self.serving.metrics.upstream_failed("not_configured");
@@ -257,7 +258,7 @@ impl<'a> Beginning<'a> {
             tokio::select! {
                 biased;
                 signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
-                connected = self.serving.upstreams.connect(upstream, within) => return match connected {
+                connected = self.serving.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
                     Ok(stream) => Ok(stream),
                     Err(unreachable) => {
                         self.serving.metrics.upstream_failed(unreachable.reason());

@@ -417,6 +417,8 @@ impl Copier {
             let is_in_sync = matches!(step, Step::Wait | Step::Copy(_)) && self.stale_mark().is_none();
             if is_in_sync && Instant::now() >= next_ticket_keys {
                 self.copy_ticket_keys(store).await?;
+                // A program of the release before has passed over them.
+                self.snapshot.copy_boundaries(store).await?;
                 next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
             }
             match step {
@@ -478,6 +480,7 @@ impl Copier {
         // Not before: only now whatever was there is gone.
         self.stand(Replica::Absent);
         self.copy_ticket_keys(store).await?;
+        self.snapshot.copy_boundaries(store).await?;
         let begun = store.newest_position().await.map_err(CopyError::Store)?;
         let mut after = None;
         loop {

@@ -166,6 +166,7 @@ impl Follower {
         let sent = self.trust_age.now();
         // Read first: what changes while the pages are read comes again by the feed.
         let after = self.lifecycle.store().newest_position().await?;
+        self.serving.boundaries.follow(self.lifecycle.store()).await?;
         self.trust_age.answered(sent);
         Ok(Self::start(after, Schedule::default(), Source::Store))
     }
@@ -440,6 +441,10 @@ impl Follower {
                     return Ok(false);
                 }
             };
+            if !rows.is_empty() {
+                // A row may name a project; and before a deployment is served, its project's rule is known.
+                self.serving.boundaries.follow(store).await?;
+            }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
                 // A node that begins serves nothing else of them in any case.
@@ -523,6 +528,7 @@ impl Follower {
     /// Every deployment may have changed: those of the store, and those that are only in the index any more.
     async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
+        self.serving.boundaries.follow(store).await?;
         let known = self.serving.index.deployments();
         // The feed counts as read when all of them are listed.
         self.progress.begin_over(known.iter());

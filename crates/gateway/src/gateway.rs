@@ -30,6 +30,7 @@ use crate::{
     GatewayError, Settings,
     admission::{Bounds, Doorkeeper},
     backoff::until_done,
+    boundaries::Boundaries,
     copier::Copier,
     drain::end_over,
     failures::Failures,
@@ -264,7 +265,11 @@ impl Gateway {
     ) -> Serving {
         let Inner { settings, .. } = &*self.inner;
         let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
-        let policy = UpstreamPolicy { allow: settings.upstream_allow.clone(), own };
+        let policy = UpstreamPolicy {
+            allow: settings.upstream_allow.clone(),
+            own,
+            nat64: settings.upstream_nat64.clone(),
+        };
         let mut seed = [0; 8];
         self.inner.entropy.fill(&mut seed);
         let metrics = Arc::clone(&self.inner.metrics);
@@ -276,6 +281,7 @@ impl Gateway {
             turns: Turns::new(threads),
             lines: Lines::new(threads),
             index: Arc::clone(&self.inner.index),
+            boundaries: Boundaries::default(),
             filling: Arc::clone(&self.inner.filling),
             store: lifecycle.store().clone(),
             gate: Arc::clone(&self.inner.gate),
@@ -373,6 +379,7 @@ impl Gateway {
         let replica = copier.readable()?;
         let read = async {
             recall(&self.inner.ring, replica).await?;
+            follower.serving.boundaries.set(replica.boundaries().await?);
             replica.mark_position().await
         };
         let mark = match read.await {

@@ -12,6 +12,7 @@
 
 mod admission;
 mod backoff;
+mod boundaries;
 mod cause;
 mod connection;
 mod copier;

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_pki::HostName;
-use certward_store::{ConnectionLimits, Deployment, Generation, Proxy, TrustScope, UpstreamList};
+use certward_store::{ConnectionLimits, Deployment, Generation, ProjectId, Proxy, TrustScope, UpstreamList};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ pub(crate) enum Entry {
 pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
+    pub(crate) project: ProjectId,
     pub(crate) hosts: Box<[HostName]>,
     upstream: UpstreamList,
     ws_upstream: Option<UpstreamList>,
@@ -128,6 +129,7 @@ impl Served {
     pub(crate) fn new(deployment: &Deployment, identity: Arc<Identity>, fallback: Option<Fallback>) -> Self {
         Self {
             generation: deployment.generation,
+            project: deployment.project.clone(),
             hosts: deployment.hosts.as_slice().into(),
             upstream: deployment.upstream.clone(),
             ws_upstream: deployment.ws_upstream.clone(),

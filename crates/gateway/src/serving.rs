@@ -6,6 +6,7 @@ use rustls::{Error, server::danger::ClientCertVerifier};
 
 use crate::{
     Deadlines, Listener,
+    boundaries::Boundaries,
     cause::Cause,
     failures::{Failures, Seen},
     filling::{Answer, Filling},
@@ -35,6 +36,7 @@ pub(crate) struct Serving {
     /// To compute a handshake.
     pub(crate) lines: Lines,
     pub(crate) index: Arc<HostIndex>,
+    pub(crate) boundaries: Boundaries,
     pub(crate) filling: Arc<Filling>,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
@@ -70,19 +72,25 @@ pub(crate) enum Route {
 
 impl Serving {
     /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
-    /// one-label wildcard; else the default.
+    /// one-label wildcard; else the default, unless the name belongs to another project than the default's.
     pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
         if let Some(bound) = &listener.deployment {
             return Route::To(self.look_up(bound.clone()).await);
         }
-        if let Some(name) = name {
-            match self.by_name(name).await {
+        if let Some(name) = &name {
+            match self.by_name(name.clone()).await {
                 Route::Nowhere => {}
                 route => return route,
             }
         }
         let Some(default) = self.default.clone() else { return Route::Nowhere };
-        Route::To(self.look_up(default).await)
+        let destination = self.look_up(default).await;
+        match (&name, &*destination.entry) {
+            (Some(name), Entry::Served(served)) if self.boundaries.is_anothers(name, &served.project) => {
+                Route::Nowhere
+            }
+            _ => Route::To(destination),
+        }
     }
 
     async fn look_up(&self, deployment: DeploymentId) -> Destination {

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use certward_store::DeploymentId;
+use certward_store::{DeploymentId, Nat64};
 use ipnet::IpNet;
 
 /// What an operator may set of the gateway.
@@ -17,6 +17,9 @@ pub struct Settings {
     /// Where upstreams may be. `None`: anywhere but link-local, multicast, broadcast and unspecified addresses. A listener of
     /// this program is never an upstream, whatever stands here.
     pub upstream_allow: Option<Vec<IpNet>>,
+    /// Where this network's NAT64 translators put IPv4 addresses, beside the well-known prefixes: addresses there are judged by
+    /// the IPv4 address inside.
+    pub upstream_nat64: Nat64,
     /// The addresses of this machine that brokers are connected to from, one by lot for each; where there is none of a broker's family, the system
     /// chooses. Each has about 28,000 ports to every address of a broker.
     pub upstream_source: Vec<IpAddr>,
@@ -50,6 +53,7 @@ impl Default for Settings {
             listeners: Listener::defaults(),
             default_deployment: None,
             upstream_allow: None,
+            upstream_nat64: Nat64::WELL_KNOWN_ONLY,
             upstream_source: Vec::new(),
             own_addresses: Vec::new(),
             deadlines: Deadlines::default(),

@@ -43,6 +43,7 @@ impl Tables {
         let (upstreams, look_ups) = serving.upstreams.sizes();
         let mut sizes = vec![
             ("addresses", self.doorkeeper.addresses()),
+            ("boundaries", serving.boundaries.len()),
             ("changes", follower.progress.len()),
             ("client_chains", serving.workshop.chains()),
             ("configurations", serving.loader.len()),

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use certward_store::UpstreamList;
+use certward_store::{UpstreamAllow, UpstreamList};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -93,10 +93,11 @@ impl Upstreams {
         }
     }
 
-    /// Connects to the first address that is allowed and answers.
+    /// Connects to the first address that is allowed, by this node and by `allow`, the rule of the deployment's project, and answers.
     pub(crate) async fn connect(
         &self,
         upstreams: &UpstreamList,
+        allow: Option<&UpstreamAllow>,
         within: Duration,
     ) -> Result<TcpStream, Unreachable> {
         let mut search = Search {
@@ -104,7 +105,7 @@ impl Upstreams {
             put_off: Vec::new(),
             failure: Unreachable::NotResolved(Arc::new(io::ErrorKind::NotFound.into())),
         };
-        match self.search(upstreams, &mut search).await {
+        match self.search(upstreams, allow, &mut search).await {
             Some(stream) => Ok(stream),
             None => Err(self.complain(search.failure)),
         }
@@ -120,7 +121,12 @@ impl Upstreams {
         (self.destinations.len(), self.look_ups.len())
     }
 
-    async fn search(&self, upstreams: &UpstreamList, search: &mut Search) -> Option<TcpStream> {
+    async fn search(
+        &self,
+        upstreams: &UpstreamList,
+        allow: Option<&UpstreamAllow>,
+        search: &mut Search,
+    ) -> Option<TcpStream> {
         let upstreams = upstreams.as_slice();
         for (at, upstream) in upstreams.iter().enumerate() {
             let names_left = upstreams.len() - at - 1;
@@ -140,7 +146,9 @@ impl Upstreams {
             let tried_of_it = found.len().min(ADDRESSES_MAX);
             for n in 0..tried_of_it {
                 let address = canonical(found[(start + n) % found.len()]);
-                if let Err(refusal) = self.policy.check(address) {
+                if let Err(refusal) =
+                    self.policy.check(address).and_then(|()| self.policy.check_by(allow, upstream, address))
+                {
                     search.failure = refusal;
                     continue;
                 }

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use certward_store::{Nat64, Upstream, UpstreamAllow};
 use ipnet::IpNet;
 
 use super::Unreachable;
@@ -11,19 +12,38 @@ pub(crate) struct UpstreamPolicy {
     pub(crate) allow: Option<Vec<IpNet>>,
     /// This program's own addresses: a device must not reach the API, nor the gateway itself in a circle.
     pub(crate) own: Vec<SocketAddr>,
+    /// Where IPv4 addresses are inside of IPv6 ones: what is refused as `10.0.0.1` is refused as `64:ff9b::10.0.0.1` too.
+    pub(crate) nat64: Nat64,
 }
 
 impl UpstreamPolicy {
     pub(super) fn check(&self, address: SocketAddr) -> Result<(), Unreachable> {
         let ip = address.ip().to_canonical();
+        let judged = self.nat64.judged(ip);
         let allowed = match &self.allow {
-            Some(networks) => networks.iter().any(|network| network.contains(&ip)),
-            None => allowed_by_default(ip),
+            Some(networks) => judged.iter().all(|ip| networks.iter().any(|network| network.contains(ip))),
+            None => allowed_by_default(ip) && judged.iter().copied().all(allowed_by_default),
         };
         if !allowed {
             return Err(Unreachable::NotAllowed(ip));
         }
-        if self.is_own(ip, address.port()) { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+        let own = std::iter::once(ip).chain(judged).any(|ip| self.is_own(ip, address.port()));
+        if own { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
+    }
+
+    /// The rule of a project, beside that of this node.
+    pub(super) fn check_by(
+        &self,
+        allow: Option<&UpstreamAllow>,
+        upstream: &Upstream,
+        address: SocketAddr,
+    ) -> Result<(), Unreachable> {
+        match allow {
+            Some(allow) if !allow.permits(upstream, address, &self.nat64) => {
+                Err(Unreachable::NotAllowedByProject(address.ip()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_own(&self, ip: IpAddr, port: u16) -> bool {
@@ -74,6 +94,77 @@ mod tests {
         UpstreamPolicy {
             allow: allow.map(|networks| networks.iter().map(|text| text.parse().unwrap()).collect()),
             own: own.iter().map(|text| text.parse().unwrap()).collect(),
+            nat64: Nat64::parse(&["2001:db8:64::/96"]).unwrap(),
+        }
+    }
+
+    /// One IPv4 address by every way to write it inside of an IPv6 one.
+    fn embeddings(ip: Ipv4Addr) -> Vec<Ipv6Addr> {
+        let [a, b, c, d] = ip.octets();
+        let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let behind = |prefix: [u16; 6]| {
+            let [p, q, r, s, t, u] = prefix;
+            Ipv6Addr::new(p, q, r, s, t, u, high, low)
+        };
+        vec![
+            behind([0x64, 0xff9b, 0, 0, 0, 0]),
+            behind([0x64, 0xff9b, 1, 0, 0, 0]),
+            behind([0x64, 0xff9b, 1, 0xfffe, 0, 0]),
+            behind([0x2001, 0xdb8, 0x64, 0, 0, 0]),
+            behind([0, 0, 0, 0, 0, 0xffff]),
+            behind([0, 0, 0, 0, 0xffff, 0]),
+            behind([0, 0, 0, 0, 0, 0]),
+            Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+            // The client of a Teredo server that is allowed, and a client that is, of this server.
+            Ipv6Addr::new(0x2001, 0, 0xa00, 1, 0, 0, !high, !low),
+            Ipv6Addr::new(0x2001, 0, high, low, 0, 0, !0xa00, !1),
+        ]
+    }
+
+    #[test]
+    fn what_may_be_no_broker_may_be_none_inside_of_an_ipv6_address() {
+        let (by_default, given) =
+            (policy(None, &["127.0.0.1:8080"]), policy(Some(&["10.0.0.0/8", "::/0"]), &[]));
+        for (ip, default_allows, given_allows) in [
+            ("10.0.0.1", true, true),
+            ("10.255.255.254", true, true),
+            ("192.0.2.1", true, false),
+            ("169.254.169.254", false, false),
+            ("100.100.100.200", false, false),
+            ("168.63.129.16", false, false),
+            ("224.0.0.1", false, false),
+            ("255.255.255.255", false, false),
+            ("127.0.0.1", false, false),
+        ] {
+            for outer in embeddings(ip.parse().unwrap()) {
+                let address = SocketAddr::from((outer, 8080));
+                assert_eq!(by_default.check(address).is_ok(), default_allows, "{outer} for {ip}");
+                assert_eq!(given.check(address).is_ok(), given_allows, "{outer} for {ip}");
+            }
+        }
+        let own = by_default.check("[64:ff9b::7f00:1]:8080".parse().unwrap());
+        assert!(matches!(own, Err(Unreachable::OwnListener(_))), "{own:?}");
+    }
+
+    proptest::proptest! {
+        /// The plain model: an address is allowed as the IPv4 address inside is.
+        #[test]
+        fn an_embedded_address_is_judged_as_the_plain_one(ip: u32, bits in 0_u8..=32, network: u32) {
+            let ip = Ipv4Addr::from_bits(ip);
+            // Those that are not meant are left out of the local-use prefix and of the compatible addresses.
+            proptest::prop_assume!(ip.octets()[0] != 0 && ip.octets()[3] != 0);
+            let network = ipnet::Ipv4Net::new(Ipv4Addr::from_bits(network), bits).unwrap().trunc();
+            let teredo = [Ipv4Addr::new(10, 0, 0, 1)];
+            let given = UpstreamPolicy { allow: Some(vec![network.into()]), ..policy(None, &[]) };
+            let by_default = policy(None, &[]);
+            for (at, outer) in embeddings(ip).into_iter().enumerate() {
+                let beside = if at >= 8 { &teredo[..] } else { &[] };
+                let allowed = |by: &UpstreamPolicy, ip: Ipv4Addr| by.check((ip, 1).into()).is_ok();
+                for by in [&given, &by_default] {
+                    let expected = allowed(by, ip) && beside.iter().all(|ip| allowed(by, *ip));
+                    proptest::prop_assert_eq!(by.check((outer, 1).into()).is_ok(), expected, "{} for {}", outer, ip);
+                }
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fs, net::Ipv4Addr, process::Command};
 
+use certward_store::Nat64;
 use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -13,7 +14,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn upstreams(sources: &[&str]) -> Arc<Upstreams> {
-    let policy = UpstreamPolicy { allow: None, own: Vec::new() };
+    let policy = UpstreamPolicy { allow: None, own: Vec::new(), nat64: Nat64::default() };
     let sources: Vec<IpAddr> = sources.iter().map(|source| source.parse().unwrap()).collect();
     Arc::new(Upstreams::new(policy, &sources, Arc::default(), 7))
 }
@@ -105,7 +106,7 @@ fn is_down(upstreams: &Upstreams, address: SocketAddr) -> bool {
 }
 
 async fn peer(upstreams: &Upstreams, list: &UpstreamList) -> Result<SocketAddr, &'static str> {
-    let connected = upstreams.connect(list, Duration::from_secs(5)).await;
+    let connected = upstreams.connect(list, None, Duration::from_secs(5)).await;
     connected.map(|stream| stream.peer_addr().unwrap()).map_err(|failure| failure.reason())
 }
 
@@ -133,6 +134,34 @@ async fn a_name_that_cannot_be_looked_up_is_passed_over() {
     assert_eq!(peer(&upstreams, &names).await, Ok(broker.address));
     let only = UpstreamList::parse("no-such-broker.invalid:1883").unwrap();
     assert_eq!(peer(&upstreams, &only).await, Err("not_resolved"));
+}
+
+#[tokio::test]
+async fn a_project_connects_where_its_rule_says_on_the_resolved_address_and_this_nodes_rule_says_too() {
+    let (upstreams, broker) = (upstreams(&[]), Broker::new().await);
+    let port = broker.address.port();
+    let name = format!("broker.test:{port}");
+    for (rule, upstream, resolved, expected) in [
+        (&["127.0.0.0/8"][..], &name, "127.0.0.1", Ok(())),
+        (&["10.0.0.0/8"], &name, "127.0.0.1", Err("not_allowed_by_project")),
+        (&["10.0.0.0/8", &name], &name, "127.0.0.1", Ok(())),
+        (&["10.0.0.0/8", "broker.test:1"], &name, "127.0.0.1", Err("not_allowed_by_project")),
+        // The node's own rule stands above.
+        (&["169.254.0.0/16", &name], &name, "169.254.169.254", Err("not_allowed")),
+    ] {
+        let allow = UpstreamAllow::parse(rule).unwrap();
+        let list = UpstreamList::parse(upstream).unwrap();
+        upstreams
+            .look_ups
+            .tell_next(&list.as_slice()[0], &[SocketAddr::new(resolved.parse().unwrap(), port)]);
+        let connected = upstreams.connect(&list, Some(&allow), PATIENCE).await;
+        assert_eq!(connected.map(drop).map_err(|failure| failure.reason()), expected, "{rule:?} {resolved}");
+    }
+    // The first that is allowed is used.
+    let both = UpstreamList::parse(&format!("127.0.0.2:{port},127.0.0.1:{port}")).unwrap();
+    let allow = UpstreamAllow::parse(&["127.0.0.1"]).unwrap();
+    let connected = upstreams.connect(&both, Some(&allow), PATIENCE).await.unwrap();
+    assert_eq!(connected.peer_addr().unwrap(), broker.address);
 }
 
 #[tokio::test]
@@ -181,9 +210,9 @@ async fn an_address_that_does_not_answer_leaves_the_others_their_time() {
     let (hole, _queued) = black_hole().await;
     let hole = hole.local_addr().unwrap();
     let within = Duration::from_secs(2);
-    assert!(upstreams.connect(&list(&[hole, broker.address]), within).await.is_ok());
+    assert!(upstreams.connect(&list(&[hole, broker.address]), None, within).await.is_ok());
     assert!(is_down(&upstreams, hole));
-    let alone = upstreams.connect(&list(&[hole]), Duration::from_millis(600)).await;
+    let alone = upstreams.connect(&list(&[hole]), None, Duration::from_millis(600)).await;
     assert_eq!(alone.unwrap_err().reason(), "timeout");
 }
 
@@ -192,7 +221,7 @@ async fn no_time_to_speak_of_says_nothing_about_an_address() {
     let upstreams = upstreams(&[]);
     let (hole, _queued) = black_hole().await;
     let hole = hole.local_addr().unwrap();
-    let failed = upstreams.connect(&list(&[hole]), Duration::from_millis(50)).await;
+    let failed = upstreams.connect(&list(&[hole]), None, Duration::from_millis(50)).await;
     assert_eq!(failed.unwrap_err().reason(), "timeout");
     assert!(!is_down(&upstreams, hole));
 }
@@ -213,7 +242,7 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
     let mut connects = JoinSet::new();
     for _ in 0..1000 {
         let upstreams = Arc::clone(&upstreams);
-        connects.spawn(async move { upstreams.connect(&list(&[address]), 3 * PATIENCE).await });
+        connects.spawn(async move { upstreams.connect(&list(&[address]), None, 3 * PATIENCE).await });
     }
     let deadline = Instant::now() + PATIENCE;
     while begun(address) < destination::CONNECTS_AT_ONCE {
@@ -246,14 +275,14 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
     let mut before = JoinSet::new();
     for _ in 0..destination::CONNECTS_AT_ONCE {
         let (upstreams, hole) = (Arc::clone(&upstreams), hole.clone());
-        before.spawn(async move { upstreams.connect(&hole, 3 * PATIENCE).await });
+        before.spawn(async move { upstreams.connect(&hole, None, 3 * PATIENCE).await });
     }
     let deadline = Instant::now() + PATIENCE;
     while begun(hole.as_slice()[0].socket_address().unwrap()) < destination::CONNECTS_AT_ONCE {
         assert!(Instant::now() < deadline);
         sleep(Duration::from_millis(5)).await;
     }
-    let failed = upstreams.connect(&hole, Duration::from_millis(100)).await;
+    let failed = upstreams.connect(&hole, None, Duration::from_millis(100)).await;
     assert_eq!(failed.unwrap_err().reason(), "crowded");
 }
 
@@ -341,7 +370,7 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
     let mut used_up = async |sources: &[&str], broker: &Broker| {
         let (upstreams, mut connected) = (upstreams(sources), 0);
         let failure = loop {
-            match upstreams.connect(&list(&[broker.address]), PATIENCE).await {
+            match upstreams.connect(&list(&[broker.address]), None, PATIENCE).await {
                 Ok(stream) => held.push(stream),
                 Err(failure) => break failure.reason(),
             }
@@ -362,7 +391,8 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
         "the other source's"
     );
     // Elsewhere a test has loopback only. A listener on all addresses is found out on each, whatever connections come from.
-    let policy = UpstreamPolicy { allow: None, own: vec!["[::]:50001".parse().unwrap()] };
+    let policy =
+        UpstreamPolicy { allow: None, own: vec!["[::]:50001".parse().unwrap()], nat64: Nat64::default() };
     for (address, own) in [("10.1.2.3:50001", true), ("10.1.2.3:50002", false), ("10.1.2.4:50001", false)] {
         assert_eq!(policy.check(address.parse().unwrap()).is_err(), own, "{address}");
     }

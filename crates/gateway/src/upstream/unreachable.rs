@@ -13,6 +13,8 @@ pub(crate) enum Unreachable {
     NotResolved(Arc<io::Error>),
     #[error("its address {0} is not allowed as an upstream")]
     NotAllowed(IpAddr),
+    #[error("its address {0} is not in the project's upstreamAllow")]
+    NotAllowedByProject(IpAddr),
     #[error("its address {0} is one of this program's own listeners")]
     OwnListener(SocketAddr),
     #[error("{0}")]
@@ -32,7 +34,10 @@ pub(crate) enum Unreachable {
 impl Unreachable {
     /// Whether it lies in what the deployment names: later it will be the same.
     pub(crate) fn is_for_its_address(&self) -> bool {
-        matches!(self, Self::NotResolved(_) | Self::NotAllowed(_) | Self::OwnListener(_))
+        matches!(
+            self,
+            Self::NotResolved(_) | Self::NotAllowed(_) | Self::NotAllowedByProject(_) | Self::OwnListener(_)
+        )
     }
 
     /// Its stable name; docs/operations.md says what to do about each.
@@ -40,6 +45,7 @@ impl Unreachable {
         match self {
             Self::NotResolved(_) => "not_resolved",
             Self::NotAllowed(_) => "not_allowed",
+            Self::NotAllowedByProject(_) => "not_allowed_by_project",
             Self::OwnListener(_) => "own_listener",
             Self::Refused(_) => "refused",
             Self::Timeout => "timeout",
@@ -62,6 +68,7 @@ mod tests {
         for failure in [
             Unreachable::NotResolved(Arc::new(error())),
             Unreachable::NotAllowed(address.ip()),
+            Unreachable::NotAllowedByProject(address.ip()),
             Unreachable::OwnListener(address),
             Unreachable::Refused(error()),
             Unreachable::Timeout,

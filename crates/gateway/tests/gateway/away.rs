@@ -2,15 +2,18 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use certward_gateway::Gateway;
+use certward_gateway::{Gateway, Settings};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{Address, NodeId, Servers, Snapshot, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{
-    Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, lifecycle_of, master_key, ready,
-    settings,
+use crate::{
+    boundaries::{allow, suffixes},
+    stage::{
+        Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, id, lifecycle_of, master_key,
+        ready, settings,
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -25,6 +28,10 @@ struct Alone {
 
 impl Alone {
     async fn with(folder: &Path) -> Self {
+        Self::having(folder, settings()).await
+    }
+
+    async fn having(folder: &Path, settings: Settings) -> Self {
         let snapshot = Snapshot::at(folder, &master_key());
         assert!(snapshot.open().await.unwrap());
         let mark = snapshot.mark().await.unwrap();
@@ -33,7 +40,7 @@ impl Alone {
             (Arc::<ShiftedClock>::default(), prometheus_client::registry::Registry::default());
         let node = NodeId::parse("node-2").unwrap();
         let gateway =
-            Gateway::new(settings(), node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
+            Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
         gateway.keep(snapshot, mark);
         // An address that nobody can be reached at.
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
@@ -68,7 +75,7 @@ async fn ticket_keys(folder: &Path) -> usize {
 
 #[tokio::test]
 async fn what_fell_out_of_the_cache_is_served_from_the_snapshot() {
-    let world = World::keeping(certward_gateway::Settings { config_cache: 1, ..settings() }).await;
+    let world = World::keeping(Settings { config_cache: 1, ..settings() }).await;
     let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
     let names = ["a.test", "b.test", "c.test"];
     let mut leaves = Vec::new();
@@ -155,5 +162,40 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
         !there
     })
     .await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn alone_a_node_holds_projects_to_their_boundaries() {
+    let settings = || Settings { default_deployment: Some(id("fallback")), ..settings() };
+    let world = World::keeping(settings()).await;
+    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let fallback = world.deploy("fallback", broker.address, &["own.test"]).await;
+    world.run(&fallback, &ca.leaf(&["own.test", "x.fleet.test", "other.test"]), &[]).await;
+    let device = Device::trusting(&ca);
+    for (of, change) in [("fleet", suffixes(&["fleet.test"])), ("default", allow(&["10.0.0.0/8"]))] {
+        let before = world.snapshot().await;
+        let alone = Alone::having(before.path(), settings()).await;
+        let name = if of == "fleet" { "x.fleet.test" } else { "own.test" };
+        device.talk(alone.address, name).await.unwrap();
+        alone.end().await;
+
+        // Nothing else changes, so the feed has to say it.
+        world.change_project(of, change).await;
+        let newest = world.lifecycle.store().newest_generation().await.unwrap();
+        eventually("it is in the snapshot", || async {
+            let copy = world.snapshot().await;
+            let snapshot = Snapshot::at(copy.path(), &master_key());
+            assert!(snapshot.open().await.unwrap());
+            let is_there = snapshot.mark().await.unwrap() == Some(newest);
+            snapshot.close().await;
+            is_there
+        })
+        .await;
+        let after = world.snapshot().await;
+        let alone = Alone::having(after.path(), settings()).await;
+        assert!(device.talk(alone.address, name).await.is_err(), "{name}");
+        alone.end().await;
+    }
     world.shut_down().await;
 }

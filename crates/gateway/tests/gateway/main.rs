@@ -4,6 +4,7 @@
 
 mod away;
 mod balancer;
+mod boundaries;
 mod causes;
 mod change;
 mod churn;

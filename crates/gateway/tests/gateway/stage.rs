@@ -70,7 +70,7 @@ pub(crate) struct World {
     /// The gateway's clock; the store's is the machine's.
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
-    admin: ApiKey,
+    pub(crate) admin: ApiKey,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
     folder: tempfile::TempDir,

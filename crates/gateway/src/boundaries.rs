@@ -1,0 +1,100 @@
+//! What admins gave the projects: where each may relay to, and the names that belong to one alone. All of it is in memory, as the
+//! index of hosts is, so that no handshake and no connect asks the store for it; the feed says when it changes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use certward_pki::HostName;
+use certward_store::{Boundaries as Stored, ProjectId, Stamp, Store, StoreError, UpstreamAllow};
+
+#[derive(Debug, Default)]
+pub(crate) struct Boundaries(RwLock<Arc<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// `None`: nothing was read yet.
+    stamp: Option<Stamp>,
+    upstream_allow: HashMap<ProjectId, Arc<UpstreamAllow>>,
+    owners: HashMap<Box<str>, ProjectId>,
+}
+
+impl Boundaries {
+    /// Reads them, if they have changed.
+    pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
+        let known = self.known().stamp;
+        if let Some(stored) = store.boundaries(known).await? {
+            self.set(stored);
+        }
+        Ok(())
+    }
+
+    /// These hold from now on: for new connections and handshakes.
+    pub(crate) fn set(&self, stored: Stored) {
+        let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
+        let owners =
+            stored.host_suffixes.into_iter().map(|(suffix, project)| (suffix.as_str().into(), project));
+        let known =
+            Known { stamp: Some(stored.stamp), upstream_allow: allow.collect(), owners: owners.collect() };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    /// Where the project may relay to. `None`: wherever this node may.
+    pub(crate) fn upstream_allow(&self, project: &ProjectId) -> Option<Arc<UpstreamAllow>> {
+        self.known().upstream_allow.get(project).cloned()
+    }
+
+    /// Whether the name belongs to another project: it, or a name above it, is a suffix of that one. Suffixes of two projects never
+    /// overlap, so the first that is found decides; there are at most 127 to look for.
+    pub(crate) fn is_anothers(&self, name: &HostName, project: &ProjectId) -> bool {
+        let known = self.known();
+        if known.owners.is_empty() {
+            return false;
+        }
+        let names =
+            std::iter::successors(Some(name.as_str()), |name| name.split_once('.').map(|(_, above)| above));
+        names.filter_map(|name| known.owners.get(name)).next().is_some_and(|owner| owner != project)
+    }
+
+    /// How many projects are restricted, and how many suffixes there are.
+    pub(crate) fn len(&self) -> usize {
+        let known = self.known();
+        known.upstream_allow.len() + known.owners.len()
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_store::HostSuffix;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_anothers_where_it_or_a_name_above_it_is_a_suffix_of_that_one() {
+        let project = |id: &str| ProjectId::parse(id).unwrap();
+        let boundaries = Boundaries::default();
+        assert!(!boundaries.is_anothers(&HostName::parse("a.plant.example").unwrap(), &project("a")));
+        let suffix = |text: &str, of: &str| (HostSuffix::parse(text).unwrap(), project(of));
+        boundaries.set(Stored {
+            host_suffixes: vec![suffix("plant.example", "b"), suffix("local", "a")],
+            ..Stored::default()
+        });
+        for (name, of_a, of_b, of_c) in [
+            ("plant.example", true, false, true),
+            ("x.y.plant.example", true, false, true),
+            ("xplant.example", false, false, false),
+            ("example", false, false, false),
+            ("broker.local", false, true, true),
+            ("local", false, true, true),
+        ] {
+            let name = HostName::parse(name).unwrap();
+            let found = ["a", "b", "c"].map(|of| boundaries.is_anothers(&name, &project(of)));
+            assert_eq!(found, [of_a, of_b, of_c], "{name}");
+        }
+    }
+}
