@@ -1,6 +1,6 @@
 //! What a project's deployments may claim: upstream addresses and hosts, and how many deployments there may be.
 //!
-//! Decided in the transaction of the change, after the generation is drawn. Only what the change adds is asked: what a deployment
+//! Decided in the transaction of the change, under the lock of host claims. Only what the change adds is asked: what a deployment
 //! had before the rule stays, and [`Lifecycle::boundary_warnings`] says what of it the rule would refuse.
 
 use certward_pki::HostName;
@@ -67,7 +67,8 @@ fn may_share(actor: &ApiKeyRecord) -> bool {
     actor.may(Scope::Admin) && actor.projects.is_none()
 }
 
-/// Whether what the change adds to a deployment is within its project's boundary. To be called when the generation is drawn.
+/// Whether what the change adds to a deployment is within its project's boundary. To be called when the change is written: a host
+/// that another deployment has is the first thing to say. Refused, the transaction leaves no trace.
 pub(crate) async fn check(
     tx: &mut Tx,
     settings: &Settings,

@@ -123,8 +123,8 @@ impl Lifecycle {
             tls: TlsState::Absent,
         };
         boundary::check_quota(&mut tx, &self.settings, &deployment.project).await?;
-        boundary::check(&mut tx, &self.settings, &actor, None, &deployment).await?;
         tx.insert_deployment(&deployment).await??;
+        boundary::check(&mut tx, &self.settings, &actor, None, &deployment).await?;
         tx.audit(entry(&actor, "deployment.create", &deployment)).await?;
         tx.commit().await?;
         Ok(deployment)
@@ -148,8 +148,8 @@ impl Lifecycle {
             return Ok(before);
         }
         after.generation = tx.draw_generation(id).await?;
-        boundary::check(&mut tx, &self.settings, &actor, Some(&before), &after).await?;
         tx.update_deployment(&after).await??;
+        boundary::check(&mut tx, &self.settings, &actor, Some(&before), &after).await?;
         if let Some(version) = after.tls.version().filter(|_| ways_in_differ(&before, &after)) {
             after.tls = self.pending_again(version, tx.now());
             tx.set_tls(id, after.generation, &after.tls).await?;
