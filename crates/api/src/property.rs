@@ -198,8 +198,8 @@ impl Properties {
         self.text(field, "TEXT_INVALID", TEXT_REMEDY, |text| {
             if text.chars().count() > chars_max {
                 Err(format!("it is longer than {chars_max} characters"))
-            } else if text.chars().any(char::is_control) {
-                Err("it holds control characters".to_owned())
+            } else if text.chars().any(certward_pki::is_control) {
+                Err("it holds control characters, or marks that turn the direction of writing".to_owned())
             } else {
                 Ok(text.to_owned())
             }
@@ -315,6 +315,34 @@ mod tests {
             ("LIMIT_INVALID", "connectionRate", None),
         ];
         assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
+    }
+
+    #[test]
+    fn names_and_descriptions_hold_no_character_that_acts_on_the_text_around_it() {
+        for c in
+            ['\u{0}', '\n', '\u{1b}', '\u{85}', '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}']
+        {
+            let body = serde_json::json!({"it": format!("a{c}b")}).to_string();
+            for (at, read) in
+                [Properties::name, Properties::required_name, Properties::description].iter().enumerate()
+            {
+                let found = codes(&body, |it| drop(read(it, "it")));
+                assert_eq!(
+                    found,
+                    [("TEXT_INVALID".to_owned(), "it".to_owned(), None)],
+                    "{} {at}",
+                    c.escape_unicode()
+                );
+            }
+        }
+        for c in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            let body = serde_json::json!({"it": format!("user{c}nimda")}).to_string();
+            assert_eq!(codes(&body, |it| drop(it.name("it"))).len(), 1, "{}", c.escape_unicode());
+        }
+        for text in ["Müller – Café", "第二", "می\u{200c}خواهم", "👩\u{200d}🔧"] {
+            let body = serde_json::json!({"it": text}).to_string();
+            assert!(codes(&body, |it| assert_eq!(it.name("it").as_deref(), Some(text))).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The log: on stderr, our own crates at the configured level, what we lean on from warnings up.
 
-use std::io;
+use std::io::{self, Write};
+
+use certward_pki::is_control;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -19,8 +21,9 @@ pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
 /// When a log is open already.
 pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogLevel> {
     let (filter, handle) = reload::Layer::new(targets(section.level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match section.format {
+    let format = section.format;
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines { to: io::stderr(), format });
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         Format::Text => Box::new(lines.with_ansi(false).with_filter(filter)),
         Format::Json => Box::new(lines.json().flatten_event(true).with_filter(filter)),
     };
@@ -49,4 +52,72 @@ fn targets(level: Level) -> Targets {
         Level::Trace => LevelFilter::TRACE,
     };
     Targets::new().with_target("certward", ours).with_default(ours.min(LevelFilter::WARN))
+}
+
+/// Writes each line with what it may hold from outside written out: whatever a name, a certificate or another program's error
+/// has in it, it begins no line of its own and does nothing to a terminal.
+struct Lines<W> {
+    to: W,
+    format: Format,
+}
+
+impl<W: Write> Write for Lines<W> {
+    /// An event is written in one piece, with a line break behind it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+        if text.chars().any(is_control) {
+            let shown: String = text.chars().map(|c| Shown { c, format: self.format }.to_string()).collect();
+            self.to.write_all(format!("{shown}{end}").as_bytes())?;
+        } else {
+            self.to.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+struct Shown {
+    c: char,
+    format: Format,
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.format {
+            _ if !is_control(self.c) => write!(f, "{}", self.c),
+            Format::Text => write!(f, "{}", self.c.escape_unicode()),
+            // All of them are in the basic plane. Outside of texts JSON has none.
+            Format::Json => write!(f, "\\u{:04x}", u32::from(self.c)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(format: Format, line: &str) -> String {
+        let mut lines = Lines { to: Vec::new(), format };
+        lines.write_all(line.as_bytes()).unwrap();
+        String::from_utf8(lines.to).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_the_log_stays_one_whatever_is_in_it() {
+        for (line, shown) in [
+            ("INFO a plain line – ü\n", "INFO a plain line – ü\n"),
+            ("WARN bad: x\nINFO y\r\u{1b}[2J\n", "WARN bad: x\\u{a}INFO y\\u{d}\\u{1b}[2J\n"),
+            ("WARN a\u{202e}b\u{2028}c\u{9b}\n", "WARN a\\u{202e}b\\u{2028}c\\u{9b}\n"),
+        ] {
+            assert_eq!(written(Format::Text, line), shown);
+        }
+        let value = serde_json::json!({"message": "a\u{202e}b\u{2029}\n"});
+        let shown = written(Format::Json, &format!("{value}\n"));
+        assert!(shown.ends_with("}\n") && !shown.trim_end().chars().any(is_control), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use certward_pki::is_control;
 use serde::Serialize;
 
 /// Prints a line, or several, for people.
@@ -21,7 +22,11 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
     // A value may be a new API secret: the text is wiped, whatever the reader does.
     let text = zeroize::Zeroizing::new(serde_json::to_string(value)?);
-    say(&text)
+    if text.chars().any(is_shown_otherwise) {
+        say(&zeroize::Zeroizing::new(plain_json(&text)))
+    } else {
+        say(&text)
+    }
 }
 
 /// Prints a line for people beside what was asked for. Nothing is lost with it, so a closed stderr is no failure.
@@ -50,7 +55,7 @@ pub(crate) fn complain_text(text: &str) {
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_invisible(c) {
+        if is_shown_otherwise(c) {
             let _ = write!(plain, "{}", c.escape_unicode());
         } else {
             plain.push(c);
@@ -59,9 +64,24 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// Marks that turn the direction of writing or take no room: they can make one name look like another.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// The same of JSON: of a text in it nothing changes but how it is written. Outside of texts JSON has no such character.
+fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if is_shown_otherwise(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// What acts on the text around it, and what takes no room: both can make one name look like another.
+fn is_shown_otherwise(c: char) -> bool {
+    is_control(c) || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -73,5 +93,18 @@ mod tests {
         assert_eq!(plain("a\u{1b}[31mb"), "a\\u{1b}[31mb");
         assert_eq!(plain("x\r\ny\u{202e}z"), "x\\u{d}\\u{a}y\\u{202e}z");
         assert_eq!(plain("Müller – Café"), "Müller – Café");
+        for c in
+            "\u{9b}\u{61c}\u{200b}\u{200e}\u{2028}\u{2029}\u{202a}\u{2066}\u{2069}\u{206a}\u{feff}".chars()
+        {
+            assert_eq!(plain(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
+        }
+    }
+
+    #[test]
+    fn json_reads_the_same_and_does_not_act_on_the_terminal() {
+        let value = serde_json::json!({"a": "x\u{202e}y\u{9b}z\u{2028}\n", "ü": ["\u{200f}"]});
+        let shown = plain_json(&value.to_string());
+        assert!(!shown.chars().any(is_shown_otherwise) && shown.contains("x\\u202ey"), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }
 }

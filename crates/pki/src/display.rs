@@ -25,6 +25,17 @@ pub(crate) fn escape(text: &str, chars_max: usize) -> String {
     shown
 }
 
+/// Whether a character does something to the text around it where it is shown, or ends its line, instead of being shown: controls,
+/// marks that turn the direction of writing (UAX #9), line and paragraph separators, annotation marks. Joiners are none: scripts
+/// and emoji need them.
+pub fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
 fn push_escape(shown: &mut String, c: char) {
     // Writing to a String cannot fail.
     let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
@@ -39,6 +50,18 @@ pub(crate) fn shown_time(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn characters_that_act_on_a_text_are_told_from_those_that_are_in_it() {
+        let acting = "\0\n\r\t\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{206a}\u{206f}\u{fff9}";
+        for c in acting.chars() {
+            assert!(is_control(c), "{}", c.escape_unicode());
+        }
+        // Letters, marks, spaces; the joiners of Persian and of emoji.
+        for c in "aZ \u{a0}ü第ض\u{200c}\u{200d}\u{301}🏴".chars() {
+            assert!(!is_control(c), "{}", c.escape_unicode());
+        }
+    }
 
     #[test]
     fn whatever_could_act_on_a_reader_is_escaped_and_the_length_is_bounded() {

@@ -44,6 +44,7 @@ pub use client_trust::{ClientTrust, ClientTrustError};
 pub use code::{Code, CodeDoc, catalogue};
 pub use describe::{CertificateFacts, describe};
 pub use device_identity::{DeviceIdentity, IdentityRefused};
+pub use display::is_control;
 pub use finding::{Field, Finding, Item, Severity};
 pub use host_name::{HostName, HostNameError};
 pub use intake::{Circumstances, Judgement, Text, Upload, judge};
