@@ -116,6 +116,45 @@ fn a_deployment_lives_from_add_to_remove() {
 }
 
 #[test]
+fn a_project_is_given_a_boundary_and_it_holds_for_the_running_program() {
+    let certward = Certward::start();
+    let broker = Broker::start(certward.folder());
+    let cli = |line: &str| certward.cli(&line.split_whitespace().collect::<Vec<_>>());
+    let upstream = broker.upstream();
+    out(&cli("project add factory --name Factory"));
+    out(&cli(&format!(
+        "project set factory --upstream-allow {upstream} --upstream-allow 10.0.0.0/8 --host-suffix factory.local"
+    )));
+    let shown = out_json(&cli("project show factory --json"));
+    assert_eq!(shown["upstreamAllow"], json!([upstream, "10.0.0.0/8"]));
+    for text in [out(&cli("project show factory")), out(&cli("project list"))] {
+        assert!(text.contains("10.0.0.0/8") && text.contains("factory.local"), "{text}");
+    }
+    let add = |id: &str, project: &str, upstream: &str, host: &str| {
+        cli(&format!("deployment add {id} --project {project} --upstream {upstream} --host {host}"))
+    };
+    for (project, upstream, host, code) in [
+        ("factory", "192.0.2.1:1883", "a.factory.local", "UPSTREAM_NOT_ALLOWED"),
+        ("factory", upstream.as_str(), "a.example.com", "HOST_NOT_ALLOWED"),
+        ("default", "192.0.2.1:1883", "a.factory.local", "HOST_TAKEN"),
+        ("default", "192.0.2.1:1883", "*.co.uk", "HOST_PUBLIC_SUFFIX"),
+    ] {
+        let (exit, text) = refused(&add("d", project, upstream, host));
+        assert!(exit == 1 && text.contains(code), "{code}: {text}");
+    }
+    out(&add("line1", "factory", &upstream, "*.factory.local"));
+    // The admin lets two projects share a broker, and sees that they do.
+    out(&add("other", "default", &upstream, "other.example.com"));
+    assert!(out(&cli("deployment show other")).contains("UPSTREAM_SHARED"));
+    let (exit, text) = refused(&cli("project set factory --host-suffix elsewhere.local"));
+    assert!(exit == 1 && text.contains("HOST_SUFFIX_IN_USE") && text.contains("1 of this project"), "{text}");
+    out(&cli("project set factory --no-upstream-allow --no-host-suffixes"));
+    let shown = out_json(&cli("project show factory --json"));
+    assert_eq!(shown, json!({"projectID": "factory", "projectName": "Factory", "description": ""}));
+    assert_eq!(cli("project set factory").status.code(), Some(2), "nothing is named");
+}
+
+#[test]
 fn keys_are_created_listed_used_and_revoked() {
     let certward = Certward::start();
     let cli = |arguments: &[&str]| certward.cli(arguments);

@@ -130,6 +130,10 @@ pub(crate) struct Project {
     #[serde(rename = "projectName")]
     pub(crate) name: String,
     pub(crate) description: String,
+    #[serde(rename = "upstreamAllow")]
+    pub(crate) upstream_allow: Option<Vec<String>>,
+    #[serde(rename = "hostSuffixes")]
+    pub(crate) host_suffixes: Vec<String>,
 }
 
 /// A deployment; the list leaves some of it out.
@@ -153,6 +157,7 @@ pub(crate) struct Deployment {
     pub(crate) proxy_identity: Option<String>,
     pub(crate) connections: u64,
     pub(crate) connection_rate: u64,
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// An API key without its secret.

@@ -179,6 +179,40 @@ pub(crate) enum ProjectCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
+    /// Change a project; what is not named stays
+    #[command(group(ArgGroup::new("change").required(true).multiple(true)
+        .args(["name", "description", "upstream_allow", "no_upstream_allow", "host_suffixes", "no_host_suffixes"])))]
+    Set {
+        /// Its id
+        id: String,
+        /// Its name, for people
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// What it is, for people
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// Where its deployments may relay to: a network, an address, or a name or address with a port; repeated: the whole list
+        #[arg(long, value_name = "NETWORK|HOST:PORT")]
+        upstream_allow: Vec<String>,
+        /// Let its deployments relay wherever the nodes may
+        #[arg(long, conflicts_with = "upstream_allow")]
+        no_upstream_allow: bool,
+        /// A name that it alone may claim, with all names under it, and none else; repeated: the whole list
+        #[arg(long = "host-suffix", value_name = "NAME")]
+        host_suffixes: Vec<String>,
+        /// Let it claim any name that is nobody's
+        #[arg(long, conflicts_with = "host_suffixes")]
+        no_host_suffixes: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Show a project
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
     /// List the projects
     List {
         #[command(flatten)]

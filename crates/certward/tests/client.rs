@@ -190,11 +190,20 @@ fn what_is_asked_wrongly_is_never_sent() {
 
 #[test]
 fn people_get_tables() {
-    let cases: [(&[&str], Answer, &str); 4] = [
+    let cases: [(&[&str], Answer, &str); 5] = [
         (
             &["project", "list"],
             (200, "", r#"[{"projectID":"default","projectName":"","description":"d"}]"#),
             "ID       NAME  DESCRIPTION\ndefault  -     d\n",
+        ),
+        (
+            &["project", "list"],
+            (
+                200,
+                "",
+                r#"[{"projectID":"p","projectName":"a\u202eb\u2028c","description":"","upstreamAllow":["10.0.0.0/8","b:1"],"hostSuffixes":["x.y"]}]"#,
+            ),
+            "ID  NAME                 DESCRIPTION  UPSTREAM-ALLOW  HOST-SUFFIXES\np   a\\u{202e}b\\u{2028}c  -            10.0.0.0/8 b:1  x.y\n",
         ),
         (
             &["deployment", "list"],

@@ -87,6 +87,6 @@ impl Records for Reading {
         version: Generation,
     ) -> Result<Option<PrivateKey>, StoreError> {
         let mut transaction = self.transaction.lock().await;
-        step(version::private_key(&mut **transaction, &self.sealer, deployment, version)).await
+        step(version::private_key(&mut transaction, &self.sealer, deployment, version)).await
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{deployment_id, project_id};
 use crate::{
-    answer::Deployment,
+    answer::{Deployment, Finding},
     cli::{ConnectArgs, DeploymentCommand},
     client::Client,
     output::{self, plain},
@@ -146,6 +146,9 @@ fn sheet(deployment: &Deployment) -> String {
     ]);
     table.row(["limits", &limits(deployment)]);
     table.row(["created", &deployment.create_at]);
+    for Finding { code, message, .. } in &deployment.warnings {
+        table.row(["warning", &format!("{code}: {message}")]);
+    }
     table.text()
 }
 

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use certward_store::DeploymentId;
+use certward_store::{DeploymentId, Nat64};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Network;
@@ -21,6 +21,9 @@ pub(crate) struct GatewaySection {
     /// The networks that upstreams may be in (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local, multicast,
     /// unspecified and certward's own listeners.
     pub(crate) upstream_allow: Option<Vec<Network>>,
+    /// The prefixes of this network's NAT64 translators (`2001:db8:64::/96`), beside the well-known ones: none.
+    #[serde(deserialize_with = "nat64")]
+    pub(crate) upstream_nat64: Nat64,
     /// The addresses of this machine that brokers are connected to from, one by lot for each: the system chooses.
     #[serde(deserialize_with = "super::upstream_source::addresses")]
     pub(crate) upstream_source: Vec<IpAddr>,
@@ -44,6 +47,7 @@ impl Default for GatewaySection {
             listener: None,
             default_deployment: None,
             upstream_allow: None,
+            upstream_nat64: Nat64::WELL_KNOWN_ONLY,
             upstream_source: Vec::new(),
             connections_per_address: None,
             prove_within: Duration::from_secs(60),
@@ -107,6 +111,11 @@ fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Err
         return u32::try_from(number).map(Some).map_err(D::Error::custom);
     }
     Err(D::Error::custom(format!("{number} is outside what is allowed: 1 to {CONNECTIONS_MAX}")))
+}
+
+fn nat64<'de, D: Deserializer<'de>>(from: D) -> Result<Nat64, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    Nat64::parse(&texts).map_err(|(text, rule)| D::Error::custom(format!("{text:?}: {rule}")))
 }
 
 fn optional_deployment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeploymentId>, D::Error> {

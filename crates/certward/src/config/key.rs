@@ -31,7 +31,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 20] = [
+pub(super) const KEYS: [Key; 21] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
     key("role", Kind::Text),
@@ -50,6 +50,7 @@ pub(super) const KEYS: [Key; 20] = [
     key("limits.reads", Kind::Integer),
     key("limits.changes", Kind::Integer),
     key("limits.window", Kind::Text),
+    key("limits.deployments_per_project", Kind::Integer),
     key("log.level", Kind::Text),
     key("log.format", Kind::Text),
 ];
@@ -58,8 +59,12 @@ pub(super) const KEYS: [Key; 20] = [
 pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
 
 /// The keys that are lists and so stand in the file only.
-pub(super) const LISTS: [&str; 3] =
-    ["CERTWARD_GATEWAY__LISTENER", "CERTWARD_GATEWAY__UPSTREAM_ALLOW", "CERTWARD_GATEWAY__UPSTREAM_SOURCE"];
+pub(super) const LISTS: [&str; 4] = [
+    "CERTWARD_GATEWAY__LISTENER",
+    "CERTWARD_GATEWAY__UPSTREAM_ALLOW",
+    "CERTWARD_GATEWAY__UPSTREAM_NAT64",
+    "CERTWARD_GATEWAY__UPSTREAM_SOURCE",
+];
 
 /// The variables of the other commands: no configuration, whatever they hold.
 const COMMANDS: [&str; 5] =

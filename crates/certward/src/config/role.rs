@@ -32,6 +32,7 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("limits.reads", limits.reads != default.limits.reads),
         ("limits.changes", limits.changes != default.limits.changes),
         ("limits.window", limits.window != default.limits.window),
+        ("limits.deployments_per_project", limits.deployments_per_project != 0),
     ];
     let without_gateway = of_gateway.into_iter().filter(|_| !config.role.has_gateway());
     let without_api = of_api.into_iter().filter(|_| !config.role.has_api());

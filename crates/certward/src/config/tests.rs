@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use certward_store::Nat64;
+
 use super::{error::Origin, *};
 
 fn source(text: &str) -> Source {
@@ -38,6 +40,7 @@ deployment = "ge6a1a75"
 [gateway]
 default_deployment = "ge6a1a75"
 upstream_allow = ["10.0.0.0/8", "192.0.2.7"]
+upstream_nat64 = ["2001:db8:64::/96"]
 upstream_source = ["10.0.0.5", "fd00::5"]
 connections_per_address = 100
 prove_within = "90s"
@@ -45,6 +48,7 @@ prove_within = "90s"
 reads = 600
 changes = 60
 window = "24h"
+deployments_per_project = 100
 [log]
 level = "debug"
 format = "json"
@@ -77,6 +81,8 @@ fn every_key_of_the_file_is_read() {
     let bound = &config.gateway.listeners()[1];
     assert_eq!(bound.deployment.as_ref().unwrap().as_str(), "ge6a1a75");
     assert_eq!(config.gateway.upstream_allow.as_ref().unwrap().len(), 2);
+    assert_eq!(config.gateway.upstream_nat64, Nat64::parse(&["2001:db8:64::/96"]).unwrap());
+    assert_eq!(config.limits.deployments_per_project, 100);
     assert_eq!(config.gateway.upstream_source.len(), 2);
     assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
@@ -118,6 +124,9 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
             4,
             "write 10.0.0.0/8",
         ),
+        ("[gateway]\nupstream_nat64 = [\"64:ff9b::/95\"]", 2, "32, 40, 48, 56, 64 or 96 bits"),
+        ("[gateway]\nupstream_nat64 = [\"10.0.0.0/8\"]", 2, "must be an IPv6 prefix"),
+        ("[limits]\ndeployments_per_project = -1", 2, "outside what is allowed: 0 to 1000000"),
         ("[limits]\nreads = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nchanges = -6", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
@@ -216,6 +225,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.reads", "1"),
         ("limits.changes", "1"),
         ("limits.window", "10s"),
+        ("limits.deployments_per_project", "10"),
         ("log.level", "warn"),
         ("log.format", "json"),
     ];
@@ -383,6 +393,7 @@ mod documentation {
         let mut known: Vec<&str> = key::KEYS.iter().map(|key| key.path).collect();
         known.extend([
             "gateway.upstream_allow",
+            "gateway.upstream_nat64",
             "gateway.upstream_source",
             "gateway.listener.listen",
             "gateway.listener.protocol",
@@ -410,6 +421,7 @@ mod documentation {
             ("limits.reads", default.limits.reads.to_string()),
             ("limits.changes", default.limits.changes.to_string()),
             ("limits.window", "60m".into()),
+            ("limits.deployments_per_project", default.limits.deployments_per_project.to_string()),
             ("log.level", "info".into()),
             ("log.format", "text".into()),
         ];

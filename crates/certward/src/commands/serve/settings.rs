@@ -33,6 +33,7 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
             .upstream_allow
             .as_ref()
             .map(|networks| networks.iter().map(|network| network.0).collect()),
+        upstream_nat64: gateway.upstream_nat64.clone(),
         upstream_source: gateway.upstream_source.clone(),
         own_addresses: vec![api],
         connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
@@ -48,6 +49,8 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
 pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::Settings {
     certward_lifecycle::Settings {
         prove_within: config.gateway.prove_within,
+        deployments_per_project_max: config.limits.deployments_per_project,
+        nat64: config.gateway.upstream_nat64.clone(),
         ..certward_lifecycle::Settings::default()
     }
 }
