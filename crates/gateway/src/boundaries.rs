@@ -7,7 +7,7 @@ use std::{
 };
 
 use certward_pki::HostName;
-use certward_store::{Boundaries as Stored, ProjectId, Stamp, Store, StoreError, UpstreamAllow};
+use certward_store::{Boundaries as Stored, ProjectId, Reading, Stamp, Store, StoreError, UpstreamAllow};
 
 #[derive(Debug, Default)]
 pub(crate) struct Boundaries(RwLock<Arc<Known>>);
@@ -25,6 +25,15 @@ impl Boundaries {
     pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = store.boundaries(known).await? {
+            self.set(stored);
+        }
+        Ok(())
+    }
+
+    /// The same, of the moment of a transaction.
+    pub(crate) async fn follow_in(&self, reading: &Reading) -> Result<(), StoreError> {
+        let known = self.known().stamp;
+        if let Some(stored) = reading.boundaries(known).await? {
             self.set(stored);
         }
         Ok(())

@@ -441,9 +441,9 @@ impl Follower {
                     return Ok(false);
                 }
             };
-            if !rows.is_empty() {
+            if let Some(reading) = &reading {
                 // A row may name a project; and before a deployment is served, its project's rule is known.
-                self.serving.boundaries.follow(store).await?;
+                self.serving.boundaries.follow_in(reading).await?;
             }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,

@@ -5,7 +5,8 @@ use sqlx::{Any, Transaction};
 use tokio::sync::Mutex;
 
 use crate::{
-    Deployment, DeploymentId, FeedPosition, Generation, Records, StoreError, Version, deployment,
+    Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Records, Stamp, StoreError, Version,
+    boundary, deployment,
     engine::step,
     feed::{self, Ancestry},
     sealing::Sealer,
@@ -46,6 +47,14 @@ impl Reading {
     pub(crate) fn of_replica(transaction: Transaction<'static, Any>, sealer: Arc<Sealer>) -> Self {
         let as_of = FeedPosition::START;
         Self { transaction: Mutex::new(transaction), sealer, as_of, continues: true }
+    }
+
+    /// The boundaries of all projects; `None` if they are still those of `known`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn boundaries(&self, known: Option<Stamp>) -> Result<Option<Boundaries>, StoreError> {
+        step(boundary::unless_known(&mut **self.transaction.lock().await, known)).await
     }
 
     /// The newest row of the feed: what is read here is true as of it.
