@@ -1,8 +1,12 @@
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashSet, hash_map::RandomState},
     hash::{BuildHasher, Hasher},
     net::{Ipv4Addr, TcpListener},
+    sync::{Mutex, PoisonError},
 };
+
+/// Ports that this process was given: two parts of one test must not get the same.
+static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A TCP port of the loopback address that nobody listens on now, for programs that cannot choose one themselves.
 ///
@@ -15,7 +19,9 @@ pub fn free_port() -> u16 {
     for _ in 0..1000 {
         // A fresh `RandomState` is random: enough to keep parallel processes apart.
         let port = 10_000 + u16::try_from(RandomState::new().build_hasher().finish() % 22_000).unwrap_or(0);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = given.get_or_insert_default().insert(port);
+        if is_new && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
