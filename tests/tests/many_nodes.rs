@@ -157,6 +157,50 @@ fn limits_are_exact_over_all_nodes() {
     assert_eq!((count(200), count(429)), (6, 44), "{statuses:?}");
 }
 
+/// Writers that never pause, so that there is always a change that a node which comes back has not read.
+const WRITERS: usize = 4;
+
+#[test]
+fn a_node_that_was_away_counts_again_while_others_change_without_a_pause() {
+    let server = PostgresServer::shared();
+    let store = server.database();
+    let first = Scene::with(setup(&store));
+    let detour = Detour::before(&store);
+    let second = Certward::start_beside(&first.certward, setup(detour.url()));
+    let counted = || {
+        let output = first.certward.cli(&["nodes", "--json"]);
+        let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        nodes.iter().filter(|node| node["status"] == "counted").count()
+    };
+    wait_until("that both count", || (counted() == 2).then_some(()));
+    let (over, changes) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (api, over, changes) = (first.api(), &over, &changes);
+            scope.spawn(move || {
+                let id = format!("writer{writer}");
+                api.create_deployment(&id, "127.0.0.1:1883", &[]);
+                while !over.load(Ordering::SeqCst) {
+                    let number = changes.fetch_add(1, Ordering::SeqCst);
+                    let name = serde_json::json!({"deploymentName": format!("change {number}")});
+                    api.send("PATCH", &format!("/deployments/{id}"), Some(&name)).expect(200);
+                }
+            });
+        }
+        let away = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            detour.block();
+            wait_within(LEASE_OVER, "that its lease is over", || (counted() == 1).then_some(()));
+            let before = changes.load(Ordering::SeqCst);
+            detour.free();
+            wait_within(LEASE_OVER, "that it counts again", || (counted() == 2).then_some(()));
+            assert!(changes.load(Ordering::SeqCst) > before, "they went on all the time");
+        }));
+        over.store(true, Ordering::SeqCst);
+        away.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    drop(second);
+}
+
 /// What changes and handshakes share while nodes fall out.
 struct Load<'a> {
     three: &'a Three,

@@ -66,3 +66,90 @@ async fn a_node_that_starts_serves_and_proves_what_was_there_before() {
     running.await.unwrap();
     world.shut_down().await;
 }
+
+/// The key of the newest version opens no more; and it does again.
+const DAMAGE: [&str; 2] = [
+    "CREATE TABLE kept AS SELECT deployment, version, sealed_key FROM version",
+    "UPDATE version SET sealed_key = x'00' WHERE version = (SELECT max(version) FROM version)",
+];
+const REPAIR: &str = "UPDATE version SET sealed_key = (SELECT kept.sealed_key FROM kept
+     WHERE kept.deployment = version.deployment AND kept.version = version.version)";
+
+#[tokio::test]
+async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_before() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    let (before, newest) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    for leaf in [&before, &newest] {
+        world.run(&deployment, leaf, &[]).await;
+    }
+    for statement in DAMAGE {
+        world.sql(statement).await;
+    }
+    let (address, shutdown, running) = another(&world, "node-2").await;
+    // A new device each time: one that resumes is shown no certificate.
+    let shows = async |address| {
+        Device::trusting(&ca).talk(address, "d.test").await.ok().map(|session| session.leaf())
+    };
+    eventually("the version before is served", || async {
+        let Some(leaf) = shows(address).await else { return false };
+        let status = world.status(&deployment).await;
+        assert!(leaf == before.der && status.starts_with("failed: "), "{status}");
+        true
+    })
+    .await;
+    // The other node has it in memory, and goes on.
+    assert_eq!(shows(world.mqtts()).await.as_ref(), Some(&newest.der));
+
+    world.sql(REPAIR).await;
+    eventually("it runs after all", || async { world.status(&deployment).await == "running" }).await;
+    assert_eq!(shows(address).await, Some(newest.der));
+    shutdown.cancel();
+    running.await.unwrap();
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_had() {
+    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    let (kept, lost) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    world.run(&deployment, &kept, &[]).await;
+    let shows = async || {
+        let session = Device::trusting(&ca).talk(world.mqtts(), "d.test").await;
+        session.ok().map(|session| session.leaf())
+    };
+    for statement in BACK_UP {
+        world.sql(statement).await;
+    }
+    world.run(&deployment, &lost, &[]).await;
+    assert_eq!(shows().await.as_ref(), Some(&lost.der));
+    world.sql(RESTORE).await;
+    // The number of the lost change is drawn again, by a change that is none of the certificate's business.
+    let name = Some("after the backup".to_owned());
+    let change = certward_lifecycle::DeploymentChange { name, ..Default::default() };
+    world.change(&deployment, change).await;
+    eventually("what the database has is served", || async { shows().await.as_ref() == Some(&kept.der) })
+        .await;
+    let newest = ca.leaf(&["d.test"]);
+    world.run(&deployment, &newest, &[]).await;
+    assert_eq!(shows().await, Some(newest.der.clone()), "it counts, and proves again");
+    world.shut_down().await;
+}
+
+/// What the database knew of deployments, versions and the feed.
+const BACK_UP: [&str; 4] = [
+    "CREATE TABLE backup_feed AS SELECT * FROM feed",
+    "CREATE TABLE backup_deployment AS SELECT * FROM deployment",
+    "CREATE TABLE backup_version AS SELECT * FROM version",
+    "CREATE TABLE backup_counter AS SELECT * FROM counter",
+];
+/// And knows again, in one transaction.
+const RESTORE: &str = "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON;
+     DELETE FROM feed; INSERT INTO feed SELECT * FROM backup_feed;
+     DELETE FROM counter; INSERT INTO counter SELECT * FROM backup_counter;
+     DELETE FROM version; INSERT INTO version SELECT * FROM backup_version;
+     UPDATE deployment SET (generation, tls_state, tls_version, tls_deadline, tls_reason) =
+         (SELECT generation, tls_state, tls_version, tls_deadline, tls_reason FROM backup_deployment b
+          WHERE b.id = deployment.id);
+     COMMIT;";

@@ -41,6 +41,47 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
     });
 }
 
+/// As a node that is stopped, or whose machine is, in the middle of a write: it answers nothing any more.
+#[test]
+fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
+    block_on(async {
+        let world = World::postgres().await;
+        let a = world.deployment("a").await.id;
+        for hold in ["nodes", "a deployment"] {
+            let mut stopped = world.begin().await;
+            match hold {
+                "nodes" => stopped.hold_nodes().await.expect("held"),
+                _ => drop(stopped.deployment(&a).await.expect("read").expect("there")),
+            }
+            // Another one waits five seconds for a lock, and is refused then.
+            let mut other = world.begin().await;
+            other.hold_nodes().await.expect("it is not waited for longer");
+            assert!(other.deployment(&a).await.expect("read").is_some(), "{hold}");
+            other.commit().await.expect("committed");
+            let error = stopped.commit().await.expect_err("it was ended");
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        }
+    });
+}
+
+/// A node that joins waits for no change that hangs, and lets all others go on.
+#[test]
+fn a_join_gives_up_before_it_keeps_changes_waiting() {
+    block_on(async {
+        let world = World::postgres().await;
+        let a = world.deployment("a").await.id;
+        let mut changing = world.begin().await;
+        changing.deployment(&a).await.expect("read").expect("there");
+        let mut joining = world.begin().await;
+        let error = joining.hold_changes().await.expect_err("a change is under way");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        drop(joining);
+        changing.commit().await.expect("committed");
+        let mut joining = world.begin().await;
+        joining.hold_changes().await.expect("held");
+    });
+}
+
 /// Looks for it until it is there.
 async fn found_again(store: &Store) -> Generation {
     let deadline = Instant::now() + Duration::from_secs(30);
