@@ -36,7 +36,7 @@ pub(crate) struct ProjectBody {
     #[schema(example = json!(["10.0.0.0/8", "broker.example:1883"]))]
     upstream_allow: Option<Vec<String>>,
     /// The names that it alone may claim, with all names under them, and the only ones that it may; absent: it may claim what
-    /// is nobody's.
+    /// is no project's.
     #[serde(rename = "hostSuffixes", skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     #[schema(example = json!(["fleet.example.com"]))]

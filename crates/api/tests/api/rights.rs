@@ -100,6 +100,10 @@ fn routes() -> Vec<Route> {
     vec![
         of_a_deployment("POST", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(upload())),
+        // What would be refused tells nothing either: a certificate is set, none is, and one that is no certificate.
+        of_a_deployment("POST", tls, Scope::Tls, true, Some(upload())),
+        of_a_deployment("PUT", tls, Scope::Tls, false, Some(upload())),
+        of_a_deployment("PUT", tls, Scope::Tls, true, Some(json!({"tlsType": "one-way"}))),
         of_a_deployment("DELETE", tls, Scope::Tls, true, None),
         // It stores nothing, and is asked for as a change is.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),

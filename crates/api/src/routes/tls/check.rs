@@ -70,6 +70,8 @@ pub(crate) async fn check(
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(&caller, Scope::Tls, &deployment).await?;
         let judgement = api.lifecycle.check_tls(&caller.key, &deployment, upload.into()).await?;
+        // The findings tell what the deployment is now.
+        api.require_still(&caller, Scope::Tls, &deployment).await?;
         Ok(Json(CheckBody::from(judgement)).into_response())
     })
     .await

@@ -29,8 +29,13 @@ pub(crate) async fn replace(
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
     api.limited(&caller, deployment.id.as_str(), Method::Put, async {
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
-        let view = api.lifecycle.replace_tls(&caller.key, &deployment.reference(), upload.into()).await?;
-        Ok(Json(TlsBody::from(view)).into_response())
+        api.require_still(&caller, Scope::Tls, &deployment).await?;
+        let set = api.lifecycle.replace_tls(&caller.key, &deployment.reference(), upload.into()).await;
+        if set.is_err() {
+            // A refusal tells what the deployment is now.
+            api.require_still(&caller, Scope::Tls, &deployment).await?;
+        }
+        Ok(Json(TlsBody::from(set?)).into_response())
     })
     .await
 }
