@@ -97,8 +97,15 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     if found.is_symlink() && found.uid() != 0 && found.uid() != user() {
         return Err(NotOwn::owner(path, found.uid()));
     }
-    // Absolute, so that no later change of the working folder leads elsewhere.
-    let path = path.canonicalize().map_err(system)?;
+    // Absolute, so that no later change of the working folder leads elsewhere. What was no link is not
+    // resolved again: if it has become one, it does not open.
+    let path = match path.file_name() {
+        Some(name) if !found.is_symlink() => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).canonicalize().map_err(system)?.join(name)
+        }
+        _ => path.canonicalize().map_err(system)?,
+    };
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let folder = open(&path, OpenOptions::new().read(true), flags)?;
     match folder.metadata() {
