@@ -79,36 +79,46 @@ pub(crate) async fn check(
     let upstreams = added_upstreams(before, after);
     let had = before.map_or(&[][..], |before| before.hosts.as_slice());
     let hosts: Vec<&HostName> = after.hosts.iter().filter(|host| !had.contains(host)).collect();
-    if upstreams.is_empty() && hosts.is_empty() {
+    let is_new_identity = before.is_some_and(|before| before.proxy != after.proxy);
+    if upstreams.is_empty() && hosts.is_empty() && !is_new_identity {
         return Ok(());
     }
     let boundary = tx.boundary(&after.project).await?;
-    check_upstreams(tx, settings, actor, &boundary, &after.project, &upstreams).await?;
+    check_allowed(settings, &boundary, &upstreams)?;
+    // Under other names its devices are new to a broker that was shared before.
+    let named = if is_new_identity { added_upstreams(None, after) } else { upstreams };
+    check_not_taken(tx, actor, &after.project, &named).await?;
     for host in hosts {
         check_host(tx, &boundary, &after.project, host).await?;
     }
     Ok(())
 }
 
-async fn check_upstreams(
-    tx: &mut Tx,
+fn check_allowed(
     settings: &Settings,
-    actor: &ApiKeyRecord,
     boundary: &Boundary,
-    project: &ProjectId,
     added: &[(UpstreamField, &Upstream)],
 ) -> Result<(), DeploymentError> {
-    let of = |upstream: &Upstream| added.iter().find(|(_, added)| *added == upstream).map(|(list, _)| *list);
     for (list, upstream) in added {
         if boundary.upstream_allow.as_ref().is_some_and(|allow| !allow.admits(upstream, &settings.nat64)) {
             let (list, upstream) = (*list, (*upstream).clone());
             return Err(OutOfBounds::UpstreamNotAllowed { list, upstream }.into());
         }
     }
+    Ok(())
+}
+
+async fn check_not_taken(
+    tx: &mut Tx,
+    actor: &ApiKeyRecord,
+    project: &ProjectId,
+    named: &[(UpstreamField, &Upstream)],
+) -> Result<(), DeploymentError> {
     if may_share(actor) {
         return Ok(());
     }
-    let upstreams: Vec<&Upstream> = added.iter().map(|(_, upstream)| *upstream).collect();
+    let of = |upstream: &Upstream| named.iter().find(|(_, named)| *named == upstream).map(|(list, _)| *list);
+    let upstreams: Vec<&Upstream> = named.iter().map(|(_, upstream)| *upstream).collect();
     match tx.taken_upstream(&upstreams, project).await? {
         Some(upstream) => {
             let list = of(&upstream).unwrap_or(UpstreamField::Upstream);

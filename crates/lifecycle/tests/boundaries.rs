@@ -10,8 +10,8 @@ use certward_lifecycle::{
 };
 use certward_pki::HostName;
 use certward_store::{
-    ApiKey, Boundary, DeploymentId, HostSuffix, Project, ProjectId, Scope, Upstream, UpstreamAllow,
-    UpstreamList,
+    ApiKey, Boundary, DeploymentId, HostSuffix, Project, ProjectId, ProxyProtocol, Scope, Upstream,
+    UpstreamAllow, UpstreamList,
 };
 use support::World;
 
@@ -163,6 +163,9 @@ async fn an_admin_lets_projects_share_a_broker_and_what_is_shared_stays_and_is_a
     // A change of anything else, and of the order, is none of the rule's business.
     let named = DeploymentChange { name: Some("a name".into()), ..DeploymentChange::default() };
     stage.change("ours", named).await.unwrap();
+    // What the broker is told of its devices is: they could be taken for the other project's.
+    let told = DeploymentChange { proxy_protocol: Some(ProxyProtocol::V2), ..DeploymentChange::default() };
+    assert_eq!(stage.change("ours", told).await, taken(UpstreamField::Upstream, "10.0.0.1:1883"));
     stage.change("ours", upstreams("[::ffff:10.0.0.1]:1883,10.0.0.2:1883")).await.unwrap();
     stage.change("ours", upstreams("10.0.0.2:1883")).await.unwrap();
     assert_eq!(stage.warnings("ours").await, []);
