@@ -23,6 +23,9 @@ pub enum GatewayError {
     /// The runtime refuses a listener.
     #[error("the listener cannot be used: {0}")]
     Listener(#[source] io::Error),
+    /// A part of the gateway has panicked; its defect is in the log.
+    #[error("a part of the gateway has panicked")]
+    Panicked,
 }
 
 /// What the system said, and what to do about it.

@@ -17,7 +17,7 @@ use certward_store::{
 use tokio::{
     sync::{Mutex, Semaphore, mpsc},
     task::{self, JoinSet},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,8 @@ const READ_AHEAD_MAX: usize = 32;
 /// Until the feed is read again after a failure: a device must not meet an old certificate for longer than this once
 /// the store is back, whether a wake-up comes or not.
 const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+/// How long the newest row is waited for before it is asked for again.
+const CAUGHT_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A small read; who drains ends soon.
 const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 
@@ -243,9 +245,14 @@ impl Follower {
     /// Once what has changed since the replica's mark is carried out, the index has all names.
     async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
-        let newest = store.newest_position().await;
-        self.serving.filling.answered(&newest);
-        self.progress.was_caught_up(newest?).await;
+        loop {
+            let newest = store.newest_position().await;
+            self.serving.filling.answered(&newest);
+            // After a fail-over the row may be gone again.
+            if timeout(CAUGHT_UP_TIMEOUT, self.progress.was_caught_up(newest?)).await.is_ok() {
+                break;
+            }
+        }
         self.serving.filling.end();
         loop {
             let mut page = match self.replica_page(names).await {
@@ -362,18 +369,16 @@ impl Follower {
             let (wake_up, answers_again) = (store.changed(), store.answers_again());
             let read = async {
                 store.reach().await?;
-                if unheard {
-                    self.want_unproven(&changed).await?;
-                    unheard = false;
-                }
                 let follows = anew.is_some() || self.read_on(&mut after, &changed).await?;
                 if self.history.is_lost() {
                     self.drop_everything().await?;
+                    anew = None;
                 } else if !follows {
                     tracing::warn!("this node is too far behind the change feed: it reads everything again");
                     self.announce_everything();
+                    anew = None;
                 }
-                if self.progress.is_unread() {
+                if self.progress.is_unread() && anew.is_none() {
                     // Before the replica begins to be made again: what it reads then is newer.
                     after = store.newest_position().await?;
                     self.history.read([after].into_iter());
@@ -382,6 +387,10 @@ impl Follower {
                 if let Some(newest) = anew {
                     self.want_everything(newest, &changed).await?;
                     anew = None;
+                }
+                if unheard {
+                    self.want_unproven(&changed).await?;
+                    unheard = false;
                 }
                 Ok::<_, StoreError>(())
             };
@@ -642,7 +651,9 @@ impl Follower {
         let Some(member) = self.membership.member() else { return true };
         let observation = Observation { id, generation: *generation, as_of };
         match self.lifecycle.report(&member, &observation, outcome).await {
-            Ok(()) => {
+            // Of a session that is over: it is proven again, and reported in the one that the node has by now.
+            Ok(false) => false,
+            Ok(true) => {
                 if is_proven {
                     say_proven(deployment);
                 }

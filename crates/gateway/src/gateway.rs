@@ -226,12 +226,8 @@ impl Gateway {
         let serving = Arc::new(self.serving(&bound, lifecycle.clone(), &membership, &history));
         let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone(), membership, history));
         self.inner.tables.are_of(&follower);
-        let mut tasks = JoinSet::new();
+        let tasks = JoinSet::new();
         let start = self.start(&lifecycle, &follower, &shutdown).await;
-        if start.as_ref().is_some_and(|start| start.is_registered) {
-            let every = self.inner.settings.lease / 3;
-            tasks.spawn(membership::keep(Arc::clone(&follower), every, shutdown.clone()));
-        }
         Prepared { gateway: self.clone(), bound, serving, follower, lifecycle, tasks, start, shutdown }
     }
 
@@ -407,6 +403,7 @@ impl Gateway {
                 );
                 copier.distrust();
                 follower.history.start_over();
+                follower.progress.reset();
                 return None;
             }
             Err(error) => {
@@ -535,7 +532,7 @@ impl Prepared {
     /// the connections over [`crate::Deadlines::drain`] and returns. A lost store stops no handshake.
     ///
     /// # Errors
-    /// [`GatewayError::Listener`].
+    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`]: a node without one of its parts must not go on counting.
     pub async fn serve(self) -> Result<(), GatewayError> {
         let Self { gateway, bound, serving, follower, lifecycle, mut tasks, start, shutdown } = self;
         let inner = &gateway.inner;
@@ -548,8 +545,12 @@ impl Prepared {
             inner.ready.store(true, Ordering::Release);
             let Beginning { start, names, is_registered } = start;
             following.spawn(Arc::clone(&follower).run(start));
-            if !is_registered {
-                tasks.spawn(come_back(Arc::clone(&follower), inner.settings.lease / 3, shutdown.clone()));
+            // Not before the feed is followed: what a node that joins holds all changes for, nothing else would carry out.
+            let every = inner.settings.lease / 3;
+            if is_registered {
+                tasks.spawn(membership::keep(Arc::clone(&follower), every, shutdown.clone()));
+            } else {
+                tasks.spawn(come_back(Arc::clone(&follower), every, shutdown.clone()));
             }
             tasks.spawn(fill(follower, names, shutdown.clone()));
             if let Some(copier) = inner.copier.get() {
@@ -558,7 +559,11 @@ impl Prepared {
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
             tasks.spawn(tidy(Arc::clone(&serving), shutdown.clone()));
             tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
-            shutdown.cancelled().await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = panicked(&mut following) => return Err(GatewayError::Panicked),
+                () = panicked(&mut tasks) => return Err(GatewayError::Panicked),
+            }
         }
         inner.ready.store(false, Ordering::Release);
         // All of them first, so that nothing renews the lease after it was given up, and nothing speaks for the node.
@@ -571,6 +576,17 @@ impl Prepared {
             copier.close().await;
         }
         Ok(())
+    }
+}
+
+/// Resolves when one of the tasks has panicked. Some of them end by themselves.
+async fn panicked(tasks: &mut JoinSet<()>) {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(error)) if error.is_panic() => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     copier::Copier,
     gate::{Gate, Moment},
-    history::{History, Verdict},
+    history::{Held, History, Verdict},
     host_index::HostIndex,
     identity::{Identity, Workshop},
     membership::Membership,
@@ -447,13 +447,30 @@ impl Loader {
                 For::Device => store.reading(held.position).await?,
                 For::Change => store.reading_as_member(held.position).await?,
             };
-            match self.history.judge(held, reading.as_of(), reading.continues()) {
+            match self.judge(held, &reading).await? {
                 Verdict::Use => return Ok(reading),
                 Verdict::ReadAgain => {}
                 Verdict::Lost => break,
             }
         }
         Err(another_history())
+    }
+
+    /// Other loads may have read something newer while this one waited for a connection; the same transaction is asked about that.
+    async fn judge(&self, mut held: Held, reading: &Reading) -> Result<Verdict, StoreError> {
+        let mut continues = reading.continues();
+        for _ in 0..READS_MAX {
+            match self.history.judge(held, reading.as_of(), continues) {
+                Verdict::ReadAgain => {}
+                verdict => return Ok(verdict),
+            }
+            held = self.history.held();
+            if held.position.generation > reading.as_of().generation {
+                break;
+            }
+            continues = reading.continues_from(held.position).await?;
+        }
+        Ok(Verdict::ReadAgain)
     }
 
     /// Whether this node may serve the version before the newest now, which it asks the store about.

@@ -89,7 +89,7 @@ impl Membership {
         self.state().epoch
     }
 
-    /// Resolves when the node counts again: what it has said meanwhile was not heard.
+    /// Resolves when the node counts again, or in another session: what it has said meanwhile may not have been heard.
     pub(crate) async fn joined(&self) {
         self.joined.notified().await;
     }
@@ -105,17 +105,16 @@ impl Membership {
         }
         let joined = {
             let _one = self.changing.lock().await;
-            self.state().session = session;
             let is_carried_out = async |newest| {
                 let carried_out = follower.has_carried_out(newest);
-                timeout(HELD_MAX, carried_out).await.is_ok()
+                matches!(timeout(HELD_MAX, carried_out).await, Ok(true))
             };
             self.lifecycle.join(&self.node, session, is_carried_out).await
         };
         let mut state = self.state();
         state.is_joining = false;
         if matches!(joined, Ok(true)) {
-            state.counts = true;
+            (state.counts, state.session) = (true, session);
             self.joined.notify_one();
         }
         joined
@@ -126,6 +125,21 @@ impl Membership {
     /// # Errors
     /// [`StoreError`]: it must not, either.
     pub(crate) async fn withdraw(
+        self: &Arc<Self>,
+        observation: &Observation<'_>,
+        reason: &str,
+    ) -> Result<Option<Epoch>, StoreError> {
+        let (this, id, reason) = (Arc::clone(self), observation.id.clone(), reason.to_owned());
+        let (generation, as_of) = (observation.generation, observation.as_of);
+        // To its end, also when the device that asked has gone: the session in the row must be known here.
+        let withdrawal = tokio::spawn(async move {
+            let observation = Observation { id: &id, generation, as_of };
+            this.withdraw_now(&observation, &reason).await
+        });
+        withdrawal.await.unwrap_or(Ok(None))
+    }
+
+    async fn withdraw_now(
         &self,
         observation: &Observation<'_>,
         reason: &str,
@@ -137,12 +151,18 @@ impl Membership {
         let _one = self.changing.lock().await;
         let (member, epoch) = {
             let state = self.state();
+            // It waits for the lock: what would be allowed now is not allowed in the epoch that it has begun.
+            if state.is_joining {
+                return Ok(None);
+            }
             (Member { id: self.node.clone(), session: state.session }, state.epoch)
         };
         let fresh = self.fresh();
         match self.lifecycle.withdraw(&member, fresh, observation, reason).await? {
             Withdrawal::Done => {
                 self.state().session = fresh;
+                // Reports of the session before that were under way are void, and asked for again.
+                self.joined.notify_one();
                 Ok(Some(epoch))
             }
             Withdrawal::NotCounted => Ok(Some(epoch)),
@@ -191,8 +211,9 @@ impl Membership {
 }
 
 impl Follower {
-    /// Waits until everything up to `newest`, this very row, is carried out and kept in the replica.
-    async fn has_carried_out(&self, newest: FeedPosition) {
+    /// Waits until everything up to `newest`, this very row, is carried out and kept in the replica. `false`: this node holds something
+    /// that the store's history does not have, or not yet.
+    async fn has_carried_out(&self, newest: FeedPosition) -> bool {
         self.progress.caught_up(newest).await;
         if let Some(copier) = &self.copier {
             // What cannot be kept is said by the replica itself; without it the node does not count.
@@ -200,6 +221,7 @@ impl Follower {
                 sleep(Duration::from_millis(50)).await;
             }
         }
+        !self.history.is_lost() && self.history.held().position == newest
     }
 
     /// Joins once, unless too much is missing, or another process is taking the node over.
@@ -234,7 +256,9 @@ async fn keep_up(follower: &Follower, every: Duration) {
     loop {
         let answers_again = follower.lifecycle.store().answers_again();
         let kept = if membership.member().is_some() {
-            sleep(every).await;
+            if tries == 0 {
+                sleep(every).await;
+            }
             membership.renew().await
         } else {
             let had_counted = std::mem::take(&mut counted);

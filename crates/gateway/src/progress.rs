@@ -50,6 +50,11 @@ impl Progress {
         self.begin_over([].into_iter());
     }
 
+    /// As if nothing was read: what was to be carried out is found again by whoever begins.
+    pub(crate) fn reset(&self) {
+        self.0.send_replace(State { read: None, to_do: HashMap::new() });
+    }
+
     /// Whether the feed counts as read up to nowhere.
     pub(crate) fn is_unread(&self) -> bool {
         self.0.borrow().read.is_none()

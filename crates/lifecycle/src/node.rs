@@ -219,7 +219,7 @@ impl Lifecycle {
     /// A node says that it serves what it loaded and has proven it; or, where a deletion is being carried out, that it has
     /// closed its connections; or why it could not. The last missing proof makes the change `running`. Ignored: a report
     /// of an older generation than the deployment's, of a session that is not the node's any more, and of a load from
-    /// another history of the store.
+    /// another history of the store. `false`: it was void for one of the last two reasons.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -228,7 +228,7 @@ impl Lifecycle {
         node: &Member,
         loaded: &Observation<'_>,
         proof: Result<(), ProofFailure>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let Observation { id, generation, as_of } = *loaded;
         // Most reports change nothing (a restarted node proves everything again): those must not take the writer.
         let wanted = |deployment: &Deployment| {
@@ -239,15 +239,15 @@ impl Lifecycle {
             Some(deployment) if wanted(&deployment) => {}
             Some(deployment) => {
                 warn_if_unproven(&node.id, &deployment, generation, &proof);
-                return Ok(());
+                return Ok(true);
             }
-            None => return Ok(()),
+            None => return Ok(true),
         }
         let mut tx = self.store.begin().await?;
         // Locks the nodes as well: the session stays what it is until the end of the transaction.
-        let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(()) };
+        let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(true) };
         if tx.session(&node.id).await? != Some(node.session) || !tx.has(as_of).await? {
-            return Ok(());
+            return Ok(false);
         }
         let note = match &proof {
             Ok(()) => Ok(generation),
@@ -263,7 +263,8 @@ impl Lifecycle {
                 }
             }
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Lets time do its work: ends leases that are over, fails changes whose deadline is over. Called every second or

@@ -76,7 +76,18 @@ pub(crate) async fn all_suffixes(
     let rows = sqlx::query("SELECT suffix, project FROM host_suffix ORDER BY project, position")
         .fetch_all(conn)
         .await?;
-    rows.iter().map(|row| Ok((suffix(row)?, row::project_id(row, "project")?))).collect()
+    let mut all = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let project = row::project_id(row, "project")?;
+        match suffix(row) {
+            Ok(suffix) => all.push((suffix, project)),
+            // It alone is without effect: all others, and the change feed, do not depend on it.
+            Err(_) => {
+                tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it protects no name")
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn suffix(row: &AnyRow) -> Result<HostSuffix, StoreError> {

@@ -62,6 +62,15 @@ impl Reading {
         self.as_of
     }
 
+    /// As [`Reading::continues`], of what the reader holds by now. To be asked of what is not newer than this reading.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn continues_from(&self, held: FeedPosition) -> Result<bool, StoreError> {
+        let mut transaction = self.transaction.lock().await;
+        Ok(step(feed::ancestry(&mut transaction, held)).await? != Ancestry::Foreign)
+    }
+
     /// Whether the store's history goes on from what the reader holds. If not, what it holds may never
     /// have happened here, and is not to be mixed with what is read.
     pub fn continues(&self) -> bool {

@@ -338,7 +338,8 @@ impl Snapshot {
     ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
         let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
         let read = async {
-            let mut tx = store.begin_reading().await?;
+            // Apart from requests, which may all be waiting for a node that joins and waits for this copy.
+            let mut tx = store.begin_reading_as_member().await?;
             step(async {
                 let boundaries = boundary::unless_known(&mut tx, Some(known)).await?;
                 let copied = copy::each(&mut tx, ids).await?;

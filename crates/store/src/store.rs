@@ -728,7 +728,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn unproven(&self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
-        let mut conn = self.read().await?;
+        let mut conn = self.inner.engine()?.read_as_member().await?;
         step(node::unproven(&mut conn, node)).await
     }
 
@@ -898,6 +898,11 @@ impl Store {
     /// A transaction that only reads, and sees one state of everything.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.inner.engine()?.begin_reading().await
+    }
+
+    /// The same, apart from requests.
+    pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.inner.engine()?.begin_reading_as_member().await
     }
 
     pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
