@@ -200,7 +200,7 @@ pub(crate) enum ProjectCommand {
         /// A name that it alone may claim, with all names under it, and none else; repeated: the whole list
         #[arg(long = "host-suffix", value_name = "NAME")]
         host_suffixes: Vec<String>,
-        /// Let it claim any name that is nobody's
+        /// Let it claim any name that no project has
         #[arg(long, conflicts_with = "host_suffixes")]
         no_host_suffixes: bool,
         #[command(flatten)]
