@@ -680,7 +680,7 @@ async fn each_known_fault_of_membership_stays_closed() {
     use Step::*;
     let uploads = uploads();
     let begun = [Start(0), Apply(0), Renew(0), Start(1), Apply(1), Renew(1), Create, Prove(0), Prove(1)];
-    let cases: [(&str, &[Step]); 9] = [
+    let cases: [(&str, &[Step]); 10] = [
         ("a lease that has run out is renewed late", &[Forward(60), Replace, Renew(1), Prove(0), Sweep]),
         (
             "a node is killed right after it joined",
@@ -713,6 +713,10 @@ async fn each_known_fault_of_membership_stays_closed() {
         (
             "what was running fails, and a node that joined is not counted",
             &[Withdraw(0), Start(2), Apply(2), Renew(2), Crash(0), Forward(60), Sweep, Prove(1), Prove(2)],
+        ),
+        (
+            "a node that joined a running change is waited for after a withdrawal",
+            &[Start(2), Apply(2), Renew(2), Withdraw(0), Prove(1), Prove(0)],
         ),
     ];
     for (name, steps) in cases {
