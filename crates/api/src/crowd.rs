@@ -62,7 +62,7 @@ impl Crowd {
         self.connections.len() < self.connections_max || !self.waiting.is_empty()
     }
 
-    /// A new connection of an address (see `address_group.rs`), and the one that gave way to it.
+    /// A new connection of an address (see [`certward_store::address_group`]), and the one that gave way to it.
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> (ConnectionId, Option<ConnectionId>) {
         let id = ConnectionId(self.entered);
         self.entered += 1;

@@ -11,7 +11,6 @@
 
 mod access;
 mod access_log;
-mod address_group;
 mod auth;
 mod body;
 mod certificate;

@@ -11,9 +11,8 @@ use std::{
     time::Duration,
 };
 
+use certward_store::address_group;
 use tokio::time::Instant;
-
-use crate::address_group::address_group;
 
 /// More failures than this within [`PERIOD`] are answered with 429. A person with a wrong secret in a script
 /// is far below; a secret of 256 bits is not guessed at any rate, so the purpose is to spare the store and the log.

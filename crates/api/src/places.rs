@@ -10,16 +10,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use certward_store::address_group;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    address_group::address_group,
-    crowd::{ConnectionId, Crowd, Standing},
-};
+use crate::crowd::{ConnectionId, Crowd, Standing};
 
 /// How many connections that have given way may still hold their descriptors before no further one is accepted.
 const LEAVING_MAX: usize = 64;

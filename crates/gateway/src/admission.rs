@@ -7,10 +7,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use certward_store::address_group;
 use tokio::sync::Notify;
 
 use crate::fair_shares::{Age, FairShares};
@@ -83,7 +84,7 @@ impl Doorkeeper {
     /// A new connection, which may displace an unfinished one; or the bound that refuses it. `is_device`: `peer` is the device, and
     /// no load balancer whose header names the device later ([`Entrant::is_from`]).
     pub(crate) fn come(self: &Arc<Self>, peer: IpAddr, is_device: bool) -> Result<Entrant, &'static str> {
-        let (address, displaced) = (held_together(peer), Arc::<Notify>::default());
+        let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
         let mut places = self.places();
         // What is refused here is refused before it costs anything.
         self.room(&places, is_device.then_some(address))?;
@@ -129,7 +130,7 @@ impl Doorkeeper {
 impl Entrant {
     /// The load balancer's header has named the device, or has left the balancer as the device; or the bound that refuses it.
     pub(crate) fn is_from(&mut self, device: IpAddr) -> Result<(), &'static str> {
-        let (from, to) = (self.address, held_together(device));
+        let (from, to) = (self.address, address_group(device));
         let mut places = self.doorkeeper.places();
         self.doorkeeper.room(&places, Some(to))?;
         self.address = to;
@@ -196,19 +197,6 @@ impl Drop for Admission {
                 places.finished_of.remove(address);
             }
         }
-    }
-}
-
-/// What counts as one address. Of IPv6, it is the 64 bits of the network: a host there can use any number of addresses (RFC 4291
-/// §2.5.1, RFC 8981). Exceptions: link-local addresses, and IPv4 addresses in the 96 bits of a translator (RFC 6052 §2.1).
-pub(crate) fn held_together(address: IpAddr) -> IpAddr {
-    const NETWORK: u128 = !(u64::MAX as u128);
-    const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
-    match address {
-        IpAddr::V6(v6) if !v6.is_unicast_link_local() && v6.segments()[..6] != TRANSLATED => {
-            Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into()
-        }
-        single => single,
     }
 }
 

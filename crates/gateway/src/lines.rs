@@ -13,7 +13,9 @@ use std::{
     net::IpAddr,
 };
 
-use crate::{admission::held_together, turns::Turns};
+use certward_store::address_group;
+
+use crate::turns::Turns;
 
 const LINES: usize = 256;
 /// How many of a line go on at a time, for each thread: for so many a device elsewhere waits. A thread that has nothing but one line to
@@ -44,7 +46,7 @@ impl Lines {
 
     /// Where devices of this address stand.
     pub(crate) fn of(&self, address: IpAddr) -> &Turns {
-        &self.lines[self.line_of.hash_one(held_together(address)) as usize % LINES]
+        &self.lines[self.line_of.hash_one(address_group(address)) as usize % LINES]
     }
 }
 
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn nobody_knows_beforehand_who_shares_a_line() {
         let place = |lines: &Lines, n: u8| {
-            lines.line_of.hash_one(held_together(IpAddr::from([192, 0, 2, n]))) as usize % LINES
+            lines.line_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % LINES
         };
         let (one, other) = (Lines::new(1), Lines::new(1));
         assert!((0..16).any(|n| place(&one, n) != place(&other, n)));

@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`Store`], then [`Tx`].
 
+mod address_group;
 mod api_key;
 mod audit;
 mod boundary;
@@ -57,6 +58,7 @@ mod upstream_claim;
 mod upstream_list;
 mod version;
 
+pub use address_group::address_group;
 pub use api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
 pub use audit::{AuditEntry, AuditRecord};
 pub use boundary::{Boundaries, Boundary, Stamp, SuffixRefused};

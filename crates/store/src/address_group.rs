@@ -1,8 +1,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What counts as one client address: of IPv6 the /64, which is what one host is given (RFC 4291 §2.5.1). Not so for neighbours
-/// on the same link, and for IPv4 clients behind a translator (RFC 6052 §2.1), which would all be one.
-pub(crate) fn address_group(address: IpAddr) -> IpAddr {
+/// What limits count as one client address. Of IPv6, it is the 64 bits of the network: a host there can use any number of
+/// addresses (RFC 4291 §2.5.1, RFC 8981). Exceptions: link-local addresses, and IPv4 addresses in the 96 bits of a translator
+/// (RFC 6052 §2.1).
+pub fn address_group(address: IpAddr) -> IpAddr {
     const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_unicast_link_local() && v6.segments()[..6] != TRANSLATED => {
