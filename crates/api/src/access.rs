@@ -15,7 +15,8 @@
 //!
 //! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
 
-use certward_store::{Deployment, DeploymentId, Scope};
+use certward_lifecycle::ProjectError;
+use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
 
 use crate::{auth::Caller, context::Context, error::Error, path_id::PathId};
 
@@ -34,6 +35,13 @@ impl Context {
         let id = id.parse(|text| DeploymentId::parse(text).ok()).ok_or(Error::DeploymentNotFound)?;
         let deployment = self.lifecycle.store().deployment(&id).await?;
         deployment.filter(|found| caller.sees(&found.project)).ok_or(Error::DeploymentNotFound)
+    }
+
+    /// The project, if the key sees it. One outside the key's projects is answered like one that does not exist.
+    pub(crate) async fn project(&self, caller: &Caller, id: &PathId) -> Result<Project, Error> {
+        let id = id.parse(|text| ProjectId::parse(text).ok()).filter(|id| caller.sees(id));
+        let id = id.ok_or(ProjectError::NotFound)?;
+        Ok(self.lifecycle.store().project(&id).await?.ok_or(ProjectError::NotFound)?)
     }
 
     /// Steps 1 to 3 once more, before an answer that the client or the gateway was waited for.

@@ -4,7 +4,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::ProjectChange;
-use certward_store::{ProjectId, Scope};
+use certward_store::Scope;
 use utoipa::ToSchema;
 
 use super::{ProjectBody, no_boundary};
@@ -44,11 +44,7 @@ pub(crate) async fn change(
     request: Request,
 ) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
-    let id = id.parse(|text| ProjectId::parse(text).ok()).filter(|id| caller.sees(id));
-    let id = id.ok_or(Error::NotFound("The project does not exist."))?;
-    if api.lifecycle.store().project(&id).await?.is_none() {
-        return Err(Error::NotFound("The project does not exist."));
-    }
+    let id = api.project(&caller, &id).await?.id;
     let change = read(&body::read(request, api.settings.deadlines.body).await?)?;
     if caller.projects.is_some() && (change.upstream_allow.is_some() || change.host_suffixes.is_some()) {
         return Err(no_boundary());

@@ -2,6 +2,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use certward_lifecycle::ProjectError;
 use certward_store::{ProjectId, Scope};
 use http::StatusCode;
 
@@ -14,7 +15,7 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
     let id = id.parse(|text| ProjectId::parse(text).ok());
-    let id = id.ok_or(Error::NotFound("The project does not exist."))?;
+    let id = id.ok_or(ProjectError::NotFound)?;
     api.lifecycle.remove_project(&caller.key, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

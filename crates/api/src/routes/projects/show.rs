@@ -3,7 +3,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_store::{Method, ProjectId};
+use certward_store::Method;
 
 use super::ProjectBody;
 use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
@@ -13,11 +13,9 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
     params(("id" = String, Path, description = "The project's id.")),
     responses((status = 200, description = "The project.", body = ProjectBody)))]
 pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
-    let missing = || Error::NotFound("The project does not exist.");
-    let id = id.parse(|text| ProjectId::parse(text).ok()).filter(|id| caller.sees(id)).ok_or_else(missing)?;
-    let project = api.lifecycle.store().project(&id).await?.ok_or_else(missing)?;
+    let project = api.project(&caller, &id).await?;
     // Apart from a deployment's of the same id.
-    let subject = format!("/projects/{id}");
+    let subject = format!("/projects/{}", project.id);
     api.limited(&caller, &subject, Method::Neighbours, async {
         Ok(Json(ProjectBody::from(project)).into_response())
     })
