@@ -55,6 +55,13 @@ pub(super) fn prove_within<'de, D: Deserializer<'de>>(from: D) -> Result<Duratio
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
+/// How long a device may take for its handshake or its first packet. Modems of narrow-band networks need
+/// some 15 s; an unfinished connection holds a descriptor, so five minutes is the end.
+pub(super) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(5 * MINUTE);
+    parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
+}
+
 /// Longer than an hour, whoever waits for the end believes that it hangs.
 pub(super) fn drain<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::ZERO..=Duration::from_secs(HOUR);

@@ -30,6 +30,12 @@ pub(crate) struct GatewaySection {
     /// How many connections one address of devices may hold: no limit; 1 to 1,000,000.
     #[serde(deserialize_with = "connections")]
     pub(crate) connections_per_address: Option<u32>,
+    /// From accept to the end of a device's handshake: `10s`; 1 s to 5 min.
+    #[serde(deserialize_with = "super::duration::device")]
+    pub(crate) handshake_within: Duration,
+    /// From there to the beginning of its CONNECT, or of its HTTP request: `10s`; 1 s to 5 min.
+    #[serde(deserialize_with = "super::duration::device")]
+    pub(crate) connect_within: Duration,
     /// How long a change may take to be proven before it is `failed`: `60s`; 1 s to 1 h.
     #[serde(deserialize_with = "super::duration::prove_within")]
     pub(crate) prove_within: Duration,
@@ -50,6 +56,8 @@ impl Default for GatewaySection {
             upstream_nat64: Nat64::WELL_KNOWN_ONLY,
             upstream_source: Vec::new(),
             connections_per_address: None,
+            handshake_within: Duration::from_secs(10),
+            connect_within: Duration::from_secs(10),
             prove_within: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             stale_trust: None,

@@ -31,7 +31,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 }
 
 /// All of them. A test holds them against the page of the documentation, and each against the types.
-pub(super) const KEYS: [Key; 21] = [
+pub(super) const KEYS: [Key; 23] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
     key("role", Kind::Text),
@@ -44,6 +44,8 @@ pub(super) const KEYS: [Key; 21] = [
     key("api.region", Kind::Text),
     key("gateway.default_deployment", Kind::Text),
     key("gateway.connections_per_address", Kind::Integer),
+    key("gateway.handshake_within", Kind::Text),
+    key("gateway.connect_within", Kind::Text),
     key("gateway.prove_within", Kind::Text),
     key("gateway.drain", Kind::Text),
     key("gateway.stale_trust", Kind::Text),

@@ -23,6 +23,8 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("gateway.upstream_allow", gateway.upstream_allow.is_some()),
         ("gateway.upstream_source", !gateway.upstream_source.is_empty()),
         ("gateway.connections_per_address", gateway.connections_per_address.is_some()),
+        ("gateway.handshake_within", gateway.handshake_within != default.gateway.handshake_within),
+        ("gateway.connect_within", gateway.connect_within != default.gateway.connect_within),
         ("gateway.drain", gateway.drain != default.gateway.drain),
         ("gateway.stale_trust", gateway.stale_trust.is_some()),
     ];

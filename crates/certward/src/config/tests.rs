@@ -114,6 +114,8 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\nupstream_source = [\"::1\", \"::1\"]", 2, "stands there twice"),
         ("[gateway]\nupstream_source = \"10.0.0.5\"", 2, "expected a sequence"),
         ("[gateway]\nconnections_per_address = 0", 2, "outside what is allowed: 1 to 1000000"),
+        ("[gateway]\nhandshake_within = \"0s\"", 2, "outside what is allowed: 1s to 5m"),
+        ("[gateway]\nconnect_within = \"301s\"", 2, "outside what is allowed: 1s to 5m"),
         ("[gateway]\nprove_within = \"2h\"", 2, "outside what is allowed: 1s to 1h"),
         ("[gateway]\nprove_within = 60", 2, "expected a string"),
         ("[gateway]\ndrain = \"61m\"", 2, "outside what is allowed: 0s to 1h"),
@@ -219,6 +221,8 @@ fn every_single_valued_key_has_a_variable() {
         ("api.region", "x"),
         ("gateway.default_deployment", "x"),
         ("gateway.connections_per_address", "10"),
+        ("gateway.handshake_within", "1s"),
+        ("gateway.connect_within", "5m"),
         ("gateway.prove_within", "10s"),
         ("gateway.drain", "0s"),
         ("gateway.stale_trust", "10m"),
@@ -336,13 +340,18 @@ fn the_command_line_says_the_role_whatever_stands_elsewhere() {
 fn what_a_role_has_no_use_for_is_a_warning() {
     let cases = [
         ("all", vec![]),
-        ("api", vec!["a node of the role api ignores gateway.listener, gateway.drain"]),
+        (
+            "api",
+            vec![
+                "a node of the role api ignores gateway.listener, gateway.handshake_within, gateway.connect_within, gateway.drain",
+            ],
+        ),
         ("gateway", vec!["a node of the role gateway ignores api.region, limits.window"]),
     ];
     for (role, warnings) in cases {
         let text = format!(
             "store = \"postgres://db\"\nrole = {role:?}\n[api]\nregion = \"here\"\nplatform = \"certward\"\n\
-             [gateway]\nprove_within = \"9s\"\ndrain = \"9s\"\n\
+             [gateway]\nprove_within = \"9s\"\ndrain = \"9s\"\nhandshake_within = \"9s\"\nconnect_within = \"9s\"\n\
              [[gateway.listener]]\nlisten = \"[::]:1\"\nprotocol = \"wss\"\n[limits]\nreads = 60\nwindow = \"9h\""
         );
         assert_eq!(source(&text).load().unwrap().warnings, warnings, "{role}");
@@ -415,6 +424,8 @@ mod documentation {
             ("api.allow_plain_http", default.api.allow_plain_http.to_string()),
             ("api.platform", default.api.platform.clone()),
             ("api.region", default.api.region.clone()),
+            ("gateway.handshake_within", "10s".into()),
+            ("gateway.connect_within", "10s".into()),
             ("gateway.prove_within", "60s".into()),
             ("gateway.drain", "30s".into()),
             ("gateway.stale_trust", "serve".into()),

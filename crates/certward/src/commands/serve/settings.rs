@@ -39,7 +39,12 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
         connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
         lease: of_lifecycle(config).lease,
         stale_trust: gateway.stale_trust,
-        deadlines: certward_gateway::Deadlines { drain: gateway.drain, ..default.deadlines },
+        deadlines: certward_gateway::Deadlines {
+            handshake: gateway.handshake_within,
+            first_packet: gateway.connect_within,
+            drain: gateway.drain,
+            ..default.deadlines
+        },
         connections_max: default.connections_max.min(room.finished),
         unfinished_kept: room.unfinished_kept,
         ..default
@@ -52,5 +57,22 @@ pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::Settings {
         deployments_per_project_max: config.limits.deployments_per_project,
         nat64: config.gateway.upstream_nat64.clone(),
         ..certward_lifecycle::Settings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_gateway_has_the_deadlines_of_the_configuration() {
+        let mut config = Config::default();
+        (config.gateway.handshake_within, config.gateway.connect_within, config.gateway.drain) =
+            (Duration::from_secs(61), Duration::from_secs(62), Duration::from_secs(63));
+        let deadlines = of_gateway(&config, SocketAddr::from(([127, 0, 0, 1], 1)), 1024).deadlines;
+        let seconds = [deadlines.handshake, deadlines.first_packet, deadlines.drain].map(|d| d.as_secs());
+        assert_eq!(seconds, [61, 62, 63]);
     }
 }
