@@ -49,7 +49,18 @@ pub(crate) struct Failure {
     pub(crate) server_name: String,
     pub(crate) tls_version: String,
     pub(crate) cause: String,
+    pub(crate) detail: Option<String>,
     pub(crate) remedy: String,
+}
+
+impl Failure {
+    /// The cause, with what came where that is known.
+    pub(crate) fn what(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} ({detail})", self.cause),
+            None => self.cause.clone(),
+        }
+    }
 }
 
 /// What would become of an upload. The same from the server and from `certward check`.

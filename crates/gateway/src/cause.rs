@@ -128,7 +128,16 @@ causes! {
         "Nothing if it is seldom (scanners, health checks, bad networks); else look into the device's log: some close without an alert when they do not trust a certificate."
     Timeout "timeout":
         "The handshake was not done within its deadline.";
-        "Nothing if it is seldom; else the network is slow or loses packets, the device needs long for its key, or very many of its address came at once."
+        "Nothing if it is seldom; else the network is slow or loses packets, the device needs long for its key, or very many of its address came at once: raise gateway.handshake_within."
+    MqttLevelUnknown "mqtt_level_unknown":
+        "The device's CONNECT has a protocol level that no version of MQTT has.";
+        "Set the device to MQTT 3.1, 3.1.1 or 5."
+    WrongProtocol "wrong_protocol":
+        "Inside TLS the device spoke another protocol than the listener's.";
+        "Point the device to the port of its protocol: MQTT to an mqtts listener, MQTT over WebSocket to a wss listener."
+    ConnectTimeout "connect_timeout":
+        "The device's CONNECT, or its HTTP request on wss, did not begin within its deadline.";
+        "Nothing if it is a health check; else the device waits for something, or its network is slow: raise gateway.connect_within."
     Displaced "displaced":
         "The node had room for no more unfinished connections, and the device's address held most of them.";
         "Look who connects from that address; behind a load balancer, state the devices' addresses by a PROXY header; else raise the limit of open files (LimitNOFILE) or gateway.connections_per_address."
@@ -295,8 +304,9 @@ mod tests {
 # Why handshakes fail
 
 `certward tls failures ID` and `GET /deployments/{id}/tls/failures` show the newest failed handshakes of a deployment, newest
-first: when, from which address, the server name that the device sent, the version of TLS if it was agreed on, the cause, what it
-means and what to do. Every node keeps the newest 50 of each deployment, of the 1,000 deployments that failed last, in memory
+first: when, from which address, the server name that the device sent, the version of TLS if it was agreed on, the cause, what
+came where the cause alone does not say it, what it means and what to do. A first packet that is late, or that the listener does
+not expect, is listed as well. Every node keeps the newest 50 of each deployment, of the 1,000 deployments that failed last, in memory
 alone: ask each node of a cluster, and a restart forgets them. A node of the role `api` has none and says so (404); one of the role
 `gateway` cannot be asked, and counts them. A failure before the deployment is known, on a listener that
 several share, is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.

@@ -14,7 +14,7 @@ use crate::{
     admission::{Admission, Displaced, Entrant, unless_displaced},
     cause::Cause,
     failures::Seen,
-    first_packet::{Verdict, judge},
+    first_packet::{Verdict, describe, judge, refusal_of_level},
     handshake::{Failed, Farewell, Shaken, shake},
     introduction::{Introduced, introduce},
     probes::Probe,
@@ -24,7 +24,7 @@ use crate::{
     served::{Entry, Served},
     serving::{Destination, Serving},
     tls::Tls,
-    wire::{Fault, Heard, Hearing, close, end, good_bye, hear, linger, send_at_once},
+    wire::{Fault, Heard, Hearing, close, end, good_bye, hear_more, linger, say_last, send_at_once},
 };
 
 /// A connection as it was accepted.
@@ -107,7 +107,7 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         destination: &destination,
         peer,
         to,
-        seen: &seen,
+        seen: &mut seen,
         tls,
         client,
         opening,
@@ -128,7 +128,7 @@ struct Beginning<'a> {
     peer: SocketAddr,
     /// What the device connected to, where a load balancer says so.
     to: Option<SocketAddr>,
-    seen: &'a Seen,
+    seen: &'a mut Seen,
     tls: Tls,
     client: TcpStream,
     opening: Opening,
@@ -142,8 +142,61 @@ enum Over {
     Displaced,
     /// A limit of the deployment refuses it.
     Denied(Cause),
+    /// Its first packet is not what the listener expects.
+    NotSpoken(NotSpoken),
     /// A limit of the node refuses it: a reason of [`crate::metrics::Metrics::refused`].
     Refused(&'static str),
+}
+
+/// What is wrong with the first packet.
+#[derive(Debug, Clone, Copy)]
+enum NotSpoken {
+    /// It did not begin within its deadline.
+    Late,
+    /// It is a CONNECT with this protocol level.
+    UnknownLevel(u8),
+    /// It looks like this.
+    Wrong(&'static str),
+}
+
+impl NotSpoken {
+    /// A reason of [`crate::metrics::Metrics::closed`].
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Late => "first_packet_timeout",
+            Self::UnknownLevel(_) | Self::Wrong(_) => "wrong_protocol",
+        }
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Late => Cause::ConnectTimeout,
+            Self::UnknownLevel(_) => Cause::MqttLevelUnknown,
+            Self::Wrong(_) => Cause::WrongProtocol,
+        }
+    }
+
+    fn detail(self) -> Option<Box<str>> {
+        match self {
+            Self::Late => None,
+            Self::UnknownLevel(level) => Some(format!("MQTT level {level}").into()),
+            Self::Wrong(what) => Some(what.into()),
+        }
+    }
+
+    /// What is sent before the close_notify.
+    fn answer(self) -> &'static [u8] {
+        match self {
+            Self::UnknownLevel(level) => refusal_of_level(level),
+            Self::Late | Self::Wrong(_) => &[],
+        }
+    }
+}
+
+impl From<NotSpoken> for Over {
+    fn from(not_spoken: NotSpoken) -> Self {
+        Self::NotSpoken(not_spoken)
+    }
 }
 
 impl From<&'static str> for Over {
@@ -185,6 +238,12 @@ impl<'a> Beginning<'a> {
                 self.serving.handshake_failed(self.seen, self.peer, cause);
                 self.tls.into_alert(AlertDescription::AccessDenied)
             }
+            Over::NotSpoken(not_spoken) => {
+                metrics.closed(not_spoken.reason());
+                self.seen.detail = not_spoken.detail();
+                self.serving.handshake_failed(self.seen, self.peer, not_spoken.cause());
+                say_last(&mut self.tls, not_spoken.answer())
+            }
             Over::Refused(reason) => {
                 metrics.refused(reason);
                 good_bye(&mut self.tls)
@@ -225,7 +284,7 @@ impl<'a> Beginning<'a> {
                 read = timeout_at(
                     deadline,
                     read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut self.opening),
-                ) => break read.map_err(|_| "first_packet_timeout")??,
+                ) => break read.map_err(|_| NotSpoken::Late)??,
             }
         }
         if !is_verified {
@@ -325,17 +384,18 @@ async fn read_first(
     client: &mut TcpStream,
     protocol: Protocol,
     opening: &mut Opening,
-) -> Result<(), &'static str> {
+) -> Result<(), Over> {
     loop {
         // Before the socket: they may have come together with the end of the handshake. And judged before its end is looked at: a
         // device may say all that it has to say, and its good-bye, at once.
         match judge(protocol, &opening.first) {
             Verdict::Right => return Ok(()),
-            Verdict::Wrong => return Err("wrong_protocol"),
-            Verdict::Incomplete if opening.heard == Heard::End => return Err("client_silent"),
+            Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
+            Verdict::Wrong => return Err(NotSpoken::Wrong(describe(&opening.first)).into()),
+            Verdict::Incomplete if opening.heard == Heard::End => return Err("client_silent".into()),
             Verdict::Incomplete => {}
         }
-        let Hearing { outcome, mut plain, mut answer } = hear(tls, client).await;
+        let Hearing { outcome, mut plain, mut answer } = hear_more(tls, client).await;
         opening.first.append(&mut plain);
         opening.held.append(&mut answer);
         opening.heard = outcome.map_err(|fault| match fault {

@@ -11,7 +11,7 @@ use certward_store::{DeploymentId, Timestamp};
 
 use crate::cause::Cause;
 
-/// At most 360 bytes each with the longest name: a deployment under attack holds 18 KiB, and all together 18 MiB.
+/// At most 440 bytes each with the longest name: a deployment under attack holds 22 KiB, and all together 22 MiB.
 const KEPT_PER_DEPLOYMENT: usize = 50;
 /// The deployments with the newest failures; older ones are forgotten.
 const DEPLOYMENTS_MAX: usize = 1_000;
@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) server_name: Option<Box<str>>,
     /// The version that was agreed on.
     pub(crate) tls_version: Option<&'static str>,
+    /// What came, where the cause alone does not say it.
+    pub(crate) detail: Option<Box<str>>,
 }
 
 /// The bounded list.
@@ -58,6 +60,7 @@ impl Failures {
             remedy: cause.remedy(),
             server_name: seen.server_name.clone(),
             tls_version: seen.tls_version,
+            detail: seen.detail.clone(),
         };
         let mut lists = self.lists();
         let list = lists.next(id);

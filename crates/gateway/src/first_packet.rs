@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Incomplete,
     /// This is the protocol of the listener.
     Right,
+    /// A CONNECT of a version of MQTT that does not exist: its protocol level.
+    UnknownLevel(u8),
     /// This is not.
     Wrong,
 }
@@ -47,20 +49,38 @@ fn mqtt_connect(bytes: &[u8]) -> Verdict {
         return Verdict::Wrong;
     }
     // The high bit of the level marks a bridge (mosquitto and others; MQTT 3.1.1 lets a server refuse it).
-    let kinds: [&[u8]; 6] = [
-        b"\0\x04MQTT\x04",
-        b"\0\x04MQTT\x05",
-        b"\0\x06MQIsdp\x03",
-        b"\0\x04MQTT\x84",
-        b"\0\x04MQTT\x85",
-        b"\0\x06MQIsdp\x83",
-    ];
-    if kinds.iter().any(|kind| rest.starts_with(kind)) {
-        Verdict::Right
-    } else if kinds.iter().any(|kind| kind.starts_with(rest)) {
-        Verdict::Incomplete
-    } else {
-        Verdict::Wrong
+    let names: [(&[u8], &[u8]); 2] =
+        [(b"\0\x04MQTT", &[4, 5, BRIDGE | 4, BRIDGE | 5]), (b"\0\x06MQIsdp", &[3, BRIDGE | 3])];
+    for (name, levels) in names {
+        match rest.strip_prefix(name).map(<[u8]>::first) {
+            Some(Some(level)) if levels.contains(level) => return Verdict::Right,
+            Some(Some(level)) => return Verdict::UnknownLevel(*level),
+            Some(None) => return Verdict::Incomplete,
+            None if name.starts_with(rest) => return Verdict::Incomplete,
+            None => {}
+        }
+    }
+    Verdict::Wrong
+}
+
+/// The bit of a protocol level that marks a bridge.
+const BRIDGE: u8 = 0x80;
+
+/// The CONNACK that refuses a protocol level (MQTT-3.1.2-2): return code 1 in the form of MQTT 3.1.1, or
+/// reason code 0x84 in that of MQTT 5 where the level is above it.
+pub(crate) fn refusal_of_level(level: u8) -> &'static [u8] {
+    if level & !BRIDGE > 5 { b"\x20\x03\0\x84\0" } else { b"\x20\x02\0\x01" }
+}
+
+/// What the bytes look like that are not the listener's protocol. It holds none of them: they may be
+/// a password.
+pub(crate) fn describe(bytes: &[u8]) -> &'static str {
+    const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"PRI ", b"CONNECT "];
+    match bytes {
+        [0x10, ..] => "an MQTT CONNECT, or the beginning of one",
+        [0x16, 3, ..] => "a TLS ClientHello inside TLS",
+        _ if METHODS.iter().any(|method| bytes.starts_with(method)) => "an HTTP request",
+        _ => "neither a CONNECT nor an HTTP request",
     }
 }
 
@@ -107,7 +127,7 @@ mod tests {
 
     #[test]
     fn mqtt_connects_are_known_and_nothing_else() {
-        let cases: [(&[u8], Verdict); 17] = [
+        let cases: [(&[u8], Verdict); 23] = [
             (b"", Verdict::Incomplete),
             (b"\x10", Verdict::Incomplete),
             (b"\x10\x0c\0\x04MQ", Verdict::Incomplete),
@@ -122,7 +142,13 @@ mod tests {
             (b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04", Verdict::Wrong),
             (b"\x10\xff\xff\xff\xff", Verdict::Wrong),
             (b"\x10\x04\0\x04MQTT\x04", Verdict::Wrong),
-            (b"\x10\x0c\0\x04MQTT\x06", Verdict::Wrong),
+            (b"\x10\x0c\0\x04MQTT\x06", Verdict::UnknownLevel(6)),
+            (b"\x10\x0c\0\x04MQTT", Verdict::Incomplete),
+            (b"\x10\x0c\0\x04MQTT\0", Verdict::UnknownLevel(0)),
+            (b"\x10\x0c\0\x04MQTT\x03", Verdict::UnknownLevel(3)),
+            (b"\x10\x0c\0\x04MQTT\x83", Verdict::UnknownLevel(0x83)),
+            (b"\x10\x0c\0\x04MQTT\x86", Verdict::UnknownLevel(0x86)),
+            (b"\x10\x0e\0\x06MQIsdp\x04", Verdict::UnknownLevel(4)),
             (b"\x10\x0c\0\x04HTTP\x04", Verdict::Wrong),
             (b"\x11\x0c\0\x04MQTT\x04", Verdict::Wrong),
             (b"\x30\x0c", Verdict::Wrong),
@@ -130,6 +156,32 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(judge(Protocol::Mqtts, bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_level_is_refused_in_a_form_that_its_device_reads() {
+        let (v3, v5): (&[u8], &[u8]) = (&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0]);
+        let cases =
+            [(0, v3), (3, v3), (4, v3), (6, v5), (0x7f, v5), (0x80, v3), (0x83, v3), (0x86, v5), (0xff, v5)];
+        for (level, connack) in cases {
+            assert_eq!(refusal_of_level(level), connack, "{level}");
+        }
+    }
+
+    #[test]
+    fn what_came_instead_is_named() {
+        let cases: [(&[u8], &str); 7] = [
+            (b"GET / HTTP/1.1\r\n", "an HTTP request"),
+            (b"PRI * HTTP/2.0", "an HTTP request"),
+            (MQTT_5, "an MQTT CONNECT, or the beginning of one"),
+            (b"\x30\x05\0\x01axy", "neither a CONNECT nor an HTTP request"),
+            (b"\x16\x03\x01\0\x05", "a TLS ClientHello inside TLS"),
+            (b"password", "neither a CONNECT nor an HTTP request"),
+            (b"\0", "neither a CONNECT nor an HTTP request"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(describe(bytes), expected, "{bytes:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use rustls::{
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
-    Listener,
+    Listener, Protocol,
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
@@ -18,6 +18,7 @@ use crate::{
     served::{Entry, Refusal, Served},
     serving::{Destination, Route, Serving},
     sni,
+    socket::acknowledge,
     tls::Tls,
     turns::Turns,
     wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
@@ -58,7 +59,7 @@ pub(crate) async fn shake(
     seen: &mut Seen,
 ) -> Result<Shaken, Failed> {
     seen.deployment = listener.deployment.clone();
-    let Hello { mut bytes, name } = match hello(&mut client).await {
+    let Hello { mut bytes, name, alpn_is_mqtt } = match hello(&mut client).await {
         Ok(hello) => hello,
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
         Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
@@ -80,7 +81,11 @@ pub(crate) async fn shake(
             version: served.identity.version,
         });
     }
-    let mut tls = match Tls::new(Arc::clone(served.identity.config(listener.protocol))) {
+    // A device that asks for MQTT alone on a `wss` listener means what it speaks inside: it is answered
+    // as one that asks for nothing.
+    let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
+    let config = served.identity.config(alpn);
+    let mut tls = match Tls::new(Arc::clone(config)) {
         Ok(tls) => tls,
         Err(error) => {
             return Err(Failed::alert(
@@ -92,7 +97,7 @@ pub(crate) async fn shake(
     };
     let answered = Hearing::again(&mut tls, &mut bytes);
     if let Err(Fault::Tls(error)) = &answered.outcome {
-        let cause = Cause::of_refused_hello(error, &bytes, served.identity.config(listener.protocol));
+        let cause = Cause::of_refused_hello(error, &bytes, config);
         return Err(Failed::broken(cause, error, answered.answer, client));
     }
     // It may be long, and the device slow.
@@ -193,7 +198,11 @@ async fn finish(
         if heard == Heard::End {
             return Err(Failed::silent(Cause::Closed));
         }
-        client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?;
+        match answer.is_empty() {
+            // A part of a flight: some TLS libraries write each message by itself.
+            true => acknowledge(&client),
+            false => client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?,
+        }
         // The device's certificates come, or the second hello, to which the key exchange was put off: that is much, too.
         let is_much = served.identity.verifier.is_some()
             || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
@@ -236,6 +245,8 @@ async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream
 struct Hello {
     bytes: Vec<u8>,
     name: Option<Box<str>>,
+    /// Whether it offers `mqtt` by ALPN and nothing else.
+    alpn_is_mqtt: bool,
 }
 
 enum Broken {
@@ -250,6 +261,9 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
     let mut bytes = Vec::new();
     loop {
         let before = bytes.len();
+        if before > 0 {
+            acknowledge(client);
+        }
         match read_more(client, &mut bytes).await {
             Ok(0) | Err(_) => return Err(Broken::Gone),
             Ok(_) => {}
@@ -262,8 +276,11 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(Box::from);
-                    return Ok(Hello { bytes, name });
+                    let hello = accepted.client_hello();
+                    let name = hello.server_name().map(Box::from);
+                    let alpn_is_mqtt =
+                        hello.alpn().is_some_and(|mut names| names.all(|name| name == b"mqtt"));
+                    return Ok(Hello { bytes, name, alpn_is_mqtt });
                 }
                 Ok(None) => {}
                 Err((error, alert)) => {

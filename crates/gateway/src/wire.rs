@@ -17,7 +17,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::tls::{INCOMPLETE_MAX, Outgoing, Peer, Tls};
+use crate::{
+    socket::acknowledge,
+    tls::{INCOMPLETE_MAX, Outgoing, Peer, Tls},
+};
 
 /// What is read from a socket at once: four full TLS records.
 const CHUNK: usize = 64 * 1024;
@@ -162,13 +165,29 @@ impl Hearing {
 
 /// Reads once from a device.
 pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
+    poll_fn(|cx| poll_hear_once(tls, device, cx)).await
+}
+
+/// Reads once from a device that has got no answer to what it sent last, which is acknowledged if
+/// nothing more is there yet.
+pub(crate) async fn hear_more(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
+    let mut acknowledged = false;
     poll_fn(|cx| {
-        with_buffers(|buffers| {
-            let outcome = ready!(buffers.poll_hear(tls, device, cx));
-            Poll::Ready(Hearing::of(outcome, buffers))
-        })
+        let polled = poll_hear_once(tls, device, cx);
+        if polled.is_pending() && !acknowledged {
+            acknowledge(device);
+            acknowledged = true;
+        }
+        polled
     })
     .await
+}
+
+fn poll_hear_once(tls: &mut Tls, device: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Hearing> {
+    with_buffers(|buffers| {
+        let outcome = ready!(buffers.poll_hear(tls, device, cx));
+        Poll::Ready(Hearing::of(outcome, buffers))
+    })
 }
 
 /// Reads once from a socket, behind what is in `bytes` already: how many came, 0 at the end.
@@ -220,7 +239,16 @@ pub(crate) async fn end(words: &[u8], stream: &mut TcpStream, within: Duration) 
 
 /// A connection's close_notify.
 pub(crate) fn good_bye(tls: &mut Tls) -> Vec<u8> {
+    say_last(tls, &[])
+}
+
+/// Last bytes for a device, encrypted, and the connection's close_notify.
+pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     with_buffers(|buffers| {
+        if !last.is_empty() {
+            // A connection that cannot say this cannot say its close_notify either.
+            let _ = tls.encrypt(last, &mut buffers.out);
+        }
         tls.close_notify(&mut buffers.out);
         buffers.out.as_slice().to_vec()
     })
@@ -239,4 +267,40 @@ pub(crate) async fn linger(mut stream: TcpStream, within: Duration) {
         }
     };
     let _ = timeout(within, read_all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use rustls::{ServerConfig, crypto::aws_lc_rs, server::ResolvesServerCertUsingSni};
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    /// A socket that delays its acknowledgements, its peer, and a TLS connection over it.
+    async fn interactive() -> (Tls, TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let device = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        SockRef::from(&accepted).set_tcp_quickack(false).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        (Tls::new(Arc::new(config)).unwrap(), accepted, device)
+    }
+
+    #[tokio::test]
+    async fn what_gets_no_answer_is_acknowledged_at_once_by_hear_more_alone() {
+        let quick = |socket: &TcpStream| SockRef::from(socket).tcp_quickack().unwrap();
+        let (mut tls, mut accepted, _device) = interactive().await;
+        let moment = Duration::from_millis(1);
+        assert!(timeout(moment, hear(&mut tls, &mut accepted)).await.is_err());
+        assert!(!quick(&accepted));
+        assert!(timeout(moment, hear_more(&mut tls, &mut accepted)).await.is_err());
+        assert!(quick(&accepted));
+    }
 }

@@ -247,6 +247,7 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     full["at"] = json!("1970-01-01 00:01:01");
     full["serverName"] = json!("a.test");
     full["tlsVersion"] = json!("1.3");
+    full["detail"] = json!("MQTT level 6");
     assert_eq!(answer.json(), json!([full, bare]));
     let deployment = world.get("/deployments/ge6a1a75").send().await;
     assert_eq!(deployment.header("ratelimit-remaining"), Some("59"));

@@ -66,6 +66,7 @@ impl NodeView for FakeGateway {
             remedy: "Renew it.",
             server_name: (at > 0).then(|| "a.test".into()),
             tls_version: (at > 0).then_some("1.3"),
+            detail: (at > 0).then(|| "MQTT level 6".into()),
         };
         vec![failed(61_000), failed(0)]
     }

@@ -48,7 +48,7 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
             &failure.address,
             &failure.server_name,
             &failure.tls_version,
-            &failure.cause,
+            &failure.what(),
             &failure.remedy,
         ]);
     }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use certward_gateway::{Listener, Protocol};
+use certward_gateway::{Listener, Protocol, Settings};
 use certward_lifecycle::NodeView;
 use certward_store::DeploymentId;
 use tokio::{
@@ -30,8 +30,12 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let mut settings = settings();
-        settings.listeners.push(Listener::bound_to(id("d"), any(), Protocol::Mqtts));
         settings.deadlines.handshake = Duration::from_millis(700);
+        Self::with(settings).await
+    }
+
+    async fn with(mut settings: Settings) -> Self {
+        settings.listeners.push(Listener::bound_to(id("d"), any(), Protocol::Mqtts));
         let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
         let broker = Broker::echo().await;
         let deployment = world.deploy_with("d", broker.address, Some(broker.address), &[HOST]).await;
@@ -121,7 +125,7 @@ async fn what_is_wrong_with_the_hello_is_named() {
     for (cause, bytes) in cases {
         stage.expect(cause, cause, async |stage| stage.send(stage.bound(), &bytes).await).await;
     }
-    let alpn = extension(16, &vec16(b"\x04mqtt"));
+    let alpn = extension(16, &vec16(b"\x02h2"));
     let alpn = Hello::tls12(&[names(&[HOST.as_bytes()]), alpn].concat()).records();
     stage
         .expect("no_common_protocol", "no_common_protocol", async |stage| {
@@ -131,6 +135,72 @@ async fn what_is_wrong_with_the_hello_is_named() {
     stage.send(stage.world.mqtts(), &Hello::tls12(&[]).records()).await;
     let unknown = r#"certward_gateway_handshake_failures_total{cause="unknown_name"}"#;
     eventually("it is counted", || async { stage.world.metric(unknown) == 1 }).await;
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_first_packet_is_named_with_what_came() {
+    let mut settings = settings();
+    settings.deadlines.first_packet = Duration::from_millis(300);
+    let stage = Stage::with(settings).await;
+    stage.world.run(&stage.deployment, &stage.leaf, &[]).await;
+    let (v3, v5): (&[u8], &[u8]) = (&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0]);
+    let (mqtts, wss) = (stage.bound(), stage.world.wss());
+    let unknown = "mqtt_level_unknown";
+    // The listener, what the device sends, what it is answered, the cause and what came.
+    type Case<'a> = (SocketAddr, &'a [u8], &'a [u8], &'a str, Option<&'a str>);
+    let cases: [Case<'_>; 9] = [
+        (mqtts, b"\x10\x0c\0\x04MQTT\x06\x02\0\x3c\0\0", v5, unknown, Some("MQTT level 6")),
+        (mqtts, b"\x10\x0c\0\x04MQTT\x86\x02\0\x3c\0\0", v5, unknown, Some("MQTT level 134")),
+        (mqtts, b"\x10\x0c\0\x04MQTT\x03\x02\0\x3c\0\0", v3, unknown, Some("MQTT level 3")),
+        (mqtts, b"\x10\x0e\0\x06MQIsdp\x04\x02\0\x3c\0\0", v3, unknown, Some("MQTT level 4")),
+        (mqtts, b"GET / HTTP/1.1\r\n\r\n", b"", "wrong_protocol", Some("an HTTP request")),
+        (mqtts, b"\x30\x05\0\x01axy", b"", "wrong_protocol", Some("neither a CONNECT nor an HTTP request")),
+        (wss, CONNECT, b"", "wrong_protocol", Some("an MQTT CONNECT, or the beginning of one")),
+        (wss, b"canary password", b"", "wrong_protocol", Some("neither a CONNECT nor an HTTP request")),
+        (mqtts, &CONNECT[..5], b"", "connect_timeout", None),
+    ];
+    for version in [TLS12, TLS13] {
+        let device = Device::new(&stage.servers, None, &[version]);
+        for (to, first, answer, cause, came) in cases {
+            let before = stage.world.gateway.recent_failures(&stage.deployment).len();
+            let mut connection = device.connect(to, HOST).await.unwrap();
+            connection.0.write_all(first).await.unwrap();
+            let mut all = Vec::new();
+            // Without an error: the close_notify comes after the answer.
+            connection.0.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, answer, "{first:?}");
+            let failure = stage.next_failure(before, cause).await;
+            assert_eq!((failure.cause, failure.detail.as_deref()), (cause, came), "{first:?}");
+        }
+    }
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_asks_for_mqtt_alone_is_served_on_every_listener() {
+    let stage = Stage::new().await;
+    stage.world.run(&stage.deployment, &stage.leaf, &[]).await;
+    // The listener, what the device offers and what is agreed on.
+    type Case<'a> = (SocketAddr, &'a [&'a [u8]], Option<&'a [u8]>);
+    let cases: [Case<'_>; 4] = [
+        (stage.world.wss(), &[b"mqtt"], None),
+        (stage.world.wss(), &[b"mqtt", b"http/1.1"], Some(b"http/1.1")),
+        (stage.world.mqtts(), &[b"mqtt"], None),
+        (stage.bound(), &[b"mqtt", b"x-amzn-mqtt-ca"], None),
+    ];
+    for version in [TLS12, TLS13] {
+        for (to, offered, agreed) in cases {
+            let mut config =
+                rustls::ClientConfig::clone(&Device::new(&stage.servers, None, &[version]).config());
+            config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+            let stream = TcpStream::connect(to).await.unwrap();
+            let name = rustls::pki_types::ServerName::try_from(HOST).unwrap();
+            let stream = connector.connect(name, stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), agreed, "{offered:?}");
+        }
+    }
     stage.world.shut_down().await;
 }
 

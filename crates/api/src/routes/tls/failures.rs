@@ -32,6 +32,10 @@ pub(crate) struct FailureBody {
     /// The cause, from the list in docs/handshake-failures.md.
     #[schema(example = "certificate_expired")]
     cause: &'static str,
+    /// What came, where the cause alone does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "MQTT level 6")]
+    detail: Option<Box<str>>,
     /// What that means.
     message: &'static str,
     /// What to do about it.
@@ -73,6 +77,7 @@ impl From<FailedHandshake> for FailureBody {
             server_name: failed.server_name,
             tls_version: failed.tls_version,
             cause: failed.cause,
+            detail: failed.detail,
             message: failed.meaning,
             remedy: failed.remedy,
         }
