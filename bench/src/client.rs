@@ -44,6 +44,7 @@ pub(crate) struct Client {
     address: SocketAddr,
     sni: ServerName<'static>,
     tls: Option<TlsConnector>,
+    nodelay: bool,
 }
 
 /// A connection through which an MQTT session stands.
@@ -80,13 +81,18 @@ impl Client {
         }
         let sni = ServerName::try_from(door.sni.clone())?;
         let tls = door.tls.then(|| TlsConnector::from(Arc::new(config)));
-        Ok(Self { address: door.address, sni, tls })
+        Ok(Self { address: door.address, sni, tls, nodelay: true })
+    }
+
+    /// The same client with Nagle's algorithm on, as most MQTT libraries leave it.
+    pub(crate) fn with_nagle(self) -> Self {
+        Self { nodelay: false, ..self }
     }
 
     /// The handshake alone.
     pub(crate) async fn handshake(&self) -> Result<Session> {
         let tcp = TcpStream::connect(self.address).await.context("no TCP connection")?;
-        tcp.set_nodelay(true)?;
+        tcp.set_nodelay(self.nodelay)?;
         let stream = match &self.tls {
             Some(tls) => Either::Left(tls.connect(self.sni.clone(), tcp).await.context("no handshake")?),
             None => Either::Right(tcp),
@@ -97,18 +103,24 @@ impl Client {
     /// The handshake, CONNECT, and the broker's CONNACK.
     pub(crate) async fn connect(&self) -> Result<Session> {
         let mut session = self.handshake().await?;
-        // A broker ends the session of another client that has the same id.
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let id = format!("bench-{:08x}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        session.stream.write_all(Packet::connect(&id).bytes()).await?;
-        let mut answer = [0; Packet::CONNACK.len()];
-        session.stream.read_exact(&mut answer).await.context("no CONNACK")?;
-        ensure!(answer == Packet::CONNACK, "{answer:02x?} instead of CONNACK");
+        session.connect().await?;
         Ok(session)
     }
 }
 
 impl Session {
+    /// CONNECT, and the broker's CONNACK.
+    pub(crate) async fn connect(&mut self) -> Result<()> {
+        // A broker ends the session of another client that has the same id.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let id = format!("bench-{:08x}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.stream.write_all(Packet::connect(&id).bytes()).await?;
+        let mut answer = [0; Packet::CONNACK.len()];
+        self.stream.read_exact(&mut answer).await.context("no CONNACK")?;
+        ensure!(answer == Packet::CONNACK, "{answer:02x?} instead of CONNACK");
+        Ok(())
+    }
+
     /// Whether it took up an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.tls().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn the_document_has_every_section() {
         let document = fs::read_to_string(workspace_root().join(DOCUMENT)).unwrap();
-        for name in ["peers", "growth", "profile"] {
+        for name in ["peers", "connack", "growth", "profile"] {
             assert!(replace(&document, name, "").is_some(), "{name}");
         }
     }

@@ -9,6 +9,7 @@ mod attacks;
 mod broker;
 mod change;
 mod client;
+mod connack;
 mod credentials;
 mod crowd;
 mod document;
@@ -67,6 +68,8 @@ enum Command {
     Load(one::Load),
     /// How soon after a PUT the new certificate is met and proven
     Change,
+    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes docs/performance.md
+    Connack(connack::Connack),
     /// How many GETs of a certificate a second are answered
     Reads,
     /// Whether the time of a refused login tells that its key exists: fails if it does
@@ -124,12 +127,14 @@ fn run(command: Command) -> Result<()> {
         Command::Peers(peers) => peers::measure(&peers)?,
         Command::All { quick } => {
             peers::measure(&peers::Peers::all(quick))?;
+            connack::measure(&connack::Connack::usual(quick))?;
             growth::measure(if quick { growth::COUNTS } else { growth::COUNTS_TO_100K })?;
             profile::measure(&profile::Profile::usual())?;
         }
         Command::One(one) => one::one(&one)?,
         Command::Load(load) => one::load(&load)?,
         Command::Change => change::measure(),
+        Command::Connack(connack) => connack::measure(&connack)?,
         Command::Reads => reads::measure(),
         Command::Logins(logins) => logins::measure(&logins)?,
         Command::Growth => growth::measure(growth::COUNTS)?,

@@ -15,6 +15,6 @@ impl Spread {
             let index = ((self.0.len() as f64 * share) as usize).min(self.0.len() - 1);
             self.0[index].as_secs_f64() * 1000.0
         };
-        format!("{:.1} | {:.1} | {:.1}", at(0.5), at(0.99), at(1.0))
+        format!("{:.2} | {:.2} | {:.2}", at(0.5), at(0.99), at(1.0))
     }
 }

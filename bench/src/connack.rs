@@ -1,0 +1,108 @@
+//! How long a device waits for its CONNACK, from the end of its handshake: with Nagle's algorithm, which most
+//! MQTT libraries leave on, and without.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+use tempfile::TempDir;
+use tokio::runtime;
+
+use crate::{
+    broker::EchoBroker,
+    client::Client,
+    credentials::Credentials,
+    document,
+    servers::{Kind, Server, Stage},
+    spread::Spread,
+    test::{Handshake, Test},
+};
+
+/// The time to CONNACK beside peers.
+#[derive(Debug, Args)]
+pub(crate) struct Connack {
+    /// Connections of each server and kind of handshake
+    #[arg(long, default_value_t = 500)]
+    count: usize,
+    /// Prints the table and leaves docs/performance.md as it is
+    #[arg(long)]
+    print_only: bool,
+}
+
+impl Connack {
+    pub(crate) fn usual(quick: bool) -> Self {
+        Self { count: if quick { 100 } else { 500 }, print_only: false }
+    }
+}
+
+/// Mosquitto is set up with `set_tcp_nodelay`.
+const SERVERS: [Kind; 3] = [Kind::Certward, Kind::Mosquitto, Kind::Nginx];
+const TESTS: [Test; 3] = [Test::Full, Test::Resumed, Test::Tls12];
+/// Rounds take turns between the servers, so that what the machine does meets all of them.
+const ROUNDS: usize = 10;
+
+pub(crate) fn measure(connack: &Connack) -> Result<()> {
+    let folder = TempDir::with_prefix("certward-bench-")?;
+    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
+    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
+    let servers: Vec<Server> =
+        SERVERS.into_iter().map(|kind| Server::start(kind, &stage)).collect::<Result<_>>()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut text = format!(
+        "{} connections each, one after the other; milliseconds from the end of the handshake to CONNACK.\n\n\
+         | handshake | Nagle | server | median | 99 % | max |\n|---|---|---|---|---|---|\n",
+        connack.count
+    );
+    for test in TESTS {
+        for nagle in [true, false] {
+            let mut times = vec![Vec::new(); servers.len()];
+            let clients = servers
+                .iter()
+                .map(|server| client(server, test, nagle, &credentials))
+                .collect::<Result<Vec<_>>>()?;
+            for _ in 0..ROUNDS {
+                for (client, times) in clients.iter().zip(&mut times) {
+                    for _ in 0..connack.count.div_ceil(ROUNDS) {
+                        times.push(runtime.block_on(time_to_connack(client))?);
+                    }
+                }
+            }
+            for (server, times) in servers.iter().zip(times) {
+                text += &format!(
+                    "| {} | {} | {} | {} |\n",
+                    named(test.handshake()),
+                    if nagle { "on" } else { "off" },
+                    server.kind.title(),
+                    Spread::new(times).cells()
+                );
+            }
+        }
+    }
+    println!("{text}");
+    if !connack.print_only {
+        document::write_section("connack", &text)?;
+    }
+    Ok(())
+}
+
+fn named(handshake: Handshake) -> &'static str {
+    match handshake {
+        Handshake::Resumed => "TLS 1.3, resumed",
+        Handshake::Tls12 => "TLS 1.2",
+        Handshake::Full | Handshake::Hybrid => "TLS 1.3",
+    }
+}
+
+fn client(server: &Server, test: Test, nagle: bool, credentials: &Credentials) -> Result<Client> {
+    let client = Client::new(&server.door(test, credentials), test.handshake(), None)?;
+    Ok(if nagle { client.with_nagle() } else { client })
+}
+
+async fn time_to_connack(client: &Client) -> Result<Duration> {
+    let mut session = client.handshake().await?;
+    let begun = Instant::now();
+    session.connect().await?;
+    let took = begun.elapsed();
+    session.end().await;
+    Ok(took)
+}
