@@ -14,6 +14,7 @@ use crate::{
     cause::Cause,
     failures::Seen,
     probes::{Probe, Used},
+    record_limit::offered_record_bytes,
     relay::Opening,
     served::{Entry, Refusal, Served},
     serving::{Destination, Route, Serving},
@@ -84,8 +85,10 @@ pub(crate) async fn shake(
     // A device that asks for MQTT alone on a `wss` listener means what it speaks inside: it is answered
     // as one that asks for nothing.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
-    let config = served.identity.config(alpn);
-    let mut tls = match Tls::new(Arc::clone(config)) {
+    // Before TLS takes the hello, which puts its records together in place.
+    let record_bytes = offered_record_bytes(&bytes).unwrap_or(u16::MAX);
+    let config = served.identity.config_for(alpn, record_bytes);
+    let mut tls = match Tls::new(Arc::clone(&config)) {
         Ok(tls) => tls,
         Err(error) => {
             return Err(Failed::alert(
@@ -97,7 +100,7 @@ pub(crate) async fn shake(
     };
     let answered = Hearing::again(&mut tls, &mut bytes);
     if let Err(Fault::Tls(error)) = &answered.outcome {
-        let cause = Cause::of_refused_hello(error, &bytes, config);
+        let cause = Cause::of_refused_hello(error, &bytes, &config);
         return Err(Failed::broken(cause, error, answered.answer, client));
     }
     // It may be long, and the device slow.

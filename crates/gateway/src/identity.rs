@@ -34,6 +34,11 @@ pub(crate) struct Identity {
     wss: OnceLock<Arc<ServerConfig>>,
 }
 
+/// What rustls' `max_fragment_size` counts beside the plaintext: the header of the record.
+const RECORD_HEADER: usize = 5;
+/// The largest plaintext of a record (RFC 8446 §5.1).
+const RECORD_BYTES_MAX: u16 = 16 * 1024;
+
 /// Why material cannot be served.
 #[derive(Debug, Error)]
 pub(crate) enum Unservable {
@@ -56,6 +61,18 @@ impl Identity {
                 Arc::new(wss)
             }),
         }
+    }
+
+    /// As [`Identity::config`], for a device that takes records of at most `record_bytes` bytes of
+    /// plaintext. Certificate, verifier, tickets and all else are shared with it.
+    pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
+        let config = self.config(protocol);
+        if record_bytes >= RECORD_BYTES_MAX {
+            return Arc::clone(config);
+        }
+        let mut small = ServerConfig::clone(config);
+        small.max_fragment_size = Some(usize::from(record_bytes) + RECORD_HEADER);
+        Arc::new(small)
     }
 }
 

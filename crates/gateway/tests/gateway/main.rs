@@ -18,6 +18,7 @@ mod limits;
 mod lines;
 mod nodes;
 mod proxy;
+mod records;
 mod relay;
 mod routing;
 mod stage;

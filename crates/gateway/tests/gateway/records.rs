@@ -1,0 +1,268 @@
+//! Lengths of TLS records, as they come to devices with small buffers.
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    hello::{Hello, extension, names},
+    stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World},
+};
+
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
+/// What AES-GCM adds to a record: nonce and tag in TLS 1.2, content type and tag in TLS 1.3.
+const ADDED_TLS12: usize = 8 + 16;
+const ADDED_TLS13: usize = 1 + 16;
+/// The largest plaintext of a record.
+const FULL: usize = 16 * 1024;
+/// As thirty retained messages of 400 bytes, written at once.
+const RETAINED: usize = 12_367;
+
+fn max_fragment_length(code: u8) -> Vec<u8> {
+    extension(1, &[code])
+}
+
+fn record_size_limit(bytes: u16) -> Vec<u8> {
+    extension(28, &bytes.to_be_bytes())
+}
+
+fn retained() -> Vec<u8> {
+    (0..RETAINED).map(|at| (at % 251) as u8).collect()
+}
+
+/// The gateway, and a broker that answers a CONNECT with [`retained`].
+struct Stage {
+    world: World,
+    ca: Ca,
+    _broker: Broker,
+}
+
+const HOST: &str = "d.test";
+
+impl Stage {
+    async fn new() -> Self {
+        let broker = Broker::new(|mut stream| async move {
+            let mut connect = vec![0; CONNECT.len()];
+            stream.read_exact(&mut connect).await.unwrap();
+            stream.write_all(&retained()).await.unwrap();
+            let _ = stream.read(&mut [0]).await;
+        })
+        .await;
+        let (world, ca) = (World::new().await, Ca::new("servers"));
+        let deployment = world.deploy("d", broker.address, &[HOST]).await;
+        // Many names make a leaf of more than 4,096 bytes, and less than a full record.
+        let more: Vec<String> = (0..200).map(|n| format!("{n:040}.d.test")).collect();
+        let hosts: Vec<&str> = [HOST].into_iter().chain(more.iter().map(String::as_str)).collect();
+        world.run(&deployment, &ca.leaf(&hosts), &[]).await;
+        Self { world, ca, _broker: broker }
+    }
+}
+
+/// Between a client and the gateway: keeps what the client receives.
+struct Tap {
+    address: SocketAddr,
+    received: JoinHandle<Vec<u8>>,
+}
+
+impl Tap {
+    /// For one connection.
+    async fn before(gateway: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let received = tokio::spawn(async move {
+            let (client, _) = listener.accept().await.unwrap();
+            let gateway = TcpStream::connect(gateway).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_gateway, mut to_gateway) = gateway.into_split();
+            let upward = tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut from_client, &mut to_gateway).await;
+            });
+            let (mut received, mut piece) = (Vec::new(), vec![0; 4096]);
+            while let Ok(len @ 1..) = from_gateway.read(&mut piece).await {
+                received.extend_from_slice(&piece[..len]);
+                let _ = to_client.write_all(&piece[..len]).await;
+            }
+            upward.abort();
+            received
+        });
+        Self { address, received }
+    }
+
+    async fn received(self) -> Vec<u8> {
+        timeout(PATIENCE, self.received).await.expect("the connection ends").unwrap()
+    }
+}
+
+/// The lengths of the plaintext of records: of the handshake, and behind it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Longest {
+    handshake: usize,
+    data: usize,
+}
+
+impl Longest {
+    /// Of what a server sent that chose AES-GCM, as the gateway does where the client lets it. In
+    /// TLS 1.3 all encrypted records look like data.
+    fn of(mut received: &[u8], is_tls13: bool) -> Self {
+        let (mut longest, mut is_encrypted) = (Self::default(), false);
+        while let Some((&[kind, _, _, high, low], rest)) = received.split_first_chunk() {
+            let len = usize::from(u16::from_be_bytes([high, low]));
+            let Some(behind) = rest.get(len..) else { break };
+            received = behind;
+            let added = match (is_tls13, is_encrypted) {
+                (true, _) if kind == APPLICATION_DATA => ADDED_TLS13,
+                (false, true) => ADDED_TLS12,
+                _ => 0,
+            };
+            is_encrypted |= kind == CHANGE_CIPHER_SPEC;
+            let of_kind = if kind == APPLICATION_DATA { &mut longest.data } else { &mut longest.handshake };
+            *of_kind = (*of_kind).max(len - added);
+        }
+        longest
+    }
+}
+
+/// What a hello offers, and the largest plaintext that is allowed.
+fn offers() -> Vec<(&'static str, Vec<u8>, usize)> {
+    vec![
+        ("nothing", vec![], FULL),
+        ("max_fragment_length 512", max_fragment_length(1), 512),
+        ("max_fragment_length 1024", max_fragment_length(2), 1024),
+        ("max_fragment_length 2048", max_fragment_length(3), 2048),
+        ("max_fragment_length 4096", max_fragment_length(4), 4096),
+        ("an unknown max_fragment_length", max_fragment_length(5), FULL),
+        ("record_size_limit 64", record_size_limit(64), 63),
+        ("record_size_limit 63", record_size_limit(63), FULL),
+        ("record_size_limit 1000", record_size_limit(1000), 999),
+        ("record_size_limit 16385", record_size_limit(16385), FULL),
+        ("record_size_limit 65535", record_size_limit(65535), FULL),
+        ("both", [max_fragment_length(1), record_size_limit(2049)].concat(), 2048),
+    ]
+}
+
+#[tokio::test]
+async fn the_handshake_of_a_device_with_small_buffers_comes_in_small_records() {
+    let stage = Stage::new().await;
+    let name = names(&[HOST.as_bytes()]);
+    for (offered, more, allowed) in offers() {
+        let more = [name.clone(), more].concat();
+        for (hello, is_tls13) in [(Hello::tls12(&more), false), (Hello::tls13(&more), true)] {
+            let case = format!("{offered}, TLS 1.3: {is_tls13}");
+            let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();
+            socket.write_all(&hello.records()).await.unwrap();
+            socket.shutdown().await.unwrap();
+            let mut flight = Vec::new();
+            timeout(PATIENCE, socket.read_to_end(&mut flight)).await.unwrap().unwrap();
+            assert!(flight.len() > 8 * 1024, "{case}: the certificate is long");
+            let Longest { handshake, data } = Longest::of(&flight, is_tls13);
+            let longest = handshake.max(data);
+            if allowed == FULL {
+                assert!(longest > 8 * 1024 && longest <= FULL, "{case}: {longest}");
+            } else {
+                assert_eq!(longest, allowed, "{case}");
+            }
+        }
+    }
+    stage.world.shut_down().await;
+}
+
+/// Runs a client that sends what it reads, and reads from it what the broker sends.
+fn talk(command: &mut Command) -> Vec<u8> {
+    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(CONNECT).unwrap();
+    input.flush().unwrap();
+    let mut received = vec![0; RETAINED];
+    let read = client.stdout.take().unwrap().read_exact(&mut received);
+    drop(input);
+    let _ = client.kill();
+    client.wait().unwrap();
+    read.expect("the client receives what the broker wrote");
+    received
+}
+
+/// Lets a client talk through a [`Tap`]: the command line is made of the port.
+async fn tapped(stage: &Stage, is_tls13: bool, command: impl FnOnce(u16) -> Command) -> Longest {
+    let tap = Tap::before(stage.world.mqtts()).await;
+    let mut command = command(tap.address.port());
+    let received = tokio::task::spawn_blocking(move || talk(&mut command)).await.unwrap();
+    assert!(received == retained());
+    Longest::of(&tap.received().await, is_tls13)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openssl_receives_no_larger_records_than_its_max_fragment_length() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, stage.ca.pem()).unwrap();
+    for (is_tls13, version) in [(false, "-tls1_2"), (true, "-tls1_3")] {
+        for allowed in [512, 1024, 2048, 4096] {
+            let longest = tapped(&stage, is_tls13, |port| {
+                let mut openssl = Command::new("openssl");
+                openssl.args(["s_client", "-quiet", "-verify_return_error", "-servername", HOST, version]);
+                openssl.args(["-maxfraglen", &allowed.to_string(), "-connect", &format!("127.0.0.1:{port}")]);
+                openssl.arg("-CAfile").arg(&ca).stderr(Stdio::null());
+                openssl
+            })
+            .await;
+            assert_eq!(longest.data, allowed, "{version}");
+            assert!(longest.handshake <= allowed, "{version} {allowed}: {longest:?}");
+        }
+    }
+    stage.world.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, stage.ca.pem()).unwrap();
+    for (is_tls13, version) in [(false, "1.2"), (true, "1.3")] {
+        for size in [512, 1000, 4096] {
+            let longest = tapped(&stage, is_tls13, |port| {
+                let mut gnutls = Command::new("gnutls-cli");
+                let priority = format!("NORMAL:-VERS-ALL:+VERS-TLS{version}");
+                gnutls.args(["--recordsize", &size.to_string(), "--priority", &priority]);
+                gnutls.args(["--sni-hostname", HOST, "--verify-hostname", HOST]);
+                gnutls.args(["--port", &port.to_string(), "127.0.0.1", "--logfile", "/dev/null"]);
+                gnutls.arg("--x509cafile").arg(&ca).stderr(Stdio::null());
+                gnutls
+            })
+            .await;
+            // In TLS 1.3 the limit that it offers counts the content type; in TLS 1.2 it may be smaller.
+            let allowed = if is_tls13 { size } else { size - 1 };
+            assert_eq!(longest.data, allowed, "TLS {version}");
+            assert!(longest.handshake <= allowed, "TLS {version} {size}: {longest:?}");
+        }
+    }
+    stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_device_that_offers_nothing_receives_what_the_broker_wrote_in_one_record() {
+    let stage = Stage::new().await;
+    for (is_tls13, version) in [(false, TLS12), (true, TLS13)] {
+        let tap = Tap::before(stage.world.mqtts()).await;
+        let device = Device::new(&stage.ca, None, &[version]);
+        let mut connection = device.connect(tap.address, HOST).await.unwrap();
+        connection.0.write_all(CONNECT).await.unwrap();
+        let mut received = vec![0; RETAINED];
+        timeout(PATIENCE, connection.0.read_exact(&mut received)).await.unwrap().unwrap();
+        drop(connection);
+        let Longest { data, .. } = Longest::of(&tap.received().await, is_tls13);
+        assert!(data > 4096, "{data}");
+    }
+    stage.world.shut_down().await;
+}
