@@ -93,6 +93,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
         profile: Profile::Default,
         proxy: certward_store::Proxy::default(),
         limits: certward_store::ConnectionLimits::default(),
+        record_bytes: certward_store::RecordBytes::default(),
     };
     lifecycle.create_deployment(&key.key, new).await.expect("it is the first");
 

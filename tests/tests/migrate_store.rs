@@ -59,7 +59,7 @@ fn devices_and_programs_go_on_with_what_they_have() {
     api.wait_running("wild");
     api.create_deployment_with(json!({
         "deploymentID": "full", "upstream": format!("{upstream},127.0.0.1:1"), "hosts": ["full.example.net"],
-        "connections": 7, "connectionRate": 3, "proxyProtocol": "v2",
+        "connections": 7, "connectionRate": 3, "recordBytes": 512, "proxyProtocol": "v2",
     }));
     // No way in: it fails at once.
     api.create_deployment("nowhere", &upstream, &[]);

@@ -5,8 +5,8 @@
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ConnectionLimit, ConnectionLimitError, DeploymentId, HostSuffix, ProjectId, ProxyProtocol, Scope,
-    UpstreamAllow, UpstreamList,
+    ConnectionLimit, ConnectionLimitError, DeploymentId, HostSuffix, ProjectId, ProxyProtocol, RecordBytes,
+    RecordBytesError, Scope, UpstreamAllow, UpstreamList,
 };
 use serde_json::Value;
 
@@ -115,6 +115,26 @@ impl Properties {
             .map_err(|error| {
                 let message = sentence(field, &error.to_string());
                 self.wrong.push(Detail::property("LIMIT_INVALID", field, message, LIMIT_REMEDY));
+            })
+            .ok()
+    }
+
+    /// `None` when absent; the default when null.
+    pub(crate) fn record_bytes(&mut self, field: &str) -> Option<RecordBytes> {
+        let value = self.fields.get(field)?;
+        if value.is_null() {
+            return Some(RecordBytes::default());
+        }
+        let bytes = value.as_i64().ok_or(RecordBytesError).and_then(RecordBytes::parse);
+        bytes
+            .map_err(|error| {
+                let message = sentence(field, &error.to_string());
+                self.wrong.push(Detail::property(
+                    "RECORD_BYTES_INVALID",
+                    field,
+                    message,
+                    RECORD_BYTES_REMEDY,
+                ));
             })
             .ok()
     }
@@ -268,6 +288,8 @@ const UPSTREAM_ALLOW_INVALID: &str = "UPSTREAM_ALLOW_INVALID";
 const UPSTREAM_ALLOW_REMEDY: &str = "Give a list of networks (10.0.0.0/8), addresses, or names or addresses with ports (broker.example:1883), or null for \
      no restriction.";
 const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
+const RECORD_BYTES_REMEDY: &str =
+    "Give a whole number from 512 to 16384, for example 4096, or null for the default, 16384.";
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
 
@@ -290,7 +312,8 @@ mod tests {
     #[test]
     fn every_wrong_property_is_named_at_once() {
         let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
-                       "wsUpstream":"nowhere","profile":"Default","connections":-1,"connectionRate":1.5}"#;
+                       "wsUpstream":"nowhere","profile":"Default","connections":-1,"connectionRate":1.5,
+                       "recordBytes":511}"#;
         let found = codes(body, |it| {
             it.deployment_id("deploymentID");
             it.name("deploymentName");
@@ -301,6 +324,7 @@ mod tests {
             it.profile("profile");
             it.connection_limit("connections");
             it.connection_limit("connectionRate");
+            it.record_bytes("recordBytes");
         });
         let expected = [
             ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
@@ -313,6 +337,7 @@ mod tests {
             ("PROFILE_INVALID", "profile", None),
             ("LIMIT_INVALID", "connections", None),
             ("LIMIT_INVALID", "connectionRate", None),
+            ("RECORD_BYTES_INVALID", "recordBytes", None),
         ];
         assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
     }

@@ -168,6 +168,7 @@ pub(crate) struct Deployment {
     pub(crate) proxy_identity: Option<String>,
     pub(crate) connections: u64,
     pub(crate) connection_rate: u64,
+    pub(crate) record_bytes: Option<u64>,
     pub(crate) warnings: Vec<Finding>,
 }
 

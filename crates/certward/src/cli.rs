@@ -263,6 +263,9 @@ pub(crate) enum DeploymentCommand {
         /// How many new connections each node lets in a second; 0 for no limit
         #[arg(long, value_name = "NUMBER")]
         connection_rate: Option<u32>,
+        /// The largest TLS record that devices are sent, in bytes: 512 to 16384
+        #[arg(long, value_name = "NUMBER")]
+        record_bytes: Option<u32>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -275,7 +278,7 @@ pub(crate) enum DeploymentCommand {
     /// Change a deployment; what is not named stays
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
         .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "proxy_protocol",
-            "proxy_identity", "connections", "connection_rate", "name"])))]
+            "proxy_identity", "connections", "connection_rate", "record_bytes", "name"])))]
     Set {
         /// Its id
         id: String,
@@ -309,6 +312,9 @@ pub(crate) enum DeploymentCommand {
         /// How many new connections each node lets in a second; 0 for no limit
         #[arg(long, value_name = "NUMBER")]
         connection_rate: Option<u32>,
+        /// The largest TLS record that devices are sent, in bytes: 512 to 16384
+        #[arg(long, value_name = "NUMBER")]
+        record_bytes: Option<u32>,
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,

@@ -255,7 +255,7 @@ fn a_new_keys_secret_is_shown_once_on_stdout() {
 #[test]
 fn deployments_are_added_and_changed_by_what_is_named() {
     let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"]}"#;
-    let cases: [(&[&str], &str, &str); 4] = [
+    let cases: [(&[&str], &str, &str); 5] = [
         (
             &[
                 "add",
@@ -288,6 +288,11 @@ fn deployments_are_added_and_changed_by_what_is_named() {
             &["set", "d1", "--connections", "1000", "--connection-rate", "0"],
             "PATCH /public_api/v1/deployments/d1",
             r#"{"connectionRate":0,"connections":1000}"#,
+        ),
+        (
+            &["set", "d1", "--record-bytes", "512"],
+            "PATCH /public_api/v1/deployments/d1",
+            r#"{"recordBytes":512}"#,
         ),
     ];
     for (arguments, line, body) in cases {

@@ -86,7 +86,8 @@ pub(crate) async fn shake(
     // as one that asks for nothing.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
     // Before TLS takes the hello, which puts its records together in place.
-    let record_bytes = offered_record_bytes(&bytes).unwrap_or(u16::MAX);
+    let record_bytes = served.record_bytes.get();
+    let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
     let config = served.identity.config_for(alpn, record_bytes);
     let mut tls = match Tls::new(Arc::clone(&config)) {
         Ok(tls) => tls,

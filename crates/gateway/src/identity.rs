@@ -5,7 +5,7 @@ use std::{
 };
 
 use certward_pki::{ClientTrustError, Material};
-use certward_store::{Clock, Generation, TrustScope};
+use certward_store::{Clock, Generation, RecordBytes, TrustScope};
 use rustls::{
     CipherSuite, NoKeyLog, ServerConfig,
     compress::CompressionCache,
@@ -36,8 +36,6 @@ pub(crate) struct Identity {
 
 /// What rustls' `max_fragment_size` counts beside the plaintext: the header of the record.
 const RECORD_HEADER: usize = 5;
-/// The largest plaintext of a record (RFC 8446 §5.1).
-const RECORD_BYTES_MAX: u16 = 16 * 1024;
 
 /// Why material cannot be served.
 #[derive(Debug, Error)]
@@ -67,7 +65,7 @@ impl Identity {
     /// plaintext. Certificate, verifier, tickets and all else are shared with it.
     pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
         let config = self.config(protocol);
-        if record_bytes >= RECORD_BYTES_MAX {
+        if record_bytes >= RecordBytes::MAX {
             return Arc::clone(config);
         }
         let mut small = ServerConfig::clone(config);

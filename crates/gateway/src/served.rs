@@ -1,7 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_pki::HostName;
-use certward_store::{ConnectionLimits, Deployment, Generation, ProjectId, Proxy, TrustScope, UpstreamList};
+use certward_store::{
+    ConnectionLimits, Deployment, Generation, ProjectId, Proxy, RecordBytes, TrustScope, UpstreamList,
+};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -29,6 +31,8 @@ pub(crate) struct Served {
     pub(crate) proxy: Proxy,
     /// How many connections this node lets in.
     pub(crate) limits: ConnectionLimits,
+    /// The largest TLS record that devices are sent.
+    pub(crate) record_bytes: RecordBytes,
     pub(crate) identity: Arc<Identity>,
     /// If this is the version before, and not the newest.
     pub(crate) fallback: Option<Fallback>,
@@ -135,6 +139,7 @@ impl Served {
             ws_upstream: deployment.ws_upstream.clone(),
             proxy: deployment.proxy,
             limits: deployment.limits,
+            record_bytes: deployment.record_bytes,
             identity,
             fallback,
         }

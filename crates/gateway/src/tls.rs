@@ -167,6 +167,7 @@ impl Tls {
     /// # Errors
     /// The handshake is not done, the connection has failed, or its keys are used up.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), Error> {
+        // For records that are smaller, rustls says how much it needs.
         let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
         self.write(room, out, |traffic, room| traffic.encrypt(plain, room))
     }

@@ -76,6 +76,7 @@ mod tests {
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),
             limits: certward_store::ConnectionLimits::default(),
+            record_bytes: certward_store::RecordBytes::default(),
             created_at: Timestamp(0),
             born: Generation(1),
             generation: Generation(1),

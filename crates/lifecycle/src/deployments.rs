@@ -1,8 +1,8 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
     ApiKey, ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId,
-    DeploymentRef, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, Scope, StoreError, Timestamp,
-    TlsState, UpstreamList,
+    DeploymentRef, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, StoreError,
+    Timestamp, TlsState, UpstreamList,
 };
 use thiserror::Error;
 
@@ -29,6 +29,8 @@ pub struct NewDeployment {
     pub proxy: Proxy,
     /// How many devices each node lets in.
     pub limits: ConnectionLimits,
+    /// The largest TLS record that its devices are sent.
+    pub record_bytes: RecordBytes,
 }
 
 /// What to change of a deployment; `None` leaves it as it is.
@@ -52,6 +54,8 @@ pub struct DeploymentChange {
     pub connections_at_once: Option<Option<ConnectionLimit>>,
     /// How many new connections each node lets in a second; `Some(None)` takes the limit away.
     pub connections_per_second: Option<Option<ConnectionLimit>>,
+    /// The largest TLS record that its devices are sent. Those that are there keep theirs.
+    pub record_bytes: Option<RecordBytes>,
 }
 
 /// Why a deployment was not made, changed or removed.
@@ -119,6 +123,7 @@ impl Lifecycle {
             profile: new.profile,
             proxy: new.proxy,
             limits: new.limits,
+            record_bytes: new.record_bytes,
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
@@ -231,6 +236,9 @@ impl DeploymentChange {
         if let Some(limit) = self.connections_per_second {
             deployment.limits.per_second = limit;
         }
+        if let Some(record_bytes) = self.record_bytes {
+            deployment.record_bytes = record_bytes;
+        }
         if let Some(profile) = self.profile {
             deployment.profile = profile;
         }
@@ -255,7 +263,7 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
         action,
         subject: deployment.id.to_string(),
         detail: format!(
-            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}, {}",
+            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}, {}, records {}",
             deployment.generation,
             deployment.project,
             deployment.upstream,
@@ -264,6 +272,7 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
             deployment.proxy.protocol,
             deployment.proxy.identity,
             deployment.limits,
+            deployment.record_bytes.get(),
         ),
     }
 }

@@ -3,7 +3,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
     ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
-    StoreError, Timestamp, TlsState, UpstreamList, host, lock, row, tls_state, upstream_claim,
+    RecordBytes, StoreError, Timestamp, TlsState, UpstreamList, host, lock, row, tls_state, upstream_claim,
 };
 
 /// One broker and the hosts that lead to it.
@@ -27,6 +27,8 @@ pub struct Deployment {
     pub proxy: Proxy,
     /// How many devices each node lets in.
     pub limits: ConnectionLimits,
+    /// The largest TLS record that its devices are sent.
+    pub record_bytes: RecordBytes,
     /// When it was made.
     pub created_at: Timestamp,
     /// The generation of its creation; 0 where a release made it that did not keep it.
@@ -59,7 +61,7 @@ impl DeploymentRef {
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.created_at, d.born, d.generation, ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.record_bytes, d.created_at, d.born, d.generation, ",
             "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
             "FROM ",
             $deployments,
@@ -187,6 +189,8 @@ impl Deployment {
             profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
             proxy: proxy(row)?,
             limits: limits(row)?,
+            record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
+                .map_err(|_| row::unreadable("record_bytes"))?,
             created_at: Timestamp(row::integer(row, "created_at")?),
             born: Generation(row::integer(row, "born")?),
             generation: Generation(row::integer(row, "generation")?),
@@ -229,8 +233,9 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     sqlx::query(
         "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
                                  tls_state, tls_version, tls_deadline, tls_reason, profile,
-                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max, born)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max, born,
+                                 record_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -249,6 +254,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     .bind(ConnectionLimit::number(deployment.limits.at_once))
     .bind(ConnectionLimit::number(deployment.limits.per_second))
     .bind(deployment.born.0)
+    .bind(i64::from(deployment.record_bytes.get()))
     .execute(&mut *conn)
     .await?;
     host::write(conn, deployment).await
@@ -268,7 +274,8 @@ pub(crate) async fn update(
     }
     sqlx::query(
         "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6,
-                proxy_protocol = $7, proxy_identity = $8, connections_max = $9, connection_rate_max = $10
+                proxy_protocol = $7, proxy_identity = $8, connections_max = $9, connection_rate_max = $10,
+                record_bytes = $11
          WHERE id = $1",
     )
     .bind(deployment.id.as_str())
@@ -281,6 +288,7 @@ pub(crate) async fn update(
     .bind(deployment.proxy.identity.as_str())
     .bind(ConnectionLimit::number(deployment.limits.at_once))
     .bind(ConnectionLimit::number(deployment.limits.per_second))
+    .bind(i64::from(deployment.record_bytes.get()))
     .execute(&mut *conn)
     .await?;
     upstream_claim::write(conn, deployment).await?;

@@ -39,6 +39,7 @@ mod project;
 mod proxy;
 mod random;
 mod reading;
+mod record_bytes;
 mod records;
 mod request_log;
 mod row;
@@ -81,6 +82,7 @@ pub use own_file::{
 pub use project::Project;
 pub use proxy::{Proxy, ProxyProtocol};
 pub use reading::Reading;
+pub use record_bytes::{RecordBytes, RecordBytesError};
 pub use records::Records;
 pub use request_log::{Admission, Method, RequestLimit};
 pub use servers::{Servers, ServersError};

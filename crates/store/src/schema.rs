@@ -43,6 +43,7 @@ pub(crate) const STORE: Part = Part {
         migration(include_str!("../migrations/0006_born.sql"), 4),
         migration(include_str!("../migrations/0007_project_boundary.sql"), 4),
         migration(include_str!("../migrations/0008_membership.sql"), 4),
+        migration(include_str!("../migrations/0009_record_bytes.sql"), 4),
     ],
 };
 

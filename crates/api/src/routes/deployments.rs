@@ -45,6 +45,10 @@ pub(crate) struct DeploymentBody {
     /// How many new connections each node lets in a second, 0 for no limit.
     #[serde(rename = "connectionRate")]
     connection_rate: i64,
+    /// The largest TLS record that devices are sent, in bytes of plaintext.
+    #[serde(rename = "recordBytes")]
+    #[schema(example = 16384, minimum = 512, maximum = 16384)]
+    record_bytes: u16,
     /// Always 0: there is no limit of messages.
     tps: i64,
     /// When it was made, UTC.
@@ -101,6 +105,7 @@ impl Context {
             status: if ready { DeploymentStatus::Running } else { DeploymentStatus::Starting },
             connections: ConnectionLimit::number(deployment.limits.at_once),
             connection_rate: ConnectionLimit::number(deployment.limits.per_second),
+            record_bytes: deployment.record_bytes.get(),
             tps: 0,
             create_at: wire_time::to_the_minute(deployment.created_at),
             upstream: deployment.upstream.to_string(),

@@ -28,6 +28,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
     let mut one = json!({
         "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
         "platform": "here", "region": "there", "status": "running", "connections": 0, "connectionRate": 0, "tps": 0,
+        "recordBytes": 16384,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
         "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn",
     });
@@ -193,6 +194,23 @@ async fn limits_of_connections_are_set_changed_and_taken_away() {
             assert_eq!(outcome, (422, "LIMIT_INVALID".to_owned()), "{field}: {wrong}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_size_of_records_is_set_changed_and_reset() {
+    let world = World::new().await;
+    let made = json!({"deploymentID": "c", "upstream": "127.0.0.1:1883", "recordBytes": 512});
+    assert_eq!(world.post("/deployments").json(&made).send().await.json()["recordBytes"], 512);
+    let patch = async |change: Value| world.patch("/deployments/c").json(&change).send().await.json();
+    assert_eq!(patch(json!({"recordBytes": 4096})).await["recordBytes"], 4096);
+    assert_eq!(patch(json!({"connections": 1})).await["recordBytes"], 4096, "absent is unchanged");
+    assert_eq!(world.get("/deployments/c").send().await.json()["recordBytes"], 4096);
+    for wrong in [json!(511), json!(16385), json!(0), json!(-512), json!(512.5), json!("512"), json!(66048)] {
+        let outcome = world.patch("/deployments/c").json(&json!({"recordBytes": wrong})).outcome().await;
+        assert_eq!(outcome, (422, "RECORD_BYTES_INVALID".to_owned()), "{wrong}");
+    }
+    assert_eq!(world.get("/deployments/c").send().await.json()["recordBytes"], 4096, "as it was");
+    assert_eq!(patch(json!({"recordBytes": null})).await["recordBytes"], 16384, "null is the default");
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ use certward_lifecycle::{
 };
 use certward_pki::{HostName, Material, Profile};
 use certward_store::{
-    Address, ApiKey, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy, Scope,
-    Servers, Session, Store, Timestamp, TlsState, UpstreamList,
+    Address, ApiKey, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy,
+    RecordBytes, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, PostgresServer, unchunked};
 use serde_json::{Value, json};
@@ -175,6 +175,7 @@ impl World {
                 profile: Profile::Default,
                 proxy: Proxy::default(),
                 limits: ConnectionLimits::default(),
+                record_bytes: RecordBytes::default(),
                 created_at: tx.now(),
                 born: generation,
                 generation,

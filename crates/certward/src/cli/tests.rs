@@ -37,6 +37,7 @@ fn the_outside_interface_is_understood() {
         "certward deployment set ge6a1a75 --upstream b:1884",
         "certward deployment set ge6a1a75 --no-ws-upstream --no-hosts",
         "certward deployment set ge6a1a75 --connections 1000 --connection-rate 50",
+        "certward deployment set ge6a1a75 --record-bytes 512",
         "certward deployment list --json",
         "certward deployment show ge6a1a75",
         "certward deployment remove ge6a1a75",

@@ -24,6 +24,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             proxy_identity,
             connections,
             connection_rate,
+            record_bytes,
             name,
             project,
             connect,
@@ -41,6 +42,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
             body.extend(connections.map(|limit| ("connections".into(), limit.into())));
             body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
+            body.extend(record_bytes.map(|bytes| ("recordBytes".into(), bytes.into())));
             body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
             let answer = Client::new(&connect)?
                 .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
@@ -59,6 +61,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             proxy_identity,
             connections,
             connection_rate,
+            record_bytes,
             name,
             connect,
         } => {
@@ -78,6 +81,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
             body.extend(connections.map(|limit| ("connections".into(), limit.into())));
             body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
+            body.extend(record_bytes.map(|bytes| ("recordBytes".into(), bytes.into())));
             let path = ["deployments", id.as_str()];
             let answer =
                 Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
@@ -145,6 +149,9 @@ fn sheet(deployment: &Deployment) -> String {
         &if protocol == "none" { protocol.to_owned() } else { format!("{protocol}, {identity}") },
     ]);
     table.row(["limits", &limits(deployment)]);
+    if let Some(bytes) = deployment.record_bytes {
+        table.row(["records", &format!("up to {bytes} bytes")]);
+    }
     table.row(["created", &deployment.create_at]);
     for Finding { code, message, .. } in &deployment.warnings {
         table.row(["warning", &format!("{code}: {message}")]);

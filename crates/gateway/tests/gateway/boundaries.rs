@@ -81,6 +81,7 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
         profile: Profile::Default,
         proxy: certward_store::Proxy::default(),
         limits: certward_store::ConnectionLimits::default(),
+        record_bytes: certward_store::RecordBytes::default(),
     };
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
     world.run(&id("fleet"), &ca.leaf(&names), &[]).await;

@@ -6,6 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+use certward_lifecycle::DeploymentChange;
+use certward_store::{DeploymentId, RecordBytes};
+use rustls::HandshakeKind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -40,14 +43,20 @@ fn retained() -> Vec<u8> {
     (0..RETAINED).map(|at| (at % 251) as u8).collect()
 }
 
-/// The gateway, and a broker that answers a CONNECT with [`retained`].
+/// The gateway with a deployment for each of [`RECORD_BYTES`], and a broker that answers a CONNECT
+/// with [`retained`].
 struct Stage {
     world: World,
     ca: Ca,
     _broker: Broker,
 }
 
-const HOST: &str = "d.test";
+const RECORD_BYTES: [usize; 4] = [FULL, 2048, 1000, 512];
+
+/// The host of the deployment with this `recordBytes`.
+fn host(record_bytes: usize) -> String {
+    format!("r{record_bytes}.test")
+}
 
 impl Stage {
     async fn new() -> Self {
@@ -59,13 +68,23 @@ impl Stage {
         })
         .await;
         let (world, ca) = (World::new().await, Ca::new("servers"));
-        let deployment = world.deploy("d", broker.address, &[HOST]).await;
         // Many names make a leaf of more than 4,096 bytes, and less than a full record.
-        let more: Vec<String> = (0..200).map(|n| format!("{n:040}.d.test")).collect();
-        let hosts: Vec<&str> = [HOST].into_iter().chain(more.iter().map(String::as_str)).collect();
-        world.run(&deployment, &ca.leaf(&hosts), &[]).await;
+        let hosts: Vec<String> =
+            RECORD_BYTES.map(host).into_iter().chain((0..200).map(|n| format!("{n:040}.test"))).collect();
+        let leaf = ca.leaf(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        for bytes in RECORD_BYTES {
+            let deployment = world.deploy(&format!("r{bytes}"), broker.address, &[&host(bytes)]).await;
+            set(&world, &deployment, bytes).await;
+            world.run(&deployment, &leaf, &[]).await;
+        }
         Self { world, ca, _broker: broker }
     }
+}
+
+async fn set(world: &World, deployment: &DeploymentId, record_bytes: usize) {
+    let record_bytes = RecordBytes::parse(i64::try_from(record_bytes).unwrap()).unwrap();
+    let change = DeploymentChange { record_bytes: Some(record_bytes), ..DeploymentChange::default() };
+    world.change(deployment, change).await;
 }
 
 /// Between a client and the gateway: keeps what the client receives.
@@ -151,25 +170,31 @@ fn offers() -> Vec<(&'static str, Vec<u8>, usize)> {
 }
 
 #[tokio::test]
-async fn the_handshake_of_a_device_with_small_buffers_comes_in_small_records() {
+async fn the_handshake_comes_in_records_that_device_and_deployment_allow() {
     let stage = Stage::new().await;
-    let name = names(&[HOST.as_bytes()]);
-    for (offered, more, allowed) in offers() {
-        let more = [name.clone(), more].concat();
-        for (hello, is_tls13) in [(Hello::tls12(&more), false), (Hello::tls13(&more), true)] {
-            let case = format!("{offered}, TLS 1.3: {is_tls13}");
-            let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();
-            socket.write_all(&hello.records()).await.unwrap();
-            socket.shutdown().await.unwrap();
-            let mut flight = Vec::new();
-            timeout(PATIENCE, socket.read_to_end(&mut flight)).await.unwrap().unwrap();
-            assert!(flight.len() > 8 * 1024, "{case}: the certificate is long");
-            let Longest { handshake, data } = Longest::of(&flight, is_tls13);
-            let longest = handshake.max(data);
-            if allowed == FULL {
-                assert!(longest > 8 * 1024 && longest <= FULL, "{case}: {longest}");
-            } else {
-                assert_eq!(longest, allowed, "{case}");
+    for record_bytes in RECORD_BYTES {
+        let name = names(&[host(record_bytes).as_bytes()]);
+        for (offered, more, takes) in offers() {
+            let (more, allowed) = ([name.clone(), more].concat(), takes.min(record_bytes));
+            for (hello, is_tls13, listener) in [
+                (Hello::tls12(&more), false, stage.world.mqtts()),
+                (Hello::tls13(&more), true, stage.world.mqtts()),
+                (Hello::tls13(&more), true, stage.world.wss()),
+            ] {
+                let case = format!("recordBytes {record_bytes}, {offered}, TLS 1.3: {is_tls13}");
+                let mut socket = TcpStream::connect(listener).await.unwrap();
+                socket.write_all(&hello.records()).await.unwrap();
+                socket.shutdown().await.unwrap();
+                let mut flight = Vec::new();
+                timeout(PATIENCE, socket.read_to_end(&mut flight)).await.unwrap().unwrap();
+                assert!(flight.len() > 8 * 1024, "{case}: the certificate is long");
+                let Longest { handshake, data } = Longest::of(&flight, is_tls13);
+                let longest = handshake.max(data);
+                if allowed == FULL {
+                    assert!(longest > 8 * 1024 && longest <= FULL, "{case}: {longest}");
+                } else {
+                    assert_eq!(longest, allowed, "{case}");
+                }
             }
         }
     }
@@ -191,7 +216,7 @@ fn talk(command: &mut Command) -> Vec<u8> {
     received
 }
 
-/// Lets a client talk through a [`Tap`]: the command line is made of the port.
+/// Lets a client talk through a [`Tap`], to whose port its command line is made.
 async fn tapped(stage: &Stage, is_tls13: bool, command: impl FnOnce(u16) -> Command) -> Longest {
     let tap = Tap::before(stage.world.mqtts()).await;
     let mut command = command(tap.address.port());
@@ -207,11 +232,13 @@ async fn openssl_receives_no_larger_records_than_its_max_fragment_length() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, stage.ca.pem()).unwrap();
     for (is_tls13, version) in [(false, "-tls1_2"), (true, "-tls1_3")] {
-        for allowed in [512, 1024, 2048, 4096] {
+        let full = [512, 1024, 2048, 4096].map(|size| (FULL, size));
+        for (record_bytes, size) in full.into_iter().chain([(1000, 512), (1000, 4096)]) {
+            let (host, allowed) = (host(record_bytes), size.min(record_bytes));
             let longest = tapped(&stage, is_tls13, |port| {
                 let mut openssl = Command::new("openssl");
-                openssl.args(["s_client", "-quiet", "-verify_return_error", "-servername", HOST, version]);
-                openssl.args(["-maxfraglen", &allowed.to_string(), "-connect", &format!("127.0.0.1:{port}")]);
+                openssl.args(["s_client", "-quiet", "-verify_return_error", "-servername", &host, version]);
+                openssl.args(["-maxfraglen", &size.to_string(), "-connect", &format!("127.0.0.1:{port}")]);
                 openssl.arg("-CAfile").arg(&ca).stderr(Stdio::null());
                 openssl
             })
@@ -230,19 +257,20 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, stage.ca.pem()).unwrap();
     for (is_tls13, version) in [(false, "1.2"), (true, "1.3")] {
-        for size in [512, 1000, 4096] {
+        for (record_bytes, size) in [(FULL, 512), (FULL, 1000), (FULL, 4096), (1000, 600), (1000, 4096)] {
+            let host = host(record_bytes);
             let longest = tapped(&stage, is_tls13, |port| {
                 let mut gnutls = Command::new("gnutls-cli");
                 let priority = format!("NORMAL:-VERS-ALL:+VERS-TLS{version}");
                 gnutls.args(["--recordsize", &size.to_string(), "--priority", &priority]);
-                gnutls.args(["--sni-hostname", HOST, "--verify-hostname", HOST]);
+                gnutls.args(["--sni-hostname", &host, "--verify-hostname", &host]);
                 gnutls.args(["--port", &port.to_string(), "127.0.0.1", "--logfile", "/dev/null"]);
                 gnutls.arg("--x509cafile").arg(&ca).stderr(Stdio::null());
                 gnutls
             })
             .await;
             // In TLS 1.3 the limit that it offers counts the content type; in TLS 1.2 it may be smaller.
-            let allowed = if is_tls13 { size } else { size - 1 };
+            let allowed = if is_tls13 { size } else { size - 1 }.min(record_bytes);
             assert_eq!(longest.data, allowed, "TLS {version}");
             assert!(longest.handshake <= allowed, "TLS {version} {size}: {longest:?}");
         }
@@ -250,19 +278,72 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
     stage.world.shut_down().await;
 }
 
+/// The answer of the broker, and how the handshake was done, when a device of rustls connects, which
+/// offers nothing.
+async fn connected(stage: &Stage, device: &Device, host: &str, is_tls13: bool) -> (Longest, HandshakeKind) {
+    let tap = Tap::before(stage.world.mqtts()).await;
+    let mut connection = device.connect(tap.address, host).await.unwrap();
+    connection.0.write_all(CONNECT).await.unwrap();
+    let mut received = vec![0; RETAINED];
+    timeout(PATIENCE, connection.0.read_exact(&mut received)).await.unwrap().unwrap();
+    assert!(received == retained());
+    let kind = connection.0.get_ref().1.handshake_kind().unwrap();
+    drop(connection);
+    (Longest::of(&tap.received().await, is_tls13), kind)
+}
+
 #[tokio::test]
-async fn a_device_that_offers_nothing_receives_what_the_broker_wrote_in_one_record() {
+async fn a_device_that_offers_nothing_receives_records_as_large_as_its_deployment_allows() {
     let stage = Stage::new().await;
-    for (is_tls13, version) in [(false, TLS12), (true, TLS13)] {
-        let tap = Tap::before(stage.world.mqtts()).await;
-        let device = Device::new(&stage.ca, None, &[version]);
-        let mut connection = device.connect(tap.address, HOST).await.unwrap();
-        connection.0.write_all(CONNECT).await.unwrap();
-        let mut received = vec![0; RETAINED];
-        timeout(PATIENCE, connection.0.read_exact(&mut received)).await.unwrap().unwrap();
-        drop(connection);
-        let Longest { data, .. } = Longest::of(&tap.received().await, is_tls13);
-        assert!(data > 4096, "{data}");
+    for record_bytes in RECORD_BYTES {
+        let host = host(record_bytes);
+        let allowed = |longest: Longest, case: &str| {
+            let case = format!("recordBytes {record_bytes}, {case}: {longest:?}");
+            if record_bytes == FULL {
+                assert!(longest.data > 4096 && longest.data <= RETAINED, "{case}");
+            } else {
+                assert!(longest.data == record_bytes && longest.handshake <= record_bytes, "{case}");
+            }
+        };
+        for (is_tls13, version) in [(false, TLS12), (true, TLS13)] {
+            let device = Device::new(&stage.ca, None, &[version]);
+            for wanted in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let (longest, kind) = connected(&stage, &device, &host, is_tls13).await;
+                assert_eq!(kind, wanted, "{host} {version:?}");
+                allowed(longest, &format!("{version:?}, {kind:?}"));
+            }
+        }
+        let (longest, kind) = connected(&stage, &Device::asked_again(&stage.ca), &host, true).await;
+        assert_eq!(kind, HandshakeKind::FullWithHelloRetryRequest);
+        allowed(longest, "asked again");
     }
     stage.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_changed_size_of_records_holds_for_the_next_connection() {
+    let broker = Broker::echo().await;
+    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let deployment = world.deploy("d", broker.address, &["d.test"]).await;
+    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    let device = Device::trusting(&ca);
+    let echoed = async |connection: &mut crate::stage::Connection| {
+        connection.echo(&retained()).await.unwrap();
+    };
+    let before = Tap::before(world.mqtts()).await;
+    let mut live = device.talk(before.address, "d.test").await.unwrap();
+    set(&world, &deployment, 512).await;
+    crate::stage::eventually("a new connection has small records", || async {
+        let tap = Tap::before(world.mqtts()).await;
+        let mut connection = device.talk(tap.address, "d.test").await.unwrap();
+        echoed(&mut connection).await;
+        drop(connection);
+        Longest::of(&tap.received().await, true).data == 512
+    })
+    .await;
+    echoed(&mut live).await;
+    drop(live);
+    let longest = Longest::of(&before.received().await, true);
+    assert!(longest.data > 4096, "the connection that was there keeps its records: {longest:?}");
+    world.shut_down().await;
 }

@@ -170,6 +170,7 @@ impl World {
             profile: Profile::Default,
             proxy: certward_store::Proxy::default(),
             limits: certward_store::ConnectionLimits::default(),
+            record_bytes: certward_store::RecordBytes::default(),
         }
     }
 

@@ -1,5 +1,5 @@
 use certward_store::{
-    ConnectionLimit, ConnectionLimits, Deployment, Generation, Timestamp, TlsState, UpstreamList,
+    ConnectionLimit, ConnectionLimits, Deployment, Generation, RecordBytes, Timestamp, TlsState, UpstreamList,
 };
 
 use crate::{
@@ -26,6 +26,7 @@ async fn a_deployment_is_read_as_it_was_written(world: World) {
     let mut wanted = deployment("ge6a1a75", "default", &["mqtt.example.com", "*.example.org", "localhost"]);
     wanted.ws_upstream = Some(UpstreamList::parse("[::1]:8083").expect("an upstream"));
     wanted.limits = limits(5000, 0);
+    wanted.record_bytes = RecordBytes::parse(1024).expect("a size");
     // PostgreSQL has no NUL in texts, and a client may send one.
     wanted.name = "a \u{1f512} name\0".into();
     let mut tx = world.begin().await;

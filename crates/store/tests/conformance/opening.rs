@@ -41,9 +41,15 @@ async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
 
 async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World) {
     let made = world.deployment("a").await;
-    for column in
-        ["profile", "proxy_protocol", "proxy_identity", "connections_max", "connection_rate_max", "born"]
-    {
+    for column in [
+        "profile",
+        "proxy_protocol",
+        "proxy_identity",
+        "connections_max",
+        "connection_rate_max",
+        "born",
+        "record_bytes",
+    ] {
         world.tamper(&format!("ALTER TABLE deployment DROP COLUMN {column}")).await;
     }
     world.tamper("ALTER TABLE feed DROP COLUMN nonce").await;

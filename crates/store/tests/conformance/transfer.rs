@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, FeedPosition,
-    Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RequestLimit, Role, Scope,
-    Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList, transfer,
+    Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes, RequestLimit,
+    Role, Scope, Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList,
+    transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -83,6 +84,7 @@ async fn fill(world: &World) {
             at_once: ConnectionLimit::parse(7).expect("a limit"),
             ..Default::default()
         },
+        record_bytes: RecordBytes::parse(512).expect("a size"),
         ..deployment("rich", "other", &["*.example.org", "a_b.example.com", "localhost"])
     };
     tx.insert_deployment(&rich).await.expect("written").expect("free");
@@ -320,7 +322,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
                  ALTER TABLE deployment DROP COLUMN proxy_identity; ALTER TABLE deployment DROP COLUMN connections_max;
                  ALTER TABLE deployment DROP COLUMN connection_rate_max;
                  ALTER TABLE feed DROP COLUMN nonce; ALTER TABLE node DROP COLUMN session;
-                 ALTER TABLE deployment DROP COLUMN born;",
+                 ALTER TABLE deployment DROP COLUMN born; ALTER TABLE deployment DROP COLUMN record_bytes;",
             )
             .await;
         world.tamper(WITHOUT_BOUNDARIES).await;

@@ -197,6 +197,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         profile: Profile::Default,
         proxy: certward_store::Proxy::default(),
         limits: certward_store::ConnectionLimits::default(),
+        record_bytes: certward_store::RecordBytes::default(),
         created_at: Timestamp(1_234_567),
         born: Generation(1),
         generation: Generation(1),

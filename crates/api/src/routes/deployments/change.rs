@@ -43,6 +43,10 @@ pub(crate) struct DeploymentChangeBody {
     /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
     #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
     connection_rate: Option<u32>,
+    /// The largest TLS record that devices are sent, in bytes of plaintext; null for the default, 16384. A device that asks for
+    /// smaller ones gets those. Connections that are there keep what they have.
+    #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
+    record_bytes: Option<u16>,
 }
 
 /// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again. A
@@ -77,6 +81,7 @@ fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
         proxy_identity: it.proxy_identity("proxyIdentity"),
         connections_at_once: it.connection_limit("connections"),
         connections_per_second: it.connection_limit("connectionRate"),
+        record_bytes: it.record_bytes("recordBytes"),
     };
     it.finish()?;
     Ok(change)

@@ -50,6 +50,10 @@ pub(crate) struct NewDeploymentBody {
     /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
     #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
     connection_rate: Option<u32>,
+    /// The largest TLS record that devices are sent, in bytes of plaintext; 16384 when absent or null. A device that asks for smaller
+    /// ones gets those.
+    #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
+    record_bytes: Option<u16>,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an upstream address that a deployment
@@ -85,8 +89,20 @@ fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
         at_once: it.connection_limit("connections").flatten(),
         per_second: it.connection_limit("connectionRate").flatten(),
     };
+    let record_bytes = it.record_bytes("recordBytes").unwrap_or_default();
     it.finish()?;
     // Without an upstream `finish` has refused.
     let upstream = upstream.ok_or(Error::Internal)?;
-    Ok(NewDeployment { id, name, project, upstream, ws_upstream, hosts, profile, proxy, limits })
+    Ok(NewDeployment {
+        id,
+        name,
+        project,
+        upstream,
+        ws_upstream,
+        hosts,
+        profile,
+        proxy,
+        limits,
+        record_bytes,
+    })
 }
