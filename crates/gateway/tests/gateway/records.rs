@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -274,6 +275,48 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
             assert_eq!(longest.data, allowed, "TLS {version}");
             assert!(longest.handshake <= allowed, "TLS {version} {size}: {longest:?}");
         }
+    }
+    stage.world.shut_down().await;
+}
+
+/// Compiles `small_device.c`.
+fn small_device(folder: &Path) -> PathBuf {
+    let program = folder.join("small_device");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/small_device.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-D_POSIX_C_SOURCE=200112L", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
+    let compiled = cc.arg(&program).arg(source).arg("-lbearssl").status().expect("cc starts");
+    assert!(compiled.success(), "apt-get install gcc libc6-dev libbearssl-dev");
+    program
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bearssl_works_with_a_small_buffer() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.der");
+    std::fs::write(&ca, stage.ca.der()).unwrap();
+    let program = small_device(folder.path());
+    // It asks for 4,096 bytes at most, unless its buffer holds all that TLS allows.
+    for (record_bytes, buffer, allowed) in [
+        (FULL, 512, 512),
+        (FULL, 1024, 1024),
+        (FULL, 2048, 2048),
+        (FULL, 4096, 4096),
+        (FULL, 8192, 4096),
+        (1000, 512, 512),
+        (1000, 4096, 1000),
+        (1000, 16384, 1000),
+    ] {
+        let host = host(record_bytes);
+        let longest = tapped(&stage, false, |port| {
+            let mut device = Command::new(&program);
+            device.args([&port.to_string(), &host]).arg(&ca).arg(buffer.to_string());
+            device
+        })
+        .await;
+        assert_eq!(longest.data, allowed, "{record_bytes}, {buffer}");
+        assert!(longest.handshake <= allowed, "{record_bytes}, {buffer}: {longest:?}");
     }
     stage.world.shut_down().await;
 }
