@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_store::TrustScope;
+use certward_store::{RecordBytes, TrustScope};
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
     server::{AcceptedAlert, Acceptor},
@@ -13,6 +13,7 @@ use crate::{
     Listener, Protocol,
     cause::Cause,
     failures::Seen,
+    flight::cut_between_messages,
     probes::{Probe, Used},
     record_limit::offered_record_bytes,
     relay::Opening,
@@ -99,7 +100,10 @@ pub(crate) async fn shake(
             ));
         }
     };
-    let answered = Hearing::again(&mut tls, &mut bytes);
+    let mut answered = Hearing::again(&mut tls, &mut bytes);
+    if record_bytes < RecordBytes::MAX {
+        answered.answer = cut_between_messages(&answered.answer, record_bytes);
+    }
     if let Err(Fault::Tls(error)) = &answered.outcome {
         let cause = Cause::of_refused_hello(error, &bytes, &config);
         return Err(Failed::broken(cause, error, answered.answer, client));

@@ -22,6 +22,7 @@ mod failures;
 mod fair_shares;
 mod filling;
 mod first_packet;
+mod flight;
 mod follow;
 mod gate;
 mod gateway;

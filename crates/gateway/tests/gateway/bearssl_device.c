@@ -1,7 +1,7 @@
 /*
  * A device with a small TLS buffer: BearSSL, TLS 1.2, one buffer for both directions.
  *
- *     small_device PORT NAME CA RECORD
+ *     bearssl_device PORT NAME CA RECORD
  *
  * Connects to 127.0.0.1:PORT and verifies the certificate for NAME under the CA, a DER file. The
  * buffer holds records of RECORD bytes of plaintext. Sends what it reads first, then writes what
@@ -24,7 +24,7 @@ static size_t subject_len;
 
 static void fail(const char *what, int code)
 {
-	fprintf(stderr, "small_device: %s (%d)\n", what, code);
+	fprintf(stderr, "bearssl_device: %s (%d)\n", what, code);
 	exit(1);
 }
 
@@ -92,7 +92,7 @@ int main(int argc, char **argv)
 	int fd, n;
 
 	if (argc != 5)
-		fail("usage: small_device PORT NAME CA RECORD", argc);
+		fail("usage: bearssl_device PORT NAME CA RECORD", argc);
 	anchor = trust_anchor(argv[3], &decoder);
 	fd = connected(atoi(argv[1]));
 	br_ssl_client_init_full(&client, &verifier, &anchor, 1);
