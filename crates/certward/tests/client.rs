@@ -254,7 +254,7 @@ fn a_new_keys_secret_is_shown_once_on_stdout() {
 
 #[test]
 fn deployments_are_added_and_changed_by_what_is_named() {
-    let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"]}"#;
+    let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"],"recordBytes":512}"#;
     let cases: [(&[&str], &str, &str); 5] = [
         (
             &[
@@ -300,6 +300,7 @@ fn deployments_are_added_and_changed_by_what_is_named() {
         let run = finish(api.client(folder.path()).arg("deployment").args(arguments));
         assert_eq!(run.code, 0, "{}", run.stderr);
         assert!(run.stdout.contains("upstream     b:1883"), "{}", run.stdout);
+        assert!(run.stdout.contains("records      up to 512 bytes"), "{}", run.stdout);
         let asked = api.asked();
         assert!(asked[0].starts_with(line) && asked[0].ends_with(body), "{}", asked[0]);
     }
