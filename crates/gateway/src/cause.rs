@@ -73,8 +73,8 @@ causes! {
         "The device asks by ALPN for a protocol that this listener does not speak.";
         "Let it ask for http/1.1 on a wss listener and for nothing on an mqtts listener."
     InvalidName "invalid_name":
-        "The server name that the device sent is no DNS name.";
-        "Correct the host in the device."
+        "The server name that the device sent is no DNS name, which the TLS library refuses on every listener.";
+        "Correct the host in the device: no brackets, no port; or let it send no server name (SNI)."
     UnknownName "unknown_name":
         "The device sent no server name, or one that no deployment claims, and there is no default deployment.";
         "Add the name to the deployment's hosts, let the device send it (SNI), or set default_deployment."

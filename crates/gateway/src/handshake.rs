@@ -12,6 +12,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 use crate::{
     Listener, Protocol,
     cause::Cause,
+    client_hello::shown_server_name,
     failures::Seen,
     flight::cut_between_messages,
     probes::{Probe, Used},
@@ -64,7 +65,12 @@ pub(crate) async fn shake(
     let Hello { mut bytes, name, alpn_is_mqtt } = match hello(&mut client).await {
         Ok(hello) => hello,
         Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
-        Err(Broken::Refused(cause, alert)) => return Err(Failed::alert(cause, alert, client)),
+        Err(Broken::Refused { cause, alert, hello }) => {
+            if cause == Cause::InvalidName {
+                seen.detail = shown_server_name(&hello).map(Box::from);
+            }
+            return Err(Failed::alert(cause, alert, client));
+        }
     };
     seen.server_name = name;
     let destination = match admit(serving, listener, line, probe.is_some(), seen).await {
@@ -259,7 +265,7 @@ struct Hello {
 
 enum Broken {
     Gone,
-    Refused(Cause, Vec<u8>),
+    Refused { cause: Cause, alert: Vec<u8>, hello: Vec<u8> },
 }
 
 /// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets. rustls' `Acceptor` is used
@@ -280,7 +286,8 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
         while !fresh.is_empty() {
             if acceptor.read_tls(&mut fresh).is_err() {
                 // It holds as much as a hello may be long.
-                return Err(Broken::Refused(Cause::Malformed, plain_alert(AlertDescription::DecodeError)));
+                let (cause, alert) = (Cause::Malformed, plain_alert(AlertDescription::DecodeError));
+                return Err(Broken::Refused { cause, alert, hello: bytes });
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
@@ -293,7 +300,8 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
                 Ok(None) => {}
                 Err((error, alert)) => {
                     let cause = Cause::of_hello(&error, &bytes[..bytes.len().min(FIRST_MAX)]);
-                    return Err(Broken::Refused(cause, alert_for(&error, self::bytes(alert))));
+                    let alert = alert_for(&error, self::bytes(alert));
+                    return Err(Broken::Refused { cause, alert, hello: bytes });
                 }
             }
         }

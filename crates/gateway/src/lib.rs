@@ -14,6 +14,7 @@ mod admission;
 mod backoff;
 mod boundaries;
 mod cause;
+mod client_hello;
 mod connection;
 mod copier;
 mod drain;

@@ -7,10 +7,8 @@
 //! As the extensions are not confirmed, a value that the RFCs forbid is ignored like an unknown
 //! extension, and refuses no device.
 
-/// Content type of a record that carries handshake messages (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 22;
-/// Type of a handshake message (RFC 8446 §4).
-const CLIENT_HELLO: u8 = 1;
+use crate::client_hello::{extensions, first_message};
+
 /// Extension types as registered with IANA.
 const MAX_FRAGMENT_LENGTH: u16 = 1;
 const RECORD_SIZE_LIMIT: u16 = 28;
@@ -24,11 +22,8 @@ const RECORD_SIZE_LIMIT_MIN: u16 = 64;
 /// that is malformed or not complete offers nothing.
 pub fn offered_record_bytes(hello: &[u8]) -> Option<u16> {
     let message = first_message(hello)?;
-    let mut extensions = extensions(&message)?;
     let (mut by_fragment, mut by_record) = (None, None);
-    while !extensions.0.is_empty() {
-        let kind = extensions.u16()?;
-        let body = extensions.vector16()?;
+    for (kind, body) in extensions(&message)? {
         match kind {
             MAX_FRAGMENT_LENGTH => by_fragment = max_fragment_length(body),
             RECORD_SIZE_LIMIT => by_record = record_size_limit(body),
@@ -54,72 +49,6 @@ fn record_size_limit(body: &[u8]) -> Option<u16> {
     (limit >= RECORD_SIZE_LIMIT_MIN).then(|| limit - 1)
 }
 
-/// The first handshake message with its header, put together from its records.
-fn first_message(records: &[u8]) -> Option<Vec<u8>> {
-    let mut records = Reader(records);
-    let mut message = Vec::with_capacity(records.0.len());
-    loop {
-        if records.u8()? != HANDSHAKE {
-            return None;
-        }
-        records.take(2)?;
-        message.extend_from_slice(records.vector16()?);
-        if let [_, a, b, c, body @ ..] = message.as_slice() {
-            let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
-            if body.len() >= len {
-                message.truncate(4 + len);
-                return Some(message);
-            }
-        }
-    }
-}
-
-/// The list of extensions of a ClientHello (RFC 8446 §4.1.2).
-fn extensions(message: &[u8]) -> Option<Reader<'_>> {
-    const HEADER: usize = 3;
-    const VERSION_AND_RANDOM: usize = 2 + 32;
-    let mut hello = Reader(message);
-    if hello.u8()? != CLIENT_HELLO {
-        return None;
-    }
-    hello.take(HEADER + VERSION_AND_RANDOM)?;
-    let _session_id = hello.vector8()?;
-    let _cipher_suites = hello.vector16()?;
-    let _compression_methods = hello.vector8()?;
-    let extensions = hello.vector16()?;
-    hello.0.is_empty().then_some(Reader(extensions))
-}
-
-/// Bytes that are not read yet.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        let [byte] = *self.take(1)? else { return None };
-        Some(byte)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let len = self.u8()?;
-        self.take(len.into())
-    }
-
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let len = self.u16()?;
-        self.take(len.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -132,6 +61,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::client_hello::shown_server_name;
 
     fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
         let len = u16::try_from(body.len()).unwrap();
@@ -150,7 +80,7 @@ mod tests {
         let mut record = Vec::new();
         client.write_tls(&mut record).unwrap();
         let mut message = record.split_off(5);
-        let len = extensions(&message).unwrap().0.len();
+        let len: usize = extensions(&message).unwrap().iter().map(|(_, body)| 4 + body.len()).sum();
         let at = message.len() - len;
         let grown = u16::try_from(len + more.len()).unwrap();
         message[at - 2..at].copy_from_slice(&grown.to_be_bytes());
@@ -164,7 +94,7 @@ mod tests {
     fn records(message: &[u8], piece: usize) -> Vec<u8> {
         let record = |part: &[u8]| {
             let len = u16::try_from(part.len()).unwrap();
-            [&[HANDSHAKE, 3, 1], &len.to_be_bytes()[..], part].concat()
+            [&[22, 3, 1], &len.to_be_bytes()[..], part].concat()
         };
         message.chunks(piece).flat_map(record).collect()
     }
@@ -267,11 +197,13 @@ mod tests {
             piece in 1_usize..600,
         ) {
             offered_record_bytes(&bytes);
+            shown_server_name(&bytes);
             let mut hello = records(&hello(&TLS13, &extension(RECORD_SIZE_LIMIT, &[2, 1])), piece);
             for (at, byte) in flips {
                 let at = at.index(hello.len());
                 hello[at] = byte;
             }
+            shown_server_name(&hello);
             let offered = offered_record_bytes(&hello);
             prop_assert!(offered.is_none_or(|bytes| bytes >= 63));
         }

@@ -43,6 +43,6 @@ pub struct FailedHandshake {
     pub server_name: Option<Box<str>>,
     /// `1.2` or `1.3`, once it was agreed on.
     pub tls_version: Option<&'static str>,
-    /// What came, where the cause alone does not say it, for example `MQTT level 6`; at most 64 bytes.
+    /// What came, where the cause alone does not say it, for example `MQTT level 6`; at most 64 characters.
     pub detail: Option<Box<str>>,
 }

@@ -125,6 +125,14 @@ async fn what_is_wrong_with_the_hello_is_named() {
     for (cause, bytes) in cases {
         stage.expect(cause, cause, async |stage| stage.send(stage.bound(), &bytes).await).await;
     }
+    let invalid_names: [(&[u8], &str); 3] =
+        [(b"d.test:8883", "d.test:8883"), (b"[d.test]", "[d.test]"), (b"a\x1b\xffb", "a??b")];
+    for (name, shown) in invalid_names {
+        let hello = Hello::tls12(&names(&[name])).records();
+        stage.expect(shown, "invalid_name", async |stage| stage.send(stage.bound(), &hello).await).await;
+        let failure = stage.world.gateway.recent_failures(&stage.deployment).swap_remove(0);
+        assert_eq!(failure.detail.as_deref(), Some(shown));
+    }
     let alpn = extension(16, &vec16(b"\x02h2"));
     let alpn = Hello::tls12(&[names(&[HOST.as_bytes()]), alpn].concat()).records();
     stage
