@@ -434,8 +434,13 @@ codes! {
         "Have the certificate issued with this name in subjectAltName."
         "RFC 9525 §6";
     NameOnlyInCn "NAME_ONLY_IN_CN" Warning
-        "The certificate names no host in subjectAltName; modern clients ignore the common name."
+        "The certificate has a common name and no host in subjectAltName; modern clients ignore the common name."
         "`openssl req -subj /CN=broker.example.com` without subjectAltName."
+        "Have the certificate issued with its names in subjectAltName."
+        "RFC 9525 §6.1";
+    NameMissing "NAME_MISSING" Warning
+        "The certificate has no DNS name, no IP address and no common name: clients that check the name refuse it."
+        "`openssl req -subj /O=Example` without subjectAltName."
         "Have the certificate issued with its names in subjectAltName."
         "RFC 9525 §6.1";
     ExpiresSoon "EXPIRES_SOON" Warning

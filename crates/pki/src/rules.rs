@@ -50,6 +50,7 @@ pub(crate) const RULES: &[Rule] = &[
     names::no_way_in,
     names::host_not_covered,
     names::only_in_common_name,
+    names::missing,
     names::wildcard_wide,
     names::unusable,
     profile::validity,

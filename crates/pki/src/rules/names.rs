@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use crate::case::Case;
+use crate::certificate::Certificate;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::finding::{Field, Finding};
 use crate::{Code, HostName, HostNameError};
@@ -36,18 +37,24 @@ pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.dns_names.is_empty()) else { return };
+    let Some(name) = &leaf.certificate.common_name else { return };
     // Where devices come by address, an address is name enough.
     if !leaf.certificate.ip_addresses.is_empty() && case.circumstances.hosts.is_empty() {
         return;
     }
-    let message = match &leaf.certificate.common_name {
-        Some(name) => format!(
-            "The leaf is named by its common name only ({}); modern clients ignore that.",
-            escape(name, SUBJECT_CHARS_MAX)
-        ),
-        None => "The leaf has no name that a client could compare with a host.".to_owned(),
-    };
+    let name = escape(name, SUBJECT_CHARS_MAX);
+    let message = format!("The leaf is named by its common name only ({name}); modern clients ignore that.");
     findings.push(Finding::new(Code::NameOnlyInCn, Field::Cert, leaf.item(), message));
+}
+
+/// No DNS name, no IP address and no common name.
+pub(crate) fn missing(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    let Certificate { dns_names, ip_addresses, common_name, .. } = &leaf.certificate;
+    if dns_names.is_empty() && ip_addresses.is_empty() && common_name.is_none() {
+        let message = "The leaf has no name and no address that a client could compare with its broker's.";
+        findings.push(Finding::new(Code::NameMissing, Field::Cert, leaf.item(), message));
+    }
 }
 
 /// `*` and `*.com`; a wildcard needs two labels behind it.

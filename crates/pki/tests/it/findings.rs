@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
 use time::Duration;
 
@@ -309,7 +309,25 @@ fn what_may_be_meant_is_accepted_and_said() {
                 p.subject_alt_names.clear();
                 p.distinguished_name = rcgen::DistinguishedName::new();
             }),
-            &["HOST_NOT_COVERED", "NAME_ONLY_IN_CN"],
+            &["HOST_NOT_COVERED", "NAME_MISSING"],
+        ),
+        (
+            "an organisation and no name, reached by a listener of its own",
+            changed(&pki, |p| {
+                p.subject_alt_names.clear();
+                p.distinguished_name = rcgen::DistinguishedName::new();
+                p.distinguished_name.push(DnType::OrganizationName, "Example");
+            })
+            .hosts(&[]),
+            &["NAME_MISSING"],
+        ),
+        (
+            "an address and no name",
+            changed(&pki, |p| {
+                p.subject_alt_names = vec![SanType::IpAddress([192, 0, 2, 1].into())];
+                p.distinguished_name = rcgen::DistinguishedName::new();
+            }),
+            &["HOST_NOT_COVERED"],
         ),
         ("a wildcard over a top-level domain", named(&["broker.example.com", "*.com"]), &["WILDCARD_WIDE"]),
         ("little validity left", pki.case().at(now() + Duration::days(79)), &["EXPIRES_SOON"]),
