@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::certificate::Certificate;
 use crate::chain::{Chain, Given};
 use crate::finding::{Field, Finding, Item};
 use crate::private_key::{PrivateKey, Proof};
@@ -27,6 +28,8 @@ pub(crate) struct Case<'a> {
     pub(crate) chain: Option<Chain>,
     /// The certificates of `cacert`, each once.
     pub(crate) client_cas: Vec<Given>,
+    /// Whether one of them may issue and is valid now. If so, the expired ones are left out of the trust.
+    has_valid_client_ca: bool,
 }
 
 impl<'a> Case<'a> {
@@ -46,7 +49,12 @@ impl<'a> Case<'a> {
                 cert.is_whole
                     || proof.is_some_and(|p| p.belongs_to(&cert.certificates[chain.leaf].certificate.spki))
             });
-        Self { circumstances, tls_type, certificates: cert.certificates, key, chain, client_cas }
+        let has_valid_client_ca = client_cas.iter().any(|given| {
+            given.certificate.may_issue_or_is_version1_root()
+                && given.certificate.is_valid_at(circumstances.now)
+        });
+        let certificates = cert.certificates;
+        Self { circumstances, tls_type, certificates, key, chain, client_cas, has_valid_client_ca }
     }
 
     /// The leaf, if it is known.
@@ -69,6 +77,22 @@ impl<'a> Case<'a> {
         self.chain().skip(1)
     }
 
+    /// Whether one of the client CAs may issue and is valid now.
+    pub(crate) fn has_valid_client_ca(&self) -> bool {
+        self.has_valid_client_ca
+    }
+
+    /// The client CAs that would be trusted. One that is not valid yet is among them: a CA is handed out before its
+    /// first device is.
+    pub(crate) fn trusted_client_cas(&self) -> impl Iterator<Item = &Given> {
+        self.client_cas.iter().filter(|given| !self.is_left_out_of_trust(&given.certificate))
+    }
+
+    /// Whether a client CA has expired and another one is valid.
+    pub(crate) fn is_left_out_of_trust(&self, client_ca: &Certificate) -> bool {
+        self.has_valid_client_ca && client_ca.has_expired_at(self.circumstances.now)
+    }
+
     /// What to serve, once no rule has refused.
     ///
     /// # Errors
@@ -77,7 +101,7 @@ impl<'a> Case<'a> {
         let chain = self.served().map(|given| given.certificate.der.clone()).collect();
         let client_trust = match self.tls_type {
             Some(TlsType::TwoWay) => {
-                let anchors = self.client_cas.iter().map(|given| given.certificate.der.clone()).collect();
+                let anchors = self.trusted_client_cas().map(|given| given.certificate.der.clone()).collect();
                 Some(ClientTrust::new(anchors).map_err(|error| {
                     Finding::new(
                         Code::CaUnusable,

@@ -149,6 +149,11 @@ impl Certificate {
         self.not_before <= now && now <= self.not_after
     }
 
+    /// Its notAfter has passed.
+    pub(crate) fn has_expired_at(&self, now: OffsetDateTime) -> bool {
+        self.not_after < now
+    }
+
     /// May issue certificates at all: CA:TRUE, and a keyUsage, if any, with keyCertSign (RFC 5280 §6.1.4).
     pub(crate) fn may_issue(&self) -> bool {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)

@@ -387,9 +387,14 @@ codes! {
         "Send the certificate of the CA that issues the clients' certificates, not a client's own."
         "RFC 5280 §4.2.1.9";
     CaExpired "CA_EXPIRED" Error
-        "A client CA has expired."
-        "A root that ended yesterday."
-        "Send the CA's renewed certificate, or leave this one out."
+        "A client CA has expired, and no other one in `cacert` is valid now."
+        "A root that ended yesterday, and nothing else."
+        "Send the CA's renewed certificate."
+        "RFC 5280 §4.1.2.5";
+    CaNoneValid "CA_NONE_VALID" Error
+        "No client CA in `cacert` is valid now, and one of them will be."
+        "A CA that was made for next year, and nothing else."
+        "Send the CA that is in use now as well, or check the clocks and the CA's notBefore."
         "RFC 5280 §4.1.2.5";
     CaUnusable "CA_UNUSABLE" Error
         "A client CA cannot be used as a trust anchor."
@@ -518,9 +523,14 @@ codes! {
         "`openssl x509 -req -signkey root.key`, self-signed without extensions."
         "Better: make the CA anew as version 3 with CA:TRUE."
         "RFC 5280 §4.2.1.9";
+    CaExpiredLeftOut "CA_EXPIRED_LEFT_OUT" Warning
+        "A client CA has expired and was left out of the trust: devices with a certificate of this CA are refused. Another CA in `cacert` is valid."
+        "The CA of the time before the renewal, beside the new one."
+        "Make sure that no device still uses a certificate of this CA; then leave it out of cacert."
+        "RFC 5280 §4.1.2.5";
     CaNotYetValid "CA_NOT_YET_VALID" Warning
-        "A client CA is not valid yet."
-        "A CA that was made for next year."
+        "A client CA is not valid yet. It is in the trust."
+        "A CA that was made for next year, beside the one that is in use now."
         "Check the clocks, or the CA's notBefore."
         "RFC 5280 §4.1.2.5";
     CertificateInKeyField "CERTIFICATE_IN_KEY_FIELD" Warning

@@ -59,6 +59,7 @@ pub(crate) const RULES: &[Rule] = &[
     client_ca::version1,
     client_ca::expired,
     client_ca::not_yet_valid,
+    client_ca::none_valid,
     client_ca::unusable,
     client_ca::names_too_large,
 ];

@@ -7,27 +7,22 @@ use crate::finding::{Field, Finding};
 use crate::public_key::KeyKind;
 use crate::signed::VERIFIABLE_RSA_BITS;
 
-fn for_each(
-    case: &Case<'_>,
+fn for_each<'a>(
+    client_cas: impl IntoIterator<Item = &'a Given>,
     findings: &mut Vec<Finding>,
     code: Code,
     fault: impl Fn(&Certificate) -> Option<String>,
 ) {
-    for Given { index, certificate } in &case.client_cas {
-        if let Some(fault) = fault(certificate) {
-            let item = Some(crate::Item { index: *index, subject: Some(certificate.subject.clone()) });
-            findings.push(Finding::new(
-                code,
-                Field::Cacert,
-                item,
-                format!("Block {index} of cacert {fault}."),
-            ));
+    for given in client_cas {
+        if let Some(fault) = fault(&given.certificate) {
+            let message = format!("Block {} of cacert {fault}.", given.index);
+            findings.push(Finding::new(code, Field::Cacert, given.item(), message));
         }
     }
 }
 
 pub(crate) fn not_a_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for_each(case, findings, Code::CaNotCa, |certificate| {
+    for_each(&case.client_cas, findings, Code::CaNotCa, |certificate| {
         if certificate.may_issue_or_is_version1_root() {
             return None;
         }
@@ -42,38 +37,59 @@ pub(crate) fn not_a_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for_each(case, findings, Code::CaVersion1, |certificate| {
+    for_each(case.trusted_client_cas(), findings, Code::CaVersion1, |certificate| {
         certificate.is_version1_root().then(|| "is a root of X.509 version 1".to_owned())
     });
 }
 
+/// Beside a valid CA, an expired one is left out instead of blocking the renewal.
 pub(crate) fn expired(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for_each(case, findings, Code::CaExpired, |certificate| {
-        (case.circumstances.now > certificate.not_after)
-            .then(|| format!("expired at {}", shown_time(certificate.not_after)))
+    let (code, consequence) = match case.has_valid_client_ca() {
+        true => (Code::CaExpiredLeftOut, ", and was left out of the trust"),
+        false => (Code::CaExpired, ""),
+    };
+    for_each(&case.client_cas, findings, code, |certificate| {
+        certificate
+            .has_expired_at(case.circumstances.now)
+            .then(|| format!("expired at {}{consequence}", shown_time(certificate.not_after)))
     });
 }
 
 pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for_each(case, findings, Code::CaNotYetValid, |certificate| {
-        (case.circumstances.now < certificate.not_before)
+    for_each(&case.client_cas, findings, Code::CaNotYetValid, |certificate| {
+        is_to_come(case, certificate)
             .then(|| format!("is not valid before {}", shown_time(certificate.not_before)))
     });
 }
 
+/// None is valid now, and one will be. Where all have expired, each of them is an error already.
+pub(crate) fn none_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if !case.has_valid_client_ca() && case.client_cas.iter().any(|given| is_to_come(case, &given.certificate))
+    {
+        let message = "No CA in cacert is valid now; no client could be verified.";
+        findings.push(Finding::new(Code::CaNoneValid, Field::Cacert, None, message));
+    }
+}
+
+fn is_to_come(case: &Case<'_>, certificate: &Certificate) -> bool {
+    case.circumstances.now < certificate.not_before && !certificate.has_expired_at(case.circumstances.now)
+}
+
 /// No client certificate could be verified under it.
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for_each(case, findings, Code::CaUnusable, |certificate| match certificate.key_kind {
-        KeyKind::Rsa { bits } if !VERIFIABLE_RSA_BITS.contains(&bits) => {
-            Some(format!("has an RSA key of {bits} bits; signatures by it cannot be verified"))
-        }
-        KeyKind::Rsa { .. } | KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => {
-            match webpki::anchor_from_trusted_cert(&certificate.der) {
-                Ok(_) => None,
-                Err(error) => Some(format!("cannot be a trust anchor ({error})")),
+    for_each(case.trusted_client_cas(), findings, Code::CaUnusable, |certificate| {
+        match certificate.key_kind {
+            KeyKind::Rsa { bits } if !VERIFIABLE_RSA_BITS.contains(&bits) => {
+                Some(format!("has an RSA key of {bits} bits; signatures by it cannot be verified"))
             }
+            KeyKind::Rsa { .. } | KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => {
+                match webpki::anchor_from_trusted_cert(&certificate.der) {
+                    Ok(_) => None,
+                    Err(error) => Some(format!("cannot be a trust anchor ({error})")),
+                }
+            }
+            kind => Some(format!("has a key that is {kind}; signatures by it cannot be verified")),
         }
-        kind => Some(format!("has a key that is {kind}; signatures by it cannot be verified")),
     });
 }
 
@@ -81,7 +97,7 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
 const NAMES_BYTES_MAX: usize = 32 * 1024;
 
 pub(crate) fn names_too_large(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let bytes: usize = case.client_cas.iter().map(|given| given.certificate.subject_der.len()).sum();
+    let bytes: usize = case.trusted_client_cas().map(|given| given.certificate.subject_der.len()).sum();
     if bytes > NAMES_BYTES_MAX {
         let message = format!(
             "The names of the client CAs have {bytes} bytes together; {NAMES_BYTES_MAX} are allowed."

@@ -6,6 +6,7 @@ use rcgen::{
 };
 use time::Duration;
 
+use crate::openssl::Openssl;
 use crate::stage::{Ca, Case, Leaf, Pki, ca_params, dns, encode_pem, expect, leaf_params, now, p256, pki};
 
 type Row = (&'static str, Case, &'static [&'static str]);
@@ -447,8 +448,6 @@ fn client_cas_are_judged() {
             with_params(&|p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]),
             &["CA_NOT_CA"],
         ),
-        ("expired", with_params(&|p| p.not_after = now() - Duration::days(1)), &["CA_EXPIRED"]),
-        ("not yet valid", with_params(&|p| p.not_before = now() + Duration::days(1)), &["CA_NOT_YET_VALID"]),
         ("the CA's key", with(root.clone() + &pki.root.issuer.key().serialize_pem()), &["CA_HOLDS_KEY"]),
         ("only a key", with(pki.leaf.key.clone()), &["CA_HOLDS_KEY"]),
         ("no PEM", with("the usual CA".into()), &["PEM_MISSING"]),
@@ -457,6 +456,91 @@ fn client_cas_are_judged() {
         ("101 of them", with(many(101, "O")), &["TOO_MANY_CLIENT_CAS"]),
         ("long names", with(many(90, &"O".repeat(400))), &["CLIENT_CA_NAMES_TOO_LARGE"]),
     ]);
+}
+
+#[test]
+fn an_expired_client_ca_is_left_out_of_the_trust_where_another_is_valid() {
+    let pki = pki();
+    let ca = |name: &str, change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = ca_params(name);
+        change(&mut params);
+        Ca::root_from(params, p256())
+    };
+    let good = ca("Good", &|_| {});
+    let old = ca("Old", &|p| p.not_after = now() - Duration::SECOND);
+    let older = ca("Older", &|p| p.not_after = now() - Duration::days(30));
+    let last_second = ca("Last Second", &|p| p.not_after = now());
+    let future = ca("Future", &|p| p.not_before = now() + Duration::days(1));
+    let never = ca("Never", &|p| {
+        p.not_before = now() + Duration::days(1);
+        p.not_after = now() - Duration::days(1);
+    });
+    let device = good.leaf();
+    let openssl = Openssl::new();
+    openssl.run("genrsa -out weak.key 1024").run(
+        "req -x509 -new -key weak.key -days 1 -set_serial 1 -out weak.pem -subj /CN=Weak -addext keyUsage=keyCertSign",
+    );
+    let weak = openssl.read("weak.pem");
+    let with = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key.clone(), cas.concat());
+    let rows: Vec<(&'static str, Case, &'static [&'static str], Vec<&Ca>)> = vec![
+        ("expired beside a valid one", with(&[&old.pem, &good.pem]), &["CA_EXPIRED_LEFT_OUT"], vec![&good]),
+        (
+            "two expired beside two valid ones",
+            with(&[&old.pem, &good.pem, &older.pem, &last_second.pem]),
+            &["CA_EXPIRED_LEFT_OUT", "CA_EXPIRED_LEFT_OUT"],
+            vec![&good, &last_second],
+        ),
+        ("in its last second", with(&[&last_second.pem]), &[], vec![&last_second]),
+        (
+            "not yet valid beside a valid one",
+            with(&[&future.pem, &good.pem]),
+            &["CA_NOT_YET_VALID"],
+            vec![&future, &good],
+        ),
+        (
+            "expired, valid and not yet valid",
+            with(&[&old.pem, &good.pem, &future.pem]),
+            &["CA_EXPIRED_LEFT_OUT", "CA_NOT_YET_VALID"],
+            vec![&good, &future],
+        ),
+        (
+            "valid at no time, beside a valid one",
+            with(&[&never.pem, &good.pem]),
+            &["CA_EXPIRED_LEFT_OUT"],
+            vec![&good],
+        ),
+        ("expired alone", with(&[&old.pem]), &["CA_EXPIRED"], vec![]),
+        ("two expired", with(&[&old.pem, &older.pem]), &["CA_EXPIRED", "CA_EXPIRED"], vec![]),
+        ("not yet valid alone", with(&[&future.pem]), &["CA_NONE_VALID", "CA_NOT_YET_VALID"], vec![]),
+        (
+            "one expired, one not yet valid",
+            with(&[&old.pem, &future.pem]),
+            &["CA_EXPIRED", "CA_NONE_VALID", "CA_NOT_YET_VALID"],
+            vec![],
+        ),
+        (
+            "a device's certificate makes no CA valid",
+            with(&[&old.pem, &device.pem]),
+            &["CA_NOT_CA", "CA_EXPIRED"],
+            vec![],
+        ),
+        (
+            "expired, and unusable as well",
+            with(&[&weak, &good.pem]).at(time::macros::datetime!(2032-01-01 0:00 UTC)),
+            &["LEAF_EXPIRED", "CA_EXPIRED_LEFT_OUT"],
+            vec![],
+        ),
+    ];
+    for (name, case, codes, trusted) in rows {
+        let trust = case.judge().material.and_then(|material| material.client_trust);
+        let anchors: Vec<Vec<u8>> =
+            trust.iter().flat_map(|trust| trust.anchors()).map(|anchor| anchor.to_vec()).collect();
+        assert_eq!(anchors, trusted.iter().map(|ca| ca.der.clone()).collect::<Vec<_>>(), "{name}");
+        expect([(name, case, codes)]);
+    }
+    let left_out = with(&[&good.pem, &old.pem]).judge().findings.remove(0);
+    let item = left_out.item.expect("the finding names its block");
+    assert_eq!((item.index, item.subject.as_deref()), (1, Some("CN=Old")));
 }
 
 #[test]
