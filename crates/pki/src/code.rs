@@ -518,6 +518,11 @@ codes! {
         "`tlsfeature = status_request`."
         "Have the certificate issued without the TLS feature status_request."
         "RFC 7633";
+    CaIsServersOwn "CA_IS_SERVERS_OWN" Warning
+        "`cacert` holds the CA of the server's own certificate and nothing else. Only devices with a certificate of that CA are let in."
+        "The root of the server's certificate in `cacert`, and devices with certificates of another CA."
+        "Compare it with the issuer of a device's certificate: openssl x509 -in DEVICE.pem -noout -issuer. If that is another CA, send that one in cacert; if it is this one, nothing needs to be done."
+        "certward";
     CaVersion1 "CA_VERSION1" Warning
         "A client CA is a self-signed X.509 version 1 root: nothing in it says that it is a CA."
         "`openssl x509 -req -signkey root.key`, self-signed without extensions."

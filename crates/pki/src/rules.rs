@@ -61,5 +61,6 @@ pub(crate) const RULES: &[Rule] = &[
     client_ca::not_yet_valid,
     client_ca::none_valid,
     client_ca::unusable,
+    client_ca::only_servers_own,
     client_ca::names_too_large,
 ];

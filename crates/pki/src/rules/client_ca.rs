@@ -5,7 +5,7 @@ use crate::chain::Given;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::KeyKind;
-use crate::signed::VERIFIABLE_RSA_BITS;
+use crate::signed::{VERIFIABLE_RSA_BITS, Verdict};
 
 fn for_each<'a>(
     client_cas: impl IntoIterator<Item = &'a Given>,
@@ -91,6 +91,35 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
             kind => Some(format!("has a key that is {kind}; signatures by it cannot be verified")),
         }
     });
+}
+
+/// Where the server's own chain was given as the client CAs, with no other CA beside it. One CA may issue for both
+/// sides, so the finding asks.
+pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let mut cas = case.trusted_client_cas().peekable();
+    let Some(first) = cas.peek().copied().filter(|_| case.client_cas.len() <= SERVER_CAS_MAX) else { return };
+    if cas.all(|given| is_servers_own(case, &given.certificate)) {
+        let message = format!(
+            "cacert holds only the CA of the server's own certificate ({}); do devices have certificates of it?",
+            first.certificate.subject
+        );
+        findings.push(Finding::new(Code::CaIsServersOwn, Field::Cacert, first.item(), message));
+    }
+}
+
+/// More CAs than one server has above it: the rest is the devices'. It bounds the signatures to verify.
+const SERVER_CAS_MAX: usize = 10;
+
+/// A certificate of the server's chain, another one of the same CA, or the issuer of the topmost that was given.
+fn is_servers_own(case: &Case<'_>, client_ca: &Certificate) -> bool {
+    let is_same_ca = |given: &Given| {
+        given.certificate.spki == client_ca.spki && given.certificate.subject_der == client_ca.subject_der
+    };
+    let has_issued = |top: &Given| {
+        top.certificate.may_be_issued_by(client_ca) && top.certificate.signed_by(client_ca) == Verdict::Valid
+    };
+    client_ca.may_issue_or_is_version1_root()
+        && (case.chain().any(is_same_ca) || case.chain().last().is_some_and(has_issued))
 }
 
 /// The names go into every CertificateRequest.

@@ -37,6 +37,8 @@ fn critical(oid: &[u64]) -> CustomExtension {
 #[test]
 fn what_is_good_is_accepted_without_a_word() {
     let pki = pki();
+    let devices = Ca::root("Devices");
+    let two_way = |cacert: &str| Case::two_way(pki.chain(), pki.leaf.key.clone(), cacert);
     let kinds = [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ECDSA_P521_SHA512];
     let mut rows: Vec<Row> = vec![
         ("leaf and intermediate", pki.case(), &[]),
@@ -69,12 +71,8 @@ fn what_is_good_is_accepted_without_a_word() {
             &[],
         ),
         ("no hosts, but a listener of its own", pki.case().hosts(&[]), &[]),
-        ("two-way", Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone()), &[]),
-        (
-            "two-way with an intermediate as the anchor",
-            Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.intermediate.pem.clone()),
-            &[],
-        ),
+        ("two-way", two_way(&devices.pem), &[]),
+        ("two-way with an intermediate as the anchor", two_way(&devices.intermediate("Line 1").pem), &[]),
         ("one-way with an empty cacert", Case { cacert: Some(" \n".into()), ..pki.case() }, &[]),
         ("at the very first second", pki.case().at(now() - Duration::days(10)), &[]),
     ];
@@ -438,7 +436,8 @@ fn client_cas_are_judged() {
             })
             .collect()
     };
-    let root = &pki.root.pem;
+    let clients = Ca::root("Clients");
+    let root = &clients.pem;
     expect([
         ("two CAs of one name", with(Ca::root("One").pem + &Ca::root("One").pem), &[] as &[_]),
         ("a client's certificate", with(pki.leaf.pem.clone()), &["CA_NOT_CA"]),
@@ -448,7 +447,7 @@ fn client_cas_are_judged() {
             with_params(&|p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]),
             &["CA_NOT_CA"],
         ),
-        ("the CA's key", with(root.clone() + &pki.root.issuer.key().serialize_pem()), &["CA_HOLDS_KEY"]),
+        ("the CA's key", with(root.clone() + &clients.issuer.key().serialize_pem()), &["CA_HOLDS_KEY"]),
         ("only a key", with(pki.leaf.key.clone()), &["CA_HOLDS_KEY"]),
         ("no PEM", with("the usual CA".into()), &["PEM_MISSING"]),
         ("given twice", with(root.clone() + root), &["DUPLICATE_LEFT_OUT"]),
@@ -541,6 +540,55 @@ fn an_expired_client_ca_is_left_out_of_the_trust_where_another_is_valid() {
     let left_out = with(&[&good.pem, &old.pem]).judge().findings.remove(0);
     let item = left_out.item.expect("the finding names its block");
     assert_eq!((item.index, item.subject.as_deref()), (1, Some("CN=Old")));
+}
+
+#[test]
+fn the_servers_own_ca_alone_as_the_client_ca_is_questioned() {
+    let pki = pki();
+    let (devices, namesake) = (Ca::root("Devices"), Ca::root("Example Root"));
+    let again = {
+        let key = KeyPair::from_pem(&pki.root.issuer.key().serialize_pem()).unwrap();
+        let mut params = ca_params("Example Root");
+        params.not_after += Duration::days(1);
+        Ca::root_from(params, key)
+    };
+    let mut old = ca_params("Devices of old");
+    old.not_after = now() - Duration::days(1);
+    let old = Ca::root_from(old, p256());
+    let full = pki.chain() + &pki.root.pem;
+    let with = |cert: &str, cas: &[&Ca]| {
+        let cas: String = cas.iter().map(|ca| ca.pem.as_str()).collect();
+        Case::two_way(cert, pki.leaf.key.clone(), cas)
+    };
+    let self_signed = self_signed(|params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+    });
+    expect([
+        ("its root", with(&pki.chain(), &[&pki.root]), &["CA_IS_SERVERS_OWN"] as &[_]),
+        ("its root, in cert as well", with(&full, &[&pki.root]), &["CA_IS_SERVERS_OWN", "ROOT_LEFT_OUT"]),
+        ("its intermediate", with(&pki.chain(), &[&pki.intermediate]), &["CA_IS_SERVERS_OWN"]),
+        ("both", with(&pki.chain(), &[&pki.intermediate, &pki.root]), &["CA_IS_SERVERS_OWN"]),
+        (
+            "the leaf's issuer, not in cert",
+            with(&pki.leaf.pem, &[&pki.intermediate]),
+            &["MISSING_INTERMEDIATE", "CA_IS_SERVERS_OWN"],
+        ),
+        ("its root, renewed", with(&full, &[&again]), &["CA_IS_SERVERS_OWN", "ROOT_LEFT_OUT"]),
+        (
+            "beside an expired one",
+            with(&pki.chain(), &[&pki.root, &old]),
+            &["CA_IS_SERVERS_OWN", "CA_EXPIRED_LEFT_OUT"],
+        ),
+        (
+            "the self-signed leaf itself",
+            Case { tls_type: Some("two-way".into()), cacert: self_signed.cert.clone(), ..self_signed },
+            &["SELF_SIGNED_CA_LEAF", "CA_IS_SERVERS_OWN"],
+        ),
+        ("beside the devices'", with(&pki.chain(), &[&pki.root, &devices]), &[]),
+        ("another root of its name", with(&pki.chain(), &[&namesake]), &[]),
+        ("an intermediate below its root", with(&pki.chain(), &[&pki.root.intermediate("Devices")]), &[]),
+    ]);
 }
 
 #[test]
