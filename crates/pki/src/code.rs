@@ -143,6 +143,11 @@ codes! {
         "`MIIDUTCCAjmg…` alone."
         "Put the BEGIN and END lines around it, or convert the original file to PEM with openssl."
         "RFC 7468 §2";
+    FormatBase64Pem "FORMAT_BASE64_PEM" Error
+        "The property holds PEM text that was encoded in base64 once more."
+        "`LS0tLS1CRUdJTi…`, a value of the `data` of a Kubernetes secret."
+        "Decode it and send the result: base64 -d FILE. From a Kubernetes secret: kubectl get secret NAME -o jsonpath='{.data.tls\\.crt}' | base64 -d (the key is in tls\\.key, the CA in ca\\.crt)."
+        "Kubernetes API: Secret";
     FormatPkcs7 "FORMAT_PKCS7" Error
         "The block is a PKCS#7 (CMS) container."
         "`-----BEGIN PKCS7-----`, a .p7b file."

@@ -70,6 +70,13 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
 
 fn sound(read: Read, field: Field, findings: &mut Vec<Finding>) -> Option<Block> {
     match read {
+        // The text inside was encoded once more, and then put between BEGIN and END lines.
+        Read::Block(Block { index, der, .. }) if der.starts_with(PEM_BEGINNING) => {
+            let message = format!("Block {index} of {} {IS_BASE64_PEM}.", field.name());
+            let item = Some(Item { index, subject: None });
+            findings.push(Finding::new(Code::FormatBase64Pem, field, item, message));
+            None
+        }
         Read::Block(block) => Some(block),
         Read::Damaged { index, label, damage } => {
             findings.push(damaged(field, index, label, damage));
@@ -132,7 +139,14 @@ fn name_whole(text: &str) -> (Code, &'static str) {
     if is_path(text) {
         return (Code::FormatPath, "is the path of a file, not its content");
     }
+    if text.contains(PEM_BEGINNING_BASE64) {
+        return (Code::FormatBase64Pem, IS_BASE64_PEM);
+    }
     match pem::raw_base64(text) {
+        Some(content) if holds_pem(&content) => (Code::FormatBase64Pem, IS_BASE64_PEM),
+        Some(content) if holds_pem_base64(&content) => {
+            (Code::FormatBase64Pem, "is PEM text that was encoded in base64 twice")
+        }
         Some(der) if is_pkcs12(&der) => (Code::FormatPkcs12, "is a PKCS#12 container in base64"),
         Some(der) if der.first() == Some(&0x30) => {
             (Code::FormatRawBase64, "is base64 without BEGIN and END lines")
@@ -145,6 +159,23 @@ fn name_whole(text: &str) -> (Code, &'static str) {
         }
         _ => (Code::PemMissing, "holds no PEM block"),
     }
+}
+
+const PEM_BEGINNING: &[u8] = b"-----BEGIN ";
+
+/// [`PEM_BEGINNING`] in base64, as far as what follows does not change it. It is found behind a name and beside
+/// other values too, as in the YAML of a Kubernetes secret.
+const PEM_BEGINNING_BASE64: &str = "LS0tLS1CRUdJTi";
+
+const IS_BASE64_PEM: &str = "is PEM text in base64, as in the data of a Kubernetes secret";
+
+/// Anywhere: text may stand in front of the first block.
+fn holds_pem(content: &[u8]) -> bool {
+    content.windows(PEM_BEGINNING.len()).any(|window| window == PEM_BEGINNING)
+}
+
+fn holds_pem_base64(content: &[u8]) -> bool {
+    content.windows(PEM_BEGINNING_BASE64.len()).any(|window| window == PEM_BEGINNING_BASE64.as_bytes())
 }
 
 /// As [`is_pkcs12`], of bytes that somebody has read as text: what is no UTF-8 is another character then, or lost, but the version

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use crate::judge::objection;
-use crate::stage::{Case, expect, pki};
+use crate::stage::{Ca, Case, expect, pki};
 
 fn body(pem: &str) -> String {
     pem.lines().filter(|line| !line.starts_with("-----")).collect()
@@ -203,4 +203,53 @@ fn what_is_no_usable_key_is_named_as_what_it_is() {
         ),
         ("raw base64", key(base64.clone()), &["FORMAT_RAW_BASE64"]),
     ]);
+}
+
+/// PEM in base64 is named in every field, whatever stands around it, and no byte of it is shown.
+#[test]
+fn base64_of_pem_is_named_with_the_command_that_decodes_it() {
+    let pki = pki();
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let wrapped = |text: &str| {
+        let base64 = encode(text);
+        let lines: Vec<&str> =
+            base64.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
+        lines.join("\n")
+    };
+    let devices = Ca::root("Devices");
+    type Field = fn(&mut Case) -> &mut Option<String>;
+    let fields: [(&str, &str, Field); 3] = [
+        ("CERTIFICATE", &pki.leaf.pem, |case| &mut case.cert),
+        ("PRIVATE KEY", &pki.leaf.key, |case| &mut case.key),
+        ("CERTIFICATE", &devices.pem, |case| &mut case.cacert),
+    ];
+    for (label, pem, field) in fields {
+        for (name, text) in [
+            ("one line", encode(pem)),
+            ("lines of base64", wrapped(pem)),
+            ("lines that end with CRLF", wrapped(pem).replace('\n', "\r\n")),
+            ("without padding", encode(pem).trim_end_matches('=').to_owned()),
+            ("the line of a secret", format!("  tls.crt: {}\n", encode(pem))),
+            ("a secret in JSON", format!("{{\"data\":{{\"tls.crt\":\"{}\"}}}}", encode(pem))),
+            ("two values", format!("{}\n{}", encode(pem), encode(pem))),
+            ("text in front of the block", encode(&format!("Bag Attributes\n    friendlyName: a\n{pem}"))),
+            ("a byte order mark in front", encode(&format!("\u{feff}{pem}"))),
+            ("PEM with CRLF", encode(&pem.replace('\n', "\r\n"))),
+            ("for addresses", encode(pem).replace('+', "-").replace('/', "_")),
+            ("encoded twice", encode(&encode(pem))),
+            ("between lines of PEM", with_label(label, &encode(pem))),
+        ] {
+            let mut case = Case::two_way(pki.chain(), pki.leaf.key.clone(), devices.pem.clone());
+            *field(&mut case) = Some(text.clone());
+            let findings = case.judge().findings;
+            let finding = &findings[0];
+            assert_eq!(finding.code.as_str(), "FORMAT_BASE64_PEM", "{name}: {findings:?}");
+            assert!(finding.remedy.contains("base64 -d"), "{name}: {}", finding.remedy);
+            let said = format!("{findings:?}");
+            let body = body(pem);
+            for hidden in [&text[text.len() / 2..][..12], &body[..12]] {
+                assert!(!said.contains(hidden), "{name}: {said}");
+            }
+        }
+    }
 }
