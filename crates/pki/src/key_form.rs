@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::PrivateKey;
 use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
-use crate::public_key::{KeyKind, OID_EC, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
+use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
 use crate::signed::{element, sequence};
 
 /// Why a block is no key that can be served.
@@ -27,8 +27,16 @@ pub(crate) enum KeyFault {
     Kind(KeyKind),
 }
 
+/// A key whose structure could be read.
+pub(crate) struct ReadKey {
+    pub(crate) key: PrivateKey,
+    pub(crate) kind: KeyKind,
+    /// The public key that PKCS#8 has beside the private one: the bits of its SubjectPublicKeyInfo.
+    pub(crate) public_key: Option<Vec<u8>>,
+}
+
 /// Reads a key block; `parameters` is the DER of an `EC PARAMETERS` block in front of it.
-pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<(PrivateKey, KeyKind), KeyFault> {
+pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, KeyFault> {
     let der = block.der.as_slice();
     // The label is what a person wrote; the structure is what it is. Tools confuse RSA and plain PRIVATE KEY.
     match block.label {
@@ -51,40 +59,80 @@ pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<(PrivateK
 }
 
 /// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … } (RFC 5958 §2).
-pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<(PrivateKey, KeyKind), KeyFault>> {
+///
+/// The libraries read fewer forms than tools write: the key is written again with what its kind needs and no more.
+pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, info) = sequence(der)?;
     let (info, _version) = element(info, Tag::Integer)?;
     let (info, algorithm) = sequence(info)?;
-    let (_, inner) = element(info, Tag::OctetString)?;
+    let (more, inner) = element(info, Tag::OctetString)?;
+    let kind = KeyKind::of_algorithm(algorithm)?;
     if !rest.is_empty() {
         return Some(Err(KeyFault::Unreadable));
     }
-    let kind = match KeyKind::of_algorithm(algorithm)? {
-        KeyKind::Rsa { .. } => match rsa_bits(inner) {
-            Some(bits) => KeyKind::Rsa { bits },
-            None => return Some(Err(KeyFault::Unreadable)),
-        },
+    Some(pkcs8_of(kind, algorithm, inner, more))
+}
+
+fn pkcs8_of(kind: KeyKind, algorithm: &[u8], inner: &[u8], more: &[u8]) -> Result<ReadKey, KeyFault> {
+    let kind = match kind {
+        KeyKind::Rsa { .. } => KeyKind::Rsa { bits: rsa_bits(inner).ok_or(KeyFault::Unreadable)? },
         kind => kind,
     };
-    Some(served(kind).map(|kind| (PrivateKey::from_pkcs8_der(Zeroizing::new(der.to_vec())), kind)))
+    let kind = served(kind)?;
+    let written = algorithm_of(kind).ok_or(KeyFault::Kind(kind))?;
+    let is_readable = is_written_for(kind, algorithm, &written) && is_inner_of(kind, inner);
+    let public_key = public_key_behind(more).filter(|_| is_readable).ok_or(KeyFault::Unreadable)?;
+    Ok(ReadKey { key: wrap(&written, inner), kind, public_key })
+}
+
+/// Whether it is the algorithm of this kind: RSA with NULL or, as some tools leave it out, without; Ed25519 without or,
+/// as some tools add it, with NULL (RFC 8017 §A.1, RFC 8410 §3).
+fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
+    algorithm == written
+        || match kind {
+            KeyKind::Rsa { .. } => written.strip_suffix(NULL) == Some(algorithm),
+            KeyKind::Ed25519 => algorithm.strip_suffix(NULL) == Some(written),
+            _ => false,
+        }
+}
+
+/// Whether an Ed25519 key has its 32 bytes (RFC 8410 §7). What is wrong inside the others shows when they sign.
+fn is_inner_of(kind: KeyKind, inner: &[u8]) -> bool {
+    kind != KeyKind::Ed25519
+        || element(inner, Tag::OctetString).is_some_and(|(rest, seed)| rest.is_empty() && seed.len() == 32)
+}
+
+/// What follows the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958 §2). The Rust library
+/// `ring` before 0.17 wrote it with a tag of its own inside of `[1]`. `None` if there is anything else.
+fn public_key_behind(more: &[u8]) -> Option<Option<Vec<u8>>> {
+    let more = tagged(more, 0).map_or(more, |(rest, _)| rest);
+    if more.is_empty() {
+        return Some(None);
+    }
+    let (rest, content) = tagged(more, 1)?;
+    let bits = match element(content, Tag::BitString) {
+        Some(([], bits)) => bits,
+        _ => content,
+    };
+    let (unused_bits, public_key) = bits.split_first()?;
+    (rest.is_empty() && *unused_bits == 0).then(|| Some(public_key.to_vec()))
 }
 
 /// RSAPrivateKey (RFC 8017 §A.1.2).
-fn pkcs1(der: &[u8]) -> Option<Result<(PrivateKey, KeyKind), KeyFault>> {
+fn pkcs1(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     let kind = KeyKind::Rsa { bits: rsa_bits(der)? };
-    let algorithm = [tlv_prefix(0x06, OID_RSA.len()).as_slice(), OID_RSA, &[0x05, 0x00]].concat();
-    Some(served(kind).map(|kind| (wrap(&algorithm, der), kind)))
+    Some(wrapped(kind, der))
 }
 
 /// ECPrivateKey ::= SEQUENCE { 1, OCTET STRING, [0] parameters OPTIONAL, [1] publicKey OPTIONAL } (RFC 5915 §3).
-fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<(PrivateKey, KeyKind), KeyFault>> {
+fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, content) = sequence(der)?;
     let (after_version, version) = element(content, Tag::Integer)?;
     let (after_scalar, scalar) = element(after_version, Tag::OctetString)?;
     if version != [1] || !rest.is_empty() {
         return None;
     }
-    let kind = match tagged(after_scalar, 0).or(outer) {
+    let kind = match tagged(after_scalar, 0).map(|(_, parameters)| parameters).or(outer) {
         Some(parameters) => KeyKind::of_curve(parameters),
         // Without any parameters, the length of the scalar tells; the proof by signature decides.
         None => match scalar.len() {
@@ -94,16 +142,30 @@ fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<(PrivateKey, KeyKind)
             _ => return Some(Err(KeyFault::Unreadable)),
         },
     };
+    Some(wrapped(kind, der))
+}
+
+/// A key of its own form as PKCS#8.
+fn wrapped(kind: KeyKind, der: &[u8]) -> Result<ReadKey, KeyFault> {
+    let kind = served(kind)?;
+    let algorithm = algorithm_of(kind).ok_or(KeyFault::Kind(kind))?;
+    Ok(ReadKey { key: wrap(&algorithm, der), kind, public_key: None })
+}
+
+const NULL: &[u8] = &[0x05, 0x00];
+
+/// The AlgorithmIdentifier of a kind that is served, without its SEQUENCE header.
+fn algorithm_of(kind: KeyKind) -> Option<Vec<u8>> {
+    let oid = |oid: &[u8]| [tlv_prefix(0x06, oid.len()).as_slice(), oid].concat();
     let curve = match kind {
+        KeyKind::Rsa { .. } => return Some([oid(OID_RSA).as_slice(), NULL].concat()),
+        KeyKind::Ed25519 => return Some(oid(OID_ED25519)),
         KeyKind::P256 => OID_P256,
         KeyKind::P384 => OID_P384,
         KeyKind::P521 => OID_P521,
-        kind => return Some(Err(KeyFault::Kind(kind))),
+        _ => return None,
     };
-    let algorithm =
-        [tlv_prefix(0x06, OID_EC.len()).as_slice(), OID_EC, tlv_prefix(0x06, curve.len()).as_slice(), curve]
-            .concat();
-    Some(Ok((wrap(&algorithm, der), kind)))
+    Some([oid(OID_EC), oid(curve)].concat())
 }
 
 /// What else it may be: said only to name it.
@@ -146,10 +208,11 @@ fn rsa_bits(der: &[u8]) -> Option<usize> {
     (rest.is_empty() && numbers.is_empty()).then_some(bits)
 }
 
-/// The content of an explicitly tagged, context-specific element at the front.
-fn tagged(der: &[u8], number: u32) -> Option<&[u8]> {
-    let (_, any) = Any::from_der(der).ok()?;
-    (any.header.class() == Class::ContextSpecific && any.header.tag() == Tag(number)).then_some(any.data)
+/// The content of a context-specific element at the front: (what follows, content).
+fn tagged(der: &[u8], number: u32) -> Option<(&[u8], &[u8])> {
+    let (rest, any) = Any::from_der(der).ok()?;
+    (any.header.class() == Class::ContextSpecific && any.header.tag() == Tag(number))
+        .then_some((rest, any.data))
 }
 
 /// PrivateKeyInfo around a key of its own form.

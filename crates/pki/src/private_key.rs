@@ -8,6 +8,8 @@ use rustls_pki_types::{PrivateKeyDer, SignatureVerificationAlgorithm, SubjectPub
 use webpki::RawPublicKeyEntity;
 use zeroize::Zeroizing;
 
+use crate::public_key::public_key_of_spki;
+
 /// A leaf's private key as PKCS#8 DER. Wiped on drop; shown by no `Debug` and no `Display`.
 pub struct PrivateKey {
     pkcs8: Zeroizing<Vec<u8>>,
@@ -72,6 +74,11 @@ impl Signer {
             let signature = self.key.choose_scheme(&[*scheme])?.sign(STATEMENT).ok()?;
             Some(Proof { algorithm: *algorithm, signature })
         })
+    }
+
+    /// Whether this is the key's public part.
+    pub(crate) fn has_public_key(&self, public_key: &[u8]) -> bool {
+        self.key.public_key().is_some_and(|spki| public_key_of_spki(&spki) == Some(public_key))
     }
 
     /// Whether the key's private and public parts fit: its signature verifies with its own public key.

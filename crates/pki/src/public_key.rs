@@ -50,7 +50,7 @@ pub(crate) const OID_EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 pub(crate) const OID_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 pub(crate) const OID_P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 pub(crate) const OID_P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
-const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+pub(crate) const OID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const OID_ED448: &[u8] = &[0x2b, 0x65, 0x71];
 const OID_DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
 
@@ -113,6 +113,14 @@ impl KeyKind {
             Self::Dsa | Self::Other => Family::Other,
         }
     }
+}
+
+/// The public key itself in a SubjectPublicKeyInfo (with its SEQUENCE header).
+pub(crate) fn public_key_of_spki(spki: &[u8]) -> Option<&[u8]> {
+    let (_, content) = sequence(spki)?;
+    let (after_algorithm, _) = sequence(content)?;
+    let (_, bits) = element(after_algorithm, Tag::BitString)?;
+    bits.get(1..)
 }
 
 /// How many bits a DER INTEGER's content has.

@@ -7,10 +7,9 @@ use crate::certificate::{Certificate, Unreadable};
 use crate::chain::Given;
 use crate::encrypted_key::{self, Closed};
 use crate::finding::{Field, Finding, Item};
-use crate::key_form::{self, KeyFault};
+use crate::key_form::{self, KeyFault, ReadKey};
 use crate::pem::{Block, Label};
-use crate::private_key::PrivateKey;
-use crate::public_key::KeyKind;
+use crate::private_key::{Proof, Signer};
 use crate::signed::sequence;
 use crate::{Code, Text, TlsType, Upload, field};
 
@@ -190,7 +189,7 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
         }
     };
     match read {
-        Ok((key, kind)) => Some(prove(key, kind)),
+        Ok(read) => Some(prove(read)),
         Err(fault) => {
             findings.push(key_fault(fault, block.index));
             None
@@ -218,9 +217,12 @@ fn key_password<'a>(upload: &'a Upload, findings: &mut Vec<Finding>) -> Option<&
     }
 }
 
-fn prove(key: PrivateKey, kind: KeyKind) -> GivenKey {
+fn prove(ReadKey { key, kind, public_key }: ReadKey) -> GivenKey {
     let signer = key.signer();
-    let proof = signer.and_then(|signer| signer.prove().filter(|proof| signer.is_consistent(proof)));
+    let fits = |signer: &Signer, proof: &Proof| {
+        signer.is_consistent(proof) && public_key.is_none_or(|public_key| signer.has_public_key(&public_key))
+    };
+    let proof = signer.and_then(|signer| signer.prove().filter(|proof| fits(&signer, proof)));
     GivenKey { key, kind, proof }
 }
 

@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateParams, CustomExtension, SanType};
 
-use crate::stage::{Case, dns, expect, leaf_params, p256, pki};
+use crate::stage::{Case, dns, expect, leaf_params, p256, pki, tlv};
 
 /// A self-signed leaf with these dNSName entries, byte for byte, and the host `broker.example.com`.
 fn with_names(names: &[&[u8]]) -> Case {
@@ -24,16 +24,6 @@ fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Case {
     let (mut params, key) = (leaf_params(), p256());
     change(&mut params);
     Case::one_way(params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let header = match length {
-        0..0x80 => vec![tag, length as u8],
-        0x80..0x100 => vec![tag, 0x81, length as u8],
-        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
-    };
-    [header.as_slice(), content].concat()
 }
 
 #[test]

@@ -148,6 +148,76 @@ fn every_form_of_a_key_that_can_be_served_is_read() {
     ]);
 }
 
+/// Forms that tools write and no version of openssl: PKCS#8 without the NULL of RSA, and with attributes or the public
+/// key behind the private one (RFC 5958 §2).
+#[test]
+fn pkcs8_of_other_tools_is_read() {
+    let openssl = Openssl::new();
+    openssl
+        .run("genrsa -traditional -out rsa.key 2048")
+        .run("rsa -in rsa.key -traditional -outform DER -out rsa.der")
+        .p256("ec")
+        .run("pkcs8 -topk8 -nocrypt -in ec.key -outform DER -out ec.der")
+        .run("genpkey -algorithm ed25519 -out ed.key")
+        .run("pkcs8 -topk8 -nocrypt -in ed.key -outform DER -out ed.der")
+        .run("pkey -in ed.key -pubout -outform DER -out ed.pub");
+    for name in ["rsa", "ec", "ed"] {
+        openssl.run(&format!("req -x509 -new -key {name}.key -days 3650 -out {name}.pem -subj /CN={name} -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:broker.example.com"));
+    }
+    let with = |name: &str, der: Vec<u8>| {
+        one_way(openssl.read(&format!("{name}.pem")), crate::stage::encode_pem("PRIVATE KEY", &der))
+    };
+    let tlv = crate::stage::tlv;
+    let rsa_oid = tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]);
+    let rsa = |parameters: &[u8], inner: &[u8]| {
+        let algorithm = tlv(0x30, &[&rsa_oid, parameters].concat());
+        with("rsa", tlv(0x30, &[&[2, 1, 0], &algorithm[..], &tlv(4, inner)].concat()))
+    };
+    let rsa_key = openssl.bytes("rsa.der");
+    let mut rsa_broken = rsa_key.clone();
+    *rsa_broken.last_mut().unwrap() ^= 1;
+    // [0] attributes: keyUsage digitalSignature, as Windows and Java write them.
+    let attributes =
+        tlv(0xa0, &tlv(0x30, &[&[6, 3, 0x55, 0x1d, 0x0f][..], &[0x31, 4, 3, 2, 7, 0x80]].concat()));
+    let with_attributes = |name: &str| {
+        let der = openssl.bytes(&format!("{name}.der"));
+        let content = &der[if der[1] < 0x80 { 2 } else { 3 }..];
+        with(name, tlv(0x30, &[content, &attributes].concat()))
+    };
+    let seed = openssl.bytes("ed.der")[16..].to_vec();
+    let public = openssl.bytes("ed.pub")[12..].to_vec();
+    let other = [&public[..31], &[public[31] ^ 1]].concat();
+    let bits = |key: &[u8]| [&[0], key].concat();
+    let ed = |version: u8, algorithm: &[u8], behind: &[u8]| {
+        let algorithm = tlv(0x30, algorithm);
+        with("ed", tlv(0x30, &[&[2, 1, version], &algorithm[..], &tlv(4, &tlv(4, &seed)), behind].concat()))
+    };
+    let oid: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
+    let tagged = |key: &[u8]| tlv(0x81, &bits(key));
+    let ring = |key: &[u8]| tlv(0xa1, &tlv(3, &bits(key)));
+    expect([
+        ("RSA as RFC 8017 has it", rsa(&[5, 0], &rsa_key), &[] as &[_]),
+        ("RSA without NULL", rsa(&[], &rsa_key), &[]),
+        ("RSA without NULL, and inconsistent", rsa(&[], &rsa_broken), &["KEY_INCONSISTENT"]),
+        ("RSA with parameters of another kind", rsa(&[2, 1, 0], &rsa_key), &["KEY_UNREADABLE"]),
+        ("EC with attributes", with_attributes("ec"), &[]),
+        ("Ed25519 with attributes", with_attributes("ed"), &[]),
+        ("Ed25519, the private key alone", ed(0, oid, &[]), &[]),
+        ("Ed25519 with NULL", ed(0, &[oid, &[5, 0]].concat(), &[]), &[]),
+        ("Ed25519 with other parameters", ed(0, &[oid, &[2, 1, 0]].concat(), &[]), &["KEY_UNREADABLE"]),
+        ("Ed25519 with its public key", ed(1, oid, &tagged(&public)), &[]),
+        ("Ed25519 with another public key", ed(1, oid, &tagged(&other)), &["KEY_INCONSISTENT"]),
+        ("Ed25519 of ring before 0.17", ed(1, oid, &ring(&public)), &[]),
+        ("the same with another public key", ed(1, oid, &ring(&other)), &["KEY_INCONSISTENT"]),
+        ("the same, cut short", ed(1, oid, &ring(&public[..31])), &["KEY_INCONSISTENT"]),
+        (
+            "the same, with bytes behind",
+            ed(1, oid, &[ring(&public), vec![5, 0]].concat()),
+            &["KEY_UNREADABLE"],
+        ),
+    ]);
+}
+
 #[test]
 fn keys_that_cannot_be_served_are_named() {
     let openssl = Openssl::new();
