@@ -5,7 +5,7 @@ use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser as _;
 
 use crate::PrivateKey;
-use crate::certificate::common_name;
+use crate::name::common_name;
 
 /// A leaf, the intermediates that lead towards its root, and the leaf's private key, checked.
 #[derive(Debug)]

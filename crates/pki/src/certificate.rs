@@ -5,9 +5,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::X509Name;
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
+use crate::name::{self, Undecodable};
 use crate::name_constraints::NameConstraints;
 use crate::public_key::KeyKind;
 use crate::signed::{Signed, Verdict, element, sequence};
@@ -24,6 +24,9 @@ pub(crate) struct Certificate {
     /// The names for a person, escaped and bounded.
     pub(crate) subject: String,
     pub(crate) issuer: String,
+    /// What OpenSSL cannot decode in the names.
+    pub(crate) subject_fault: Option<Undecodable>,
+    pub(crate) issuer_fault: Option<Undecodable>,
     /// As it stands in the certificate; escape it wherever it is shown.
     pub(crate) common_name: Option<String>,
     pub(crate) not_before: OffsetDateTime,
@@ -109,9 +112,11 @@ impl Certificate {
             version: x509.version().0.saturating_add(1),
             subject_der: x509.subject().as_raw().to_vec(),
             issuer_der: x509.issuer().as_raw().to_vec(),
-            subject: shown_name(x509.subject()),
-            issuer: shown_name(x509.issuer()),
-            common_name: common_name(x509.subject()),
+            subject: name::shown(x509.subject()),
+            issuer: name::shown(x509.issuer()),
+            subject_fault: name::undecodable(x509.subject()),
+            issuer_fault: name::undecodable(x509.issuer()),
+            common_name: name::common_name(x509.subject()),
             not_before: not_before.to_datetime(),
             not_after: not_after.to_datetime(),
             key_kind: KeyKind::of_spki(&spki).ok_or(Unreadable::Structure)?,
@@ -377,26 +382,3 @@ fn weak_hash(oid: &str) -> Option<&'static str> {
         _ => None,
     }
 }
-
-fn shown_name(name: &X509Name<'_>) -> String {
-    // More than any line shows: the bound keeps a hostile name from being formatted in full.
-    if name.as_raw().len() > NAME_BYTES_SHOWN_MAX {
-        return "(a very long name)".to_owned();
-    }
-    match name.to_string() {
-        text if text.is_empty() => "(an empty name)".to_owned(),
-        text => escape(&text, SUBJECT_CHARS_MAX),
-    }
-}
-
-const NAME_BYTES_SHOWN_MAX: usize = 4096;
-
-/// The last, most specific, common name that is text; of a monstrous one, the beginning.
-pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
-    let attributes = name.iter_common_name();
-    let text = attributes.filter_map(|attribute| attribute.as_str().ok()).last()?;
-    Some(text.chars().take(COMMON_NAME_CHARS_MAX).collect())
-}
-
-/// X.520 allows 64; a DNS name has 253.
-const COMMON_NAME_CHARS_MAX: usize = 256;

@@ -6,6 +6,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::AttributeTypeAndValue;
+
+use crate::name::decode;
 
 /// What of a device's certificate a broker is told as the device's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,7 +105,15 @@ fn common_name(x509: &X509Certificate<'_>) -> Result<String, IdentityRefused> {
     if names.next().is_some() {
         return Err(IdentityRefused::Ambiguous);
     }
-    name.as_str().map(str::to_owned).map_err(|_| IdentityRefused::NotText)
+    text(name)
+}
+
+/// UTF-8 in the types that hold bytes; else as OpenSSL decodes the value.
+fn text(attribute: &AttributeTypeAndValue<'_>) -> Result<String, IdentityRefused> {
+    match attribute.as_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => decode(attribute.attr_value()).ok().flatten().ok_or(IdentityRefused::NotText),
+    }
 }
 
 /// RFC 4514 §2: the last RDN first, and whatever could be taken for a separator escaped.
@@ -113,8 +124,8 @@ fn distinguished_name(x509: &X509Certificate<'_>) -> Result<String, IdentityRefu
         for attribute in rdn.iter() {
             let kind = oid2abbrev(attribute.attr_type(), oid_registry())
                 .map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned);
-            let value = attribute.as_str().map_err(|_| IdentityRefused::NotText)?;
-            attributes.push(format!("{kind}={}", escaped(value)));
+            let value = text(attribute)?;
+            attributes.push(format!("{kind}={}", escaped(&value)));
         }
         rdns.push(attributes.join("+"));
     }

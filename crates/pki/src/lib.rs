@@ -24,6 +24,7 @@ mod host_name;
 mod intake;
 mod key_form;
 mod material;
+mod name;
 mod name_constraints;
 mod pem;
 mod private_key;

@@ -9,6 +9,7 @@ mod key;
 mod leaf;
 mod names;
 mod profile;
+mod undecodable_name;
 
 use crate::Finding;
 use crate::case::Case;
@@ -22,6 +23,7 @@ pub(crate) const RULES: &[Rule] = &[
     key::key_inconsistent,
     key::key_mismatch,
     key::leaf_key_unsupported,
+    undecodable_name::undecodable_name,
     leaf::unreadable_for_tls_clients,
     leaf::precertificate,
     leaf::version1,

@@ -7,7 +7,7 @@
 
 use std::process::Command;
 
-use certward_pki::{HostName, Judgement};
+use certward_pki::{Field, HostName, Judgement};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -32,6 +32,7 @@ const VIEWS: &[(&str, View)] = &[
     ("LEAF_NOT_YET_VALID", Says("certificate is not yet valid")),
     ("VALIDITY_REVERSED", Says("certificate")),
     ("VALIDITY_UNREADABLE", Says("")),
+    ("NAME_UNDECODABLE", Says("")),
     ("CRITICAL_EXTENSION_UNKNOWN", Says("unhandled critical extension")),
     ("PRECERTIFICATE", Says("unhandled critical extension")),
     ("LEAF_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
@@ -107,9 +108,10 @@ fn accepted(case: &Case, judgement: &Judgement, chain: &[CertificateDer<'_>]) ->
 
 fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
     let views = judgement.findings.iter().filter(|finding| finding.is_error()).map(|finding| {
-        VIEWS.iter().find(|(code, _)| *code == finding.code.as_str()).map(|(code, view)| (*code, view))
+        let view = VIEWS.iter().find(|(code, _)| *code == finding.code.as_str());
+        view.filter(|_| finding.field != Field::Cacert).map(|(code, view)| (*code, view))
     });
-    // Where anything else is wrong too, openssl need not even come to it.
+    // Where anything else is wrong too, openssl need not even come to it; client CAs are not shown to it.
     let views: Vec<_> = views.collect::<Option<_>>()?;
     let given = given(case);
     let (leaf, above) = given.split_first()?;

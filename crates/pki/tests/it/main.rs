@@ -14,5 +14,6 @@ mod profiles;
 mod properties;
 mod serving;
 mod stage;
+mod subjects;
 mod text;
 mod values;
