@@ -193,6 +193,14 @@ impl Certificate {
         self.subject_der == self.issuer_der
     }
 
+    /// Another CA's certificate for the name and the key of this root (RFC 4158 §1.5).
+    pub(crate) fn is_cross_signed_of(&self, root: &Certificate) -> bool {
+        self.subject_der == root.subject_der
+            && self.spki == root.spki
+            && root.is_self_signed()
+            && !self.is_self_signed()
+    }
+
     /// Version 1 cannot say that it is a CA; a self-signed one is taken for a root (RFC 5280 §6.1.4 (k)).
     pub(crate) fn is_version1_root(&self) -> bool {
         self.version == 1 && self.is_self_signed()

@@ -3,7 +3,8 @@
 //! The rule: the leaf is the certificate that the key belongs to. From it, an issuer is a certificate that has the
 //! issuer's name, may issue, is valid now, and whose key **made the signature**; a name alone proves nothing, for
 //! the public EMQX recipe makes two CAs of one name. Of all ways up, the one is served that reaches a root, or else
-//! the issuer farthest up, by the fewest steps; the root itself is left out. A way that clients must refuse (path
+//! the issuer farthest up, by the fewest steps; the root itself is left out. A root that another CA has cross-signed is
+//! passed by that certificate, which devices that trust only the other CA need. A way that clients must refuse (path
 //! length, name constraints, extended key usage) is taken only where no other leads as far. The order of the upload
 //! never decides: ties are broken by the certificates themselves.
 
@@ -28,6 +29,8 @@ pub(crate) struct Chain {
     /// The leaf's issuer first; without the root.
     pub(crate) intermediates: Vec<usize>,
     pub(crate) root: Option<usize>,
+    /// Roots whose cross-signed certificate is served.
+    pub(crate) cross_signed_roots: Vec<usize>,
     /// Issuers of these too, on another way up than the one that is served.
     pub(crate) alternatives: Vec<usize>,
     /// Nothing of all that.
@@ -53,10 +56,14 @@ impl Chain {
         let Way { mut path, reached } = issuers.way(given, leaf, now);
         let broken = issuers.broken(given, leaf, path.last().copied().unwrap_or(leaf));
         let root = path.pop_if(|top| given[*top].certificate.is_self_signed());
-        let (alternatives, left_out) = (0..given.len())
+        let (others, left_out): (Vec<_>, Vec<_>) = (0..given.len())
             .filter(|n| *n != leaf && !path.contains(n) && root != Some(*n))
             .partition(|n| reached[*n]);
-        Some(Self { leaf, intermediates: path, root, alternatives, left_out, broken })
+        let is_served = |root: &usize| {
+            path.iter().any(|n| given[*n].certificate.is_cross_signed_of(&given[*root].certificate))
+        };
+        let (cross_signed_roots, alternatives) = others.into_iter().partition(is_served);
+        Some(Self { leaf, intermediates: path, root, cross_signed_roots, alternatives, left_out, broken })
     }
 
     /// Leaf, intermediates and root as they belong.
@@ -177,7 +184,11 @@ struct Reached {
 impl Reached {
     /// To the nearest root, or else as far up as it goes; the leaf not included.
     fn best(&self, given: &[Given], leaf: usize) -> Vec<usize> {
-        let tops = (0..given.len()).filter(|n| *n != leaf && self.steps[*n].is_some());
+        let is_reached = |n: &usize| *n != leaf && self.steps[*n].is_some();
+        let is_passed = |root: &Certificate| {
+            (0..given.len()).filter(is_reached).any(|n| given[n].certificate.is_cross_signed_of(root))
+        };
+        let tops = (0..given.len()).filter(is_reached).filter(|n| !is_passed(&given[*n].certificate));
         let top = tops.min_by_key(|n| {
             let certificate = &given[*n].certificate;
             let distance = self.steps[*n].unwrap_or(0);

@@ -567,7 +567,7 @@ codes! {
         "RFC 5246 §7.4.2";
     CrossSignedLeftOut "CROSS_SIGNED_LEFT_OUT" Notice
         "A certificate on another, longer way from the leaf to a root was left out, as in sets that are cross-signed."
-        "A new root, and the old root's certificate for it."
+        "An intermediate, and another root's certificate for it."
         "Nothing needs to be done, unless clients know only the other root: then send only the way to that one."
         "RFC 4158 §1.5";
     RootLeftOut "ROOT_LEFT_OUT" Notice

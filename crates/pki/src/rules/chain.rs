@@ -161,11 +161,18 @@ pub(crate) fn cross_signed_left_out(case: &Case<'_>, findings: &mut Vec<Finding>
 }
 
 pub(crate) fn root_left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(root) = case.chain.as_ref().and_then(|chain| chain.root).map(|n| &case.certificates[n]) else {
-        return;
-    };
-    let message = format!("Block {} of cert is the root; it is not served.", root.index);
-    findings.push(Finding::new(Code::RootLeftOut, Field::Cert, root.item(), message));
+    let Some(chain) = &case.chain else { return };
+    for root in chain.root.iter().map(|n| &case.certificates[*n]) {
+        let message = format!("Block {} of cert is the root; it is not served.", root.index);
+        findings.push(Finding::new(Code::RootLeftOut, Field::Cert, root.item(), message));
+    }
+    for root in chain.cross_signed_roots.iter().map(|n| &case.certificates[*n]) {
+        let message = format!(
+            "Block {} of cert is a root; it is not served. Its certificate by another CA is.",
+            root.index
+        );
+        findings.push(Finding::new(Code::RootLeftOut, Field::Cert, root.item(), message));
+    }
 }
 
 pub(crate) fn reordered(case: &Case<'_>, findings: &mut Vec<Finding>) {

@@ -6,6 +6,7 @@ use rcgen::{
 };
 use time::Duration;
 
+use crate::judge::verify;
 use crate::stage::{Ca, Case, Leaf, ca_params, dns, encode_pem, expect, leaf_params, now, p256, pki};
 
 fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
@@ -222,13 +223,9 @@ fn sets_are_sorted_out() {
         (
             "cross-signed, both roots",
             set(&[&cross.pem, &old.pem, &new_pem]),
-            &["CROSS_SIGNED_LEFT_OUT", "CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"] as &[_],
+            &["ROOT_LEFT_OUT", "ROOT_LEFT_OUT"] as &[_],
         ),
-        (
-            "cross-signed, the new root",
-            set(&[&cross.pem, &new_pem]),
-            &["CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"],
-        ),
+        ("cross-signed, the new root", set(&[&cross.pem, &new_pem]), &["ROOT_LEFT_OUT"]),
         ("cross-signed, the old root", set(&[&cross.pem, &old.pem]), &["ROOT_LEFT_OUT"]),
         ("cross-signed, no root", set(&[&cross.pem]), &[]),
         ("two leaves", Case::one_way(pki.chain() + &second.pem, pki.leaf.key.clone()), &["ANOTHER_LEAF"]),
@@ -261,4 +258,73 @@ fn sets_are_sorted_out() {
             &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE", "UNRELATED_CERTIFICATE"],
         ),
     ]);
+}
+
+/// What devices make of the served chain: OpenSSL as a client that trusts one root and nothing else.
+#[test]
+fn the_cross_signed_certificate_of_a_root_is_served_beside_that_root() {
+    let old = Ca::root("Old Root");
+    let key = p256();
+    let key_again = || KeyPair::from_pem(&key.serialize_pem()).unwrap();
+    let new = Ca::root_from(ca_params("New Root"), key_again());
+    let cross = old.intermediate_from(ca_params("New Root"), key_again());
+    let older = Ca::root("Older Root");
+    let old_key = KeyPair::from_pem(&old.issuer.key().serialize_pem()).unwrap();
+    let cross_of_old = older.intermediate_from(ca_params("Old Root"), old_key);
+    let intermediate = new.intermediate("Intermediate");
+    let expired =
+        old.intermediate_from(changed("New Root", |p| p.not_after = now() - Duration::days(1)), key_again());
+    let too_short = old.intermediate_from(changed("New Root", path_len(0)), key_again());
+    let (leaf, direct) = (intermediate.leaf(), new.leaf());
+    let [i, n, c, o] = [&intermediate, &new, &cross, &old];
+    type Row<'a> = (&'a str, &'a Leaf, Vec<&'a Ca>, Vec<&'a Ca>, &'a [&'a str], Vec<&'a Ca>);
+    let left_out = &["ROOT_LEFT_OUT"] as &[_];
+    let both = &["ROOT_LEFT_OUT", "ROOT_LEFT_OUT"] as &[_];
+    let reordered = &["CHAIN_REORDERED", "ROOT_LEFT_OUT"] as &[_];
+    let rows: [Row<'_>; 10] = [
+        ("the new root in front of it", &leaf, vec![i, n, c], vec![i, c], left_out, vec![n, o]),
+        ("the new root behind it", &leaf, vec![i, c, n], vec![i, c], left_out, vec![n, o]),
+        ("both roots", &leaf, vec![i, c, o, n], vec![i, c], both, vec![n, o]),
+        ("upside down", &leaf, vec![n, c, i], vec![i, c], reordered, vec![n, o]),
+        ("no root", &leaf, vec![i, c], vec![i, c], &[], vec![n, o]),
+        ("directly below", &direct, vec![n, c], vec![c], left_out, vec![n, o]),
+        (
+            "the old root is cross-signed as well",
+            &leaf,
+            vec![i, n, c, o, &cross_of_old],
+            vec![i, c, &cross_of_old],
+            both,
+            vec![n, o, &older],
+        ),
+        (
+            "it has expired",
+            &leaf,
+            vec![i, n, &expired],
+            vec![i],
+            &["CHAIN_CERTIFICATE_EXPIRED", "ROOT_LEFT_OUT"],
+            vec![n],
+        ),
+        (
+            "it does not allow the intermediate",
+            &leaf,
+            vec![i, n, &too_short],
+            vec![i],
+            &["CROSS_SIGNED_LEFT_OUT", "ROOT_LEFT_OUT"],
+            vec![n],
+        ),
+        ("the new root alone", &leaf, vec![i, n], vec![i], left_out, vec![n]),
+    ];
+    for (name, leaf, given, served, codes, trusted) in rows {
+        let case = case(leaf, &given);
+        let chain: Vec<Vec<u8>> = case.judge().material.map_or_else(Vec::new, |material| {
+            material.bundle.chain().iter().skip(1).map(|der| der.to_vec()).collect()
+        });
+        assert_eq!(chain, served.iter().map(|ca| ca.der.clone()).collect::<Vec<_>>(), "{name}");
+        let untrusted: String = served.iter().map(|ca| ca.pem.as_str()).collect();
+        for root in trusted {
+            let verdict = verify(&case, &leaf.der, &untrusted, &root.der, &[]);
+            assert!(verdict.is_empty(), "{name}: {verdict}");
+        }
+        expect([(name, case, codes)]);
+    }
 }

@@ -149,7 +149,7 @@ fn is_root_of(der: &[u8], chain: &[CertificateDer<'_>]) -> bool {
 }
 
 /// What openssl has against it; empty if nothing.
-fn verify(case: &Case, leaf: &[u8], untrusted: &str, anchor: &[u8], options: &[&str]) -> String {
+pub(crate) fn verify(case: &Case, leaf: &[u8], untrusted: &str, anchor: &[u8], options: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("leaf", &encode_pem("CERTIFICATE", leaf));
