@@ -217,8 +217,9 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     }
 }
 
-/// The certificate that the key belongs to. One key may have several certificates, of which one is a renewal; but a
-/// certificate that issued another of the upload is a CA, and its key was sent by mistake.
+/// The certificate that the key belongs to. One key may have several certificates, of which one is a renewal, and a
+/// self-signed one the placeholder of the time before the CA had issued one; but a certificate that issued another of
+/// the upload is a CA, and its key was sent by mistake.
 fn proven_leaf(
     given: &[Given],
     proof: Option<&Proof>,
@@ -228,7 +229,10 @@ fn proven_leaf(
     let proof = proof?;
     (0..given.len())
         .filter(|n| proof.belongs_to(&given[*n].certificate.spki) && !issuers.has_issued(given, *n))
-        .min_by_key(|n| (!given[*n].certificate.is_valid_at(now), preference(&given[*n].certificate)))
+        .min_by_key(|n| {
+            let certificate = &given[*n].certificate;
+            (!certificate.is_valid_at(now), certificate.is_self_signed(), preference(certificate))
+        })
 }
 
 /// Without a key, the first end entity; a CA only if there is nothing else.

@@ -438,6 +438,11 @@ codes! {
         "`openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=broker`."
         "Better: make a CA and a server certificate issued by it, or add -addext basicConstraints=critical,CA:FALSE."
         "RFC 5280 §4.2.1.9";
+    SelfSignedBesideCa "SELF_SIGNED_BESIDE_CA" Warning
+        "The server certificate is self-signed, and `cert` holds a CA that did not issue it: clients that trust that CA cannot verify it."
+        "A fresh self-signed certificate over the intermediates of the one before it."
+        "Send the certificate that the CA issued for this key, or only the self-signed one if it is meant."
+        "RFC 8446 §4.4.2";
     MissingIntermediate "MISSING_INTERMEDIATE" Warning
         "The leaf's issuer was not given. Clients that do not hold it as a trust anchor cannot verify the leaf."
         "`cert.pem` instead of `fullchain.pem`."

@@ -46,6 +46,7 @@ pub(crate) const RULES: &[Rule] = &[
     chain::missing_intermediate,
     chain::issuer_key_kind_differs,
     chain::left_out,
+    chain::self_signed_beside_ca,
     chain::cross_signed_left_out,
     chain::root_left_out,
     chain::reordered,

@@ -1,6 +1,6 @@
 use crate::Code;
 use crate::case::Case;
-use crate::chain::Broken;
+use crate::chain::{Broken, Given};
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::Family;
@@ -146,6 +146,23 @@ pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
         };
         let message = format!("Block {} of cert {is}, and was left out.", given.index);
         findings.push(Finding::new(code, Field::Cert, given.item(), message));
+    }
+}
+
+/// A self-signed leaf needs no CA. One beside it says that a certificate of that CA was meant; a renewal of the leaf itself
+/// does not.
+pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
+    let mut others = chain.left_out.iter().map(|n| &case.certificates[*n]);
+    let is_another_ca = |given: &&Given| {
+        given.certificate.may_issue_or_is_version1_root() && given.certificate.spki != leaf.certificate.spki
+    };
+    if let Some(ca) = others.find(is_another_ca).filter(|_| leaf.certificate.is_self_signed()) {
+        let message = format!(
+            "The leaf is self-signed: the CA in block {} of cert ({}) did not issue it, and clients that trust that CA cannot verify it.",
+            ca.index, ca.certificate.subject
+        );
+        findings.push(Finding::new(Code::SelfSignedBesideCa, Field::Cert, leaf.item(), message));
     }
 }
 

@@ -392,6 +392,64 @@ fn what_may_be_meant_is_accepted_and_said() {
 }
 
 #[test]
+fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
+    let pki = pki();
+    let key = p256();
+    let self_signed = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = leaf_params();
+        change(&mut params);
+        params.self_signed(&key).unwrap().pem()
+    };
+    let fresh = self_signed(&|_| {});
+    // A self-signed leaf that has the name of the issuer that it has not.
+    let namesake = self_signed(&|p| p.distinguished_name.push(DnType::CommonName, "Example Intermediate"));
+    let renewed = self_signed(&|p| p.not_after += Duration::days(200));
+    let issued = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap().pem();
+    let [intermediate, root] = [pki.intermediate.pem.as_str(), pki.root.pem.as_str()];
+    let mut old = ca_params("Old Intermediate");
+    old.not_after = now() - Duration::days(1);
+    let old = pki.root.intermediate_from(old, p256());
+    let with = |blocks: &[&str]| Case::one_way(blocks.concat(), key.serialize_pem());
+    expect([
+        ("alone", with(&[&fresh]), &[] as &[_]),
+        (
+            "over a chain",
+            with(&[&fresh, intermediate, root]),
+            &["SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE", "UNRELATED_CERTIFICATE"],
+        ),
+        ("over a root", with(&[&fresh, root]), &["SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE"]),
+        ("below a chain", with(&[intermediate, &fresh]), &["SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE"]),
+        (
+            "over an intermediate that has expired",
+            with(&[&fresh, &old.pem]),
+            &["SELF_SIGNED_BESIDE_CA", "CHAIN_CERTIFICATE_EXPIRED"],
+        ),
+        (
+            "over another server's chain",
+            with(&[&fresh, &pki.leaf.pem, intermediate]),
+            &["SELF_SIGNED_BESIDE_CA", "ANOTHER_LEAF", "UNRELATED_CERTIFICATE"],
+        ),
+        (
+            "with the name of the CA",
+            with(&[&namesake, intermediate]),
+            &["SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE"],
+        ),
+        (
+            "as openssl req -x509 makes it, over a chain",
+            with(&[&self_signed(&|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), intermediate]),
+            &["SELF_SIGNED_CA_LEAF", "SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE"],
+        ),
+        ("beside its renewal", with(&[&fresh, &renewed]), &["ANOTHER_LEAF"]),
+        ("a placeholder before the CA's", with(&[&fresh, &issued, intermediate]), &["ANOTHER_LEAF"]),
+        (
+            "a placeholder that is valid for longer",
+            with(&[&issued, intermediate, &renewed]),
+            &["ANOTHER_LEAF"],
+        ),
+    ]);
+}
+
+#[test]
 fn too_much_is_refused() {
     let pki = pki();
     let many: String = (0..9).map(|n| Ca::root(&format!("CA {n}")).pem).collect();
