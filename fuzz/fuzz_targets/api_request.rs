@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use certward_api::{Api, Deadlines, Settings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
-use certward_pki::{HostName, Material, Profile};
+use certward_pki::{HostName, Material, NoWayIn, Profile};
 use certward_store::{
     Address, Deployment, DeploymentId, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
 };
@@ -126,8 +126,8 @@ impl NodeView for NoGateway {
         true
     }
 
-    fn has_way_in(&self, _: &Deployment) -> bool {
-        true
+    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+        Ok(())
     }
 
     fn connections(&self, _: &DeploymentId) -> u64 {

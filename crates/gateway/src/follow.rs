@@ -632,7 +632,9 @@ impl Follower {
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
             Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
-            Err(ProofFailure::NoWayIn) => complain(id, tries, "no listener and name lead to it"),
+            Err(ProofFailure::NoWayIn(reason)) => {
+                complain(id, tries, &format!("no device can reach it: {reason}"));
+            }
             Err(ProofFailure::NotProven(reason)) => {
                 complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
             }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
-use certward_pki::Material;
+use certward_pki::{Material, NoWayIn};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError};
 use futures_util::future::OptionFuture;
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -706,9 +706,9 @@ impl NodeView for Gateway {
         self.inner.ready.load(Ordering::Acquire) && (self.inner.filling.knows_all() || has_snapshot())
     }
 
-    fn has_way_in(&self, deployment: &Deployment) -> bool {
+    fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn> {
         let Settings { listeners, default_deployment, .. } = &self.inner.settings;
-        !ways_in(listeners, default_deployment.as_ref(), deployment).is_empty()
+        ways_in(listeners, default_deployment.as_ref(), deployment).map(|_| ())
     }
 
     fn connections(&self, deployment: &DeploymentId) -> u64 {

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{FailedHandshake, NodeView, Rehearsal};
-use certward_pki::Material;
+use certward_pki::{Material, NoWayIn};
 use certward_store::{Clock, Deployment, DeploymentId};
 
 use crate::{identity::Workshop, rehearsal, tickets::KeyRing};
@@ -39,8 +39,8 @@ impl NodeView for NoGateway {
     }
 
     /// The listeners are others', who know: where there is none, they say so, and the change is `failed` at once.
-    fn has_way_in(&self, _: &Deployment) -> bool {
-        true
+    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+        Ok(())
     }
 
     fn connections(&self, _: &DeploymentId) -> u64 {

@@ -51,10 +51,8 @@ struct Expected {
 impl Prover {
     /// Proves that this node serves `version` at the deployment's generation.
     pub(crate) async fn prove(&self, deployment: &Deployment, version: &Version) -> Result<(), ProofFailure> {
-        let ways = ways_in(&self.listeners, self.default.as_ref(), deployment);
-        if ways.is_empty() {
-            return Err(ProofFailure::NoWayIn);
-        }
+        let ways =
+            ways_in(&self.listeners, self.default.as_ref(), deployment).map_err(ProofFailure::NoWayIn)?;
         let expected = Expected::of(deployment, version).map_err(ProofFailure::NotProven)?;
         for way in &ways {
             for tls in [&TLS13, &TLS12] {

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use certward_pki::HostName;
+use certward_pki::{HostName, NoWayIn};
 use certward_store::{Deployment, DeploymentId};
 
 use crate::{Listener, Protocol};
@@ -16,30 +16,36 @@ pub(crate) struct WayIn {
     pub(crate) host: Option<HostName>,
 }
 
-/// The ways into a deployment, at most eight hosts a listener. Empty: no device can reach it.
+/// The ways into a deployment, at most eight hosts a listener; at least one.
+///
+/// # Errors
+/// No device can reach it.
 pub(crate) fn ways_in(
     listeners: &[Listener],
     default: Option<&DeploymentId>,
     deployment: &Deployment,
-) -> Vec<WayIn> {
+) -> Result<Vec<WayIn>, NoWayIn> {
+    let hosts: Vec<Option<HostName>> = {
+        let hosts = deployment.hosts.iter().take(HOSTS_PROVEN_MAX).cloned().map(Some);
+        hosts.chain((default == Some(&deployment.id)).then_some(None)).collect()
+    };
+    let is_open = |listener: &Listener| match &listener.deployment {
+        Some(bound) => *bound == deployment.id,
+        None => true,
+    };
+    let mut reason = NoWayIn::NoListener;
     let mut ways = Vec::new();
-    for (at, listener) in listeners.iter().enumerate() {
-        if listener.protocol == Protocol::Wss && deployment.ws_upstream.is_none() {
-            continue;
-        }
-        match &listener.deployment {
-            Some(bound) if *bound == deployment.id => ways.push(WayIn { listener: at, host: None }),
-            Some(_) => {}
-            None => {
-                let hosts = deployment.hosts.iter().take(HOSTS_PROVEN_MAX);
-                ways.extend(hosts.map(|host| WayIn { listener: at, host: Some(host.clone()) }));
-                if default == Some(&deployment.id) {
-                    ways.push(WayIn { listener: at, host: None });
-                }
-            }
+    for (at, listener) in listeners.iter().enumerate().filter(|(_, listener)| is_open(listener)) {
+        let names = if listener.deployment.is_some() { &[None] } else { hosts.as_slice() };
+        if names.is_empty() {
+            reason = NoWayIn::NoHost;
+        } else if listener.protocol == Protocol::Wss && deployment.ws_upstream.is_none() {
+            reason = NoWayIn::NoWebSocketBroker;
+        } else {
+            ways.extend(names.iter().map(|host| WayIn { listener: at, host: host.clone() }));
         }
     }
-    ways
+    if ways.is_empty() { Err(reason) } else { Ok(ways) }
 }
 
 /// Where to connect to for a listener of this address, from the same machine.
@@ -97,6 +103,7 @@ mod tests {
     fn ways(listeners: &[Listener], default: Option<&str>, deployment: &Deployment) -> Vec<(usize, String)> {
         ways_in(listeners, default.map(id).as_ref(), deployment)
             .into_iter()
+            .flatten()
             .map(|way| (way.listener, way.host.map_or("-".to_owned(), |host| host.to_string())))
             .collect()
     }
@@ -115,6 +122,37 @@ mod tests {
         );
         assert_eq!(ways(&all[..2], Some("other"), &deployment(&[], true)), []);
         assert_eq!(ways(&all[1..2], None, &deployment(&["a"], false)), [], "wss needs a ws-upstream");
+    }
+
+    #[test]
+    fn a_missing_way_in_is_told_by_what_is_missing() {
+        use NoWayIn::{NoHost, NoListener, NoWebSocketBroker};
+        use Protocol::{Mqtts, Wss};
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let shared = |protocol| Listener::shared(any, protocol);
+        let bound = |to: &str, protocol| Listener::bound_to(id(to), any, protocol);
+        let (named, nameless) = (deployment(&["a"], false), deployment(&[], false));
+        for (what, listeners, default, deployment, reason) in [
+            ("a host, the only listener is another's", vec![bound("other", Mqtts)], None, &named, NoListener),
+            ("the default, the same", vec![bound("other", Mqtts)], Some("d"), &nameless, NoListener),
+            ("no host, the same", vec![bound("other", Mqtts)], None, &nameless, NoListener),
+            ("no listener at all", vec![], None, &named, NoListener),
+            ("no host", vec![shared(Mqtts)], None, &nameless, NoHost),
+            ("no host, another is the default", vec![shared(Mqtts)], Some("other"), &nameless, NoHost),
+            ("no host, wss", vec![shared(Wss)], None, &nameless, NoHost),
+            ("a host, wss", vec![shared(Wss)], None, &named, NoWebSocketBroker),
+            ("the default, wss", vec![shared(Wss)], Some("d"), &nameless, NoWebSocketBroker),
+            ("wss of its own", vec![bound("d", Wss)], None, &nameless, NoWebSocketBroker),
+            (
+                "a host, wss, and another's listener",
+                vec![shared(Wss), bound("other", Mqtts)],
+                None,
+                &named,
+                NoWebSocketBroker,
+            ),
+        ] {
+            assert_eq!(ways_in(&listeners, default.map(id).as_ref(), deployment), Err(reason), "{what}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use certward_pki::{Bundle, ClientTrust, Material, TlsType};
+use certward_pki::{Bundle, ClientTrust, Material, NoWayIn, TlsType};
 use certward_store::{
     AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Records, Session, StoreError,
     TlsState, Tx, Version,
@@ -70,7 +70,7 @@ pub enum Withdrawal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
     /// No listener and name lead to the deployment: `failed` at once.
-    NoWayIn,
+    NoWayIn(NoWayIn),
     /// The newest try failed, in one plain sentence; the node goes on trying. `failed` at the deadline.
     NotProven(String),
 }
@@ -251,14 +251,14 @@ impl Lifecycle {
         }
         let note = match &proof {
             Ok(()) => Ok(generation),
-            Err(ProofFailure::NoWayIn) => Err("there is no way in".to_owned()),
+            Err(ProofFailure::NoWayIn(reason)) => Err(format!("there is no way in: {reason}")),
             Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
         };
         tx.note_proof(id, &node.id, note).await?;
         match proof {
             Ok(()) => settle(&mut tx, &deployment).await?,
             Err(failure) => {
-                if let Some(next) = state::failed(&deployment.tls, &failure) {
+                if let Some(next) = state::failed(&deployment.tls, &node.id, &failure) {
                     go(&mut tx, &deployment, &next).await?;
                 }
             }

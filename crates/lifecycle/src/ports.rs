@@ -1,4 +1,4 @@
-use certward_pki::Material;
+use certward_pki::{Material, NoWayIn};
 use certward_store::{Deployment, DeploymentId, Timestamp};
 
 /// Would this be served? Implemented by the gateway, which really builds the configuration; no I/O.
@@ -17,7 +17,10 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether a device can reach the deployment through a listener of this node: by a host, a bound listener or as
     /// the default deployment.
-    fn has_way_in(&self, deployment: &Deployment) -> bool;
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn>;
 
     /// How many devices are connected to the deployment through this node.
     fn connections(&self, deployment: &DeploymentId) -> u64;

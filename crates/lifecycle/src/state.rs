@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use certward_pki::Material;
+use certward_pki::{Material, NoWayIn};
 use certward_store::{Count, Generation, NodeId, Timestamp, TlsState, TrustScope, Version};
 
 use crate::ProofFailure;
@@ -42,14 +42,14 @@ pub(crate) fn settled(state: &TlsState, generation: Generation, counts: &[Count]
 
 /// Where a deployment goes when a counted node could not prove it; `None`: it stays. Before the deadline only a missing
 /// way in is a failure: no time will mend it.
-pub(crate) fn failed(state: &TlsState, failure: &ProofFailure) -> Option<TlsState> {
+pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) -> Option<TlsState> {
     let (version, known) = match state {
         TlsState::Pending { version, .. } => (*version, None),
         TlsState::Failed { version, reason } => (*version, Some(reason)),
         TlsState::Absent | TlsState::Running { .. } | TlsState::Terminated => return None,
     };
     let reason = match (failure, known) {
-        (ProofFailure::NoWayIn, _) => NO_WAY_IN.to_owned(),
+        (ProofFailure::NoWayIn(reason), _) => no_way_in(node, *reason),
         (ProofFailure::NotProven(reason), Some(_)) => reason.clone(),
         (ProofFailure::NotProven(_), None) => return None,
     };
@@ -80,7 +80,10 @@ pub(crate) fn overdue(
     Some(TlsState::Failed { version: *version, reason })
 }
 
-const NO_WAY_IN: &str = "no device can reach the deployment: it has no host, no listener of its own, and is not the default deployment";
+/// The uploader reads this: the cause, and the remedy that belongs to it.
+fn no_way_in(node: &NodeId, reason: NoWayIn) -> String {
+    format!("no device can reach the deployment through the node {node}: {reason}. {}", reason.remedy())
+}
 
 /// The trust scope of a new upload: kept only when a certificate is replaced and the same clients are trusted as before.
 /// `fresh` is used otherwise.
@@ -164,19 +167,32 @@ mod tests {
 
     #[test]
     fn before_the_deadline_only_a_missing_way_in_fails() {
+        const NO_HOST: &str = "no device can reach the deployment through the node n: it has no host, no listener of \
+            its own, and is not the default deployment. Give the deployment a host: certward deployment set ID --host \
+            NAME.";
+        const NO_LISTENER: &str = "no device can reach the deployment through the node n: the node has no shared \
+            listener, and none that is bound to this deployment. Add a [[gateway.listener]] to the node's \
+            configuration: without `deployment`, so that hosts lead to their deployments, or with `deployment` set to \
+            this one's id.";
+        let node = NodeId::parse("n").unwrap();
+        let no_host = ProofFailure::NoWayIn(NoWayIn::NoHost);
+        let no_listener = ProofFailure::NoWayIn(NoWayIn::NoListener);
         let not_proven = ProofFailure::NotProven("because".into());
         let cases = [
             (state_pending(), &not_proven, None),
-            (state_pending(), &ProofFailure::NoWayIn, Some(state_failed(NO_WAY_IN))),
+            (state_pending(), &no_host, Some(state_failed(NO_HOST))),
+            (state_pending(), &no_listener, Some(state_failed(NO_LISTENER))),
+            (state_failed(NO_HOST), &no_listener, Some(state_failed(NO_LISTENER))),
+            (state_failed(NO_HOST), &no_host, None),
             (state_failed("older"), &not_proven, Some(state_failed("because"))),
             (state_failed("because"), &not_proven, None),
-            (RUNNING, &ProofFailure::NoWayIn, None),
+            (RUNNING, &no_host, None),
             (RUNNING, &not_proven, None),
-            (TlsState::Absent, &ProofFailure::NoWayIn, None),
+            (TlsState::Absent, &no_host, None),
             (TlsState::Terminated, &not_proven, None),
         ];
         for (state, failure, expected) in cases {
-            assert_eq!(failed(&state, failure), expected, "{state:?} with {failure:?}");
+            assert_eq!(failed(&state, &node, failure), expected, "{state:?} with {failure:?}");
         }
     }
 

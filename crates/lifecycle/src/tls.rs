@@ -151,7 +151,7 @@ impl Lifecycle {
         let circumstances = Circumstances {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.hosts,
-            has_way_in: self.node_view.has_way_in(deployment),
+            way_in: self.node_view.way_in(deployment),
             profile: deployment.profile,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);

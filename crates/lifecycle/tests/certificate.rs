@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use certward_lifecycle::{DeploymentChange, Member, NewDeployment, ProofFailure, TlsError, TlsView};
-use certward_pki::{Code, HostName};
+use certward_pki::{Code, HostName, NoWayIn};
 use certward_store::{Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, World, given, not_proven};
 
@@ -204,7 +204,7 @@ async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
     world.create(ca.one_way()).await;
-    world.report(&node, Err(ProofFailure::NoWayIn)).await;
+    world.report(&node, Err(ProofFailure::NoWayIn(NoWayIn::NoHost))).await;
     assert!(world.status().await.starts_with("failed: no device can reach the deployment"));
 
     let hosts = Some(vec![HostName::parse("other.example.com").unwrap()]);

@@ -16,7 +16,7 @@ use std::{
 };
 
 use certward_lifecycle::{DeploymentChange, Member, Observation, ProofFailure, TlsError, Withdrawal};
-use certward_pki::{HostName, Upload};
+use certward_pki::{HostName, NoWayIn, Upload};
 use certward_store::{FeedPosition, Generation, NodeId, Session, Timestamp, TlsState};
 use proptest::{prelude::*, test_runner::Config};
 use support::{Authority, Backup, SETTINGS, World, session};
@@ -262,7 +262,7 @@ impl Book {
                 self.counted.entry(node).and_modify(|proven| *proven = true);
                 self.settle();
             }
-            Err(ProofFailure::NoWayIn) if self.state == State::Pending => self.state = State::Failed,
+            Err(ProofFailure::NoWayIn(_)) if self.state == State::Pending => self.state = State::Failed,
             Err(_) => {}
         }
     }
@@ -359,7 +359,7 @@ impl<'a> Stage<'a> {
             }
             Step::ReportNoWayIn(node) => {
                 self.send(node);
-                self.arrive(node, Err(ProofFailure::NoWayIn)).await;
+                self.arrive(node, Err(ProofFailure::NoWayIn(NoWayIn::NoHost))).await;
             }
             Step::Withdraw(node) if self.acts(node) => self.withdraw(node).await,
             Step::Renew(node) if self.acts(node) => self.renew(node).await,

@@ -429,9 +429,9 @@ codes! {
 
     // Accepted, and said.
     NoWayIn "NO_WAY_IN" Warning
-        "The deployment has neither a host nor a listener of its own: no device can reach it."
-        "A deployment without a host, uploaded to before one is set."
-        "Give the deployment a host: certward deployment set ID --host NAME."
+        "No device can reach the deployment through this node: it has neither a host nor a listener of its own, or a host and the node no shared listener for it, or `wss` listeners alone and no WebSocket broker. The message says which."
+        "A deployment without a host, uploaded to before one is set; a deployment with a host on a node whose only listener is bound to another deployment."
+        "Without a host: certward deployment set ID --host NAME. Without a listener: add a [[gateway.listener]] to the node's configuration. Without a WebSocket broker: certward deployment set ID --ws-upstream HOST:PORT."
         "certward";
     SelfSignedCaLeaf "SELF_SIGNED_CA_LEAF" Warning
         "The server certificate is a self-signed CA certificate, as openssl req -x509 makes. OpenSSL clients accept it, stricter ones (rustls, webpki) refuse."

@@ -3,7 +3,7 @@ use zeroize::Zeroizing;
 
 use crate::case::Case;
 use crate::rules::RULES;
-use crate::{CertificateFacts, Finding, HostName, Material, Profile};
+use crate::{CertificateFacts, Finding, HostName, Material, NoWayIn, Profile};
 
 /// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
 #[derive(Default)]
@@ -39,8 +39,8 @@ pub struct Circumstances<'a> {
     pub now: OffsetDateTime,
     /// The hosts of the deployment; a host that the leaf's names do not cover is a warning.
     pub hosts: &'a [HostName],
-    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a warning.
-    pub has_way_in: bool,
+    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a warning says why.
+    pub way_in: Result<(), NoWayIn>,
     /// How strictly to judge.
     pub profile: Profile,
 }
@@ -104,7 +104,7 @@ mod tests {
             cacert: text(cacert),
         };
         let now = time::macros::datetime!(2026-06-01 12:00 UTC);
-        let circumstances = Circumstances { now, hosts: &[], has_way_in: true, profile: Profile::Default };
+        let circumstances = Circumstances { now, hosts: &[], way_in: Ok(()), profile: Profile::Default };
         spent::take();
         judge(&upload, &circumstances);
         spent::take()

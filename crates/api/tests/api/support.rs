@@ -15,7 +15,7 @@ use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
 use certward_lifecycle::{
     FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
 };
-use certward_pki::{HostName, Material, Profile};
+use certward_pki::{HostName, Material, NoWayIn, Profile};
 use certward_store::{
     Address, ApiKey, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy,
     RecordBytes, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
@@ -51,8 +51,8 @@ impl NodeView for FakeGateway {
     fn ready(&self) -> bool {
         !self.starting.load(Ordering::SeqCst)
     }
-    fn has_way_in(&self, _: &Deployment) -> bool {
-        true
+    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+        Ok(())
     }
     fn connections(&self, _: &DeploymentId) -> u64 {
         0

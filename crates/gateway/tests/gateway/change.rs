@@ -71,6 +71,12 @@ async fn bound_listeners_and_the_default_are_proven_without_a_name() {
     let (world, ca, broker) = (World::with(settings).await, Ca::new("servers"), Broker::echo().await);
     let bound = world.deploy("bound", broker.address, &[]).await;
     world.run(&bound, &ca.leaf(&["d.test"]), &[]).await;
+    // Another one's host leads nowhere here: what is missing is a listener, and not the host.
+    let hosted = world.deploy("hosted", broker.address, &["hosted.test"]).await;
+    world.put(&hosted, &ca.leaf(&["hosted.test"]), &[]).await;
+    let status = world.settled(&hosted).await;
+    assert!(status.contains("the node has no shared listener"), "{status}");
+    assert!(status.contains("[[gateway.listener]]") && !status.contains("a host:"), "{status}");
     world.shut_down().await;
 }
 

@@ -19,7 +19,7 @@ use certward_lifecycle::{
     CertificateView, FailedHandshake, Lifecycle, Member, NewDeployment, NodeView, Observation, ProofFailure,
     Rehearsal, Settings, SystemEntropy, TlsView,
 };
-use certward_pki::{HostName, Material, Profile, Text, Upload};
+use certward_pki::{HostName, Material, NoWayIn, Profile, Text, Upload};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, Generation, MasterKey, NodeId, Session, Store,
     Timestamp, UpstreamList,
@@ -82,8 +82,8 @@ impl NodeView for FakeGateway {
     fn ready(&self) -> bool {
         true
     }
-    fn has_way_in(&self, _: &Deployment) -> bool {
-        !self.no_way_in.load(Ordering::SeqCst)
+    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+        if self.no_way_in.load(Ordering::SeqCst) { Err(NoWayIn::NoHost) } else { Ok(()) }
     }
     fn connections(&self, _: &DeploymentId) -> u64 {
         0

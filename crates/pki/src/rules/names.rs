@@ -7,9 +7,10 @@ use crate::finding::{Field, Finding};
 use crate::{Code, HostName, HostNameError};
 
 pub(crate) fn no_way_in(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if !case.circumstances.has_way_in {
-        let message = "The deployment has neither a host nor a listener of its own; no device can reach it.";
-        findings.push(Finding::new(Code::NoWayIn, Field::Cert, None, message));
+    if let Err(reason) = case.circumstances.way_in {
+        let message = format!("No device can reach the deployment through this node: {reason}.");
+        let finding = Finding::new(Code::NoWayIn, Field::Cert, None, message);
+        findings.push(Finding { remedy: reason.remedy().to_owned(), ..finding });
     }
 }
 

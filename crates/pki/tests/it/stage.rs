@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
-use certward_pki::{Circumstances, HostName, Judgement, Profile, Severity, Text, Upload, judge};
+use certward_pki::{Circumstances, HostName, Judgement, NoWayIn, Profile, Severity, Text, Upload, judge};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -29,7 +29,7 @@ pub(crate) struct Case {
     pub(crate) cacert: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) hosts: Vec<&'static str>,
-    pub(crate) has_way_in: bool,
+    pub(crate) way_in: Result<(), NoWayIn>,
     pub(crate) now: OffsetDateTime,
 }
 
@@ -43,7 +43,7 @@ impl Case {
             cacert: None,
             profile: Profile::Default,
             hosts: vec!["broker.example.com"],
-            has_way_in: true,
+            way_in: Ok(()),
             now: now(),
         }
     }
@@ -76,12 +76,8 @@ impl Case {
             cacert: given(&self.cacert),
         };
         let hosts: Vec<HostName> = self.hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
-        let circumstances = Circumstances {
-            now: self.now,
-            hosts: &hosts,
-            has_way_in: self.has_way_in,
-            profile: self.profile,
-        };
+        let circumstances =
+            Circumstances { now: self.now, hosts: &hosts, way_in: self.way_in, profile: self.profile };
         judge(&upload, &circumstances)
     }
 
