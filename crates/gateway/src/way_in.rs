@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_way_in_is_told_by_what_is_missing() {
+    fn a_missing_way_in_is_named_by_what_is_missing() {
         use NoWayIn::{NoHost, NoListener, NoWebSocketBroker};
         use Protocol::{Mqtts, Wss};
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -28,7 +28,8 @@ pub(crate) struct Case<'a> {
     pub(crate) chain: Option<Chain>,
     /// The certificates of `cacert`, each once.
     pub(crate) client_cas: Vec<Given>,
-    /// Whether one of them may issue and is valid now. If so, the expired ones are left out of the trust.
+    /// Whether one of them may issue and is valid now. If so, the expired ones are left out of the
+    /// trust.
     has_valid_client_ca: bool,
 }
 
@@ -82,8 +83,8 @@ impl<'a> Case<'a> {
         self.has_valid_client_ca
     }
 
-    /// The client CAs that would be trusted. One that is not valid yet is among them: a CA is handed out before its
-    /// first device is.
+    /// The client CAs that would be trusted. One that is not valid yet is among them: a CA is
+    /// handed out before its first device is.
     pub(crate) fn trusted_client_cas(&self) -> impl Iterator<Item = &Given> {
         self.client_cas.iter().filter(|given| !self.is_left_out_of_trust(&given.certificate))
     }

@@ -217,9 +217,9 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     }
 }
 
-/// The certificate that the key belongs to. One key may have several certificates, of which one is a renewal, and a
-/// self-signed one the placeholder of the time before the CA had issued one; but a certificate that issued another of
-/// the upload is a CA, and its key was sent by mistake.
+/// The certificate that the key belongs to. One key may have several certificates, of which one is
+/// a renewal, and a self-signed one the placeholder of the time before the CA had issued one; but a
+/// certificate that issued another of the upload is a CA, and its key was sent by mistake.
 fn proven_leaf(
     given: &[Given],
     proof: Option<&Proof>,

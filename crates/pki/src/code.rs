@@ -243,7 +243,7 @@ codes! {
     NameUndecodable "NAME_UNDECODABLE" Error
         "The subject or the issuer of a certificate holds a string that cannot be decoded: OpenSSL clients cannot read the certificate at all."
         "A common name in Latin-1 that says it is a `UTF8String`; a `BMPString` with half a character."
-        "Have the certificate issued anew with the name as UTF8String in UTF-8; openssl x509 -in FILE -noout -text reads it then."
+        "Have the certificate issued again with the name as UTF8String in UTF-8. openssl x509 -in FILE -noout -text shows whether OpenSSL can read it."
         "RFC 5280 §4.1.2.4";
     ValidityUnreadable "VALIDITY_UNREADABLE" Error
         "The validity of a certificate cannot be read."

@@ -163,8 +163,8 @@ fn name_whole(text: &str) -> (Code, &'static str) {
 
 const PEM_BEGINNING: &[u8] = b"-----BEGIN ";
 
-/// [`PEM_BEGINNING`] in base64, as far as what follows does not change it. It is found behind a name and beside
-/// other values too, as in the YAML of a Kubernetes secret.
+/// [`PEM_BEGINNING`] in base64, as far as what follows does not change it. It is found behind a
+/// name and beside other values too, as in the YAML of a Kubernetes secret.
 const PEM_BEGINNING_BASE64: &str = "LS0tLS1CRUdJTi";
 
 const IS_BASE64_PEM: &str = "is PEM text in base64, as in the data of a Kubernetes secret";

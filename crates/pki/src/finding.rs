@@ -59,7 +59,8 @@ pub struct Finding {
     pub item: Option<Item>,
     /// What is wrong, in one plain sentence.
     pub message: String,
-    /// What to do about it. Of one code it differs only where its documentation names several causes.
+    /// What to do about it. Of one code it differs only where its documentation names several
+    /// causes.
     pub remedy: String,
 }
 

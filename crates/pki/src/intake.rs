@@ -39,7 +39,8 @@ pub struct Circumstances<'a> {
     pub now: OffsetDateTime,
     /// The hosts of the deployment; a host that the leaf's names do not cover is a warning.
     pub hosts: &'a [HostName],
-    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a warning says why.
+    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a
+    /// warning says why.
     pub way_in: Result<(), NoWayIn>,
     /// How strictly to judge.
     pub profile: Profile,

@@ -60,7 +60,8 @@ pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, 
 
 /// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … } (RFC 5958 §2).
 ///
-/// The libraries read fewer forms than tools write: the key is written again with what its kind needs and no more.
+/// The libraries read fewer forms than tools write: the key is written again with what its kind
+/// needs and no more.
 pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, info) = sequence(der)?;
     let (info, _version) = element(info, Tag::Integer)?;
@@ -85,8 +86,8 @@ fn pkcs8_of(kind: KeyKind, algorithm: &[u8], inner: &[u8], more: &[u8]) -> Resul
     Ok(ReadKey { key: wrap(&written, inner), kind, public_key })
 }
 
-/// Whether it is the algorithm of this kind: RSA with NULL or, as some tools leave it out, without; Ed25519 without or,
-/// as some tools add it, with NULL (RFC 8017 §A.1, RFC 8410 §3).
+/// Whether it is the algorithm of this kind: RSA with NULL or, as some tools leave it out, without;
+/// Ed25519 without or, as some tools add it, with NULL (RFC 8017 §A.1, RFC 8410 §3).
 fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
     algorithm == written
         || match kind {
@@ -96,14 +97,16 @@ fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
         }
 }
 
-/// Whether an Ed25519 key has its 32 bytes (RFC 8410 §7). What is wrong inside the others shows when they sign.
+/// Whether an Ed25519 key has its 32 bytes (RFC 8410 §7). What is wrong inside the others shows
+/// when they sign.
 fn is_inner_of(kind: KeyKind, inner: &[u8]) -> bool {
     kind != KeyKind::Ed25519
         || element(inner, Tag::OctetString).is_some_and(|(rest, seed)| rest.is_empty() && seed.len() == 32)
 }
 
-/// What follows the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958 §2). The Rust library
-/// `ring` before 0.17 wrote it with a tag of its own inside of `[1]`. `None` if there is anything else.
+/// What follows the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958
+/// §2). The Rust library `ring` before 0.17 wrote it with a tag of its own inside of `[1]`. `None`
+/// if there is anything else.
 fn public_key_behind(more: &[u8]) -> Option<Option<Vec<u8>>> {
     let more = tagged(more, 0).map_or(more, |(rest, _)| rest);
     if more.is_empty() {

@@ -1,7 +1,7 @@
 //! Distinguished names (RFC 5280 §4.1.2.4), decoded as OpenSSL decodes them.
 //!
-//! OpenSSL decodes every string of subject and issuer when it reads a certificate. If it cannot decode one, it cannot
-//! read the certificate, so what it cannot decode is a fault here too.
+//! OpenSSL decodes every string of subject and issuer when it reads a certificate. If it cannot
+//! decode one, it cannot read the certificate, so what it cannot decode is a fault here too.
 
 use thiserror::Error;
 use x509_parser::asn1_rs::{Any, Class, Tag};

@@ -149,8 +149,8 @@ pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A self-signed leaf needs no CA. One beside it says that a certificate of that CA was meant; a renewal of the leaf itself
-/// does not.
+/// A self-signed leaf needs no CA. One beside it says that a certificate of that CA was meant; a
+/// renewal of the leaf itself does not.
 pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
     let mut others = chain.left_out.iter().map(|n| &case.certificates[*n]);

@@ -93,8 +93,8 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Where the server's own chain was given as the client CAs, with no other CA beside it. One CA may issue for both
-/// sides, so the finding asks.
+/// Where the server's own chain was given as the client CAs, with no other CA beside it. One CA may
+/// issue for both sides, so the finding asks.
 pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut cas = case.trusted_client_cas().peekable();
     let Some(first) = cas.peek().copied().filter(|_| case.client_cas.len() <= SERVER_CAS_MAX) else { return };
@@ -107,10 +107,12 @@ pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// More CAs than one server has above it: the rest is the devices'. It bounds the signatures to verify.
+/// More CAs than one server has above it: the rest is the devices'. It bounds the signatures to
+/// verify.
 const SERVER_CAS_MAX: usize = 10;
 
-/// A certificate of the server's chain, another one of the same CA, or the issuer of the topmost that was given.
+/// A certificate of the server's chain, another one of the same CA, or the issuer of the topmost
+/// that was given.
 fn is_servers_own(case: &Case<'_>, client_ca: &Certificate) -> bool {
     let is_same_ca = |given: &Given| {
         given.certificate.spki == client_ca.spki && given.certificate.subject_der == client_ca.subject_der

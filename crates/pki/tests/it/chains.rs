@@ -260,7 +260,8 @@ fn sets_are_sorted_out() {
     ]);
 }
 
-/// What devices make of the served chain: OpenSSL as a client that trusts one root and nothing else.
+/// What devices make of the served chain: OpenSSL as a client that trusts one root and nothing
+/// else.
 #[test]
 fn the_cross_signed_certificate_of_a_root_is_served_beside_that_root() {
     let old = Ca::root("Old Root");

@@ -111,7 +111,8 @@ fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
         let view = VIEWS.iter().find(|(code, _)| *code == finding.code.as_str());
         view.filter(|_| finding.field != Field::Cacert).map(|(code, view)| (*code, view))
     });
-    // Where anything else is wrong too, openssl need not even come to it; client CAs are not shown to it.
+    // Where anything else is wrong too, openssl need not even come to it; client CAs are not shown
+    // to it.
     let views: Vec<_> = views.collect::<Option<_>>()?;
     let given = given(case);
     let (leaf, above) = given.split_first()?;

@@ -148,8 +148,8 @@ fn every_form_of_a_key_that_can_be_served_is_read() {
     ]);
 }
 
-/// Forms that tools write and no version of openssl: PKCS#8 without the NULL of RSA, and with attributes or the public
-/// key behind the private one (RFC 5958 §2).
+/// Forms that tools write and no version of openssl: PKCS#8 without the NULL of RSA, and with
+/// attributes or the public key behind the private one (RFC 5958 §2).
 #[test]
 fn pkcs8_of_other_tools_is_read() {
     let openssl = Openssl::new();

@@ -213,7 +213,7 @@ fn names_that_cannot_be_decoded_are_refused_wherever_they_stand() {
     assert_eq!((item.index, item.subject.as_deref()), (1, Some("CN=(cannot be decoded)")));
 }
 
-/// Brokers are told the text of a name, and never what cannot be decoded.
+/// A broker receives the text of a name, and never what cannot be decoded.
 #[test]
 fn a_devices_name_is_decoded() {
     for (what, value, text) in [
