@@ -66,7 +66,10 @@ fn judged(upload: &Upload) -> Judgement {
     let hosts = [HostName::parse(Scene::HOST).expect("a host")];
     // Within the validity of what the tests' authorities issue; reading the clock is none of the judgement's work.
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
-    judge(upload, &Circumstances { now, hosts: &hosts, way_in: Ok(()), profile: Profile::Default })
+    judge(
+        upload,
+        &Circumstances { now, hosts: &hosts, way_in: Ok(()), replaces: None, profile: Profile::Default },
+    )
 }
 
 /// Refused and accepted PUTs of the whole program, and the judgement of the same body beside them.

@@ -135,23 +135,28 @@ impl Lifecycle {
     /// Judges and rehearses an upload without storing anything, in the turn of the actor's key.
     ///
     /// # Errors
-    /// [`TlsError::TooManyUploads`].
+    /// [`TlsError::TooManyUploads`], [`TlsError::Store`].
     pub async fn check_tls(
         &self,
         actor: &ApiKey,
         deployment: &Deployment,
         upload: Arc<Upload>,
     ) -> Result<Judgement, TlsError> {
+        let replaced = match deployment.tls.version() {
+            Some(version) => self.store.version(&deployment.id, version).await?,
+            None => None,
+        };
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
-        let judged = self.judging.run(actor, move || lifecycle.judge(&deployment, &upload)).await;
-        judged.map_err(|TooMany| TlsError::TooManyUploads)
+        let judge = move || lifecycle.judge(&deployment, replaced.as_ref(), &upload);
+        self.judging.run(actor, judge).await.map_err(|TooMany| TlsError::TooManyUploads)
     }
 
-    fn judge(&self, deployment: &Deployment, upload: &Upload) -> Judgement {
+    fn judge(&self, deployment: &Deployment, replaced: Option<&Version>, upload: &Upload) -> Judgement {
         let circumstances = Circumstances {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.hosts,
             way_in: self.node_view.way_in(deployment),
+            replaces: replaced.and_then(|version| version.chain.first()).map(Vec::as_slice),
             profile: deployment.profile,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);

@@ -409,3 +409,19 @@ async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     assert_eq!(before.tls, TlsState::Absent);
     assert!(before.generation > Generation(0));
 }
+
+#[tokio::test]
+async fn a_self_signed_leaf_over_an_issued_one_is_a_warning_also_of_a_check() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let codes =
+        |findings: &[certward_pki::Finding]| findings.iter().map(|finding| finding.code).collect::<Vec<_>>();
+    let missing = Code::MissingIntermediate;
+    assert_eq!(codes(&world.create(ca.one_way()).await.warnings), [missing]);
+    let check = async || {
+        let now = world.deployment().await;
+        world.lifecycle.check_tls(&world.admin, &now, Authority::self_signed().into()).await.unwrap()
+    };
+    assert_eq!(codes(&check().await.findings), [Code::SelfSignedOverIssued]);
+    assert_eq!(codes(&world.replace(Authority::self_signed()).await.warnings), [Code::SelfSignedOverIssued]);
+    assert_eq!(codes(&check().await.findings), []);
+}

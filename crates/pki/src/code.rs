@@ -443,6 +443,11 @@ codes! {
         "A fresh self-signed certificate over the intermediates of the one before it."
         "Send the certificate that the CA issued for this key, or only the self-signed one if it is meant."
         "RFC 8446 §4.4.2";
+    SelfSignedOverIssued "SELF_SIGNED_OVER_ISSUED" Warning
+        "The server certificate is self-signed, and replaces one that a CA has issued: devices that trust that CA cannot verify it."
+        "A self-signed certificate of `openssl req -x509` over one of a company's CA."
+        "Send the certificate that the CA issued for this key. If the self-signed one is meant, give it to the devices first."
+        "RFC 5280 §6.1";
     MissingIntermediate "MISSING_INTERMEDIATE" Warning
         "The leaf's issuer was not given. Clients that do not hold it as a trust anchor cannot verify the leaf."
         "`cert.pem` instead of `fullchain.pem`."

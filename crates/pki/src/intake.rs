@@ -42,6 +42,8 @@ pub struct Circumstances<'a> {
     /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a
     /// warning says why.
     pub way_in: Result<(), NoWayIn>,
+    /// The leaf that is set now (DER), if one is.
+    pub replaces: Option<&'a [u8]>,
     /// How strictly to judge.
     pub profile: Profile,
 }
@@ -105,7 +107,8 @@ mod tests {
             cacert: text(cacert),
         };
         let now = time::macros::datetime!(2026-06-01 12:00 UTC);
-        let circumstances = Circumstances { now, hosts: &[], way_in: Ok(()), profile: Profile::Default };
+        let circumstances =
+            Circumstances { now, hosts: &[], way_in: Ok(()), replaces: None, profile: Profile::Default };
         spent::take();
         judge(&upload, &circumstances);
         spent::take()

@@ -9,6 +9,7 @@ mod key;
 mod leaf;
 mod names;
 mod profile;
+mod replaced;
 mod undecodable_name;
 
 use crate::Finding;
@@ -47,6 +48,7 @@ pub(crate) const RULES: &[Rule] = &[
     chain::issuer_key_kind_differs,
     chain::left_out,
     chain::self_signed_beside_ca,
+    replaced::self_signed_over_issued,
     chain::cross_signed_left_out,
     chain::root_left_out,
     chain::reordered,

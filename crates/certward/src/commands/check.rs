@@ -41,8 +41,13 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         },
     };
     // Whether a device has a way in is for the server to know.
-    let circumstances =
-        Circumstances { now: SystemClock.now().to_time(), hosts: &hosts, way_in: Ok(()), profile };
+    let circumstances = Circumstances {
+        now: SystemClock.now().to_time(),
+        hosts: &hosts,
+        way_in: Ok(()),
+        replaces: None,
+        profile,
+    };
     let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances))?;
     let check = Check {
         accepted: material.is_some(),

@@ -305,6 +305,20 @@ impl Authority {
         }
     }
 
+    /// A one-way upload with a fresh self-signed leaf for the deployment's host.
+    pub(crate) fn self_signed() -> Upload {
+        let mut params = params("ge6a1a75.example.com");
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
+        let key = KeyPair::generate().unwrap();
+        Upload {
+            tls_type: given("one-way"),
+            cert: given(&params.self_signed(&key).unwrap().pem()),
+            key: given(&key.serialize_pem()),
+            key_password: Text::Absent,
+            cacert: Text::Absent,
+        }
+    }
+
     /// A two-way upload with a fresh leaf, trusting clients of `clients`.
     pub(crate) fn two_way(&self, clients: &[&Authority]) -> Upload {
         let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();

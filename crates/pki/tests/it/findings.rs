@@ -473,6 +473,26 @@ fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
 }
 
 #[test]
+fn a_self_signed_leaf_over_an_issued_one_is_named() {
+    let pki = pki();
+    let key = p256();
+    let fresh = leaf_params().self_signed(&key).unwrap();
+    let older = leaf_params().self_signed(&p256()).unwrap().der().to_vec();
+    let issued = leaf_params().signed_by(&p256(), &pki.intermediate.issuer).unwrap().der().to_vec();
+    let over = |replaces: Option<&Vec<u8>>, case: Case| Case { replaces: replaces.cloned(), ..case };
+    let self_signed = || Case::one_way(fresh.pem(), key.serialize_pem());
+    expect([
+        ("for the first time", over(None, self_signed()), &[] as &[_]),
+        ("over a self-signed one", over(Some(&older), self_signed()), &[]),
+        ("over one of a CA", over(Some(&issued), self_signed()), &["SELF_SIGNED_OVER_ISSUED"]),
+        ("the CA's over the CA's", over(Some(&issued), pki.case()), &[]),
+        ("the CA's over a self-signed one", over(Some(&older), pki.case()), &[]),
+    ]);
+    let finding = over(Some(&issued), self_signed()).judge().findings.remove(0);
+    assert!(finding.message.contains("was issued by CN=Example Intermediate"), "{}", finding.message);
+}
+
+#[test]
 fn too_much_is_refused() {
     let pki = pki();
     let many: String = (0..9).map(|n| Ca::root(&format!("CA {n}")).pem).collect();
@@ -682,7 +702,8 @@ fn a_property_that_is_no_text_is_an_error() {
         key_password: Text::Absent,
         cacert: Text::NotText,
     };
-    let circumstances = Circumstances { now: now(), hosts: &[], way_in: Ok(()), profile: Profile::Default };
+    let circumstances =
+        Circumstances { now: now(), hosts: &[], way_in: Ok(()), replaces: None, profile: Profile::Default };
     let judgement = judge(&upload, &circumstances);
     let codes: Vec<_> = judgement.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["TLS_TYPE_INVALID", "NOT_TEXT", "NOT_TEXT", "NOT_TEXT"]);

@@ -30,6 +30,7 @@ pub(crate) struct Case {
     pub(crate) profile: Profile,
     pub(crate) hosts: Vec<&'static str>,
     pub(crate) way_in: Result<(), NoWayIn>,
+    pub(crate) replaces: Option<Vec<u8>>,
     pub(crate) now: OffsetDateTime,
 }
 
@@ -44,6 +45,7 @@ impl Case {
             profile: Profile::Default,
             hosts: vec!["broker.example.com"],
             way_in: Ok(()),
+            replaces: None,
             now: now(),
         }
     }
@@ -76,8 +78,13 @@ impl Case {
             cacert: given(&self.cacert),
         };
         let hosts: Vec<HostName> = self.hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
-        let circumstances =
-            Circumstances { now: self.now, hosts: &hosts, way_in: self.way_in, profile: self.profile };
+        let circumstances = Circumstances {
+            now: self.now,
+            hosts: &hosts,
+            way_in: self.way_in,
+            replaces: self.replaces.as_deref(),
+            profile: self.profile,
+        };
         judge(&upload, &circumstances)
     }
 

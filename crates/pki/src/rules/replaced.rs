@@ -1,0 +1,20 @@
+use crate::Code;
+use crate::case::Case;
+use crate::certificate::Certificate;
+use crate::finding::{Field, Finding};
+
+/// Devices trust the CA that issued the leaf of now, and no self-signed certificate that they have not been given.
+pub(crate) fn self_signed_over_issued(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (Some(leaf), Some(replaces)) = (case.leaf(), case.circumstances.replaces) else { return };
+    // What was accepted can be read.
+    let Ok(replaced) = Certificate::read(replaces) else { return };
+    let is_its_ca = replaced.issuer_der == leaf.certificate.subject_der;
+    if leaf.certificate.is_self_signed() && !replaced.is_self_signed() && !is_its_ca {
+        let message = format!(
+            "The leaf is self-signed, and the certificate that it replaces was issued by {}: devices that trust that \
+             CA cannot verify it.",
+            replaced.issuer
+        );
+        findings.push(Finding::new(Code::SelfSignedOverIssued, Field::Cert, leaf.item(), message));
+    }
+}
