@@ -5,12 +5,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::name::{self, Undecodable};
 use crate::name_constraints::NameConstraints;
 use crate::public_key::KeyKind;
-use crate::signed::{Signed, Verdict, element, sequence};
+use crate::signed::{SignatureKind, Signed, Verdict, element, sequence};
 
 /// A certificate, read once: everything that the rules ask about it.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ pub(crate) struct Certificate {
     pub(crate) must_staple: bool,
     /// The name of the weak hash that its signature uses, if it uses one.
     pub(crate) weak_hash: Option<&'static str>,
+    pub(crate) signature_kind: SignatureKind,
     /// What its own key says about its signature; [`Verdict::Broken`] for whatever another key signed.
     own_verdict: Verdict,
 }
@@ -133,7 +136,8 @@ impl Certificate {
             unknown_critical: extensions.unknown_critical,
             is_precertificate: extensions.is_precertificate,
             must_staple: extensions.must_staple,
-            weak_hash: weak_hash(&x509.signature_algorithm.algorithm.to_id_string()),
+            signature_kind: signed.kind(),
+            weak_hash: weak_hash(&x509.signature_algorithm),
             own_verdict,
             der: CertificateDer::from(der.to_vec()),
         })
@@ -382,11 +386,24 @@ fn time_text(der: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The hash of a signature algorithm, if it is one that is refused (RFC 9155, RFC 8446 §4.2.3).
-fn weak_hash(oid: &str) -> Option<&'static str> {
-    match oid {
+fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
+    match algorithm.algorithm.to_id_string().as_str() {
+        OID_RSASSA_PSS => weak_pss_hash(algorithm),
         "1.2.840.113549.1.1.2" => Some("MD2"),
         "1.2.840.113549.1.1.4" => Some("MD5"),
         "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" => Some("SHA-1"),
+        _ => None,
+    }
+}
+
+const OID_RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
+
+/// RSASSA-PSS names its hash in its parameters; without, it is SHA-1 (RFC 4055 §3.1).
+fn weak_pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
+    let parameters = RsaSsaPssParams::try_from(algorithm.parameters.as_ref()?).ok()?;
+    match parameters.hash_algorithm_oid().to_id_string().as_str() {
+        "1.2.840.113549.2.5" => Some("MD5"),
+        "1.3.14.3.2.26" => Some("SHA-1"),
         _ => None,
     }
 }

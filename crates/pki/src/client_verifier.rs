@@ -1,17 +1,24 @@
 //! Whom to let in as a client.
 //!
-//! webpki decides. Only when it refuses a certificate for its version, and that certificate is an end entity of
-//! version 1 to the letter, does this file decide by itself, and narrowly: a trust anchor must have signed the
-//! certificate directly, and it must be valid now. No version 1 certificate is ever an issuer here, and no
-//! intermediate is looked at: nothing in version 1 says who may issue.
+//! webpki decides. Only when it refuses a certificate for its version, and that certificate is an
+//! end entity of version 1 to the letter, does this file decide by itself, and narrowly: a trust
+//! anchor must have signed the certificate directly, and it must be valid now. No version 1
+//! certificate is ever an issuer here, and no intermediate is looked at: nothing in version 1 says
+//! who may issue.
 //!
-//! Anchors are found by name and told apart by signature: the public EMQX recipe makes two CAs of one name.
+//! Of RSASSA-PSS, webpki knows one salt length for each hash. Where a certificate of the chain has
+//! another, webpki is asked again with an algorithm for it.
+//!
+//! Anchors are found by name and told apart by signature: the public EMQX recipe makes two CAs of
+//! one name.
 
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
@@ -19,9 +26,11 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 use time::OffsetDateTime;
-use webpki::{RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
 
 use crate::ClientTrustError;
+use crate::pss::Pss;
+use crate::signed::Signed;
 use crate::version1::Version1;
 
 /// The verifier of a two-way deployment.
@@ -85,17 +94,49 @@ impl ClientVerifier {
         let spki = spki_for_anchor(anchor);
         let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
         let signed = &certificate.signed;
+        let pss = Pss::read(signed.algorithm);
         // One identifier stands for several curves; the algorithm that does not fit the key says so.
         self.algorithms
             .all
             .iter()
+            .copied()
             .filter(|algorithm| algorithm.signature_alg_id().as_ref() == signed.algorithm)
-            .map(|algorithm| key.verify_signature(*algorithm, signed.content, signed.signature))
+            .chain(pss.as_ref().map(|pss| pss as &dyn SignatureVerificationAlgorithm))
+            .map(|algorithm| key.verify_signature(algorithm, signed.content, signed.signature))
             .find(|result| !is_wrong_kind(result))
             .map_or_else(
                 || Err(unsupported(signed.algorithm)),
                 |result| result.map_err(|_| CertificateError::BadSignature),
             )
+    }
+
+    /// webpki's verdict when it knows the salt lengths of this chain, too. The first refusal stands
+    /// where there are none, and where it was not about the algorithm.
+    fn verify_with_other_salts(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        refusal: Error,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain = std::iter::once(end_entity).chain(intermediates);
+        let algorithms = chain.filter_map(|der| Pss::read(Signed::split(der)?.algorithm));
+        let other_salts: Vec<Pss> = algorithms.filter(|pss| !pss.is_usual()).collect();
+        if other_salts.is_empty() {
+            return Err(refusal);
+        }
+        let other_salts = other_salts.iter().map(|pss| pss as &dyn SignatureVerificationAlgorithm);
+        let algorithms: Vec<_> = self.algorithms.all.iter().copied().chain(other_salts).collect();
+        let verdict = EndEntityCert::try_from(end_entity).and_then(|certificate| {
+            let usage = KeyUsage::client_auth();
+            certificate
+                .verify_for_usage(&algorithms, &self.anchors, intermediates, now, usage, None, None)
+                .map(|_| ClientCertVerified::assertion())
+        });
+        verdict.map_err(|error| match is_about_algorithm(&refusal) {
+            true => refusal_of(error).into(),
+            false => refusal,
+        })
     }
 
     /// TLS 1.2 names no curve in a signature scheme: every algorithm of the scheme is tried, as rustls does.
@@ -141,6 +182,7 @@ impl ClientCertVerifier for ClientVerifier {
                 Some(certificate) => self.verify_version1(&certificate, now),
                 None => Err(refusal),
             },
+            Err(refusal) => self.verify_with_other_salts(end_entity, intermediates, now, refusal),
             verdict => verdict,
         }
     }
@@ -188,6 +230,22 @@ impl ClientCertVerifier for ClientVerifier {
 pub(crate) fn is_about_version(refusal: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = refusal else { return false };
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
+}
+
+fn is_about_algorithm(refusal: &Error) -> bool {
+    matches!(
+        refusal,
+        Error::InvalidCertificate(CertificateError::UnsupportedSignatureAlgorithmContext { .. })
+    )
+}
+
+/// As rustls translates webpki's refusals, as far as alerts differ.
+fn refusal_of(error: webpki::Error) -> CertificateError {
+    match error {
+        webpki::Error::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
+        error => CertificateError::Other(OtherError(Arc::new(error))),
+    }
 }
 
 fn check_validity(certificate: &Version1<'_>, now: UnixTime) -> Result<(), CertificateError> {

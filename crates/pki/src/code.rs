@@ -503,6 +503,16 @@ codes! {
         "A root with RSA 1024."
         "Have the leaf issued by a CA with RSA of at least 2048 bits, or ECDSA on P-256 or P-384."
         "CA/Browser Forum BR §6.1.5";
+    SignatureUnverified "SIGNATURE_UNVERIFIED" Warning
+        "A certificate is signed with an algorithm that is not supported here: whether its issuer made the signature was not checked, and many clients refuse the certificate."
+        "RSA with SHA-224; RSASSA-PSS with another hash in MGF1."
+        "Have the certificate issued with a SHA-256, SHA-384 or SHA-512 signature, and check this one: openssl verify -CAfile ROOT -untrusted INTERMEDIATES LEAF."
+        "RFC 8446 §4.2.3";
+    SignatureUncommon "SIGNATURE_UNCOMMON" Warning
+        "A certificate is signed with RSASSA-PSS and a salt that is not as long as the hash. OpenSSL clients accept that; rustls and Go clients, and all that demand what TLS 1.3 demands of its own signatures, refuse."
+        "`openssl x509 -req -sigopt rsa_padding_mode:pss`, by default with the longest salt."
+        "Have the certificate issued with -sigopt rsa_pss_saltlen:digest, or without PSS."
+        "RFC 8446 §4.2.3";
     KeyUsageUnfit "KEY_USAGE_UNFIT" Warning
         "The leaf's key usage lacks digitalSignature, which TLS 1.3 needs."
         "`keyUsage = keyEncipherment`."

@@ -30,6 +30,7 @@ mod no_way_in;
 mod pem;
 mod private_key;
 mod profile;
+mod pss;
 mod public_key;
 mod public_suffix;
 mod reading;

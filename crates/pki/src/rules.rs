@@ -37,6 +37,8 @@ pub(crate) const RULES: &[Rule] = &[
     leaf::key_usage_unfit,
     leaf::must_staple,
     chain::weak_signature,
+    chain::signature_unverified,
+    chain::signature_uncommon,
     chain::critical_extension_unknown,
     chain::signature_broken,
     chain::path_length_exceeded,

@@ -1,7 +1,8 @@
-use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::RawPublicKeyEntity;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
+use crate::pss::Pss;
 use crate::public_key::KeyKind;
 use crate::work;
 
@@ -27,6 +28,16 @@ pub(crate) enum Verdict {
     Unsupported,
 }
 
+/// How well an algorithm of signatures is supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignatureKind {
+    /// By webpki.
+    Common,
+    /// Here, but not by webpki.
+    Uncommon,
+    Unsupported,
+}
+
 impl<'a> Signed<'a> {
     /// Splits DER; `None` unless it is exactly the three parts.
     pub(crate) fn split(der: &'a [u8]) -> Option<Self> {
@@ -43,6 +54,16 @@ impl<'a> Signed<'a> {
         })
     }
 
+    pub(crate) fn kind(&self) -> SignatureKind {
+        let is_own =
+            |known: &&dyn SignatureVerificationAlgorithm| known.signature_alg_id().as_ref() == self.algorithm;
+        match webpki::ALL_VERIFICATION_ALGS.iter().any(is_own) {
+            true => SignatureKind::Common,
+            false if Pss::read(self.algorithm).is_some() => SignatureKind::Uncommon,
+            false => SignatureKind::Unsupported,
+        }
+    }
+
     /// Whether the key in `spki` (with its SEQUENCE header) made this signature.
     pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
         work::signature();
@@ -56,10 +77,13 @@ impl<'a> Signed<'a> {
             return Verdict::Unsupported;
         };
         // Several entries share one identifier (ECDSA with SHA-256 on each curve): the key decides.
+        let pss = Pss::read(self.algorithm);
         webpki::ALL_VERIFICATION_ALGS
             .iter()
+            .copied()
             .filter(|candidate| candidate.signature_alg_id().as_ref() == self.algorithm)
-            .filter_map(|candidate| match key.verify_signature(*candidate, self.content, self.signature) {
+            .chain(pss.as_ref().map(|pss| pss as &dyn SignatureVerificationAlgorithm))
+            .filter_map(|candidate| match key.verify_signature(candidate, self.content, self.signature) {
                 Ok(()) => Some(Verdict::Valid),
                 Err(webpki::Error::InvalidSignatureForPublicKey) => Some(Verdict::Broken),
                 Err(_) => None,

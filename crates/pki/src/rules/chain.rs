@@ -5,6 +5,7 @@ use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::Family;
 use crate::rules::profile::is_emqx_cloud;
+use crate::signed::SignatureKind;
 
 /// SHA-1 and older on what is served; a root's own signature is never checked by anybody.
 pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -14,6 +15,39 @@ pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
             findings.push(Finding::new(Code::WeakSignature, Field::Cert, given.item(), message));
         }
     }
+}
+
+pub(crate) fn signature_unverified(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in served_of_kind(case, SignatureKind::Unsupported) {
+        let message = format!(
+            "The algorithm of the signature in block {} of cert is not supported; it was not checked.",
+            given.index
+        );
+        findings.push(Finding::new(Code::SignatureUnverified, Field::Cert, given.item(), message));
+    }
+}
+
+pub(crate) fn signature_uncommon(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in served_of_kind(case, SignatureKind::Uncommon) {
+        let message = format!(
+            "Block {} of cert is signed with RSASSA-PSS and a salt that is not as long as the hash.",
+            given.index
+        );
+        findings.push(Finding::new(Code::SignatureUncommon, Field::Cert, given.item(), message));
+    }
+}
+
+/// Weak hashes, and issuers' keys that nothing verifies with, have findings of their own.
+fn served_of_kind<'a>(case: &'a Case<'_>, kind: SignatureKind) -> impl Iterator<Item = &'a Given> {
+    let issuers = case.issuers().map(Some).chain(std::iter::repeat(None));
+    case.served().zip(issuers).filter_map(move |(given, issuer)| {
+        let certificate = &given.certificate;
+        let is_own = certificate.is_self_signed().then_some(certificate);
+        let signer = issuer.map(|issuer| &issuer.certificate).or(is_own);
+        let is_named =
+            certificate.weak_hash.is_some() || signer.is_some_and(|signer| !signer.key_kind.is_verifiable());
+        (certificate.signature_kind == kind && !is_named).then_some(given)
+    })
 }
 
 pub(crate) fn critical_extension_unknown(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -94,7 +128,8 @@ pub(crate) fn issuer_key_weak(case: &Case<'_>, findings: &mut Vec<Finding>) {
         let kind = given.certificate.key_kind;
         if !kind.is_verifiable() {
             let message = format!(
-                "The key in block {} of cert is {kind}; many clients verify no signature by it.",
+                "The key in block {} of cert is {kind}; many clients verify no signature by it, and none was \
+                 verified here.",
                 given.index
             );
             findings.push(Finding::new(Code::IssuerKeyWeak, Field::Cert, given.item(), message));

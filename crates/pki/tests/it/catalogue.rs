@@ -54,6 +54,7 @@ fn every_code_has_an_upload_that_causes_it() {
         include_str!("order.rs"),
         include_str!("passwords.rs"),
         include_str!("profiles.rs"),
+        include_str!("salts.rs"),
         include_str!("subjects.rs"),
         include_str!("text.rs"),
     ];

@@ -17,7 +17,7 @@ use crate::openssl::{Openssl, V3};
 use crate::serving::{AnyChain, provider, shake};
 use crate::stage::{Ca, p256};
 
-fn der(pem: &str) -> CertificateDer<'static> {
+pub(crate) fn der(pem: &str) -> CertificateDer<'static> {
     use rustls::pki_types::pem::PemObject as _;
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("made by the test")
 }
@@ -27,13 +27,13 @@ fn key(pem: &str) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).expect("made by the test")
 }
 
-fn verifier(anchors: &[&str]) -> Arc<dyn ClientCertVerifier> {
+pub(crate) fn verifier(anchors: &[&str]) -> Arc<dyn ClientCertVerifier> {
     let trust = ClientTrust::new(anchors.iter().map(|pem| der(pem)).collect()).unwrap();
     trust.verifier(&provider()).unwrap()
 }
 
 /// A handshake in memory; the chain need not fit the key, unlike anything that rustls would load by itself.
-fn handshake(
+pub(crate) fn handshake(
     verifier: &Arc<dyn ClientCertVerifier>,
     version: &'static SupportedProtocolVersion,
     chain: &[&str],
@@ -65,7 +65,8 @@ fn handshake(
     shake(&mut client, &mut server)
 }
 
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[test]
 fn version_1_end_entities_of_an_anchor_are_let_in_and_nothing_more() {

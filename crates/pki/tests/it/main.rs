@@ -12,6 +12,7 @@ mod order;
 mod passwords;
 mod profiles;
 mod properties;
+mod salts;
 mod serving;
 mod stage;
 mod subjects;

@@ -67,7 +67,7 @@ impl Openssl {
 pub(crate) const V3: &str = "-sha256 -extensions v3_req -extfile openssl.cnf";
 
 /// openssl takes the machine's time; the judgement may take a later one.
-fn one_way(cert: String, key: String) -> Case {
+pub(crate) fn one_way(cert: String, key: String) -> Case {
     Case::one_way(cert, key).at(datetime!(2030-01-01 0:00 UTC)).hosts(&["broker.example.com"])
 }
 
