@@ -1,6 +1,7 @@
 //! Why handshakes fail: a closed list, each with what it means and what to do about it. It is a label of a metric, what operators
 //! are shown, and the source of docs/handshake-failures.md.
 
+use certward_pki::ClientRefusal;
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
     ServerConfig,
@@ -108,9 +109,45 @@ causes! {
     CertificateBadSignature "certificate_bad_signature":
         "The device's certificate is not signed by the CA that it names, or the device does not have its key.";
         "Give the device the key that belongs to its certificate; look whether two CAs have one name."
+    CertificateEncoding "certificate_encoding":
+        "The device's certificate, or an intermediate of it, is not encoded as RFC 5280 demands: an extension that stands twice, that is empty or that cannot be read, a serial number or a name that is none.";
+        "Look for what is odd, and have it issued again: openssl x509 -in CERTIFICATE -noout -text. CERTIFICATE is what the device sends, one certificate at a time."
+    CertificateVersion "certificate_version":
+        "The device's certificate is of X.509 version 1 or 2 and not issued by a client CA itself, or an intermediate is.";
+        "Have it issued with an extension file, which makes it version 3: openssl x509 -in CERTIFICATE -noout -text shows the version."
+    CertificateWeakSignature "certificate_weak_signature":
+        "The device's certificate, or an intermediate of it, is signed with MD5 or SHA-1.";
+        "Have it issued with SHA-256. The one that is too weak: openssl verify -auth_level 2 -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificateUnsupportedSignature "certificate_unsupported_signature":
+        "The device's certificate, or an intermediate of it, is signed with an algorithm that is not supported: not ECDSA, RSA or Ed25519, another hash than SHA-256, SHA-384 or SHA-512, or RSASSA-PSS with two hashes.";
+        "Have it issued with ECDSA or RSA and SHA-256: openssl x509 -in CERTIFICATE -noout -text shows the signature algorithm."
+    CertificateUnsupportedKey "certificate_unsupported_key":
+        "The key of the device or of an intermediate is none that signatures are verified with: RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519.";
+        "Make a new key and have its certificate issued: openssl x509 -in CERTIFICATE -noout -text shows the key of each."
+    CertificateIsCa "certificate_is_ca":
+        "The device's certificate is a CA's: it says CA:TRUE.";
+        "Issue one for the device with CA:FALSE: openssl x509 -in CERTIFICATE -noout -ext basicConstraints shows what this one says."
+    CertificateIssuerNotCa "certificate_issuer_not_ca":
+        "An intermediate that the device sends is not a CA's certificate: it lacks CA:TRUE.";
+        "Have the intermediate issued with CA:TRUE, or the device's certificate by a CA: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificateIssuerKeyUsage "certificate_issuer_key_usage":
+        "The key usage of an intermediate that the device sends does not allow it to sign certificates.";
+        "Have the intermediate issued with the key usage keyCertSign: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificatePathLength "certificate_path_length":
+        "More CAs stand between an intermediate and the device's certificate than the intermediate allows (pathLenConstraint). CAs of their issuer's name count too.";
+        "Have the intermediate issued with a longer path, or the device's certificate by a CA nearer to the root: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificateNameConstraint "certificate_name_constraint":
+        "A name in the device's certificate is not one that its CAs may issue for (name constraints), or is of a kind that is not compared here: all but DNS names and IP addresses.";
+        "Issue one whose names are within the constraints: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificateCriticalExtension "certificate_critical_extension":
+        "The device's certificate, or an intermediate of it, has a critical extension that is not known here.";
+        "Issue one without, or with the extension not critical: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificateChainTooLong "certificate_chain_too_long":
+        "The way from the device's certificate to a client CA has more than six intermediates, or there are too many ways to try.";
+        "Make a CA further down a client CA, and let the device send only the intermediates below it: openssl verify -verify_depth 6 -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
     CertificateInvalid "certificate_invalid":
-        "The device's certificate cannot be used for another reason: its encoding, algorithm, constraints or chain.";
-        "Verify it: openssl verify -x509_strict -purpose sslclient -CAfile CLIENT_CAS CERTIFICATE."
+        "The device's certificate cannot be used for another reason.";
+        "Verify it: openssl verify -x509_strict -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
     ClientUnknownCa "client_unknown_ca":
         "The device does not know the CA of the deployment's certificate.";
         "Give the device the root CA, and see whether the served chain lacks an intermediate: certward tls check."
@@ -249,17 +286,25 @@ impl From<&Error> for Cause {
 
 impl From<&CertificateError> for Cause {
     fn from(error: &CertificateError) -> Self {
-        match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::CertificateExpired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Self::CertificateNotYetValid
-            }
-            CertificateError::UnknownIssuer => Self::CertificateUnknownIssuer,
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                Self::CertificateWrongPurpose
-            }
-            CertificateError::BadSignature => Self::CertificateBadSignature,
-            _ => Self::CertificateInvalid,
+        match ClientRefusal::of(error) {
+            ClientRefusal::UnknownIssuer => Self::CertificateUnknownIssuer,
+            ClientRefusal::BadSignature => Self::CertificateBadSignature,
+            ClientRefusal::Expired => Self::CertificateExpired,
+            ClientRefusal::NotYetValid => Self::CertificateNotYetValid,
+            ClientRefusal::WrongPurpose => Self::CertificateWrongPurpose,
+            ClientRefusal::Encoding => Self::CertificateEncoding,
+            ClientRefusal::Version => Self::CertificateVersion,
+            ClientRefusal::WeakSignature => Self::CertificateWeakSignature,
+            ClientRefusal::UnsupportedSignature => Self::CertificateUnsupportedSignature,
+            ClientRefusal::UnsupportedKey => Self::CertificateUnsupportedKey,
+            ClientRefusal::IsCa => Self::CertificateIsCa,
+            ClientRefusal::IssuerNotCa => Self::CertificateIssuerNotCa,
+            ClientRefusal::IssuerKeyUsage => Self::CertificateIssuerKeyUsage,
+            ClientRefusal::PathLength => Self::CertificatePathLength,
+            ClientRefusal::NameConstraint => Self::CertificateNameConstraint,
+            ClientRefusal::CriticalExtension => Self::CertificateCriticalExtension,
+            ClientRefusal::ChainTooLong => Self::CertificateChainTooLong,
+            ClientRefusal::Other => Self::CertificateInvalid,
         }
     }
 }

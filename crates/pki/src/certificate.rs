@@ -1,6 +1,6 @@
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
-use x509_parser::asn1_rs::{Any, Tag};
+use x509_parser::asn1_rs::{Any, Oid, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -394,6 +394,13 @@ fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
         "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" => Some("SHA-1"),
         _ => None,
     }
+}
+
+/// The same of an AlgorithmIdentifier without its SEQUENCE header.
+pub(crate) fn weak_hash_of(identifier: &[u8]) -> Option<&'static str> {
+    let (parameters, oid) = Any::from_der(identifier).ok()?;
+    let parameters = Any::from_der(parameters).ok().map(|(_, parameters)| parameters);
+    weak_hash(&AlgorithmIdentifier::new(Oid::try_from(oid).ok()?, parameters))
 }
 
 const OID_RSASSA_PSS: &str = "1.2.840.113549.1.1.10";

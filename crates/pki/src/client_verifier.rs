@@ -12,6 +12,7 @@
 //! Anchors are found by name and told apart by signature: the public EMQX recipe makes two CAs of
 //! one name.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -27,11 +28,14 @@ use rustls::{
 };
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::ClientTrustError;
+use crate::issuing_right::may_sign_certificates;
 use crate::pss::Pss;
+use crate::public_key::KeyKind;
 use crate::signed::Signed;
 use crate::version1::Version1;
+use crate::{ClientRefusal, ClientTrustError};
 
 /// The verifier of a two-way deployment.
 #[derive(Debug)]
@@ -61,6 +65,28 @@ impl ClientVerifier {
             .build()
             .map_err(|_| ClientTrustError::Empty)?;
         Ok(Self { webpki, anchors, algorithms: provider.signature_verification_algorithms })
+    }
+
+    fn verify_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.webpki.verify_client_cert(end_entity, issuers, now) {
+            Err(refusal) if is_about_version(&refusal) => match Version1::read(end_entity) {
+                Some(certificate) => self.verify_version1(&certificate, now).map_err(|error| match &error {
+                    // Issued by an intermediate, or by the root of another.
+                    Error::InvalidCertificate(CertificateError::UnknownIssuer) if !issuers.is_empty() => {
+                        refusal
+                    }
+                    _ => error,
+                }),
+                None => Err(refusal),
+            },
+            Err(refusal) => self.verify_with_other_salts(end_entity, issuers, now, refusal),
+            verdict => verdict,
+        }
     }
 
     /// Who signed it, and is it valid now? All anchors of its issuer's name are tried.
@@ -177,14 +203,20 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.webpki.verify_client_cert(end_entity, intermediates, now) {
-            Err(refusal) if is_about_version(&refusal) => match Version1::read(end_entity) {
-                Some(certificate) => self.verify_version1(&certificate, now),
-                None => Err(refusal),
-            },
-            Err(refusal) => self.verify_with_other_salts(end_entity, intermediates, now, refusal),
-            verdict => verdict,
-        }
+        let issuers = issuers_among(intermediates);
+        self.verify_path(end_entity, &issuers, now).map_err(|refusal| match &refusal {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+                if issuers.len() < intermediates.len() =>
+            {
+                refused(ClientRefusal::IssuerKeyUsage)
+            }
+            Error::InvalidCertificate(CertificateError::BadSignature)
+                if !issuers.iter().all(has_verifiable_key) =>
+            {
+                refused(ClientRefusal::UnsupportedKey)
+            }
+            _ => refusal,
+        })
     }
 
     fn verify_tls12_signature(
@@ -193,13 +225,14 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.webpki.verify_tls12_signature(message, certificate, dss) {
+        let verdict = match self.webpki.verify_tls12_signature(message, certificate, dss) {
             Err(refusal) if is_about_version(&refusal) => match Version1::read(certificate) {
                 Some(certificate) => self.verify_tls12_version1(message, &certificate, dss),
                 None => Err(refusal),
             },
             verdict => verdict,
-        }
+        };
+        verdict.map_err(|refusal| explain_handshake(refusal, certificate))
     }
 
     fn verify_tls13_signature(
@@ -208,7 +241,7 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self.webpki.verify_tls13_signature(message, certificate, dss) {
+        let verdict = match self.webpki.verify_tls13_signature(message, certificate, dss) {
             Err(refusal) if is_about_version(&refusal) => match Version1::read(certificate) {
                 Some(certificate) => {
                     let spki = SubjectPublicKeyInfoDer::from(certificate.spki);
@@ -217,7 +250,8 @@ impl ClientCertVerifier for ClientVerifier {
                 None => Err(refusal),
             },
             verdict => verdict,
-        }
+        };
+        verdict.map_err(|refusal| explain_handshake(refusal, certificate))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -230,6 +264,35 @@ impl ClientCertVerifier for ClientVerifier {
 pub(crate) fn is_about_version(refusal: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = refusal else { return false };
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
+}
+
+/// Those whose key usage lets them issue.
+fn issuers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
+    if intermediates.iter().all(may_sign_certificates) {
+        return Cow::Borrowed(intermediates);
+    }
+    intermediates.iter().filter(|der| may_sign_certificates(der)).cloned().collect()
+}
+
+/// webpki calls a signature by another key broken, which it need not be.
+fn has_verifiable_key(certificate: &CertificateDer<'_>) -> bool {
+    let kind = X509Certificate::from_der(certificate)
+        .ok()
+        .and_then(|(_, x509)| KeyKind::of_spki(x509.tbs_certificate.subject_pki.raw));
+    kind.is_none_or(KeyKind::is_verifiable)
+}
+
+fn explain_handshake(refusal: Error, certificate: &CertificateDer<'_>) -> Error {
+    match refusal {
+        Error::InvalidCertificate(CertificateError::BadSignature) if !has_verifiable_key(certificate) => {
+            refused(ClientRefusal::UnsupportedKey)
+        }
+        refusal => refusal,
+    }
+}
+
+fn refused(refusal: ClientRefusal) -> Error {
+    CertificateError::Other(OtherError(Arc::new(refusal))).into()
 }
 
 fn is_about_algorithm(refusal: &Error) -> bool {

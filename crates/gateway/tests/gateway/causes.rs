@@ -259,7 +259,7 @@ async fn what_is_wrong_with_the_devices_certificate_is_named() {
         ("certificate_bad_signature", Some(same_name.client("device"))),
         ("certificate_wrong_purpose", Some(stage.clients.leaf(&["device"]))),
         ("certificate_not_yet_valid", Some(early)),
-        ("certificate_invalid", Some(stage.clients.client_that_is_a_ca("device"))),
+        ("certificate_is_ca", Some(stage.clients.client_that_is_a_ca("device"))),
     ];
     let short = stage.clients.client_for("short", hour);
     for version in [TLS12, TLS13] {

@@ -1,0 +1,290 @@
+//! What is wrong with a device's certificate: each fault has a cause of its own, and the command
+//! of its remedy shows the fault.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use certward_tests::{Scene, run, wait_until};
+
+/// A folder in which openssl makes a root, intermediates and a device's certificate.
+struct Openssl(tempfile::TempDir);
+
+const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
+const DEVICE: &str = "basicConstraints=CA:FALSE\n";
+
+impl Openssl {
+    fn new() -> Self {
+        let this = Self(tempfile::tempdir().unwrap());
+        this.key("ca", "ec -pkeyopt ec_paramgen_curve:P-256");
+        this.run("req -x509 -new -key ca.key -days 3650 -out ca.pem -subj /CN=root");
+        this.ca("sub", "ca", CA);
+        this.key("device", "ec -pkeyopt ec_paramgen_curve:P-256");
+        this
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
+    fn run(&self, command: &str) {
+        let output = run(Command::new("openssl").args(command.split(' ')).current_dir(self.path()));
+        assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn key(&self, name: &str, algorithm: &str) {
+        self.run(&format!("genpkey -out {name}.key -algorithm {algorithm}"));
+    }
+
+    /// An intermediate with a new key.
+    fn ca(&self, name: &str, issuer: &str, extensions: &str) {
+        self.key(name, "ec -pkeyopt ec_paramgen_curve:P-256");
+        self.issue(name, issuer, extensions, "-sha256");
+    }
+
+    fn issue(&self, name: &str, issuer: &str, extensions: &str, options: &str) {
+        fs::write(self.path().join("extensions"), extensions).unwrap();
+        let extensions = if extensions.is_empty() { "" } else { " -extfile extensions" };
+        self.run(&format!("req -new -key {name}.key -subj /CN={name} -out request"));
+        self.run(&format!(
+            "x509 -req -in request -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 3650 -out \
+             {name}.pem{extensions} {options}"
+        ));
+    }
+
+    fn device(&self, issuer: &str, extensions: &str) {
+        self.issue("device", issuer, extensions, "-sha256");
+    }
+
+    /// What the device sends.
+    fn chain(&self, names: &[&str]) {
+        let chain: String = names.iter().map(|name| self.read(&format!("{name}.pem"))).collect();
+        fs::write(self.path().join("chain"), chain).unwrap();
+    }
+
+    /// All that the command of a remedy prints, for each certificate that the device sends.
+    fn remedy(&self, remedy: &str, chain: &[&str]) -> String {
+        let Some(start) = remedy.find("openssl ") else { return format!("no command: {remedy}") };
+        let command = &remedy[start..];
+        let end = command.find(" shows").or(command.find(". ")).unwrap_or(command.len() - 1);
+        let command =
+            command["openssl ".len()..end].replace("CLIENT_CAS", "ca.pem").replace("CHAIN", "chain");
+        let print = |name: &&str| {
+            let command = command.replace("CERTIFICATE", &format!("{name}.pem"));
+            let output = run(Command::new("openssl").args(command.split(' ')).current_dir(self.path()));
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        };
+        chain.iter().map(print).collect()
+    }
+
+    fn connect(&self, scene: &Scene, version: &str) {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &scene.certward.bound().to_string()]);
+        client.args(["-servername", Scene::HOST, "-cipher", "ALL:@SECLEVEL=0", version]);
+        client.args(["-cert", "device.pem", "-cert_chain", "chain", "-key", "device.key"]);
+        run(client.current_dir(self.path()).stdin(Stdio::null()));
+    }
+}
+
+/// What makes the certificates of a case, what the device sends, the cause, and what the remedy's
+/// command says.
+type Row = (&'static str, fn(&Openssl), &'static [&'static str], &'static str, &'static str);
+
+const ROWS: &[Row] = &[
+    (
+        "an extension that is empty",
+        |openssl| openssl.device("sub", "2.5.29.37=DER:3000\n"),
+        &["device", "sub"],
+        "certificate_encoding",
+        "X509v3 Extended Key Usage: \n",
+    ),
+    (
+        "an extension of another type",
+        |openssl| openssl.device("sub", "2.5.29.37=critical,ASN1:NULL\n"),
+        &["device", "sub"],
+        "certificate_encoding",
+        "X509v3 Extended Key Usage: critical\n                ..\n",
+    ),
+    (
+        "version 1 under an intermediate",
+        |openssl| openssl.device("sub", ""),
+        &["device", "sub"],
+        "certificate_version",
+        "Version: 1",
+    ),
+    (
+        "SHA-1",
+        |openssl| openssl.issue("device", "sub", DEVICE, "-sha1"),
+        &["device", "sub"],
+        "certificate_weak_signature",
+        "digest algorithm too weak",
+    ),
+    (
+        "SHA-1 over an intermediate",
+        |openssl| {
+            openssl.issue("sub", "ca", CA, "-sha1");
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_weak_signature",
+        "digest algorithm too weak",
+    ),
+    (
+        "SHA-224",
+        |openssl| openssl.issue("device", "sub", DEVICE, "-sha224"),
+        &["device", "sub"],
+        "certificate_unsupported_signature",
+        "Signature Algorithm: ecdsa-with-SHA224",
+    ),
+    (
+        "SHA-3",
+        |openssl| openssl.issue("device", "sub", DEVICE, "-sha3-256"),
+        &["device", "sub"],
+        "certificate_unsupported_signature",
+        "Signature Algorithm: ecdsa_with_SHA3-256",
+    ),
+    (
+        "an RSA key of 1024 bits",
+        |openssl| {
+            openssl.key("device", "rsa -pkeyopt rsa_keygen_bits:1024");
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_unsupported_key",
+        "Public-Key: (1024 bit)",
+    ),
+    (
+        "an intermediate with an RSA key of 1024 bits",
+        |openssl| {
+            openssl.key("sub", "rsa -pkeyopt rsa_keygen_bits:1024");
+            openssl.issue("sub", "ca", CA, "-sha256");
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_unsupported_key",
+        "Public-Key: (1024 bit)",
+    ),
+    (
+        "an intermediate with a key on secp256k1",
+        |openssl| {
+            openssl.key("sub", "ec -pkeyopt ec_paramgen_curve:secp256k1");
+            openssl.issue("sub", "ca", CA, "-sha256");
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_unsupported_key",
+        "ASN1 OID: secp256k1",
+    ),
+    ("a CA", |openssl| openssl.device("sub", CA), &["device", "sub"], "certificate_is_ca", "CA:TRUE"),
+    (
+        "an intermediate that is no CA",
+        |openssl| {
+            openssl.ca("sub", "ca", DEVICE);
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_issuer_not_ca",
+        "unsuitable certificate purpose",
+    ),
+    (
+        "an intermediate without keyCertSign",
+        |openssl| {
+            openssl.ca("sub", "ca", "basicConstraints=critical,CA:TRUE\nkeyUsage=digitalSignature\n");
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_issuer_key_usage",
+        "key usage does not include certificate signing",
+    ),
+    (
+        "a CA too many",
+        |openssl| {
+            openssl.ca("sub", "ca", "basicConstraints=critical,CA:TRUE,pathlen:0\n");
+            openssl.ca("low", "sub", CA);
+            openssl.device("low", DEVICE);
+        },
+        &["device", "low", "sub"],
+        "certificate_path_length",
+        "path length constraint exceeded",
+    ),
+    (
+        "a name that is not permitted",
+        |openssl| {
+            openssl.ca("sub", "ca", &format!("{CA}nameConstraints=critical,permitted;DNS:example.com\n"));
+            openssl.device("sub", "subjectAltName=DNS:device.example.org\n");
+        },
+        &["device", "sub"],
+        "certificate_name_constraint",
+        "permitted subtree violation",
+    ),
+    (
+        "an unknown critical extension",
+        |openssl| openssl.device("sub", "1.2.3.4=critical,ASN1:NULL\n"),
+        &["device", "sub"],
+        "certificate_critical_extension",
+        "unhandled critical extension",
+    ),
+    (
+        "an unknown critical extension of an intermediate",
+        |openssl| {
+            openssl.ca("sub", "ca", &format!("{CA}1.2.3.4=critical,ASN1:NULL\n"));
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_critical_extension",
+        "unhandled critical extension",
+    ),
+    (
+        "seven intermediates",
+        |openssl| {
+            for (name, issuer) in
+                [("s1", "ca"), ("s2", "s1"), ("s3", "s2"), ("s4", "s3"), ("s5", "s4"), ("s6", "s5")]
+            {
+                openssl.ca(name, issuer, CA);
+            }
+            openssl.ca("sub", "s6", CA);
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub", "s6", "s5", "s4", "s3", "s2", "s1"],
+        "certificate_chain_too_long",
+        "certificate chain too long",
+    ),
+];
+
+#[test]
+fn each_fault_has_its_cause_and_the_command_of_its_remedy_shows_it() {
+    let setup = certward_tests::Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Default::default() };
+    let scene = Scene::with(setup);
+    scene.run_one_way();
+    let path = format!("/deployments/{}/tls/failures", Scene::DEPLOYMENT);
+    let failures = || scene.api().get(&path).expect(200).json().as_array().unwrap().clone();
+    let leaf = scene.leaf();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (case, make, chain, cause, shown) in ROWS {
+        let openssl = Openssl::new();
+        make(&openssl);
+        openssl.chain(chain);
+        scene.api().put_tls(Scene::DEPLOYMENT, &leaf.two_way(&openssl.read("ca.pem"))).expect(200);
+        scene.api().wait_running(Scene::DEPLOYMENT);
+        for version in ["-tls1_2", "-tls1_3"] {
+            openssl.connect(&scene, version);
+            seen += 1;
+            let failure = wait_until(case, || {
+                let failures = failures();
+                (failures.len() == seen).then(|| failures[0].clone())
+            });
+            let printed = openssl.remedy(failure["remedy"].as_str().unwrap(), chain);
+            if failure["cause"] != *cause || !printed.contains(shown) {
+                wrong.push(format!("{case}, {version}: {}\n{printed}", failure["cause"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
