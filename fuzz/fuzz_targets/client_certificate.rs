@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use certward_fuzz::{NOW, parts};
-use certward_pki::ClientTrust;
+use certward_pki::{ClientTrust, without_critical_policies};
 use libfuzzer_sys::fuzz_target;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -22,13 +22,21 @@ fuzz_target!(|data: &[u8]| {
     let intermediates: Vec<_> =
         [*intermediate].into_iter().filter(|der| !der.is_empty()).map(CertificateDer::from).collect();
     let verdict = verifier.verify_client_cert(&CertificateDer::from(*end_entity), &intermediates, now);
-    // Whom an anchor's signature vouches for is unchanged to the byte: nothing is added behind it or left out.
+    // The normal form of a certificate is its own.
+    if let Some(normal) = without_critical_policies(&CertificateDer::from(*end_entity)) {
+        assert!(without_critical_policies(&normal).is_none(), "policies that stay critical");
+    }
+    // Whom an anchor's signature vouches for is unchanged to the byte: nothing is added behind it,
+    // left out, or changed.
     if verdict.is_ok() {
-        let again = verifier.verify_client_cert(
-            &CertificateDer::from([end_entity, &[0][..]].concat()),
-            &intermediates,
-            now,
-        );
-        assert!(again.is_err(), "bytes behind the certificate");
+        let refused = |changed: Vec<u8>| {
+            verifier.verify_client_cert(&CertificateDer::from(changed), &intermediates, now).is_err()
+        };
+        assert!(refused([end_entity, &[0][..]].concat()), "bytes behind the certificate");
+        for place in (0..end_entity.len()).step_by(16).chain([end_entity.len() - 1]) {
+            let mut changed = end_entity.to_vec();
+            changed[place] ^= 1;
+            assert!(refused(changed), "byte {place} is not signed");
+        }
     }
 });

@@ -3,16 +3,18 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     path::Path,
     process::{Command, Stdio},
 };
 
-use certward_tests::{Scene, run, wait_until};
+use certward_tests::{Leaf, Packet, Scene, run, wait_until};
 
 /// A folder in which openssl makes a root, intermediates and a device's certificate.
 struct Openssl(tempfile::TempDir);
 
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
+const POLICY: &str = "certificatePolicies=critical,1.2.3.1\n";
 const DEVICE: &str = "basicConstraints=CA:FALSE\n";
 
 impl Openssl {
@@ -83,12 +85,41 @@ impl Openssl {
         chain.iter().map(print).collect()
     }
 
-    fn connect(&self, scene: &Scene, version: &str) {
+    fn client(&self, scene: &Scene, version: &str) -> Command {
         let mut client = Command::new("openssl");
         client.args(["s_client", "-connect", &scene.certward.bound().to_string()]);
         client.args(["-servername", Scene::HOST, "-cipher", "ALL:@SECLEVEL=0", version]);
         client.args(["-cert", "device.pem", "-cert_chain", "chain", "-key", "device.key"]);
-        run(client.current_dir(self.path()).stdin(Stdio::null()));
+        client.current_dir(self.path());
+        client
+    }
+
+    fn connect(&self, scene: &Scene, version: &str) {
+        run(self.client(scene, version).stdin(Stdio::null()));
+    }
+
+    /// Whether the broker answers a CONNECT, and what `s_client` printed.
+    fn reaches_broker(&self, scene: &Scene, version: &str, options: &[&str]) -> (bool, String) {
+        let mut client = self.client(scene, version);
+        client.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = client.spawn().unwrap();
+        let mut to = client.stdin.take().unwrap();
+        // It may be gone already.
+        let _ = to.write_all(Packet::connect("device").bytes());
+        let mut printed = Vec::new();
+        let mut from = client.stdout.take().unwrap();
+        let mut piece = [0; 4096];
+        let connack = |printed: &[u8]| printed.windows(4).any(|four| four == Packet::CONNACK);
+        while !connack(&printed) {
+            match from.read(&mut piece) {
+                Ok(length @ 1..) => printed.extend_from_slice(&piece[..length]),
+                _ => break,
+            }
+        }
+        drop(to);
+        let _ = client.kill();
+        let _ = client.wait();
+        (connack(&printed), String::from_utf8_lossy(&printed).into_owned())
     }
 }
 
@@ -241,6 +272,20 @@ const ROWS: &[Row] = &[
         "unhandled critical extension",
     ),
     (
+        "no policy where one is demanded",
+        |openssl| {
+            openssl.ca(
+                "sub",
+                "ca",
+                &format!("{CA}{POLICY}policyConstraints=critical,requireExplicitPolicy:0\n"),
+            );
+            openssl.device("sub", DEVICE);
+        },
+        &["device", "sub"],
+        "certificate_policy",
+        "no explicit policy",
+    ),
+    (
         "seven intermediates",
         |openssl| {
             for (name, issuer) in
@@ -287,4 +332,34 @@ fn each_fault_has_its_cause_and_the_command_of_its_remedy_shows_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
+    let setup = certward_tests::Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Default::default() };
+    let scene = Scene::with(setup);
+    let openssl = Openssl::new();
+    // The same intermediate under a name in another form, to issue with.
+    openssl.issue("sub", "ca", &format!("{CA}{POLICY}"), "-sha256 -set_serial 7");
+    openssl.run("req -new -key sub.key -subj /CN=SUB -out request");
+    openssl.run("x509 -req -in request -CA ca.pem -CAkey ca.key -days 3650 -out SUB.pem -extfile extensions");
+    fs::copy(openssl.path().join("sub.key"), openssl.path().join("SUB.key")).unwrap();
+    openssl.key("server", "ec -pkeyopt ec_paramgen_curve:P-256");
+    openssl.issue("server", "SUB", &format!("{DEVICE}{POLICY}subjectAltName=DNS:localhost\n"), "-sha256");
+    let chain = openssl.read("server.pem") + &openssl.read("sub.pem");
+    let server = Leaf::from_pem(&chain, &openssl.read("server.key"));
+    scene.api().post_tls(Scene::DEPLOYMENT, &server.two_way(&openssl.read("ca.pem"))).expect(200);
+    scene.api().wait_running(Scene::DEPLOYMENT);
+
+    openssl.device("SUB", &format!("{DEVICE}{POLICY}"));
+    openssl.chain(&["device", "sub"]);
+    for version in ["-tls1_2", "-tls1_3"] {
+        // A new session, the chain from memory, and the session again.
+        for options in [&["-sess_out", "session"][..], &[], &["-sess_in", "session"][..]] {
+            let (reached, printed) = openssl.reaches_broker(&scene, version, options);
+            assert!(reached, "{version} {options:?}: {printed}");
+            let resumed = printed.contains("Reused, TLS");
+            assert_eq!(resumed, options.contains(&"-sess_in"), "{version} {options:?}: {printed}");
+        }
+    }
 }

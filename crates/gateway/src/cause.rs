@@ -142,6 +142,9 @@ causes! {
     CertificateCriticalExtension "certificate_critical_extension":
         "The device's certificate, or an intermediate of it, has a critical extension that is not known here.";
         "Issue one without, or with the extension not critical: openssl verify -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    CertificatePolicy "certificate_policy":
+        "An issuer of the device's certificate asks for certificate policies (requireExplicitPolicy), and the certificates between have none in common; or a policy extension cannot be read.";
+        "Issue one with a policy that its CAs allow: openssl verify -policy_check -policy anyPolicy -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
     CertificateChainTooLong "certificate_chain_too_long":
         "The way from the device's certificate to a client CA has more than six intermediates, or there are too many ways to try.";
         "Make a CA further down a client CA, and let the device send only the intermediates below it: openssl verify -verify_depth 6 -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
@@ -303,6 +306,7 @@ impl From<&CertificateError> for Cause {
             ClientRefusal::PathLength => Self::CertificatePathLength,
             ClientRefusal::NameConstraint => Self::CertificateNameConstraint,
             ClientRefusal::CriticalExtension => Self::CertificateCriticalExtension,
+            ClientRefusal::Policy => Self::CertificatePolicy,
             ClientRefusal::ChainTooLong => Self::CertificateChainTooLong,
             ClientRefusal::Other => Self::CertificateInvalid,
         }

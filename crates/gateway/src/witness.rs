@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use certward_pki::without_critical_policies;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
     client::{
@@ -102,7 +103,9 @@ impl ServerCertVerifier for Witness {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        self.signed(verify_tls12_signature(message, cert, dss, algorithms), cert)
+        let readable = without_critical_policies(cert);
+        let verified = verify_tls12_signature(message, readable.as_ref().unwrap_or(cert), dss, algorithms);
+        self.signed(verified, cert)
     }
 
     fn verify_tls13_signature(
@@ -112,7 +115,9 @@ impl ServerCertVerifier for Witness {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        self.signed(verify_tls13_signature(message, cert, dss, algorithms), cert)
+        let readable = without_critical_policies(cert);
+        let verified = verify_tls13_signature(message, readable.as_ref().unwrap_or(cert), dss, algorithms);
+        self.signed(verified, cert)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -6,11 +6,13 @@ use x509_parser::error::X509Error;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
-use x509_parser::x509::AlgorithmIdentifier;
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::name::{self, Undecodable};
 use crate::name_constraints::NameConstraints;
+use crate::normal_form::is_about_policies;
+use crate::normal_name::normal_name;
 use crate::public_key::KeyKind;
 use crate::signed::{SignatureKind, Signed, Verdict, element, sequence};
 
@@ -23,6 +25,11 @@ pub(crate) struct Certificate {
     /// DER of the names, with their SEQUENCE header.
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
+    /// The same names in the form in which equal names are equal bytes.
+    pub(crate) normal_subject: Vec<u8>,
+    pub(crate) normal_issuer: Vec<u8>,
+    /// One of the extensions about policies is critical.
+    pub(crate) has_critical_policies: bool,
     /// The names for a person, escaped and bounded.
     pub(crate) subject: String,
     pub(crate) issuer: String,
@@ -104,11 +111,13 @@ impl Certificate {
             return Err(Unreadable::Validity);
         }
         let spki = x509.tbs_certificate.subject_pki.raw.to_vec();
-        let own_verdict = if x509.subject().as_raw() == x509.issuer().as_raw() {
-            signed.verify(&spki)
-        } else {
-            Verdict::Broken
+        let normal = |name: &X509Name<'_>| {
+            let normal = sequence(name.as_raw()).and_then(|(_, name)| normal_name(name));
+            normal.unwrap_or_else(|| name.as_raw().to_vec())
         };
+        let (normal_subject, normal_issuer) = (normal(x509.subject()), normal(x509.issuer()));
+        let own_verdict =
+            if normal_subject == normal_issuer { signed.verify(&spki) } else { Verdict::Broken };
         let extensions = Extensions::read(&x509)?;
         let (not_before, not_after) = (x509.validity().not_before, x509.validity().not_after);
         Ok(Self {
@@ -120,6 +129,9 @@ impl Certificate {
             subject_fault: name::undecodable(x509.subject()),
             issuer_fault: name::undecodable(x509.issuer()),
             common_name: name::common_name(x509.subject()),
+            normal_subject,
+            normal_issuer,
+            has_critical_policies: extensions.has_critical_policies,
             not_before: not_before.to_datetime(),
             not_after: not_after.to_datetime(),
             key_kind: KeyKind::of_spki(&spki).ok_or(Unreadable::Structure)?,
@@ -194,12 +206,12 @@ impl Certificate {
 
     /// Of one name with its issuer: a CA's new key vouched for by its old one, or a root (RFC 5280 §3.2).
     pub(crate) fn is_self_issued(&self) -> bool {
-        self.subject_der == self.issuer_der
+        self.normal_subject == self.normal_issuer
     }
 
     /// Another CA's certificate for the name and the key of this root (RFC 4158 §1.5).
     pub(crate) fn is_cross_signed_of(&self, root: &Certificate) -> bool {
-        self.subject_der == root.subject_der
+        self.normal_subject == root.normal_subject
             && self.spki == root.spki
             && root.is_self_signed()
             && !self.is_self_signed()
@@ -222,7 +234,12 @@ impl Certificate {
     /// Whether `issuer` has the name that this certificate's issuer has, and key identifiers do not contradict.
     /// A name proves nothing: ask [`Self::signed_by`].
     pub(crate) fn may_be_issued_by(&self, issuer: &Certificate) -> bool {
-        self.issuer_der == issuer.subject_der && !self.names_another_key(issuer)
+        self.normal_issuer == issuer.normal_subject && !self.names_another_key(issuer)
+    }
+
+    /// Whether it names this issuer otherwise than the issuer names itself.
+    pub(crate) fn names_in_another_form(&self, issuer: &Certificate) -> bool {
+        self.may_be_issued_by(issuer) && self.issuer_der != issuer.subject_der
     }
 
     /// What the signature says about this issuer.
@@ -258,12 +275,24 @@ struct Extensions {
     unknown_critical: Option<String>,
     is_precertificate: bool,
     must_staple: bool,
+    has_critical_policies: bool,
 }
 
-/// The critical extensions that webpki, the strictest of the common clients, knows: keyUsage, subjectAltName,
-/// basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage.
-const KNOWN_CRITICAL: &[&str] =
-    &["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
+/// The critical extensions that clients know: keyUsage, subjectAltName, basicConstraints,
+/// nameConstraints, cRLDistributionPoints, extKeyUsage; certificatePolicies, policyMappings,
+/// policyConstraints and inhibitAnyPolicy, of which a rule warns.
+const KNOWN_CRITICAL: &[&str] = &[
+    "2.5.29.15",
+    "2.5.29.17",
+    "2.5.29.19",
+    "2.5.29.30",
+    "2.5.29.31",
+    "2.5.29.37",
+    "2.5.29.32",
+    "2.5.29.33",
+    "2.5.29.36",
+    "2.5.29.54",
+];
 
 const OID_PRECERTIFICATE_POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
 const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
@@ -294,6 +323,7 @@ impl Extensions {
                 }
                 _ => {}
             }
+            read.has_critical_policies |= extension.critical && is_about_policies(extension.oid.as_bytes());
             if extension.critical
                 && oid != OID_PRECERTIFICATE_POISON
                 && !KNOWN_CRITICAL.contains(&oid.as_str())

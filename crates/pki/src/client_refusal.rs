@@ -55,6 +55,10 @@ pub enum ClientRefusal {
     /// It has a critical extension that is not known.
     #[error("a certificate has an unknown critical extension")]
     CriticalExtension,
+    /// An issuer asks for policies, and the path has none that is valid; or a policy extension
+    /// cannot be read.
+    #[error("the policies of the path are not valid")]
+    Policy,
     /// The path is longer, or the search for it takes more work, than is allowed.
     #[error("the chain is too long")]
     ChainTooLong,

@@ -1,19 +1,14 @@
-//! Whom to let in as a client.
+//! Whom to let in as a client: webpki decides, but for two things.
 //!
-//! webpki decides. Only when it refuses a certificate for its version, and that certificate is an
-//! end entity of version 1 to the letter, does this file decide by itself, and narrowly: a trust
-//! anchor must have signed the certificate directly, and it must be valid now. No version 1
-//! certificate is ever an issuer here, and no intermediate is looked at: nothing in version 1 says
-//! who may issue.
+//! An end entity of version 1 to the letter is let in when a trust anchor signed it directly and it
+//! is valid now. No version 1 certificate is an issuer: nothing in it says that it may be. Anchors
+//! are told apart by signature, for the public EMQX recipe makes two CAs of one name.
 //!
-//! Of RSASSA-PSS, webpki knows one salt length for each hash. Where a certificate of the chain has
-//! another, webpki is asked again with an algorithm for it.
-//!
-//! Anchors are found by name and told apart by signature: the public EMQX recipe makes two CAs of
-//! one name.
+//! Where names, policies or salt lengths may be the reason of a refusal, webpki is asked again about
+//! the chain in its normal form (`normal_path.rs`).
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
@@ -27,14 +22,17 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 use time::OffsetDateTime;
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
+use webpki::{RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::issuing_right::may_sign_certificates;
+use crate::normal_form::without_critical_policies;
+use crate::normal_name::normal_name;
+use crate::normal_path::NormalAnchors;
 use crate::pss::Pss;
 use crate::public_key::KeyKind;
-use crate::signed::Signed;
 use crate::version1::Version1;
+use crate::webpki_refusal::refused;
 use crate::{ClientRefusal, ClientTrustError};
 
 /// The verifier of a two-way deployment.
@@ -42,6 +40,8 @@ use crate::{ClientRefusal, ClientTrustError};
 pub(crate) struct ClientVerifier {
     webpki: Arc<dyn ClientCertVerifier>,
     anchors: Vec<TrustAnchor<'static>>,
+    /// Made when a refusal first asks for it.
+    normal_anchors: OnceLock<NormalAnchors>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -64,7 +64,8 @@ impl ClientVerifier {
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
             .map_err(|_| ClientTrustError::Empty)?;
-        Ok(Self { webpki, anchors, algorithms: provider.signature_verification_algorithms })
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { webpki, anchors, normal_anchors: OnceLock::new(), algorithms })
     }
 
     fn verify_path(
@@ -84,7 +85,7 @@ impl ClientVerifier {
                 }),
                 None => Err(refusal),
             },
-            Err(refusal) => self.verify_with_other_salts(end_entity, issuers, now, refusal),
+            Err(refusal) => self.verify_normal_form(end_entity, issuers, now, refusal),
             verdict => verdict,
         }
     }
@@ -96,7 +97,12 @@ impl ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let mut refusal = CertificateError::UnknownIssuer;
-        for anchor in self.anchors.iter().filter(|anchor| anchor.subject.as_ref() == certificate.issuer) {
+        let issuer = normal_name(certificate.issuer);
+        let is_named = |anchor: &&TrustAnchor<'_>| {
+            anchor.subject.as_ref() == certificate.issuer
+                || issuer.is_some() && normal_name(&anchor.subject) == issuer
+        };
+        for anchor in self.anchors.iter().filter(is_named) {
             // There are no names in a version 1 certificate that such an anchor's constraints could be held to.
             if anchor.name_constraints.is_some() {
                 continue;
@@ -136,33 +142,26 @@ impl ClientVerifier {
             )
     }
 
-    /// webpki's verdict when it knows the salt lengths of this chain, too. The first refusal stands
-    /// where there are none, and where it was not about the algorithm.
-    fn verify_with_other_salts(
+    /// webpki's verdict on the normal form. The first refusal stands where the form is no reason
+    /// for it.
+    fn verify_normal_form(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        issuers: &[CertificateDer<'_>],
         now: UnixTime,
         refusal: Error,
     ) -> Result<ClientCertVerified, Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates);
-        let algorithms = chain.filter_map(|der| Pss::read(Signed::split(der)?.algorithm));
-        let other_salts: Vec<Pss> = algorithms.filter(|pss| !pss.is_usual()).collect();
-        if other_salts.is_empty() {
+        if !may_be_for_the_form(&refusal) {
             return Err(refusal);
         }
-        let other_salts = other_salts.iter().map(|pss| pss as &dyn SignatureVerificationAlgorithm);
-        let algorithms: Vec<_> = self.algorithms.all.iter().copied().chain(other_salts).collect();
-        let verdict = EndEntityCert::try_from(end_entity).and_then(|certificate| {
-            let usage = KeyUsage::client_auth();
-            certificate
-                .verify_for_usage(&algorithms, &self.anchors, intermediates, now, usage, None, None)
-                .map(|_| ClientCertVerified::assertion())
-        });
-        verdict.map_err(|error| match is_about_algorithm(&refusal) {
-            true => refusal_of(error).into(),
-            false => refusal,
-        })
+        match self.normal_anchors().verify(end_entity, issuers, self.algorithms.all, now) {
+            Some(verdict) => verdict.map(|()| ClientCertVerified::assertion()),
+            None => Err(refusal),
+        }
+    }
+
+    fn normal_anchors(&self) -> &NormalAnchors {
+        self.normal_anchors.get_or_init(|| NormalAnchors::of(&self.anchors))
     }
 
     /// TLS 1.2 names no curve in a signature scheme: every algorithm of the scheme is tried, as rustls does.
@@ -230,6 +229,10 @@ impl ClientCertVerifier for ClientVerifier {
                 Some(certificate) => self.verify_tls12_version1(message, &certificate, dss),
                 None => Err(refusal),
             },
+            Err(refusal) => match without_critical_policies(certificate) {
+                Some(readable) => self.webpki.verify_tls12_signature(message, &readable, dss),
+                None => Err(refusal),
+            },
             verdict => verdict,
         };
         verdict.map_err(|refusal| explain_handshake(refusal, certificate))
@@ -247,6 +250,10 @@ impl ClientCertVerifier for ClientVerifier {
                     let spki = SubjectPublicKeyInfoDer::from(certificate.spki);
                     verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
                 }
+                None => Err(refusal),
+            },
+            Err(refusal) => match without_critical_policies(certificate) {
+                Some(readable) => self.webpki.verify_tls13_signature(message, &readable, dss),
                 None => Err(refusal),
             },
             verdict => verdict,
@@ -291,24 +298,17 @@ fn explain_handshake(refusal: Error, certificate: &CertificateDer<'_>) -> Error 
     }
 }
 
-fn refused(refusal: ClientRefusal) -> Error {
-    CertificateError::Other(OtherError(Arc::new(refusal))).into()
-}
-
-fn is_about_algorithm(refusal: &Error) -> bool {
+/// Whether webpki may understand the normal form where it refused the certificates as they are:
+/// another issuer, another algorithm or a critical extension is then known.
+fn may_be_for_the_form(refusal: &Error) -> bool {
+    let Error::InvalidCertificate(refusal) = refusal else { return false };
     matches!(
-        refusal,
-        Error::InvalidCertificate(CertificateError::UnsupportedSignatureAlgorithmContext { .. })
+        ClientRefusal::of(refusal),
+        ClientRefusal::UnknownIssuer
+            | ClientRefusal::BadSignature
+            | ClientRefusal::UnsupportedSignature
+            | ClientRefusal::CriticalExtension
     )
-}
-
-/// As rustls translates webpki's refusals, as far as alerts differ.
-fn refusal_of(error: webpki::Error) -> CertificateError {
-    match error {
-        webpki::Error::InvalidSignatureForPublicKey => CertificateError::BadSignature,
-        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
-        error => CertificateError::Other(OtherError(Arc::new(error))),
-    }
 }
 
 fn check_validity(certificate: &Version1<'_>, now: UnixTime) -> Result<(), CertificateError> {

@@ -357,6 +357,11 @@ codes! {
         "A CA for `example.com` only, and a leaf for `broker.example.org`."
         "Have the leaf issued by a CA that may issue for its names, or with names that this CA may issue for."
         "RFC 5280 §4.2.1.10";
+    PolicyViolated "POLICY_VIOLATED" Error
+        "The policies in the leaf and its issuers are not valid: an issuer demands that all certificates below it share a policy, and they do not; or an extension about policies is not as RFC 5280 demands."
+        "An intermediate with `policyConstraints = critical,requireExplicitPolicy:0` over a leaf without policies."
+        "Have the leaf issued with a policy of its issuers, and look at it with openssl verify -policy_check -policy anyPolicy -CAfile ROOT -untrusted INTERMEDIATES LEAF."
+        "RFC 5280 §6.1.3";
     IssuerNotForServers "ISSUER_NOT_FOR_SERVERS" Error
         "The extended key usage of an intermediate does not allow TLS servers below it, for example clientAuth only."
         "A leaf from the CA that issues the devices' certificates, with `extendedKeyUsage = clientAuth` in the CA."
@@ -513,6 +518,16 @@ codes! {
         "`openssl x509 -req -sigopt rsa_padding_mode:pss`, by default with the longest salt."
         "Have the certificate issued with -sigopt rsa_pss_saltlen:digest, or without PSS."
         "RFC 8446 §4.2.3";
+    PolicyCritical "POLICY_CRITICAL" Warning
+        "A certificate has a critical extension about policies. OpenSSL clients know it, rustls clients refuse the certificate."
+        "`certificatePolicies = critical,1.3.6.1.4.1.99999.1`."
+        "Have the certificate issued with the extension not critical, unless no device uses rustls."
+        "RFC 5280 §4.2.1.4";
+    IssuerNameForm "ISSUER_NAME_FORM" Warning
+        "A certificate names its issuer in another type of string, in other letters or with other blanks than the issuer's own certificate. RFC 5280 and OpenSSL take the two for equal; rustls and Go clients compare bytes and refuse."
+        "A CA named with PrintableString, and a leaf that names it with UTF8String."
+        "Have the certificate issued by software that copies the issuer's name."
+        "RFC 5280 §7.1";
     KeyUsageUnfit "KEY_USAGE_UNFIT" Warning
         "The leaf's key usage lacks digitalSignature, which TLS 1.3 needs."
         "`keyUsage = keyEncipherment`."

@@ -7,6 +7,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use zeroize::Zeroizing;
 
 use crate::PrivateKey;
+use crate::der::tlv_prefix;
 use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
@@ -230,16 +231,4 @@ fn wrap(algorithm: &[u8], key: &[u8]) -> PrivateKey {
         pkcs8.extend_from_slice(part);
     }
     PrivateKey::from_pkcs8_der(pkcs8)
-}
-
-/// Tag and DER length (X.690 §10.1).
-fn tlv_prefix(tag: u8, len: usize) -> Vec<u8> {
-    let bytes = len.to_be_bytes();
-    let significant = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
-    match significant {
-        [] => vec![tag, 0],
-        [short] if *short < 0x80 => vec![tag, *short],
-        // At most eight bytes of length: the count fits.
-        long => [&[tag, 0x80 | long.len() as u8], long].concat(),
-    }
 }

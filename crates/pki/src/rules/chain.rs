@@ -1,8 +1,14 @@
+use std::time::Duration;
+
+use rustls_pki_types::UnixTime;
+
 use crate::Code;
 use crate::case::Case;
 use crate::chain::{Broken, Given};
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
+use crate::normal_form::NormalForm;
+use crate::policies::check_policies;
 use crate::public_key::Family;
 use crate::rules::profile::is_emqx_cloud;
 use crate::signed::SignatureKind;
@@ -55,6 +61,40 @@ pub(crate) fn critical_extension_unknown(case: &Case<'_>, findings: &mut Vec<Fin
         if let Some(oid) = &given.certificate.unknown_critical {
             let message = format!("Block {} of cert has the unknown critical extension {oid}.", given.index);
             findings.push(Finding::new(Code::CriticalExtensionUnknown, Field::Cert, given.item(), message));
+        }
+    }
+}
+
+pub(crate) fn policy_critical(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for given in case.served().filter(|given| given.certificate.has_critical_policies) {
+        let message = format!("Block {} of cert has a critical extension about policies.", given.index);
+        findings.push(Finding::new(Code::PolicyCritical, Field::Cert, given.item(), message));
+    }
+}
+
+/// Of the path that is served; the root's own extensions are not asked for (RFC 5280 §6.1).
+pub(crate) fn policy_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = case.leaf() else { return };
+    if !case.served().any(|given| given.certificate.has_critical_policies) {
+        return;
+    }
+    let path: Vec<_> = case.served().filter_map(|given| NormalForm::of(&given.certificate.der)).collect();
+    let path: Vec<_> = path.iter().map(|form| form.certificate.clone()).collect();
+    let now = case.circumstances.now.unix_timestamp().unsigned_abs();
+    if let Err(refusal) = check_policies(&path, UnixTime::since_unix_epoch(Duration::from_secs(now))) {
+        let message = format!("The policies in the leaf and its issuers are not valid: {refusal}.");
+        findings.push(Finding::new(Code::PolicyViolated, Field::Cert, leaf.item(), message));
+    }
+}
+
+pub(crate) fn issuer_name_form(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for (given, issuer) in case.served().zip(case.issuers()) {
+        if given.certificate.names_in_another_form(&issuer.certificate) {
+            let message = format!(
+                "Block {} of cert names its issuer in other bytes than block {} names itself.",
+                given.index, issuer.index
+            );
+            findings.push(Finding::new(Code::IssuerNameForm, Field::Cert, given.item(), message));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::certificate::Certificate;
 use crate::chain::Given;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
+use crate::normal_form::without_critical_policies;
 
 fn say(leaf: &Given, code: Code, message: impl Into<String>, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
@@ -16,7 +17,8 @@ fn say(leaf: &Given, code: Code, message: impl Into<String>, findings: &mut Vec<
 /// extensions have rules of their own.
 pub(crate) fn unreadable_for_tls_clients(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
-    let der: &CertificateDer<'static> = &leaf.certificate.der;
+    let readable = without_critical_policies(&leaf.certificate.der);
+    let der: &CertificateDer<'static> = readable.as_ref().unwrap_or(&leaf.certificate.der);
     match webpki::EndEntityCert::try_from(der) {
         Ok(_) | Err(webpki::Error::UnsupportedCertVersion | webpki::Error::UnsupportedCriticalExtension) => {}
         Err(error) => {

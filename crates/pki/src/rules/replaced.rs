@@ -8,7 +8,7 @@ pub(crate) fn self_signed_over_issued(case: &Case<'_>, findings: &mut Vec<Findin
     let (Some(leaf), Some(replaces)) = (case.leaf(), case.circumstances.replaces) else { return };
     // What was accepted can be read.
     let Ok(replaced) = Certificate::read(replaces) else { return };
-    let is_its_ca = replaced.issuer_der == leaf.certificate.subject_der;
+    let is_its_ca = replaced.normal_issuer == leaf.certificate.normal_subject;
     if leaf.certificate.is_self_signed() && !replaced.is_self_signed() && !is_its_ca {
         let message = format!(
             "The leaf is self-signed, and the certificate that it replaces was issued by {}: devices that trust that \

@@ -45,6 +45,8 @@ const VIEWS: &[(&str, View)] = &[
     ("PATH_LENGTH_EXCEEDED", Says("path length constraint exceeded")),
     // "permitted subtree violation", "excluded subtree violation", or too many to compare.
     ("NAME_CONSTRAINT_VIOLATED", Says("")),
+    // openssl looks at policies with -policy_check only.
+    ("POLICY_VIOLATED", Differs),
     ("ISSUER_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
     ("WEAK_SIGNATURE", Says("signature digest algorithm too weak")),
     ("KEY_TOO_SMALL", Says("key too weak")),

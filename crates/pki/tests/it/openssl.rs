@@ -26,15 +26,32 @@ impl Openssl {
         std::fs::write(self.0.path().join(name), content).unwrap();
     }
 
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
     /// Runs one command; its words are separated by blanks.
     pub(crate) fn run(&self, command: &str) -> &Self {
+        self.run_with(command, &[])
+    }
+
+    /// Runs one command with more words, which may hold blanks.
+    pub(crate) fn run_with(&self, command: &str, more: &[&str]) -> &Self {
         let output = Command::new("openssl")
             .args(command.split_whitespace())
+            .args(more)
             .current_dir(self.0.path())
             .output()
             .expect("openssl is installed");
         assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
         self
+    }
+
+    /// Whether a command says yes.
+    pub(crate) fn succeeds(&self, command: &str) -> bool {
+        let mut openssl = Command::new("openssl");
+        openssl.args(command.split_whitespace()).current_dir(self.0.path());
+        openssl.output().expect("openssl is installed").status.success()
     }
 
     pub(crate) fn read(&self, name: &str) -> String {

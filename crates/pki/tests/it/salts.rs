@@ -30,7 +30,7 @@ const SIGNATURES: [(&str, bool); 14] = [
 ];
 
 /// The last byte is the signature's.
-fn damaged(pem: &str) -> String {
+pub(crate) fn damaged(pem: &str) -> String {
     let mut der = crate::clients::der(pem).to_vec();
     *der.last_mut().unwrap() ^= 1;
     encode_pem("CERTIFICATE", &der)

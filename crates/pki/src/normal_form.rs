@@ -1,0 +1,165 @@
+//! Certificates in the form in which webpki understands what it would refuse for its form alone.
+//!
+//! webpki compares names by their bytes, and knows none of the extensions about policies (RFC 5280
+//! §4.2.1.4, §4.2.1.5, §4.2.1.11, §4.2.1.14). In the normal form, equal names are equal bytes, and
+//! these four extensions are not critical; all else is as it was. Nobody signed this form: a
+//! signature is verified over the original.
+
+use rustls_pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
+};
+use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
+
+use crate::der::{encode, wrap};
+use crate::normal_name::normal_name;
+use crate::signed::{Signed, element, sequence};
+use crate::work;
+
+/// A certificate beside its normal form.
+#[derive(Debug)]
+pub(crate) struct NormalForm<'a> {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) issuer: NameForms,
+    pub(crate) subject: NameForms,
+    /// One of the four extensions is critical.
+    pub(crate) has_critical_policies: bool,
+    /// What is signed: in the normal form, and in the original.
+    content: Vec<u8>,
+    original: &'a [u8],
+}
+
+/// The content of a name, in the normal form and as it is.
+#[derive(Debug)]
+pub(crate) struct NameForms {
+    pub(crate) normal: Vec<u8>,
+    original: Vec<u8>,
+}
+
+impl NameForms {
+    /// `None` if this is not the content of a name.
+    pub(crate) fn of(name: &[u8]) -> Option<Self> {
+        Some(Self { normal: normal_name(name)?, original: name.to_vec() })
+    }
+
+    /// Whether only webpki takes the two for different names.
+    pub(crate) fn differs_in_form_from(&self, other: &Self) -> bool {
+        self.normal == other.normal && self.original != other.original
+    }
+}
+
+/// certificatePolicies, policyMappings, policyConstraints, inhibitAnyPolicy.
+const POLICY_EXTENSIONS: [&[u8]; 4] =
+    [&[0x55, 0x1d, 32], &[0x55, 0x1d, 33], &[0x55, 0x1d, 36], &[0x55, 0x1d, 54]];
+
+pub(crate) fn is_about_policies(oid: &[u8]) -> bool {
+    POLICY_EXTENSIONS.contains(&oid)
+}
+
+/// `[3]`, constructed: extensions.
+const EXTENSIONS: u8 = 0xa3;
+
+impl<'a> NormalForm<'a> {
+    /// `None` if it is no certificate.
+    pub(crate) fn of(der: &'a CertificateDer<'_>) -> Option<Self> {
+        let (_, outer) = sequence(der)?;
+        let original = Signed::split(der)?.content;
+        let signature = outer.get(original.len()..)?;
+
+        let (_, tbs) = sequence(original)?;
+        // The version is tagged [0], and may be absent.
+        let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
+        let (after_serial, _) = element(after_version, Tag::Integer)?;
+        let (after_algorithm, _) = sequence(after_serial)?;
+        let (after_issuer, issuer) = sequence(after_algorithm)?;
+        let (after_validity, _) = sequence(after_issuer)?;
+        let (after_subject, subject) = sequence(after_validity)?;
+        let (after_key, _) = sequence(after_subject)?;
+
+        let before = |whole: &[u8], rest: &[u8]| whole[..whole.len() - rest.len()].to_vec();
+        let (issuer, subject) = (NameForms::of(issuer)?, NameForms::of(subject)?);
+        let (last, has_critical_policies) = normal_fields(after_key)?;
+        let content = encode(
+            Tag::Sequence,
+            &[
+                before(tbs, after_algorithm),
+                wrap(0x30, &issuer.normal),
+                before(after_issuer, after_validity),
+                wrap(0x30, &subject.normal),
+                before(after_subject, after_key),
+                last,
+            ],
+        );
+        let certificate = encode(Tag::Sequence, &[content.clone(), signature.to_vec()]).into();
+        Some(Self { certificate, issuer, subject, has_critical_policies, content, original })
+    }
+}
+
+/// The certificate with its policies not critical, for code that only wants to read it with webpki;
+/// `None` where it can do so anyway.
+pub fn without_critical_policies(certificate: &CertificateDer<'_>) -> Option<CertificateDer<'static>> {
+    NormalForm::of(certificate).filter(|form| form.has_critical_policies).map(|form| form.certificate)
+}
+
+/// What follows the key: unique identifiers and extensions.
+fn normal_fields(mut fields: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (mut normal, mut has_critical_policies) = (Vec::with_capacity(fields.len()), false);
+    while !fields.is_empty() {
+        let (rest, field) = Any::from_der(fields).ok()?;
+        if fields[0] == EXTENSIONS {
+            let (after, extensions) = sequence(field.data)?;
+            let (extensions, critical) = after.is_empty().then(|| normal_extensions(extensions))??;
+            normal.extend(wrap(EXTENSIONS, &wrap(0x30, &extensions)));
+            has_critical_policies |= critical;
+        } else {
+            normal.extend(&fields[..fields.len() - rest.len()]);
+        }
+        fields = rest;
+    }
+    Some((normal, has_critical_policies))
+}
+
+fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (mut normal, mut has_critical_policies) = (Vec::with_capacity(extensions.len()), false);
+    while !extensions.is_empty() {
+        let (rest, extension) = sequence(extensions)?;
+        let (after_oid, oid) = element(extension, Tag::Oid)?;
+        match element(after_oid, Tag::Boolean) {
+            Some((value, [0xff])) if is_about_policies(oid) => {
+                let oid = extension[..extension.len() - after_oid.len()].to_vec();
+                normal.extend(encode(Tag::Sequence, &[oid, value.to_vec()]));
+                has_critical_policies = true;
+            }
+            _ => normal.extend(&extensions[..extensions.len() - rest.len()]),
+        }
+        extensions = rest;
+    }
+    Some((normal, has_critical_policies))
+}
+
+/// An algorithm that verifies the signatures of certificates in the normal form over the originals.
+#[derive(Debug)]
+pub(crate) struct OverOriginals<'a> {
+    pub(crate) algorithm: &'a dyn SignatureVerificationAlgorithm,
+    pub(crate) chain: &'a [NormalForm<'a>],
+}
+
+impl SignatureVerificationAlgorithm for OverOriginals<'_> {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        work::signature();
+        let signed = self.chain.iter().find(|signed| signed.content == message).ok_or(InvalidSignature)?;
+        self.algorithm.verify_signature(public_key, signed.original, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.algorithm.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.algorithm.signature_alg_id()
+    }
+}

@@ -1,0 +1,74 @@
+//! Policies of a path (RFC 5280 §6.1), with any policy as the initial set.
+//!
+//! pkix-path processes them, and is shown nothing else: webpki has verified the path, its signatures,
+//! names, validity and constraints. The work grows with the product of the policies and mappings of
+//! all certificates, so their number is bounded.
+
+use pkix_path::{SignatureVerifier, TrustAnchor, ValidationPolicy, validate_path};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::ClientRefusal;
+use crate::normal_form::is_about_policies;
+
+/// Policies and mappings in one path.
+const POLICIES_MAX: usize = 100;
+
+/// Whether the policies of this path are valid; the end entity first, without the anchor.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Result<(), ClientRefusal> {
+    let policies: usize = path.iter().map(policies_in).sum();
+    if policies > POLICIES_MAX {
+        return Err(ClientRefusal::ChainTooLong);
+    }
+    let chain = path.iter().map(with_policies_alone).collect::<Result<Vec<_>, _>>()?;
+    let top = &chain.last().ok_or(ClientRefusal::Other)?.tbs_certificate;
+    // The name and the key are not asked for: webpki has found the anchor.
+    let anchor = TrustAnchor::new(top.issuer.clone(), top.subject_public_key_info.clone());
+    let policy = ValidationPolicy::new(now.as_secs());
+    validate_path(&chain, &[anchor], &policy, &Verified).map(|_| ()).map_err(|_| ClientRefusal::Policy)
+}
+
+/// Of the extensions, those about policies and the one that says who is a CA.
+fn with_policies_alone(der: &CertificateDer<'_>) -> Result<Certificate, ClientRefusal> {
+    let mut certificate = Certificate::from_der(der).map_err(|_| ClientRefusal::Encoding)?;
+    if let Some(extensions) = &mut certificate.tbs_certificate.extensions {
+        extensions.retain(|extension| {
+            let oid = extension.extn_id.as_bytes();
+            is_about_policies(oid) || oid == BASIC_CONSTRAINTS
+        });
+    }
+    Ok(certificate)
+}
+
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+
+/// webpki has verified the signatures.
+struct Verified;
+
+impl SignatureVerifier for Verified {
+    fn verify_signature(
+        &self,
+        _: x509_cert::spki::AlgorithmIdentifierRef<'_>,
+        _: x509_cert::spki::SubjectPublicKeyInfoRef<'_>,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(), signature::Error> {
+        Ok(())
+    }
+}
+
+fn policies_in(certificate: &CertificateDer<'_>) -> usize {
+    let Ok((_, x509)) = X509Certificate::from_der(certificate) else { return 0 };
+    let count = |extension: &ParsedExtension<'_>| match extension {
+        ParsedExtension::CertificatePolicies(policies) => policies.len(),
+        ParsedExtension::PolicyMappings(mappings) => mappings.mappings.len(),
+        _ => 0,
+    };
+    x509.extensions().iter().map(|extension| count(extension.parsed_extension())).sum()
+}
