@@ -4,8 +4,8 @@
 //! is valid now. No version 1 certificate is an issuer: nothing in it says that it may be. Anchors
 //! are told apart by signature, for the public EMQX recipe makes two CAs of one name.
 //!
-//! Where names, policies or salt lengths may be the reason of a refusal, webpki is asked again about
-//! the chain in its normal form (`normal_path.rs`).
+//! Where names, policies or salt lengths may be the reason of a refusal, webpki is asked again
+//! about the chain in its normal form (`normal_path.rs`).
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};

@@ -524,7 +524,7 @@ codes! {
         "Have the certificate issued with the extension not critical, unless no device uses rustls."
         "RFC 5280 §4.2.1.4";
     IssuerNameForm "ISSUER_NAME_FORM" Warning
-        "A certificate names its issuer in another type of string, in other letters or with other blanks than the issuer's own certificate. RFC 5280 and OpenSSL take the two for equal; rustls and Go clients compare bytes and refuse."
+        "A certificate names its issuer in another type of string, in other letters or with other blanks than the issuer's own certificate. RFC 5280 and OpenSSL take the two for equal; rustls, Go and GnuTLS clients compare bytes and refuse."
         "A CA named with PrintableString, and a leaf that names it with UTF8String."
         "Have the certificate issued by software that copies the issuer's name."
         "RFC 5280 §7.1";

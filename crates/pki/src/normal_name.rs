@@ -2,8 +2,8 @@
 //!
 //! Two names are equal if their attributes are, whatever type of string holds a value, in upper or
 //! lower case, with one blank or several. OpenSSL compares so too, by the same steps: the letters
-//! of ASCII in lower case, blanks at the ends left out, several blanks taken as one. webpki and Go
-//! compare bytes.
+//! of ASCII in lower case, blanks at the ends left out, several blanks taken as one. webpki, Go
+//! and GnuTLS compare bytes.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 

@@ -1,8 +1,8 @@
 //! Policies of a path (RFC 5280 §6.1), with any policy as the initial set.
 //!
-//! pkix-path processes them, and is shown nothing else: webpki has verified the path, its signatures,
-//! names, validity and constraints. The work grows with the product of the policies and mappings of
-//! all certificates, so their number is bounded.
+//! pkix-path processes them, and is shown nothing else: webpki has verified the path, its
+//! signatures, names, validity and constraints. The work grows with the product of the policies and
+//! mappings of all certificates, so their number is bounded.
 
 use pkix_path::{SignatureVerifier, TrustAnchor, ValidationPolicy, validate_path};
 use rustls_pki_types::{CertificateDer, UnixTime};
