@@ -6,11 +6,13 @@ use tokio::sync::Mutex;
 
 use crate::{
     Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Records, Stamp, StoreError, Version,
-    boundary, deployment,
-    engine::step,
-    feed::{self, Ancestry},
-    sealing::Sealer,
-    version,
+    engine::pool::step,
+    repo::{
+        boundary, deployment,
+        feed::{self, Ancestry},
+        version,
+    },
+    sealed::sealing::Sealer,
 };
 
 /// One state of the store, or of a node's copy of it: all reads see the same. Ends when it is dropped.

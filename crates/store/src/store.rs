@@ -19,17 +19,22 @@ use crate::{
     Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Census, Clock, Count, Deployment, DeploymentId,
     FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project,
     ProjectId, Reading, RequestLimit, Session, Stamp, StoreError, Timestamp, Tx, Upstream, UpstreamList,
-    Version, api_key, audit, boundary, census,
-    data_folder::DataFolder,
-    deployment, durability,
-    engine::{Engine, step},
-    feed, host,
-    listen::{Listener, Voice},
-    node, node_process, project, request_log, row, schema,
-    sealing::Sealer,
-    secret,
-    servers::Servers,
-    upstream_claim, version,
+    Version,
+    engine::{
+        data_folder::DataFolder,
+        durability,
+        pool::{Engine, step},
+        row, schema,
+    },
+    postgres::{
+        listen::{Listener, Voice},
+        servers::Servers,
+    },
+    repo::{
+        api_key, audit, boundary, deployment, feed, host, node, node_process, project, request_log,
+        status_counts, upstream_claim, version,
+    },
+    sealed::{sealing::Sealer, secret},
 };
 
 /// How long the feed is kept: a node that was away for longer reads everything anew.
@@ -493,7 +498,7 @@ impl Store {
         while let Some(from) = after {
             // Anew for each page: others have their turn in between.
             let mut conn = self.read().await?;
-            after = step(census::add_page(&mut conn, &mut census, &from, page)).await?;
+            after = step(status_counts::add_page(&mut conn, &mut census, &from, page)).await?;
         }
         Ok(census)
     }

@@ -18,13 +18,15 @@ use thiserror::Error;
 
 use crate::{
     Address, MasterKey, StoreError,
-    engine::{Engine, step},
-    lock, row,
-    schema::{self, Part},
-    sealing::Sealer,
-    secret,
-    servers::Servers,
-    version,
+    engine::{
+        lock,
+        pool::{Engine, step},
+        row,
+        schema::{self, Part},
+    },
+    postgres::servers::Servers,
+    repo::version,
+    sealed::{sealing::Sealer, secret},
 };
 
 /// What does not go: who is live now or was lately, and for whom a change waits. A node that starts on the target joins it, and is

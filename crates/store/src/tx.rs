@@ -7,8 +7,14 @@ use zeroize::Zeroizing;
 use crate::{
     ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Boundary, Count, Deployment, DeploymentId, FeedPosition,
     Generation, HostTaken, NodeId, NodeProcess, Project, ProjectId, Scope, Session, StoreError,
-    SuffixRefused, Timestamp, TlsState, Upstream, Version, api_key, audit, boundary, deployment, engine,
-    feed, listen, lock, node, node_process, project, secret, store::Inner, upstream_claim, version,
+    SuffixRefused, Timestamp, TlsState, Upstream, Version,
+    engine::{lock, pool},
+    postgres::listen,
+    repo::{
+        api_key, audit, boundary, deployment, feed, node, node_process, project, upstream_claim, version,
+    },
+    sealed::secret,
+    store::Inner,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
@@ -30,7 +36,7 @@ pub struct Tx {
     store: Arc<Inner>,
     transaction: Transaction<'static, Any>,
     now: Timestamp,
-    /// The server that it is on, see [`engine::Engine::epoch`].
+    /// The server that it is on, see [`pool::Engine::epoch`].
     epoch: u64,
     /// A step is under way or has failed.
     broken: bool,
@@ -52,7 +58,7 @@ async fn step<T>(
     if std::mem::replace(broken, true) {
         return Err(StoreError::unavailable("the transaction has failed already"));
     }
-    let value = engine::step(work).await?;
+    let value = pool::step(work).await?;
     *broken = false;
     Ok(value)
 }

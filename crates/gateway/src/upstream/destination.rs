@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::health::{Chance, Health};
-use crate::{metrics::Metrics, rarely::Rarely};
+use crate::observe::{log_throttle::Rarely, metrics::Metrics};
 
 /// Connects under way to one address; further ones wait in the order in which they came. A broker's queue holds 100
 /// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more

@@ -10,7 +10,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 use super::{Unreachable, dice::Dice};
-use crate::outgoing::{begin, errno, finish, open};
+use crate::upstream::dial::{begin, errno, finish, open};
 
 /// The local addresses that connections are made from; for a family without one the system chooses.
 #[derive(Debug)]

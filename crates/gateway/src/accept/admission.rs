@@ -1,0 +1,334 @@
+//! How many connections are open, and which ones.
+//!
+//! A connection is *unfinished* until it has shown that it is a device's: at the end of a two-way handshake, which verifies the
+//! client; of a one-way deployment, when its first packet begins, for anybody can finish a one-way handshake. Limits count finished
+//! connections only, and exactly. Unfinished ones are bounded apart: where there is no room for another, one of them is displaced
+//! (`fair_shares.rs`), so clients that never finish cannot keep a device out.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use certward_store::address_group;
+use tokio::sync::Notify;
+
+use crate::accept::fair_shares::{Age, FairShares};
+
+/// How many connections may be open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Finished ones.
+    pub(crate) finished_max: usize,
+    /// Finished ones of an address.
+    pub(crate) per_address_max: Option<usize>,
+    /// Unfinished ones for which there is room also when `finished_max` is all but reached. The places of finished ones that are
+    /// not taken have room for more: a fleet that connects again after a restart comes all at once.
+    pub(crate) unfinished_kept: usize,
+}
+
+/// Counts connections, and keeps them within bounds.
+#[derive(Debug)]
+pub(crate) struct Doorkeeper {
+    bounds: Bounds,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug)]
+struct Places {
+    finished: usize,
+    /// Where the bound of an address is set.
+    finished_of: HashMap<IpAddr, usize>,
+    unfinished: FairShares<Arc<Notify>>,
+}
+
+/// An unfinished connection; forgotten when dropped.
+#[derive(Debug)]
+pub(crate) struct Entrant {
+    doorkeeper: Arc<Doorkeeper>,
+    address: IpAddr,
+    /// `None`: finished.
+    age: Option<Age>,
+    displaced: Arc<Notify>,
+}
+
+/// A finished connection's place; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    doorkeeper: Arc<Doorkeeper>,
+    /// Where the bound of an address is set.
+    address: Option<IpAddr>,
+}
+
+/// The connection has given way to a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Displaced;
+
+impl Doorkeeper {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let (finished_of, unfinished) = (HashMap::new(), FairShares::new());
+        Self { bounds, places: Mutex::new(Places { finished: 0, finished_of, unfinished }) }
+    }
+
+    /// Of how many addresses finished connections are counted.
+    pub(crate) fn addresses(&self) -> usize {
+        self.places().finished_of.len()
+    }
+
+    /// How many connections are unfinished.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.places().unfinished.len()
+    }
+
+    /// A new connection, which may displace an unfinished one; or the bound that refuses it. `is_device`: `peer` is the device, and
+    /// no load balancer whose header names the device later ([`Entrant::is_from`]).
+    pub(crate) fn come(self: &Arc<Self>, peer: IpAddr, is_device: bool) -> Result<Entrant, &'static str> {
+        let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
+        let mut places = self.places();
+        // What is refused here is refused before it costs anything.
+        self.room(&places, is_device.then_some(address))?;
+        let age = places.unfinished.add(address, Arc::clone(&displaced));
+        if is_device {
+            self.bound_address(&mut places, address);
+        }
+        let room = self.bounds.finished_max.saturating_add(self.bounds.unfinished_kept);
+        if places.finished + places.unfinished.len() > room {
+            places.unfinished.displace().iter().for_each(|displaced| displaced.notify_one());
+        }
+        drop(places);
+        Ok(Entrant { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
+    }
+
+    /// Whether one more may be finished; or the bound that is reached.
+    fn room(&self, places: &Places, address: Option<IpAddr>) -> Result<(), &'static str> {
+        if places.finished >= self.bounds.finished_max {
+            return Err("connections_max");
+        }
+        let of_address = address.and_then(|address| places.finished_of.get(&address));
+        match (self.bounds.per_address_max, of_address) {
+            (Some(max), Some(count)) if *count >= max => Err("connections_per_address_max"),
+            _ => Ok(()),
+        }
+    }
+
+    /// An address has as many unfinished connections at most as it may have finished ones.
+    fn bound_address(&self, places: &mut Places, address: IpAddr) {
+        if let Some(max) = self.bounds.per_address_max
+            && places.unfinished.len_of(address) > max
+        {
+            places.unfinished.displace_of(address).iter().for_each(|displaced| displaced.notify_one());
+        }
+    }
+
+    // Nothing that holds the lock can panic half-way through a change.
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entrant {
+    /// The load balancer's header has named the device, or has left the balancer as the device; or the bound that refuses it.
+    pub(crate) fn is_from(&mut self, device: IpAddr) -> Result<(), &'static str> {
+        let (from, to) = (self.address, address_group(device));
+        let mut places = self.doorkeeper.places();
+        self.doorkeeper.room(&places, Some(to))?;
+        self.address = to;
+        if let Some(age) = self.age
+            && places.unfinished.move_to(to, from, age)
+        {
+            self.doorkeeper.bound_address(&mut places, to);
+        }
+        Ok(())
+    }
+
+    /// Resolves when the connection has to give way: it must then be closed without waiting for anything.
+    pub(crate) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+
+    /// The connection is finished and takes a place; or the reason why it cannot. It is still unfinished then.
+    pub(crate) fn finish(&mut self) -> Result<Admission, &'static str> {
+        let mut places = self.doorkeeper.places();
+        self.doorkeeper.room(&places, Some(self.address))?;
+        // Displaced a moment ago, and not told yet: a place that was given away is not taken.
+        let age = self.age.ok_or("displaced")?;
+        places.unfinished.remove(self.address, age).ok_or("displaced")?;
+        self.age = None;
+        places.finished += 1;
+        let address = self.doorkeeper.bounds.per_address_max.map(|_| self.address);
+        if let Some(address) = address {
+            *places.finished_of.entry(address).or_default() += 1;
+        }
+        drop(places);
+        Ok(Admission { doorkeeper: Arc::clone(&self.doorkeeper), address })
+    }
+}
+
+/// What `future` comes to, unless the connection has to give way before. A proof of this node's own is no entrant and never does.
+pub(crate) async fn unless_displaced<F: Future>(
+    entrant: Option<&Entrant>,
+    future: F,
+) -> Result<F::Output, Displaced> {
+    let Some(entrant) = entrant else { return Ok(future.await) };
+    tokio::select! {
+        biased;
+        () = entrant.displaced() => Err(Displaced),
+        output = future => Ok(output),
+    }
+}
+
+impl Drop for Entrant {
+    fn drop(&mut self) {
+        if let Some(age) = self.age {
+            self.doorkeeper.places().unfinished.remove(self.address, age);
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut places = self.doorkeeper.places();
+        places.finished -= 1;
+        let Some(address) = &self.address else { return };
+        if let Some(count) = places.finished_of.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                places.finished_of.remove(address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn keeper(
+        finished_max: usize,
+        per_address_max: Option<usize>,
+        unfinished_kept: usize,
+    ) -> Arc<Doorkeeper> {
+        Arc::new(Doorkeeper::new(Bounds { finished_max, per_address_max, unfinished_kept }))
+    }
+
+    fn finish(keeper: &Arc<Doorkeeper>, address: IpAddr) -> Result<Admission, &'static str> {
+        keeper.come(address, true)?.finish()
+    }
+
+    fn is_displaced(entrant: &Entrant) -> bool {
+        entrant.displaced().now_or_never().is_some()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let cases = [
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("fe80::1", "fe80::2", false),
+            ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+            ("64:ff9b:1::1", "64:ff9b:1::2", true),
+        ];
+        for (first, second, together) in cases {
+            let keeper = keeper(9, Some(1), 9);
+            let finish = |address: &str| finish(&keeper, address.parse().unwrap());
+            let first_place = finish(first).unwrap();
+            assert_eq!(finish(second).is_err(), together, "{first} {second}");
+            drop(first_place);
+            assert!(finish(second).is_ok(), "{first} {second}");
+            assert_eq!((keeper.addresses(), keeper.unfinished()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_let_in_and_a_place_becomes_free_again() {
+        let keeper = keeper(3, Some(2), 9);
+        let places = [finish(&keeper, A).unwrap(), finish(&keeper, A).unwrap()];
+        assert_eq!(finish(&keeper, A).unwrap_err(), "connections_per_address_max");
+        let _third = finish(&keeper, B).unwrap();
+        assert_eq!(finish(&keeper, B).unwrap_err(), "connections_max");
+        drop(places);
+        assert!(finish(&keeper, A).is_ok());
+        assert!(
+            !keeper.places().finished_of.contains_key(&A),
+            "nothing is kept of an address without connections"
+        );
+    }
+
+    #[test]
+    fn of_many_that_finish_at_once_exactly_as_many_get_in_as_may() {
+        for (keeper, refusal) in [
+            (keeper(7, None, 1000), "connections_max"),
+            (keeper(1000, Some(7), 1000), "connections_per_address_max"),
+        ] {
+            // From a balancer, so that an address has more than seven unfinished ones.
+            let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.come(A, false).unwrap()).collect();
+            let results: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = entrants
+                    .chunks_mut(7)
+                    .map(|chunk| scope.spawn(|| chunk.iter_mut().map(Entrant::finish).collect::<Vec<_>>()))
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            let (places, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+            assert_eq!(places.len(), 7);
+            assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err() == &refusal), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn unfinished_connections_count_to_no_limit_and_give_way_by_fair_shares() {
+        let keeper = keeper(2, None, 2);
+        let strangers: Vec<_> = (0..4).map(|_| keeper.come(A, true).unwrap()).collect();
+        assert!(!strangers.iter().any(is_displaced), "there is room for two more than may finish");
+        let mut device = keeper.come(B, true).unwrap();
+        let displaced: Vec<_> = strangers.iter().map(is_displaced).collect();
+        assert_eq!(displaced, [true, false, false, false]);
+        let _more: Vec<_> = (0..9).map(|_| keeper.come(A, true).unwrap()).collect();
+        assert!(!is_displaced(&device));
+        let _place = device.finish().unwrap();
+        assert!(finish(&keeper, B).is_ok(), "a place is left");
+    }
+
+    #[test]
+    fn one_that_was_displaced_does_not_finish() {
+        let keeper = keeper(1, None, 0);
+        let mut first = keeper.come(A, true).unwrap();
+        let mut second = keeper.come(A, true).unwrap();
+        assert_eq!(first.finish().unwrap_err(), "displaced");
+        let _place = second.finish().unwrap();
+        drop(first);
+        assert_eq!((keeper.unfinished(), keeper.places().finished), (0, 1));
+    }
+
+    #[test]
+    fn an_address_holds_as_many_unfinished_ones_as_finished_ones_at_most() {
+        let keeper = keeper(100, Some(2), 100);
+        let come = || keeper.come(A, true).unwrap();
+        let strangers = [come(), come()];
+        let mut device = come();
+        assert_eq!(strangers.each_ref().map(is_displaced), [true, false]);
+        assert!(device.finish().is_ok());
+    }
+
+    #[test]
+    fn behind_a_balancer_the_devices_address_counts_and_not_the_balancers() {
+        let keeper = keeper(100, Some(1), 100);
+        let from = |device| {
+            let mut entrant = keeper.come(B, false)?;
+            entrant.is_from(device).map(|()| entrant)
+        };
+        let mut first = from(A).unwrap();
+        let _waiting: Vec<_> = (0..3).map(|_| keeper.come(B, false).unwrap()).collect();
+        assert!(!is_displaced(&first));
+        let _place = first.finish().unwrap();
+        assert_eq!(from(A).unwrap_err(), "connections_per_address_max");
+        assert!(from("192.0.2.3".parse().unwrap()).unwrap().finish().is_ok());
+    }
+}

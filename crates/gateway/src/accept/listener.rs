@@ -1,0 +1,150 @@
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Listener,
+    accept::admission::Doorkeeper,
+    context::Serving,
+    io::socket,
+    observe::log_throttle::Rarely,
+    session::connection::{Arrival, serve},
+};
+
+/// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+/// Out of file descriptors: each wait doubles, from 10 ms up to a second.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Takes a listener's address.
+pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
+    match open(listener.listen) {
+        Err(_) if listener.listen.is_ipv6() && !has_ipv6() => match addresses(listener).nth(1) {
+            Some(instead) => open(instead),
+            None => open(listener.listen),
+        },
+        result => result,
+    }
+}
+
+/// The addresses that a listener may have, the wanted one first.
+pub(crate) fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> + use<> {
+    let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port()));
+    std::iter::once(listener.listen).chain(listener.or_ipv4.then_some(instead))
+}
+
+/// Takes a listening socket that somebody else has opened.
+pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    inherited_settings(&SockRef::from(&socket))?;
+    Ok(socket)
+}
+
+/// What each accepted connection inherits: so many system calls less for each.
+fn inherited_settings(socket: &Socket) -> io::Result<()> {
+    socket::settle(socket)?;
+    socket.set_nonblocking(true)
+}
+
+fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    if address.is_ipv6() {
+        // [::] means everywhere, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    inherited_settings(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+/// Accepts connections until the shutdown.
+pub(crate) async fn accept(
+    serving: Arc<Serving>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    doorkeeper: Arc<Doorkeeper>,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    // At the limit of descriptors each connection that ends lets one in, and the wait begins anew: it does not tell when to speak.
+    let said_not_accepted = Rarely::default();
+    let mut backoff = BACKOFF_MIN;
+    // Every listener has an address.
+    let port = socket.local_addr().map_or(0, |address| address.port());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, peer)) => {
+                backoff = BACKOFF_MIN;
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let probe = serving.probes.of(peer, port);
+                let header_first = listener.awaits_header_from(peer.ip());
+                let entrant = match &probe {
+                    Some(_) => None,
+                    None => match doorkeeper.come(peer.ip(), !header_first) {
+                        Ok(entrant) => Some(entrant),
+                        Err(reason) => {
+                            serving.metrics.refused(reason);
+                            continue;
+                        }
+                    },
+                };
+                let listener = Arc::clone(&listener);
+                let arrival = Arrival { client, peer, header_first, listener, probe, entrant };
+                connections.spawn(serve(Arc::clone(&serving), arrival));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                if said_not_accepted.now(Instant::now()) {
+                    tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
+                }
+                serving.metrics.refused("accept_failed");
+                // The next turn of the loop sees the shutdown.
+                let _ = timeout(backoff, shutdown.cancelled()).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+/// The client gave up before it was accepted: no reason to wait.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Protocol;
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = bind(&Listener::shared(any, Protocol::Mqtts)).unwrap();
+        let again = Listener::shared(first.local_addr().unwrap(), Protocol::Mqtts);
+        assert_eq!(bind(&again).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

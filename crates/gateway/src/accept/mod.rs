@@ -1,0 +1,7 @@
+//! From accept to a connection whose client address is known and admitted.
+
+pub(crate) mod admission;
+pub(crate) mod client_address;
+pub(crate) mod fair_shares;
+pub(crate) mod incoming_proxy;
+pub(crate) mod listener;

@@ -1,0 +1,56 @@
+use std::{fmt, sync::Arc};
+
+use certward_lifecycle::{FailedHandshake, NodeView, Rehearsal};
+use certward_pki::{Material, NoWayIn};
+use certward_store::{Clock, Deployment, DeploymentId};
+
+use crate::{
+    config::{tickets::KeyRing, tls_config::Workshop},
+    proof::rehearsal,
+};
+
+/// What stands in the gateway's place on a node that serves the API alone. It rehearses as a gateway does, so that what no gateway could
+/// serve is refused here too; and it knows of no device.
+pub struct NoGateway {
+    workshop: Workshop,
+}
+
+impl NoGateway {
+    /// Opens nothing.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
+        Self { workshop: Workshop::new(clock, ring) }
+    }
+}
+
+impl fmt::Debug for NoGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NoGateway").finish_non_exhaustive()
+    }
+}
+
+impl Rehearsal for NoGateway {
+    fn rehearse(&self, material: &Material) -> Result<(), String> {
+        rehearsal::rehearse(&self.workshop, material)
+    }
+}
+
+impl NodeView for NoGateway {
+    /// There is nothing to wait for.
+    fn ready(&self) -> bool {
+        true
+    }
+
+    /// The listeners are others', who know: where there is none, they say so, and the change is `failed` at once.
+    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+        Ok(())
+    }
+
+    fn connections(&self, _: &DeploymentId) -> u64 {
+        0
+    }
+
+    fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
+        Vec::new()
+    }
+}

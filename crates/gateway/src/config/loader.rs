@@ -1,0 +1,599 @@
+//! What this node does with a deployment's connections, built from the store or the replica, in a bounded cache.
+//!
+//! Where a deployment is read is one rule, whatever the store does ([`Gate`]): from the replica where that holds what the
+//! feed has announced; else from the store, which has a deadline; else it is refused, alone. The cache is held to
+//! it too. What of it is served is one rule for a swap, an eviction and a restart: the newest version; else the one that
+//! the assignment offers to fall back to, never wider in trust; else nothing.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use certward_lifecycle::{Certificate, Lifecycle, MaterialError, Observation, assignment_in, material_in};
+use certward_pki::{ClientTrust, HostName};
+use certward_store::{
+    Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
+};
+use quick_cache::sync::Cache;
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{
+    config::{
+        deployment_config::{Entry, Fallback, KnownTrust, Refusal, Refused, Served},
+        read_gate::{Gate, Moment},
+        tls_config::{Identity, Workshop},
+        trust_age::TrustAge,
+    },
+    observe::metrics::Metrics,
+    routing::host_index::HostIndex,
+    sync::{
+        history::{Held, History, Verdict},
+        membership::Membership,
+        replicator::Copier,
+    },
+};
+
+/// Deployments that share a slot wait for each other's load, a few milliseconds, and only when neither is in the cache.
+const SLOTS: usize = 256;
+/// How long a device waits for the store, and for those that read before it: half of what a handshake may take.
+const STORE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads of the replica that may be overtaken by a change, one after the other, before the store is asked.
+const REPLICA_READS_MAX: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Loader {
+    lifecycle: Lifecycle,
+    membership: Arc<Membership>,
+    history: Arc<History>,
+    gate: Arc<Gate>,
+    trust_age: Arc<TrustAge>,
+    copier: Option<Arc<Copier>>,
+    workshop: Arc<Workshop>,
+    index: Arc<HostIndex>,
+    metrics: Arc<Metrics>,
+    cache: Cache<DeploymentId, Cached>,
+    slots: Box<[Slot]>,
+    slot_of: RandomState,
+}
+
+/// What decides where a deployment is read, and whether it is.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) history: Arc<History>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) trust_age: Arc<TrustAge>,
+    /// Of this node's replica, where it keeps one.
+    pub(crate) copier: Option<Arc<Copier>>,
+}
+
+/// A deployment that was read together with the feed that announces its change.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    id: DeploymentId,
+    loaded: Loaded,
+    /// What was put in the cache of its slot before.
+    writes: u64,
+}
+
+/// What was put in the cache so far.
+#[derive(Debug)]
+pub(crate) struct Writes(Box<[u64]>);
+
+#[derive(Debug, Clone)]
+struct Cached {
+    entry: Arc<Entry>,
+    /// What was announced since is not in it.
+    read_at: Moment,
+}
+
+/// What deployments share whose ids come to the same.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Held while the store is read.
+    store: Mutex<()>,
+    /// Held while the replica is read. It does not wait for the store.
+    replica: Mutex<()>,
+    counts: StdMutex<Counts>,
+}
+
+/// What happened so far to the deployments of a slot.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Changes that were announced or carried out.
+    changes: u64,
+    /// Values that were put in the cache.
+    writes: u64,
+}
+
+/// How much had changed when a deployment was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+/// What is true of a deployment, and what this node does with its connections now.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
+    pub(crate) entry: Arc<Entry>,
+    /// The newest row of the feed when it was read.
+    pub(crate) as_of: FeedPosition,
+}
+
+/// What is built of a deployment.
+struct Built {
+    entry: Entry,
+    /// Instead of the newest version, which cannot be served for good: to be served when the node may.
+    fallback: Option<(Arc<Identity>, String)>,
+}
+
+impl From<Entry> for Built {
+    fn from(entry: Entry) -> Self {
+        Self { entry, fallback: None }
+    }
+}
+
+/// Who loads: a device, or the node that carries a change out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Device,
+    Change,
+}
+
+/// Reads whose history could not be told, one after the other, before a load is given up for now.
+const READS_MAX: u32 = 8;
+
+impl Loader {
+    pub(crate) fn new(
+        lifecycle: Lifecycle,
+        Sources { membership, history, gate, trust_age, copier }: Sources,
+        workshop: Arc<Workshop>,
+        index: Arc<HostIndex>,
+        metrics: Arc<Metrics>,
+        capacity: usize,
+    ) -> Self {
+        // What was just built is always let in, and what devices come back to outlasts what was only proven.
+        let cache = Cache::new(capacity.max(1));
+        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
+        Self {
+            lifecycle,
+            membership,
+            history,
+            gate,
+            trust_age,
+            copier,
+            workshop,
+            index,
+            metrics,
+            cache,
+            slots,
+            slot_of: RandomState::new(),
+        }
+    }
+
+    /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
+    /// share one load.
+    pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<Entry> {
+        let entry = match self.at_hand(id) {
+            Some(entry) => Some(entry),
+            None => self.read_locally(id).await,
+        };
+        match entry {
+            Some(entry) => self.unless_too_old(entry),
+            None => self.unless_too_old(self.read_remotely(id).await),
+        }
+    }
+
+    /// Two-way deployments are refused where what this node knows of trust is older than the operator allows. Live connections are
+    /// held to what is known.
+    fn unless_too_old(&self, entry: Arc<Entry>) -> Arc<Entry> {
+        let Entry::Served(served) = &*entry else { return entry };
+        let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
+            return entry;
+        };
+        let (scope, verifier) = (served.identity.trust_scope, Some(Arc::clone(verifier)));
+        let refusal =
+            Refusal::Unavailable("changes were not read for longer than gateway.stale_trust".to_owned());
+        Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
+    }
+
+    /// `None`: the replica does not hold what was announced of the deployment, or there is none.
+    async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        let copier = self.copier.as_ref()?;
+        copier.readable()?;
+        let slot = self.slot(id);
+        let _lock = slot.replica.lock().await;
+        for _ in 0..REPLICA_READS_MAX {
+            if let Some(entry) = self.at_hand(id) {
+                return Some(entry);
+            }
+            let (writes, read_at) = (slot.counts().writes, self.gate.now());
+            let entry = match self.read_replica(copier, id).await {
+                Ok(entry) => entry?,
+                Err(error) => {
+                    if matches!(error, StoreError::Corrupt(_)) {
+                        copier.doubt();
+                    }
+                    tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
+                    return None;
+                }
+            };
+            let mut counts = slot.counts();
+            // Whatever was put there since may be newer.
+            if counts.writes == writes {
+                self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+                counts.writes += 1;
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    async fn read_replica(
+        &self,
+        copier: &Copier,
+        id: &DeploymentId,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let Some(replica) = copier.readable() else { return Ok(None) };
+        let reading = replica.reading().await?;
+        let assignment = assignment_in(&reading, id).await?;
+        // A deployment that is not here may have been made since.
+        let Some((deployment, _)) = &assignment else { return Ok(None) };
+        if !self.gate.covers(id, deployment.generation) {
+            return Ok(None);
+        }
+        let before = self.before(id);
+        // A version before the newest is served only when the store was asked, which then is read as well.
+        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        let entry = Arc::new(built.entry);
+        if entry.is_unservable() {
+            copier.doubt();
+        }
+        Ok(Some(entry).filter(|entry| !entry.is_unservable()))
+    }
+
+    /// A store that does not answer in time leaves the deployment refused, for a moment.
+    async fn read_remotely(&self, id: &DeploymentId) -> Arc<Entry> {
+        let read = async {
+            let _lock = self.slot(id).store.lock().await;
+            match self.at_hand(id) {
+                Some(entry) => Ok(entry),
+                None => self.load(id, For::Device).await.map(|loaded| loaded.entry),
+            }
+        };
+        let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
+        match timeout(STORE_READ_TIMEOUT, read).await.unwrap_or_else(late) {
+            Ok(entry) => entry,
+            Err(error) => self.refuse(id, &error),
+        }
+    }
+
+    /// The feed has announced changes of these: handshakes under way are looked at once more when they end.
+    pub(crate) fn announced<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>) {
+        for id in ids {
+            self.slot(id).counts().changes += 1;
+        }
+    }
+
+    /// As [`Loader::announced`], of all deployments.
+    pub(crate) fn announced_everything(&self) {
+        self.slots.iter().for_each(|slot| slot.counts().changes += 1);
+    }
+
+    /// How many deployments are at hand.
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// To be asked before the transaction begins of [`Loader::read_ahead`].
+    pub(crate) fn writes(&self) -> Writes {
+        Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
+    }
+
+    /// Reads these in the transaction that has read their rows in the feed. Nothing is served of it yet.
+    ///
+    /// # Errors
+    /// [`StoreError`], where one of them cannot be read.
+    pub(crate) async fn read_ahead(
+        &self,
+        reading: &Reading,
+        Writes(writes): &Writes,
+        ids: impl IntoIterator<Item = DeploymentId>,
+    ) -> Result<Vec<ReadAhead>, StoreError> {
+        let mut read = Vec::new();
+        for id in ids {
+            let assignment = assignment_in(reading, &id).await?;
+            let before = self.before(&id);
+            // A version before the newest is served only when the change is carried out, and the store was asked.
+            let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
+            let loaded = Loaded { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
+            let writes = writes[self.slot_number(&id)];
+            read.push(ReadAhead { id, loaded, writes });
+        }
+        Ok(read)
+    }
+
+    /// Serves what was read ahead. To be called when its rows have just been announced. Where something was read since, that may be
+    /// newer, and the deployment is read once more.
+    pub(crate) fn swap_ahead(&self, read: Vec<ReadAhead>) {
+        let read_at = self.gate.now();
+        for ReadAhead { id, loaded, writes } in read {
+            let mut counts = self.slot(&id).counts();
+            if counts.writes == writes {
+                self.put(&mut counts, &id, &loaded, read_at);
+            }
+        }
+    }
+
+    /// The owner of the first of these names that the replica knows.
+    pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
+        self.copier.as_ref()?.readable()?.first_of(names).await.ok()?
+    }
+
+    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is, and what was
+    /// announced is refused; when it answers with something unreadable, the deployment is refused.
+    pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
+        let slot = self.slot(id);
+        let _lock = slot.store.lock().await;
+        let read_at = self.gate.now();
+        let loaded = self.load(id, For::Change).await;
+        match &loaded {
+            // Nobody asked: what is said of it, the index says too, by not having it any more.
+            Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
+            Ok(_) | Err(StoreError::Unavailable(_)) => {}
+            Err(error) => {
+                self.refuse(id, error);
+                self.gate.was_unreadable(id, read_at);
+            }
+        }
+        // After the swap, and before connections are told: see `is_as_it_was`.
+        slot.counts().changes += 1;
+        loaded
+    }
+
+    /// To be asked before [`Loader::get`].
+    pub(crate) fn stamp(&self, id: &DeploymentId) -> Stamp {
+        Stamp(self.slot(id).counts().changes)
+    }
+
+    /// Whether what [`Loader::get`] said after this stamp is still true, as far as this node knows. Of what changes from now on, those
+    /// connections are told that are in the registry.
+    pub(crate) fn is_as_it_was(&self, id: &DeploymentId, stamp: Stamp) -> bool {
+        self.stamp(id) == stamp
+    }
+
+    /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
+    fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<Entry> {
+        let (refusal, is_certain) = match error {
+            StoreError::Unavailable(reason) => (Refusal::Unavailable(reason.clone()), false),
+            error => (Refusal::Unservable(error.to_string()), true),
+        };
+        let mut counts = self.slot(id).counts();
+        // A store that is only late may have answered another one meanwhile.
+        if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
+            return entry;
+        }
+        let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
+        let read_at = self.gate.now();
+        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
+        counts.writes += 1;
+        entry
+    }
+
+    fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        let Cached { entry, read_at } = self.cache.get(id)?;
+        (entry.is_fresh(self.membership.epoch()) && self.gate.is_current(id, read_at)).then_some(entry)
+    }
+
+    /// What was served last, as far as it is known.
+    fn before(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+        self.cache.peek(id).map(|cached| cached.entry)
+    }
+
+    fn slot(&self, id: &DeploymentId) -> &Slot {
+        &self.slots[self.slot_number(id)]
+    }
+
+    fn slot_number(&self, id: &DeploymentId) -> usize {
+        self.slot_of.hash_one(id) as usize % self.slots.len()
+    }
+
+    /// To be called under the lock of the deployment's slot.
+    async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
+        let read_at = self.gate.now();
+        let reading = self.read(whose).await?;
+        let as_of = reading.as_of();
+        let assignment = assignment_in(&reading, id).await?;
+        let before = self.before(id);
+        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        // A withdrawal must not wait for what it holds.
+        drop(reading);
+        let entry = match (&assignment, built.fallback) {
+            (Some((deployment, Some(certificate))), Some((identity, reason))) => {
+                let observation = Observation { id, generation: deployment.generation, as_of };
+                let fallback =
+                    self.may_fall_back(&observation, deployment, certificate, reason, before.as_deref());
+                match fallback.await {
+                    Some(fallback) => Entry::Served(Served::new(deployment, identity, Some(fallback))),
+                    None => built.entry,
+                }
+            }
+            _ => built.entry,
+        };
+        let loaded = Loaded { assignment, entry: Arc::new(entry), as_of };
+        self.put(&mut self.slot(id).counts(), id, &loaded, read_at);
+        Ok(loaded)
+    }
+
+    /// Serves what the store has said, unless something is served that was read later.
+    fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
+        let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
+        if self.cache.peek(id).is_some_and(is_newer) {
+            return;
+        }
+        match &loaded.assignment {
+            Some((deployment, _)) => self.index.set(id, &deployment.hosts),
+            None => self.index.remove(id),
+        }
+        let found = loaded.assignment.as_ref().map(|(deployment, _)| deployment.generation);
+        self.gate.was_read(id, read_at, found);
+        self.cache.insert(id.clone(), Cached { entry: Arc::clone(&loaded.entry), read_at });
+        counts.writes += 1;
+    }
+
+    /// One state of the store that belongs to what this node holds.
+    async fn read(&self, whose: For) -> Result<Reading, StoreError> {
+        let store = self.lifecycle.store();
+        for _ in 0..READS_MAX {
+            let held = self.history.held();
+            let reading = match whose {
+                For::Device => store.reading(held.position).await?,
+                For::Change => store.reading_as_member(held.position).await?,
+            };
+            match self.judge(held, &reading).await? {
+                Verdict::Use => return Ok(reading),
+                Verdict::ReadAgain => {}
+                Verdict::Lost => break,
+            }
+        }
+        Err(another_history())
+    }
+
+    /// Other loads may have read something newer while this one waited for a connection; the same transaction is asked about that.
+    async fn judge(&self, mut held: Held, reading: &Reading) -> Result<Verdict, StoreError> {
+        let mut continues = reading.continues();
+        for _ in 0..READS_MAX {
+            match self.history.judge(held, reading.as_of(), continues) {
+                Verdict::ReadAgain => {}
+                verdict => return Ok(verdict),
+            }
+            held = self.history.held();
+            if held.position.generation > reading.as_of().generation {
+                break;
+            }
+            continues = reading.continues_from(held.position).await?;
+        }
+        Ok(Verdict::ReadAgain)
+    }
+
+    /// Whether this node may serve the version before the newest now, which it asks the store about.
+    async fn may_fall_back(
+        &self,
+        observation: &Observation<'_>,
+        deployment: &Deployment,
+        certificate: &Certificate,
+        reason: String,
+        before: Option<&Entry>,
+    ) -> Option<Fallback> {
+        let newest = certificate.newest.version;
+        let epoch = self.membership.epoch();
+        let is_running = matches!(deployment.tls, TlsState::Running { .. });
+        let allowed = match before {
+            Some(Entry::Served(Served { fallback: Some(fallback), .. })) => {
+                fallback.newest == newest && fallback.allowed_in == epoch && !is_running
+            }
+            _ => false,
+        };
+        let allowed_in = if allowed {
+            epoch
+        } else {
+            match self.membership.withdraw(observation, &reason).await {
+                Ok(allowed) => allowed?,
+                Err(error) => {
+                    let id = observation.id;
+                    tracing::debug!(deployment.id = %id, "the version before is not served yet: {error}");
+                    return None;
+                }
+            }
+        };
+        Some(Fallback { newest, reason, allowed_in })
+    }
+
+    /// What cannot be served for good is refused; what cannot be read now is an error.
+    async fn build(
+        &self,
+        records: &impl Records,
+        assignment: Option<&(Deployment, Option<Certificate>)>,
+        before: Option<&Entry>,
+    ) -> Result<Built, StoreError> {
+        let refused = |refusal, trust| Entry::Refused(Refused::new(refusal, trust));
+        let Some((deployment, certificate)) = assignment else {
+            return Ok(refused(Refusal::Gone, KnownTrust::Nobody).into());
+        };
+        let Some(Certificate { newest, fallback }) = certificate else {
+            return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
+        };
+        let reason = match self.identity(records, newest, before).await? {
+            Ok(identity) => return Ok(Entry::Served(Served::new(deployment, identity, None)).into()),
+            Err(reason) => reason,
+        };
+        let fallback = match fallback {
+            Some(fallback) => self.identity(records, fallback, before).await?.ok(),
+            None => None,
+        };
+        let entry = refused(Refusal::Unservable(reason.clone()), self.trust_of(newest));
+        Ok(Built { entry, fallback: fallback.map(|identity| (identity, reason)) })
+    }
+
+    /// The identity of a version: that which is served already, or a new one; or why there is none for good, in one
+    /// plain sentence.
+    async fn identity(
+        &self,
+        records: &impl Records,
+        version: &Version,
+        before: Option<&Entry>,
+    ) -> Result<Result<Arc<Identity>, String>, StoreError> {
+        if let Some(identity) = served_already(version, before) {
+            return Ok(Ok(Arc::clone(identity)));
+        }
+        let built = self.build_identity(records, version).await;
+        self.metrics.loaded(matches!(built, Ok(Ok(_))));
+        Ok(built?.map(Arc::new))
+    }
+
+    async fn build_identity(
+        &self,
+        records: &impl Records,
+        version: &Version,
+    ) -> Result<Result<Identity, String>, StoreError> {
+        let material = match material_in(records, version).await {
+            Ok(material) => material,
+            Err(MaterialError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let identity = self.workshop.identity(&material, version.version, version.trust_scope);
+        Ok(identity.map_err(|unservable| unservable.to_string()))
+    }
+
+    /// Whom a version trusts that cannot be served: its live connections are held to that all the same.
+    fn trust_of(&self, version: &Version) -> KnownTrust {
+        let scope = version.trust_scope;
+        if version.client_cas.is_empty() {
+            return KnownTrust::Scope { scope, verifier: None };
+        }
+        let cas = version.client_cas.iter().map(|der| der.clone().into()).collect();
+        match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.workshop.provider())) {
+            Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
+            Err(_) => KnownTrust::Nobody,
+        }
+    }
+}
+
+impl Slot {
+    // Nothing that holds it can panic half-way through a change.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn served_already<'a>(version: &Version, before: Option<&'a Entry>) -> Option<&'a Arc<Identity>> {
+    match before {
+        Some(Entry::Served(served)) if served.identity.version == version.version => Some(&served.identity),
+        _ => None,
+    }
+}
+
+fn another_history() -> StoreError {
+    StoreError::Unavailable("its history is not the one that this node has read".to_owned())
+}

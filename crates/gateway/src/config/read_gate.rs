@@ -1,0 +1,350 @@
+//! What the change feed has announced, and what may be served until that is read.
+//!
+//! The rule: a value in memory may be served if it was read from the store after the newest announcement
+//! of its deployment; a row of the replica, if it holds what was announced. Everything else is read from
+//! the store, or refused: this deployment alone.
+//!
+//! An announcement is kept until it is read here and copied to the replica, so there are at most as many
+//! as deployments changed and are not carried out. Values in memory are compared by the order of events in
+//! this process, never by generations: a fail-over may give the same numbers to other changes.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use certward_store::{DeploymentId, FeedEntry, Generation};
+
+use crate::sync::schedule::ROOM_AT_REST;
+
+/// When something happened, in the order of this process's announcements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Moment(u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    /// The last read of the feed failed.
+    silent: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Moment,
+    /// The feed could not tell what has changed: nothing that was read before is current.
+    everything: Moment,
+    known: HashMap<DeploymentId, Known>,
+    /// Up to where the replica holds everything. `None`: nothing is read from one.
+    copied: Option<Generation>,
+}
+
+/// What is known of a deployment and not carried out.
+#[derive(Debug)]
+struct Known {
+    /// Values in memory must have been read since.
+    announced: Moment,
+    /// A copy must have been read since.
+    noted: Moment,
+    /// What the replica must have. `None`: the deployment is gone, and no row of the replica is current.
+    wanted: Option<Generation>,
+    is_read: bool,
+}
+
+impl Gate {
+    /// The moment now: to be asked before the store is read.
+    pub(crate) fn now(&self) -> Moment {
+        self.state().now
+    }
+
+    /// The feed says that these have changed.
+    pub(crate) fn announce(&self, rows: &[FeedEntry]) {
+        let mut state = self.state();
+        let now = state.tick();
+        for row in rows {
+            let wanted = match state.known.get(&row.deployment).map(|known| known.wanted) {
+                // What the store has said since stays: it may be ahead of the feed.
+                Some(None) => None,
+                Some(Some(ahead)) if ahead >= row.generation() => Some(ahead),
+                Some(Some(_)) | None => Some(row.generation()),
+            };
+            let known = Known { announced: now, noted: now, wanted, is_read: false };
+            state.known.insert(row.deployment.clone(), known);
+        }
+    }
+
+    /// The feed cannot tell what has changed. Generations of before mean nothing any more.
+    pub(crate) fn announce_everything(&self) {
+        let mut state = self.state();
+        state.everything = state.tick();
+        state.known = HashMap::new();
+    }
+
+    /// Whether a value that was read at this moment may still be served.
+    pub(crate) fn is_current(&self, id: &DeploymentId, read_at: Moment) -> bool {
+        let state = self.state();
+        let is_before = |known: &Known| read_at < known.announced;
+        read_at >= state.everything && !state.known.get(id).is_some_and(is_before)
+    }
+
+    /// Whether a row of the replica may be served.
+    pub(crate) fn covers(&self, id: &DeploymentId, row: Generation) -> bool {
+        match self.state().known.get(id) {
+            None => true,
+            Some(known) => known.wanted.is_some_and(|wanted| row >= wanted),
+        }
+    }
+
+    /// The store has said what is true of the deployment: its newest change, or that it is gone. It is served
+    /// or refused accordingly. The store may be ahead of the feed; then the replica is behind it.
+    pub(crate) fn was_read(&self, id: &DeploymentId, read_at: Moment, found: Option<Generation>) {
+        let mut state = self.state();
+        if let Some(known) = state.known.get_mut(id) {
+            known.is_read |= read_at >= known.announced;
+        }
+        let is_news = match (state.known.get(id).map(|known| known.wanted), found) {
+            (Some(Some(wanted)), Some(found)) => found > wanted,
+            (Some(wanted), found) => wanted != found,
+            (None, Some(found)) => state.copied.is_some_and(|copied| found > copied),
+            (None, None) => state.copied.is_some(),
+        };
+        if is_news {
+            let noted = state.tick();
+            let known = state.known.entry(id.clone()).or_insert(Known {
+                announced: read_at,
+                noted,
+                wanted: found,
+                is_read: true,
+            });
+            (known.noted, known.wanted) = (noted, found);
+        }
+        state.forget_unless_copied(id);
+    }
+
+    /// The store has said something of the deployment that cannot be read: it is refused for that.
+    pub(crate) fn was_unreadable(&self, id: &DeploymentId, read_at: Moment) {
+        let mut state = self.state();
+        if let Some(known) = state.known.get_mut(id) {
+            known.is_read |= read_at >= known.announced;
+        }
+        state.forget_unless_copied(id);
+    }
+
+    /// These are in the replica as the store had them at this moment or later.
+    pub(crate) fn copied<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>, read_at: Moment) {
+        let mut state = self.state();
+        for id in ids {
+            let is_copied = |known: &Known| known.is_read && known.noted <= read_at;
+            if state.known.get(id).is_some_and(is_copied) {
+                state.known.remove(id);
+            }
+        }
+        state.shrink();
+    }
+
+    /// The replica holds everything up to here, and is read from.
+    pub(crate) fn copied_up_to(&self, mark: Generation) {
+        let mut state = self.state();
+        state.copied = Some(mark);
+        let is_copied = |wanted: Option<Generation>| wanted.is_some_and(|wanted| wanted <= mark);
+        state.known.retain(|_, known| !(known.is_read && is_copied(known.wanted)));
+        state.shrink();
+    }
+
+    /// A replica is being made: what is read from now on may be missing there.
+    pub(crate) fn may_be_uncopied(&self) {
+        self.state().copied.get_or_insert(Generation(-1));
+    }
+
+    /// Nothing is read from a replica any more.
+    pub(crate) fn without_replica(&self) {
+        let mut state = self.state();
+        state.copied = None;
+        state.known.retain(|_, known| !known.is_read);
+        state.shrink();
+    }
+
+    /// Those that are gone in the store, and perhaps not in the replica.
+    pub(crate) fn gone(&self) -> Vec<DeploymentId> {
+        let state = self.state();
+        let gone = state.known.iter().filter(|(_, known)| known.wanted.is_none() && known.is_read);
+        gone.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether the feed could not be read the last time.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// How many deployments have changed and are not carried out.
+    pub(crate) fn len(&self) -> usize {
+        self.state().known.len()
+    }
+
+    // Nothing that holds it can panic half-way through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> Moment {
+        self.now.0 += 1;
+        self.now
+    }
+
+    /// Without a replica nothing has to be copied.
+    fn forget_unless_copied(&mut self, id: &DeploymentId) {
+        let Self { known, copied, .. } = self;
+        let has = |wanted: Option<Generation>| match (wanted, *copied) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(wanted), Some(copied)) => wanted <= copied,
+        };
+        if known.get(id).is_some_and(|known| known.is_read && has(known.wanted)) {
+            known.remove(id);
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.known.is_empty() {
+            self.known.shrink_to(ROOM_AT_REST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_store::FeedPosition;
+
+    use super::*;
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    fn row(name: &str, generation: i64) -> FeedEntry {
+        let position = FeedPosition { generation: Generation(generation), nonce: 7 };
+        FeedEntry { position, deployment: id(name) }
+    }
+
+    fn at(generation: i64) -> Generation {
+        Generation(generation)
+    }
+
+    /// With a replica that holds everything up to 5.
+    fn gate() -> Gate {
+        let gate = Gate::default();
+        gate.copied_up_to(Generation(5));
+        gate
+    }
+
+    #[test]
+    fn what_was_read_before_an_announcement_is_not_served_and_all_else_is() {
+        let gate = gate();
+        let before = gate.now();
+        gate.announce(&[row("d", 6)]);
+        assert!(!gate.is_current(&id("d"), before));
+        assert!(!gate.covers(&id("d"), at(5)));
+        assert!(gate.is_current(&id("other"), before) && gate.covers(&id("other"), at(1)));
+        // It is at once if it was copied ahead of the feed, or is read.
+        assert!(gate.covers(&id("d"), at(6)) && gate.covers(&id("d"), at(7)));
+        assert!(gate.is_current(&id("d"), gate.now()));
+    }
+
+    #[test]
+    fn a_read_that_began_before_an_announcement_does_not_answer_it() {
+        let gate = gate();
+        gate.announce(&[row("d", 6)]);
+        let began = gate.now();
+        gate.announce(&[row("d", 7)]);
+        gate.was_read(&id("d"), began, Some(at(6)));
+        gate.copied([&id("d")], began);
+        assert!(!gate.is_current(&id("d"), began) && !gate.covers(&id("d"), at(6)));
+        let began = gate.now();
+        gate.was_read(&id("d"), began, Some(at(7)));
+        assert!(gate.is_current(&id("d"), began));
+        gate.copied([&id("d")], gate.now());
+        assert_eq!(gate.len(), 0);
+    }
+
+    #[test]
+    fn an_announcement_is_kept_until_it_is_both_read_and_copied() {
+        type Step = fn(&Gate);
+        let read: Step = |gate| gate.was_read(&id("d"), gate.now(), Some(at(6)));
+        let unreadable: Step = |gate| gate.was_unreadable(&id("d"), gate.now());
+        let copied: Step = |gate| gate.copied([&id("d")], gate.now());
+        let copied_up_to: Step = |gate| gate.copied_up_to(Generation(6));
+        let no_replica: Step = Gate::without_replica;
+        for (steps, kept) in [
+            (&[read][..], 1),
+            (&[copied], 1),
+            (&[read, copied], 0),
+            (&[unreadable, copied], 0),
+            (&[read, copied_up_to], 0),
+            (&[copied_up_to, copied], 1),
+            (&[no_replica], 1),
+            (&[read, no_replica], 0),
+            (&[no_replica, read], 0),
+            (&[no_replica, unreadable], 0),
+            (&[copied_up_to, read], 0),
+        ] {
+            let gate = gate();
+            gate.announce(&[row("d", 6)]);
+            steps.iter().for_each(|step| step(&gate));
+            assert_eq!(gate.len(), kept);
+        }
+    }
+
+    #[test]
+    fn what_the_store_said_ahead_of_the_feed_is_never_undone_by_the_replica() {
+        let gate = gate();
+        let (early, began) = (gate.now(), gate.now());
+        gate.was_read(&id("changed"), began, Some(at(7)));
+        gate.was_read(&id("gone"), began, None);
+        gate.was_read(&id("as-copied"), began, Some(at(5)));
+        assert!(!gate.covers(&id("changed"), at(5)) && gate.covers(&id("changed"), at(7)));
+        assert!(!gate.covers(&id("gone"), at(9)));
+        assert!(gate.covers(&id("as-copied"), at(5)));
+        assert!(gate.is_current(&id("changed"), began), "what was read is served");
+        // Neither does an older row of the feed, nor a copy that was read before.
+        gate.announce(&[row("changed", 6), row("gone", 6)]);
+        assert!(!gate.covers(&id("changed"), at(6)) && !gate.covers(&id("gone"), at(6)));
+        gate.was_read(&id("changed"), gate.now(), Some(at(7)));
+        gate.was_read(&id("gone"), gate.now(), None);
+        gate.copied([&id("changed"), &id("gone")], early);
+        assert_eq!((gate.len(), gate.gone()), (2, vec![id("gone")]));
+        gate.copied([&id("changed"), &id("gone")], gate.now());
+        assert_eq!(gate.len(), 0);
+    }
+
+    #[test]
+    fn where_the_feed_cannot_tell_nothing_of_before_is_current() {
+        let gate = gate();
+        gate.announce(&[row("d", 6)]);
+        let before = gate.now();
+        gate.announce_everything();
+        assert!(!gate.is_current(&id("d"), before) && !gate.is_current(&id("other"), before));
+        assert!(gate.is_current(&id("other"), gate.now()));
+        assert_eq!(gate.len(), 0, "generations of another history mean nothing");
+    }
+
+    #[test]
+    fn while_a_replica_is_made_nothing_is_forgotten_that_it_may_lack() {
+        let gate = Gate::default();
+        gate.was_read(&id("early"), gate.now(), Some(at(3)));
+        assert_eq!(gate.len(), 0, "there is no replica");
+        gate.may_be_uncopied();
+        gate.was_read(&id("late"), gate.now(), Some(at(8)));
+        gate.copied_up_to(Generation(7));
+        assert!(!gate.covers(&id("late"), at(6)));
+        gate.copied_up_to(Generation(8));
+        assert!(gate.covers(&id("late"), at(8)) && gate.len() == 0);
+    }
+}

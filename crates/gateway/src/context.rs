@@ -1,0 +1,227 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use certward_pki::HostName;
+use certward_store::{Clock, DeploymentId, Store, StoreError};
+use rustls::{Error, server::danger::ClientCertVerifier};
+
+use crate::{
+    Deadlines, Listener,
+    config::{
+        deployment_config::{Entry, Trust},
+        loader::{Loader, Stamp},
+        read_gate::Gate,
+        tls_config::Workshop,
+    },
+    io::{fair_share::Turns, tls::Tls},
+    observe::{
+        cause::Cause,
+        failures::{Failures, Seen},
+        log_throttle::RarelyEach,
+        metrics::Metrics,
+    },
+    proof::probes::Probes,
+    routing::{
+        boundaries::Boundaries,
+        host_index::HostIndex,
+        index_warmup::{Answer, Filling},
+    },
+    session::{
+        handshake_queue::Lines,
+        registry::{Membership, Registry},
+    },
+    upstream::Upstreams,
+};
+
+/// All that a connection needs of this node.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) default: Option<DeploymentId>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) upstreams: Upstreams,
+    /// To carry much.
+    pub(crate) turns: Turns,
+    /// To compute a handshake.
+    pub(crate) lines: Lines,
+    pub(crate) index: Arc<HostIndex>,
+    pub(crate) boundaries: Boundaries,
+    pub(crate) filling: Arc<Filling>,
+    pub(crate) store: Store,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) loader: Loader,
+    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) failures: Arc<Failures>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) probes: Arc<Probes>,
+    /// Deployments of which the log says that no broker can be reached by what they name.
+    pub(crate) misdirected: RarelyEach<DeploymentId>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A deployment, and what was known of it.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) entry: Arc<Entry>,
+    stamp: Stamp,
+}
+
+/// Whose a connection is.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// A deployment's, and what is done with it.
+    To(Destination),
+    /// Nobody's.
+    Nowhere,
+    /// It cannot be told yet: the index of hosts is not full, and the store does not answer.
+    Unknown,
+}
+
+impl Serving {
+    /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
+    /// one-label wildcard; else the default, unless the name belongs to another project than the default's.
+    pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
+        if let Some(bound) = &listener.deployment {
+            return Route::To(self.look_up(bound.clone()).await);
+        }
+        if let Some(name) = &name {
+            match self.by_name(name.clone()).await {
+                Route::Nowhere => {}
+                route => return route,
+            }
+        }
+        let Some(default) = self.default.clone() else { return Route::Nowhere };
+        let destination = self.look_up(default).await;
+        match (&name, &*destination.entry) {
+            (Some(name), Entry::Served(served)) if self.boundaries.is_anothers(name, &served.project) => {
+                Route::Nowhere
+            }
+            _ => Route::To(destination),
+        }
+    }
+
+    async fn look_up(&self, deployment: DeploymentId) -> Destination {
+        let stamp = self.loader.stamp(&deployment);
+        let entry = self.loader.get(&deployment).await;
+        Destination { deployment, entry, stamp }
+    }
+
+    /// The exact host, then the wildcard that covers it. Until the index of hosts has all names, a name that it does not have may
+    /// be that of a deployment which only the store knows yet.
+    async fn by_name(&self, name: HostName) -> Route {
+        if let Some(route) = self.by_index(&name).await {
+            return route;
+        }
+        let wildcard = name.covering_wildcard();
+        if !self.filling.is_over() && !self.knows_no_better() {
+            if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
+                return route;
+            }
+            // It may have got the name since.
+            if let Some(route) = self.by_index(&name).await {
+                return route;
+            }
+        }
+        let Some(wildcard) = wildcard else { return Route::Nowhere };
+        self.by_index(&wildcard).await.unwrap_or(Route::Nowhere)
+    }
+
+    /// Whether the store does not answer, and all that this node knows of is in the index: then the index decides, as the replica
+    /// does of trust. Where a change is known and not carried out, a name may be another deployment's.
+    fn knows_no_better(&self) -> bool {
+        self.gate.is_silent() && self.index.is_listed() && self.gate.len() == 0
+    }
+
+    async fn by_index(&self, host: &HostName) -> Option<Route> {
+        let id = self.index.find(host)?;
+        self.to(host, id).await
+    }
+
+    /// By the replica, which answers for the exact name, and for the wildcard only while the store does not; else by the store.
+    /// `None`: the index has all names by now.
+    async fn by_records(&self, name: &HostName, wildcard: Option<&HostName>) -> Option<Route> {
+        let names: Vec<_> = [Some(name), wildcard].into_iter().flatten().cloned().collect();
+        let known = self.loader.first_known(&names).await;
+        if let Some((host, id)) = known.filter(|(host, _)| host == name || self.gate.is_silent())
+            && let Some(route) = self.to(&host, id).await
+        {
+            return Some(route);
+        }
+        match self.filling.ask(name, || self.first_of(&names)).await {
+            Answer::Found(host, id) => Some(self.to(&host, id).await.unwrap_or(Route::Unknown)),
+            Answer::Nobodys => Some(Route::Nowhere),
+            Answer::Unknown => Some(Route::Unknown),
+            Answer::Indexed => None,
+        }
+    }
+
+    /// By the store, and by the replica while that is away. A name that only the replica does not know may be a newer
+    /// deployment's: of that nothing is said.
+    async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        match self.store.first_of(names).await {
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.loader.first_known(names).await.map(Some).ok_or(error)
+            }
+            answer => answer,
+        }
+    }
+
+    /// `None`: the host is not the deployment's. The index knows hashes, and what the store said may have changed; only here it shows.
+    async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
+        let destination = self.look_up(id).await;
+        match &*destination.entry {
+            Entry::Served(served) if !served.hosts.contains(host) => None,
+            _ => Some(Route::To(destination)),
+        }
+    }
+
+    /// Whether a connection that is in the registry now may stay, whose handshake was made by what was known when it began. Mostly
+    /// nothing has changed meanwhile, and whether that is still at hand does not matter.
+    pub(crate) async fn may_enter(&self, member: &Membership, tls: &Tls, began: &Destination) -> bool {
+        self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
+    }
+
+    /// Whether a connection may stay under what its deployment trusts now: asked whenever it is told that the trust changed. A store
+    /// that is merely lost gives no reason to ask.
+    pub(crate) async fn may_stay(&self, member: &Membership, tls: &Tls) -> bool {
+        let entry = self.loader.get(member.deployment()).await;
+        match entry.trust() {
+            // Whoever asks has a reason to: something changed. What cannot be known then counts as refused.
+            Trust::Unknown | Trust::Nobody => false,
+            Trust::Scope(scope, _) if scope == member.scope() => true,
+            Trust::Scope(scope, verifier) => {
+                let trusted = verifier.is_none_or(|verifier| self.verify_client(verifier, tls).is_ok());
+                if trusted {
+                    member.move_to(scope);
+                }
+                trusted
+            }
+        }
+    }
+
+    /// Verifies the client's certificate outside a handshake: rustls does not when it resumes, and trust may have changed since.
+    pub(crate) fn verify_client(
+        &self,
+        verifier: &Arc<dyn ClientCertVerifier>,
+        tls: &Tls,
+    ) -> Result<(), Error> {
+        let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
+            return Err(Error::NoCertificatesPresented);
+        };
+        let now = self.workshop.now().ok_or(Error::FailedToGetCurrentTime)?;
+        verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
+    }
+
+    /// Counts a failed handshake, and keeps it for the deployment's operator.
+    pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
+        self.metrics.handshake_failed(cause.as_str());
+        let id = seen.deployment.as_ref();
+        if let Some(id) = id {
+            self.failures.note(id, self.clock.now(), peer, cause, seen);
+        }
+        tracing::debug!(
+            %peer, deployment.id = id.map(tracing::field::display), server_name = seen.server_name.as_deref(),
+            "handshake failed: {}", cause.as_str()
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! Whose turn it is to do much: a few at a time, one after the other, while all others go on as they please. Relays that carry much have
+//! one line; handshakes have many (`handshake_queue.rs`).
+//!
+//! A relay whose source always has more would never wait for a socket. Two hundred of them, each with a thread's time for one full
+//! buffer, and a handshake, which must wait for a thread five or six times, waits each time for all of them. So whoever has
+//! just read a full buffer stands in line for the next; as many may go on as there are threads. Whoever carries small messages
+//! never fills a buffer and hardly ever comes here.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+};
+
+/// A line, in which whoever waits stands in the order in which it came.
+#[derive(Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+/// Where one of them stands.
+#[derive(Default)]
+pub(crate) enum Turn {
+    /// Not in line.
+    #[default]
+    None,
+    Waiting(Waiting),
+    Mine {
+        /// For its end, which lets the next one go on.
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
+impl Turns {
+    /// `at_once`: how many may have their turn at the same time.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once.max(1))))
+    }
+
+    /// Waits for a turn, and passes it on at once, so that nobody in line waits for what is done in it: as many as have their turn at
+    /// the same time go on each time that a thread has looked at its sockets, and no more.
+    pub(crate) async fn wait(&self) {
+        let mut turn = Turn::None;
+        poll_fn(|cx| turn.poll(self, cx)).await;
+    }
+}
+
+impl Turn {
+    /// Ready once it is this one's turn, which lasts until [`Turn::pass_on`] or the end of this value.
+    pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<()> {
+        let permit = match self {
+            Self::Mine { .. } => return Poll::Ready(()),
+            Self::Waiting(waiting) => ready!(waiting.as_mut().poll(cx)),
+            Self::None => match Arc::clone(&turns.0).try_acquire_owned() {
+                Ok(permit) => Ok(permit),
+                Err(_) => {
+                    let waiting = self.insert(Box::pin(Arc::clone(&turns.0).acquire_owned()));
+                    ready!(waiting.as_mut().poll(cx))
+                }
+            },
+        };
+        match permit {
+            Ok(permit) => *self = Self::Mine { _permit: permit },
+            // The line is never closed.
+            Err(_) => return Poll::Ready(()),
+        }
+        after_all_sockets(cx);
+        Poll::Pending
+    }
+
+    /// Lets the next one go on.
+    pub(crate) fn pass_on(&mut self) {
+        *self = Self::None;
+    }
+
+    fn insert(&mut self, waiting: Waiting) -> &mut Waiting {
+        *self = Self::Waiting(waiting);
+        match self {
+            Self::Waiting(waiting) => waiting,
+            Self::None | Self::Mine { .. } => unreachable!("it was just set"),
+        }
+    }
+}
+
+/// Wakes the task once the thread has looked at all sockets, and has woken those for whom something came: mere waking would only
+/// put it behind those that were woken before, and sockets are looked at once in 61 tasks.
+fn after_all_sockets(cx: &mut Context<'_>) {
+    if pin!(yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Waiting(_) => "Waiting",
+            Self::Mine { .. } => "Mine",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::RefCell, future::poll_fn, io::Write, os::unix::net::UnixStream, sync::mpsc, time::Duration,
+    };
+
+    use futures_util::future::join_all;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn mine(turn: &mut Turn, turns: &Turns) {
+        poll_fn(|cx| turn.poll(turns, cx)).await;
+    }
+
+    #[tokio::test]
+    async fn those_who_have_much_go_on_one_after_the_other_in_the_order_in_which_they_came() {
+        let (turns, seen) = (Turns::new(1), RefCell::new(Vec::new()));
+        join_all((0..3).map(async |number| {
+            let mut turn = Turn::default();
+            for _ in 0..3 {
+                mine(&mut turn, &turns).await;
+                seen.borrow_mut().push(number);
+                turn.pass_on();
+            }
+        }))
+        .await;
+        assert_eq!(seen.into_inner(), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn no_more_go_on_at_once_than_may() {
+        let turns = Turns::new(2);
+        let mut all: [Turn; 3] = Default::default();
+        for turn in &mut all[..2] {
+            mine(turn, &turns).await;
+        }
+        poll_fn(|cx| {
+            assert!(all[2].poll(&turns, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        all[0].pass_on();
+        mine(&mut all[2], &turns).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_in_line_or_in_its_turn_stops_nobody() {
+        let turns = Turns::new(1);
+        let [mut first, mut second, mut third]: [Turn; 3] = Default::default();
+        mine(&mut first, &turns).await;
+        poll_fn(|cx| {
+            assert!(second.poll(&turns, cx).is_pending());
+            assert!(third.poll(&turns, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(second);
+        drop(first);
+        timeout(Duration::from_secs(30), mine(&mut third, &turns)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_comes_before_a_turn() {
+        let (seen, had) = mpsc::channel();
+        let (mut writer, reader) = UnixStream::pair().unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let reader = tokio::net::UnixStream::from_std(reader).unwrap();
+        let little = tokio::spawn({
+            let seen = seen.clone();
+            async move {
+                reader.readable().await.unwrap();
+                seen.send("socket").unwrap();
+            }
+        });
+        // One thread: when this one asks for its turn, nobody has looked at the socket yet.
+        let much = tokio::spawn(async move {
+            writer.write_all(b"x").unwrap();
+            mine(&mut Turn::default(), &Turns::new(1)).await;
+            seen.send("turn").unwrap();
+        });
+        little.await.unwrap();
+        much.await.unwrap();
+        assert_eq!(had.iter().collect::<Vec<_>>(), ["socket", "turn"]);
+    }
+}

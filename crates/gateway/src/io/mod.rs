@@ -1,0 +1,8 @@
+//! TLS over sockets, in buffers of the thread.
+
+pub(crate) mod fair_share;
+pub(crate) mod last_alert;
+pub(crate) mod socket;
+pub(crate) mod tls;
+pub(crate) mod wire;
+pub(crate) mod write_backlog;

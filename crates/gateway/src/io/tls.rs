@@ -1,0 +1,604 @@
+//! The TLS of one connection, without a buffer of its own.
+//!
+//! rustls' buffered connection keeps 4 KiB for what it reads as long as it lives; a fleet of silent devices pays for nothing
+//! else. Here everything that is under way lies in buffers of the thread (`wire.rs`), and a connection keeps only what is not
+//! complete: the beginning of a record or of a handshake message.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use rustls::{
+    AlertDescription, CommonState, Error, InvalidMessage, ProtocolVersion, ServerConfig,
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
+};
+
+use crate::io::last_alert;
+
+/// What is kept of a message that is not complete. rustls takes messages of 64 KiB, each of whose records adds a header; a message
+/// that is cut into records of a byte each would need much more, and none that is so long is cut so small for a good reason.
+pub(crate) const INCOMPLETE_MAX: usize = 80 * 1024;
+/// The same once the handshake is done: a full record, and beside it the beginning of a key update, which is all that a client may
+/// still send as a handshake message.
+const INCOMPLETE_LATER_MAX: usize = 20 * 1024;
+/// What encryption adds to a record: its header, TLS 1.2's explicit nonce or TLS 1.3's type, and the tag; rounded up.
+const OVERHEAD_PER_RECORD: usize = 64;
+/// The plaintext of a record at most (RFC 8446 §5.1).
+const RECORD_MAX: usize = 16 * 1024;
+
+/// The server's end of a TLS connection.
+pub(crate) struct Tls {
+    connection: Box<UnbufferedServerConnection>,
+    incomplete: Vec<u8>,
+    /// After an error rustls must not be asked anything more: it still counts from bytes that nobody has any more.
+    failed: bool,
+}
+
+/// Bytes to be sent: a buffer that never shrinks, so that nothing is cleared before it is written over.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+/// Whether the peer still speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Open,
+    /// It said close_notify.
+    Closed,
+}
+
+/// How far one look at the incoming bytes came.
+enum Step {
+    /// There may be more in them.
+    On,
+    /// There is nothing more to take.
+    Done,
+}
+
+impl Tls {
+    /// A connection of which nothing has come yet.
+    ///
+    /// # Errors
+    /// rustls refuses the configuration.
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        Ok(Self {
+            connection: Box::new(UnbufferedServerConnection::new(config)?),
+            incomplete: Vec::new(),
+            failed: false,
+        })
+    }
+
+    /// What came of a record or message that is not complete: [`Tls::take`] wants to see it again, with what follows it.
+    pub(crate) fn incomplete(&self) -> &[u8] {
+        &self.incomplete
+    }
+
+    /// Takes what is complete of `incoming`, which begins with [`Tls::incomplete`]. Decrypts in place; decrypted bytes are
+    /// appended to `plain`, and what is to be sent to `out`, also the alert that tells the peer of the error.
+    ///
+    /// # Errors
+    /// What the peer did wrong. The connection is then of no more use.
+    pub(crate) fn take(
+        &mut self,
+        incoming: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<Peer, Error> {
+        if self.failed {
+            return Err(Error::HandshakeNotComplete);
+        }
+        let mut used = 0;
+        let mut peer = Peer::Open;
+        loop {
+            match self.step(&mut incoming[used..], &mut used, plain, out, &mut peer) {
+                Ok(Step::On) => {}
+                Ok(Step::Done) => break,
+                Err(error) => {
+                    self.take_alert(&mut incoming[used..], out);
+                    return Err(self.fail(error));
+                }
+            }
+        }
+        let rest = &incoming[used..];
+        let max = if self.is_handshaking() { INCOMPLETE_MAX } else { INCOMPLETE_LATER_MAX };
+        if rest.len() > max {
+            return Err(self.fail(InvalidMessage::HandshakePayloadTooLarge.into()));
+        }
+        // What follows a close_notify counts for nothing (RFC 8446 §6.1).
+        let rest = if peer == Peer::Closed { &[] } else { rest };
+        if rest.is_empty() {
+            self.incomplete = Vec::new();
+        } else {
+            self.incomplete.clear();
+            self.incomplete.extend_from_slice(rest);
+        }
+        Ok(peer)
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed = true;
+        self.incomplete = Vec::new();
+        error
+    }
+
+    fn step(
+        &mut self,
+        incoming: &mut [u8],
+        used: &mut usize,
+        plain: &mut Vec<u8>,
+        out: &mut Outgoing,
+        peer: &mut Peer,
+    ) -> Result<Step, Error> {
+        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(incoming);
+        *used += discard;
+        match state? {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    *used += record.discard;
+                    plain.extend_from_slice(record.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(mut data) => out.append(|room| size_wanted(data.encode(room)))?,
+            // It lies in `out`, whose owner sees to its being sent.
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed => *peer = Peer::Closed,
+            // Early data is not offered.
+            ConnectionState::ReadEarlyData(_) => return Err(Error::General("early data".to_owned())),
+            _ => return Ok(Step::Done),
+        }
+        Ok(Step::On)
+    }
+
+    /// The alert of the error that ended the connection. No record is looked at any more.
+    fn take_alert(&mut self, rest: &mut [u8], out: &mut Outgoing) {
+        while self.connection.wants_write() {
+            let status = self.connection.process_tls_records(rest);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else { return };
+            if out.append(|room| size_wanted(data.encode(room))).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Encrypts `plain` into `out`.
+    ///
+    /// # Errors
+    /// The handshake is not done, the connection has failed, or its keys are used up.
+    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), Error> {
+        // For records that are smaller, rustls says how much it needs.
+        let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
+        self.write(room, out, |traffic, room| traffic.encrypt(plain, room))
+    }
+
+    /// Says good-bye, unless that is impossible or was said.
+    pub(crate) fn close_notify(&mut self, out: &mut Outgoing) {
+        // What cannot be said is left unsaid: the end of the stream follows in any case.
+        let _ = self.write(2 * OVERHEAD_PER_RECORD, out, |traffic, room| traffic.queue_close_notify(room));
+    }
+
+    fn write(
+        &mut self,
+        room: usize,
+        out: &mut Outgoing,
+        mut write: impl FnMut(&mut Writing<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::HandshakeNotComplete);
+        }
+        loop {
+            // rustls counts from the first byte of what is incomplete, also when it is asked only to write.
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incomplete);
+            match state? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    out.reserve(room);
+                    return out.append(|free| match write(&mut traffic, free) {
+                        Ok(len) => Ok(Ok(len)),
+                        Err(EncryptError::InsufficientSize(size)) => Ok(Err(size.required_size)),
+                        Err(EncryptError::EncryptExhausted) => Err(Error::EncryptError),
+                    });
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    out.append(|room| size_wanted(data.encode(room)))?;
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                _ => return Err(Error::HandshakeNotComplete),
+            }
+        }
+    }
+
+    /// Ends the connection with a fatal alert, which is to be sent last. Empty where that is impossible: the handshake is not done,
+    /// or the connection has failed.
+    pub(crate) fn into_alert(self, description: AlertDescription) -> Vec<u8> {
+        let Some(version) = self.protocol_version().filter(|_| !self.failed) else { return Vec::new() };
+        let secrets = self.connection.dangerous_into_kernel_connection();
+        let alert =
+            secrets.ok().and_then(|(secrets, _)| last_alert::sealed(secrets.tx, version, description));
+        alert.unwrap_or_default()
+    }
+
+    /// The version of TLS that was agreed on.
+    pub(crate) fn version(&self) -> Option<&'static str> {
+        match self.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => Some("1.3"),
+            ProtocolVersion::TLSv1_2 => Some("1.2"),
+            _ => None,
+        }
+    }
+}
+
+type Writing<'a> = WriteTraffic<'a, ServerConnectionData>;
+
+/// How many bytes were written, or how many would have been.
+fn size_wanted(encoded: Result<usize, EncodeError>) -> Result<Result<usize, usize>, Error> {
+    match encoded {
+        Ok(len) => Ok(Ok(len)),
+        Err(EncodeError::InsufficientSize(size)) => Ok(Err(size.required_size)),
+        Err(EncodeError::AlreadyEncoded) => Ok(Ok(0)),
+    }
+}
+
+/// What is known of the connection: its version, cipher suite, the client's certificates and so on.
+impl Deref for Tls {
+    type Target = CommonState;
+
+    fn deref(&self) -> &CommonState {
+        &self.connection
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn extend_from_slice(&mut self, more: &[u8]) {
+        self.reserve(more.len());
+        self.bytes[self.len..][..more.len()].copy_from_slice(more);
+        self.len += more.len();
+    }
+
+    fn reserve(&mut self, more: usize) {
+        if self.bytes.len() < self.len + more {
+            self.bytes.resize(self.len + more, 0);
+        }
+    }
+
+    /// Lets `write` put bytes behind what is there. It says how many it wrote, or how much room it needs, which it then gets.
+    fn append(
+        &mut self,
+        mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, usize>, Error>,
+    ) -> Result<(), Error> {
+        loop {
+            match write(&mut self.bytes[self.len..])? {
+                Ok(written) => {
+                    self.len += written;
+                    return Ok(());
+                }
+                Err(room) => self.reserve(room),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
+        crypto::CryptoProvider,
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
+        version::{TLS12, TLS13},
+    };
+
+    use super::*;
+
+    /// A client as rustls has it, and our end, with the bytes that are under way between them.
+    struct Pair {
+        client: ClientConnection,
+        server: Tls,
+        /// What our end decrypted.
+        plain: Vec<u8>,
+        out: Outgoing,
+    }
+
+    impl Pair {
+        fn new(version: &'static SupportedProtocolVersion) -> Self {
+            Self::with(version, rustls::crypto::aws_lc_rs::default_provider())
+        }
+
+        fn with(version: &'static SupportedProtocolVersion, provider: CryptoProvider) -> Self {
+            let key = KeyPair::generate().unwrap();
+            let leaf: CertificateDer<'static> =
+                CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().into();
+            let provider = Arc::new(provider);
+            let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+                .unwrap();
+            server.enable_secret_extraction = true;
+            let mut roots = RootCertStore::empty();
+            roots.add(leaf).unwrap();
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Self {
+                client: ClientConnection::new(Arc::new(client), ServerName::try_from("a.test").unwrap())
+                    .unwrap(),
+                server: Tls::new(Arc::new(server)).unwrap(),
+                plain: Vec::new(),
+                out: Outgoing::default(),
+            }
+        }
+
+        /// A pair whose handshake is done, with all bytes carried in pieces of at most `piece`.
+        fn shaken(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
+            Self::new(version).shake(piece)
+        }
+
+        fn shake(mut self, piece: usize) -> Self {
+            while self.client.is_handshaking() || self.server.is_handshaking() {
+                self.carry(piece).unwrap();
+            }
+            self
+        }
+
+        /// Carries what waits on both sides.
+        fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
+            let mut peer = Peer::Open;
+            for piece in self.said_by_client().chunks(piece) {
+                peer = self.hear(piece)?;
+            }
+            self.tell_client();
+            Ok(peer)
+        }
+
+        fn said_by_client(&mut self) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            while self.client.wants_write() {
+                self.client.write_tls(&mut bytes).unwrap();
+            }
+            bytes
+        }
+
+        fn hear(&mut self, fresh: &[u8]) -> Result<Peer, Error> {
+            let mut incoming = [self.server.incomplete(), fresh].concat();
+            self.server.take(&mut incoming, &mut self.plain, &mut self.out)
+        }
+
+        fn tell_client(&mut self) {
+            let mut bytes = self.out.as_slice();
+            while !bytes.is_empty() {
+                self.client.read_tls(&mut bytes).unwrap();
+                self.client.process_new_packets().unwrap();
+            }
+            self.out.clear();
+        }
+
+        /// Whatever is asked of our end now brings an error and no panic.
+        fn is_of_no_more_use(&mut self) {
+            self.out.clear();
+            self.server.close_notify(&mut self.out);
+            assert!(self.server.encrypt(b"more", &mut self.out).is_err());
+            assert!(self.hear(b"\x16\x03\x01\0\x01").is_err());
+            assert!(self.out.is_empty());
+        }
+
+        fn heard_by_client(&mut self, len: usize) -> Vec<u8> {
+            let mut bytes = vec![0; len];
+            self.client.reader().read_exact(&mut bytes).unwrap();
+            bytes
+        }
+    }
+
+    fn both() -> [&'static SupportedProtocolVersion; 2] {
+        [&TLS13, &TLS12]
+    }
+
+    #[test]
+    fn bytes_arrive_however_they_are_cut() {
+        for version in both() {
+            for piece in [1, 7, 1000, 100_000] {
+                let mut pair = Pair::shaken(version, piece);
+                let long: Vec<u8> = (0..40_000_u32).map(|at| (at % 251) as u8).collect();
+                pair.client.writer().write_all(&long).unwrap();
+                assert_eq!(pair.carry(piece).unwrap(), Peer::Open);
+                assert!(pair.plain == long, "{version:?} {piece}");
+                assert!(pair.server.incomplete().is_empty());
+                assert_eq!(pair.server.incomplete.capacity(), 0, "an idle connection holds no buffer");
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_direction_goes_on_while_a_record_is_incomplete() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"from the device").unwrap();
+            let record = pair.said_by_client();
+            let (begin, rest) = record.split_at(record.len() / 2);
+            pair.hear(begin).unwrap();
+            assert_eq!(pair.server.incomplete(), begin);
+            pair.server.encrypt(b"from the broker", &mut pair.out).unwrap();
+            pair.tell_client();
+            assert_eq!(pair.heard_by_client(15), b"from the broker");
+            pair.hear(rest).unwrap();
+            assert_eq!(pair.plain, b"from the device");
+        }
+    }
+
+    #[test]
+    fn a_client_whose_handshake_is_done_is_refused_by_an_alert_in_every_suite_that_is_served() {
+        let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+        assert!(suites.len() > 6);
+        for suite in suites {
+            // The key of this test's certificate is ECDSA's.
+            if !format!("{:?}", suite.suite()).contains("_RSA_") {
+                let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+                provider.cipher_suites = vec![suite];
+                for sent_before in [0, 3] {
+                    let mut pair = Pair::with(suite.version(), provider.clone()).shake(usize::MAX);
+                    for _ in 0..sent_before {
+                        pair.server.encrypt(b"more", &mut pair.out).unwrap();
+                    }
+                    pair.tell_client();
+                    let alert = pair.server.into_alert(AlertDescription::AccessDenied);
+                    pair.client.read_tls(&mut alert.as_slice()).unwrap();
+                    let heard = pair.client.process_new_packets().unwrap_err();
+                    assert_eq!(heard, Error::AlertReceived(AlertDescription::AccessDenied), "{suite:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_done_has_no_keys_for_a_last_alert() {
+        for version in both() {
+            assert!(Pair::new(version).server.into_alert(AlertDescription::AccessDenied).is_empty());
+        }
+    }
+
+    #[test]
+    fn much_is_encrypted_at_once() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            let long = vec![7; 200_000];
+            for len in [0, 1, RECORD_MAX - 1, RECORD_MAX, RECORD_MAX + 1, long.len()] {
+                pair.server.encrypt(&long[..len], &mut pair.out).unwrap();
+                let mut bytes = pair.out.as_slice();
+                let mut heard = Vec::new();
+                while !bytes.is_empty() {
+                    pair.client.read_tls(&mut bytes).unwrap();
+                    let state = pair.client.process_new_packets().unwrap();
+                    let mut part = vec![0; state.plaintext_bytes_to_read()];
+                    pair.client.reader().read_exact(&mut part).unwrap();
+                    heard.append(&mut part);
+                }
+                pair.out.clear();
+                assert!(heard == long[..len], "{version:?} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_bye_comes_once_from_each_side_and_what_follows_it_counts_for_nothing() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"last words").unwrap();
+            pair.client.send_close_notify();
+            let mut bytes = pair.said_by_client();
+            bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
+            assert_eq!(pair.hear(&bytes).unwrap(), Peer::Closed);
+            assert_eq!(pair.plain, b"last words");
+            assert!(pair.server.incomplete().is_empty());
+            // Our half is still open.
+            pair.server.encrypt(b"an answer", &mut pair.out).unwrap();
+            pair.server.close_notify(&mut pair.out);
+            let said = pair.out.as_slice().len();
+            pair.server.close_notify(&mut pair.out);
+            assert_eq!(pair.out.as_slice().len(), said, "once");
+            pair.tell_client();
+            assert_eq!(pair.heard_by_client(9), b"an answer");
+            assert_eq!(pair.client.reader().read(&mut [0]).unwrap(), 0, "a close_notify, else this fails");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_by_an_alert_after_what_came_before_it() {
+        for version in both() {
+            let mut pair = Pair::shaken(version, usize::MAX);
+            pair.client.writer().write_all(b"good").unwrap();
+            let mut bytes = pair.said_by_client();
+            pair.client.writer().write_all(b"damaged").unwrap();
+            let mut damaged = pair.said_by_client();
+            *damaged.last_mut().unwrap() ^= 1;
+            bytes.append(&mut damaged);
+            assert_eq!(pair.hear(&bytes).unwrap_err(), Error::DecryptError);
+            assert_eq!(pair.plain, b"good");
+            let mut alert = pair.out.as_slice();
+            pair.client.read_tls(&mut alert).unwrap();
+            let told = pair.client.process_new_packets().unwrap_err();
+            assert_eq!(told, Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
+        }
+    }
+
+    #[test]
+    fn a_key_update_is_answered_before_the_next_bytes() {
+        let mut pair = Pair::shaken(&TLS13, usize::MAX);
+        for round in 0..5 {
+            pair.client.refresh_traffic_keys().unwrap();
+            pair.client.writer().write_all(b"new keys").unwrap();
+            pair.carry(1).unwrap();
+            assert_eq!(pair.plain, b"new keys", "{round}");
+            pair.plain.clear();
+            pair.server.encrypt(b"mine too", &mut pair.out).unwrap();
+            pair.tell_client();
+            assert_eq!(pair.heard_by_client(8), b"mine too");
+        }
+    }
+
+    #[test]
+    fn nothing_is_encrypted_before_the_handshake_is_done() {
+        let mut pair = Pair::new(&TLS13);
+        assert_eq!(pair.server.encrypt(b"early", &mut pair.out).unwrap_err(), Error::HandshakeNotComplete);
+        assert!(pair.out.is_empty());
+    }
+
+    #[test]
+    fn a_message_that_never_ends_is_given_up() {
+        let mut pair = Pair::new(&TLS13);
+        // A ClientHello of 65,535 bytes, a byte in a record.
+        let mut begun = b"\x16\x03\x01\0\x04\x01\0\xff\xff".to_vec();
+        let mut heard = pair.hear(&begun);
+        while heard.is_ok() {
+            begun = b"\x16\x03\x01\0\x01\0".repeat(1000);
+            heard = pair.hear(&begun);
+            assert!(pair.server.incomplete().len() <= INCOMPLETE_MAX);
+        }
+        assert_eq!(heard.unwrap_err(), InvalidMessage::HandshakePayloadTooLarge.into());
+        pair.is_of_no_more_use();
+    }
+
+    #[test]
+    fn after_a_fault_nothing_more_is_said_or_heard() {
+        // In each, rustls still counts from bytes that are gone when it fails.
+        let cases: [(&str, &[u8]); 4] = [
+            ("a record within a message", b"\x16\x03\x01\0\x04\x01\0\xff\xff\x17\x03\x03\0\x01x"),
+            ("an empty record, then none", b"\x16\x03\x01\0\0\x99\x03\x03\0\x01x"),
+            ("a message within a message", b"\x16\x03\x01\0\x08\x01\0\0\0\x01\0\0\0"),
+            ("a Finished for a hello, twice", b"\x16\x03\x01\0\x08\x14\0\0\0\x14\0\0\0"),
+        ];
+        for (what, bytes) in cases {
+            let mut pair = Pair::new(&TLS13);
+            assert!(pair.hear(bytes).is_err(), "{what}");
+            pair.is_of_no_more_use();
+            // And in the middle of a conversation.
+            for version in both() {
+                let mut pair = Pair::shaken(version, usize::MAX);
+                assert!(pair.hear(bytes).is_err(), "{what}");
+                pair.is_of_no_more_use();
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What operators see: causes, failures, metrics and the rate of log lines.
+
+pub(crate) mod cause;
+pub(crate) mod failures;
+pub(crate) mod log_throttle;
+pub(crate) mod metrics;
+pub(crate) mod table_metrics;

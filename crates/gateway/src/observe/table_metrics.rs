@@ -1,0 +1,83 @@
+//! How much is in each of a node's tables: what an operator who sees memory grow wants to know, and what shows that nothing stays
+//! behind of a deployment that is gone.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{family::Family, gauge::Gauge},
+};
+
+use crate::{accept::admission::Doorkeeper, sync::follow::Follower};
+
+/// The tables of a gateway, counted whenever somebody asks; before it runs there are none.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    doorkeeper: Arc<Doorkeeper>,
+    follower: OnceLock<Weak<Follower>>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TableLabel {
+    table: &'static str,
+}
+
+impl Tables {
+    pub(crate) fn new(doorkeeper: Arc<Doorkeeper>) -> Self {
+        Self { doorkeeper, follower: OnceLock::new() }
+    }
+
+    /// The gateway runs: all its tables are to be found from here. To be done once.
+    pub(crate) fn are_of(&self, follower: &Arc<Follower>) {
+        let _ = self.follower.set(Arc::downgrade(follower));
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let Some(follower) = self.follower.get().and_then(Weak::upgrade) else { return Vec::new() };
+        let serving = &follower.serving;
+        let (deployments, hosts) = serving.index.sizes();
+        let (upstreams, look_ups) = serving.upstreams.sizes();
+        let mut sizes = vec![
+            ("addresses", self.doorkeeper.addresses()),
+            ("boundaries", serving.boundaries.len()),
+            ("changes", follower.progress.len()),
+            ("client_chains", serving.workshop.chains()),
+            ("configurations", serving.loader.len()),
+            ("connected_deployments", serving.registry.deployments()),
+            ("deployments", deployments),
+            ("failed_deployments", serving.failures.deployments()),
+            ("gated", follower.gate.len()),
+            ("hosts", hosts),
+            ("look_ups", look_ups),
+            ("misdirected_deployments", serving.misdirected.len()),
+            ("nobodys_hosts", serving.filling.len()),
+            ("probes", serving.probes.len()),
+            ("proofs", follower.scheduled()),
+            ("ticket_keys", serving.workshop.ticket_keys()),
+            ("unfinished_connections", self.doorkeeper.unfinished()),
+            ("upstreams", upstreams),
+        ];
+        sizes.extend(follower.copier.as_ref().map(|copier| ("uncopied", copier.len())));
+        sizes
+    }
+}
+
+impl Collector for Tables {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let entries = Family::<TableLabel, Gauge>::default();
+        for (table, size) in self.sizes() {
+            entries.get_or_create(&TableLabel { table }).set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+        let metric = encoder.encode_descriptor(
+            "entries",
+            "Entries of tables in memory",
+            None,
+            entries.metric_type(),
+        )?;
+        entries.encode(metric)
+    }
+}

@@ -1,0 +1,7 @@
+//! The proof that this node serves a change, through its own listeners.
+
+pub(crate) mod entry_point;
+pub(crate) mod prober;
+pub(crate) mod probes;
+pub(crate) mod recording_client;
+pub(crate) mod rehearsal;

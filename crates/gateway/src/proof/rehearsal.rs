@@ -1,0 +1,86 @@
+//! Would this be served? A handshake in memory, before anything is stored.
+
+use std::{io, sync::Arc};
+
+use certward_pki::Material;
+use certward_store::{Generation, TrustScope};
+use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
+use rustls_pki_types::ServerName;
+
+use crate::{Protocol, config::tls_config::Workshop, proof::recording_client::Witness};
+
+/// A full handshake takes three flights; more means that the two sides talk in circles.
+const FLIGHTS_MAX: usize = 8;
+
+/// Builds what would be served and shakes hands with it in both versions of TLS.
+pub(crate) fn rehearse(workshop: &Workshop, material: &Material) -> Result<(), String> {
+    let identity = workshop
+        .identity(material, Generation(0), TrustScope([0; 16]))
+        .map_err(|unservable| unservable.to_string())?;
+    for version in [&version::TLS13, &version::TLS12] {
+        let witness = Witness::new(Arc::clone(workshop.provider()));
+        let shaken = shake(identity.config(Protocol::Mqtts), &witness, version);
+        let seen = witness.testimony();
+        // Without a client certificate, a two-way handshake must fail, but only after the server has shown itself.
+        let two_way = identity.verifier.is_some();
+        match shaken {
+            Err(error) if !two_way || !seen.signature_verified => {
+                return Err(format!("a trial handshake failed: {error}"));
+            }
+            _ if seen.asked_by.is_some() != two_way => {
+                return Err("a trial handshake asked for a client certificate wrongly".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn shake(
+    config: &Arc<ServerConfig>,
+    witness: &Arc<Witness>,
+    version: &'static SupportedProtocolVersion,
+) -> Result<(), rustls::Error> {
+    let mut server = ServerConnection::new(Arc::clone(config))?;
+    let name = ServerName::try_from("rehearsal.invalid").map_err(|_| general("no name"))?;
+    let mut client = ClientConnection::new(Arc::new(witness.config(version, None, true)?), name)?;
+    for _ in 0..FLIGHTS_MAX {
+        carry(
+            |out| client.write_tls(out),
+            |mut bytes| {
+                while !bytes.is_empty() {
+                    server.read_tls(&mut bytes)?;
+                }
+                Ok(())
+            },
+        )?;
+        server.process_new_packets()?;
+        carry(
+            |out| server.write_tls(out),
+            |mut bytes| {
+                while !bytes.is_empty() {
+                    client.read_tls(&mut bytes)?;
+                }
+                Ok(())
+            },
+        )?;
+        client.process_new_packets()?;
+        if !client.is_handshaking() && !server.is_handshaking() {
+            return Ok(());
+        }
+    }
+    Err(general("it does not end"))
+}
+
+fn carry(
+    mut write: impl FnMut(&mut dyn io::Write) -> io::Result<usize>,
+    read: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> Result<(), rustls::Error> {
+    let mut bytes = Vec::new();
+    while write(&mut bytes).map_err(|_| general("a buffer is full"))? > 0 {}
+    read(&bytes).map_err(|_| general("a buffer is full"))
+}
+
+fn general(text: &str) -> rustls::Error {
+    rustls::Error::General(text.to_owned())
+}

@@ -1,0 +1,470 @@
+//! The way of one connection, from accept to its end.
+
+use std::{fmt::Display, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+
+use certward_store::{Proxy, ProxyProtocol};
+use rustls::{AlertDescription, HandshakeKind};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Deadlines, Listener, Protocol,
+    accept::{
+        admission::{Admission, Displaced, Entrant, unless_displaced},
+        client_address::{Introduced, introduce},
+    },
+    config::deployment_config::{Entry, Served},
+    context::{Destination, Serving},
+    io::{
+        tls::Tls,
+        wire::{Fault, Heard, Hearing, close, end, good_bye, hear_more, linger, say_last, send_at_once},
+    },
+    observe::{cause::Cause, failures::Seen},
+    proof::probes::Probe,
+    session::{
+        first_packet::{Verdict, describe, judge, refusal_of_level},
+        handshake::{Failed, Farewell, Shaken, shake},
+        proxy_header,
+        registry::{Membership, Signal},
+        relay::{Broken, Limits, Opening, Relay},
+    },
+};
+
+/// A connection as it was accepted.
+pub(crate) struct Arrival {
+    pub(crate) client: TcpStream,
+    /// Who is at the other end: the device, or the load balancer before it.
+    pub(crate) peer: SocketAddr,
+    /// It comes from a load balancer, which says by a header who the device is.
+    pub(crate) header_first: bool,
+    pub(crate) listener: Arc<Listener>,
+    /// It is one of this node's own proofs.
+    pub(crate) probe: Option<Arc<Probe>>,
+    /// A proof is none.
+    pub(crate) entrant: Option<Entrant>,
+}
+
+/// A connection whose device and broker talk.
+struct Session {
+    relay: Relay,
+    member: Membership,
+    serving: Arc<Serving>,
+    _admission: Admission,
+}
+
+/// Serves a connection to its end.
+pub(crate) fn serve(serving: Arc<Serving>, arrival: Arrival) -> impl Future<Output = ()> + Send {
+    // Boxed, so that the state of the beginning and of the end is not paid for as long as the connection lasts; and made here, for
+    // what an `async` block is given stays in it to its end.
+    let opening = Box::pin(open(serving, arrival));
+    async {
+        let Some(mut session) = opening.await else { return };
+        let reason = session.run().await;
+        Box::pin(session.end(reason)).await;
+    }
+}
+
+async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
+    let deadlines = serving.deadlines;
+    let deadline = Instant::now() + deadlines.handshake;
+    let Introduced { client, peer, to, listener, probe, entrant } =
+        introduce(&serving, arrival, deadline).await?;
+    let mut seen = Seen::default();
+    let line = match probe {
+        Some(_) => serving.lines.of_proofs(),
+        None => serving.lines.of(peer.ip()),
+    };
+    let shaking = timeout_at(deadline, shake(&serving, &listener, client, line, probe.as_deref(), &mut seen));
+    let shaken = match unless_displaced(entrant.as_ref(), shaking).await {
+        Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
+        Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
+    };
+    let Shaken { mut tls, client, opening, destination, scope } = match shaken {
+        Ok(shaken) => shaken,
+        Err(Failed { cause, farewell }) => {
+            if probe.is_none() {
+                serving.handshake_failed(&seen, peer, cause);
+            }
+            if let Some(Farewell { words, client }) = farewell {
+                // One that is displaced now is closed without waiting for its peer, too.
+                let _ = unless_displaced(entrant.as_ref(), close(&words, client, deadlines.close)).await;
+            }
+            return None;
+        }
+    };
+    let Some(entrant) = entrant else {
+        let words = [opening.held, good_bye(&mut tls)].concat();
+        close(&words, client, deadlines.close).await;
+        return None;
+    };
+    let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    serving.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
+
+    let member = serving.registry.enter(destination.deployment.clone(), scope);
+    let beginning = Beginning {
+        serving: &serving,
+        listener: &listener,
+        entrant,
+        admission: None,
+        member,
+        destination: &destination,
+        peer,
+        to,
+        seen: &mut seen,
+        tls,
+        client,
+        opening,
+    };
+    let (relay, member, admission) = beginning.first_packet_and_upstream().await?;
+    Some(Session { relay, member, serving, _admission: admission })
+}
+
+/// A connection between its handshake and its relay.
+struct Beginning<'a> {
+    serving: &'a Serving,
+    listener: &'a Listener,
+    entrant: Entrant,
+    /// Once it is finished.
+    admission: Option<Admission>,
+    member: Membership,
+    destination: &'a Destination,
+    peer: SocketAddr,
+    /// What the device connected to, where a load balancer says so.
+    to: Option<SocketAddr>,
+    seen: &'a mut Seen,
+    tls: Tls,
+    client: TcpStream,
+    opening: Opening,
+}
+
+/// Why there is no relay.
+enum Over {
+    /// For a reason of [`crate::observe::metrics::Metrics::closed`].
+    Closed(&'static str),
+    /// It gave way to a newer connection.
+    Displaced,
+    /// A limit of the deployment refuses it.
+    Denied(Cause),
+    /// Its first packet is not what the listener expects.
+    NotSpoken(NotSpoken),
+    /// A limit of the node refuses it: a reason of [`crate::observe::metrics::Metrics::refused`].
+    Refused(&'static str),
+}
+
+/// What is wrong with the first packet.
+#[derive(Debug, Clone, Copy)]
+enum NotSpoken {
+    /// It did not begin within its deadline.
+    Late,
+    /// It is a CONNECT with this protocol level.
+    UnknownLevel(u8),
+    /// It looks like this.
+    Wrong(&'static str),
+}
+
+impl NotSpoken {
+    /// A reason of [`crate::observe::metrics::Metrics::closed`].
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Late => "first_packet_timeout",
+            Self::UnknownLevel(_) | Self::Wrong(_) => "wrong_protocol",
+        }
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Late => Cause::ConnectTimeout,
+            Self::UnknownLevel(_) => Cause::MqttLevelUnknown,
+            Self::Wrong(_) => Cause::WrongProtocol,
+        }
+    }
+
+    fn detail(self) -> Option<Box<str>> {
+        match self {
+            Self::Late => None,
+            Self::UnknownLevel(level) => Some(format!("MQTT level {level}").into()),
+            Self::Wrong(what) => Some(what.into()),
+        }
+    }
+
+    /// What is sent before the close_notify.
+    fn answer(self) -> &'static [u8] {
+        match self {
+            Self::UnknownLevel(level) => refusal_of_level(level),
+            Self::Late | Self::Wrong(_) => &[],
+        }
+    }
+}
+
+impl From<NotSpoken> for Over {
+    fn from(not_spoken: NotSpoken) -> Self {
+        Self::NotSpoken(not_spoken)
+    }
+}
+
+impl From<&'static str> for Over {
+    fn from(reason: &'static str) -> Self {
+        Self::Closed(reason)
+    }
+}
+
+impl<'a> Beginning<'a> {
+    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Membership, Admission)> {
+        let (upstream, admission) = match self.try_both().await {
+            Ok(both) => both,
+            Err(over) => {
+                self.end(over).await;
+                return None;
+            }
+        };
+        let sent = send_at_once(&upstream, &self.opening.first);
+        self.opening.first.drain(..sent);
+        let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
+        let limits = Limits { idle, half_closed, stalled };
+        let relay = Relay::new(self.tls, self.client, upstream, self.opening, limits);
+        Some((relay, self.member, admission))
+    }
+
+    async fn end(mut self, over: Over) {
+        let metrics = &self.serving.metrics;
+        let last = match over {
+            Over::Closed(reason) => {
+                metrics.closed(reason);
+                good_bye(&mut self.tls)
+            }
+            Over::Displaced => {
+                metrics.closed("displaced");
+                send_at_once(&self.client, &[self.opening.held, good_bye(&mut self.tls)].concat());
+                return;
+            }
+            Over::Denied(cause) => {
+                self.serving.handshake_failed(self.seen, self.peer, cause);
+                self.tls.into_alert(AlertDescription::AccessDenied)
+            }
+            Over::NotSpoken(not_spoken) => {
+                metrics.closed(not_spoken.reason());
+                self.seen.detail = not_spoken.detail();
+                self.serving.handshake_failed(self.seen, self.peer, not_spoken.cause());
+                say_last(&mut self.tls, not_spoken.answer())
+            }
+            Over::Refused(reason) => {
+                metrics.refused(reason);
+                good_bye(&mut self.tls)
+            }
+        };
+        // The deployment has let go of it, whether the device goes or not.
+        drop(self.member);
+        let words = [self.opening.held, last].concat();
+        let closing = close(&words, self.client, self.serving.deadlines.close);
+        let _ = unless_displaced(Some(&self.entrant), closing).await;
+    }
+
+    /// The connection is finished: it takes its places.
+    fn finish(&mut self) -> Result<(), Over> {
+        let limits = self.served().map(|served| served.limits).unwrap_or_default();
+        self.member.count(limits, Instant::now()).map_err(Over::Denied)?;
+        self.admission = Some(self.entrant.finish().map_err(Over::Refused)?);
+        Ok(())
+    }
+
+    /// The broker's connection once the first bytes are there, and the place that the connection has taken.
+    async fn try_both(&mut self) -> Result<(TcpStream, Admission), Over> {
+        // Entered already: whatever changed since it was looked up shows now, or is told by a signal.
+        if !self.serving.may_enter(&self.member, &self.tls, self.destination).await {
+            return Err("untrusted".into());
+        }
+        // Only a verified client is known to be a device.
+        let is_verified = self.tls.peer_certificates().is_some();
+        if is_verified {
+            self.finish()?;
+        }
+        let deadline = Instant::now() + self.serving.deadlines.first_packet;
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
+                () = self.entrant.displaced() => return Err(Over::Displaced),
+                read = timeout_at(
+                    deadline,
+                    read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut self.opening),
+                ) => break read.map_err(|_| NotSpoken::Late)??,
+            }
+        }
+        if !is_verified {
+            self.finish()?;
+        }
+        let upstream = self.connect().await?;
+        self.admission.take().map(|admission| (upstream, admission)).ok_or(Over::Displaced)
+    }
+
+    fn served(&self) -> Option<&'a Served> {
+        match &*self.destination.entry {
+            Entry::Served(served) => Some(served),
+            Entry::Refused(_) => None,
+        }
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, &'static str> {
+        let served = self.served();
+        let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
+        let proxy = served.map(|served| served.proxy).unwrap_or_default();
+        let allow = served.and_then(|served| self.serving.boundaries.upstream_allow(&served.project));
+        self.tell(proxy)?;
+        let Some(upstream) = upstream else {
+            self.serving.metrics.upstream_failed("not_configured");
+            self.misdirected(&"it has none for this listener's protocol");
+            return Err("upstream_failed");
+        };
+        let within = self.serving.deadlines.upstream_connect;
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
+                connected = self.serving.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
+                    Ok(stream) => Ok(stream),
+                    Err(unreachable) => {
+                        self.serving.metrics.upstream_failed(unreachable.reason());
+                        tracing::debug!(
+                            deployment.id = %self.member.deployment(), %upstream,
+                            "the broker is not reached: {unreachable}"
+                        );
+                        if unreachable.is_for_its_address() {
+                            self.misdirected(&unreachable);
+                        }
+                        Err("upstream_failed")
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Beginning<'_> {
+    /// Tells the operator, whom no device can tell, that no broker can be reached by what the deployment names.
+    fn misdirected(&self, why: &dyn Display) {
+        let deployment = self.member.deployment();
+        if self.serving.misdirected.now(deployment, Instant::now()) {
+            tracing::warn!(
+                deployment.id = %deployment,
+                "devices are let go, for the deployment's broker cannot be reached: {why}"
+            );
+        }
+    }
+
+    /// Puts what the broker is told before the device's first bytes.
+    fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
+        if proxy.protocol == ProxyProtocol::None {
+            return Ok(());
+        }
+        let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
+        match proxy_header::header(proxy, &self.tls, self.seen.server_name.as_deref(), self.peer, to) {
+            Ok(header) => drop(self.opening.first.splice(..0, header)),
+            Err(untellable) => {
+                tracing::debug!(
+                    deployment.id = %self.member.deployment(), peer = %self.peer,
+                    "the broker cannot be told who connects: {untellable}"
+                );
+                return Err("identity_refused");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does what the connection was told; an error is why it must end.
+async fn obey(serving: &Serving, member: &Membership, tls: &Tls, signal: Signal) -> Result<(), &'static str> {
+    match signal {
+        Signal::Verify if serving.may_stay(member, tls).await => Ok(()),
+        Signal::Verify => Err("untrusted"),
+        Signal::Deleted => Err("deleted"),
+        Signal::Shutdown => Err("shutdown"),
+    }
+}
+
+/// Reads until the first bytes are enough to know the protocol.
+async fn read_first(
+    tls: &mut Tls,
+    client: &mut TcpStream,
+    protocol: Protocol,
+    opening: &mut Opening,
+) -> Result<(), Over> {
+    loop {
+        // Before the socket: they may have come together with the end of the handshake. And judged before its end is looked at: a
+        // device may say all that it has to say, and its good-bye, at once.
+        match judge(protocol, &opening.first) {
+            Verdict::Right => return Ok(()),
+            Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
+            Verdict::Wrong => return Err(NotSpoken::Wrong(describe(&opening.first)).into()),
+            Verdict::Incomplete if opening.heard == Heard::End => return Err("client_silent".into()),
+            Verdict::Incomplete => {}
+        }
+        let Hearing { outcome, mut plain, mut answer } = hear_more(tls, client).await;
+        opening.first.append(&mut plain);
+        opening.held.append(&mut answer);
+        opening.heard = outcome.map_err(|fault| match fault {
+            Fault::Socket(_) => "client_broken",
+            Fault::Tls(_) => "tls_error",
+        })?;
+    }
+}
+
+impl Session {
+    /// Relays until the end, and says what brought it about.
+    async fn run(&mut self) -> &'static str {
+        enum Event {
+            Told(Signal),
+            Over(Result<(), Broken>),
+        }
+        loop {
+            let event = poll_fn(|cx| match self.member.poll_signal(cx) {
+                Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
+                Poll::Pending => self.relay.poll(&self.serving.turns, cx).map(Event::Over),
+            });
+            let signal = match event.await {
+                Event::Told(signal) => signal,
+                Event::Over(Ok(())) => return "ended",
+                Event::Over(Err(broken)) => return broken.reason(),
+            };
+            self.relay.step_aside();
+            // Boxed: it happens once in a connection's life.
+            let obeyed = Box::pin(obey(&self.serving, &self.member, self.relay.tls(), signal)).await;
+            if let Err(reason) = obeyed {
+                return reason;
+            }
+        }
+    }
+
+    async fn end(self, reason: &'static str) {
+        let Self { relay, member, serving, _admission } = self;
+        let within = serving.deadlines.close;
+        serving.metrics.closed(reason);
+        if relay.is_over() {
+            // Both have said good-bye already.
+            return;
+        }
+        let (mut tls, mut client, mut words) = relay.into_device();
+        words.append(&mut good_bye(&mut tls));
+        end(&words, &mut client, within).await;
+        // Let go of from here on, whether the device goes or not.
+        drop((tls, member));
+        linger(client, within).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(Arc<Serving>, Arrival) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_costs_little_beside_its_tls_state() {
+        // Every byte here is paid once for each connected device; with what the runtime adds it is 512 now, and the next step of its
+        // is 640.
+        assert!(size_of_future(serve) <= 400, "{}", size_of_future(serve));
+    }
+}

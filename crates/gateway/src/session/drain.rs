@@ -1,0 +1,95 @@
+//! The end of a node's connections: evenly over a time, so that devices do not all come back elsewhere at once.
+
+use std::time::Duration;
+
+use certward_lifecycle::Entropy;
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
+
+use crate::session::registry::{Registry, Signal};
+
+/// How often some are told.
+const EVERY: Duration = Duration::from_millis(100);
+/// Connections that are told in one go; each then encrypts its close_notify, some microseconds.
+const TOLD_AT_ONCE: usize = 256;
+
+/// Tells the connections that there are now to end, evenly over `time`, and in random order, so that no deployment's are told
+/// all together. One that has ended by itself before is told in vain.
+pub(crate) async fn end_over(registry: &Registry, time: Duration, entropy: &dyn Entropy) {
+    let mut waiting = registry.everyone();
+    shuffle(&mut waiting, entropy);
+    let (began, total) = (Instant::now(), waiting.len());
+    while !waiting.is_empty() {
+        let passed = began.elapsed();
+        let stay = staying(total, passed, time).min(waiting.len());
+        for (count, live) in waiting.drain(stay..).enumerate() {
+            live.tell(Signal::Shutdown);
+            if count % TOLD_AT_ONCE == TOLD_AT_ONCE - 1 {
+                yield_now().await;
+            }
+        }
+        if !waiting.is_empty() {
+            sleep(EVERY.min(time.saturating_sub(passed))).await;
+        }
+    }
+}
+
+/// How many of `total` still stay when so much of the time has passed.
+fn staying(total: usize, passed: Duration, time: Duration) -> usize {
+    let left = time.saturating_sub(passed).as_millis();
+    let staying = (total as u128 * left).div_ceil(time.as_millis().max(1));
+    usize::try_from(staying).unwrap_or(total)
+}
+
+/// Fisher and Yates; what is left over of 2^64 is far too little to prefer anybody.
+fn shuffle<T>(list: &mut [T], entropy: &dyn Entropy) {
+    for last in (1..list.len()).rev() {
+        let mut random = [0; 8];
+        entropy.fill(&mut random);
+        let chosen = u64::from_le_bytes(random) % (last as u64 + 1);
+        list.swap(last, usize::try_from(chosen).unwrap_or(last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_lifecycle::SystemEntropy;
+
+    use super::*;
+
+    #[test]
+    fn connections_end_evenly_over_the_time() {
+        let (s, ms) = (Duration::from_secs, Duration::from_millis);
+        let cases = [
+            (1000, s(0), s(10), 1000),
+            (1000, s(1), s(10), 900),
+            (1000, ms(9_990), s(10), 1),
+            (1000, s(10), s(10), 0),
+            (1000, s(11), s(10), 0),
+            (1, ms(9_999), s(10), 1),
+            (1000, s(0), s(0), 0),
+            (0, s(0), s(10), 0),
+            (1_000_000, s(1800), s(3600), 500_000),
+        ];
+        for (total, passed, time, expected) in cases {
+            assert_eq!(staying(total, passed, time), expected, "{total} after {passed:?} of {time:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_is_another_each_time_and_nobody_is_left_out() {
+        let sorted: Vec<u32> = (0..100).collect();
+        let [first, second] = std::array::from_fn(|_| {
+            let mut list = sorted.clone();
+            shuffle(&mut list, &SystemEntropy);
+            list
+        });
+        assert_ne!(first, second);
+        for mut list in [first, second] {
+            list.sort_unstable();
+            assert_eq!(list, sorted);
+        }
+    }
+}

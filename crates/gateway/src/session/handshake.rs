@@ -1,0 +1,357 @@
+//! From accept to the end of the handshake.
+
+use std::sync::Arc;
+
+use certward_store::{RecordBytes, TrustScope};
+use rustls::{
+    AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
+    server::{AcceptedAlert, Acceptor},
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
+
+use crate::{
+    Listener, Protocol,
+    config::deployment_config::{Entry, Refusal, Served},
+    context::{Destination, Route, Serving},
+    io::{
+        fair_share::Turns,
+        socket::acknowledge,
+        tls::Tls,
+        wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
+    },
+    observe::{cause::Cause, failures::Seen},
+    proof::probes::{Probe, Used},
+    routing::{client_hello::shown_server_name, sni},
+    session::{flight::cut_between_messages, record_limit::offered_record_bytes, relay::Opening},
+};
+
+/// A connection whose handshake is done.
+pub(crate) struct Shaken {
+    pub(crate) tls: Tls,
+    pub(crate) client: TcpStream,
+    /// What came and went with the last flight.
+    pub(crate) opening: Opening,
+    /// What it was shaken with.
+    pub(crate) destination: Destination,
+    /// The trust scope as read before the handshake.
+    pub(crate) scope: TrustScope,
+}
+
+/// Why there is none, and what is left to say to the client.
+pub(crate) struct Failed {
+    pub(crate) cause: Cause,
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// The last words: an alert, or what came before it and could not be sent yet. Nothing is said to a client that is gone.
+pub(crate) struct Farewell {
+    pub(crate) words: Vec<u8>,
+    pub(crate) client: TcpStream,
+}
+
+/// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for
+/// whoever gives up waiting.
+pub(crate) async fn shake(
+    serving: &Serving,
+    listener: &Listener,
+    mut client: TcpStream,
+    line: &Turns,
+    probe: Option<&Probe>,
+    seen: &mut Seen,
+) -> Result<Shaken, Failed> {
+    seen.deployment = listener.deployment.clone();
+    let Hello { mut bytes, name, alpn_is_mqtt } = match hello(&mut client).await {
+        Ok(hello) => hello,
+        Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
+        Err(Broken::Refused { cause, alert, hello }) => {
+            if cause == Cause::InvalidName {
+                seen.detail = shown_server_name(&hello).map(Box::from);
+            }
+            return Err(Failed::alert(cause, alert, client));
+        }
+    };
+    seen.server_name = name;
+    let destination = match admit(serving, listener, line, probe.is_some(), seen).await {
+        Ok(destination) => destination,
+        Err(sent_away) => return Err(sent_away.tell(client)),
+    };
+    let served = match served(&destination.entry) {
+        Ok(served) => served,
+        Err(sent_away) => return Err(sent_away.tell(client)),
+    };
+    let scope = served.identity.trust_scope;
+    if let Some(probe) = probe {
+        probe.report(Used {
+            deployment: destination.deployment.clone(),
+            generation: served.generation,
+            version: served.identity.version,
+        });
+    }
+    // A device that asks for MQTT alone on a `wss` listener means what it speaks inside: it is answered
+    // as one that asks for nothing.
+    let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
+    // Before TLS takes the hello, which puts its records together in place.
+    let record_bytes = served.record_bytes.get();
+    let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
+    let config = served.identity.config_for(alpn, record_bytes);
+    let mut tls = match Tls::new(Arc::clone(&config)) {
+        Ok(tls) => tls,
+        Err(error) => {
+            return Err(Failed::alert(
+                Cause::from(&error),
+                plain_alert(AlertDescription::InternalError),
+                client,
+            ));
+        }
+    };
+    let mut answered = Hearing::again(&mut tls, &mut bytes);
+    if record_bytes < RecordBytes::MAX {
+        answered.answer = cut_between_messages(&answered.answer, record_bytes);
+    }
+    if let Err(Fault::Tls(error)) = &answered.outcome {
+        let cause = Cause::of_refused_hello(error, &bytes, &config);
+        return Err(Failed::broken(cause, error, answered.answer, client));
+    }
+    // It may be long, and the device slow.
+    drop(bytes);
+    let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
+    Ok(Shaken { tls, client, opening, destination, scope })
+}
+
+/// Why a device is sent away by a plain alert.
+struct SentAway(Cause, AlertDescription);
+
+impl SentAway {
+    fn tell(self, client: TcpStream) -> Failed {
+        Failed::alert(self.0, plain_alert(self.1), client)
+    }
+}
+
+/// The deployment that the connection is for, when it is its turn to be computed. A proof is refused by no limit.
+async fn admit(
+    serving: &Serving,
+    listener: &Listener,
+    line: &Turns,
+    is_proof: bool,
+    seen: &mut Seen,
+) -> Result<Destination, SentAway> {
+    let destination = find(serving, listener, seen).await?;
+    // Before anything that costs, and before the line: a refusal here is cheap.
+    room(serving, &destination, is_proof)?;
+    line.wait().await;
+    // Meanwhile another certificate may run, which must then be shown, the name be another's, and the deployment be full.
+    let destination = find(serving, listener, seen).await?;
+    room(serving, &destination, is_proof)?;
+    Ok(destination)
+}
+
+async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, SentAway> {
+    let name = sni::normalise(seen.server_name.as_deref());
+    let route = serving.route(listener, name).await;
+    seen.deployment = match &route {
+        Route::To(destination) => Some(destination.deployment.clone()),
+        Route::Nowhere | Route::Unknown => listener.deployment.clone(),
+    };
+    match route {
+        Route::To(destination) => Ok(destination),
+        Route::Nowhere => Err(SentAway(Cause::UnknownName, AlertDescription::UnrecognisedName)),
+        Route::Unknown => Err(SentAway(Cause::NotServable, AlertDescription::InternalError)),
+    }
+}
+
+/// Whether the deployment is served, and has room. A place is taken later, by a connection that is finished.
+fn room(serving: &Serving, destination: &Destination, is_proof: bool) -> Result<(), SentAway> {
+    let served = served(&destination.entry)?;
+    if is_proof {
+        return Ok(());
+    }
+    let room = serving.registry.room(&destination.deployment, served.limits, Instant::now());
+    room.map_err(|cause| SentAway(cause, AlertDescription::AccessDenied))
+}
+
+fn served(entry: &Entry) -> Result<&Served, SentAway> {
+    match entry {
+        Entry::Served(served) => Ok(served),
+        Entry::Refused(refused) => Err(match refused.refusal {
+            Refusal::Gone | Refusal::NoCertificate => {
+                SentAway(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
+            }
+            Refusal::Unservable(_) | Refusal::Unavailable(_) => {
+                SentAway(Cause::NotServable, AlertDescription::InternalError)
+            }
+        }),
+    }
+}
+
+/// From the server's first flight, which `hearing` has, to the end.
+async fn finish(
+    serving: &Serving,
+    served: &Served,
+    mut tls: Tls,
+    mut client: TcpStream,
+    line: &Turns,
+    mut hearing: Hearing,
+    seen: &mut Seen,
+) -> Result<(Tls, TcpStream, Opening), Failed> {
+    let opening = loop {
+        seen.tls_version = tls.version();
+        let Hearing { outcome, plain, answer } = hearing;
+        let heard = match outcome {
+            Ok(heard) => heard,
+            Err(Fault::Socket(_)) => return Err(Failed::silent(Cause::Closed)),
+            Err(Fault::Tls(error)) => {
+                return Err(Failed::broken(Cause::from(&error), &error, answer, client));
+            }
+        };
+        if !tls.is_handshaking() {
+            let held = sent_with_the_answer(&tls, answer, &mut client).await?;
+            break Opening { first: plain, held, heard };
+        }
+        if heard == Heard::End {
+            return Err(Failed::silent(Cause::Closed));
+        }
+        match answer.is_empty() {
+            // A part of a flight: some TLS libraries write each message by itself.
+            true => acknowledge(&client),
+            false => client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?,
+        }
+        // The device's certificates come, or the second hello, to which the key exchange was put off: that is much, too.
+        let is_much = served.identity.verifier.is_some()
+            || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        hearing = match is_much {
+            true => hear_in_turn(&mut tls, &mut client, line).await,
+            false => hear(&mut tls, &mut client).await,
+        };
+    };
+    // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
+    if let Some(verifier) = &served.identity.verifier
+        && tls.handshake_kind() == Some(HandshakeKind::Resumed)
+        && let Err(error) = serving.verify_client(verifier, &tls)
+    {
+        let mut words = opening.held;
+        words.append(&mut good_bye(&mut tls));
+        return Err(Failed::alert(Cause::from(&error), words, client));
+    }
+    Ok((tls, client, opening))
+}
+
+/// As [`hear`], when it is the device's turn.
+async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &Turns) -> Hearing {
+    // What is wrong with it, reading tells.
+    let _ = client.readable().await;
+    line.wait().await;
+    hear(tls, client).await
+}
+
+/// What of the last flight may travel with the broker's first answer: TLS 1.3's session ticket. It saves a packet and a system
+/// call for each connection. In TLS 1.2 the client waits for the flight.
+async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream) -> Result<Vec<u8>, Failed> {
+    if tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        return Ok(flight);
+    }
+    client.write_all(&flight).await.map_err(|_| Failed::silent(Cause::Closed))?;
+    Ok(Vec::new())
+}
+
+/// A ClientHello, as it came and as it is understood so far.
+struct Hello {
+    bytes: Vec<u8>,
+    name: Option<Box<str>>,
+    /// Whether it offers `mqtt` by ALPN and nothing else.
+    alpn_is_mqtt: bool,
+}
+
+enum Broken {
+    Gone,
+    Refused { cause: Cause, alert: Vec<u8>, hello: Vec<u8> },
+}
+
+/// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets. rustls' `Acceptor` is used
+/// only to understand it: the connection that its deployment's configuration then makes takes the same bytes once more.
+async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = Vec::new();
+    loop {
+        let before = bytes.len();
+        if before > 0 {
+            acknowledge(client);
+        }
+        match read_more(client, &mut bytes).await {
+            Ok(0) | Err(_) => return Err(Broken::Gone),
+            Ok(_) => {}
+        }
+        let mut fresh = &bytes[before..];
+        while !fresh.is_empty() {
+            if acceptor.read_tls(&mut fresh).is_err() {
+                // It holds as much as a hello may be long.
+                let (cause, alert) = (Cause::Malformed, plain_alert(AlertDescription::DecodeError));
+                return Err(Broken::Refused { cause, alert, hello: bytes });
+            }
+            match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    let hello = accepted.client_hello();
+                    let name = hello.server_name().map(Box::from);
+                    let alpn_is_mqtt =
+                        hello.alpn().is_some_and(|mut names| names.all(|name| name == b"mqtt"));
+                    return Ok(Hello { bytes, name, alpn_is_mqtt });
+                }
+                Ok(None) => {}
+                Err((error, alert)) => {
+                    let cause = Cause::of_hello(&error, &bytes[..bytes.len().min(FIRST_MAX)]);
+                    let alert = alert_for(&error, self::bytes(alert));
+                    return Err(Broken::Refused { cause, alert, hello: bytes });
+                }
+            }
+        }
+    }
+}
+
+/// Enough for the longest beginning that is looked for: a CONNECT's up to its protocol's name.
+const FIRST_MAX: usize = 16;
+
+/// rustls' alert, or the right one where it has none: for records that are no handshake, and messages that are too long.
+fn alert_for(error: &Error, alert: Vec<u8>) -> Vec<u8> {
+    if !alert.is_empty() {
+        return alert;
+    }
+    plain_alert(match error {
+        Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        _ => AlertDescription::HandshakeFailure,
+    })
+}
+
+fn bytes(mut alert: AcceptedAlert) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing to memory does not fail; if it did, there would be nothing to send.
+    let _ = alert.write_all(&mut bytes);
+    bytes
+}
+
+/// A fatal alert in a record of its own (RFC 8446 §6): no connection exists yet that could send one.
+fn plain_alert(description: AlertDescription) -> Vec<u8> {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    vec![ALERT, 3, 3, 0, 2, FATAL, description.into()]
+}
+
+impl Failed {
+    pub(crate) fn silent(cause: Cause) -> Self {
+        Self { cause, farewell: None }
+    }
+
+    fn alert(cause: Cause, words: Vec<u8>, client: TcpStream) -> Self {
+        Self { cause, farewell: Some(Farewell { words, client }) }
+    }
+
+    /// The client broke the rules of TLS, which `answer` tells it.
+    fn broken(cause: Cause, error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
+        // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
+        if *error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
+            answer = plain_alert(AlertDescription::IllegalParameter);
+        }
+        Self::alert(cause, answer, client)
+    }
+}

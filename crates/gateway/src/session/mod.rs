@@ -1,0 +1,13 @@
+//! One connection, from its ClientHello to its close.
+
+pub(crate) mod connection;
+pub(crate) mod drain;
+pub(crate) mod first_packet;
+pub(crate) mod flight;
+pub(crate) mod handshake;
+pub(crate) mod handshake_queue;
+pub(crate) mod proxy_header;
+pub(crate) mod record_limit;
+pub(crate) mod registry;
+pub(crate) mod relay;
+pub(crate) mod token_bucket;

@@ -1,0 +1,457 @@
+//! The live connections of each deployment, so that a change of trust reaches those that it concerns.
+//!
+//! A connection reads its trust scope before the handshake, enters after it, and then looks once more at what is served now:
+//! whatever changed in between, either the change finds the connection here, or the connection finds the change.
+//!
+//! The deployment's own limits are kept here too. They count finished connections (`admission.rs`) under one lock, so exactly as
+//! many get in as may. A ClientHello counts for nothing: it is only asked whether the deployment is full already.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use certward_store::{ConnectionLimits, DeploymentId, TrustScope};
+use futures_util::task::AtomicWaker;
+use tokio::{task::yield_now, time::Instant};
+
+use crate::{
+    observe::{cause::Cause, metrics::Metrics},
+    session::token_bucket::TokenBucket,
+};
+
+/// Connections that are told at once; then others get their turn, for each may now verify a certificate, some 50 µs.
+const TOLD_AT_ONCE: usize = 256;
+/// Deployments that share a shard share a lock that is held for a microsecond.
+const SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: Box<[Mutex<Shard>]>,
+    shard_of: RandomState,
+    metrics: Arc<Metrics>,
+}
+
+type Shard = HashMap<DeploymentId, Room>;
+
+/// The connections of one deployment.
+#[derive(Debug, Default)]
+struct Room {
+    /// How many of the live ones are finished.
+    counted: usize,
+    /// Where new connections a second are limited. It outlasts the last connection by a second.
+    bucket: Option<TokenBucket>,
+    next: u64,
+    live: HashMap<u64, Arc<Live>>,
+}
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    scope: Mutex<TrustScope>,
+    signal: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// The trust changed: verify yourself.
+    Verify,
+    /// The deployment's certificate is deleted, or nobody is trusted any more.
+    Deleted,
+    /// The node shuts down.
+    Shutdown,
+}
+
+const QUIET: u8 = 0;
+
+impl Signal {
+    /// Higher ones overrule lower ones.
+    fn code(self) -> u8 {
+        match self {
+            Self::Verify => 1,
+            Self::Deleted => 2,
+            Self::Shutdown => 3,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::Verify, Self::Deleted, Self::Shutdown].into_iter().find(|signal| signal.code() == code)
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, shard_of: RandomState::new(), metrics }
+    }
+
+    /// Which of the deployment's limits refuses one more connection now. To be asked before a handshake, which costs much; who is
+    /// counted is decided by [`Membership::count`].
+    pub(crate) fn room(
+        &self,
+        deployment: &DeploymentId,
+        limits: ConnectionLimits,
+        now: Instant,
+    ) -> Result<(), Cause> {
+        if limits == ConnectionLimits::default() {
+            return Ok(());
+        }
+        self.shard(deployment).get(deployment).map_or(Ok(()), |room| room.room(limits, now))
+    }
+
+    /// The handshake is done: the connection is known from now on.
+    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Membership {
+        let live = Arc::new(Live {
+            scope: Mutex::new(scope),
+            signal: AtomicU8::new(QUIET),
+            waker: AtomicWaker::new(),
+        });
+        let mut shard = self.shard(&deployment);
+        let room = shard.entry(deployment.clone()).or_default();
+        let number = room.next;
+        room.next += 1;
+        room.live.insert(number, Arc::clone(&live));
+        drop(shard);
+        self.metrics.connected();
+        Membership { registry: Arc::clone(self), deployment, number, is_counted: false, live }
+    }
+
+    /// How many connections the deployment has.
+    pub(crate) fn count(&self, deployment: &DeploymentId) -> usize {
+        self.shard(deployment).get(deployment).map_or(0, |room| room.live.len())
+    }
+
+    /// How many connections there are at all.
+    pub(crate) fn total(&self) -> usize {
+        let of_shard = |shard: &Mutex<Shard>| lock(shard).values().map(|room| room.live.len()).sum::<usize>();
+        self.shards.iter().map(of_shard).sum()
+    }
+
+    /// Tells the deployment's connections of any other trust scope to verify themselves.
+    pub(crate) async fn verify_outside(&self, deployment: &DeploymentId, scope: TrustScope) {
+        self.tell(deployment, Signal::Verify, |live| *lock(&live.scope) != scope).await;
+    }
+
+    /// Tells all connections of the deployment to end.
+    pub(crate) async fn close(&self, deployment: &DeploymentId) {
+        self.tell(deployment, Signal::Deleted, |_| true).await;
+    }
+
+    /// All connections of this node.
+    pub(crate) fn everyone(&self) -> Vec<Arc<Live>> {
+        let of_shard = |shard| -> Vec<_> {
+            lock::<Shard>(shard).values().flat_map(|room| room.live.values().cloned()).collect()
+        };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
+    /// Tells all connections of this node to end.
+    pub(crate) fn close_all(&self) {
+        self.everyone().iter().for_each(|live| live.tell(Signal::Shutdown));
+    }
+
+    async fn tell(&self, deployment: &DeploymentId, signal: Signal, whom: impl Fn(&Live) -> bool) {
+        // Woken outside the lock: a connection that ends at once wants it.
+        let told: Vec<_> = match self.shard(deployment).get(deployment) {
+            Some(room) => room.live.values().filter(|live| whom(live)).cloned().collect(),
+            None => return,
+        };
+        for (at, live) in told.iter().enumerate() {
+            if at > 0 && at.is_multiple_of(TOLD_AT_ONCE) {
+                yield_now().await;
+            }
+            live.tell(signal);
+        }
+    }
+
+    /// Forgets the deployments of which nothing more than of new ones is to be remembered. To be called once in a while.
+    pub(crate) fn sweep(&self, now: Instant) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.retain(|_, room| !room.is_idle(now));
+            let in_use = shard.len();
+            shard.shrink_to(2 * in_use);
+        }
+    }
+
+    /// Of how many deployments something is remembered.
+    pub(crate) fn deployments(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    fn shard(&self, deployment: &DeploymentId) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.shard_of.hash_one(deployment) as usize % SHARDS])
+    }
+}
+
+impl Room {
+    fn room(&self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        if limits.at_once.is_some_and(|max| self.counted >= max.get() as usize) {
+            return Err(Cause::DeploymentConnectionsMax);
+        }
+        match (limits.per_second, &self.bucket) {
+            (Some(rate), Some(bucket)) if !bucket.has_one(rate, now) => Err(Cause::DeploymentConnectionRate),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        // A connection that finds the deployment full does not use up the second.
+        self.room(limits, now)?;
+        match limits.per_second {
+            None => self.bucket = None,
+            Some(rate) => {
+                self.bucket.get_or_insert_with(|| TokenBucket::full(rate, now)).take(rate, now);
+            }
+        }
+        self.counted += 1;
+        Ok(())
+    }
+
+    /// Whether a new room would be as good.
+    fn is_idle(&self, now: Instant) -> bool {
+        self.live.is_empty() && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
+    }
+}
+
+// Nothing that holds one of these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    pub(crate) fn tell(&self, signal: Signal) {
+        self.signal.fetch_max(signal.code(), Ordering::AcqRel);
+        self.waker.wake();
+    }
+}
+
+/// That a connection is in the registry.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    registry: Arc<Registry>,
+    deployment: DeploymentId,
+    number: u64,
+    is_counted: bool,
+    live: Arc<Live>,
+}
+
+impl Membership {
+    pub(crate) fn deployment(&self) -> &DeploymentId {
+        &self.deployment
+    }
+
+    /// The connection is finished: it counts to the deployment's limits from now on, or one of them refuses it.
+    pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+        if let Some(room) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
+            room.count(limits, now)?;
+            self.is_counted = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn scope(&self) -> TrustScope {
+        *lock(&self.live.scope)
+    }
+
+    /// The connection has verified itself within this scope.
+    pub(crate) fn move_to(&self, scope: TrustScope) {
+        *lock(&self.live.scope) = scope;
+    }
+
+    /// Takes what the connection was told, if anything; else the task is woken when it is.
+    pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+        // Registered first: a signal between the two is then not lost.
+        self.live.waker.register(cx.waker());
+        if self.live.signal.load(Ordering::Acquire) == QUIET {
+            return Poll::Pending;
+        }
+        match Signal::from_code(self.live.signal.swap(QUIET, Ordering::AcqRel)) {
+            Some(signal) => Poll::Ready(signal),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(crate) async fn signal(&self) -> Signal {
+        std::future::poll_fn(|cx| self.poll_signal(cx)).await
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut shard = self.registry.shard(&self.deployment);
+        if let Some(room) = shard.get_mut(&self.deployment) {
+            room.live.remove(&self.number);
+            room.counted -= usize::from(self.is_counted);
+            // One with a bucket stays for the next sweep: its tokens are not forgotten by going away and coming again.
+            if room.live.is_empty() && room.bucket.is_none() {
+                shard.remove(&self.deployment);
+            }
+        }
+        drop(shard);
+        self.registry.metrics.disconnected();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(Arc::default()))
+    }
+
+    fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Membership {
+        registry.enter(id(name), TrustScope([scope; 16]))
+    }
+
+    /// A connection that is finished, where the limits allow it.
+    fn finish(
+        registry: &Arc<Registry>,
+        name: &str,
+        limits: ConnectionLimits,
+        now: Instant,
+    ) -> Result<Membership, Cause> {
+        let mut member = enter(registry, name, 1);
+        member.count(limits, now).map(|()| member)
+    }
+
+    fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
+        let limit = |number| certward_store::ConnectionLimit::parse(number).unwrap();
+        ConnectionLimits { at_once: limit(at_once), per_second: limit(per_second) }
+    }
+
+    #[test]
+    fn a_change_of_trust_is_told_to_connections_of_other_scopes_only() {
+        let registry = registry();
+        let old = enter(&registry, "a", 1);
+        let new = enter(&registry, "a", 2);
+        let other = enter(&registry, "b", 1);
+        registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
+        assert_eq!(old.signal().now_or_never(), Some(Signal::Verify));
+        assert_eq!(new.signal().now_or_never(), None);
+        assert_eq!(other.signal().now_or_never(), None);
+    }
+
+    #[test]
+    fn a_deletion_overrules_a_verification() {
+        let registry = registry();
+        let member = enter(&registry, "a", 1);
+        registry.close(&id("a")).now_or_never().unwrap();
+        registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
+        assert_eq!(member.signal().now_or_never(), Some(Signal::Deleted));
+    }
+
+    #[test]
+    fn connections_are_counted_until_they_end() {
+        let registry = registry();
+        let members: Vec<_> = (0..3).map(|_| enter(&registry, "a", 1)).collect();
+        assert_eq!((registry.count(&id("a")), registry.total()), (3, 3));
+        drop(members);
+        assert_eq!((registry.count(&id("a")), registry.total()), (0, 0));
+    }
+
+    #[test]
+    fn a_shutdown_is_told_to_all() {
+        let registry = registry();
+        let members = ["a", "b"].map(|name| enter(&registry, name, 1));
+        registry.close_all();
+        assert!(members.iter().all(|member| member.signal().now_or_never() == Some(Signal::Shutdown)));
+    }
+
+    #[test]
+    fn of_many_that_come_at_once_exactly_as_many_get_in_as_may() {
+        let registry = registry();
+        let now = Instant::now();
+        for (limits, allowed, refusal) in [
+            (limits(7, 0), 7, Cause::DeploymentConnectionsMax),
+            (limits(0, 9), 9, Cause::DeploymentConnectionRate),
+            (limits(5, 9), 5, Cause::DeploymentConnectionsMax),
+            (limits(1, 1), 1, Cause::DeploymentConnectionsMax),
+        ] {
+            let name = format!("d{allowed}");
+            let all: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let finish = |_| finish(&registry, &name, limits, now);
+                            (0..100).map(finish).collect::<Vec<_>>()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(all.iter().filter(|taken| taken.is_ok()).count(), allowed, "{limits}");
+            assert!(
+                all.iter().filter_map(|taken| taken.as_ref().err()).all(|cause| *cause == refusal),
+                "{limits}"
+            );
+            assert_eq!(registry.room(&id(&name), limits, now), Err(refusal), "{limits}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_finished_counts_for_nothing() {
+        let registry = registry();
+        let (limits, now) = (limits(1, 1), Instant::now());
+        let _unfinished: Vec<_> = (0..9).map(|_| enter(&registry, "a", 1)).collect();
+        assert_eq!(registry.room(&id("a"), limits, now), Ok(()));
+        let _finished = finish(&registry, "a", limits, now).unwrap();
+        assert_eq!(registry.room(&id("a"), limits, now), Err(Cause::DeploymentConnectionsMax));
+        assert_eq!(registry.count(&id("a")), 10);
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_connection_ends() {
+        let registry = registry();
+        let finish = || finish(&registry, "a", limits(1, 0), Instant::now());
+        let member = finish().unwrap();
+        assert!(finish().is_err());
+        drop(member);
+        assert!(finish().is_ok());
+        assert_eq!(registry.deployments(), 0, "nothing is kept of a deployment without connections");
+    }
+
+    #[test]
+    fn a_new_limit_holds_for_the_next_connection_and_drops_none() {
+        let registry = registry();
+        let finish = |limits| finish(&registry, "a", limits, Instant::now());
+        let members: Vec<_> = (0..3).map(|_| finish(limits(0, 0)).unwrap()).collect();
+        assert_eq!(finish(limits(2, 0)).unwrap_err(), Cause::DeploymentConnectionsMax);
+        assert!(members.iter().all(|member| member.signal().now_or_never().is_none()));
+        assert!(finish(limits(4, 0)).is_ok());
+        assert!(finish(limits(0, 0)).is_ok());
+    }
+
+    #[test]
+    fn who_goes_away_and_comes_again_finds_the_second_used_up_until_it_is_over() {
+        let registry = registry();
+        let start = Instant::now();
+        let take = |name: &str, ms| {
+            let now = start + std::time::Duration::from_millis(ms);
+            let has_room = registry.room(&id(name), limits(0, 2), now).is_ok();
+            assert_eq!(finish(&registry, name, limits(0, 2), now).is_ok(), has_room);
+            has_room
+        };
+        assert_eq!([take("a", 0), take("a", 0), take("a", 0)], [true, true, false]);
+        assert_eq!([take("a", 499), take("a", 500), take("a", 501)], [false, true, false]);
+        for n in 0..100 {
+            assert!(take(&format!("d{n}"), 1000 + n));
+        }
+        registry.sweep(start + std::time::Duration::from_millis(2050));
+        assert_eq!(registry.deployments(), 49, "those whose second is not over");
+    }
+}

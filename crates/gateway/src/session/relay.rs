@@ -1,0 +1,374 @@
+//! Carries bytes between a device and its broker until both have ended.
+//!
+//! Each direction ends on its own: the end of one side is passed on (close_notify to the device, FIN to the broker) while the
+//! other still speaks. A side that does not read stops the other from being read: nothing is queued but what was read at once.
+//! While nothing is under way the relay holds no buffer; leftovers are kept only until they are written.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    io::AsyncWrite,
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::io::{
+    fair_share::{Turn, Turns},
+    tls::Tls,
+    wire::{Amount, Fault, Heard, send_now, with_buffers},
+    write_backlog::Leftover,
+};
+
+#[derive(Debug)]
+pub(crate) struct Relay {
+    tls: Tls,
+    device: TcpStream,
+    broker: TcpStream,
+    /// Decrypted bytes that the broker has not taken yet.
+    to_broker: Leftover,
+    /// Encrypted bytes that the device has not taken yet.
+    to_device: Leftover,
+    /// Whether these wait for what the broker says first.
+    held: bool,
+    upward: Half,
+    downward: Half,
+    /// Whether more may be there than what was read: it waits for its turn.
+    more: bool,
+    turn: Turn,
+    limits: Limits,
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is under way when a relay begins.
+pub(crate) struct Opening {
+    /// Decrypted bytes for the broker.
+    pub(crate) first: Vec<u8>,
+    /// Encrypted bytes for the device that travel with the broker's first answer: TLS 1.3's session ticket.
+    pub(crate) held: Vec<u8>,
+    /// Whether the device speaks still.
+    pub(crate) heard: Heard,
+}
+
+/// How far a direction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// Its source still speaks.
+    Open,
+    /// Its source has ended; the sink does not know yet.
+    Ending,
+    /// The sink was told.
+    Ended,
+}
+
+/// How long nothing may happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// While both sides speak.
+    pub(crate) idle: Option<Duration>,
+    /// Once one has ended.
+    pub(crate) half_closed: Duration,
+    /// In one direction, while something waits there to be taken; whatever comes the other way.
+    pub(crate) stalled: Duration,
+}
+
+/// Why a relay ended before both sides did.
+#[derive(Debug, Error)]
+pub(crate) enum Broken {
+    #[error("the device's connection: {0}")]
+    Device(io::Error),
+    #[error("TLS: {0}")]
+    Tls(rustls::Error),
+    #[error("the broker's connection: {0}")]
+    Broker(io::Error),
+    #[error("nothing happened for too long")]
+    Idle,
+    #[error("the device took nothing of what waits for it for too long")]
+    DeviceStalled,
+    #[error("the broker took nothing of what waits for it for too long")]
+    BrokerStalled,
+}
+
+impl Broken {
+    fn at_the_device(fault: Fault) -> Self {
+        match fault {
+            Fault::Socket(error) => Self::Device(error),
+            Fault::Tls(error) => Self::Tls(error),
+        }
+    }
+
+    fn at_the_broker(fault: Fault) -> Self {
+        match fault {
+            Fault::Socket(error) => Self::Broker(error),
+            Fault::Tls(error) => Self::Tls(error),
+        }
+    }
+
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Device(_) => "client_broken",
+            Self::Tls(_) => "tls_error",
+            Self::Broker(_) => "upstream_broken",
+            Self::Idle => "idle",
+            Self::DeviceStalled => "client_stalled",
+            Self::BrokerStalled => "upstream_stalled",
+        }
+    }
+}
+
+/// How often one direction reads before others have their turn, if what is read is little: after a full buffer it is their turn at
+/// once. A source that is never done must not keep a thread from the handshakes of others.
+const READS_MAX: u32 = 2;
+
+impl Amount {
+    /// How many of the reads that one direction has this one counts for.
+    fn weight(self) -> u32 {
+        match self {
+            Self::Part => 1,
+            Self::Full => READS_MAX,
+        }
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(
+        tls: Tls,
+        device: TcpStream,
+        broker: TcpStream,
+        opening: Opening,
+        limits: Limits,
+    ) -> Self {
+        let Opening { first, held, heard } = opening;
+        Self {
+            tls,
+            device,
+            broker,
+            to_broker: first.into(),
+            held: !held.is_empty(),
+            to_device: held.into(),
+            upward: if heard == Heard::End { Half::Ending } else { Half::Open },
+            downward: Half::Open,
+            more: false,
+            turn: Turn::None,
+            limits,
+            last: Instant::now(),
+            timer: None,
+        }
+    }
+
+    /// The device's TLS, to look at.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// Whether both sides have ended and know it of each other.
+    pub(crate) fn is_over(&self) -> bool {
+        self.upward == Half::Ended && self.downward == Half::Ended
+    }
+
+    /// The device's side, to say good-bye to it, and what was not sent yet; the broker's is closed.
+    pub(crate) fn into_device(mut self) -> (Tls, TcpStream, Vec<u8>) {
+        (self.tls, self.device, self.to_device.take())
+    }
+
+    /// Ready when both sides have ended, or one is broken.
+    pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.more {
+            ready!(self.turn.poll(turns, cx));
+            self.more = false;
+        }
+        let polled = self.poll_both(cx);
+        self.turn.pass_on();
+        if polled.is_pending() && self.more {
+            // Ready only if there were no line to stand in.
+            if self.turn.poll(turns, cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
+
+    /// Lets others have this relay's turn while it is not polled.
+    pub(crate) fn step_aside(&mut self) {
+        self.turn.pass_on();
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        // The order matters: what the device sent may make TLS answer, which the second half then sends.
+        let up = self.poll_upward(cx);
+        // And an error of the first half waits for the second, however long its turn becomes: a broker that says why it refuses and
+        // then resets the connection must still be heard.
+        let to_the_end = matches!(up, Poll::Ready(Err(_)));
+        let down = self.poll_downward(cx, to_the_end);
+        let (up, down) = (up?, down?);
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_timer(cx).map(Err)
+    }
+
+    /// The device's bytes to the broker.
+    fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut reads = 0;
+        loop {
+            // A broker that does not read stops its device from being read.
+            ready!(self.poll_send_up(cx))?;
+            match self.upward {
+                Half::Open => reads += ready!(self.poll_device(cx))?.weight(),
+                Half::Ending => {
+                    ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(Broken::Broker)?;
+                    self.upward = Half::Ended;
+                }
+                Half::Ended => return Poll::Ready(Ok(())),
+            }
+            self.happened();
+            if reads >= READS_MAX {
+                self.more = true;
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once from the device and passes on what the broker takes at once.
+    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
+        with_buffers(|buffers| {
+            let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
+            if !buffers.out.is_empty() {
+                self.to_device.push(buffers.out.as_slice());
+                self.held = false;
+            }
+            // What was said before an error counts.
+            let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
+            self.to_broker.push(&buffers.plain[sent..]);
+            if heard.map_err(Broken::at_the_device)? == Heard::End {
+                self.upward = Half::Ending;
+            }
+            Poll::Ready(Ok(buffers.amount))
+        })
+    }
+
+    /// The broker's bytes to the device.
+    fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), Broken>> {
+        let mut reads = 0;
+        loop {
+            if self.downward == Half::Ended {
+                // Nothing can be sent any more, not even an alert.
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_send_down(cx))?;
+            if self.downward == Half::Ending {
+                ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(Broken::Device)?;
+                self.downward = Half::Ended;
+            } else {
+                reads += ready!(self.poll_broker(cx))?.weight();
+            }
+            self.happened();
+            if reads >= READS_MAX && !to_the_end {
+                self.more = true;
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once from the broker and passes on what the device takes at once.
+    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
+        with_buffers(|buffers| {
+            if self.held {
+                buffers.out.extend_from_slice(self.to_device.as_slice());
+            }
+            let read = ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx));
+            if read.map_err(Broken::at_the_broker)? == 0 {
+                self.tls.close_notify(&mut buffers.out);
+                self.downward = Half::Ending;
+            }
+            if self.held {
+                self.held = false;
+                self.to_device = Leftover::default();
+            }
+            let out = buffers.out.as_slice();
+            let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
+            self.to_device.push(&out[sent..]);
+            Poll::Ready(Ok(buffers.amount))
+        })
+    }
+
+    fn poll_send_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.to_broker.is_empty() {
+            ready!(self.to_broker.poll_send(&mut self.broker, cx)).map_err(Broken::Broker)?;
+            self.happened();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.held && !self.to_device.is_empty() {
+            ready!(self.to_device.poll_send(&mut self.device, cx)).map_err(Broken::Device)?;
+            self.happened();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn happened(&mut self) {
+        if self.limit().is_some() {
+            self.last = Instant::now();
+        }
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        if self.upward == Half::Open && self.downward == Half::Open {
+            self.limits.idle
+        } else {
+            Some(self.limits.half_closed)
+        }
+    }
+
+    /// What comes first of all that must not last too long: when, and what it is.
+    fn due(&self) -> Option<(Instant, Broken)> {
+        let limits = &self.limits;
+        let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
+        // A side that is not read while the other takes nothing cannot say that it is gone.
+        let stalled = |rest: &Leftover, broken| Some((rest.stalled_since()? + limits.stalled, broken));
+        let device = stalled(&self.to_device, Broken::DeviceStalled);
+        let broker = stalled(&self.to_broker, Broken::BrokerStalled);
+        [silent, device, broker].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    /// One timer that is set anew when it fires and not at every byte.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        if self.limit().is_none() && self.to_device.is_empty() && self.to_broker.is_empty() {
+            // As it is mostly.
+            return Poll::Pending;
+        }
+        let Some((due, broken)) = self.due() else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            // A shorter limit took over.
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(broken);
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_relay_is_small() {
+        // Every byte here is paid once for each connected device.
+        assert!(size_of::<Relay>() <= 240, "{}", size_of::<Relay>());
+    }
+}

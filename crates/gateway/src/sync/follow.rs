@@ -1,0 +1,750 @@
+//! Follows the store: what changed is loaded, swapped, told to its connections, proven and reported.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use certward_lifecycle::{Certificate, Lifecycle, Observation, ProofFailure};
+use certward_store::{
+    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, Reading, Standing, Store,
+    StoreError, TlsState,
+};
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc},
+    task::{self, JoinSet},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{
+        deployment_config::{Entry, Trust},
+        loader::{Loaded, ReadAhead, Writes},
+        read_gate::Gate,
+        trust_age::TrustAge,
+    },
+    context::Serving,
+    proof::prober::Prover,
+    sync::{
+        backoff,
+        history::{Held, History, Verdict},
+        membership::Membership,
+        progress::Progress,
+        replicator::Copier,
+        report_gate::Reports,
+        schedule::{Ended, Schedule},
+    },
+};
+
+/// Rows of the feed, or deployments to be looked at, that are read at once.
+const PAGE: u32 = 500;
+/// Deployments that are listed at once; about 200 bytes each, so that a page is 1 MB.
+const LISTED: u32 = 5_000;
+/// Pages whose proofs are not scheduled yet.
+const PAGES_AHEAD: usize = 4;
+/// Deployments worked on at once. Most of them wait, for their proof's turn or for what that waits for.
+const AT_ONCE: usize = 256;
+/// Those that are brought up to date at once, by a few reads of the store: a certificate's removal waits for nobody's proof.
+const SWAPS_AT_ONCE: usize = 16;
+/// Proofs at once, each a few handshakes with ourselves.
+const PROOFS_AT_ONCE: usize = 16;
+/// Of these, proofs of what was proven before: they must not take the processor from devices that come back after a restart.
+const IN_BACKGROUND: usize = 2;
+/// The store's wake-up may be lost; then this is how late a change is noticed.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// Deployments that are read together with the feed. More than these change at once only where a node catches up.
+const READ_AHEAD_MAX: usize = 32;
+/// Until the feed is read again after a failure: a device must not meet an old certificate for longer than this once
+/// the store is back, whether a wake-up comes or not.
+const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+/// How long the newest row is waited for before it is asked for again.
+const CAUGHT_UP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A small read; who drains ends soon.
+const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
+
+/// The part of a node that acts on changes.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) node: NodeId,
+    pub(crate) prover: Prover,
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) trust_age: Arc<TrustAge>,
+    /// Of this node's replica, where it keeps one.
+    pub(crate) copier: Option<Arc<Copier>>,
+    pub(crate) progress: Progress,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) history: Arc<History>,
+    /// How many deployments are to be worked on.
+    pub(crate) scheduled: AtomicUsize,
+    pub(crate) places: Places,
+}
+
+/// For how many there is room at once.
+#[derive(Debug)]
+pub(crate) struct Places {
+    swaps: Semaphore,
+    proofs: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { swaps: Semaphore::new(SWAPS_AT_ONCE), proofs: Semaphore::new(PROOFS_AT_ONCE) }
+    }
+}
+
+/// Where a node stands in the feed when it begins to follow it, and what is to be done first.
+#[derive(Debug)]
+pub(crate) struct Start {
+    after: FeedPosition,
+    schedule: Schedule,
+    /// What is to be proven beside, as it is found.
+    listed: Option<mpsc::Receiver<Vec<Listed>>>,
+}
+
+impl Start {
+    /// Up to where this node knows everything.
+    pub(crate) fn after(&self) -> FeedPosition {
+        self.after
+    }
+}
+
+/// The first read of the feed, from the replica's mark on: what is known of it also when the rest takes too long.
+#[derive(Debug)]
+pub(crate) struct FirstRead {
+    after: FeedPosition,
+    changed: Changed,
+}
+
+impl FirstRead {
+    pub(crate) fn from(mark: FeedPosition) -> Self {
+        Self { after: mark, changed: Changed::Kept(std::sync::Mutex::default()) }
+    }
+}
+
+/// Where the feed's reader tells which deployments changed.
+#[derive(Debug)]
+enum Changed {
+    /// To be worked on later.
+    Kept(std::sync::Mutex<Vec<DeploymentId>>),
+    Sent(mpsc::Sender<Vec<DeploymentId>>),
+}
+
+impl Changed {
+    async fn tell(&self, ids: Vec<DeploymentId>) {
+        match self {
+            // Nothing that holds it can panic half-way through a change.
+            Self::Kept(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend(ids),
+            // The receiver ends only together with the sender's task.
+            Self::Sent(sender) => drop(sender.send(ids).await),
+        }
+    }
+}
+
+/// An index of hosts that is being filled, while devices are served already.
+#[derive(Debug)]
+pub(crate) struct Names {
+    from: Source,
+    last: Option<DeploymentId>,
+    total: usize,
+    listed: mpsc::Sender<Vec<Listed>>,
+}
+
+/// Where names are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Store,
+    Replica,
+    /// All names of the replica are in the index; what has changed since its mark comes by the feed.
+    Indexed,
+}
+
+impl Follower {
+    /// Where to follow the feed from, while the index is filled beside it from the store.
+    pub(crate) async fn begin(&self) -> Result<(Start, Names), StoreError> {
+        let sent = self.trust_age.now();
+        // Read first: what changes while the pages are read comes again by the feed.
+        let after = self.lifecycle.store().newest_position().await?;
+        self.serving.boundaries.follow(self.lifecycle.store()).await?;
+        self.trust_age.answered(sent);
+        Ok(Self::start(after, Schedule::default(), Source::Store))
+    }
+
+    /// The same, while the index is filled from the replica.
+    pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, Names) {
+        let mut schedule = Schedule::default();
+        if let Changed::Kept(kept) = first.changed {
+            let changed = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+            changed.into_iter().for_each(|id| schedule.want(id, Instant::now()));
+        }
+        Self::start(first.after, schedule, Source::Replica)
+    }
+
+    fn start(after: FeedPosition, schedule: Schedule, from: Source) -> (Start, Names) {
+        let (sender, listed) = mpsc::channel(PAGES_AHEAD);
+        let names = Names { from, last: None, total: 0, listed: sender };
+        (Start { after, schedule, listed: Some(listed) }, names)
+    }
+
+    /// Reads the names of all deployments into the index of hosts, from where an earlier try has come to.
+    pub(crate) async fn fill(&self, names: &Mutex<Names>) -> Result<(), StoreError> {
+        let mut names = names.lock().await;
+        if names.from == Source::Replica {
+            names.from = self.index_replica(&mut names).await;
+        }
+        match names.from {
+            Source::Store => self.fill_from_store(&mut names).await?,
+            Source::Replica | Source::Indexed => self.complete_replica(&mut names).await?,
+        }
+        tracing::info!(deployments = names.total, "the index of hosts is complete");
+        self.look_for_named(self.lifecycle.store()).await
+    }
+
+    async fn fill_from_store(&self, names: &mut Names) -> Result<(), StoreError> {
+        loop {
+            let page = self.lifecycle.store().hosts_after(names.last.as_ref(), LISTED).await;
+            self.serving.filling.answered(&page);
+            let page = page?;
+            let Some(end) = page.last() else { break };
+            names.last = Some(end.id.clone());
+            names.total += page.len();
+            page.iter().for_each(|listed| self.serving.index.list(&listed.id, &listed.hosts));
+            // Nobody hears it at the end of the process.
+            let _ = names.listed.send(page).await;
+        }
+        self.serving.index.end_list();
+        self.serving.filling.end();
+        Ok(())
+    }
+
+    /// Reads all names of the replica into the index. Where the names are to be read next.
+    async fn index_replica(&self, names: &mut Names) -> Source {
+        let index = &self.serving.index;
+        while let Some(page) = self.replica_page(names).await {
+            page.iter().for_each(|listed| index.list(&listed.id, &listed.hosts));
+            names.total += page.len();
+            names.last = page.last().map(|end| end.id.clone());
+            if names.last.is_none() {
+                index.end_list();
+                tracing::info!(
+                    deployments = names.total,
+                    "the index of hosts is filled from this node's snapshot"
+                );
+                return Source::Indexed;
+            }
+        }
+        // Pages of the store would not undo what an older page says of a host that has moved.
+        index.forget();
+        (names.last, names.total) = (None, 0);
+        Source::Store
+    }
+
+    /// Once what has changed since the replica's mark is carried out, the index has all names.
+    async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
+        let store = self.lifecycle.store();
+        loop {
+            let newest = store.newest_position().await;
+            self.serving.filling.answered(&newest);
+            // After a fail-over the row may be gone again.
+            if timeout(CAUGHT_UP_TIMEOUT, self.progress.was_caught_up(newest?)).await.is_ok() {
+                break;
+            }
+        }
+        self.serving.filling.end();
+        loop {
+            let mut page = match self.replica_page(names).await {
+                Some(page) => page,
+                None => store.hosts_after(names.last.as_ref(), LISTED).await?,
+            };
+            let Some(end) = page.last() else { return Ok(()) };
+            names.last = Some(end.id.clone());
+            // What waits for this node's proof the store says, and not a replica, which is older.
+            page.retain(|listed| listed.standing != Standing::Absent);
+            page.iter_mut().for_each(|listed| listed.standing = Standing::Running);
+            let _ = names.listed.send(page).await;
+        }
+    }
+
+    /// `None`: there is no replica that can be read. One that is damaged shows here at the latest.
+    async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
+        let copier = self.copier.as_ref()?;
+        let page = copier.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
+        page.inspect_err(|error| {
+            tracing::warn!("this node's snapshot cannot be read: {error}");
+            copier.doubt();
+        })
+        .ok()
+    }
+
+    /// A deployment that the configuration names may be made later; until then its connections are refused.
+    async fn look_for_named(&self, store: &Store) -> Result<(), StoreError> {
+        let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
+        for id in bound.chain(&self.prover.default) {
+            if store.deployment(id).await?.is_none() {
+                tracing::warn!(
+                    deployment.id = %id,
+                    "the configuration (`gateway.default_deployment` or a listener's `deployment`) names a deployment that does not exist; its \
+                     devices are refused until it does"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
+    /// changes: those that a node which drains still has must not outlast their trust.
+    pub(crate) async fn run(self: Arc<Self>, start: Start) {
+        let Start { after, mut schedule, mut listed } = start;
+        self.progress.begin(after, schedule.wanted());
+        let (changed, mut changes) = mpsc::channel(1);
+        let feed = Arc::clone(&self).read_feed(after, changed);
+        tokio::pin!(feed);
+        let mut work = JoinSet::new();
+        let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
+        // What ends a proof of what is replaced already, so that the change need not wait for it.
+        let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
+        let mut answers_again = Box::pin(self.lifecycle.store().answers_again());
+        loop {
+            while work.len() < AT_ONCE {
+                let next = schedule.next(Instant::now());
+                // What was proven before is not proven by who proves nothing any more.
+                let at_once = if self.reports.are_closed() { 0 } else { IN_BACKGROUND };
+                let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
+                let Some((id, tries)) = next else { break };
+                let follower = Arc::clone(&self);
+                let (of, until) = (id.clone(), CancellationToken::new());
+                overtaken.insert(id.clone(), until.clone());
+                let handle = work.spawn(async move { follower.carry_out(&of, tries, until).await });
+                worked_on.insert(handle.id(), id);
+            }
+            self.scheduled.store(schedule.len(), Ordering::Relaxed);
+            let due = schedule.next_due();
+            tokio::select! {
+                biased;
+                () = &mut feed => return,
+                Some(ids) = changes.recv() => {
+                    let ids: Vec<DeploymentId> = ids;
+                    for id in ids {
+                        overtaken.get(&id).map(CancellationToken::cancel);
+                        schedule.want(id, Instant::now());
+                    }
+                }
+                () = &mut answers_again => {
+                    answers_again.set(self.lifecycle.store().answers_again());
+                    schedule.hasten(Instant::now());
+                }
+                page = next_page(&mut listed) => {
+                    page.into_iter().for_each(|listed| want(&mut schedule, listed));
+                }
+                Some(ended) = work.join_next_with_id() => {
+                    // A task that panicked has done nothing well; its defect is in the log already.
+                    let (task, ended) = ended.unwrap_or_else(|error| (error.id(), Ended::Unread));
+                    if let Some(id) = worked_on.remove(&task) {
+                        overtaken.remove(&id);
+                        schedule.done(id, ended, Instant::now());
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < AT_ONCE => {}
+            }
+        }
+    }
+
+    /// How many deployments are to be worked on, or are being worked on.
+    pub(crate) fn scheduled(&self) -> usize {
+        self.scheduled.load(Ordering::Relaxed)
+    }
+
+    /// Hands on which deployments changed, in the order of the feed. Never ends by itself.
+    async fn read_feed(self: Arc<Self>, mut after: FeedPosition, changed: mpsc::Sender<Vec<DeploymentId>>) {
+        let store = self.lifecycle.store();
+        let changed = Changed::Sent(changed);
+        let (mut tries, mut unheard) = (0, false);
+        // All that there was up to here is to be looked at again.
+        let mut anew: Option<FeedPosition> = None;
+        loop {
+            // Called before the feed is read: a change in between is then not slept through.
+            let (wake_up, answers_again) = (store.changed(), store.answers_again());
+            let read = async {
+                store.reach().await?;
+                let follows = anew.is_some() || self.read_on(&mut after, &changed).await?;
+                if self.history.is_lost() {
+                    self.drop_everything().await?;
+                    anew = None;
+                } else if !follows {
+                    tracing::warn!("this node is too far behind the change feed: it reads everything again");
+                    self.announce_everything();
+                    anew = None;
+                }
+                if self.progress.is_unread() && anew.is_none() {
+                    // Before the replica begins to be made again: what it reads then is newer.
+                    after = store.newest_position().await?;
+                    self.history.read([after].into_iter());
+                    anew = Some(after);
+                }
+                if let Some(newest) = anew {
+                    self.want_everything(newest, &changed).await?;
+                    anew = None;
+                }
+                if unheard {
+                    self.want_unproven(&changed).await?;
+                    unheard = false;
+                }
+                Ok::<_, StoreError>(())
+            };
+            let read = read.await;
+            self.gate.set_silent(matches!(read, Err(StoreError::Unavailable(_))));
+            match read {
+                Ok(()) => tries = 0,
+                Err(error) => {
+                    tries += 1;
+                    if backoff::worth_a_word(tries) {
+                        tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
+                    }
+                    backoff::wait_at_most(FEED_TRIED_AGAIN_WITHIN, tries, answers_again).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = wake_up => {}
+                () = sleep(self.look_again()) => {}
+                () = self.reports.resumed() => anew = Some(after),
+                () = self.membership.joined() => unheard = true,
+                () = self.history.lost() => {}
+            }
+        }
+    }
+
+    /// Another process of this node makes the changes now, and on SQLite nobody wakes this one.
+    fn look_again(&self) -> Duration {
+        if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
+    }
+
+    /// The feed from the mark of a replica that an earlier process has left. `false`: nothing tells what has changed since. When it is
+    /// given up, what was read is not lost.
+    pub(crate) async fn read_first(&self, first: &mut FirstRead) -> Result<bool, StoreError> {
+        self.lifecycle.store().reach().await?;
+        self.read_on(&mut first.after, &first.changed).await
+    }
+
+    /// `false`: the feed does not tell what has changed since.
+    async fn read_on(&self, after: &mut FeedPosition, changed: &Changed) -> Result<bool, StoreError> {
+        let store = self.lifecycle.store();
+        // A replica is followed from its own mark, once it is known to be of this history.
+        if let Some(copier) = self.copier.as_ref().filter(|copier| copier.stale_mark().is_some())
+            && !copier.is_of(store).await?
+        {
+            return Ok(false);
+        }
+        loop {
+            let (sent, writes) = (self.trust_age.now(), self.serving.loader.writes());
+            let held = self.history.held();
+            let (page, reading) = store.feed_reading(*after, held.position, PAGE).await?;
+            let rows = match page {
+                FeedPage::Rows(rows) => rows,
+                FeedPage::Pruned => return Ok(false),
+                FeedPage::OtherHistory => {
+                    self.history.is_other();
+                    return Ok(false);
+                }
+            };
+            if let Some(reading) = &reading {
+                // A row may name a project; and before a deployment is served, its project's rule is known.
+                self.serving.boundaries.follow_in(reading).await?;
+            }
+            let ahead = match (changed, reading) {
+                (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
+                // A node that begins serves nothing else of them in any case.
+                _ => Vec::new(),
+            };
+            self.history.read(rows.iter().map(|row| row.position));
+            self.announce(&rows);
+            self.serving.loader.swap_ahead(ahead);
+            let Some(last) = rows.last() else {
+                self.trust_age.answered(sent);
+                return Ok(true);
+            };
+            *after = last.position;
+            changed.tell(rows.into_iter().map(|row| row.deployment).collect()).await;
+        }
+    }
+
+    /// What has changed, where it is little, is read in the transaction that says so: a line that is lost in between leaves
+    /// the node as one that has not heard of the change, and closes no deployment. Where the store answers, and cannot
+    /// say what a deployment is, the change is announced without it.
+    async fn read_ahead(
+        &self,
+        rows: &[FeedEntry],
+        reading: &Reading,
+        held: Held,
+        writes: &Writes,
+    ) -> Result<Vec<ReadAhead>, StoreError> {
+        let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
+        let is_ours = || self.history.judge(held, reading.as_of(), reading.continues()) == Verdict::Use;
+        if ids.len() > READ_AHEAD_MAX || !is_ours() {
+            return Ok(Vec::new());
+        }
+        match self.serving.loader.read_ahead(reading, writes, ids.into_iter().cloned()).await {
+            Ok(read) => Ok(read),
+            Err(StoreError::Unavailable(_)) => {
+                self.lifecycle.store().newest_position().await?;
+                Ok(Vec::new())
+            }
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// What this node holds is of another history of the store: it counts no longer, and drops all of it.
+    async fn drop_everything(&self) -> Result<(), StoreError> {
+        // First: a node that counts must not be without what it has proven.
+        self.membership.leave().await?;
+        self.history.start_over();
+        self.announce_everything();
+        Ok(())
+    }
+
+    /// From now on nothing of before is served of these, in memory or in the replica.
+    fn announce(&self, rows: &[FeedEntry]) {
+        let ids = || rows.iter().map(|row| &row.deployment);
+        self.gate.announce(rows);
+        self.serving.loader.announced(ids());
+        if let Some(copier) = &self.copier {
+            copier.follow(rows);
+        }
+        if let Some(last) = rows.last() {
+            self.progress.is_to_do(ids(), last.position);
+        }
+    }
+
+    /// As [`Follower::announce`], where the feed does not tell of which.
+    pub(crate) fn announce_everything(&self) {
+        if let Some(copier) = &self.copier {
+            copier.distrust();
+        }
+        self.gate.announce_everything();
+        self.serving.loader.announced_everything();
+        self.progress.forget();
+    }
+
+    /// Proves what waits for this node, though nothing of it changed.
+    async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
+        changed.tell(self.lifecycle.store().unproven(&self.node).await?).await;
+        Ok(())
+    }
+
+    /// Every deployment may have changed: those of the store, and those that are only in the index any more.
+    async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
+        let store = self.lifecycle.store();
+        self.serving.boundaries.follow(store).await?;
+        let known = self.serving.index.deployments();
+        // The feed counts as read when all of them are listed.
+        self.progress.begin_over(known.iter());
+        changed.tell(known).await;
+        let mut last: Option<DeploymentId> = None;
+        loop {
+            let page = store.deployments_after(last.as_ref(), PAGE).await?;
+            let Some(end) = page.last() else {
+                self.progress.is_to_do([].into_iter(), newest);
+                return Ok(());
+            };
+            last = Some(end.id.clone());
+            self.progress.begin_over(page.iter().map(|deployment| &deployment.id));
+            changed.tell(page.into_iter().map(|deployment| deployment.id).collect()).await;
+        }
+    }
+
+    /// Brings one deployment up to date, and says so; then proves what is served, until something newer is to be.
+    async fn carry_out(&self, id: &DeploymentId, tries: u32, overtaken: CancellationToken) -> Ended {
+        // Neither is ever closed.
+        let swap = self.places.swaps.acquire().await;
+        let wanted = self.progress.times_wanted(id);
+        let Loaded { assignment, entry, as_of } = match self.serving.loader.refresh(id).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Unreadable, it is refused from now on: nothing old is served, and it keeps the node from counting no longer.
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    self.progress.is_done(id, wanted);
+                }
+                complain(id, tries, &format!("a change cannot be read: {error}"));
+                return Ended::Unread;
+            }
+        };
+        // After the swap: a connection that enters from now on sees the new value by itself.
+        match entry.trust() {
+            Trust::Scope(scope, _) => self.serving.registry.verify_outside(id, scope).await,
+            Trust::Nobody => self.serving.registry.close(id).await,
+            Trust::Unknown => {}
+        }
+        self.progress.is_done(id, wanted);
+        drop(swap);
+        let Some((deployment, certificate)) = assignment else {
+            self.serving.failures.forget(id);
+            return Ended::Well;
+        };
+        let proof = async {
+            let _proof = self.places.proofs.acquire().await;
+            self.prove(&deployment, certificate.as_ref(), &entry, as_of, tries).await
+        };
+        tokio::select! {
+            biased;
+            // Nothing to prove, and nobody to tell.
+            () = self.reports.closed() => Ended::Well,
+            () = overtaken.cancelled() => Ended::Well,
+            well = proof => if well { Ended::Well } else { Ended::Unproven },
+        }
+    }
+
+    /// Proves what is served, and reports it. `false`: to be tried again.
+    async fn prove(
+        &self,
+        deployment: &Deployment,
+        certificate: Option<&Certificate>,
+        entry: &Entry,
+        as_of: FeedPosition,
+        tries: u32,
+    ) -> bool {
+        let outcome = match certificate {
+            Some(Certificate { newest, .. }) => match entry {
+                Entry::Served(served) => match &served.fallback {
+                    None => self.prover.prove(deployment, newest).await,
+                    Some(fallback) => Err(not_proven(Some(&fallback.reason))),
+                },
+                Entry::Refused(refused) => Err(not_proven(refused.refusal.reason())),
+            },
+            None if deployment.tls == TlsState::Terminated => self.let_go(&deployment.id).await,
+            None => return true,
+        };
+        self.serving.metrics.proven(outcome.is_ok());
+        self.report(deployment, outcome, as_of, tries).await
+    }
+
+    async fn report(
+        &self,
+        deployment: &Deployment,
+        outcome: Result<(), ProofFailure>,
+        as_of: FeedPosition,
+        tries: u32,
+    ) -> bool {
+        let Deployment { id, generation, .. } = deployment;
+        // Without a way in there is nothing to try again until the deployment changes.
+        let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
+        match &outcome {
+            Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
+            Err(ProofFailure::NoWayIn(reason)) => {
+                complain(id, tries, &format!("no device can reach it: {reason}"));
+            }
+            Err(ProofFailure::NotProven(reason)) => {
+                complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
+            }
+        }
+        let outcome = match outcome {
+            Ok(()) => self.is_copied(deployment).await,
+            failed => failed,
+        };
+        if let (true, Err(ProofFailure::NotProven(reason))) = (settled, &outcome) {
+            complain(id, tries, &format!("generation {generation} is proven, and not reported: {reason}"));
+        }
+        let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
+        let is_proven = outcome.is_ok();
+        let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
+        // What a node has to say that does not count, it is asked for when it joins.
+        let Some(member) = self.membership.member() else { return true };
+        let observation = Observation { id, generation: *generation, as_of };
+        match self.lifecycle.report(&member, &observation, outcome).await {
+            // Of a session that is over: it is proven again, and reported in the one that the node has by now.
+            Ok(false) => false,
+            Ok(true) => {
+                if is_proven {
+                    say_proven(deployment);
+                }
+                settled
+            }
+            Err(error) => {
+                complain(id, tries, &format!("a proof cannot be reported: {error}"));
+                false
+            }
+        }
+    }
+
+    /// What the store hears of is in this node's snapshot first. A report of what runs, or never was, says nothing new.
+    async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
+        let Some(copier) = &self.copier else { return Ok(()) };
+        if is_news(&deployment.tls) {
+            copier.holds(deployment).await.map_err(ProofFailure::NotProven)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until the last connection of a deleted certificate is closed.
+    async fn let_go(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
+        let deadline = Instant::now() + self.serving.deadlines.close + Duration::from_secs(1);
+        while self.serving.registry.count(id) > 0 {
+            if Instant::now() > deadline {
+                return Err(not_proven(Some("connections are still being closed")));
+            }
+            // Again each time: one may have entered since.
+            self.serving.registry.close(id).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Once it is reported, so that what is proven again and again, for it cannot be reported, is not said as often.
+fn say_proven(deployment: &Deployment) {
+    let Deployment { id, generation, tls, .. } = deployment;
+    let what = if *tls == TlsState::Terminated { "let go of by this node" } else { "proven on this node" };
+    if is_news(tls) {
+        tracing::info!(deployment.id = %id, deployment.generation = %generation, "{what}");
+    }
+}
+
+/// Whether a report of what is so has somebody who waits for it.
+fn is_news(tls: &TlsState) -> bool {
+    match tls {
+        TlsState::Absent | TlsState::Running { .. } => false,
+        TlsState::Pending { .. } | TlsState::Failed { .. } | TlsState::Terminated => true,
+    }
+}
+
+/// At a start: what waits for the nodes is urgent, what was proven before is not.
+fn want(schedule: &mut Schedule, listed: Listed) {
+    match listed.standing {
+        Standing::Absent => {}
+        Standing::Running => schedule.want_some_time(listed.id),
+        Standing::Unsettled => schedule.want(listed.id, Instant::now()),
+    }
+}
+
+/// Never resolves when there is none any more.
+async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<Listed> {
+    let page = match listed {
+        Some(pages) => pages.recv().await,
+        None => std::future::pending().await,
+    };
+    if page.is_none() {
+        *listed = None;
+    }
+    page.unwrap_or_default()
+}
+
+/// Says what went wrong aloud the first time, and every thousandth after it: what stays broken must not fill the log.
+fn complain(id: &DeploymentId, tries: u32, what: &str) {
+    if tries.is_multiple_of(1000) {
+        tracing::warn!(deployment.id = %id, tries, "{what}");
+    } else {
+        tracing::debug!(deployment.id = %id, tries, "{what}");
+    }
+}
+
+fn not_proven(reason: Option<&str>) -> ProofFailure {
+    let reason = reason.unwrap_or("it cannot be served");
+    ProofFailure::NotProven(format!("the certificate cannot be served: {reason}"))
+}

@@ -1,0 +1,182 @@
+use std::collections::HashMap;
+
+use certward_store::{DeploymentId, FeedPosition};
+use tokio::sync::watch;
+
+use crate::sync::schedule::ROOM_AT_REST;
+
+/// How far this node has carried the change feed out: not only read, but swapped and told to its connections.
+#[derive(Debug)]
+pub(crate) struct Progress(watch::Sender<State>);
+
+#[derive(Debug)]
+struct State {
+    /// The feed is read up to this row.
+    read: Option<FeedPosition>,
+    /// What of it is not carried out yet, and how often it was wanted.
+    to_do: HashMap<DeploymentId, u64>,
+}
+
+impl Progress {
+    /// Nothing is read yet.
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(State { read: None, to_do: HashMap::new() }))
+    }
+
+    /// These are to be carried out, and nothing else up to `read`. Not before: what is said of an earlier start or of
+    /// another history.
+    pub(crate) fn begin<'a>(&self, read: FeedPosition, to_do: impl Iterator<Item = &'a DeploymentId>) {
+        self.0.send_modify(|state| {
+            state.add(to_do);
+            state.read = Some(read);
+        });
+    }
+
+    /// These are to be carried out, and more may be: the feed is not read up to anywhere.
+    pub(crate) fn begin_over<'a>(&self, to_do: impl Iterator<Item = &'a DeploymentId>) {
+        self.0.send_modify(|state| {
+            state.add(to_do);
+            state.read = None;
+        });
+    }
+
+    /// These changed, and the feed is read up to `read`.
+    pub(crate) fn is_to_do<'a>(&self, ids: impl Iterator<Item = &'a DeploymentId>, read: FeedPosition) {
+        self.begin(read, ids);
+    }
+
+    /// Nothing tells what has changed: the feed counts as read up to nowhere.
+    pub(crate) fn forget(&self) {
+        self.begin_over([].into_iter());
+    }
+
+    /// As if nothing was read: what was to be carried out is found again by whoever begins.
+    pub(crate) fn reset(&self) {
+        self.0.send_replace(State { read: None, to_do: HashMap::new() });
+    }
+
+    /// Whether the feed counts as read up to nowhere.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.0.borrow().read.is_none()
+    }
+
+    /// To be asked before a change is carried out, for [`Progress::is_done`].
+    pub(crate) fn times_wanted(&self, id: &DeploymentId) -> Option<u64> {
+        self.0.borrow().to_do.get(id).copied()
+    }
+
+    /// It is carried out, as far as it was wanted when that began.
+    pub(crate) fn is_done(&self, id: &DeploymentId, wanted: Option<u64>) {
+        self.0.send_if_modified(|state| {
+            let done = wanted.is_some() && state.to_do.get(id).copied() == wanted;
+            let was_to_do = done && state.to_do.remove(id).is_some();
+            if state.to_do.is_empty() {
+                state.to_do.shrink_to(ROOM_AT_REST);
+            }
+            was_to_do
+        });
+    }
+
+    /// How many deployments have changes that are not carried out yet.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().to_do.len()
+    }
+
+    /// Waits until everything up to this very row is carried out.
+    pub(crate) async fn caught_up(&self, row: FeedPosition) {
+        self.wait_for(|state| state.read == Some(row) && state.to_do.is_empty()).await;
+    }
+
+    /// Waits until everything up to this row was carried out: more may have been read by then.
+    pub(crate) async fn was_caught_up(&self, row: FeedPosition) {
+        self.wait_for(|state| {
+            state.read.is_some_and(|read| read.generation >= row.generation) && state.to_do.is_empty()
+        })
+        .await;
+    }
+
+    /// Waits until no more than so many rows up to `newest`, or deployments, are to be read and carried out.
+    pub(crate) async fn is_near(&self, newest: FeedPosition, missing_max: usize) {
+        self.wait_for(|state| {
+            let missing = state.read.map(|read| newest.generation.0.saturating_sub(read.generation.0));
+            missing.is_some_and(|rows| rows <= missing_max as i64) && state.to_do.len() <= missing_max
+        })
+        .await;
+    }
+
+    async fn wait_for(&self, condition: impl FnMut(&State) -> bool) {
+        let mut states = self.0.subscribe();
+        // Never an error: the sender is this value's own.
+        let _ = states.wait_for(condition).await;
+    }
+}
+
+impl State {
+    fn add<'a>(&mut self, ids: impl Iterator<Item = &'a DeploymentId>) {
+        for id in ids {
+            *self.to_do.entry(id.clone()).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use certward_store::Generation;
+
+    use super::*;
+
+    fn row(generation: i64) -> FeedPosition {
+        FeedPosition { generation: Generation(generation), nonce: 7 }
+    }
+
+    async fn is_caught_up(progress: &Progress, row: FeedPosition) -> bool {
+        tokio::time::timeout(Duration::ZERO, progress.caught_up(row)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_change_is_carried_out_only_when_nothing_came_while_it_was() {
+        let (progress, id) = (Progress::new(), DeploymentId::parse("a").unwrap());
+        progress.begin(row(3), [].into_iter());
+        assert!(is_caught_up(&progress, row(3)).await);
+        assert!(!is_caught_up(&progress, row(4)).await, "not read so far");
+        progress.is_to_do([&id].into_iter(), row(4));
+        assert!(!is_caught_up(&progress, row(4)).await, "read and not done");
+        let wanted = progress.times_wanted(&id);
+        progress.is_to_do([&id].into_iter(), row(5));
+        progress.is_done(&id, wanted);
+        assert!(!is_caught_up(&progress, row(5)).await, "it changed again meanwhile");
+        progress.is_done(&id, progress.times_wanted(&id));
+        assert!(is_caught_up(&progress, row(5)).await);
+        assert!(
+            !is_caught_up(&progress, FeedPosition { nonce: 8, ..row(5) }).await,
+            "a row of another history"
+        );
+        progress.begin_over([].into_iter());
+        assert!(!is_caught_up(&progress, row(5)).await, "nothing is known any more");
+    }
+
+    #[tokio::test]
+    async fn a_node_is_near_when_few_rows_and_few_deployments_are_missing() {
+        let id = DeploymentId::parse("a").unwrap();
+        let cases = [
+            (None, 0, false),
+            (Some(7), 0, false),
+            (Some(8), 0, true),
+            (Some(9), 1, false),
+            (Some(10), 0, true),
+        ];
+        for (read, to_do, expected) in cases {
+            let progress = Progress::new();
+            let ids = std::iter::repeat_n(&id, to_do);
+            match read {
+                Some(read) => progress.begin(row(read), ids),
+                None => progress.begin_over(ids),
+            }
+            let limit = if to_do > 0 { 0 } else { 2 };
+            let near = tokio::time::timeout(Duration::ZERO, progress.is_near(row(10), limit)).await.is_ok();
+            assert_eq!(near, expected, "read up to {read:?}, {to_do} to do");
+        }
+    }
+}

@@ -1,0 +1,768 @@
+//! Keeps this node's replica of what it serves, and says when it may be read.
+//!
+//! The rule: **what this node has reported is in its replica, durable, before the store hears of it; or there is
+//! durably no replica.** So a node that starts again without its store never trusts more than it last
+//! acknowledged. A replica that can no longer be written is removed; one that cannot even be removed lets no proof
+//! pass. One task writes, in the order of the feed as the follower has read it: what changed is copied from the store
+//! as it is then, in one transaction with the mark up to which everything is copied.
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use certward_store::{
+    CopyError, Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Generation, Snapshot, Store,
+    StoreError,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use crate::{
+    config::{
+        read_gate::{Gate, Moment},
+        ticket_keys,
+        tickets::KeyRing,
+    },
+    observe::metrics::Metrics,
+    sync::backoff,
+};
+
+/// Deployments that are copied in one transaction.
+const AT_ONCE: u32 = 100;
+/// Deployments that are compared at once.
+const PAGE: u32 = 500;
+/// How long a proof waits to be in the replica.
+const HELD_WITHIN: Duration = Duration::from_secs(10);
+/// How late a new session ticket key is copied: it is drawn six hours ahead.
+const TICKET_KEYS_EVERY: Duration = Duration::from_secs(60);
+/// Writes that may fail, one after the other within a second and a half, before the replica is given up.
+const FAILURES_MAX: u32 = 3;
+/// Until one that was given up is made again.
+const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Until one that cannot be removed is tried again.
+const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// A replica that is made again because of a deployment that cannot be served may have the same again.
+const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Debug)]
+pub(crate) struct Copier {
+    snapshot: Snapshot,
+    gate: Arc<Gate>,
+    state: Mutex<State>,
+    /// There may be something to do.
+    work: Notify,
+    /// The state has changed.
+    progress: watch::Sender<()>,
+    /// The period whose older ticket keys are removed.
+    forgotten: AtomicI64,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct State {
+    replica: Replica,
+    /// Nothing tells what of it is as in the store: a build that is under way is not enough.
+    is_void: bool,
+    doubt: Doubt,
+}
+
+/// What is on the disk, and what may be done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Replica {
+    /// There is durably none that a start would read: no mark, or no file. Proofs wait for nothing.
+    Absent,
+    /// It is not read. A start may find it, or soon will: proofs wait until it holds them, or is gone. `queue`: what the
+    /// follower has read meanwhile.
+    Building { queue: Vec<FeedEntry> },
+    /// As an earlier process has left it; the feed has not been read since its mark.
+    Stale { mark: Generation },
+    /// The feed is followed from the mark; what is in the queue is not copied yet.
+    InSync { mark: Generation, queue: Vec<FeedEntry> },
+    /// It can neither be written nor removed.
+    Broken { reason: String },
+}
+
+/// Something in the replica could not be used.
+#[derive(Debug, Default)]
+struct Doubt {
+    is_open: bool,
+    /// When the replica was made again for that, last.
+    settled: Option<Instant>,
+}
+
+/// What the copier does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Wait,
+    Build,
+    Copy(Vec<FeedEntry>),
+    Mend,
+}
+
+impl Replica {
+    /// Where nothing is read from it and no proof waits for it, what the follower reads need not be kept: a build
+    /// reads the feed itself, from a point before it began.
+    fn follow(&mut self, rows: &[FeedEntry]) {
+        match self {
+            Self::Stale { mark } => *self = Self::InSync { mark: *mark, queue: rows.to_vec() },
+            // A build may have come further than the follower.
+            Self::InSync { mark, queue } => {
+                queue.extend(rows.iter().filter(|row| row.generation() > *mark).cloned());
+            }
+            Self::Building { queue } => queue.extend_from_slice(rows),
+            Self::Absent | Self::Broken { .. } => {}
+        }
+    }
+
+    /// What it holds may be of another history, or the feed does not tell what has changed. The mark is still there.
+    fn distrust(&mut self) {
+        if matches!(self, Self::Stale { .. } | Self::InSync { .. }) {
+            *self = Self::Building { queue: Vec::new() };
+        }
+    }
+
+    /// Everything up to here is copied, durable.
+    fn copied(&mut self, up_to: Generation) {
+        if let Self::InSync { mark, queue } = self {
+            *mark = up_to;
+            queue.retain(|row| row.generation() > up_to);
+        }
+    }
+
+    /// A build has copied everything up to here, and written the mark.
+    fn built(&mut self, up_to: Generation) {
+        if let Self::Building { queue } = self {
+            let mut queue = std::mem::take(queue);
+            queue.retain(|row| row.generation() > up_to);
+            *self = Self::InSync { mark: up_to, queue };
+        }
+    }
+
+    fn mark(&self) -> Option<Generation> {
+        match self {
+            Self::Stale { mark } | Self::InSync { mark, .. } => Some(*mark),
+            Self::Absent | Self::Building { .. } | Self::Broken { .. } => None,
+        }
+    }
+
+    fn queue(&self) -> &[FeedEntry] {
+        match self {
+            Self::Building { queue } | Self::InSync { queue, .. } => queue,
+            Self::Absent | Self::Stale { .. } | Self::Broken { .. } => &[],
+        }
+    }
+
+    /// Whether everything up to here is durable, or durably nothing is. `None`: not yet.
+    fn holds(&self, up_to: Generation) -> Option<Result<(), String>> {
+        match self {
+            Self::Absent => Some(Ok(())),
+            Self::InSync { mark, .. } => (*mark >= up_to).then_some(Ok(())),
+            Self::Building { .. } | Self::Stale { .. } => None,
+            Self::Broken { reason } => Some(Err(reason.clone())),
+        }
+    }
+}
+
+impl State {
+    fn next(&self) -> Step {
+        match &self.replica {
+            Replica::Absent | Replica::Building { .. } | Replica::Broken { .. } => Step::Build,
+            // The follower says what becomes of it.
+            Replica::Stale { .. } => Step::Wait,
+            Replica::InSync { .. } if self.doubt.is_open => Step::Mend,
+            Replica::InSync { queue, .. } if queue.is_empty() => Step::Wait,
+            Replica::InSync { queue, .. } => {
+                Step::Copy(queue.iter().take(AT_ONCE as usize).cloned().collect())
+            }
+        }
+    }
+}
+
+impl Copier {
+    /// With a replica that was opened, if there was one. `mark`: what it says of itself.
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        mark: Option<Generation>,
+        gate: Arc<Gate>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let replica = match mark {
+            Some(mark) => Replica::Stale { mark },
+            // An operator may make it usable again before it is made again.
+            None if snapshot.path().exists() && !snapshot.is_open() => Replica::Broken {
+                reason: "an unusable snapshot of this node is still to be removed".to_owned(),
+            },
+            None => Replica::Absent,
+        };
+        if let Some(mark) = mark {
+            gate.copied_up_to(mark);
+        }
+        metrics.snapshot(mark.is_some());
+        let (progress, _) = watch::channel(());
+        Self {
+            snapshot,
+            gate,
+            state: Mutex::new(State { replica, is_void: false, doubt: Doubt::default() }),
+            work: Notify::new(),
+            progress,
+            forgotten: AtomicI64::new(i64::MIN),
+            metrics,
+        }
+    }
+
+    /// The replica, where it may be read: each deployment only as far as [`Gate::covers`] allows it.
+    pub(crate) fn readable(&self) -> Option<&Snapshot> {
+        self.state().replica.mark().is_some().then_some(&self.snapshot)
+    }
+
+    /// Up to where a replica that an earlier process has left holds everything, until the feed is read from there.
+    pub(crate) fn stale_mark(&self) -> Option<Generation> {
+        match self.state().replica {
+            Replica::Stale { mark } => Some(mark),
+            _ => None,
+        }
+    }
+
+    /// Whether durably nothing is there that a start would read.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.state().replica == Replica::Absent
+    }
+
+    /// Whether a replica that was left is of this store, and of its history as it is now.
+    ///
+    /// # Errors
+    /// What the store says. A replica that cannot be read is none of this store.
+    pub(crate) async fn is_of(&self, store: &Store) -> Result<bool, StoreError> {
+        match self.snapshot.is_of(store).await {
+            Ok(is_of) => Ok(is_of),
+            Err(CopyError::Store(error)) => Err(error),
+            Err(CopyError::Snapshot(error)) => {
+                tracing::warn!("this node's snapshot cannot be read: {error}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// The follower has read this in the feed, from the mark on and without a gap. To be called after
+    /// [`Gate::announce`].
+    pub(crate) fn follow(&self, rows: &[FeedEntry]) {
+        self.change(|state| state.replica.follow(rows));
+    }
+
+    /// The follower cannot tell what has changed. From now on nothing is read here until it is made again.
+    pub(crate) fn distrust(&self) {
+        self.change(|state| {
+            state.is_void = true;
+            state.replica.distrust();
+        });
+    }
+
+    /// Something in the replica cannot be used: it is made again when the store is there.
+    pub(crate) fn doubt(&self) {
+        self.change(|state| {
+            let was_settled = state.doubt.settled.is_some_and(|at| at.elapsed() < DOUBTED_AT_MOST_EVERY);
+            state.doubt.is_open |= !was_settled;
+        });
+    }
+
+    /// How many changes are not copied yet, as far as it is known.
+    pub(crate) fn len(&self) -> usize {
+        self.state().replica.queue().len()
+    }
+
+    /// Waits until the replica's row of a deployment is that of this change, durable, or there is no replica.
+    ///
+    /// # Errors
+    /// Why that cannot be, in one plain sentence.
+    pub(crate) async fn holds(&self, deployment: &Deployment) -> Result<(), String> {
+        let late = || Err("this node's snapshot is not written in time".to_owned());
+        let held = async {
+            let mut progress = self.progress.subscribe();
+            loop {
+                progress.mark_unchanged();
+                if let Some(held) = self.holds_now(&deployment.id, deployment.generation).await {
+                    return held;
+                }
+                // The sender lives as long as this.
+                let _ = progress.changed().await;
+            }
+        };
+        timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
+    }
+
+    /// That the mark is beyond it would not be enough: after a fail-over the number may be another change's.
+    async fn holds_now(&self, id: &DeploymentId, wanted: Generation) -> Option<Result<(), String>> {
+        let held = self.state().replica.holds(Generation(i64::MIN))?;
+        if held.is_err() || self.is_absent() {
+            return Some(held);
+        }
+        match self.snapshot.generation_of(id).await {
+            Ok(there) => (there == Some(wanted)).then_some(Ok(())),
+            Err(error) => Some(Err(format!("this node's snapshot cannot be read: {error}"))),
+        }
+    }
+
+    /// Waits until about everything up to here is copied, or there is no replica, or it is broken.
+    pub(crate) async fn holds_up_to(&self, generation: Generation) {
+        let mut progress = self.progress.subscribe();
+        while self.state().replica.holds(generation).is_none() {
+            let _ = progress.changed().await;
+        }
+    }
+
+    /// Waits until everything up to this very row is copied and durable, or there is no replica.
+    ///
+    /// # Errors
+    /// Why that cannot be, in one plain sentence.
+    pub(crate) async fn holds_all(&self, newest: FeedPosition) -> Result<(), String> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            progress.mark_unchanged();
+            let (held, is_absent) = {
+                let State { replica, .. } = &*self.state();
+                (replica.holds(newest.generation), *replica == Replica::Absent)
+            };
+            match held {
+                Some(Ok(())) if !is_absent => break,
+                Some(held) => return held,
+                None => {
+                    let _ = progress.changed().await;
+                }
+            }
+        }
+        // After a fail-over the number may be another change's.
+        match self.snapshot.mark_position().await {
+            Ok(Some(mark)) if mark == newest => Ok(()),
+            Ok(_) => Err("this node's snapshot is not at the newest change".to_owned()),
+            Err(error) => Err(format!("this node's snapshot cannot be read: {error}")),
+        }
+    }
+
+    /// Copies until it is dropped. A lost store stops it, and nothing else does.
+    pub(crate) async fn run(&self, store: &Store) {
+        let (mut failures, mut tries) = (0, 0);
+        loop {
+            let answers_again = store.answers_again();
+            let Err(error) = self.keep(store, &mut failures, &mut tries).await;
+            match error {
+                CopyError::Store(error) => {
+                    tries += 1;
+                    // That it is away, the follower says.
+                    if backoff::worth_a_word(tries) && !matches!(error, StoreError::Unavailable(_)) {
+                        tracing::warn!(tries, "this node's snapshot cannot be kept: {error}; trying again");
+                    }
+                    backoff::wait(tries, answers_again).await;
+                }
+                CopyError::Snapshot(error) => {
+                    failures += 1;
+                    if failures < FAILURES_MAX {
+                        sleep(backoff::after(failures)).await;
+                    } else {
+                        self.give_up(&error, failures).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn give_up(&self, error: &StoreError, failures: u32) {
+        // Once for each time that it begins: a full disk would be said every minute.
+        let is_first = failures == FAILURES_MAX;
+        let path = self.snapshot.path().display();
+        match self.snapshot.discard().await {
+            Ok(()) => {
+                self.stand(Replica::Absent);
+                if is_first {
+                    tracing::warn!(
+                        file = %path,
+                        "this node's snapshot cannot be used and is removed: {error}; until it is made anew, which is tried every minute, this node serves but does not start while the database is away"
+                    );
+                }
+                // What was damaged is made again at once; what did not fit may not fit again.
+                if !is_first {
+                    sleep(MADE_AGAIN_AFTER).await;
+                }
+            }
+            Err(removing) => {
+                self.stand(Replica::Broken {
+                    reason: format!("this node's snapshot can neither be written nor removed: {removing}"),
+                });
+                if is_first {
+                    tracing::error!(
+                        file = %path,
+                        "this node's snapshot can neither be written ({error}) nor removed ({removing}): this node proves no change until it can, for with an old snapshot it would serve what is replaced"
+                    );
+                }
+                sleep(REMOVED_AGAIN_AFTER).await;
+            }
+        }
+    }
+
+    /// Makes the replica, and keeps it in sync.
+    async fn keep(
+        &self,
+        store: &Store,
+        failures: &mut u32,
+        tries: &mut u32,
+    ) -> Result<Infallible, CopyError> {
+        let mut next_ticket_keys = Instant::now();
+        loop {
+            let step = self.state().next();
+            let is_in_sync = matches!(step, Step::Wait | Step::Copy(_)) && self.stale_mark().is_none();
+            if is_in_sync && Instant::now() >= next_ticket_keys {
+                self.copy_ticket_keys(store).await?;
+                // A program of the release before has passed over them.
+                self.snapshot.copy_boundaries(store).await?;
+                next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
+            }
+            match step {
+                Step::Build => self.build(store).await?,
+                Step::Copy(rows) => self.copy(store, &rows).await?,
+                Step::Mend => self.mend(store).await?,
+                Step::Wait => {
+                    if is_in_sync {
+                        self.forget_gone().await?;
+                    }
+                    tokio::select! {
+                        () = self.work.notified() => {}
+                        () = sleep_until(next_ticket_keys), if is_in_sync => {}
+                    }
+                    continue;
+                }
+            }
+            if *failures >= FAILURES_MAX {
+                tracing::info!("this node's snapshot is whole again");
+            }
+            (*failures, *tries) = (0, 0);
+        }
+    }
+
+    /// Waits for the store: without it what is there is better than nothing.
+    async fn mend(&self, store: &Store) -> Result<(), CopyError> {
+        store.newest_generation().await.map_err(CopyError::Store)?;
+        self.change(|state| {
+            state.is_void = true;
+            state.replica.distrust();
+            state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) };
+        });
+        tracing::warn!(
+            file = %self.snapshot.path().display(),
+            "this node's snapshot is damaged, or holds what cannot be served: it is removed and made anew"
+        );
+        Ok(())
+    }
+
+    /// Makes the store and the replica alike, page by page, and then what has changed meanwhile. Until the end there is no mark,
+    /// so no start would read it and no proof has to wait for it; before the mark is written, proofs wait again.
+    async fn build(&self, store: &Store) -> Result<(), CopyError> {
+        // What voids it from now on is not seen by this build.
+        let is_void = std::mem::take(&mut self.state().is_void);
+        if let Err(error) = self.build_now(store, is_void).await {
+            self.state().is_void |= is_void;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn build_now(&self, store: &Store, is_void: bool) -> Result<(), CopyError> {
+        if is_void || !self.snapshot.is_open() {
+            // Rows of another history may have the numbers of this one's.
+            self.snapshot.make(store).await?;
+        } else {
+            self.snapshot.forget_mark().await.map_err(CopyError::Snapshot)?;
+        }
+        // Not before: only now whatever was there is gone.
+        self.stand(Replica::Absent);
+        self.copy_ticket_keys(store).await?;
+        self.snapshot.copy_boundaries(store).await?;
+        let begun = store.newest_position().await.map_err(CopyError::Store)?;
+        let mut after = None;
+        loop {
+            after = self.snapshot.copy_page(store, after.as_ref(), PAGE).await?;
+            if after.is_none() {
+                break;
+            }
+        }
+        // From here on proofs wait. Whatever was proven without waiting is in the feed by now.
+        self.stand(Replica::Building { queue: Vec::new() });
+        let Some(end) = self.copy_changes(store, begun).await? else {
+            // What was copied may be of another history, and generations do not tell.
+            self.change(|state| {
+                state.is_void = true;
+                state.replica = Replica::Absent;
+            });
+            return Ok(());
+        };
+        // It may have been voided since; then the next build takes the mark away again.
+        self.snapshot.copy(store, &[], Some(end)).await?;
+        self.built(end.generation)
+    }
+
+    /// Copies what has changed since, until nothing has any more; up to where. `None`: the feed does not tell.
+    async fn copy_changes(
+        &self,
+        store: &Store,
+        begun: FeedPosition,
+    ) -> Result<Option<FeedPosition>, CopyError> {
+        let mut end = begun;
+        loop {
+            let read_at = self.gate.now();
+            let page = store.feed_after(end, end, AT_ONCE).await.map_err(CopyError::Store)?;
+            let FeedPage::Rows(rows) = page else { return Ok(None) };
+            let Some(last) = rows.last() else { return Ok(Some(end)) };
+            let ids = distinct(&rows);
+            self.snapshot.copy(store, &ids, None).await?;
+            self.gate.copied(&ids, read_at);
+            end = last.position;
+        }
+    }
+
+    fn built(&self, end: Generation) -> Result<(), CopyError> {
+        let mut is_void = false;
+        self.change(|state| {
+            is_void = state.is_void;
+            if !is_void {
+                self.gate.copied_up_to(end);
+                state.replica.built(end);
+            }
+        });
+        if !is_void {
+            tracing::info!(
+                "this node's snapshot is whole: it can serve and start while the database is away"
+            );
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, store: &Store, rows: &[FeedEntry]) -> Result<(), CopyError> {
+        let Some(last) = rows.last() else { return Ok(()) };
+        let (read_at, ids): (Moment, _) = (self.gate.now(), distinct(rows));
+        self.snapshot.copy(store, &ids, Some(last.position)).await?;
+        self.gate.copied(&ids, read_at);
+        self.change(|state| {
+            state.replica.copied(last.generation());
+            if let Replica::InSync { mark, queue } = &state.replica
+                && queue.is_empty()
+            {
+                self.gate.copied_up_to(*mark);
+            }
+        });
+        Ok(())
+    }
+
+    /// That a deployment is gone in the store needs to be known only until it is gone here too. Often it was before
+    /// anything asked.
+    async fn forget_gone(&self) -> Result<(), CopyError> {
+        let read_at = self.gate.now();
+        for id in self.gate.gone() {
+            if self.snapshot.generation_of(&id).await.map_err(CopyError::Snapshot)?.is_none() {
+                self.gate.copied([&id], read_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn stand(&self, replica: Replica) {
+        self.change(|state| state.replica = replica);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        match state.replica {
+            Replica::Absent | Replica::Broken { .. } => self.gate.without_replica(),
+            Replica::Building { .. } => self.gate.may_be_uncopied(),
+            Replica::Stale { .. } | Replica::InSync { .. } => {}
+        }
+        let is_whole = state.replica.mark().is_some();
+        drop(state);
+        self.metrics.snapshot(is_whole);
+        self.progress.send_replace(());
+        self.work.notify_one();
+    }
+
+    async fn copy_ticket_keys(&self, store: &Store) -> Result<(), CopyError> {
+        let (from, before) = ticket_keys::NAMES;
+        self.snapshot.copy_secrets(store, from, before).await?;
+        Ok(())
+    }
+
+    /// While the store is away nothing else removes the session ticket keys whose time is over.
+    pub(crate) async fn forget_old_ticket_keys(&self, ring: &KeyRing) {
+        let period = ring.period();
+        if self.forgotten.load(Ordering::Relaxed) == period {
+            return;
+        }
+        let Some(snapshot) = self.readable() else { return };
+        match ticket_keys::forget_old(ring, snapshot).await {
+            Ok(()) => self.forgotten.store(period, Ordering::Relaxed),
+            Err(error) => tracing::debug!("old session ticket keys stay in the snapshot for now: {error}"),
+        }
+    }
+
+    /// Closes the replica; what is in it stays.
+    pub(crate) async fn close(&self) {
+        self.snapshot.close().await;
+    }
+
+    // Nothing that holds it can panic half-way through a change.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn distinct(rows: &[FeedEntry]) -> Vec<DeploymentId> {
+    let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
+    ids.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_store::MasterKey;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn copier(mark: Option<i64>) -> Copier {
+        let snapshot = Snapshot::at(std::path::Path::new("/nonexistent"), &MasterKey::generate());
+        Copier::new(snapshot, mark.map(Generation), Arc::default(), Arc::default())
+    }
+
+    fn rows(generations: &[i64]) -> Vec<FeedEntry> {
+        let deployment = DeploymentId::parse("d").unwrap();
+        let row = |generation: &i64| FeedEntry {
+            position: FeedPosition { generation: Generation(*generation), nonce: 7 },
+            deployment: deployment.clone(),
+        };
+        generations.iter().map(row).collect()
+    }
+
+    fn stale(mark: i64) -> Replica {
+        Replica::Stale { mark: Generation(mark) }
+    }
+
+    fn building(queue: &[i64]) -> Replica {
+        Replica::Building { queue: rows(queue) }
+    }
+
+    fn in_sync(mark: i64, queue: &[i64]) -> Replica {
+        Replica::InSync { mark: Generation(mark), queue: rows(queue) }
+    }
+
+    fn broken() -> Replica {
+        Replica::Broken { reason: "neither".to_owned() }
+    }
+
+    #[test]
+    fn each_event_leads_from_each_state_where_the_rule_says() {
+        type Event = fn(&mut Replica);
+        let follow: Event = |replica| replica.follow(&rows(&[6, 7, 8]));
+        let nothing_new: Event = |replica| replica.follow(&[]);
+        let distrust: Event = Replica::distrust;
+        let copied: Event = |replica| replica.copied(Generation(7));
+        let built: Event = |replica| replica.built(Generation(7));
+        for (before, event, after) in [
+            // What an earlier process left is in sync as soon as the feed is followed from its mark.
+            (stale(5), follow, in_sync(5, &[6, 7, 8])),
+            (stale(5), nothing_new, in_sync(5, &[])),
+            (in_sync(5, &[6]), copied, in_sync(7, &[])),
+            (in_sync(5, &[6, 7, 8]), copied, in_sync(7, &[8])),
+            // The follower may be behind a build.
+            (in_sync(7, &[]), follow, in_sync(7, &[8])),
+            (building(&[]), follow, building(&[6, 7, 8])),
+            (building(&[6, 7, 8]), built, in_sync(7, &[8])),
+            // Without a feed that reaches back nothing is read from it, whatever a write under way still copies.
+            (stale(5), distrust, building(&[])),
+            (in_sync(5, &[6]), distrust, building(&[])),
+            (building(&[6]), distrust, building(&[6])),
+            (building(&[6]), copied, building(&[6])),
+            (stale(5), copied, stale(5)),
+            (Replica::Absent, follow, Replica::Absent),
+            (Replica::Absent, distrust, Replica::Absent),
+            (Replica::Absent, built, Replica::Absent),
+            (broken(), follow, broken()),
+            (broken(), distrust, broken()),
+            (broken(), built, broken()),
+        ] {
+            let mut replica = before.clone();
+            event(&mut replica);
+            assert_eq!(replica, after, "from {before:?}");
+        }
+    }
+
+    #[test]
+    fn each_state_says_whether_it_is_read_whether_proofs_wait_and_what_is_done_next() {
+        let copy = |generations: &[i64]| Step::Copy(rows(generations));
+        // What is held of 7: `None` where a proof waits.
+        for (replica, is_read, held, next) in [
+            (Replica::Absent, false, Some(true), Step::Build),
+            (building(&[]), false, None, Step::Build),
+            (stale(9), true, None, Step::Wait),
+            (in_sync(7, &[]), true, Some(true), Step::Wait),
+            (in_sync(6, &[7]), true, None, copy(&[7])),
+            (broken(), false, Some(false), Step::Build),
+        ] {
+            let holds = replica.holds(Generation(7)).map(|held| held.is_ok());
+            let state = State { replica, is_void: false, doubt: Doubt::default() };
+            let found = (state.replica.mark().is_some(), holds, state.next());
+            assert_eq!(found, (is_read, held, next), "{:?}", state.replica);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_made_again_once_in_a_while_and_serves_until_then() {
+        let copier = copier(Some(5));
+        copier.doubt();
+        assert_eq!(copier.state().next(), Step::Wait, "the store has to be there first");
+        copier.follow(&[]);
+        assert_eq!(copier.state().next(), Step::Mend);
+        assert!(copier.readable().is_some());
+        copier.change(|state| state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) });
+        copier.doubt();
+        assert_eq!(copier.state().next(), Step::Wait, "it may hold the same again");
+    }
+
+    #[test]
+    fn an_unusable_file_that_is_still_there_lets_no_proof_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let copier = || {
+            let snapshot = Snapshot::at(folder.path(), &MasterKey::generate());
+            Copier::new(snapshot, None, Arc::default(), Arc::default())
+        };
+        let holds = |copier: &Copier| copier.holds_all(rows(&[1])[0].position).now_or_never();
+        assert_eq!(holds(&copier()), Some(Ok(())));
+        std::fs::write(Snapshot::file_in(folder.path()), "garbage").unwrap();
+        assert!(holds(&copier()).unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_woken() {
+        let copier = copier(Some(5));
+        let waiting = copier.holds_up_to(Generation(6));
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        copier.follow(&rows(&[6]));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        copier.change(|state| state.replica.copied(Generation(6)));
+        waiting.await;
+    }
+
+    #[test]
+    fn a_replica_that_is_removed_keeps_nothing_in_mind() {
+        let copier = copier(Some(5));
+        copier.gate.announce(&rows(&[6]));
+        copier.follow(&rows(&[6]));
+        copier.gate.was_read(&rows(&[6])[0].deployment, copier.gate.now(), Some(Generation(6)));
+        assert_eq!((copier.len(), copier.gate.len()), (1, 1));
+        copier.stand(Replica::Absent);
+        assert_eq!((copier.len(), copier.gate.len()), (0, 0));
+    }
+}

@@ -1,0 +1,272 @@
+//! The way to a deployment's broker: looked up, checked and connected anew for every connection.
+//!
+//! A deployment names its addresses in the order of preference; a name may stand for several, which are tried from a random one on, so
+//! that each gets its part. Those that are known to be down come after all others. The time that is left is shared out between those that
+//! are left, so that one dead address does not use up all of it. Connects to one address are bounded and wait their turn.
+
+mod destination;
+pub(crate) mod dial;
+mod dice;
+mod health;
+mod look_up;
+mod policy;
+mod source;
+mod unreachable;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use certward_store::{UpstreamAllow, UpstreamList};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout_at},
+};
+
+use self::{
+    destination::{Destination, Destinations},
+    dice::Dice,
+    health::Chance,
+    look_up::LookUps,
+    source::Sources,
+};
+pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
+use crate::observe::{log_throttle::Rarely, metrics::Metrics};
+
+/// A connect gets so much of the time at least: half of what a lost packet costs, and more than any path takes. Less would say nothing
+/// about the address.
+const ATTEMPT_MIN: Duration = Duration::from_millis(500);
+/// Addresses of one name that one connection tries. A name may stand for hundreds, and one device must not knock at all of them.
+const ADDRESSES_MAX: usize = 16;
+/// What a device waits at most for an address that was down, where there are others.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+/// Over this time those are spread who try an address that is known to be down because there is no other.
+const SPREAD_MAX: Duration = Duration::from_millis(500);
+
+/// Looks brokers up and connects to them.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    policy: UpstreamPolicy,
+    sources: Sources,
+    look_ups: LookUps,
+    destinations: Destinations,
+    dice: Dice,
+    said_out_of_files: Rarely,
+    said_out_of_ports: Rarely,
+    said_unusable: Rarely,
+}
+
+/// What came of one address.
+enum Tried {
+    Connected(TcpStream),
+    /// Nothing yet: it is down, and others come first.
+    PutOff,
+    Failed(Unreachable),
+}
+
+/// How far a connection's search for a broker is.
+struct Search {
+    deadline: Instant,
+    /// Those that are down.
+    put_off: Vec<SocketAddr>,
+    failure: Unreachable,
+}
+
+impl Upstreams {
+    /// `sources`: the local addresses that connections are made from.
+    pub(crate) fn new(policy: UpstreamPolicy, sources: &[IpAddr], metrics: Arc<Metrics>, seed: u64) -> Self {
+        let sources = Sources::new(sources);
+        for (ip, error) in sources.unusable() {
+            tracing::warn!("upstream_source: connections cannot be made from {ip} now: {error}");
+        }
+        Self {
+            policy,
+            sources,
+            look_ups: LookUps::default(),
+            destinations: Destinations::new(metrics),
+            dice: Dice::new(seed),
+            said_out_of_files: Rarely::default(),
+            said_out_of_ports: Rarely::default(),
+            said_unusable: Rarely::default(),
+        }
+    }
+
+    /// Connects to the first address that is allowed, by this node and by `allow`, the rule of the deployment's project, and answers.
+    pub(crate) async fn connect(
+        &self,
+        upstreams: &UpstreamList,
+        allow: Option<&UpstreamAllow>,
+        within: Duration,
+    ) -> Result<TcpStream, Unreachable> {
+        let mut search = Search {
+            deadline: Instant::now() + within,
+            put_off: Vec::new(),
+            failure: Unreachable::NotResolved(Arc::new(io::ErrorKind::NotFound.into())),
+        };
+        match self.search(upstreams, allow, &mut search).await {
+            Some(stream) => Ok(stream),
+            None => Err(self.complain(search.failure)),
+        }
+    }
+
+    /// Forgets the addresses that nobody uses any more. To be called once in a while.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.destinations.sweep(now);
+    }
+
+    /// How many addresses are remembered, and how many names are being looked up.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.destinations.len(), self.look_ups.len())
+    }
+
+    async fn search(
+        &self,
+        upstreams: &UpstreamList,
+        allow: Option<&UpstreamAllow>,
+        search: &mut Search,
+    ) -> Option<TcpStream> {
+        let upstreams = upstreams.as_slice();
+        for (at, upstream) in upstreams.iter().enumerate() {
+            let names_left = upstreams.len() - at - 1;
+            let until = search.share(names_left);
+            let found = match timeout_at(until, self.look_ups.ask(upstream)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    search.failure = Unreachable::NotResolved(error);
+                    continue;
+                }
+                Err(_) => {
+                    search.failure = Unreachable::Timeout;
+                    continue;
+                }
+            };
+            let start = self.dice.below(found.len());
+            let tried_of_it = found.len().min(ADDRESSES_MAX);
+            for n in 0..tried_of_it {
+                let address = canonical(found[(start + n) % found.len()]);
+                if let Err(refusal) =
+                    self.policy.check(address).and_then(|()| self.policy.check_by(allow, upstream, address))
+                {
+                    search.failure = refusal;
+                    continue;
+                }
+                let rivals = tried_of_it - n - 1 + names_left;
+                match self.attempt(address, search, rivals, false).await {
+                    Tried::Connected(stream) => return Some(stream),
+                    Tried::PutOff => search.put_off.push(address),
+                    Tried::Failed(failure) => search.note(failure)?,
+                }
+            }
+        }
+        while !search.put_off.is_empty() {
+            let address = search.put_off.remove(0);
+            match self.attempt(address, search, 0, true).await {
+                Tried::Connected(stream) => return Some(stream),
+                Tried::Failed(failure) => search.note(failure)?,
+                Tried::PutOff => {}
+            }
+        }
+        None
+    }
+
+    /// `rivals` are the addresses that are still to be tried, beside those that are put off.
+    async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
+        let now = Instant::now();
+        if now >= search.deadline {
+            return Tried::Failed(Unreachable::Timeout);
+        }
+        let destination = self.destinations.at(address);
+        let (chance, probe) = destination.chance(now);
+        let mut until = search.share(rivals);
+        match chance {
+            Chance::Now => {}
+            Chance::Probe if rivals + search.put_off.len() == 0 => {}
+            Chance::Probe => until = until.min(now + PROBE_MAX),
+            Chance::AtLast if !at_last => return Tried::PutOff,
+            // All devices of a broker that went away are here within a moment.
+            Chance::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
+        }
+        let Ok(Ok(_turn)) = timeout_at(until, destination.turn()).await else {
+            return Tried::Failed(Unreachable::Crowded);
+        };
+        // The wait may have been long, and those before may have found out.
+        if !at_last && probe.is_none() && destination.is_down() {
+            return Tried::PutOff;
+        }
+        let began = Instant::now();
+        let until = until.max(began + ATTEMPT_MIN).min(search.deadline);
+        self.dial(&destination, began, until, probe.is_some()).await
+    }
+
+    async fn dial(&self, destination: &Destination, began: Instant, until: Instant, probe: bool) -> Tried {
+        let connecting = self.sources.connect(destination.address, &self.dice);
+        let failure = match timeout_at(until, connecting).await {
+            Ok(Ok(stream)) => {
+                destination.succeeded();
+                return Tried::Connected(stream);
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => Unreachable::Timeout,
+        };
+        let tells = match failure {
+            Unreachable::Refused(_) => true,
+            Unreachable::Timeout => until - began >= ATTEMPT_MIN,
+            // What is amiss on this machine says nothing about that one.
+            _ => false,
+        };
+        if tells {
+            destination.failed(began, probe, self.dice.throw(), &failure);
+        }
+        Tried::Failed(failure)
+    }
+
+    /// Says aloud what the operator of this node has to mend; all else is the broker's.
+    fn complain(&self, failure: Unreachable) -> Unreachable {
+        let now = Instant::now();
+        match &failure {
+            Unreachable::OutOfFiles(_) if self.said_out_of_files.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; raise the limit of open files (LimitNOFILE), or let fewer devices in"
+            ),
+            Unreachable::SourcePortsExhausted(_) if self.said_out_of_ports.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; add addresses of this machine to upstream_source, give the broker more \
+                 addresses or ports, or widen net.ipv4.ip_local_port_range"
+            ),
+            Unreachable::SourceUnusable(..) if self.said_unusable.now(now) => tracing::error!(
+                "a broker cannot be connected to: {failure}; give this machine the address, or take it out of upstream_source"
+            ),
+            _ => {}
+        }
+        failure
+    }
+}
+
+impl Search {
+    /// Until when one address may take, so that those that come after it have as much.
+    fn share(&self, rivals: usize) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let sharers = u32::try_from(rivals + self.put_off.len() + 1).unwrap_or(u32::MAX);
+        now + (left / sharers).max(ATTEMPT_MIN).min(left)
+    }
+
+    /// `None`: no other address will do better.
+    fn note(&mut self, failure: Unreachable) -> Option<()> {
+        self.failure = failure;
+        (!matches!(self.failure, Unreachable::OutOfFiles(_))).then_some(())
+    }
+}
+
+/// An IPv4 address is one, however it is written: it has IPv4's sources, and one destination.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // As it came: it may have a scope.
+        IpAddr::V6(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! SQLite and PostgreSQL behind sqlx: connections, schema, locks and the data folder.
+
+pub(crate) mod data_folder;
+pub(crate) mod durability;
+pub(crate) mod lock;
+pub(crate) mod own_file;
+pub(crate) mod pool;
+pub(crate) mod row;
+pub(crate) mod schema;

@@ -1,0 +1,395 @@
+//! The schema and its migrations: numbered, embedded, applied in one transaction with the version they lead to.
+//!
+//! Widen first, narrow a release later: on PostgreSQL the nodes of two releases work on one schema for a while. So each
+//! migration says the oldest schema whose programs may still work on what it leads to. The rule for authors:
+//!
+//! 1. *Expand*: add tables, and columns that an INSERT of the release before may leave out. `compatible` stays as it is.
+//! 2. *Migrate*: the release that does so writes both forms, and reads the new one.
+//! 3. *Contract*: a release later, remove the old form. `compatible` becomes the version of the first migration whose programs
+//!    do without it. A program from before does not start on it; one that still runs is not told, so never in one step.
+
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use crate::{StoreError, engine::lock};
+
+/// A set of tables with migrations of its own. On SQLite each is a file, on PostgreSQL both are in one database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    name: &'static str,
+    /// Version 1, 2, …; a released one is never edited.
+    migrations: &'static [Migration],
+}
+
+#[derive(Debug)]
+struct Migration {
+    sql: &'static str,
+    /// Programs of this version and later work on what it leads to.
+    compatible: i64,
+}
+
+const fn migration(sql: &'static str, compatible: i64) -> Migration {
+    Migration { sql, compatible }
+}
+
+/// Everything but the request log.
+pub(crate) const STORE: Part = Part {
+    name: "store",
+    migrations: &[
+        migration(include_str!("../../migrations/0001_store.sql"), 1),
+        migration(include_str!("../../migrations/0002_profile.sql"), 2),
+        migration(include_str!("../../migrations/0003_proxy.sql"), 3),
+        migration(include_str!("../../migrations/0004_connection_limits.sql"), 4),
+        migration(include_str!("../../migrations/0005_node_process.sql"), 4),
+        migration(include_str!("../../migrations/0006_born.sql"), 4),
+        migration(include_str!("../../migrations/0007_project_boundary.sql"), 4),
+        migration(include_str!("../../migrations/0008_membership.sql"), 4),
+        migration(include_str!("../../migrations/0009_record_bytes.sql"), 4),
+    ],
+};
+
+/// The request log.
+pub(crate) const REQUESTS: Part = Part {
+    name: "requests",
+    migrations: &[migration(include_str!("../../migrations/0001_requests.sql"), 1)],
+};
+
+impl Part {
+    /// The version that the database has: 0 where there is nothing yet.
+    pub(crate) async fn version(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
+        if !has_table(conn, "schema_version").await? {
+            return Ok(0);
+        }
+        let row = sqlx::query("SELECT version FROM schema_version WHERE part = $1")
+            .bind(self.name)
+            .fetch_optional(conn)
+            .await?;
+        Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// The oldest version whose programs may work on what the database has; 0 where it does not say.
+    async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")
+            .bind(self.name)
+            .fetch_one(conn)
+            .await?;
+        Ok(row.try_get::<i64, _>(0)?)
+    }
+
+    /// Brings the database to this program's version, within the caller's transaction. One that is beyond it, but still for
+    /// this program too, is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] where this program cannot work on it any more.
+    pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        self.migrate_to(conn, self.migrations.len() as i64).await
+    }
+
+    /// As [`Part::migrate`], but no further than to `wanted`: for rows that come from a store of that version.
+    ///
+    /// # Errors
+    /// [`StoreError::TooNew`] where it, or what is wanted, is beyond this program's version.
+    pub(crate) async fn migrate_to(&self, conn: &mut AnyConnection, wanted: i64) -> Result<(), StoreError> {
+        lock::migration(conn).await?;
+        let postgres = lock::is_postgres(conn);
+        if !has_table(conn, "schema_version").await? {
+            let create = "CREATE TABLE schema_version (part {key} PRIMARY KEY, version BIGINT NOT NULL, \
+                          compatible BIGINT NOT NULL DEFAULT 0)";
+            run(conn, &for_engine(create, postgres)).await?;
+        } else if !says_compatible(conn).await? {
+            run(conn, "ALTER TABLE schema_version ADD COLUMN compatible BIGINT NOT NULL DEFAULT 0").await?;
+        }
+        let version = self.version(conn).await?;
+        let newest = self.migrations.len() as i64;
+        if wanted > newest {
+            return Err(StoreError::TooNew(wanted));
+        }
+        if version > newest {
+            let compatible = self.compatible(conn).await?;
+            return if (1..=newest).contains(&compatible) {
+                Ok(())
+            } else {
+                Err(StoreError::TooNew(version))
+            };
+        }
+        if version >= wanted {
+            return Ok(());
+        }
+        let index = |version: i64| {
+            usize::try_from(version).map_err(|_| StoreError::corrupt("a negative schema version"))
+        };
+        for migration in &self.migrations[index(version)?..index(wanted)?] {
+            run(conn, &for_engine(migration.sql, postgres)).await?;
+        }
+        sqlx::query(
+            "INSERT INTO schema_version (part, version, compatible) VALUES ($1, $2, $3)
+             ON CONFLICT (part) DO UPDATE SET version = excluded.version, compatible = excluded.compatible",
+        )
+        .bind(self.name)
+        .bind(wanted)
+        .bind(self.migrations[..index(wanted)?].last().map_or(0, |migration| migration.compatible))
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// A store from before there was such a column has none.
+async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
+    let sql = if lock::is_postgres(conn) {
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('schema_version') AND attname = 'compatible'"
+    } else {
+        "SELECT count(*) FROM pragma_table_info('schema_version') WHERE name = 'compatible'"
+    };
+    Ok(sqlx::query(sql).fetch_one(conn).await?.try_get::<i64, _>(0)? > 0)
+}
+
+/// Whether there is such a table of the store.
+pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bool, StoreError> {
+    let sql = if lock::is_postgres(conn) {
+        "SELECT to_regclass($1)::text AS name"
+    } else {
+        "SELECT max(name) AS name FROM sqlite_master WHERE type = 'table' AND name = $1"
+    };
+    let row = sqlx::query(sql).bind(name).fetch_one(conn).await?;
+    Ok(row.try_get::<Option<String>, _>(0)?.is_some())
+}
+
+async fn run(conn: &mut AnyConnection, sql: &str) -> Result<(), StoreError> {
+    // Safe: the text is embedded in the program, and only its placeholders for types are replaced.
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await?;
+    Ok(())
+}
+
+/// Puts the engine's types in place of the placeholders.
+fn for_engine(sql: &str, postgres: bool) -> String {
+    let types = if postgres {
+        // Ids are compared by bytes, whatever the locale of the database: pages and answers have one order.
+        [
+            ("{key}", "TEXT COLLATE \"C\""),
+            ("{bytes}", "BYTEA"),
+            ("{number}", "BIGINT"),
+            ("{serial}", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"),
+        ]
+    } else {
+        [
+            ("{key}", "TEXT"),
+            ("{bytes}", "BLOB"),
+            ("{number}", "INTEGER"),
+            ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+        ]
+    };
+    types.into_iter().fold(sql.to_owned(), |sql, (placeholder, name)| sql.replace(placeholder, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use certward_test_support::PostgresServer;
+    use sqlx::Connection;
+    use tokio::{task::JoinSet, time::timeout};
+
+    use super::*;
+    use crate::{
+        Address, MasterKey, Project, Servers, Store, SystemClock, Timestamp,
+        repo::project,
+        sealed::{sealing::Sealer, secret},
+    };
+
+    const MANY: usize = 8;
+
+    async fn connect(url: &str) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(url).await.expect("connected")
+    }
+
+    async fn execute(conn: &mut AnyConnection, sql: &str) {
+        run(conn, sql).await.expect(sql);
+    }
+
+    async fn number(conn: &mut AnyConnection, sql: &str) -> i64 {
+        let row = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(conn).await.expect(sql);
+        row.try_get(0).expect("a number")
+    }
+
+    /// Notes every statement that makes or changes a table.
+    const NOTE_CHANGES: &str = "CREATE TABLE noted (tag TEXT);
+        CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO noted VALUES (tg_tag); END';
+        CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE')
+            EXECUTE FUNCTION note();";
+
+    /// A store that the first release has made.
+    async fn old_store(conn: &mut AnyConnection) {
+        let mut tx = conn.begin().await.expect("a transaction");
+        REQUESTS.migrate(&mut tx).await.expect("made");
+        STORE.migrate_to(&mut tx, 1).await.expect("made");
+        secret::init(&mut tx, &Sealer::new(&master_key()), Timestamp(0)).await.expect("made");
+        project::insert(&mut tx, &Project::default_at(Timestamp(0))).await.expect("made");
+        tx.commit().await.expect("committed");
+    }
+
+    fn master_key() -> MasterKey {
+        MasterKey::parse(&"0f".repeat(32)).expect("64 digits")
+    }
+
+    fn address(url: &str) -> Address {
+        Address::Postgres(Servers::parse([url]).expect("a URL"))
+    }
+
+    /// Opens it as `how` says, so many at once; all of them get through.
+    async fn open_many(url: &str, many: usize, init: bool) {
+        let mut opening = JoinSet::new();
+        for _ in 0..many {
+            let address = address(url);
+            opening.spawn(async move {
+                let (key, clock) = (master_key(), Arc::new(SystemClock));
+                match init {
+                    true => Store::init(&address, &key, clock).await,
+                    false => Store::open(&address, &key, clock).await,
+                }
+            });
+        }
+        for store in opening.join_all().await {
+            let store = store.expect("it opens");
+            assert_eq!(store.projects().await.expect("read").len(), 1);
+            store.ping().await.expect("it can be written");
+            store.close().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_that_come_at_once_find_an_empty_or_an_old_store_and_bring_it_up_to_date_once() {
+        let server = PostgresServer::shared();
+        for old in [false, true] {
+            let mut changes = Vec::new();
+            for many in [1, MANY] {
+                let url = server.database();
+                let mut conn = connect(&url).await;
+                if old {
+                    old_store(&mut conn).await;
+                }
+                execute(&mut conn, NOTE_CHANGES).await;
+                open_many(&url, many, !old).await;
+                let version =
+                    number(&mut conn, "SELECT version FROM schema_version WHERE part = 'store'").await;
+                assert_eq!(version, STORE.migrations.len() as i64);
+                changes.push(number(&mut conn, "SELECT count(*) FROM noted").await);
+            }
+            assert!(changes[0] > 0);
+            assert_eq!(changes[0], changes[1], "as if one had come alone; old: {old}");
+        }
+    }
+
+    /// Until somebody waits for a lock in this database.
+    async fn somebody_waits(conn: &mut AnyConnection) {
+        let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let waiting = async {
+            while number(conn, sql).await == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), waiting).await.expect("somebody waits");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_of_the_release_before_is_waited_for_and_kept() {
+        let server = PostgresServer::shared();
+        let url = server.database();
+        let (mut before, mut looking) = (connect(&url).await, connect(&url).await);
+        old_store(&mut before).await;
+        let mut tx = before.begin().await.expect("a transaction");
+        let insert = "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
+                      VALUES ('a', 'default', '', '127.0.0.1:1883', 0, 1, 'absent')";
+        execute(&mut tx, insert).await;
+        let opening = tokio::spawn({
+            let url = url.clone();
+            async move { open_many(&url, MANY, false).await }
+        });
+        somebody_waits(&mut looking).await;
+        tx.commit().await.expect("committed");
+        opening.await.expect("all of them open");
+        assert_eq!(
+            number(&mut looking, "SELECT count(*) FROM deployment WHERE connections_max = 0").await,
+            1
+        );
+        // What it does afterwards, too.
+        execute(&mut before, &insert.replace("'a'", "'b'")).await;
+    }
+
+    /// Three releases in a row: one table, then a column more, then a column less.
+    const FIRST: &str = "CREATE TABLE thing (id BIGINT PRIMARY KEY, old BIGINT NOT NULL DEFAULT 0)";
+    const RELEASES: [Part; 3] = [
+        Part { name: "things", migrations: &[migration(FIRST, 1)] },
+        Part { name: "things", migrations: &[migration(FIRST, 1), migration(WIDER, 1)] },
+        Part {
+            name: "things",
+            migrations: &[migration(FIRST, 1), migration(WIDER, 1), migration(NARROWER, 2)],
+        },
+    ];
+    const WIDER: &str = "ALTER TABLE thing ADD COLUMN new BIGINT NOT NULL DEFAULT 0";
+    const NARROWER: &str = "ALTER TABLE thing DROP COLUMN old";
+
+    async fn start(url: &str, release: usize) -> Result<(), StoreError> {
+        let mut conn = connect(url).await;
+        let mut tx = conn.begin().await.expect("a transaction");
+        RELEASES[release].migrate(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_releases_that_start_at_once_the_older_one_starts_as_long_as_it_may() {
+        let server = PostgresServer::shared();
+        for (newer, refuses_older) in [(1, false), (2, true)] {
+            let url = server.database();
+            start(&url, newer - 1).await.expect("made");
+            let mut starts = JoinSet::new();
+            for number in 0..MANY {
+                let (url, release) = (url.clone(), newer - number % 2);
+                starts.spawn(async move { (release, start(&url, release).await) });
+            }
+            for (release, started) in starts.join_all().await {
+                assert!(started.is_ok(), "release {release} beside {newer}: {started:?}");
+            }
+            // The release before the older one is told that it is too old, once the newer one has narrowed.
+            if refuses_older {
+                let told = start(&url, 0).await;
+                assert!(matches!(told, Err(StoreError::TooNew(3))), "{told:?}");
+            }
+            let mut conn = connect(&url).await;
+            assert_eq!(
+                number(&mut conn, "SELECT version FROM schema_version").await,
+                newer as i64 + 1,
+                "nobody takes it back"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_migration_may_take_longer_than_a_statement_and_the_others_wait_for_it() {
+        const SLOW: Part = Part {
+            name: "slow",
+            migrations: &[migration("CREATE TABLE slow (a TEXT); SELECT pg_sleep(0.5)", 1)],
+        };
+        let server = PostgresServer::shared();
+        let url = server.database();
+        let mut starts = JoinSet::new();
+        for _ in 0..3 {
+            let url = url.clone();
+            starts.spawn(async move {
+                let mut conn = connect(&url).await;
+                execute(&mut conn, "SET statement_timeout = '100ms'; SET lock_timeout = '100ms'").await;
+                let mut tx = conn.begin().await.expect("a transaction");
+                SLOW.migrate(&mut tx).await?;
+                tx.commit().await?;
+                // The session's own hold again.
+                let error = run(&mut conn, "SELECT pg_sleep(5)").await.expect_err("too long");
+                assert!(error.to_string().contains("statement timeout"), "{error}");
+                Ok::<_, StoreError>(())
+            });
+        }
+        for started in starts.join_all().await {
+            started.expect("made, or waited for");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Ids and value types: no SQL.
+
+pub(crate) mod address_group;
+pub(crate) mod clock;
+pub(crate) mod connection_limit;
+pub(crate) mod embedded_ipv4;
+pub(crate) mod host_suffix;
+pub(crate) mod id;
+pub(crate) mod proxy;
+pub(crate) mod record_bytes;
+pub(crate) mod tls_state;
+pub(crate) mod upstream;
+pub(crate) mod upstream_allow;
+pub(crate) mod upstream_list;

@@ -1,0 +1,89 @@
+use sqlx::any::AnyRow;
+
+use crate::{Generation, StoreError, Timestamp, engine::row};
+
+/// Where a deployment's certificate stands. The steps between these states are `lifecycle`'s.
+///
+/// `version` is the generation at which the newest accepted upload was accepted; `generation` of the
+/// [`crate::Deployment`] may have grown since, by a change of its hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsState {
+    /// No certificate is set.
+    Absent,
+    /// Accepted and stored, not yet proven on every counted node.
+    Pending {
+        /// The newest accepted upload.
+        version: Generation,
+        /// When it fails if it is not proven by then.
+        deadline: Timestamp,
+    },
+    /// Every counted node serves this upload and proved it.
+    Running {
+        /// The newest accepted upload.
+        version: Generation,
+    },
+    /// A counted node could not prove it in time, or there is no way in. Not final.
+    Failed {
+        /// The newest accepted upload.
+        version: Generation,
+        /// Why, in one plain sentence.
+        reason: String,
+    },
+    /// A deletion is being carried out: the keys are erased, and the counted nodes are letting go.
+    Terminated,
+}
+
+impl TlsState {
+    /// The newest accepted upload, where a certificate is set.
+    pub fn version(&self) -> Option<Generation> {
+        match self {
+            Self::Pending { version, .. } | Self::Running { version } | Self::Failed { version, .. } => {
+                Some(*version)
+            }
+            Self::Absent | Self::Terminated => None,
+        }
+    }
+}
+
+/// A state as it stands in the columns of a deployment.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    pub(crate) state: &'static str,
+    pub(crate) version: Option<i64>,
+    pub(crate) deadline: Option<i64>,
+    pub(crate) reason: Option<String>,
+}
+
+impl Columns {
+    pub(crate) fn of(tls: &TlsState) -> Self {
+        let version = tls.version().map(|version| version.0);
+        let columns = |state| Self { state, version, deadline: None, reason: None };
+        match tls {
+            TlsState::Absent => columns("absent"),
+            TlsState::Pending { deadline, .. } => Self { deadline: Some(deadline.0), ..columns("pending") },
+            TlsState::Running { .. } => columns("running"),
+            TlsState::Failed { reason, .. } => {
+                Self { reason: Some(row::storable(reason).into_owned()), ..columns("failed") }
+            }
+            TlsState::Terminated => columns("terminated"),
+        }
+    }
+}
+
+pub(crate) fn read(row: &AnyRow) -> Result<TlsState, StoreError> {
+    let version = || {
+        let version = row::integer_or_null(row, "tls_version")?;
+        version.map(Generation).ok_or_else(|| row::unreadable("tls_version"))
+    };
+    match row::text(row, "tls_state")?.as_str() {
+        "absent" => Ok(TlsState::Absent),
+        "pending" => Ok(TlsState::Pending {
+            version: version()?,
+            deadline: Timestamp(row::integer(row, "tls_deadline")?),
+        }),
+        "running" => Ok(TlsState::Running { version: version()? }),
+        "failed" => Ok(TlsState::Failed { version: version()?, reason: row::text(row, "tls_reason")? }),
+        "terminated" => Ok(TlsState::Terminated),
+        _ => Err(row::unreadable("tls_state")),
+    }
+}

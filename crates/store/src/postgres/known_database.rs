@@ -1,0 +1,201 @@
+//! Which database a node has used last, in a file of its data folder.
+//!
+//! A process knows which database it uses, and how often a standby of it was promoted, and so takes neither another one nor a primary
+//! that was replaced. The file makes that outlast the process: a node that is started while only the wrong server can be
+//! reached (a copy for tests whose address was left in `store`; the old primary, back after its standby was promoted) does
+//! not begin to serve, and to write, what is out of date.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::engine::own_file::{open_own_file, own_folder};
+
+/// What is known of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// See [`crate::postgres::server_status::Standing::identity`].
+    pub(crate) identity: String,
+    /// The highest that was seen.
+    pub(crate) timeline: i64,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(crate) struct LastSeen {
+    path: PathBuf,
+    /// What stands in it.
+    written: Mutex<Option<Seen>>,
+    /// That it cannot be written was said.
+    warned: AtomicBool,
+}
+
+const EXPLANATION: &str = "# The PostgreSQL database that this node uses. Before you remove this file, read \
+                           docs/postgresql.md: \"Another database\".";
+/// Far above what it takes.
+const BYTES_MAX: u64 = 4096;
+
+impl LastSeen {
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), written: Mutex::default(), warned: AtomicBool::default() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands in it; nothing where there is no file. One that cannot be read is warned of and counts as none, for it must not keep
+    /// devices from being served.
+    pub(crate) fn read(&self) -> Option<Seen> {
+        let seen = match read(&self.path) {
+            Ok(seen) => Some(seen),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(
+                    "which database this node has used cannot be read from {}, so any is taken: {error}",
+                    self.path.display()
+                );
+                None
+            }
+        };
+        self.set_written(seen.clone());
+        seen
+    }
+
+    /// Writes it, durably, where it is another than before. Where that fails it is said, once, and tried the next time.
+    pub(crate) fn keep(&self, seen: &Seen) {
+        if self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(seen) {
+            return;
+        }
+        match write(&self.path, seen) {
+            Ok(()) => self.set_written(Some(seen.clone())),
+            Err(error) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "which database this node uses cannot be kept in {}: after its next start it may take another: {error}",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    fn set_written(&self, seen: Option<Seen>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
+
+fn read(path: &Path) -> io::Result<Seen> {
+    let mut text = String::new();
+    io::Read::read_to_string(
+        &mut io::Read::take(open_own_file(path, OpenOptions::new().read(true))?, BYTES_MAX),
+        &mut text,
+    )?;
+    let value = |name| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    let timeline = value("timeline").and_then(|value| value.parse().ok());
+    match (value("identity"), timeline) {
+        (Some(identity), Some(timeline)) if !identity.is_empty() => {
+            Ok(Seen { identity: identity.to_owned(), timeline })
+        }
+        _ => Err(io::Error::new(ErrorKind::InvalidData, "it is not understood")),
+    }
+}
+
+/// By a file of its own and a rename, so that a power loss leaves the one or the other.
+fn write(path: &Path, seen: &Seen) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    own_folder(folder)?;
+    // A process that takes over writes beside the one before it.
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let text = format!("{EXPLANATION}\nidentity = {}\ntimeline = {}\n", seen.identity, seen.timeline);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = open_own_file(&new, &mut options)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_read_again_and_what_is_not_understood_counts_as_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("new").join("database.seen");
+        let seen = |timeline| Seen { identity: "1/2/public = x".into(), timeline };
+        let last_seen = LastSeen::at(&path);
+        assert_eq!(last_seen.read(), None);
+        for timeline in [1, 7, 7, 3] {
+            last_seen.keep(&seen(timeline));
+            assert_eq!(LastSeen::at(&path).read(), Some(seen(timeline)));
+        }
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::read_dir(folder.path().join("new")).expect("there").count(),
+            1,
+            "nothing else is left"
+        );
+
+        let whole = fs::read_to_string(&path).expect("read");
+        let cases = [
+            "",
+            "identity = a",
+            "identity = a\ntimeline = x\n",
+            "identity = \ntimeline = 1\n",
+            &whole[..whole.len() - 3],
+        ];
+        for text in cases {
+            fs::write(&path, text).expect("written");
+            assert_eq!(LastSeen::at(&path).read(), None, "{text:?}");
+        }
+        // As if it had never been there.
+        let last_seen = LastSeen::at(&path);
+        assert_eq!(last_seen.read(), None);
+        last_seen.keep(&seen(1));
+        assert_eq!(last_seen.read(), Some(seen(1)));
+    }
+
+    #[test]
+    fn it_is_neither_read_nor_written_through_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("database.seen"), folder.path().join("victim"));
+        let seen = |identity: &str| Seen { identity: identity.into(), timeline: 1 };
+        LastSeen::at(&victim).keep(&seen("victim"));
+        let before = fs::read(&victim).expect("there");
+        std::os::unix::fs::symlink(&victim, &path).expect("planted");
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &new).expect("planted");
+        assert_eq!(LastSeen::at(&path).read(), None);
+        LastSeen::at(&path).keep(&seen("a"));
+        assert_eq!(fs::read(&victim).expect("there"), before);
+        fs::remove_file(&new).expect("removed");
+        LastSeen::at(&path).keep(&seen("a"));
+        assert_eq!(LastSeen::at(&path).read(), Some(seen("a")));
+        assert_eq!(fs::read(&victim).expect("there"), before, "the link itself was replaced");
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_file_is_got_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file").join("database.seen");
+        fs::write(folder.path().join("file"), "in the way").expect("written");
+        let last_seen = LastSeen::at(&path);
+        assert_eq!(last_seen.read(), None);
+        last_seen.keep(&Seen { identity: "a".into(), timeline: 1 });
+        fs::remove_file(folder.path().join("file")).expect("removed");
+        last_seen.keep(&Seen { identity: "a".into(), timeline: 1 });
+        assert!(last_seen.read().is_some(), "it is tried again");
+    }
+}

@@ -1,0 +1,64 @@
+use sqlx::AnyConnection;
+
+use crate::{StoreError, engine::row, sealed::secret};
+
+/// The oldest version that is supported and tested for: 14.
+const OLDEST: i64 = 140_000;
+
+/// What a server is at the moment: asked of every new connection, before anything else is done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Why it takes no writes.
+    pub(crate) refusal: Option<&'static str>,
+    /// It grows by one each time that a standby is promoted: of two servers that both take writes, the one with the
+    /// lower number has been replaced. 0 where the role may not ask.
+    pub(crate) timeline: i64,
+    /// The same for a primary and its standbys, and another one for every other database, copies of this one from a
+    /// dump too. Nothing where there is none yet.
+    pub(crate) identity: Option<String>,
+}
+
+/// The identifier of the cluster, which physical copies share and dumps do not, the database and the schema in it.
+const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
+    (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
+    current_setting('server_version_num')::bigint AS version,
+    CASE WHEN pg_is_in_recovery() THEN 0
+         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END AS timeline,
+    (SELECT system_identifier FROM pg_control_system())::text
+        || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())::text
+        || '/' || coalesce(current_schema()::text, '') AS identity";
+
+/// For a role that may not call the functions above.
+const STANDING_FOR_ALL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
+    (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
+    current_setting('server_version_num')::bigint AS version,
+    0::bigint AS timeline, NULL::text AS identity";
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+impl Standing {
+    pub(crate) async fn ask(conn: &mut AnyConnection) -> Result<Self, StoreError> {
+        let full = sqlx::query(STANDING).fetch_one(&mut *conn).await;
+        let forbidden = |e: &sqlx::Error| {
+            e.as_database_error().is_some_and(|e| e.code().is_some_and(|code| code == INSUFFICIENT_PRIVILEGE))
+        };
+        let (row, limited) = match full {
+            Err(e) if forbidden(&e) => (sqlx::query(STANDING_FOR_ALL).fetch_one(&mut *conn).await?, true),
+            full => (full?, false),
+        };
+        let refusal = if row::integer(&row, "version")? < OLDEST {
+            Some("PostgreSQL 14 or later is needed")
+        } else if row::integer(&row, "standby")? != 0 {
+            Some("it is a standby")
+        } else if row::integer(&row, "read_only")? != 0 {
+            Some("it is read-only (default_transaction_read_only)")
+        } else {
+            None
+        };
+        let identity = match limited {
+            true => secret::check_if_there(conn).await?,
+            false => row::text_or_null(&row, "identity")?,
+        };
+        Ok(Self { refusal, timeline: row::integer(&row, "timeline")?, identity })
+    }
+}

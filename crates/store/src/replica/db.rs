@@ -1,0 +1,673 @@
+//! A node's own copy of what it serves, on its disk, for the time when the store is away.
+//!
+//! One more embedded database of the store's own schema, written and read by the store's own code. In it are deployments
+//! with their hosts, the version that is served and the one to fall back to, with their keys *as they are sealed* (a record is
+//! bound to table, deployment and version, so that it opens here as it does there), the session ticket keys, likewise, and
+//! the check value of the master key. Nobody else's secrets: no digest of an API secret, no request log, no audit.
+//!
+//! The store is the truth and this is a memory of it. So nothing reads from here unless it says so ([`Records`]), nothing is
+//! ever written back, and whatever is wrong with it is mended by making it anew.
+//!
+//! A *mark* says up to which generation everything is here; with it stands that generation's row of the feed, by which a store
+//! that was brought back from a backup, and has had other changes since, is told from the one that was copied.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use certward_pki::{HostName, PrivateKey};
+use sqlx::{
+    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions,
+    pool::PoolConnection,
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records,
+    Stamp, Store, StoreError, Version,
+    engine::{
+        data_folder::{database_url, look_at_side_files, private_file},
+        own_file::look_at_own_file,
+        pool::{sqlite_pool, step},
+        row, schema,
+    },
+    replica::rows::{self, Copied},
+    repo::{boundary, deployment, feed, host, version},
+    sealed::{sealing::Sealer, secret},
+    store::of_the_program,
+};
+
+/// Readers: cold names while the store is away.
+const READERS: u32 = 4;
+/// Above so many of a page that differ, the whole stretch is read at once.
+const ONE_BY_ONE_MAX: usize = 20;
+/// What is kept in the row of `counter` that is called so: the mark.
+const MARK: &str = "copied";
+
+/// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
+pub struct Snapshot {
+    path: PathBuf,
+    sealer: Arc<Sealer>,
+    pools: RwLock<Option<Pools>>,
+}
+
+#[derive(Clone)]
+struct Pools {
+    writer: AnyPool,
+    reader: AnyPool,
+}
+
+/// Which side of a copy failed.
+#[derive(Debug, Error)]
+pub enum CopyError {
+    /// The store: what was copied before stays.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The node's own disk.
+    #[error("this node's snapshot: {0}")]
+    Snapshot(StoreError),
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Where the node with this data folder has it: a file of mode 0600.
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join("snapshot.db")
+    }
+
+    /// The snapshot of the node with this data folder. Touches nothing yet.
+    pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
+        Self {
+            path: Self::file_in(folder),
+            sealer: Arc::new(Sealer::new(master_key)),
+            pools: RwLock::default(),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what is there; `false` where nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] for what is no snapshot, or was open to others;
+    /// [`StoreError::TooNew`]; [`StoreError::Unavailable`].
+    pub async fn open(&self) -> Result<bool, StoreError> {
+        sqlx::any::install_default_drivers();
+        look_at_own_file(&self.path)?;
+        look_at_side_files(&self.path)?;
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(self.unavailable(&error)),
+            Ok(found) if found.len() == 0 => return Ok(false),
+            // Whoever could write it could have made this node trust anybody.
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                return Err(StoreError::corrupt("its mode is not 0600: others could read or change it"));
+            }
+            Ok(_) => {}
+        }
+        self.probe().await?;
+        let pools = self.connect().await?;
+        let opened = self.check(&pools).await;
+        if opened.is_err() {
+            close(&pools).await;
+        }
+        if opened? {
+            self.hold(Some(pools));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Whether it is a database at all: a pool would try to open what is none again and again.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let options = database_url(&self.path)?.parse::<AnyConnectOptions>()?.disable_statement_logging();
+        step(async {
+            let mut conn = AnyConnection::connect_with(&options).await?;
+            sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut conn).await?;
+            Ok(conn.close().await?)
+        })
+        .await
+    }
+
+    /// Whether it is whole and of the right master key; `false` where its making was cut short.
+    async fn check(&self, pools: &Pools) -> Result<bool, StoreError> {
+        let mut tx = begin(pools).await?;
+        step(async {
+            if schema::STORE.version(&mut tx).await? == 0 {
+                return Ok(false);
+            }
+            schema::STORE.migrate(&mut tx).await?;
+            let Some(check) = secret::sealed_check(&mut tx).await? else { return Ok(false) };
+            secret::verify_check(&self.sealer, &check)?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Makes an empty one for this store, in the place of whatever is there.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn make(&self, store: &Store) -> Result<(), CopyError> {
+        let mut conn = store.read().await.map_err(CopyError::Store)?;
+        let check = step(secret::sealed_check(&mut conn)).await.map_err(CopyError::Store)?;
+        let check = check.ok_or(CopyError::Store(StoreError::NotInitialised))?;
+        drop(conn);
+        self.make_with(&check).await.map_err(CopyError::Snapshot)
+    }
+
+    async fn make_with(&self, check: &[u8]) -> Result<(), StoreError> {
+        sqlx::any::install_default_drivers();
+        self.discard().await?;
+        private_file(&self.path)?;
+        let pools = self.connect().await?;
+        let made = async {
+            let mut tx = begin(&pools).await?;
+            step(async {
+                schema::STORE.migrate(&mut tx).await?;
+                secret::write_check(&mut tx, check).await?;
+                Ok(tx.commit().await?)
+            })
+            .await
+        };
+        match made.await {
+            Ok(()) => {
+                self.hold(Some(pools));
+                Ok(())
+            }
+            Err(error) => {
+                close(&pools).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes it from the disk. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file cannot be removed, durably.
+    pub async fn discard(&self) -> Result<(), StoreError> {
+        self.close().await;
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.unavailable(&error)),
+            }
+        }
+        // Without this a power loss could bring it back.
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| self.unavailable(&error))
+    }
+
+    /// Closes it; what is in it stays.
+    pub async fn close(&self) {
+        let pools = self.pools.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pools) = pools {
+            close(&pools).await;
+        }
+    }
+
+    /// Whether there is one, open.
+    pub fn is_open(&self) -> bool {
+        self.pools().is_ok()
+    }
+
+    /// Up to which generation everything is here. `None`: it was never complete, and may lack any deployment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark(&self) -> Result<Option<Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        step(mark_in(&mut conn)).await
+    }
+
+    /// The newest change of a deployment that is here, durable. `None`: the deployment is not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn generation_of(&self, id: &DeploymentId) -> Result<Option<Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        step(rows::generation_of(&mut conn, id)).await
+    }
+
+    /// Reads several records of one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reading(&self) -> Result<Reading, StoreError> {
+        let reader = self.pools()?.reader;
+        let tx = step(async { Ok(reader.begin_with("BEGIN").await?) }).await?;
+        Ok(Reading::of_replica(tx, Arc::clone(&self.sealer)))
+    }
+
+    /// As [`Snapshot::mark`], with the nonce of the row where it is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark_position(&self) -> Result<Option<FeedPosition>, StoreError> {
+        let Some(mark) = self.mark().await? else { return Ok(None) };
+        let found = self.landmark(mark).await?;
+        let unknown = FeedPosition { generation: mark, nonce: 0 };
+        Ok(Some(found.map_or(unknown, |found| found.position)))
+    }
+
+    /// From now on it counts as never complete. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forget_mark(&self) -> Result<(), StoreError> {
+        let mut tx = begin(&self.pools()?).await?;
+        step(async {
+            sqlx::query("DELETE FROM counter WHERE name = $1").bind(MARK).execute(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    /// Whether it is a copy of this store, and the store's history is still the one that was copied: not that of a backup
+    /// which has had other changes since.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn is_of(&self, store: &Store) -> Result<bool, CopyError> {
+        let here = async {
+            let mut conn = self.read().await?;
+            step(secret::sealed_check(&mut conn)).await
+        };
+        let check = here.await.map_err(CopyError::Snapshot)?;
+        let mark = self.mark().await.map_err(CopyError::Snapshot)?;
+        let landmark = match mark {
+            Some(mark) => self.landmark(mark).await.map_err(CopyError::Snapshot)?,
+            None => None,
+        };
+        let there = async {
+            let mut tx = store.begin_reading().await?;
+            step(async {
+                if secret::sealed_check(&mut tx).await? != check {
+                    return Ok(false);
+                }
+                let Some(mark) = mark else { return Ok(true) };
+                if mark > feed::newest(&mut tx).await? {
+                    return Ok(false);
+                }
+                if landmark.is_none() || feed::is_pruned(&mut tx, mark).await? {
+                    return Ok(true);
+                }
+                Ok(feed::landmark(&mut tx, mark).await? == landmark)
+            })
+            .await
+        };
+        there.await.map_err(CopyError::Store)
+    }
+
+    async fn landmark(&self, mark: Generation) -> Result<Option<feed::Landmark>, StoreError> {
+        let mut conn = self.read().await?;
+        step(feed::landmark(&mut conn, mark)).await
+    }
+
+    /// Copies these deployments as they are now, or that they are gone, and first the boundaries of projects, where they have
+    /// changed: what they allow is never more than what is known. With `mark`, everything up to that row is here when this
+    /// returns. Durable when this returns, and what it erased is overwritten.
+    ///
+    /// # Errors
+    /// [`CopyError`]; nothing was copied then. [`StoreError::Unavailable`] where the store's history has no such row.
+    pub async fn copy(
+        &self,
+        store: &Store,
+        ids: &[DeploymentId],
+        mark: Option<FeedPosition>,
+    ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
+        let read = async {
+            // Apart from requests, which may all be waiting for a node that joins and waits for this copy.
+            let mut tx = store.begin_reading_as_member().await?;
+            step(async {
+                let boundaries = boundary::unless_known(&mut tx, Some(known)).await?;
+                let copied = rows::each(&mut tx, ids).await?;
+                let mut landmark = None;
+                if let Some(mark) = mark {
+                    if feed::ancestry(&mut tx, mark).await? != feed::Ancestry::Own {
+                        return Err(StoreError::unavailable("its history is not the one that was read"));
+                    }
+                    landmark = feed::landmark(&mut tx, mark.generation).await?;
+                }
+                let mark = mark.map(|mark| mark.generation);
+                let read = Read { newest: feed::newest(&mut tx).await?, mark, landmark };
+                Ok((boundaries, copied, read))
+            })
+            .await
+        };
+        let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)?;
+        self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
+        let generation = |copied: &Copied| match copied {
+            Copied::Whole(copy) => Some(copy.deployment.generation),
+            Copied::Gone(_) | Copied::Unreadable(_) => None,
+        };
+        Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
+    }
+
+    /// Makes the deployments of the store after `after` and these alike: at most `limit`, and only those whose generations
+    /// differ are read and written. Where to go on; `None` at the end.
+    ///
+    /// # Errors
+    /// [`CopyError`]; nothing was copied then.
+    pub async fn copy_page(
+        &self,
+        store: &Store,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Option<DeploymentId>, CopyError> {
+        let mut tx = store.begin_reading().await.map_err(CopyError::Store)?;
+        let page =
+            step(deployment::generations(&mut tx, after, None, limit)).await.map_err(CopyError::Store)?;
+        // The last page goes to the end, so that what is beyond it here goes too.
+        let last =
+            if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
+        let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Snapshot)?;
+        let mut is_new = |(id, generation): &(DeploymentId, Generation)| here.remove(id) != Some(*generation);
+        let mut differ: Vec<DeploymentId> =
+            page.into_iter().filter(|it| is_new(it)).map(|(id, _)| id).collect();
+        let read = step(async {
+            let mut copied = Vec::new();
+            if let [first, .., end] = &differ[..]
+                && differ.len() > ONE_BY_ONE_MAX
+                && let Ok(found) = rows::between(&mut tx, first, end).await
+            {
+                // All of the stretch, with those that do not differ: they cost nothing but time.
+                copied.extend(found.into_iter().map(Copied::Whole));
+                differ.clear();
+            }
+            copied.extend(rows::each(&mut tx, &differ).await?);
+            let newest = feed::newest(&mut tx).await?;
+            Ok((copied, Read { newest, mark: None, landmark: None }))
+        });
+        let (mut copied, read) = read.await.map_err(CopyError::Store)?;
+        drop(tx);
+        copied.extend(here.into_keys().map(Copied::Gone));
+        if !copied.is_empty() {
+            self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
+        }
+        Ok(last)
+    }
+
+    /// In one transaction. Where there is a mark, neither it nor a deployment goes back: two processes of a node, of which
+    /// one takes over from the other, may both write. While there is none, everything is made as the store has it.
+    async fn write(&self, copied: &[Copied], read: &Read) -> Result<(), StoreError> {
+        let pools = self.pools()?;
+        let mut tx = begin(&pools).await?;
+        let erased = step(async {
+            let before = mark_in(&mut tx).await?;
+            let mut erased = false;
+            for copied in copied {
+                if before.is_none() || !rows::is_older(&mut tx, copied, read.newest).await? {
+                    erased |= rows::write(&mut tx, copied).await?;
+                }
+            }
+            if let Some(mark) = read.mark.filter(|mark| before.is_none_or(|before| *mark >= before)) {
+                sqlx::query(
+                    "INSERT INTO counter (name, value) VALUES ($1, $2)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )
+                .bind(MARK)
+                .bind(mark.0)
+                .execute(&mut *tx)
+                .await?;
+                if let Some(landmark) = &read.landmark {
+                    feed::keep_only(&mut tx, landmark).await?;
+                }
+            }
+            tx.commit().await?;
+            Ok(erased)
+        })
+        .await?;
+        if erased { checkpoint(&pools).await } else { Ok(()) }
+    }
+
+    /// The generations of the deployments after `after`, up to `to` where it is given.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn generations(
+        &self,
+        after: Option<&DeploymentId>,
+        to: Option<&DeploymentId>,
+    ) -> Result<HashMap<DeploymentId, Generation>, StoreError> {
+        let mut conn = self.read().await?;
+        Ok(step(deployment::generations(&mut conn, after, to, u32::MAX)).await?.into_iter().collect())
+    }
+
+    /// Deployments in id order after `after`, at most `limit`, with the names that lead to them: also of one that cannot be
+    /// read otherwise, for its names must lead to nobody else.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn hosts_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::by_deployment(&mut conn, after, limit)).await
+    }
+
+    /// As [`Store::first_of`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        let mut conn = self.read().await?;
+        step(host::first_of(&mut conn, names)).await
+    }
+
+    /// As [`Store::secret`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let mut conn = self.read().await?;
+        step(secret::find(&mut conn, &self.sealer, &of_the_program(name))).await
+    }
+
+    /// The boundaries of all projects; see [`Store::boundaries`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn boundaries(&self) -> Result<Boundaries, StoreError> {
+        let mut conn = self.read().await?;
+        Ok(step(boundary::unless_known(&mut conn, None)).await?.unwrap_or_default())
+    }
+
+    /// Makes the boundaries of the store and these alike. Without a difference nothing is written.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_boundaries(&self, store: &Store) -> Result<(), CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
+        let boundaries = store.boundaries(Some(known)).await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)
+    }
+
+    async fn boundaries_stamp(&self) -> Result<Stamp, StoreError> {
+        let mut conn = self.read().await?;
+        step(boundary::stamp(&mut conn)).await
+    }
+
+    async fn replace_boundaries(&self, boundaries: Option<Boundaries>) -> Result<(), StoreError> {
+        let Some(boundaries) = boundaries else { return Ok(()) };
+        let mut tx = begin(&self.pools()?).await?;
+        step(async {
+            boundary::replace(&mut tx, &boundaries).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    /// Makes the sealed records of the store with `from <= name < before` and these alike. Without a difference nothing is
+    /// written. Whether there was one.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_secrets(&self, store: &Store, from: &str, before: &str) -> Result<bool, CopyError> {
+        let (from, before) = (of_the_program(from), of_the_program(before));
+        let there = async {
+            let mut conn = store.read().await?;
+            step(secret::all_sealed(&mut conn, &from, &before)).await
+        };
+        let there = there.await.map_err(CopyError::Store)?;
+        let write = async {
+            let pools = self.pools()?;
+            let mut conn = pools.reader.acquire().await?;
+            let here = step(secret::all_sealed(&mut conn, &from, &before)).await?;
+            drop(conn);
+            if here == there {
+                return Ok(false);
+            }
+            let mut tx = begin(&pools).await?;
+            step(async {
+                secret::remove(&mut tx, &from, &before).await?;
+                for record in &there {
+                    secret::write_sealed(&mut tx, record).await?;
+                }
+                Ok(tx.commit().await?)
+            })
+            .await?;
+            checkpoint(&pools).await?;
+            Ok(true)
+        };
+        write.await.map_err(CopyError::Snapshot)
+    }
+
+    /// As [`Store::remove_secrets`], and what it erased is overwritten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_secrets(&self, from: &str, before: &str) -> Result<u64, StoreError> {
+        let pools = self.pools()?;
+        let mut tx = begin(&pools).await?;
+        let removed = step(async {
+            let removed = secret::remove(&mut tx, &of_the_program(from), &of_the_program(before)).await?;
+            tx.commit().await?;
+            Ok(removed)
+        })
+        .await?;
+        if removed > 0 {
+            checkpoint(&pools).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn connect(&self) -> Result<Pools, StoreError> {
+        let url = database_url(&self.path)?;
+        // Nobody else writes here but a process that hands this node over.
+        let settings = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+        let writer = sqlite_pool(&url, 1, settings).await?;
+        let reader = sqlite_pool(&url, READERS, "PRAGMA query_only = ON;").await?;
+        Ok(Pools { writer, reader })
+    }
+
+    async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
+        Ok(self.pools()?.reader.acquire().await?)
+    }
+
+    fn pools(&self) -> Result<Pools, StoreError> {
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.clone().ok_or_else(|| StoreError::unavailable("there is no snapshot"))
+    }
+
+    fn hold(&self, pools: Option<Pools>) {
+        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+
+    fn unavailable(&self, error: &io::Error) -> StoreError {
+        StoreError::Unavailable(format!("{}: {error}", self.path.display()))
+    }
+}
+
+/// What was true of the store when a copy was read.
+struct Read {
+    newest: Generation,
+    mark: Option<Generation>,
+    /// The row of the feed at the mark.
+    landmark: Option<feed::Landmark>,
+}
+
+async fn mark_in(conn: &mut AnyConnection) -> Result<Option<Generation>, StoreError> {
+    let row =
+        sqlx::query("SELECT value FROM counter WHERE name = $1").bind(MARK).fetch_optional(conn).await?;
+    row.map(|row| row::integer(&row, "value").map(Generation)).transpose()
+}
+
+async fn begin(pools: &Pools) -> Result<Transaction<'static, Any>, StoreError> {
+    step(async { Ok(pools.writer.begin_with("BEGIN IMMEDIATE").await?) }).await
+}
+
+/// Empties the write-ahead log, which holds what was overwritten in the tables: as much as readers allow.
+async fn checkpoint(pools: &Pools) -> Result<(), StoreError> {
+    let mut conn = pools.writer.acquire().await?;
+    step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) }).await?;
+    Ok(())
+}
+
+/// Waits for connections in use, but not for ever.
+async fn close(pools: &Pools) {
+    let closed = step(async {
+        pools.reader.close().await;
+        pools.writer.close().await;
+        Ok(())
+    });
+    // Whoever still holds one lets go of it soon, for every step is bounded.
+    let _ = closed.await;
+}
+
+impl Records for Snapshot {
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let mut conn = self.read().await?;
+        step(deployment::find(&mut conn, id)).await
+    }
+
+    async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::find(&mut conn, deployment, version)).await
+    }
+
+    async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::last_proven(&mut conn, deployment, before)).await
+    }
+
+    async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        let mut conn = self.read().await?;
+        step(version::private_key(&mut conn, &self.sealer, deployment, version)).await
+    }
+}

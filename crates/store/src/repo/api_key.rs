@@ -1,0 +1,329 @@
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, any::AnyRow};
+use zeroize::Zeroizing;
+
+use crate::{
+    ProjectId, StoreError, Timestamp,
+    engine::{lock, row},
+    sealed::random,
+};
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Read and change certificates.
+    #[serde(rename = "tls")]
+    Tls,
+    /// Read certificates' status.
+    #[serde(rename = "tls:read")]
+    TlsRead,
+    /// Read, make, change and remove deployments.
+    #[serde(rename = "deployments")]
+    Deployments,
+    /// Everything.
+    #[serde(rename = "admin")]
+    Admin,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tls, Self::TlsRead, Self::Deployments, Self::Admin];
+
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::TlsRead => "tls:read",
+            Self::Deployments => "deployments",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the wire name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+
+    /// Whether a key with this scope may do what `wanted` allows.
+    pub fn includes(self, wanted: Self) -> bool {
+        self == Self::Admin || self == wanted || (self == Self::Tls && wanted == Self::TlsRead)
+    }
+}
+
+/// The public half of an API key: letters and digits, matched exactly. New ones are 16 of `a-z 0-9`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ApiKey(Box<str>);
+
+impl ApiKey {
+    /// Reads a key: 1 to 64 letters and digits. `None` for anything else: such a key cannot exist.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({})", self.0)
+    }
+}
+
+/// The secret half: 256 random bits as 64 hexadecimal digits, shown once. Stored only as an HMAC.
+pub struct ApiSecret(pub(crate) Zeroizing<String>);
+
+impl ApiSecret {
+    /// The text to show to its owner, once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiSecret(redacted)")
+    }
+}
+
+/// An API key as it is kept, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRecord {
+    /// The public half.
+    pub key: ApiKey,
+    /// For people.
+    pub name: String,
+    /// What it may do; never empty.
+    pub scopes: Vec<Scope>,
+    /// The projects it sees; `None` is all of them.
+    pub projects: Option<Vec<ProjectId>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl ApiKeyRecord {
+    /// Whether it may do what `wanted` allows.
+    pub fn may(&self, wanted: Scope) -> bool {
+        self.scopes.iter().any(|scope| scope.includes(wanted))
+    }
+
+    /// Whether it sees the project.
+    pub fn sees(&self, project: &ProjectId) -> bool {
+        self.projects.as_ref().is_none_or(|projects| projects.contains(project))
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT key, name, scopes, all_projects, digest, created_at FROM api_key ", $rest)
+    };
+}
+
+impl ApiKeyRecord {
+    /// All but the projects: `None` is all of them, and an empty list is still to be filled.
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let scopes = row::text(row, "scopes")?;
+        Ok(Self {
+            key: ApiKey::parse(&row::text(row, "key")?).ok_or_else(|| row::unreadable("key"))?,
+            name: row::text(row, "name")?,
+            scopes: serde_json::from_str(&scopes).map_err(|_| row::unreadable("scopes"))?,
+            projects: (row::integer(row, "all_projects")? == 0).then(Vec::new),
+            created_at: Timestamp(row::integer(row, "created_at")?),
+        })
+    }
+}
+
+/// Of HMAC-SHA256.
+const DIGEST_BYTES: usize = 32;
+
+/// The digest of a secret. It holds the key as well, so that a digest that is moved to another key fits nothing.
+fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(pepper);
+    context.update(key.as_bytes());
+    context.update(b"\0");
+    context.update(secret.as_bytes());
+    context.sign()
+}
+
+/// One row in any case: that of the key or, where there is none, that of the first key, found by one look-up that finds
+/// nothing (no key is empty) and one that finds a row, in either order. A table without keys gives a row that is made up.
+const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k.name, d.name, '') AS name,
+            coalesce(k.scopes, d.scopes, '') AS scopes,
+            coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
+            coalesce(k.digest, d.digest, $2) AS digest, coalesce(k.created_at, d.created_at, 0) AS created_at
+     FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
+     LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
+
+/// The record, if the secret is its own.
+///
+/// Whatever is presented, one row is looked up, fetched and decoded, and one digest is computed and compared in constant
+/// time: how long a refusal takes does not tell whether the key is there (`bench/run logins`).
+pub(crate) async fn authenticate(
+    conn: &mut AnyConnection,
+    pepper: &hmac::Key,
+    key: &str,
+    secret: &str,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    // No key is called by one digit; a text that is no key must still be looked for, and safely.
+    let key = ApiKey::parse(key).unwrap_or_else(|| ApiKey("0".into()));
+    let query = sqlx::query(KEY_OR_FIRST).bind(key.as_str()).bind(vec![0; DIGEST_BYTES]);
+    let row = query.fetch_one(&mut *conn).await?;
+    let (found, kept) = (row::text(&row, "key")?, row::bytes(&row, "digest")?);
+    let presented = digest(pepper, key.as_str(), secret);
+    // The digest holds the key, so that of another row never fits; that the row is the key's is asked all the same.
+    let is_its_row = subtle::ConstantTimeEq::ct_eq(found.as_bytes(), key.as_str().as_bytes());
+    let is_its_secret = subtle::ConstantTimeEq::ct_eq(presented.as_ref(), kept.as_slice());
+    if bool::from(is_its_row & is_its_secret) {
+        Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?))
+    } else {
+        Ok(None)
+    }
+}
+
+async fn with_projects(
+    conn: &mut AnyConnection,
+    mut record: ApiKeyRecord,
+) -> Result<ApiKeyRecord, StoreError> {
+    if let Some(projects) = &mut record.projects {
+        let rows = sqlx::query("SELECT project FROM api_key_project WHERE key = $1 ORDER BY project")
+            .bind(record.key.as_str())
+            .fetch_all(conn)
+            .await?;
+        for row in &rows {
+            projects.push(row::project_id(row, "project")?);
+        }
+    }
+    Ok(record)
+}
+
+pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, StoreError> {
+    let keys = sqlx::query(select!("ORDER BY created_at, key")).fetch_all(&mut *conn).await?;
+    let mut records = keys.iter().map(ApiKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
+    let seen =
+        sqlx::query("SELECT key, project FROM api_key_project ORDER BY key, project").fetch_all(conn).await?;
+    let mut projects = std::collections::HashMap::<String, Vec<ProjectId>>::new();
+    for row in &seen {
+        projects.entry(row::text(row, "key")?).or_default().push(row::project_id(row, "project")?);
+    }
+    for record in &mut records {
+        if record.projects.is_some() {
+            record.projects = Some(projects.remove(record.key.as_str()).unwrap_or_default());
+        }
+    }
+    Ok(records)
+}
+
+/// The key as it is now, which stays so until the end of the transaction: who changes it waits.
+///
+/// `None` when it does not exist. Whatever else ends a key's right to act belongs here and into [`authenticate`].
+pub(crate) async fn find_kept(
+    conn: &mut AnyConnection,
+    key: &ApiKey,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    // Not FOR KEY SHARE: an UPDATE of scopes would not wait for it.
+    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
+    find(conn, key).await
+}
+
+/// The key, which no other transaction acts with or changes until the end of this one.
+pub(crate) async fn find_to_change(
+    conn: &mut AnyConnection,
+    key: &ApiKey,
+) -> Result<Option<ApiKeyRecord>, StoreError> {
+    lock::api_keys(conn).await?;
+    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR UPDATE", key.as_str()).await?;
+    find(conn, key).await
+}
+
+/// The keys that see the project are about to lose it.
+pub(crate) async fn lock_those_of_project(
+    conn: &mut AnyConnection,
+    project: &ProjectId,
+) -> Result<(), StoreError> {
+    lock::api_keys(conn).await?;
+    let sql = "SELECT key FROM api_key WHERE key IN (SELECT key FROM api_key_project WHERE project = $1)
+               ORDER BY key FOR UPDATE";
+    lock_row(conn, sql, project.as_str()).await
+}
+
+/// A statement of its own: the next one sees what was waited for, in other tables too.
+async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> Result<(), StoreError> {
+    if lock::is_postgres(conn) {
+        sqlx::query(sql).bind(bound).fetch_all(conn).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+    let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
+    match row {
+        Some(row) => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn insert(
+    conn: &mut AnyConnection,
+    pepper: &hmac::Key,
+    name: &str,
+    scopes: &[Scope],
+    projects: Option<&[ProjectId]>,
+    now: Timestamp,
+) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+    lock::api_keys(conn).await?;
+    let key = ApiKey(random::name().into());
+    let mut secret = Zeroizing::new(String::with_capacity(64));
+    random::push_hex(&mut secret, random::key().as_slice());
+    let scopes_text =
+        serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
+    sqlx::query(
+        "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.as_str())
+    .bind(row::storable(name).into_owned())
+    .bind(scopes_text)
+    .bind(i64::from(projects.is_none()))
+    .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    for project in projects.unwrap_or_default() {
+        sqlx::query("INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(key.as_str())
+            .bind(project.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    let record = find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
+    Ok((record, ApiSecret(secret)))
+}
+
+/// How many keys may do everything everywhere. The lock lasts to the end of the transaction.
+pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> {
+    lock::api_keys(conn).await?;
+    let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;
+    let mut admins = 0;
+    for row in &rows {
+        admins += u64::from(ApiKeyRecord::read(row)?.scopes.contains(&Scope::Admin));
+    }
+    Ok(admins)
+}
+
+pub(crate) async fn remove(conn: &mut AnyConnection, key: &ApiKey) -> Result<(), StoreError> {
+    lock::api_keys(conn).await?;
+    sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
+    Ok(())
+}

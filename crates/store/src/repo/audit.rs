@@ -1,0 +1,88 @@
+use sqlx::AnyConnection;
+
+use crate::{StoreError, Timestamp, engine::row};
+
+/// How many records are kept; at some 200 bytes a record, 20 MB.
+pub(crate) const KEPT: i64 = 100_000;
+
+/// What is noted of a change, in the transaction of that change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The API key that asked, or `certward` for the program itself.
+    pub actor: String,
+    /// What was done, for example `tls.replace`, `deployment.create`, `key.revoke`.
+    pub action: &'static str,
+    /// What it was done to: an id.
+    pub subject: String,
+    /// Facts worth keeping, in one line; never secret.
+    pub detail: String,
+}
+
+/// An audit entry as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number, growing.
+    pub number: i64,
+    /// When it was done.
+    pub at: Timestamp,
+    /// See [`AuditEntry::actor`].
+    pub actor: String,
+    /// See [`AuditEntry::action`].
+    pub action: String,
+    /// See [`AuditEntry::subject`].
+    pub subject: String,
+    /// See [`AuditEntry::detail`].
+    pub detail: String,
+}
+
+pub(crate) async fn note(
+    conn: &mut AnyConnection,
+    entry: &AuditEntry,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)")
+        .bind(now.0)
+        .bind(row::storable(&entry.actor).into_owned())
+        .bind(entry.action)
+        .bind(row::storable(&entry.subject).into_owned())
+        .bind(row::storable(&entry.detail).into_owned())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn newest(conn: &mut AnyConnection, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT number, at, actor, action, subject, detail FROM audit ORDER BY number DESC LIMIT $1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AuditRecord {
+                number: row::integer(row, "number")?,
+                at: Timestamp(row::integer(row, "at")?),
+                actor: row::text(row, "actor")?,
+                action: row::text(row, "action")?,
+                subject: row::text(row, "subject")?,
+                detail: row::text(row, "detail")?,
+            })
+        })
+        .collect()
+}
+
+/// Removes at most `limit` records beyond the newest `kept`; returns whether there may be more.
+pub(crate) async fn prune(conn: &mut AnyConnection, kept: i64, limit: u32) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT min(number) AS oldest, max(number) AS newest FROM audit")
+        .fetch_one(&mut *conn)
+        .await?;
+    let (Some(oldest), Some(newest)) =
+        (row::integer_or_null(&row, "oldest")?, row::integer_or_null(&row, "newest")?)
+    else {
+        return Ok(false);
+    };
+    let end = (newest - kept).min(oldest.saturating_add(i64::from(limit)) - 1);
+    let done = sqlx::query("DELETE FROM audit WHERE number <= $1").bind(end).execute(conn).await?;
+    Ok(done.rows_affected() >= u64::from(limit))
+}

@@ -1,0 +1,320 @@
+//! What an admin gives a project: where its deployments may relay to, and the names that it alone may claim.
+//!
+//! Decided under the lock of host claims, as the claims are that it is asked for. Nodes keep all of it in memory; a stamp that is
+//! drawn at random with each change says whether what they have is what is there, whatever history the store has had.
+
+use certward_pki::HostName;
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
+
+use crate::{
+    DeploymentId, HostSuffix, ProjectId, StoreError, Timestamp, UpstreamAllow,
+    engine::{lock, row},
+    model::host_suffix,
+    repo::{feed, project},
+    sealed::random,
+};
+
+/// The boundary of one project.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Boundary {
+    /// Where its deployments may relay to. `None`: wherever the nodes may.
+    pub upstream_allow: Option<UpstreamAllow>,
+    /// The names that this project alone may claim, and the only ones that it may. Without any it may claim all that are
+    /// nobody's.
+    pub host_suffixes: Vec<HostSuffix>,
+}
+
+/// Why a project may not have its suffixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SuffixRefused {
+    /// This one is, contains, or is contained in, one of another project's.
+    Taken(HostSuffix),
+    /// Hosts would break the rule.
+    InUse {
+        /// Hosts of the project that are under none of them.
+        outside: u64,
+        /// Hosts of other projects that are under one of them, or cover one.
+        of_others: u64,
+    },
+}
+
+/// The boundaries of all projects, for a node.
+#[derive(Debug, Clone, Default)]
+pub struct Boundaries {
+    /// Which they are.
+    pub stamp: Stamp,
+    /// Where the deployments of a project may relay to: those projects that are restricted. Nowhere, where what is stored
+    /// cannot be read.
+    pub upstream_allow: Vec<(ProjectId, UpstreamAllow)>,
+    /// The names that belong to one project alone.
+    pub host_suffixes: Vec<(HostSuffix, ProjectId)>,
+}
+
+/// Tells boundaries from earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp(i64);
+
+const STAMP: &str = "boundary";
+
+pub(crate) fn upstream_allow(row: &AnyRow) -> Result<Option<UpstreamAllow>, StoreError> {
+    let text = row::text_or_null(row, "upstream_allow")?;
+    let read = |text: String| UpstreamAllow::read(&text).ok_or_else(|| row::unreadable("upstream_allow"));
+    text.map(read).transpose()
+}
+
+pub(crate) async fn suffixes_of(
+    conn: &mut AnyConnection,
+    project: &ProjectId,
+) -> Result<Vec<HostSuffix>, StoreError> {
+    let rows = sqlx::query("SELECT suffix FROM host_suffix WHERE project = $1 ORDER BY position")
+        .bind(project.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(suffix).collect()
+}
+
+pub(crate) async fn all_suffixes(
+    conn: &mut AnyConnection,
+) -> Result<Vec<(HostSuffix, ProjectId)>, StoreError> {
+    let rows = sqlx::query("SELECT suffix, project FROM host_suffix ORDER BY project, position")
+        .fetch_all(conn)
+        .await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let project = row::project_id(row, "project")?;
+        match suffix(row) {
+            Ok(suffix) => all.push((suffix, project)),
+            // It alone is without effect: all others, and the change feed, do not depend on it.
+            Err(_) => {
+                tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it protects no name")
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn suffix(row: &AnyRow) -> Result<HostSuffix, StoreError> {
+    HostSuffix::parse(&row::text(row, "suffix")?).map_err(|_| row::unreadable("suffix"))
+}
+
+/// The boundary of a project that exists, and the right to claim by it: until the end of the transaction nobody changes one.
+pub(crate) async fn held_to(conn: &mut AnyConnection, project: &ProjectId) -> Result<Boundary, StoreError> {
+    lock::hosts(conn).await?;
+    let found = project::find_unlocked(conn, project).await?;
+    Ok(found.map(|found| found.boundary).unwrap_or_default())
+}
+
+/// Whether another project's suffix covers the host, or is covered by it.
+pub(crate) async fn is_anothers(
+    conn: &mut AnyConnection,
+    host: &HostName,
+    project: &ProjectId,
+) -> Result<bool, StoreError> {
+    let names: Vec<&str> = host_suffix::ancestors(host).collect();
+    let covered = host.parent().filter(|_| host.is_wildcard());
+    let sql = format!(
+        "SELECT suffix FROM host_suffix WHERE project <> $1 AND (parent = $2 OR suffix IN ({})) LIMIT 1",
+        places(3, names.len())
+    );
+    // Safe: only numbered places are put in. No suffix has `*` for a parent.
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(project.as_str()).bind(covered.unwrap_or("*"));
+    for name in names {
+        query = query.bind(name);
+    }
+    Ok(query.fetch_optional(conn).await?.is_some())
+}
+
+/// Gives the project its boundary, if it may have it, and says so in the feed. To be called for a project that is locked.
+pub(crate) async fn set(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+    boundary: &Boundary,
+    now: Timestamp,
+) -> Result<Result<(), SuffixRefused>, StoreError> {
+    // The row names the project: a deployment of that id, if there is one, is merely looked at once more.
+    let named = DeploymentId::parse(id.as_str()).map_err(|_| row::unreadable("project"))?;
+    // As every change does, so that none is drawn while a node joins.
+    lock::nodes_stay(conn).await?;
+    feed::draw(conn, &named, now).await?;
+    lock::hosts(conn).await?;
+    if let Some(refused) = refusal(conn, id, &boundary.host_suffixes).await? {
+        return Ok(Err(refused));
+    }
+    write(conn, id, boundary).await?;
+    let mut stamp = [0; 8];
+    random::fill(&mut stamp);
+    // Positive, and not that of a store without boundaries.
+    set_stamp(conn, Stamp((i64::from_ne_bytes(stamp) & i64::MAX).max(1))).await?;
+    Ok(Ok(()))
+}
+
+async fn refusal(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+    suffixes: &[HostSuffix],
+) -> Result<Option<SuffixRefused>, StoreError> {
+    for suffix in suffixes {
+        if overlaps_anothers(conn, id, suffix).await? {
+            return Ok(Some(SuffixRefused::Taken(suffix.clone())));
+        }
+    }
+    if suffixes.is_empty() {
+        return Ok(None);
+    }
+    let outside = count_hosts(conn, id, suffixes, false).await?;
+    let of_others = count_hosts(conn, id, suffixes, true).await?;
+    Ok((outside + of_others > 0).then_some(SuffixRefused::InUse { outside, of_others }))
+}
+
+async fn overlaps_anothers(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+    suffix: &HostSuffix,
+) -> Result<bool, StoreError> {
+    let names: Vec<&str> = suffix.ancestors().collect();
+    let sql = format!(
+        "SELECT suffix FROM host_suffix
+         WHERE project <> $1 AND (suffix LIKE $2 ESCAPE '\\' OR suffix IN ({})) LIMIT 1",
+        places(3, names.len())
+    );
+    // Safe: only numbered places are put in.
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).bind(under(suffix));
+    for name in names {
+        query = query.bind(name);
+    }
+    Ok(query.fetch_optional(conn).await?.is_some())
+}
+
+/// Of the project's own hosts, those that are under none of the suffixes; or of all others', those that are under one or cover
+/// one. It looks through all hosts: an admin asks for it now and then.
+async fn count_hosts(
+    conn: &mut AnyConnection,
+    id: &ProjectId,
+    suffixes: &[HostSuffix],
+    of_others: bool,
+) -> Result<u64, StoreError> {
+    // A place for each name and each pattern; a wildcard that covers the suffix only takes from another project.
+    let places_each = if of_others { 3 } else { 2 };
+    let covered = |at: usize| {
+        let first = 2 + at * places_each;
+        let wildcard = if of_others { format!(" OR name = ${}", first + 2) } else { String::new() };
+        format!("name = ${first} OR name LIKE ${} ESCAPE '\\'{wildcard}", first + 1)
+    };
+    let covered = (0..suffixes.len()).map(covered).collect::<Vec<_>>().join(" OR ");
+    let whose = match of_others {
+        true => format!("project <> $1 AND ({covered})"),
+        false => format!("project = $1 AND NOT ({covered})"),
+    };
+    // Safe: only numbered places are put in.
+    let mut query =
+        sqlx::query(AssertSqlSafe(format!("SELECT count(*) AS n FROM host WHERE {whose}"))).bind(id.as_str());
+    for suffix in suffixes {
+        query = query.bind(suffix.as_str()).bind(under(suffix));
+        if of_others {
+            // A suffix of one label has no wildcard beside it, and no host is called `*`.
+            query =
+                query.bind(suffix.parent().map_or_else(|| "*".to_owned(), |parent| format!("*.{parent}")));
+        }
+    }
+    let row = query.fetch_one(conn).await?;
+    u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
+}
+
+/// What LIKE finds all names under the suffix by: of all that a name may have, only `_` means something else there.
+fn under(suffix: &HostSuffix) -> String {
+    format!("%.{}", suffix.as_str().replace('_', "\\_"))
+}
+
+fn places(from: usize, count: usize) -> String {
+    (from..from + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn write(conn: &mut AnyConnection, id: &ProjectId, boundary: &Boundary) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project SET upstream_allow = $2 WHERE id = $1")
+        .bind(id.as_str())
+        .bind(boundary.upstream_allow.as_ref().map(ToString::to_string))
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("DELETE FROM host_suffix WHERE project = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    for (position, suffix) in (0_i64..).zip(&boundary.host_suffixes) {
+        write_suffix(conn, suffix, id, position).await?;
+    }
+    Ok(())
+}
+
+async fn write_suffix(
+    conn: &mut AnyConnection,
+    suffix: &HostSuffix,
+    project: &ProjectId,
+    position: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO host_suffix (suffix, parent, project, position) VALUES ($1, $2, $3, $4)")
+        .bind(suffix.as_str())
+        .bind(suffix.parent().unwrap_or(""))
+        .bind(project.as_str())
+        .bind(position)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn set_stamp(conn: &mut AnyConnection, stamp: Stamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE counter SET value = $2 WHERE name = $1")
+        .bind(STAMP)
+        .bind(stamp.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn stamp(conn: &mut AnyConnection) -> Result<Stamp, StoreError> {
+    let row = sqlx::query("SELECT value FROM counter WHERE name = $1").bind(STAMP).fetch_one(conn).await?;
+    Ok(Stamp(row::integer(&row, "value")?))
+}
+
+/// The boundaries of all projects, unless they are those that are known.
+pub(crate) async fn unless_known(
+    conn: &mut AnyConnection,
+    known: Option<Stamp>,
+) -> Result<Option<Boundaries>, StoreError> {
+    // Read first: a change that comes in between is read again.
+    let stamp = stamp(conn).await?;
+    if known == Some(stamp) {
+        return Ok(None);
+    }
+    let rows =
+        sqlx::query("SELECT id, upstream_allow FROM project WHERE upstream_allow IS NOT NULL ORDER BY id")
+            .fetch_all(&mut *conn)
+            .await?;
+    let mut allow = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = row::project_id(row, "id")?;
+        match upstream_allow(row) {
+            Ok(list) => allow.extend(list.map(|list| (id, list))),
+            Err(_) => {
+                tracing::warn!(project.id = %id, "the project's upstreamAllow cannot be read: its brokers are not connected to");
+                allow.push((id, UpstreamAllow::nothing()));
+            }
+        }
+    }
+    Ok(Some(Boundaries { stamp, upstream_allow: allow, host_suffixes: all_suffixes(conn).await? }))
+}
+
+/// Puts them in the place of those that are there: for a node's own copy.
+pub(crate) async fn replace(conn: &mut AnyConnection, boundaries: &Boundaries) -> Result<(), StoreError> {
+    sqlx::query("UPDATE project SET upstream_allow = NULL").execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM host_suffix").execute(&mut *conn).await?;
+    for (id, list) in &boundaries.upstream_allow {
+        project::ensure(conn, id).await?;
+        sqlx::query("UPDATE project SET upstream_allow = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(list.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
+    for (position, (suffix, id)) in (0_i64..).zip(&boundaries.host_suffixes) {
+        project::ensure(conn, id).await?;
+        write_suffix(conn, suffix, id, position).await?;
+    }
+    set_stamp(conn, boundaries.stamp).await
+}

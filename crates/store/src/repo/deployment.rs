@@ -1,0 +1,357 @@
+use certward_pki::{DeviceIdentity, HostName, Profile};
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{
+    ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
+    RecordBytes, StoreError, Timestamp, TlsState, UpstreamList,
+    engine::{lock, row},
+    model::tls_state,
+    repo::{host, upstream_claim},
+};
+
+/// One broker and the hosts that lead to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// For people; may be empty.
+    pub name: String,
+    /// The broker's plain MQTT addresses.
+    pub upstream: UpstreamList,
+    /// The broker's plain WebSocket addresses, if it has one.
+    pub ws_upstream: Option<UpstreamList>,
+    /// The names that lead here by SNI, in the order given.
+    pub hosts: Vec<HostName>,
+    /// How strictly its uploads are judged.
+    pub profile: Profile,
+    /// What its broker is told of its devices.
+    pub proxy: Proxy,
+    /// How many devices each node lets in.
+    pub limits: ConnectionLimits,
+    /// The largest TLS record that its devices are sent.
+    pub record_bytes: RecordBytes,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The generation of its creation; 0 where a release made it that did not keep it.
+    pub born: Generation,
+    /// Grows with every change of it, also of its hosts.
+    pub generation: Generation,
+    /// Where its certificate stands.
+    pub tls: TlsState,
+}
+
+/// A deployment as a request means it: that very one, and no later one of the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentRef {
+    /// Its id.
+    pub id: DeploymentId,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// See [`Deployment::born`].
+    pub born: Generation,
+}
+
+impl DeploymentRef {
+    /// Whether `deployment` is the one that is meant.
+    pub fn means(&self, deployment: &Deployment) -> bool {
+        *self == deployment.reference()
+    }
+}
+
+/// One statement gives the deployments and their hosts, so that no reader sees one without the other.
+macro_rules! select {
+    ($deployments:literal) => {
+        concat!(
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.record_bytes, d.created_at, d.born, d.generation, ",
+            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
+            "FROM ",
+            $deployments,
+            " d LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position"
+        )
+    };
+}
+
+pub(crate) async fn find(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id = $1)");
+    let rows = sqlx::query(sql).bind(id.as_str()).fetch_all(conn).await?;
+    Ok(collect(&rows)?.pop())
+}
+
+/// Locks the row first and reads then: what the lock waited for is seen, hosts included.
+pub(crate) async fn find_locked(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<Deployment>, StoreError> {
+    if lock::is_postgres(conn) {
+        lock::nodes_stay(conn).await?;
+        if !lock_row(conn, id).await? {
+            lock::absent_deployment(conn, id.as_str()).await?;
+            // Whoever held that lock may have made the deployment: then its row is what is to be locked.
+            lock_row(conn, id).await?;
+        }
+    }
+    find(conn, id).await
+}
+
+async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE");
+    Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
+}
+
+/// Those of a project in id order after `after`, at most `limit`.
+pub(crate) async fn of_project(
+    conn: &mut AnyConnection,
+    project: &ProjectId,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3)");
+    let query = sqlx::query(sql).bind(project.as_str()).bind(after.map_or("", DeploymentId::as_str));
+    collect(&query.bind(i64::from(limit)).fetch_all(conn).await?)
+}
+
+pub(crate) async fn page(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id > $1 ORDER BY id LIMIT $2)");
+    // No id is empty, so that the empty text stands before the first.
+    let after = after.map_or("", DeploymentId::as_str);
+    collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
+}
+
+/// Those with `from <= id <= to`, by id.
+pub(crate) async fn between(
+    conn: &mut AnyConnection,
+    from: &DeploymentId,
+    to: &DeploymentId,
+) -> Result<Vec<Deployment>, StoreError> {
+    let sql = select!("(SELECT * FROM deployment WHERE id >= $1 AND id <= $2)");
+    collect(&sqlx::query(sql).bind(from.as_str()).bind(to.as_str()).fetch_all(conn).await?)
+}
+
+/// Ids with their generations, by id, after `after` and up to `to` where it is given, at most `limit`.
+pub(crate) async fn generations(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    to: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<(DeploymentId, Generation)>, StoreError> {
+    let rows =
+        sqlx::query("SELECT id, generation FROM deployment WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3")
+            .bind(after.map_or("", DeploymentId::as_str))
+            // Beyond every letter that an id may have.
+            .bind(to.map_or("~", DeploymentId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
+    rows.iter()
+        .map(|row| Ok((row::deployment_id(row, "id")?, Generation(row::integer(row, "generation")?))))
+        .collect()
+}
+
+/// The rows of a join with hosts, put together again: the rows of a deployment stand side by side.
+fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
+    let mut deployments: Vec<Deployment> = Vec::new();
+    for row in rows {
+        let id = row::text(row, "id")?;
+        if deployments.last().is_none_or(|last| last.id.as_str() != id) {
+            deployments.push(Deployment::read(row)?);
+        }
+        if let (Some(last), Some(host)) = (deployments.last_mut(), row::text_or_null(row, "host")?) {
+            last.hosts.push(HostName::parse(&host).map_err(|_| row::unreadable("host"))?);
+        }
+    }
+    Ok(deployments)
+}
+
+impl Deployment {
+    /// This very deployment, for a change that comes later.
+    pub fn reference(&self) -> DeploymentRef {
+        DeploymentRef { id: self.id.clone(), project: self.project.clone(), born: self.born }
+    }
+
+    /// All but the hosts.
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
+        Ok(Self {
+            id: row::deployment_id(row, "id")?,
+            project: row::project_id(row, "project")?,
+            name: row::text(row, "name")?,
+            upstream: upstream(row::text(row, "upstream")?, "upstream")?,
+            ws_upstream: row::text_or_null(row, "ws_upstream")?
+                .map(|text| upstream(text, "ws_upstream"))
+                .transpose()?,
+            hosts: Vec::new(),
+            profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
+            proxy: proxy(row)?,
+            limits: limits(row)?,
+            record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
+                .map_err(|_| row::unreadable("record_bytes"))?,
+            created_at: Timestamp(row::integer(row, "created_at")?),
+            born: Generation(row::integer(row, "born")?),
+            generation: Generation(row::integer(row, "generation")?),
+            tls: tls_state::read(row)?,
+        })
+    }
+}
+
+fn proxy(row: &AnyRow) -> Result<Proxy, StoreError> {
+    let protocol = ProxyProtocol::parse(&row::text(row, "proxy_protocol")?);
+    let identity = DeviceIdentity::parse(&row::text(row, "proxy_identity")?);
+    Ok(Proxy {
+        protocol: protocol.ok_or_else(|| row::unreadable("proxy_protocol"))?,
+        identity: identity.ok_or_else(|| row::unreadable("proxy_identity"))?,
+    })
+}
+
+fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
+    let limit =
+        |column| ConnectionLimit::parse(row::integer(row, column)?).map_err(|_| row::unreadable(column));
+    Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
+}
+
+/// Claims first and writes then: a taken host leaves nothing behind.
+pub(crate) async fn insert(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<Result<(), HostTaken>, StoreError> {
+    if let Err(taken) = host::claim(conn, deployment).await? {
+        return Ok(Err(taken));
+    }
+    write(conn, deployment).await?;
+    upstream_claim::write(conn, deployment).await?;
+    Ok(Ok(()))
+}
+
+/// The row and its hosts, which nobody else may have.
+pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    let tls = tls_state::Columns::of(&deployment.tls);
+    sqlx::query(
+        "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
+                                 tls_state, tls_version, tls_deadline, tls_reason, profile,
+                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max, born,
+                                 record_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+    )
+    .bind(deployment.id.as_str())
+    .bind(deployment.project.as_str())
+    .bind(row::storable(&deployment.name).into_owned())
+    .bind(deployment.upstream.to_string())
+    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
+    .bind(deployment.created_at.0)
+    .bind(deployment.generation.0)
+    .bind(tls.state)
+    .bind(tls.version)
+    .bind(tls.deadline)
+    .bind(tls.reason)
+    .bind(deployment.profile.as_str())
+    .bind(deployment.proxy.protocol.as_str())
+    .bind(deployment.proxy.identity.as_str())
+    .bind(ConnectionLimit::number(deployment.limits.at_once))
+    .bind(ConnectionLimit::number(deployment.limits.per_second))
+    .bind(deployment.born.0)
+    .bind(i64::from(deployment.record_bytes.get()))
+    .execute(&mut *conn)
+    .await?;
+    host::write(conn, deployment).await
+}
+
+pub(crate) async fn update(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<Result<(), HostTaken>, StoreError> {
+    let hosts = host::of_deployment(conn, &deployment.id).await?;
+    if hosts != deployment.hosts {
+        if let Err(taken) = host::claim(conn, deployment).await? {
+            return Ok(Err(taken));
+        }
+        host::free(conn, &deployment.id).await?;
+        host::write(conn, deployment).await?;
+    }
+    sqlx::query(
+        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6,
+                proxy_protocol = $7, proxy_identity = $8, connections_max = $9, connection_rate_max = $10,
+                record_bytes = $11
+         WHERE id = $1",
+    )
+    .bind(deployment.id.as_str())
+    .bind(row::storable(&deployment.name).into_owned())
+    .bind(deployment.upstream.to_string())
+    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
+    .bind(deployment.generation.0)
+    .bind(deployment.profile.as_str())
+    .bind(deployment.proxy.protocol.as_str())
+    .bind(deployment.proxy.identity.as_str())
+    .bind(ConnectionLimit::number(deployment.limits.at_once))
+    .bind(ConnectionLimit::number(deployment.limits.per_second))
+    .bind(i64::from(deployment.record_bytes.get()))
+    .execute(&mut *conn)
+    .await?;
+    upstream_claim::write(conn, deployment).await?;
+    Ok(Ok(()))
+}
+
+pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    // Hosts and versions, with their sealed keys, go with it.
+    sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+pub(crate) async fn set_tls(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+    generation: Generation,
+    tls: &TlsState,
+) -> Result<(), StoreError> {
+    let tls = tls_state::Columns::of(tls);
+    sqlx::query(
+        "UPDATE deployment SET generation = $2, tls_state = $3, tls_version = $4, tls_deadline = $5,
+                               tls_reason = $6
+         WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .bind(generation.0)
+    .bind(tls.state)
+    .bind(tls.version)
+    .bind(tls.deadline)
+    .bind(tls.reason)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn extend_deadlines(
+    conn: &mut AnyConnection,
+    deadline: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE deployment SET tls_deadline = $1 WHERE tls_state = 'pending' AND tls_deadline < $1")
+        .bind(deadline.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Pending ones whose deadline is over, the longest overdue first.
+pub(crate) async fn overdue(
+    conn: &mut AnyConnection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
+         ORDER BY tls_deadline, id LIMIT $2",
+    )
+    .bind(now.0)
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+}

@@ -1,0 +1,240 @@
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{DeploymentId, Generation, StoreError, Timestamp, engine::row, sealed::random};
+
+/// A row of the change feed, by number and nonce.
+///
+/// The number orders rows of one history of the store. The nonce is random: after a fail-over that
+/// lost the newest rows, or when a backup comes back, the same numbers are drawn again with other
+/// nonces. A store that has this very row has the whole history up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FeedPosition {
+    /// The number: a generation.
+    pub generation: Generation,
+    /// 0 for rows of a release that drew none.
+    pub nonce: i64,
+}
+
+impl FeedPosition {
+    /// Before the first row: part of every history.
+    pub const START: Self = Self { generation: Generation(0), nonce: 0 };
+
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            generation: Generation(row::integer(row, "generation")?),
+            nonce: row::integer(row, "nonce")?,
+        })
+    }
+
+    /// The later of two positions of one history.
+    pub fn later(self, other: Self) -> Self {
+        if other.generation > self.generation { other } else { self }
+    }
+}
+
+/// One row of the change feed: this deployment changed, was made or was removed.
+///
+/// The row says only *that*; what is true now, the reader asks the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// The row; its number is the generation that the change drew.
+    pub position: FeedPosition,
+    /// The deployment that changed.
+    pub deployment: DeploymentId,
+}
+
+impl FeedEntry {
+    /// The generation that the change drew.
+    pub fn generation(&self) -> Generation {
+        self.position.generation
+    }
+}
+
+/// What the feed has after a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedPage {
+    /// The next rows, oldest first; none at the end.
+    Rows(Vec<FeedEntry>),
+    /// Rows after the position are pruned: the reader must read everything.
+    Pruned,
+    /// The store's history is not the reader's: what the reader holds may never have happened here.
+    OtherHistory,
+}
+
+/// Draws the next generation. The row of the counter stays locked until the transaction ends: the order of the
+/// numbers is the order of the commits, and a reader that has seen one will never find a smaller one later. A draw
+/// that is rolled back gives its number back, which nobody has seen.
+pub(crate) async fn draw(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    now: Timestamp,
+) -> Result<Generation, StoreError> {
+    let row = sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'generation' RETURNING value")
+        .fetch_one(&mut *conn)
+        .await?;
+    let generation = row::integer(&row, "value")?;
+    sqlx::query("INSERT INTO feed (generation, deployment, at, nonce) VALUES ($1, $2, $3, $4)")
+        .bind(generation)
+        .bind(deployment.as_str())
+        .bind(now.0)
+        .bind(random::nonzero())
+        .execute(conn)
+        .await?;
+    Ok(Generation(generation))
+}
+
+pub(crate) async fn newest(conn: &mut AnyConnection) -> Result<Generation, StoreError> {
+    counter(conn, "generation").await.map(Generation)
+}
+
+/// The newest row. Where it is gone, which only a release before did, its number without a nonce.
+pub(crate) async fn newest_position(conn: &mut AnyConnection) -> Result<FeedPosition, StoreError> {
+    // One statement: a row that is drawn meanwhile is seen in both parts or in neither.
+    let row = sqlx::query(
+        "SELECT c.value AS generation, coalesce(f.nonce, 0) AS nonce FROM counter c
+         LEFT JOIN feed f ON f.generation = c.value WHERE c.name = 'generation'",
+    )
+    .fetch_one(conn)
+    .await?;
+    FeedPosition::read(&row)
+}
+
+/// Whether a position belongs to the store's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ancestry {
+    Own,
+    Pruned,
+    Foreign,
+}
+
+pub(crate) async fn ancestry(
+    conn: &mut AnyConnection,
+    position: FeedPosition,
+) -> Result<Ancestry, StoreError> {
+    let Some(found) = landmark(conn, position.generation).await? else {
+        if position == FeedPosition::START {
+            return Ok(Ancestry::Own);
+        }
+        // Read after the row: what was pruned before it was looked for is known by now.
+        let pruned = counter(conn, "feed_pruned").await?;
+        return Ok(if position.generation.0 > pruned {
+            Ancestry::Foreign
+        } else if position.nonce == 0 && position.generation == newest(conn).await? {
+            // Nothing follows the row, which a release before has pruned.
+            Ancestry::Own
+        } else {
+            Ancestry::Pruned
+        });
+    };
+    Ok(if found.position == position { Ancestry::Own } else { Ancestry::Foreign })
+}
+
+/// What follows `after`, at most `limit` rows. `held`: the newest position that anything the reader
+/// holds was read at; it is checked with the rows.
+pub(crate) async fn after(
+    conn: &mut AnyConnection,
+    after: FeedPosition,
+    held: FeedPosition,
+    limit: u32,
+) -> Result<FeedPage, StoreError> {
+    let rows = sqlx::query(
+        "SELECT generation, deployment, nonce FROM feed WHERE generation > $1 ORDER BY generation LIMIT $2",
+    )
+    .bind(after.generation.0)
+    .bind(i64::from(limit))
+    .fetch_all(&mut *conn)
+    .await?;
+    match ancestry(conn, after.later(held)).await? {
+        Ancestry::Own => {}
+        Ancestry::Pruned => return Ok(FeedPage::Pruned),
+        Ancestry::Foreign => return Ok(FeedPage::OtherHistory),
+    }
+    // Read after the rows: what was pruned before they were read is known by now.
+    if after.generation.0 < counter(conn, "feed_pruned").await? {
+        return Ok(FeedPage::Pruned);
+    }
+    let read = |row| {
+        Ok(FeedEntry {
+            position: FeedPosition::read(row)?,
+            deployment: row::deployment_id(row, "deployment")?,
+        })
+    };
+    rows.iter().map(read).collect::<Result<_, _>>().map(FeedPage::Rows)
+}
+
+/// One row as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Landmark {
+    pub(crate) position: FeedPosition,
+    deployment: String,
+    at: i64,
+}
+
+/// `None`: it was never drawn, or is pruned.
+pub(crate) async fn landmark(
+    conn: &mut AnyConnection,
+    generation: Generation,
+) -> Result<Option<Landmark>, StoreError> {
+    let row = sqlx::query("SELECT generation, deployment, at, nonce FROM feed WHERE generation = $1")
+        .bind(generation.0)
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| {
+        Ok(Landmark {
+            position: FeedPosition::read(&row)?,
+            deployment: row::text(&row, "deployment")?,
+            at: row::integer(&row, "at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Whether the rows up to `generation` are gone.
+pub(crate) async fn is_pruned(conn: &mut AnyConnection, generation: Generation) -> Result<bool, StoreError> {
+    Ok(generation.0 <= counter(conn, "feed_pruned").await?)
+}
+
+/// Keeps this row and no other.
+pub(crate) async fn keep_only(conn: &mut AnyConnection, landmark: &Landmark) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM feed").execute(&mut *conn).await?;
+    sqlx::query("INSERT INTO feed (generation, deployment, at, nonce) VALUES ($1, $2, $3, $4)")
+        .bind(landmark.position.generation.0)
+        .bind(landmark.deployment.as_str())
+        .bind(landmark.at)
+        .bind(landmark.position.nonce)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes at most `limit` rows that were written before `before`; returns whether there may be more.
+/// The newest row always stays: positions are checked against it.
+pub(crate) async fn prune(
+    conn: &mut AnyConnection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<bool, StoreError> {
+    let pruned = counter(conn, "feed_pruned").await?;
+    // From the oldest on and without a gap: a row beyond one that stays, stays too.
+    let row = sqlx::query(
+        "SELECT max(generation) AS newest FROM feed WHERE generation <= $1 AND at < $2
+         AND generation < (SELECT max(generation) FROM feed)",
+    )
+    .bind(pruned.saturating_add(i64::from(limit)))
+    .bind(before.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(newest) = row::integer_or_null(&row, "newest")? else { return Ok(false) };
+    let done =
+        sqlx::query("DELETE FROM feed WHERE generation <= $1").bind(newest).execute(&mut *conn).await?;
+    sqlx::query("UPDATE counter SET value = $1 WHERE name = 'feed_pruned' AND value < $1")
+        .bind(newest)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() >= u64::from(limit))
+}
+
+async fn counter(conn: &mut AnyConnection, name: &'static str) -> Result<i64, StoreError> {
+    let row = sqlx::query("SELECT value FROM counter WHERE name = $1").bind(name).fetch_one(conn).await?;
+    row::integer(&row, "value")
+}

@@ -1,0 +1,184 @@
+//! Claims of host names.
+//!
+//! A name belongs to one deployment. Between projects a name is refused also where it covers, or is covered by, one
+//! of theirs, so that nobody takes over a part of another's names. Within a project it may be covered: the exact
+//! name wins. A claim is decided under a lock, so that two at once cannot both find the name free.
+
+use std::collections::HashSet;
+
+use certward_pki::HostName;
+use sqlx::AnyConnection;
+use thiserror::Error;
+
+use crate::{
+    Deployment, DeploymentId, Generation, StoreError,
+    engine::{lock, row},
+};
+
+/// A host is claimed already: by an equal one, or, from another project, by one that covers it or is covered by it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the host {0} is taken")]
+pub struct HostTaken(pub HostName);
+
+pub(crate) async fn of_deployment(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Vec<HostName>, StoreError> {
+    let rows = sqlx::query("SELECT name FROM host WHERE deployment = $1 ORDER BY position")
+        .bind(id.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| HostName::parse(&row::text(row, "name")?).map_err(|_| row::unreadable("name")))
+        .collect()
+}
+
+/// Whether the deployment may have all of its hosts; writes nothing. The lock lasts to the end of the transaction.
+pub(crate) async fn claim(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<Result<(), HostTaken>, StoreError> {
+    if deployment.hosts.is_empty() {
+        return Ok(Ok(()));
+    }
+    lock::hosts(conn).await?;
+    for host in &deployment.hosts {
+        if is_taken(conn, deployment, host).await? {
+            return Ok(Err(HostTaken(host.clone())));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// One index look-up for each way of being taken: equal, covered by a wildcard, covering exact names.
+async fn is_taken(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+    host: &HostName,
+) -> Result<bool, StoreError> {
+    let wildcard = host.covering_wildcard();
+    let suffix = if host.is_wildcard() { host.parent() } else { None };
+    let row = sqlx::query(
+        "SELECT name FROM host WHERE name = $1 AND deployment <> $4
+         UNION ALL SELECT name FROM host WHERE name = $2 AND project <> $5
+         UNION ALL SELECT name FROM host WHERE parent = $3 AND project <> $5 AND name NOT LIKE '*%'
+         LIMIT 1",
+    )
+    .bind(host.as_str())
+    // No host is called by the empty name, and none has `*` for a parent: the part that does not apply finds nothing.
+    .bind(wildcard.as_ref().map_or("", HostName::as_str))
+    .bind(suffix.unwrap_or("*"))
+    .bind(deployment.id.as_str())
+    .bind(deployment.project.as_str())
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Writes the deployment's hosts in their order, which must have been claimed. A name given twice counts once.
+pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    let mut written = HashSet::new();
+    for (position, host) in (0_i64..).zip(&deployment.hosts).filter(|(_, host)| written.insert(*host)) {
+        sqlx::query(
+            "INSERT INTO host (name, parent, deployment, project, position) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(host.as_str())
+        .bind(host.parent().unwrap_or(""))
+        .bind(deployment.id.as_str())
+        .bind(deployment.project.as_str())
+        .bind(position)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM host WHERE deployment = $1").bind(id.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes the deployment's names from whoever has them.
+pub(crate) async fn seize(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    for host in &deployment.hosts {
+        sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// What a node keeps of each deployment: the names that lead to it, and whether anything is to be proven of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Its names. What is no name is left out.
+    pub hosts: Vec<HostName>,
+    /// Its generation.
+    pub generation: Generation,
+    /// What is to be proven of it.
+    pub standing: Standing,
+}
+
+/// Where a deployment stands, as far as a node that begins must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// No certificate is set.
+    Absent,
+    /// Proven already.
+    Running,
+    /// Something waits for the nodes: [`crate::TlsState::Pending`], `Failed` or `Terminated`.
+    Unsettled,
+}
+
+/// The deployments after `after`, by id, at most `limit`; those without a name are there too.
+pub(crate) async fn by_deployment(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: u32,
+) -> Result<Vec<Listed>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT d.id, d.generation, d.tls_state, h.name
+         FROM (SELECT id, generation, tls_state FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
+         LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position",
+    )
+    .bind(after.map_or("", DeploymentId::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    let mut listed: Vec<Listed> = Vec::new();
+    for row in &rows {
+        let id = row::text(row, "id")?;
+        if listed.last().is_none_or(|last| last.id.as_str() != id) {
+            let standing = match row::text(row, "tls_state")?.as_str() {
+                "absent" => Standing::Absent,
+                "running" => Standing::Running,
+                _ => Standing::Unsettled,
+            };
+            let id = row::deployment_id(row, "id")?;
+            let generation = Generation(row::integer(row, "generation")?);
+            listed.push(Listed { id, hosts: Vec::new(), generation, standing });
+        }
+        let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
+        if let Some(last) = listed.last_mut() {
+            last.hosts.extend(name);
+        }
+    }
+    Ok(listed)
+}
+
+/// Whose the first of these names is that is anybody's.
+pub(crate) async fn first_of(
+    conn: &mut AnyConnection,
+    names: &[HostName],
+) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+    for name in names {
+        let row = sqlx::query("SELECT deployment FROM host WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(&mut *conn)
+            .await?;
+        if let Some(row) = row {
+            return Ok(Some((name.clone(), row::deployment_id(&row, "deployment")?)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,15 @@
+//! One file per table: its rows and its SQL.
+
+pub(crate) mod api_key;
+pub(crate) mod audit;
+pub(crate) mod boundary;
+pub(crate) mod deployment;
+pub(crate) mod feed;
+pub(crate) mod host;
+pub(crate) mod node;
+pub(crate) mod node_process;
+pub(crate) mod project;
+pub(crate) mod request_log;
+pub(crate) mod status_counts;
+pub(crate) mod upstream_claim;
+pub(crate) mod version;

@@ -1,0 +1,394 @@
+use std::time::Duration;
+
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{
+    DeploymentId, Generation, NodeId, StoreError, Timestamp,
+    engine::{lock, row},
+    repo::node_process,
+};
+
+/// Names a stretch of a node's membership: random, drawn again by each process, each join and each
+/// withdrawal. Renewals and reports of another session than that of the node's row are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session(pub i64);
+
+/// A node that holds a lease, or was heard of within the last hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Its id, from its data folder.
+    pub id: NodeId,
+    /// `None`: it does not count.
+    pub lease: Option<Lease>,
+    /// `None`: it is of a release that did not say.
+    pub process: Option<ProcessRecord>,
+    /// How many unsettled deployments wait for its proof.
+    pub unproven: u64,
+}
+
+/// That a node counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// When it joined.
+    pub since: Timestamp,
+    /// From then on a sweep may end it. Until one has, the node counts.
+    pub until: Timestamp,
+}
+
+/// The newest process of a node that was heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessRecord {
+    /// See [`crate::Role`]: as text, for a newer release may know others.
+    pub role: String,
+    /// The version of the program.
+    pub version: String,
+    /// When it was first heard of.
+    pub started_at: Timestamp,
+    /// When it was last heard of.
+    pub heard_at: Timestamp,
+    /// How long that is ago, by the store's clock.
+    pub silent_for: Duration,
+}
+
+/// That a node is counted for a change of a deployment, and what it has said of it so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The counted node.
+    pub node: NodeId,
+    /// The newest generation of the deployment that the node has proven, or let go of. `Generation(0)`: none yet.
+    pub proven: Generation,
+    /// Why the newest try failed, if it did.
+    pub reason: Option<String>,
+}
+
+/// The states of a deployment in which nodes that join are counted as well.
+macro_rules! unsettled {
+    () => {
+        "('pending', 'failed', 'terminated')"
+    };
+}
+
+/// What waits for a proof, and whose: counts `c` of deployments `d`.
+macro_rules! waiting {
+    () => {
+        concat!(
+            "FROM node_count c JOIN deployment d ON d.id = c.deployment ",
+            "WHERE c.proven < d.generation AND d.tls_state IN ",
+            unsettled!()
+        )
+    };
+}
+
+impl NodeRecord {
+    fn read(row: &AnyRow, now: Timestamp) -> Result<Self, StoreError> {
+        let time = |column| Ok::<_, StoreError>(row::integer_or_null(row, column)?.map(Timestamp));
+        let lease = time("since")?.zip(time("lease_until")?).map(|(since, until)| Lease { since, until });
+        let process = match time("started_at")?.zip(time("heard_at")?) {
+            None => None,
+            Some((started_at, heard_at)) => Some(ProcessRecord {
+                role: row::text(row, "role")?,
+                version: row::text(row, "version")?,
+                started_at,
+                heard_at,
+                // A clock that was put back makes nobody silent.
+                silent_for: Duration::from_millis(
+                    u64::try_from(now.0.saturating_sub(heard_at.0)).unwrap_or(0),
+                ),
+            }),
+        };
+        Ok(Self {
+            id: row::node_id(row, "id")?,
+            lease,
+            process,
+            unproven: u64::try_from(row::integer(row, "unproven")?)
+                .map_err(|_| row::unreadable("unproven"))?,
+        })
+    }
+}
+
+pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "WITH live AS (SELECT id, started_at AS since, lease_until FROM node), ",
+        "heard AS (SELECT node AS id, role, version, started_at, heard_at FROM node_process WHERE heard_at > $1) ",
+        "SELECT every.id, since, lease_until, role, version, started_at, heard_at, ",
+        "CASE WHEN since IS NULL THEN 0 ELSE (SELECT count(*) ",
+        waiting!(),
+        " AND c.node = every.id) END AS unproven ",
+        "FROM (SELECT id FROM live UNION SELECT id FROM heard) every ",
+        "LEFT JOIN live ON live.id = every.id LEFT JOIN heard ON heard.id = every.id ORDER BY every.id"
+    ))
+    .bind(now.before(node_process::LISTED).0)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| NodeRecord::read(row, now)).collect()
+}
+
+/// Renews the lease of this session, whenever it runs out; `false`: the node has no row of it.
+///
+/// One statement of its own, not part of a transaction: by the time it takes effect, nothing that
+/// was read before it can have changed.
+pub(crate) async fn renew(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    session: Session,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    let renewed = sqlx::query("UPDATE node SET lease_until = $3 WHERE id = $1 AND session = $2")
+        .bind(node.as_str())
+        .bind(session.0)
+        .bind(until.0)
+        .execute(conn)
+        .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// The session in the node's row; `None`: the node does not count.
+pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query("SELECT session FROM node WHERE id = $1")
+        .bind(node.as_str())
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| row::integer(&row, "session").map(Session)).transpose()
+}
+
+/// Puts another session into the row that is there. Under [`lock::nodes_change`].
+pub(crate) async fn set_session(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    session: Session,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE node SET session = $2 WHERE id = $1")
+        .bind(node.as_str())
+        .bind(session.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The node counts from now on, for every unsettled change as well, none of them proven. Under
+/// [`lock::nodes_change`].
+pub(crate) async fn join(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    session: Session,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO node (id, session, started_at, lease_until) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET session = excluded.session, lease_until = excluded.lease_until",
+    )
+    .bind(node.as_str())
+    .bind(session.0)
+    .bind(now.0)
+    .bind(until.0)
+    .execute(&mut *conn)
+    .await?;
+    forget_proofs(&mut *conn, node).await?;
+    sqlx::query(concat!(
+        "INSERT INTO node_count (deployment, node, proven) ",
+        "SELECT id, $1, 0 FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        " ON CONFLICT (deployment, node) DO NOTHING"
+    ))
+    .bind(node.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes the row of this session; `false`: there is none. Under [`lock::nodes_change`].
+pub(crate) async fn leave(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+    session: Session,
+) -> Result<bool, StoreError> {
+    let left = sqlx::query("DELETE FROM node WHERE id = $1 AND session = $2")
+        .bind(node.as_str())
+        .bind(session.0)
+        .execute(conn)
+        .await?;
+    Ok(left.rows_affected() == 1)
+}
+
+/// Whether some lease has run out. Looked at without a lock, for mostly there is none.
+pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
+    let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
+        .bind(now.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(some.is_some())
+}
+
+/// Ends the leases that have run out. Under [`lock::nodes_change`]; `now` is read under it, too. A
+/// renewal that came first is seen: the row's lease is compared again when its lock is free.
+pub(crate) async fn remove_expired(
+    conn: &mut AnyConnection,
+    now: Timestamp,
+) -> Result<Vec<NodeId>, StoreError> {
+    let rows = sqlx::query("DELETE FROM node WHERE lease_until <= $1 RETURNING id")
+        .bind(now.0)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| row::node_id(row, "id")).collect()
+}
+
+/// A node that has no row any more is not waited for. Returns the unsettled deployments where it was
+/// counted. Under [`lock::nodes_change`].
+pub(crate) async fn uncount(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    // Only where something waits for it: with a million deployments it was once counted in as many
+    // changes. A settled change asks nobody, the next one counts again, and what is left is pruned.
+    let rows = sqlx::query(concat!(
+        "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        ") RETURNING deployment"
+    ))
+    .bind(node.as_str())
+    .fetch_all(conn)
+    .await?;
+    let mut waited: Vec<DeploymentId> =
+        rows.iter().map(|row| row::deployment_id(row, "deployment")).collect::<Result<_, _>>()?;
+    waited.sort_unstable();
+    Ok(waited)
+}
+
+/// Counts every node that has a row: time decides nothing here. The lock sees to it that a node which
+/// joins at this moment is counted here or counts itself.
+pub(crate) async fn count_nodes(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<u64, StoreError> {
+    lock::nodes_stay(conn).await?;
+    sqlx::query("DELETE FROM node_count WHERE deployment = $1")
+        .bind(deployment.as_str())
+        .execute(&mut *conn)
+        .await?;
+    let done = sqlx::query("INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node")
+        .bind(deployment.as_str())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// The unsettled deployments that wait for this node.
+pub(crate) async fn unproven(
+    conn: &mut AnyConnection,
+    node: &NodeId,
+) -> Result<Vec<DeploymentId>, StoreError> {
+    let rows = sqlx::query(concat!("SELECT d.id ", waiting!(), " AND c.node = $1 ORDER BY d.id"))
+        .bind(node.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+}
+
+pub(crate) async fn counts(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<Vec<Count>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT deployment, node, proven, reason FROM node_count WHERE deployment = $1 ORDER BY node",
+    )
+    .bind(deployment.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Count {
+                deployment: row::deployment_id(row, "deployment")?,
+                node: row::node_id(row, "node")?,
+                proven: Generation(row::integer(row, "proven")?),
+                reason: row::text_or_null(row, "reason")?,
+            })
+        })
+        .collect()
+}
+
+/// What a node has proven never goes back: a late word about an older generation changes nothing.
+pub(crate) async fn note_proof(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    node: &NodeId,
+    proof: Result<Generation, String>,
+) -> Result<(), StoreError> {
+    let query = match proof {
+        Ok(generation) => sqlx::query(
+            "UPDATE node_count SET proven = $3, reason = NULL
+             WHERE deployment = $1 AND node = $2 AND proven <= $3",
+        )
+        .bind(deployment.as_str())
+        .bind(node.as_str())
+        .bind(generation.0),
+        Err(reason) => sqlx::query("UPDATE node_count SET reason = $3 WHERE deployment = $1 AND node = $2")
+            .bind(deployment.as_str())
+            .bind(node.as_str())
+            .bind(row::storable(&reason).into_owned()),
+    };
+    query.execute(conn).await?;
+    Ok(())
+}
+
+/// What the node has proven of unsettled changes counts no longer. Under [`lock::nodes_change`].
+pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
+    sqlx::query(concat!(
+        "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
+        "(SELECT id FROM deployment WHERE tls_state IN ",
+        unsettled!(),
+        ")"
+    ))
+    .bind(node.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the node has proven of one deployment counts no longer.
+pub(crate) async fn forget_proof(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    node: &NodeId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE node_count SET proven = 0 WHERE deployment = $1 AND node = $2")
+        .bind(deployment.as_str())
+        .bind(node.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes what is left of removed deployments and of nodes that are gone, among the counts of about `limit` deployments after `after`.
+/// Where to go on; `None` at the end.
+///
+/// Under the lock of the nodes: a change deletes rows of its deployment in any order, and two
+/// deletions of the same rows could wait for each other.
+pub(crate) async fn prune_counts(
+    conn: &mut AnyConnection,
+    after: &str,
+    limit: u32,
+) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query(
+        "SELECT max(deployment) AS last FROM
+         (SELECT deployment FROM node_count WHERE deployment > $1 ORDER BY deployment LIMIT $2) page",
+    )
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(last) = row::text_or_null(&row, "last")? else { return Ok(None) };
+    lock::nodes_change(conn).await?;
+    sqlx::query(
+        "DELETE FROM node_count WHERE deployment > $1 AND deployment <= $2
+         AND (NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.id = node_count.deployment)
+              OR NOT EXISTS (SELECT 1 FROM node WHERE node.id = node_count.node))",
+    )
+    .bind(after)
+    .bind(last.as_str())
+    .execute(conn)
+    .await?;
+    Ok(Some(last))
+}

@@ -1,0 +1,214 @@
+//! Exact sliding windows.
+//!
+//! One row per admitted request, with its place in the scope's sequence and its time. Within a scope the times never
+//! fall, so the first row inside the window says by its place how many follow it: one look-up in an index, whatever
+//! the limit. A request is admitted if there are fewer than the limit.
+//!
+//! The scope's row is locked from the start to the end of the decision, and the time is taken under that lock: of
+//! many at once exactly as many pass as may, and their order is the order of their times.
+//!
+//! When the clock steps back, the scope's times are moved back with it, so that its newest request counts as made
+//! just now. No window admits more than its limit by the time that has really passed, and nobody is locked out
+//! until a clock that was wrong by a year is reached again.
+
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+
+use crate::{
+    ApiKey, Clock, StoreError, Timestamp,
+    engine::{lock, row},
+};
+
+/// A method that is limited on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// GET and HEAD of the certificate.
+    Get,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+    /// POST of `/check`.
+    Check,
+    /// GET of the neighbours (projects, deployments).
+    Neighbours,
+}
+
+/// How many requests within which window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimit {
+    /// At most so many within any window; at least 1.
+    pub requests: u32,
+    /// The window's length.
+    pub window: Duration,
+}
+
+/// What the request log said of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether the request is admitted; then it has been counted.
+    pub admitted: bool,
+    /// The limit.
+    pub limit: u32,
+    /// How many more would be admitted now.
+    pub remaining: u32,
+    /// Until the oldest counted request leaves the window.
+    pub reset: Duration,
+}
+
+/// The requests that are counted together: those of one key, with one method, on one subject.
+pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
+    let method = match method {
+        Method::Get => "get",
+        Method::Post => "post",
+        Method::Put => "put",
+        Method::Delete => "delete",
+        Method::Check => "check",
+        Method::Neighbours => "neighbours",
+    };
+    format!("{}/{method}/{}", key.as_str(), row::storable(subject))
+}
+
+/// What was decided, and whether anything was written that must be committed.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) admission: Admission,
+    pub(crate) wrote: bool,
+}
+
+/// The scope's row, locked by having been written.
+struct Scope {
+    next: i64,
+    last_at: Timestamp,
+    now: Timestamp,
+}
+
+/// Decides within the caller's transaction, which must be rolled back where nothing was written.
+pub(crate) async fn admit(
+    conn: &mut AnyConnection,
+    clock: &dyn Clock,
+    scope: &str,
+    limit: RequestLimit,
+) -> Result<Decision, StoreError> {
+    let Scope { next, last_at, now } = lock_scope(conn, clock, scope).await?;
+    let stepped_back = now < last_at;
+    if stepped_back {
+        move_back(conn, scope, now, last_at.0.saturating_sub(now.0)).await?;
+    }
+    let window = i64::try_from(limit.window.as_millis()).unwrap_or(i64::MAX);
+    let outside = now.0.saturating_sub(window);
+    let first = first_after(conn, scope, outside).await?;
+    let (first_seq, first_at) = first.unwrap_or((next, now.0));
+    let counted = u64::try_from(next.saturating_sub(first_seq)).map_err(|_| row::unreadable("seq"))?;
+    let reset = Duration::from_millis(u64::try_from(first_at.saturating_sub(outside)).unwrap_or(0));
+    // A limit of none is no limit that anybody can keep: at least one request passes.
+    let requests = limit.requests.max(1);
+    let left = u64::from(requests).saturating_sub(counted);
+    let admitted = left > 0;
+    if admitted {
+        count(conn, scope, next, now, outside).await?;
+    }
+    let remaining = u32::try_from(left.saturating_sub(1)).unwrap_or(u32::MAX);
+    let admission = Admission { admitted, limit: requests, remaining, reset };
+    Ok(Decision { admission, wrote: admitted || stepped_back })
+}
+
+async fn lock_scope(conn: &mut AnyConnection, clock: &dyn Clock, scope: &str) -> Result<Scope, StoreError> {
+    // Writing the row as it is locks it on PostgreSQL, where what is returned is evaluated once the lock is there. On
+    // SQLite the transaction is the lock.
+    let sql = if lock::is_postgres(conn) {
+        "INSERT INTO request_scope (scope, next, last_at) VALUES ($1, 0, 0)
+         ON CONFLICT (scope) DO UPDATE SET next = request_scope.next
+         RETURNING next, last_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
+    } else {
+        "INSERT INTO request_scope (scope, next, last_at) VALUES ($1, 0, 0)
+         ON CONFLICT (scope) DO UPDATE SET next = request_scope.next
+         RETURNING next, last_at"
+    };
+    let row = sqlx::query(sql).bind(scope).fetch_one(&mut *conn).await?;
+    let now = if lock::is_postgres(conn) { Timestamp(row::integer(&row, "now")?) } else { clock.now() };
+    Ok(Scope { next: row::integer(&row, "next")?, last_at: Timestamp(row::integer(&row, "last_at")?), now })
+}
+
+async fn move_back(
+    conn: &mut AnyConnection,
+    scope: &str,
+    now: Timestamp,
+    by_milliseconds: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE request SET at = at - $2 WHERE scope = $1")
+        .bind(scope)
+        .bind(by_milliseconds)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("UPDATE request_scope SET last_at = $2 WHERE scope = $1")
+        .bind(scope)
+        .bind(now.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn first_after(
+    conn: &mut AnyConnection,
+    scope: &str,
+    at: i64,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let row =
+        sqlx::query("SELECT seq, at FROM request WHERE scope = $1 AND at > $2 ORDER BY at, seq LIMIT 1")
+            .bind(scope)
+            .bind(at)
+            .fetch_optional(conn)
+            .await?;
+    row.map(|row| Ok((row::integer(&row, "seq")?, row::integer(&row, "at")?))).transpose()
+}
+
+async fn count(
+    conn: &mut AnyConnection,
+    scope: &str,
+    seq: i64,
+    now: Timestamp,
+    outside: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM request WHERE scope = $1 AND at <= $2")
+        .bind(scope)
+        .bind(outside)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("INSERT INTO request (scope, at, seq) VALUES ($1, $2, $3)")
+        .bind(scope)
+        .bind(now.0)
+        .bind(seq)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("UPDATE request_scope SET next = $2, last_at = $3 WHERE scope = $1")
+        .bind(scope)
+        .bind(seq.saturating_add(1))
+        .bind(now.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes at most `limit` scopes, with their rows, in which nothing was admitted since `before`; returns whether
+/// there may be more.
+pub(crate) async fn prune(
+    conn: &mut AnyConnection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<bool, StoreError> {
+    // The condition stands outside as well: on PostgreSQL it is that one which is looked at again where a request
+    // was admitted meanwhile.
+    let done = sqlx::query(
+        "DELETE FROM request_scope WHERE last_at <= $1 AND scope IN
+         (SELECT scope FROM request_scope WHERE last_at <= $1 LIMIT $2)",
+    )
+    .bind(before.0)
+    .bind(i64::from(limit))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() >= u64::from(limit))
+}

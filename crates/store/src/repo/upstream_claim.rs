@@ -1,0 +1,162 @@
+//! Which deployments use an upstream address.
+//!
+//! Several may, within a project and, where an admin wants it, between projects. So a claim refuses nothing by itself: it is what
+//! the rule of the life cycle asks. A deployment that a node of the release before has made or changed has none, or old ones:
+//! those are found by an index of their own, looked through, and made up for by [`catch_up`].
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use crate::{
+    Deployment, ProjectId, StoreError, UpstreamList,
+    engine::{lock, row},
+};
+
+/// Deployments without claims that are looked through in one go.
+const PAGE: i64 = 1_000;
+
+/// Puts the deployment's claims in the place of those that it had.
+pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    let ws_upstream = deployment.ws_upstream.as_ref();
+    let text =
+        format!("{} {}", deployment.upstream, ws_upstream.map_or_else(String::new, ToString::to_string));
+    let addresses = claimed(&deployment.upstream, ws_upstream);
+    write_for(conn, deployment.id.as_str(), deployment.project.as_str(), &text, &addresses).await
+}
+
+/// `text`: what the addresses are read from.
+async fn write_for(
+    conn: &mut AnyConnection,
+    deployment: &str,
+    project: &str,
+    text: &str,
+    addresses: &[String],
+) -> Result<(), StoreError> {
+    let noted =
+        sqlx::query("UPDATE deployment SET claimed = $2 WHERE id = $1 AND coalesce(claimed, '') <> $2")
+            .bind(deployment)
+            .bind(text)
+            .execute(&mut *conn)
+            .await?;
+    if noted.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM upstream_claim WHERE deployment = $1")
+        .bind(deployment)
+        .execute(&mut *conn)
+        .await?;
+    for address in addresses {
+        sqlx::query("INSERT INTO upstream_claim (address, project, deployment) VALUES ($1, $2, $3)")
+            .bind(address.as_str())
+            .bind(project)
+            .bind(deployment)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Each address once, as it is claimed.
+pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<String> {
+    let lists = std::iter::once(upstream).chain(ws_upstream);
+    let mut addresses: Vec<_> = lists.flat_map(UpstreamList::as_slice).map(|it| it.claimed()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Which of these addresses deployments of other projects use, in the order given.
+pub(crate) async fn taken(
+    conn: &mut AnyConnection,
+    addresses: Vec<String>,
+    project: &ProjectId,
+) -> Result<Vec<String>, StoreError> {
+    let mut taken = unclaimed_of_others(conn, &addresses, project).await?;
+    for address in &addresses {
+        // Two ranges of the primary key, however many deployments of the project itself use it.
+        let row = sqlx::query(
+            "SELECT address FROM upstream_claim WHERE address = $1 AND project < $2
+             UNION ALL SELECT address FROM upstream_claim WHERE address = $1 AND project > $2
+             LIMIT 1",
+        )
+        .bind(address.as_str())
+        .bind(project.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+        if row.is_some() {
+            taken.push(address.clone());
+        }
+    }
+    Ok(addresses.into_iter().filter(|address| taken.contains(address)).collect())
+}
+
+/// Of those addresses, by deployments without claims.
+async fn unclaimed_of_others(
+    conn: &mut AnyConnection,
+    addresses: &[String],
+    project: &ProjectId,
+) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    let mut after = String::new();
+    loop {
+        let rows = unclaimed_after(conn, &after, PAGE, "").await?;
+        let Some(last) = rows.last() else { return Ok(found) };
+        after.clone_from(&last.id);
+        for row in rows.iter().filter(|row| row.project != project.as_str()) {
+            found.extend(row.addresses().into_iter().filter(|address| addresses.contains(address)));
+        }
+    }
+}
+
+/// Writes the claims of at most `limit` deployments without; returns whether there may be more. One that is being changed has
+/// them written with the change, or is found the next time: to wait for it with the claims of others would be to wait in a circle.
+pub(crate) async fn catch_up(conn: &mut AnyConnection, limit: u32) -> Result<bool, StoreError> {
+    let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
+    let rows = unclaimed_after(conn, "", i64::from(limit), lock).await?;
+    for row in &rows {
+        let text = format!("{} {}", row.upstream, row.ws_upstream.as_deref().unwrap_or_default());
+        write_for(conn, &row.id, &row.project, &text, &row.addresses()).await?;
+    }
+    Ok(rows.len() as u64 >= u64::from(limit))
+}
+
+/// A deployment without claims, or with old ones.
+struct Unclaimed {
+    id: String,
+    project: String,
+    upstream: String,
+    ws_upstream: Option<String>,
+}
+
+impl Unclaimed {
+    /// None of what cannot be read: nobody connects to it either.
+    fn addresses(&self) -> Vec<String> {
+        let Ok(upstream) = UpstreamList::parse(&self.upstream) else { return Vec::new() };
+        let ws_upstream = self.ws_upstream.as_deref().and_then(|text| UpstreamList::parse(text).ok());
+        claimed(&upstream, ws_upstream.as_ref())
+    }
+}
+
+async fn unclaimed_after(
+    conn: &mut AnyConnection,
+    after: &str,
+    limit: i64,
+    lock: &'static str,
+) -> Result<Vec<Unclaimed>, StoreError> {
+    // The condition is that of the index `deployment_unclaimed`.
+    let sql = format!(
+        "SELECT id, project, upstream, ws_upstream FROM deployment
+         WHERE id > $1 AND coalesce(claimed, '') <> upstream || ' ' || coalesce(ws_upstream, '')
+         ORDER BY id LIMIT $2{lock}"
+    );
+    // Safe: only one of two fixed texts is put in.
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(conn).await?;
+    let read = |row| {
+        Ok(Unclaimed {
+            id: row::text(row, "id")?,
+            project: row::text(row, "project")?,
+            upstream: row::text(row, "upstream")?,
+            ws_upstream: row::text_or_null(row, "ws_upstream")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}

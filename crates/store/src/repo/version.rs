@@ -1,0 +1,319 @@
+use certward_pki::{Finding, PrivateKey, TlsType};
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{
+    DeploymentId, Generation, StoreError, Timestamp, TrustScope,
+    engine::row,
+    sealed::sealing::{Place, Sealer},
+};
+
+/// How many versions of a deployment are kept.
+pub(crate) const KEPT: usize = 10;
+
+/// An accepted upload, without its private key: that is sealed in a column of its own, read by
+/// [`crate::Store::private_key`] only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The deployment it was uploaded for.
+    pub deployment: DeploymentId,
+    /// The generation at which it was accepted: its name.
+    pub version: Generation,
+    /// One-way or two-way.
+    pub tls_type: TlsType,
+    /// The chain as served, DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// The client CAs, DER; empty exactly for one-way.
+    pub client_cas: Vec<Vec<u8>>,
+    /// The trust scope of its session tickets.
+    pub trust_scope: TrustScope,
+    /// The leaf's common name.
+    pub common_name: Option<String>,
+    /// The leaf's notAfter.
+    pub not_after: Timestamp,
+    /// The findings it was accepted with.
+    pub findings: Vec<Finding>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Whether every counted node proved it once: only such a version is a fallback.
+    pub proven: bool,
+}
+
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, ",
+            "findings, created_at, proven FROM version ",
+            $condition
+        )
+    };
+}
+
+fn place(deployment: &DeploymentId, version: Generation) -> Place<'_> {
+    Place { table: "version", row: deployment.as_str(), version: version.0 }
+}
+
+impl Version {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let trust_scope = row::bytes(row, "trust_scope")?;
+        let findings = row::text(row, "findings")?;
+        Ok(Self {
+            deployment: row::deployment_id(row, "deployment")?,
+            version: Generation(row::integer(row, "version")?),
+            tls_type: TlsType::parse(&row::text(row, "tls_type")?)
+                .ok_or_else(|| row::unreadable("tls_type"))?,
+            chain: split(&row::bytes(row, "chain")?).ok_or_else(|| row::unreadable("chain"))?,
+            client_cas: split(&row::bytes(row, "client_cas")?)
+                .ok_or_else(|| row::unreadable("client_cas"))?,
+            trust_scope: trust_scope
+                .try_into()
+                .map(TrustScope)
+                .map_err(|_| row::unreadable("trust_scope"))?,
+            common_name: row::text_or_null(row, "common_name")?,
+            not_after: Timestamp(row::integer(row, "not_after")?),
+            findings: serde_json::from_str(&findings).map_err(|_| row::unreadable("findings"))?,
+            created_at: Timestamp(row::integer(row, "created_at")?),
+            proven: row::integer(row, "proven")? != 0,
+        })
+    }
+}
+
+pub(crate) async fn find(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    version: Generation,
+) -> Result<Option<Version>, StoreError> {
+    let row = sqlx::query(select!("WHERE deployment = $1 AND version = $2"))
+        .bind(deployment.as_str())
+        .bind(version.0)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(Version::read).transpose()
+}
+
+pub(crate) async fn last_proven(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    before: Generation,
+) -> Result<Option<Version>, StoreError> {
+    let row = sqlx::query(select!(
+        "WHERE deployment = $1 AND version < $2 AND proven = 1 AND sealed_key IS NOT NULL
+         ORDER BY version DESC LIMIT 1"
+    ))
+    .bind(deployment.as_str())
+    .bind(before.0)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(Version::read).transpose()
+}
+
+/// Opens a key that is not erased, if there is one, to see that it can be.
+///
+/// # Errors
+/// [`StoreError::Sealed`], [`StoreError::WrongMasterKey`].
+pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT deployment, version FROM version WHERE sealed_key IS NOT NULL ORDER BY deployment, version LIMIT 1",
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let deployment = row::deployment_id(&row, "deployment")?;
+    private_key(conn, sealer, &deployment, Generation(row::integer(&row, "version")?)).await.map(|_| ())
+}
+
+pub(crate) async fn private_key(
+    conn: &mut AnyConnection,
+    sealer: &Sealer,
+    deployment: &DeploymentId,
+    version: Generation,
+) -> Result<Option<PrivateKey>, StoreError> {
+    let row = sqlx::query("SELECT sealed_key FROM version WHERE deployment = $1 AND version = $2")
+        .bind(deployment.as_str())
+        .bind(version.0)
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let Some(sealed) = row::bytes_or_null(&row, "sealed_key")? else { return Ok(None) };
+    let opened = sealer.open(place(deployment, version), &sealed).map_err(|error| match error {
+        // The store's own key was checked when it was opened: here it is this record that is wrong.
+        StoreError::WrongMasterKey => StoreError::Sealed(place(deployment, version).to_string()),
+        other => other,
+    })?;
+    Ok(Some(PrivateKey::from_pkcs8_der(opened)))
+}
+
+pub(crate) async fn insert(
+    conn: &mut AnyConnection,
+    sealer: &Sealer,
+    version: &Version,
+    key: &PrivateKey,
+) -> Result<(), StoreError> {
+    let sealed = sealer.seal(place(&version.deployment, version.version), key.expose_pkcs8_der())?;
+    write(conn, version, Some(sealed)).await?;
+    drop_surplus(conn, &version.deployment).await
+}
+
+/// The row, with its key as it is sealed.
+pub(crate) async fn write(
+    conn: &mut AnyConnection,
+    version: &Version,
+    sealed_key: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
+    let findings = serde_json::to_string(&version.findings)
+        .map_err(|_| StoreError::corrupt("findings of a new version"))?;
+    sqlx::query(
+        "INSERT INTO version (deployment, version, tls_type, chain, client_cas, trust_scope, common_name,
+                              not_after, findings, created_at, proven, sealed_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(version.deployment.as_str())
+    .bind(version.version.0)
+    .bind(version.tls_type.as_str())
+    .bind(join(&version.chain))
+    .bind(join(&version.client_cas))
+    .bind(version.trust_scope.0.to_vec())
+    .bind(version.common_name.as_deref().map(|name| row::storable(name).into_owned()))
+    .bind(version.not_after.0)
+    .bind(findings)
+    .bind(version.created_at.0)
+    .bind(i64::from(version.proven))
+    .bind(sealed_key)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What is served of the deployments with `from <= id <= to`, and what could be fallen back to, each with its key as
+/// it is sealed.
+pub(crate) async fn served_between(
+    conn: &mut AnyConnection,
+    from: &DeploymentId,
+    to: &DeploymentId,
+) -> Result<Vec<(Version, Option<Vec<u8>>)>, StoreError> {
+    // A left join, so that the deployments are read first: of an inner one PostgreSQL may read all versions for a few of them.
+    let rows = sqlx::query(
+        "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
+                v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
+         FROM deployment d LEFT JOIN version v ON v.deployment = d.id AND (v.version = d.tls_version OR v.version =
+             (SELECT max(f.version) FROM version f WHERE f.deployment = d.id AND f.version < d.tls_version
+                 AND f.proven = 1 AND f.sealed_key IS NOT NULL))
+         WHERE d.id >= $1 AND d.id <= $2 ORDER BY d.id, v.version",
+    )
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .fetch_all(conn)
+    .await?;
+    let mut versions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row::integer_or_null(row, "version")?.is_some() {
+            versions.push((Version::read(row)?, row::bytes_or_null(row, "sealed_key")?));
+        }
+    }
+    Ok(versions)
+}
+
+async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "SELECT version, CASE WHEN proven = 1 AND sealed_key IS NOT NULL THEN 1 ELSE 0 END AS fallback
+         FROM version WHERE deployment = $1 ORDER BY version DESC",
+    )
+    .bind(deployment.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    let versions = rows
+        .iter()
+        .map(|row| Ok((row::integer(row, "version")?, row::integer(row, "fallback")? == 1)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    for version in surplus(&versions) {
+        sqlx::query("DELETE FROM version WHERE deployment = $1 AND version = $2")
+            .bind(deployment.as_str())
+            .bind(version)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Which of the versions, newest first and each with whether it can be fallen back to, are beyond the ten to keep.
+///
+/// The newest that can be fallen back to stays whatever its age, in place of the tenth: nodes may be serving it while
+/// one upload after the other turns out not to be servable, and would miss it when they start again.
+fn surplus(versions: &[(i64, bool)]) -> Vec<i64> {
+    let fallback = versions.iter().position(|(_, fallback)| *fallback).filter(|index| *index >= KEPT);
+    let kept = if fallback.is_some() { KEPT - 1 } else { KEPT };
+    let beyond = versions.iter().enumerate().skip(kept);
+    beyond.filter(|(index, _)| Some(*index) != fallback).map(|(_, (version, _))| *version).collect()
+}
+
+pub(crate) async fn mark_proven(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    version: Generation,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2")
+        .bind(deployment.as_str())
+        .bind(version.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn erase_keys(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE version SET sealed_key = NULL WHERE deployment = $1 AND sealed_key IS NOT NULL")
+        .bind(deployment.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Byte strings in one, each with its length in four bytes before it.
+fn join(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
+    for part in parts {
+        // An upload is far below 4 GiB.
+        joined.extend_from_slice(&(part.len() as u32).to_be_bytes());
+        joined.extend_from_slice(part);
+    }
+    joined
+}
+
+fn split(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut parts = Vec::new();
+    while !joined.is_empty() {
+        let (length, rest) = joined.split_first_chunk::<4>()?;
+        let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        parts.push(part.to_vec());
+        joined = rest;
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_strings_are_joined_and_split_again() {
+        for parts in [vec![], vec![vec![]], vec![vec![1, 2, 3], vec![], vec![4; 300]]] {
+            assert_eq!(split(&join(&parts)), Some(parts));
+        }
+        assert_eq!(split(&[0, 0, 0, 2, 1]), None);
+        assert_eq!(split(&[0, 0]), None);
+    }
+
+    #[test]
+    fn the_newest_ten_are_kept_and_the_fallback_whatever_its_age() {
+        let versions =
+            |count: i64, fallback: i64| (1..=count).rev().map(|v| (v, v == fallback)).collect::<Vec<_>>();
+        let none: Vec<i64> = vec![];
+        assert_eq!(surplus(&versions(10, 0)), none);
+        assert_eq!(surplus(&versions(11, 0)), [1]);
+        assert_eq!(surplus(&versions(11, 5)), [1]);
+        // The oldest is the fallback: the one before it goes.
+        assert_eq!(surplus(&versions(11, 1)), [2]);
+        assert_eq!(surplus(&versions(12, 1)), [3, 2]);
+    }
+}

@@ -1,0 +1,6 @@
+//! The master key, sealed records and the program's own secrets.
+
+pub(crate) mod master_key;
+pub(crate) mod random;
+pub(crate) mod sealing;
+pub(crate) mod secret;

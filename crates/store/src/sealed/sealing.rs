@@ -1,0 +1,134 @@
+//! Sealed records: what is secret reaches the database only like this.
+//!
+//! ```text
+//! 1   format, 1
+//! 8   id of the master key, so that it can be changed one day
+//! 12  nonce ┐ the record's own random data key,
+//! 48  key   ┘ sealed under the master key
+//! 12  nonce ┐ the record,
+//! n   text  ┘ sealed under the data key, with its tag of 16
+//! ```
+//! Both are AES-256-GCM with random nonces. Both are bound to the record's place (table, deployment, version): a
+//! record that was moved to another row does not open. A data key seals one record, and a master key wraps far fewer
+//! than the 2^32 keys that random nonces allow (NIST SP 800-38D §8.3).
+
+use std::fmt;
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey},
+    hmac,
+};
+use zeroize::Zeroizing;
+
+use crate::{MasterKey, StoreError, sealed::random};
+
+const FORMAT: u8 = 1;
+const KEY_ID: usize = 8;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+const DATA_KEY: usize = 32;
+const WRAPPED: usize = NONCE + DATA_KEY + TAG;
+const HEADER: usize = 1 + KEY_ID + WRAPPED;
+
+/// Where a record belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) table: &'static str,
+    pub(crate) row: &'a str,
+    pub(crate) version: i64,
+}
+
+/// Seals and opens under one master key.
+pub(crate) struct Sealer {
+    key: RandomizedNonceKey,
+    id: [u8; KEY_ID],
+}
+
+impl Sealer {
+    pub(crate) fn new(master: &MasterKey) -> Self {
+        let digest =
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master.0.as_slice()), b"certward master key id");
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&digest.as_ref()[..KEY_ID]);
+        Self { key: aes(master.0.as_slice()), id }
+    }
+
+    /// Seals `plain`.
+    pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let data_key = random::key();
+        let mut sealed = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&self.id);
+        seal_onto(&mut sealed, &self.key, place.bound_to(b"key"), data_key.as_slice())?;
+        seal_onto(&mut sealed, &aes(data_key.as_slice()), place.bound_to(b"record"), plain)?;
+        Ok(sealed)
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same place.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongMasterKey`] where another key sealed it, [`StoreError::Sealed`] where it does not open.
+    pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let fault = || StoreError::Sealed(place.to_string());
+        let (header, record) = sealed.split_at_checked(HEADER).ok_or_else(fault)?;
+        if header[0] != FORMAT {
+            return Err(fault());
+        }
+        if header[1..=KEY_ID] != self.id {
+            return Err(StoreError::WrongMasterKey);
+        }
+        let data_key = open(&self.key, place.bound_to(b"key"), &header[1 + KEY_ID..]).ok_or_else(fault)?;
+        open(&aes(&data_key), place.bound_to(b"record"), record).ok_or_else(fault)
+    }
+}
+
+fn aes(key: &[u8]) -> RandomizedNonceKey {
+    // Only a key of another length is refused.
+    RandomizedNonceKey::new(&AES_256_GCM, key).expect("the key has 256 bits")
+}
+
+fn seal_onto(
+    sealed: &mut Vec<u8>,
+    key: &RandomizedNonceKey,
+    bound_to: Vec<u8>,
+    plain: &[u8],
+) -> Result<(), StoreError> {
+    // With room for the tag, so that it is sealed in place and no copy of the plain bytes stays behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + TAG));
+    text.extend_from_slice(plain);
+    let nonce = key
+        .seal_in_place_append_tag(Aad::from(bound_to), &mut *text)
+        .map_err(|_| StoreError::unavailable("a record cannot be sealed"))?;
+    sealed.extend_from_slice(nonce.as_ref());
+    sealed.extend_from_slice(&text);
+    Ok(())
+}
+
+fn open(key: &RandomizedNonceKey, bound_to: Vec<u8>, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, text) = sealed.split_at_checked(NONCE)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut text = Zeroizing::new(text.to_vec());
+    let length = key.open_in_place(nonce, Aad::from(bound_to), &mut text).ok()?.len();
+    text.truncate(length);
+    Some(text)
+}
+
+impl Place<'_> {
+    /// The associated data: each part with its length before it, so that no two places read the same.
+    fn bound_to(&self, layer: &[u8]) -> Vec<u8> {
+        let version = self.version.to_be_bytes();
+        let parts = [b"certward AES-256-GCM 1", layer, self.table.as_bytes(), self.row.as_bytes(), &version];
+        let mut bound = Vec::new();
+        for part in parts {
+            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bound.extend_from_slice(part);
+        }
+        bound
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.table, self.row, self.version)
+    }
+}
