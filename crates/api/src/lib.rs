@@ -11,6 +11,7 @@
 
 mod access;
 mod access_log;
+mod api_error;
 mod auth;
 mod body;
 mod certificate;
@@ -40,8 +41,9 @@ mod unreadable;
 mod upload;
 mod wire_time;
 
+pub use api_error::ApiError;
 pub use certificate::Reloader;
 pub use metrics::{ApiMetrics, register_metrics};
 pub use openapi::openapi;
-pub use server::{Api, ApiError, Bound};
+pub use server::{Api, Bound};
 pub use settings::{CertificateFiles, Deadlines, Limits, Settings};

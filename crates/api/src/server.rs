@@ -1,7 +1,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
-    path::PathBuf,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -11,7 +10,6 @@ use axum::Router;
 use certward_lifecycle::Lifecycle;
 use prometheus_client::registry::Registry;
 use socket2::SockRef;
-use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
@@ -20,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ApiMetrics, Deadlines, Reloader, Settings,
+    ApiError, ApiMetrics, Deadlines, Reloader, Settings,
     certificate::Certificate,
     connection,
     connection::Signals,
@@ -43,41 +41,6 @@ pub struct Bound {
     listener: std::net::TcpListener,
     address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
-}
-
-/// Why the API cannot be served.
-#[derive(Debug, Error)]
-pub enum ApiError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {}", file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file holds no certificate in PEM.
-    #[error("{} holds no readable PEM certificate", .0.display())]
-    NoCertificate(PathBuf),
-    /// The file holds no private key in PEM, or an encrypted one.
-    #[error("{} holds no readable, unencrypted PEM private key", .0.display())]
-    NoKey(PathBuf),
-    /// Certificate and key cannot be served together.
-    #[error("the certificate {} cannot be served with its key", file.display())]
-    Unservable {
-        /// The certificate's file.
-        file: PathBuf,
-        /// What rustls said.
-        source: rustls::Error,
-    },
 }
 
 impl Api {

@@ -50,7 +50,8 @@ use crate::{
         backoff::until_done,
         follow::{FirstRead, Follower, Names, Places, Start},
         history::History,
-        membership::{self, Membership},
+        lease,
+        membership::Membership,
         progress::Progress,
         replicator::Copier,
         report_gate::Reports,
@@ -544,7 +545,7 @@ impl Prepared {
             // Not before the feed is followed: what a node that joins holds all changes for, nothing else would carry out.
             let every = inner.settings.lease / 3;
             if is_registered {
-                tasks.spawn(membership::keep(Arc::clone(&follower), every, shutdown.clone()));
+                tasks.spawn(lease::keep(Arc::clone(&follower), every, shutdown.clone()));
             } else {
                 tasks.spawn(come_back(Arc::clone(&follower), every, shutdown.clone()));
             }
@@ -599,7 +600,7 @@ async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: Cancellat
     }
     let back = if was_away { "the database is back: " } else { "" };
     tracing::info!("{back}this node catches up before it counts");
-    membership::keep(follower, every, shutdown).await;
+    lease::keep(follower, every, shutdown).await;
 }
 
 /// Fills the index of hosts. Devices do not wait for it.

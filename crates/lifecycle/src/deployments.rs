@@ -1,12 +1,11 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
     ApiKey, ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId,
-    DeploymentRef, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, StoreError,
-    Timestamp, TlsState, UpstreamList,
+    DeploymentRef, Generation, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, Timestamp, TlsState,
+    UpstreamList,
 };
-use thiserror::Error;
 
-use crate::{Denied, Lifecycle, OutOfBounds, acting::Acting, boundary, state};
+use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
 
 /// A deployment to make.
 #[derive(Debug, Clone)]
@@ -56,38 +55,6 @@ pub struct DeploymentChange {
     pub connections_per_second: Option<Option<ConnectionLimit>>,
     /// The largest TLS record that its devices are sent. Those that are there keep theirs.
     pub record_bytes: Option<RecordBytes>,
-}
-
-/// Why a deployment was not made, changed or removed.
-#[derive(Debug, Error)]
-pub enum DeploymentError {
-    /// It does not exist.
-    #[error("the deployment does not exist")]
-    NotFound,
-    /// The id is taken.
-    #[error("a deployment of this id exists")]
-    Exists,
-    /// The project does not exist, or the key does not see it.
-    #[error("the project does not exist")]
-    NoProject,
-    /// The host is another deployment's.
-    #[error("the host {0} is taken by another deployment")]
-    HostTaken(HostName),
-    /// The key may not do it.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The project's boundary, or another's, does not allow it.
-    #[error(transparent)]
-    OutOfBounds(#[from] OutOfBounds),
-    /// The store failed. Whether the change was made is not known where its answer was lost.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<HostTaken> for DeploymentError {
-    fn from(HostTaken(host): HostTaken) -> Self {
-        Self::HostTaken(host)
-    }
 }
 
 impl Lifecycle {

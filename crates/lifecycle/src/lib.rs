@@ -9,6 +9,7 @@
 
 mod acting;
 mod boundary;
+mod deployment_error;
 mod deployments;
 mod entropy;
 mod fair_queue;
@@ -16,6 +17,7 @@ mod judging;
 mod keys;
 mod node;
 mod node_status;
+mod out_of_bounds;
 mod ports;
 mod projects;
 mod service;
@@ -23,16 +25,16 @@ mod state;
 mod tls;
 
 pub use acting::Denied;
-pub use boundary::{BoundaryWarning, OutOfBounds, UpstreamField};
-pub use deployments::{DeploymentChange, DeploymentError, NewDeployment};
+pub use boundary::BoundaryWarning;
+pub use deployment_error::DeploymentError;
+pub use deployments::{DeploymentChange, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
-pub use node::{
-    Certificate, MaterialError, Member, Observation, ProofFailure, Withdrawal, assignment_in, material_in,
-};
+pub use node::{Certificate, MaterialError, Member, Observation, Withdrawal, assignment_in, material_in};
 pub use node_status::NodeStatus;
+pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use ports::{FailedHandshake, NodeView, Rehearsal};
 pub use projects::{ProjectChange, ProjectError};
 pub use service::{Lifecycle, Settings};
-pub use state::narrows;
+pub use state::{ProofFailure, narrows};
 pub use tls::{CertificateView, Status, TlsError, TlsView};

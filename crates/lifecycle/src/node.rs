@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
-use certward_pki::{Bundle, ClientTrust, Material, NoWayIn, TlsType};
+use certward_pki::{Bundle, ClientTrust, Material, TlsType};
 use certward_store::{
     AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Records, Session, StoreError,
     TlsState, Tx, Version,
 };
 use thiserror::Error;
 
-use crate::{Lifecycle, narrows, state};
+use crate::{Lifecycle, ProofFailure, narrows, state};
 
 /// What a node should serve for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,15 +64,6 @@ pub enum Withdrawal {
     Outdated,
     /// Nothing was done: another process is the node by now, or the node has joined again.
     AnotherSession,
-}
-
-/// Why a node could not prove a generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProofFailure {
-    /// No listener and name lead to the deployment: `failed` at once.
-    NoWayIn(NoWayIn),
-    /// The newest try failed, in one plain sentence; the node goes on trying. `failed` at the deadline.
-    NotProven(String),
 }
 
 /// How many overdue changes one sweep fails; the next sweep takes the rest.

@@ -19,7 +19,14 @@ use std::time::Duration;
 use certward_pki::{Material, NoWayIn};
 use certward_store::{Count, Generation, NodeId, Timestamp, TlsState, TrustScope, Version};
 
-use crate::ProofFailure;
+/// Why a node could not prove a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProofFailure {
+    /// No listener and name lead to the deployment: `failed` at once.
+    NoWayIn(NoWayIn),
+    /// The newest try failed, in one plain sentence; the node goes on trying. `failed` at the deadline.
+    NotProven(String),
+}
 
 /// The state of an upload, or of new hosts of an old one, the moment they are stored.
 pub(crate) fn pending(version: Generation, now: Timestamp, prove_within: Duration) -> TlsState {

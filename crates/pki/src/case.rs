@@ -5,17 +5,9 @@ use zeroize::Zeroizing;
 use crate::certificate::Certificate;
 use crate::chain::{Chain, Given};
 use crate::finding::{Field, Finding, Item};
-use crate::private_key::{PrivateKey, Proof};
-use crate::public_key::KeyKind;
+use crate::private_key::PrivateKey;
+use crate::reading::GivenKey;
 use crate::{Bundle, BundleError, Circumstances, ClientTrust, Code, Material, TlsType, Upload, reading};
-
-/// The key, as far as it could be read.
-pub(crate) struct GivenKey {
-    pub(crate) key: PrivateKey,
-    pub(crate) kind: KeyKind,
-    /// A signature by the key; `None` if its parts contradict each other.
-    pub(crate) proof: Option<Proof>,
-}
 
 /// An upload, read.
 pub(crate) struct Case<'a> {

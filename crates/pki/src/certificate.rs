@@ -8,13 +8,14 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
+use crate::der::{element, sequence};
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::name::{self, Undecodable};
 use crate::name_constraints::NameConstraints;
 use crate::normal_form::is_about_policies;
 use crate::normal_name::normal_name;
 use crate::public_key::KeyKind;
-use crate::signed::{SignatureKind, Signed, Verdict, element, sequence};
+use crate::signed::{SignatureKind, Signed, Verdict};
 
 /// A certificate, read once: everything that the rules ask about it.
 #[derive(Clone, Debug)]
@@ -195,7 +196,9 @@ impl Certificate {
 
     /// Why its name constraints refuse this leaf, if they do.
     pub(crate) fn name_refusal(&self, leaf: &Certificate) -> Option<String> {
-        self.name_constraints.as_ref().and_then(|constraints| constraints.refusal(leaf))
+        self.name_constraints
+            .as_ref()
+            .and_then(|constraints| constraints.refusal(&leaf.dns_names, &leaf.ip_addresses))
     }
 
     /// Not restricted to other purposes than a TLS server's. On an issuer, the extended key usage restricts what it

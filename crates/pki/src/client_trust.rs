@@ -5,26 +5,14 @@ use rustls::DistinguishedName;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::CertificateDer;
-use thiserror::Error;
 use webpki::anchor_from_trusted_cert;
 
-use crate::client_verifier::ClientVerifier;
+use crate::client_verifier::{ClientTrustError, ClientVerifier};
 
 /// The client CAs of a two-way deployment: at least one, each usable as a trust anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTrust {
     anchors: Vec<CertificateDer<'static>>,
-}
-
-/// Why certificates are no client trust.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ClientTrustError {
-    /// No certificate at all.
-    #[error("there is no client CA")]
-    Empty,
-    /// The certificate with this index cannot be a trust anchor.
-    #[error("client CA number {0} cannot be used as a trust anchor")]
-    UnusableAnchor(usize),
 }
 
 impl ClientTrust {

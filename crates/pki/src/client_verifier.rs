@@ -21,10 +21,12 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
     RootCertStore, SignatureScheme,
 };
+use thiserror::Error as ThisError;
 use time::OffsetDateTime;
 use webpki::{RawPublicKeyEntity, anchor_from_trusted_cert, spki_for_anchor};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::ClientRefusal;
 use crate::issuing_right::may_sign_certificates;
 use crate::normal_form::without_critical_policies;
 use crate::normal_name::normal_name;
@@ -33,7 +35,17 @@ use crate::pss::Pss;
 use crate::public_key::KeyKind;
 use crate::version1::Version1;
 use crate::webpki_refusal::refused;
-use crate::{ClientRefusal, ClientTrustError};
+
+/// Why certificates are no client trust.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+pub enum ClientTrustError {
+    /// No certificate at all.
+    #[error("there is no client CA")]
+    Empty,
+    /// The certificate with this index cannot be a trust anchor.
+    #[error("client CA number {0} cannot be used as a trust anchor")]
+    UnusableAnchor(usize),
+}
 
 /// The verifier of a two-way deployment.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! Writes DER.
+//! Reads and writes DER.
 
-use x509_parser::asn1_rs::Tag;
+use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
 /// An element with a universal tag around these parts.
 pub(crate) fn encode(tag: Tag, parts: &[Vec<u8>]) -> Vec<u8> {
@@ -23,4 +23,15 @@ pub(crate) fn tlv_prefix(tag: u8, len: usize) -> Vec<u8> {
         // At most eight bytes of length: the count fits.
         long => [&[tag, 0x80 | long.len() as u8], long].concat(),
     }
+}
+
+/// The content of a DER SEQUENCE at the front, and what follows it.
+pub(crate) fn sequence(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    element(der, Tag::Sequence)
+}
+
+/// The content of a DER element with a universal tag at the front: (what follows, content).
+pub(crate) fn element(der: &[u8], tag: Tag) -> Option<(&[u8], &[u8])> {
+    let (rest, any) = Any::from_der(der).ok()?;
+    (any.header.class() == Class::Universal && any.header.tag() == tag).then_some((rest, any.data))
 }

@@ -186,7 +186,7 @@ fn begins_like_pkcs12(text: &str) -> bool {
 
 /// PFX ::= SEQUENCE { version INTEGER 3, … } (RFC 7292 §4).
 pub(crate) fn is_pkcs12(der: &[u8]) -> bool {
-    crate::signed::sequence(der).is_some_and(|(_, content)| content.starts_with(&[0x02, 0x01, 0x03]))
+    crate::der::sequence(der).is_some_and(|(_, content)| content.starts_with(&[0x02, 0x01, 0x03]))
 }
 
 const PATH_BYTES_MAX: usize = 1024;

@@ -1,52 +1,6 @@
-use time::OffsetDateTime;
-use zeroize::Zeroizing;
-
 use crate::case::Case;
 use crate::rules::RULES;
-use crate::{CertificateFacts, Finding, HostName, Material, NoWayIn, Profile};
-
-/// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
-#[derive(Default)]
-pub enum Text {
-    /// Absent, or null.
-    #[default]
-    Absent,
-    /// Present, but of another JSON type than a string.
-    NotText,
-    /// The text as it came.
-    Given(Zeroizing<String>),
-}
-
-/// An upload as it came in: nothing about it is known to be right.
-#[derive(Default)]
-pub struct Upload {
-    /// `tlsType`: `one-way` or `two-way`.
-    pub tls_type: Text,
-    /// `cert`: the leaf and its chain, PEM.
-    pub cert: Text,
-    /// `key`: the leaf's private key, PEM.
-    pub key: Text,
-    /// `keyPassword`: what opens the key, if it is encrypted.
-    pub key_password: Text,
-    /// `cacert`: the client CAs, PEM.
-    pub cacert: Text,
-}
-
-/// What the judgement needs to know about the world beside the upload.
-#[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
-    /// The time to judge validity by.
-    pub now: OffsetDateTime,
-    /// The hosts of the deployment; a host that the leaf's names do not cover is a warning.
-    pub hosts: &'a [HostName],
-    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a
-    /// warning says why.
-    pub way_in: Result<(), NoWayIn>,
-    /// The leaf that is set now (DER), if one is.
-    pub replaces: Option<&'a [u8]>,
-    /// How strictly to judge.
-    pub profile: Profile,
-}
+use crate::{CertificateFacts, Circumstances, Finding, Material, Upload};
 
 /// What is said about an upload, and what would be served.
 #[derive(Debug)]
@@ -89,9 +43,11 @@ pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
 mod tests {
     use base64::Engine as _;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::work::spent;
+    use crate::{Profile, Text};
 
     fn text(text: &str) -> Text {
         Text::Given(Zeroizing::new(text.to_owned()))

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::PrivateKey;
 use crate::der::tlv_prefix;
+use crate::der::{element, sequence};
 use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
-use crate::signed::{element, sequence};
 
 /// Why a block is no key that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints as Extension};
 
-use crate::certificate::Certificate;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 
 /// What a CA may issue for (RFC 5280 §4.2.1.10), as far as it can touch a name that a device asks for: DNS names and
@@ -35,14 +34,14 @@ impl NameConstraints {
         }
     }
 
-    /// Why a client must refuse this certificate under them; `None` if it need not.
-    pub(crate) fn refusal(&self, certificate: &Certificate) -> Option<String> {
-        let names = certificate.dns_names.len() + certificate.ip_addresses.len();
+    /// Why a client must refuse a certificate of these names under them; `None` if it need not.
+    pub(crate) fn refusal(&self, dns_names: &[String], ip_addresses: &[Vec<u8>]) -> Option<String> {
+        let names = dns_names.len() + ip_addresses.len();
         if names.saturating_mul(self.permitted.len() + self.excluded.len()) > COMPARISONS_MAX {
             return Some("more names and constraints than clients compare".to_owned());
         }
-        let dns = certificate.dns_names.iter().find(|name| !self.allows_dns(name));
-        let ip = || certificate.ip_addresses.iter().find(|address| !self.allows_ip(address));
+        let dns = dns_names.iter().find(|name| !self.allows_dns(name));
+        let ip = || ip_addresses.iter().find(|address| !self.allows_ip(address));
         dns.map(|name| escape(name, SUBJECT_CHARS_MAX)).or_else(|| ip().map(|address| shown_address(address)))
     }
 

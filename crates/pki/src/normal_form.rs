@@ -10,9 +10,10 @@ use rustls_pki_types::{
 };
 use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 
+use crate::der::{element, sequence};
 use crate::der::{encode, wrap};
 use crate::normal_name::normal_name;
-use crate::signed::{Signed, element, sequence};
+use crate::signed::Signed;
 use crate::work;
 
 /// A certificate beside its normal form.

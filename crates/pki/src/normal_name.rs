@@ -8,7 +8,7 @@
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
 use crate::der::encode;
-use crate::signed::{element, sequence};
+use crate::der::{element, sequence};
 
 /// The content of a Name in a form in which equal names are equal bytes; `None` if it is no Name.
 pub(crate) fn normal_name(mut content: &[u8]) -> Option<Vec<u8>> {

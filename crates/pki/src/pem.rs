@@ -8,7 +8,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use crate::signed::sequence;
+use crate::der::sequence;
 use crate::text::{Repair, Repairs};
 use crate::work;
 

@@ -2,7 +2,10 @@ use std::fmt;
 
 use x509_parser::asn1_rs::Tag;
 
-use crate::signed::{VERIFIABLE_RSA_BITS, element, sequence};
+use crate::der::{element, sequence};
+
+/// The sizes of RSA keys that webpki verifies with.
+pub(crate) const VERIFIABLE_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// What kind of key a certificate or a private key is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

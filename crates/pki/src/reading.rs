@@ -2,16 +2,25 @@
 
 use std::collections::HashSet;
 
-use crate::case::GivenKey;
 use crate::certificate::{Certificate, Unreadable};
 use crate::chain::Given;
+use crate::der::sequence;
 use crate::encrypted_key::{self, Closed};
 use crate::finding::{Field, Finding, Item};
 use crate::key_form::{self, KeyFault, ReadKey};
 use crate::pem::{Block, Label};
-use crate::private_key::{Proof, Signer};
-use crate::signed::sequence;
+use crate::private_key::{PrivateKey, Proof, Signer};
+use crate::public_key::KeyKind;
+use crate::unserved_key::unserved_key;
 use crate::{Code, Text, TlsType, Upload, field};
+
+/// The key, as far as it could be read.
+pub(crate) struct GivenKey {
+    pub(crate) key: PrivateKey,
+    pub(crate) kind: KeyKind,
+    /// A signature by the key; `None` if its parts contradict each other.
+    pub(crate) proof: Option<Proof>,
+}
 
 /// Leaf and chain: OpenSSL clients verify at most 10 by default.
 const CERTIFICATES_MAX: usize = 10;
@@ -250,7 +259,7 @@ fn key_fault(fault: KeyFault, index: usize) -> Finding {
             Code::KeyUnreadable,
             "The block is labelled as a private key and holds something else.".to_owned(),
         ),
-        KeyFault::Kind(kind) => crate::rules::key_kind_fault(kind, "The private key"),
+        KeyFault::Kind(kind) => unserved_key(kind, "The private key"),
     };
     Finding::new(code, Field::Key, Some(Item { index, subject: None }), message)
 }

@@ -15,8 +15,6 @@ mod undecodable_name;
 use crate::Finding;
 use crate::case::Case;
 
-pub(crate) use key::key_kind_fault;
-
 pub(crate) type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
 /// All rules; the order does not matter, findings are sorted.

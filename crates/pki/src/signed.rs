@@ -1,9 +1,10 @@
 use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::RawPublicKeyEntity;
-use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
+use x509_parser::asn1_rs::Tag;
 
+use crate::der::{element, sequence};
 use crate::pss::Pss;
-use crate::public_key::KeyKind;
+use crate::public_key::{KeyKind, VERIFIABLE_RSA_BITS};
 use crate::work;
 
 /// The three parts that every signed X.509 structure has (RFC 5280 §4.1.1): x509-parser does not keep the raw
@@ -91,18 +92,4 @@ impl<'a> Signed<'a> {
             .next()
             .unwrap_or(Verdict::Unsupported)
     }
-}
-
-/// The sizes of RSA keys that webpki verifies with.
-pub(crate) const VERIFIABLE_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-
-/// The content of a DER SEQUENCE at the front, and what follows it.
-pub(crate) fn sequence(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    element(der, Tag::Sequence)
-}
-
-/// The content of a DER element with a universal tag at the front: (what follows, content).
-pub(crate) fn element(der: &[u8], tag: Tag) -> Option<(&[u8], &[u8])> {
-    let (rest, any) = Any::from_der(der).ok()?;
-    (any.header.class() == Class::Universal && any.header.tag() == tag).then_some((rest, any.data))
 }

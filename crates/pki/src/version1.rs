@@ -4,7 +4,8 @@ use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser as _;
 use x509_parser::x509::X509Version;
 
-use crate::signed::{Signed, element, sequence};
+use crate::der::{element, sequence};
+use crate::signed::Signed;
 use x509_parser::asn1_rs::Tag;
 
 /// An X.509 version 1 certificate: no extensions, so nothing in it says what it is for.

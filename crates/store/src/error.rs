@@ -42,6 +42,15 @@ impl StoreError {
     }
 }
 
+impl From<NotOwn> for StoreError {
+    fn from(error: NotOwn) -> Self {
+        match error {
+            NotOwn::System { .. } => Self::Unavailable(error.to_string()),
+            error => Self::NotOwn(error),
+        }
+    }
+}
+
 /// Keeps of the driver's error what helps an operator and is never secret: neither the address (it may hold a
 /// password) nor a value of a row (decoding errors hold it).
 impl From<sqlx::Error> for StoreError {

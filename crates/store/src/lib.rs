@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`Store`], then [`Tx`].
 
+mod address;
 mod engine;
 mod error;
 mod model;
@@ -18,17 +19,21 @@ mod records;
 mod replica;
 mod repo;
 mod sealed;
+mod shared;
 mod store;
 mod transfer;
 mod tx;
 
+pub use address::Address;
 pub use engine::own_file::{
     NotOwn, existing_own_folder, look_at_socket, open_own_file, own_folder, refuse_writable_by_others,
 };
 pub use error::StoreError;
 pub use model::address_group::address_group;
+pub use model::boundary::Boundary;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
+pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
 pub use model::id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope};
@@ -44,8 +49,7 @@ pub use records::Records;
 pub use replica::db::{CopyError, Snapshot};
 pub use repo::api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
 pub use repo::audit::{AuditEntry, AuditRecord};
-pub use repo::boundary::{Boundaries, Boundary, Stamp, SuffixRefused};
-pub use repo::deployment::{Deployment, DeploymentRef};
+pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
 pub use repo::feed::{FeedEntry, FeedPage, FeedPosition};
 pub use repo::host::{HostTaken, Listed, Standing};
 pub use repo::node::{Count, Lease, NodeRecord, ProcessRecord, Session};
@@ -55,6 +59,6 @@ pub use repo::request_log::{Admission, Method, RequestLimit};
 pub use repo::status_counts::Census;
 pub use repo::version::Version;
 pub use sealed::master_key::{MasterKey, MasterKeyError};
-pub use store::{Address, Store};
+pub use store::Store;
 pub use transfer::{CopiedTable, TransferError, transfer};
 pub use tx::Tx;

@@ -1,6 +1,6 @@
 use certward_pki::PrivateKey;
 
-use crate::{Deployment, DeploymentId, Generation, Store, StoreError, Version};
+use crate::{Deployment, DeploymentId, Generation, StoreError, Version};
 
 /// What a node reads to serve a deployment: from the store, or from its own [`crate::Snapshot`] of it while that is away. Who
 /// reads says which of the two it is.
@@ -24,7 +24,7 @@ pub trait Records: Sync {
         version: Generation,
     ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
 
-    /// See [`Store::last_proven_version`].
+    /// See [`crate::Store::last_proven_version`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -43,34 +43,4 @@ pub trait Records: Sync {
         deployment: &DeploymentId,
         version: Generation,
     ) -> impl Future<Output = Result<Option<PrivateKey>, StoreError>> + Send;
-}
-
-impl Records for Store {
-    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        Store::deployment(self, id).await
-    }
-
-    async fn version(
-        &self,
-        deployment: &DeploymentId,
-        version: Generation,
-    ) -> Result<Option<Version>, StoreError> {
-        Store::version(self, deployment, version).await
-    }
-
-    async fn last_proven_version(
-        &self,
-        deployment: &DeploymentId,
-        before: Generation,
-    ) -> Result<Option<Version>, StoreError> {
-        Store::last_proven_version(self, deployment, before).await
-    }
-
-    async fn private_key(
-        &self,
-        deployment: &DeploymentId,
-        version: Generation,
-    ) -> Result<Option<PrivateKey>, StoreError> {
-        Store::private_key(self, deployment, version).await
-    }
 }

@@ -1,40 +1,32 @@
 use std::{
     fmt, io,
     os::fd::OwnedFd,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use aws_lc_rs::hmac;
 use certward_pki::{HostName, PrivateKey};
 use sqlx::{Any, Transaction, pool::PoolConnection};
-use tokio::{
-    sync::{Mutex, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
-    Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Census, Clock, Count, Deployment, DeploymentId,
-    FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project,
-    ProjectId, Reading, RequestLimit, Session, Stamp, StoreError, Timestamp, Tx, Upstream, UpstreamList,
-    Version,
+    Address, Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Census, Clock, Count, Deployment,
+    DeploymentId, FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess,
+    NodeRecord, Project, ProjectId, Reading, Records, RequestLimit, Session, Stamp, StoreError, Timestamp,
+    Tx, Upstream, UpstreamList, Version,
     engine::{
         data_folder::DataFolder,
-        durability,
         pool::{Engine, step},
         row, schema,
     },
-    postgres::{
-        listen::{Listener, Voice},
-        servers::Servers,
-    },
+    postgres::listen::Listener,
     repo::{
         api_key, audit, boundary, deployment, feed, host, node, node_process, project, request_log,
         status_counts, upstream_claim, version,
     },
     sealed::{sealing::Sealer, secret},
+    shared::{Inner, Opened},
 };
 
 /// How long the feed is kept: a node that was away for longer reads everything anew.
@@ -51,96 +43,16 @@ const COUNTED_AT_ONCE: u32 = 2_000;
 /// How long an answer of [`Store::ping`] holds: those who ask for readiness must not cost an fsync each.
 const PING_HOLDS: Duration = Duration::from_secs(1);
 
-/// Where the store is.
-#[derive(Debug, Clone)]
-pub enum Address {
-    /// An embedded SQLite database in this folder (made with mode 0700 if missing).
-    Embedded(PathBuf),
-    /// PostgreSQL: one server, or a primary and its standbys.
-    Postgres(Servers),
-}
-
 /// The store, cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
-/// What all clones, and the transactions, share.
-pub(crate) struct Inner {
-    opened: OnceLock<Opened>,
-    /// Where to look for a store that was away when the program began.
-    address: Option<Address>,
-    /// One look for it at a time.
-    reaching: Mutex<()>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) sealer: Arc<Sealer>,
-    pub(crate) changes: watch::Sender<()>,
-    pub(crate) voice: Voice,
-    pinged: Mutex<Option<Instant>>,
-}
-
-/// What is known of a store once it was reached.
-struct Opened {
-    engine: Engine,
-    /// The key of the API secrets' digests.
-    pepper: hmac::Key,
-    /// Where other processes may commit.
-    listener: Option<Listener>,
-}
-
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let engine = self.inner.opened.get().map(|opened| &opened.engine);
         f.debug_struct("Store").field("engine", &engine).finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
-        let (changes, _) = watch::channel(());
-        Self {
-            opened: OnceLock::new(),
-            address,
-            reaching: Mutex::default(),
-            clock,
-            sealer: Arc::new(sealer),
-            changes,
-            voice: Voice::draw(),
-            pinged: Mutex::default(),
-        }
-    }
-
-    /// Does not look for a store that was away: a hundred requests at once must not knock a hundred times.
-    fn opened(&self) -> Result<&Opened, StoreError> {
-        let away = || StoreError::unavailable("it has not been reached since this program began");
-        self.opened.get().ok_or_else(away)
-    }
-
-    pub(crate) fn engine(&self) -> Result<&Engine, StoreError> {
-        self.opened().map(|opened| &opened.engine)
-    }
-
-    pub(crate) fn pepper(&self) -> Result<&hmac::Key, StoreError> {
-        self.opened().map(|opened| &opened.pepper)
-    }
-}
-
-impl Opened {
-    async fn with(engine: Engine, inner: &Inner) -> Result<Self, StoreError> {
-        let mut conn = engine.read().await?;
-        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
-        for risk in step(durability::risks(&mut conn)).await? {
-            tracing::warn!("{risk}");
-        }
-        drop(conn);
-        if let Some(line) = engine.line() {
-            line.remember().await;
-        }
-        let listener = engine
-            .line()
-            .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));
-        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
     }
 }
 
@@ -920,12 +832,43 @@ pub(crate) fn of_the_program(name: &str) -> String {
     format!("program.{}", row::storable(name))
 }
 
+impl Records for Store {
+    async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        Store::deployment(self, id).await
+    }
+
+    async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        Store::version(self, deployment, version).await
+    }
+
+    async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: Generation,
+    ) -> Result<Option<Version>, StoreError> {
+        Store::last_proven_version(self, deployment, before).await
+    }
+
+    async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: Generation,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        Store::private_key(self, deployment, version).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use certward_test_support::PostgresServer;
     use sqlx::AssertSqlSafe;
 
     use super::*;
+    use crate::Servers;
     use crate::{AuditEntry, SystemClock};
 
     fn filler() -> AuditEntry {

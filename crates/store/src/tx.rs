@@ -14,7 +14,7 @@ use crate::{
         api_key, audit, boundary, deployment, feed, node, node_process, project, upstream_claim, version,
     },
     sealed::secret,
-    store::Inner,
+    shared::Inner,
 };
 
 /// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.

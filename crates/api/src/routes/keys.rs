@@ -1,11 +1,6 @@
 //! API keys: who may do what, and where.
 
-use certward_store::{ApiKeyRecord, ProjectId};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::wire_time;
-
+mod body;
 pub(crate) mod create;
 pub(crate) mod list;
 pub(crate) mod remove;
@@ -13,36 +8,3 @@ pub(crate) mod remove;
 pub(crate) use create::create;
 pub(crate) use list::list;
 pub(crate) use remove::remove;
-
-/// An API key, without its secret.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Key)]
-pub(crate) struct KeyBody {
-    /// The public half: the user name of HTTP Basic.
-    api_key: String,
-    /// For people.
-    name: String,
-    /// What it may do: `tls`, `tls:read`, `deployments`, `admin`.
-    scopes: Vec<&'static str>,
-    /// The projects it sees; absent: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    projects: Option<Vec<String>>,
-    /// When it was made, UTC.
-    #[schema(example = "2024-11-21 02:51")]
-    create_at: String,
-}
-
-impl From<&ApiKeyRecord> for KeyBody {
-    fn from(key: &ApiKeyRecord) -> Self {
-        let texts = |projects: &Vec<ProjectId>| projects.iter().map(ToString::to_string).collect();
-        Self {
-            api_key: key.key.to_string(),
-            name: key.name.clone(),
-            scopes: key.scopes.iter().map(|scope| scope.as_str()).collect(),
-            projects: key.projects.as_ref().map(texts),
-            create_at: wire_time::to_the_minute(key.created_at),
-        }
-    }
-}

@@ -1,11 +1,6 @@
 //! The certificate of a deployment: the four methods that the contract is about, `/check` and `/failures`.
 
-use certward_lifecycle::{CertificateView, Status, TlsView};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::{detail::Detail, wire_time};
-
+mod body;
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod failures;
@@ -19,72 +14,3 @@ pub(crate) use failures::failures;
 pub(crate) use remove::remove;
 pub(crate) use replace::replace;
 pub(crate) use show::show;
-
-/// Where a deployment's certificate stands. Without a certificate it is `{}`; while one is being deleted,
-/// `{"status": "terminated"}` alone. Never holds a certificate, a key or any part of one.
-#[derive(Debug, Default, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = TlsCertificate)]
-pub(crate) struct TlsBody {
-    /// `one-way` or `two-way`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "one-way", nullable = false)]
-    tls_type: Option<&'static str>,
-    /// The leaf's notAfter, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2034-05-22 02:43:21", nullable = false)]
-    expire: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    status: Option<TlsStatus>,
-    /// The leaf's common name, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    cn: Option<String>,
-    /// What was found about the upload when it was accepted; absent when nothing was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<Detail>,
-    /// Why, when the status is `failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reason: Option<String>,
-}
-
-/// `pending`: stored, not yet proven on every counted node. `running`: every counted node proved that it serves this
-/// very upload. `failed`: not proven in time; not final. `terminated`: a deletion is being carried out.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TlsStatus {
-    Pending,
-    Running,
-    Failed,
-    Terminated,
-}
-
-impl From<TlsView> for TlsBody {
-    fn from(view: TlsView) -> Self {
-        match view {
-            TlsView::Absent => Self::default(),
-            TlsView::Terminated => Self { status: Some(TlsStatus::Terminated), ..Self::default() },
-            TlsView::Set(certificate) => Self::from(*certificate),
-        }
-    }
-}
-
-impl From<CertificateView> for TlsBody {
-    fn from(view: CertificateView) -> Self {
-        let (status, reason) = match view.status {
-            Status::Pending => (TlsStatus::Pending, None),
-            Status::Running => (TlsStatus::Running, None),
-            Status::Failed { reason } => (TlsStatus::Failed, Some(reason)),
-        };
-        Self {
-            tls_type: Some(view.tls_type.as_str()),
-            expire: Some(wire_time::to_the_second(view.not_after.to_time())),
-            status: Some(status),
-            cn: view.common_name,
-            warnings: Detail::list(view.warnings),
-            reason,
-        }
-    }
-}

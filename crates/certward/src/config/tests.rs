@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use certward_store::Nat64;
+use certward_store::{Nat64, Role};
 
 use super::{error::Origin, *};
 

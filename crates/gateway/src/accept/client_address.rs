@@ -16,8 +16,21 @@ use crate::{
     context::Serving,
     observe::{cause::Cause, failures::Seen},
     proof::probes::Probe,
-    session::connection::Arrival,
 };
+
+/// A connection as it was accepted.
+pub(crate) struct Arrival {
+    pub(crate) client: TcpStream,
+    /// Who is at the other end: the device, or the load balancer before it.
+    pub(crate) peer: SocketAddr,
+    /// It comes from a load balancer, which says by a header who the device is.
+    pub(crate) header_first: bool,
+    pub(crate) listener: Arc<Listener>,
+    /// It is one of this node's own proofs.
+    pub(crate) probe: Option<Arc<Probe>>,
+    /// A proof is none.
+    pub(crate) entrant: Option<Entrant>,
+}
 
 /// A connection of which it is known who is at its other end.
 pub(crate) struct Introduced {

@@ -14,11 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Listener,
-    accept::admission::Doorkeeper,
+    accept::{admission::Doorkeeper, client_address::Arrival},
     context::Serving,
     io::socket,
     observe::log_throttle::Rarely,
-    session::connection::{Arrival, serve},
+    session::connection::serve,
 };
 
 /// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).

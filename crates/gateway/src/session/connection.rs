@@ -13,7 +13,7 @@ use crate::{
     Deadlines, Listener, Protocol,
     accept::{
         admission::{Admission, Displaced, Entrant, unless_displaced},
-        client_address::{Introduced, introduce},
+        client_address::{Arrival, Introduced, introduce},
     },
     config::deployment_config::{Entry, Served},
     context::{Destination, Serving},
@@ -22,7 +22,6 @@ use crate::{
         wire::{Fault, Heard, Hearing, close, end, good_bye, hear_more, linger, say_last, send_at_once},
     },
     observe::{cause::Cause, failures::Seen},
-    proof::probes::Probe,
     session::{
         first_packet::{Verdict, describe, judge, refusal_of_level},
         handshake::{Failed, Farewell, Shaken, shake},
@@ -31,20 +30,6 @@ use crate::{
         relay::{Broken, Limits, Opening, Relay},
     },
 };
-
-/// A connection as it was accepted.
-pub(crate) struct Arrival {
-    pub(crate) client: TcpStream,
-    /// Who is at the other end: the device, or the load balancer before it.
-    pub(crate) peer: SocketAddr,
-    /// It comes from a load balancer, which says by a header who the device is.
-    pub(crate) header_first: bool,
-    pub(crate) listener: Arc<Listener>,
-    /// It is one of this node's own proofs.
-    pub(crate) probe: Option<Arc<Probe>>,
-    /// A proof is none.
-    pub(crate) entrant: Option<Entrant>,
-}
 
 /// A connection whose device and broker talk.
 struct Session {

@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod follow;
 pub(crate) mod history;
+pub(crate) mod lease;
 pub(crate) mod membership;
 pub(crate) mod progress;
 pub(crate) mod replicator;

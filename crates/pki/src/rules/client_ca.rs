@@ -5,7 +5,8 @@ use crate::chain::Given;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::public_key::KeyKind;
-use crate::signed::{VERIFIABLE_RSA_BITS, Verdict};
+use crate::public_key::VERIFIABLE_RSA_BITS;
+use crate::signed::Verdict;
 
 fn for_each<'a>(
     client_cas: impl IntoIterator<Item = &'a Given>,

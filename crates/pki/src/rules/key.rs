@@ -3,6 +3,7 @@ use crate::case::Case;
 use crate::finding::{Field, Finding};
 use crate::key_form::RSA_BITS;
 use crate::public_key::KeyKind;
+use crate::unserved_key::unserved_key;
 
 /// The key's own parts contradict each other: it cannot sign, or its signature does not verify with its own public
 /// part.
@@ -41,7 +42,7 @@ pub(crate) fn leaf_key_unsupported(case: &Case<'_>, findings: &mut Vec<Finding>)
     if is_served(kind) {
         return;
     }
-    let (code, message) = key_kind_fault(kind, "The leaf's public key");
+    let (code, message) = unserved_key(kind, "The leaf's public key");
     if !findings.iter().any(|finding| finding.code == code && finding.field == Field::Key) {
         findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
     }
@@ -52,24 +53,5 @@ fn is_served(kind: KeyKind) -> bool {
         KeyKind::Rsa { bits } => RSA_BITS.contains(&bits),
         KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => true,
         _ => false,
-    }
-}
-
-/// What is said of a key whose kind is not served.
-pub(crate) fn key_kind_fault(kind: KeyKind, whose: &str) -> (Code, String) {
-    match kind {
-        KeyKind::Rsa { bits } if bits < *RSA_BITS.start() => {
-            (Code::KeyTooSmall, format!("{whose} is RSA with {bits} bits; 2048 are the least."))
-        }
-        KeyKind::Rsa { bits } => {
-            (Code::KeyTooLarge, format!("{whose} is RSA with {bits} bits; 4096 are the most."))
-        }
-        KeyKind::ExplicitCurve => {
-            (Code::KeyCurveExplicit, format!("{whose} spells out its elliptic curve instead of naming it."))
-        }
-        KeyKind::OtherCurve => {
-            (Code::KeyCurveUnsupported, format!("{whose} is on a curve other than P-256, P-384 and P-521."))
-        }
-        kind => (Code::KeyKindUnsupported, format!("{whose} is {kind}, which is not served.")),
     }
 }

@@ -15,8 +15,6 @@ use std::{
 use rustix::{fs::OFlags, io::Errno, process::geteuid};
 use thiserror::Error;
 
-use crate::StoreError;
-
 /// Why a file or folder is not used.
 #[derive(Debug, Error)]
 pub enum NotOwn {
@@ -56,15 +54,6 @@ impl NotOwn {
 
     fn owner(path: &Path, owner: u32) -> Self {
         Self::Owner { path: path.display().to_string(), owner, user: user() }
-    }
-}
-
-impl From<NotOwn> for StoreError {
-    fn from(error: NotOwn) -> Self {
-        match error {
-            NotOwn::System { .. } => Self::Unavailable(error.to_string()),
-            error => Self::NotOwn(error),
-        }
     }
 }
 

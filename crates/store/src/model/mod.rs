@@ -1,8 +1,10 @@
 //! Ids and value types: no SQL.
 
 pub(crate) mod address_group;
+pub(crate) mod boundary;
 pub(crate) mod clock;
 pub(crate) mod connection_limit;
+pub(crate) mod deployment;
 pub(crate) mod embedded_ipv4;
 pub(crate) mod host_suffix;
 pub(crate) mod id;

@@ -4,25 +4,15 @@
 //! drawn at random with each change says whether what they have is what is there, whatever history the store has had.
 
 use certward_pki::HostName;
-use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
-    DeploymentId, HostSuffix, ProjectId, StoreError, Timestamp, UpstreamAllow,
+    Boundary, DeploymentId, HostSuffix, ProjectId, StoreError, Timestamp, UpstreamAllow,
     engine::{lock, row},
     model::host_suffix,
-    repo::{feed, project},
+    repo::{feed, host_suffix as host_suffix_rows, project},
     sealed::random,
 };
-
-/// The boundary of one project.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Boundary {
-    /// Where its deployments may relay to. `None`: wherever the nodes may.
-    pub upstream_allow: Option<UpstreamAllow>,
-    /// The names that this project alone may claim, and the only ones that it may. Without any it may claim all that are
-    /// nobody's.
-    pub host_suffixes: Vec<HostSuffix>,
-}
 
 /// Why a project may not have its suffixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,47 +45,6 @@ pub struct Boundaries {
 pub struct Stamp(i64);
 
 const STAMP: &str = "boundary";
-
-pub(crate) fn upstream_allow(row: &AnyRow) -> Result<Option<UpstreamAllow>, StoreError> {
-    let text = row::text_or_null(row, "upstream_allow")?;
-    let read = |text: String| UpstreamAllow::read(&text).ok_or_else(|| row::unreadable("upstream_allow"));
-    text.map(read).transpose()
-}
-
-pub(crate) async fn suffixes_of(
-    conn: &mut AnyConnection,
-    project: &ProjectId,
-) -> Result<Vec<HostSuffix>, StoreError> {
-    let rows = sqlx::query("SELECT suffix FROM host_suffix WHERE project = $1 ORDER BY position")
-        .bind(project.as_str())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(suffix).collect()
-}
-
-pub(crate) async fn all_suffixes(
-    conn: &mut AnyConnection,
-) -> Result<Vec<(HostSuffix, ProjectId)>, StoreError> {
-    let rows = sqlx::query("SELECT suffix, project FROM host_suffix ORDER BY project, position")
-        .fetch_all(conn)
-        .await?;
-    let mut all = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let project = row::project_id(row, "project")?;
-        match suffix(row) {
-            Ok(suffix) => all.push((suffix, project)),
-            // It alone is without effect: all others, and the change feed, do not depend on it.
-            Err(_) => {
-                tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it protects no name")
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn suffix(row: &AnyRow) -> Result<HostSuffix, StoreError> {
-    HostSuffix::parse(&row::text(row, "suffix")?).map_err(|_| row::unreadable("suffix"))
-}
 
 /// The boundary of a project that exists, and the right to claim by it: until the end of the transaction nobody changes one.
 pub(crate) async fn held_to(conn: &mut AnyConnection, project: &ProjectId) -> Result<Boundary, StoreError> {
@@ -237,24 +186,8 @@ async fn write(conn: &mut AnyConnection, id: &ProjectId, boundary: &Boundary) ->
         .await?;
     sqlx::query("DELETE FROM host_suffix WHERE project = $1").bind(id.as_str()).execute(&mut *conn).await?;
     for (position, suffix) in (0_i64..).zip(&boundary.host_suffixes) {
-        write_suffix(conn, suffix, id, position).await?;
+        host_suffix_rows::write(conn, suffix, id, position).await?;
     }
-    Ok(())
-}
-
-async fn write_suffix(
-    conn: &mut AnyConnection,
-    suffix: &HostSuffix,
-    project: &ProjectId,
-    position: i64,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO host_suffix (suffix, parent, project, position) VALUES ($1, $2, $3, $4)")
-        .bind(suffix.as_str())
-        .bind(suffix.parent().unwrap_or(""))
-        .bind(project.as_str())
-        .bind(position)
-        .execute(conn)
-        .await?;
     Ok(())
 }
 
@@ -289,7 +222,7 @@ pub(crate) async fn unless_known(
     let mut allow = Vec::with_capacity(rows.len());
     for row in &rows {
         let id = row::project_id(row, "id")?;
-        match upstream_allow(row) {
+        match project::upstream_allow(row) {
             Ok(list) => allow.extend(list.map(|list| (id, list))),
             Err(_) => {
                 tracing::warn!(project.id = %id, "the project's upstreamAllow cannot be read: its brokers are not connected to");
@@ -297,7 +230,7 @@ pub(crate) async fn unless_known(
             }
         }
     }
-    Ok(Some(Boundaries { stamp, upstream_allow: allow, host_suffixes: all_suffixes(conn).await? }))
+    Ok(Some(Boundaries { stamp, upstream_allow: allow, host_suffixes: host_suffix_rows::all(conn).await? }))
 }
 
 /// Puts them in the place of those that are there: for a node's own copy.
@@ -314,7 +247,7 @@ pub(crate) async fn replace(conn: &mut AnyConnection, boundaries: &Boundaries) -
     }
     for (position, (suffix, id)) in (0_i64..).zip(&boundaries.host_suffixes) {
         project::ensure(conn, id).await?;
-        write_suffix(conn, suffix, id, position).await?;
+        host_suffix_rows::write(conn, suffix, id, position).await?;
     }
     set_stamp(conn, boundaries.stamp).await
 }

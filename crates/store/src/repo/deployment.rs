@@ -2,63 +2,12 @@ use certward_pki::{DeviceIdentity, HostName, Profile};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    ConnectionLimit, ConnectionLimits, DeploymentId, Generation, HostTaken, ProjectId, Proxy, ProxyProtocol,
-    RecordBytes, StoreError, Timestamp, TlsState, UpstreamList,
+    ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation, HostTaken, ProjectId, Proxy,
+    ProxyProtocol, RecordBytes, StoreError, Timestamp, TlsState, UpstreamList,
     engine::{lock, row},
     model::tls_state,
     repo::{host, upstream_claim},
 };
-
-/// One broker and the hosts that lead to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// Its id.
-    pub id: DeploymentId,
-    /// The project it belongs to.
-    pub project: ProjectId,
-    /// For people; may be empty.
-    pub name: String,
-    /// The broker's plain MQTT addresses.
-    pub upstream: UpstreamList,
-    /// The broker's plain WebSocket addresses, if it has one.
-    pub ws_upstream: Option<UpstreamList>,
-    /// The names that lead here by SNI, in the order given.
-    pub hosts: Vec<HostName>,
-    /// How strictly its uploads are judged.
-    pub profile: Profile,
-    /// What its broker is told of its devices.
-    pub proxy: Proxy,
-    /// How many devices each node lets in.
-    pub limits: ConnectionLimits,
-    /// The largest TLS record that its devices are sent.
-    pub record_bytes: RecordBytes,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The generation of its creation; 0 where a release made it that did not keep it.
-    pub born: Generation,
-    /// Grows with every change of it, also of its hosts.
-    pub generation: Generation,
-    /// Where its certificate stands.
-    pub tls: TlsState,
-}
-
-/// A deployment as a request means it: that very one, and no later one of the same id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeploymentRef {
-    /// Its id.
-    pub id: DeploymentId,
-    /// The project it belongs to.
-    pub project: ProjectId,
-    /// See [`Deployment::born`].
-    pub born: Generation,
-}
-
-impl DeploymentRef {
-    /// Whether `deployment` is the one that is meant.
-    pub fn means(&self, deployment: &Deployment) -> bool {
-        *self == deployment.reference()
-    }
-}
 
 /// One statement gives the deployments and their hosts, so that no reader sees one without the other.
 macro_rules! select {
@@ -162,7 +111,7 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     for row in rows {
         let id = row::text(row, "id")?;
         if deployments.last().is_none_or(|last| last.id.as_str() != id) {
-            deployments.push(Deployment::read(row)?);
+            deployments.push(read(row)?);
         }
         if let (Some(last), Some(host)) = (deployments.last_mut(), row::text_or_null(row, "host")?) {
             last.hosts.push(HostName::parse(&host).map_err(|_| row::unreadable("host"))?);
@@ -171,35 +120,28 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     Ok(deployments)
 }
 
-impl Deployment {
-    /// This very deployment, for a change that comes later.
-    pub fn reference(&self) -> DeploymentRef {
-        DeploymentRef { id: self.id.clone(), project: self.project.clone(), born: self.born }
-    }
-
-    /// All but the hosts.
-    fn read(row: &AnyRow) -> Result<Self, StoreError> {
-        let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
-        Ok(Self {
-            id: row::deployment_id(row, "id")?,
-            project: row::project_id(row, "project")?,
-            name: row::text(row, "name")?,
-            upstream: upstream(row::text(row, "upstream")?, "upstream")?,
-            ws_upstream: row::text_or_null(row, "ws_upstream")?
-                .map(|text| upstream(text, "ws_upstream"))
-                .transpose()?,
-            hosts: Vec::new(),
-            profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
-            proxy: proxy(row)?,
-            limits: limits(row)?,
-            record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
-                .map_err(|_| row::unreadable("record_bytes"))?,
-            created_at: Timestamp(row::integer(row, "created_at")?),
-            born: Generation(row::integer(row, "born")?),
-            generation: Generation(row::integer(row, "generation")?),
-            tls: tls_state::read(row)?,
-        })
-    }
+/// All but the hosts.
+fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
+    let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
+    Ok(Deployment {
+        id: row::deployment_id(row, "id")?,
+        project: row::project_id(row, "project")?,
+        name: row::text(row, "name")?,
+        upstream: upstream(row::text(row, "upstream")?, "upstream")?,
+        ws_upstream: row::text_or_null(row, "ws_upstream")?
+            .map(|text| upstream(text, "ws_upstream"))
+            .transpose()?,
+        hosts: Vec::new(),
+        profile: Profile::parse(&row::text(row, "profile")?).ok_or_else(|| row::unreadable("profile"))?,
+        proxy: proxy(row)?,
+        limits: limits(row)?,
+        record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
+            .map_err(|_| row::unreadable("record_bytes"))?,
+        created_at: Timestamp(row::integer(row, "created_at")?),
+        born: Generation(row::integer(row, "born")?),
+        generation: Generation(row::integer(row, "generation")?),
+        tls: tls_state::read(row)?,
+    })
 }
 
 fn proxy(row: &AnyRow) -> Result<Proxy, StoreError> {

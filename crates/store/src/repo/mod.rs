@@ -6,6 +6,7 @@ pub(crate) mod boundary;
 pub(crate) mod deployment;
 pub(crate) mod feed;
 pub(crate) mod host;
+pub(crate) mod host_suffix;
 pub(crate) mod node;
 pub(crate) mod node_process;
 pub(crate) mod project;

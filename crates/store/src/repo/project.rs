@@ -1,9 +1,9 @@
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
-    Boundary, ProjectId, StoreError, Timestamp,
+    Boundary, ProjectId, StoreError, Timestamp, UpstreamAllow,
     engine::{lock, row},
-    repo::{api_key, boundary},
+    repo::{api_key, host_suffix},
 };
 
 /// Deployments that belong together.
@@ -40,7 +40,7 @@ impl Project {
             name: row::text(row, "name")?,
             description: row::text(row, "description")?,
             created_at: Timestamp(row::integer(row, "created_at")?),
-            boundary: Boundary { upstream_allow: boundary::upstream_allow(row)?, host_suffixes: Vec::new() },
+            boundary: Boundary { upstream_allow: upstream_allow(row)?, host_suffixes: Vec::new() },
         })
     }
 }
@@ -63,7 +63,7 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreE
             .fetch_all(&mut *conn)
             .await?;
     let mut projects = rows.iter().map(Project::read).collect::<Result<Vec<_>, _>>()?;
-    for (suffix, of) in boundary::all_suffixes(conn).await? {
+    for (suffix, of) in host_suffix::all(conn).await? {
         if let Ok(at) = projects.binary_search_by(|project| project.id.cmp(&of)) {
             projects[at].boundary.host_suffixes.push(suffix);
         }
@@ -119,7 +119,7 @@ async fn find(
     let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *conn).await?;
     let Some(row) = row else { return Ok(None) };
     let mut project = Project::read(&row)?;
-    project.boundary.host_suffixes = boundary::suffixes_of(conn, id).await?;
+    project.boundary.host_suffixes = host_suffix::of_project(conn, id).await?;
     Ok(Some(project))
 }
 
@@ -160,4 +160,10 @@ pub(crate) async fn deployments_in(conn: &mut AnyConnection, id: &ProjectId) -> 
         .fetch_one(conn)
         .await?;
     u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
+}
+
+pub(crate) fn upstream_allow(row: &AnyRow) -> Result<Option<UpstreamAllow>, StoreError> {
+    let text = row::text_or_null(row, "upstream_allow")?;
+    let read = |text: String| UpstreamAllow::read(&text).ok_or_else(|| row::unreadable("upstream_allow"));
+    text.map(read).transpose()
 }

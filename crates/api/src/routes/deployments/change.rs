@@ -7,7 +7,7 @@ use certward_lifecycle::DeploymentChange;
 use certward_store::Scope;
 use utoipa::ToSchema;
 
-use super::DeploymentBody;
+use super::body::DeploymentBody;
 use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, property::Properties};
 
 /// What to change of a deployment; what is absent stays.

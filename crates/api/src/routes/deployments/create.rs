@@ -8,7 +8,7 @@ use certward_store::{ConnectionLimits, Proxy, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
-use super::DeploymentBody;
+use super::body::DeploymentBody;
 use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
 
 /// A deployment to make.

@@ -14,7 +14,7 @@ use http::header;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::DeploymentBody;
+use super::body::DeploymentBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
 /// Deployments of a piece, and of a list that is sent as a whole.

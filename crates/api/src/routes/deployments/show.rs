@@ -5,7 +5,7 @@ use axum::{
 };
 use certward_store::Method;
 
-use super::DeploymentBody;
+use super::body::DeploymentBody;
 use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id::PathId};
 
 /// One deployment. Any scope.
@@ -18,7 +18,9 @@ pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) 
     api.limited(&caller, subject.as_str(), Method::Neighbours, async {
         let warnings = api.lifecycle.boundary_warnings(&deployment).await?;
         let warnings = warnings.iter().map(Detail::boundary_warning).collect();
-        Ok(Json(DeploymentBody { warnings, ..api.deployment_body(deployment) }).into_response())
+        let mut body = api.deployment_body(deployment);
+        body.warnings = warnings;
+        Ok(Json(body).into_response())
     })
     .await
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::KeyBody;
+use super::body::KeyBody;
 use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
 
 /// An API key to make.

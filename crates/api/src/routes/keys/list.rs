@@ -1,7 +1,7 @@
 use axum::{Json, extract::State};
 use certward_store::{ApiKeyRecord, Scope};
 
-use super::KeyBody;
+use super::body::KeyBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
 /// The API keys, oldest first, without their secrets. A key limited to projects sees only those limited to some of

@@ -7,7 +7,7 @@ use certward_lifecycle::ProjectChange;
 use certward_store::Scope;
 use utoipa::ToSchema;
 
-use super::{ProjectBody, no_boundary};
+use super::body::{ProjectBody, no_boundary};
 use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, property::Properties};
 
 /// What to change of a project; what is absent stays.

@@ -7,7 +7,7 @@ use certward_store::{Boundary, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
-use super::ProjectBody;
+use super::body::ProjectBody;
 use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
 
 /// A project to make.

@@ -5,7 +5,7 @@ use axum::{
 };
 use certward_store::Method;
 
-use super::ProjectBody;
+use super::body::ProjectBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
 /// The projects that the key sees, by id. Any scope.

@@ -5,7 +5,7 @@ use axum::{
 };
 use certward_store::{Method, Scope};
 
-use super::TlsBody;
+use super::body::TlsBody;
 use crate::{
     auth::Caller,
     body,

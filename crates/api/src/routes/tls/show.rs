@@ -9,7 +9,7 @@ use certward_lifecycle::TlsView;
 use certward_store::{Deployment, Method, Scope, StoreError};
 use http::{HeaderMap, HeaderValue};
 
-use super::TlsBody;
+use super::body::TlsBody;
 use crate::{
     auth::Caller,
     context::{Context, Shared},

@@ -1,0 +1,99 @@
+//! Joins as soon as this node has caught up, and keeps its lease.
+
+use std::{sync::Arc, time::Duration};
+
+use certward_store::{FeedPosition, StoreError};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::sync::{backoff, follow::Follower, membership::CarriesOut};
+
+/// Rows that may be missing when it begins to hold changes: what it carries out within that time by far.
+const MISSING_MAX: usize = 32;
+/// How long it catches up before the newest row is asked for again.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// The longest pause between two tries to join or to renew: a node that does not count keeps no change
+/// from `running`, but is no use either.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl CarriesOut for Follower {
+    async fn has_carried_out(&self, newest: FeedPosition) -> bool {
+        self.progress.caught_up(newest).await;
+        if let Some(copier) = &self.copier {
+            // What cannot be kept is said by the replica itself; without it the node does not count.
+            while copier.holds_all(newest).await.is_err() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        !self.history.is_lost() && self.history.held().position == newest
+    }
+}
+
+impl Follower {
+    /// Joins once, unless too much is missing, or another process is taking the node over.
+    pub(crate) async fn try_to_join(&self) -> Result<bool, StoreError> {
+        // Without holding changes: of what comes while it catches up, little is left for later.
+        let newest = self.lifecycle.store().newest_position().await?;
+        if timeout(CATCH_UP, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
+            return Ok(false);
+        }
+        if let Some(copier) = &self.copier
+            && timeout(CATCH_UP, copier.holds_up_to(newest.generation)).await.is_err()
+        {
+            return Ok(false);
+        }
+        let Some(_open) = self.reports.open().await else { return Ok(false) };
+        self.membership.join(self).await
+    }
+}
+
+/// Joins, renews the lease, and joins again when it is over, until the shutdown.
+pub(crate) async fn keep(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = keep_up(&follower, every) => {}
+    }
+}
+
+async fn keep_up(follower: &Follower, every: Duration) {
+    let membership = &follower.membership;
+    let (mut tries, mut counted) = (0, membership.member().is_some());
+    loop {
+        let answers_again = follower.lifecycle.store().answers_again();
+        let kept = if membership.member().is_some() {
+            if tries == 0 {
+                sleep(every).await;
+            }
+            membership.renew().await
+        } else {
+            let had_counted = std::mem::take(&mut counted);
+            // While another process takes the node over, it counts for that one.
+            if had_counted && follower.reports.open().await.is_some() {
+                tracing::warn!("this node counts no longer: it catches up before it does again");
+            }
+            follower.try_to_join().await
+        };
+        match kept {
+            Ok(true) => {
+                if !std::mem::replace(&mut counted, true) {
+                    tracing::info!("this node has caught up, and counts");
+                }
+                tries = 0;
+            }
+            // Not a failure where it has just found out that it does not count.
+            Ok(false) if counted => {}
+            Ok(false) => {
+                tries += 1;
+                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
+            }
+            Err(error) => {
+                tries += 1;
+                if backoff::worth_a_word(tries) {
+                    tracing::warn!(tries, "this node's lease cannot be kept: {error}; trying again");
+                }
+                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use certward_pki::HostName;
+use certward_store::{HostTaken, StoreError};
+use thiserror::Error;
+
+use crate::{Denied, OutOfBounds};
+
+/// Why a deployment was not made, changed or removed.
+#[derive(Debug, Error)]
+pub enum DeploymentError {
+    /// It does not exist.
+    #[error("the deployment does not exist")]
+    NotFound,
+    /// The id is taken.
+    #[error("a deployment of this id exists")]
+    Exists,
+    /// The project does not exist, or the key does not see it.
+    #[error("the project does not exist")]
+    NoProject,
+    /// The host is another deployment's.
+    #[error("the host {0} is taken by another deployment")]
+    HostTaken(HostName),
+    /// The key may not do it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The project's boundary, or another's, does not allow it.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
+    /// The store failed. Whether the change was made is not known where its answer was lost.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<HostTaken> for DeploymentError {
+    fn from(HostTaken(host): HostTaken) -> Self {
+        Self::HostTaken(host)
+    }
+}

@@ -1,0 +1,88 @@
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::hmac;
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
+
+use crate::{
+    Address, Clock, StoreError,
+    engine::{
+        durability,
+        pool::{Engine, step},
+    },
+    postgres::listen::{Listener, Voice},
+    sealed::{sealing::Sealer, secret},
+};
+
+/// What all clones, and the transactions, share.
+pub(crate) struct Inner {
+    pub(crate) opened: OnceLock<Opened>,
+    /// Where to look for a store that was away when the program began.
+    pub(crate) address: Option<Address>,
+    /// One look for it at a time.
+    pub(crate) reaching: Mutex<()>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) changes: watch::Sender<()>,
+    pub(crate) voice: Voice,
+    pub(crate) pinged: Mutex<Option<Instant>>,
+}
+
+/// What is known of a store once it was reached.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    /// The key of the API secrets' digests.
+    pub(crate) pepper: hmac::Key,
+    /// Where other processes may commit.
+    pub(crate) listener: Option<Listener>,
+}
+
+impl Inner {
+    pub(crate) fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
+        let (changes, _) = watch::channel(());
+        Self {
+            opened: OnceLock::new(),
+            address,
+            reaching: Mutex::default(),
+            clock,
+            sealer: Arc::new(sealer),
+            changes,
+            voice: Voice::draw(),
+            pinged: Mutex::default(),
+        }
+    }
+
+    /// Does not look for a store that was away: a hundred requests at once must not knock a hundred times.
+    pub(crate) fn opened(&self) -> Result<&Opened, StoreError> {
+        let away = || StoreError::unavailable("it has not been reached since this program began");
+        self.opened.get().ok_or_else(away)
+    }
+
+    pub(crate) fn engine(&self) -> Result<&Engine, StoreError> {
+        self.opened().map(|opened| &opened.engine)
+    }
+
+    pub(crate) fn pepper(&self) -> Result<&hmac::Key, StoreError> {
+        self.opened().map(|opened| &opened.pepper)
+    }
+}
+
+impl Opened {
+    pub(crate) async fn with(engine: Engine, inner: &Inner) -> Result<Self, StoreError> {
+        let mut conn = engine.read().await?;
+        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
+        for risk in step(durability::risks(&mut conn)).await? {
+            tracing::warn!("{risk}");
+        }
+        drop(conn);
+        if let Some(line) = engine.line() {
+            line.remember().await;
+        }
+        let listener = engine
+            .line()
+            .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));
+        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
+    }
+}
