@@ -5,21 +5,21 @@ use certward_pki::{Material, NoWayIn};
 use certward_store::{Clock, Deployment, DeploymentId};
 
 use crate::{
-    config::{tickets::KeyRing, tls_config::Workshop},
+    config::{tickets::KeyRing, tls_config::TlsConfigFactory},
     proof::rehearsal,
 };
 
 /// What stands in the gateway's place on a node that serves the API alone. It rehearses as a gateway does, so that what no gateway could
 /// serve is refused here too; and it knows of no device.
 pub struct NoGateway {
-    workshop: Workshop,
+    tls_configs: TlsConfigFactory,
 }
 
 impl NoGateway {
     /// Opens nothing.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
-        Self { workshop: Workshop::new(clock, ring) }
+        Self { tls_configs: TlsConfigFactory::new(clock, ring) }
     }
 }
 
@@ -31,7 +31,7 @@ impl fmt::Debug for NoGateway {
 
 impl Rehearsal for NoGateway {
     fn rehearse(&self, material: &Material) -> Result<(), String> {
-        rehearsal::rehearse(&self.workshop, material)
+        rehearsal::rehearse(&self.tls_configs, material)
     }
 }
 

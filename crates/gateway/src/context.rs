@@ -7,62 +7,62 @@ use rustls::{Error, server::danger::ClientCertVerifier};
 use crate::{
     Deadlines, Listener,
     config::{
-        deployment_config::{Entry, Trust},
+        deployment_config::{DeploymentConfig, Trust},
         loader::{Loader, Stamp},
         read_gate::Gate,
-        tls_config::Workshop,
+        tls_config::TlsConfigFactory,
     },
-    io::{fair_share::Turns, tls::Tls},
+    io::{fair_share::FairShare, tls::Tls},
     observe::{
         cause::Cause,
         failures::{Failures, Seen},
-        log_throttle::RarelyEach,
+        log_throttle::LogThrottles,
         metrics::Metrics,
     },
     proof::probes::Probes,
     routing::{
         boundaries::Boundaries,
         host_index::HostIndex,
-        index_warmup::{Answer, Filling},
+        index_warmup::{Answer, IndexWarmup},
     },
     session::{
-        handshake_queue::Lines,
-        registry::{Membership, Registry},
+        handshake_queue::HandshakeQueues,
+        registry::{Registration, Registry},
     },
     upstream::Upstreams,
 };
 
 /// All that a connection needs of this node.
 #[derive(Debug)]
-pub(crate) struct Serving {
+pub(crate) struct NodeContext {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
     /// To carry much.
-    pub(crate) turns: Turns,
+    pub(crate) fair_share: FairShare,
     /// To compute a handshake.
-    pub(crate) lines: Lines,
+    pub(crate) handshake_queues: HandshakeQueues,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) boundaries: Boundaries,
-    pub(crate) filling: Arc<Filling>,
+    pub(crate) warmup: Arc<IndexWarmup>,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
     pub(crate) loader: Loader,
-    pub(crate) workshop: Arc<Workshop>,
+    pub(crate) tls_configs: Arc<TlsConfigFactory>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,
     /// Deployments of which the log says that no broker can be reached by what they name.
-    pub(crate) misdirected: RarelyEach<DeploymentId>,
+    pub(crate) misdirected: LogThrottles<DeploymentId>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// A deployment, and what was known of it.
 #[derive(Debug)]
-pub(crate) struct Destination {
+pub(crate) struct RoutedDeployment {
     pub(crate) deployment: DeploymentId,
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<DeploymentConfig>,
     stamp: Stamp,
 }
 
@@ -70,14 +70,14 @@ pub(crate) struct Destination {
 #[derive(Debug)]
 pub(crate) enum Route {
     /// A deployment's, and what is done with it.
-    To(Destination),
+    To(RoutedDeployment),
     /// Nobody's.
     Nowhere,
     /// It cannot be told yet: the index of hosts is not full, and the store does not answer.
     Unknown,
 }
 
-impl Serving {
+impl NodeContext {
     /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
     /// one-label wildcard; else the default, unless the name belongs to another project than the default's.
     pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
@@ -93,17 +93,19 @@ impl Serving {
         let Some(default) = self.default.clone() else { return Route::Nowhere };
         let destination = self.look_up(default).await;
         match (&name, &*destination.entry) {
-            (Some(name), Entry::Served(served)) if self.boundaries.is_anothers(name, &served.project) => {
+            (Some(name), DeploymentConfig::Served(served))
+                if self.boundaries.is_anothers(name, &served.project) =>
+            {
                 Route::Nowhere
             }
             _ => Route::To(destination),
         }
     }
 
-    async fn look_up(&self, deployment: DeploymentId) -> Destination {
+    async fn look_up(&self, deployment: DeploymentId) -> RoutedDeployment {
         let stamp = self.loader.stamp(&deployment);
         let entry = self.loader.get(&deployment).await;
-        Destination { deployment, entry, stamp }
+        RoutedDeployment { deployment, entry, stamp }
     }
 
     /// The exact host, then the wildcard that covers it. Until the index of hosts has all names, a name that it does not have may
@@ -113,7 +115,7 @@ impl Serving {
             return route;
         }
         let wildcard = name.covering_wildcard();
-        if !self.filling.is_over() && !self.knows_no_better() {
+        if !self.warmup.is_over() && !self.knows_no_better() {
             if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
                 return route;
             }
@@ -147,7 +149,7 @@ impl Serving {
         {
             return Some(route);
         }
-        match self.filling.ask(name, || self.first_of(&names)).await {
+        match self.warmup.ask(name, || self.first_of(&names)).await {
             Answer::Found(host, id) => Some(self.to(&host, id).await.unwrap_or(Route::Unknown)),
             Answer::Nobodys => Some(Route::Nowhere),
             Answer::Unknown => Some(Route::Unknown),
@@ -170,20 +172,20 @@ impl Serving {
     async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
         let destination = self.look_up(id).await;
         match &*destination.entry {
-            Entry::Served(served) if !served.hosts.contains(host) => None,
+            DeploymentConfig::Served(served) if !served.hosts.contains(host) => None,
             _ => Some(Route::To(destination)),
         }
     }
 
     /// Whether a connection that is in the registry now may stay, whose handshake was made by what was known when it began. Mostly
     /// nothing has changed meanwhile, and whether that is still at hand does not matter.
-    pub(crate) async fn may_enter(&self, member: &Membership, tls: &Tls, began: &Destination) -> bool {
+    pub(crate) async fn may_enter(&self, member: &Registration, tls: &Tls, began: &RoutedDeployment) -> bool {
         self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
     }
 
     /// Whether a connection may stay under what its deployment trusts now: asked whenever it is told that the trust changed. A store
     /// that is merely lost gives no reason to ask.
-    pub(crate) async fn may_stay(&self, member: &Membership, tls: &Tls) -> bool {
+    pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
             // Whoever asks has a reason to: something changed. What cannot be known then counts as refused.
@@ -208,7 +210,7 @@ impl Serving {
         let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
             return Err(Error::NoCertificatesPresented);
         };
-        let now = self.workshop.now().ok_or(Error::FailedToGetCurrentTime)?;
+        let now = self.tls_configs.now().ok_or(Error::FailedToGetCurrentTime)?;
         verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 use certward_lifecycle::{Entropy, FailedHandshake, Lifecycle, NodeView, Rehearsal};
 use certward_pki::{Material, NoWayIn};
-use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Snapshot, Store, StoreError};
+use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica, Store, StoreError};
 use futures_util::future::OptionFuture;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::{
@@ -37,15 +37,17 @@ use crate::{
         read_gate::Gate,
         ticket_keys::{keep_current, recall},
         tickets::KeyRing,
-        tls_config::Workshop,
+        tls_config::TlsConfigFactory,
         trust_age::TrustAge,
     },
-    context::Serving,
-    io::fair_share::Turns,
-    observe::{failures::Failures, log_throttle::RarelyEach, metrics::Metrics, table_metrics::Tables},
+    context::NodeContext,
+    io::fair_share::FairShare,
+    observe::{
+        failures::Failures, log_throttle::LogThrottles, metrics::Metrics, table_metrics::TableMetrics,
+    },
     proof::{entry_point::ways_in, prober::Prover, probes::Probes, rehearsal},
-    routing::{boundaries::Boundaries, host_index::HostIndex, index_warmup::Filling},
-    session::{drain::end_over, handshake_queue::Lines, registry::Registry},
+    routing::{boundaries::Boundaries, host_index::HostIndex, index_warmup::IndexWarmup},
+    session::{drain::end_over, handshake_queue::HandshakeQueues, registry::Registry},
     sync::{
         backoff::until_done,
         follow::{FirstRead, Follower, Names, Places, Start},
@@ -53,8 +55,8 @@ use crate::{
         lease,
         membership::Membership,
         progress::Progress,
-        replicator::Copier,
-        report_gate::Reports,
+        replicator::Replicator,
+        report_gate::ReportGate,
     },
     upstream::{UpstreamPolicy, Upstreams},
 };
@@ -79,22 +81,22 @@ struct Inner {
     settings: Settings,
     node: NodeId,
     doorkeeper: Arc<Doorkeeper>,
-    tables: Arc<Tables>,
+    tables: Arc<TableMetrics>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     ring: Arc<KeyRing>,
-    workshop: Arc<Workshop>,
+    tls_configs: Arc<TlsConfigFactory>,
     index: Arc<HostIndex>,
-    filling: Arc<Filling>,
+    warmup: Arc<IndexWarmup>,
     registry: Arc<Registry>,
     failures: Arc<Failures>,
     probes: Arc<Probes>,
-    reports: Arc<Reports>,
+    reports: Arc<ReportGate>,
     gate: Arc<Gate>,
     trust_age: Arc<TrustAge>,
     /// Of this node's snapshot, where it keeps one.
-    copier: OnceLock<Arc<Copier>>,
+    replicator: OnceLock<Arc<Replicator>>,
     ready: AtomicBool,
     /// Whether the node is another process's.
     anothers: AtomicBool,
@@ -131,7 +133,7 @@ impl Gateway {
             per_address_max: settings.connections_per_address_max,
             unfinished_kept: settings.unfinished_kept,
         }));
-        let tables = Arc::new(Tables::new(Arc::clone(&doorkeeper)));
+        let tables = Arc::new(TableMetrics::new(Arc::clone(&doorkeeper)));
         metrics
             .sub_registry_with_prefix("certward_gateway")
             .register_collector(Box::new(Arc::clone(&tables)));
@@ -142,12 +144,12 @@ impl Gateway {
             node,
             doorkeeper,
             tables,
-            workshop: Arc::new(Workshop::new(Arc::clone(&clock), Arc::clone(&ring))),
+            tls_configs: Arc::new(TlsConfigFactory::new(Arc::clone(&clock), Arc::clone(&ring))),
             clock,
             entropy,
             ring,
             index: Arc::default(),
-            filling: Arc::default(),
+            warmup: Arc::default(),
             registry: Arc::new(Registry::new(Arc::clone(&registered))),
             metrics: registered,
             failures: Arc::default(),
@@ -155,7 +157,7 @@ impl Gateway {
             reports: Arc::default(),
             gate: Arc::default(),
             trust_age,
-            copier: OnceLock::new(),
+            replicator: OnceLock::new(),
             ready: AtomicBool::new(false),
             anothers: AtomicBool::new(false),
             stopped: CancellationToken::new(),
@@ -163,11 +165,11 @@ impl Gateway {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Snapshot::mark`].
+    /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Replica::mark`].
     /// To be called before [`Gateway::prepare`], and once.
-    pub fn keep(&self, snapshot: Snapshot, mark: Option<Generation>) {
+    pub fn keep(&self, snapshot: Replica, mark: Option<Generation>) {
         let (gate, metrics) = (Arc::clone(&self.inner.gate), Arc::clone(&self.inner.metrics));
-        let _ = self.inner.copier.set(Arc::new(Copier::new(snapshot, mark, gate, metrics)));
+        let _ = self.inner.replicator.set(Arc::new(Replicator::new(snapshot, mark, gate, metrics)));
     }
 
     /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
@@ -220,12 +222,12 @@ impl Gateway {
         let (node, entropy) = (self.inner.node.clone(), Arc::clone(&self.inner.entropy));
         let membership = Arc::new(Membership::new(lifecycle.clone(), node, entropy));
         let history = Arc::<History>::default();
-        let serving = Arc::new(self.serving(&bound, lifecycle.clone(), &membership, &history));
-        let follower = Arc::new(self.follower(&bound, &serving, lifecycle.clone(), membership, history));
+        let context = Arc::new(self.context(&bound, lifecycle.clone(), &membership, &history));
+        let follower = Arc::new(self.follower(&bound, &context, lifecycle.clone(), membership, history));
         self.inner.tables.are_of(&follower);
         let tasks = JoinSet::new();
         let start = self.start(&lifecycle, &follower, &shutdown).await;
-        Prepared { gateway: self.clone(), bound, serving, follower, lifecycle, tasks, start, shutdown }
+        Prepared { gateway: self.clone(), bound, context, follower, lifecycle, tasks, start, shutdown }
     }
 
     /// Another process is about to take this node over. When this returns, no proof of this one is reported until
@@ -249,13 +251,13 @@ impl Gateway {
         self.inner.stopped.cancelled().await;
     }
 
-    fn serving(
+    fn context(
         &self,
         bound: &Bound,
         lifecycle: Lifecycle,
         membership: &Arc<Membership>,
         history: &Arc<History>,
-    ) -> Serving {
+    ) -> NodeContext {
         let Inner { settings, .. } = &*self.inner;
         let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
         let policy = UpstreamPolicy {
@@ -267,15 +269,15 @@ impl Gateway {
         self.inner.entropy.fill(&mut seed);
         let metrics = Arc::clone(&self.inner.metrics);
         let threads = Handle::current().metrics().num_workers();
-        Serving {
+        NodeContext {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
             upstreams: Upstreams::new(policy, &settings.upstream_source, metrics, u64::from_ne_bytes(seed)),
-            turns: Turns::new(threads),
-            lines: Lines::new(threads),
+            fair_share: FairShare::new(threads),
+            handshake_queues: HandshakeQueues::new(threads),
             index: Arc::clone(&self.inner.index),
             boundaries: Boundaries::default(),
-            filling: Arc::clone(&self.inner.filling),
+            warmup: Arc::clone(&self.inner.warmup),
             store: lifecycle.store().clone(),
             gate: Arc::clone(&self.inner.gate),
             loader: Loader::new(
@@ -285,19 +287,19 @@ impl Gateway {
                     history: Arc::clone(history),
                     gate: Arc::clone(&self.inner.gate),
                     trust_age: Arc::clone(&self.inner.trust_age),
-                    copier: self.inner.copier.get().cloned(),
+                    replicator: self.inner.replicator.get().cloned(),
                 },
-                Arc::clone(&self.inner.workshop),
+                Arc::clone(&self.inner.tls_configs),
                 Arc::clone(&self.inner.index),
                 Arc::clone(&self.inner.metrics),
                 settings.config_cache,
             ),
-            workshop: Arc::clone(&self.inner.workshop),
+            tls_configs: Arc::clone(&self.inner.tls_configs),
             registry: Arc::clone(&self.inner.registry),
             failures: Arc::clone(&self.inner.failures),
             metrics: Arc::clone(&self.inner.metrics),
             probes: Arc::clone(&self.inner.probes),
-            misdirected: RarelyEach::default(),
+            misdirected: LogThrottles::default(),
             clock: Arc::clone(&self.inner.clock),
         }
     }
@@ -305,7 +307,7 @@ impl Gateway {
     fn follower(
         &self,
         bound: &Bound,
-        serving: &Arc<Serving>,
+        context: &Arc<NodeContext>,
         lifecycle: Lifecycle,
         membership: Arc<Membership>,
         history: Arc<History>,
@@ -314,21 +316,21 @@ impl Gateway {
             listeners: self.inner.settings.listeners.clone(),
             addresses: bound.addresses.clone(),
             default: self.inner.settings.default_deployment.clone(),
-            provider: Arc::clone(self.inner.workshop.provider()),
+            provider: Arc::clone(self.inner.tls_configs.provider()),
             probes: Arc::clone(&self.inner.probes),
             entropy: Arc::clone(&self.inner.entropy),
         };
         let reports = Arc::clone(&self.inner.reports);
-        let (serving, node) = (Arc::clone(serving), self.inner.node.clone());
+        let (context, node) = (Arc::clone(context), self.inner.node.clone());
         Follower {
-            serving,
+            context,
             lifecycle,
             node,
             prover,
             reports,
             gate: Arc::clone(&self.inner.gate),
             trust_age: Arc::clone(&self.inner.trust_age),
-            copier: self.inner.copier.get().cloned(),
+            replicator: self.inner.replicator.get().cloned(),
             progress: Progress::new(),
             membership,
             history,
@@ -345,13 +347,13 @@ impl Gateway {
         follower: &Arc<Follower>,
         shutdown: &CancellationToken,
     ) -> Option<Beginning> {
-        if let Some(copier) = self.inner.copier.get()
-            && copier.stale_mark().is_some()
+        if let Some(replicator) = self.inner.replicator.get()
+            && replicator.stale_mark().is_some()
         {
             let begun = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return None,
-                begun = self.begin_with_replica(copier, lifecycle, follower) => begun,
+                begun = self.begin_with_replica(replicator, lifecycle, follower) => begun,
             };
             if begun.is_some() {
                 return begun;
@@ -365,21 +367,21 @@ impl Gateway {
     /// known to have changed is not served from the replica. `None`: it is of no use.
     async fn begin_with_replica(
         &self,
-        copier: &Copier,
+        replicator: &Replicator,
         lifecycle: &Lifecycle,
         follower: &Follower,
     ) -> Option<Beginning> {
-        let replica = copier.readable()?;
+        let replica = replicator.readable()?;
         let read = async {
             recall(&self.inner.ring, replica).await?;
-            follower.serving.boundaries.set(replica.boundaries().await?);
+            follower.context.boundaries.set(replica.boundaries().await?);
             replica.mark_position().await
         };
         let mark = match read.await {
             Ok(mark) => mark?,
             Err(error) => {
                 tracing::warn!("this node's snapshot cannot be read: {error}");
-                copier.distrust();
+                replicator.distrust();
                 return None;
             }
         };
@@ -398,7 +400,7 @@ impl Gateway {
                     "this node's snapshot is of another store, of another history of this one, or too old to be caught up: it \
                      is removed and made anew"
                 );
-                copier.distrust();
+                replicator.distrust();
                 follower.history.start_over();
                 follower.progress.reset();
                 return None;
@@ -421,7 +423,7 @@ impl Gateway {
         self.keep_ticket_keys(lifecycle).await?;
         let (start, names) = follower.begin().await?;
         follower.history.read([start.after()].into_iter());
-        let is_registered = self.inner.copier.get().is_none_or(|copier| copier.is_absent());
+        let is_registered = self.inner.replicator.get().is_none_or(|replicator| replicator.is_absent());
         if is_registered {
             follower.membership.register().await?;
             follower.progress.begin(start.after(), [].into_iter());
@@ -440,8 +442,8 @@ impl Gateway {
         let what = "the session ticket keys cannot be renewed";
         let keep = || async {
             let kept = self.keep_ticket_keys(&lifecycle).await;
-            if let (Err(_), Some(copier)) = (&kept, self.inner.copier.get()) {
-                copier.forget_old_ticket_keys(&self.inner.ring).await;
+            if let (Err(_), Some(replicator)) = (&kept, self.inner.replicator.get()) {
+                replicator.forget_old_ticket_keys(&self.inner.ring).await;
             }
             kept
         };
@@ -451,7 +453,7 @@ impl Gateway {
     fn accept(
         &self,
         bound: Bound,
-        serving: &Arc<Serving>,
+        context: &Arc<NodeContext>,
         connections: &TaskTracker,
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
@@ -460,7 +462,7 @@ impl Gateway {
         for (listener, socket) in settings.listeners.iter().zip(bound.sockets) {
             let socket = TcpListener::from_std(socket).map_err(GatewayError::Listener)?;
             tasks.spawn(listener::accept(
-                Arc::clone(serving),
+                Arc::clone(context),
                 Arc::new(listener.clone()),
                 socket,
                 Arc::clone(doorkeeper),
@@ -506,7 +508,7 @@ impl Gateway {
 pub struct Prepared {
     gateway: Gateway,
     bound: Bound,
-    serving: Arc<Serving>,
+    context: Arc<NodeContext>,
     follower: Arc<Follower>,
     lifecycle: Lifecycle,
     tasks: JoinSet<()>,
@@ -531,14 +533,14 @@ impl Prepared {
     /// # Errors
     /// [`GatewayError::Listener`]; [`GatewayError::Panicked`]: a node without one of its parts must not go on counting.
     pub async fn serve(self) -> Result<(), GatewayError> {
-        let Self { gateway, bound, serving, follower, lifecycle, mut tasks, start, shutdown } = self;
+        let Self { gateway, bound, context, follower, lifecycle, mut tasks, start, shutdown } = self;
         let inner = &gateway.inner;
         let membership = Arc::clone(&follower.membership);
         let connections = TaskTracker::new();
         // Apart from the others: as long as there are connections, they must hear of changes of trust.
         let mut following = JoinSet::new();
         if let Some(start) = start {
-            gateway.accept(bound, &serving, &connections, &mut tasks, &shutdown)?;
+            gateway.accept(bound, &context, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
             let Beginning { start, names, is_registered } = start;
             following.spawn(Arc::clone(&follower).run(start));
@@ -550,11 +552,11 @@ impl Prepared {
                 tasks.spawn(come_back(Arc::clone(&follower), every, shutdown.clone()));
             }
             tasks.spawn(fill(follower, names, shutdown.clone()));
-            if let Some(copier) = inner.copier.get() {
-                tasks.spawn(copy(Arc::clone(copier), lifecycle.clone(), shutdown.clone()));
+            if let Some(replicator) = inner.replicator.get() {
+                tasks.spawn(copy(Arc::clone(replicator), lifecycle.clone(), shutdown.clone()));
             }
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
-            tasks.spawn(tidy(Arc::clone(&serving), shutdown.clone()));
+            tasks.spawn(tidy(Arc::clone(&context), shutdown.clone()));
             tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -569,8 +571,8 @@ impl Prepared {
         inner.stopped.cancel();
         gateway.leave(&membership).await;
         gateway.drain(&connections).await;
-        if let Some(copier) = inner.copier.get() {
-            copier.close().await;
+        if let Some(replicator) = inner.replicator.get() {
+            replicator.close().await;
         }
         Ok(())
     }
@@ -611,11 +613,11 @@ async fn fill(follower: Arc<Follower>, names: Names, shutdown: CancellationToken
 }
 
 /// Keeps the snapshot, as long as this process speaks for its node.
-async fn copy(copier: Arc<Copier>, lifecycle: Lifecycle, shutdown: CancellationToken) {
+async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: CancellationToken) {
     tokio::select! {
         biased;
         () = shutdown.cancelled() => {}
-        () = copier.run(lifecycle.store()) => {}
+        () = replicator.run(lifecycle.store()) => {}
     }
 }
 
@@ -625,14 +627,14 @@ async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
 }
 
 /// Takes what nobody uses any more out of the tables.
-async fn tidy(serving: Arc<Serving>, shutdown: CancellationToken) {
+async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
     let forget = || async {
         let now = Instant::now();
-        serving.registry.sweep(now);
-        serving.upstreams.sweep(now);
+        context.registry.sweep(now);
+        context.upstreams.sweep(now);
         Ok::<_, Infallible>(())
     };
-    periodically(TIDY_EVERY, &serving.store, shutdown, "tables cannot be tidied up", forget).await;
+    periodically(TIDY_EVERY, &context.store, shutdown, "tables cannot be tidied up", forget).await;
 }
 
 /// What fails is tried again at the latest after `every`, and at once when the store answers again.
@@ -692,15 +694,16 @@ impl Bound {
 
 impl Rehearsal for Gateway {
     fn rehearse(&self, material: &Material) -> Result<(), String> {
-        rehearsal::rehearse(&self.inner.workshop, material)
+        rehearsal::rehearse(&self.inner.tls_configs, material)
     }
 }
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
         // While the index of hosts is filled, the store is asked for whom it does not have yet, and while that is away the snapshot.
-        let has_snapshot = || self.inner.copier.get().is_some_and(|copier| copier.readable().is_some());
-        self.inner.ready.load(Ordering::Acquire) && (self.inner.filling.knows_all() || has_snapshot())
+        let has_snapshot =
+            || self.inner.replicator.get().is_some_and(|replicator| replicator.readable().is_some());
+        self.inner.ready.load(Ordering::Acquire) && (self.inner.warmup.knows_all() || has_snapshot())
     }
 
     fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn> {

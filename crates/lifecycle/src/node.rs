@@ -183,7 +183,7 @@ impl Lifecycle {
         } else {
             tx.forget_proof(loaded.id, &node.id).await?;
         }
-        tx.note_proof(loaded.id, &node.id, Err(reason.to_owned())).await?;
+        tx.record_proof(loaded.id, &node.id, Err(reason.to_owned())).await?;
         tx.commit().await?;
         Ok(Withdrawal::Done)
     }
@@ -245,7 +245,7 @@ impl Lifecycle {
             Err(ProofFailure::NoWayIn(reason)) => Err(format!("there is no way in: {reason}")),
             Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
         };
-        tx.note_proof(id, &node.id, note).await?;
+        tx.record_proof(id, &node.id, note).await?;
         match proof {
             Ok(()) => settle(&mut tx, &deployment).await?,
             Err(failure) => {

@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use certward_pki::{Material, NoWayIn};
-use certward_store::{Count, Generation, NodeId, Timestamp, TlsState, TrustScope, Version};
+use certward_store::{Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version};
 
 /// Why a node could not prove a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,11 @@ pub(crate) fn pending(version: Generation, now: Timestamp, prove_within: Duratio
 }
 
 /// Where a deployment goes once the counted nodes have said what `counts` holds; `None`: it stays.
-pub(crate) fn settled(state: &TlsState, generation: Generation, counts: &[Count]) -> Option<TlsState> {
+pub(crate) fn settled(
+    state: &TlsState,
+    generation: Generation,
+    counts: &[RequiredProof],
+) -> Option<TlsState> {
     let all_done = counts.iter().all(|count| count.proven >= generation);
     match state {
         TlsState::Pending { version, .. } | TlsState::Failed { version, .. }
@@ -75,7 +79,7 @@ pub(crate) fn withdrawn(state: &TlsState, node: &NodeId, reason: &str) -> Option
 pub(crate) fn overdue(
     state: &TlsState,
     generation: Generation,
-    counts: &[Count],
+    counts: &[RequiredProof],
     now: Timestamp,
 ) -> Option<TlsState> {
     let TlsState::Pending { version, deadline } = state else { return None };
@@ -136,8 +140,8 @@ mod tests {
 
     const RUNNING: TlsState = TlsState::Running { version: VERSION };
 
-    fn counts(proven: &[i64]) -> Vec<Count> {
-        let count = |(number, proven): (usize, &i64)| Count {
+    fn counts(proven: &[i64]) -> Vec<RequiredProof> {
+        let count = |(number, proven): (usize, &i64)| RequiredProof {
             deployment: DeploymentId::parse("d").unwrap(),
             node: NodeId::parse(&format!("node-{number}")).unwrap(),
             proven: Generation(*proven),

@@ -2,7 +2,7 @@ use certward_pki::PrivateKey;
 
 use crate::{Deployment, DeploymentId, Generation, StoreError, Version};
 
-/// What a node reads to serve a deployment: from the store, or from its own [`crate::Snapshot`] of it while that is away. Who
+/// What a node reads to serve a deployment: from the store, or from its own [`crate::Replica`] of it while that is away. Who
 /// reads says which of the two it is.
 pub trait Records: Sync {
     /// One deployment.

@@ -12,7 +12,7 @@ use crate::{
         durability,
         pool::{Engine, step},
     },
-    postgres::listen::{Listener, Voice},
+    postgres::listen::{Listener, NotifySource},
     sealed::{sealing::Sealer, secret},
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) changes: watch::Sender<()>,
-    pub(crate) voice: Voice,
+    pub(crate) voice: NotifySource,
     pub(crate) pinged: Mutex<Option<Instant>>,
 }
 
@@ -49,7 +49,7 @@ impl Inner {
             clock,
             sealer: Arc::new(sealer),
             changes,
-            voice: Voice::draw(),
+            voice: NotifySource::draw(),
             pinged: Mutex::default(),
         }
     }

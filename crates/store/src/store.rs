@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
-    Address, Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Census, Clock, Count, Deployment,
-    DeploymentId, FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess,
-    NodeRecord, Project, ProjectId, Reading, Records, RequestLimit, Session, Stamp, StoreError, Timestamp,
-    Tx, Upstream, UpstreamList, Version,
+    Address, Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Clock, Deployment, DeploymentId,
+    FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project,
+    ProjectId, Reading, Records, RequestLimit, RequiredProof, Session, Stamp, StatusCounts, StoreError,
+    Timestamp, Tx, Upstream, UpstreamList, Version,
     engine::{
         data_folder::DataFolder,
         pool::{Engine, step},
@@ -400,12 +400,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn census(&self) -> Result<Census, StoreError> {
+    pub async fn census(&self) -> Result<StatusCounts, StoreError> {
         self.census_by(COUNTED_AT_ONCE).await
     }
 
-    async fn census_by(&self, page: u32) -> Result<Census, StoreError> {
-        let mut census = Census::default();
+    async fn census_by(&self, page: u32) -> Result<StatusCounts, StoreError> {
+        let mut census = StatusCounts::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
             // Anew for each page: others have their turn in between.
@@ -653,7 +653,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn counts(&self, deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
+    pub async fn counts(&self, deployment: &DeploymentId) -> Result<Vec<RequiredProof>, StoreError> {
         let mut conn = self.read().await?;
         step(node::counts(&mut conn, deployment)).await
     }
@@ -949,7 +949,7 @@ mod tests {
     }
 
     async fn assert_counts_the_whole(store: &Store) {
-        assert_eq!(store.census_by(3).await.expect("counted"), Census::default());
+        assert_eq!(store.census_by(3).await.expect("counted"), StatusCounts::default());
         populate(store).await;
         let counted = rows(
             store,
@@ -958,7 +958,7 @@ mod tests {
         )
         .await;
         let of = |state| counted.iter().find(|(name, ..)| name == state).map_or(0, |(_, n, _)| *n as u64);
-        let whole = Census {
+        let whole = StatusCounts {
             absent: of("absent"),
             pending: of("pending"),
             running: of("running"),

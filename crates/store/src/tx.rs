@@ -5,9 +5,9 @@ use sqlx::{Any, Transaction};
 use zeroize::Zeroizing;
 
 use crate::{
-    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Boundary, Count, Deployment, DeploymentId, FeedPosition,
-    Generation, HostTaken, NodeId, NodeProcess, Project, ProjectId, Scope, Session, StoreError,
-    SuffixRefused, Timestamp, TlsState, Upstream, Version,
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Boundary, Deployment, DeploymentId, FeedPosition,
+    Generation, HostTaken, NodeId, NodeProcess, Project, ProjectId, RequiredProof, Scope, Session,
+    StoreError, SuffixRefused, Timestamp, TlsState, Upstream, Version,
     engine::{lock, pool},
     postgres::listen,
     repo::{
@@ -277,20 +277,20 @@ impl Tx {
     }
 
     /// Who is counted for a deployment's newest change.
-    pub async fn counts(&mut self, deployment: &DeploymentId) -> Result<Vec<Count>, StoreError> {
+    pub async fn counts(&mut self, deployment: &DeploymentId) -> Result<Vec<RequiredProof>, StoreError> {
         step(&mut self.broken, node::counts(&mut self.transaction, deployment)).await
     }
 
     /// Notes what a counted node says: it has proven (or let go of) `generation`, or why it could not. A node that is not counted
     /// is not noted.
-    pub async fn note_proof(
+    pub async fn record_proof(
         &mut self,
         deployment: &DeploymentId,
         node: &NodeId,
         proof: Result<Generation, String>,
     ) -> Result<(), StoreError> {
         self.wakes = true;
-        step(&mut self.broken, node::note_proof(&mut self.transaction, deployment, node, proof)).await
+        step(&mut self.broken, node::record_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
     /// No node joins, leaves or changes its session until the end of the transaction, and nobody else changes a

@@ -13,7 +13,7 @@ use crate::{
         admission::{Displaced, Entrant, unless_displaced},
         incoming_proxy::{Stated, read},
     },
-    context::Serving,
+    context::NodeContext,
     observe::{cause::Cause, failures::Seen},
     proof::probes::Probe,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
 }
 
 /// A connection of which it is known who is at its other end.
-pub(crate) struct Introduced {
+pub(crate) struct ResolvedClient {
     pub(crate) client: TcpStream,
     /// The device.
     pub(crate) peer: SocketAddr,
@@ -48,7 +48,11 @@ pub(crate) struct Introduced {
 /// connection is over, and counted.
 ///
 /// Whether it is a proof of our own was decided by the peer of the connection, before: no header makes anybody one.
-pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Instant) -> Option<Introduced> {
+pub(crate) async fn resolve(
+    context: &NodeContext,
+    arrival: Arrival,
+    deadline: Instant,
+) -> Option<ResolvedClient> {
     let Arrival { mut client, mut peer, header_first, listener, probe, mut entrant } = arrival;
     let mut to = None;
     if header_first {
@@ -59,12 +63,12 @@ pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Ins
         };
         match stated {
             Ok(Some(Stated::Addresses { from, to: stated })) => {
-                serving.metrics.introduced("address");
+                context.metrics.introduced("address");
                 (peer, to) = (from, Some(stated));
             }
             Ok(stated) => {
                 if probe.is_none() {
-                    serving.metrics.introduced("nothing");
+                    context.metrics.introduced("nothing");
                 }
                 // A health check is no failure: it would push those of devices out of the list.
                 stated?;
@@ -72,15 +76,15 @@ pub(crate) async fn introduce(serving: &Serving, arrival: Arrival, deadline: Ins
             Err(cause) => {
                 if probe.is_none() {
                     let seen = Seen { deployment: listener.deployment.clone(), ..Seen::default() };
-                    serving.handshake_failed(&seen, peer, cause);
+                    context.handshake_failed(&seen, peer, cause);
                 }
                 return None;
             }
         }
         if let Some(Err(reason)) = entrant.as_mut().map(|entrant| entrant.is_from(peer.ip())) {
-            serving.metrics.refused(reason);
+            context.metrics.refused(reason);
             return None;
         }
     }
-    Some(Introduced { client, peer, to, listener, probe, entrant })
+    Some(ResolvedClient { client, peer, to, listener, probe, entrant })
 }

@@ -15,9 +15,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Listener,
     accept::{admission::Doorkeeper, client_address::Arrival},
-    context::Serving,
+    context::NodeContext,
     io::socket,
-    observe::log_throttle::Rarely,
+    observe::log_throttle::LogThrottle,
     session::connection::serve,
 };
 
@@ -75,7 +75,7 @@ fn has_ipv6() -> bool {
 
 /// Accepts connections until the shutdown.
 pub(crate) async fn accept(
-    serving: Arc<Serving>,
+    context: Arc<NodeContext>,
     listener: Arc<Listener>,
     socket: TcpListener,
     doorkeeper: Arc<Doorkeeper>,
@@ -83,7 +83,7 @@ pub(crate) async fn accept(
     shutdown: CancellationToken,
 ) {
     // At the limit of descriptors each connection that ends lets one in, and the wait begins anew: it does not tell when to speak.
-    let said_not_accepted = Rarely::default();
+    let said_not_accepted = LogThrottle::default();
     let mut backoff = BACKOFF_MIN;
     // Every listener has an address.
     let port = socket.local_addr().map_or(0, |address| address.port());
@@ -97,28 +97,28 @@ pub(crate) async fn accept(
             Ok((client, peer)) => {
                 backoff = BACKOFF_MIN;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let probe = serving.probes.of(peer, port);
+                let probe = context.probes.of(peer, port);
                 let header_first = listener.awaits_header_from(peer.ip());
                 let entrant = match &probe {
                     Some(_) => None,
                     None => match doorkeeper.come(peer.ip(), !header_first) {
                         Ok(entrant) => Some(entrant),
                         Err(reason) => {
-                            serving.metrics.refused(reason);
+                            context.metrics.refused(reason);
                             continue;
                         }
                     },
                 };
                 let listener = Arc::clone(&listener);
                 let arrival = Arrival { client, peer, header_first, listener, probe, entrant };
-                connections.spawn(serve(Arc::clone(&serving), arrival));
+                connections.spawn(serve(Arc::clone(&context), arrival));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 if said_not_accepted.now(Instant::now()) {
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
-                serving.metrics.refused("accept_failed");
+                context.metrics.refused("accept_failed");
                 // The next turn of the loop sees the shutdown.
                 let _ = timeout(backoff, shutdown.cancelled()).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);

@@ -11,7 +11,7 @@ use crate::{Protocol, config::tls_config::Identity, sync::membership::Epoch};
 
 /// What this node does with a deployment's connections: one immutable value behind one pointer. A change is a new value.
 #[derive(Debug)]
-pub(crate) enum Entry {
+pub(crate) enum DeploymentConfig {
     /// They are served.
     Served(Served),
     /// They are refused, these alone.
@@ -94,7 +94,7 @@ pub(crate) enum Trust<'a> {
     Nobody,
 }
 
-impl Entry {
+impl DeploymentConfig {
     pub(crate) fn trust(&self) -> Trust<'_> {
         match self {
             Self::Served(served) => {

@@ -21,9 +21,9 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     config::{
-        deployment_config::{Entry, Fallback, KnownTrust, Refusal, Refused, Served},
+        deployment_config::{DeploymentConfig, Fallback, KnownTrust, Refusal, Refused, Served},
         read_gate::{Gate, Moment},
-        tls_config::{Identity, Workshop},
+        tls_config::{Identity, TlsConfigFactory},
         trust_age::TrustAge,
     },
     observe::metrics::Metrics,
@@ -31,7 +31,7 @@ use crate::{
     sync::{
         history::{Held, History, Verdict},
         membership::Membership,
-        replicator::Copier,
+        replicator::Replicator,
     },
 };
 
@@ -49,8 +49,8 @@ pub(crate) struct Loader {
     history: Arc<History>,
     gate: Arc<Gate>,
     trust_age: Arc<TrustAge>,
-    copier: Option<Arc<Copier>>,
-    workshop: Arc<Workshop>,
+    replicator: Option<Arc<Replicator>>,
+    tls_configs: Arc<TlsConfigFactory>,
     index: Arc<HostIndex>,
     metrics: Arc<Metrics>,
     cache: Cache<DeploymentId, Cached>,
@@ -66,7 +66,7 @@ pub(crate) struct Sources {
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
     /// Of this node's replica, where it keeps one.
-    pub(crate) copier: Option<Arc<Copier>>,
+    pub(crate) replicator: Option<Arc<Replicator>>,
 }
 
 /// A deployment that was read together with the feed that announces its change.
@@ -84,7 +84,7 @@ pub(crate) struct Writes(Box<[u64]>);
 
 #[derive(Debug, Clone)]
 struct Cached {
-    entry: Arc<Entry>,
+    entry: Arc<DeploymentConfig>,
     /// What was announced since is not in it.
     read_at: Moment,
 }
@@ -116,20 +116,20 @@ pub(crate) struct Stamp(u64);
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<DeploymentConfig>,
     /// The newest row of the feed when it was read.
     pub(crate) as_of: FeedPosition,
 }
 
 /// What is built of a deployment.
 struct Built {
-    entry: Entry,
+    entry: DeploymentConfig,
     /// Instead of the newest version, which cannot be served for good: to be served when the node may.
     fallback: Option<(Arc<Identity>, String)>,
 }
 
-impl From<Entry> for Built {
-    fn from(entry: Entry) -> Self {
+impl From<DeploymentConfig> for Built {
+    fn from(entry: DeploymentConfig) -> Self {
         Self { entry, fallback: None }
     }
 }
@@ -147,8 +147,8 @@ const READS_MAX: u32 = 8;
 impl Loader {
     pub(crate) fn new(
         lifecycle: Lifecycle,
-        Sources { membership, history, gate, trust_age, copier }: Sources,
-        workshop: Arc<Workshop>,
+        Sources { membership, history, gate, trust_age, replicator }: Sources,
+        tls_configs: Arc<TlsConfigFactory>,
         index: Arc<HostIndex>,
         metrics: Arc<Metrics>,
         capacity: usize,
@@ -162,8 +162,8 @@ impl Loader {
             history,
             gate,
             trust_age,
-            copier,
-            workshop,
+            replicator,
+            tls_configs,
             index,
             metrics,
             cache,
@@ -174,7 +174,7 @@ impl Loader {
 
     /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
     /// share one load.
-    pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<Entry> {
+    pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let entry = match self.at_hand(id) {
             Some(entry) => Some(entry),
             None => self.read_locally(id).await,
@@ -187,21 +187,21 @@ impl Loader {
 
     /// Two-way deployments are refused where what this node knows of trust is older than the operator allows. Live connections are
     /// held to what is known.
-    fn unless_too_old(&self, entry: Arc<Entry>) -> Arc<Entry> {
-        let Entry::Served(served) = &*entry else { return entry };
+    fn unless_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
+        let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
             return entry;
         };
         let (scope, verifier) = (served.identity.trust_scope, Some(Arc::clone(verifier)));
         let refusal =
             Refusal::Unavailable("changes were not read for longer than gateway.stale_trust".to_owned());
-        Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
+        Arc::new(DeploymentConfig::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
     }
 
     /// `None`: the replica does not hold what was announced of the deployment, or there is none.
-    async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
-        let copier = self.copier.as_ref()?;
-        copier.readable()?;
+    async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
+        let replicator = self.replicator.as_ref()?;
+        replicator.readable()?;
         let slot = self.slot(id);
         let _lock = slot.replica.lock().await;
         for _ in 0..REPLICA_READS_MAX {
@@ -209,11 +209,11 @@ impl Loader {
                 return Some(entry);
             }
             let (writes, read_at) = (slot.counts().writes, self.gate.now());
-            let entry = match self.read_replica(copier, id).await {
+            let entry = match self.read_replica(replicator, id).await {
                 Ok(entry) => entry?,
                 Err(error) => {
                     if matches!(error, StoreError::Corrupt(_)) {
-                        copier.doubt();
+                        replicator.doubt();
                     }
                     tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
                     return None;
@@ -232,10 +232,10 @@ impl Loader {
 
     async fn read_replica(
         &self,
-        copier: &Copier,
+        replicator: &Replicator,
         id: &DeploymentId,
-    ) -> Result<Option<Arc<Entry>>, StoreError> {
-        let Some(replica) = copier.readable() else { return Ok(None) };
+    ) -> Result<Option<Arc<DeploymentConfig>>, StoreError> {
+        let Some(replica) = replicator.readable() else { return Ok(None) };
         let reading = replica.reading().await?;
         let assignment = assignment_in(&reading, id).await?;
         // A deployment that is not here may have been made since.
@@ -248,13 +248,13 @@ impl Loader {
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
-            copier.doubt();
+            replicator.doubt();
         }
         Ok(Some(entry).filter(|entry| !entry.is_unservable()))
     }
 
     /// A store that does not answer in time leaves the deployment refused, for a moment.
-    async fn read_remotely(&self, id: &DeploymentId) -> Arc<Entry> {
+    async fn read_remotely(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let read = async {
             let _lock = self.slot(id).store.lock().await;
             match self.at_hand(id) {
@@ -328,7 +328,7 @@ impl Loader {
 
     /// The owner of the first of these names that the replica knows.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
-        self.copier.as_ref()?.readable()?.first_of(names).await.ok()?
+        self.replicator.as_ref()?.readable()?.first_of(names).await.ok()?
     }
 
     /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is, and what was
@@ -364,7 +364,7 @@ impl Loader {
     }
 
     /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
-    fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<Entry> {
+    fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<DeploymentConfig> {
         let (refusal, is_certain) = match error {
             StoreError::Unavailable(reason) => (Refusal::Unavailable(reason.clone()), false),
             error => (Refusal::Unservable(error.to_string()), true),
@@ -374,20 +374,20 @@ impl Loader {
         if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
             return entry;
         }
-        let entry = Arc::new(Entry::Refused(Refused::new(refusal, KnownTrust::Unknown)));
+        let entry = Arc::new(DeploymentConfig::Refused(Refused::new(refusal, KnownTrust::Unknown)));
         let read_at = self.gate.now();
         self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
         counts.writes += 1;
         entry
     }
 
-    fn at_hand(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+    fn at_hand(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         let Cached { entry, read_at } = self.cache.get(id)?;
         (entry.is_fresh(self.membership.epoch()) && self.gate.is_current(id, read_at)).then_some(entry)
     }
 
     /// What was served last, as far as it is known.
-    fn before(&self, id: &DeploymentId) -> Option<Arc<Entry>> {
+    fn before(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         self.cache.peek(id).map(|cached| cached.entry)
     }
 
@@ -415,7 +415,9 @@ impl Loader {
                 let fallback =
                     self.may_fall_back(&observation, deployment, certificate, reason, before.as_deref());
                 match fallback.await {
-                    Some(fallback) => Entry::Served(Served::new(deployment, identity, Some(fallback))),
+                    Some(fallback) => {
+                        DeploymentConfig::Served(Served::new(deployment, identity, Some(fallback)))
+                    }
                     None => built.entry,
                 }
             }
@@ -484,13 +486,13 @@ impl Loader {
         deployment: &Deployment,
         certificate: &Certificate,
         reason: String,
-        before: Option<&Entry>,
+        before: Option<&DeploymentConfig>,
     ) -> Option<Fallback> {
         let newest = certificate.newest.version;
         let epoch = self.membership.epoch();
         let is_running = matches!(deployment.tls, TlsState::Running { .. });
         let allowed = match before {
-            Some(Entry::Served(Served { fallback: Some(fallback), .. })) => {
+            Some(DeploymentConfig::Served(Served { fallback: Some(fallback), .. })) => {
                 fallback.newest == newest && fallback.allowed_in == epoch && !is_running
             }
             _ => false,
@@ -515,9 +517,9 @@ impl Loader {
         &self,
         records: &impl Records,
         assignment: Option<&(Deployment, Option<Certificate>)>,
-        before: Option<&Entry>,
+        before: Option<&DeploymentConfig>,
     ) -> Result<Built, StoreError> {
-        let refused = |refusal, trust| Entry::Refused(Refused::new(refusal, trust));
+        let refused = |refusal, trust| DeploymentConfig::Refused(Refused::new(refusal, trust));
         let Some((deployment, certificate)) = assignment else {
             return Ok(refused(Refusal::Gone, KnownTrust::Nobody).into());
         };
@@ -525,7 +527,9 @@ impl Loader {
             return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
         };
         let reason = match self.identity(records, newest, before).await? {
-            Ok(identity) => return Ok(Entry::Served(Served::new(deployment, identity, None)).into()),
+            Ok(identity) => {
+                return Ok(DeploymentConfig::Served(Served::new(deployment, identity, None)).into());
+            }
             Err(reason) => reason,
         };
         let fallback = match fallback {
@@ -542,7 +546,7 @@ impl Loader {
         &self,
         records: &impl Records,
         version: &Version,
-        before: Option<&Entry>,
+        before: Option<&DeploymentConfig>,
     ) -> Result<Result<Arc<Identity>, String>, StoreError> {
         if let Some(identity) = served_already(version, before) {
             return Ok(Ok(Arc::clone(identity)));
@@ -562,7 +566,7 @@ impl Loader {
             Err(MaterialError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let identity = self.workshop.identity(&material, version.version, version.trust_scope);
+        let identity = self.tls_configs.identity(&material, version.version, version.trust_scope);
         Ok(identity.map_err(|unservable| unservable.to_string()))
     }
 
@@ -573,7 +577,7 @@ impl Loader {
             return KnownTrust::Scope { scope, verifier: None };
         }
         let cas = version.client_cas.iter().map(|der| der.clone().into()).collect();
-        match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.workshop.provider())) {
+        match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.tls_configs.provider())) {
             Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
             Err(_) => KnownTrust::Nobody,
         }
@@ -587,9 +591,11 @@ impl Slot {
     }
 }
 
-fn served_already<'a>(version: &Version, before: Option<&'a Entry>) -> Option<&'a Arc<Identity>> {
+fn served_already<'a>(version: &Version, before: Option<&'a DeploymentConfig>) -> Option<&'a Arc<Identity>> {
     match before {
-        Some(Entry::Served(served)) if served.identity.version == version.version => Some(&served.identity),
+        Some(DeploymentConfig::Served(served)) if served.identity.version == version.version => {
+            Some(&served.identity)
+        }
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use certward_lifecycle::Entropy;
-use certward_store::{Snapshot, Store, StoreError};
+use certward_store::{Replica, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::config::tickets::{KeyRing, TicketKey};
@@ -52,7 +52,7 @@ pub(crate) async fn keep_current(
 
 /// Holds the keys that this node's snapshot has, for a start without the store. What is missing costs full handshakes, and
 /// nothing else.
-pub(crate) async fn recall(ring: &KeyRing, snapshot: &Snapshot) -> Result<(), StoreError> {
+pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for period in ring.periods() {
         let random = snapshot.secret(&name(period)).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn recall(ring: &KeyRing, snapshot: &Snapshot) -> Result<(), St
 }
 
 /// Removes the keys whose time is over from this node's snapshot.
-pub(crate) async fn forget_old(ring: &KeyRing, snapshot: &Snapshot) -> Result<(), StoreError> {
+pub(crate) async fn forget_old(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     snapshot.remove_secrets(NAMES.0, &name(*ring.periods().start())).await?;
     Ok(())
 }

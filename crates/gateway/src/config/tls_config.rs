@@ -89,7 +89,7 @@ impl fmt::Debug for Identity {
 /// Makes identities that share all that can be shared: a configuration of its own for each deployment costs 0.3 KiB this way,
 /// and 9 KiB with rustls' defaults.
 #[derive(Debug)]
-pub(crate) struct Workshop {
+pub(crate) struct TlsConfigFactory {
     provider: Arc<CryptoProvider>,
     time: Arc<dyn TimeProvider>,
     ring: Arc<KeyRing>,
@@ -101,7 +101,7 @@ pub(crate) struct Workshop {
     chains: Arc<VerifiedChains>,
 }
 
-impl Workshop {
+impl TlsConfigFactory {
     pub(crate) fn new(clock: Arc<dyn Clock>, ring: Arc<KeyRing>) -> Self {
         Self {
             provider: Arc::new(provider()),

@@ -21,11 +21,11 @@ use tokio::{
 
 /// A line, in which whoever waits stands in the order in which it came.
 #[derive(Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct FairShare(Arc<Semaphore>);
 
 /// Where one of them stands.
 #[derive(Default)]
-pub(crate) enum Turn {
+pub(crate) enum Slot {
     /// Not in line.
     #[default]
     None,
@@ -38,7 +38,7 @@ pub(crate) enum Turn {
 
 type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
-impl Turns {
+impl FairShare {
     /// `at_once`: how many may have their turn at the same time.
     pub(crate) fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once.max(1))))
@@ -47,21 +47,21 @@ impl Turns {
     /// Waits for a turn, and passes it on at once, so that nobody in line waits for what is done in it: as many as have their turn at
     /// the same time go on each time that a thread has looked at its sockets, and no more.
     pub(crate) async fn wait(&self) {
-        let mut turn = Turn::None;
+        let mut turn = Slot::None;
         poll_fn(|cx| turn.poll(self, cx)).await;
     }
 }
 
-impl Turn {
-    /// Ready once it is this one's turn, which lasts until [`Turn::pass_on`] or the end of this value.
-    pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<()> {
+impl Slot {
+    /// Ready once it is this one's turn, which lasts until [`Slot::pass_on`] or the end of this value.
+    pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<()> {
         let permit = match self {
             Self::Mine { .. } => return Poll::Ready(()),
             Self::Waiting(waiting) => ready!(waiting.as_mut().poll(cx)),
-            Self::None => match Arc::clone(&turns.0).try_acquire_owned() {
+            Self::None => match Arc::clone(&fair_share.0).try_acquire_owned() {
                 Ok(permit) => Ok(permit),
                 Err(_) => {
-                    let waiting = self.insert(Box::pin(Arc::clone(&turns.0).acquire_owned()));
+                    let waiting = self.insert(Box::pin(Arc::clone(&fair_share.0).acquire_owned()));
                     ready!(waiting.as_mut().poll(cx))
                 }
             },
@@ -97,7 +97,7 @@ fn after_all_sockets(cx: &mut Context<'_>) {
     }
 }
 
-impl fmt::Debug for Turn {
+impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
@@ -118,17 +118,17 @@ mod tests {
 
     use super::*;
 
-    async fn mine(turn: &mut Turn, turns: &Turns) {
-        poll_fn(|cx| turn.poll(turns, cx)).await;
+    async fn mine(turn: &mut Slot, fair_share: &FairShare) {
+        poll_fn(|cx| turn.poll(fair_share, cx)).await;
     }
 
     #[tokio::test]
     async fn those_who_have_much_go_on_one_after_the_other_in_the_order_in_which_they_came() {
-        let (turns, seen) = (Turns::new(1), RefCell::new(Vec::new()));
+        let (fair_share, seen) = (FairShare::new(1), RefCell::new(Vec::new()));
         join_all((0..3).map(async |number| {
-            let mut turn = Turn::default();
+            let mut turn = Slot::default();
             for _ in 0..3 {
-                mine(&mut turn, &turns).await;
+                mine(&mut turn, &fair_share).await;
                 seen.borrow_mut().push(number);
                 turn.pass_on();
             }
@@ -139,34 +139,34 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_go_on_at_once_than_may() {
-        let turns = Turns::new(2);
-        let mut all: [Turn; 3] = Default::default();
+        let fair_share = FairShare::new(2);
+        let mut all: [Slot; 3] = Default::default();
         for turn in &mut all[..2] {
-            mine(turn, &turns).await;
+            mine(turn, &fair_share).await;
         }
         poll_fn(|cx| {
-            assert!(all[2].poll(&turns, cx).is_pending());
+            assert!(all[2].poll(&fair_share, cx).is_pending());
             Poll::Ready(())
         })
         .await;
         all[0].pass_on();
-        mine(&mut all[2], &turns).await;
+        mine(&mut all[2], &fair_share).await;
     }
 
     #[tokio::test]
     async fn whoever_goes_away_in_line_or_in_its_turn_stops_nobody() {
-        let turns = Turns::new(1);
-        let [mut first, mut second, mut third]: [Turn; 3] = Default::default();
-        mine(&mut first, &turns).await;
+        let fair_share = FairShare::new(1);
+        let [mut first, mut second, mut third]: [Slot; 3] = Default::default();
+        mine(&mut first, &fair_share).await;
         poll_fn(|cx| {
-            assert!(second.poll(&turns, cx).is_pending());
-            assert!(third.poll(&turns, cx).is_pending());
+            assert!(second.poll(&fair_share, cx).is_pending());
+            assert!(third.poll(&fair_share, cx).is_pending());
             Poll::Ready(())
         })
         .await;
         drop(second);
         drop(first);
-        timeout(Duration::from_secs(30), mine(&mut third, &turns)).await.unwrap();
+        timeout(Duration::from_secs(30), mine(&mut third, &fair_share)).await.unwrap();
     }
 
     #[tokio::test]
@@ -185,7 +185,7 @@ mod tests {
         // One thread: when this one asks for its turn, nobody has looked at the socket yet.
         let much = tokio::spawn(async move {
             writer.write_all(b"x").unwrap();
-            mine(&mut Turn::default(), &Turns::new(1)).await;
+            mine(&mut Slot::default(), &FairShare::new(1)).await;
             seen.send("turn").unwrap();
         });
         little.await.unwrap();

@@ -35,7 +35,7 @@ pub(crate) struct Tls {
 
 /// Bytes to be sent: a buffer that never shrinks, so that nothing is cleared before it is written over.
 #[derive(Default)]
-pub(crate) struct Outgoing {
+pub(crate) struct SendBuffer {
     bytes: Vec<u8>,
     len: usize,
 }
@@ -83,7 +83,7 @@ impl Tls {
         &mut self,
         incoming: &mut [u8],
         plain: &mut Vec<u8>,
-        out: &mut Outgoing,
+        out: &mut SendBuffer,
     ) -> Result<Peer, Error> {
         if self.failed {
             return Err(Error::HandshakeNotComplete);
@@ -127,7 +127,7 @@ impl Tls {
         incoming: &mut [u8],
         used: &mut usize,
         plain: &mut Vec<u8>,
-        out: &mut Outgoing,
+        out: &mut SendBuffer,
         peer: &mut Peer,
     ) -> Result<Step, Error> {
         let UnbufferedStatus { discard, state } = self.connection.process_tls_records(incoming);
@@ -152,7 +152,7 @@ impl Tls {
     }
 
     /// The alert of the error that ended the connection. No record is looked at any more.
-    fn take_alert(&mut self, rest: &mut [u8], out: &mut Outgoing) {
+    fn take_alert(&mut self, rest: &mut [u8], out: &mut SendBuffer) {
         while self.connection.wants_write() {
             let status = self.connection.process_tls_records(rest);
             let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else { return };
@@ -166,14 +166,14 @@ impl Tls {
     ///
     /// # Errors
     /// The handshake is not done, the connection has failed, or its keys are used up.
-    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut Outgoing) -> Result<(), Error> {
+    pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut SendBuffer) -> Result<(), Error> {
         // For records that are smaller, rustls says how much it needs.
         let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
         self.write(room, out, |traffic, room| traffic.encrypt(plain, room))
     }
 
     /// Says good-bye, unless that is impossible or was said.
-    pub(crate) fn close_notify(&mut self, out: &mut Outgoing) {
+    pub(crate) fn close_notify(&mut self, out: &mut SendBuffer) {
         // What cannot be said is left unsaid: the end of the stream follows in any case.
         let _ = self.write(2 * OVERHEAD_PER_RECORD, out, |traffic, room| traffic.queue_close_notify(room));
     }
@@ -181,7 +181,7 @@ impl Tls {
     fn write(
         &mut self,
         room: usize,
-        out: &mut Outgoing,
+        out: &mut SendBuffer,
         mut write: impl FnMut(&mut Writing<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Error> {
         if self.failed {
@@ -254,7 +254,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-impl Outgoing {
+impl SendBuffer {
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -316,7 +316,7 @@ mod tests {
         server: Tls,
         /// What our end decrypted.
         plain: Vec<u8>,
-        out: Outgoing,
+        out: SendBuffer,
     }
 
     impl Pair {
@@ -348,7 +348,7 @@ mod tests {
                     .unwrap(),
                 server: Tls::new(Arc::new(server)).unwrap(),
                 plain: Vec::new(),
-                out: Outgoing::default(),
+                out: SendBuffer::default(),
             }
         }
 

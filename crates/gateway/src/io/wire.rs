@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::io::{
     socket::acknowledge,
-    tls::{INCOMPLETE_MAX, Outgoing, Peer, Tls},
+    tls::{INCOMPLETE_MAX, Peer, SendBuffer, Tls},
 };
 
 /// What is read from a socket at once: four full TLS records.
@@ -31,7 +31,7 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
         incoming: vec![0; INCOMPLETE_MAX + CHUNK].into(),
         plain: Vec::with_capacity(CHUNK),
-        out: Outgoing::default(),
+        out: SendBuffer::default(),
         amount: Amount::Part,
     });
 }
@@ -42,7 +42,7 @@ pub(crate) struct Buffers {
     /// What was decrypted.
     pub(crate) plain: Vec<u8>,
     /// What is to be sent to the device.
-    pub(crate) out: Outgoing,
+    pub(crate) out: SendBuffer,
     /// How much the last read brought.
     pub(crate) amount: Amount,
 }

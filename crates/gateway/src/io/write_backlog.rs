@@ -10,7 +10,7 @@ use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
 
 /// Bytes that wait for a side, and since when it has taken none of them. Where nothing waits, it costs a pointer.
 #[derive(Debug, Default)]
-pub(crate) struct Leftover(Option<Box<Rest>>);
+pub(crate) struct WriteBacklog(Option<Box<Rest>>);
 
 #[derive(Debug)]
 struct Rest {
@@ -18,7 +18,7 @@ struct Rest {
     stalled_since: Option<Instant>,
 }
 
-impl Leftover {
+impl WriteBacklog {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -64,7 +64,7 @@ impl Leftover {
     }
 }
 
-impl From<Vec<u8>> for Leftover {
+impl From<Vec<u8>> for WriteBacklog {
     fn from(bytes: Vec<u8>) -> Self {
         Self((!bytes.is_empty()).then(|| Box::new(Rest { bytes, stalled_since: None })))
     }

@@ -8,12 +8,12 @@ use tokio::time::{Duration, Instant};
 
 /// Says whether it is time to say something again: what strangers can repeat at will must not fill the log.
 #[derive(Debug, Default)]
-pub(crate) struct Rarely(Mutex<Option<Instant>>);
+pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
 
 /// Often enough to be seen by who looks, seldom enough for a week of it.
 const AT_MOST_EVERY: Duration = Duration::from_secs(60);
 
-impl Rarely {
+impl LogThrottle {
     pub(crate) fn now(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|last| now.saturating_duration_since(last) >= AT_MOST_EVERY);
@@ -26,17 +26,17 @@ impl Rarely {
 
 /// The same of each of many, of [`EACH_MAX`] of them within the time: of more the log would not be read.
 #[derive(Debug)]
-pub(crate) struct RarelyEach<K>(Mutex<HashMap<K, Instant>>);
+pub(crate) struct LogThrottles<K>(Mutex<HashMap<K, Instant>>);
 
 const EACH_MAX: usize = 32;
 
-impl<K> Default for RarelyEach<K> {
+impl<K> Default for LogThrottles<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Clone + Eq + Hash> RarelyEach<K> {
+impl<K: Clone + Eq + Hash> LogThrottles<K> {
     pub(crate) fn now(&self, of: &K, now: Instant) -> bool {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.retain(|_, last| now.saturating_duration_since(*last) < AT_MOST_EVERY);
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn it_is_said_at_once_and_then_once_a_minute() {
-        let (rarely, start) = (Rarely::default(), Instant::now());
+        let (rarely, start) = (LogThrottle::default(), Instant::now());
         let said =
             [0, 0, 30, 59, 60, 61, 300].map(|seconds| rarely.now(start + Duration::from_secs(seconds)));
         assert_eq!(said, [true, false, false, false, true, false, true]);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn of_each_it_is_said_once_a_minute_and_of_so_many_only() {
-        let (rarely, start) = (RarelyEach::default(), Instant::now());
+        let (rarely, start) = (LogThrottles::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let said = [(1, 0), (1, 30), (2, 30), (1, 60), (2, 60), (2, 90)];
         assert_eq!(

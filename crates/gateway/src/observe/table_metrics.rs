@@ -16,7 +16,7 @@ use crate::{accept::admission::Doorkeeper, sync::follow::Follower};
 
 /// The tables of a gateway, counted whenever somebody asks; before it runs there are none.
 #[derive(Debug)]
-pub(crate) struct Tables {
+pub(crate) struct TableMetrics {
     doorkeeper: Arc<Doorkeeper>,
     follower: OnceLock<Weak<Follower>>,
 }
@@ -26,7 +26,7 @@ struct TableLabel {
     table: &'static str,
 }
 
-impl Tables {
+impl TableMetrics {
     pub(crate) fn new(doorkeeper: Arc<Doorkeeper>) -> Self {
         Self { doorkeeper, follower: OnceLock::new() }
     }
@@ -38,35 +38,35 @@ impl Tables {
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         let Some(follower) = self.follower.get().and_then(Weak::upgrade) else { return Vec::new() };
-        let serving = &follower.serving;
-        let (deployments, hosts) = serving.index.sizes();
-        let (upstreams, look_ups) = serving.upstreams.sizes();
+        let context = &follower.context;
+        let (deployments, hosts) = context.index.sizes();
+        let (upstreams, look_ups) = context.upstreams.sizes();
         let mut sizes = vec![
             ("addresses", self.doorkeeper.addresses()),
-            ("boundaries", serving.boundaries.len()),
+            ("boundaries", context.boundaries.len()),
             ("changes", follower.progress.len()),
-            ("client_chains", serving.workshop.chains()),
-            ("configurations", serving.loader.len()),
-            ("connected_deployments", serving.registry.deployments()),
+            ("client_chains", context.tls_configs.chains()),
+            ("configurations", context.loader.len()),
+            ("connected_deployments", context.registry.deployments()),
             ("deployments", deployments),
-            ("failed_deployments", serving.failures.deployments()),
+            ("failed_deployments", context.failures.deployments()),
             ("gated", follower.gate.len()),
             ("hosts", hosts),
             ("look_ups", look_ups),
-            ("misdirected_deployments", serving.misdirected.len()),
-            ("nobodys_hosts", serving.filling.len()),
-            ("probes", serving.probes.len()),
+            ("misdirected_deployments", context.misdirected.len()),
+            ("nobodys_hosts", context.warmup.len()),
+            ("probes", context.probes.len()),
             ("proofs", follower.scheduled()),
-            ("ticket_keys", serving.workshop.ticket_keys()),
+            ("ticket_keys", context.tls_configs.ticket_keys()),
             ("unfinished_connections", self.doorkeeper.unfinished()),
             ("upstreams", upstreams),
         ];
-        sizes.extend(follower.copier.as_ref().map(|copier| ("uncopied", copier.len())));
+        sizes.extend(follower.replicator.as_ref().map(|replicator| ("uncopied", replicator.len())));
         sizes
     }
 }
 
-impl Collector for Tables {
+impl Collector for TableMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let entries = Family::<TableLabel, Gauge>::default();
         for (table, size) in self.sizes() {

@@ -24,7 +24,7 @@ use crate::{
     proof::{
         entry_point::{WayIn, reach, ways_in},
         probes::{Probes, Used},
-        recording_client::{Testimony, Witness},
+        recording_client::{HandshakeRecord, Witness},
     },
     upstream::dial,
 };
@@ -137,7 +137,7 @@ impl Expected {
 
     fn compare(
         &self,
-        seen: &Testimony,
+        seen: &HandshakeRecord,
         used: Option<&Used>,
         error: Option<std::io::Error>,
     ) -> Result<(), String> {
@@ -188,8 +188,8 @@ mod tests {
         }
     }
 
-    fn seen(leaf: u8, verified: bool, asked_by: Option<&[u8]>) -> Testimony {
-        Testimony {
+    fn seen(leaf: u8, verified: bool, asked_by: Option<&[u8]>) -> HandshakeRecord {
+        HandshakeRecord {
             chain: vec![vec![leaf]],
             signature_verified: verified,
             asked_by: asked_by.map(|names| names.iter().map(|name| vec![*name]).collect()),
@@ -225,7 +225,7 @@ mod tests {
             ("other CAs", two_way.compare(&seen(1, true, Some(&[7])), Some(&used(2)), None), false),
             (
                 "two-way, nothing shown",
-                two_way.compare(&Testimony::default(), Some(&used(2)), alert()),
+                two_way.compare(&HandshakeRecord::default(), Some(&used(2)), alert()),
                 false,
             ),
         ];

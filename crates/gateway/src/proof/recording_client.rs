@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// What one handshake showed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Testimony {
+pub(crate) struct HandshakeRecord {
     /// The chain as presented, leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
     /// Whether the server's signature verified with the presented leaf's key: it has the private key.
@@ -29,7 +29,7 @@ pub(crate) struct Testimony {
 #[derive(Debug)]
 pub(crate) struct Witness {
     provider: Arc<CryptoProvider>,
-    seen: Mutex<Testimony>,
+    seen: Mutex<HandshakeRecord>,
 }
 
 impl Witness {
@@ -55,11 +55,11 @@ impl Witness {
         Ok(config)
     }
 
-    pub(crate) fn testimony(&self) -> Testimony {
+    pub(crate) fn testimony(&self) -> HandshakeRecord {
         self.with_seen(|seen| seen.clone())
     }
 
-    fn with_seen<T>(&self, look: impl FnOnce(&mut Testimony) -> T) -> T {
+    fn with_seen<T>(&self, look: impl FnOnce(&mut HandshakeRecord) -> T) -> T {
         look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

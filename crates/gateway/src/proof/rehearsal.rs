@@ -7,18 +7,18 @@ use certward_store::{Generation, TrustScope};
 use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::ServerName;
 
-use crate::{Protocol, config::tls_config::Workshop, proof::recording_client::Witness};
+use crate::{Protocol, config::tls_config::TlsConfigFactory, proof::recording_client::Witness};
 
 /// A full handshake takes three flights; more means that the two sides talk in circles.
 const FLIGHTS_MAX: usize = 8;
 
 /// Builds what would be served and shakes hands with it in both versions of TLS.
-pub(crate) fn rehearse(workshop: &Workshop, material: &Material) -> Result<(), String> {
-    let identity = workshop
+pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> Result<(), String> {
+    let identity = tls_configs
         .identity(material, Generation(0), TrustScope([0; 16]))
         .map_err(|unservable| unservable.to_string())?;
     for version in [&version::TLS13, &version::TLS12] {
-        let witness = Witness::new(Arc::clone(workshop.provider()));
+        let witness = Witness::new(Arc::clone(tls_configs.provider()));
         let shaken = shake(identity.config(Protocol::Mqtts), &witness, version);
         let seen = witness.testimony();
         // Without a client certificate, a two-way handshake must fail, but only after the server has shown itself.

@@ -47,7 +47,7 @@ pub(crate) enum Answer {
 }
 
 #[derive(Debug)]
-pub(crate) struct Filling {
+pub(crate) struct IndexWarmup {
     is_over: watch::Sender<bool>,
     questions: Semaphore,
     /// Until when a name is nobody's.
@@ -57,7 +57,7 @@ pub(crate) struct Filling {
     answer_within: Duration,
 }
 
-impl Default for Filling {
+impl Default for IndexWarmup {
     fn default() -> Self {
         Self {
             is_over: watch::Sender::new(false),
@@ -69,7 +69,7 @@ impl Default for Filling {
     }
 }
 
-impl Filling {
+impl IndexWarmup {
     /// Whether the index has all names, so that nobody asks here any more.
     pub(crate) fn is_over(&self) -> bool {
         *self.is_over.borrow()
@@ -165,12 +165,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_invented_names_asks_two_questions_at_once() {
-        let filling = Arc::<Filling>::default();
+        let warmup = Arc::<IndexWarmup>::default();
         let (under_way, most, asked) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let answers = Arc::new(Semaphore::new(0));
         let mut devices = JoinSet::new();
         for number in 0..1_000 {
-            let (filling, answers) = (Arc::clone(&filling), Arc::clone(&answers));
+            let (warmup, answers) = (Arc::clone(&warmup), Arc::clone(&answers));
             let (under_way, most, asked) = (Arc::clone(&under_way), Arc::clone(&most), Arc::clone(&asked));
             devices.spawn(async move {
                 let ask = || async {
@@ -180,7 +180,7 @@ mod tests {
                     under_way.fetch_sub(1, SeqCst);
                     Ok(None)
                 };
-                filling.ask(&name(number), ask).await
+                warmup.ask(&name(number), ask).await
             });
         }
         answers.add_permits(200);
@@ -188,7 +188,7 @@ mod tests {
             yield_now().await;
         }
         // Now the index is full, and all who still wait are answered by it.
-        filling.end();
+        warmup.end();
         answers.add_permits(2);
         let answers = devices.join_all().await;
         let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
@@ -199,18 +199,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_is_nobodys_is_asked_for_once_in_a_while() {
-        let filling = Arc::<Filling>::default();
+        let warmup = Arc::<IndexWarmup>::default();
         let asked = Arc::<AtomicUsize>::default();
         let mut devices = JoinSet::new();
         for _ in 0..100 {
-            let (filling, asked) = (Arc::clone(&filling), Arc::clone(&asked));
+            let (warmup, asked) = (Arc::clone(&warmup), Arc::clone(&asked));
             devices.spawn(async move {
                 let ask = || async {
                     asked.fetch_add(1, SeqCst);
                     yield_now().await;
                     Ok(None)
                 };
-                filling.ask(&name(0), ask).await
+                warmup.ask(&name(0), ask).await
             });
         }
         let answers = devices.join_all().await;
@@ -220,20 +220,20 @@ mod tests {
 
     #[tokio::test]
     async fn who_cannot_be_answered_is_told_so_in_time() {
-        let filling = Filling { answer_within: Duration::from_millis(1), ..Filling::default() };
-        assert!(filling.knows_all());
-        let silent = filling.ask(&name(0), std::future::pending).await;
+        let warmup = IndexWarmup { answer_within: Duration::from_millis(1), ..IndexWarmup::default() };
+        assert!(warmup.knows_all());
+        let silent = warmup.ask(&name(0), std::future::pending).await;
         assert_eq!(silent, Answer::Unknown);
-        let filling = Filling::default();
+        let warmup = IndexWarmup::default();
         let away = || async { Err(StoreError::Unavailable("away".to_owned())) };
-        assert_eq!(filling.ask(&name(0), away).await, Answer::Unknown);
-        assert!(!filling.knows_all());
+        assert_eq!(warmup.ask(&name(0), away).await, Answer::Unknown);
+        assert!(!warmup.knows_all());
         let id = DeploymentId::parse("a").unwrap();
         let found = || async { Ok(Some((name(0), id.clone()))) };
-        assert_eq!(filling.ask(&name(0), found).await, Answer::Found(name(0), id.clone()));
-        assert!(filling.knows_all());
-        let _ = filling.ask(&name(1), away).await;
-        filling.end();
-        assert!(filling.knows_all(), "a full index asks nobody");
+        assert_eq!(warmup.ask(&name(0), found).await, Answer::Found(name(0), id.clone()));
+        assert!(warmup.knows_all());
+        let _ = warmup.ask(&name(1), away).await;
+        warmup.end();
+        assert!(warmup.knows_all(), "a full index asks nobody");
     }
 }

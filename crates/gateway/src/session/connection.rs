@@ -13,10 +13,10 @@ use crate::{
     Deadlines, Listener, Protocol,
     accept::{
         admission::{Admission, Displaced, Entrant, unless_displaced},
-        client_address::{Arrival, Introduced, introduce},
+        client_address::{Arrival, ResolvedClient, resolve},
     },
-    config::deployment_config::{Entry, Served},
-    context::{Destination, Serving},
+    config::deployment_config::{DeploymentConfig, Served},
+    context::{NodeContext, RoutedDeployment},
     io::{
         tls::Tls,
         wire::{Fault, Heard, Hearing, close, end, good_bye, hear_more, linger, say_last, send_at_once},
@@ -24,9 +24,9 @@ use crate::{
     observe::{cause::Cause, failures::Seen},
     session::{
         first_packet::{Verdict, describe, judge, refusal_of_level},
-        handshake::{Failed, Farewell, Shaken, shake},
+        handshake::{ClosingAlert, Established, Failed, perform},
         proxy_header,
-        registry::{Membership, Signal},
+        registry::{Registration, Signal},
         relay::{Broken, Limits, Opening, Relay},
     },
 };
@@ -34,16 +34,16 @@ use crate::{
 /// A connection whose device and broker talk.
 struct Session {
     relay: Relay,
-    member: Membership,
-    serving: Arc<Serving>,
+    member: Registration,
+    context: Arc<NodeContext>,
     _admission: Admission,
 }
 
 /// Serves a connection to its end.
-pub(crate) fn serve(serving: Arc<Serving>, arrival: Arrival) -> impl Future<Output = ()> + Send {
+pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<Output = ()> + Send {
     // Boxed, so that the state of the beginning and of the end is not paid for as long as the connection lasts; and made here, for
     // what an `async` block is given stays in it to its end.
-    let opening = Box::pin(open(serving, arrival));
+    let opening = Box::pin(open(context, arrival));
     async {
         let Some(mut session) = opening.await else { return };
         let reason = session.run().await;
@@ -51,28 +51,29 @@ pub(crate) fn serve(serving: Arc<Serving>, arrival: Arrival) -> impl Future<Outp
     }
 }
 
-async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
-    let deadlines = serving.deadlines;
+async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
+    let deadlines = context.deadlines;
     let deadline = Instant::now() + deadlines.handshake;
-    let Introduced { client, peer, to, listener, probe, entrant } =
-        introduce(&serving, arrival, deadline).await?;
+    let ResolvedClient { client, peer, to, listener, probe, entrant } =
+        resolve(&context, arrival, deadline).await?;
     let mut seen = Seen::default();
     let line = match probe {
-        Some(_) => serving.lines.of_proofs(),
-        None => serving.lines.of(peer.ip()),
+        Some(_) => context.handshake_queues.of_proofs(),
+        None => context.handshake_queues.of(peer.ip()),
     };
-    let shaking = timeout_at(deadline, shake(&serving, &listener, client, line, probe.as_deref(), &mut seen));
+    let shaking =
+        timeout_at(deadline, perform(&context, &listener, client, line, probe.as_deref(), &mut seen));
     let shaken = match unless_displaced(entrant.as_ref(), shaking).await {
         Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
         Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
     };
-    let Shaken { mut tls, client, opening, destination, scope } = match shaken {
+    let Established { mut tls, client, opening, destination, scope } = match shaken {
         Ok(shaken) => shaken,
         Err(Failed { cause, farewell }) => {
             if probe.is_none() {
-                serving.handshake_failed(&seen, peer, cause);
+                context.handshake_failed(&seen, peer, cause);
             }
-            if let Some(Farewell { words, client }) = farewell {
+            if let Some(ClosingAlert { words, client }) = farewell {
                 // One that is displaced now is closed without waiting for its peer, too.
                 let _ = unless_displaced(entrant.as_ref(), close(&words, client, deadlines.close)).await;
             }
@@ -85,11 +86,11 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         return None;
     };
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    serving.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
+    context.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
 
-    let member = serving.registry.enter(destination.deployment.clone(), scope);
+    let member = context.registry.enter(destination.deployment.clone(), scope);
     let beginning = Beginning {
-        serving: &serving,
+        context: &context,
         listener: &listener,
         entrant,
         admission: None,
@@ -103,18 +104,18 @@ async fn open(serving: Arc<Serving>, arrival: Arrival) -> Option<Session> {
         opening,
     };
     let (relay, member, admission) = beginning.first_packet_and_upstream().await?;
-    Some(Session { relay, member, serving, _admission: admission })
+    Some(Session { relay, member, context, _admission: admission })
 }
 
 /// A connection between its handshake and its relay.
 struct Beginning<'a> {
-    serving: &'a Serving,
+    context: &'a NodeContext,
     listener: &'a Listener,
     entrant: Entrant,
     /// Once it is finished.
     admission: Option<Admission>,
-    member: Membership,
-    destination: &'a Destination,
+    member: Registration,
+    destination: &'a RoutedDeployment,
     peer: SocketAddr,
     /// What the device connected to, where a load balancer says so.
     to: Option<SocketAddr>,
@@ -196,7 +197,7 @@ impl From<&'static str> for Over {
 }
 
 impl<'a> Beginning<'a> {
-    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Membership, Admission)> {
+    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Registration, Admission)> {
         let (upstream, admission) = match self.try_both().await {
             Ok(both) => both,
             Err(over) => {
@@ -206,14 +207,14 @@ impl<'a> Beginning<'a> {
         };
         let sent = send_at_once(&upstream, &self.opening.first);
         self.opening.first.drain(..sent);
-        let Deadlines { idle, half_closed, stalled, .. } = self.serving.deadlines;
+        let Deadlines { idle, half_closed, stalled, .. } = self.context.deadlines;
         let limits = Limits { idle, half_closed, stalled };
         let relay = Relay::new(self.tls, self.client, upstream, self.opening, limits);
         Some((relay, self.member, admission))
     }
 
     async fn end(mut self, over: Over) {
-        let metrics = &self.serving.metrics;
+        let metrics = &self.context.metrics;
         let last = match over {
             Over::Closed(reason) => {
                 metrics.closed(reason);
@@ -225,13 +226,13 @@ impl<'a> Beginning<'a> {
                 return;
             }
             Over::Denied(cause) => {
-                self.serving.handshake_failed(self.seen, self.peer, cause);
+                self.context.handshake_failed(self.seen, self.peer, cause);
                 self.tls.into_alert(AlertDescription::AccessDenied)
             }
             Over::NotSpoken(not_spoken) => {
                 metrics.closed(not_spoken.reason());
                 self.seen.detail = not_spoken.detail();
-                self.serving.handshake_failed(self.seen, self.peer, not_spoken.cause());
+                self.context.handshake_failed(self.seen, self.peer, not_spoken.cause());
                 say_last(&mut self.tls, not_spoken.answer())
             }
             Over::Refused(reason) => {
@@ -242,7 +243,7 @@ impl<'a> Beginning<'a> {
         // The deployment has let go of it, whether the device goes or not.
         drop(self.member);
         let words = [self.opening.held, last].concat();
-        let closing = close(&words, self.client, self.serving.deadlines.close);
+        let closing = close(&words, self.client, self.context.deadlines.close);
         let _ = unless_displaced(Some(&self.entrant), closing).await;
     }
 
@@ -257,7 +258,7 @@ impl<'a> Beginning<'a> {
     /// The broker's connection once the first bytes are there, and the place that the connection has taken.
     async fn try_both(&mut self) -> Result<(TcpStream, Admission), Over> {
         // Entered already: whatever changed since it was looked up shows now, or is told by a signal.
-        if !self.serving.may_enter(&self.member, &self.tls, self.destination).await {
+        if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
             return Err("untrusted".into());
         }
         // Only a verified client is known to be a device.
@@ -265,11 +266,11 @@ impl<'a> Beginning<'a> {
         if is_verified {
             self.finish()?;
         }
-        let deadline = Instant::now() + self.serving.deadlines.first_packet;
+        let deadline = Instant::now() + self.context.deadlines.first_packet;
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
+                signal = self.member.signal() => obey(self.context, &self.member, &self.tls, signal).await?,
                 () = self.entrant.displaced() => return Err(Over::Displaced),
                 read = timeout_at(
                     deadline,
@@ -286,8 +287,8 @@ impl<'a> Beginning<'a> {
 
     fn served(&self) -> Option<&'a Served> {
         match &*self.destination.entry {
-            Entry::Served(served) => Some(served),
-            Entry::Refused(_) => None,
+            DeploymentConfig::Served(served) => Some(served),
+            DeploymentConfig::Refused(_) => None,
         }
     }
 
@@ -295,22 +296,22 @@ impl<'a> Beginning<'a> {
         let served = self.served();
         let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
         let proxy = served.map(|served| served.proxy).unwrap_or_default();
-        let allow = served.and_then(|served| self.serving.boundaries.upstream_allow(&served.project));
+        let allow = served.and_then(|served| self.context.boundaries.upstream_allow(&served.project));
         self.tell(proxy)?;
         let Some(upstream) = upstream else {
-            self.serving.metrics.upstream_failed("not_configured");
+            self.context.metrics.upstream_failed("not_configured");
             self.misdirected(&"it has none for this listener's protocol");
             return Err("upstream_failed");
         };
-        let within = self.serving.deadlines.upstream_connect;
+        let within = self.context.deadlines.upstream_connect;
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.serving, &self.member, &self.tls, signal).await?,
-                connected = self.serving.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
+                signal = self.member.signal() => obey(self.context, &self.member, &self.tls, signal).await?,
+                connected = self.context.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
                     Ok(stream) => Ok(stream),
                     Err(unreachable) => {
-                        self.serving.metrics.upstream_failed(unreachable.reason());
+                        self.context.metrics.upstream_failed(unreachable.reason());
                         tracing::debug!(
                             deployment.id = %self.member.deployment(), %upstream,
                             "the broker is not reached: {unreachable}"
@@ -330,7 +331,7 @@ impl Beginning<'_> {
     /// Tells the operator, whom no device can tell, that no broker can be reached by what the deployment names.
     fn misdirected(&self, why: &dyn Display) {
         let deployment = self.member.deployment();
-        if self.serving.misdirected.now(deployment, Instant::now()) {
+        if self.context.misdirected.now(deployment, Instant::now()) {
             tracing::warn!(
                 deployment.id = %deployment,
                 "devices are let go, for the deployment's broker cannot be reached: {why}"
@@ -359,9 +360,14 @@ impl Beginning<'_> {
 }
 
 /// Does what the connection was told; an error is why it must end.
-async fn obey(serving: &Serving, member: &Membership, tls: &Tls, signal: Signal) -> Result<(), &'static str> {
+async fn obey(
+    context: &NodeContext,
+    member: &Registration,
+    tls: &Tls,
+    signal: Signal,
+) -> Result<(), &'static str> {
     match signal {
-        Signal::Verify if serving.may_stay(member, tls).await => Ok(()),
+        Signal::Verify if context.may_stay(member, tls).await => Ok(()),
         Signal::Verify => Err("untrusted"),
         Signal::Deleted => Err("deleted"),
         Signal::Shutdown => Err("shutdown"),
@@ -405,7 +411,7 @@ impl Session {
         loop {
             let event = poll_fn(|cx| match self.member.poll_signal(cx) {
                 Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
-                Poll::Pending => self.relay.poll(&self.serving.turns, cx).map(Event::Over),
+                Poll::Pending => self.relay.poll(&self.context.fair_share, cx).map(Event::Over),
             });
             let signal = match event.await {
                 Event::Told(signal) => signal,
@@ -414,7 +420,7 @@ impl Session {
             };
             self.relay.step_aside();
             // Boxed: it happens once in a connection's life.
-            let obeyed = Box::pin(obey(&self.serving, &self.member, self.relay.tls(), signal)).await;
+            let obeyed = Box::pin(obey(&self.context, &self.member, self.relay.tls(), signal)).await;
             if let Err(reason) = obeyed {
                 return reason;
             }
@@ -422,9 +428,9 @@ impl Session {
     }
 
     async fn end(self, reason: &'static str) {
-        let Self { relay, member, serving, _admission } = self;
-        let within = serving.deadlines.close;
-        serving.metrics.closed(reason);
+        let Self { relay, member, context, _admission } = self;
+        let within = context.deadlines.close;
+        context.metrics.closed(reason);
         if relay.is_over() {
             // Both have said good-bye already.
             return;
@@ -442,7 +448,7 @@ impl Session {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_: impl FnOnce(Arc<Serving>, Arrival) -> F) -> usize {
+    fn size_of_future<F: Future>(_: impl FnOnce(Arc<NodeContext>, Arrival) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -11,10 +11,10 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
     Listener, Protocol,
-    config::deployment_config::{Entry, Refusal, Served},
-    context::{Destination, Route, Serving},
+    config::deployment_config::{DeploymentConfig, Refusal, Served},
+    context::{NodeContext, Route, RoutedDeployment},
     io::{
-        fair_share::Turns,
+        fair_share::FairShare,
         socket::acknowledge,
         tls::Tls,
         wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// A connection whose handshake is done.
-pub(crate) struct Shaken {
+pub(crate) struct Established {
     pub(crate) tls: Tls,
     pub(crate) client: TcpStream,
     /// What came and went with the last flight.
     pub(crate) opening: Opening,
     /// What it was shaken with.
-    pub(crate) destination: Destination,
+    pub(crate) destination: RoutedDeployment,
     /// The trust scope as read before the handshake.
     pub(crate) scope: TrustScope,
 }
@@ -40,25 +40,25 @@ pub(crate) struct Shaken {
 /// Why there is none, and what is left to say to the client.
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
-    pub(crate) farewell: Option<Farewell>,
+    pub(crate) farewell: Option<ClosingAlert>,
 }
 
 /// The last words: an alert, or what came before it and could not be sent yet. Nothing is said to a client that is gone.
-pub(crate) struct Farewell {
+pub(crate) struct ClosingAlert {
     pub(crate) words: Vec<u8>,
     pub(crate) client: TcpStream,
 }
 
 /// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for
 /// whoever gives up waiting.
-pub(crate) async fn shake(
-    serving: &Serving,
+pub(crate) async fn perform(
+    context: &NodeContext,
     listener: &Listener,
     mut client: TcpStream,
-    line: &Turns,
+    line: &FairShare,
     probe: Option<&Probe>,
     seen: &mut Seen,
-) -> Result<Shaken, Failed> {
+) -> Result<Established, Failed> {
     seen.deployment = listener.deployment.clone();
     let Hello { mut bytes, name, alpn_is_mqtt } = match hello(&mut client).await {
         Ok(hello) => hello,
@@ -71,7 +71,7 @@ pub(crate) async fn shake(
         }
     };
     seen.server_name = name;
-    let destination = match admit(serving, listener, line, probe.is_some(), seen).await {
+    let destination = match admit(context, listener, line, probe.is_some(), seen).await {
         Ok(destination) => destination,
         Err(sent_away) => return Err(sent_away.tell(client)),
     };
@@ -114,14 +114,14 @@ pub(crate) async fn shake(
     }
     // It may be long, and the device slow.
     drop(bytes);
-    let (tls, client, opening) = finish(serving, served, tls, client, line, answered, seen).await?;
-    Ok(Shaken { tls, client, opening, destination, scope })
+    let (tls, client, opening) = finish(context, served, tls, client, line, answered, seen).await?;
+    Ok(Established { tls, client, opening, destination, scope })
 }
 
 /// Why a device is sent away by a plain alert.
-struct SentAway(Cause, AlertDescription);
+struct Rejected(Cause, AlertDescription);
 
-impl SentAway {
+impl Rejected {
     fn tell(self, client: TcpStream) -> Failed {
         Failed::alert(self.0, plain_alert(self.1), client)
     }
@@ -129,55 +129,59 @@ impl SentAway {
 
 /// The deployment that the connection is for, when it is its turn to be computed. A proof is refused by no limit.
 async fn admit(
-    serving: &Serving,
+    context: &NodeContext,
     listener: &Listener,
-    line: &Turns,
+    line: &FairShare,
     is_proof: bool,
     seen: &mut Seen,
-) -> Result<Destination, SentAway> {
-    let destination = find(serving, listener, seen).await?;
+) -> Result<RoutedDeployment, Rejected> {
+    let destination = find(context, listener, seen).await?;
     // Before anything that costs, and before the line: a refusal here is cheap.
-    room(serving, &destination, is_proof)?;
+    room(context, &destination, is_proof)?;
     line.wait().await;
     // Meanwhile another certificate may run, which must then be shown, the name be another's, and the deployment be full.
-    let destination = find(serving, listener, seen).await?;
-    room(serving, &destination, is_proof)?;
+    let destination = find(context, listener, seen).await?;
+    room(context, &destination, is_proof)?;
     Ok(destination)
 }
 
-async fn find(serving: &Serving, listener: &Listener, seen: &mut Seen) -> Result<Destination, SentAway> {
+async fn find(
+    context: &NodeContext,
+    listener: &Listener,
+    seen: &mut Seen,
+) -> Result<RoutedDeployment, Rejected> {
     let name = sni::normalise(seen.server_name.as_deref());
-    let route = serving.route(listener, name).await;
+    let route = context.route(listener, name).await;
     seen.deployment = match &route {
         Route::To(destination) => Some(destination.deployment.clone()),
         Route::Nowhere | Route::Unknown => listener.deployment.clone(),
     };
     match route {
         Route::To(destination) => Ok(destination),
-        Route::Nowhere => Err(SentAway(Cause::UnknownName, AlertDescription::UnrecognisedName)),
-        Route::Unknown => Err(SentAway(Cause::NotServable, AlertDescription::InternalError)),
+        Route::Nowhere => Err(Rejected(Cause::UnknownName, AlertDescription::UnrecognisedName)),
+        Route::Unknown => Err(Rejected(Cause::NotServable, AlertDescription::InternalError)),
     }
 }
 
 /// Whether the deployment is served, and has room. A place is taken later, by a connection that is finished.
-fn room(serving: &Serving, destination: &Destination, is_proof: bool) -> Result<(), SentAway> {
+fn room(context: &NodeContext, destination: &RoutedDeployment, is_proof: bool) -> Result<(), Rejected> {
     let served = served(&destination.entry)?;
     if is_proof {
         return Ok(());
     }
-    let room = serving.registry.room(&destination.deployment, served.limits, Instant::now());
-    room.map_err(|cause| SentAway(cause, AlertDescription::AccessDenied))
+    let room = context.registry.room(&destination.deployment, served.limits, Instant::now());
+    room.map_err(|cause| Rejected(cause, AlertDescription::AccessDenied))
 }
 
-fn served(entry: &Entry) -> Result<&Served, SentAway> {
+fn served(entry: &DeploymentConfig) -> Result<&Served, Rejected> {
     match entry {
-        Entry::Served(served) => Ok(served),
-        Entry::Refused(refused) => Err(match refused.refusal {
+        DeploymentConfig::Served(served) => Ok(served),
+        DeploymentConfig::Refused(refused) => Err(match refused.refusal {
             Refusal::Gone | Refusal::NoCertificate => {
-                SentAway(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
+                Rejected(Cause::NoCertificateSet, AlertDescription::HandshakeFailure)
             }
             Refusal::Unservable(_) | Refusal::Unavailable(_) => {
-                SentAway(Cause::NotServable, AlertDescription::InternalError)
+                Rejected(Cause::NotServable, AlertDescription::InternalError)
             }
         }),
     }
@@ -185,11 +189,11 @@ fn served(entry: &Entry) -> Result<&Served, SentAway> {
 
 /// From the server's first flight, which `hearing` has, to the end.
 async fn finish(
-    serving: &Serving,
+    context: &NodeContext,
     served: &Served,
     mut tls: Tls,
     mut client: TcpStream,
-    line: &Turns,
+    line: &FairShare,
     mut hearing: Hearing,
     seen: &mut Seen,
 ) -> Result<(Tls, TcpStream, Opening), Failed> {
@@ -226,7 +230,7 @@ async fn finish(
     // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
     if let Some(verifier) = &served.identity.verifier
         && tls.handshake_kind() == Some(HandshakeKind::Resumed)
-        && let Err(error) = serving.verify_client(verifier, &tls)
+        && let Err(error) = context.verify_client(verifier, &tls)
     {
         let mut words = opening.held;
         words.append(&mut good_bye(&mut tls));
@@ -236,7 +240,7 @@ async fn finish(
 }
 
 /// As [`hear`], when it is the device's turn.
-async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &Turns) -> Hearing {
+async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &FairShare) -> Hearing {
     // What is wrong with it, reading tells.
     let _ = client.readable().await;
     line.wait().await;
@@ -343,7 +347,7 @@ impl Failed {
     }
 
     fn alert(cause: Cause, words: Vec<u8>, client: TcpStream) -> Self {
-        Self { cause, farewell: Some(Farewell { words, client }) }
+        Self { cause, farewell: Some(ClosingAlert { words, client }) }
     }
 
     /// The client broke the rules of TLS, which `answer` tells it.

@@ -15,7 +15,7 @@ use std::{
 
 use certward_store::address_group;
 
-use crate::io::fair_share::Turns;
+use crate::io::fair_share::FairShare;
 
 const LINES: usize = 256;
 /// How many of a line go on at a time, for each thread: for so many a device elsewhere waits. A thread that has nothing but one line to
@@ -25,28 +25,28 @@ const AT_ONCE: usize = 8;
 
 /// The lines of all addresses.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    lines: Box<[Turns]>,
+pub(crate) struct HandshakeQueues {
+    handshake_queues: Box<[FairShare]>,
     line_of: RandomState,
-    of_proofs: Turns,
+    of_proofs: FairShare,
 }
 
-impl Lines {
+impl HandshakeQueues {
     /// For so many threads.
     pub(crate) fn new(threads: usize) -> Self {
-        let line = || Turns::new(AT_ONCE * threads);
-        let lines = (0..LINES).map(|_| line()).collect();
-        Self { lines, line_of: RandomState::new(), of_proofs: line() }
+        let line = || FairShare::new(AT_ONCE * threads);
+        let handshake_queues = (0..LINES).map(|_| line()).collect();
+        Self { handshake_queues, line_of: RandomState::new(), of_proofs: line() }
     }
 
     /// Where this node's own proofs stand, whoever else has its address.
-    pub(crate) fn of_proofs(&self) -> &Turns {
+    pub(crate) fn of_proofs(&self) -> &FairShare {
         &self.of_proofs
     }
 
     /// Where devices of this address stand.
-    pub(crate) fn of(&self, address: IpAddr) -> &Turns {
-        &self.lines[self.line_of.hash_one(address_group(address)) as usize % LINES]
+    pub(crate) fn of(&self, address: IpAddr) -> &FairShare {
+        &self.handshake_queues[self.line_of.hash_one(address_group(address)) as usize % LINES]
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn an_address_has_one_line_and_many_addresses_have_many() {
-        let lines = Lines::new(1);
-        let line = |address: &str| std::ptr::from_ref(lines.of(address.parse().unwrap()));
+        let handshake_queues = HandshakeQueues::new(1);
+        let line = |address: &str| std::ptr::from_ref(handshake_queues.of(address.parse().unwrap()));
         assert_eq!(line("192.0.2.1"), line("192.0.2.1"));
         assert_eq!(line("2001:db8::1"), line("2001:db8::2"), "one network, so one line");
         let many: HashSet<_> = (0..=255).map(|n| line(&format!("192.0.2.{n}"))).collect();
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn nobody_knows_beforehand_who_shares_a_line() {
-        let place = |lines: &Lines, n: u8| {
-            lines.line_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % LINES
+        let place = |handshake_queues: &HandshakeQueues, n: u8| {
+            handshake_queues.line_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % LINES
         };
-        let (one, other) = (Lines::new(1), Lines::new(1));
+        let (one, other) = (HandshakeQueues::new(1), HandshakeQueues::new(1));
         assert!((0..16).any(|n| place(&one, n) != place(&other, n)));
     }
 }

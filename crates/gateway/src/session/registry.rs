@@ -37,22 +37,22 @@ pub(crate) struct Registry {
     metrics: Arc<Metrics>,
 }
 
-type Shard = HashMap<DeploymentId, Room>;
+type Shard = HashMap<DeploymentId, DeploymentConnections>;
 
 /// The connections of one deployment.
 #[derive(Debug, Default)]
-struct Room {
+struct DeploymentConnections {
     /// How many of the live ones are finished.
     counted: usize,
     /// Where new connections a second are limited. It outlasts the last connection by a second.
     bucket: Option<TokenBucket>,
     next: u64,
-    live: HashMap<u64, Arc<Live>>,
+    live: HashMap<u64, Arc<ConnectionHandle>>,
 }
 
 /// One connection, as others see it.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct ConnectionHandle {
     scope: Mutex<TrustScope>,
     signal: AtomicU8,
     waker: AtomicWaker,
@@ -93,7 +93,7 @@ impl Registry {
     }
 
     /// Which of the deployment's limits refuses one more connection now. To be asked before a handshake, which costs much; who is
-    /// counted is decided by [`Membership::count`].
+    /// counted is decided by [`Registration::count`].
     pub(crate) fn room(
         &self,
         deployment: &DeploymentId,
@@ -107,8 +107,8 @@ impl Registry {
     }
 
     /// The handshake is done: the connection is known from now on.
-    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Membership {
-        let live = Arc::new(Live {
+    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Registration {
+        let live = Arc::new(ConnectionHandle {
             scope: Mutex::new(scope),
             signal: AtomicU8::new(QUIET),
             waker: AtomicWaker::new(),
@@ -120,7 +120,7 @@ impl Registry {
         room.live.insert(number, Arc::clone(&live));
         drop(shard);
         self.metrics.connected();
-        Membership { registry: Arc::clone(self), deployment, number, is_counted: false, live }
+        Registration { registry: Arc::clone(self), deployment, number, is_counted: false, live }
     }
 
     /// How many connections the deployment has.
@@ -145,7 +145,7 @@ impl Registry {
     }
 
     /// All connections of this node.
-    pub(crate) fn everyone(&self) -> Vec<Arc<Live>> {
+    pub(crate) fn everyone(&self) -> Vec<Arc<ConnectionHandle>> {
         let of_shard = |shard| -> Vec<_> {
             lock::<Shard>(shard).values().flat_map(|room| room.live.values().cloned()).collect()
         };
@@ -157,7 +157,12 @@ impl Registry {
         self.everyone().iter().for_each(|live| live.tell(Signal::Shutdown));
     }
 
-    async fn tell(&self, deployment: &DeploymentId, signal: Signal, whom: impl Fn(&Live) -> bool) {
+    async fn tell(
+        &self,
+        deployment: &DeploymentId,
+        signal: Signal,
+        whom: impl Fn(&ConnectionHandle) -> bool,
+    ) {
         // Woken outside the lock: a connection that ends at once wants it.
         let told: Vec<_> = match self.shard(deployment).get(deployment) {
             Some(room) => room.live.values().filter(|live| whom(live)).cloned().collect(),
@@ -191,7 +196,7 @@ impl Registry {
     }
 }
 
-impl Room {
+impl DeploymentConnections {
     fn room(&self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         if limits.at_once.is_some_and(|max| self.counted >= max.get() as usize) {
             return Err(Cause::DeploymentConnectionsMax);
@@ -226,7 +231,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Live {
+impl ConnectionHandle {
     pub(crate) fn tell(&self, signal: Signal) {
         self.signal.fetch_max(signal.code(), Ordering::AcqRel);
         self.waker.wake();
@@ -235,15 +240,15 @@ impl Live {
 
 /// That a connection is in the registry.
 #[derive(Debug)]
-pub(crate) struct Membership {
+pub(crate) struct Registration {
     registry: Arc<Registry>,
     deployment: DeploymentId,
     number: u64,
     is_counted: bool,
-    live: Arc<Live>,
+    live: Arc<ConnectionHandle>,
 }
 
-impl Membership {
+impl Registration {
     pub(crate) fn deployment(&self) -> &DeploymentId {
         &self.deployment
     }
@@ -284,7 +289,7 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut shard = self.registry.shard(&self.deployment);
         if let Some(room) = shard.get_mut(&self.deployment) {
@@ -314,7 +319,7 @@ mod tests {
         Arc::new(Registry::new(Arc::default()))
     }
 
-    fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Membership {
+    fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Registration {
         registry.enter(id(name), TrustScope([scope; 16]))
     }
 
@@ -324,7 +329,7 @@ mod tests {
         name: &str,
         limits: ConnectionLimits,
         now: Instant,
-    ) -> Result<Membership, Cause> {
+    ) -> Result<Registration, Cause> {
         let mut member = enter(registry, name, 1);
         member.count(limits, now).map(|()| member)
     }

@@ -20,10 +20,10 @@ use tokio::{
 };
 
 use crate::io::{
-    fair_share::{Turn, Turns},
+    fair_share::{FairShare, Slot},
     tls::Tls,
     wire::{Amount, Fault, Heard, send_now, with_buffers},
-    write_backlog::Leftover,
+    write_backlog::WriteBacklog,
 };
 
 #[derive(Debug)]
@@ -32,16 +32,16 @@ pub(crate) struct Relay {
     device: TcpStream,
     broker: TcpStream,
     /// Decrypted bytes that the broker has not taken yet.
-    to_broker: Leftover,
+    to_broker: WriteBacklog,
     /// Encrypted bytes that the device has not taken yet.
-    to_device: Leftover,
+    to_device: WriteBacklog,
     /// Whether these wait for what the broker says first.
     held: bool,
     upward: Half,
     downward: Half,
     /// Whether more may be there than what was read: it waits for its turn.
     more: bool,
-    turn: Turn,
+    turn: Slot,
     limits: Limits,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -156,7 +156,7 @@ impl Relay {
             upward: if heard == Heard::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             more: false,
-            turn: Turn::None,
+            turn: Slot::None,
             limits,
             last: Instant::now(),
             timer: None,
@@ -179,16 +179,16 @@ impl Relay {
     }
 
     /// Ready when both sides have ended, or one is broken.
-    pub(crate) fn poll(&mut self, turns: &Turns, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.more {
-            ready!(self.turn.poll(turns, cx));
+            ready!(self.turn.poll(fair_share, cx));
             self.more = false;
         }
         let polled = self.poll_both(cx);
         self.turn.pass_on();
         if polled.is_pending() && self.more {
             // Ready only if there were no line to stand in.
-            if self.turn.poll(turns, cx).is_ready() {
+            if self.turn.poll(fair_share, cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
         }
@@ -290,7 +290,7 @@ impl Relay {
             }
             if self.held {
                 self.held = false;
-                self.to_device = Leftover::default();
+                self.to_device = WriteBacklog::default();
             }
             let out = buffers.out.as_slice();
             let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
@@ -334,7 +334,7 @@ impl Relay {
         let limits = &self.limits;
         let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
         // A side that is not read while the other takes nothing cannot say that it is gone.
-        let stalled = |rest: &Leftover, broken| Some((rest.stalled_since()? + limits.stalled, broken));
+        let stalled = |rest: &WriteBacklog, broken| Some((rest.stalled_since()? + limits.stalled, broken));
         let device = stalled(&self.to_device, Broken::DeviceStalled);
         let broker = stalled(&self.to_broker, Broken::BrokerStalled);
         [silent, device, broker].into_iter().flatten().min_by_key(|(due, _)| *due)

@@ -11,7 +11,7 @@ use std::{
 
 use certward_lifecycle::{Certificate, Lifecycle, Observation, ProofFailure};
 use certward_store::{
-    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, Reading, Standing, Store,
+    Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Listed, NodeId, ProofState, Reading, Store,
     StoreError, TlsState,
 };
 use tokio::{
@@ -23,20 +23,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
-        deployment_config::{Entry, Trust},
+        deployment_config::{DeploymentConfig, Trust},
         loader::{Loaded, ReadAhead, Writes},
         read_gate::Gate,
         trust_age::TrustAge,
     },
-    context::Serving,
+    context::NodeContext,
     proof::prober::Prover,
     sync::{
         backoff,
         history::{Held, History, Verdict},
         membership::Membership,
         progress::Progress,
-        replicator::Copier,
-        report_gate::Reports,
+        replicator::Replicator,
+        report_gate::ReportGate,
         schedule::{Ended, Schedule},
     },
 };
@@ -70,15 +70,15 @@ const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 /// The part of a node that acts on changes.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    pub(crate) serving: Arc<Serving>,
+    pub(crate) context: Arc<NodeContext>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) node: NodeId,
     pub(crate) prover: Prover,
-    pub(crate) reports: Arc<Reports>,
+    pub(crate) reports: Arc<ReportGate>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
     /// Of this node's replica, where it keeps one.
-    pub(crate) copier: Option<Arc<Copier>>,
+    pub(crate) replicator: Option<Arc<Replicator>>,
     pub(crate) progress: Progress,
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
@@ -172,7 +172,7 @@ impl Follower {
         let sent = self.trust_age.now();
         // Read first: what changes while the pages are read comes again by the feed.
         let after = self.lifecycle.store().newest_position().await?;
-        self.serving.boundaries.follow(self.lifecycle.store()).await?;
+        self.context.boundaries.follow(self.lifecycle.store()).await?;
         self.trust_age.answered(sent);
         Ok(Self::start(after, Schedule::default(), Source::Store))
     }
@@ -210,23 +210,23 @@ impl Follower {
     async fn fill_from_store(&self, names: &mut Names) -> Result<(), StoreError> {
         loop {
             let page = self.lifecycle.store().hosts_after(names.last.as_ref(), LISTED).await;
-            self.serving.filling.answered(&page);
+            self.context.warmup.answered(&page);
             let page = page?;
             let Some(end) = page.last() else { break };
             names.last = Some(end.id.clone());
             names.total += page.len();
-            page.iter().for_each(|listed| self.serving.index.list(&listed.id, &listed.hosts));
+            page.iter().for_each(|listed| self.context.index.list(&listed.id, &listed.hosts));
             // Nobody hears it at the end of the process.
             let _ = names.listed.send(page).await;
         }
-        self.serving.index.end_list();
-        self.serving.filling.end();
+        self.context.index.end_list();
+        self.context.warmup.end();
         Ok(())
     }
 
     /// Reads all names of the replica into the index. Where the names are to be read next.
     async fn index_replica(&self, names: &mut Names) -> Source {
-        let index = &self.serving.index;
+        let index = &self.context.index;
         while let Some(page) = self.replica_page(names).await {
             page.iter().for_each(|listed| index.list(&listed.id, &listed.hosts));
             names.total += page.len();
@@ -251,13 +251,13 @@ impl Follower {
         let store = self.lifecycle.store();
         loop {
             let newest = store.newest_position().await;
-            self.serving.filling.answered(&newest);
+            self.context.warmup.answered(&newest);
             // After a fail-over the row may be gone again.
             if timeout(CAUGHT_UP_TIMEOUT, self.progress.was_caught_up(newest?)).await.is_ok() {
                 break;
             }
         }
-        self.serving.filling.end();
+        self.context.warmup.end();
         loop {
             let mut page = match self.replica_page(names).await {
                 Some(page) => page,
@@ -266,19 +266,19 @@ impl Follower {
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
             // What waits for this node's proof the store says, and not a replica, which is older.
-            page.retain(|listed| listed.standing != Standing::Absent);
-            page.iter_mut().for_each(|listed| listed.standing = Standing::Running);
+            page.retain(|listed| listed.standing != ProofState::Absent);
+            page.iter_mut().for_each(|listed| listed.standing = ProofState::Running);
             let _ = names.listed.send(page).await;
         }
     }
 
     /// `None`: there is no replica that can be read. One that is damaged shows here at the latest.
     async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
-        let copier = self.copier.as_ref()?;
-        let page = copier.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
+        let replicator = self.replicator.as_ref()?;
+        let page = replicator.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
         page.inspect_err(|error| {
             tracing::warn!("this node's snapshot cannot be read: {error}");
-            copier.doubt();
+            replicator.doubt();
         })
         .ok()
     }
@@ -437,13 +437,14 @@ impl Follower {
     async fn read_on(&self, after: &mut FeedPosition, changed: &Changed) -> Result<bool, StoreError> {
         let store = self.lifecycle.store();
         // A replica is followed from its own mark, once it is known to be of this history.
-        if let Some(copier) = self.copier.as_ref().filter(|copier| copier.stale_mark().is_some())
-            && !copier.is_of(store).await?
+        if let Some(replicator) =
+            self.replicator.as_ref().filter(|replicator| replicator.stale_mark().is_some())
+            && !replicator.is_of(store).await?
         {
             return Ok(false);
         }
         loop {
-            let (sent, writes) = (self.trust_age.now(), self.serving.loader.writes());
+            let (sent, writes) = (self.trust_age.now(), self.context.loader.writes());
             let held = self.history.held();
             let (page, reading) = store.feed_reading(*after, held.position, PAGE).await?;
             let rows = match page {
@@ -456,7 +457,7 @@ impl Follower {
             };
             if let Some(reading) = &reading {
                 // A row may name a project; and before a deployment is served, its project's rule is known.
-                self.serving.boundaries.follow_in(reading).await?;
+                self.context.boundaries.follow_in(reading).await?;
             }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
@@ -465,7 +466,7 @@ impl Follower {
             };
             self.history.read(rows.iter().map(|row| row.position));
             self.announce(&rows);
-            self.serving.loader.swap_ahead(ahead);
+            self.context.loader.swap_ahead(ahead);
             let Some(last) = rows.last() else {
                 self.trust_age.answered(sent);
                 return Ok(true);
@@ -490,7 +491,7 @@ impl Follower {
         if ids.len() > READ_AHEAD_MAX || !is_ours() {
             return Ok(Vec::new());
         }
-        match self.serving.loader.read_ahead(reading, writes, ids.into_iter().cloned()).await {
+        match self.context.loader.read_ahead(reading, writes, ids.into_iter().cloned()).await {
             Ok(read) => Ok(read),
             Err(StoreError::Unavailable(_)) => {
                 self.lifecycle.store().newest_position().await?;
@@ -513,9 +514,9 @@ impl Follower {
     fn announce(&self, rows: &[FeedEntry]) {
         let ids = || rows.iter().map(|row| &row.deployment);
         self.gate.announce(rows);
-        self.serving.loader.announced(ids());
-        if let Some(copier) = &self.copier {
-            copier.follow(rows);
+        self.context.loader.announced(ids());
+        if let Some(replicator) = &self.replicator {
+            replicator.follow(rows);
         }
         if let Some(last) = rows.last() {
             self.progress.is_to_do(ids(), last.position);
@@ -524,11 +525,11 @@ impl Follower {
 
     /// As [`Follower::announce`], where the feed does not tell of which.
     pub(crate) fn announce_everything(&self) {
-        if let Some(copier) = &self.copier {
-            copier.distrust();
+        if let Some(replicator) = &self.replicator {
+            replicator.distrust();
         }
         self.gate.announce_everything();
-        self.serving.loader.announced_everything();
+        self.context.loader.announced_everything();
         self.progress.forget();
     }
 
@@ -541,8 +542,8 @@ impl Follower {
     /// Every deployment may have changed: those of the store, and those that are only in the index any more.
     async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
-        self.serving.boundaries.follow(store).await?;
-        let known = self.serving.index.deployments();
+        self.context.boundaries.follow(store).await?;
+        let known = self.context.index.deployments();
         // The feed counts as read when all of them are listed.
         self.progress.begin_over(known.iter());
         changed.tell(known).await;
@@ -564,7 +565,7 @@ impl Follower {
         // Neither is ever closed.
         let swap = self.places.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
-        let Loaded { assignment, entry, as_of } = match self.serving.loader.refresh(id).await {
+        let Loaded { assignment, entry, as_of } = match self.context.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 // Unreadable, it is refused from now on: nothing old is served, and it keeps the node from counting no longer.
@@ -577,14 +578,14 @@ impl Follower {
         };
         // After the swap: a connection that enters from now on sees the new value by itself.
         match entry.trust() {
-            Trust::Scope(scope, _) => self.serving.registry.verify_outside(id, scope).await,
-            Trust::Nobody => self.serving.registry.close(id).await,
+            Trust::Scope(scope, _) => self.context.registry.verify_outside(id, scope).await,
+            Trust::Nobody => self.context.registry.close(id).await,
             Trust::Unknown => {}
         }
         self.progress.is_done(id, wanted);
         drop(swap);
         let Some((deployment, certificate)) = assignment else {
-            self.serving.failures.forget(id);
+            self.context.failures.forget(id);
             return Ended::Well;
         };
         let proof = async {
@@ -605,22 +606,22 @@ impl Follower {
         &self,
         deployment: &Deployment,
         certificate: Option<&Certificate>,
-        entry: &Entry,
+        entry: &DeploymentConfig,
         as_of: FeedPosition,
         tries: u32,
     ) -> bool {
         let outcome = match certificate {
             Some(Certificate { newest, .. }) => match entry {
-                Entry::Served(served) => match &served.fallback {
+                DeploymentConfig::Served(served) => match &served.fallback {
                     None => self.prover.prove(deployment, newest).await,
                     Some(fallback) => Err(not_proven(Some(&fallback.reason))),
                 },
-                Entry::Refused(refused) => Err(not_proven(refused.refusal.reason())),
+                DeploymentConfig::Refused(refused) => Err(not_proven(refused.refusal.reason())),
             },
             None if deployment.tls == TlsState::Terminated => self.let_go(&deployment.id).await,
             None => return true,
         };
-        self.serving.metrics.proven(outcome.is_ok());
+        self.context.metrics.proven(outcome.is_ok());
         self.report(deployment, outcome, as_of, tries).await
     }
 
@@ -674,9 +675,9 @@ impl Follower {
 
     /// What the store hears of is in this node's snapshot first. A report of what runs, or never was, says nothing new.
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
-        let Some(copier) = &self.copier else { return Ok(()) };
+        let Some(replicator) = &self.replicator else { return Ok(()) };
         if is_news(&deployment.tls) {
-            copier.holds(deployment).await.map_err(ProofFailure::NotProven)
+            replicator.holds(deployment).await.map_err(ProofFailure::NotProven)
         } else {
             Ok(())
         }
@@ -684,13 +685,13 @@ impl Follower {
 
     /// Waits until the last connection of a deleted certificate is closed.
     async fn let_go(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
-        let deadline = Instant::now() + self.serving.deadlines.close + Duration::from_secs(1);
-        while self.serving.registry.count(id) > 0 {
+        let deadline = Instant::now() + self.context.deadlines.close + Duration::from_secs(1);
+        while self.context.registry.count(id) > 0 {
             if Instant::now() > deadline {
                 return Err(not_proven(Some("connections are still being closed")));
             }
             // Again each time: one may have entered since.
-            self.serving.registry.close(id).await;
+            self.context.registry.close(id).await;
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
@@ -717,9 +718,9 @@ fn is_news(tls: &TlsState) -> bool {
 /// At a start: what waits for the nodes is urgent, what was proven before is not.
 fn want(schedule: &mut Schedule, listed: Listed) {
     match listed.standing {
-        Standing::Absent => {}
-        Standing::Running => schedule.want_some_time(listed.id),
-        Standing::Unsettled => schedule.want(listed.id, Instant::now()),
+        ProofState::Absent => {}
+        ProofState::Running => schedule.want_some_time(listed.id),
+        ProofState::Unsettled => schedule.want(listed.id, Instant::now()),
     }
 }
 

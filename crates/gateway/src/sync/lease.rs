@@ -19,9 +19,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 impl CarriesOut for Follower {
     async fn has_carried_out(&self, newest: FeedPosition) -> bool {
         self.progress.caught_up(newest).await;
-        if let Some(copier) = &self.copier {
+        if let Some(replicator) = &self.replicator {
             // What cannot be kept is said by the replica itself; without it the node does not count.
-            while copier.holds_all(newest).await.is_err() {
+            while replicator.holds_all(newest).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -37,8 +37,8 @@ impl Follower {
         if timeout(CATCH_UP, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
             return Ok(false);
         }
-        if let Some(copier) = &self.copier
-            && timeout(CATCH_UP, copier.holds_up_to(newest.generation)).await.is_err()
+        if let Some(replicator) = &self.replicator
+            && timeout(CATCH_UP, replicator.holds_up_to(newest.generation)).await.is_err()
         {
             return Ok(false);
         }

@@ -156,7 +156,7 @@ impl Membership {
         match self.lifecycle.withdraw(&member, fresh, observation, reason).await? {
             Withdrawal::Done => {
                 self.state().session = fresh;
-                // Reports of the session before that were under way are void, and asked for again.
+                // ReportGate of the session before that were under way are void, and asked for again.
                 self.joined.notify_one();
                 Ok(Some(epoch))
             }

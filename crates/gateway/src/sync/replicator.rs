@@ -17,7 +17,7 @@ use std::{
 };
 
 use certward_store::{
-    CopyError, Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Generation, Snapshot, Store,
+    CopyError, Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Generation, Replica, Store,
     StoreError,
 };
 use tokio::{
@@ -53,8 +53,8 @@ const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
-pub(crate) struct Copier {
-    snapshot: Snapshot,
+pub(crate) struct Replicator {
+    snapshot: Replica,
     gate: Arc<Gate>,
     state: Mutex<State>,
     /// There may be something to do.
@@ -68,7 +68,7 @@ pub(crate) struct Copier {
 
 #[derive(Debug)]
 struct State {
-    replica: Replica,
+    replica: ReplicaState,
     /// Nothing tells what of it is as in the store: a build that is under way is not enough.
     is_void: bool,
     doubt: Doubt,
@@ -76,7 +76,7 @@ struct State {
 
 /// What is on the disk, and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Replica {
+enum ReplicaState {
     /// There is durably none that a start would read: no mark, or no file. Proofs wait for nothing.
     Absent,
     /// It is not read. A start may find it, or soon will: proofs wait until it holds them, or is gone. `queue`: what the
@@ -107,7 +107,7 @@ enum Step {
     Mend,
 }
 
-impl Replica {
+impl ReplicaState {
     /// Where nothing is read from it and no proof waits for it, what the follower reads need not be kept: a build
     /// reads the feed itself, from a point before it began.
     fn follow(&mut self, rows: &[FeedEntry]) {
@@ -174,33 +174,33 @@ impl Replica {
 impl State {
     fn next(&self) -> Step {
         match &self.replica {
-            Replica::Absent | Replica::Building { .. } | Replica::Broken { .. } => Step::Build,
+            ReplicaState::Absent | ReplicaState::Building { .. } | ReplicaState::Broken { .. } => Step::Build,
             // The follower says what becomes of it.
-            Replica::Stale { .. } => Step::Wait,
-            Replica::InSync { .. } if self.doubt.is_open => Step::Mend,
-            Replica::InSync { queue, .. } if queue.is_empty() => Step::Wait,
-            Replica::InSync { queue, .. } => {
+            ReplicaState::Stale { .. } => Step::Wait,
+            ReplicaState::InSync { .. } if self.doubt.is_open => Step::Mend,
+            ReplicaState::InSync { queue, .. } if queue.is_empty() => Step::Wait,
+            ReplicaState::InSync { queue, .. } => {
                 Step::Copy(queue.iter().take(AT_ONCE as usize).cloned().collect())
             }
         }
     }
 }
 
-impl Copier {
+impl Replicator {
     /// With a replica that was opened, if there was one. `mark`: what it says of itself.
     pub(crate) fn new(
-        snapshot: Snapshot,
+        snapshot: Replica,
         mark: Option<Generation>,
         gate: Arc<Gate>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let replica = match mark {
-            Some(mark) => Replica::Stale { mark },
+            Some(mark) => ReplicaState::Stale { mark },
             // An operator may make it usable again before it is made again.
-            None if snapshot.path().exists() && !snapshot.is_open() => Replica::Broken {
+            None if snapshot.path().exists() && !snapshot.is_open() => ReplicaState::Broken {
                 reason: "an unusable snapshot of this node is still to be removed".to_owned(),
             },
-            None => Replica::Absent,
+            None => ReplicaState::Absent,
         };
         if let Some(mark) = mark {
             gate.copied_up_to(mark);
@@ -219,21 +219,21 @@ impl Copier {
     }
 
     /// The replica, where it may be read: each deployment only as far as [`Gate::covers`] allows it.
-    pub(crate) fn readable(&self) -> Option<&Snapshot> {
+    pub(crate) fn readable(&self) -> Option<&Replica> {
         self.state().replica.mark().is_some().then_some(&self.snapshot)
     }
 
     /// Up to where a replica that an earlier process has left holds everything, until the feed is read from there.
     pub(crate) fn stale_mark(&self) -> Option<Generation> {
         match self.state().replica {
-            Replica::Stale { mark } => Some(mark),
+            ReplicaState::Stale { mark } => Some(mark),
             _ => None,
         }
     }
 
     /// Whether durably nothing is there that a start would read.
     pub(crate) fn is_absent(&self) -> bool {
-        self.state().replica == Replica::Absent
+        self.state().replica == ReplicaState::Absent
     }
 
     /// Whether a replica that was left is of this store, and of its history as it is now.
@@ -244,7 +244,7 @@ impl Copier {
         match self.snapshot.is_of(store).await {
             Ok(is_of) => Ok(is_of),
             Err(CopyError::Store(error)) => Err(error),
-            Err(CopyError::Snapshot(error)) => {
+            Err(CopyError::Replica(error)) => {
                 tracing::warn!("this node's snapshot cannot be read: {error}");
                 Ok(false)
             }
@@ -328,7 +328,7 @@ impl Copier {
             progress.mark_unchanged();
             let (held, is_absent) = {
                 let State { replica, .. } = &*self.state();
-                (replica.holds(newest.generation), *replica == Replica::Absent)
+                (replica.holds(newest.generation), *replica == ReplicaState::Absent)
             };
             match held {
                 Some(Ok(())) if !is_absent => break,
@@ -361,7 +361,7 @@ impl Copier {
                     }
                     backoff::wait(tries, answers_again).await;
                 }
-                CopyError::Snapshot(error) => {
+                CopyError::Replica(error) => {
                     failures += 1;
                     if failures < FAILURES_MAX {
                         sleep(backoff::after(failures)).await;
@@ -379,7 +379,7 @@ impl Copier {
         let path = self.snapshot.path().display();
         match self.snapshot.discard().await {
             Ok(()) => {
-                self.stand(Replica::Absent);
+                self.stand(ReplicaState::Absent);
                 if is_first {
                     tracing::warn!(
                         file = %path,
@@ -392,7 +392,7 @@ impl Copier {
                 }
             }
             Err(removing) => {
-                self.stand(Replica::Broken {
+                self.stand(ReplicaState::Broken {
                     reason: format!("this node's snapshot can neither be written nor removed: {removing}"),
                 });
                 if is_first {
@@ -477,10 +477,10 @@ impl Copier {
             // Rows of another history may have the numbers of this one's.
             self.snapshot.make(store).await?;
         } else {
-            self.snapshot.forget_mark().await.map_err(CopyError::Snapshot)?;
+            self.snapshot.forget_mark().await.map_err(CopyError::Replica)?;
         }
         // Not before: only now whatever was there is gone.
-        self.stand(Replica::Absent);
+        self.stand(ReplicaState::Absent);
         self.copy_ticket_keys(store).await?;
         self.snapshot.copy_boundaries(store).await?;
         let begun = store.newest_position().await.map_err(CopyError::Store)?;
@@ -492,12 +492,12 @@ impl Copier {
             }
         }
         // From here on proofs wait. Whatever was proven without waiting is in the feed by now.
-        self.stand(Replica::Building { queue: Vec::new() });
+        self.stand(ReplicaState::Building { queue: Vec::new() });
         let Some(end) = self.copy_changes(store, begun).await? else {
             // What was copied may be of another history, and generations do not tell.
             self.change(|state| {
                 state.is_void = true;
-                state.replica = Replica::Absent;
+                state.replica = ReplicaState::Absent;
             });
             return Ok(());
         };
@@ -549,7 +549,7 @@ impl Copier {
         self.gate.copied(&ids, read_at);
         self.change(|state| {
             state.replica.copied(last.generation());
-            if let Replica::InSync { mark, queue } = &state.replica
+            if let ReplicaState::InSync { mark, queue } = &state.replica
                 && queue.is_empty()
             {
                 self.gate.copied_up_to(*mark);
@@ -563,14 +563,14 @@ impl Copier {
     async fn forget_gone(&self) -> Result<(), CopyError> {
         let read_at = self.gate.now();
         for id in self.gate.gone() {
-            if self.snapshot.generation_of(&id).await.map_err(CopyError::Snapshot)?.is_none() {
+            if self.snapshot.generation_of(&id).await.map_err(CopyError::Replica)?.is_none() {
                 self.gate.copied([&id], read_at);
             }
         }
         Ok(())
     }
 
-    fn stand(&self, replica: Replica) {
+    fn stand(&self, replica: ReplicaState) {
         self.change(|state| state.replica = replica);
     }
 
@@ -578,9 +578,9 @@ impl Copier {
         let mut state = self.state();
         change(&mut state);
         match state.replica {
-            Replica::Absent | Replica::Broken { .. } => self.gate.without_replica(),
-            Replica::Building { .. } => self.gate.may_be_uncopied(),
-            Replica::Stale { .. } | Replica::InSync { .. } => {}
+            ReplicaState::Absent | ReplicaState::Broken { .. } => self.gate.without_replica(),
+            ReplicaState::Building { .. } => self.gate.may_be_uncopied(),
+            ReplicaState::Stale { .. } | ReplicaState::InSync { .. } => {}
         }
         let is_whole = state.replica.mark().is_some();
         drop(state);
@@ -631,9 +631,9 @@ mod tests {
 
     use super::*;
 
-    fn copier(mark: Option<i64>) -> Copier {
-        let snapshot = Snapshot::at(std::path::Path::new("/nonexistent"), &MasterKey::generate());
-        Copier::new(snapshot, mark.map(Generation), Arc::default(), Arc::default())
+    fn replicator(mark: Option<i64>) -> Replicator {
+        let snapshot = Replica::at(std::path::Path::new("/nonexistent"), &MasterKey::generate());
+        Replicator::new(snapshot, mark.map(Generation), Arc::default(), Arc::default())
     }
 
     fn rows(generations: &[i64]) -> Vec<FeedEntry> {
@@ -645,28 +645,28 @@ mod tests {
         generations.iter().map(row).collect()
     }
 
-    fn stale(mark: i64) -> Replica {
-        Replica::Stale { mark: Generation(mark) }
+    fn stale(mark: i64) -> ReplicaState {
+        ReplicaState::Stale { mark: Generation(mark) }
     }
 
-    fn building(queue: &[i64]) -> Replica {
-        Replica::Building { queue: rows(queue) }
+    fn building(queue: &[i64]) -> ReplicaState {
+        ReplicaState::Building { queue: rows(queue) }
     }
 
-    fn in_sync(mark: i64, queue: &[i64]) -> Replica {
-        Replica::InSync { mark: Generation(mark), queue: rows(queue) }
+    fn in_sync(mark: i64, queue: &[i64]) -> ReplicaState {
+        ReplicaState::InSync { mark: Generation(mark), queue: rows(queue) }
     }
 
-    fn broken() -> Replica {
-        Replica::Broken { reason: "neither".to_owned() }
+    fn broken() -> ReplicaState {
+        ReplicaState::Broken { reason: "neither".to_owned() }
     }
 
     #[test]
     fn each_event_leads_from_each_state_where_the_rule_says() {
-        type Event = fn(&mut Replica);
+        type Event = fn(&mut ReplicaState);
         let follow: Event = |replica| replica.follow(&rows(&[6, 7, 8]));
         let nothing_new: Event = |replica| replica.follow(&[]);
-        let distrust: Event = Replica::distrust;
+        let distrust: Event = ReplicaState::distrust;
         let copied: Event = |replica| replica.copied(Generation(7));
         let built: Event = |replica| replica.built(Generation(7));
         for (before, event, after) in [
@@ -685,9 +685,9 @@ mod tests {
             (building(&[6]), distrust, building(&[6])),
             (building(&[6]), copied, building(&[6])),
             (stale(5), copied, stale(5)),
-            (Replica::Absent, follow, Replica::Absent),
-            (Replica::Absent, distrust, Replica::Absent),
-            (Replica::Absent, built, Replica::Absent),
+            (ReplicaState::Absent, follow, ReplicaState::Absent),
+            (ReplicaState::Absent, distrust, ReplicaState::Absent),
+            (ReplicaState::Absent, built, ReplicaState::Absent),
             (broken(), follow, broken()),
             (broken(), distrust, broken()),
             (broken(), built, broken()),
@@ -703,7 +703,7 @@ mod tests {
         let copy = |generations: &[i64]| Step::Copy(rows(generations));
         // What is held of 7: `None` where a proof waits.
         for (replica, is_read, held, next) in [
-            (Replica::Absent, false, Some(true), Step::Build),
+            (ReplicaState::Absent, false, Some(true), Step::Build),
             (building(&[]), false, None, Step::Build),
             (stale(9), true, None, Step::Wait),
             (in_sync(7, &[]), true, Some(true), Step::Wait),
@@ -719,50 +719,50 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_made_again_once_in_a_while_and_serves_until_then() {
-        let copier = copier(Some(5));
-        copier.doubt();
-        assert_eq!(copier.state().next(), Step::Wait, "the store has to be there first");
-        copier.follow(&[]);
-        assert_eq!(copier.state().next(), Step::Mend);
-        assert!(copier.readable().is_some());
-        copier.change(|state| state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) });
-        copier.doubt();
-        assert_eq!(copier.state().next(), Step::Wait, "it may hold the same again");
+        let replicator = replicator(Some(5));
+        replicator.doubt();
+        assert_eq!(replicator.state().next(), Step::Wait, "the store has to be there first");
+        replicator.follow(&[]);
+        assert_eq!(replicator.state().next(), Step::Mend);
+        assert!(replicator.readable().is_some());
+        replicator.change(|state| state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) });
+        replicator.doubt();
+        assert_eq!(replicator.state().next(), Step::Wait, "it may hold the same again");
     }
 
     #[test]
     fn an_unusable_file_that_is_still_there_lets_no_proof_pass() {
         let folder = tempfile::tempdir().unwrap();
-        let copier = || {
-            let snapshot = Snapshot::at(folder.path(), &MasterKey::generate());
-            Copier::new(snapshot, None, Arc::default(), Arc::default())
+        let replicator = || {
+            let snapshot = Replica::at(folder.path(), &MasterKey::generate());
+            Replicator::new(snapshot, None, Arc::default(), Arc::default())
         };
-        let holds = |copier: &Copier| copier.holds_all(rows(&[1])[0].position).now_or_never();
-        assert_eq!(holds(&copier()), Some(Ok(())));
-        std::fs::write(Snapshot::file_in(folder.path()), "garbage").unwrap();
-        assert!(holds(&copier()).unwrap().is_err());
+        let holds = |replicator: &Replicator| replicator.holds_all(rows(&[1])[0].position).now_or_never();
+        assert_eq!(holds(&replicator()), Some(Ok(())));
+        std::fs::write(Replica::file_in(folder.path()), "garbage").unwrap();
+        assert!(holds(&replicator()).unwrap().is_err());
     }
 
     #[tokio::test]
     async fn what_waits_is_woken() {
-        let copier = copier(Some(5));
-        let waiting = copier.holds_up_to(Generation(6));
+        let replicator = replicator(Some(5));
+        let waiting = replicator.holds_up_to(Generation(6));
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
-        copier.follow(&rows(&[6]));
+        replicator.follow(&rows(&[6]));
         assert!(waiting.as_mut().now_or_never().is_none());
-        copier.change(|state| state.replica.copied(Generation(6)));
+        replicator.change(|state| state.replica.copied(Generation(6)));
         waiting.await;
     }
 
     #[test]
     fn a_replica_that_is_removed_keeps_nothing_in_mind() {
-        let copier = copier(Some(5));
-        copier.gate.announce(&rows(&[6]));
-        copier.follow(&rows(&[6]));
-        copier.gate.was_read(&rows(&[6])[0].deployment, copier.gate.now(), Some(Generation(6)));
-        assert_eq!((copier.len(), copier.gate.len()), (1, 1));
-        copier.stand(Replica::Absent);
-        assert_eq!((copier.len(), copier.gate.len()), (0, 0));
+        let replicator = replicator(Some(5));
+        replicator.gate.announce(&rows(&[6]));
+        replicator.follow(&rows(&[6]));
+        replicator.gate.was_read(&rows(&[6])[0].deployment, replicator.gate.now(), Some(Generation(6)));
+        assert_eq!((replicator.len(), replicator.gate.len()), (1, 1));
+        replicator.stand(ReplicaState::Absent);
+        assert_eq!((replicator.len(), replicator.gate.len()), (0, 0));
     }
 }

@@ -9,26 +9,26 @@ use tokio_util::sync::CancellationToken;
 
 /// Shared by the gateway and its follower.
 #[derive(Debug, Default)]
-pub(crate) struct Reports {
+pub(crate) struct ReportGate {
     /// Read while a report is under way.
     held: RwLock<bool>,
     resumed: Notify,
     closed: CancellationToken,
 }
 
-impl Reports {
+impl ReportGate {
     /// The right to report, until dropped. `None`: not now, or not any more.
     pub(crate) async fn open(&self) -> Option<RwLockReadGuard<'_, bool>> {
         let held = self.held.read().await;
         (!*held && !self.closed.is_cancelled()).then_some(held)
     }
 
-    /// When this returns, no report is under way, and none begins until [`Reports::resume`].
+    /// When this returns, no report is under way, and none begins until [`ReportGate::resume`].
     pub(crate) async fn hold(&self) {
         *self.held.write().await = true;
     }
 
-    /// Takes [`Reports::hold`] back.
+    /// Takes [`ReportGate::hold`] back.
     pub(crate) async fn resume(&self) {
         *self.held.write().await = false;
         self.resumed.notify_one();
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn who_holds_reports_back_waits_for_those_under_way() {
-        let reports = Reports::default();
+        let reports = ReportGate::default();
         let under_way = reports.open().now_or_never().unwrap().expect("open at first");
         assert!(reports.hold().now_or_never().is_none());
         drop(under_way);

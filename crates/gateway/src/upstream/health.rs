@@ -31,7 +31,7 @@ pub(super) enum Health {
 
 /// Whether to try an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chance {
+pub(super) enum Eligibility {
     /// In its turn.
     Now,
     /// In its turn, though it was down, and nobody else until this one is over.
@@ -48,14 +48,14 @@ impl Health {
     }
 
     /// Whether to try now. Who is given the probe must say how it ended.
-    pub(super) fn chance(&mut self, now: Instant) -> Chance {
+    pub(super) fn chance(&mut self, now: Instant) -> Eligibility {
         match self {
-            Self::Up { .. } => Chance::Now,
+            Self::Up { .. } => Eligibility::Now,
             Self::Down { until, probed, .. } if now >= *until && !*probed => {
                 *probed = true;
-                Chance::Probe
+                Eligibility::Probe
             }
-            Self::Down { .. } => Chance::AtLast,
+            Self::Down { .. } => Eligibility::AtLast,
         }
     }
 
@@ -132,12 +132,12 @@ mod tests {
     fn a_failure_makes_it_the_last_choice_and_a_success_a_good_one_at_once() {
         let start = Instant::now();
         let mut health = Health::NEW;
-        assert_eq!(health.chance(start), Chance::Now);
+        assert_eq!(health.chance(start), Eligibility::Now);
         assert!(health.failed(start, start, false, LONGEST), "news");
-        assert_eq!(health.chance(start), Chance::AtLast);
+        assert_eq!(health.chance(start), Eligibility::AtLast);
         assert!(!health.failed(start, start, false, LONGEST), "no news");
         assert!(health.succeeded(start), "news");
-        assert_eq!(health.chance(start), Chance::Now);
+        assert_eq!(health.chance(start), Eligibility::Now);
         assert!(!health.succeeded(start), "no news");
     }
 
@@ -146,13 +146,13 @@ mod tests {
         let start = Instant::now();
         let mut health = Health::NEW;
         health.failed(start, start, false, LONGEST);
-        assert_eq!(health.chance(start + seconds(1)), Chance::Probe);
-        assert_eq!(health.chance(start + seconds(1)), Chance::AtLast, "while the probe goes on");
+        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe);
+        assert_eq!(health.chance(start + seconds(1)), Eligibility::AtLast, "while the probe goes on");
         health.abandoned();
-        assert_eq!(health.chance(start + seconds(1)), Chance::Probe, "the first one went away");
+        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe, "the first one went away");
         health.failed(start, start + seconds(1), true, LONGEST);
-        assert_eq!(health.chance(start + seconds(2)), Chance::AtLast, "the wait is two seconds now");
-        assert_eq!(health.chance(start + seconds(3)), Chance::Probe);
+        assert_eq!(health.chance(start + seconds(2)), Eligibility::AtLast, "the wait is two seconds now");
+        assert_eq!(health.chance(start + seconds(3)), Eligibility::Probe);
         assert!(health.succeeded(start + seconds(3)));
     }
 
@@ -163,11 +163,11 @@ mod tests {
         for _ in 0..1000 {
             health.failed(start, start, false, LONGEST);
         }
-        assert_eq!(health.chance(start + seconds(1)), Chance::Probe);
+        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe);
         for _ in 0..1000 {
             health.failed(start, start + seconds(1), false, LONGEST);
         }
-        assert_eq!(health.chance(start + seconds(1)), Chance::AtLast, "nor do they end the probe");
+        assert_eq!(health.chance(start + seconds(1)), Eligibility::AtLast, "nor do they end the probe");
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! that each gets its part. Those that are known to be down come after all others. The time that is left is shared out between those that
 //! are left, so that one dead address does not use up all of it. Connects to one address are bounded and wait their turn.
 
-mod destination;
 pub(crate) mod dial;
 mod dice;
+mod endpoint;
 mod health;
 mod look_up;
 mod policy;
@@ -27,14 +27,14 @@ use tokio::{
 };
 
 use self::{
-    destination::{Destination, Destinations},
     dice::Dice,
-    health::Chance,
+    endpoint::{Endpoint, Endpoints},
+    health::Eligibility,
     look_up::LookUps,
     source::Sources,
 };
 pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
-use crate::observe::{log_throttle::Rarely, metrics::Metrics};
+use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
 /// A connect gets so much of the time at least: half of what a lost packet costs, and more than any path takes. Less would say nothing
 /// about the address.
@@ -52,11 +52,11 @@ pub(crate) struct Upstreams {
     policy: UpstreamPolicy,
     sources: Sources,
     look_ups: LookUps,
-    destinations: Destinations,
+    endpoints: Endpoints,
     dice: Dice,
-    said_out_of_files: Rarely,
-    said_out_of_ports: Rarely,
-    said_unusable: Rarely,
+    said_out_of_files: LogThrottle,
+    said_out_of_ports: LogThrottle,
+    said_unusable: LogThrottle,
 }
 
 /// What came of one address.
@@ -86,11 +86,11 @@ impl Upstreams {
             policy,
             sources,
             look_ups: LookUps::default(),
-            destinations: Destinations::new(metrics),
+            endpoints: Endpoints::new(metrics),
             dice: Dice::new(seed),
-            said_out_of_files: Rarely::default(),
-            said_out_of_ports: Rarely::default(),
-            said_unusable: Rarely::default(),
+            said_out_of_files: LogThrottle::default(),
+            said_out_of_ports: LogThrottle::default(),
+            said_unusable: LogThrottle::default(),
         }
     }
 
@@ -114,12 +114,12 @@ impl Upstreams {
 
     /// Forgets the addresses that nobody uses any more. To be called once in a while.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.destinations.sweep(now);
+        self.endpoints.sweep(now);
     }
 
     /// How many addresses are remembered, and how many names are being looked up.
     pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.destinations.len(), self.look_ups.len())
+        (self.endpoints.len(), self.look_ups.len())
     }
 
     async fn search(
@@ -178,34 +178,34 @@ impl Upstreams {
         if now >= search.deadline {
             return Tried::Failed(Unreachable::Timeout);
         }
-        let destination = self.destinations.at(address);
-        let (chance, probe) = destination.chance(now);
+        let endpoint = self.endpoints.at(address);
+        let (chance, probe) = endpoint.chance(now);
         let mut until = search.share(rivals);
         match chance {
-            Chance::Now => {}
-            Chance::Probe if rivals + search.put_off.len() == 0 => {}
-            Chance::Probe => until = until.min(now + PROBE_MAX),
-            Chance::AtLast if !at_last => return Tried::PutOff,
+            Eligibility::Now => {}
+            Eligibility::Probe if rivals + search.put_off.len() == 0 => {}
+            Eligibility::Probe => until = until.min(now + PROBE_MAX),
+            Eligibility::AtLast if !at_last => return Tried::PutOff,
             // All devices of a broker that went away are here within a moment.
-            Chance::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
+            Eligibility::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
         }
-        let Ok(Ok(_turn)) = timeout_at(until, destination.turn()).await else {
+        let Ok(Ok(_turn)) = timeout_at(until, endpoint.turn()).await else {
             return Tried::Failed(Unreachable::Crowded);
         };
         // The wait may have been long, and those before may have found out.
-        if !at_last && probe.is_none() && destination.is_down() {
+        if !at_last && probe.is_none() && endpoint.is_down() {
             return Tried::PutOff;
         }
         let began = Instant::now();
         let until = until.max(began + ATTEMPT_MIN).min(search.deadline);
-        self.dial(&destination, began, until, probe.is_some()).await
+        self.dial(&endpoint, began, until, probe.is_some()).await
     }
 
-    async fn dial(&self, destination: &Destination, began: Instant, until: Instant, probe: bool) -> Tried {
-        let connecting = self.sources.connect(destination.address, &self.dice);
+    async fn dial(&self, endpoint: &Endpoint, began: Instant, until: Instant, probe: bool) -> Tried {
+        let connecting = self.sources.connect(endpoint.address, &self.dice);
         let failure = match timeout_at(until, connecting).await {
             Ok(Ok(stream)) => {
-                destination.succeeded();
+                endpoint.succeeded();
                 return Tried::Connected(stream);
             }
             Ok(Err(failure)) => failure,
@@ -218,7 +218,7 @@ impl Upstreams {
             _ => false,
         };
         if tells {
-            destination.failed(began, probe, self.dice.throw(), &failure);
+            endpoint.failed(began, probe, self.dice.throw(), &failure);
         }
         Tried::Failed(failure)
     }

@@ -102,7 +102,7 @@ async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
 }
 
 fn is_down(upstreams: &Upstreams, address: SocketAddr) -> bool {
-    upstreams.destinations.at(address).is_down()
+    upstreams.endpoints.at(address).is_down()
 }
 
 async fn peer(upstreams: &Upstreams, list: &UpstreamList) -> Result<SocketAddr, &'static str> {
@@ -245,13 +245,13 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
         connects.spawn(async move { upstreams.connect(&list(&[address]), None, 3 * PATIENCE).await });
     }
     let deadline = Instant::now() + PATIENCE;
-    while begun(address) < destination::CONNECTS_AT_ONCE {
+    while begun(address) < endpoint::CONNECTS_AT_ONCE {
         assert!(Instant::now() < deadline, "{} are begun", begun(address));
         sleep(Duration::from_millis(5)).await;
     }
     // They are so many, and stay so many until the broker accepts.
     for _ in 0..10 {
-        assert!(begun(address) <= destination::CONNECTS_AT_ONCE);
+        assert!(begun(address) <= endpoint::CONNECTS_AT_ONCE);
         sleep(Duration::from_millis(5)).await;
     }
     let _broker = Broker::on(listener);
@@ -260,7 +260,7 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
         streams.push(connected.unwrap().unwrap());
         // The system's table is long where much goes on beside.
         if streams.len().is_multiple_of(100) {
-            assert!(begun(address) <= destination::CONNECTS_AT_ONCE);
+            assert!(begun(address) <= endpoint::CONNECTS_AT_ONCE);
         }
     }
     assert_eq!(streams.len(), 1000);
@@ -273,12 +273,12 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
     let (hole, _queued) = black_hole().await;
     let hole = list(&[hole.local_addr().unwrap()]);
     let mut before = JoinSet::new();
-    for _ in 0..destination::CONNECTS_AT_ONCE {
+    for _ in 0..endpoint::CONNECTS_AT_ONCE {
         let (upstreams, hole) = (Arc::clone(&upstreams), hole.clone());
         before.spawn(async move { upstreams.connect(&hole, None, 3 * PATIENCE).await });
     }
     let deadline = Instant::now() + PATIENCE;
-    while begun(hole.as_slice()[0].socket_address().unwrap()) < destination::CONNECTS_AT_ONCE {
+    while begun(hole.as_slice()[0].socket_address().unwrap()) < endpoint::CONNECTS_AT_ONCE {
         assert!(Instant::now() < deadline);
         sleep(Duration::from_millis(5)).await;
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use certward_gateway::{Gateway, Settings};
 use certward_lifecycle::SystemEntropy;
-use certward_store::{Address, NodeId, Servers, Snapshot, Store, SystemClock};
+use certward_store::{Address, NodeId, Replica, Servers, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ impl Alone {
     }
 
     async fn having(folder: &Path, settings: Settings) -> Self {
-        let snapshot = Snapshot::at(folder, &master_key());
+        let snapshot = Replica::at(folder, &master_key());
         assert!(snapshot.open().await.unwrap());
         let mark = snapshot.mark().await.unwrap();
         assert!(mark.is_some());
@@ -65,7 +65,7 @@ impl Alone {
 
 /// The names of the session ticket keys in a snapshot.
 async fn ticket_keys(folder: &Path) -> usize {
-    let url = format!("sqlite://{}", Snapshot::file_in(folder).display());
+    let url = format!("sqlite://{}", Replica::file_in(folder).display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let query = sqlx::query("SELECT count(*) FROM secret WHERE name LIKE '%tickets%'");
     let count: i64 = query.fetch_one(&mut connection).await.unwrap().get(0);
@@ -155,7 +155,7 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
     alone.end().await;
     eventually("the removal is copied", || async {
         let later = world.snapshot().await;
-        let snapshot = Snapshot::at(later.path(), &master_key());
+        let snapshot = Replica::at(later.path(), &master_key());
         assert!(snapshot.open().await.unwrap());
         let there = snapshot.generations(None, None).await.unwrap().contains_key(&removed);
         snapshot.close().await;
@@ -185,7 +185,7 @@ async fn alone_a_node_holds_projects_to_their_boundaries() {
         let newest = world.lifecycle.store().newest_generation().await.unwrap();
         eventually("it is in the snapshot", || async {
             let copy = world.snapshot().await;
-            let snapshot = Snapshot::at(copy.path(), &master_key());
+            let snapshot = Replica::at(copy.path(), &master_key());
             assert!(snapshot.open().await.unwrap());
             let is_there = snapshot.mark().await.unwrap() == Some(newest);
             snapshot.close().await;

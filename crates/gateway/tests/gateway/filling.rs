@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use certward_gateway::{Gateway, Settings};
 use certward_lifecycle::SystemEntropy;
-use certward_store::{NodeId, Snapshot};
+use certward_store::{NodeId, Replica};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::Sock
 async fn unfilled_with(
     world: &World,
     settings: Settings,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Replica>,
 ) -> (Gateway, std::net::SocketAddr, CancellationToken) {
     // Before all others in the order of ids, and no id.
     world
@@ -130,7 +130,7 @@ async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
     // Known to have changed, and not readable: it may have any name.
     world.deploy("newer", broker.address, &["unheard.of"]).await;
     world.sql("ALTER TABLE host RENAME TO host_away").await;
-    let snapshot = Snapshot::at(folder.path(), &master_key());
+    let snapshot = Replica::at(folder.path(), &master_key());
     assert!(snapshot.open().await.unwrap());
     let settings = Settings { default_deployment: Some(id("default")), ..settings() };
     let (gateway, address, shutdown) = unfilled_with(&world, settings, Some(snapshot)).await;

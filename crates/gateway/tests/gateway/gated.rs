@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use certward_gateway::{Gateway, Settings};
 use certward_lifecycle::SystemEntropy;
-use certward_store::{NodeId, Snapshot};
+use certward_store::{NodeId, Replica};
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings};
@@ -63,7 +63,7 @@ async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_h
     world.run(&narrowed, &newest, &[&clients]).await;
     world.sql(HIDE).await;
 
-    let snapshot = Snapshot::at(folder.path(), &master_key());
+    let snapshot = Replica::at(folder.path(), &master_key());
     assert!(snapshot.open().await.unwrap());
     let mark = snapshot.mark().await.unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();

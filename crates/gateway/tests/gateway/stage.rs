@@ -15,7 +15,7 @@ use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
-    Address, ApiKey, Clock, DeploymentId, DeploymentRef, MasterKey, NodeId, Snapshot, Store, SystemClock,
+    Address, ApiKey, Clock, DeploymentId, DeploymentRef, MasterKey, NodeId, Replica, Store, SystemClock,
     Timestamp, UpstreamList,
 };
 use rcgen::{
@@ -127,7 +127,7 @@ impl World {
         let gateway =
             Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
         if keeping {
-            gateway.keep(Snapshot::at(folder.path(), &master_key()), None);
+            gateway.keep(Replica::at(folder.path(), &master_key()), None);
         }
         let lifecycle = lifecycle_of(&gateway, store);
         let bound = gateway.bind().unwrap();
@@ -283,7 +283,7 @@ impl World {
     /// A copy of the snapshot as it is now, in a folder of its own.
     pub(crate) async fn snapshot(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
-        let (from, to) = (Snapshot::file_in(self.folder.path()), Snapshot::file_in(copy.path()));
+        let (from, to) = (Replica::file_in(self.folder.path()), Replica::file_in(copy.path()));
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(from);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         let statement = format!("VACUUM INTO '{}'", to.display());

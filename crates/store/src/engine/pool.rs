@@ -17,7 +17,7 @@ use crate::{
         schema::{self, Part},
     },
     postgres::{
-        primary::{Keeper, Line},
+        primary::{Keeper, PrimaryTracker},
         servers::Servers,
     },
 };
@@ -71,7 +71,7 @@ pub(crate) struct Engine {
     membership: Membership,
     folder: Option<DataFolder>,
     /// To PostgreSQL, and the task that keeps it.
-    line: Option<(Arc<Line>, Keeper)>,
+    line: Option<(Arc<PrimaryTracker>, Keeper)>,
 }
 
 /// The connections by which a node follows the feed and keeps its membership.
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     async fn open_postgres(servers: &Servers) -> Result<Self, StoreError> {
-        let line = Line::open(servers.clone()).await?;
+        let line = PrimaryTracker::open(servers.clone()).await?;
         let pool = postgres_pool(&line, POSTGRES_CONNECTIONS)?;
         let own = postgres_pool(&line, MEMBERSHIP_CONNECTIONS)?;
         let keeper = line.keep(vec![pool.clone(), own.clone()]);
@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// The line to PostgreSQL; `None` for the embedded store.
-    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+    pub(crate) fn line(&self) -> Option<&Arc<PrimaryTracker>> {
         self.line.as_ref().map(|(line, _)| line)
     }
 
@@ -281,7 +281,7 @@ impl Engine {
 }
 
 /// Connections to the server that the line names, each checked when it is made, taken and given back.
-fn postgres_pool(line: &Arc<Line>, connections: u32) -> Result<AnyPool, StoreError> {
+fn postgres_pool(line: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
     let (checking, asked, returned) = (Arc::clone(line), Arc::clone(line), Arc::clone(line));
     let pool = pool_options(connections)
         .max_lifetime(Duration::from_secs(30 * 60))

@@ -20,8 +20,8 @@ use crate::engine::own_file::{open_own_file, own_folder};
 
 /// What is known of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// See [`crate::postgres::server_status::Standing::identity`].
+pub(crate) struct DatabaseIdentity {
+    /// See [`crate::postgres::server_status::ServerStatus::identity`].
     pub(crate) identity: String,
     /// The highest that was seen.
     pub(crate) timeline: i64,
@@ -32,7 +32,7 @@ pub(crate) struct Seen {
 pub(crate) struct LastSeen {
     path: PathBuf,
     /// What stands in it.
-    written: Mutex<Option<Seen>>,
+    written: Mutex<Option<DatabaseIdentity>>,
     /// That it cannot be written was said.
     warned: AtomicBool,
 }
@@ -53,7 +53,7 @@ impl LastSeen {
 
     /// What stands in it; nothing where there is no file. One that cannot be read is warned of and counts as none, for it must not keep
     /// devices from being served.
-    pub(crate) fn read(&self) -> Option<Seen> {
+    pub(crate) fn read(&self) -> Option<DatabaseIdentity> {
         let seen = match read(&self.path) {
             Ok(seen) => Some(seen),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -70,7 +70,7 @@ impl LastSeen {
     }
 
     /// Writes it, durably, where it is another than before. Where that fails it is said, once, and tried the next time.
-    pub(crate) fn keep(&self, seen: &Seen) {
+    pub(crate) fn keep(&self, seen: &DatabaseIdentity) {
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(seen) {
             return;
         }
@@ -87,12 +87,12 @@ impl LastSeen {
         }
     }
 
-    fn set_written(&self, seen: Option<Seen>) {
+    fn set_written(&self, seen: Option<DatabaseIdentity>) {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 }
 
-fn read(path: &Path) -> io::Result<Seen> {
+fn read(path: &Path) -> io::Result<DatabaseIdentity> {
     let mut text = String::new();
     io::Read::read_to_string(
         &mut io::Read::take(open_own_file(path, OpenOptions::new().read(true))?, BYTES_MAX),
@@ -102,14 +102,14 @@ fn read(path: &Path) -> io::Result<Seen> {
     let timeline = value("timeline").and_then(|value| value.parse().ok());
     match (value("identity"), timeline) {
         (Some(identity), Some(timeline)) if !identity.is_empty() => {
-            Ok(Seen { identity: identity.to_owned(), timeline })
+            Ok(DatabaseIdentity { identity: identity.to_owned(), timeline })
         }
         _ => Err(io::Error::new(ErrorKind::InvalidData, "it is not understood")),
     }
 }
 
 /// By a file of its own and a rename, so that a power loss leaves the one or the other.
-fn write(path: &Path, seen: &Seen) -> io::Result<()> {
+fn write(path: &Path, seen: &DatabaseIdentity) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     own_folder(folder)?;
     // A process that takes over writes beside the one before it.
@@ -134,7 +134,7 @@ mod tests {
     fn what_was_kept_is_read_again_and_what_is_not_understood_counts_as_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("new").join("database.seen");
-        let seen = |timeline| Seen { identity: "1/2/public = x".into(), timeline };
+        let seen = |timeline| DatabaseIdentity { identity: "1/2/public = x".into(), timeline };
         let last_seen = LastSeen::at(&path);
         assert_eq!(last_seen.read(), None);
         for timeline in [1, 7, 7, 3] {
@@ -171,7 +171,7 @@ mod tests {
     fn it_is_neither_read_nor_written_through_a_link() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, victim) = (folder.path().join("database.seen"), folder.path().join("victim"));
-        let seen = |identity: &str| Seen { identity: identity.into(), timeline: 1 };
+        let seen = |identity: &str| DatabaseIdentity { identity: identity.into(), timeline: 1 };
         LastSeen::at(&victim).keep(&seen("victim"));
         let before = fs::read(&victim).expect("there");
         std::os::unix::fs::symlink(&victim, &path).expect("planted");
@@ -193,9 +193,9 @@ mod tests {
         fs::write(folder.path().join("file"), "in the way").expect("written");
         let last_seen = LastSeen::at(&path);
         assert_eq!(last_seen.read(), None);
-        last_seen.keep(&Seen { identity: "a".into(), timeline: 1 });
+        last_seen.keep(&DatabaseIdentity { identity: "a".into(), timeline: 1 });
         fs::remove_file(folder.path().join("file")).expect("removed");
-        last_seen.keep(&Seen { identity: "a".into(), timeline: 1 });
+        last_seen.keep(&DatabaseIdentity { identity: "a".into(), timeline: 1 });
         assert!(last_seen.read().is_some(), "it is tried again");
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{StoreError, engine::lock, postgres::primary::Line, sealed::random};
+use crate::{StoreError, engine::lock, postgres::primary::PrimaryTracker, sealed::random};
 
 const CHANNEL: &str = "certward";
 /// A connection on which nothing was heard for so long is asked whether it lives: a network that has gone silent would never tell.
@@ -27,9 +27,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who says it, so that nobody is woken by himself a second time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Voice(String);
+pub(crate) struct NotifySource(String);
 
-impl Voice {
+impl NotifySource {
     pub(crate) fn draw() -> Self {
         let mut drawn = [0; 8];
         random::fill(&mut drawn);
@@ -38,7 +38,7 @@ impl Voice {
 }
 
 /// Wakes all others who listen when the transaction is committed. Does nothing on SQLite, where one process has the store.
-pub(crate) async fn notify(conn: &mut AnyConnection, voice: &Voice) -> Result<(), StoreError> {
+pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         let sql = "SELECT pg_notify($1, $2)::text";
         sqlx::query(sql).bind(CHANNEL).bind(&voice.0).execute(conn).await?;
@@ -52,7 +52,7 @@ pub(crate) struct Listener(AbortHandle);
 
 impl Listener {
     /// Listens to the server in use, whichever that is, and passes on that something was committed.
-    pub(crate) fn start(line: Arc<Line>, changes: watch::Sender<()>, own: Voice) -> Self {
+    pub(crate) fn start(line: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
         Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
     }
 
@@ -68,7 +68,7 @@ impl Drop for Listener {
     }
 }
 
-async fn run(line: &Line, changes: &watch::Sender<()>, own: &Voice) {
+async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
     loop {
         // Why it ended is no news: who keeps the line says what is wrong with the database, and once.
         if let Err(error) = listen(line, changes, own).await {
@@ -79,7 +79,11 @@ async fn run(line: &Line, changes: &watch::Sender<()>, own: &Voice) {
 }
 
 /// Listens until the connection is lost, or its server is replaced.
-async fn listen(line: &Line, changes: &watch::Sender<()>, own: &Voice) -> Result<(), StoreError> {
+async fn listen(
+    line: &PrimaryTracker,
+    changes: &watch::Sender<()>,
+    own: &NotifySource,
+) -> Result<(), StoreError> {
     let epoch = line.epoch();
     // The library makes listening connections only from a pool.
     let pool = PgPoolOptions::new()

@@ -5,7 +5,7 @@
 //! once, and nobody knocks at a server that does not answer.
 //!
 //! A server is used when it takes writes, is the same database as before, and has not been replaced by another one:
-//! see [`Standing`]. So a wrong URL in the list never splits the truth, and a primary that comes back after its standby
+//! see [`ServerStatus`]. So a wrong URL in the list never splits the truth, and a primary that comes back after its standby
 //! was promoted is not written to again; by [`LastSeen`] both hold over restarts.
 
 use std::{
@@ -26,8 +26,8 @@ use tokio::{
 use crate::{
     StoreError,
     postgres::{
-        known_database::{LastSeen, Seen},
-        server_status::Standing,
+        known_database::{DatabaseIdentity, LastSeen},
+        server_status::ServerStatus,
         servers::{Server, Servers},
     },
     sealed::random,
@@ -50,7 +50,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What everybody asks.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct PrimaryTracker {
     servers: Servers,
     state: watch::Sender<State>,
     suspicion: Notify,
@@ -97,13 +97,13 @@ struct Refusal {
 
 /// What a look at a server found.
 enum Found {
-    Standing(Standing),
+    ServerStatus(ServerStatus),
     /// It lives, but has no room for another connection: those that are open are good.
     Full,
     Nothing(String),
 }
 
-impl Line {
+impl PrimaryTracker {
     /// Looks at all servers for the first time.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Line {
     /// [`StoreError::Unavailable`] where it must not be used.
     pub(crate) async fn check(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let checked = async {
-            let standing = Standing::ask(conn).await?;
+            let standing = ServerStatus::ask(conn).await?;
             let refusal = refusal(&standing, &self.state.borrow());
             refusal.map_or(Ok(()), |refusal| Err(StoreError::Unavailable(refusal.why)))
         };
@@ -217,7 +217,7 @@ impl Line {
     async fn keep_seen(&self, identity: Option<String>, timeline: i64) {
         let (Some(last_seen), Some(identity)) = (self.last_seen.clone(), identity) else { return };
         if self.proven.load(Ordering::Relaxed) {
-            let keep = move || last_seen.keep(&Seen { identity, timeline });
+            let keep = move || last_seen.keep(&DatabaseIdentity { identity, timeline });
             let _ = timeout(KEEP, tokio::task::spawn_blocking(keep)).await;
         }
     }
@@ -282,7 +282,7 @@ impl Line {
         let mut wrong: Vec<Option<String>> = found.iter().map(|_| None).collect();
         for (index, found) in found.iter().enumerate() {
             let why = match found {
-                Some(Found::Standing(standing)) => match refusal(standing, &state) {
+                Some(Found::ServerStatus(standing)) => match refusal(standing, &state) {
                     None => {
                         usable.push((index, standing));
                         continue;
@@ -324,7 +324,7 @@ impl Line {
         Ok(())
     }
 
-    fn take(&self, index: usize, standing: &Standing) {
+    fn take(&self, index: usize, standing: &ServerStatus) {
         let name = self.servers.all()[index].name();
         self.state.send_if_modified(|state| {
             let first = state.epoch == 0;
@@ -361,7 +361,7 @@ async fn down(state: &mut watch::Receiver<State>) -> String {
 }
 
 /// Why a server must not be used.
-fn refusal(standing: &Standing, state: &State) -> Option<Refusal> {
+fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
     let wrong = |why| Some(Refusal { why, wrong: true });
     if let Some(refusal) = standing.refusal {
         return Some(Refusal { why: refusal.to_owned(), wrong: false });
@@ -399,7 +399,7 @@ async fn look_at(servers: &[Server]) -> Vec<Option<Found>> {
     let mut until = tokio::time::Instant::now() + LOOK + OTHERS;
     while let Ok(Some(look)) = tokio::time::timeout_at(until, looks.join_next()).await {
         let Ok((index, look)) = look else { continue };
-        if matches!(&look, Found::Standing(standing) if standing.refusal.is_none()) {
+        if matches!(&look, Found::ServerStatus(standing) if standing.refusal.is_none()) {
             until = until.min(tokio::time::Instant::now() + OTHERS);
         }
         found[index] = Some(look);
@@ -416,12 +416,12 @@ async fn look_at_one(server: &Server) -> Found {
     }
     let look = async {
         let mut conn = AnyConnection::connect_with(&server.any_options()?).await?;
-        let standing = Standing::ask(&mut conn).await;
+        let standing = ServerStatus::ask(&mut conn).await;
         let _ = conn.close().await;
         Ok::<_, sqlx::Error>(standing)
     };
     match timeout(LOOK, look).await {
-        Ok(Ok(Ok(standing))) => Found::Standing(standing),
+        Ok(Ok(Ok(standing))) => Found::ServerStatus(standing),
         Ok(Ok(Err(e))) => Found::Nothing(reason(e)),
         Ok(Err(e)) => {
             let code = e.as_database_error().and_then(|e| e.code().map(|code| code.into_owned()));

@@ -7,7 +7,7 @@ const OLDEST: i64 = 140_000;
 
 /// What a server is at the moment: asked of every new connection, before anything else is done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct ServerStatus {
     /// Why it takes no writes.
     pub(crate) refusal: Option<&'static str>,
     /// It grows by one each time that a standby is promoted: of two servers that both take writes, the one with the
@@ -36,7 +36,7 @@ const STANDING_FOR_ALL: &str = "SELECT pg_is_in_recovery()::int::bigint AS stand
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-impl Standing {
+impl ServerStatus {
     pub(crate) async fn ask(conn: &mut AnyConnection) -> Result<Self, StoreError> {
         let full = sqlx::query(STANDING).fetch_one(&mut *conn).await;
         let forbidden = |e: &sqlx::Error| {

@@ -50,7 +50,7 @@ const ONE_BY_ONE_MAX: usize = 20;
 const MARK: &str = "copied";
 
 /// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
-pub struct Snapshot {
+pub struct Replica {
     path: PathBuf,
     sealer: Arc<Sealer>,
     pools: RwLock<Option<Pools>>,
@@ -70,16 +70,16 @@ pub enum CopyError {
     Store(StoreError),
     /// The node's own disk.
     #[error("this node's snapshot: {0}")]
-    Snapshot(StoreError),
+    Replica(StoreError),
 }
 
-impl fmt::Debug for Snapshot {
+impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Replica").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-impl Snapshot {
+impl Replica {
     /// Where the node with this data folder has it: a file of mode 0600.
     pub fn file_in(folder: &Path) -> PathBuf {
         folder.join("snapshot.db")
@@ -167,7 +167,7 @@ impl Snapshot {
         let check = step(secret::sealed_check(&mut conn)).await.map_err(CopyError::Store)?;
         let check = check.ok_or(CopyError::Store(StoreError::NotInitialised))?;
         drop(conn);
-        self.make_with(&check).await.map_err(CopyError::Snapshot)
+        self.make_with(&check).await.map_err(CopyError::Replica)
     }
 
     async fn make_with(&self, check: &[u8]) -> Result<(), StoreError> {
@@ -258,7 +258,7 @@ impl Snapshot {
         Ok(Reading::of_replica(tx, Arc::clone(&self.sealer)))
     }
 
-    /// As [`Snapshot::mark`], with the nonce of the row where it is known.
+    /// As [`Replica::mark`], with the nonce of the row where it is known.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -292,10 +292,10 @@ impl Snapshot {
             let mut conn = self.read().await?;
             step(secret::sealed_check(&mut conn)).await
         };
-        let check = here.await.map_err(CopyError::Snapshot)?;
-        let mark = self.mark().await.map_err(CopyError::Snapshot)?;
+        let check = here.await.map_err(CopyError::Replica)?;
+        let mark = self.mark().await.map_err(CopyError::Replica)?;
         let landmark = match mark {
-            Some(mark) => self.landmark(mark).await.map_err(CopyError::Snapshot)?,
+            Some(mark) => self.landmark(mark).await.map_err(CopyError::Replica)?,
             None => None,
         };
         let there = async {
@@ -318,7 +318,7 @@ impl Snapshot {
         there.await.map_err(CopyError::Store)
     }
 
-    async fn landmark(&self, mark: Generation) -> Result<Option<feed::Landmark>, StoreError> {
+    async fn landmark(&self, mark: Generation) -> Result<Option<feed::FeedFingerprint>, StoreError> {
         let mut conn = self.read().await?;
         step(feed::landmark(&mut conn, mark)).await
     }
@@ -335,7 +335,7 @@ impl Snapshot {
         ids: &[DeploymentId],
         mark: Option<FeedPosition>,
     ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
-        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
+        let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
         let read = async {
             // Apart from requests, which may all be waiting for a node that joins and waits for this copy.
             let mut tx = store.begin_reading_as_member().await?;
@@ -356,8 +356,8 @@ impl Snapshot {
             .await
         };
         let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
-        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)?;
-        self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)?;
+        self.write(&copied, &read).await.map_err(CopyError::Replica)?;
         let generation = |copied: &Copied| match copied {
             Copied::Whole(copy) => Some(copy.deployment.generation),
             Copied::Gone(_) | Copied::Unreadable(_) => None,
@@ -382,7 +382,7 @@ impl Snapshot {
         // The last page goes to the end, so that what is beyond it here goes too.
         let last =
             if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
-        let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Snapshot)?;
+        let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Replica)?;
         let mut is_new = |(id, generation): &(DeploymentId, Generation)| here.remove(id) != Some(*generation);
         let mut differ: Vec<DeploymentId> =
             page.into_iter().filter(|it| is_new(it)).map(|(id, _)| id).collect();
@@ -404,7 +404,7 @@ impl Snapshot {
         drop(tx);
         copied.extend(here.into_keys().map(Copied::Gone));
         if !copied.is_empty() {
-            self.write(&copied, &read).await.map_err(CopyError::Snapshot)?;
+            self.write(&copied, &read).await.map_err(CopyError::Replica)?;
         }
         Ok(last)
     }
@@ -501,9 +501,9 @@ impl Snapshot {
     /// # Errors
     /// [`CopyError`].
     pub async fn copy_boundaries(&self, store: &Store) -> Result<(), CopyError> {
-        let known = self.boundaries_stamp().await.map_err(CopyError::Snapshot)?;
+        let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
         let boundaries = store.boundaries(Some(known)).await.map_err(CopyError::Store)?;
-        self.replace_boundaries(boundaries).await.map_err(CopyError::Snapshot)
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)
     }
 
     async fn boundaries_stamp(&self) -> Result<Stamp, StoreError> {
@@ -553,7 +553,7 @@ impl Snapshot {
             checkpoint(&pools).await?;
             Ok(true)
         };
-        write.await.map_err(CopyError::Snapshot)
+        write.await.map_err(CopyError::Replica)
     }
 
     /// As [`Store::remove_secrets`], and what it erased is overwritten.
@@ -607,7 +607,7 @@ struct Read {
     newest: Generation,
     mark: Option<Generation>,
     /// The row of the feed at the mark.
-    landmark: Option<feed::Landmark>,
+    landmark: Option<feed::FeedFingerprint>,
 }
 
 async fn mark_in(conn: &mut AnyConnection) -> Result<Option<Generation>, StoreError> {
@@ -638,7 +638,7 @@ async fn close(pools: &Pools) {
     let _ = closed.await;
 }
 
-impl Records for Snapshot {
+impl Records for Replica {
     async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
         let mut conn = self.read().await?;
         step(deployment::find(&mut conn, id)).await

@@ -110,7 +110,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<b
     };
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
     project::ensure(conn, &copy.deployment.project).await?;
-    host::seize(conn, &copy.deployment).await?;
+    host::reassign(conn, &copy.deployment).await?;
     deployment::write(conn, &copy.deployment).await?;
     for (version, sealed_key) in &copy.versions {
         version::write(conn, version, sealed_key.clone()).await?;

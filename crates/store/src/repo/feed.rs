@@ -164,7 +164,7 @@ pub(crate) async fn after(
 
 /// One row as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Landmark {
+pub(crate) struct FeedFingerprint {
     pub(crate) position: FeedPosition,
     deployment: String,
     at: i64,
@@ -174,13 +174,13 @@ pub(crate) struct Landmark {
 pub(crate) async fn landmark(
     conn: &mut AnyConnection,
     generation: Generation,
-) -> Result<Option<Landmark>, StoreError> {
+) -> Result<Option<FeedFingerprint>, StoreError> {
     let row = sqlx::query("SELECT generation, deployment, at, nonce FROM feed WHERE generation = $1")
         .bind(generation.0)
         .fetch_optional(conn)
         .await?;
     row.map(|row| {
-        Ok(Landmark {
+        Ok(FeedFingerprint {
             position: FeedPosition::read(&row)?,
             deployment: row::text(&row, "deployment")?,
             at: row::integer(&row, "at")?,
@@ -195,7 +195,10 @@ pub(crate) async fn is_pruned(conn: &mut AnyConnection, generation: Generation) 
 }
 
 /// Keeps this row and no other.
-pub(crate) async fn keep_only(conn: &mut AnyConnection, landmark: &Landmark) -> Result<(), StoreError> {
+pub(crate) async fn keep_only(
+    conn: &mut AnyConnection,
+    landmark: &FeedFingerprint,
+) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM feed").execute(&mut *conn).await?;
     sqlx::query("INSERT INTO feed (generation, deployment, at, nonce) VALUES ($1, $2, $3, $4)")
         .bind(landmark.position.generation.0)

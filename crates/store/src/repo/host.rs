@@ -99,7 +99,7 @@ pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<
 }
 
 /// Takes the deployment's names from whoever has them.
-pub(crate) async fn seize(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+pub(crate) async fn reassign(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     for host in &deployment.hosts {
         sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
     }
@@ -116,12 +116,12 @@ pub struct Listed {
     /// Its generation.
     pub generation: Generation,
     /// What is to be proven of it.
-    pub standing: Standing,
+    pub standing: ProofState,
 }
 
 /// Where a deployment stands, as far as a node that begins must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ProofState {
     /// No certificate is set.
     Absent,
     /// Proven already.
@@ -150,9 +150,9 @@ pub(crate) async fn by_deployment(
         let id = row::text(row, "id")?;
         if listed.last().is_none_or(|last| last.id.as_str() != id) {
             let standing = match row::text(row, "tls_state")?.as_str() {
-                "absent" => Standing::Absent,
-                "running" => Standing::Running,
-                _ => Standing::Unsettled,
+                "absent" => ProofState::Absent,
+                "running" => ProofState::Running,
+                _ => ProofState::Unsettled,
             };
             let id = row::deployment_id(row, "id")?;
             let generation = Generation(row::integer(row, "generation")?);

@@ -52,7 +52,7 @@ pub struct ProcessRecord {
 
 /// That a node is counted for a change of a deployment, and what it has said of it so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
+pub struct RequiredProof {
     /// The deployment.
     pub deployment: DeploymentId,
     /// The counted node.
@@ -290,7 +290,7 @@ pub(crate) async fn unproven(
 pub(crate) async fn counts(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-) -> Result<Vec<Count>, StoreError> {
+) -> Result<Vec<RequiredProof>, StoreError> {
     let rows = sqlx::query(
         "SELECT deployment, node, proven, reason FROM node_count WHERE deployment = $1 ORDER BY node",
     )
@@ -299,7 +299,7 @@ pub(crate) async fn counts(
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(Count {
+            Ok(RequiredProof {
                 deployment: row::deployment_id(row, "deployment")?,
                 node: row::node_id(row, "node")?,
                 proven: Generation(row::integer(row, "proven")?),
@@ -310,7 +310,7 @@ pub(crate) async fn counts(
 }
 
 /// What a node has proven never goes back: a late word about an older generation changes nothing.
-pub(crate) async fn note_proof(
+pub(crate) async fn record_proof(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
     node: &NodeId,

@@ -4,7 +4,7 @@ use crate::{StoreError, Timestamp, engine::row};
 
 /// How many deployments stand where, and when the first certificate ends: for whoever must not forget an expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Census {
+pub struct StatusCounts {
     /// Deployments without a certificate.
     pub absent: u64,
     /// See [`crate::TlsState::Pending`].
@@ -26,7 +26,7 @@ pub struct Census {
 /// changes meanwhile is counted once, as it stood before or after.
 pub(crate) async fn add_page(
     conn: &mut AnyConnection,
-    census: &mut Census,
+    census: &mut StatusCounts,
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {

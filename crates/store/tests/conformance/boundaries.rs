@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use certward_store::{
-    Boundary, FeedPage, HostSuffix, MasterKey, Project, Snapshot, SuffixRefused, Timestamp, Upstream,
+    Boundary, FeedPage, HostSuffix, MasterKey, Project, Replica, SuffixRefused, Timestamp, Upstream,
     UpstreamAllow, UpstreamList,
 };
 
@@ -299,7 +299,7 @@ async fn a_nodes_copy_has_the_boundaries(world: World) {
     };
     world.set("one", &given).await.expect("free");
     let folder = tempfile::tempdir().expect("a folder");
-    let snapshot = Snapshot::at(folder.path(), &MasterKey::parse(MASTER_KEY).expect("a key"));
+    let snapshot = Replica::at(folder.path(), &MasterKey::parse(MASTER_KEY).expect("a key"));
     snapshot.make(&world.store).await.expect("made");
     let copied = || async {
         let (here, there) = (snapshot.boundaries().await.expect("read"), world.store.boundaries(None).await);

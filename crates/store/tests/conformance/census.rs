@@ -1,4 +1,4 @@
-use certward_store::{Census, Generation, Timestamp, TlsState, Version};
+use certward_store::{Generation, StatusCounts, Timestamp, TlsState, Version};
 
 use crate::{
     on_both_engines,
@@ -11,7 +11,7 @@ on_both_engines![
 ];
 
 async fn an_empty_store_has_nothing_to_count(world: World) {
-    assert_eq!(world.store.census().await.expect("counted"), Census::default());
+    assert_eq!(world.store.census().await.expect("counted"), StatusCounts::default());
 }
 
 async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found(world: World) {
@@ -37,7 +37,7 @@ async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found
     let mut tx = world.begin().await;
     tx.set_tls(&made.id, Generation(300), &TlsState::Terminated).await.expect("written");
     tx.commit().await.expect("committed");
-    let expected = Census {
+    let expected = StatusCounts {
         absent: 1,
         pending: 1,
         running: 1,

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use certward_store::{
-    Count, DeploymentId, Generation, Lease, NodeProcess, NodeRecord, Role, Session, Timestamp, TlsState,
+    DeploymentId, Generation, Lease, NodeProcess, NodeRecord, RequiredProof, Role, Session, Timestamp,
+    TlsState,
 };
 
 use crate::{
@@ -86,7 +87,7 @@ async fn a_change_counts_every_node_that_has_a_row(world: World) {
     }
     let mut tx = world.begin().await;
     assert_eq!(tx.count_nodes(&a).await.expect("counted"), 3);
-    tx.note_proof(&a, &node("n1"), Ok(Generation(4))).await.expect("noted");
+    tx.record_proof(&a, &node("n1"), Ok(Generation(4))).await.expect("noted");
     tx.commit().await.expect("committed");
     let mut tx = world.begin().await;
     tx.hold_nodes().await.expect("held");
@@ -150,7 +151,7 @@ async fn a_new_session_takes_back_what_was_proven(world: World) {
         for id in [&unsettled, &settled] {
             tx.count_nodes(id).await.expect("counted");
             for name in [&n1, &n2] {
-                tx.note_proof(id, name, Ok(Generation(9))).await.expect("noted");
+                tx.record_proof(id, name, Ok(Generation(9))).await.expect("noted");
             }
         }
         tx.commit().await.expect("committed");
@@ -180,7 +181,7 @@ async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) 
     let mut tx = world.begin().await;
     tx.count_nodes(&a).await.expect("counted");
     let stranger = node("n9");
-    tx.note_proof(&a, &stranger, Ok(Generation(9))).await.expect("noted");
+    tx.record_proof(&a, &stranger, Ok(Generation(9))).await.expect("noted");
     let steps = [
         (Err("it \0 refuses".to_owned()), 0, Some("it \u{fffd} refuses")),
         (Ok(Generation(5)), 5, None),
@@ -191,8 +192,8 @@ async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) 
         (Ok(Generation(6)), 6, None),
     ];
     for (proof, proven, reason) in steps {
-        tx.note_proof(&a, &node("n1"), proof.clone()).await.expect("noted");
-        let expected = Count {
+        tx.record_proof(&a, &node("n1"), proof.clone()).await.expect("noted");
+        let expected = RequiredProof {
             deployment: a.clone(),
             node: node("n1"),
             proven: Generation(proven),

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use certward_store::{Address, MasterKey, MasterKeyError, NotOwn, Snapshot, Store, StoreError, SystemClock};
+use certward_store::{Address, MasterKey, MasterKeyError, NotOwn, Replica, Store, StoreError, SystemClock};
 use tempfile::TempDir;
 
 use crate::{block_on, world::master_key};
@@ -201,7 +201,7 @@ fn a_snapshot_is_neither_opened_nor_made_through_a_link() {
         let stage = Stage::new().await;
         let store = Store::open(&stage.address(), &master_key(), Arc::new(SystemClock)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let snapshot = Snapshot::at(folder.path(), &master_key());
+        let snapshot = Replica::at(folder.path(), &master_key());
         for file in ["snapshot.db", "snapshot.db-wal", "snapshot.db-shm"] {
             let path = folder.path().join(file);
             symlink(stage.victim(), &path).unwrap();
@@ -211,7 +211,7 @@ fn a_snapshot_is_neither_opened_nor_made_through_a_link() {
             snapshot.discard().await.unwrap();
             stage.assert_victim_untouched(file);
         }
-        let path = Snapshot::file_in(folder.path());
+        let path = Replica::file_in(folder.path());
         fs::write(&path, "").unwrap();
         if give_away(&path) {
             assert!(is_strangers(&snapshot.open().await.unwrap_err()));

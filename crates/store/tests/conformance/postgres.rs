@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Generation, MasterKey, ProjectId, Snapshot, Store, StoreError, SystemClock};
+use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock};
 use certward_test_support::PostgresServer;
 
 use crate::{
@@ -281,7 +281,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
             .await;
         let default = ProjectId::default_project();
         let folder = tempfile::tempdir().expect("a folder");
-        let snapshot = Snapshot::at(folder.path(), &master_key());
+        let snapshot = Replica::at(folder.path(), &master_key());
         assert!(!snapshot.open().await.expect("nothing there"));
         snapshot.make(&world.store).await.expect("made");
         // From another place each time: what is copied is not copied again. With little statistics, as of ten million rows.

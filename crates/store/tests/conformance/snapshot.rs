@@ -7,7 +7,7 @@ use std::{
 };
 
 use certward_store::{
-    CopyError, Deployment, DeploymentId, FeedPosition, Generation, MasterKey, Records, Snapshot, Standing,
+    CopyError, Deployment, DeploymentId, FeedPosition, Generation, MasterKey, ProofState, Records, Replica,
     StoreError, TlsState, Version,
 };
 use sqlx::{Connection, Row};
@@ -36,14 +36,14 @@ on_both_engines![
 
 /// A snapshot of the world's store, empty as yet, in a folder of its own.
 struct Copying {
-    snapshot: Snapshot,
+    snapshot: Replica,
     folder: TempDir,
 }
 
 impl Copying {
     async fn of(world: &World) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let snapshot = Snapshot::at(folder.path(), &master_key());
+        let snapshot = Replica::at(folder.path(), &master_key());
         assert!(!snapshot.open().await.expect("nothing there"));
         snapshot.make(&world.store).await.expect("made");
         Self { snapshot, folder }
@@ -55,9 +55,9 @@ impl Copying {
     }
 
     /// As the next process finds it.
-    async fn reopen(&self) -> Snapshot {
+    async fn reopen(&self) -> Replica {
         self.snapshot.close().await;
-        let snapshot = Snapshot::at(self.folder.path(), &master_key());
+        let snapshot = Replica::at(self.folder.path(), &master_key());
         assert!(snapshot.open().await.expect("it opens"));
         snapshot
     }
@@ -76,7 +76,7 @@ async fn version_in(from: &impl Records, id: &DeploymentId, version: Generation)
     from.version(id, version).await.expect("read")
 }
 
-async fn in_snapshot(snapshot: &Snapshot, id: &DeploymentId) -> Option<Deployment> {
+async fn in_snapshot(snapshot: &Replica, id: &DeploymentId) -> Option<Deployment> {
     snapshot.deployment(id).await.expect("read")
 }
 
@@ -124,7 +124,7 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     let stored = stored.expect("there");
     assert_eq!(hosts.len(), 1);
     assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.hosts));
-    assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, Standing::Unsettled));
+    assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, ProofState::Unsettled));
     // A reader of the disk finds sealed bytes.
     for file in ["snapshot.db", "snapshot.db-wal"] {
         let bytes = fs::read(copying.folder.path().join(file)).expect("read");
@@ -368,23 +368,23 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     copying.copy(&world, &["a"]).await;
     copying.snapshot.close().await;
     let (file, folder) = (copying.file(), copying.folder.path());
-    let error = Snapshot::at(folder, &MasterKey::generate()).open().await.expect_err("another key");
+    let error = Replica::at(folder, &MasterKey::generate()).open().await.expect_err("another key");
     assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
     for mode in [0o640, 0o606, 0o644] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
-        let error = Snapshot::at(folder, &master_key()).open().await.expect_err("open to others");
+        let error = Replica::at(folder, &master_key()).open().await.expect_err("open to others");
         assert!(matches!(error, StoreError::Corrupt(_)), "{mode:o}: {error}");
     }
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
     let whole = fs::read(&file).expect("read");
     sql(&file, "UPDATE schema_version SET version = 1000, compatible = 1000 WHERE part = 'store'").await;
-    let error = Snapshot::at(folder, &master_key()).open().await.expect_err("of a newer release");
+    let error = Replica::at(folder, &master_key()).open().await.expect_err("of a newer release");
     assert!(matches!(error, StoreError::TooNew(1000)), "{error}");
     for garbage in
         [whole[..whole.len() / 2].to_vec(), vec![7; 20_000], b"SQLite format 3\0 and no more".to_vec()]
     {
         fs::write(&file, &garbage).expect("written");
-        let snapshot = Snapshot::at(folder, &master_key());
+        let snapshot = Replica::at(folder, &master_key());
         // Half a file may open, and is then found out by whoever reads it all.
         let found = match snapshot.open().await {
             Err(error) => error,
@@ -409,7 +409,7 @@ async fn a_half_made_one_counts_as_none(world: World) {
     let copying = Copying::of(&world).await;
     copying.snapshot.close().await;
     fs::write(copying.file(), b"").expect("written");
-    let snapshot = Snapshot::at(copying.folder.path(), &master_key());
+    let snapshot = Replica::at(copying.folder.path(), &master_key());
     assert!(!snapshot.open().await.expect("nothing there"));
     snapshot.make(&world.store).await.expect("made");
 }
@@ -444,7 +444,7 @@ async fn a_lost_store_and_a_lost_disk_are_told_apart(world: World) {
     let mut lock = sqlx::SqliteConnection::connect(&url).await.expect("opened");
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await.expect("locked");
     let error = copying.snapshot.copy(&world.store, &[id("a")], None).await.expect_err("locked");
-    assert!(matches!(error, CopyError::Snapshot(StoreError::Unavailable(_))), "{error}");
+    assert!(matches!(error, CopyError::Replica(StoreError::Unavailable(_))), "{error}");
     lock.close().await.expect("closed");
     copying.copy(&world, &["a"]).await;
     world.store.close().await;

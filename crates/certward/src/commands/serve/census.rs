@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use certward_store::{Census, Store};
+use certward_store::{StatusCounts, Store};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
@@ -43,7 +43,7 @@ impl CensusMetrics {
         metrics
     }
 
-    fn set(&self, census: &Census) {
+    fn set(&self, census: &StatusCounts) {
         let counts = [
             ("absent", census.absent),
             ("pending", census.pending),

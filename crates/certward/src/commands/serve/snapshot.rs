@@ -1,17 +1,17 @@
 use anyhow::{Context, anyhow};
-use certward_store::{Generation, Snapshot, Store};
+use certward_store::{Generation, Replica, Store};
 
 use crate::{config::Config, store_remedy};
 
 /// This node's snapshot of what it serves, and up to which generation it is whole.
 pub(super) struct Kept {
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Replica,
     pub(super) mark: Option<Generation>,
 }
 
 /// Whether there is one to begin with while the database is away.
 pub(super) fn is_there(config: &Config) -> bool {
-    is_kept(config) && Snapshot::file_in(&config.data_dir).exists()
+    is_kept(config) && Replica::file_in(&config.data_dir).exists()
 }
 
 /// Whether this node keeps one: with a gateway, and not with an embedded store, which is on its disk anyway.
@@ -25,7 +25,7 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     if !is_kept(config) {
         return Ok(None);
     }
-    let snapshot = Snapshot::at(&config.data_dir, &config.read_master_key()?);
+    let snapshot = Replica::at(&config.data_dir, &config.read_master_key()?);
     let opened = async { if snapshot.open().await? { snapshot.mark().await } else { Ok(None) } };
     let file = snapshot.path().display().to_string();
     let opened = opened.await;

@@ -13,8 +13,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::health::{Chance, Health};
-use crate::observe::{log_throttle::Rarely, metrics::Metrics};
+use super::health::{Eligibility, Health};
+use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
 /// Connects under way to one address; further ones wait in the order in which they came. A broker's queue holds 100
 /// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
@@ -23,48 +23,48 @@ pub(super) const CONNECTS_AT_ONCE: usize = 256;
 
 /// An address of a broker while somebody wants it, or while it is down.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    turns: Semaphore,
+    fair_share: Semaphore,
     health: Mutex<Health>,
     /// That it is down is in the log, and that it is up again is not yet. What devices can bring about again and again, as with a
     /// broker that takes every second one, is said once a minute.
     said: AtomicBool,
-    rarely: Rarely,
+    rarely: LogThrottle,
     metrics: Arc<Metrics>,
 }
 
 /// All of them. Two deployments with one broker share its destination.
 #[derive(Debug)]
-pub(super) struct Destinations {
-    known: Mutex<HashMap<SocketAddr, Arc<Destination>>>,
+pub(super) struct Endpoints {
+    known: Mutex<HashMap<SocketAddr, Arc<Endpoint>>>,
     metrics: Arc<Metrics>,
 }
 
-impl Destinations {
+impl Endpoints {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self { known: Mutex::default(), metrics }
     }
 
-    pub(super) fn at(&self, address: SocketAddr) -> Arc<Destination> {
+    pub(super) fn at(&self, address: SocketAddr) -> Arc<Endpoint> {
         let mut known = lock(&self.known);
-        let destination = known.entry(address).or_insert_with(|| {
-            Arc::new(Destination {
+        let endpoint = known.entry(address).or_insert_with(|| {
+            Arc::new(Endpoint {
                 address,
-                turns: Semaphore::new(CONNECTS_AT_ONCE),
+                fair_share: Semaphore::new(CONNECTS_AT_ONCE),
                 health: Mutex::new(Health::NEW),
                 said: AtomicBool::new(false),
-                rarely: Rarely::default(),
+                rarely: LogThrottle::default(),
                 metrics: Arc::clone(&self.metrics),
             })
         });
-        Arc::clone(destination)
+        Arc::clone(endpoint)
     }
 
     /// Forgets those that nobody uses any more, a millisecond for ten thousand of them. To be called once in a while.
     pub(super) fn sweep(&self, now: Instant) {
         let mut known = lock(&self.known);
-        known.retain(|_, destination| !self.forget(destination, now));
+        known.retain(|_, endpoint| !self.forget(endpoint, now));
         let in_use = known.len();
         known.shrink_to(2 * in_use);
     }
@@ -74,9 +74,9 @@ impl Destinations {
     }
 
     /// Nobody can come by it meanwhile: the map is locked.
-    fn forget(&self, destination: &Arc<Destination>, now: Instant) -> bool {
-        let health = *lock(&destination.health);
-        let forgotten = Arc::strong_count(destination) == 1 && health.is_forgettable(now);
+    fn forget(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
+        let health = *lock(&endpoint.health);
+        let forgotten = Arc::strong_count(endpoint) == 1 && health.is_forgettable(now);
         if forgotten && health.is_down() {
             self.metrics.upstream_forgotten();
         }
@@ -84,19 +84,19 @@ impl Destinations {
     }
 }
 
-impl Destination {
+impl Endpoint {
     /// Waits for a turn to connect.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.turns.acquire().await
+        self.fair_share.acquire().await
     }
 
     pub(super) fn is_down(&self) -> bool {
         lock(&self.health).is_down()
     }
 
-    pub(super) fn chance(&self, now: Instant) -> (Chance, Option<Probe<'_>>) {
+    pub(super) fn chance(&self, now: Instant) -> (Eligibility, Option<Probe<'_>>) {
         let chance = lock(&self.health).chance(now);
-        (chance, (chance == Chance::Probe).then_some(Probe(self)))
+        (chance, (chance == Eligibility::Probe).then_some(Probe(self)))
     }
 
     pub(super) fn succeeded(&self) {
@@ -126,7 +126,7 @@ impl Destination {
 }
 
 /// That one connection tries an address that was down; until dropped.
-pub(super) struct Probe<'a>(&'a Destination);
+pub(super) struct Probe<'a>(&'a Endpoint);
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
@@ -146,32 +146,32 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_addresses_that_nobody_wants() {
-        let destinations = Destinations::new(Arc::default());
+        let endpoints = Endpoints::new(Arc::default());
         let start = Instant::now();
         let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
-        let wanted = destinations.at(address(1));
-        let down = destinations.at(address(2));
+        let wanted = endpoints.at(address(1));
+        let down = endpoints.at(address(2));
         down.failed(start, false, 0, &"refused");
         drop(down);
-        (3..1000).for_each(|n| drop(destinations.at(address(n))));
-        assert_eq!(destinations.len(), 999);
-        destinations.sweep(start + Duration::from_secs(30));
-        assert_eq!(destinations.len(), 2, "the one in use, and the one that is down");
+        (3..1000).for_each(|n| drop(endpoints.at(address(n))));
+        assert_eq!(endpoints.len(), 999);
+        endpoints.sweep(start + Duration::from_secs(30));
+        assert_eq!(endpoints.len(), 2, "the one in use, and the one that is down");
         drop(wanted);
-        destinations.sweep(start + Duration::from_secs(90));
-        assert_eq!(destinations.len(), 0);
+        endpoints.sweep(start + Duration::from_secs(90));
+        assert_eq!(endpoints.len(), 0);
     }
 
     #[test]
     fn a_probe_that_ends_without_an_answer_leaves_it_to_the_next() {
-        let destinations = Destinations::new(Arc::default());
+        let endpoints = Endpoints::new(Arc::default());
         let start = Instant::now();
-        let destination = destinations.at(SocketAddr::from(([10, 0, 0, 1], 1)));
-        destination.failed(start, false, 0, &"refused");
+        let endpoint = endpoints.at(SocketAddr::from(([10, 0, 0, 1], 1)));
+        endpoint.failed(start, false, 0, &"refused");
         let later = start + Duration::from_secs(2);
-        let (chance, probe) = destination.chance(later);
-        assert_eq!((chance, destination.chance(later).0), (Chance::Probe, Chance::AtLast));
+        let (chance, probe) = endpoint.chance(later);
+        assert_eq!((chance, endpoint.chance(later).0), (Eligibility::Probe, Eligibility::AtLast));
         drop(probe);
-        assert_eq!(destination.chance(later).0, Chance::Probe);
+        assert_eq!(endpoint.chance(later).0, Eligibility::Probe);
     }
 }
