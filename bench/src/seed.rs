@@ -76,7 +76,7 @@ impl Template {
             hosts: vec![HostName::parse(host)?],
             born: generation,
             generation,
-            tls: TlsState::Running { version: generation },
+            tls: TlsState::Running { version: generation.into() },
             ..self.deployment.clone()
         })
     }
@@ -92,7 +92,7 @@ impl Template {
         let Seedling { host, leaf, .. } = seedling;
         Ok(Version {
             deployment,
-            version,
+            version: version.into(),
             chain: std::iter::once(leaf.der).chain(leaf.intermediates).collect(),
             trust_scope: TrustScope(scope),
             common_name: Some(host),

@@ -1,8 +1,8 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
     ApiKey, ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId,
-    DeploymentRef, Generation, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, Timestamp, TlsState,
-    UpstreamList,
+    DeploymentRef, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, Timestamp, TlsState, UpstreamList,
+    VersionId,
 };
 
 use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
@@ -150,7 +150,7 @@ impl Lifecycle {
         Ok(tx.commit().await?)
     }
 
-    fn pending_again(&self, version: Generation, now: Timestamp) -> TlsState {
+    fn pending_again(&self, version: VersionId, now: Timestamp) -> TlsState {
         state::pending(version, now, self.settings.prove_within)
     }
 

@@ -17,7 +17,9 @@
 use std::time::Duration;
 
 use certward_pki::{Material, NoWayIn};
-use certward_store::{Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version};
+use certward_store::{
+    Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version, VersionId,
+};
 
 /// Why a node could not prove a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum ProofFailure {
 }
 
 /// The state of an upload, or of new hosts of an old one, the moment they are stored.
-pub(crate) fn pending(version: Generation, now: Timestamp, prove_within: Duration) -> TlsState {
+pub(crate) fn pending(version: VersionId, now: Timestamp, prove_within: Duration) -> TlsState {
     TlsState::Pending { version, deadline: now.after(prove_within) }
 }
 
@@ -127,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    const VERSION: Generation = Generation(7);
+    const VERSION: VersionId = VersionId(7);
     const NOW: Timestamp = Timestamp(100_000);
 
     fn state_pending() -> TlsState {

@@ -265,7 +265,7 @@ impl Lifecycle {
         let generation = tx.draw_generation(id).await?;
         let version = Version {
             deployment: id.clone(),
-            version: generation,
+            version: generation.into(),
             tls_type: material.tls_type(),
             chain: ders(material.bundle.chain()),
             client_cas: material.client_trust.as_ref().map_or_else(Vec::new, |trust| ders(trust.anchors())),
@@ -277,7 +277,7 @@ impl Lifecycle {
             proven: false,
         };
         tx.insert_version(&version, material.bundle.key()).await?;
-        let pending = state::pending(generation, tx.now(), self.settings.prove_within);
+        let pending = state::pending(version.version, tx.now(), self.settings.prove_within);
         tx.set_tls(id, generation, &pending).await?;
         tx.count_nodes(id).await?;
         tx.audit(change.audit(&actor, id, &version, material)).await?;

@@ -302,9 +302,9 @@ async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
     world.report(&node, Ok(())).await;
     let first = world.generation().await;
     world.replace(ca.one_way()).await;
-    assert_eq!(fallback().await, Some(first));
+    assert_eq!(fallback().await, Some(first.into()));
     world.replace(ca.one_way()).await;
-    assert_eq!(fallback().await, Some(first), "what was never proven is no fallback");
+    assert_eq!(fallback().await, Some(first.into()), "what was never proven is no fallback");
     world.replace(ca.two_way(&[&clients])).await;
     assert_eq!(fallback().await, None, "one-way would admit whom two-way must refuse");
     world.delete().await;

@@ -17,7 +17,7 @@ use std::{
 
 use certward_lifecycle::{DeploymentChange, Member, Observation, ProofFailure, TlsError, Withdrawal};
 use certward_pki::{HostName, NoWayIn, Upload};
-use certward_store::{FeedPosition, Generation, NodeId, Session, Timestamp, TlsState};
+use certward_store::{FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId};
 use proptest::{prelude::*, test_runner::Config};
 use support::{Authority, Backup, SETTINGS, World, session};
 
@@ -116,7 +116,7 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Content {
     generation: Generation,
-    version: Option<Generation>,
+    version: Option<VersionId>,
     as_of: FeedPosition,
 }
 
@@ -167,7 +167,7 @@ struct Book {
     state: State,
     generation: Generation,
     /// The generation of the newest accepted upload, if one is set.
-    version: Option<Generation>,
+    version: Option<VersionId>,
     deadline: Timestamp,
     /// The nodes that have a row, with its session, and when a sweep may end it.
     rows: BTreeMap<usize, (Session, Timestamp)>,
@@ -403,7 +403,7 @@ impl<'a> Stage<'a> {
         assert_eq!(made.is_ok(), self.book.version.is_none() == creates, "{:?}", made.err());
         if made.is_ok() {
             let generation = self.note_row().await;
-            self.book.version = Some(generation);
+            self.book.version = Some(generation.into());
             self.book.change(generation, State::Pending);
         }
     }

@@ -36,7 +36,7 @@ pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, Connect
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
-pub use model::id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope};
+pub use model::id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId};
 pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::tls_state::TlsState;

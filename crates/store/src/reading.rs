@@ -5,7 +5,7 @@ use sqlx::{Any, Transaction};
 use tokio::sync::Mutex;
 
 use crate::{
-    Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Records, Stamp, StoreError, Version,
+    Boundaries, Deployment, DeploymentId, FeedPosition, Records, Stamp, StoreError, Version, VersionId,
     engine::pool::step,
     repo::{
         boundary, deployment,
@@ -88,7 +88,7 @@ impl Records for Reading {
     async fn version(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         step(version::find(&mut **self.transaction.lock().await, deployment, version)).await
     }
@@ -96,7 +96,7 @@ impl Records for Reading {
     async fn last_proven_version(
         &self,
         deployment: &DeploymentId,
-        before: Generation,
+        before: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         step(version::last_proven(&mut **self.transaction.lock().await, deployment, before)).await
     }
@@ -104,7 +104,7 @@ impl Records for Reading {
     async fn private_key(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<PrivateKey>, StoreError> {
         let mut transaction = self.transaction.lock().await;
         step(version::private_key(&mut transaction, &self.sealer, deployment, version)).await

@@ -1,6 +1,6 @@
 use certward_pki::PrivateKey;
 
-use crate::{Deployment, DeploymentId, Generation, StoreError, Version};
+use crate::{Deployment, DeploymentId, StoreError, Version, VersionId};
 
 /// What a node reads to serve a deployment: from the store, or from its own [`crate::Replica`] of it while that is away. Who
 /// reads says which of the two it is.
@@ -21,7 +21,7 @@ pub trait Records: Sync {
     fn version(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
 
     /// See [`crate::Store::last_proven_version`].
@@ -31,7 +31,7 @@ pub trait Records: Sync {
     fn last_proven_version(
         &self,
         deployment: &DeploymentId,
-        before: Generation,
+        before: VersionId,
     ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
 
     /// Opens the sealed key of a version; `None` when it is erased.
@@ -41,6 +41,6 @@ pub trait Records: Sync {
     fn private_key(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> impl Future<Output = Result<Option<PrivateKey>, StoreError>> + Send;
 }

@@ -14,7 +14,7 @@ use crate::{
     Address, Admission, ApiKey, ApiKeyRecord, AuditRecord, Boundaries, Clock, Deployment, DeploymentId,
     FeedPage, FeedPosition, Generation, Listed, MasterKey, Method, NodeId, NodeProcess, NodeRecord, Project,
     ProjectId, Reading, Records, RequestLimit, RequiredProof, Session, Stamp, StatusCounts, StoreError,
-    Timestamp, Tx, Upstream, UpstreamList, Version,
+    Timestamp, Tx, Upstream, UpstreamList, Version, VersionId,
     engine::{
         data_folder::DataFolder,
         pool::{Engine, step},
@@ -480,7 +480,7 @@ impl Store {
     pub async fn version(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         let mut conn = self.read().await?;
         step(version::find(&mut conn, deployment, version)).await
@@ -494,7 +494,7 @@ impl Store {
     pub async fn last_proven_version(
         &self,
         deployment: &DeploymentId,
-        before: Generation,
+        before: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         let mut conn = self.read().await?;
         step(version::last_proven(&mut conn, deployment, before)).await
@@ -507,7 +507,7 @@ impl Store {
     pub async fn private_key(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<PrivateKey>, StoreError> {
         let mut conn = self.read().await?;
         step(version::private_key(&mut conn, &self.inner.sealer, deployment, version)).await
@@ -840,7 +840,7 @@ impl Records for Store {
     async fn version(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         Store::version(self, deployment, version).await
     }
@@ -848,7 +848,7 @@ impl Records for Store {
     async fn last_proven_version(
         &self,
         deployment: &DeploymentId,
-        before: Generation,
+        before: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         Store::last_proven_version(self, deployment, before).await
     }
@@ -856,7 +856,7 @@ impl Records for Store {
     async fn private_key(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<PrivateKey>, StoreError> {
         Store::private_key(self, deployment, version).await
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, Boundary, Deployment, DeploymentId, FeedPosition,
     Generation, HostTaken, NodeId, NodeProcess, Project, ProjectId, RequiredProof, Scope, Session,
-    StoreError, SuffixRefused, Timestamp, TlsState, Upstream, Version,
+    StoreError, SuffixRefused, Timestamp, TlsState, Upstream, Version, VersionId,
     engine::{lock, pool},
     postgres::listen,
     repo::{
@@ -248,7 +248,7 @@ impl Tx {
     pub async fn version(
         &mut self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         step(&mut self.broken, version::find(&mut self.transaction, deployment, version)).await
     }
@@ -257,7 +257,7 @@ impl Tx {
     pub async fn mark_proven(
         &mut self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, version::mark_proven(&mut self.transaction, deployment, version)).await

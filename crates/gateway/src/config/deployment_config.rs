@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use certward_pki::HostName;
 use certward_store::{
     ConnectionLimits, Deployment, Generation, ProjectId, Proxy, RecordBytes, TrustScope, UpstreamList,
+    VersionId,
 };
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ pub(crate) struct Served {
 #[derive(Debug, Clone)]
 pub(crate) struct Fallback {
     /// The newest, which cannot be served.
-    pub(crate) newest: Generation,
+    pub(crate) newest: VersionId,
     /// Why, in one plain sentence.
     pub(crate) reason: String,
     /// It was allowed in this epoch of the node's membership, and in no other.

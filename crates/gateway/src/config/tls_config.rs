@@ -5,7 +5,7 @@ use std::{
 };
 
 use certward_pki::{ClientTrustError, Material};
-use certward_store::{Clock, Generation, RecordBytes, TrustScope};
+use certward_store::{Clock, RecordBytes, TrustScope, VersionId};
 use rustls::{
     CipherSuite, NoKeyLog, ServerConfig,
     compress::CompressionCache,
@@ -28,7 +28,7 @@ use crate::{
 /// What a deployment's handshakes are made with: leaf, key, client trust, policy and ticket scope of one version, in one immutable
 /// value, so that none of them ever meets another version's.
 pub(crate) struct Identity {
-    pub(crate) version: Generation,
+    pub(crate) version: VersionId,
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     mqtts: Arc<ServerConfig>,
@@ -138,7 +138,7 @@ impl TlsConfigFactory {
     pub(crate) fn identity(
         &self,
         material: &Material,
-        version: Generation,
+        version: VersionId,
         trust_scope: TrustScope,
     ) -> Result<Identity, Unservable> {
         let chain: Vec<CertificateDer<'static>> = material.bundle.chain().to_vec();

@@ -184,7 +184,7 @@ mod tests {
         Used {
             deployment: DeploymentId::parse("d").unwrap(),
             generation: Generation(generation),
-            version: Generation(1),
+            version: certward_store::VersionId(1),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use certward_store::{DeploymentId, Generation};
+use certward_store::{DeploymentId, Generation, VersionId};
 use socket2::Socket;
 
 use crate::upstream::dial;
@@ -17,7 +17,7 @@ pub(crate) struct Used {
     /// The deployment's generation.
     pub(crate) generation: Generation,
     /// The upload's version.
-    pub(crate) version: Generation,
+    pub(crate) version: VersionId,
 }
 
 /// The source addresses of proofs under way. A connection from one of them reaches no broker, no limit and no list of failures; the

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use certward_pki::Material;
-use certward_store::{Generation, TrustScope};
+use certward_store::{TrustScope, VersionId};
 use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::ServerName;
 
@@ -15,7 +15,7 @@ const FLIGHTS_MAX: usize = 8;
 /// Builds what would be served and shakes hands with it in both versions of TLS.
 pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> Result<(), String> {
     let identity = tls_configs
-        .identity(material, Generation(0), TrustScope([0; 16]))
+        .identity(material, VersionId(0), TrustScope([0; 16]))
         .map_err(|unservable| unservable.to_string())?;
     for version in [&version::TLS13, &version::TLS12] {
         let witness = Witness::new(Arc::clone(tls_configs.provider()));

@@ -91,13 +91,30 @@ impl ProjectId {
 /// Counts the changes of the whole store: the sequence number of a change in the feed.
 ///
 /// Every change of a deployment, also of its hosts, draws a new one, so that a deployment's generation only
-/// grows, even across a removal and a new deployment of the same id. An upload is named by the generation at
-/// which it was accepted (its *version*).
+/// grows, even across a removal and a new deployment of the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
 #[serde(transparent)]
 pub struct Generation(pub i64);
 
 impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names an accepted upload: the number of the generation at which it was accepted. The deployment's
+/// generation may have grown since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VersionId(pub i64);
+
+impl From<Generation> for VersionId {
+    fn from(accepted_at: Generation) -> Self {
+        Self(accepted_at.0)
+    }
+}
+
+impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

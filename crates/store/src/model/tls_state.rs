@@ -1,6 +1,6 @@
 use sqlx::any::AnyRow;
 
-use crate::{Generation, StoreError, Timestamp, engine::row};
+use crate::{StoreError, Timestamp, VersionId, engine::row};
 
 /// Where a deployment's certificate stands. The steps between these states are `lifecycle`'s.
 ///
@@ -13,19 +13,19 @@ pub enum TlsState {
     /// Accepted and stored, not yet proven on every counted node.
     Pending {
         /// The newest accepted upload.
-        version: Generation,
+        version: VersionId,
         /// When it fails if it is not proven by then.
         deadline: Timestamp,
     },
     /// Every counted node serves this upload and proved it.
     Running {
         /// The newest accepted upload.
-        version: Generation,
+        version: VersionId,
     },
     /// A counted node could not prove it in time, or there is no way in. Not final.
     Failed {
         /// The newest accepted upload.
-        version: Generation,
+        version: VersionId,
         /// Why, in one plain sentence.
         reason: String,
     },
@@ -35,7 +35,7 @@ pub enum TlsState {
 
 impl TlsState {
     /// The newest accepted upload, where a certificate is set.
-    pub fn version(&self) -> Option<Generation> {
+    pub fn version(&self) -> Option<VersionId> {
         match self {
             Self::Pending { version, .. } | Self::Running { version } | Self::Failed { version, .. } => {
                 Some(*version)
@@ -73,7 +73,7 @@ impl Columns {
 pub(crate) fn read(row: &AnyRow) -> Result<TlsState, StoreError> {
     let version = || {
         let version = row::integer_or_null(row, "tls_version")?;
-        version.map(Generation).ok_or_else(|| row::unreadable("tls_version"))
+        version.map(VersionId).ok_or_else(|| row::unreadable("tls_version"))
     };
     match row::text(row, "tls_state")?.as_str() {
         "absent" => Ok(TlsState::Absent),

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Boundaries, Deployment, DeploymentId, FeedPosition, Generation, Listed, MasterKey, Reading, Records,
-    Stamp, Store, StoreError, Version,
+    Stamp, Store, StoreError, Version, VersionId,
     engine::{
         data_folder::{database_url, look_at_side_files, private_file},
         own_file::look_at_own_file,
@@ -647,7 +647,7 @@ impl Records for Replica {
     async fn version(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         let mut conn = self.read().await?;
         step(version::find(&mut conn, deployment, version)).await
@@ -656,7 +656,7 @@ impl Records for Replica {
     async fn last_proven_version(
         &self,
         deployment: &DeploymentId,
-        before: Generation,
+        before: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         let mut conn = self.read().await?;
         step(version::last_proven(&mut conn, deployment, before)).await
@@ -665,7 +665,7 @@ impl Records for Replica {
     async fn private_key(
         &self,
         deployment: &DeploymentId,
-        version: Generation,
+        version: VersionId,
     ) -> Result<Option<PrivateKey>, StoreError> {
         let mut conn = self.read().await?;
         step(version::private_key(&mut conn, &self.sealer, deployment, version)).await

@@ -2,7 +2,7 @@ use certward_pki::{Finding, PrivateKey, TlsType};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, Generation, StoreError, Timestamp, TrustScope,
+    DeploymentId, StoreError, Timestamp, TrustScope, VersionId,
     engine::row,
     sealed::sealing::{Place, Sealer},
 };
@@ -17,7 +17,7 @@ pub struct Version {
     /// The deployment it was uploaded for.
     pub deployment: DeploymentId,
     /// The generation at which it was accepted: its name.
-    pub version: Generation,
+    pub version: VersionId,
     /// One-way or two-way.
     pub tls_type: TlsType,
     /// The chain as served, DER, leaf first.
@@ -48,7 +48,7 @@ macro_rules! select {
     };
 }
 
-fn place(deployment: &DeploymentId, version: Generation) -> Place<'_> {
+fn place(deployment: &DeploymentId, version: VersionId) -> Place<'_> {
     Place { table: "version", row: deployment.as_str(), version: version.0 }
 }
 
@@ -58,7 +58,7 @@ impl Version {
         let findings = row::text(row, "findings")?;
         Ok(Self {
             deployment: row::deployment_id(row, "deployment")?,
-            version: Generation(row::integer(row, "version")?),
+            version: VersionId(row::integer(row, "version")?),
             tls_type: TlsType::parse(&row::text(row, "tls_type")?)
                 .ok_or_else(|| row::unreadable("tls_type"))?,
             chain: split(&row::bytes(row, "chain")?).ok_or_else(|| row::unreadable("chain"))?,
@@ -80,7 +80,7 @@ impl Version {
 pub(crate) async fn find(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    version: Generation,
+    version: VersionId,
 ) -> Result<Option<Version>, StoreError> {
     let row = sqlx::query(select!("WHERE deployment = $1 AND version = $2"))
         .bind(deployment.as_str())
@@ -93,7 +93,7 @@ pub(crate) async fn find(
 pub(crate) async fn last_proven(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    before: Generation,
+    before: VersionId,
 ) -> Result<Option<Version>, StoreError> {
     let row = sqlx::query(select!(
         "WHERE deployment = $1 AND version < $2 AND proven = 1 AND sealed_key IS NOT NULL
@@ -118,14 +118,14 @@ pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> 
     .await?;
     let Some(row) = row else { return Ok(()) };
     let deployment = row::deployment_id(&row, "deployment")?;
-    private_key(conn, sealer, &deployment, Generation(row::integer(&row, "version")?)).await.map(|_| ())
+    private_key(conn, sealer, &deployment, VersionId(row::integer(&row, "version")?)).await.map(|_| ())
 }
 
 pub(crate) async fn private_key(
     conn: &mut AnyConnection,
     sealer: &Sealer,
     deployment: &DeploymentId,
-    version: Generation,
+    version: VersionId,
 ) -> Result<Option<PrivateKey>, StoreError> {
     let row = sqlx::query("SELECT sealed_key FROM version WHERE deployment = $1 AND version = $2")
         .bind(deployment.as_str())
@@ -248,7 +248,7 @@ fn surplus(versions: &[(i64, bool)]) -> Vec<i64> {
 pub(crate) async fn mark_proven(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    version: Generation,
+    version: VersionId,
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2")
         .bind(deployment.as_str())

@@ -17,9 +17,9 @@ async fn an_empty_store_has_nothing_to_count(world: World) {
 async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found(world: World) {
     let newest = Generation(200);
     let states = [
-        TlsState::Pending { version: newest, deadline: Timestamp(1) },
-        TlsState::Running { version: newest },
-        TlsState::Failed { version: newest, reason: "r".into() },
+        TlsState::Pending { version: newest.into(), deadline: Timestamp(1) },
+        TlsState::Running { version: newest.into() },
+        TlsState::Failed { version: newest.into(), reason: "r".into() },
     ];
     for (state, ends) in states.into_iter().zip(5_000..) {
         let made = world.deployment(&format!("set-{ends}")).await;

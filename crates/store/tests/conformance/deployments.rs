@@ -1,5 +1,6 @@
 use certward_store::{
-    ConnectionLimit, ConnectionLimits, Deployment, Generation, RecordBytes, Timestamp, TlsState, UpstreamList,
+    ConnectionLimit, ConnectionLimits, Deployment, Generation, RecordBytes, Timestamp, TlsState,
+    UpstreamList, VersionId,
 };
 
 use crate::{
@@ -44,9 +45,9 @@ async fn every_state_of_the_certificate_is_kept(world: World) {
     let made = world.deployment("a").await;
     let version = Generation(7);
     for tls in [
-        TlsState::Pending { version, deadline: Timestamp(8) },
-        TlsState::Running { version },
-        TlsState::Failed { version, reason: "the node n1 could not, for a \0".into() },
+        TlsState::Pending { version: version.into(), deadline: Timestamp(8) },
+        TlsState::Running { version: version.into() },
+        TlsState::Failed { version: version.into(), reason: "the node n1 could not, for a \0".into() },
         TlsState::Terminated,
         TlsState::Absent,
     ] {
@@ -55,9 +56,10 @@ async fn every_state_of_the_certificate_is_kept(world: World) {
         tx.commit().await.expect("committed");
         let read = world.store.deployment(&made.id).await.expect("read").expect("there");
         let wanted = match tls {
-            TlsState::Failed { .. } => {
-                TlsState::Failed { version, reason: "the node n1 could not, for a \u{fffd}".into() }
-            }
+            TlsState::Failed { .. } => TlsState::Failed {
+                version: version.into(),
+                reason: "the node n1 could not, for a \u{fffd}".into(),
+            },
             tls => tls,
         };
         assert_eq!(read, Deployment { generation: Generation(9), tls: wanted, ..made.clone() });
@@ -81,7 +83,7 @@ async fn a_dropped_transaction_leaves_no_trace(world: World) {
 
 async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(world: World) {
     let mut made = world.deployment("a").await;
-    made.tls = TlsState::Running { version: Generation(3) };
+    made.tls = TlsState::Running { version: VersionId(3) };
     let mut tx = world.begin().await;
     tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
     made.name = "other".into();
@@ -104,8 +106,8 @@ async fn removal_takes_hosts_versions_and_counts_along(world: World) {
     tx.remove_deployment(&made.id).await.expect("removed");
     tx.commit().await.expect("committed");
     assert_eq!(world.store.deployment(&made.id).await.expect("read"), None);
-    assert_eq!(world.store.version(&made.id, version).await.expect("read"), None);
-    assert!(world.store.private_key(&made.id, version).await.expect("read").is_none());
+    assert_eq!(world.store.version(&made.id, version.into()).await.expect("read"), None);
+    assert!(world.store.private_key(&made.id, version.into()).await.expect("read").is_none());
     let again = world.deployment("a").await;
     assert!(again.generation > version, "a generation is never used again");
 }
@@ -157,10 +159,10 @@ async fn only_pending_ones_past_their_deadline_are_overdue(world: World) {
     let now = world.store.now().await.expect("the time");
     let version = Generation(1);
     for (name, tls) in [
-        ("late", TlsState::Pending { version, deadline: Timestamp(now.0 - 1) }),
-        ("later", TlsState::Pending { version, deadline: Timestamp(now.0 - 1000) }),
-        ("soon", TlsState::Pending { version, deadline: Timestamp(now.0 + 100_000) }),
-        ("runs", TlsState::Running { version }),
+        ("late", TlsState::Pending { version: version.into(), deadline: Timestamp(now.0 - 1) }),
+        ("later", TlsState::Pending { version: version.into(), deadline: Timestamp(now.0 - 1000) }),
+        ("soon", TlsState::Pending { version: version.into(), deadline: Timestamp(now.0 + 100_000) }),
+        ("runs", TlsState::Running { version: version.into() }),
     ] {
         let made = world.deployment(name).await;
         let mut tx = world.begin().await;

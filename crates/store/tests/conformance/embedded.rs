@@ -194,7 +194,7 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
             "findings = '[]', trust_scope = x'00'",
         ] {
             world.tamper(&format!("UPDATE version SET {fault}")).await;
-            let error = world.store.version(&made.id, generation).await.expect_err("unreadable");
+            let error = world.store.version(&made.id, generation.into()).await.expect_err("unreadable");
             assert!(matches!(error, StoreError::Corrupt(_)), "{fault}: {error}");
         }
         for sealed in [
@@ -204,7 +204,7 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
             "substr(sealed_key, 1, length(sealed_key) - 1)",
         ] {
             world.tamper(&format!("UPDATE version SET sealed_key = {sealed}")).await;
-            let error = world.store.private_key(&made.id, generation).await.expect_err("unreadable");
+            let error = world.store.private_key(&made.id, generation.into()).await.expect_err("unreadable");
             assert!(matches!(error, StoreError::Sealed(_)), "{sealed}: {error}");
         }
     });

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use certward_store::{
     DeploymentId, Generation, Lease, NodeProcess, NodeRecord, RequiredProof, Role, Session, Timestamp,
-    TlsState,
+    TlsState, VersionId,
 };
 
 use crate::{
@@ -47,9 +47,9 @@ async fn a_node_that_joins_is_counted_for_all_that_is_unsettled(world: World) {
     let version = Generation(1);
     let states = [
         ("absent", TlsState::Absent, false),
-        ("pending", TlsState::Pending { version, deadline: Timestamp(1) }, true),
-        ("running", TlsState::Running { version }, false),
-        ("failed", TlsState::Failed { version, reason: "r".into() }, true),
+        ("pending", TlsState::Pending { version: version.into(), deadline: Timestamp(1) }, true),
+        ("running", TlsState::Running { version: version.into() }, false),
+        ("failed", TlsState::Failed { version: version.into(), reason: "r".into() }, true),
         ("terminated", TlsState::Terminated, true),
     ];
     for (name, tls, _) in &states {
@@ -145,7 +145,7 @@ async fn a_new_session_takes_back_what_was_proven(world: World) {
         world.join(name, world.later(MINUTE).await).await;
     }
     set_tls(&world, &unsettled, TlsState::Terminated).await;
-    set_tls(&world, &settled, TlsState::Running { version: Generation(1) }).await;
+    set_tls(&world, &settled, TlsState::Running { version: VersionId(1) }).await;
     let prove = async || {
         let mut tx = world.begin().await;
         for id in [&unsettled, &settled] {
@@ -208,7 +208,7 @@ async fn a_node_that_leaves_is_counted_nowhere(world: World) {
     for node_name in ["n1", "n2"] {
         world.join(&node(node_name), world.later(MINUTE).await).await;
     }
-    for (name, tls) in [("a", TlsState::Terminated), ("b", TlsState::Running { version })] {
+    for (name, tls) in [("a", TlsState::Terminated), ("b", TlsState::Running { version: version.into() })] {
         let made = world.deployment(name).await;
         let mut tx = world.begin().await;
         tx.count_nodes(&made.id).await.expect("counted");
@@ -261,7 +261,7 @@ async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
             tx.deployment(&changing).await.expect("read").expect("there");
             let generation = tx.draw_generation(&changing).await.expect("a generation");
             tx.count_nodes(&changing).await.expect("counted");
-            let tls = TlsState::Pending { version: generation, deadline: Timestamp(i64::MAX) };
+            let tls = TlsState::Pending { version: generation.into(), deadline: Timestamp(i64::MAX) };
             tx.set_tls(&changing, generation, &tls).await.expect("written");
             tx.commit().await.expect("committed");
         });

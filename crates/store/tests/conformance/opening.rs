@@ -35,7 +35,7 @@ async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
     world.store.close().await;
     assert!(Store::is_initialised(&world.address).await.expect("answered"));
     let store = Store::init(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
-    assert!(store.private_key(&made.id, generation).await.expect("opens").is_some());
+    assert!(store.private_key(&made.id, generation.into()).await.expect("opens").is_some());
     assert_eq!(store.projects().await.expect("read").len(), 1);
 }
 

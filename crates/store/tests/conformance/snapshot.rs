@@ -68,12 +68,12 @@ impl Copying {
 }
 
 async fn key(from: &impl Records, id: &DeploymentId, version: Generation) -> Option<Vec<u8>> {
-    let key = from.private_key(id, version).await.expect("read");
+    let key = from.private_key(id, version.into()).await.expect("read");
     key.map(|key| key.expose_pkcs8_der().to_vec())
 }
 
 async fn version_in(from: &impl Records, id: &DeploymentId, version: Generation) -> Option<Version> {
-    from.version(id, version).await.expect("read")
+    from.version(id, version.into()).await.expect("read")
 }
 
 async fn in_snapshot(snapshot: &Replica, id: &DeploymentId) -> Option<Deployment> {
@@ -141,8 +141,8 @@ async fn only_what_is_served_and_what_could_be_fallen_back_to_is_copied(world: W
         versions.push(world.upload(&made.id, b"key").await);
     }
     let mut tx = world.begin().await;
-    tx.mark_proven(&made.id, versions[0]).await.expect("marked");
-    tx.mark_proven(&made.id, versions[1]).await.expect("marked");
+    tx.mark_proven(&made.id, versions[0].into()).await.expect("marked");
+    tx.mark_proven(&made.id, versions[1].into()).await.expect("marked");
     tx.commit().await.expect("committed");
     let copying = Copying::of(&world).await;
     copying.copy(&world, &["a"]).await;
@@ -151,8 +151,8 @@ async fn only_what_is_served_and_what_could_be_fallen_back_to_is_copied(world: W
         there.push(key(&copying.snapshot, &made.id, *version).await.is_some());
     }
     assert_eq!(there, [false, true, false, true]);
-    let fallback = copying.snapshot.last_proven_version(&made.id, versions[3]).await.expect("read");
-    assert_eq!(fallback.map(|fallback| fallback.version), Some(versions[1]));
+    let fallback = copying.snapshot.last_proven_version(&made.id, versions[3].into()).await.expect("read");
+    assert_eq!(fallback.map(|fallback| fallback.version), Some(versions[1].into()));
 }
 
 async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {

@@ -7,7 +7,7 @@ use certward_store::{
     Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, FeedPosition,
     Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes, RequestLimit,
     Role, Scope, Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList,
-    transfer,
+    VersionId, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -111,15 +111,17 @@ async fn fill(world: &World) {
         .expect("heard");
     type State = fn(Generation) -> TlsState;
     let states: [(&str, State); 4] = [
-        ("d1", |version| TlsState::Running { version }),
-        ("d2", |version| TlsState::Failed { version, reason: "the broker's «wall»".into() }),
-        ("d3", |version| TlsState::Pending { version, deadline: Timestamp(i64::MAX) }),
+        ("d1", |version| TlsState::Running { version: version.into() }),
+        ("d2", |version| TlsState::Failed {
+            version: version.into(), reason: "the broker's «wall»".into()
+        }),
+        ("d3", |version| TlsState::Pending { version: version.into(), deadline: Timestamp(i64::MAX) }),
         ("d4", |_| TlsState::Terminated),
     ];
     for (name, state) in states {
         let first = world.upload(&id(name), b"first key").await;
         let mut tx = world.begin().await;
-        tx.mark_proven(&id(name), first).await.expect("written");
+        tx.mark_proven(&id(name), first.into()).await.expect("written");
         let second = tx.draw_generation(&id(name)).await.expect("a generation");
         let mut upload = version(&id(name), second);
         upload.common_name = None;
@@ -146,8 +148,8 @@ async fn everything(store: &Store) -> String {
     let mut text = format!("{deployments:#?}");
     for deployment in &deployments {
         for generation in 1..=12 {
-            let version = store.version(&deployment.id, Generation(generation)).await.expect("read");
-            let key = store.private_key(&deployment.id, Generation(generation)).await.expect("it opens");
+            let version = store.version(&deployment.id, VersionId(generation)).await.expect("read");
+            let key = store.private_key(&deployment.id, VersionId(generation)).await.expect("it opens");
             let key = key.map(|key| key.expose_pkcs8_der().to_vec());
             if version.is_some() {
                 text += &format!("{version:#?} {key:?}");

@@ -1,5 +1,5 @@
 use certward_pki::TlsType;
-use certward_store::{Generation, StoreError, TrustScope, Version};
+use certward_store::{Generation, StoreError, TrustScope, Version, VersionId};
 
 use crate::{
     on_both_engines,
@@ -20,7 +20,7 @@ async fn an_upload_is_read_as_it_was_written(world: World) {
     let made = world.deployment("a").await;
     let generation = world.upload(&made.id, b"key").await;
     assert_eq!(
-        world.store.version(&made.id, generation).await.expect("read"),
+        world.store.version(&made.id, generation.into()).await.expect("read"),
         Some(version(&made.id, generation))
     );
     let mut tx = world.begin().await;
@@ -37,18 +37,19 @@ async fn an_upload_is_read_as_it_was_written(world: World) {
     tx.commit().await.expect("committed");
     let store = world.reopen().await;
     assert_eq!(store.version(&made.id, one_way.version).await.expect("read"), Some(one_way));
-    assert_eq!(store.version(&made.id, Generation(999)).await.expect("read"), None);
-    assert_eq!(store.version(&id("b"), generation).await.expect("read"), None);
+    assert_eq!(store.version(&made.id, VersionId(999)).await.expect("read"), None);
+    assert_eq!(store.version(&id("b"), generation.into()).await.expect("read"), None);
 }
 
 async fn a_private_key_comes_back_byte_for_byte(world: World) {
     let made = world.deployment("a").await;
     for key in [vec![], vec![0], vec![7; 121], (0..=255).cycle().take(2400).collect()] {
         let generation = world.upload(&made.id, &key).await;
-        let opened = world.store.private_key(&made.id, generation).await.expect("opens").expect("there");
+        let opened =
+            world.store.private_key(&made.id, generation.into()).await.expect("opens").expect("there");
         assert_eq!(opened.expose_pkcs8_der(), key);
     }
-    assert!(world.store.private_key(&made.id, Generation(99_999)).await.expect("read").is_none());
+    assert!(world.store.private_key(&made.id, VersionId(99_999)).await.expect("read").is_none());
 }
 
 async fn the_newest_ten_versions_are_kept(world: World) {
@@ -59,25 +60,28 @@ async fn the_newest_ten_versions_are_kept(world: World) {
         generations.push(world.upload(&a, b"key").await);
     }
     for (n, generation) in generations.iter().enumerate() {
-        let found = world.store.version(&a, *generation).await.expect("read");
+        let found = world.store.version(&a, VersionId::from(*generation)).await.expect("read");
         assert_eq!(found.is_some(), n >= 2, "number {n}");
     }
-    assert!(world.store.version(&b, other).await.expect("read").is_some(), "each deployment has its own ten");
+    assert!(
+        world.store.version(&b, other.into()).await.expect("read").is_some(),
+        "each deployment has its own ten"
+    );
 }
 
 async fn the_last_proven_version_outlives_any_number_of_failures(world: World) {
     let a = world.deployment("a").await.id;
     let proven = world.upload(&a, b"good").await;
     let mut tx = world.begin().await;
-    tx.mark_proven(&a, proven).await.expect("written");
+    tx.mark_proven(&a, proven.into()).await.expect("written");
     tx.commit().await.expect("committed");
     let mut newest = proven;
     for _ in 0..15 {
         newest = world.upload(&a, b"bad").await;
     }
-    let fallback = world.store.last_proven_version(&a, newest).await.expect("read").expect("there");
-    assert_eq!((fallback.version, fallback.proven), (proven, true));
-    assert!(world.store.private_key(&a, proven).await.expect("opens").is_some());
+    let fallback = world.store.last_proven_version(&a, newest.into()).await.expect("read").expect("there");
+    assert_eq!((fallback.version, fallback.proven), (proven.into(), true));
+    assert!(world.store.private_key(&a, proven.into()).await.expect("opens").is_some());
 }
 
 async fn the_fallback_is_the_newest_proven_one_with_a_key(world: World) {
@@ -89,15 +93,15 @@ async fn the_fallback_is_the_newest_proven_one_with_a_key(world: World) {
     let before = async |generation| {
         world.store.last_proven_version(&a, generation).await.expect("read").map(|version| version.version)
     };
-    assert_eq!(before(generations[3]).await, None);
+    assert_eq!(before(generations[3].into()).await, None);
     let mut tx = world.begin().await;
     for n in [0, 2, 3] {
-        tx.mark_proven(&a, generations[n]).await.expect("written");
+        tx.mark_proven(&a, generations[n].into()).await.expect("written");
     }
     tx.commit().await.expect("committed");
-    assert_eq!(before(generations[3]).await, Some(generations[2]));
-    assert_eq!(before(generations[2]).await, Some(generations[0]));
-    assert_eq!(before(generations[0]).await, None);
+    assert_eq!(before(generations[3].into()).await, Some(generations[2].into()));
+    assert_eq!(before(generations[2].into()).await, Some(generations[0].into()));
+    assert_eq!(before(generations[0].into()).await, None);
 }
 
 async fn erased_keys_are_gone_and_the_versions_stay(world: World) {
@@ -105,15 +109,15 @@ async fn erased_keys_are_gone_and_the_versions_stay(world: World) {
     let of_a = [world.upload(&a, b"key").await, world.upload(&a, b"key").await];
     let of_b = world.upload(&b, b"key").await;
     let mut tx = world.begin().await;
-    tx.mark_proven(&a, of_a[0]).await.expect("written");
+    tx.mark_proven(&a, of_a[0].into()).await.expect("written");
     tx.erase_keys(&a).await.expect("erased");
     tx.commit().await.expect("committed");
     for generation in of_a {
-        assert!(world.store.private_key(&a, generation).await.expect("read").is_none());
-        assert!(world.store.version(&a, generation).await.expect("read").is_some());
+        assert!(world.store.private_key(&a, generation.into()).await.expect("read").is_none());
+        assert!(world.store.version(&a, generation.into()).await.expect("read").is_some());
     }
-    assert_eq!(world.store.last_proven_version(&a, Generation(i64::MAX)).await.expect("read"), None);
-    assert!(world.store.private_key(&b, of_b).await.expect("read").is_some());
+    assert_eq!(world.store.last_proven_version(&a, VersionId(i64::MAX)).await.expect("read"), None);
+    assert!(world.store.private_key(&b, of_b.into()).await.expect("read").is_some());
 }
 
 async fn a_sealed_key_moved_to_another_row_does_not_open(world: World) {
@@ -130,9 +134,9 @@ async fn a_sealed_key_moved_to_another_row_does_not_open(world: World) {
             .await;
     }
     let opened = async |deployment, version| world.store.private_key(deployment, version).await;
-    assert!(opened(&a, first).await.expect("opens").is_some());
+    assert!(opened(&a, first.into()).await.expect("opens").is_some());
     for (deployment, version) in [(&a, second), (&b, other)] {
-        let error = opened(deployment, version).await.expect_err("does not open");
+        let error = opened(deployment, version.into()).await.expect_err("does not open");
         assert!(matches!(&error, StoreError::Sealed(_)), "{error}");
     }
 }

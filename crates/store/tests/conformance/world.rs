@@ -128,7 +128,7 @@ impl World {
         let mut tx = self.begin().await;
         let generation = tx.draw_generation(id).await.expect("a generation");
         tx.insert_version(&version(id, generation), &private_key(key)).await.expect("written");
-        let tls = TlsState::Pending { version: generation, deadline: Timestamp(i64::MAX) };
+        let tls = TlsState::Pending { version: generation.into(), deadline: Timestamp(i64::MAX) };
         tx.set_tls(id, generation, &tls).await.expect("written");
         tx.commit().await.expect("committed");
         generation
@@ -208,7 +208,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
 pub(crate) fn version(deployment: &DeploymentId, version: Generation) -> Version {
     Version {
         deployment: deployment.clone(),
-        version,
+        version: version.into(),
         tls_type: TlsType::TwoWay,
         chain: vec![vec![0x30, 0x82, 1], vec![0x30, 0, 255, 7]],
         client_cas: vec![vec![9; 40]],
