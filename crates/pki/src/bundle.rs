@@ -7,7 +7,7 @@ use x509_parser::nom::Parser as _;
 use crate::PrivateKey;
 use crate::name::common_name;
 
-/// A leaf, the intermediates that lead towards its root, and the leaf's private key, checked.
+/// A leaf, its intermediates and the leaf's private key, checked.
 #[derive(Debug)]
 pub struct Bundle {
     chain: Vec<CertificateDer<'static>>,
@@ -17,31 +17,31 @@ pub struct Bundle {
     not_after: OffsetDateTime,
 }
 
-/// Why a chain and a key are no bundle.
+/// Why a chain and a key do not make a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BundleError {
     /// The chain is empty.
     #[error("the chain holds no certificate")]
     Empty,
-    /// The leaf cannot be read as X.509.
+    /// The leaf is not X.509.
     #[error("the leaf cannot be read as an X.509 certificate")]
     UnreadableLeaf,
-    /// The key cannot be read, or is of a kind that is not served.
+    /// The key is unreadable, or of an unserved kind.
     #[error("the private key cannot be used")]
     UnusableKey,
-    /// A signature made with the key does not verify with the leaf's public key.
+    /// The key's signature does not verify with the leaf's public key.
     #[error("the private key is not the leaf's")]
     KeyMismatch,
 }
 
 impl Bundle {
-    /// Puts a chain (leaf first) and the leaf's key together; a signature proves that they belong together.
+    /// Joins a chain (leaf first) and its key; a signature proves that the key is the leaf's.
     ///
     /// # Errors
-    /// [`BundleError`] says which part is wrong.
+    /// [`BundleError`].
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, BundleError> {
         let leaf = chain.first().ok_or(BundleError::Empty)?;
-        // Extensions are not needed here; a bundle is rebuilt from the store on first use of each deployment.
+        // Skips extensions: a bundle is rebuilt from the store on the first use of a deployment.
         let (rest, x509) = X509CertificateParser::new()
             .with_deep_parse_extensions(false)
             .parse(leaf)
@@ -65,7 +65,7 @@ impl Bundle {
         })
     }
 
-    /// The chain as served: leaf first, then each issuer, the root left out.
+    /// Leaf first, then each issuer, without the root.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }

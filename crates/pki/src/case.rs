@@ -1,4 +1,4 @@
-//! The upload as the rules see it: read once, sorted once, never changed after.
+//! The parsed upload that the rules read.
 
 use zeroize::Zeroizing;
 
@@ -9,19 +9,17 @@ use crate::private_key::PrivateKey;
 use crate::reading::GivenKey;
 use crate::{Bundle, BundleError, Circumstances, ClientTrust, Code, Material, TlsType, Upload, reading};
 
-/// An upload, read.
 pub(crate) struct Case<'a> {
     pub(crate) circumstances: &'a Circumstances<'a>,
     pub(crate) tls_type: Option<TlsType>,
-    /// The certificates of `cert`, each once.
+    /// From `cert`, without duplicates.
     pub(crate) certificates: Vec<Given>,
     pub(crate) key: Option<GivenKey>,
-    /// `None` if there is no certificate that could be the leaf.
+    /// `None` without a leaf candidate.
     pub(crate) chain: Option<Chain>,
-    /// The certificates of `cacert`, each once.
+    /// From `cacert`, without duplicates.
     pub(crate) client_cas: Vec<Given>,
-    /// Whether one of them may issue and is valid now. If so, the expired ones are left out of the
-    /// trust.
+    /// One may issue and is valid now; expired ones are then left out of the trust.
     has_valid_client_ca: bool,
 }
 
@@ -37,7 +35,7 @@ impl<'a> Case<'a> {
         let client_cas = reading::cacert(upload, tls_type, findings);
         let proof = key.as_ref().and_then(|key| key.proof.as_ref());
         let chain = Chain::sort(&cert.certificates, proof, circumstances.now)
-            // Where some could not be read, the leaf may be among them: only the key tells.
+            // An unreadable block may be the leaf: then only the key decides.
             .filter(|chain| {
                 cert.is_whole
                     || proof.is_some_and(|p| p.belongs_to(&cert.certificates[chain.leaf].certificate.spki))
@@ -50,46 +48,43 @@ impl<'a> Case<'a> {
         Self { circumstances, tls_type, certificates, key, chain, client_cas, has_valid_client_ca }
     }
 
-    /// The leaf, if it is known.
     pub(crate) fn leaf(&self) -> Option<&Given> {
         self.chain.as_ref().map(|chain| &self.certificates[chain.leaf])
     }
 
-    /// The leaf and the intermediates that would be served.
+    /// Leaf and intermediates.
     pub(crate) fn served(&self) -> impl Iterator<Item = &Given> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
-    /// The leaf and all above it, the root included.
+    /// Leaf, intermediates and root.
     pub(crate) fn chain(&self) -> impl Iterator<Item = &Given> {
         self.chain.iter().flat_map(|chain| chain.in_order()).map(|n| &self.certificates[n])
     }
 
-    /// The leaf's issuer and all above it, the root included.
+    /// Intermediates and root.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Given> {
         self.chain().skip(1)
     }
 
-    /// Whether one of the client CAs may issue and is valid now.
     pub(crate) fn has_valid_client_ca(&self) -> bool {
         self.has_valid_client_ca
     }
 
-    /// The client CAs that would be trusted. One that is not valid yet is among them: a CA is
-    /// handed out before its first device is.
+    /// Includes CAs not valid yet: a CA is distributed before its first device.
     pub(crate) fn trusted_client_cas(&self) -> impl Iterator<Item = &Given> {
         self.client_cas.iter().filter(|given| !self.is_left_out_of_trust(&given.certificate))
     }
 
-    /// Whether a client CA has expired and another one is valid.
+    /// Expired, while another client CA is valid.
     pub(crate) fn is_left_out_of_trust(&self, client_ca: &Certificate) -> bool {
         self.has_valid_client_ca && client_ca.has_expired_at(self.circumstances.now)
     }
 
-    /// What to serve, once no rule has refused.
+    /// Builds the material after no rule has refused.
     ///
     /// # Errors
-    /// A finding, should the parts after all not fit.
+    /// A finding, if the parts do not fit.
     pub(crate) fn into_material(self) -> Result<Material, Finding> {
         let chain = self.served().map(|given| given.certificate.der.clone()).collect();
         let client_trust = match self.tls_type {
@@ -119,7 +114,6 @@ impl<'a> Case<'a> {
 }
 
 impl Given {
-    /// The block and its subject, for a finding.
     pub(crate) fn item(&self) -> Option<Item> {
         Some(Item { index: self.index, subject: Some(self.certificate.subject.clone()) })
     }

@@ -17,65 +17,65 @@ use crate::normal_name::normal_name;
 use crate::public_key::KeyKind;
 use crate::signed::{SignatureKind, Signed, Verdict};
 
-/// A certificate, read once: everything that the rules ask about it.
+/// A parsed certificate, with everything that the rules read.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     /// 1, 2 or 3 (RFC 5280 §4.1.2.1).
     pub(crate) version: u32,
-    /// DER of the names, with their SEQUENCE header.
+    /// DER with its SEQUENCE header.
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
-    /// The same names in the form in which equal names are equal bytes.
+    /// In the normal form (RFC 5280 §7.1): equal names are equal bytes.
     pub(crate) normal_subject: Vec<u8>,
     pub(crate) normal_issuer: Vec<u8>,
-    /// One of the extensions about policies is critical.
+    /// A policy extension is critical.
     pub(crate) has_critical_policies: bool,
-    /// The names for a person, escaped and bounded.
+    /// For display, escaped and bounded.
     pub(crate) subject: String,
     pub(crate) issuer: String,
-    /// What OpenSSL cannot decode in the names.
+    /// What OpenSSL cannot decode.
     pub(crate) subject_fault: Option<Undecodable>,
     pub(crate) issuer_fault: Option<Undecodable>,
-    /// As it stands in the certificate; escape it wherever it is shown.
+    /// Raw; escape it for display.
     pub(crate) common_name: Option<String>,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
-    /// The public key with its SEQUENCE header.
+    /// DER with its SEQUENCE header.
     pub(crate) spki: Vec<u8>,
     pub(crate) key_kind: KeyKind,
-    /// basicConstraints says CA:TRUE.
+    /// basicConstraints CA:TRUE.
     pub(crate) is_ca: bool,
-    /// How many CAs may stand between this one and the leaf (RFC 5280 §4.2.1.9).
+    /// Most CAs between this one and the leaf (RFC 5280 §4.2.1.9).
     pub(crate) path_len: Option<u32>,
     pub(crate) name_constraints: Option<NameConstraints>,
     pub(crate) key_usage: Option<Usage>,
     pub(crate) extended_key_usage: Option<ExtendedUsage>,
-    /// dNSName entries as they stand in the certificate; escape them wherever they are shown.
+    /// Raw; escape them for display.
     pub(crate) dns_names: Vec<String>,
-    /// iPAddress entries; honest ones have 4 or 16 bytes.
+    /// Valid ones have 4 or 16 bytes.
     pub(crate) ip_addresses: Vec<Vec<u8>>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) authority_key_id: Option<Vec<u8>>,
-    /// The OID of the first critical extension that TLS clients do not know.
+    /// OID of the first critical extension that TLS clients do not know.
     pub(crate) unknown_critical: Option<String>,
     pub(crate) is_precertificate: bool,
     pub(crate) must_staple: bool,
-    /// The name of the weak hash that its signature uses, if it uses one.
+    /// The weak hash of its signature.
     pub(crate) weak_hash: Option<&'static str>,
     pub(crate) signature_kind: SignatureKind,
-    /// What its own key says about its signature; [`Verdict::Broken`] for whatever another key signed.
+    /// Its signature under its own key; [`Verdict::Broken`] if subject and issuer differ.
     own_verdict: Verdict,
 }
 
-/// The bits of keyUsage that matter here (RFC 5280 §4.2.1.3).
+/// keyUsage (RFC 5280 §4.2.1.3).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) digital_signature: bool,
     pub(crate) key_cert_sign: bool,
 }
 
-/// The purposes of extKeyUsage that matter here (RFC 5280 §4.2.1.12).
+/// extKeyUsage (RFC 5280 §4.2.1.12).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExtendedUsage {
     pub(crate) server: bool,
@@ -83,14 +83,13 @@ pub(crate) struct ExtendedUsage {
     pub(crate) any: bool,
 }
 
-/// Why DER is no certificate.
+/// Why DER is not a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// notBefore or notAfter is not a time.
     Validity,
-    /// Something follows the certificate.
     TrailingBytes,
-    /// An extension that matters cannot be read, or stands twice.
+    /// A known extension is unreadable, or an extension is duplicated.
     Extension,
     /// Anything else.
     Structure,
@@ -156,8 +155,8 @@ impl Certificate {
         })
     }
 
-    /// Signed with its own key: a root, or a self-signed leaf. A root that is signed with a hash that is refused
-    /// elsewhere is one too, as long as its name and key identifiers say so.
+    /// Signed with its own key. If the algorithm is unsupported (SHA-1 roots), names and key
+    /// identifiers decide.
     pub(crate) fn is_self_signed(&self) -> bool {
         match self.own_verdict {
             Verdict::Valid => true,
@@ -166,53 +165,51 @@ impl Certificate {
         }
     }
 
-    /// Valid at this time, both ends included (RFC 5280 §4.1.2.5).
+    /// Both ends included (RFC 5280 §4.1.2.5).
     pub(crate) fn is_valid_at(&self, now: OffsetDateTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// Its notAfter has passed.
     pub(crate) fn has_expired_at(&self, now: OffsetDateTime) -> bool {
         self.not_after < now
     }
 
-    /// May issue certificates at all: CA:TRUE, and a keyUsage, if any, with keyCertSign (RFC 5280 §6.1.4).
+    /// CA:TRUE, and keyCertSign if there is a keyUsage (RFC 5280 §6.1.4).
     pub(crate) fn may_issue(&self) -> bool {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
     }
 
-    /// Whether clients accept it as an issuer of this leaf, with so many CAs between the two: path length, name
-    /// constraints, and, but for a root, extended key usage.
+    /// Whether clients accept it above this leaf: path length, name constraints and, except for a
+    /// root, extKeyUsage.
     pub(crate) fn may_stand_over(&self, leaf: &Certificate, cas_between: usize) -> bool {
         self.allows_path(cas_between)
             && self.name_refusal(leaf).is_none()
             && (self.is_self_signed() || self.is_for_servers())
     }
 
-    /// Whether so many CAs may stand between it and the leaf.
     pub(crate) fn allows_path(&self, cas_between: usize) -> bool {
         self.path_len.is_none_or(|most| cas_between <= usize::try_from(most).unwrap_or(usize::MAX))
     }
 
-    /// Why its name constraints refuse this leaf, if they do.
+    /// Why its name constraints refuse this leaf.
     pub(crate) fn name_refusal(&self, leaf: &Certificate) -> Option<String> {
         self.name_constraints
             .as_ref()
             .and_then(|constraints| constraints.refusal(&leaf.dns_names, &leaf.ip_addresses))
     }
 
-    /// Not restricted to other purposes than a TLS server's. On an issuer, the extended key usage restricts what it
-    /// issues: so do OpenSSL, webpki, Go and NSS, whatever RFC 5280 §4.2.1.12 says.
+    /// extKeyUsage allows TLS servers. OpenSSL, webpki, Go and NSS apply an issuer's to what it
+    /// issues, unlike RFC 5280 §4.2.1.12.
     pub(crate) fn is_for_servers(&self) -> bool {
         self.extended_key_usage.is_none_or(|usage| usage.server || usage.any)
     }
 
-    /// Of one name with its issuer: a CA's new key vouched for by its old one, or a root (RFC 5280 §3.2).
+    /// Subject and issuer are equal: a CA's key rollover, or a root (RFC 5280 §3.2).
     pub(crate) fn is_self_issued(&self) -> bool {
         self.normal_subject == self.normal_issuer
     }
 
-    /// Another CA's certificate for the name and the key of this root (RFC 4158 §1.5).
+    /// Another CA's certificate for this root's name and key (RFC 4158 §1.5).
     pub(crate) fn is_cross_signed_of(&self, root: &Certificate) -> bool {
         self.normal_subject == root.normal_subject
             && self.spki == root.spki
@@ -220,7 +217,7 @@ impl Certificate {
             && !self.is_self_signed()
     }
 
-    /// Version 1 cannot say that it is a CA; a self-signed one is taken for a root (RFC 5280 §6.1.4 (k)).
+    /// Version 1 has no CA flag; a self-signed one counts as a root (RFC 5280 §6.1.4 (k)).
     pub(crate) fn is_version1_root(&self) -> bool {
         self.version == 1 && self.is_self_signed()
     }
@@ -229,28 +226,26 @@ impl Certificate {
         self.may_issue() || self.is_version1_root()
     }
 
-    /// Whether both name the issuer's key, and name the same.
+    /// Both key identifiers are present and equal.
     pub(crate) fn has_key_id_of(&self, issuer: &Certificate) -> bool {
         matches!((&self.authority_key_id, &issuer.subject_key_id), (Some(wanted), Some(is)) if wanted == is)
     }
 
-    /// Whether `issuer` has the name that this certificate's issuer has, and key identifiers do not contradict.
-    /// A name proves nothing: ask [`Self::signed_by`].
+    /// Names match, key identifiers do not contradict. Proves nothing: see [`Self::signed_by`].
     pub(crate) fn may_be_issued_by(&self, issuer: &Certificate) -> bool {
         self.normal_issuer == issuer.normal_subject && !self.names_another_key(issuer)
     }
 
-    /// Whether it names this issuer otherwise than the issuer names itself.
+    /// The issuer's name matches only in its normal form.
     pub(crate) fn names_in_another_form(&self, issuer: &Certificate) -> bool {
         self.may_be_issued_by(issuer) && self.issuer_der != issuer.subject_der
     }
 
-    /// What the signature says about this issuer.
     pub(crate) fn signed_by(&self, issuer: &Certificate) -> Verdict {
         Signed::split(&self.der).map_or(Verdict::Broken, |signed| signed.verify(&issuer.spki))
     }
 
-    /// Whether this key signed it, and the certificate of the key does not say that it may.
+    /// Signed by the key of a certificate that may not issue.
     pub(crate) fn is_issued_without_right_by(&self, issuer: &Certificate) -> bool {
         !issuer.may_issue_or_is_version1_root()
             && self.may_be_issued_by(issuer)
@@ -263,7 +258,6 @@ impl Certificate {
     }
 }
 
-/// What the extensions say.
 #[derive(Default)]
 struct Extensions {
     is_ca: bool,
@@ -281,9 +275,9 @@ struct Extensions {
     has_critical_policies: bool,
 }
 
-/// The critical extensions that clients know: keyUsage, subjectAltName, basicConstraints,
-/// nameConstraints, cRLDistributionPoints, extKeyUsage; certificatePolicies, policyMappings,
-/// policyConstraints and inhibitAnyPolicy, of which a rule warns.
+/// Critical extensions that clients know: keyUsage, subjectAltName, basicConstraints,
+/// nameConstraints, cRLDistributionPoints, extKeyUsage; and, with a warning, certificatePolicies,
+/// policyMappings, policyConstraints, inhibitAnyPolicy.
 const KNOWN_CRITICAL: &[&str] = &[
     "2.5.29.15",
     "2.5.29.17",
@@ -300,19 +294,19 @@ const KNOWN_CRITICAL: &[&str] = &[
 const OID_PRECERTIFICATE_POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
 const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 
-/// SEQUENCE { INTEGER 5 }: status_request (RFC 7633 §4).
+/// INTEGER 5: status_request (RFC 7633 §4).
 const TLS_FEATURE_STATUS_REQUEST: &[u8] = &[0x02, 0x01, 0x05];
 
-/// As many as fit into a chain of the largest size that is accepted.
+/// As many as fit into the largest accepted chain.
 const NAMES_MAX: usize = 6000;
 
-/// dNSName is `[2]` (RFC 5280 §4.2.1.6).
+/// RFC 5280 §4.2.1.6.
 const DNS_NAME: Tag = Tag(2);
 
 impl Extensions {
     fn read(x509: &X509Certificate<'_>) -> Result<Self, Unreadable> {
         let mut read = Self::default();
-        // Fails when an extension stands twice (RFC 5280 §4.2).
+        // Fails on a duplicate extension (RFC 5280 §4.2).
         x509.extensions_map().map_err(|_| Unreadable::Extension)?;
         for extension in x509.extensions() {
             let oid = extension.oid.to_id_string();
@@ -379,7 +373,7 @@ impl Extensions {
     fn take_name(&mut self, name: &GeneralName<'_>) {
         match name {
             GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
-            // Not ASCII: no name that a client compares, but one to be shown.
+            // Not ASCII: no client matches it, but findings show it.
             GeneralName::Invalid(DNS_NAME, bytes) => {
                 self.dns_names.push(String::from_utf8_lossy(bytes).into_owned());
             }
@@ -389,12 +383,12 @@ impl Extensions {
     }
 }
 
-/// Whether both times are in the only forms that RFC 5280 §4.1.2.5 allows: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
-/// x509-parser reads more, and clients do not.
+/// RFC 5280 §4.1.2.5 allows only `YYMMDDHHMMSSZ` and `YYYYMMDDHHMMSSZ`; x509-parser reads more,
+/// clients do not.
 fn has_strict_validity(tbs: &[u8]) -> bool {
     let strict = || {
         let (_, tbs) = sequence(tbs)?;
-        // The version is tagged [0], and may be absent.
+        // The version, tagged [0], is optional.
         let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
         let (after_serial, _) = element(after_version, Tag::Integer)?;
         let (after_algorithm, _) = sequence(after_serial)?;
@@ -411,14 +405,14 @@ fn has_strict_validity(tbs: &[u8]) -> bool {
     strict().unwrap_or(false)
 }
 
-/// A time's characters, if there are as many as its type has: (what follows, characters).
+/// (rest, characters) of a time of its type's length.
 fn time_text(der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der, Tag::UtcTime).filter(|(_, text)| text.len() == "YYMMDDHHMMSSZ".len()).or_else(|| {
         element(der, Tag::GeneralizedTime).filter(|(_, text)| text.len() == "YYYYMMDDHHMMSSZ".len())
     })
 }
 
-/// The hash of a signature algorithm, if it is one that is refused (RFC 9155, RFC 8446 §4.2.3).
+/// The hash, if it is refused (RFC 9155, RFC 8446 §4.2.3).
 fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     match algorithm.algorithm.to_id_string().as_str() {
         OID_RSASSA_PSS => weak_pss_hash(algorithm),
@@ -429,7 +423,7 @@ fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     }
 }
 
-/// The same of an AlgorithmIdentifier without its SEQUENCE header.
+/// `weak_hash` of an AlgorithmIdentifier without its SEQUENCE header.
 pub(crate) fn weak_hash_of(identifier: &[u8]) -> Option<&'static str> {
     let (parameters, oid) = Any::from_der(identifier).ok()?;
     let parameters = Any::from_der(parameters).ok().map(|(_, parameters)| parameters);
@@ -438,7 +432,7 @@ pub(crate) fn weak_hash_of(identifier: &[u8]) -> Option<&'static str> {
 
 const OID_RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 
-/// RSASSA-PSS names its hash in its parameters; without, it is SHA-1 (RFC 4055 §3.1).
+/// The hash is in the parameters; its default is SHA-1 (RFC 4055 §3.1).
 fn weak_pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     let parameters = RsaSsaPssParams::try_from(algorithm.parameters.as_ref()?).ok()?;
     match parameters.hash_algorithm_oid().to_id_string().as_str() {

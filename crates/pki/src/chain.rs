@@ -1,12 +1,11 @@
-//! Which certificate is the leaf, and which of the others lead from it towards its root.
+//! Which certificate is the leaf, and which lead from it to its root.
 //!
-//! The rule: the leaf is the certificate that the key belongs to. From it, an issuer is a certificate that has the
-//! issuer's name, may issue, is valid now, and whose key **made the signature**; a name alone proves nothing, for
-//! the public EMQX recipe makes two CAs of one name. Of all ways up, the one is served that reaches a root, or else
-//! the issuer farthest up, by the fewest steps; the root itself is left out. A root that another CA has cross-signed is
-//! passed by that certificate, which devices that trust only the other CA need. A way that clients must refuse (path
-//! length, name constraints, extended key usage) is taken only where no other leads as far. The order of the upload
-//! never decides: ties are broken by the certificates themselves.
+//! The leaf is the key's certificate. An issuer has the issuer's name, may issue, is valid now and
+//! made the signature; a name proves nothing: the public EMQX recipe makes two CAs of one name. The
+//! shortest path to a root is served, else to the farthest issuer, without the root. A cross-signed
+//! root is replaced by that certificate, for devices that trust only the other CA. A path that
+//! clients must refuse is used only if no other leads as far. Ties are broken by the certificates,
+//! not by upload order.
 
 use std::collections::VecDeque;
 
@@ -16,14 +15,13 @@ use crate::certificate::Certificate;
 use crate::private_key::Proof;
 use crate::signed::Verdict;
 
-/// A certificate of the upload and its place there.
 pub(crate) struct Given {
-    /// The block's place in the field, from 0.
+    /// The block's index in its field, from 0.
     pub(crate) index: usize,
     pub(crate) certificate: Certificate,
 }
 
-/// The sorted upload; all numbers are places in the list of certificates.
+/// The sorted upload; numbers index the list of certificates.
 pub(crate) struct Chain {
     pub(crate) leaf: usize,
     /// The leaf's issuer first; without the root.
@@ -31,15 +29,15 @@ pub(crate) struct Chain {
     pub(crate) root: Option<usize>,
     /// Roots whose cross-signed certificate is served.
     pub(crate) cross_signed_roots: Vec<usize>,
-    /// Issuers of these too, on another way up than the one that is served.
+    /// Issuers on another path than the served one.
     pub(crate) alternatives: Vec<usize>,
-    /// Nothing of all that.
+    /// All others.
     pub(crate) left_out: Vec<usize>,
-    /// Where the chain ends, for a signature does not verify with the issuer that was given.
+    /// The broken signature at which the chain ends.
     pub(crate) broken: Option<Broken>,
 }
 
-/// A signature that an issuer should have made, and did not; and nobody else who was given made it.
+/// A signature that no given certificate made, though one has the issuer's name.
 #[derive(Clone, Copy)]
 pub(crate) struct Broken {
     /// The leaf, or the last intermediate.
@@ -49,7 +47,7 @@ pub(crate) struct Broken {
 }
 
 impl Chain {
-    /// Sorts at most a handful of certificates: every one is compared with every other.
+    /// Compares every pair; `cert` has at most 10 certificates.
     pub(crate) fn sort(given: &[Given], proof: Option<&Proof>, now: OffsetDateTime) -> Option<Self> {
         let issuers = Issuers::find(given);
         let leaf = proven_leaf(given, proof, &issuers, now).or_else(|| likely_leaf(given, &issuers))?;
@@ -66,7 +64,7 @@ impl Chain {
         Some(Self { leaf, intermediates: path, root, cross_signed_roots, alternatives, left_out, broken })
     }
 
-    /// Leaf, intermediates and root as they belong.
+    /// Leaf, intermediates and root.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(self.leaf).chain(self.intermediates.iter().copied()).chain(self.root)
     }
@@ -77,7 +75,7 @@ impl Chain {
     }
 }
 
-/// For each certificate, who of the others signed it.
+/// For each certificate, its issuers.
 struct Issuers(Vec<Vec<usize>>);
 
 impl Issuers {
@@ -91,7 +89,7 @@ impl Issuers {
         Self((0..given.len()).map(of).collect())
     }
 
-    /// Whether it issued a certificate of another key: two self-signed ones of one key have issued each other.
+    /// Issued a certificate of another key: two self-signed ones of one key issue each other.
     fn has_issued(&self, given: &[Given], issuer: usize) -> bool {
         let key = &given[issuer].certificate.spki;
         given
@@ -100,7 +98,7 @@ impl Issuers {
             .any(|(subject, issuers)| issuers.contains(&issuer) && subject.certificate.spki != *key)
     }
 
-    /// The best way up from the leaf, the leaf not included.
+    /// The best path, without the leaf.
     fn way(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Way {
         let leaf_certificate = &given[leaf].certificate;
         let any = self.reach(given, leaf, |issuer, _| issuer.is_valid_at(now));
@@ -119,8 +117,8 @@ impl Issuers {
         Way { path: if leads_as_far { acceptable } else { path }, reached }
     }
 
-    /// Breadth first: each certificate by the fewest steps, the preferred one first; only over those that `may` be
-    /// reached in so many steps.
+    /// Breadth first, preferred issuers first; only through certificates that `may` be reached in
+    /// that many steps.
     fn reach(&self, given: &[Given], leaf: usize, may: impl Fn(&Certificate, usize) -> bool) -> Reached {
         let mut reached = Reached { steps: vec![None; given.len()], came_from: vec![None; given.len()] };
         reached.steps[leaf] = Some(0);
@@ -147,7 +145,7 @@ impl Issuers {
         reached
     }
 
-    /// Looks whether the chain ends where a signature is broken.
+    /// The broken signature at the top of the path.
     fn broken(&self, given: &[Given], leaf: usize, top: usize) -> Option<Broken> {
         let certificate = &given[top].certificate;
         if !self.0[top].is_empty() || certificate.is_self_signed() {
@@ -156,9 +154,9 @@ impl Issuers {
         let is_named = |n: &usize| {
             let issuer = &given[*n].certificate;
             let is_named = certificate.may_be_issued_by(issuer) && (*n == top || issuer.may_issue());
-            // A certificate may have its issuer's name by mistake; only its key identifier says that it means itself.
-            // Of an intermediate, too, only the identifier tells a damaged one from another CA of the same name: the
-            // clients may hold the right one.
+            // Needs a key identifier where a name may match by mistake: the certificate's own name,
+            // and, above an intermediate, another CA of the same name, while the clients hold the
+            // right one.
             let is_sure = *n != top && top == leaf || certificate.has_key_id_of(issuer);
             is_named && is_sure && certificate.signed_by(issuer) == Verdict::Broken
         };
@@ -166,23 +164,22 @@ impl Issuers {
     }
 }
 
-/// A way up.
 struct Way {
     /// The leaf's issuer first.
     path: Vec<usize>,
-    /// Whether a certificate stands on any way up.
+    /// For each certificate, whether it is on any path.
     reached: Vec<bool>,
 }
 
-/// How the certificates are reached from the leaf.
+/// Distances from the leaf.
 struct Reached {
-    /// The number of steps; `None` if there is no way.
+    /// `None` if unreachable.
     steps: Vec<Option<usize>>,
     came_from: Vec<Option<usize>>,
 }
 
 impl Reached {
-    /// To the nearest root, or else as far up as it goes; the leaf not included.
+    /// To the nearest root, else the farthest issuer; without the leaf.
     fn best(&self, given: &[Given], leaf: usize) -> Vec<usize> {
         let is_reached = |n: &usize| *n != leaf && self.steps[*n].is_some();
         let is_passed = |root: &Certificate| {
@@ -212,14 +209,14 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     match subject.signed_by(issuer) {
         Verdict::Valid => true,
         Verdict::Broken => false,
-        // Nothing can be proven; equal key identifiers on both sides are the next best.
+        // Unprovable: equal key identifiers are the next best.
         Verdict::Unsupported => subject.has_key_id_of(issuer),
     }
 }
 
-/// The certificate that the key belongs to. One key may have several certificates, of which one is
-/// a renewal, and a self-signed one the placeholder of the time before the CA had issued one; but a
-/// certificate that issued another of the upload is a CA, and its key was sent by mistake.
+/// The key's certificate. Of several, a valid one wins (renewals), then an issued one (a
+/// self-signed placeholder predates it). One that issued another is a CA, and its key was sent by
+/// mistake.
 fn proven_leaf(
     given: &[Given],
     proof: Option<&Proof>,
@@ -235,12 +232,12 @@ fn proven_leaf(
         })
 }
 
-/// Without a key, the first end entity; a CA only if there is nothing else.
+/// Without a key: the first end entity, else a CA.
 fn likely_leaf(given: &[Given], issuers: &Issuers) -> Option<usize> {
     (0..given.len()).min_by_key(|n| (issuers.has_issued(given, *n), given[*n].certificate.is_ca, *n))
 }
 
-/// The longest valid first, then by the bytes: the same whatever order the upload has.
+/// Latest notAfter first, then by bytes: independent of upload order.
 fn preference(certificate: &Certificate) -> (std::cmp::Reverse<OffsetDateTime>, &[u8]) {
     (std::cmp::Reverse(certificate.not_after), certificate.der.as_ref())
 }

@@ -2,17 +2,16 @@ use time::OffsetDateTime;
 
 use crate::{HostName, NoWayIn, Profile};
 
-/// What the judgement needs to know about the world beside the upload.
+/// What [`judge`](crate::judge) needs besides the upload.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
-    /// The time to judge validity by.
+    /// The time to check validity at.
     pub now: OffsetDateTime,
-    /// The hosts of the deployment; a host that the leaf's names do not cover is a warning.
+    /// The deployment's hosts; one that the leaf does not cover is a warning.
     pub hosts: &'a [HostName],
-    /// Whether a device can reach the deployment at all, by a host or a bound listener; if not, a
-    /// warning says why.
+    /// Whether a device can reach the deployment; the reason becomes a warning.
     pub way_in: Result<(), NoWayIn>,
-    /// The leaf that is set now (DER), if one is.
+    /// The current leaf (DER).
     pub replaces: Option<&'a [u8]>,
     /// How strictly to judge.
     pub profile: Profile,

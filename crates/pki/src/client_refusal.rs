@@ -3,63 +3,61 @@ use thiserror::Error;
 
 use crate::certificate::weak_hash_of;
 
-/// What is wrong with a client's certificate, or with the intermediates that the client sent: a
-/// closed list.
+/// Why a client's certificate or chain is refused: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClientRefusal {
     /// No anchor issued it.
     #[error("no client CA issued the certificate")]
     UnknownIssuer,
-    /// A signature was not made by the key that should have made it.
+    /// A signature does not verify.
     #[error("a signature does not verify")]
     BadSignature,
-    /// It, or an intermediate, has expired.
+    /// A certificate has expired.
     #[error("a certificate has expired")]
     Expired,
-    /// It, or an intermediate, is not valid yet.
+    /// A certificate is not valid yet.
     #[error("a certificate is not valid yet")]
     NotYetValid,
-    /// An extended key usage leaves client authentication out.
+    /// extKeyUsage excludes client authentication.
     #[error("a certificate is not for client authentication")]
     WrongPurpose,
-    /// It is not DER, or not as RFC 5280 §4.1 and §4.2 demand.
+    /// Not DER as RFC 5280 §4.1 and §4.2 require.
     #[error("a certificate is not encoded as RFC 5280 demands")]
     Encoding,
-    /// It is not of version 3, or an intermediate is not.
+    /// A certificate is not version 3.
     #[error("a certificate is not of version 3")]
     Version,
-    /// It is signed with a hash that is broken.
+    /// A signature uses a weak hash.
     #[error("a certificate is signed with a weak hash")]
     WeakSignature,
-    /// It is signed with an algorithm that is not supported.
+    /// A signature algorithm is unsupported.
     #[error("a certificate is signed with an unsupported algorithm")]
     UnsupportedSignature,
-    /// A key is of a kind or size that no signature is verified with.
+    /// A key has an unsupported kind or size.
     #[error("a key is of an unsupported kind or size")]
     UnsupportedKey,
-    /// It is a CA's.
+    /// The end entity is a CA.
     #[error("the certificate is a CA's")]
     IsCa,
-    /// An intermediate is not a CA's.
+    /// An intermediate is not a CA.
     #[error("an intermediate is not a CA's certificate")]
     IssuerNotCa,
-    /// An intermediate's key usage leaves keyCertSign out.
+    /// An intermediate's keyUsage lacks keyCertSign.
     #[error("an intermediate's key usage does not allow to sign certificates")]
     IssuerKeyUsage,
-    /// More CAs stand below an intermediate than it allows.
+    /// A path length constraint is exceeded.
     #[error("a path length constraint is exceeded")]
     PathLength,
-    /// A name is not within the name constraints of an issuer.
+    /// A name constraint is violated.
     #[error("a name constraint is violated")]
     NameConstraint,
-    /// It has a critical extension that is not known.
+    /// A critical extension is unknown.
     #[error("a certificate has an unknown critical extension")]
     CriticalExtension,
-    /// An issuer asks for policies, and the path has none that is valid; or a policy extension
-    /// cannot be read.
+    /// Required policies are not valid, or a policy extension is unreadable.
     #[error("the policies of the path are not valid")]
     Policy,
-    /// The path is longer, or the search for it takes more work, than is allowed.
+    /// The path, or the search for it, exceeds a bound.
     #[error("the chain is too long")]
     ChainTooLong,
     /// Anything else.
@@ -68,7 +66,7 @@ pub enum ClientRefusal {
 }
 
 impl ClientRefusal {
-    /// What a verifier of [`ClientTrust::verifier`](crate::ClientTrust::verifier) refuses for.
+    /// The reason in an error of [`ClientTrust::verifier`](crate::ClientTrust::verifier).
     pub fn of(error: &CertificateError) -> Self {
         match error {
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
@@ -100,7 +98,7 @@ impl ClientRefusal {
         }
     }
 
-    /// What rustls passes on as it is.
+    /// Errors that rustls passes on unchanged.
     fn of_webpki(error: &webpki::Error) -> Self {
         use webpki::Error as E;
         match error {

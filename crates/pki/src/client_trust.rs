@@ -9,17 +9,17 @@ use webpki::anchor_from_trusted_cert;
 
 use crate::client_verifier::{ClientTrustError, ClientVerifier};
 
-/// The client CAs of a two-way deployment: at least one, each usable as a trust anchor.
+/// Client CAs of a two-way deployment: at least one, each a usable trust anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTrust {
     anchors: Vec<CertificateDer<'static>>,
 }
 
 impl ClientTrust {
-    /// Takes the anchors in the order given; exact duplicates are left out.
+    /// Keeps the order; drops exact duplicates.
     ///
     /// # Errors
-    /// [`ClientTrustError`] when there is none or one of them cannot be an anchor.
+    /// [`ClientTrustError`] if there is none, or one is unusable.
     pub fn new(anchors: Vec<CertificateDer<'static>>) -> Result<Self, ClientTrustError> {
         let mut seen = HashSet::with_capacity(anchors.len());
         for (index, anchor) in anchors.iter().enumerate() {
@@ -38,25 +38,24 @@ impl ClientTrust {
         &self.anchors
     }
 
-    /// The DER-encoded subject names (with their SEQUENCE header) as a CertificateRequest lists them.
+    /// Subjects (DER with SEQUENCE header), as a CertificateRequest lists them.
     pub fn subjects(&self) -> Vec<Vec<u8>> {
-        // The constructor has turned each of them into an anchor.
+        // The constructor checked each of them.
         let anchors = self.anchors.iter().filter_map(|der| anchor_from_trusted_cert(der).ok());
         anchors
             .map(|anchor| DistinguishedName::in_sequence(anchor.subject.as_ref()).as_ref().to_vec())
             .collect()
     }
 
-    /// Whether a client that `before` trusted may not be trusted by `self`: an anchor is gone.
+    /// Whether an anchor of `before` is gone.
     pub fn narrows(&self, before: &ClientTrust) -> bool {
         before.anchors.iter().any(|anchor| !self.anchors.contains(anchor))
     }
 
-    /// The verifier of client certificates for rustls: webpki's path validation, and a narrow path of its own
-    /// for X.509 version 1 end entities issued directly by an anchor.
+    /// The rustls verifier: webpki, plus version 1 end entities issued directly by an anchor.
     ///
     /// # Errors
-    /// [`ClientTrustError`] when an anchor cannot be used.
+    /// [`ClientTrustError`] if an anchor is unusable.
     pub fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,

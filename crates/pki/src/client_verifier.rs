@@ -1,11 +1,11 @@
-//! Whom to let in as a client: webpki decides, but for two things.
+//! Client certificate verification: webpki's, with two extensions.
 //!
-//! An end entity of version 1 to the letter is let in when a trust anchor signed it directly and it
-//! is valid now. No version 1 certificate is an issuer: nothing in it says that it may be. Anchors
-//! are told apart by signature, for the public EMQX recipe makes two CAs of one name.
+//! A strict version 1 end entity is accepted if a trust anchor signed it directly and it is valid
+//! now; version 1 never issues. Anchors are told apart by signature: the public EMQX recipe makes
+//! two CAs of one name.
 //!
-//! Where names, policies or salt lengths may be the reason of a refusal, webpki is asked again
-//! about the chain in its normal form (`normal_path.rs`).
+//! If names, policies or salt lengths may be the reason of a refusal, webpki verifies the chain's
+//! normal form (`normal_path.rs`).
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -36,23 +36,22 @@ use crate::public_key::KeyKind;
 use crate::version1::Version1;
 use crate::webpki_refusal::refused;
 
-/// Why certificates are no client trust.
+/// Why certificates do not make a client trust.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum ClientTrustError {
-    /// No certificate at all.
+    /// No certificate.
     #[error("there is no client CA")]
     Empty,
-    /// The certificate with this index cannot be a trust anchor.
+    /// The certificate with this index cannot be an anchor.
     #[error("client CA number {0} cannot be used as a trust anchor")]
     UnusableAnchor(usize),
 }
 
-/// The verifier of a two-way deployment.
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
     webpki: Arc<dyn ClientCertVerifier>,
     anchors: Vec<TrustAnchor<'static>>,
-    /// Made when a refusal first asks for it.
+    /// Built on the first refusal that needs it.
     normal_anchors: OnceLock<NormalAnchors>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -72,7 +71,7 @@ impl ClientVerifier {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let roots = RootCertStore { roots: anchors.clone() };
-        // Without CRLs the builder fails only when there are no roots.
+        // Without CRLs the builder fails only if there are no roots.
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
             .map_err(|_| ClientTrustError::Empty)?;
@@ -89,7 +88,7 @@ impl ClientVerifier {
         match self.webpki.verify_client_cert(end_entity, issuers, now) {
             Err(refusal) if is_about_version(&refusal) => match Version1::read(end_entity) {
                 Some(certificate) => self.verify_version1(&certificate, now).map_err(|error| match &error {
-                    // Issued by an intermediate, or by the root of another.
+                    // Issued by an intermediate or an unknown root: report the version.
                     Error::InvalidCertificate(CertificateError::UnknownIssuer) if !issuers.is_empty() => {
                         refusal
                     }
@@ -102,7 +101,7 @@ impl ClientVerifier {
         }
     }
 
-    /// Who signed it, and is it valid now? All anchors of its issuer's name are tried.
+    /// Tries every anchor of the issuer's name.
     fn verify_version1(
         &self,
         certificate: &Version1<'_>,
@@ -115,7 +114,7 @@ impl ClientVerifier {
                 || issuer.is_some() && normal_name(&anchor.subject) == issuer
         };
         for anchor in self.anchors.iter().filter(is_named) {
-            // There are no names in a version 1 certificate that such an anchor's constraints could be held to.
+            // Version 1 has no names to check against the constraints.
             if anchor.name_constraints.is_some() {
                 continue;
             }
@@ -139,7 +138,7 @@ impl ClientVerifier {
         let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
         let signed = &certificate.signed;
         let pss = Pss::read(signed.algorithm);
-        // One identifier stands for several curves; the algorithm that does not fit the key says so.
+        // One identifier covers several curves; a wrong curve reports a mismatch.
         self.algorithms
             .all
             .iter()
@@ -154,8 +153,7 @@ impl ClientVerifier {
             )
     }
 
-    /// webpki's verdict on the normal form. The first refusal stands where the form is no reason
-    /// for it.
+    /// webpki's verdict on the normal form; `refusal` stands if the form is not its reason.
     fn verify_normal_form(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -176,7 +174,7 @@ impl ClientVerifier {
         self.normal_anchors.get_or_init(|| NormalAnchors::of(&self.anchors))
     }
 
-    /// TLS 1.2 names no curve in a signature scheme: every algorithm of the scheme is tried, as rustls does.
+    /// A TLS 1.2 scheme names no curve: tries all its algorithms, as rustls does.
     fn verify_tls12_version1(
         &self,
         message: &[u8],
@@ -278,14 +276,13 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Whether webpki refused for the version. The downcast works only while our webpki is the very crate that rustls
-/// uses; a test holds that.
+/// The downcast needs our webpki to be the crate that rustls uses; a test checks that.
 pub(crate) fn is_about_version(refusal: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = refusal else { return false };
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
-/// Those whose key usage lets them issue.
+/// Those with keyCertSign or without keyUsage.
 fn issuers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
     if intermediates.iter().all(may_sign_certificates) {
         return Cow::Borrowed(intermediates);
@@ -293,7 +290,7 @@ fn issuers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [Certif
     intermediates.iter().filter(|der| may_sign_certificates(der)).cloned().collect()
 }
 
-/// webpki calls a signature by another key broken, which it need not be.
+/// webpki reports a signature by an unsupported key as broken.
 fn has_verifiable_key(certificate: &CertificateDer<'_>) -> bool {
     let kind = X509Certificate::from_der(certificate)
         .ok()
@@ -310,8 +307,7 @@ fn explain_handshake(refusal: Error, certificate: &CertificateDer<'_>) -> Error 
     }
 }
 
-/// Whether webpki may understand the normal form where it refused the certificates as they are:
-/// another issuer, another algorithm or a critical extension is then known.
+/// Refusals that the normal form may lift.
 fn may_be_for_the_form(refusal: &Error) -> bool {
     let Error::InvalidCertificate(refusal) = refusal else { return false };
     matches!(

@@ -1,11 +1,7 @@
-//! Certificates as values.
+//! Certificates as values: text in, a checked [`Material`] and [`Finding`]s out.
 //!
-//! Text goes in; a [`Material`] that cannot be wrong, and [`Finding`]s that name every fault, come out.
-//! This crate promises that whatever it hands out can be served: the chain links, the key fits the leaf,
-//! the client trust has at least one anchor. It never does I/O, never reads a clock and is never async:
-//! what it needs to know about the world stands in [`Circumstances`].
-//!
-//! Start reading at [`judge`].
+//! Material can be served: the chain links, the key fits the leaf, client trust has an anchor. No
+//! I/O, no clock, no async: [`Circumstances`] holds all other input. Start at [`judge`].
 
 mod bundle;
 mod case;
