@@ -2,14 +2,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Severity;
 
-/// What docs/findings.md says about one code.
+/// A code's entry in docs/findings.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeDoc {
-    /// The code itself.
+    /// The code.
     pub code: Code,
-    /// The code as it stands in answers.
+    /// The code's text in answers.
     pub name: &'static str,
-    /// What a finding of this code does to an upload.
+    /// Its effect on an upload.
     pub severity: Severity,
     /// What is wrong, or was repaired.
     pub meaning: &'static str,
@@ -17,14 +17,14 @@ pub struct CodeDoc {
     pub example: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    /// Where the rule comes from.
+    /// The rule's source.
     pub source: &'static str,
 }
 
-/// The table of codes, most important first. A row makes the variant, its wire name and its documentation.
+/// The codes, most important first; a row makes the variant, its wire name and its documentation.
 macro_rules! codes {
     ($($variant:ident $name:literal $severity:ident $meaning:literal $example:literal $remedy:literal $source:literal;)*) => {
-        /// The stable codes, most important first: the first error of this order names a refused upload.
+        /// Stable codes, most important first: the first error names a refused upload.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Code {
@@ -32,7 +32,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// What the reference of findings says about this code.
+            /// The code's documentation.
             pub fn doc(self) -> &'static CodeDoc {
                 match self {
                     $(Self::$variant => &CodeDoc {
@@ -52,25 +52,25 @@ macro_rules! codes {
     };
 }
 
-/// Every code with its documentation, most important first: the source of docs/findings.md.
+/// All codes, most important first: the source of docs/findings.md.
 pub fn catalogue() -> impl Iterator<Item = &'static CodeDoc> {
     ALL.iter().map(|code| code.doc())
 }
 
 impl Code {
-    /// The code as it stands in answers, for example `KEY_MISMATCH`.
+    /// The code's text in answers, for example `KEY_MISMATCH`.
     pub fn as_str(self) -> &'static str {
         self.doc().name
     }
 
-    /// What a finding of this code does to an upload.
+    /// Its effect on an upload.
     pub fn severity(self) -> Severity {
         self.doc().severity
     }
 }
 
 codes! {
-    // The request itself.
+    // The request.
     TlsTypeInvalid "TLS_TYPE_INVALID" Error
         "`tlsType` is missing or neither `one-way` nor `two-way`."
         "`\"tlsType\": \"One-Way\"`."
@@ -107,7 +107,7 @@ codes! {
         "Set tlsType to two-way to have clients verified, or leave cacert out."
         "certward";
 
-    // What the text is.
+    // The text's format.
     PemShortened "PEM_SHORTENED" Error
         "A PEM block was shortened with dots, as documents do."
         "`MIIDUTCCAjmgAwIBAgIJAPPYCjTmxdt/MA0G...tH6j7afSg==`, copied from documentation."
@@ -234,7 +234,7 @@ codes! {
         "Send only the CA's certificate, and consider the key as disclosed."
         "certward";
 
-    // Certificates and keys that cannot be used.
+    // Unusable certificates and keys.
     CertUnreadable "CERT_UNREADABLE" Error
         "A CERTIFICATE block is no well-formed X.509 certificate."
         "A block from which one line is missing; a certificate with bytes behind its end."
@@ -378,7 +378,7 @@ codes! {
         "Send the leaf and its intermediates only."
         "certward";
 
-    // What the deployment's profile refuses.
+    // Refused by the deployment's profile.
     ProfileValidityShort "PROFILE_VALIDITY_SHORT" Error
         "The profile `emqx-cloud` wants at least 60 days of validity left."
         "A certificate with 59 days left, in a deployment with the profile `emqx-cloud`."
@@ -432,7 +432,7 @@ codes! {
         "The message says why. Nothing was changed."
         "certward";
 
-    // Accepted, and said.
+    // Accepted with a warning.
     NoWayIn "NO_WAY_IN" Warning
         "No device can reach the deployment through this node: it has neither a host nor a listener of its own, or a host and the node no shared listener for it, or `wss` listeners alone and no WebSocket broker. The message says which."
         "A deployment without a host, uploaded to before one is set; a deployment with a host on a node whose only listener is bound to another deployment."
@@ -594,7 +594,7 @@ codes! {
         "Send only certificates in cert."
         "EMQX Cloud API";
 
-    // Repaired, and said.
+    // Repaired with a notice.
     ChainReordered "CHAIN_REORDERED" Notice
         "The certificates were not in order, and were put in order: leaf first, then each issuer."
         "Root first, leaf last."

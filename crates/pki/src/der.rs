@@ -2,13 +2,12 @@
 
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
-/// An element with a universal tag around these parts.
+/// An element with a universal tag.
 pub(crate) fn encode(tag: Tag, parts: &[Vec<u8>]) -> Vec<u8> {
     let constructed = if matches!(tag, Tag::Sequence | Tag::Set) { 0x20 } else { 0 };
     wrap(tag.0 as u8 | constructed, &parts.concat())
 }
 
-/// An element with this first byte.
 pub(crate) fn wrap(identifier: u8, content: &[u8]) -> Vec<u8> {
     [tlv_prefix(identifier, content.len()), content.to_vec()].concat()
 }
@@ -20,17 +19,17 @@ pub(crate) fn tlv_prefix(tag: u8, len: usize) -> Vec<u8> {
     match significant {
         [] => vec![tag, 0],
         [short] if *short < 0x80 => vec![tag, *short],
-        // At most eight bytes of length: the count fits.
+        // At most eight length bytes.
         long => [&[tag, 0x80 | long.len() as u8], long].concat(),
     }
 }
 
-/// The content of a DER SEQUENCE at the front, and what follows it.
+/// (rest, content) of a leading SEQUENCE.
 pub(crate) fn sequence(der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der, Tag::Sequence)
 }
 
-/// The content of a DER element with a universal tag at the front: (what follows, content).
+/// (rest, content) of a leading element with a universal tag.
 pub(crate) fn element(der: &[u8], tag: Tag) -> Option<(&[u8], &[u8])> {
     let (rest, any) = Any::from_der(der).ok()?;
     (any.header.class() == Class::Universal && any.header.tag() == tag).then_some((rest, any.data))

@@ -6,24 +6,24 @@ use crate::certificate::Certificate;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::public_key::KeyKind;
 
-/// What a person wants to see of a certificate. All texts are escaped and bounded: they can be printed as they are.
+/// A certificate for display; all texts are escaped and bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
     /// The subject.
     pub subject: String,
-    /// The issuer's name.
+    /// The issuer.
     pub issuer: String,
     /// notBefore.
     pub not_before: OffsetDateTime,
     /// notAfter.
     pub not_after: OffsetDateTime,
-    /// The DNS names of subjectAltName, at most 50 of them, without repetition.
+    /// DNS names of subjectAltName, at most 50, without duplicates.
     pub names: Vec<String>,
-    /// What kind of public key it has.
+    /// The public key's kind.
     pub key_kind: KeyKind,
     /// Whether its own key signed it.
     pub self_signed: bool,
-    /// Whether it says that it is a CA.
+    /// basicConstraints CA:TRUE.
     pub is_ca: bool,
     /// 1, 2 or 3.
     pub version: u32,
@@ -31,7 +31,7 @@ pub struct CertificateFacts {
 
 const NAMES_MAX: usize = 50;
 
-/// Reads what a person wants to see; `None` if the DER is no X.509 certificate.
+/// `None` if the DER is not an X.509 certificate.
 pub fn describe(der: &[u8]) -> Option<CertificateFacts> {
     Certificate::read(der).ok().as_ref().map(CertificateFacts::of)
 }

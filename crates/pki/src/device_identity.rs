@@ -10,7 +10,7 @@ use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::name::decode;
 
-/// What of a device's certificate a broker is told as the device's name.
+/// The part of a device's certificate that its broker gets as its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceIdentity {
     /// The subject's only common name.
@@ -18,40 +18,40 @@ pub enum DeviceIdentity {
     Cn,
     /// The whole subject (RFC 4514).
     Dn,
-    /// The first DNS name, email address or URI among the subject alternative names.
+    /// The first DNS name, email address or URI of subjectAltName.
     San,
-    /// SHA-256 of the certificate, in lower-case hexadecimal digits.
+    /// SHA-256 of the certificate, lower-case hex.
     Fingerprint,
 }
 
-/// Why a certificate gives no name that a broker could be told.
+/// Why a certificate gives no device name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdentityRefused {
-    /// It has none of this kind.
+    /// No such name.
     #[error("the certificate has no such name")]
     Absent,
-    /// It has several, and a broker could take another one than is meant.
+    /// Several; the broker could take another than intended.
     #[error("the certificate has more than one")]
     Ambiguous,
-    /// It holds a control character, or bytes that are no text.
+    /// A control character, or not text.
     #[error("the name holds a control character, or is no text")]
     NotText,
-    /// Longer than any broker takes.
+    /// Longer than 1024 bytes.
     #[error("the name is longer than {IDENTITY_BYTES_MAX} bytes")]
     TooLong,
-    /// The certificate cannot be read.
+    /// The certificate is unreadable.
     #[error("the certificate cannot be read")]
     Unreadable,
 }
 
-/// No broker takes longer user names gladly.
+/// Brokers do not handle longer user names well.
 const IDENTITY_BYTES_MAX: usize = 1024;
 
 impl DeviceIdentity {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Cn, Self::Dn, Self::San, Self::Fingerprint];
 
-    /// Reads the wire name; `None` for anything else.
+    /// Parses the wire name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -66,10 +66,10 @@ impl DeviceIdentity {
         }
     }
 
-    /// The name that the certificate (DER) gives.
+    /// The name in the certificate (DER).
     ///
     /// # Errors
-    /// [`IdentityRefused`]: the device must not reach its broker under no, or a doubtful, name.
+    /// [`IdentityRefused`]: a device without a certain name must not reach its broker.
     pub fn of(self, certificate: &[u8]) -> Result<String, IdentityRefused> {
         let (_, x509) = X509Certificate::from_der(certificate).map_err(|_| IdentityRefused::Unreadable)?;
         let text = match self {
@@ -108,7 +108,7 @@ fn common_name(x509: &X509Certificate<'_>) -> Result<String, IdentityRefused> {
     text(name)
 }
 
-/// UTF-8 in the types that hold bytes; else as OpenSSL decodes the value.
+/// UTF-8 where the type holds bytes, else as OpenSSL decodes it.
 fn text(attribute: &AttributeTypeAndValue<'_>) -> Result<String, IdentityRefused> {
     match attribute.as_str() {
         Ok(text) => Ok(text.to_owned()),
@@ -116,7 +116,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> Result<String, IdentityRefused
     }
 }
 
-/// RFC 4514 §2: the last RDN first, and whatever could be taken for a separator escaped.
+/// RFC 4514 §2: the last RDN first, separators escaped.
 fn distinguished_name(x509: &X509Certificate<'_>) -> Result<String, IdentityRefused> {
     let mut rdns = Vec::new();
     for rdn in x509.subject().iter() {

@@ -1,14 +1,14 @@
-//! Input shown to a person: subjects, names, reasons. Whatever could act on a terminal, a log or a page is escaped.
+//! Escapes input for display: it must not act on a terminal, a log or a page.
 
 use std::fmt::Write;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// Longer than any honest subject, short enough for a line of a log.
+/// Longer than real subjects, short enough for a log line.
 pub(crate) const SUBJECT_CHARS_MAX: usize = 160;
 
-/// Escapes control characters, everything that is not ASCII, quotes, backslash, `<`, `>`, `&`, and bounds the length.
+/// Escapes controls, non-ASCII, quotes, backslash, `<`, `>` and `&`; bounds the length.
 pub(crate) fn escape(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -25,9 +25,8 @@ pub(crate) fn escape(text: &str, chars_max: usize) -> String {
     shown
 }
 
-/// Whether a character does something to the text around it where it is shown, or ends its line, instead of being shown: controls,
-/// marks that turn the direction of writing (UAX #9), line and paragraph separators, annotation marks. Joiners are none: scripts
-/// and emoji need them.
+/// Whether a character acts on the text around it: controls, direction marks (UAX #9), line and
+/// paragraph separators, annotation marks. Not joiners: scripts and emoji need them.
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -57,7 +56,7 @@ mod tests {
         for c in acting.chars() {
             assert!(is_control(c), "{}", c.escape_unicode());
         }
-        // Letters, marks, spaces; the joiners of Persian and of emoji.
+        // Letters, marks, spaces, joiners of Persian and emoji.
         for c in "aZ \u{a0}ü第ض\u{200c}\u{200d}\u{301}🏴".chars() {
             assert!(!is_control(c), "{}", c.escape_unicode());
         }

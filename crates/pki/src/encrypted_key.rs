@@ -1,36 +1,36 @@
-//! Private keys that are encrypted with a password (RFC 5958 §3), opened when the uploader gives it.
+//! Opens private keys encrypted with a password (RFC 5958 §3).
 //!
-//! Only PBES2 (RFC 8018 §6.2) with AES and SHA-2 or scrypt is opened: whatever is older is no protection, and what it
-//! takes to open it is code that nothing else here needs. The cost of deriving the key stands in the upload, so it is
-//! looked at before anything is derived.
+//! Only PBES2 (RFC 8018 §6.2) with AES and SHA-2 or scrypt: older schemes do not protect, and need
+//! code that nothing else uses. The upload sets the cost of key derivation, so it is bounded first.
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters, Pbkdf2Prf};
 use zeroize::Zeroizing;
 
-/// Why an encrypted key stays closed.
+/// Why an encrypted key cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// Not PBES2, or with algorithms that are not served.
+    /// Not PBES2, or an unsupported algorithm.
     Unsupported,
-    /// Deriving the key would cost more than is spent on an upload.
+    /// Key derivation exceeds the bound.
     TooCostly,
-    /// The password is wrong; a damaged key looks the same.
+    /// Or the key is damaged, which looks the same.
     WrongPassword,
 }
 
-/// What OWASP recommends for SHA-256 and step-ca writes; openssl writes 2048. Less than 0.1 s of one core.
+/// OWASP's value for SHA-256, and step-ca's; openssl writes 2048. Below 0.1 s of one core.
 const PBKDF2_ITERATIONS_MAX: u32 = 600_000;
 
-/// What OWASP recommends for SHA-512, an iteration of which costs three times as much.
+/// OWASP's value for SHA-512, whose iteration costs three times as much.
 const PBKDF2_SHA512_ITERATIONS_MAX: u32 = 210_000;
 
-/// scrypt's N·r·p, twice what openssl writes (2^14 · 8 · 1): at 128 bytes each, the 32 MiB that openssl opens, too.
+/// scrypt's N·r·p, twice openssl's 2^14 · 8 · 1; at 128 bytes each, 32 MiB, which openssl opens
+/// too.
 const SCRYPT_BLOCKS_MAX: u64 = 1 << 18;
 
-/// Opens EncryptedPrivateKeyInfo into PrivateKeyInfo. The derived key is not wiped by the library: it lives on its stack
-/// for the length of the call.
+/// EncryptedPrivateKeyInfo to PrivateKeyInfo. The library does not wipe the derived key from its
+/// stack.
 pub(crate) fn open(der: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>, Closed> {
     let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Closed::Unsupported)?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
@@ -60,7 +60,7 @@ fn bound(parameters: &Parameters) -> Result<(), Closed> {
         Kdf::Scrypt(kdf) => {
             let [n, r, p] = [kdf.cost_parameter, kdf.block_size.into(), kdf.parallelization.into()];
             match n.saturating_mul(r).saturating_mul(p) {
-                // The library takes the logarithm of N as it comes, and panics at 0.
+                // The library takes the logarithm of N, and panics at 0.
                 _ if n < 2 || !n.is_power_of_two() => Err(Closed::Unsupported),
                 0 => Err(Closed::Unsupported),
                 1..=SCRYPT_BLOCKS_MAX => Ok(()),

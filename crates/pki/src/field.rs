@@ -1,11 +1,11 @@
-//! One property of the upload: text into blocks, and whatever can be said before anything is read as a certificate.
+//! One field of the upload: text into PEM blocks, before any is parsed.
 
 use crate::finding::{Field, Finding, Item};
 use crate::pem::{self, BLOCKS_MAX, Block, Damage, Label, Read};
 use crate::text::{self, Repair, Repairs};
 use crate::{Code, Text};
 
-/// More than all fields of an accepted request may have together.
+/// More than a whole request may have.
 const FIELD_BYTES_MAX: usize = 256 * 1024;
 
 impl Field {
@@ -20,7 +20,7 @@ impl Field {
     }
 }
 
-/// Nothing, or white space only, or null.
+/// Absent, null, or white space only.
 pub(crate) fn is_empty(text: &Text) -> bool {
     match text {
         Text::Absent => true,
@@ -29,7 +29,7 @@ pub(crate) fn is_empty(text: &Text) -> bool {
     }
 }
 
-/// Reads the blocks of a field that is not empty. Damaged blocks and repairs become findings.
+/// Reads the blocks of a non-empty field; damage and repairs become findings.
 pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
     let name = field.name();
     let mut say = |code, message: String| findings.push(Finding::new(code, field, None, message));
@@ -61,7 +61,7 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
         say(Code::TooManyBlocks, format!("{name} holds more than {BLOCKS_MAX} PEM blocks."));
         return Vec::new();
     }
-    // Where a block is past repair, the damage is what counts.
+    // A damaged block matters more than repairs.
     if !repairs.is_empty() && reading.blocks.iter().all(|block| matches!(block, Read::Block(_))) {
         say(Code::PemRepaired, format!("{name} was repaired: it had {}.", listed(&repairs)));
     }
@@ -70,7 +70,7 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
 
 fn sound(read: Read, field: Field, findings: &mut Vec<Finding>) -> Option<Block> {
     match read {
-        // The text inside was encoded once more, and then put between BEGIN and END lines.
+        // PEM in base64, put between BEGIN and END lines again.
         Read::Block(Block { index, der, .. }) if der.starts_with(PEM_BEGINNING) => {
             let message = format!("Block {index} of {} {IS_BASE64_PEM}.", field.name());
             let item = Some(Item { index, subject: None });
@@ -110,7 +110,7 @@ fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding 
         ),
         Damage::Length => (Code::PemUnreadable, "is not whole: characters are missing or were added"),
     };
-    // An OpenSSH or PGP block is not damaged base64 in the first place.
+    // A PGP block is not damaged base64.
     let (code, rest) = match (label, damage) {
         (Label::Pgp, Damage::Characters | Damage::Length) => (Code::FormatPgp, "belongs to PGP"),
         _ => (code, rest),
@@ -118,7 +118,7 @@ fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding 
     Finding::new(code, field, Some(Item { index, subject: None }), format!("{block} {rest}."))
 }
 
-/// What a text without any PEM block is. It is looked at, never opened and never fetched.
+/// Names a text without PEM blocks. Paths are never opened, URLs never fetched.
 fn name_whole(text: &str) -> (Code, &'static str) {
     let text = text.trim();
     if ["http://", "https://", "file:"].iter().any(|scheme| starts_with(text, scheme)) {
@@ -127,7 +127,7 @@ fn name_whole(text: &str) -> (Code, &'static str) {
     if ["ssh-", "ecdsa-sha2-"].iter().any(|kind| starts_with(text, kind)) {
         return (Code::FormatOpenssh, "is an OpenSSH public key");
     }
-    // DER begins with a SEQUENCE, 0x30, and no text holds such characters.
+    // DER starts with a SEQUENCE, 0x30 (`0`), and has characters that no text has.
     if text.starts_with('0')
         && text.contains(|c: char| c == '\u{fffd}' || (c.is_control() && !c.is_whitespace()))
     {
@@ -163,13 +163,13 @@ fn name_whole(text: &str) -> (Code, &'static str) {
 
 const PEM_BEGINNING: &[u8] = b"-----BEGIN ";
 
-/// [`PEM_BEGINNING`] in base64, as far as what follows does not change it. It is found behind a
-/// name and beside other values too, as in the YAML of a Kubernetes secret.
+/// `PEM_BEGINNING` in base64, as far as following bytes cannot change it. Found anywhere, as in the
+/// YAML of a Kubernetes secret.
 const PEM_BEGINNING_BASE64: &str = "LS0tLS1CRUdJTi";
 
 const IS_BASE64_PEM: &str = "is PEM text in base64, as in the data of a Kubernetes secret";
 
-/// Anywhere: text may stand in front of the first block.
+/// Anywhere: text may precede the first block.
 fn holds_pem(content: &[u8]) -> bool {
     content.windows(PEM_BEGINNING.len()).any(|window| window == PEM_BEGINNING)
 }
@@ -178,8 +178,8 @@ fn holds_pem_base64(content: &[u8]) -> bool {
     content.windows(PEM_BEGINNING_BASE64.len()).any(|window| window == PEM_BEGINNING_BASE64.as_bytes())
 }
 
-/// As [`is_pkcs12`], of bytes that somebody has read as text: what is no UTF-8 is another character then, or lost, but the version
-/// behind the sequence's length, which takes up to four bytes, is still there.
+/// `is_pkcs12` of bytes decoded as text: non-UTF-8 bytes are replaced or lost, but the version
+/// after the SEQUENCE's length (up to four bytes) survives.
 fn begins_like_pkcs12(text: &str) -> bool {
     text.chars().take(9).collect::<String>().contains("\u{2}\u{1}\u{3}")
 }
@@ -198,7 +198,7 @@ fn is_path(text: &str) -> bool {
     text.len() <= PATH_BYTES_MAX && !text.contains('\n') && looks_like_one
 }
 
-/// Without regard to case, and without a copy: the text may be a key.
+/// Ignores case, without a copy: the text may be a key.
 fn starts_with(text: &str, beginning: &str) -> bool {
     text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }

@@ -4,19 +4,19 @@ use std::net::Ipv6Addr;
 use serde::Serialize;
 use thiserror::Error;
 
-/// A DNS name, or a wildcard over one label, by which a device selects a deployment with SNI.
+/// A DNS name or one-label wildcard that selects a deployment by SNI.
 ///
-/// A-labels only: letters, digits, `-` and `_`; lower-cased and freed of one trailing dot; at most 253
-/// characters; single labels are allowed, an IP address is not (RFC 6066 §3). A wildcard stands only as the whole
-/// first label over at least two more.
+/// A-labels of letters, digits, `-` and `_`; lower case, no trailing dot; at most 253 characters.
+/// Single labels are allowed, IP addresses are not (RFC 6066 §3). `*` is only the whole first
+/// label, over at least two more.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct HostName(Box<str>);
 
-/// Why a text is no host name.
+/// Why a text is not a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HostNameError {
-    /// Nothing is left of it.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
     /// Longer than 253 characters.
@@ -36,16 +36,16 @@ pub enum HostNameError {
     /// It is an IP address.
     #[error("it is an IP address, and TLS selects only by name")]
     IpAddress,
-    /// A `*` elsewhere than as the whole first label over at least two more.
+    /// `*` is not the whole first label over at least two more.
     #[error("'*' may only be the whole first label, over at least two more")]
     Wildcard,
 }
 
 impl HostName {
-    /// Reads a name as an operator writes it.
+    /// Parses a name as an operator writes it.
     ///
     /// # Errors
-    /// [`HostNameError`] says which rule it breaks.
+    /// [`HostNameError`]: the broken rule.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -79,23 +79,23 @@ impl HostName {
         self.0.starts_with("*.")
     }
 
-    /// All but the first label, if there is more than one: what a wildcard beside this name would stand over.
+    /// All but the first label, if there are several.
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
 
-    /// The wildcard that covers this name, if the name is no wildcard itself and has at least three labels.
+    /// The wildcard over this name; `None` for a wildcard or fewer than three labels.
     pub fn covering_wildcard(&self) -> Option<HostName> {
         let parent = self.parent().filter(|parent| !self.is_wildcard() && parent.contains('.'))?;
         Some(Self(format!("*.{parent}").into()))
     }
 
-    /// Whether a device that asks for `other` would be led here: equal, or a wildcard over its one first label.
+    /// Equal to `other`, or a wildcard over its first label.
     pub fn covers(&self, other: &HostName) -> bool {
         self == other || (self.is_wildcard() && other.covering_wildcard().as_ref() == Some(self))
     }
 
-    /// An exact name that this name covers: itself, or for a wildcard the name with `label` in place of `*`.
+    /// An exact name that this covers: `label` replaces a wildcard's `*`.
     pub fn example(&self, label: &str) -> String {
         match self.0.strip_prefix("*.") {
             Some(rest) => format!("{label}.{rest}"),
@@ -117,8 +117,8 @@ fn check_label(label: &str) -> Result<(), HostNameError> {
     Ok(())
 }
 
-/// IPv6 texts, dotted quads, and whatever else would be read as an IPv4 address because its last label is a number
-/// (WHATWG URL, "ends in a number"): a name of that kind could never be resolved as a name.
+/// IPv6 texts, and names whose last label is a number: they are read as IPv4 (WHATWG URL, "ends in
+/// a number").
 fn is_ip_address(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     text.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok()

@@ -2,24 +2,23 @@ use crate::case::Case;
 use crate::rules::RULES;
 use crate::{CertificateFacts, Circumstances, Finding, Material, Upload};
 
-/// What is said about an upload, and what would be served.
+/// The findings of an upload, and its material.
 #[derive(Debug)]
 pub struct Judgement {
-    /// All findings, most important first; at most 100.
+    /// Most important first; at most 100.
     pub findings: Vec<Finding>,
-    /// What to serve: there exactly when no finding is an error.
+    /// `Some` exactly if no finding is an error.
     pub material: Option<Material>,
-    /// The chain as far as it was found, refused or not: leaf, intermediates, and the root if it was given.
+    /// The chain as far as found, even if refused: leaf, intermediates, given root.
     pub chain: Vec<CertificateFacts>,
 }
 
-/// More findings than a person reads; hundreds of damaged blocks must not become hundreds of lines. The most
-/// important are kept.
+/// Hundreds of damaged blocks must not become hundreds of lines; the most important are kept.
 const FINDINGS_MAX: usize = 100;
 
-/// Judges an upload: text in, findings and, when none of them refuses it, material out.
+/// Judges an upload: findings and, if none is an error, material.
 ///
-/// Pure: the same upload in the same circumstances is judged alike. The cost is bounded for any input.
+/// Pure; the cost is bounded for any input.
 pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
     let mut findings = Vec::new();
     let case = Case::read(upload, circumstances, &mut findings);
@@ -53,7 +52,7 @@ mod tests {
         Text::Given(Zeroizing::new(text.to_owned()))
     }
 
-    /// Judges the same text in every field, and says what that took: signatures verified, bytes looked at.
+    /// Judges these fields: (signatures verified, bytes read).
     fn work(cert: &str, key: &str, cacert: &str) -> (usize, usize) {
         let upload = Upload {
             tls_type: text("two-way"),
@@ -75,7 +74,7 @@ mod tests {
         format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
     }
 
-    /// Every byte is passed a few times, whatever the text is made of: nothing is searched anew from each place.
+    /// Every byte is read a few times; no search restarts at each position.
     #[test]
     fn hostile_text_is_passed_a_few_times_and_no_more() {
         let size = 255 * 1024;
@@ -104,7 +103,7 @@ mod tests {
         }
     }
 
-    /// The costliest that certificates can be: every one may have issued every other, and there are as many as may be.
+    /// The costliest case: every certificate may have issued every other, at the maximum count.
     #[test]
     fn no_upload_makes_more_than_some_hundred_signatures_be_verified() {
         let key = KeyPair::generate().unwrap();

@@ -1,7 +1,7 @@
-//! The forms in which private keys come (PKCS#1, SEC1, PKCS#8), turned into PKCS#8.
+//! Private key forms (PKCS#1, SEC1, PKCS#8), converted to PKCS#8.
 //!
-//! The structure is looked at before any cryptography is: a key of a kind or size that is not served costs nothing,
-//! and is named as what it is. Every buffer is allocated at its final size, so that none leaves a copy behind.
+//! Structure is checked before cryptography: an unserved key costs nothing and is named. Buffers
+//! have their final size, so that no reallocation leaves a copy.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use zeroize::Zeroizing;
@@ -13,33 +13,32 @@ use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
 
-/// Why a block is no key that can be served.
+/// Why a block is not a key that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyFault {
     /// Encrypted PKCS#8.
     Encrypted,
-    /// The same, and the password that was given did not open it.
+    /// The given password did not open it.
     Closed(Closed),
-    /// The structure is none of the three.
+    /// None of the three forms.
     Unreadable,
-    /// It is a certificate, or another structure, under a key's label.
+    /// Another structure under a key's label.
     NotAKey,
-    /// Readable, but of a kind that is not served.
+    /// Of an unserved kind.
     Kind(KeyKind),
 }
 
-/// A key whose structure could be read.
 pub(crate) struct ReadKey {
     pub(crate) key: PrivateKey,
     pub(crate) kind: KeyKind,
-    /// The public key that PKCS#8 has beside the private one: the bits of its SubjectPublicKeyInfo.
+    /// PKCS#8's public key: the bits of its SubjectPublicKeyInfo.
     pub(crate) public_key: Option<Vec<u8>>,
 }
 
-/// Reads a key block; `parameters` is the DER of an `EC PARAMETERS` block in front of it.
+/// `parameters`: DER of an `EC PARAMETERS` block.
 pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, KeyFault> {
     let der = block.der.as_slice();
-    // The label is what a person wrote; the structure is what it is. Tools confuse RSA and plain PRIVATE KEY.
+    // The structure decides, not the label: tools confuse RSA and plain PRIVATE KEY.
     match block.label {
         Label::EncryptedKey => Err(KeyFault::Encrypted),
         Label::DsaKey => Err(KeyFault::Kind(KeyKind::Dsa)),
@@ -59,10 +58,10 @@ pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, 
     }
 }
 
-/// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … } (RFC 5958 §2).
+/// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … }
+/// (RFC 5958 §2).
 ///
-/// The libraries read fewer forms than tools write: the key is written again with what its kind
-/// needs and no more.
+/// Rewritten to the minimum: libraries read fewer forms than tools write.
 pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, info) = sequence(der)?;
     let (info, _version) = element(info, Tag::Integer)?;
@@ -87,8 +86,8 @@ fn pkcs8_of(kind: KeyKind, algorithm: &[u8], inner: &[u8], more: &[u8]) -> Resul
     Ok(ReadKey { key: wrap(&written, inner), kind, public_key })
 }
 
-/// Whether it is the algorithm of this kind: RSA with NULL or, as some tools leave it out, without;
-/// Ed25519 without or, as some tools add it, with NULL (RFC 8017 §A.1, RFC 8410 §3).
+/// RSA has NULL, which some tools omit; Ed25519 has none, but some tools add it (RFC 8017 §A.1, RFC
+/// 8410 §3).
 fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
     algorithm == written
         || match kind {
@@ -98,16 +97,14 @@ fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
         }
 }
 
-/// Whether an Ed25519 key has its 32 bytes (RFC 8410 §7). What is wrong inside the others shows
-/// when they sign.
+/// An Ed25519 key has 32 bytes (RFC 8410 §7); other kinds fail when they sign.
 fn is_inner_of(kind: KeyKind, inner: &[u8]) -> bool {
     kind != KeyKind::Ed25519
         || element(inner, Tag::OctetString).is_some_and(|(rest, seed)| rest.is_empty() && seed.len() == 32)
 }
 
-/// What follows the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958
-/// §2). The Rust library `ring` before 0.17 wrote it with a tag of its own inside of `[1]`. `None`
-/// if there is anything else.
+/// After the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958 §2).
+/// `ring` before 0.17 wrote its tag inside `[1]`. `None` for anything else.
 fn public_key_behind(more: &[u8]) -> Option<Option<Vec<u8>>> {
     let more = tagged(more, 0).map_or(more, |(rest, _)| rest);
     if more.is_empty() {
@@ -128,7 +125,8 @@ fn pkcs1(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     Some(wrapped(kind, der))
 }
 
-/// ECPrivateKey ::= SEQUENCE { 1, OCTET STRING, [0] parameters OPTIONAL, [1] publicKey OPTIONAL } (RFC 5915 §3).
+/// ECPrivateKey ::= SEQUENCE { 1, OCTET STRING, [0] parameters OPTIONAL, [1] publicKey OPTIONAL }
+/// (RFC 5915 §3).
 fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, content) = sequence(der)?;
     let (after_version, version) = element(content, Tag::Integer)?;
@@ -138,7 +136,7 @@ fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     }
     let kind = match tagged(after_scalar, 0).map(|(_, parameters)| parameters).or(outer) {
         Some(parameters) => KeyKind::of_curve(parameters),
-        // Without any parameters, the length of the scalar tells; the proof by signature decides.
+        // Without parameters the scalar's length suggests the curve; the signature proves it.
         None => match scalar.len() {
             32 => KeyKind::P256,
             48 => KeyKind::P384,
@@ -149,7 +147,7 @@ fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     Some(wrapped(kind, der))
 }
 
-/// A key of its own form as PKCS#8.
+/// A PKCS#1 or SEC1 key as PKCS#8.
 fn wrapped(kind: KeyKind, der: &[u8]) -> Result<ReadKey, KeyFault> {
     let kind = served(kind)?;
     let algorithm = algorithm_of(kind).ok_or(KeyFault::Kind(kind))?;
@@ -158,7 +156,7 @@ fn wrapped(kind: KeyKind, der: &[u8]) -> Result<ReadKey, KeyFault> {
 
 const NULL: &[u8] = &[0x05, 0x00];
 
-/// The AlgorithmIdentifier of a kind that is served, without its SEQUENCE header.
+/// The AlgorithmIdentifier of a served kind, without its SEQUENCE header.
 fn algorithm_of(kind: KeyKind) -> Option<Vec<u8>> {
     let oid = |oid: &[u8]| [tlv_prefix(0x06, oid.len()).as_slice(), oid].concat();
     let curve = match kind {
@@ -172,11 +170,12 @@ fn algorithm_of(kind: KeyKind) -> Option<Vec<u8>> {
     Some([oid(OID_EC), oid(curve)].concat())
 }
 
-/// What else it may be: said only to name it.
+/// Names what else the block may be.
 fn other(der: &[u8]) -> KeyFault {
     let Some((_, content)) = sequence(der) else { return KeyFault::Unreadable };
     match sequence(content) {
-        // EncryptedPrivateKeyInfo ::= SEQUENCE { SEQUENCE { algorithm OID, … }, OCTET STRING } (RFC 5958 §3).
+        // EncryptedPrivateKeyInfo ::= SEQUENCE { SEQUENCE { algorithm OID, … }, OCTET STRING } (RFC
+        // 5958 §3).
         Some((rest, algorithm))
             if element(algorithm, Tag::Oid).is_some() && element(rest, Tag::OctetString).is_some() =>
         {
@@ -195,10 +194,10 @@ fn served(kind: KeyKind) -> Result<KeyKind, KeyFault> {
     }
 }
 
-/// The sizes of RSA keys that are served.
+/// Served RSA key sizes.
 pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
-/// The size of an RSAPrivateKey with all its nine numbers; `None` if it is anything else.
+/// Modulus bits of an RSAPrivateKey; `None` unless it has exactly nine numbers.
 fn rsa_bits(der: &[u8]) -> Option<usize> {
     let (rest, mut numbers) = sequence(der)?;
     let mut bits = 0;
@@ -212,14 +211,14 @@ fn rsa_bits(der: &[u8]) -> Option<usize> {
     (rest.is_empty() && numbers.is_empty()).then_some(bits)
 }
 
-/// The content of a context-specific element at the front: (what follows, content).
+/// (rest, content) of a leading context-specific element.
 fn tagged(der: &[u8], number: u32) -> Option<(&[u8], &[u8])> {
     let (rest, any) = Any::from_der(der).ok()?;
     (any.header.class() == Class::ContextSpecific && any.header.tag() == Tag(number))
         .then_some((rest, any.data))
 }
 
-/// PrivateKeyInfo around a key of its own form.
+/// Builds PrivateKeyInfo.
 fn wrap(algorithm: &[u8], key: &[u8]) -> PrivateKey {
     const VERSION: &[u8] = &[0x02, 0x01, 0x00];
     let algorithm_prefix = tlv_prefix(0x30, algorithm.len());

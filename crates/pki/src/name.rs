@@ -1,7 +1,7 @@
-//! Distinguished names (RFC 5280 §4.1.2.4), decoded as OpenSSL decodes them.
+//! Distinguished names (RFC 5280 §4.1.2.4), decoded as OpenSSL does.
 //!
-//! OpenSSL decodes every string of subject and issuer when it reads a certificate. If it cannot
-//! decode one, it cannot read the certificate, so what it cannot decode is a fault here too.
+//! OpenSSL decodes every string of subject and issuer, and cannot read a certificate if one fails;
+//! such a name is a fault here too.
 
 use thiserror::Error;
 use x509_parser::asn1_rs::{Any, Class, Tag};
@@ -23,18 +23,17 @@ pub(crate) enum Undecodable {
     Type,
 }
 
-/// The first value that OpenSSL cannot decode.
 pub(crate) fn undecodable(name: &X509Name<'_>) -> Option<Undecodable> {
     name.iter_attributes().find_map(|attribute| decode(attribute.attr_value()).err())
 }
 
-/// The text of a value; `None` if it is no string, and OpenSSL takes it nevertheless.
+/// `None` for a non-string that OpenSSL accepts.
 pub(crate) fn decode(value: &Any<'_>) -> Result<Option<String>, Undecodable> {
     if value.header.class() != Class::Universal {
         return Err(Undecodable::Type);
     }
     match value.tag() {
-        // DER has no strings in parts (X.690 §10.2). OpenSSL reads them.
+        // OpenSSL reads constructed strings, which DER forbids (X.690 §10.2).
         _ if value.header.is_constructed() => match value.tag() {
             Tag::Sequence => Ok(None),
             tag if is_string(tag) => Ok(None),
@@ -45,7 +44,7 @@ pub(crate) fn decode(value: &Any<'_>) -> Result<Option<String>, Undecodable> {
         }
         Tag::BmpString => units::<2>(value.data, Undecodable::Bmp).map(Some),
         Tag::UniversalString => units::<4>(value.data, Undecodable::Universal).map(Some),
-        // One character a byte, whatever the type allows.
+        // One character per byte, even if the type forbids it.
         tag if is_string(tag) => Ok(Some(value.data.iter().map(|byte| char::from(*byte)).collect())),
         Tag::BitString if value.data.first().is_some_and(|unused| *unused < 8) => Ok(None),
         Tag(7..=9 | 11 | 13..=15 | 29) => Ok(None),
@@ -66,7 +65,7 @@ fn is_string(tag: Tag) -> bool {
     )
 }
 
-/// Characters of a fixed number of bytes each; surrogates are none.
+/// Fixed-width characters; surrogates are faults.
 fn units<const BYTES: usize>(data: &[u8], fault: Undecodable) -> Result<String, Undecodable> {
     let (units, rest) = data.as_chunks::<BYTES>();
     if !rest.is_empty() {
@@ -76,9 +75,9 @@ fn units<const BYTES: usize>(data: &[u8], fault: Undecodable) -> Result<String, 
     units.iter().map(|unit| char::from_u32(number(unit)).ok_or(fault)).collect()
 }
 
-/// A name for a person, escaped and bounded.
+/// For display, escaped and bounded.
 pub(crate) fn shown(name: &X509Name<'_>) -> String {
-    // More than any line shows: the bound keeps a hostile name from being formatted in full.
+    // Keeps a hostile name from being formatted in full.
     if name.as_raw().len() > NAME_BYTES_SHOWN_MAX {
         return "(a very long name)".to_owned();
     }
@@ -102,7 +101,7 @@ fn shown_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     format!("{kind}={value}")
 }
 
-/// The last, most specific, common name that is text; of a monstrous one, the beginning.
+/// The last, most specific, common name that is text, truncated.
 pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
     let names = name.iter_common_name();
     let text = names.filter_map(|attribute| decode(attribute.attr_value()).ok().flatten()).last()?;
@@ -119,7 +118,6 @@ mod tests {
 
     use super::*;
 
-    /// A short value of the type with this tag.
     fn decoded(tag: u8, content: &[u8]) -> Result<Option<String>, Undecodable> {
         let length = u8::try_from(content.len()).unwrap();
         let der = [&[tag, length], content].concat();

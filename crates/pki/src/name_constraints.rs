@@ -4,8 +4,7 @@ use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints as Ex
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 
-/// What a CA may issue for (RFC 5280 §4.2.1.10), as far as it can touch a name that a device asks for: DNS names and
-/// IP addresses.
+/// Name constraints (RFC 5280 §4.2.1.10) on what devices ask for: DNS names and IP addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct NameConstraints {
     permitted: Vec<Subtree>,
@@ -14,13 +13,13 @@ pub(crate) struct NameConstraints {
 
 #[derive(Clone, Debug)]
 enum Subtree {
-    /// Lower case; a dot at its front asks for at least one more label.
+    /// Lower case; a leading dot requires one more label.
     Dns(String),
-    /// The address, then the mask, each of 4 or 16 bytes.
+    /// Address, then mask, of 4 or 16 bytes each.
     Ip(Vec<u8>),
 }
 
-/// webpki gives up beyond so many comparisons, and so do we: the work is a product of two lengths of the upload.
+/// webpki's own bound: the work is a product of two lengths of the upload.
 const COMPARISONS_MAX: usize = 250_000;
 
 impl NameConstraints {
@@ -34,7 +33,7 @@ impl NameConstraints {
         }
     }
 
-    /// Why a client must refuse a certificate of these names under them; `None` if it need not.
+    /// Why a client must refuse these names.
     pub(crate) fn refusal(&self, dns_names: &[String], ip_addresses: &[Vec<u8>]) -> Option<String> {
         let names = dns_names.len() + ip_addresses.len();
         if names.saturating_mul(self.permitted.len() + self.excluded.len()) > COMPARISONS_MAX {
@@ -60,7 +59,7 @@ impl NameConstraints {
         })
     }
 
-    /// In none of the excluded subtrees, and in one of the permitted ones if there are any of its form.
+    /// In no excluded subtree, and in a permitted one if there are any of its form.
     fn allows(&self, is_in: impl Fn(&Subtree) -> Option<bool>) -> bool {
         let mut permitted = self.permitted.iter().filter_map(&is_in).peekable();
         !self.excluded.iter().filter_map(&is_in).any(|is_in| is_in)
@@ -92,7 +91,7 @@ fn is_within(address: &[u8], base: &[u8]) -> bool {
         && address.iter().zip(network).zip(mask).all(|((a, n), m)| a & m == n & m)
 }
 
-/// An iPAddress entry for a person.
+/// An iPAddress entry for display.
 pub(crate) fn shown_address(bytes: &[u8]) -> String {
     if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
         return Ipv4Addr::from(bytes).to_string();

@@ -3,19 +3,19 @@ use thiserror::Error;
 /// Why no device can reach a deployment through a node's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoWayIn {
-    /// The node has a shared listener, and no name leads from it to the deployment.
+    /// A shared listener, but no name on it selects the deployment.
     #[error("it has no host, no listener of its own, and is not the default deployment")]
     NoHost,
-    /// Every listener of the node is bound to another deployment.
+    /// Every listener is bound to another deployment.
     #[error("the node has no shared listener, and none that is bound to this deployment")]
     NoListener,
-    /// Only `wss` listeners lead to the deployment, and it has no broker for WebSocket.
+    /// Only `wss` listeners reach it, and it has no WebSocket broker.
     #[error("only wss listeners lead to it, and it has no WebSocket broker")]
     NoWebSocketBroker,
 }
 
 impl NoWayIn {
-    /// What to do about it.
+    /// What to do.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NoHost => "Give the deployment a host: certward deployment set ID --host NAME.",

@@ -1,9 +1,8 @@
-//! Certificates in the form in which webpki understands what it would refuse for its form alone.
+//! Certificates in a normal form that webpki understands.
 //!
-//! webpki compares names by their bytes, and knows none of the extensions about policies (RFC 5280
-//! §4.2.1.4, §4.2.1.5, §4.2.1.11, §4.2.1.14). In the normal form, equal names are equal bytes, and
-//! these four extensions are not critical; all else is as it was. Nobody signed this form: a
-//! signature is verified over the original.
+//! webpki compares names by bytes and knows no policy extension (RFC 5280 §4.2.1.4, §4.2.1.5,
+//! §4.2.1.11, §4.2.1.14). In the normal form equal names are equal bytes, and these four extensions
+//! are not critical. It is not signed: signatures are verified over the original.
 
 use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
@@ -16,20 +15,20 @@ use crate::normal_name::normal_name;
 use crate::signed::Signed;
 use crate::work;
 
-/// A certificate beside its normal form.
+/// A certificate in the normal form.
 #[derive(Debug)]
 pub(crate) struct NormalForm<'a> {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) issuer: NameForms,
     pub(crate) subject: NameForms,
-    /// One of the four extensions is critical.
+    /// A policy extension is critical.
     pub(crate) has_critical_policies: bool,
-    /// What is signed: in the normal form, and in the original.
+    /// The TBSCertificate, normal and original.
     content: Vec<u8>,
     original: &'a [u8],
 }
 
-/// The content of a name, in the normal form and as it is.
+/// A name's content.
 #[derive(Debug)]
 pub(crate) struct NameForms {
     pub(crate) normal: Vec<u8>,
@@ -37,12 +36,12 @@ pub(crate) struct NameForms {
 }
 
 impl NameForms {
-    /// `None` if this is not the content of a name.
+    /// `None` if it is not a name's content.
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
         Some(Self { normal: normal_name(name)?, original: name.to_vec() })
     }
 
-    /// Whether only webpki takes the two for different names.
+    /// Equal names with different bytes.
     pub(crate) fn differs_in_form_from(&self, other: &Self) -> bool {
         self.normal == other.normal && self.original != other.original
     }
@@ -56,18 +55,18 @@ pub(crate) fn is_about_policies(oid: &[u8]) -> bool {
     POLICY_EXTENSIONS.contains(&oid)
 }
 
-/// `[3]`, constructed: extensions.
+/// `[3]`, constructed.
 const EXTENSIONS: u8 = 0xa3;
 
 impl<'a> NormalForm<'a> {
-    /// `None` if it is no certificate.
+    /// `None` if it is not a certificate.
     pub(crate) fn of(der: &'a CertificateDer<'_>) -> Option<Self> {
         let (_, outer) = sequence(der)?;
         let original = Signed::split(der)?.content;
         let signature = outer.get(original.len()..)?;
 
         let (_, tbs) = sequence(original)?;
-        // The version is tagged [0], and may be absent.
+        // The version, tagged [0], is optional.
         let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
         let (after_serial, _) = element(after_version, Tag::Integer)?;
         let (after_algorithm, _) = sequence(after_serial)?;
@@ -95,13 +94,13 @@ impl<'a> NormalForm<'a> {
     }
 }
 
-/// The certificate with its policies not critical, for code that only wants to read it with webpki;
-/// `None` where it can do so anyway.
+/// The certificate with its policies not critical, so that webpki can read it; `None` if it can
+/// anyway.
 pub fn without_critical_policies(certificate: &CertificateDer<'_>) -> Option<CertificateDer<'static>> {
     NormalForm::of(certificate).filter(|form| form.has_critical_policies).map(|form| form.certificate)
 }
 
-/// What follows the key: unique identifiers and extensions.
+/// Unique identifiers and extensions, after the key.
 fn normal_fields(mut fields: &[u8]) -> Option<(Vec<u8>, bool)> {
     let (mut normal, mut has_critical_policies) = (Vec::with_capacity(fields.len()), false);
     while !fields.is_empty() {
@@ -137,7 +136,7 @@ fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((normal, has_critical_policies))
 }
 
-/// An algorithm that verifies the signatures of certificates in the normal form over the originals.
+/// Verifies signatures of normal forms over the originals.
 #[derive(Debug)]
 pub(crate) struct OverOriginals<'a> {
     pub(crate) algorithm: &'a dyn SignatureVerificationAlgorithm,

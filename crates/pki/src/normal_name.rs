@@ -1,16 +1,14 @@
 //! Names as RFC 5280 §7.1 compares them.
 //!
-//! Two names are equal if their attributes are, whatever type of string holds a value, in upper or
-//! lower case, with one blank or several. OpenSSL compares so too, by the same steps: the letters
-//! of ASCII in lower case, blanks at the ends left out, several blanks taken as one. webpki, Go
-//! and GnuTLS compare bytes.
+//! String type, ASCII case, and leading, trailing or repeated blanks do not matter, as in OpenSSL.
+//! webpki, Go and GnuTLS compare bytes.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
 use crate::der::encode;
 use crate::der::{element, sequence};
 
-/// The content of a Name in a form in which equal names are equal bytes; `None` if it is no Name.
+/// A Name's content with equal bytes for equal names; `None` if it is not a Name.
 pub(crate) fn normal_name(mut content: &[u8]) -> Option<Vec<u8>> {
     let mut normal = Vec::with_capacity(content.len());
     while !content.is_empty() {
@@ -21,7 +19,7 @@ pub(crate) fn normal_name(mut content: &[u8]) -> Option<Vec<u8>> {
             attributes.push(normal_attribute(attribute)?);
             set = after;
         }
-        // DER orders a set by the bytes of its elements, which have changed.
+        // DER orders a SET by its elements' bytes, which changed.
         attributes.sort();
         normal.extend(encode(Tag::Set, &attributes));
         content = rest;
@@ -40,7 +38,7 @@ fn normal_attribute(attribute: &[u8]) -> Option<Vec<u8>> {
     Some(encode(Tag::Sequence, &[oid.to_vec(), text.unwrap_or_else(|| value.to_vec())]))
 }
 
-/// The characters of a value; `None` if it is no string, or none of its type.
+/// `None` if it is not a valid string.
 fn text(value: &Any<'_>) -> Option<String> {
     if value.header.class() != Class::Universal {
         return None;
@@ -49,7 +47,7 @@ fn text(value: &Any<'_>) -> Option<String> {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::VisibleString => {
             String::from_utf8(value.data.to_vec()).ok()
         }
-        // As OpenSSL, which takes it for Latin-1.
+        // As Latin-1, like OpenSSL.
         Tag::T61String => Some(value.data.iter().map(|byte| char::from(*byte)).collect()),
         Tag::BmpString => {
             let (units, rest) = value.data.as_chunks::<2>();

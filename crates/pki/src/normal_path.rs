@@ -1,8 +1,7 @@
-//! webpki's verdict on a chain in the normal form, for chains that it refuses for their form alone.
+//! webpki's verdict on a chain in the normal form.
 //!
-//! It finds the path, and checks signatures, validity, purposes, constraints and critical
-//! extensions as ever, within its own bounds on the search. Only what the form hides from it is
-//! checked beside it: the policies of each path that it finds.
+//! webpki finds the path and checks all but policies, within its own search bounds; the policies of
+//! each path are checked here.
 
 use std::cell::Cell;
 
@@ -17,20 +16,19 @@ use crate::pss::Pss;
 use crate::signed::Signed;
 use crate::webpki_refusal::{refusal_of, refused};
 
-/// The anchors with their names in the normal form.
+/// Anchors with normalised names.
 #[derive(Debug)]
 pub(crate) struct NormalAnchors {
     anchors: Vec<TrustAnchor<'static>>,
     pub(crate) names: Vec<NameForms>,
 }
 
-/// As many intermediates as webpki takes in one path. It tries every order of intermediates of one
-/// name, so the number bounds the search: 2,000 steps, and 100 signatures by a bound of webpki's
-/// own.
+/// webpki's maximum in one path. It tries every order of intermediates of one name: at most 2,000
+/// steps, and 100 signatures by webpki's own bound.
 const ISSUERS_MAX: usize = 6;
 
 impl NormalAnchors {
-    /// Without those whose names cannot be read.
+    /// Skips anchors with unreadable names.
     pub(crate) fn of(anchors: &[TrustAnchor<'static>]) -> Self {
         let normal = anchors.iter().filter_map(|anchor| {
             let name = NameForms::of(&anchor.subject)?;
@@ -40,7 +38,7 @@ impl NormalAnchors {
         Self { anchors, names }
     }
 
-    /// The verdict; `None` if nothing about the chain's form could be a reason to refuse it.
+    /// `None` if the chain's form cannot be the reason of a refusal.
     pub(crate) fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -111,7 +109,7 @@ impl NormalAnchors {
         })
     }
 
-    /// Whether a certificate names its issuer in another form than the issuer itself.
+    /// A certificate and its issuer hold the issuer's name in different bytes.
     fn is_about_names(&self, chain: &[NormalForm<'_>]) -> bool {
         let subjects = || chain[1..].iter().map(|issuer| &issuer.subject).chain(&self.names);
         chain.iter().any(|subject| subjects().any(|issuer| subject.issuer.differs_in_form_from(issuer)))
@@ -166,7 +164,7 @@ mod tests {
         NormalAnchors::of(&[webpki::anchor_from_trusted_cert(anchor).unwrap().to_owned()])
     }
 
-    /// How many signatures a refusal costs; `None` if there is no verdict.
+    /// Signatures that a refusal costs; `None` without a verdict.
     fn cost(anchor: &CertificateDer<'static>, chain: &[CertificateDer<'static>]) -> Option<usize> {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_900_000_000));
@@ -175,7 +173,7 @@ mod tests {
         Some(spent::take().0)
     }
 
-    /// The names of the anchors are public, so any client can send issuers that have them.
+    /// Anchor names are public: any client can send issuers of that name.
     #[test]
     fn a_chain_of_one_name_is_searched_within_bounds() {
         let anchor = CertifiedIssuer::self_signed(params(utf8(), true), key()).unwrap();
@@ -189,7 +187,7 @@ mod tests {
         assert_eq!(cost(anchor.der(), &chain), None);
     }
 
-    /// Only CAs that lead to an anchor have a say in policies; they are bounded all the same.
+    /// Only CAs on a path to an anchor set policies; they are bounded too.
     #[test]
     fn policies_that_multiply_are_bounded() {
         // SEQUENCE OF PolicyInformation, 1.2.3.n each; SEQUENCE OF pairs.
@@ -208,7 +206,7 @@ mod tests {
             extension.set_criticality(true);
             extension
         };
-        // All to one, one to all, and again.
+        // All to one, one to all, alternating.
         let fan = POLICIES_OF_EACH;
         let (all, one): (Vec<u8>, [u8; 1]) = ((1..=fan).collect(), [100]);
         let in_pairs: Vec<(u8, u8)> = all.iter().map(|n| (*n, 100)).collect();
@@ -236,6 +234,6 @@ mod tests {
         assert_eq!(cost(&root, &chain), Some(chain.len()));
     }
 
-    /// As many policies and mappings in each CA as the bound lets through: 94 in all.
+    /// Per CA; 94 policies and mappings in all, just within the bound.
     const POLICIES_OF_EACH: u8 = 10;
 }

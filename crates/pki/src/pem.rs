@@ -1,7 +1,7 @@
-//! PEM text into blocks (RFC 7468), as tolerantly as can be done without guessing.
+//! PEM text into blocks (RFC 7468), tolerant but without guessing.
 //!
-//! `rustls-pki-types` reads PEM too, but its errors contain the input, and it refuses what can be repaired.
-//! The text is walked once: the marks are found first, then each BEGIN takes the mark that follows it.
+//! `rustls-pki-types` has errors that contain the input, and refuses repairable text. The text is
+//! read once: marks first, then each BEGIN takes the next mark.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -12,10 +12,9 @@ use crate::der::sequence;
 use crate::text::{Repair, Repairs};
 use crate::work;
 
-/// More blocks than any honest field has: 100 client CAs, each given twice, and some dozens more.
+/// 100 client CAs, each given twice, and some dozens more.
 pub(crate) const BLOCKS_MAX: usize = 256;
 
-/// What a block says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Label {
     Certificate,
@@ -34,21 +33,19 @@ pub(crate) enum Label {
     Other,
 }
 
-/// One block whose text could be read.
 pub(crate) struct Block {
-    /// The block's place in the field, from 0.
+    /// The block's index in the field, from 0.
     pub(crate) index: usize,
     pub(crate) label: Label,
-    /// The DER bytes; wiped, for they may be a key.
+    /// Wiped: it may be a key.
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Why a block could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Damage {
     /// Something was replaced by dots.
     Shortened,
-    /// A legacy encrypted key (RFC 1421 headers).
+    /// RFC 1421 headers.
     LegacyEncrypted,
     NoEnd,
     NoBegin,
@@ -60,26 +57,24 @@ pub(crate) enum Damage {
     HtmlEscaped,
     /// `%2B` and the like.
     UrlEncoded,
-    /// Spaces inside lines where base64 has `+`: the text went through a form decoder.
+    /// Spaces where base64 has `+`, from a form decoder.
     FormDecoded,
-    /// The base64 does not come out even: something is missing or was added.
+    /// Not a whole number of base64 groups.
     Length,
 }
 
-/// A block as far as it could be read.
 pub(crate) enum Read {
     Block(Block),
     Damaged { index: usize, label: Label, damage: Damage },
 }
 
-/// All blocks of a field.
 pub(crate) struct Reading {
     pub(crate) blocks: Vec<Read>,
-    /// There were more than [`BLOCKS_MAX`].
+    /// More than [`BLOCKS_MAX`].
     pub(crate) too_many: bool,
 }
 
-/// Reads cleaned text. Linear in its length.
+/// Reads cleaned text in linear time.
 pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
     let marks = marks(text);
     let mut reading = Reading { blocks: Vec::new(), too_many: false };
@@ -126,12 +121,12 @@ pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
     reading
 }
 
-/// Base64 without any lines around it; `None` if it is something else. For naming it, not for using it.
+/// Base64 without BEGIN and END lines; only to name the format.
 pub(crate) fn raw_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     decode(text, &mut Repairs::default()).ok().filter(|der| der.len() >= RAW_BYTES_MIN)
 }
 
-/// Shorter texts are words that happen to be base64.
+/// Shorter base64 may be ordinary words.
 const RAW_BYTES_MIN: usize = 48;
 
 /// A BEGIN or END line.
@@ -144,7 +139,7 @@ struct Mark<'a> {
 
 const DASHES: &str = "-----";
 
-/// Longer labels are no labels; the bound keeps the search linear.
+/// Keeps the search linear.
 const LABEL_BYTES_MAX: usize = 64;
 
 fn marks(text: &str) -> Vec<Mark<'_>> {
@@ -152,7 +147,7 @@ fn marks(text: &str) -> Vec<Mark<'_>> {
     let mut from = 0;
     while let Some(found) = text[from..].find(DASHES) {
         let start = from + found;
-        // A run of dashes is passed as a whole, so that a megabyte of them costs one look.
+        // Skips a run of dashes at once, to stay linear.
         let word = text.len() - text[start..].trim_start_matches(['-', ' ']).len();
         work::bytes(word - from);
         match mark_at(text, start, word) {
@@ -179,7 +174,8 @@ fn mark_at(text: &str, start: usize, word: usize) -> Option<Mark<'_>> {
         rest.bytes().take(LABEL_BYTES_MAX).take_while(|b| matches!(b, b' '..=b'~' if *b != b'-')).count();
     let (name, after) = rest.split_at(label_bytes);
     let after = after.strip_prefix(DASHES)?;
-    // A dash too many belongs to this mark; five are the next one, when files were joined without a line break.
+    // Up to four more dashes belong to this mark; five start the next one, in files joined without
+    // a line break.
     let further = after.trim_start_matches('-');
     let after = if after.len() - further.len() < DASHES.len() { further } else { after };
     Some(Mark { begins, name: name.trim(), start, end: text.len() - after.len() })
@@ -210,10 +206,10 @@ impl Mark<'_> {
     }
 }
 
-/// OpenSSL's own label: a certificate, then what its owner trusts it for.
+/// OpenSSL's label: a certificate, then its trust settings.
 const TRUSTED: &str = "TRUSTED CERTIFICATE";
 
-/// Leaves the certificate alone of a TRUSTED CERTIFICATE.
+/// Keeps only the certificate.
 fn drop_trust(der: &mut Vec<u8>) {
     if let Some((trust, _)) = sequence(der) {
         let certificate_bytes = der.len() - trust.len();
@@ -249,7 +245,7 @@ fn is_shortened(body: &str) -> bool {
     body.contains("...") || body.contains('\u{2026}') || body.contains("[snip]")
 }
 
-/// The dialects that occur: padding may be missing, and unused bits at the end may be set.
+/// Padding may be missing, and trailing bits may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -277,7 +273,7 @@ fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damag
         return Err(foreign_characters(&packed));
     }
     let mut der = Zeroizing::new(vec![0_u8; packed.len().div_ceil(4) * 3]);
-    // Line breaks and spaces inside the lines: the spaces are no line breaks, unless it comes out whole.
+    // Spaces beside line breaks stand for `+`, unless a whole SEQUENCE comes out.
     let is_form_decoded = spaces_inside && !one_line;
     let uneven = if is_form_decoded { Damage::FormDecoded } else { Damage::Length };
     let bytes = BASE64.decode_slice(packed.as_slice(), der.as_mut_slice()).map_err(|_| uneven)?;
@@ -299,7 +295,7 @@ fn foreign_characters(packed: &[u8]) -> Damage {
     }
 }
 
-/// PEM has 64 characters a line; OpenSSL reads up to 76, some tools write one long line.
+/// PEM has 64 characters a line; OpenSSL reads 76.
 const LINE_CHARS_MAX: usize = 76;
 
 fn note_layout(body: &str, one_line: bool, spaces_inside: bool, packed_chars: usize, repairs: &mut Repairs) {

@@ -1,8 +1,7 @@
-//! Policies of a path (RFC 5280 §6.1), with any policy as the initial set.
+//! Policies of a path (RFC 5280 §6.1), with any-policy as the initial set.
 //!
-//! pkix-path processes them, and is shown nothing else: webpki has verified the path, its
-//! signatures, names, validity and constraints. The work grows with the product of the policies and
-//! mappings of all certificates, so their number is bounded.
+//! pkix-path gets only policies: webpki verified everything else. The work grows with the product
+//! of policies and mappings, so their number is bounded.
 
 use pkix_path::{SignatureVerifier, TrustAnchor, ValidationPolicy, validate_path};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -17,10 +16,10 @@ use crate::normal_form::is_about_policies;
 /// Policies and mappings in one path.
 const POLICIES_MAX: usize = 100;
 
-/// Whether the policies of this path are valid; the end entity first, without the anchor.
+/// Checks a path's policies: end entity first, without the anchor.
 ///
 /// # Errors
-/// Why not.
+/// The reason.
 pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Result<(), ClientRefusal> {
     let policies: usize = path.iter().map(policies_in).sum();
     if policies > POLICIES_MAX {
@@ -28,13 +27,13 @@ pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Resu
     }
     let chain = path.iter().map(with_policies_alone).collect::<Result<Vec<_>, _>>()?;
     let top = &chain.last().ok_or(ClientRefusal::Other)?.tbs_certificate;
-    // The name and the key are not asked for: webpki has found the anchor.
+    // Any name and key: webpki found the anchor.
     let anchor = TrustAnchor::new(top.issuer.clone(), top.subject_public_key_info.clone());
     let policy = ValidationPolicy::new(now.as_secs());
     validate_path(&chain, &[anchor], &policy, &Verified).map(|_| ()).map_err(|_| ClientRefusal::Policy)
 }
 
-/// Of the extensions, those about policies and the one that says who is a CA.
+/// Keeps only policy extensions and basicConstraints.
 fn with_policies_alone(der: &CertificateDer<'_>) -> Result<Certificate, ClientRefusal> {
     let mut certificate = Certificate::from_der(der).map_err(|_| ClientRefusal::Encoding)?;
     if let Some(extensions) = &mut certificate.tbs_certificate.extensions {
@@ -48,7 +47,7 @@ fn with_policies_alone(der: &CertificateDer<'_>) -> Result<Certificate, ClientRe
 
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 
-/// webpki has verified the signatures.
+/// webpki verified the signatures.
 struct Verified;
 
 impl SignatureVerifier for Verified {

@@ -10,28 +10,28 @@ use zeroize::Zeroizing;
 
 use crate::public_key::public_key_of_spki;
 
-/// A leaf's private key as PKCS#8 DER. Wiped on drop; shown by no `Debug` and no `Display`.
+/// A leaf's private key as PKCS#8 DER: wiped on drop, redacted in `Debug`, no `Display`.
 pub struct PrivateKey {
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
 impl PrivateKey {
-    /// Wraps PKCS#8 DER. Whether it is a usable key shows when it is used: [`crate::Bundle::new`] checks.
+    /// Wraps PKCS#8 DER unchecked; [`crate::Bundle::new`] checks it.
     pub fn from_pkcs8_der(pkcs8: Zeroizing<Vec<u8>>) -> Self {
         Self { pkcs8 }
     }
 
-    /// The key's bytes, for sealing and for signing only. Whoever calls this answers for every copy.
+    /// The key's bytes, for sealing and signing only; the caller is responsible for every copy.
     pub fn expose_pkcs8_der(&self) -> &[u8] {
         &self.pkcs8
     }
 
-    /// The same bytes as rustls wants to borrow them.
+    /// The bytes as rustls borrows them.
     pub fn expose_rustls(&self) -> PrivateKeyDer<'_> {
         PrivateKeyDer::Pkcs8(self.expose_pkcs8_der().into())
     }
 
-    /// Loads the key for signing; `None` if it is damaged, inconsistent or of a kind that is not served.
+    /// `None` if it is damaged, inconsistent or of an unserved kind.
     pub(crate) fn signer(&self) -> Option<Signer> {
         any_supported_type(&self.expose_rustls()).ok().map(|key| Signer { key })
     }
@@ -43,22 +43,22 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A loaded key that can prove which public key it belongs to.
+/// A loaded key that proves its public key.
 pub(crate) struct Signer {
     key: Arc<dyn SigningKey>,
 }
 
-/// One signature, made once and shown to any number of public keys.
+/// One signature, checked against any number of public keys.
 pub(crate) struct Proof {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
     signature: Vec<u8>,
 }
 
-/// What is signed; it begins unlike anything that TLS signs (RFC 8446 §4.4.3 begins with 64 spaces).
+/// Differs from anything that TLS signs: RFC 8446 §4.4.3 starts with 64 spaces.
 const STATEMENT: &[u8] = b"certward: this key belongs to the leaf";
 
-/// The signatures that keys of the served kinds make, and how they are verified. Of RSA, PKCS#1 v1.5: it is
-/// deterministic, and every RSA key that is served makes it.
+/// Schemes of the served key kinds. RSA signs PKCS#1 v1.5: deterministic, and supported by every
+/// served key.
 const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
     (SignatureScheme::RSA_PKCS1_SHA256, webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA256),
     (SignatureScheme::ECDSA_NISTP256_SHA256, webpki::aws_lc_rs::ECDSA_P256_SHA256),
@@ -68,7 +68,7 @@ const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
 ];
 
 impl Signer {
-    /// Signs the statement; `None` if the key cannot sign.
+    /// `None` if the key cannot sign.
     pub(crate) fn prove(&self) -> Option<Proof> {
         SCHEMES.iter().find_map(|(scheme, algorithm)| {
             let signature = self.key.choose_scheme(&[*scheme])?.sign(STATEMENT).ok()?;
@@ -76,19 +76,18 @@ impl Signer {
         })
     }
 
-    /// Whether this is the key's public part.
     pub(crate) fn has_public_key(&self, public_key: &[u8]) -> bool {
         self.key.public_key().is_some_and(|spki| public_key_of_spki(&spki) == Some(public_key))
     }
 
-    /// Whether the key's private and public parts fit: its signature verifies with its own public key.
+    /// The signature verifies with the key's own public key.
     pub(crate) fn is_consistent(&self, proof: &Proof) -> bool {
         self.key.public_key().is_some_and(|spki| proof.belongs_to(&spki))
     }
 }
 
 impl Proof {
-    /// Whether the signature verifies with this public key (DER with its SEQUENCE header).
+    /// Whether it verifies with this public key (DER with its SEQUENCE header).
     pub(crate) fn belongs_to(&self, spki: &[u8]) -> bool {
         crate::work::signature();
         let spki = SubjectPublicKeyInfoDer::from(spki);

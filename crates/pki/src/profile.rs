@@ -2,23 +2,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How strictly the uploads of a deployment are judged. A profile only ever adds refusals.
+/// How strictly uploads are judged. Profiles only add refusals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// Whatever devices can use is accepted.
+    /// Accepts everything that devices can use.
     #[default]
     Default,
-    /// As EMQX Cloud accepts certificates: at least 60 days of validity left, keys of RSA 2048, P-256 or P-384 only,
-    /// and the leaf's key of the same kind as its issuer's.
+    /// EMQX Cloud's rules: 60 days of validity left, a key of RSA 2048, P-256 or P-384, and the
+    /// issuer's key of the same kind.
     EmqxCloud,
 }
 
 impl Profile {
-    /// Every profile.
+    /// All profiles.
     pub const ALL: [Self; 2] = [Self::Default, Self::EmqxCloud];
 
-    /// Reads the wire name; `None` for anything else, also for other spellings of case.
+    /// Parses the wire name, case-sensitive.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|profile| profile.as_str() == text)
     }

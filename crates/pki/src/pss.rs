@@ -1,9 +1,8 @@
-//! RSASSA-PSS signatures with a salt of any length (RFC 4055 §3.1, RFC 8017 §8.1).
+//! RSASSA-PSS signatures with any salt length (RFC 4055 §3.1, RFC 8017 §8.1).
 //!
-//! webpki verifies those whose salt is as long as the hash, as TLS demands of handshakes.
-//! Certificates have other lengths too: OpenSSL 3.0 by default makes the salt as long as the key
-//! allows. All else is webpki's policy: SHA-256, SHA-384 or SHA-512, the same hash in MGF1, RSA
-//! keys of 2048 to 8192 bits.
+//! webpki verifies only a salt as long as the hash, as TLS requires; OpenSSL 3.0 by default uses
+//! the longest salt in certificates. Otherwise webpki's policy: SHA-256, SHA-384 or SHA-512, the
+//! same hash in MGF1, RSA keys of 2048 to 8192 bits.
 
 use std::sync::OnceLock;
 
@@ -13,7 +12,7 @@ use aws_lc_rs::signature::{
 };
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 
-/// The algorithm of one hash and one length of salt.
+/// One hash and one salt length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pss {
     hash: Hash,
@@ -22,8 +21,7 @@ pub(crate) struct Pss {
 }
 
 impl Pss {
-    /// The algorithm that an AlgorithmIdentifier (without its SEQUENCE header) names, if it is one
-    /// of these in DER.
+    /// Parses an AlgorithmIdentifier (DER without its SEQUENCE header).
     pub(crate) fn read(identifier: &[u8]) -> Option<Self> {
         let hash = Hash::ALL.into_iter().find(|hash| {
             let usual = hash.usual();
@@ -38,11 +36,11 @@ impl Pss {
             _ => return None,
         };
         let known = hash.identifier(salt_bytes)?;
-        // Each length has one form in DER.
+        // DER has one form per length.
         (known.as_ref() == identifier).then_some(Self { hash, salt_bytes, identifier: known })
     }
 
-    /// Whether the salt is as long as the hash.
+    /// The salt is as long as the hash.
     pub(crate) fn is_usual(&self) -> bool {
         self.identifier == self.hash.usual()
     }
@@ -69,14 +67,14 @@ impl SignatureVerificationAlgorithm for Pss {
     }
 }
 
-/// The salt of an RSA key of 8192 bits and SHA-256 is not longer (RFC 8017 §9.1.1).
+/// RSA of 8192 bits with SHA-256 (RFC 8017 §9.1.1).
 const SALT_BYTES_MAX: u16 = 1024 - 32 - 2;
 
-/// Left out in DER, as defaults are (RFC 4055 §3.1).
+/// Omitted in DER, as a default (RFC 4055 §3.1).
 const SALT_BYTES_DEFAULT: u16 = 20;
 
-/// Where the parts of an identifier are: the OID, the header of the parameters, the hash and MGF1's
-/// hash, the salt's length. The three hashes have OIDs of one length.
+/// Offsets in an identifier: OID, parameters' header, hash and MGF1's hash, salt length. The
+/// hashes' OIDs have equal lengths.
 const PARAMETERS_AT: usize = 11;
 const HASHES_AT: usize = 13;
 const SALT_AT: usize = 60;
@@ -99,7 +97,7 @@ impl Hash {
         }
     }
 
-    /// The identifier with a salt as long as the hash.
+    /// With a salt as long as the hash.
     const fn usual(self) -> AlgorithmIdentifier {
         match self {
             Self::Sha256 => alg_id::RSA_PSS_SHA256,
@@ -108,8 +106,7 @@ impl Hash {
         }
     }
 
-    /// The identifier with a salt of this length. webpki wants it to live for ever, so each is made
-    /// once and kept.
+    /// webpki needs a `'static` identifier, so each is built once and kept.
     fn identifier(self, salt_bytes: u16) -> Option<AlgorithmIdentifier> {
         const LENGTHS: usize = SALT_BYTES_MAX as usize + 1;
         static MADE: [[OnceLock<Vec<u8>>; LENGTHS]; 3] = [const { [const { OnceLock::new() }; LENGTHS] }; 3];
@@ -127,7 +124,7 @@ impl Hash {
         };
         let usual = self.usual();
         let parameters = [&usual[HASHES_AT..SALT_AT], salt].concat();
-        // Less than 128 bytes: the length has one byte.
+        // Below 128 bytes: a one-byte length.
         [&usual[..PARAMETERS_AT], &[0x30, parameters.len() as u8], &parameters].concat()
     }
 }

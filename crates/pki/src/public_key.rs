@@ -4,15 +4,15 @@ use x509_parser::asn1_rs::Tag;
 
 use crate::der::{element, sequence};
 
-/// The sizes of RSA keys that webpki verifies with.
+/// RSA key sizes that webpki verifies.
 pub(crate) const VERIFIABLE_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// What kind of key a certificate or a private key is about.
+/// The kind of a public or private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// RSA with this many bits of modulus.
+    /// RSA.
     Rsa {
-        /// The modulus' length in bits.
+        /// The modulus' length.
         bits: usize,
     },
     /// RSA restricted to PSS signatures (RFC 4055 §1.2).
@@ -23,9 +23,9 @@ pub enum KeyKind {
     P384,
     /// ECDSA on NIST P-521.
     P521,
-    /// An elliptic curve by name, none of the three.
+    /// Another named elliptic curve.
     OtherCurve,
-    /// An elliptic curve by its parameters.
+    /// An elliptic curve with explicit parameters.
     ExplicitCurve,
     /// Ed25519.
     Ed25519,
@@ -37,7 +37,6 @@ pub enum KeyKind {
     Other,
 }
 
-/// The family that an issuer and a leaf may share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Rsa,
@@ -58,7 +57,7 @@ const OID_ED448: &[u8] = &[0x2b, 0x65, 0x71];
 const OID_DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
 
 impl KeyKind {
-    /// The kind that an AlgorithmIdentifier (without its SEQUENCE header) names. RSA comes without its size.
+    /// Of an AlgorithmIdentifier without its SEQUENCE header; RSA without its size.
     pub(crate) fn of_algorithm(algorithm: &[u8]) -> Option<Self> {
         let (parameters, oid) = element(algorithm, Tag::Oid)?;
         Some(match oid {
@@ -72,7 +71,7 @@ impl KeyKind {
         })
     }
 
-    /// The kind that EC parameters (RFC 5480 §2.1.1) name.
+    /// Of EC parameters (RFC 5480 §2.1.1).
     pub(crate) fn of_curve(parameters: &[u8]) -> Self {
         match element(parameters, Tag::Oid) {
             Some((_, OID_P256)) => Self::P256,
@@ -84,7 +83,7 @@ impl KeyKind {
         }
     }
 
-    /// The kind of a SubjectPublicKeyInfo (with its SEQUENCE header).
+    /// Of a SubjectPublicKeyInfo with its SEQUENCE header.
     pub(crate) fn of_spki(spki: &[u8]) -> Option<Self> {
         let (_, content) = sequence(spki)?;
         let (after_algorithm, algorithm) = sequence(content)?;
@@ -99,7 +98,7 @@ impl KeyKind {
         }
     }
 
-    /// Whether clients in general, webpki the strictest of them, verify signatures by such a key.
+    /// Whether clients verify its signatures; webpki is the strictest.
     pub(crate) fn is_verifiable(self) -> bool {
         match self {
             Self::Rsa { bits } => VERIFIABLE_RSA_BITS.contains(&bits),
@@ -118,7 +117,7 @@ impl KeyKind {
     }
 }
 
-/// The public key itself in a SubjectPublicKeyInfo (with its SEQUENCE header).
+/// The public key in a SubjectPublicKeyInfo with its SEQUENCE header.
 pub(crate) fn public_key_of_spki(spki: &[u8]) -> Option<&[u8]> {
     let (_, content) = sequence(spki)?;
     let (after_algorithm, _) = sequence(content)?;
@@ -126,7 +125,7 @@ pub(crate) fn public_key_of_spki(spki: &[u8]) -> Option<&[u8]> {
     bits.get(1..)
 }
 
-/// How many bits a DER INTEGER's content has.
+/// Significant bits of a DER INTEGER's content.
 pub(crate) fn integer_bits(content: &[u8]) -> usize {
     let leading = content.iter().take_while(|byte| **byte == 0).count();
     let significant = &content[leading..];

@@ -1,16 +1,16 @@
-//! Public suffixes: the names under which anybody may register one (`com`, `co.uk`, `github.io`).
+//! Public suffixes: names under which the public can register (`com`, `co.uk`, `github.io`).
 //!
-//! The list (<https://publicsuffix.org>) is compiled in. Only its own rules count: the default rule `*`, by which every
-//! unknown top-level name is a suffix, would refuse `*.factory.local`.
+//! The list (<https://publicsuffix.org>) is compiled in. Its default rule `*`, which makes every
+//! unknown top-level name a suffix, is not used: it would refuse `*.factory.local`.
 
 use crate::HostName;
 
 impl HostName {
-    /// Whether it is a wildcard that covers names of different registrants: it stands directly over a public suffix, or
-    /// every name that it covers is one.
+    /// A wildcard over names of different registrants: over a public suffix, or over names that all
+    /// are suffixes.
     pub fn is_over_public_suffix(&self) -> bool {
         let parent = self.parent().filter(|_| self.is_wildcard());
-        // A rule like `*.kawasaki.jp` makes a suffix of every name below, and none of the name itself.
+        // A rule like `*.kawasaki.jp` makes every name below a suffix, but not the name itself.
         parent.is_some_and(|parent| is_public_suffix(parent) || is_public_suffix(&self.example("any")))
     }
 }
@@ -38,12 +38,12 @@ mod tests {
             ("*.me.github.io", false),
             ("*.city.kawasaki.jp", false),
             ("*.a.b.example.com", false),
-            // Names of nobody's list.
+            // Not on the list.
             ("*.factory.local", false),
             ("*.corp.internal", false),
             ("*.plant.lan", false),
             ("*.broker.test", false),
-            // Exact names claim nothing of others.
+            // Exact names.
             ("co.uk", false),
             ("github.io", false),
             ("com", false),

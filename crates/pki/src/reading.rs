@@ -1,4 +1,4 @@
-//! The properties of the upload, each read for itself: what can be said before they are seen together.
+//! The fields of the upload, each read on its own.
 
 use std::collections::HashSet;
 
@@ -14,18 +14,17 @@ use crate::public_key::KeyKind;
 use crate::unserved_key::unserved_key;
 use crate::{Code, Text, TlsType, Upload, field};
 
-/// The key, as far as it could be read.
 pub(crate) struct GivenKey {
     pub(crate) key: PrivateKey,
     pub(crate) kind: KeyKind,
-    /// A signature by the key; `None` if its parts contradict each other.
+    /// `None` if the key's parts contradict each other.
     pub(crate) proof: Option<Proof>,
 }
 
 /// Leaf and chain: OpenSSL clients verify at most 10 by default.
 const CERTIFICATES_MAX: usize = 10;
 
-/// 32 KiB: a TLS handshake message of that size needs more memory than small devices have.
+/// A larger handshake message does not fit the memory of small devices.
 const CHAIN_BYTES_MAX: usize = 32 * 1024;
 
 const CLIENT_CAS_MAX: usize = 100;
@@ -51,7 +50,6 @@ pub(crate) fn tls_type(upload: &Upload, findings: &mut Vec<Finding>) -> Option<T
     }
 }
 
-/// What `cert` held.
 pub(crate) struct Cert {
     pub(crate) certificates: Vec<Given>,
     /// Every block could be read.
@@ -184,7 +182,7 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
         Err(KeyFault::Encrypted) if password.is_some() => {
             encrypted_key::open(&block.der, password.unwrap_or_default()).map_err(KeyFault::Closed).and_then(
                 |der| {
-                    // What a wrong password opens is noise, though its padding may be right by chance.
+                    // A wrong password can yield valid padding by chance.
                     key_form::pkcs8(&der).unwrap_or(Err(KeyFault::Closed(Closed::WrongPassword)))
                 },
             )
@@ -206,10 +204,10 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
     }
 }
 
-/// More than any passphrase has; the hash of it is what costs.
+/// Bounds the cost of hashing it.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// The password, if there is one that can be used. White space counts: it may be all of it.
+/// Not trimmed: white space may be the password.
 fn key_password<'a>(upload: &'a Upload, findings: &mut Vec<Finding>) -> Option<&'a str> {
     let mut say = |code, message| findings.push(Finding::new(code, Field::KeyPassword, None, message));
     match &upload.key_password {
@@ -271,7 +269,7 @@ fn only_certificates(mut blocks: Vec<Block>, field: Field, findings: &mut Vec<Fi
     blocks
 }
 
-/// A block that does not belong in the field, named as what it is.
+/// Names a block that does not belong in the field.
 fn foreign(block: &Block, field: Field) -> Finding {
     let (code, is) = match block.label {
         Label::Csr => (Code::FormatCsr, "is a certificate signing request"),
@@ -286,7 +284,7 @@ fn foreign(block: &Block, field: Field) -> Finding {
     Finding::new(code, field, item, format!("Block {} of {} {is}.", block.index, field.name()))
 }
 
-/// Leaves out what is there twice.
+/// Drops duplicates.
 fn unique(mut blocks: Vec<Block>, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
     let mut seen = HashSet::with_capacity(blocks.len());
     let again: HashSet<usize> =

@@ -1,7 +1,7 @@
-//! The rules: each looks at the read upload, asks one question, and says what it found.
+//! The rules: each checks one question about the upload and adds findings.
 //!
-//! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a case in the tests. A rule that
-//! needs the leaf says nothing where the leaf is unknown: another finding has said why.
+//! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a test case. A
+//! rule that needs the leaf is silent without one: another finding gives the reason.
 
 mod chain;
 mod client_ca;
@@ -17,7 +17,7 @@ use crate::case::Case;
 
 pub(crate) type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
-/// All rules; the order does not matter, findings are sorted.
+/// In any order: findings are sorted.
 pub(crate) const RULES: &[Rule] = &[
     key::key_inconsistent,
     key::key_mismatch,

@@ -7,29 +7,28 @@ use crate::pss::Pss;
 use crate::public_key::{KeyKind, VERIFIABLE_RSA_BITS};
 use crate::work;
 
-/// The three parts that every signed X.509 structure has (RFC 5280 §4.1.1): x509-parser does not keep the raw
-/// algorithm, and the signature is checked over raw bytes.
+/// The three raw parts of a signed X.509 structure (RFC 5280 §4.1.1): x509-parser does not keep the
+/// raw algorithm.
 pub(crate) struct Signed<'a> {
-    /// What is signed, with its header.
+    /// The signed bytes, with their header.
     pub(crate) content: &'a [u8],
-    /// The AlgorithmIdentifier without its SEQUENCE header.
+    /// Without its SEQUENCE header.
     pub(crate) algorithm: &'a [u8],
-    /// The signature's bits; a whole number of bytes.
+    /// A whole number of bytes.
     pub(crate) signature: &'a [u8],
 }
 
-/// What a signature says about who made it.
+/// Whether a key made a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// This key made it.
     Valid,
-    /// Another key made it, or what it signs was changed.
+    /// Another key made it, or the content changed.
     Broken,
-    /// The algorithm or the key's kind is not supported (SHA-1, RSA under 2048 bits, DSA, ...).
+    /// Unsupported algorithm or key (SHA-1, RSA under 2048 bits, DSA, ...).
     Unsupported,
 }
 
-/// How well an algorithm of signatures is supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignatureKind {
     /// By webpki.
@@ -40,7 +39,7 @@ pub(crate) enum SignatureKind {
 }
 
 impl<'a> Signed<'a> {
-    /// Splits DER; `None` unless it is exactly the three parts.
+    /// `None` unless the DER is exactly the three parts.
     pub(crate) fn split(der: &'a [u8]) -> Option<Self> {
         let (rest, outer) = sequence(der)?;
         let (after_content, _) = sequence(outer)?;
@@ -65,10 +64,10 @@ impl<'a> Signed<'a> {
         }
     }
 
-    /// Whether the key in `spki` (with its SEQUENCE header) made this signature.
+    /// `spki`: with its SEQUENCE header.
     pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
         work::signature();
-        // webpki calls a signature by such a key broken, which it need not be.
+        // webpki reports a signature by such a key as broken.
         if matches!(KeyKind::of_spki(spki), Some(KeyKind::Rsa { bits }) if !VERIFIABLE_RSA_BITS.contains(&bits))
         {
             return Verdict::Unsupported;
@@ -77,7 +76,7 @@ impl<'a> Signed<'a> {
         let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
             return Verdict::Unsupported;
         };
-        // Several entries share one identifier (ECDSA with SHA-256 on each curve): the key decides.
+        // Entries share identifiers (ECDSA with SHA-256 on each curve): the key decides.
         let pss = Pss::read(self.algorithm);
         webpki::ALL_VERIFICATION_ALGS
             .iter()

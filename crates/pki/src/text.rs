@@ -1,13 +1,12 @@
-//! Cleaning: what shells, editors, templates and JSON encoders do to PEM text, undone.
+//! Undoes what shells, editors, templates and JSON encoders do to PEM text.
 //!
-//! Only what cannot be meant is changed: no backslash, no byte order mark and no carriage return has a meaning in
-//! PEM. What was changed is remembered, so that the uploader hears of it.
+//! Changes only what PEM never contains (backslash, byte order mark, carriage return, unusual
+//! spaces), and notes each change for the uploader.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// One kind of damage that was repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Repair {
     ByteOrderMark,
@@ -37,7 +36,7 @@ impl fmt::Display for Repair {
     }
 }
 
-/// The repairs made to one field, each kind once.
+/// Repairs of one field, each kind once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs(Vec<Repair>);
 
@@ -57,13 +56,13 @@ impl Repairs {
     }
 }
 
-/// Whether the text is UTF-16 that was decoded as if it were bytes: every other character is NUL.
+/// UTF-16 decoded as single bytes: every other character is NUL.
 pub(crate) fn is_utf16(text: &str) -> bool {
     text.contains("B\0E\0G\0I\0N") || text.starts_with('\u{fffe}') || text.starts_with("\u{fffd}\u{fffd}-\0")
 }
 
-/// Undoes byte order marks, literal line breaks, carriage returns and unusual spaces. One pass; the result is never
-/// longer than the input, so the buffer never moves and leaves no copy of a key behind.
+/// One pass. The result is never longer than the input, so the buffer never moves and leaves no
+/// copy of a key.
 pub(crate) fn clean(text: &str, repairs: &mut Repairs) -> Zeroizing<String> {
     crate::work::bytes(text.len());
     let mut cleaned = Zeroizing::new(String::with_capacity(text.len()));
@@ -94,8 +93,7 @@ pub(crate) fn clean(text: &str, repairs: &mut Repairs) -> Zeroizing<String> {
     cleaned
 }
 
-/// The rest of a literal `\n`, `\r` or `\t`, however many backslashes precede the letter: text that was encoded
-/// twice has two.
+/// The rest of a literal `\n`, `\r` or `\t`; text encoded twice has two backslashes.
 fn escaped_space(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
     let mut ahead = chars.clone();
     let mut taken = 0_usize;
@@ -112,7 +110,7 @@ fn escaped_space(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option
     Some(space)
 }
 
-/// Text encoded three times over has four backslashes before the letter; a bound keeps the pass linear.
+/// Text encoded three times has four; the bound keeps the pass linear.
 const BACKSLASHES_MAX: usize = 7;
 
 #[cfg(test)]

@@ -2,20 +2,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who proves an identity in the handshake: the server alone, or the client as well.
+/// Who presents a certificate: the server alone, or also the client.
 ///
-/// The wire names are matched exactly (`CONTRACT`: `one-way`, `two-way`).
+/// The wire names are contract and match exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsType {
     /// Only the server presents a certificate.
     OneWay,
-    /// The client must present a certificate that chains to one of the deployment's client CAs.
+    /// The client must present a certificate of one of the client CAs.
     TwoWay,
 }
 
 impl TlsType {
-    /// Reads the wire name; `None` for anything else, also for other spellings of case.
+    /// Parses the wire name, case-sensitive.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "one-way" => Some(Self::OneWay),

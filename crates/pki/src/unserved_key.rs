@@ -2,7 +2,7 @@ use crate::Code;
 use crate::key_form::RSA_BITS;
 use crate::public_key::KeyKind;
 
-/// What is said of a key whose kind is not served.
+/// Code and message for an unserved key kind.
 pub(crate) fn unserved_key(kind: KeyKind, whose: &str) -> (Code, String) {
     match kind {
         KeyKind::Rsa { bits } if bits < *RSA_BITS.start() => {

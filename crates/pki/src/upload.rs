@@ -1,18 +1,18 @@
 use zeroize::Zeroizing;
 
-/// The text of one property of an upload. Wiped on drop, for any field may hold a key by mistake.
+/// One property of an upload. Wiped on drop: any field may hold a key by mistake.
 #[derive(Default)]
 pub enum Text {
     /// Absent, or null.
     #[default]
     Absent,
-    /// Present, but of another JSON type than a string.
+    /// Another JSON type than a string.
     NotText,
-    /// The text as it came.
+    /// The text as received.
     Given(Zeroizing<String>),
 }
 
-/// An upload as it came in: nothing about it is known to be right.
+/// An unchecked upload.
 #[derive(Default)]
 pub struct Upload {
     /// `tlsType`: `one-way` or `two-way`.
@@ -21,7 +21,7 @@ pub struct Upload {
     pub cert: Text,
     /// `key`: the leaf's private key, PEM.
     pub key: Text,
-    /// `keyPassword`: what opens the key, if it is encrypted.
+    /// `keyPassword`: for an encrypted key.
     pub key_password: Text,
     /// `cacert`: the client CAs, PEM.
     pub cacert: Text,

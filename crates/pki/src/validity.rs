@@ -3,8 +3,8 @@ use std::ops::RangeInclusive;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-/// The time within which all of these certificates are valid (RFC 5280 §4.1.2.5), in seconds since 1970, both ends included; an
-/// empty range if there is none. `None`: one of them cannot be read.
+/// When all these certificates are valid (RFC 5280 §4.1.2.5): Unix seconds, both ends included,
+/// maybe empty. `None` if one is unreadable.
 pub fn validity<'a>(
     certificates: impl IntoIterator<Item = &'a CertificateDer<'a>>,
 ) -> Option<RangeInclusive<i64>> {

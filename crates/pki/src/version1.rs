@@ -8,24 +8,24 @@ use crate::der::{element, sequence};
 use crate::signed::Signed;
 use x509_parser::asn1_rs::Tag;
 
-/// An X.509 version 1 certificate: no extensions, so nothing in it says what it is for.
+/// An X.509 version 1 certificate, without extensions.
 ///
-/// webpki refuses them, and the public EMQX recipe makes them for clients (`openssl x509 -req` without `-extfile`).
+/// webpki refuses them; the public EMQX recipe makes them for clients (`openssl x509 -req` without
+/// `-extfile`).
 pub(crate) struct Version1<'a> {
-    /// The three parts of it.
     pub(crate) signed: Signed<'a>,
-    /// The issuer's name without its SEQUENCE header, as trust anchors hold theirs.
+    /// Without its SEQUENCE header, as in trust anchors.
     pub(crate) issuer: &'a [u8],
-    /// The public key with its SEQUENCE header.
+    /// With its SEQUENCE header.
     pub(crate) spki: &'a [u8],
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
 }
 
 impl<'a> Version1<'a> {
-    /// Reads strict DER. `None` unless it is version 1 to the letter: no version field, no unique identifiers, no
-    /// extensions, the same algorithm inside and outside, nothing behind it. webpki's refusal of the version alone
-    /// says less: it comes for a version 2 certificate too, and for one of version 1 among the intermediates.
+    /// Strict DER: no version field, unique identifiers or extensions, equal inner and outer
+    /// algorithm, no trailing bytes. webpki's refusal of the version is not enough: it also covers
+    /// version 2, and version 1 intermediates.
     pub(crate) fn read(der: &'a CertificateDer<'_>) -> Option<Self> {
         let (rest, x509) =
             X509CertificateParser::new().with_deep_parse_extensions(false).parse(der.as_ref()).ok()?;
@@ -50,8 +50,8 @@ impl<'a> Version1<'a> {
     }
 }
 
-/// The algorithm inside: TBSCertificate ::= SEQUENCE { serialNumber INTEGER, signature SEQUENCE, … }. A version
-/// field, even one that says 1, stands before the serial number and is no DER (X.690 §11.5).
+/// TBSCertificate ::= SEQUENCE { serialNumber INTEGER, signature SEQUENCE, … }. An explicit version
+/// 1 field is not DER (X.690 §11.5).
 fn inner_algorithm(content: &[u8]) -> Option<&[u8]> {
     let (_, tbs) = sequence(content)?;
     let (after_serial, _) = element(tbs, Tag::Integer)?;

@@ -4,12 +4,11 @@ use rustls::{CertificateError, Error, ExtendedKeyPurpose, OtherError};
 
 use crate::ClientRefusal;
 
-/// A refusal of our own.
 pub(crate) fn refused(refusal: ClientRefusal) -> Error {
     CertificateError::Other(OtherError(Arc::new(refusal))).into()
 }
 
-/// As rustls passes webpki's refusals on: the alert that the client gets depends on it.
+/// Maps as rustls does: the client's alert depends on it.
 pub(crate) fn refusal_of(error: webpki::Error) -> CertificateError {
     use webpki::Error as E;
     match error {

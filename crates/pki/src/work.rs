@@ -1,12 +1,12 @@
-//! How much work a judgement does, counted in tests only: a bound on work holds on any machine, a bound on time on none.
+//! Work counters, in tests only: bounds on work hold on any machine, bounds on time do not.
 
-/// A signature is verified.
+/// Counts a verified signature.
 pub(crate) fn signature() {
     #[cfg(test)]
     spent::SIGNATURES.set(spent::SIGNATURES.get() + 1);
 }
 
-/// So many bytes of text are looked at.
+/// Counts bytes read.
 pub(crate) fn bytes(_count: usize) {
     #[cfg(test)]
     spent::BYTES.set(spent::BYTES.get() + _count);
@@ -21,7 +21,7 @@ pub(crate) mod spent {
         pub(crate) static BYTES: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// What this thread has done since it was asked the last time: signatures verified, bytes looked at.
+    /// This thread's (signatures verified, bytes read) since the last call.
     pub(crate) fn take() -> (usize, usize) {
         (SIGNATURES.take(), BYTES.take())
     }

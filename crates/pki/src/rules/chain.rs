@@ -13,7 +13,7 @@ use crate::public_key::Family;
 use crate::rules::profile::is_emqx_cloud;
 use crate::signed::SignatureKind;
 
-/// SHA-1 and older on what is served; a root's own signature is never checked by anybody.
+/// Served certificates only: clients never check a root's signature.
 pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for given in case.served() {
         if let Some(hash) = given.certificate.weak_hash {
@@ -43,7 +43,7 @@ pub(crate) fn signature_uncommon(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Weak hashes, and issuers' keys that nothing verifies with, have findings of their own.
+/// Weak hashes and unverifiable issuer keys have their own findings.
 fn served_of_kind<'a>(case: &'a Case<'_>, kind: SignatureKind) -> impl Iterator<Item = &'a Given> {
     let issuers = case.issuers().map(Some).chain(std::iter::repeat(None));
     case.served().zip(issuers).filter_map(move |(given, issuer)| {
@@ -72,7 +72,7 @@ pub(crate) fn policy_critical(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Of the path that is served; the root's own extensions are not asked for (RFC 5280 §6.1).
+/// Without the root, whose extensions do not count (RFC 5280 §6.1).
 pub(crate) fn policy_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     if !case.served().any(|given| given.certificate.has_critical_policies) {
@@ -114,7 +114,7 @@ pub(crate) fn signature_broken(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(code, Field::Cert, given.item(), message));
 }
 
-/// Each issuer counts the CAs below it, but for those of its own name (RFC 5280 §6.1.4 (l)).
+/// Self-issued CAs do not count (RFC 5280 §6.1.4 (l)).
 pub(crate) fn path_length_exceeded(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut cas_below = 0;
     for given in case.issuers() {
@@ -143,7 +143,7 @@ pub(crate) fn name_constraint_violated(case: &Case<'_>, findings: &mut Vec<Findi
     }
 }
 
-/// Of the root, clients take the key and the name.
+/// Of the root, clients use only key and name.
 pub(crate) fn issuer_not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for given in case.served().skip(1).filter(|given| !given.certificate.is_for_servers()) {
         let message =
@@ -162,7 +162,6 @@ pub(crate) fn purpose_any(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The kinds of keys that are served are those that clients verify with.
 pub(crate) fn issuer_key_weak(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for given in case.issuers() {
         let kind = given.certificate.key_kind;
@@ -202,8 +201,8 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     }
 }
 
-/// Whatever is neither leaf, intermediate nor root: what is out of its time, another end entity, an issuer that may
-/// not be one, and a stranger are told apart.
+/// Certificates off the path: out of validity, issuing without the right to, another leaf, or
+/// unrelated.
 pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(chain) = &case.chain else { return };
     let named = chain.broken.map(|broken| broken.issuer);
@@ -224,8 +223,8 @@ pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A self-signed leaf needs no CA. One beside it says that a certificate of that CA was meant; a
-/// renewal of the leaf itself does not.
+/// A CA beside a self-signed leaf suggests that its certificate was intended; a renewal of the leaf
+/// does not.
 pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
     let mut others = chain.left_out.iter().map(|n| &case.certificates[*n]);

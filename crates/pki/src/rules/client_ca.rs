@@ -63,7 +63,7 @@ pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// None is valid now, and one will be. Where all have expired, each of them is an error already.
+/// None is valid now, but one will be; if all have expired, each already is an error.
 pub(crate) fn none_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if !case.has_valid_client_ca() && case.client_cas.iter().any(|given| is_to_come(case, &given.certificate))
     {
@@ -76,7 +76,7 @@ fn is_to_come(case: &Case<'_>, certificate: &Certificate) -> bool {
     case.circumstances.now < certificate.not_before && !certificate.has_expired_at(case.circumstances.now)
 }
 
-/// No client certificate could be verified under it.
+/// No client certificate can be verified under it.
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for_each(case.trusted_client_cas(), findings, Code::CaUnusable, |certificate| {
         match certificate.key_kind {
@@ -94,8 +94,7 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Where the server's own chain was given as the client CAs, with no other CA beside it. One CA may
-/// issue for both sides, so the finding asks.
+/// Only the server's own CAs. One CA may issue for both sides, so the finding asks.
 pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut cas = case.trusted_client_cas().peekable();
     let Some(first) = cas.peek().copied().filter(|_| case.client_cas.len() <= SERVER_CAS_MAX) else { return };
@@ -108,12 +107,10 @@ pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// More CAs than one server has above it: the rest is the devices'. It bounds the signatures to
-/// verify.
+/// More are not one server's alone; bounds the signatures to verify.
 const SERVER_CAS_MAX: usize = 10;
 
-/// A certificate of the server's chain, another one of the same CA, or the issuer of the topmost
-/// that was given.
+/// In the server's chain, of the same CA, or the issuer of its topmost certificate.
 fn is_servers_own(case: &Case<'_>, client_ca: &Certificate) -> bool {
     let is_same_ca = |given: &Given| {
         given.certificate.spki == client_ca.spki

@@ -13,8 +13,8 @@ fn say(leaf: &Given, code: Code, message: impl Into<String>, findings: &mut Vec<
     findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
 }
 
-/// webpki is stricter about DER than most; what it cannot read, the gateway cannot serve. Version and critical
-/// extensions have rules of their own.
+/// What webpki cannot read, the gateway cannot serve. Version and critical extensions have their
+/// own rules.
 pub(crate) fn unreadable_for_tls_clients(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     let readable = without_critical_policies(&leaf.certificate.der);
@@ -45,7 +45,7 @@ pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
     say(leaf, Code::LeafVersion1, message, findings);
 }
 
-/// A CA certificate as the leaf, but for the kind that `openssl req -x509` makes, which OpenSSL clients accept.
+/// `openssl req -x509` makes self-signed CA leaves, which OpenSSL clients accept.
 pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_ca) else { return };
     let signs = leaf.certificate.key_usage.is_none_or(|usage| usage.digital_signature);
@@ -89,7 +89,7 @@ pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Less than a third of the lifetime is left (when ACME clients renew), and less than 30 days of a long one.
+/// Less than a third of the lifetime (when ACME clients renew) and less than 30 days are left.
 pub(crate) fn expires_soon(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_valid_at(case.circumstances.now)) else {
         return;

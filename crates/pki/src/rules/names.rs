@@ -14,7 +14,7 @@ pub(crate) fn no_way_in(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// So many uncovered hosts are named one by one.
+/// More are only counted.
 const HOSTS_NAMED_MAX: usize = 10;
 
 pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -39,7 +39,7 @@ pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
 pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.dns_names.is_empty()) else { return };
     let Some(name) = &leaf.certificate.common_name else { return };
-    // Where devices come by address, an address is name enough.
+    // Devices that connect by address need no name.
     if !leaf.certificate.ip_addresses.is_empty() && case.circumstances.hosts.is_empty() {
         return;
     }
@@ -48,7 +48,6 @@ pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding::new(Code::NameOnlyInCn, Field::Cert, leaf.item(), message));
 }
 
-/// No DNS name, no IP address and no common name.
 pub(crate) fn missing(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     let Certificate { dns_names, ip_addresses, common_name, .. } = &leaf.certificate;
@@ -68,10 +67,10 @@ pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// So many names of one fault are shown; the others are counted.
+/// Per fault; more are only counted.
 const NAMES_SHOWN_MAX: usize = 3;
 
-/// dNSName entries that no client, or only some, compares with a host.
+/// dNSName entries that few or no clients match.
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     for code in [Code::NameUnusable, Code::NameIsAddress, Code::WildcardOdd] {
@@ -102,7 +101,7 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What is wrong with a dNSName. A wildcard that is too wide has a rule of its own.
+/// Too wide wildcards have their own rule.
 fn fault(name: &str) -> Option<(Code, String)> {
     if is_wide(name) {
         return None;
@@ -122,7 +121,7 @@ fn is_wide(name: &str) -> bool {
         && (name.len() == 1 || name.starts_with("*."))
 }
 
-/// The DNS names; the common name only where there is none (as OpenSSL clients do; RFC 9525 §6.3 takes none at all).
+/// DNS names; the common name only without any, as in OpenSSL (RFC 9525 §6.3 never uses it).
 fn names_in_force(case: &Case<'_>) -> HashSet<HostName> {
     let Some(leaf) = case.leaf() else { return HashSet::new() };
     let common_name = leaf.certificate.common_name.iter().filter(|_| leaf.certificate.dns_names.is_empty());

@@ -1,4 +1,4 @@
-//! What a stricter profile refuses beside all else.
+//! Refusals of stricter profiles.
 
 use time::Duration;
 
@@ -13,7 +13,7 @@ const VALIDITY_LEFT_MIN: Duration = Duration::days(60);
 pub(crate) fn validity(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|_| is_emqx_cloud(case)) else { return };
     let (now, not_after) = (case.circumstances.now, leaf.certificate.not_after);
-    // Of one that has expired, that has been said.
+    // Expiry has its own finding.
     if now <= not_after && not_after - now < VALIDITY_LEFT_MIN {
         let message = format!(
             "The leaf expires at {}; this deployment's profile wants 60 days at least.",

@@ -3,10 +3,10 @@ use crate::case::Case;
 use crate::certificate::Certificate;
 use crate::finding::{Field, Finding};
 
-/// Devices trust the CA that issued the leaf of now, and no self-signed certificate that they have not been given.
+/// Devices trust the current leaf's CA, not a new self-signed certificate.
 pub(crate) fn self_signed_over_issued(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(leaf), Some(replaces)) = (case.leaf(), case.circumstances.replaces) else { return };
-    // What was accepted can be read.
+    // An accepted leaf is readable.
     let Ok(replaced) = Certificate::read(replaces) else { return };
     let is_its_ca = replaced.normal_issuer == leaf.certificate.normal_subject;
     if leaf.certificate.is_self_signed() && !replaced.is_self_signed() && !is_its_ca {
