@@ -126,7 +126,7 @@ codes! {
     KeyEncryptionUnsupported "KEY_ENCRYPTION_UNSUPPORTED" Error
         "The private key is encrypted in a way that is not opened: older than PBES2, with SHA-1 or 3DES, or by more work than 600 000 iterations of PBKDF2 with SHA-256, 210 000 with SHA-512, or 32 MiB of scrypt."
         "A key from `openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES`."
-        "Decrypt it: openssl pkey -in FILE -out key.pem, or encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in FILE -out key.pem."
+        "Decrypt it: openssl pkey -in FILE -out key.pem, or encrypt it again: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in FILE -out key.pem."
         "RFC 8018 §6.2, certward (limits)";
     FormatUtf16 "FORMAT_UTF16" Error
         "The text is UTF-16."
@@ -248,7 +248,7 @@ codes! {
     ValidityUnreadable "VALIDITY_UNREADABLE" Error
         "The validity of a certificate cannot be read."
         "`notBefore` in month 13, on 30 February, in second 60, or without a zone."
-        "Have the certificate issued anew."
+        "Have the certificate issued again."
         "RFC 5280 §4.1.2.5";
     KeyUnreadable "KEY_UNREADABLE" Error
         "The private key is damaged or of an unknown structure."
@@ -268,7 +268,7 @@ codes! {
     KeyCurveExplicit "KEY_CURVE_EXPLICIT" Error
         "The elliptic curve is spelled out by its parameters instead of named (CVE-2020-0601 lived there)."
         "A key from `openssl ecparam -param_enc explicit`."
-        "Name the curve: openssl ec -in FILE -param_enc named_curve; a certificate must be issued anew."
+        "Name the curve: openssl ec -in FILE -param_enc named_curve; a certificate must be issued again."
         "RFC 5480 §2.1.1";
     KeyTooSmall "KEY_TOO_SMALL" Error
         "The RSA key has fewer than 2048 bits."
@@ -325,12 +325,12 @@ codes! {
     ValidityReversed "VALIDITY_REVERSED" Error
         "The certificate ends before it begins."
         "`notBefore` 2030, `notAfter` 2020."
-        "Have the certificate issued anew."
+        "Have the certificate issued again."
         "RFC 5280 §4.1.2.5";
     WeakSignature "WEAK_SIGNATURE" Error
         "A certificate of the chain is signed with SHA-1 or MD5."
         "`openssl x509 -req -sha1`."
-        "Have it issued anew with SHA-256."
+        "Have it issued again with SHA-256."
         "RFC 9155, CA/Browser Forum BR §7.1.3.2.1";
     CriticalExtensionUnknown "CRITICAL_EXTENSION_UNKNOWN" Error
         "A certificate of the chain has a critical extension that TLS clients do not know and must refuse."
@@ -414,7 +414,7 @@ codes! {
     CaUnusable "CA_UNUSABLE" Error
         "A client CA cannot be used as a trust anchor."
         "A CA with RSA 1024."
-        "Check it with openssl x509 -in FILE -noout -text and have it issued anew."
+        "Check it with openssl x509 -in FILE -noout -text and have it issued again."
         "RFC 5280 §6.1.1";
     TooManyClientCas "TOO_MANY_CLIENT_CAS" Error
         "`cacert` holds more than 100 different CAs."
@@ -571,7 +571,7 @@ codes! {
     CaVersion1 "CA_VERSION1" Warning
         "A client CA is a self-signed X.509 version 1 root: nothing in it says that it is a CA."
         "`openssl x509 -req -signkey root.key`, self-signed without extensions."
-        "Better: make the CA anew as version 3 with CA:TRUE."
+        "Better: make the CA again as version 3 with CA:TRUE."
         "RFC 5280 §4.2.1.9";
     CaExpiredLeftOut "CA_EXPIRED_LEFT_OUT" Warning
         "A client CA has expired and was left out of the trust: devices with a certificate of this CA are refused. Another CA in `cacert` is valid."
