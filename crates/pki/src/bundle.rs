@@ -7,7 +7,7 @@ use x509_parser::nom::Parser as _;
 use crate::PrivateKey;
 use crate::name::common_name;
 
-/// A leaf, its intermediates and the leaf's private key, checked.
+/// A leaf, its intermediates and its key, checked.
 #[derive(Debug)]
 pub struct Bundle {
     chain: Vec<CertificateDer<'static>>,
@@ -17,7 +17,7 @@ pub struct Bundle {
     not_after: OffsetDateTime,
 }
 
-/// Why a chain and a key do not make a bundle.
+/// Why [`Bundle::new`] fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BundleError {
     /// The chain is empty.
@@ -26,22 +26,22 @@ pub enum BundleError {
     /// The leaf is not X.509.
     #[error("the leaf cannot be read as an X.509 certificate")]
     UnreadableLeaf,
-    /// The key is unreadable, or of an unserved kind.
+    /// Unreadable, or of an unserved kind.
     #[error("the private key cannot be used")]
     UnusableKey,
-    /// The key's signature does not verify with the leaf's public key.
+    /// Its signature does not verify with the leaf's public key.
     #[error("the private key is not the leaf's")]
     KeyMismatch,
 }
 
 impl Bundle {
-    /// Joins a chain (leaf first) and its key; a signature proves that the key is the leaf's.
+    /// Joins a chain (leaf first) and a key; a signature proves that they match.
     ///
     /// # Errors
     /// [`BundleError`].
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKey) -> Result<Self, BundleError> {
         let leaf = chain.first().ok_or(BundleError::Empty)?;
-        // Skips extensions: a bundle is rebuilt from the store on the first use of a deployment.
+        // Skips extensions: a bundle is rebuilt on each deployment's first use.
         let (rest, x509) = X509CertificateParser::new()
             .with_deep_parse_extensions(false)
             .parse(leaf)
@@ -65,7 +65,7 @@ impl Bundle {
         })
     }
 
-    /// Leaf first, then each issuer, without the root.
+    /// Leaf first, without the root.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
@@ -80,7 +80,7 @@ impl Bundle {
         &self.key
     }
 
-    /// The leaf's common name, if it has one.
+    /// The leaf's common name, if any.
     pub fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
     }

@@ -1,4 +1,4 @@
-//! The parsed upload that the rules read.
+//! The parsed upload that rules read.
 
 use zeroize::Zeroizing;
 
@@ -12,14 +12,14 @@ use crate::{Bundle, BundleError, Circumstances, ClientTrust, Code, Material, Tls
 pub(crate) struct Case<'a> {
     pub(crate) circumstances: &'a Circumstances<'a>,
     pub(crate) tls_type: Option<TlsType>,
-    /// From `cert`, without duplicates.
+    /// Without duplicates.
     pub(crate) certificates: Vec<Given>,
     pub(crate) key: Option<GivenKey>,
     /// `None` without a leaf candidate.
     pub(crate) chain: Option<Chain>,
-    /// From `cacert`, without duplicates.
+    /// Without duplicates.
     pub(crate) client_cas: Vec<Given>,
-    /// One may issue and is valid now; expired ones are then left out of the trust.
+    /// If so, expired ones are left out of the trust.
     has_valid_client_ca: bool,
 }
 
@@ -52,17 +52,15 @@ impl<'a> Case<'a> {
         self.chain.as_ref().map(|chain| &self.certificates[chain.leaf])
     }
 
-    /// Leaf and intermediates.
     pub(crate) fn served(&self) -> impl Iterator<Item = &Given> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
-    /// Leaf, intermediates and root.
+    /// Including the root.
     pub(crate) fn chain(&self) -> impl Iterator<Item = &Given> {
         self.chain.iter().flat_map(|chain| chain.in_order()).map(|n| &self.certificates[n])
     }
 
-    /// Intermediates and root.
     pub(crate) fn issuers(&self) -> impl Iterator<Item = &Given> {
         self.chain().skip(1)
     }
@@ -76,12 +74,11 @@ impl<'a> Case<'a> {
         self.client_cas.iter().filter(|given| !self.is_left_out_of_trust(&given.certificate))
     }
 
-    /// Expired, while another client CA is valid.
     pub(crate) fn is_left_out_of_trust(&self, client_ca: &Certificate) -> bool {
         self.has_valid_client_ca && client_ca.has_expired_at(self.circumstances.now)
     }
 
-    /// Builds the material after no rule has refused.
+    /// For an upload without errors.
     ///
     /// # Errors
     /// A finding, if the parts do not fit.

@@ -17,21 +17,19 @@ use crate::normal_name::normal_name;
 use crate::public_key::KeyKind;
 use crate::signed::{SignatureKind, Signed, Verdict};
 
-/// A parsed certificate, with everything that the rules read.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     /// 1, 2 or 3 (RFC 5280 §4.1.2.1).
     pub(crate) version: u32,
-    /// DER with its SEQUENCE header.
+    /// With its SEQUENCE header.
     pub(crate) subject_der: Vec<u8>,
     pub(crate) issuer_der: Vec<u8>,
     /// In the normal form (RFC 5280 §7.1): equal names are equal bytes.
     pub(crate) normal_subject: Vec<u8>,
     pub(crate) normal_issuer: Vec<u8>,
-    /// A policy extension is critical.
     pub(crate) has_critical_policies: bool,
-    /// For display, escaped and bounded.
+    /// Escaped and bounded.
     pub(crate) subject: String,
     pub(crate) issuer: String,
     /// What OpenSSL cannot decode.
@@ -41,10 +39,10 @@ pub(crate) struct Certificate {
     pub(crate) common_name: Option<String>,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
-    /// DER with its SEQUENCE header.
+    /// With its SEQUENCE header.
     pub(crate) spki: Vec<u8>,
     pub(crate) key_kind: KeyKind,
-    /// basicConstraints CA:TRUE.
+    /// CA:TRUE.
     pub(crate) is_ca: bool,
     /// Most CAs between this one and the leaf (RFC 5280 §4.2.1.9).
     pub(crate) path_len: Option<u32>,
@@ -57,11 +55,10 @@ pub(crate) struct Certificate {
     pub(crate) ip_addresses: Vec<Vec<u8>>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
     pub(crate) authority_key_id: Option<Vec<u8>>,
-    /// OID of the first critical extension that TLS clients do not know.
+    /// OID of the first critical extension that clients do not know.
     pub(crate) unknown_critical: Option<String>,
     pub(crate) is_precertificate: bool,
     pub(crate) must_staple: bool,
-    /// The weak hash of its signature.
     pub(crate) weak_hash: Option<&'static str>,
     pub(crate) signature_kind: SignatureKind,
     /// Its signature under its own key; [`Verdict::Broken`] if subject and issuer differ.
@@ -83,15 +80,12 @@ pub(crate) struct ExtendedUsage {
     pub(crate) any: bool,
 }
 
-/// Why DER is not a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// notBefore or notAfter is not a time.
     Validity,
     TrailingBytes,
-    /// A known extension is unreadable, or an extension is duplicated.
+    /// A known extension is unreadable, or one is duplicated.
     Extension,
-    /// Anything else.
     Structure,
 }
 
@@ -155,8 +149,7 @@ impl Certificate {
         })
     }
 
-    /// Signed with its own key. If the algorithm is unsupported (SHA-1 roots), names and key
-    /// identifiers decide.
+    /// If the algorithm is unsupported (SHA-1 roots), names and key identifiers decide.
     pub(crate) fn is_self_signed(&self) -> bool {
         match self.own_verdict {
             Verdict::Valid => true,
@@ -174,12 +167,12 @@ impl Certificate {
         self.not_after < now
     }
 
-    /// CA:TRUE, and keyCertSign if there is a keyUsage (RFC 5280 §6.1.4).
+    /// CA:TRUE, and keyCertSign in any keyUsage (RFC 5280 §6.1.4).
     pub(crate) fn may_issue(&self) -> bool {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.key_cert_sign)
     }
 
-    /// Whether clients accept it above this leaf: path length, name constraints and, except for a
+    /// Whether clients accept it above the leaf: path length, name constraints and, except for a
     /// root, extKeyUsage.
     pub(crate) fn may_stand_over(&self, leaf: &Certificate, cas_between: usize) -> bool {
         self.allows_path(cas_between)
@@ -191,15 +184,14 @@ impl Certificate {
         self.path_len.is_none_or(|most| cas_between <= usize::try_from(most).unwrap_or(usize::MAX))
     }
 
-    /// Why its name constraints refuse this leaf.
     pub(crate) fn name_refusal(&self, leaf: &Certificate) -> Option<String> {
         self.name_constraints
             .as_ref()
             .and_then(|constraints| constraints.refusal(&leaf.dns_names, &leaf.ip_addresses))
     }
 
-    /// extKeyUsage allows TLS servers. OpenSSL, webpki, Go and NSS apply an issuer's to what it
-    /// issues, unlike RFC 5280 §4.2.1.12.
+    /// OpenSSL, webpki, Go and NSS apply an issuer's extKeyUsage to what it issues, unlike RFC 5280
+    /// §4.2.1.12.
     pub(crate) fn is_for_servers(&self) -> bool {
         self.extended_key_usage.is_none_or(|usage| usage.server || usage.any)
     }
@@ -217,7 +209,7 @@ impl Certificate {
             && !self.is_self_signed()
     }
 
-    /// Version 1 has no CA flag; a self-signed one counts as a root (RFC 5280 §6.1.4 (k)).
+    /// Version 1 has no CA flag: self-signed counts as a root (RFC 5280 §6.1.4 (k)).
     pub(crate) fn is_version1_root(&self) -> bool {
         self.version == 1 && self.is_self_signed()
     }
@@ -226,17 +218,15 @@ impl Certificate {
         self.may_issue() || self.is_version1_root()
     }
 
-    /// Both key identifiers are present and equal.
     pub(crate) fn has_key_id_of(&self, issuer: &Certificate) -> bool {
         matches!((&self.authority_key_id, &issuer.subject_key_id), (Some(wanted), Some(is)) if wanted == is)
     }
 
-    /// Names match, key identifiers do not contradict. Proves nothing: see [`Self::signed_by`].
+    /// Names match and key identifiers do not contradict. No proof: see [`Self::signed_by`].
     pub(crate) fn may_be_issued_by(&self, issuer: &Certificate) -> bool {
         self.normal_issuer == issuer.normal_subject && !self.names_another_key(issuer)
     }
 
-    /// The issuer's name matches only in its normal form.
     pub(crate) fn names_in_another_form(&self, issuer: &Certificate) -> bool {
         self.may_be_issued_by(issuer) && self.issuer_der != issuer.subject_der
     }
@@ -245,7 +235,6 @@ impl Certificate {
         Signed::split(&self.der).map_or(Verdict::Broken, |signed| signed.verify(&issuer.spki))
     }
 
-    /// Signed by the key of a certificate that may not issue.
     pub(crate) fn is_issued_without_right_by(&self, issuer: &Certificate) -> bool {
         !issuer.may_issue_or_is_version1_root()
             && self.may_be_issued_by(issuer)
@@ -297,7 +286,7 @@ const OID_TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
 /// INTEGER 5: status_request (RFC 7633 §4).
 const TLS_FEATURE_STATUS_REQUEST: &[u8] = &[0x02, 0x01, 0x05];
 
-/// As many as fit into the largest accepted chain.
+/// As many as the largest accepted chain holds.
 const NAMES_MAX: usize = 6000;
 
 /// RFC 5280 §4.2.1.6.
@@ -405,14 +394,14 @@ fn has_strict_validity(tbs: &[u8]) -> bool {
     strict().unwrap_or(false)
 }
 
-/// (rest, characters) of a time of its type's length.
+/// (rest, characters) of a time of the right length.
 fn time_text(der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der, Tag::UtcTime).filter(|(_, text)| text.len() == "YYMMDDHHMMSSZ".len()).or_else(|| {
         element(der, Tag::GeneralizedTime).filter(|(_, text)| text.len() == "YYYYMMDDHHMMSSZ".len())
     })
 }
 
-/// The hash, if it is refused (RFC 9155, RFC 8446 §4.2.3).
+/// Hashes that are refused (RFC 9155, RFC 8446 §4.2.3).
 fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     match algorithm.algorithm.to_id_string().as_str() {
         OID_RSASSA_PSS => weak_pss_hash(algorithm),
@@ -423,7 +412,7 @@ fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     }
 }
 
-/// `weak_hash` of an AlgorithmIdentifier without its SEQUENCE header.
+/// Without its SEQUENCE header.
 pub(crate) fn weak_hash_of(identifier: &[u8]) -> Option<&'static str> {
     let (parameters, oid) = Any::from_der(identifier).ok()?;
     let parameters = Any::from_der(parameters).ok().map(|(_, parameters)| parameters);
@@ -432,7 +421,7 @@ pub(crate) fn weak_hash_of(identifier: &[u8]) -> Option<&'static str> {
 
 const OID_RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 
-/// The hash is in the parameters; its default is SHA-1 (RFC 4055 §3.1).
+/// The parameters name the hash; the default is SHA-1 (RFC 4055 §3.1).
 fn weak_pss_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     let parameters = RsaSsaPssParams::try_from(algorithm.parameters.as_ref()?).ok()?;
     match parameters.hash_algorithm_oid().to_id_string().as_str() {

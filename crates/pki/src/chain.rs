@@ -1,11 +1,11 @@
-//! Which certificate is the leaf, and which lead from it to its root.
+//! Finds the leaf and the path to its root.
 //!
 //! The leaf is the key's certificate. An issuer has the issuer's name, may issue, is valid now and
-//! made the signature; a name proves nothing: the public EMQX recipe makes two CAs of one name. The
-//! shortest path to a root is served, else to the farthest issuer, without the root. A cross-signed
-//! root is replaced by that certificate, for devices that trust only the other CA. A path that
-//! clients must refuse is used only if no other leads as far. Ties are broken by the certificates,
-//! not by upload order.
+//! made the signature; a name proves nothing: the public EMQX recipe makes two CAs of one name.
+//! Served is the shortest path to a root, else to the farthest issuer, without the root; a
+//! cross-signed root is replaced by that certificate, for devices that trust only the other CA. A
+//! path that clients must refuse is the last choice. Ties are broken by the certificates, not by
+//! upload order.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ pub(crate) struct Given {
     pub(crate) certificate: Certificate,
 }
 
-/// The sorted upload; numbers index the list of certificates.
+/// Numbers index the list of certificates.
 pub(crate) struct Chain {
     pub(crate) leaf: usize,
     /// The leaf's issuer first; without the root.
@@ -29,25 +29,22 @@ pub(crate) struct Chain {
     pub(crate) root: Option<usize>,
     /// Roots whose cross-signed certificate is served.
     pub(crate) cross_signed_roots: Vec<usize>,
-    /// Issuers on another path than the served one.
+    /// Issuers on another path.
     pub(crate) alternatives: Vec<usize>,
-    /// All others.
+    /// Unrelated certificates.
     pub(crate) left_out: Vec<usize>,
-    /// The broken signature at which the chain ends.
     pub(crate) broken: Option<Broken>,
 }
 
-/// A signature that no given certificate made, though one has the issuer's name.
+/// A signature that no given certificate made, though one has its issuer's name.
 #[derive(Clone, Copy)]
 pub(crate) struct Broken {
-    /// The leaf, or the last intermediate.
     pub(crate) subject: usize,
-    /// Has the name of the subject's issuer.
     pub(crate) issuer: usize,
 }
 
 impl Chain {
-    /// Compares every pair; `cert` has at most 10 certificates.
+    /// Compares all pairs; `cert` has at most 10 certificates.
     pub(crate) fn sort(given: &[Given], proof: Option<&Proof>, now: OffsetDateTime) -> Option<Self> {
         let issuers = Issuers::find(given);
         let leaf = proven_leaf(given, proof, &issuers, now).or_else(|| likely_leaf(given, &issuers))?;
@@ -64,18 +61,17 @@ impl Chain {
         Some(Self { leaf, intermediates: path, root, cross_signed_roots, alternatives, left_out, broken })
     }
 
-    /// Leaf, intermediates and root.
+    /// Including the root.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(self.leaf).chain(self.intermediates.iter().copied()).chain(self.root)
     }
 
-    /// Leaf and intermediates.
     pub(crate) fn served(&self) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(self.leaf).chain(self.intermediates.iter().copied())
     }
 }
 
-/// For each certificate, its issuers.
+/// The issuers of each certificate.
 struct Issuers(Vec<Vec<usize>>);
 
 impl Issuers {
@@ -98,7 +94,6 @@ impl Issuers {
             .any(|(subject, issuers)| issuers.contains(&issuer) && subject.certificate.spki != *key)
     }
 
-    /// The best path, without the leaf.
     fn way(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Way {
         let leaf_certificate = &given[leaf].certificate;
         let any = self.reach(given, leaf, |issuer, _| issuer.is_valid_at(now));
@@ -117,8 +112,7 @@ impl Issuers {
         Way { path: if leads_as_far { acceptable } else { path }, reached }
     }
 
-    /// Breadth first, preferred issuers first; only through certificates that `may` be reached in
-    /// that many steps.
+    /// Breadth first, preferred issuers first; `may` gets an issuer and its distance from the leaf.
     fn reach(&self, given: &[Given], leaf: usize, may: impl Fn(&Certificate, usize) -> bool) -> Reached {
         let mut reached = Reached { steps: vec![None; given.len()], came_from: vec![None; given.len()] };
         reached.steps[leaf] = Some(0);
@@ -154,8 +148,8 @@ impl Issuers {
         let is_named = |n: &usize| {
             let issuer = &given[*n].certificate;
             let is_named = certificate.may_be_issued_by(issuer) && (*n == top || issuer.may_issue());
-            // Needs a key identifier where a name may match by mistake: the certificate's own name,
-            // and, above an intermediate, another CA of the same name, while the clients hold the
+            // Key identifiers rule out names that match by mistake: the certificate's own, and,
+            // above an intermediate, another CA's of the same name, while the clients hold the
             // right one.
             let is_sure = *n != top && top == leaf || certificate.has_key_id_of(issuer);
             is_named && is_sure && certificate.signed_by(issuer) == Verdict::Broken
@@ -167,13 +161,12 @@ impl Issuers {
 struct Way {
     /// The leaf's issuer first.
     path: Vec<usize>,
-    /// For each certificate, whether it is on any path.
+    /// Whether each certificate is on any path.
     reached: Vec<bool>,
 }
 
-/// Distances from the leaf.
 struct Reached {
-    /// `None` if unreachable.
+    /// Distance from the leaf; `None` if unreachable.
     steps: Vec<Option<usize>>,
     came_from: Vec<Option<usize>>,
 }
@@ -209,14 +202,13 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     match subject.signed_by(issuer) {
         Verdict::Valid => true,
         Verdict::Broken => false,
-        // Unprovable: equal key identifiers are the next best.
+        // Nothing can be proven; equal key identifiers are the next best.
         Verdict::Unsupported => subject.has_key_id_of(issuer),
     }
 }
 
-/// The key's certificate. Of several, a valid one wins (renewals), then an issued one (a
-/// self-signed placeholder predates it). One that issued another is a CA, and its key was sent by
-/// mistake.
+/// Of several certificates, prefers a valid one, then an issued one (a self-signed placeholder is
+/// older). One that issued another is a CA, and its key was sent by mistake.
 fn proven_leaf(
     given: &[Given],
     proof: Option<&Proof>,

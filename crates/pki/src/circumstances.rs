@@ -7,9 +7,9 @@ use crate::{HostName, NoWayIn, Profile};
 pub struct Circumstances<'a> {
     /// The time to check validity at.
     pub now: OffsetDateTime,
-    /// The deployment's hosts; one that the leaf does not cover is a warning.
+    /// The deployment's hosts; uncovered ones are a warning.
     pub hosts: &'a [HostName],
-    /// Whether a device can reach the deployment; the reason becomes a warning.
+    /// Whether devices can reach the deployment; if not, a warning says why.
     pub way_in: Result<(), NoWayIn>,
     /// The current leaf (DER).
     pub replaces: Option<&'a [u8]>,

@@ -33,7 +33,7 @@ pub enum ClientRefusal {
     /// A signature algorithm is unsupported.
     #[error("a certificate is signed with an unsupported algorithm")]
     UnsupportedSignature,
-    /// A key has an unsupported kind or size.
+    /// A key is of an unsupported kind or size.
     #[error("a key is of an unsupported kind or size")]
     UnsupportedKey,
     /// The end entity is a CA.
@@ -54,10 +54,10 @@ pub enum ClientRefusal {
     /// A critical extension is unknown.
     #[error("a certificate has an unknown critical extension")]
     CriticalExtension,
-    /// Required policies are not valid, or a policy extension is unreadable.
+    /// Required policies are not valid, or unreadable.
     #[error("the policies of the path are not valid")]
     Policy,
-    /// The path, or the search for it, exceeds a bound.
+    /// The path or its search exceeds a bound.
     #[error("the chain is too long")]
     ChainTooLong,
     /// Anything else.

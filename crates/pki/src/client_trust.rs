@@ -9,17 +9,17 @@ use webpki::anchor_from_trusted_cert;
 
 use crate::client_verifier::{ClientTrustError, ClientVerifier};
 
-/// Client CAs of a two-way deployment: at least one, each a usable trust anchor.
+/// The client CAs of a two-way deployment: at least one, each a usable anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTrust {
     anchors: Vec<CertificateDer<'static>>,
 }
 
 impl ClientTrust {
-    /// Keeps the order; drops exact duplicates.
+    /// Keeps the order; drops duplicates.
     ///
     /// # Errors
-    /// [`ClientTrustError`] if there is none, or one is unusable.
+    /// No anchor, or an unusable one.
     pub fn new(anchors: Vec<CertificateDer<'static>>) -> Result<Self, ClientTrustError> {
         let mut seen = HashSet::with_capacity(anchors.len());
         for (index, anchor) in anchors.iter().enumerate() {
@@ -40,7 +40,7 @@ impl ClientTrust {
 
     /// Subjects (DER with SEQUENCE header), as a CertificateRequest lists them.
     pub fn subjects(&self) -> Vec<Vec<u8>> {
-        // The constructor checked each of them.
+        // The constructor checked them.
         let anchors = self.anchors.iter().filter_map(|der| anchor_from_trusted_cert(der).ok());
         anchors
             .map(|anchor| DistinguishedName::in_sequence(anchor.subject.as_ref()).as_ref().to_vec())
@@ -55,7 +55,7 @@ impl ClientTrust {
     /// The rustls verifier: webpki, plus version 1 end entities issued directly by an anchor.
     ///
     /// # Errors
-    /// [`ClientTrustError`] if an anchor is unusable.
+    /// An anchor is unusable.
     pub fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,

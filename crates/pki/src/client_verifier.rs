@@ -1,11 +1,11 @@
-//! Client certificate verification: webpki's, with two extensions.
+//! webpki's client verification, with two extensions.
 //!
-//! A strict version 1 end entity is accepted if a trust anchor signed it directly and it is valid
-//! now; version 1 never issues. Anchors are told apart by signature: the public EMQX recipe makes
-//! two CAs of one name.
+//! A strict version 1 end entity is accepted if a trust anchor signed it directly and it is valid;
+//! version 1 never issues. Anchors are told apart by signature: the public EMQX recipe makes two
+//! CAs of one name.
 //!
-//! If names, policies or salt lengths may be the reason of a refusal, webpki verifies the chain's
-//! normal form (`normal_path.rs`).
+//! If names, policies or salt lengths may cause a refusal, webpki verifies the chain's normal form
+//! (`normal_path.rs`).
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -101,7 +101,7 @@ impl ClientVerifier {
         }
     }
 
-    /// Tries every anchor of the issuer's name.
+    /// Tries all anchors of the issuer's name.
     fn verify_version1(
         &self,
         certificate: &Version1<'_>,
@@ -138,7 +138,7 @@ impl ClientVerifier {
         let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
         let signed = &certificate.signed;
         let pss = Pss::read(signed.algorithm);
-        // One identifier covers several curves; a wrong curve reports a mismatch.
+        // One identifier covers several curves: the wrong ones report a mismatch.
         self.algorithms
             .all
             .iter()
@@ -153,7 +153,7 @@ impl ClientVerifier {
             )
     }
 
-    /// webpki's verdict on the normal form; `refusal` stands if the form is not its reason.
+    /// `refusal` stands if the form is not its reason.
     fn verify_normal_form(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -174,7 +174,7 @@ impl ClientVerifier {
         self.normal_anchors.get_or_init(|| NormalAnchors::of(&self.anchors))
     }
 
-    /// A TLS 1.2 scheme names no curve: tries all its algorithms, as rustls does.
+    /// TLS 1.2 schemes name no curve: tries all of a scheme's algorithms, as rustls does.
     fn verify_tls12_version1(
         &self,
         message: &[u8],
@@ -276,13 +276,12 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// The downcast needs our webpki to be the crate that rustls uses; a test checks that.
+/// The downcast needs our webpki to be rustls'; a test checks that.
 pub(crate) fn is_about_version(refusal: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = refusal else { return false };
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
-/// Those with keyCertSign or without keyUsage.
 fn issuers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
     if intermediates.iter().all(may_sign_certificates) {
         return Cow::Borrowed(intermediates);
@@ -332,7 +331,6 @@ fn is_wrong_kind(result: &Result<(), webpki::Error>) -> bool {
     matches!(result, Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)))
 }
 
-/// No supported algorithm fits the signature and the key.
 fn unsupported(signature_algorithm: &[u8]) -> CertificateError {
     CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
         signature_algorithm_id: signature_algorithm.to_vec(),

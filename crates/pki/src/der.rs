@@ -2,7 +2,6 @@
 
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
-/// An element with a universal tag.
 pub(crate) fn encode(tag: Tag, parts: &[Vec<u8>]) -> Vec<u8> {
     let constructed = if matches!(tag, Tag::Sequence | Tag::Set) { 0x20 } else { 0 };
     wrap(tag.0 as u8 | constructed, &parts.concat())

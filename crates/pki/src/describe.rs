@@ -6,7 +6,7 @@ use crate::certificate::Certificate;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::public_key::KeyKind;
 
-/// A certificate for display; all texts are escaped and bounded.
+/// A certificate for display, escaped and bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
     /// The subject.
@@ -21,7 +21,7 @@ pub struct CertificateFacts {
     pub names: Vec<String>,
     /// The public key's kind.
     pub key_kind: KeyKind,
-    /// Whether its own key signed it.
+    /// Its own key signed it.
     pub self_signed: bool,
     /// basicConstraints CA:TRUE.
     pub is_ca: bool,
@@ -31,7 +31,7 @@ pub struct CertificateFacts {
 
 const NAMES_MAX: usize = 50;
 
-/// `None` if the DER is not an X.509 certificate.
+/// `None` if it is not an X.509 certificate.
 pub fn describe(der: &[u8]) -> Option<CertificateFacts> {
     Certificate::read(der).ok().as_ref().map(CertificateFacts::of)
 }

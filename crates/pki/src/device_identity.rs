@@ -10,7 +10,7 @@ use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::name::decode;
 
-/// The part of a device's certificate that its broker gets as its name.
+/// What the broker gets as a device's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceIdentity {
     /// The subject's only common name.
@@ -18,7 +18,7 @@ pub enum DeviceIdentity {
     Cn,
     /// The whole subject (RFC 4514).
     Dn,
-    /// The first DNS name, email address or URI of subjectAltName.
+    /// subjectAltName's first DNS name, email address or URI.
     San,
     /// SHA-256 of the certificate, lower-case hex.
     Fingerprint,
@@ -30,7 +30,7 @@ pub enum IdentityRefused {
     /// No such name.
     #[error("the certificate has no such name")]
     Absent,
-    /// Several; the broker could take another than intended.
+    /// Several; the broker could take another.
     #[error("the certificate has more than one")]
     Ambiguous,
     /// A control character, or not text.
@@ -44,7 +44,7 @@ pub enum IdentityRefused {
     Unreadable,
 }
 
-/// Brokers do not handle longer user names well.
+/// Brokers handle longer user names badly.
 const IDENTITY_BYTES_MAX: usize = 1024;
 
 impl DeviceIdentity {
@@ -66,10 +66,10 @@ impl DeviceIdentity {
         }
     }
 
-    /// The name in the certificate (DER).
+    /// The name in a certificate (DER).
     ///
     /// # Errors
-    /// [`IdentityRefused`]: a device without a certain name must not reach its broker.
+    /// A device without a certain name must not reach its broker.
     pub fn of(self, certificate: &[u8]) -> Result<String, IdentityRefused> {
         let (_, x509) = X509Certificate::from_der(certificate).map_err(|_| IdentityRefused::Unreadable)?;
         let text = match self {

@@ -1,11 +1,11 @@
-//! Escapes input for display: it must not act on a terminal, a log or a page.
+//! Escapes input that could act on a terminal, log or page.
 
 use std::fmt::Write;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// Longer than real subjects, short enough for a log line.
+/// Longer than real subjects, short for a log line.
 pub(crate) const SUBJECT_CHARS_MAX: usize = 160;
 
 /// Escapes controls, non-ASCII, quotes, backslash, `<`, `>` and `&`; bounds the length.
@@ -25,7 +25,7 @@ pub(crate) fn escape(text: &str, chars_max: usize) -> String {
     shown
 }
 
-/// Whether a character acts on the text around it: controls, direction marks (UAX #9), line and
+/// Characters that act on the text around them: controls, direction marks (UAX #9), line and
 /// paragraph separators, annotation marks. Not joiners: scripts and emoji need them.
 pub fn is_control(c: char) -> bool {
     c.is_control()
@@ -56,7 +56,7 @@ mod tests {
         for c in acting.chars() {
             assert!(is_control(c), "{}", c.escape_unicode());
         }
-        // Letters, marks, spaces, joiners of Persian and emoji.
+        // With joiners of Persian and emoji.
         for c in "aZ \u{a0}ü第ض\u{200c}\u{200d}\u{301}🏴".chars() {
             assert!(!is_control(c), "{}", c.escape_unicode());
         }

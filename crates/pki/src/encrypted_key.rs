@@ -1,19 +1,16 @@
-//! Opens private keys encrypted with a password (RFC 5958 §3).
+//! Opens encrypted private keys (RFC 5958 §3).
 //!
 //! Only PBES2 (RFC 8018 §6.2) with AES and SHA-2 or scrypt: older schemes do not protect, and need
-//! code that nothing else uses. The upload sets the cost of key derivation, so it is bounded first.
+//! more code. The upload sets the derivation's cost, so it is bounded first.
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters, Pbkdf2Prf};
 use zeroize::Zeroizing;
 
-/// Why an encrypted key cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// Not PBES2, or an unsupported algorithm.
     Unsupported,
-    /// Key derivation exceeds the bound.
     TooCostly,
     /// Or the key is damaged, which looks the same.
     WrongPassword,
@@ -22,15 +19,14 @@ pub(crate) enum Closed {
 /// OWASP's value for SHA-256, and step-ca's; openssl writes 2048. Below 0.1 s of one core.
 const PBKDF2_ITERATIONS_MAX: u32 = 600_000;
 
-/// OWASP's value for SHA-512, whose iteration costs three times as much.
+/// OWASP's value for SHA-512: an iteration costs three times as much.
 const PBKDF2_SHA512_ITERATIONS_MAX: u32 = 210_000;
 
-/// scrypt's N·r·p, twice openssl's 2^14 · 8 · 1; at 128 bytes each, 32 MiB, which openssl opens
+/// scrypt's N·r·p, twice openssl's 2^14 · 8 · 1: at 128 bytes each, 32 MiB, which openssl opens
 /// too.
 const SCRYPT_BLOCKS_MAX: u64 = 1 << 18;
 
-/// EncryptedPrivateKeyInfo to PrivateKeyInfo. The library does not wipe the derived key from its
-/// stack.
+/// Returns PrivateKeyInfo. The library does not wipe the derived key from its stack.
 pub(crate) fn open(der: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>, Closed> {
     let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| Closed::Unsupported)?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {

@@ -1,4 +1,4 @@
-//! One field of the upload: text into PEM blocks, before any is parsed.
+//! Splits one field's text into PEM blocks.
 
 use crate::finding::{Field, Finding, Item};
 use crate::pem::{self, BLOCKS_MAX, Block, Damage, Label, Read};
@@ -29,7 +29,7 @@ pub(crate) fn is_empty(text: &Text) -> bool {
     }
 }
 
-/// Reads the blocks of a non-empty field; damage and repairs become findings.
+/// Damage and repairs become findings.
 pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
     let name = field.name();
     let mut say = |code, message: String| findings.push(Finding::new(code, field, None, message));
@@ -61,7 +61,6 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
         say(Code::TooManyBlocks, format!("{name} holds more than {BLOCKS_MAX} PEM blocks."));
         return Vec::new();
     }
-    // A damaged block matters more than repairs.
     if !repairs.is_empty() && reading.blocks.iter().all(|block| matches!(block, Read::Block(_))) {
         say(Code::PemRepaired, format!("{name} was repaired: it had {}.", listed(&repairs)));
     }
@@ -118,7 +117,7 @@ fn damaged(field: Field, index: usize, label: Label, damage: Damage) -> Finding 
     Finding::new(code, field, Some(Item { index, subject: None }), format!("{block} {rest}."))
 }
 
-/// Names a text without PEM blocks. Paths are never opened, URLs never fetched.
+/// Names the format. Paths are never opened, URLs never fetched.
 fn name_whole(text: &str) -> (Code, &'static str) {
     let text = text.trim();
     if ["http://", "https://", "file:"].iter().any(|scheme| starts_with(text, scheme)) {
@@ -163,13 +162,13 @@ fn name_whole(text: &str) -> (Code, &'static str) {
 
 const PEM_BEGINNING: &[u8] = b"-----BEGIN ";
 
-/// `PEM_BEGINNING` in base64, as far as following bytes cannot change it. Found anywhere, as in the
-/// YAML of a Kubernetes secret.
+/// As far as following bytes cannot change it. Found anywhere, as in the YAML of a Kubernetes
+/// secret.
 const PEM_BEGINNING_BASE64: &str = "LS0tLS1CRUdJTi";
 
 const IS_BASE64_PEM: &str = "is PEM text in base64, as in the data of a Kubernetes secret";
 
-/// Anywhere: text may precede the first block.
+/// Text may precede the first block.
 fn holds_pem(content: &[u8]) -> bool {
     content.windows(PEM_BEGINNING.len()).any(|window| window == PEM_BEGINNING)
 }
@@ -178,8 +177,8 @@ fn holds_pem_base64(content: &[u8]) -> bool {
     content.windows(PEM_BEGINNING_BASE64.len()).any(|window| window == PEM_BEGINNING_BASE64.as_bytes())
 }
 
-/// `is_pkcs12` of bytes decoded as text: non-UTF-8 bytes are replaced or lost, but the version
-/// after the SEQUENCE's length (up to four bytes) survives.
+/// For bytes decoded as text: non-UTF-8 is replaced or lost, but the version after the SEQUENCE's
+/// length (up to four bytes) survives.
 fn begins_like_pkcs12(text: &str) -> bool {
     text.chars().take(9).collect::<String>().contains("\u{2}\u{1}\u{3}")
 }
@@ -198,7 +197,7 @@ fn is_path(text: &str) -> bool {
     text.len() <= PATH_BYTES_MAX && !text.contains('\n') && looks_like_one
 }
 
-/// Ignores case, without a copy: the text may be a key.
+/// Without a copy: the text may be a key.
 fn starts_with(text: &str, beginning: &str) -> bool {
     text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::display::escape;
 use crate::{Code, Severity};
 
-/// The request field of a finding.
+/// The field of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Field {
     /// `tlsType`
@@ -33,7 +33,7 @@ pub struct Item {
     pub subject: Option<String>,
 }
 
-/// A statement about an upload. Never contains key bytes or a PEM body.
+/// A statement about an upload, without key bytes or PEM bodies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stable code.
@@ -42,31 +42,30 @@ pub struct Finding {
     pub severity: Severity,
     /// The field.
     pub field: Field,
-    /// The block, if it is about one.
+    /// The block, if any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub item: Option<Item>,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// What to do. Varies within a code only if its documentation names several causes.
+    /// What to do; varies only if the code documents several causes.
     pub remedy: String,
 }
 
 impl Finding {
-    /// With the code's severity and remedy.
     pub(crate) fn new(code: Code, field: Field, item: Option<Item>, message: impl Into<String>) -> Self {
         let doc = code.doc();
         Self { code, severity: doc.severity, field, item, message: message.into(), remedy: doc.remedy.into() }
     }
 
-    /// The gateway's rehearsal failed for `reason`. It is shown to the uploader, so it must not
-    /// hold input; it is escaped and bounded.
+    /// The gateway's rehearsal failed. The uploader sees `reason`: it must not hold input; it is
+    /// escaped and bounded.
     pub fn not_servable(reason: &str) -> Self {
         let message =
             format!("The gateway could not serve this upload: {}.", escape(reason, REASON_CHARS_MAX));
         Self::new(Code::NotServable, Field::Cert, None, message)
     }
 
-    /// Whether the finding refuses the upload.
+    /// Whether it refuses the upload.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

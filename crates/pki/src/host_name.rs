@@ -7,8 +7,7 @@ use thiserror::Error;
 /// A DNS name or one-label wildcard that selects a deployment by SNI.
 ///
 /// A-labels of letters, digits, `-` and `_`; lower case, no trailing dot; at most 253 characters.
-/// Single labels are allowed, IP addresses are not (RFC 6066 §3). `*` is only the whole first
-/// label, over at least two more.
+/// Single labels are allowed, IP addresses are not (RFC 6066 §3).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct HostName(Box<str>);
@@ -19,13 +18,13 @@ pub enum HostNameError {
     /// It is empty.
     #[error("it is empty")]
     Empty,
-    /// Longer than 253 characters.
+    /// Over 253 characters.
     #[error("it is longer than 253 characters")]
     TooLong,
-    /// A label is empty or longer than 63 characters.
+    /// A label is empty or over 63 characters.
     #[error("a label is empty or longer than 63 characters")]
     Label,
-    /// A character other than letters, digits, `-`, `_` and `.`.
+    /// Not a letter, digit, `-`, `_` or `.`.
     #[error(
         "only letters, digits, '-', '_' and '.' are allowed (write an international name in its xn-- form)"
     )]
@@ -42,10 +41,10 @@ pub enum HostNameError {
 }
 
 impl HostName {
-    /// Parses a name as an operator writes it.
+    /// Parses a name; upper case and a trailing dot are allowed.
     ///
     /// # Errors
-    /// [`HostNameError`]: the broken rule.
+    /// The broken rule.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_empty() {
@@ -84,7 +83,7 @@ impl HostName {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
 
-    /// The wildcard over this name; `None` for a wildcard or fewer than three labels.
+    /// The wildcard over this name; `None` for a wildcard, or fewer than three labels.
     pub fn covering_wildcard(&self) -> Option<HostName> {
         let parent = self.parent().filter(|parent| !self.is_wildcard() && parent.contains('.'))?;
         Some(Self(format!("*.{parent}").into()))
@@ -95,7 +94,7 @@ impl HostName {
         self == other || (self.is_wildcard() && other.covering_wildcard().as_ref() == Some(self))
     }
 
-    /// An exact name that this covers: `label` replaces a wildcard's `*`.
+    /// A name that this covers: `label` replaces `*`.
     pub fn example(&self, label: &str) -> String {
         match self.0.strip_prefix("*.") {
             Some(rest) => format!("{label}.{rest}"),
@@ -117,8 +116,8 @@ fn check_label(label: &str) -> Result<(), HostNameError> {
     Ok(())
 }
 
-/// IPv6 texts, and names whose last label is a number: they are read as IPv4 (WHATWG URL, "ends in
-/// a number").
+/// IPv6 texts, and names with a numeric last label: they are read as IPv4 (WHATWG URL, "ends in a
+/// number").
 fn is_ip_address(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     text.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok()

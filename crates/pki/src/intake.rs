@@ -9,16 +9,14 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// `Some` exactly if no finding is an error.
     pub material: Option<Material>,
-    /// The chain as far as found, even if refused: leaf, intermediates, given root.
+    /// The chain as far as found, even if refused: leaf, intermediates, root.
     pub chain: Vec<CertificateFacts>,
 }
 
-/// Hundreds of damaged blocks must not become hundreds of lines; the most important are kept.
+/// Hundreds of damaged blocks must not become hundreds of lines; the most important stay.
 const FINDINGS_MAX: usize = 100;
 
-/// Judges an upload: findings and, if none is an error, material.
-///
-/// Pure; the cost is bounded for any input.
+/// Judges an upload. Pure; the cost is bounded for any input.
 pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
     let mut findings = Vec::new();
     let case = Case::read(upload, circumstances, &mut findings);
@@ -52,7 +50,7 @@ mod tests {
         Text::Given(Zeroizing::new(text.to_owned()))
     }
 
-    /// Judges these fields: (signatures verified, bytes read).
+    /// (signatures verified, bytes read).
     fn work(cert: &str, key: &str, cacert: &str) -> (usize, usize) {
         let upload = Upload {
             tls_type: text("two-way"),
@@ -74,7 +72,7 @@ mod tests {
         format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
     }
 
-    /// Every byte is read a few times; no search restarts at each position.
+    /// Every byte is read a few times: no search restarts at each position.
     #[test]
     fn hostile_text_is_passed_a_few_times_and_no_more() {
         let size = 255 * 1024;
@@ -103,7 +101,7 @@ mod tests {
         }
     }
 
-    /// The costliest case: every certificate may have issued every other, at the maximum count.
+    /// The costliest case: each may have issued every other.
     #[test]
     fn no_upload_makes_more_than_some_hundred_signatures_be_verified() {
         let key = KeyPair::generate().unwrap();

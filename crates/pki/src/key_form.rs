@@ -1,7 +1,7 @@
-//! Private key forms (PKCS#1, SEC1, PKCS#8), converted to PKCS#8.
+//! Private key forms (PKCS#1, SEC1, PKCS#8) to PKCS#8.
 //!
-//! Structure is checked before cryptography: an unserved key costs nothing and is named. Buffers
-//! have their final size, so that no reallocation leaves a copy.
+//! Structure is checked before cryptography: an unserved key costs nothing. Buffers have their
+//! final size: reallocation would leave a copy.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use zeroize::Zeroizing;
@@ -13,16 +13,13 @@ use crate::encrypted_key::Closed;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
 
-/// Why a block is not a key that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyFault {
-    /// Encrypted PKCS#8.
     Encrypted,
     /// The given password did not open it.
     Closed(Closed),
     /// None of the three forms.
     Unreadable,
-    /// Another structure under a key's label.
     NotAKey,
     /// Of an unserved kind.
     Kind(KeyKind),
@@ -31,14 +28,14 @@ pub(crate) enum KeyFault {
 pub(crate) struct ReadKey {
     pub(crate) key: PrivateKey,
     pub(crate) kind: KeyKind,
-    /// PKCS#8's public key: the bits of its SubjectPublicKeyInfo.
+    /// PKCS#8's public key, as in a SubjectPublicKeyInfo.
     pub(crate) public_key: Option<Vec<u8>>,
 }
 
 /// `parameters`: DER of an `EC PARAMETERS` block.
 pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, KeyFault> {
     let der = block.der.as_slice();
-    // The structure decides, not the label: tools confuse RSA and plain PRIVATE KEY.
+    // The structure decides: tools confuse the labels RSA and plain PRIVATE KEY.
     match block.label {
         Label::EncryptedKey => Err(KeyFault::Encrypted),
         Label::DsaKey => Err(KeyFault::Kind(KeyKind::Dsa)),
@@ -59,9 +56,7 @@ pub(crate) fn read(block: &Block, parameters: Option<&[u8]>) -> Result<ReadKey, 
 }
 
 /// PrivateKeyInfo ::= SEQUENCE { version INTEGER, SEQUENCE { algorithm OID, … }, OCTET STRING, … }
-/// (RFC 5958 §2).
-///
-/// Rewritten to the minimum: libraries read fewer forms than tools write.
+/// (RFC 5958 §2). Rewritten to the minimum, which all libraries read.
 pub(crate) fn pkcs8(der: &[u8]) -> Option<Result<ReadKey, KeyFault>> {
     let (rest, info) = sequence(der)?;
     let (info, _version) = element(info, Tag::Integer)?;
@@ -86,8 +81,7 @@ fn pkcs8_of(kind: KeyKind, algorithm: &[u8], inner: &[u8], more: &[u8]) -> Resul
     Ok(ReadKey { key: wrap(&written, inner), kind, public_key })
 }
 
-/// RSA has NULL, which some tools omit; Ed25519 has none, but some tools add it (RFC 8017 §A.1, RFC
-/// 8410 §3).
+/// RSA has NULL, which some tools omit; some add it to Ed25519 (RFC 8017 §A.1, RFC 8410 §3).
 fn is_written_for(kind: KeyKind, algorithm: &[u8], written: &[u8]) -> bool {
     algorithm == written
         || match kind {
@@ -103,8 +97,8 @@ fn is_inner_of(kind: KeyKind, inner: &[u8]) -> bool {
         || element(inner, Tag::OctetString).is_some_and(|(rest, seed)| rest.is_empty() && seed.len() == 32)
 }
 
-/// After the private key: `[0]` attributes, and `[1]` the public key, a BIT STRING (RFC 5958 §2).
-/// `ring` before 0.17 wrote its tag inside `[1]`. `None` for anything else.
+/// `[0]` attributes, `[1]` public key, a BIT STRING (RFC 5958 §2). `ring` before 0.17 wrote its tag
+/// inside `[1]`.
 fn public_key_behind(more: &[u8]) -> Option<Option<Vec<u8>>> {
     let more = tagged(more, 0).map_or(more, |(rest, _)| rest);
     if more.is_empty() {
@@ -136,7 +130,7 @@ fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     }
     let kind = match tagged(after_scalar, 0).map(|(_, parameters)| parameters).or(outer) {
         Some(parameters) => KeyKind::of_curve(parameters),
-        // Without parameters the scalar's length suggests the curve; the signature proves it.
+        // The scalar's length suggests the curve; the signature proves it.
         None => match scalar.len() {
             32 => KeyKind::P256,
             48 => KeyKind::P384,
@@ -147,7 +141,7 @@ fn sec1(der: &[u8], outer: Option<&[u8]>) -> Option<Result<ReadKey, KeyFault>> {
     Some(wrapped(kind, der))
 }
 
-/// A PKCS#1 or SEC1 key as PKCS#8.
+/// From PKCS#1 or SEC1.
 fn wrapped(kind: KeyKind, der: &[u8]) -> Result<ReadKey, KeyFault> {
     let kind = served(kind)?;
     let algorithm = algorithm_of(kind).ok_or(KeyFault::Kind(kind))?;
@@ -156,7 +150,7 @@ fn wrapped(kind: KeyKind, der: &[u8]) -> Result<ReadKey, KeyFault> {
 
 const NULL: &[u8] = &[0x05, 0x00];
 
-/// The AlgorithmIdentifier of a served kind, without its SEQUENCE header.
+/// Without its SEQUENCE header.
 fn algorithm_of(kind: KeyKind) -> Option<Vec<u8>> {
     let oid = |oid: &[u8]| [tlv_prefix(0x06, oid.len()).as_slice(), oid].concat();
     let curve = match kind {
@@ -197,7 +191,7 @@ fn served(kind: KeyKind) -> Result<KeyKind, KeyFault> {
 /// Served RSA key sizes.
 pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
-/// Modulus bits of an RSAPrivateKey; `None` unless it has exactly nine numbers.
+/// Modulus bits; `None` unless there are exactly nine numbers.
 fn rsa_bits(der: &[u8]) -> Option<usize> {
     let (rest, mut numbers) = sequence(der)?;
     let mut bits = 0;

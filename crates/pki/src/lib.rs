@@ -1,7 +1,7 @@
-//! Certificates as values: text in, a checked [`Material`] and [`Finding`]s out.
+//! Text in, a checked [`Material`] and [`Finding`]s out.
 //!
 //! Material can be served: the chain links, the key fits the leaf, client trust has an anchor. No
-//! I/O, no clock, no async: [`Circumstances`] holds all other input. Start at [`judge`].
+//! I/O, no clock, no async: other input is in [`Circumstances`]. Start at [`judge`].
 
 mod bundle;
 mod case;

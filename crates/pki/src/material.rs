@@ -1,10 +1,10 @@
 use crate::{Bundle, ClientTrust, TlsType};
 
-/// What the gateway serves for a deployment: one immutable value, so that a leaf never meets
-/// another upload's key or client CAs.
+/// What the gateway serves: one immutable value, so that a leaf never meets another upload's key or
+/// client CAs.
 #[derive(Debug)]
 pub struct Material {
-    /// Leaf, intermediates and the leaf's key.
+    /// Leaf, intermediates and key.
     pub bundle: Bundle,
     /// `None` is one-way.
     pub client_trust: Option<ClientTrust>,

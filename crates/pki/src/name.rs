@@ -1,7 +1,7 @@
-//! Distinguished names (RFC 5280 §4.1.2.4), decoded as OpenSSL does.
+//! Distinguished names (RFC 5280 §4.1.2.4).
 //!
-//! OpenSSL decodes every string of subject and issuer, and cannot read a certificate if one fails;
-//! such a name is a fault here too.
+//! Decoded as OpenSSL does, which cannot read a certificate if one string of subject or issuer
+//! fails.
 
 use thiserror::Error;
 use x509_parser::asn1_rs::{Any, Class, Tag};
@@ -10,7 +10,6 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 
-/// A value that OpenSSL cannot decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Undecodable {
     #[error("a UTF8String that is not UTF-8")]
@@ -33,7 +32,7 @@ pub(crate) fn decode(value: &Any<'_>) -> Result<Option<String>, Undecodable> {
         return Err(Undecodable::Type);
     }
     match value.tag() {
-        // OpenSSL reads constructed strings, which DER forbids (X.690 §10.2).
+        // OpenSSL reads constructed strings; DER forbids them (X.690 §10.2).
         _ if value.header.is_constructed() => match value.tag() {
             Tag::Sequence => Ok(None),
             tag if is_string(tag) => Ok(None),
@@ -77,7 +76,7 @@ fn units<const BYTES: usize>(data: &[u8], fault: Undecodable) -> Result<String, 
 
 /// For display, escaped and bounded.
 pub(crate) fn shown(name: &X509Name<'_>) -> String {
-    // Keeps a hostile name from being formatted in full.
+    // A hostile name must not be formatted in full.
     if name.as_raw().len() > NAME_BYTES_SHOWN_MAX {
         return "(a very long name)".to_owned();
     }
@@ -101,7 +100,7 @@ fn shown_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     format!("{kind}={value}")
 }
 
-/// The last, most specific, common name that is text, truncated.
+/// The last, most specific, text; truncated.
 pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
     let names = name.iter_common_name();
     let text = names.filter_map(|attribute| decode(attribute.attr_value()).ok().flatten()).last()?;

@@ -4,7 +4,7 @@ use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints as Ex
 
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 
-/// Name constraints (RFC 5280 §4.2.1.10) on what devices ask for: DNS names and IP addresses.
+/// DNS and IP name constraints (RFC 5280 §4.2.1.10): devices ask for no others.
 #[derive(Clone, Debug)]
 pub(crate) struct NameConstraints {
     permitted: Vec<Subtree>,
@@ -15,11 +15,11 @@ pub(crate) struct NameConstraints {
 enum Subtree {
     /// Lower case; a leading dot requires one more label.
     Dns(String),
-    /// Address, then mask, of 4 or 16 bytes each.
+    /// Address and mask, 4 or 16 bytes each.
     Ip(Vec<u8>),
 }
 
-/// webpki's own bound: the work is a product of two lengths of the upload.
+/// webpki's bound: the work is a product of two lengths of the upload.
 const COMPARISONS_MAX: usize = 250_000;
 
 impl NameConstraints {
@@ -33,7 +33,6 @@ impl NameConstraints {
         }
     }
 
-    /// Why a client must refuse these names.
     pub(crate) fn refusal(&self, dns_names: &[String], ip_addresses: &[Vec<u8>]) -> Option<String> {
         let names = dns_names.len() + ip_addresses.len();
         if names.saturating_mul(self.permitted.len() + self.excluded.len()) > COMPARISONS_MAX {
@@ -59,7 +58,7 @@ impl NameConstraints {
         })
     }
 
-    /// In no excluded subtree, and in a permitted one if there are any of its form.
+    /// In no excluded subtree, and in a permitted one of its form, if any.
     fn allows(&self, is_in: impl Fn(&Subtree) -> Option<bool>) -> bool {
         let mut permitted = self.permitted.iter().filter_map(&is_in).peekable();
         !self.excluded.iter().filter_map(&is_in).any(|is_in| is_in)
@@ -91,7 +90,6 @@ fn is_within(address: &[u8], base: &[u8]) -> bool {
         && address.iter().zip(network).zip(mask).all(|((a, n), m)| a & m == n & m)
 }
 
-/// An iPAddress entry for display.
 pub(crate) fn shown_address(bytes: &[u8]) -> String {
     if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
         return Ipv4Addr::from(bytes).to_string();

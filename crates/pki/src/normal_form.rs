@@ -1,8 +1,8 @@
-//! Certificates in a normal form that webpki understands.
+//! The form of certificates that webpki understands.
 //!
-//! webpki compares names by bytes and knows no policy extension (RFC 5280 §4.2.1.4, §4.2.1.5,
-//! §4.2.1.11, §4.2.1.14). In the normal form equal names are equal bytes, and these four extensions
-//! are not critical. It is not signed: signatures are verified over the original.
+//! webpki compares names by bytes and knows no policy extensions (RFC 5280 §4.2.1.4, §4.2.1.5,
+//! §4.2.1.11, §4.2.1.14). Here equal names are equal bytes, and these extensions are not critical.
+//! Signatures are verified over the original.
 
 use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
@@ -15,20 +15,17 @@ use crate::normal_name::normal_name;
 use crate::signed::Signed;
 use crate::work;
 
-/// A certificate in the normal form.
 #[derive(Debug)]
 pub(crate) struct NormalForm<'a> {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) issuer: NameForms,
     pub(crate) subject: NameForms,
-    /// A policy extension is critical.
     pub(crate) has_critical_policies: bool,
-    /// The TBSCertificate, normal and original.
+    /// TBSCertificate, normal and original.
     content: Vec<u8>,
     original: &'a [u8],
 }
 
-/// A name's content.
 #[derive(Debug)]
 pub(crate) struct NameForms {
     pub(crate) normal: Vec<u8>,
@@ -36,12 +33,11 @@ pub(crate) struct NameForms {
 }
 
 impl NameForms {
-    /// `None` if it is not a name's content.
+    /// `None` if it is not a name.
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
         Some(Self { normal: normal_name(name)?, original: name.to_vec() })
     }
 
-    /// Equal names with different bytes.
     pub(crate) fn differs_in_form_from(&self, other: &Self) -> bool {
         self.normal == other.normal && self.original != other.original
     }
@@ -94,13 +90,12 @@ impl<'a> NormalForm<'a> {
     }
 }
 
-/// The certificate with its policies not critical, so that webpki can read it; `None` if it can
-/// anyway.
+/// With policies not critical, so that webpki can read it; `None` if none is.
 pub fn without_critical_policies(certificate: &CertificateDer<'_>) -> Option<CertificateDer<'static>> {
     NormalForm::of(certificate).filter(|form| form.has_critical_policies).map(|form| form.certificate)
 }
 
-/// Unique identifiers and extensions, after the key.
+/// Unique identifiers and extensions.
 fn normal_fields(mut fields: &[u8]) -> Option<(Vec<u8>, bool)> {
     let (mut normal, mut has_critical_policies) = (Vec::with_capacity(fields.len()), false);
     while !fields.is_empty() {

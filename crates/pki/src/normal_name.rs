@@ -1,14 +1,14 @@
 //! Names as RFC 5280 §7.1 compares them.
 //!
-//! String type, ASCII case, and leading, trailing or repeated blanks do not matter, as in OpenSSL.
-//! webpki, Go and GnuTLS compare bytes.
+//! As in OpenSSL, string type, ASCII case and extra blanks do not matter. webpki, Go and GnuTLS
+//! compare bytes.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
 use crate::der::encode;
 use crate::der::{element, sequence};
 
-/// A Name's content with equal bytes for equal names; `None` if it is not a Name.
+/// Equal names give equal bytes; `None` if it is not a Name.
 pub(crate) fn normal_name(mut content: &[u8]) -> Option<Vec<u8>> {
     let mut normal = Vec::with_capacity(content.len());
     while !content.is_empty() {
@@ -38,7 +38,6 @@ fn normal_attribute(attribute: &[u8]) -> Option<Vec<u8>> {
     Some(encode(Tag::Sequence, &[oid.to_vec(), text.unwrap_or_else(|| value.to_vec())]))
 }
 
-/// `None` if it is not a valid string.
 fn text(value: &Any<'_>) -> Option<String> {
     if value.header.class() != Class::Universal {
         return None;

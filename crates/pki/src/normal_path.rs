@@ -1,7 +1,7 @@
 //! webpki's verdict on a chain in the normal form.
 //!
-//! webpki finds the path and checks all but policies, within its own search bounds; the policies of
-//! each path are checked here.
+//! webpki finds paths and checks all but policies, within its own bounds; the policies of each path
+//! are checked here.
 
 use std::cell::Cell;
 
@@ -16,19 +16,17 @@ use crate::pss::Pss;
 use crate::signed::Signed;
 use crate::webpki_refusal::{refusal_of, refused};
 
-/// Anchors with normalised names.
 #[derive(Debug)]
 pub(crate) struct NormalAnchors {
     anchors: Vec<TrustAnchor<'static>>,
     pub(crate) names: Vec<NameForms>,
 }
 
-/// webpki's maximum in one path. It tries every order of intermediates of one name: at most 2,000
-/// steps, and 100 signatures by webpki's own bound.
+/// webpki's maximum in a path. It tries every order of intermediates of one name: 2,000 steps, and
+/// 100 signatures by its own bound.
 const ISSUERS_MAX: usize = 6;
 
 impl NormalAnchors {
-    /// Skips anchors with unreadable names.
     pub(crate) fn of(anchors: &[TrustAnchor<'static>]) -> Self {
         let normal = anchors.iter().filter_map(|anchor| {
             let name = NameForms::of(&anchor.subject)?;
@@ -38,7 +36,7 @@ impl NormalAnchors {
         Self { anchors, names }
     }
 
-    /// `None` if the chain's form cannot be the reason of a refusal.
+    /// `None` if the form cannot be the reason of a refusal.
     pub(crate) fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -109,7 +107,6 @@ impl NormalAnchors {
         })
     }
 
-    /// A certificate and its issuer hold the issuer's name in different bytes.
     fn is_about_names(&self, chain: &[NormalForm<'_>]) -> bool {
         let subjects = || chain[1..].iter().map(|issuer| &issuer.subject).chain(&self.names);
         chain.iter().any(|subject| subjects().any(|issuer| subject.issuer.differs_in_form_from(issuer)))
@@ -173,7 +170,7 @@ mod tests {
         Some(spent::take().0)
     }
 
-    /// Anchor names are public: any client can send issuers of that name.
+    /// Anchor names are public: clients can send issuers of that name.
     #[test]
     fn a_chain_of_one_name_is_searched_within_bounds() {
         let anchor = CertifiedIssuer::self_signed(params(utf8(), true), key()).unwrap();
@@ -206,7 +203,6 @@ mod tests {
             extension.set_criticality(true);
             extension
         };
-        // All to one, one to all, alternating.
         let fan = POLICIES_OF_EACH;
         let (all, one): (Vec<u8>, [u8; 1]) = ((1..=fan).collect(), [100]);
         let in_pairs: Vec<(u8, u8)> = all.iter().map(|n| (*n, 100)).collect();
@@ -234,6 +230,6 @@ mod tests {
         assert_eq!(cost(&root, &chain), Some(chain.len()));
     }
 
-    /// Per CA; 94 policies and mappings in all, just within the bound.
+    /// Policies and mappings per CA: 94 in all, just within the bound.
     const POLICIES_OF_EACH: u8 = 10;
 }

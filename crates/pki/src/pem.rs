@@ -1,7 +1,7 @@
 //! PEM text into blocks (RFC 7468), tolerant but without guessing.
 //!
-//! `rustls-pki-types` has errors that contain the input, and refuses repairable text. The text is
-//! read once: marks first, then each BEGIN takes the next mark.
+//! `rustls-pki-types` puts input into errors, and refuses repairable text. Linear: marks first,
+//! then each BEGIN takes the next mark.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -12,7 +12,7 @@ use crate::der::sequence;
 use crate::text::{Repair, Repairs};
 use crate::work;
 
-/// 100 client CAs, each given twice, and some dozens more.
+/// 100 client CAs, each given twice, and some more.
 pub(crate) const BLOCKS_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,21 +45,19 @@ pub(crate) struct Block {
 pub(crate) enum Damage {
     /// Something was replaced by dots.
     Shortened,
-    /// RFC 1421 headers.
+    /// A legacy encrypted key (RFC 1421 headers).
     LegacyEncrypted,
     NoEnd,
     NoBegin,
     LabelsDiffer,
     Empty,
-    /// Characters that are not base64.
     Characters,
     /// `&#43;` and the like.
     HtmlEscaped,
     /// `%2B` and the like.
     UrlEncoded,
-    /// Spaces where base64 has `+`, from a form decoder.
+    /// Spaces for `+`, from a form decoder.
     FormDecoded,
-    /// Not a whole number of base64 groups.
     Length,
 }
 
@@ -70,11 +68,9 @@ pub(crate) enum Read {
 
 pub(crate) struct Reading {
     pub(crate) blocks: Vec<Read>,
-    /// More than [`BLOCKS_MAX`].
     pub(crate) too_many: bool,
 }
 
-/// Reads cleaned text in linear time.
 pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
     let marks = marks(text);
     let mut reading = Reading { blocks: Vec::new(), too_many: false };
@@ -121,12 +117,12 @@ pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
     reading
 }
 
-/// Base64 without BEGIN and END lines; only to name the format.
+/// Only to name the format.
 pub(crate) fn raw_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     decode(text, &mut Repairs::default()).ok().filter(|der| der.len() >= RAW_BYTES_MIN)
 }
 
-/// Shorter base64 may be ordinary words.
+/// Shorter base64 may be a word.
 const RAW_BYTES_MIN: usize = 48;
 
 /// A BEGIN or END line.
@@ -174,8 +170,8 @@ fn mark_at(text: &str, start: usize, word: usize) -> Option<Mark<'_>> {
         rest.bytes().take(LABEL_BYTES_MAX).take_while(|b| matches!(b, b' '..=b'~' if *b != b'-')).count();
     let (name, after) = rest.split_at(label_bytes);
     let after = after.strip_prefix(DASHES)?;
-    // Up to four more dashes belong to this mark; five start the next one, in files joined without
-    // a line break.
+    // Up to four more dashes belong to this mark; five start the next, in files joined without a
+    // line break.
     let further = after.trim_start_matches('-');
     let after = if after.len() - further.len() < DASHES.len() { further } else { after };
     Some(Mark { begins, name: name.trim(), start, end: text.len() - after.len() })
@@ -206,7 +202,7 @@ impl Mark<'_> {
     }
 }
 
-/// OpenSSL's label: a certificate, then its trust settings.
+/// OpenSSL's label: a certificate, then trust settings.
 const TRUSTED: &str = "TRUSTED CERTIFICATE";
 
 /// Keeps only the certificate.
@@ -245,7 +241,7 @@ fn is_shortened(body: &str) -> bool {
     body.contains("...") || body.contains('\u{2026}') || body.contains("[snip]")
 }
 
-/// Padding may be missing, and trailing bits may be set.
+/// Some tools omit padding or set trailing bits.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -273,7 +269,7 @@ fn decode(body: &str, repairs: &mut Repairs) -> Result<Zeroizing<Vec<u8>>, Damag
         return Err(foreign_characters(&packed));
     }
     let mut der = Zeroizing::new(vec![0_u8; packed.len().div_ceil(4) * 3]);
-    // Spaces beside line breaks stand for `+`, unless a whole SEQUENCE comes out.
+    // Spaces beside line breaks mean `+`, unless a whole SEQUENCE comes out.
     let is_form_decoded = spaces_inside && !one_line;
     let uneven = if is_form_decoded { Damage::FormDecoded } else { Damage::Length };
     let bytes = BASE64.decode_slice(packed.as_slice(), der.as_mut_slice()).map_err(|_| uneven)?;

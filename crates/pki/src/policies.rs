@@ -1,7 +1,7 @@
 //! Policies of a path (RFC 5280 §6.1), with any-policy as the initial set.
 //!
-//! pkix-path gets only policies: webpki verified everything else. The work grows with the product
-//! of policies and mappings, so their number is bounded.
+//! webpki verified everything else. Work grows with the product of policies and mappings, so their
+//! number is bounded.
 
 use pkix_path::{SignatureVerifier, TrustAnchor, ValidationPolicy, validate_path};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -16,7 +16,7 @@ use crate::normal_form::is_about_policies;
 /// Policies and mappings in one path.
 const POLICIES_MAX: usize = 100;
 
-/// Checks a path's policies: end entity first, without the anchor.
+/// End entity first, without the anchor.
 ///
 /// # Errors
 /// The reason.
@@ -33,7 +33,6 @@ pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Resu
     validate_path(&chain, &[anchor], &policy, &Verified).map(|_| ()).map_err(|_| ClientRefusal::Policy)
 }
 
-/// Keeps only policy extensions and basicConstraints.
 fn with_policies_alone(der: &CertificateDer<'_>) -> Result<Certificate, ClientRefusal> {
     let mut certificate = Certificate::from_der(der).map_err(|_| ClientRefusal::Encoding)?;
     if let Some(extensions) = &mut certificate.tbs_certificate.extensions {

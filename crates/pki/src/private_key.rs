@@ -10,18 +10,18 @@ use zeroize::Zeroizing;
 
 use crate::public_key::public_key_of_spki;
 
-/// A leaf's private key as PKCS#8 DER: wiped on drop, redacted in `Debug`, no `Display`.
+/// A leaf's private key as PKCS#8 DER: wiped on drop, redacted in `Debug`.
 pub struct PrivateKey {
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
 impl PrivateKey {
-    /// Wraps PKCS#8 DER unchecked; [`crate::Bundle::new`] checks it.
+    /// Wraps unchecked DER; [`crate::Bundle::new`] checks it.
     pub fn from_pkcs8_der(pkcs8: Zeroizing<Vec<u8>>) -> Self {
         Self { pkcs8 }
     }
 
-    /// The key's bytes, for sealing and signing only; the caller is responsible for every copy.
+    /// The bytes, for sealing and signing only; the caller is responsible for every copy.
     pub fn expose_pkcs8_der(&self) -> &[u8] {
         &self.pkcs8
     }
@@ -31,7 +31,7 @@ impl PrivateKey {
         PrivateKeyDer::Pkcs8(self.expose_pkcs8_der().into())
     }
 
-    /// `None` if it is damaged, inconsistent or of an unserved kind.
+    /// `None` if damaged, inconsistent or of an unserved kind.
     pub(crate) fn signer(&self) -> Option<Signer> {
         any_supported_type(&self.expose_rustls()).ok().map(|key| Signer { key })
     }
@@ -43,22 +43,20 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A loaded key that proves its public key.
 pub(crate) struct Signer {
     key: Arc<dyn SigningKey>,
 }
 
-/// One signature, checked against any number of public keys.
+/// One signature, checked against many public keys.
 pub(crate) struct Proof {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
     signature: Vec<u8>,
 }
 
-/// Differs from anything that TLS signs: RFC 8446 §4.4.3 starts with 64 spaces.
+/// Differs from all that TLS signs: RFC 8446 §4.4.3 starts with 64 spaces.
 const STATEMENT: &[u8] = b"certward: this key belongs to the leaf";
 
-/// Schemes of the served key kinds. RSA signs PKCS#1 v1.5: deterministic, and supported by every
-/// served key.
+/// RSA signs PKCS#1 v1.5: deterministic, and supported by every served key.
 const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
     (SignatureScheme::RSA_PKCS1_SHA256, webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA256),
     (SignatureScheme::ECDSA_NISTP256_SHA256, webpki::aws_lc_rs::ECDSA_P256_SHA256),
@@ -68,7 +66,6 @@ const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
 ];
 
 impl Signer {
-    /// `None` if the key cannot sign.
     pub(crate) fn prove(&self) -> Option<Proof> {
         SCHEMES.iter().find_map(|(scheme, algorithm)| {
             let signature = self.key.choose_scheme(&[*scheme])?.sign(STATEMENT).ok()?;
@@ -80,14 +77,13 @@ impl Signer {
         self.key.public_key().is_some_and(|spki| public_key_of_spki(&spki) == Some(public_key))
     }
 
-    /// The signature verifies with the key's own public key.
     pub(crate) fn is_consistent(&self, proof: &Proof) -> bool {
         self.key.public_key().is_some_and(|spki| proof.belongs_to(&spki))
     }
 }
 
 impl Proof {
-    /// Whether it verifies with this public key (DER with its SEQUENCE header).
+    /// DER with its SEQUENCE header.
     pub(crate) fn belongs_to(&self, spki: &[u8]) -> bool {
         crate::work::signature();
         let spki = SubjectPublicKeyInfoDer::from(spki);

@@ -9,8 +9,8 @@ pub enum Profile {
     /// Accepts everything that devices can use.
     #[default]
     Default,
-    /// EMQX Cloud's rules: 60 days of validity left, a key of RSA 2048, P-256 or P-384, and the
-    /// issuer's key of the same kind.
+    /// EMQX Cloud's rules: 60 days left, a key of RSA 2048, P-256 or P-384, and the issuer's key of
+    /// the same kind.
     EmqxCloud,
 }
 

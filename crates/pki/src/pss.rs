@@ -1,8 +1,8 @@
 //! RSASSA-PSS signatures with any salt length (RFC 4055 §3.1, RFC 8017 §8.1).
 //!
-//! webpki verifies only a salt as long as the hash, as TLS requires; OpenSSL 3.0 by default uses
-//! the longest salt in certificates. Otherwise webpki's policy: SHA-256, SHA-384 or SHA-512, the
-//! same hash in MGF1, RSA keys of 2048 to 8192 bits.
+//! webpki requires a salt as long as the hash; OpenSSL 3.0 by default uses the longest in
+//! certificates. Otherwise webpki's policy: SHA-256, SHA-384 or SHA-512, the same in MGF1, RSA of
+//! 2048 to 8192 bits.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,6 @@ use aws_lc_rs::signature::{
 };
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
 
-/// One hash and one salt length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pss {
     hash: Hash,
@@ -21,7 +20,7 @@ pub(crate) struct Pss {
 }
 
 impl Pss {
-    /// Parses an AlgorithmIdentifier (DER without its SEQUENCE header).
+    /// Without its SEQUENCE header.
     pub(crate) fn read(identifier: &[u8]) -> Option<Self> {
         let hash = Hash::ALL.into_iter().find(|hash| {
             let usual = hash.usual();
@@ -40,7 +39,7 @@ impl Pss {
         (known.as_ref() == identifier).then_some(Self { hash, salt_bytes, identifier: known })
     }
 
-    /// The salt is as long as the hash.
+    /// A salt as long as the hash.
     pub(crate) fn is_usual(&self) -> bool {
         self.identifier == self.hash.usual()
     }
@@ -73,8 +72,8 @@ const SALT_BYTES_MAX: u16 = 1024 - 32 - 2;
 /// Omitted in DER, as a default (RFC 4055 §3.1).
 const SALT_BYTES_DEFAULT: u16 = 20;
 
-/// Offsets in an identifier: OID, parameters' header, hash and MGF1's hash, salt length. The
-/// hashes' OIDs have equal lengths.
+/// Offsets: OID, parameters' header, the two hashes, salt length. The hashes' OIDs have equal
+/// lengths.
 const PARAMETERS_AT: usize = 11;
 const HASHES_AT: usize = 13;
 const SALT_AT: usize = 60;
@@ -97,7 +96,6 @@ impl Hash {
         }
     }
 
-    /// With a salt as long as the hash.
     const fn usual(self) -> AlgorithmIdentifier {
         match self {
             Self::Sha256 => alg_id::RSA_PSS_SHA256,

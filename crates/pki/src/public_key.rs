@@ -57,7 +57,7 @@ const OID_ED448: &[u8] = &[0x2b, 0x65, 0x71];
 const OID_DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01];
 
 impl KeyKind {
-    /// Of an AlgorithmIdentifier without its SEQUENCE header; RSA without its size.
+    /// Without its SEQUENCE header; RSA without its size.
     pub(crate) fn of_algorithm(algorithm: &[u8]) -> Option<Self> {
         let (parameters, oid) = element(algorithm, Tag::Oid)?;
         Some(match oid {
@@ -71,7 +71,7 @@ impl KeyKind {
         })
     }
 
-    /// Of EC parameters (RFC 5480 §2.1.1).
+    /// RFC 5480 §2.1.1.
     pub(crate) fn of_curve(parameters: &[u8]) -> Self {
         match element(parameters, Tag::Oid) {
             Some((_, OID_P256)) => Self::P256,
@@ -83,7 +83,7 @@ impl KeyKind {
         }
     }
 
-    /// Of a SubjectPublicKeyInfo with its SEQUENCE header.
+    /// With its SEQUENCE header.
     pub(crate) fn of_spki(spki: &[u8]) -> Option<Self> {
         let (_, content) = sequence(spki)?;
         let (after_algorithm, algorithm) = sequence(content)?;
@@ -117,7 +117,7 @@ impl KeyKind {
     }
 }
 
-/// The public key in a SubjectPublicKeyInfo with its SEQUENCE header.
+/// With its SEQUENCE header.
 pub(crate) fn public_key_of_spki(spki: &[u8]) -> Option<&[u8]> {
     let (_, content) = sequence(spki)?;
     let (after_algorithm, _) = sequence(content)?;
@@ -125,7 +125,6 @@ pub(crate) fn public_key_of_spki(spki: &[u8]) -> Option<&[u8]> {
     bits.get(1..)
 }
 
-/// Significant bits of a DER INTEGER's content.
 pub(crate) fn integer_bits(content: &[u8]) -> usize {
     let leading = content.iter().take_while(|byte| **byte == 0).count();
     let significant = &content[leading..];

@@ -1,16 +1,16 @@
-//! Public suffixes: names under which the public can register (`com`, `co.uk`, `github.io`).
+//! Public suffixes: names open to registration (`com`, `co.uk`, `github.io`).
 //!
-//! The list (<https://publicsuffix.org>) is compiled in. Its default rule `*`, which makes every
-//! unknown top-level name a suffix, is not used: it would refuse `*.factory.local`.
+//! The list (<https://publicsuffix.org>) is compiled in, without its default rule `*`, which would
+//! refuse `*.factory.local`.
 
 use crate::HostName;
 
 impl HostName {
-    /// A wildcard over names of different registrants: over a public suffix, or over names that all
-    /// are suffixes.
+    /// A wildcard over names of different registrants: directly over a public suffix, or over names
+    /// that all are suffixes.
     pub fn is_over_public_suffix(&self) -> bool {
         let parent = self.parent().filter(|_| self.is_wildcard());
-        // A rule like `*.kawasaki.jp` makes every name below a suffix, but not the name itself.
+        // `*.kawasaki.jp` makes every name below a suffix, but not itself.
         parent.is_some_and(|parent| is_public_suffix(parent) || is_public_suffix(&self.example("any")))
     }
 }

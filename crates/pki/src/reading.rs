@@ -1,4 +1,4 @@
-//! The fields of the upload, each read on its own.
+//! Reads each field of the upload.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub(crate) struct GivenKey {
 /// Leaf and chain: OpenSSL clients verify at most 10 by default.
 const CERTIFICATES_MAX: usize = 10;
 
-/// A larger handshake message does not fit the memory of small devices.
+/// A larger handshake message exceeds small devices' memory.
 const CHAIN_BYTES_MAX: usize = 32 * 1024;
 
 const CLIENT_CAS_MAX: usize = 100;
@@ -52,7 +52,6 @@ pub(crate) fn tls_type(upload: &Upload, findings: &mut Vec<Finding>) -> Option<T
 
 pub(crate) struct Cert {
     pub(crate) certificates: Vec<Given>,
-    /// Every block could be read.
     pub(crate) is_whole: bool,
 }
 
@@ -182,7 +181,7 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
         Err(KeyFault::Encrypted) if password.is_some() => {
             encrypted_key::open(&block.der, password.unwrap_or_default()).map_err(KeyFault::Closed).and_then(
                 |der| {
-                    // A wrong password can yield valid padding by chance.
+                    // A wrong password can give valid padding by chance.
                     key_form::pkcs8(&der).unwrap_or(Err(KeyFault::Closed(Closed::WrongPassword)))
                 },
             )
@@ -204,7 +203,6 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
     }
 }
 
-/// Bounds the cost of hashing it.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Not trimmed: white space may be the password.
@@ -269,7 +267,6 @@ fn only_certificates(mut blocks: Vec<Block>, field: Field, findings: &mut Vec<Fi
     blocks
 }
 
-/// Names a block that does not belong in the field.
 fn foreign(block: &Block, field: Field) -> Finding {
     let (code, is) = match block.label {
         Label::Csr => (Code::FormatCsr, "is a certificate signing request"),
@@ -284,7 +281,6 @@ fn foreign(block: &Block, field: Field) -> Finding {
     Finding::new(code, field, item, format!("Block {} of {} {is}.", block.index, field.name()))
 }
 
-/// Drops duplicates.
 fn unique(mut blocks: Vec<Block>, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
     let mut seen = HashSet::with_capacity(blocks.len());
     let again: HashSet<usize> =

@@ -1,7 +1,7 @@
-//! The rules: each checks one question about the upload and adds findings.
+//! The rules: each checks one question and adds findings.
 //!
-//! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a test case. A
-//! rule that needs the leaf is silent without one: another finding gives the reason.
+//! A new rule is a function, a row in [`RULES`], a row in the table of codes, and a test. A rule
+//! about the leaf is silent without one: another finding gives the reason.
 
 mod chain;
 mod client_ca;

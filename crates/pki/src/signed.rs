@@ -7,8 +7,7 @@ use crate::pss::Pss;
 use crate::public_key::{KeyKind, VERIFIABLE_RSA_BITS};
 use crate::work;
 
-/// The three raw parts of a signed X.509 structure (RFC 5280 §4.1.1): x509-parser does not keep the
-/// raw algorithm.
+/// A signed X.509 structure (RFC 5280 §4.1.1), raw: x509-parser drops the raw algorithm.
 pub(crate) struct Signed<'a> {
     /// The signed bytes, with their header.
     pub(crate) content: &'a [u8],
@@ -18,7 +17,6 @@ pub(crate) struct Signed<'a> {
     pub(crate) signature: &'a [u8],
 }
 
-/// Whether a key made a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// This key made it.
@@ -39,7 +37,7 @@ pub(crate) enum SignatureKind {
 }
 
 impl<'a> Signed<'a> {
-    /// `None` unless the DER is exactly the three parts.
+    /// `None` unless the DER is exactly three parts.
     pub(crate) fn split(der: &'a [u8]) -> Option<Self> {
         let (rest, outer) = sequence(der)?;
         let (after_content, _) = sequence(outer)?;
@@ -67,7 +65,7 @@ impl<'a> Signed<'a> {
     /// `spki`: with its SEQUENCE header.
     pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
         work::signature();
-        // webpki reports a signature by such a key as broken.
+        // webpki reports signatures by such a key as broken.
         if matches!(KeyKind::of_spki(spki), Some(KeyKind::Rsa { bits }) if !VERIFIABLE_RSA_BITS.contains(&bits))
         {
             return Verdict::Unsupported;
@@ -76,7 +74,7 @@ impl<'a> Signed<'a> {
         let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
             return Verdict::Unsupported;
         };
-        // Entries share identifiers (ECDSA with SHA-256 on each curve): the key decides.
+        // Curves share identifiers (ECDSA with SHA-256): the key decides.
         let pss = Pss::read(self.algorithm);
         webpki::ALL_VERIFICATION_ALGS
             .iter()

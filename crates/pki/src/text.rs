@@ -1,7 +1,6 @@
 //! Undoes what shells, editors, templates and JSON encoders do to PEM text.
 //!
-//! Changes only what PEM never contains (backslash, byte order mark, carriage return, unusual
-//! spaces), and notes each change for the uploader.
+//! Changes only what PEM never contains, and notes it for the uploader.
 
 use std::fmt;
 
@@ -36,7 +35,7 @@ impl fmt::Display for Repair {
     }
 }
 
-/// Repairs of one field, each kind once.
+/// Each kind once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs(Vec<Repair>);
 
@@ -61,7 +60,7 @@ pub(crate) fn is_utf16(text: &str) -> bool {
     text.contains("B\0E\0G\0I\0N") || text.starts_with('\u{fffe}') || text.starts_with("\u{fffd}\u{fffd}-\0")
 }
 
-/// One pass. The result is never longer than the input, so the buffer never moves and leaves no
+/// One pass; the result is never longer than the input, so the buffer never moves and leaves no
 /// copy of a key.
 pub(crate) fn clean(text: &str, repairs: &mut Repairs) -> Zeroizing<String> {
     crate::work::bytes(text.len());
@@ -93,7 +92,7 @@ pub(crate) fn clean(text: &str, repairs: &mut Repairs) -> Zeroizing<String> {
     cleaned
 }
 
-/// The rest of a literal `\n`, `\r` or `\t`; text encoded twice has two backslashes.
+/// The rest of a literal `\n`, `\r` or `\t`; encoded twice, it has two backslashes.
 fn escaped_space(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
     let mut ahead = chars.clone();
     let mut taken = 0_usize;

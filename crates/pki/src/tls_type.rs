@@ -2,9 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who presents a certificate: the server alone, or also the client.
-///
-/// The wire names are contract and match exactly.
+/// Who presents a certificate. The wire names are contract, and match exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsType {

@@ -1,6 +1,6 @@
 use zeroize::Zeroizing;
 
-/// One property of an upload. Wiped on drop: any field may hold a key by mistake.
+/// One property of an upload. Wiped on drop: any may hold a key by mistake.
 #[derive(Default)]
 pub enum Text {
     /// Absent, or null.

@@ -3,8 +3,8 @@ use std::ops::RangeInclusive;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-/// When all these certificates are valid (RFC 5280 §4.1.2.5): Unix seconds, both ends included,
-/// maybe empty. `None` if one is unreadable.
+/// When all are valid (RFC 5280 §4.1.2.5): Unix seconds, both ends included, maybe empty. `None` if
+/// one is unreadable.
 pub fn validity<'a>(
     certificates: impl IntoIterator<Item = &'a CertificateDer<'a>>,
 ) -> Option<RangeInclusive<i64>> {

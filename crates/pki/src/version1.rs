@@ -8,10 +8,8 @@ use crate::der::{element, sequence};
 use crate::signed::Signed;
 use x509_parser::asn1_rs::Tag;
 
-/// An X.509 version 1 certificate, without extensions.
-///
-/// webpki refuses them; the public EMQX recipe makes them for clients (`openssl x509 -req` without
-/// `-extfile`).
+/// webpki refuses version 1; the public EMQX recipe makes it for clients (`openssl x509 -req`
+/// without `-extfile`).
 pub(crate) struct Version1<'a> {
     pub(crate) signed: Signed<'a>,
     /// Without its SEQUENCE header, as in trust anchors.
@@ -24,8 +22,8 @@ pub(crate) struct Version1<'a> {
 
 impl<'a> Version1<'a> {
     /// Strict DER: no version field, unique identifiers or extensions, equal inner and outer
-    /// algorithm, no trailing bytes. webpki's refusal of the version is not enough: it also covers
-    /// version 2, and version 1 intermediates.
+    /// algorithm, no trailing bytes. webpki's refusal also covers version 2, and version 1
+    /// intermediates.
     pub(crate) fn read(der: &'a CertificateDer<'_>) -> Option<Self> {
         let (rest, x509) =
             X509CertificateParser::new().with_deep_parse_extensions(false).parse(der.as_ref()).ok()?;

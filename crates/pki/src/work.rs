@@ -1,4 +1,4 @@
-//! Work counters, in tests only: bounds on work hold on any machine, bounds on time do not.
+//! Counts work in tests: bounds on it hold on any machine, bounds on time do not.
 
 /// Counts a verified signature.
 pub(crate) fn signature() {
@@ -21,7 +21,7 @@ pub(crate) mod spent {
         pub(crate) static BYTES: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// This thread's (signatures verified, bytes read) since the last call.
+    /// (signatures, bytes) of this thread since the last call.
     pub(crate) fn take() -> (usize, usize) {
         (SIGNATURES.take(), BYTES.take())
     }

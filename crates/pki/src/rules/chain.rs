@@ -13,7 +13,7 @@ use crate::public_key::Family;
 use crate::rules::profile::is_emqx_cloud;
 use crate::signed::SignatureKind;
 
-/// Served certificates only: clients never check a root's signature.
+/// Served ones only: clients never check a root's signature.
 pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for given in case.served() {
         if let Some(hash) = given.certificate.weak_hash {
@@ -72,7 +72,7 @@ pub(crate) fn policy_critical(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Without the root, whose extensions do not count (RFC 5280 §6.1).
+/// The root's extensions do not count (RFC 5280 §6.1).
 pub(crate) fn policy_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     if !case.served().any(|given| given.certificate.has_critical_policies) {
@@ -143,7 +143,7 @@ pub(crate) fn name_constraint_violated(case: &Case<'_>, findings: &mut Vec<Findi
     }
 }
 
-/// Of the root, clients use only key and name.
+/// Clients use only a root's key and name.
 pub(crate) fn issuer_not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for given in case.served().skip(1).filter(|given| !given.certificate.is_for_servers()) {
         let message =
@@ -201,8 +201,7 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     }
 }
 
-/// Certificates off the path: out of validity, issuing without the right to, another leaf, or
-/// unrelated.
+/// Certificates off the path, by reason.
 pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(chain) = &case.chain else { return };
     let named = chain.broken.map(|broken| broken.issuer);
@@ -223,8 +222,7 @@ pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A CA beside a self-signed leaf suggests that its certificate was intended; a renewal of the leaf
-/// does not.
+/// A CA beside a self-signed leaf suggests that its certificate was intended; a renewal does not.
 pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
     let mut others = chain.left_out.iter().map(|n| &case.certificates[*n]);

@@ -43,7 +43,7 @@ pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Beside a valid CA, an expired one is left out instead of blocking the renewal.
+/// Beside a valid CA, an expired one must not block the renewal.
 pub(crate) fn expired(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (code, consequence) = match case.has_valid_client_ca() {
         true => (Code::CaExpiredLeftOut, ", and was left out of the trust"),
@@ -63,7 +63,7 @@ pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// None is valid now, but one will be; if all have expired, each already is an error.
+/// None is valid now, but one will be; if all have expired, each is an error already.
 pub(crate) fn none_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if !case.has_valid_client_ca() && case.client_cas.iter().any(|given| is_to_come(case, &given.certificate))
     {
@@ -76,7 +76,6 @@ fn is_to_come(case: &Case<'_>, certificate: &Certificate) -> bool {
     case.circumstances.now < certificate.not_before && !certificate.has_expired_at(case.circumstances.now)
 }
 
-/// No client certificate can be verified under it.
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for_each(case.trusted_client_cas(), findings, Code::CaUnusable, |certificate| {
         match certificate.key_kind {
@@ -94,7 +93,7 @@ pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Only the server's own CAs. One CA may issue for both sides, so the finding asks.
+/// One CA may issue for both sides, so the finding asks.
 pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let mut cas = case.trusted_client_cas().peekable();
     let Some(first) = cas.peek().copied().filter(|_| case.client_cas.len() <= SERVER_CAS_MAX) else { return };
@@ -107,7 +106,7 @@ pub(crate) fn only_servers_own(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// More are not one server's alone; bounds the signatures to verify.
+/// One server has fewer; bounds the signatures to verify.
 const SERVER_CAS_MAX: usize = 10;
 
 /// In the server's chain, of the same CA, or the issuer of its topmost certificate.

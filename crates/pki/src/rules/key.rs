@@ -5,7 +5,7 @@ use crate::key_form::RSA_BITS;
 use crate::public_key::KeyKind;
 use crate::unserved_key::unserved_key;
 
-/// It cannot sign, or its signature does not verify with its own public key.
+/// It cannot sign, or not for its own public key.
 pub(crate) fn key_inconsistent(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if case.key.as_ref().is_some_and(|key| key.proof.is_none()) {
         let message = "The parts of the private key contradict each other; it cannot sign.";
@@ -13,7 +13,6 @@ pub(crate) fn key_inconsistent(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The key's signature must verify with the leaf's public key.
 pub(crate) fn key_mismatch(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let (Some(leaf), Some(key)) = (case.leaf(), &case.key) else { return };
     let Some(proof) = &key.proof else { return };
@@ -34,7 +33,7 @@ pub(crate) fn key_mismatch(case: &Case<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(Code::KeyMismatch, Field::Key, None, message));
 }
 
-/// Skipped if the private key already has the finding.
+/// Unless the private key has the finding already.
 pub(crate) fn leaf_key_unsupported(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     let kind = leaf.certificate.key_kind;

@@ -45,7 +45,7 @@ pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
     say(leaf, Code::LeafVersion1, message, findings);
 }
 
-/// `openssl req -x509` makes self-signed CA leaves, which OpenSSL clients accept.
+/// OpenSSL clients accept the self-signed CAs of `openssl req -x509`.
 pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_ca) else { return };
     let signs = leaf.certificate.key_usage.is_none_or(|usage| usage.digital_signature);
@@ -89,7 +89,7 @@ pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Less than a third of the lifetime (when ACME clients renew) and less than 30 days are left.
+/// Below a third of the lifetime (when ACME clients renew), and below 30 days.
 pub(crate) fn expires_soon(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_valid_at(case.circumstances.now)) else {
         return;

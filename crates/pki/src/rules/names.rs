@@ -70,7 +70,6 @@ pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// Per fault; more are only counted.
 const NAMES_SHOWN_MAX: usize = 3;
 
-/// dNSName entries that few or no clients match.
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = case.leaf() else { return };
     for code in [Code::NameUnusable, Code::NameIsAddress, Code::WildcardOdd] {
@@ -107,7 +106,7 @@ fn fault(name: &str) -> Option<(Code, String)> {
         return None;
     }
     match HostName::parse(name) {
-        // An operator may write a trailing dot; a certificate may not (RFC 5280 §4.2.1.6).
+        // Operators may write a trailing dot, certificates may not (RFC 5280 §4.2.1.6).
         Ok(_) if name.ends_with('.') => Some((Code::NameUnusable, "it ends with a dot".to_owned())),
         Ok(_) => None,
         Err(error @ HostNameError::IpAddress) => Some((Code::NameIsAddress, error.to_string())),
@@ -121,7 +120,7 @@ fn is_wide(name: &str) -> bool {
         && (name.len() == 1 || name.starts_with("*."))
 }
 
-/// DNS names; the common name only without any, as in OpenSSL (RFC 9525 §6.3 never uses it).
+/// The common name only without DNS names, as in OpenSSL (never in RFC 9525 §6.3).
 fn names_in_force(case: &Case<'_>) -> HashSet<HostName> {
     let Some(leaf) = case.leaf() else { return HashSet::new() };
     let common_name = leaf.certificate.common_name.iter().filter(|_| leaf.certificate.dns_names.is_empty());

@@ -3,8 +3,8 @@ use crate::case::Case;
 use crate::chain::Given;
 use crate::finding::{Field, Finding};
 
-/// OpenSSL clients cannot read such a certificate, nor a CertificateRequest with its name.
-/// Certificates off the path count: clients that build another chain meet them.
+/// OpenSSL clients cannot read these certificates, nor a CertificateRequest with such a name; off
+/// the path too, for clients that build another chain.
 pub(crate) fn undecodable_name(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (field, given) in [(Field::Cert, &case.certificates), (Field::Cacert, &case.client_cas)] {
         findings.extend(given.iter().filter_map(|given| fault(given, field)));
