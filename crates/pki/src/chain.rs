@@ -27,11 +27,10 @@ pub(crate) struct Chain {
     /// The leaf's issuer first; without the root.
     pub(crate) intermediates: Vec<usize>,
     pub(crate) root: Option<usize>,
-    /// Roots whose cross-signed certificate is served.
+    /// Roots replaced by their cross-signed certificate.
     pub(crate) cross_signed_roots: Vec<usize>,
     /// Issuers on another path.
     pub(crate) alternatives: Vec<usize>,
-    /// Unrelated certificates.
     pub(crate) left_out: Vec<usize>,
     pub(crate) broken: Option<Broken>,
 }
@@ -159,9 +158,8 @@ impl Issuers {
 }
 
 struct Way {
-    /// The leaf's issuer first.
     path: Vec<usize>,
-    /// Whether each certificate is on any path.
+    /// On any path.
     reached: Vec<bool>,
 }
 
@@ -229,7 +227,7 @@ fn likely_leaf(given: &[Given], issuers: &Issuers) -> Option<usize> {
     (0..given.len()).min_by_key(|n| (issuers.has_issued(given, *n), given[*n].certificate.is_ca, *n))
 }
 
-/// Latest notAfter first, then by bytes: independent of upload order.
+/// Latest notAfter first, then by bytes.
 fn preference(certificate: &Certificate) -> (std::cmp::Reverse<OffsetDateTime>, &[u8]) {
     (std::cmp::Reverse(certificate.not_after), certificate.der.as_ref())
 }

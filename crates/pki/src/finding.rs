@@ -33,7 +33,7 @@ pub struct Item {
     pub subject: Option<String>,
 }
 
-/// A statement about an upload, without key bytes or PEM bodies.
+/// A statement about an upload. Never holds key bytes or PEM bodies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stable code.

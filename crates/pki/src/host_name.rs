@@ -7,7 +7,8 @@ use thiserror::Error;
 /// A DNS name or one-label wildcard that selects a deployment by SNI.
 ///
 /// A-labels of letters, digits, `-` and `_`; lower case, no trailing dot; at most 253 characters.
-/// Single labels are allowed, IP addresses are not (RFC 6066 §3).
+/// Single labels are allowed, IP addresses are not (RFC 6066 §3). `*` must be the whole first
+/// label, over at least two more.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct HostName(Box<str>);
@@ -35,7 +36,7 @@ pub enum HostNameError {
     /// It is an IP address.
     #[error("it is an IP address, and TLS selects only by name")]
     IpAddress,
-    /// `*` is not the whole first label over at least two more.
+    /// A misplaced `*`.
     #[error("'*' may only be the whole first label, over at least two more")]
     Wildcard,
 }

@@ -13,7 +13,7 @@ pub struct Judgement {
     pub chain: Vec<CertificateFacts>,
 }
 
-/// Hundreds of damaged blocks must not become hundreds of lines; the most important stay.
+/// Hundreds of damaged blocks must not become hundreds of lines.
 const FINDINGS_MAX: usize = 100;
 
 /// Judges an upload. Pure; the cost is bounded for any input.

@@ -212,7 +212,6 @@ fn tagged(der: &[u8], number: u32) -> Option<(&[u8], &[u8])> {
         .then_some((rest, any.data))
 }
 
-/// Builds PrivateKeyInfo.
 fn wrap(algorithm: &[u8], key: &[u8]) -> PrivateKey {
     const VERSION: &[u8] = &[0x02, 0x01, 0x00];
     let algorithm_prefix = tlv_prefix(0x30, algorithm.len());

@@ -100,7 +100,7 @@ fn shown_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     format!("{kind}={value}")
 }
 
-/// The last, most specific, text; truncated.
+/// The last (most specific) text, truncated.
 pub(crate) fn common_name(name: &X509Name<'_>) -> Option<String> {
     let names = name.iter_common_name();
     let text = names.filter_map(|attribute| decode(attribute.attr_value()).ok().flatten()).last()?;

@@ -19,7 +19,7 @@ enum Subtree {
     Ip(Vec<u8>),
 }
 
-/// webpki's bound: the work is a product of two lengths of the upload.
+/// webpki's bound on a product of two lengths.
 const COMPARISONS_MAX: usize = 250_000;
 
 impl NameConstraints {

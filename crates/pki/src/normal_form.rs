@@ -62,7 +62,6 @@ impl<'a> NormalForm<'a> {
         let signature = outer.get(original.len()..)?;
 
         let (_, tbs) = sequence(original)?;
-        // The version, tagged [0], is optional.
         let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
         let (after_serial, _) = element(after_version, Tag::Integer)?;
         let (after_algorithm, _) = sequence(after_serial)?;
@@ -131,7 +130,7 @@ fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((normal, has_critical_policies))
 }
 
-/// Verifies signatures of normal forms over the originals.
+/// Verifies over the originals.
 #[derive(Debug)]
 pub(crate) struct OverOriginals<'a> {
     pub(crate) algorithm: &'a dyn SignatureVerificationAlgorithm,

@@ -1,7 +1,6 @@
 //! webpki's verdict on a chain in the normal form.
 //!
-//! webpki finds paths and checks all but policies, within its own bounds; the policies of each path
-//! are checked here.
+//! webpki does all but policies, which are checked here for each path that it finds.
 
 use std::cell::Cell;
 
@@ -161,7 +160,7 @@ mod tests {
         NormalAnchors::of(&[webpki::anchor_from_trusted_cert(anchor).unwrap().to_owned()])
     }
 
-    /// Signatures that a refusal costs; `None` without a verdict.
+    /// `None` without a verdict.
     fn cost(anchor: &CertificateDer<'static>, chain: &[CertificateDer<'static>]) -> Option<usize> {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_900_000_000));
@@ -184,7 +183,7 @@ mod tests {
         assert_eq!(cost(anchor.der(), &chain), None);
     }
 
-    /// Only CAs on a path to an anchor set policies; they are bounded too.
+    /// Only CAs on a path to an anchor set policies.
     #[test]
     fn policies_that_multiply_are_bounded() {
         // SEQUENCE OF PolicyInformation, 1.2.3.n each; SEQUENCE OF pairs.

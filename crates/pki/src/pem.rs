@@ -45,7 +45,7 @@ pub(crate) struct Block {
 pub(crate) enum Damage {
     /// Something was replaced by dots.
     Shortened,
-    /// A legacy encrypted key (RFC 1421 headers).
+    /// RFC 1421 headers.
     LegacyEncrypted,
     NoEnd,
     NoBegin,
@@ -205,7 +205,6 @@ impl Mark<'_> {
 /// OpenSSL's label: a certificate, then trust settings.
 const TRUSTED: &str = "TRUSTED CERTIFICATE";
 
-/// Keeps only the certificate.
 fn drop_trust(der: &mut Vec<u8>) {
     if let Some((trust, _)) = sequence(der) {
         let certificate_bytes = der.len() - trust.len();

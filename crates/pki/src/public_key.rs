@@ -98,7 +98,7 @@ impl KeyKind {
         }
     }
 
-    /// Whether clients verify its signatures; webpki is the strictest.
+    /// webpki is the strictest client.
     pub(crate) fn is_verifiable(self) -> bool {
         match self {
             Self::Rsa { bits } => VERIFIABLE_RSA_BITS.contains(&bits),

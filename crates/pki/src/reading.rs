@@ -21,7 +21,7 @@ pub(crate) struct GivenKey {
     pub(crate) proof: Option<Proof>,
 }
 
-/// Leaf and chain: OpenSSL clients verify at most 10 by default.
+/// OpenSSL clients verify at most 10 by default.
 const CERTIFICATES_MAX: usize = 10;
 
 /// A larger handshake message exceeds small devices' memory.

@@ -19,7 +19,6 @@ pub(crate) struct Signed<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// This key made it.
     Valid,
     /// Another key made it, or the content changed.
     Broken,

@@ -2,7 +2,6 @@ use crate::Code;
 use crate::key_form::RSA_BITS;
 use crate::public_key::KeyKind;
 
-/// Code and message for an unserved key kind.
 pub(crate) fn unserved_key(kind: KeyKind, whose: &str) -> (Code, String) {
     match kind {
         KeyKind::Rsa { bits } if bits < *RSA_BITS.start() => {

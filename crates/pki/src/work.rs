@@ -1,12 +1,10 @@
 //! Counts work in tests: bounds on it hold on any machine, bounds on time do not.
 
-/// Counts a verified signature.
 pub(crate) fn signature() {
     #[cfg(test)]
     spent::SIGNATURES.set(spent::SIGNATURES.get() + 1);
 }
 
-/// Counts bytes read.
 pub(crate) fn bytes(_count: usize) {
     #[cfg(test)]
     spent::BYTES.set(spent::BYTES.get() + _count);

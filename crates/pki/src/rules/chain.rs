@@ -201,7 +201,6 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     }
 }
 
-/// Certificates off the path, by reason.
 pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(chain) = &case.chain else { return };
     let named = chain.broken.map(|broken| broken.issuer);

@@ -67,7 +67,7 @@ pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Per fault; more are only counted.
+/// Per fault.
 const NAMES_SHOWN_MAX: usize = 3;
 
 pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
