@@ -15,7 +15,7 @@ use crate::name_constraints::NameConstraints;
 use crate::normal_form::is_about_policies;
 use crate::normal_name::normal_name;
 use crate::public_key::KeyKind;
-use crate::signed::{SignatureKind, Signed, Verdict};
+use crate::signed::{SignatureKind, SignatureVerdict, Signed};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
@@ -47,8 +47,8 @@ pub(crate) struct Certificate {
     /// Most CAs between this one and the leaf (RFC 5280 §4.2.1.9).
     pub(crate) path_len: Option<u32>,
     pub(crate) name_constraints: Option<NameConstraints>,
-    pub(crate) key_usage: Option<Usage>,
-    pub(crate) extended_key_usage: Option<ExtendedUsage>,
+    pub(crate) key_usage: Option<KeyUsage>,
+    pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
     /// Raw; escape them for display.
     pub(crate) dns_names: Vec<String>,
     /// Valid ones have 4 or 16 bytes.
@@ -61,20 +61,20 @@ pub(crate) struct Certificate {
     pub(crate) must_staple: bool,
     pub(crate) weak_hash: Option<&'static str>,
     pub(crate) signature_kind: SignatureKind,
-    /// Its signature under its own key; [`Verdict::Broken`] if subject and issuer differ.
-    own_verdict: Verdict,
+    /// Its signature under its own key; [`SignatureVerdict::Broken`] if subject and issuer differ.
+    own_verdict: SignatureVerdict,
 }
 
 /// keyUsage (RFC 5280 §4.2.1.3).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct KeyUsage {
     pub(crate) digital_signature: bool,
     pub(crate) key_cert_sign: bool,
 }
 
 /// extKeyUsage (RFC 5280 §4.2.1.12).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ExtendedUsage {
+pub(crate) struct ExtendedKeyUsage {
     pub(crate) server: bool,
     pub(crate) client: bool,
     pub(crate) any: bool,
@@ -111,7 +111,7 @@ impl Certificate {
         };
         let (normal_subject, normal_issuer) = (normal(x509.subject()), normal(x509.issuer()));
         let own_verdict =
-            if normal_subject == normal_issuer { signed.verify(&spki) } else { Verdict::Broken };
+            if normal_subject == normal_issuer { signed.verify(&spki) } else { SignatureVerdict::Broken };
         let extensions = Extensions::read(&x509)?;
         let (not_before, not_after) = (x509.validity().not_before, x509.validity().not_after);
         Ok(Self {
@@ -152,9 +152,9 @@ impl Certificate {
     /// If the algorithm is unsupported (SHA-1 roots), names and key identifiers decide.
     pub(crate) fn is_self_signed(&self) -> bool {
         match self.own_verdict {
-            Verdict::Valid => true,
-            Verdict::Broken => false,
-            Verdict::Unsupported => !self.names_another_key(self),
+            SignatureVerdict::Valid => true,
+            SignatureVerdict::Broken => false,
+            SignatureVerdict::Unsupported => !self.names_another_key(self),
         }
     }
 
@@ -231,14 +231,14 @@ impl Certificate {
         self.may_be_issued_by(issuer) && self.issuer_der != issuer.subject_der
     }
 
-    pub(crate) fn signed_by(&self, issuer: &Certificate) -> Verdict {
-        Signed::split(&self.der).map_or(Verdict::Broken, |signed| signed.verify(&issuer.spki))
+    pub(crate) fn signed_by(&self, issuer: &Certificate) -> SignatureVerdict {
+        Signed::split(&self.der).map_or(SignatureVerdict::Broken, |signed| signed.verify(&issuer.spki))
     }
 
     pub(crate) fn is_issued_without_right_by(&self, issuer: &Certificate) -> bool {
         !issuer.may_issue_or_is_version1_root()
             && self.may_be_issued_by(issuer)
-            && self.signed_by(issuer) == Verdict::Valid
+            && self.signed_by(issuer) == SignatureVerdict::Valid
             && !self.is_self_signed()
     }
 
@@ -252,8 +252,8 @@ struct Extensions {
     is_ca: bool,
     path_len: Option<u32>,
     name_constraints: Option<NameConstraints>,
-    key_usage: Option<Usage>,
-    extended_key_usage: Option<ExtendedUsage>,
+    key_usage: Option<KeyUsage>,
+    extended_key_usage: Option<ExtendedKeyUsage>,
     dns_names: Vec<String>,
     ip_addresses: Vec<Vec<u8>>,
     subject_key_id: Option<Vec<u8>>,
@@ -332,13 +332,13 @@ impl Extensions {
                 self.name_constraints = Some(NameConstraints::read(constraints));
             }
             ParsedExtension::KeyUsage(usage) => {
-                self.key_usage = Some(Usage {
+                self.key_usage = Some(KeyUsage {
                     digital_signature: usage.digital_signature(),
                     key_cert_sign: usage.key_cert_sign(),
                 });
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {
-                self.extended_key_usage = Some(ExtendedUsage {
+                self.extended_key_usage = Some(ExtendedKeyUsage {
                     server: usage.server_auth,
                     client: usage.client_auth,
                     any: usage.any,

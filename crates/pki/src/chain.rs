@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use time::OffsetDateTime;
 
 use crate::certificate::Certificate;
-use crate::private_key::Proof;
-use crate::signed::Verdict;
+use crate::private_key::KeyProof;
+use crate::signed::SignatureVerdict;
 
-pub(crate) struct Given {
+pub(crate) struct GivenCertificate {
     /// The block's index in its field, from 0.
     pub(crate) index: usize,
     pub(crate) certificate: Certificate,
@@ -32,22 +32,26 @@ pub(crate) struct Chain {
     /// Issuers on another path.
     pub(crate) alternatives: Vec<usize>,
     pub(crate) left_out: Vec<usize>,
-    pub(crate) broken: Option<Broken>,
+    pub(crate) broken: Option<BrokenSignature>,
 }
 
 /// A signature that no given certificate made, though one has its issuer's name.
 #[derive(Clone, Copy)]
-pub(crate) struct Broken {
+pub(crate) struct BrokenSignature {
     pub(crate) subject: usize,
     pub(crate) issuer: usize,
 }
 
 impl Chain {
     /// Compares all pairs; `cert` has at most 10 certificates.
-    pub(crate) fn sort(given: &[Given], proof: Option<&Proof>, now: OffsetDateTime) -> Option<Self> {
+    pub(crate) fn sort(
+        given: &[GivenCertificate],
+        proof: Option<&KeyProof>,
+        now: OffsetDateTime,
+    ) -> Option<Self> {
         let issuers = Issuers::find(given);
         let leaf = proven_leaf(given, proof, &issuers, now).or_else(|| likely_leaf(given, &issuers))?;
-        let Way { mut path, reached } = issuers.way(given, leaf, now);
+        let BestPath { mut path, reached } = issuers.best_path(given, leaf, now);
         let broken = issuers.broken(given, leaf, path.last().copied().unwrap_or(leaf));
         let root = path.pop_if(|top| given[*top].certificate.is_self_signed());
         let (others, left_out): (Vec<_>, Vec<_>) = (0..given.len())
@@ -74,7 +78,7 @@ impl Chain {
 struct Issuers(Vec<Vec<usize>>);
 
 impl Issuers {
-    fn find(given: &[Given]) -> Self {
+    fn find(given: &[GivenCertificate]) -> Self {
         let of = |subject: usize| {
             (0..given.len())
                 .filter(|issuer| *issuer != subject)
@@ -85,7 +89,7 @@ impl Issuers {
     }
 
     /// Issued a certificate of another key: two self-signed ones of one key issue each other.
-    fn has_issued(&self, given: &[Given], issuer: usize) -> bool {
+    fn has_issued(&self, given: &[GivenCertificate], issuer: usize) -> bool {
         let key = &given[issuer].certificate.spki;
         given
             .iter()
@@ -93,7 +97,7 @@ impl Issuers {
             .any(|(subject, issuers)| issuers.contains(&issuer) && subject.certificate.spki != *key)
     }
 
-    fn way(&self, given: &[Given], leaf: usize, now: OffsetDateTime) -> Way {
+    fn best_path(&self, given: &[GivenCertificate], leaf: usize, now: OffsetDateTime) -> BestPath {
         let leaf_certificate = &given[leaf].certificate;
         let any = self.reach(given, leaf, |issuer, _| issuer.is_valid_at(now));
         let acceptable = self.reach(given, leaf, |issuer, steps| {
@@ -108,11 +112,16 @@ impl Issuers {
             (false, false) => acceptable.len() >= path.len(),
         };
         let reached = any.steps.iter().map(Option::is_some).collect();
-        Way { path: if leads_as_far { acceptable } else { path }, reached }
+        BestPath { path: if leads_as_far { acceptable } else { path }, reached }
     }
 
     /// Breadth first, preferred issuers first; `may` gets an issuer and its distance from the leaf.
-    fn reach(&self, given: &[Given], leaf: usize, may: impl Fn(&Certificate, usize) -> bool) -> Reached {
+    fn reach(
+        &self,
+        given: &[GivenCertificate],
+        leaf: usize,
+        may: impl Fn(&Certificate, usize) -> bool,
+    ) -> Reached {
         let mut reached = Reached { steps: vec![None; given.len()], came_from: vec![None; given.len()] };
         reached.steps[leaf] = Some(0);
         let mut queue = VecDeque::new();
@@ -139,7 +148,7 @@ impl Issuers {
     }
 
     /// The broken signature at the top of the path.
-    fn broken(&self, given: &[Given], leaf: usize, top: usize) -> Option<Broken> {
+    fn broken(&self, given: &[GivenCertificate], leaf: usize, top: usize) -> Option<BrokenSignature> {
         let certificate = &given[top].certificate;
         if !self.0[top].is_empty() || certificate.is_self_signed() {
             return None;
@@ -151,13 +160,13 @@ impl Issuers {
             // above an intermediate, another CA's of the same name, while the clients hold the
             // right one.
             let is_sure = *n != top && top == leaf || certificate.has_key_id_of(issuer);
-            is_named && is_sure && certificate.signed_by(issuer) == Verdict::Broken
+            is_named && is_sure && certificate.signed_by(issuer) == SignatureVerdict::Broken
         };
-        (0..given.len()).find(is_named).map(|issuer| Broken { subject: top, issuer })
+        (0..given.len()).find(is_named).map(|issuer| BrokenSignature { subject: top, issuer })
     }
 }
 
-struct Way {
+struct BestPath {
     path: Vec<usize>,
     /// On any path.
     reached: Vec<bool>,
@@ -171,7 +180,7 @@ struct Reached {
 
 impl Reached {
     /// To the nearest root, else the farthest issuer; without the leaf.
-    fn best(&self, given: &[Given], leaf: usize) -> Vec<usize> {
+    fn best(&self, given: &[GivenCertificate], leaf: usize) -> Vec<usize> {
         let is_reached = |n: &usize| *n != leaf && self.steps[*n].is_some();
         let is_passed = |root: &Certificate| {
             (0..given.len()).filter(is_reached).any(|n| given[n].certificate.is_cross_signed_of(root))
@@ -198,18 +207,18 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
         return false;
     }
     match subject.signed_by(issuer) {
-        Verdict::Valid => true,
-        Verdict::Broken => false,
+        SignatureVerdict::Valid => true,
+        SignatureVerdict::Broken => false,
         // Nothing can be proven; equal key identifiers are the next best.
-        Verdict::Unsupported => subject.has_key_id_of(issuer),
+        SignatureVerdict::Unsupported => subject.has_key_id_of(issuer),
     }
 }
 
 /// Of several certificates, prefers a valid one, then an issued one (a self-signed placeholder is
 /// older). One that issued another is a CA, and its key was sent by mistake.
 fn proven_leaf(
-    given: &[Given],
-    proof: Option<&Proof>,
+    given: &[GivenCertificate],
+    proof: Option<&KeyProof>,
     issuers: &Issuers,
     now: OffsetDateTime,
 ) -> Option<usize> {
@@ -223,7 +232,7 @@ fn proven_leaf(
 }
 
 /// Without a key: the first end entity, else a CA.
-fn likely_leaf(given: &[Given], issuers: &Issuers) -> Option<usize> {
+fn likely_leaf(given: &[GivenCertificate], issuers: &Issuers) -> Option<usize> {
     (0..given.len()).min_by_key(|n| (issuers.has_issued(given, *n), given[*n].certificate.is_ca, *n))
 }
 

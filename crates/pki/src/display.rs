@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_act_on_a_reader_is_escaped_and_the_length_is_bounded() {
+    fn text_that_acts_on_a_reader_is_escaped_and_bounded() {
         for (text, shown) in [
             ("CN=broker.example.com, O=Example (Test)", "CN=broker.example.com, O=Example (Test)"),
             ("a\r\nb\0\u{1b}[31m", "a\\u{d}\\u{a}b\\u{0}\\u{1b}[31m"),

@@ -1,7 +1,7 @@
 //! Splits one field's text into PEM blocks.
 
 use crate::finding::{Field, Finding, Item};
-use crate::pem::{self, BLOCKS_MAX, Block, Damage, Label, Read};
+use crate::pem::{self, BLOCKS_MAX, Block, Damage, Label, ReadBlock};
 use crate::text::{self, Repair, Repairs};
 use crate::{Code, Text};
 
@@ -61,23 +61,23 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
         say(Code::TooManyBlocks, format!("{name} holds more than {BLOCKS_MAX} PEM blocks."));
         return Vec::new();
     }
-    if !repairs.is_empty() && reading.blocks.iter().all(|block| matches!(block, Read::Block(_))) {
+    if !repairs.is_empty() && reading.blocks.iter().all(|block| matches!(block, ReadBlock::Block(_))) {
         say(Code::PemRepaired, format!("{name} was repaired: it had {}.", listed(&repairs)));
     }
     reading.blocks.into_iter().filter_map(|block| sound(block, field, findings)).collect()
 }
 
-fn sound(read: Read, field: Field, findings: &mut Vec<Finding>) -> Option<Block> {
+fn sound(read: ReadBlock, field: Field, findings: &mut Vec<Finding>) -> Option<Block> {
     match read {
         // PEM in base64, put between BEGIN and END lines again.
-        Read::Block(Block { index, der, .. }) if der.starts_with(PEM_BEGINNING) => {
+        ReadBlock::Block(Block { index, der, .. }) if der.starts_with(PEM_BEGINNING) => {
             let message = format!("Block {index} of {} {IS_BASE64_PEM}.", field.name());
             let item = Some(Item { index, subject: None });
             findings.push(Finding::new(Code::FormatBase64Pem, field, item, message));
             None
         }
-        Read::Block(block) => Some(block),
-        Read::Damaged { index, label, damage } => {
+        ReadBlock::Block(block) => Some(block),
+        ReadBlock::Damaged { index, label, damage } => {
             findings.push(damaged(field, index, label, damage));
             None
         }

@@ -1,4 +1,4 @@
-use crate::case::Case;
+use crate::parsed_upload::ParsedUpload;
 use crate::rules::RULES;
 use crate::{CertificateFacts, Circumstances, Finding, Material, Upload};
 
@@ -19,14 +19,14 @@ const FINDINGS_MAX: usize = 100;
 /// Judges an upload. Pure; the cost is bounded for any input.
 pub fn judge(upload: &Upload, circumstances: &Circumstances<'_>) -> Judgement {
     let mut findings = Vec::new();
-    let case = Case::read(upload, circumstances, &mut findings);
+    let parsed = ParsedUpload::read(upload, circumstances, &mut findings);
     for rule in RULES {
-        rule(&case, &mut findings);
+        rule(&parsed, &mut findings);
     }
-    let chain = case.chain().map(|given| CertificateFacts::of(&given.certificate)).collect();
+    let chain = parsed.chain().map(|given| CertificateFacts::of(&given.certificate)).collect();
     let mut material = None;
     if !findings.iter().any(Finding::is_error) {
-        match case.into_material() {
+        match parsed.into_material() {
             Ok(served) => material = Some(served),
             Err(finding) => findings.push(finding),
         }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::PrivateKey;
 use crate::der::tlv_prefix;
 use crate::der::{element, sequence};
-use crate::encrypted_key::Closed;
+use crate::encrypted_key::DecryptFault;
 use crate::pem::{Block, Label};
 use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P521, OID_RSA, integer_bits};
 
@@ -17,7 +17,7 @@ use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P5
 pub(crate) enum KeyFault {
     Encrypted,
     /// The given password did not open it.
-    Closed(Closed),
+    Decrypt(DecryptFault),
     /// None of the three forms.
     Unreadable,
     NotAKey,

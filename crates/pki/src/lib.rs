@@ -4,7 +4,6 @@
 //! I/O, no clock, no async: other input is in [`Circumstances`]. Start at [`judge`].
 
 mod bundle;
-mod case;
 mod certificate;
 mod chain;
 mod circumstances;
@@ -30,6 +29,7 @@ mod no_way_in;
 mod normal_form;
 mod normal_name;
 mod normal_path;
+mod parsed_upload;
 mod pem;
 mod policies;
 mod private_key;

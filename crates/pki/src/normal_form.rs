@@ -132,12 +132,12 @@ fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
 
 /// Verifies over the originals.
 #[derive(Debug)]
-pub(crate) struct OverOriginals<'a> {
+pub(crate) struct OriginalSignatureAlgorithm<'a> {
     pub(crate) algorithm: &'a dyn SignatureVerificationAlgorithm,
     pub(crate) chain: &'a [NormalForm<'a>],
 }
 
-impl SignatureVerificationAlgorithm for OverOriginals<'_> {
+impl SignatureVerificationAlgorithm for OriginalSignatureAlgorithm<'_> {
     fn verify_signature(
         &self,
         public_key: &[u8],

@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, Der, SignatureVerificationAlgorithm, Trus
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::ClientRefusal;
-use crate::normal_form::{NameForms, NormalForm, OverOriginals, without_critical_policies};
+use crate::normal_form::{NameForms, NormalForm, OriginalSignatureAlgorithm, without_critical_policies};
 use crate::policies::check_policies;
 use crate::pss::Pss;
 use crate::signed::Signed;
@@ -60,15 +60,17 @@ impl NormalAnchors {
         }
         let pss = pss.iter().map(|pss| pss as &dyn SignatureVerificationAlgorithm);
         let algorithms = algorithms.iter().map(|known| *known as &dyn SignatureVerificationAlgorithm);
-        let algorithms: Vec<OverOriginals<'_>> =
-            algorithms.chain(pss).map(|algorithm| OverOriginals { algorithm, chain: &chain }).collect();
+        let algorithms: Vec<OriginalSignatureAlgorithm<'_>> = algorithms
+            .chain(pss)
+            .map(|algorithm| OriginalSignatureAlgorithm { algorithm, chain: &chain })
+            .collect();
         Some(self.verify_normal(&chain, &algorithms, now))
     }
 
     fn verify_normal(
         &self,
         chain: &[NormalForm<'_>],
-        algorithms: &[OverOriginals<'_>],
+        algorithms: &[OriginalSignatureAlgorithm<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
         let algorithms: Vec<_> =

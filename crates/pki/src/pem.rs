@@ -1,7 +1,7 @@
 //! PEM text into blocks (RFC 7468), tolerant but without guessing.
 //!
 //! `rustls-pki-types` puts input into errors, and refuses repairable text. Linear: marks first,
-//! then each BEGIN takes the next mark.
+//! then each BEGIN takes the next one.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -61,52 +61,52 @@ pub(crate) enum Damage {
     Length,
 }
 
-pub(crate) enum Read {
+pub(crate) enum ReadBlock {
     Block(Block),
     Damaged { index: usize, label: Label, damage: Damage },
 }
 
-pub(crate) struct Reading {
-    pub(crate) blocks: Vec<Read>,
+pub(crate) struct ReadPem {
+    pub(crate) blocks: Vec<ReadBlock>,
     pub(crate) too_many: bool,
 }
 
-pub(crate) fn read(text: &str, repairs: &mut Repairs) -> Reading {
-    let marks = marks(text);
-    let mut reading = Reading { blocks: Vec::new(), too_many: false };
+pub(crate) fn read(text: &str, repairs: &mut Repairs) -> ReadPem {
+    let boundaries = boundaries(text);
+    let mut reading = ReadPem { blocks: Vec::new(), too_many: false };
     let mut outside_from = 0;
-    let mut marks = marks.into_iter().peekable();
-    while let Some(mark) = marks.next() {
+    let mut boundaries = boundaries.into_iter().peekable();
+    while let Some(boundary) = boundaries.next() {
         if reading.blocks.len() == BLOCKS_MAX {
             reading.too_many = true;
             return reading;
         }
-        note_surroundings(&text[outside_from..mark.start], repairs);
-        outside_from = mark.end;
+        note_surroundings(&text[outside_from..boundary.start], repairs);
+        outside_from = boundary.end;
         let index = reading.blocks.len();
-        let label = mark.label(repairs);
-        let damaged = |damage| Read::Damaged { index, label, damage };
-        if !mark.begins {
+        let label = boundary.label(repairs);
+        let damaged = |damage| ReadBlock::Damaged { index, label, damage };
+        if !boundary.begins {
             reading.blocks.push(damaged(Damage::NoBegin));
             continue;
         }
-        let Some(end) = marks.next_if(|next| !next.begins) else {
-            let body_end = marks.peek().map_or(text.len(), |next| next.start);
+        let Some(end) = boundaries.next_if(|next| !next.begins) else {
+            let body_end = boundaries.peek().map_or(text.len(), |next| next.start);
             let damage =
-                if is_shortened(&text[mark.end..body_end]) { Damage::Shortened } else { Damage::NoEnd };
+                if is_shortened(&text[boundary.end..body_end]) { Damage::Shortened } else { Damage::NoEnd };
             outside_from = body_end;
             reading.blocks.push(damaged(damage));
             continue;
         };
         outside_from = end.end;
-        let body = &text[mark.end..end.start];
+        let body = &text[boundary.end..end.start];
         reading.blocks.push(match decode(body, repairs) {
-            _ if mark.name != end.name => damaged(Damage::LabelsDiffer),
+            _ if boundary.name != end.name => damaged(Damage::LabelsDiffer),
             Ok(mut der) => {
-                if mark.name == TRUSTED {
+                if boundary.name == TRUSTED_LABEL {
                     drop_trust(&mut der);
                 }
-                Read::Block(Block { index, label, der })
+                ReadBlock::Block(Block { index, label, der })
             }
             Err(damage) => damaged(damage),
         });
@@ -126,7 +126,7 @@ pub(crate) fn raw_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 const RAW_BYTES_MIN: usize = 48;
 
 /// A BEGIN or END line.
-struct Mark<'a> {
+struct PemBoundary<'a> {
     begins: bool,
     name: &'a str,
     start: usize,
@@ -138,29 +138,29 @@ const DASHES: &str = "-----";
 /// Keeps the search linear.
 const LABEL_BYTES_MAX: usize = 64;
 
-fn marks(text: &str) -> Vec<Mark<'_>> {
-    let mut marks = Vec::new();
+fn boundaries(text: &str) -> Vec<PemBoundary<'_>> {
+    let mut boundaries = Vec::new();
     let mut from = 0;
     while let Some(found) = text[from..].find(DASHES) {
         let start = from + found;
         // Skips a run of dashes at once, to stay linear.
         let word = text.len() - text[start..].trim_start_matches(['-', ' ']).len();
         work::bytes(word - from);
-        match mark_at(text, start, word) {
-            Some(mark) => {
-                from = mark.end;
-                marks.push(mark);
-                if marks.len() > 2 * BLOCKS_MAX + 1 {
+        match boundary_at(text, start, word) {
+            Some(boundary) => {
+                from = boundary.end;
+                boundaries.push(boundary);
+                if boundaries.len() > 2 * BLOCKS_MAX + 1 {
                     break;
                 }
             }
             None => from = word,
         }
     }
-    marks
+    boundaries
 }
 
-fn mark_at(text: &str, start: usize, word: usize) -> Option<Mark<'_>> {
+fn boundary_at(text: &str, start: usize, word: usize) -> Option<PemBoundary<'_>> {
     let rest = &text[word..];
     let (begins, rest) = match rest.strip_prefix("BEGIN ") {
         Some(rest) => (true, rest),
@@ -170,18 +170,18 @@ fn mark_at(text: &str, start: usize, word: usize) -> Option<Mark<'_>> {
         rest.bytes().take(LABEL_BYTES_MAX).take_while(|b| matches!(b, b' '..=b'~' if *b != b'-')).count();
     let (name, after) = rest.split_at(label_bytes);
     let after = after.strip_prefix(DASHES)?;
-    // Up to four more dashes belong to this mark; five start the next, in files joined without a
-    // line break.
+    // Up to four more dashes belong to this boundary; five start the next, in files joined without
+    // a line break.
     let further = after.trim_start_matches('-');
     let after = if after.len() - further.len() < DASHES.len() { further } else { after };
-    Some(Mark { begins, name: name.trim(), start, end: text.len() - after.len() })
+    Some(PemBoundary { begins, name: name.trim(), start, end: text.len() - after.len() })
 }
 
-impl Mark<'_> {
+impl PemBoundary<'_> {
     fn label(&self, repairs: &mut Repairs) -> Label {
         match self.name {
             "CERTIFICATE" => Label::Certificate,
-            "X509 CERTIFICATE" | TRUSTED => {
+            "X509 CERTIFICATE" | TRUSTED_LABEL => {
                 repairs.note(Repair::Label);
                 Label::Certificate
             }
@@ -203,7 +203,7 @@ impl Mark<'_> {
 }
 
 /// OpenSSL's label: a certificate, then trust settings.
-const TRUSTED: &str = "TRUSTED CERTIFICATE";
+const TRUSTED_LABEL: &str = "TRUSTED CERTIFICATE";
 
 fn drop_trust(der: &mut Vec<u8>) {
     if let Some((trust, _)) = sequence(der) {

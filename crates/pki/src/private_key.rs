@@ -48,13 +48,13 @@ pub(crate) struct Signer {
 }
 
 /// One signature, checked against many public keys.
-pub(crate) struct Proof {
+pub(crate) struct KeyProof {
     algorithm: &'static dyn SignatureVerificationAlgorithm,
     signature: Vec<u8>,
 }
 
 /// Differs from all that TLS signs: RFC 8446 §4.4.3 starts with 64 spaces.
-const STATEMENT: &[u8] = b"certward: this key belongs to the leaf";
+const PROOF_MESSAGE: &[u8] = b"certward: this key belongs to the leaf";
 
 /// RSA signs PKCS#1 v1.5: deterministic, and supported by every served key.
 const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
@@ -66,10 +66,10 @@ const SCHEMES: &[(SignatureScheme, &dyn SignatureVerificationAlgorithm)] = &[
 ];
 
 impl Signer {
-    pub(crate) fn prove(&self) -> Option<Proof> {
+    pub(crate) fn prove(&self) -> Option<KeyProof> {
         SCHEMES.iter().find_map(|(scheme, algorithm)| {
-            let signature = self.key.choose_scheme(&[*scheme])?.sign(STATEMENT).ok()?;
-            Some(Proof { algorithm: *algorithm, signature })
+            let signature = self.key.choose_scheme(&[*scheme])?.sign(PROOF_MESSAGE).ok()?;
+            Some(KeyProof { algorithm: *algorithm, signature })
         })
     }
 
@@ -77,17 +77,17 @@ impl Signer {
         self.key.public_key().is_some_and(|spki| public_key_of_spki(&spki) == Some(public_key))
     }
 
-    pub(crate) fn is_consistent(&self, proof: &Proof) -> bool {
+    pub(crate) fn is_consistent(&self, proof: &KeyProof) -> bool {
         self.key.public_key().is_some_and(|spki| proof.belongs_to(&spki))
     }
 }
 
-impl Proof {
+impl KeyProof {
     /// DER with its SEQUENCE header.
     pub(crate) fn belongs_to(&self, spki: &[u8]) -> bool {
         crate::work::signature();
         let spki = SubjectPublicKeyInfoDer::from(spki);
         RawPublicKeyEntity::try_from(&spki)
-            .is_ok_and(|key| key.verify_signature(self.algorithm, STATEMENT, &self.signature).is_ok())
+            .is_ok_and(|key| key.verify_signature(self.algorithm, PROOF_MESSAGE, &self.signature).is_ok())
     }
 }

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_over_a_public_suffix_is_told_from_one_over_a_name_of_somebody() {
+    fn a_wildcard_over_a_public_suffix_is_recognised() {
         for (host, expected) in [
             ("*.co.uk", true),
             ("*.github.io", true),

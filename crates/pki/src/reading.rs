@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use crate::certificate::{Certificate, Unreadable};
-use crate::chain::Given;
+use crate::chain::GivenCertificate;
 use crate::der::sequence;
-use crate::encrypted_key::{self, Closed};
+use crate::encrypted_key::{self, DecryptFault};
 use crate::finding::{Field, Finding, Item};
 use crate::key_form::{self, KeyFault, ReadKey};
 use crate::pem::{Block, Label};
-use crate::private_key::{PrivateKey, Proof, Signer};
+use crate::private_key::{KeyProof, PrivateKey, Signer};
 use crate::public_key::KeyKind;
 use crate::unserved_key::unserved_key;
 use crate::{Code, Text, TlsType, Upload, field};
@@ -18,7 +18,7 @@ pub(crate) struct GivenKey {
     pub(crate) key: PrivateKey,
     pub(crate) kind: KeyKind,
     /// `None` if the key's parts contradict each other.
-    pub(crate) proof: Option<Proof>,
+    pub(crate) proof: Option<KeyProof>,
 }
 
 /// OpenSSL clients verify at most 10 by default.
@@ -51,7 +51,7 @@ pub(crate) fn tls_type(upload: &Upload, findings: &mut Vec<Finding>) -> Option<T
 }
 
 pub(crate) struct Cert {
-    pub(crate) certificates: Vec<Given>,
+    pub(crate) certificates: Vec<GivenCertificate>,
     pub(crate) is_whole: bool,
 }
 
@@ -107,7 +107,11 @@ pub(crate) fn cert(upload: &Upload, findings: &mut Vec<Finding>) -> Cert {
     cert
 }
 
-pub(crate) fn cacert(upload: &Upload, tls_type: Option<TlsType>, findings: &mut Vec<Finding>) -> Vec<Given> {
+pub(crate) fn cacert(
+    upload: &Upload,
+    tls_type: Option<TlsType>,
+    findings: &mut Vec<Finding>,
+) -> Vec<GivenCertificate> {
     let is_empty = field::is_empty(&upload.cacert);
     match tls_type {
         Some(TlsType::OneWay) if !is_empty => {
@@ -179,10 +183,10 @@ pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenK
     let password = key_password(upload, findings);
     let read = match key_form::read(block, parameters.as_ref().map(|block| block.der.as_slice())) {
         Err(KeyFault::Encrypted) if password.is_some() => {
-            encrypted_key::open(&block.der, password.unwrap_or_default()).map_err(KeyFault::Closed).and_then(
+            encrypted_key::open(&block.der, password.unwrap_or_default()).map_err(KeyFault::Decrypt).and_then(
                 |der| {
                     // A wrong password can give valid padding by chance.
-                    key_form::pkcs8(&der).unwrap_or(Err(KeyFault::Closed(Closed::WrongPassword)))
+                    key_form::pkcs8(&der).unwrap_or(Err(KeyFault::Decrypt(DecryptFault::WrongPassword)))
                 },
             )
         }
@@ -224,7 +228,7 @@ fn key_password<'a>(upload: &'a Upload, findings: &mut Vec<Finding>) -> Option<&
 
 fn prove(ReadKey { key, kind, public_key }: ReadKey) -> GivenKey {
     let signer = key.signer();
-    let fits = |signer: &Signer, proof: &Proof| {
+    let fits = |signer: &Signer, proof: &KeyProof| {
         signer.is_consistent(proof) && public_key.is_none_or(|public_key| signer.has_public_key(&public_key))
     };
     let proof = signer.and_then(|signer| signer.prove().filter(|proof| fits(&signer, proof)));
@@ -236,14 +240,14 @@ fn key_fault(fault: KeyFault, index: usize) -> Finding {
         KeyFault::Encrypted => {
             (Code::KeyEncrypted, "The private key is encrypted with a passphrase.".to_owned())
         }
-        KeyFault::Closed(Closed::WrongPassword) => {
+        KeyFault::Decrypt(DecryptFault::WrongPassword) => {
             (Code::KeyPasswordWrong, "keyPassword does not open the private key.".to_owned())
         }
-        KeyFault::Closed(Closed::Unsupported) => (
+        KeyFault::Decrypt(DecryptFault::Unsupported) => (
             Code::KeyEncryptionUnsupported,
             "The private key is encrypted in another way than PBES2 with AES and SHA-2 or scrypt.".to_owned(),
         ),
-        KeyFault::Closed(Closed::TooCostly) => (
+        KeyFault::Decrypt(DecryptFault::TooCostly) => (
             Code::KeyEncryptionUnsupported,
             "The private key's encryption asks for more work to open it than is spent on an upload."
                 .to_owned(),
@@ -297,11 +301,11 @@ fn unique(mut blocks: Vec<Block>, field: Field, findings: &mut Vec<Finding>) -> 
     blocks
 }
 
-fn read_certificates(blocks: &[Block], field: Field, findings: &mut Vec<Finding>) -> Vec<Given> {
+fn read_certificates(blocks: &[Block], field: Field, findings: &mut Vec<Finding>) -> Vec<GivenCertificate> {
     let mut certificates = Vec::with_capacity(blocks.len());
     for block in blocks {
         match Certificate::read(&block.der) {
-            Ok(certificate) => certificates.push(Given { index: block.index, certificate }),
+            Ok(certificate) => certificates.push(GivenCertificate { index: block.index, certificate }),
             Err(fault) => findings.push(unreadable(fault, block, field)),
         }
     }

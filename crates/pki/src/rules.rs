@@ -13,9 +13,9 @@ mod replaced;
 mod undecodable_name;
 
 use crate::Finding;
-use crate::case::Case;
+use crate::parsed_upload::ParsedUpload;
 
-pub(crate) type Rule = fn(&Case<'_>, &mut Vec<Finding>);
+pub(crate) type Rule = fn(&ParsedUpload<'_>, &mut Vec<Finding>);
 
 /// In any order: findings are sorted.
 pub(crate) const RULES: &[Rule] = &[

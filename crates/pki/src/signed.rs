@@ -18,7 +18,7 @@ pub(crate) struct Signed<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum SignatureVerdict {
     Valid,
     /// Another key made it, or the content changed.
     Broken,
@@ -62,16 +62,16 @@ impl<'a> Signed<'a> {
     }
 
     /// `spki`: with its SEQUENCE header.
-    pub(crate) fn verify(&self, spki: &[u8]) -> Verdict {
+    pub(crate) fn verify(&self, spki: &[u8]) -> SignatureVerdict {
         work::signature();
         // webpki reports signatures by such a key as broken.
         if matches!(KeyKind::of_spki(spki), Some(KeyKind::Rsa { bits }) if !VERIFIABLE_RSA_BITS.contains(&bits))
         {
-            return Verdict::Unsupported;
+            return SignatureVerdict::Unsupported;
         }
         let spki = SubjectPublicKeyInfoDer::from(spki);
         let Ok(key) = RawPublicKeyEntity::try_from(&spki) else {
-            return Verdict::Unsupported;
+            return SignatureVerdict::Unsupported;
         };
         // Curves share identifiers (ECDSA with SHA-256): the key decides.
         let pss = Pss::read(self.algorithm);
@@ -81,11 +81,11 @@ impl<'a> Signed<'a> {
             .filter(|candidate| candidate.signature_alg_id().as_ref() == self.algorithm)
             .chain(pss.as_ref().map(|pss| pss as &dyn SignatureVerificationAlgorithm))
             .filter_map(|candidate| match key.verify_signature(candidate, self.content, self.signature) {
-                Ok(()) => Some(Verdict::Valid),
-                Err(webpki::Error::InvalidSignatureForPublicKey) => Some(Verdict::Broken),
+                Ok(()) => Some(SignatureVerdict::Valid),
+                Err(webpki::Error::InvalidSignatureForPublicKey) => Some(SignatureVerdict::Broken),
                 Err(_) => None,
             })
             .next()
-            .unwrap_or(Verdict::Unsupported)
+            .unwrap_or(SignatureVerdict::Unsupported)
     }
 }

@@ -3,19 +3,19 @@ use std::time::Duration;
 use rustls_pki_types::UnixTime;
 
 use crate::Code;
-use crate::case::Case;
-use crate::chain::{Broken, Given};
+use crate::chain::{BrokenSignature, GivenCertificate};
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::normal_form::NormalForm;
+use crate::parsed_upload::ParsedUpload;
 use crate::policies::check_policies;
 use crate::public_key::Family;
 use crate::rules::profile::is_emqx_cloud;
 use crate::signed::SignatureKind;
 
 /// Served ones only: clients never check a root's signature.
-pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.served() {
+pub(crate) fn weak_signature(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.served() {
         if let Some(hash) = given.certificate.weak_hash {
             let message = format!("Block {} of cert is signed with {hash}.", given.index);
             findings.push(Finding::new(Code::WeakSignature, Field::Cert, given.item(), message));
@@ -23,8 +23,8 @@ pub(crate) fn weak_signature(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn signature_unverified(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in served_of_kind(case, SignatureKind::Unsupported) {
+pub(crate) fn signature_unverified(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in served_of_kind(parsed, SignatureKind::Unsupported) {
         let message = format!(
             "The algorithm of the signature in block {} of cert is not supported; it was not checked.",
             given.index
@@ -33,8 +33,8 @@ pub(crate) fn signature_unverified(case: &Case<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-pub(crate) fn signature_uncommon(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in served_of_kind(case, SignatureKind::Uncommon) {
+pub(crate) fn signature_uncommon(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in served_of_kind(parsed, SignatureKind::Uncommon) {
         let message = format!(
             "Block {} of cert is signed with RSASSA-PSS and a salt that is not as long as the hash.",
             given.index
@@ -44,9 +44,12 @@ pub(crate) fn signature_uncommon(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Weak hashes and unverifiable issuer keys have their own findings.
-fn served_of_kind<'a>(case: &'a Case<'_>, kind: SignatureKind) -> impl Iterator<Item = &'a Given> {
-    let issuers = case.issuers().map(Some).chain(std::iter::repeat(None));
-    case.served().zip(issuers).filter_map(move |(given, issuer)| {
+fn served_of_kind<'a>(
+    parsed: &'a ParsedUpload<'_>,
+    kind: SignatureKind,
+) -> impl Iterator<Item = &'a GivenCertificate> {
+    let issuers = parsed.issuers().map(Some).chain(std::iter::repeat(None));
+    parsed.served().zip(issuers).filter_map(move |(given, issuer)| {
         let certificate = &given.certificate;
         let is_own = certificate.is_self_signed().then_some(certificate);
         let signer = issuer.map(|issuer| &issuer.certificate).or(is_own);
@@ -56,8 +59,8 @@ fn served_of_kind<'a>(case: &'a Case<'_>, kind: SignatureKind) -> impl Iterator<
     })
 }
 
-pub(crate) fn critical_extension_unknown(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.served() {
+pub(crate) fn critical_extension_unknown(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.served() {
         if let Some(oid) = &given.certificate.unknown_critical {
             let message = format!("Block {} of cert has the unknown critical extension {oid}.", given.index);
             findings.push(Finding::new(Code::CriticalExtensionUnknown, Field::Cert, given.item(), message));
@@ -65,30 +68,30 @@ pub(crate) fn critical_extension_unknown(case: &Case<'_>, findings: &mut Vec<Fin
     }
 }
 
-pub(crate) fn policy_critical(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.served().filter(|given| given.certificate.has_critical_policies) {
+pub(crate) fn policy_critical(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.served().filter(|given| given.certificate.has_critical_policies) {
         let message = format!("Block {} of cert has a critical extension about policies.", given.index);
         findings.push(Finding::new(Code::PolicyCritical, Field::Cert, given.item(), message));
     }
 }
 
 /// The root's extensions do not count (RFC 5280 §6.1).
-pub(crate) fn policy_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
-    if !case.served().any(|given| given.certificate.has_critical_policies) {
+pub(crate) fn policy_violated(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
+    if !parsed.served().any(|given| given.certificate.has_critical_policies) {
         return;
     }
-    let path: Vec<_> = case.served().filter_map(|given| NormalForm::of(&given.certificate.der)).collect();
+    let path: Vec<_> = parsed.served().filter_map(|given| NormalForm::of(&given.certificate.der)).collect();
     let path: Vec<_> = path.iter().map(|form| form.certificate.clone()).collect();
-    let now = case.circumstances.now.unix_timestamp().unsigned_abs();
+    let now = parsed.circumstances.now.unix_timestamp().unsigned_abs();
     if let Err(refusal) = check_policies(&path, UnixTime::since_unix_epoch(Duration::from_secs(now))) {
         let message = format!("The policies in the leaf and its issuers are not valid: {refusal}.");
         findings.push(Finding::new(Code::PolicyViolated, Field::Cert, leaf.item(), message));
     }
 }
 
-pub(crate) fn issuer_name_form(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for (given, issuer) in case.served().zip(case.issuers()) {
+pub(crate) fn issuer_name_form(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for (given, issuer) in parsed.served().zip(parsed.issuers()) {
         if given.certificate.names_in_another_form(&issuer.certificate) {
             let message = format!(
                 "Block {} of cert names its issuer in other bytes than block {} names itself.",
@@ -99,10 +102,10 @@ pub(crate) fn issuer_name_form(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn signature_broken(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(chain) = &case.chain else { return };
-    let Some(Broken { subject, issuer }) = chain.broken else { return };
-    let (given, issuer) = (&case.certificates[subject], &case.certificates[issuer]);
+pub(crate) fn signature_broken(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &parsed.chain else { return };
+    let Some(BrokenSignature { subject, issuer }) = chain.broken else { return };
+    let (given, issuer) = (&parsed.certificates[subject], &parsed.certificates[issuer]);
     let (code, which) = match subject == chain.leaf {
         true => (Code::LeafSignatureBroken, "The leaf".to_owned()),
         false => (Code::ChainSignatureBroken, format!("Block {} of cert", given.index)),
@@ -115,9 +118,9 @@ pub(crate) fn signature_broken(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Self-issued CAs do not count (RFC 5280 §6.1.4 (l)).
-pub(crate) fn path_length_exceeded(case: &Case<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn path_length_exceeded(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
     let mut cas_below = 0;
-    for given in case.issuers() {
+    for given in parsed.issuers() {
         let certificate = &given.certificate;
         if let Some(most) = certificate.path_len.filter(|_| !certificate.allows_path(cas_below)) {
             let message = format!(
@@ -130,9 +133,9 @@ pub(crate) fn path_length_exceeded(case: &Case<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-pub(crate) fn name_constraint_violated(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
-    for given in case.issuers() {
+pub(crate) fn name_constraint_violated(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
+    for given in parsed.issuers() {
         if let Some(name) = given.certificate.name_refusal(&leaf.certificate) {
             let message = format!(
                 "The name constraints in block {} of cert do not allow the leaf's names: {name}.",
@@ -144,16 +147,16 @@ pub(crate) fn name_constraint_violated(case: &Case<'_>, findings: &mut Vec<Findi
 }
 
 /// Clients use only a root's key and name.
-pub(crate) fn issuer_not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.served().skip(1).filter(|given| !given.certificate.is_for_servers()) {
+pub(crate) fn issuer_not_for_servers(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.served().skip(1).filter(|given| !given.certificate.is_for_servers()) {
         let message =
             format!("Block {} of cert may issue for other purposes than TLS servers only.", given.index);
         findings.push(Finding::new(Code::IssuerNotForServers, Field::Cert, given.item(), message));
     }
 }
 
-pub(crate) fn purpose_any(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.served() {
+pub(crate) fn purpose_any(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.served() {
         if given.certificate.extended_key_usage.is_some_and(|usage| usage.any && !usage.server) {
             let message =
                 format!("Block {} of cert is for any purpose, and does not name servers.", given.index);
@@ -162,8 +165,8 @@ pub(crate) fn purpose_any(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn issuer_key_weak(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    for given in case.issuers() {
+pub(crate) fn issuer_key_weak(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    for given in parsed.issuers() {
         let kind = given.certificate.key_kind;
         if !kind.is_verifiable() {
             let message = format!(
@@ -176,8 +179,8 @@ pub(crate) fn issuer_key_weak(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn missing_intermediate(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
+pub(crate) fn missing_intermediate(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let (Some(chain), Some(leaf)) = (&parsed.chain, parsed.leaf()) else { return };
     let is_broken = chain.broken.is_some_and(|broken| broken.subject == chain.leaf);
     let issuer_is_given = !chain.intermediates.is_empty() || chain.root.is_some() || is_broken;
     if issuer_is_given || leaf.certificate.is_self_signed() {
@@ -187,13 +190,13 @@ pub(crate) fn missing_intermediate(case: &Case<'_>, findings: &mut Vec<Finding>)
     findings.push(Finding::new(Code::MissingIntermediate, Field::Cert, leaf.item(), message));
 }
 
-pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
-    let Some(issuer) = chain.in_order().nth(1).map(|n| &case.certificates[n].certificate) else { return };
+pub(crate) fn issuer_key_kind_differs(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let (Some(chain), Some(leaf)) = (&parsed.chain, parsed.leaf()) else { return };
+    let Some(issuer) = chain.in_order().nth(1).map(|n| &parsed.certificates[n].certificate) else { return };
     let kind = leaf.certificate.key_kind;
     if kind.family() != issuer.key_kind.family() && kind.family() != Family::Other {
         let message = format!("The leaf's key is {kind}, its issuer's is {}.", issuer.key_kind);
-        let code = match is_emqx_cloud(case) {
+        let code = match is_emqx_cloud(parsed) {
             true => Code::ProfileKeyKindsDiffer,
             false => Code::IssuerKeyKindDiffers,
         };
@@ -201,15 +204,15 @@ pub(crate) fn issuer_key_kind_differs(case: &Case<'_>, findings: &mut Vec<Findin
     }
 }
 
-pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(chain) = &case.chain else { return };
+pub(crate) fn left_out(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &parsed.chain else { return };
     let named = chain.broken.map(|broken| broken.issuer);
-    for given in chain.left_out.iter().filter(|n| named != Some(**n)).map(|n| &case.certificates[*n]) {
+    for given in chain.left_out.iter().filter(|n| named != Some(**n)).map(|n| &parsed.certificates[*n]) {
         let certificate = &given.certificate;
-        let (code, is) = if !certificate.is_valid_at(case.circumstances.now) {
+        let (code, is) = if !certificate.is_valid_at(parsed.circumstances.now) {
             let (from, to) = (shown_time(certificate.not_before), shown_time(certificate.not_after));
             (Code::ChainCertificateExpired, format!("is valid from {from} until {to} only"))
-        } else if case.served().any(|given| given.certificate.is_issued_without_right_by(certificate)) {
+        } else if parsed.served().any(|given| given.certificate.is_issued_without_right_by(certificate)) {
             (Code::IssuerNotCa, "signed another one, but says of itself that it may not".to_owned())
         } else if !certificate.is_ca && certificate.version == 3 {
             (Code::AnotherLeaf, "is another server's or client's certificate, beside the leaf".to_owned())
@@ -222,10 +225,10 @@ pub(crate) fn left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// A CA beside a self-signed leaf suggests that its certificate was intended; a renewal does not.
-pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(chain), Some(leaf)) = (&case.chain, case.leaf()) else { return };
-    let mut others = chain.left_out.iter().map(|n| &case.certificates[*n]);
-    let is_another_ca = |given: &&Given| {
+pub(crate) fn self_signed_beside_ca(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let (Some(chain), Some(leaf)) = (&parsed.chain, parsed.leaf()) else { return };
+    let mut others = chain.left_out.iter().map(|n| &parsed.certificates[*n]);
+    let is_another_ca = |given: &&GivenCertificate| {
         given.certificate.may_issue_or_is_version1_root() && given.certificate.spki != leaf.certificate.spki
     };
     if let Some(ca) = others.find(is_another_ca).filter(|_| leaf.certificate.is_self_signed()) {
@@ -237,9 +240,9 @@ pub(crate) fn self_signed_beside_ca(case: &Case<'_>, findings: &mut Vec<Finding>
     }
 }
 
-pub(crate) fn cross_signed_left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(chain) = &case.chain else { return };
-    for given in chain.alternatives.iter().map(|n| &case.certificates[*n]) {
+pub(crate) fn cross_signed_left_out(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &parsed.chain else { return };
+    for given in chain.alternatives.iter().map(|n| &parsed.certificates[*n]) {
         let message = format!(
             "Block {} of cert is on another way up from the leaf; the shortest to a root is served.",
             given.index
@@ -248,13 +251,13 @@ pub(crate) fn cross_signed_left_out(case: &Case<'_>, findings: &mut Vec<Finding>
     }
 }
 
-pub(crate) fn root_left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(chain) = &case.chain else { return };
-    for root in chain.root.iter().map(|n| &case.certificates[*n]) {
+pub(crate) fn root_left_out(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &parsed.chain else { return };
+    for root in chain.root.iter().map(|n| &parsed.certificates[*n]) {
         let message = format!("Block {} of cert is the root; it is not served.", root.index);
         findings.push(Finding::new(Code::RootLeftOut, Field::Cert, root.item(), message));
     }
-    for root in chain.cross_signed_roots.iter().map(|n| &case.certificates[*n]) {
+    for root in chain.cross_signed_roots.iter().map(|n| &parsed.certificates[*n]) {
         let message = format!(
             "Block {} of cert is a root; it is not served. Its certificate by another CA is.",
             root.index
@@ -263,8 +266,8 @@ pub(crate) fn root_left_out(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn reordered(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(chain) = &case.chain else { return };
+pub(crate) fn reordered(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(chain) = &parsed.chain else { return };
     if !chain.in_order().is_sorted() {
         let message = "The certificates were put in order: leaf first, then each issuer.";
         findings.push(Finding::new(Code::ChainReordered, Field::Cert, None, message));

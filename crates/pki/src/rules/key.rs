@@ -1,25 +1,25 @@
 use crate::Code;
-use crate::case::Case;
 use crate::finding::{Field, Finding};
 use crate::key_form::RSA_BITS;
+use crate::parsed_upload::ParsedUpload;
 use crate::public_key::KeyKind;
 use crate::unserved_key::unserved_key;
 
 /// It cannot sign, or not for its own public key.
-pub(crate) fn key_inconsistent(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if case.key.as_ref().is_some_and(|key| key.proof.is_none()) {
+pub(crate) fn key_inconsistent(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    if parsed.key.as_ref().is_some_and(|key| key.proof.is_none()) {
         let message = "The parts of the private key contradict each other; it cannot sign.";
         findings.push(Finding::new(Code::KeyInconsistent, Field::Key, None, message));
     }
 }
 
-pub(crate) fn key_mismatch(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(leaf), Some(key)) = (case.leaf(), &case.key) else { return };
+pub(crate) fn key_mismatch(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let (Some(leaf), Some(key)) = (parsed.leaf(), &parsed.key) else { return };
     let Some(proof) = &key.proof else { return };
     if proof.belongs_to(&leaf.certificate.spki) {
         return;
     }
-    let owner = case.certificates.iter().find(|given| proof.belongs_to(&given.certificate.spki));
+    let owner = parsed.certificates.iter().find(|given| proof.belongs_to(&given.certificate.spki));
     let message = match owner {
         Some(owner) => format!(
             "The private key ({}) is not the leaf's; it belongs to block {} of cert ({}), which is a CA of this chain.",
@@ -34,8 +34,8 @@ pub(crate) fn key_mismatch(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Unless the private key has the finding already.
-pub(crate) fn leaf_key_unsupported(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
+pub(crate) fn leaf_key_unsupported(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
     let kind = leaf.certificate.key_kind;
     if is_served(kind) {
         return;

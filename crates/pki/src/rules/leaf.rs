@@ -2,21 +2,21 @@ use rustls_pki_types::CertificateDer;
 use time::Duration;
 
 use crate::Code;
-use crate::case::Case;
 use crate::certificate::Certificate;
-use crate::chain::Given;
+use crate::chain::GivenCertificate;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
 use crate::normal_form::without_critical_policies;
+use crate::parsed_upload::ParsedUpload;
 
-fn say(leaf: &Given, code: Code, message: impl Into<String>, findings: &mut Vec<Finding>) {
+fn say(leaf: &GivenCertificate, code: Code, message: impl Into<String>, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(code, Field::Cert, leaf.item(), message));
 }
 
 /// What webpki cannot read, the gateway cannot serve. Version and critical extensions have their
 /// own rules.
-pub(crate) fn unreadable_for_tls_clients(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
+pub(crate) fn unreadable_for_tls_clients(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
     let readable = without_critical_policies(&leaf.certificate.der);
     let der: &CertificateDer<'static> = readable.as_ref().unwrap_or(&leaf.certificate.der);
     match webpki::EndEntityCert::try_from(der) {
@@ -28,8 +28,8 @@ pub(crate) fn unreadable_for_tls_clients(case: &Case<'_>, findings: &mut Vec<Fin
     }
 }
 
-pub(crate) fn precertificate(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_precertificate) else { return };
+pub(crate) fn precertificate(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.is_precertificate) else { return };
     say(
         leaf,
         Code::Precertificate,
@@ -38,16 +38,16 @@ pub(crate) fn precertificate(case: &Case<'_>, findings: &mut Vec<Finding>) {
     );
 }
 
-pub(crate) fn version1(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.version != 3) else { return };
+pub(crate) fn version1(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.version != 3) else { return };
     let message =
         format!("The leaf is of X.509 version {}; TLS clients want version 3.", leaf.certificate.version);
     say(leaf, Code::LeafVersion1, message, findings);
 }
 
 /// OpenSSL clients accept the self-signed CAs of `openssl req -x509`.
-pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_ca) else { return };
+pub(crate) fn is_ca(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.is_ca) else { return };
     let signs = leaf.certificate.key_usage.is_none_or(|usage| usage.digital_signature);
     if leaf.certificate.is_self_signed() && signs {
         let message = "The leaf is a self-signed CA certificate; strict clients refuse it.";
@@ -58,8 +58,8 @@ pub(crate) fn is_ca(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| !leaf.certificate.is_for_servers()) else { return };
+pub(crate) fn not_for_servers(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| !leaf.certificate.is_for_servers()) else { return };
     let message = match leaf.certificate.extended_key_usage.is_some_and(|usage| usage.client) {
         true => "The leaf is a client's certificate (extended key usage clientAuth without serverAuth).",
         false => "The leaf's extended key usage does not hold serverAuth.",
@@ -67,34 +67,35 @@ pub(crate) fn not_for_servers(case: &Case<'_>, findings: &mut Vec<Finding>) {
     say(leaf, Code::LeafNotForServers, message, findings);
 }
 
-pub(crate) fn validity_reversed(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| is_reversed(&leaf.certificate)) else { return };
+pub(crate) fn validity_reversed(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| is_reversed(&leaf.certificate)) else { return };
     let (from, to) = (shown_time(leaf.certificate.not_before), shown_time(leaf.certificate.not_after));
     say(leaf, Code::ValidityReversed, format!("The leaf is valid from {from} until {to}: never."), findings);
 }
 
-pub(crate) fn expired(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
-    if case.circumstances.now > leaf.certificate.not_after {
+pub(crate) fn expired(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
+    if parsed.circumstances.now > leaf.certificate.not_after {
         let message = format!("The leaf expired at {}.", shown_time(leaf.certificate.not_after));
         say(leaf, Code::LeafExpired, message, findings);
     }
 }
 
-pub(crate) fn not_yet_valid(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
-    if case.circumstances.now < leaf.certificate.not_before {
+pub(crate) fn not_yet_valid(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| !is_reversed(&leaf.certificate)) else { return };
+    if parsed.circumstances.now < leaf.certificate.not_before {
         let message = format!("The leaf is not valid before {}.", shown_time(leaf.certificate.not_before));
         say(leaf, Code::LeafNotYetValid, message, findings);
     }
 }
 
 /// Below a third of the lifetime (when ACME clients renew), and below 30 days.
-pub(crate) fn expires_soon(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.is_valid_at(case.circumstances.now)) else {
+pub(crate) fn expires_soon(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.is_valid_at(parsed.circumstances.now))
+    else {
         return;
     };
-    let left = leaf.certificate.not_after - case.circumstances.now;
+    let left = leaf.certificate.not_after - parsed.circumstances.now;
     let lifetime: Duration = leaf.certificate.not_after - leaf.certificate.not_before;
     if left < Duration::min(lifetime / 3, Duration::days(30)) {
         let message = format!("The leaf expires at {}.", shown_time(leaf.certificate.not_after));
@@ -102,16 +103,16 @@ pub(crate) fn expires_soon(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn key_usage_unfit(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| !leaf.certificate.is_ca) else { return };
+pub(crate) fn key_usage_unfit(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| !leaf.certificate.is_ca) else { return };
     if leaf.certificate.key_usage.is_some_and(|usage| !usage.digital_signature) {
         let message = "The leaf's key usage lacks digitalSignature; clients of TLS 1.3 may refuse it.";
         say(leaf, Code::KeyUsageUnfit, message, findings);
     }
 }
 
-pub(crate) fn must_staple(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.must_staple) else { return };
+pub(crate) fn must_staple(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.must_staple) else { return };
     say(leaf, Code::MustStaple, "The leaf demands OCSP stapling, which is not done.", findings);
 }
 

@@ -1,13 +1,13 @@
 use std::collections::HashSet;
 
-use crate::case::Case;
 use crate::certificate::Certificate;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::finding::{Field, Finding};
+use crate::parsed_upload::ParsedUpload;
 use crate::{Code, HostName, HostNameError};
 
-pub(crate) fn no_way_in(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if let Err(reason) = case.circumstances.way_in {
+pub(crate) fn no_way_in(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    if let Err(reason) = parsed.circumstances.way_in {
         let message = format!("No device can reach the deployment through this node: {reason}.");
         let finding = Finding::new(Code::NoWayIn, Field::Cert, None, message);
         findings.push(Finding { remedy: reason.remedy().to_owned(), ..finding });
@@ -17,14 +17,14 @@ pub(crate) fn no_way_in(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// More are only counted.
 const HOSTS_NAMED_MAX: usize = 10;
 
-pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
-    let names = names_in_force(case);
+pub(crate) fn host_not_covered(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
+    let names = names_in_force(parsed);
     let is_covered = |host: &HostName| {
         names.contains(host) || host.covering_wildcard().is_some_and(|wildcard| names.contains(&wildcard))
     };
     let uncovered: Vec<&HostName> =
-        case.circumstances.hosts.iter().filter(|host| !is_covered(host)).collect();
+        parsed.circumstances.hosts.iter().filter(|host| !is_covered(host)).collect();
     for host in uncovered.iter().take(HOSTS_NAMED_MAX) {
         let message = format!("The host {host} is not covered by the names in the certificate.");
         findings.push(Finding::new(Code::HostNotCovered, Field::Cert, leaf.item(), message));
@@ -36,11 +36,11 @@ pub(crate) fn host_not_covered(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|leaf| leaf.certificate.dns_names.is_empty()) else { return };
+pub(crate) fn only_in_common_name(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.dns_names.is_empty()) else { return };
     let Some(name) = &leaf.certificate.common_name else { return };
     // Devices that connect by address need no name.
-    if !leaf.certificate.ip_addresses.is_empty() && case.circumstances.hosts.is_empty() {
+    if !leaf.certificate.ip_addresses.is_empty() && parsed.circumstances.hosts.is_empty() {
         return;
     }
     let name = escape(name, SUBJECT_CHARS_MAX);
@@ -48,8 +48,8 @@ pub(crate) fn only_in_common_name(case: &Case<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding::new(Code::NameOnlyInCn, Field::Cert, leaf.item(), message));
 }
 
-pub(crate) fn missing(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
+pub(crate) fn missing(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
     let Certificate { dns_names, ip_addresses, common_name, .. } = &leaf.certificate;
     if dns_names.is_empty() && ip_addresses.is_empty() && common_name.is_none() {
         let message = "The leaf has no name and no address that a client could compare with its broker's.";
@@ -58,8 +58,8 @@ pub(crate) fn missing(case: &Case<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// `*` and `*.com`; a wildcard needs two labels behind it.
-pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
+pub(crate) fn wildcard_wide(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
     if let Some(name) = leaf.certificate.dns_names.iter().find(|name| is_wide(name)) {
         let message =
             format!("The name {} covers a whole top-level domain.", escape(name, SUBJECT_CHARS_MAX));
@@ -70,8 +70,8 @@ pub(crate) fn wildcard_wide(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// Per fault.
 const NAMES_SHOWN_MAX: usize = 3;
 
-pub(crate) fn unusable(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf() else { return };
+pub(crate) fn unusable(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf() else { return };
     for code in [Code::NameUnusable, Code::NameIsAddress, Code::WildcardOdd] {
         let mut names = leaf.certificate.dns_names.iter().filter_map(|name| match fault(name) {
             Some((of, why)) if of == code => Some((name, why)),
@@ -121,8 +121,8 @@ fn is_wide(name: &str) -> bool {
 }
 
 /// The common name only without DNS names, as in OpenSSL (never in RFC 9525 §6.3).
-fn names_in_force(case: &Case<'_>) -> HashSet<HostName> {
-    let Some(leaf) = case.leaf() else { return HashSet::new() };
+fn names_in_force(parsed: &ParsedUpload<'_>) -> HashSet<HostName> {
+    let Some(leaf) = parsed.leaf() else { return HashSet::new() };
     let common_name = leaf.certificate.common_name.iter().filter(|_| leaf.certificate.dns_names.is_empty());
     leaf.certificate
         .dns_names

@@ -2,17 +2,17 @@
 
 use time::Duration;
 
-use crate::case::Case;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
+use crate::parsed_upload::ParsedUpload;
 use crate::public_key::KeyKind;
 use crate::{Code, Profile};
 
 const VALIDITY_LEFT_MIN: Duration = Duration::days(60);
 
-pub(crate) fn validity(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|_| is_emqx_cloud(case)) else { return };
-    let (now, not_after) = (case.circumstances.now, leaf.certificate.not_after);
+pub(crate) fn validity(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|_| is_emqx_cloud(parsed)) else { return };
+    let (now, not_after) = (parsed.circumstances.now, leaf.certificate.not_after);
     // Expiry has its own finding.
     if now <= not_after && not_after - now < VALIDITY_LEFT_MIN {
         let message = format!(
@@ -23,8 +23,8 @@ pub(crate) fn validity(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn key_kind(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let Some(leaf) = case.leaf().filter(|_| is_emqx_cloud(case)) else { return };
+pub(crate) fn key_kind(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let Some(leaf) = parsed.leaf().filter(|_| is_emqx_cloud(parsed)) else { return };
     let kind = leaf.certificate.key_kind;
     if !matches!(kind, KeyKind::Rsa { bits: 2048 } | KeyKind::P256 | KeyKind::P384) {
         let message = format!(
@@ -34,6 +34,6 @@ pub(crate) fn key_kind(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-pub(crate) fn is_emqx_cloud(case: &Case<'_>) -> bool {
-    case.circumstances.profile == Profile::EmqxCloud
+pub(crate) fn is_emqx_cloud(parsed: &ParsedUpload<'_>) -> bool {
+    parsed.circumstances.profile == Profile::EmqxCloud
 }

@@ -1,11 +1,11 @@
 use crate::Code;
-use crate::case::Case;
 use crate::certificate::Certificate;
 use crate::finding::{Field, Finding};
+use crate::parsed_upload::ParsedUpload;
 
 /// Devices trust the current leaf's CA, not a new self-signed certificate.
-pub(crate) fn self_signed_over_issued(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (Some(leaf), Some(replaces)) = (case.leaf(), case.circumstances.replaces) else { return };
+pub(crate) fn self_signed_over_issued(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    let (Some(leaf), Some(replaces)) = (parsed.leaf(), parsed.circumstances.replaces) else { return };
     // An accepted leaf is readable.
     let Ok(replaced) = Certificate::read(replaces) else { return };
     let is_its_ca = replaced.normal_issuer == leaf.certificate.normal_subject;

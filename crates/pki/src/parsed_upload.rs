@@ -3,27 +3,27 @@
 use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
-use crate::chain::{Chain, Given};
+use crate::chain::{Chain, GivenCertificate};
 use crate::finding::{Field, Finding, Item};
 use crate::private_key::PrivateKey;
 use crate::reading::GivenKey;
 use crate::{Bundle, BundleError, Circumstances, ClientTrust, Code, Material, TlsType, Upload, reading};
 
-pub(crate) struct Case<'a> {
+pub(crate) struct ParsedUpload<'a> {
     pub(crate) circumstances: &'a Circumstances<'a>,
     pub(crate) tls_type: Option<TlsType>,
     /// Without duplicates.
-    pub(crate) certificates: Vec<Given>,
+    pub(crate) certificates: Vec<GivenCertificate>,
     pub(crate) key: Option<GivenKey>,
     /// `None` without a leaf candidate.
     pub(crate) chain: Option<Chain>,
     /// Without duplicates.
-    pub(crate) client_cas: Vec<Given>,
+    pub(crate) client_cas: Vec<GivenCertificate>,
     /// If so, expired ones are left out of the trust.
     has_valid_client_ca: bool,
 }
 
-impl<'a> Case<'a> {
+impl<'a> ParsedUpload<'a> {
     pub(crate) fn read(
         upload: &Upload,
         circumstances: &'a Circumstances<'a>,
@@ -48,20 +48,20 @@ impl<'a> Case<'a> {
         Self { circumstances, tls_type, certificates, key, chain, client_cas, has_valid_client_ca }
     }
 
-    pub(crate) fn leaf(&self) -> Option<&Given> {
+    pub(crate) fn leaf(&self) -> Option<&GivenCertificate> {
         self.chain.as_ref().map(|chain| &self.certificates[chain.leaf])
     }
 
-    pub(crate) fn served(&self) -> impl Iterator<Item = &Given> {
+    pub(crate) fn served(&self) -> impl Iterator<Item = &GivenCertificate> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
     /// Including the root.
-    pub(crate) fn chain(&self) -> impl Iterator<Item = &Given> {
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &GivenCertificate> {
         self.chain.iter().flat_map(|chain| chain.in_order()).map(|n| &self.certificates[n])
     }
 
-    pub(crate) fn issuers(&self) -> impl Iterator<Item = &Given> {
+    pub(crate) fn issuers(&self) -> impl Iterator<Item = &GivenCertificate> {
         self.chain().skip(1)
     }
 
@@ -70,7 +70,7 @@ impl<'a> Case<'a> {
     }
 
     /// Includes CAs not valid yet: a CA is distributed before its first device.
-    pub(crate) fn trusted_client_cas(&self) -> impl Iterator<Item = &Given> {
+    pub(crate) fn trusted_client_cas(&self) -> impl Iterator<Item = &GivenCertificate> {
         self.client_cas.iter().filter(|given| !self.is_left_out_of_trust(&given.certificate))
     }
 
@@ -110,7 +110,7 @@ impl<'a> Case<'a> {
     }
 }
 
-impl Given {
+impl GivenCertificate {
     pub(crate) fn item(&self) -> Option<Item> {
         Some(Item { index: self.index, subject: Some(self.certificate.subject.clone()) })
     }
