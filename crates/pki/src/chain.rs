@@ -2,10 +2,10 @@
 //!
 //! The leaf is the key's certificate. An issuer has the issuer's name, may issue, is valid now and
 //! made the signature; a name proves nothing: the public EMQX recipe makes two CAs of one name.
-//! Served is the shortest path to a root, else to the farthest issuer, without the root; a
+//! The chain takes the shortest path to a root, else to the farthest issuer, without the root; a
 //! cross-signed root is replaced by that certificate, for devices that trust only the other CA. A
-//! path that clients must refuse is the last choice. Ties are broken by the certificates, not by
-//! upload order.
+//! path that clients must refuse is used only if no other leads as far. Ties are broken by the
+//! certificates, not by upload order.
 
 use std::collections::VecDeque;
 
@@ -147,7 +147,6 @@ impl Issuers {
         reached
     }
 
-    /// The broken signature at the top of the path.
     fn broken(&self, given: &[GivenCertificate], leaf: usize, top: usize) -> Option<BrokenSignature> {
         let certificate = &given[top].certificate;
         if !self.0[top].is_empty() || certificate.is_self_signed() {
@@ -156,9 +155,9 @@ impl Issuers {
         let is_named = |n: &usize| {
             let issuer = &given[*n].certificate;
             let is_named = certificate.may_be_issued_by(issuer) && (*n == top || issuer.may_issue());
-            // Key identifiers rule out names that match by mistake: the certificate's own, and,
-            // above an intermediate, another CA's of the same name, while the clients hold the
-            // right one.
+            // Only key identifiers tell a broken signature from a name that matches by mistake: the
+            // certificate's own name, or, above an intermediate, the name of another CA while the
+            // clients hold the right one.
             let is_sure = *n != top && top == leaf || certificate.has_key_id_of(issuer);
             is_named && is_sure && certificate.signed_by(issuer) == SignatureVerdict::Broken
         };
