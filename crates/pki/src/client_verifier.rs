@@ -31,6 +31,7 @@ use crate::issuing_right::may_sign_certificates;
 use crate::normal_form::without_critical_policies;
 use crate::normal_name::normal_name;
 use crate::normal_path::NormalAnchors;
+use crate::path_candidates::{TooLong, path_candidates};
 use crate::pss::Pss;
 use crate::public_key::KeyKind;
 use crate::version1::Version1;
@@ -212,10 +213,12 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let issuers = issuers_among(intermediates);
+        let signers = signers_among(intermediates);
+        let issuers =
+            path_candidates(end_entity, &signers).map_err(|TooLong| refused(ClientRefusal::ChainTooLong))?;
         self.verify_path(end_entity, &issuers, now).map_err(|refusal| match &refusal {
             Error::InvalidCertificate(CertificateError::UnknownIssuer)
-                if issuers.len() < intermediates.len() =>
+                if signers.len() < intermediates.len() =>
             {
                 refused(ClientRefusal::IssuerKeyUsage)
             }
@@ -282,7 +285,7 @@ pub(crate) fn is_about_version(refusal: &Error) -> bool {
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
-fn issuers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
+fn signers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
     if intermediates.iter().all(may_sign_certificates) {
         return Cow::Borrowed(intermediates);
     }

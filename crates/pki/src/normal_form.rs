@@ -9,10 +9,10 @@ use rustls_pki_types::{
 };
 use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 
-use crate::der::{element, sequence};
-use crate::der::{encode, wrap};
+use crate::der::{element, encode, sequence, wrap};
 use crate::normal_name::normal_name;
 use crate::signed::Signed;
+use crate::tbs::{EXTENSIONS, Tbs};
 use crate::work;
 
 #[derive(Debug)]
@@ -51,36 +51,23 @@ pub(crate) fn is_about_policies(oid: &[u8]) -> bool {
     POLICY_EXTENSIONS.contains(&oid)
 }
 
-/// `[3]`, constructed.
-const EXTENSIONS: u8 = 0xa3;
-
 impl<'a> NormalForm<'a> {
-    /// `None` if it is not a certificate.
+    /// `None` if it is not a certificate in DER, or has a policy extension twice (RFC 5280 §4.2).
     pub(crate) fn of(der: &'a CertificateDer<'_>) -> Option<Self> {
         let (_, outer) = sequence(der)?;
+        let tbs = Tbs::read(der)?;
         let original = Signed::split(der)?.content;
         let signature = outer.get(original.len()..)?;
-
-        let (_, tbs) = sequence(original)?;
-        let after_version = if tbs.first() == Some(&0xa0) { Any::from_der(tbs).ok()?.0 } else { tbs };
-        let (after_serial, _) = element(after_version, Tag::Integer)?;
-        let (after_algorithm, _) = sequence(after_serial)?;
-        let (after_issuer, issuer) = sequence(after_algorithm)?;
-        let (after_validity, _) = sequence(after_issuer)?;
-        let (after_subject, subject) = sequence(after_validity)?;
-        let (after_key, _) = sequence(after_subject)?;
-
-        let before = |whole: &[u8], rest: &[u8]| whole[..whole.len() - rest.len()].to_vec();
-        let (issuer, subject) = (NameForms::of(issuer)?, NameForms::of(subject)?);
-        let (last, has_critical_policies) = normal_fields(after_key)?;
+        let (issuer, subject) = (NameForms::of(tbs.issuer)?, NameForms::of(tbs.subject)?);
+        let (last, has_critical_policies) = normal_fields(tbs.after_key)?;
         let content = encode(
             Tag::Sequence,
             &[
-                before(tbs, after_algorithm),
+                tbs.before_issuer.to_vec(),
                 wrap(0x30, &issuer.normal),
-                before(after_issuer, after_validity),
+                tbs.validity.to_vec(),
                 wrap(0x30, &subject.normal),
-                before(after_subject, after_key),
+                tbs.spki.to_vec(),
                 last,
             ],
         );
@@ -114,9 +101,16 @@ fn normal_fields(mut fields: &[u8]) -> Option<(Vec<u8>, bool)> {
 
 fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
     let (mut normal, mut has_critical_policies) = (Vec::with_capacity(extensions.len()), false);
+    let mut policies = Vec::new();
     while !extensions.is_empty() {
         let (rest, extension) = sequence(extensions)?;
         let (after_oid, oid) = element(extension, Tag::Oid)?;
+        if is_about_policies(oid) {
+            if policies.contains(&oid) {
+                return None;
+            }
+            policies.push(oid);
+        }
         match element(after_oid, Tag::Boolean) {
             Some((value, [0xff])) if is_about_policies(oid) => {
                 let oid = extension[..extension.len() - after_oid.len()].to_vec();

@@ -103,7 +103,11 @@ impl NormalAnchors {
                 .map(|_| ())
         });
         verdict.map_err(|error| match (&error, invalid.get()) {
-            (webpki::Error::UnsupportedCriticalExtension, Some(refusal)) => refused(refusal),
+            // webpki ranks the bad signature of another path above it.
+            (
+                webpki::Error::UnsupportedCriticalExtension | webpki::Error::InvalidSignatureForPublicKey,
+                Some(refusal),
+            ) => refused(refusal),
             _ => refusal_of(error).into(),
         })
     }

@@ -21,7 +21,7 @@ const POLICIES_MAX: usize = 100;
 /// # Errors
 /// The reason.
 pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Result<(), ClientRefusal> {
-    let policies: usize = path.iter().map(policies_in).sum();
+    let policies: usize = path.iter().map(policies_in).sum::<Result<_, _>>()?;
     if policies > POLICIES_MAX {
         return Err(ClientRefusal::ChainTooLong);
     }
@@ -63,12 +63,12 @@ impl SignatureVerifier for AcceptAllSignatures {
     }
 }
 
-fn policies_in(certificate: &CertificateDer<'_>) -> usize {
-    let Ok((_, x509)) = X509Certificate::from_der(certificate) else { return 0 };
+fn policies_in(certificate: &CertificateDer<'_>) -> Result<usize, ClientRefusal> {
+    let (_, x509) = X509Certificate::from_der(certificate).map_err(|_| ClientRefusal::Encoding)?;
     let count = |extension: &ParsedExtension<'_>| match extension {
         ParsedExtension::CertificatePolicies(policies) => policies.len(),
         ParsedExtension::PolicyMappings(mappings) => mappings.mappings.len(),
         _ => 0,
     };
-    x509.extensions().iter().map(|extension| count(extension.parsed_extension())).sum()
+    Ok(x509.extensions().iter().map(|extension| count(extension.parsed_extension())).sum())
 }

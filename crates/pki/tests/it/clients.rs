@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_pki::ClientTrust;
+use certward_pki::{ClientRefusal, ClientTrust};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -197,4 +197,57 @@ fn trust_narrows_exactly_when_an_anchor_is_gone() {
     assert!(trust(&[&one]).narrows(&trust(&[&one, &other])));
     assert!(trust(&[&other]).narrows(&trust(&[&one])));
     assert!(!trust(&[&other, &one]).narrows(&trust(&[&one])));
+}
+
+fn device_params() -> rcgen::CertificateParams {
+    let mut params = crate::stage::leaf_params();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+/// The time of the certificates that the stage makes.
+fn at() -> UnixTime {
+    let seconds = u64::try_from(crate::stage::now().unix_timestamp()).unwrap();
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
+
+/// Invented CAs of one name, which any stranger can send, multiply webpki's search.
+#[test]
+fn a_search_that_multiplies_ends_before_it_begins() {
+    let anchor = Ca::root("Anchor");
+    let invented: Vec<Ca> = (0..9).map(|_| Ca::root("Invented")).collect();
+    let leaf = invented[0].leaf_from(device_params(), p256());
+    let verifier = verifier(&[&anchor.pem]);
+    let refusal = |issuers: usize| {
+        let issuers: Vec<_> = invented[..issuers].iter().map(|ca| der(&ca.pem)).collect();
+        match verifier.verify_client_cert(&der(&leaf.pem), &issuers, at()) {
+            Err(Error::InvalidCertificate(error)) => ClientRefusal::of(&error),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refusal(3), ClientRefusal::UnknownIssuer);
+    assert_eq!(refusal(5), ClientRefusal::ChainTooLong);
+    assert_eq!(refusal(9), ClientRefusal::ChainTooLong);
+}
+
+/// The outer header is not signed: a certificate has one form.
+#[test]
+fn a_certificate_in_another_form_is_none() {
+    let (anchor, other) = (Ca::root("Anchor"), Ca::root("ANCHOR"));
+    let sub = anchor.intermediate_from(crate::stage::ca_params("Sub"), p256());
+    let decoys =
+        [Ca::root("Anchor"), other].map(|ca| ca.intermediate_from(crate::stage::ca_params("Sub"), p256()));
+    let leaf = sub.leaf_from(device_params(), p256());
+    let verifier = verifier(&[&anchor.pem]);
+    let verdict = |sub: Vec<u8>| {
+        let issuers: Vec<_> =
+            std::iter::once(sub.into()).chain(decoys.iter().map(|ca| der(&ca.pem))).collect();
+        verifier.verify_client_cert(&der(&leaf.pem), &issuers, at()).is_ok()
+    };
+    let good = der(&sub.pem).to_vec();
+    assert!(verdict(good.clone()));
+    let primitive = [&[0x10], &good[1..]].concat();
+    assert_eq!(good[1], 0x82);
+    let padded = [&[0x30, 0x83, 0], &good[2..]].concat();
+    assert!(!verdict(primitive) && !verdict(padded));
 }
