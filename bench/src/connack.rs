@@ -24,7 +24,7 @@ pub(crate) struct Connack {
     /// Connections of each server and kind of handshake
     #[arg(long, default_value_t = 500)]
     count: usize,
-    /// Prints the table and leaves docs/performance.md as it is
+    /// Prints the table and leaves docs/lab/performance.md as it is
     #[arg(long)]
     print_only: bool,
 }

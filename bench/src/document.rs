@@ -3,10 +3,10 @@ use std::fs;
 use anyhow::{Context, Result};
 use certward_tests::workspace_root;
 
-const DOCUMENT: &str = "docs/performance.md";
-const PLOT: &str = "docs/performance.svg";
+const DOCUMENT: &str = "docs/lab/performance.md";
+const PLOT: &str = "docs/lab/performance.svg";
 
-/// Writes a section of docs/performance.md anew: what stands between its two marks.
+/// Writes a section of docs/lab/performance.md anew: what stands between its two marks.
 pub(crate) fn write_section(name: &str, text: &str) -> Result<()> {
     write_section_of(DOCUMENT, name, text)
 }

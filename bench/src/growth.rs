@@ -40,7 +40,7 @@ const HEAD: &str = "| deployments | start to first handshake, s | own memory the
      CPU µs | the same, configuration not at hand | a PUT to its answer, ms | the old certificate is met until … ms after it |\n\
      |---|---|---|---|---|---|---|---|---|\n";
 
-/// Measures, prints, and writes docs/performance.md.
+/// Measures, prints, and writes docs/lab/performance.md.
 pub(crate) fn measure(counts: &[usize]) -> Result<()> {
     let (broker, generator, authority) =
         (EchoBroker::start(0)?, Generator::new(None)?, Authority::new("Bench CA"));

@@ -54,9 +54,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The gateway beside nginx, HAProxy, stunnel, hitch and Mosquitto: writes docs/performance.md
+    /// The gateway beside nginx, HAProxy, stunnel, hitch and Mosquitto: writes docs/lab/performance.md
     Peers(peers::Peers),
-    /// Everything that docs/performance.md shows: peers, growth and profile, one after the other
+    /// Everything that docs/lab/performance.md shows: peers, growth and profile, one after the other
     All {
         /// Fewer rounds, each shorter
         #[arg(long)]
@@ -68,7 +68,7 @@ enum Command {
     Load(one::Load),
     /// How soon after a PUT the new certificate is met and proven
     Change,
-    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes docs/performance.md
+    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes docs/lab/performance.md
     Connack(connack::Connack),
     /// How many GETs of a certificate a second are answered
     Reads,
@@ -87,7 +87,7 @@ enum Command {
     Profile(profile::Profile),
     /// What judging an upload costs
     Intake,
-    /// What one address can do to a device at another: writes docs/worst-day.md
+    /// What one address can do to a device at another: writes docs/lab/worst-day.md
     Attacks {
         #[command(flatten)]
         gateway: attacks::Attacks,
@@ -96,12 +96,12 @@ enum Command {
     },
     /// The part of it that is about the API
     ApiAttacks(api_attacks::ApiAttacks),
-    /// Two certwards full of silent devices, and new ones beside them: writes docs/worst-day.md
+    /// Two certwards full of silent devices, and new ones beside them: writes docs/lab/worst-day.md
     Crowd(crowd::Crowd),
     /// The silent devices of one certward
     #[command(hide = true)]
     Devices(crowd::Devices),
-    /// Mixed load for an hour, and whether memory stays flat: writes docs/worst-day.md
+    /// Mixed load for an hour, and whether memory stays flat: writes docs/lab/worst-day.md
     Hour {
         /// How many minutes instead
         #[arg(default_value_t = 60)]

@@ -27,7 +27,7 @@ pub(crate) struct Peers {
     /// How often each test is run on each server; 15 if it is not given, 5 with --quick
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only these servers; then docs/performance.md is left as it is, and so it is with the next two
+    /// Only these servers; then docs/lab/performance.md is left as it is, and so it is with the next two
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Kind>,
     /// Only these tests
@@ -36,7 +36,7 @@ pub(crate) struct Peers {
     /// Without the tests with ten thousand certificates
     #[arg(long)]
     no_fleet: bool,
-    /// Prints the tables and leaves docs/performance.md as it is
+    /// Prints the tables and leaves docs/lab/performance.md as it is
     #[arg(long)]
     print_only: bool,
 }
@@ -63,7 +63,7 @@ impl Peers {
 /// Memory differs little from one process to the next, and a round of it is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
-/// Measures, prints, and writes docs/performance.md and its plot.
+/// Measures, prints, and writes docs/lab/performance.md and its plot.
 pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let rounds = peers.rounds.unwrap_or(if peers.quick { 5 } else { 15 }).max(1);
     let machine = machine::facts();
@@ -86,7 +86,7 @@ pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let text = report.markdown();
     println!("{text}");
     if peers.is_partial() {
-        eprintln!("A part of the whole: docs/performance.md is left as it is.");
+        eprintln!("A part of the whole: docs/lab/performance.md is left as it is.");
     } else if !peers.print_only {
         document::write_section("peers", &text)?;
         document::write_plot(&plot::svg(&report.figures))?;

@@ -34,13 +34,13 @@ pub(crate) struct Profile {
     /// Symbols that are printed
     #[arg(long, default_value_t = 25)]
     symbols: usize,
-    /// Prints and leaves docs/performance.md as it is
+    /// Prints and leaves docs/lab/performance.md as it is
     #[arg(long)]
     print_only: bool,
 }
 
 impl Profile {
-    /// What docs/performance.md shows.
+    /// What docs/lab/performance.md shows.
     pub(crate) fn usual() -> Self {
         Self { tests: Vec::new(), symbols: 25, print_only: false }
     }
@@ -52,7 +52,7 @@ const SAMPLES_A_SECOND: &str = "4000";
 /// The symbols that the document names.
 const NAMED: usize = 6;
 
-/// Profiles, prints, and writes docs/performance.md.
+/// Profiles, prints, and writes docs/lab/performance.md.
 pub(crate) fn measure(profile: &Profile) -> Result<()> {
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);

@@ -31,7 +31,7 @@ pub(crate) struct Floor {
 }
 
 impl Report {
-    /// The section of docs/performance.md.
+    /// The section of docs/lab/performance.md.
     pub(crate) fn markdown(&self) -> String {
         let parts = [
             self.facts(),

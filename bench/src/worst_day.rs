@@ -1,4 +1,4 @@
-//! docs/worst-day.md, of which each measurement writes its own part.
+//! docs/lab/worst-day.md, of which each measurement writes its own part.
 
 use std::{fs, path::PathBuf};
 
@@ -6,18 +6,18 @@ use certward_tests::workspace_root;
 
 /// A file among the documents.
 pub(crate) fn document(name: &str) -> PathBuf {
-    workspace_root().join("docs").join(name)
+    workspace_root().join("docs/lab").join(name)
 }
 
-/// Prints a part of docs/worst-day.md and puts it between its markers there.
+/// Prints a part of docs/lab/worst-day.md and puts it between its markers there.
 pub(crate) fn write(part: &str, text: &str) {
     println!("{text}");
     let (path, begin, end) =
         (document("worst-day.md"), format!("<!-- {part} -->\n"), format!("<!-- end of {part} -->"));
-    let page = fs::read_to_string(&path).expect("docs/worst-day.md");
+    let page = fs::read_to_string(&path).expect("docs/lab/worst-day.md");
     let (before, rest) = page.split_once(&begin).expect("the marker of the part");
     let (_, after) = rest.split_once(&end).expect("the marker of its end");
-    fs::write(&path, format!("{before}{begin}{text}{end}{after}")).expect("docs/worst-day.md can be written");
+    fs::write(&path, format!("{before}{begin}{text}{end}{after}")).expect("docs/lab/worst-day.md can be written");
 }
 
 /// When and on what it was measured, as a sentence.

@@ -1,4 +1,4 @@
-//! What docs/operations.md says about backups.
+//! What docs/backup.md says about backups.
 
 use std::{fs, process::Command};
 

@@ -86,26 +86,28 @@ fn the_commands_of_the_readme_work() {
 }
 
 #[test]
-fn the_commands_of_the_guide_work() {
-    Machine::new().types(&commands("docs/guide.md"));
+fn the_commands_of_the_guide_and_of_its_sequel_work() {
+    let pages = ["docs/guide.md", "docs/renewals.md"].map(commands);
+    Machine::new().types(&pages.join("\n"));
 }
 
 #[test]
-fn the_commands_of_operations_work() {
+fn the_commands_of_the_pages_for_operators_work() {
     let begin = "certward init > admin.json\ncertward serve &\n";
-    Machine::new().types(&format!("{begin}{}", commands("docs/operations.md")));
+    let pages = ["docs/backup.md", "docs/monitoring.md", "docs/upgrade.md"].map(commands);
+    Machine::new().types(&format!("{begin}{}", pages.join("\n")));
 }
 
 #[test]
-fn every_metric_is_explained_in_operations() {
+fn every_metric_is_explained_in_monitoring() {
     let scene = certward_tests::Scene::new();
     scene.run_one_way();
     let _session = scene.connect(&scene.device(), "device").unwrap();
     scene.device().handshake(scene.certward.mqtts(), "unknown.example").expect_err("an unknown name");
     let metrics = scene.api().try_send_at("GET", "/metrics", "", "").unwrap().expect(200).body;
-    let operations = fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
+    let page = fs::read_to_string(workspace_root().join("docs/monitoring.md")).unwrap();
     let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let unexplained: Vec<&str> = names.filter(|name| !operations.contains(&format!("`{name}"))).collect();
+    let unexplained: Vec<&str> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
 }
 
@@ -114,7 +116,8 @@ fn links_lead_somewhere() {
     let root = workspace_root();
     let mut documents: Vec<PathBuf> =
         ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(PathBuf::from).into();
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = ["docs", "docs/lab"].into_iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let docs = docs.map(|entry| entry.unwrap().path());
     documents.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     for document in documents {
         let path = root.join(document);

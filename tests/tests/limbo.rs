@@ -1,7 +1,7 @@
 //! The client certificates of x509-limbo against the running program: what is let in, what is not, and how fast.
 //!
 //! Tier A must be answered as x509-limbo expects, in both versions of TLS. What is answered otherwise in the other tiers is
-//! listed with the reason in docs/limbo.md, which is made from a run of this test and held by it:
+//! listed with the reason in docs/lab/limbo.md, which is made from a run of this test and held by it:
 //! `CERTWARD_WRITE_DOCS=1 cargo test -p certward-tests --test limbo`.
 
 use std::{
@@ -58,7 +58,7 @@ impl Verdict {
     fn how(&self) -> String {
         match self {
             Self::Accepted => "let in".to_owned(),
-            Self::Upload(code) => format!("client CA refused: [{code}](findings.md#{})", code.to_lowercase()),
+            Self::Upload(code) => format!("client CA refused: [{code}](../findings.md#{})", code.to_lowercase()),
             Self::Handshake => "refused in the handshake".to_owned(),
         }
     }
@@ -200,12 +200,12 @@ fn client_certificates_are_judged_as_x509_limbo_expects() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(verdicts[VERSION_1], Verdict::Accepted);
     let page = page(&cases, &verdicts);
-    let file = workspace_root().join("docs/limbo.md");
+    let file = workspace_root().join("docs/lab/limbo.md");
     if std::env::var_os("CERTWARD_WRITE_DOCS").is_some() {
         fs::write(&file, &page).unwrap();
     }
     let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == page, "docs/limbo.md is not what this run shows; see the comment of this file");
+    assert!(written == page, "docs/lab/limbo.md is not what this run shows; see the comment of this file");
 }
 
 fn page(cases: &[Case], verdicts: &BTreeMap<String, Verdict>) -> String {

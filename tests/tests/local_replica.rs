@@ -15,7 +15,7 @@ const READS_A_DEPLOYMENT: &str = "SELECT * FROM deployment WHERE id";
 const SOON: Duration = Duration::from_secs(5);
 /// So long that a node which waits longer from try to try waits ten seconds by then.
 const LONG: Duration = Duration::from_secs(20);
-/// Far above the three seconds that docs/operations.md promises, and below the half minute that a start took once.
+/// Far above the three seconds that docs/database-away.md promises, and below the half minute that a start took once.
 const START: Duration = Duration::from_secs(12);
 
 /// Two nodes, of which one has a way to the database that can be blocked, and two deployments that both have.

@@ -43,7 +43,7 @@ pub struct Settings {
     /// the interval of those signs.
     pub lease: Duration,
     /// How long after the last read of the change feed that was answered two-way deployments are served. `None`: for as long
-    /// as it takes. See docs/operations.md, how old trust may become.
+    /// as it takes. See docs/database-away.md, "How old trust may become".
     pub stale_trust: Option<Duration>,
 }
 

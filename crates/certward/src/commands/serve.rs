@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// How long a database is waited for at the start where this node has a snapshot to serve devices from. With the first read of
-/// the change feed (1 s), a device waits for three seconds: docs/operations.md says so.
+/// the change feed (1 s), a device waits for three seconds: docs/database-away.md says so.
 const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Beside `[gateway] drain`, until connections that still run are left behind: what a store needs to note that the node has left,
@@ -59,7 +59,7 @@ const DEVICES_LEAVE: Duration = Duration::from_secs(7);
 const REQUESTS_END: Duration = Duration::from_secs(22);
 
 /// For the store to bring its write-ahead log home. With the two before it, and a second to say that this node has ended, 33 s:
-/// docs/operations.md says 35 s.
+/// docs/running.md says 35 s.
 const CLOSE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {

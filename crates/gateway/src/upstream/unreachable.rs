@@ -40,7 +40,7 @@ impl Unreachable {
         )
     }
 
-    /// Its stable name; docs/operations.md says what to do about each.
+    /// Its stable name; docs/brokers.md says what to do about each.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NotResolved(_) => "not_resolved",
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn operators_are_told_what_to_do_about_each_reason() {
-        let (page, error) = (include_str!("../../../../docs/operations.md"), || io::Error::other("it"));
+        let (page, error) = (include_str!("../../../../docs/brokers.md"), || io::Error::other("it"));
         let address = SocketAddr::from(([10, 0, 0, 1], 1883));
         for failure in [
             Unreachable::NotResolved(Arc::new(error())),
