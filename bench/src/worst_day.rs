@@ -17,7 +17,8 @@ pub(crate) fn write(part: &str, text: &str) {
     let page = fs::read_to_string(&path).expect("docs/lab/worst-day.md");
     let (before, rest) = page.split_once(&begin).expect("the marker of the part");
     let (_, after) = rest.split_once(&end).expect("the marker of its end");
-    fs::write(&path, format!("{before}{begin}{text}{end}{after}")).expect("docs/lab/worst-day.md can be written");
+    fs::write(&path, format!("{before}{begin}{text}{end}{after}"))
+        .expect("docs/lab/worst-day.md can be written");
 }
 
 /// When and on what it was measured, as a sentence.

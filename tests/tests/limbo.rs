@@ -58,7 +58,9 @@ impl Verdict {
     fn how(&self) -> String {
         match self {
             Self::Accepted => "let in".to_owned(),
-            Self::Upload(code) => format!("client CA refused: [{code}](../findings.md#{})", code.to_lowercase()),
+            Self::Upload(code) => {
+                format!("client CA refused: [{code}](../findings.md#{})", code.to_lowercase())
+            }
             Self::Handshake => "refused in the handshake".to_owned(),
         }
     }
@@ -242,20 +244,22 @@ fn reason(id: &str) -> &'static str {
 const INTRODUCTION: &str = "\
 # Client certificates: what x509-limbo finds
 
-[x509-limbo](https://x509-limbo.com) is a public collection of certificate chains, good and bad, with what RFC 5280 and the
-rules of the web say of them. The 178 of its cases that concern client authentication are put to the running program in its
-tests: each case's CA becomes the client trust of a two-way deployment, and a device knocks with the case's chain in TLS 1.3
-and TLS 1.2. It is let in when its CONNECT reaches the broker. No case hangs, none takes half a second, both versions of TLS
-agree on all. This page is made by the test (`tests/tests/limbo.rs`), which fails when it is no longer true.
+[x509-limbo](https://x509-limbo.com) is a public collection of certificate chains, good and bad,
+with the verdict of RFC 5280 and of the rules of the web. Its 178 cases for client authentication
+are run against the program: each case's CA becomes the client trust of a two-way deployment, and a
+device connects with the case's chain in TLS 1.3 and TLS 1.2. It is let in when its CONNECT reaches
+the broker. No case hangs or takes half a second, and both versions of TLS agree on all. The test
+`tests/tests/limbo.rs` writes this page and fails when it is no longer true.
 
 | tier | what is in it | cases | answered as expected |
 |---|---|---|---|
 ";
 
 const ABOUT_VERSION_1: &str = "
-The one case of tier A that is answered otherwise is `webpki::v1-cert`: a device's certificate of X.509 version 1, issued
-directly by a client CA. The public EMQX recipe makes such certificates, so certward lets them in, and only these: end
-entities, signed by a client CA itself and not by an intermediate, valid now, with proof of the key.
+The one case of tier A that is answered otherwise is `webpki::v1-cert`: a device's certificate of
+X.509 version 1, issued directly by a client CA. The public EMQX recipe makes such certificates, so
+certward lets them in, and only these: end entities, signed by a client CA itself and not by an
+intermediate, valid now, with proof of the key.
 ";
 
 const TIERS: [(&str, &str); 5] = [
@@ -322,4 +326,4 @@ const REASONS: &[(&str, &str)] = &[
 const ROOT: &str =
     "a client CA is trusted because the operator uploaded it: its subject and key count, not its form";
 const CA_AS_DEVICE: &str =
-    "a CA's certificate is no device's: it would let whoever runs that CA in as one of its devices";
+    "a CA's certificate is no device's: it would let the operator of that CA in as one of its devices";
