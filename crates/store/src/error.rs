@@ -2,32 +2,32 @@ use thiserror::Error;
 
 use crate::NotOwn;
 
-/// What can go wrong with the store.
+/// An error of the store.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// It cannot be reached, is locked, or has no room; a later try may succeed. A change was not made, unless (PostgreSQL) the answer to
-    /// its commit was lost.
+    /// Unreachable, locked or full; a retry may succeed. Nothing was changed, unless PostgreSQL's
+    /// answer to the commit was lost.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// A row holds what this program cannot read: damage, or a hand in the database.
+    /// A row cannot be read: damaged, or edited by hand.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
-    /// A sealed record does not open: damaged, moved to another row, or sealed under another master key.
+    /// A sealed record is damaged, moved to another row, or sealed under another master key.
     #[error("a sealed record does not open: {0}")]
     Sealed(String),
-    /// The master key is not the one this store was made with.
+    /// Not the master key that this store was made with.
     #[error("the master key is not the one that this store was made with")]
     WrongMasterKey,
-    /// `init` has not been run on it.
+    /// `init` has not been run.
     #[error("the store is not initialised")]
     NotInitialised,
     /// Another process holds the data folder.
     #[error("another certward process uses the data folder {0}")]
     InUse(String),
-    /// The data folder, or a file in it, is another user's, or a link.
+    /// The data folder, or a file in it, has another owner or is a link.
     #[error(transparent)]
     NotOwn(NotOwn),
-    /// The store was made by a newer certward.
+    /// Made by a newer certward.
     #[error("the store was made by a newer certward (schema {0})")]
     TooNew(i64),
 }
@@ -51,8 +51,8 @@ impl From<NotOwn> for StoreError {
     }
 }
 
-/// Keeps of the driver's error what helps an operator and is never secret: neither the address (it may hold a
-/// password) nor a value of a row (decoding errors hold it).
+/// Drops what may be secret: the address (it may hold a password) and row values (decoding errors
+/// hold them).
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -68,13 +68,14 @@ impl From<sqlx::Error> for StoreError {
                 Self::corrupt("a column of another type")
             }
             sqlx::Error::RowNotFound => Self::corrupt("a row that must be there is missing"),
-            // Protocol, WorkerCrashed, BeginFailed and the like: the connection is lost, the store may not be.
+            // Protocol, WorkerCrashed, BeginFailed and others: the connection is lost, the store
+            // may not be.
             _ => Self::unavailable("the connection to it was lost"),
         }
     }
 }
 
-/// SQLite's primary result codes for a file that is damaged or no database.
+/// SQLite's primary result codes for damaged files and non-databases.
 const SQLITE_DAMAGED: [i32; 2] = [11, 26];
 
 fn from_database(error: &(dyn sqlx::error::DatabaseError + 'static)) -> StoreError {
@@ -82,7 +83,8 @@ fn from_database(error: &(dyn sqlx::error::DatabaseError + 'static)) -> StoreErr
         return StoreError::unavailable("another change came between; try again");
     }
     let code = error.code().unwrap_or_default();
-    // SQLite's extended codes are decimal with the primary code in the low byte; PostgreSQL's have five characters.
+    // SQLite's extended codes are decimal with the primary code in the low byte; PostgreSQL's have
+    // five characters.
     let damaged = match code.parse::<i32>() {
         Ok(number) if code.len() < 5 => SQLITE_DAMAGED.contains(&(number & 0xff)),
         // Data corrupted, index corrupted.

@@ -1,11 +1,9 @@
-//! What must last: deployments, uploads, sealed keys, API keys, request log, audit, nodes and the change feed.
+//! Persistent state: deployments, uploads, sealed keys, API keys, request log, audit, nodes, change
+//! feed.
 //!
-//! One store on two engines: an embedded SQLite database in the data folder, or PostgreSQL where many nodes
-//! share the work. The face is in our own words and the same for both; SQL never leaves this crate.
-//!
-//! Promises: when [`Tx::commit`] has returned, the change is on disk, fsync'd; a transaction that is dropped
-//! leaves no trace; private keys are sealed before they reach the database. It decides nothing about the life of
-//! a certificate: that is `lifecycle`'s.
+//! Two engines: SQLite in the data folder, or PostgreSQL shared by several nodes. SQL stays in this
+//! crate. A change is fsync'd when [`Tx::commit`] returns; a dropped transaction leaves no trace;
+//! private keys are sealed first. Certificate lifecycle is decided in `lifecycle`.
 //!
 //! Start reading at [`Store`], then [`Tx`].
 

@@ -15,7 +15,7 @@ use crate::{
     sealed::sealing::Sealer,
 };
 
-/// One state of the store, or of a node's copy of it: all reads see the same. Ends when it is dropped.
+/// A snapshot of the store, or of a node's replica. Ends when dropped.
 pub struct Reading {
     transaction: Mutex<Transaction<'static, Any>>,
     sealer: Arc<Sealer>,
@@ -30,7 +30,7 @@ impl fmt::Debug for Reading {
 }
 
 impl Reading {
-    /// `held`: the newest position that anything the reader holds was read at.
+    /// `held`: the newest position of what the reader already holds.
     pub(crate) async fn begin(
         mut transaction: Transaction<'static, Any>,
         sealer: Arc<Sealer>,
@@ -45,13 +45,13 @@ impl Reading {
         Ok(Self { transaction: Mutex::new(transaction), sealer, as_of, continues })
     }
 
-    /// Of a node's replica, which says nothing of the feed.
+    /// A replica has no feed.
     pub(crate) fn of_replica(transaction: Transaction<'static, Any>, sealer: Arc<Sealer>) -> Self {
         let as_of = FeedPosition::START;
         Self { transaction: Mutex::new(transaction), sealer, as_of, continues: true }
     }
 
-    /// The boundaries of all projects; `None` if they are still those of `known`.
+    /// The boundaries of all projects; `None` if still those of `known`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -59,12 +59,12 @@ impl Reading {
         step(boundary::unless_known(&mut **self.transaction.lock().await, known)).await
     }
 
-    /// The newest row of the feed: what is read here is true as of it.
+    /// The newest feed row of the snapshot.
     pub fn as_of(&self) -> FeedPosition {
         self.as_of
     }
 
-    /// As [`Reading::continues`], of what the reader holds by now. To be asked of what is not newer than this reading.
+    /// As [`Reading::continues`], for a later `held`, which must not be newer than the snapshot.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,8 +73,8 @@ impl Reading {
         Ok(step(feed::ancestry(&mut transaction, held)).await? != Ancestry::Foreign)
     }
 
-    /// Whether the store's history goes on from what the reader holds. If not, what it holds may never
-    /// have happened here, and is not to be mixed with what is read.
+    /// Whether the store's history continues from what the reader holds. If not, the two must not
+    /// be mixed: the held state may never have existed here.
     pub fn continues(&self) -> bool {
         self.continues
     }

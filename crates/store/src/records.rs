@@ -2,8 +2,8 @@ use certward_pki::PrivateKey;
 
 use crate::{Deployment, DeploymentId, StoreError, Version, VersionId};
 
-/// What a node reads to serve a deployment: from the store, or from its own [`crate::Replica`] of it while that is away. Who
-/// reads says which of the two it is.
+/// What a node reads to serve a deployment: from the store, or from its [`crate::Replica`] while
+/// the store is down.
 pub trait Records: Sync {
     /// One deployment.
     ///
@@ -34,10 +34,10 @@ pub trait Records: Sync {
         before: VersionId,
     ) -> impl Future<Output = Result<Option<Version>, StoreError>> + Send;
 
-    /// Opens the sealed key of a version; `None` when it is erased.
+    /// Opens a version's sealed key; `None` if erased.
     ///
     /// # Errors
-    /// [`StoreError::Sealed`] when it does not open.
+    /// [`StoreError::Sealed`].
     fn private_key(
         &self,
         deployment: &DeploymentId,

@@ -16,12 +16,12 @@ use crate::{
     sealed::{sealing::Sealer, secret},
 };
 
-/// What all clones, and the transactions, share.
+/// Shared by all clones and transactions.
 pub(crate) struct Inner {
     pub(crate) opened: OnceLock<Opened>,
-    /// Where to look for a store that was away when the program began.
+    /// For a store that was unreachable at start.
     pub(crate) address: Option<Address>,
-    /// One look for it at a time.
+    /// Serialises attempts to reach it.
     pub(crate) reaching: Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Arc<Sealer>,
@@ -30,12 +30,12 @@ pub(crate) struct Inner {
     pub(crate) pinged: Mutex<Option<Instant>>,
 }
 
-/// What is known of a store once it was reached.
+/// Known once the store was reached.
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
-    /// The key of the API secrets' digests.
+    /// Key of the API secrets' digests.
     pub(crate) pepper: hmac::Key,
-    /// Where other processes may commit.
+    /// PostgreSQL only.
     pub(crate) listener: Option<Listener>,
 }
 
@@ -54,7 +54,7 @@ impl Inner {
         }
     }
 
-    /// Does not look for a store that was away: a hundred requests at once must not knock a hundred times.
+    /// Never dials: a hundred concurrent requests must not cause a hundred attempts.
     pub(crate) fn opened(&self) -> Result<&Opened, StoreError> {
         let away = || StoreError::unavailable("it has not been reached since this program began");
         self.opened.get().ok_or_else(away)

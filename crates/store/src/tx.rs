@@ -17,30 +17,30 @@ use crate::{
     shared::Inner,
 };
 
-/// A transaction that may write. Dropped without [`Tx::commit`], it leaves no trace.
+/// A write transaction. Dropped without [`Tx::commit`], it leaves no trace.
 ///
-/// Reads in it see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), so that two changes
-/// of a deployment come one after the other; on SQLite there is one writer anyway.
+/// Reads see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), which
+/// serialises changes of a deployment; SQLite has one writer anyway.
 ///
-/// So that no two transactions wait for each other: first the key in whose name the change is
-/// ([`crate::Store::begin_as`], or [`crate::Store::begin_on_keys_as`] where keys change), then [`Tx::api_key`], then
-/// [`Tx::project_to_remove`], then [`Tx::hold_nodes`] or [`Tx::hold_changes`], then deployments, then the
-/// generation. `lock.rs` has the whole order.
+/// Lock order, against deadlocks: the acting key ([`crate::Store::begin_as`], or
+/// [`crate::Store::begin_on_keys_as`] to change keys), [`Tx::api_key`], [`Tx::project_to_remove`],
+/// [`Tx::hold_nodes`] or [`Tx::hold_changes`], deployments, the generation. `lock.rs` has the full
+/// order.
 ///
-/// After an error, or when a step was given up half-way, the transaction can only be dropped: every further step and
-/// the commit are refused. (PostgreSQL would take the commit of a failed transaction for a rollback and say yes.)
+/// After an error or a cancelled step, every further step and the commit are refused. (PostgreSQL
+/// would answer the commit of a failed transaction with a successful rollback.)
 ///
 /// # Errors
-/// Every step may give [`StoreError::Unavailable`]; reading steps [`StoreError::Corrupt`] as well.
+/// Every step: [`StoreError::Unavailable`]; reads also [`StoreError::Corrupt`].
 pub struct Tx {
     store: Arc<Inner>,
     transaction: Transaction<'static, Any>,
     now: Timestamp,
-    /// The server that it is on, see [`pool::Engine::epoch`].
+    /// The server in use, see [`pool::Engine::epoch`].
     epoch: u64,
-    /// A step is under way or has failed.
+    /// A step is running or has failed.
     broken: bool,
-    /// Something was written that others may wait for.
+    /// The commit must wake readers.
     wakes: bool,
 }
 
@@ -50,7 +50,8 @@ impl fmt::Debug for Tx {
     }
 }
 
-/// Carries out one step. Broken before it and whole after it, so that an error and a dropped future leave it broken.
+/// Runs one step. `broken` is set before and cleared after, so an error or a dropped future leaves
+/// it set.
 async fn step<T>(
     broken: &mut bool,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -73,19 +74,19 @@ impl Tx {
         Self { store, transaction, now, epoch, broken: false, wakes: false }
     }
 
-    /// The time of this transaction: the database's own on PostgreSQL, the injected clock's on SQLite.
+    /// The transaction's time: PostgreSQL's own, or the injected clock's on SQLite.
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Makes it durable: on disk, fsync'd, when this returns.
+    /// Commits; on disk, fsync'd, when this returns.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]; then nothing was changed, or (PostgreSQL, connection lost at that very moment) it
-    /// is unknown.
+    /// [`StoreError::Unavailable`]: nothing was changed, or (PostgreSQL, connection lost during the
+    /// commit) it is unknown.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { store, mut transaction, epoch, mut broken, wakes, .. } = self;
-        // What is written to a server that has been replaced, nobody would ever see.
+        // A write to a replaced server would be lost.
         if store.engine()?.epoch() != epoch {
             return Err(StoreError::unavailable("the database failed over meanwhile; try again"));
         }
@@ -99,13 +100,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Draws the next generation and writes the feed row of a change of `deployment`.
+    /// Draws the next generation and appends the change of `deployment` to the feed.
     pub async fn draw_generation(&mut self, deployment: &DeploymentId) -> Result<Generation, StoreError> {
         self.wakes = true;
         step(&mut self.broken, feed::draw(&mut self.transaction, deployment, self.now)).await
     }
 
-    /// Notes a change.
+    /// Appends to the audit.
     pub async fn audit(&mut self, entry: AuditEntry) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, audit::note(&mut self.transaction, &entry, self.now)).await
@@ -116,23 +117,23 @@ impl Tx {
         step(&mut self.broken, project::find_kept(&mut self.transaction, id)).await
     }
 
-    /// One project that is to be removed: nobody makes anything in it until the end of the transaction.
+    /// A project to remove: locked against new content until the end of the transaction.
     pub async fn project_to_remove(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         step(&mut self.broken, project::find_to_remove(&mut self.transaction, id)).await
     }
 
-    /// One project that is to be changed, by nobody else until the end of the transaction.
+    /// A project to change, locked for this transaction.
     pub async fn project_to_change(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         step(&mut self.broken, project::find_to_change(&mut self.transaction, id)).await
     }
 
-    /// Writes name and description of a project that exists.
+    /// Updates name and description of a project.
     pub async fn set_project_texts(&mut self, project: &Project) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, project::update_texts(&mut self.transaction, project)).await
     }
 
-    /// Gives a project of this transaction its boundary, if it may have it, with a row of the feed.
+    /// Sets a project's boundary, if allowed, with a row of the feed.
     pub async fn set_boundary(
         &mut self,
         id: &ProjectId,
@@ -142,8 +143,8 @@ impl Tx {
         step(&mut self.broken, boundary::set(&mut self.transaction, id, boundary, self.now)).await
     }
 
-    /// The boundary of a project. Until the end of the transaction no boundary changes, and nobody else claims hosts or upstream
-    /// addresses. After deployments and the generation.
+    /// A project's boundary. Locks boundaries and claims of hosts and upstream addresses until the
+    /// end of the transaction. Call after deployments and the generation.
     pub async fn boundary(&mut self, project: &ProjectId) -> Result<Boundary, StoreError> {
         step(&mut self.broken, boundary::held_to(&mut self.transaction, project)).await
     }
@@ -157,7 +158,7 @@ impl Tx {
         step(&mut self.broken, boundary::is_anothers(&mut self.transaction, host, project)).await
     }
 
-    /// The first of these upstreams whose address a deployment of another project uses.
+    /// The first of these upstreams that another project's deployment uses.
     pub async fn taken_upstream(
         &mut self,
         upstreams: &[&Upstream],
@@ -176,14 +177,13 @@ impl Tx {
         step(&mut self.broken, project::insert(&mut self.transaction, project)).await
     }
 
-    /// Removes a project that has no deployment. Keys that see only it lose it and see nothing then.
+    /// Removes a project without deployments, also from the keys limited to it.
     pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, project::remove(&mut self.transaction, id)).await
     }
 
-    /// As [`Tx::deployments_in`], for one that wants to make one more: until the end of the transaction nobody else does. After
-    /// the generation.
+    /// As [`Tx::deployments_in`], before adding one: locks the count. Call after the generation.
     pub async fn deployments_in_for_one_more(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
         step(&mut self.broken, async {
             lock::hosts(&mut self.transaction).await?;
@@ -192,7 +192,7 @@ impl Tx {
         .await
     }
 
-    /// How many deployments a project has.
+    /// The number of a project's deployments.
     pub async fn deployments_in(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
         step(&mut self.broken, project::deployments_in(&mut self.transaction, project)).await
     }
@@ -211,8 +211,8 @@ impl Tx {
         step(&mut self.broken, deployment::insert(&mut self.transaction, deployment)).await
     }
 
-    /// Writes name, upstreams, hosts and generation of a deployment that exists (not its TLS state), claiming new hosts
-    /// and freeing old ones.
+    /// Updates name, upstreams, hosts and generation (not the TLS state), claiming new hosts and
+    /// freeing old ones.
     pub async fn update_deployment(
         &mut self,
         deployment: &Deployment,
@@ -227,7 +227,7 @@ impl Tx {
         step(&mut self.broken, deployment::remove(&mut self.transaction, id)).await
     }
 
-    /// Writes where the certificate stands, and the deployment's generation.
+    /// Updates the TLS state and the generation.
     pub async fn set_tls(
         &mut self,
         id: &DeploymentId,
@@ -238,7 +238,7 @@ impl Tx {
         step(&mut self.broken, deployment::set_tls(&mut self.transaction, id, generation, tls)).await
     }
 
-    /// Keeps an accepted upload and its sealed key, and drops all but the newest 10 versions of the deployment.
+    /// Stores an upload and its sealed key; keeps the deployment's newest 10 versions.
     pub async fn insert_version(&mut self, version: &Version, key: &PrivateKey) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, version::insert(&mut self.transaction, &self.store.sealer, version, key)).await
@@ -263,26 +263,26 @@ impl Tx {
         step(&mut self.broken, version::mark_proven(&mut self.transaction, deployment, version)).await
     }
 
-    /// Erases the sealed keys of all versions of a deployment.
+    /// Erases all sealed keys of a deployment.
     pub async fn erase_keys(&mut self, deployment: &DeploymentId) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, version::erase_keys(&mut self.transaction, deployment)).await
     }
 
-    /// Counts every node that has a lease for the newest change of a deployment, none of them proven; forgets who was
-    /// counted before. Returns how many there are.
+    /// Counts every node with a lease for a deployment's newest change, unproven, instead of those
+    /// counted before. Returns their number.
     pub async fn count_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
         self.wakes = true;
         step(&mut self.broken, node::count_nodes(&mut self.transaction, deployment)).await
     }
 
-    /// Who is counted for a deployment's newest change.
+    /// The nodes counted for a deployment's newest change.
     pub async fn counts(&mut self, deployment: &DeploymentId) -> Result<Vec<RequiredProof>, StoreError> {
         step(&mut self.broken, node::counts(&mut self.transaction, deployment)).await
     }
 
-    /// Notes what a counted node says: it has proven (or let go of) `generation`, or why it could not. A node that is not counted
-    /// is not noted.
+    /// Records a counted node's report: it proved (or removed) `generation`, or why it could not.
+    /// Ignored if the node is not counted.
     pub async fn record_proof(
         &mut self,
         deployment: &DeploymentId,
@@ -293,14 +293,14 @@ impl Tx {
         step(&mut self.broken, node::record_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
-    /// No node joins, leaves or changes its session until the end of the transaction, and nobody else changes a
-    /// deployment: to be called before anything else is locked.
+    /// Locks out nodes that join, leave or change session, and changes of deployments. Call before
+    /// taking any other lock.
     pub async fn hold_nodes(&mut self) -> Result<(), StoreError> {
         step(&mut self.broken, lock::nodes_change(&mut self.transaction)).await
     }
 
-    /// As [`Tx::hold_nodes`], for a node that joins: given up after a quarter of a second. Returns the newest row of the
-    /// feed, which stays the newest until the end of the transaction.
+    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row,
+    /// which stays the newest until the end of the transaction.
     pub async fn hold_changes(&mut self) -> Result<FeedPosition, StoreError> {
         step(&mut self.broken, async {
             lock::nodes_change_soon(&mut self.transaction).await?;
@@ -309,29 +309,29 @@ impl Tx {
         .await
     }
 
-    /// The session in the node's row; `None`: the node does not count.
+    /// The session in the node's row; `None`: not counted.
     pub async fn session(&mut self, node: &NodeId) -> Result<Option<Session>, StoreError> {
         step(&mut self.broken, node::session(&mut self.transaction, node)).await
     }
 
-    /// Puts another session into the node's row, if there is one. After [`Tx::hold_nodes`].
+    /// Replaces the session of the node's row, if any. Call after [`Tx::hold_nodes`].
     pub async fn set_session(&mut self, node: &NodeId, session: Session) -> Result<(), StoreError> {
         step(&mut self.broken, node::set_session(&mut self.transaction, node, session)).await
     }
 
-    /// What the node has proven of pending, failed or terminated deployments counts no longer. After
+    /// Discards the node's proofs of pending, failed and terminated deployments. Call after
     /// [`Tx::hold_nodes`].
     pub async fn forget_proofs(&mut self, node: &NodeId) -> Result<(), StoreError> {
         step(&mut self.broken, node::forget_proofs(&mut self.transaction, node)).await
     }
 
-    /// What the node has proven of one deployment counts no longer.
+    /// Discards the node's proof of one deployment.
     pub async fn forget_proof(&mut self, deployment: &DeploymentId, node: &NodeId) -> Result<(), StoreError> {
         step(&mut self.broken, node::forget_proof(&mut self.transaction, deployment, node)).await
     }
 
-    /// The node counts from now on: for every pending, failed or terminated deployment as well, none of them proven.
-    /// After [`Tx::hold_changes`].
+    /// Counts the node from now on, also for every pending, failed or terminated deployment,
+    /// unproven. Call after [`Tx::hold_changes`].
     pub async fn join(
         &mut self,
         node: &NodeId,
@@ -342,8 +342,8 @@ impl Tx {
         step(&mut self.broken, node::join(&mut self.transaction, node, session, self.now, until)).await
     }
 
-    /// Removes the node's row, if it is of this session: it counts nowhere any more. Returns the unsettled deployments
-    /// where it was counted. After [`Tx::hold_nodes`].
+    /// Removes the node's row if it is of this session. Returns the unsettled deployments where it
+    /// was counted. Call after [`Tx::hold_nodes`].
     pub async fn leave(&mut self, node: &NodeId, session: Session) -> Result<Vec<DeploymentId>, StoreError> {
         self.wakes = true;
         step(&mut self.broken, async {
@@ -356,15 +356,15 @@ impl Tx {
         .await
     }
 
-    /// Ends the leases that have run out, and gives for each of the nodes the unsettled deployments where it was
-    /// counted. Takes [`Tx::hold_nodes`] only where there is one.
+    /// Ends expired leases. Returns for each node the unsettled deployments where it was counted.
+    /// Takes [`Tx::hold_nodes`] only if a lease expired.
     pub async fn end_expired(&mut self) -> Result<Vec<(NodeId, Vec<DeploymentId>)>, StoreError> {
         step(&mut self.broken, async {
             if !node::some_expired(&mut self.transaction, self.now).await? {
                 return Ok(Vec::new());
             }
             lock::nodes_change(&mut self.transaction).await?;
-            // Again, under the lock: a node may have renewed while it was waited for.
+            // Again, under the lock: a node may have renewed in between.
             let engine = self.store.engine()?;
             let now = engine.now(&mut self.transaction, self.store.clock.as_ref()).await?;
             let mut ended = Vec::new();
@@ -378,8 +378,7 @@ impl Tx {
         .await
     }
 
-    /// Whether the store's history has this row: what was read at it is still true of the store's past. A row that is
-    /// pruned counts as none.
+    /// Whether the store's history has this row. Pruned rows count as absent.
     pub async fn has(&mut self, position: FeedPosition) -> Result<bool, StoreError> {
         let ancestry = step(&mut self.broken, feed::ancestry(&mut self.transaction, position)).await?;
         Ok(ancestry == feed::Ancestry::Own)
@@ -404,18 +403,17 @@ impl Tx {
         self.commit().await
     }
 
-    /// Moves the deadline of every pending deployment to `deadline`, if it is earlier: a node that has just joined is
-    /// given its time.
+    /// Moves earlier deadlines of pending deployments to `deadline`: gives a joining node its time.
     pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
         step(&mut self.broken, deployment::extend_deadlines(&mut self.transaction, deadline)).await
     }
 
-    /// Pending deployments whose deadline is over at [`Tx::now`], at most `limit`.
+    /// Pending deployments whose deadline has passed at [`Tx::now`], at most `limit`.
     pub async fn overdue(&mut self, limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
         step(&mut self.broken, deployment::overdue(&mut self.transaction, self.now, limit)).await
     }
 
-    /// Makes an API key with a fresh secret.
+    /// Adds an API key with a new secret.
     pub async fn insert_api_key(
         &mut self,
         name: &str,
@@ -431,23 +429,23 @@ impl Tx {
         .await
     }
 
-    /// The key as it is now; who changes it waits until the end of the transaction.
+    /// The current key, locked against changes for this transaction.
     pub(crate) async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         step(&mut self.broken, api_key::find_kept(&mut self.transaction, key)).await
     }
 
-    /// Changes of API keys wait until the end of the transaction.
+    /// Locks changes of API keys for this transaction.
     pub(crate) async fn lock_api_keys(&mut self) -> Result<(), StoreError> {
         step(&mut self.broken, lock::api_keys(&mut self.transaction)).await
     }
 
-    /// One API key that is to be changed or removed, locked for this transaction.
+    /// An API key to change or remove, locked for this transaction.
     pub async fn api_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         step(&mut self.broken, api_key::find_to_change(&mut self.transaction, key)).await
     }
 
-    /// How many keys with the scope `admin` and without a limit on projects there are; takes a lock, so that two revocations at once do
-    /// not both see a second one.
+    /// The number of `admin` keys without a project limit. Takes a lock: two concurrent revocations
+    /// must not both see a second key.
     pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
         step(&mut self.broken, api_key::admins(&mut self.transaction)).await
     }
@@ -458,7 +456,7 @@ impl Tx {
         step(&mut self.broken, api_key::remove(&mut self.transaction, key)).await
     }
 
-    /// Keeps a sealed record unless there is one of this name, commits, and gives the one that is kept.
+    /// Inserts a sealed record unless the name exists, commits, and returns the stored one.
     pub(crate) async fn keep_secret(
         mut self,
         name: &str,
@@ -471,7 +469,7 @@ impl Tx {
         kept.ok_or_else(|| StoreError::corrupt("a new sealed record is missing"))
     }
 
-    /// The removal of records of the program's own; commits. How many there were.
+    /// Removes the program's own sealed records; commits. Returns their number.
     pub(crate) async fn remove_secrets(mut self, from: &str, before: &str) -> Result<u64, StoreError> {
         let removed = step(&mut self.broken, secret::remove(&mut self.transaction, from, before)).await?;
         self.commit().await?;

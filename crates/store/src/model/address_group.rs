@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What limits count as one client address. Of IPv6, it is the 64 bits of the network: a host there can use any number of
-/// addresses (RFC 4291 §2.5.1, RFC 8981). Exceptions: link-local addresses, and IPv4 addresses in the 96 bits of a translator
-/// (RFC 6052 §2.1).
+/// The address that limits count by. IPv6 addresses group by /64, of which a host can use any
+/// address (RFC 4291 §2.5.1, RFC 8981). Exceptions: link-local addresses, and the NAT64 /96 (RFC
+/// 6052 §2.1).
 pub fn address_group(address: IpAddr) -> IpAddr {
     const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     match address.to_canonical() {

@@ -3,9 +3,8 @@ use crate::{HostSuffix, UpstreamAllow};
 /// The boundary of one project.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Boundary {
-    /// Where its deployments may relay to. `None`: wherever the nodes may.
+    /// Where its deployments may relay to; `None`: no limit beyond the nodes' own.
     pub upstream_allow: Option<UpstreamAllow>,
-    /// The names that this project alone may claim, and the only ones that it may. Without any it may claim all that are
-    /// nobody's.
+    /// Names reserved for this project, which may claim no others. Empty: any unreserved name.
     pub host_suffixes: Vec<HostSuffix>,
 }

@@ -2,32 +2,32 @@ use std::{fmt, num::NonZeroU32};
 
 use thiserror::Error;
 
-/// How many of a deployment's devices each node lets in.
+/// Connection limits of a deployment, per node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConnectionLimits {
-    /// Connections at once; `None`: as many as the node has room for.
+    /// Concurrent connections; `None`: no limit of its own.
     pub at_once: Option<ConnectionLimit>,
-    /// New connections a second; `None`: as many as come.
+    /// New connections a second; `None`: no limit.
     pub per_second: Option<ConnectionLimit>,
 }
 
-/// A limit of connections, from 1 to [`ConnectionLimit::MAX`]. In the API and in the store no limit is the number 0.
+/// A limit from 1 to [`ConnectionLimit::MAX`]. The API and the store write no limit as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionLimit(NonZeroU32);
 
-/// Why a number is no limit of connections.
+/// The number is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it must be a whole number from 1 to 1000000, or 0 for no limit")]
 pub struct ConnectionLimitError;
 
 impl ConnectionLimit {
-    /// As many as one node lets in at all.
+    /// The node-wide bound.
     pub const MAX: u32 = 1_000_000;
 
     /// Reads a number; 0 is no limit.
     ///
     /// # Errors
-    /// [`ConnectionLimitError`] for one that is negative or over [`ConnectionLimit::MAX`].
+    /// [`ConnectionLimitError`] if negative or over [`ConnectionLimit::MAX`].
     pub fn parse(number: i64) -> Result<Option<Self>, ConnectionLimitError> {
         let number = u32::try_from(number).ok().filter(|number| *number <= Self::MAX);
         Ok(NonZeroU32::new(number.ok_or(ConnectionLimitError)?).map(Self))
@@ -38,14 +38,14 @@ impl ConnectionLimit {
         self.0.get()
     }
 
-    /// The number of a limit that there may not be.
+    /// The stored number: 0 without a limit.
     pub fn number(limit: Option<Self>) -> i64 {
         limit.map_or(0, |limit| i64::from(limit.get()))
     }
 }
 
 impl fmt::Display for ConnectionLimits {
-    /// As an audit tells it: `connections 100 rate 0`.
+    /// The audit's form: `connections 100 rate 0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at_once, per_second } = *self;
         write!(

@@ -5,12 +5,12 @@ use crate::{
     UpstreamList,
 };
 
-/// One broker and the hosts that lead to it.
+/// One broker and its hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     /// Its id.
     pub id: DeploymentId,
-    /// The project it belongs to.
+    /// Its project.
     pub project: ProjectId,
     /// For people; may be empty.
     pub name: String,
@@ -18,46 +18,46 @@ pub struct Deployment {
     pub upstream: UpstreamList,
     /// The broker's plain WebSocket addresses, if it has one.
     pub ws_upstream: Option<UpstreamList>,
-    /// The names that lead here by SNI, in the order given.
+    /// The names that select it by SNI, in the order given.
     pub hosts: Vec<HostName>,
     /// How strictly its uploads are judged.
     pub profile: Profile,
-    /// What its broker is told of its devices.
+    /// The PROXY protocol towards its broker.
     pub proxy: Proxy,
-    /// How many devices each node lets in.
+    /// Connection limits, per node.
     pub limits: ConnectionLimits,
-    /// The largest TLS record that its devices are sent.
+    /// The largest TLS record sent to its devices.
     pub record_bytes: RecordBytes,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// The generation of its creation; 0 where a release made it that did not keep it.
+    /// The generation of its creation; 0 if made by a release that did not store it.
     pub born: Generation,
-    /// Grows with every change of it, also of its hosts.
+    /// Grows with every change, of its hosts too.
     pub generation: Generation,
-    /// Where its certificate stands.
+    /// The state of its certificate.
     pub tls: TlsState,
 }
 
-/// A deployment as a request means it: that very one, and no later one of the same id.
+/// One incarnation of a deployment: a later one of the same id differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentRef {
     /// Its id.
     pub id: DeploymentId,
-    /// The project it belongs to.
+    /// Its project.
     pub project: ProjectId,
     /// See [`Deployment::born`].
     pub born: Generation,
 }
 
 impl Deployment {
-    /// This very deployment, for a change that comes later.
+    /// A reference to this incarnation.
     pub fn reference(&self) -> DeploymentRef {
         DeploymentRef { id: self.id.clone(), project: self.project.clone(), born: self.born }
     }
 }
 
 impl DeploymentRef {
-    /// Whether `deployment` is the one that is meant.
+    /// Whether `deployment` is this incarnation.
     pub fn means(&self, deployment: &Deployment) -> bool {
         *self == deployment.reference()
     }

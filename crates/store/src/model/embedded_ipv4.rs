@@ -1,22 +1,22 @@
-//! The IPv4 addresses inside IPv6 ones: what a translator or a tunnel on the way turns the address into. A rule about
-//! addresses that looks at the outside alone is passed by writing `169.254.169.254` as `64:ff9b::a9fe:a9fe`.
+//! IPv4 addresses inside IPv6 ones, as translators and tunnels extract them. Without this,
+//! `64:ff9b::a9fe:a9fe` bypasses a rule about `169.254.169.254`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use thiserror::Error;
 
-/// The prefixes under which NAT64 translators of this network put IPv4 addresses (RFC 6052), beside the well-known ones.
+/// This network's NAT64 prefixes (RFC 6052), beside the well-known ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nat64(Vec<Ipv6Net>);
 
-/// Why a text is no prefix of NAT64.
+/// Why a text is no NAT64 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Nat64Error {
-    /// Not of the form `ADDRESS/BITS`, or bits are set behind the prefix.
+    /// Not `ADDRESS/BITS`, or bits are set behind the prefix.
     #[error("it must be an IPv6 prefix, for example 2001:db8:64::/96")]
     Form,
-    /// RFC 6052 §2.2 knows no such length.
+    /// Not a length of RFC 6052 §2.2.
     #[error("a prefix of NAT64 has 32, 40, 48, 56, 64 or 96 bits")]
     Length,
 }
@@ -25,7 +25,7 @@ pub enum Nat64Error {
 const LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
 /// The well-known prefix (RFC 6052 §2.1).
 const WELL_KNOWN: u128 = 0x0064_ff9b << 96;
-/// The prefix for local use, within which any length of RFC 6052 from 48 on may be used (RFC 8215).
+/// Local use: any length of RFC 6052 from 48 on (RFC 8215).
 const LOCAL_USE: u128 = 0x0064_ff9b_0001 << 80;
 const LOCAL_USE_LENGTHS: [u8; 4] = [48, 56, 64, 96];
 
@@ -33,10 +33,10 @@ impl Nat64 {
     /// Only the well-known prefixes.
     pub const WELL_KNOWN_ONLY: Self = Self(Vec::new());
 
-    /// These prefixes, too.
+    /// Adds these prefixes.
     ///
     /// # Errors
-    /// The first text that is no prefix, and [`Nat64Error`].
+    /// The first invalid text, and [`Nat64Error`].
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, (String, Nat64Error)> {
         let parse = |text: &str| {
             let prefix: Ipv6Net = text.parse().map_err(|_| Nat64Error::Form)?;
@@ -53,7 +53,8 @@ impl Nat64 {
             .map(Self)
     }
 
-    /// The addresses that a rule about `ip` must be asked for, at least one: the IPv4 addresses inside, or else itself.
+    /// The addresses that a rule must check for `ip`, at least one: the IPv4 addresses inside, else
+    /// `ip`.
     pub fn judged(&self, ip: IpAddr) -> Vec<IpAddr> {
         let IpAddr::V6(outer) = ip.to_canonical() else { return vec![ip.to_canonical()] };
         let inside: Vec<IpAddr> = self.inside(outer).into_iter().map(IpAddr::V4).collect();
@@ -77,41 +78,41 @@ impl Nat64 {
             _ if bits >> 80 == LOCAL_USE >> 80 => local_use(bits),
             // 6to4 (RFC 3056 §2).
             [0x2002, ..] => vec![at(bits, 16)],
-            // Teredo (RFC 4380 §4): the server, and the client, whose bits are turned round.
+            // Teredo (RFC 4380 §4): the server, and the client with inverted bits.
             [0x2001, 0, ..] => vec![at(bits, 32), Ipv4Addr::from_bits(!at(bits, 96).to_bits())],
             // Translated (RFC 2765 §2.1).
             [0, 0, 0, 0, 0xffff, 0, ..] => vec![at(bits, 96)],
-            // Compatible (RFC 4291 §2.5.5.1), but for the unspecified address and loopback.
+            // Compatible (RFC 4291 §2.5.5.1), except `::` and `::1`.
             [0, 0, 0, 0, 0, 0, ..] if bits > 1 => vec![at(bits, 96)],
             _ => Vec::new(),
         }
     }
 }
 
-/// Which of the lengths is used there, nobody but the operator knows: every IPv4 address that could be meant.
+/// The prefix length is the operator's choice: every IPv4 address that could be meant.
 fn local_use(bits: u128) -> Vec<Ipv4Addr> {
     let meant = |length: &u8| {
-        // Behind the address of a shorter prefix there are only zeros (RFC 6052 §2.2).
+        // After a shorter prefix's address only zeros follow (RFC 6052 §2.2).
         let is_followed_by_zeros = *length == 96 || bits << (u32::from(*length) + 40) == 0;
-        // `0.0.0.0/8` is what another length leaves there, and nobody's address.
+        // `0.0.0.0/8` is left by another length, and is no host's address.
         is_followed_by_zeros && behind(bits, *length).octets()[0] != 0
     };
     let found: Vec<Ipv4Addr> =
         LOCAL_USE_LENGTHS.iter().filter(|length| meant(length)).map(|length| behind(bits, *length)).collect();
-    // None can be meant: judged as no address at all.
+    // No length fits: judged as the unspecified address.
     if found.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { found }
 }
 
-/// The 32 bits from this one on.
+/// The 32 bits from `first` on.
 fn at(bits: u128, first: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits((bits << first >> 96) as u32)
 }
 
-/// The IPv4 address behind a prefix of this length; the octet of bits 64 to 71 is not part of it.
+/// The IPv4 address behind a prefix of this length, without the octet of bits 64 to 71.
 fn behind(bits: u128, prefix_len: u8) -> Ipv4Addr {
     let first = u32::from(prefix_len);
     if first >= 64 {
-        // Of a prefix of 64 bits the address begins right behind that octet.
+        // After a /64 the address begins behind that octet.
         return at(bits, if first == 64 { 72 } else { first });
     }
     let before_the_octet = bits >> 64 << 64;
@@ -146,7 +147,7 @@ mod tests {
             // NAT64.
             ("64:ff9b::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:0:0:0:1::", &["64:ff9b::1:0:0"]),
-            // For local use: by each length, where only that can be meant.
+            // For local use: each length that fits.
             ("64:ff9b:1::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:1:fffe::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:1:0:c0:2:2100:0", &["192.0.2.33", "33.0.0.0"]),
@@ -172,7 +173,7 @@ mod tests {
             ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
             ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
             ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
-            // What is named is known, also where one may guess otherwise.
+            // A configured prefix takes precedence over guessing.
             ("64:ff9b:1::/48", "64:ff9b:1:c000:2:2100::"),
             ("64:ff9b:1::/64", "64:ff9b:1:0:c0:2:2100:0"),
         ] {
@@ -199,7 +200,7 @@ mod tests {
         }
     }
 
-    /// A plain model: an IPv6 address as 128 digits, of which some are taken.
+    /// A model: an IPv6 address as 128 digits.
     fn digits_of(ip: IpAddr) -> String {
         match ip {
             IpAddr::V4(ip) => format!("{:032b}", ip.to_bits()),
@@ -232,7 +233,7 @@ mod tests {
 
         #[test]
         fn what_is_judged_stands_in_the_address(bits: u128, of in 0_usize..8) {
-            // Most random addresses are in no prefix of interest.
+            // Most random addresses match no prefix of interest.
             let prefixes = ["64ff9b", "64ff9b0001", "2002", "20010000", "ffff", "0", "ffff0000", "20010db8"];
             let prefix = u128::from_str_radix(prefixes[of], 16).unwrap();
             let shift = [96, 80, 112, 96, 32, 127, 32, 96][of];

@@ -3,29 +3,29 @@ use std::fmt;
 use certward_pki::{HostName, HostNameError};
 use thiserror::Error;
 
-/// A name that stands for itself and for every name under it, wildcards included: what one project alone may claim.
+/// A name reserved for one project, with every name under it, wildcards included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostSuffix(HostName);
 
 /// Why a text is no suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HostSuffixError {
-    /// It is no name.
+    /// Not a host name.
     #[error(transparent)]
     Name(#[from] HostNameError),
-    /// It covers all names below anyway.
+    /// A wildcard; a suffix covers all names below anyway.
     #[error("it must not be a wildcard; a suffix covers all names under it")]
     Wildcard,
 }
 
 impl HostSuffix {
-    /// Suffixes of one project.
+    /// Suffixes per project.
     pub const MAX: usize = 100;
 
     /// Reads a name.
     ///
     /// # Errors
-    /// [`HostSuffixError`] says which rule it breaks.
+    /// [`HostSuffixError`].
     pub fn parse(text: &str) -> Result<Self, HostSuffixError> {
         let name = HostName::parse(text)?;
         if name.is_wildcard() { Err(HostSuffixError::Wildcard) } else { Ok(Self(name)) }
@@ -36,24 +36,24 @@ impl HostSuffix {
         self.0.as_str()
     }
 
-    /// All but the first label, if there is more than one.
+    /// The name without its first label; `None` for a single label.
     pub(crate) fn parent(&self) -> Option<&str> {
         self.0.parent()
     }
 
-    /// Whether the host is this name, or under it.
+    /// Whether the host equals this name or is under it.
     pub fn covers(&self, host: &HostName) -> bool {
         ancestors(host).any(|ancestor| ancestor == self.as_str())
     }
 
-    /// The names that contain this one: itself first.
+    /// This name and all above it.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = &str> {
         ancestors(&self.0)
     }
 }
 
-/// The names that a suffix must be one of to cover this host: itself, unless it is a wildcard, and all names above it, the
-/// longest first. At most 127.
+/// The suffixes that would cover this host: itself (unless a wildcard) and all names above, longest
+/// first. At most 127.
 pub(crate) fn ancestors(host: &HostName) -> impl Iterator<Item = &str> {
     let first = if host.is_wildcard() { host.parent() } else { Some(host.as_str()) };
     std::iter::successors(first, |name| name.split_once('.').map(|(_, above)| above))

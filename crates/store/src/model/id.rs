@@ -29,15 +29,15 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// A clone is the same text in memory: a node has the ids of all deployments, most of them in several places.
+        /// Clones share the text: a node holds every deployment's id, in several places.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Reads an id: 1 to 63 of `a-z 0-9 -`, not starting with `-`, matched exactly.
+            /// Reads an id: 1 to 63 of `a-z 0-9 -`, not starting with `-`.
             ///
             /// # Errors
-            /// [`IdError`] says which rule it breaks.
+            /// [`IdError`].
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 check(text).map(|()| Self(text.into()))
             }
@@ -69,15 +69,15 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Names a deployment: one broker and its hosts. Opaque to clients.
+    /// A deployment's id, opaque to clients.
     DeploymentId
 }
 text_id! {
-    /// Names a project: the deployments that belong together, for people and for the reach of API keys.
+    /// A project's id. Projects group deployments and limit API keys.
     ProjectId
 }
 text_id! {
-    /// Names a node: a running certward. It lives in the node's data folder.
+    /// A node's id, kept in its data folder.
     NodeId
 }
 
@@ -88,10 +88,10 @@ impl ProjectId {
     }
 }
 
-/// Counts the changes of the whole store: the sequence number of a change in the feed.
+/// The number of a change in the store's feed.
 ///
-/// Every change of a deployment, also of its hosts, draws a new one, so that a deployment's generation only
-/// grows, even across a removal and a new deployment of the same id.
+/// Every change of a deployment, of its hosts too, draws one. So it only grows, even across a
+/// removal and a new deployment of the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
 #[serde(transparent)]
 pub struct Generation(pub i64);
@@ -102,8 +102,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Names an accepted upload: the number of the generation at which it was accepted. The deployment's
-/// generation may have grown since.
+/// An accepted upload's id: the generation that accepted it. The deployment's may have grown since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VersionId(pub i64);
@@ -120,8 +119,9 @@ impl fmt::Display for VersionId {
     }
 }
 
-/// 128 random bits that name a state of trust: session tickets resume only within it.
+/// 128 random bits that session tickets are bound to.
 ///
-/// Drawn anew by every POST and whenever tlsType, client CAs or revocation change; a PUT of only the leaf keeps it.
+/// Drawn by every POST, and when tlsType, client CAs or revocation change; a PUT of only the leaf
+/// keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TrustScope(pub [u8; 16]);

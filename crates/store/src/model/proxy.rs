@@ -2,26 +2,26 @@ use std::fmt;
 
 use certward_pki::DeviceIdentity;
 
-/// What a deployment's broker is told of a connection, before its first byte.
+/// The PROXY protocol header sent to a deployment's broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Proxy {
-    /// Whether, and in which dialect.
+    /// The dialect, if any.
     pub protocol: ProxyProtocol,
-    /// What is told as the device's name.
+    /// The device's name in the header.
     pub identity: DeviceIdentity,
 }
 
-/// The PROXY protocol, version 2, in the dialects of brokers.
+/// PROXY protocol version 2, in brokers' dialects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProxyProtocol {
-    /// Nothing is told.
+    /// No header.
     #[default]
     None,
-    /// All that there is to tell.
+    /// Every field.
     V2,
-    /// What EMQX reads: version of TLS and the device's name.
+    /// EMQX's fields: the TLS version and the device's name.
     Emqx,
-    /// What Mosquitto reads, in at most 500 bytes.
+    /// Mosquitto's fields, in at most 500 bytes.
     Mosquitto,
 }
 
@@ -29,7 +29,7 @@ impl ProxyProtocol {
     /// Every dialect.
     pub const ALL: [Self; 4] = [Self::None, Self::V2, Self::Emqx, Self::Mosquitto];
 
-    /// Reads the wire name; `None` for anything else.
+    /// Reads the wire name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == text)
     }

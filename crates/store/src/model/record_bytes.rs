@@ -1,24 +1,24 @@
 use thiserror::Error;
 
-/// The largest TLS record that a deployment's devices are sent, in bytes of plaintext.
+/// The largest TLS record sent to a deployment's devices, in bytes of plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordBytes(u16);
 
-/// Why a number is no size of a record.
+/// The number is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it must be a whole number from 512 to 16384")]
 pub struct RecordBytesError;
 
 impl RecordBytes {
-    /// The smallest that a device can ask for by `max_fragment_length` (RFC 6066 §4).
+    /// The smallest `max_fragment_length` (RFC 6066 §4).
     pub const MIN: u16 = 512;
-    /// The largest record of TLS (RFC 8446 §5.1).
+    /// The largest TLS record (RFC 8446 §5.1).
     pub const MAX: u16 = 16 * 1024;
 
     /// Reads a number.
     ///
     /// # Errors
-    /// [`RecordBytesError`] unless it is from [`RecordBytes::MIN`] to [`RecordBytes::MAX`].
+    /// [`RecordBytesError`] unless within [`RecordBytes::MIN`] and [`RecordBytes::MAX`].
     pub fn parse(number: i64) -> Result<Self, RecordBytesError> {
         let bytes = u16::try_from(number).map_err(|_| RecordBytesError)?;
         (Self::MIN..=Self::MAX).contains(&bytes).then_some(Self(bytes)).ok_or(RecordBytesError)
@@ -31,7 +31,7 @@ impl RecordBytes {
 }
 
 impl Default for RecordBytes {
-    /// No limit but TLS' own.
+    /// TLS' own limit.
     fn default() -> Self {
         Self(Self::MAX)
     }

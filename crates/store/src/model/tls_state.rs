@@ -2,10 +2,7 @@ use sqlx::any::AnyRow;
 
 use crate::{StoreError, Timestamp, VersionId, engine::row};
 
-/// Where a deployment's certificate stands. The steps between these states are `lifecycle`'s.
-///
-/// `version` is the generation at which the newest accepted upload was accepted; `generation` of the
-/// [`crate::Deployment`] may have grown since, by a change of its hosts.
+/// The state of a deployment's certificate; `lifecycle` makes the transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsState {
     /// No certificate is set.
@@ -14,27 +11,27 @@ pub enum TlsState {
     Pending {
         /// The newest accepted upload.
         version: VersionId,
-        /// When it fails if it is not proven by then.
+        /// It fails if not proven by then.
         deadline: Timestamp,
     },
-    /// Every counted node serves this upload and proved it.
+    /// Proven by every counted node.
     Running {
         /// The newest accepted upload.
         version: VersionId,
     },
-    /// A counted node could not prove it in time, or there is no way in. Not final.
+    /// Not proven in time, or no entry point exists. Not final.
     Failed {
         /// The newest accepted upload.
         version: VersionId,
-        /// Why, in one plain sentence.
+        /// Why, in one sentence.
         reason: String,
     },
-    /// A deletion is being carried out: the keys are erased, and the counted nodes are letting go.
+    /// Being deleted: keys are erased, counted nodes stop serving it.
     Terminated,
 }
 
 impl TlsState {
-    /// The newest accepted upload, where a certificate is set.
+    /// The newest accepted upload, if a certificate is set.
     pub fn version(&self) -> Option<VersionId> {
         match self {
             Self::Pending { version, .. } | Self::Running { version } | Self::Failed { version, .. } => {
@@ -45,7 +42,7 @@ impl TlsState {
     }
 }
 
-/// A state as it stands in the columns of a deployment.
+/// The state as columns.
 #[derive(Debug)]
 pub(crate) struct Columns {
     pub(crate) state: &'static str,

@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr};
 use serde::Serialize;
 use thiserror::Error;
 
-/// A plain TCP address, `HOST:PORT`, that the gateway relays to: a name or an address (IPv6 in brackets), and a
+/// A plain TCP address to relay to, `HOST:PORT`: a name or an address (IPv6 in brackets), and a
 /// port from 1 to 65535.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
@@ -12,19 +12,19 @@ pub struct Upstream(Box<str>);
 /// Why a text is no upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpstreamError {
-    /// Not of the form `HOST:PORT`.
+    /// Not `HOST:PORT`.
     #[error("it must be HOST:PORT, an IPv6 address in brackets")]
     Form,
-    /// The port is not a number from 1 to 65535.
+    /// Not a port from 1 to 65535.
     #[error("the port must be a number from 1 to 65535")]
     Port,
 }
 
 impl Upstream {
-    /// Reads `HOST:PORT`. The host is not resolved here: that is done, and checked, at every connect.
+    /// Reads `HOST:PORT`. Does not resolve; every dial does, and checks the result.
     ///
     /// # Errors
-    /// [`UpstreamError`] says which rule it breaks.
+    /// [`UpstreamError`].
     pub fn parse(text: &str) -> Result<Self, UpstreamError> {
         let (host, port) = text.rsplit_once(':').ok_or(UpstreamError::Form)?;
         if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().map_or(true, |port| port == 0) {
@@ -41,17 +41,17 @@ impl Upstream {
         if valid { Ok(Self(text.into())) } else { Err(UpstreamError::Form) }
     }
 
-    /// `HOST:PORT`, as [`std::net::ToSocketAddrs`] and tokio's look-up read it.
+    /// `HOST:PORT`, as [`std::net::ToSocketAddrs`] and tokio read it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The address, where it is one and no name.
+    /// The address, unless it is a name.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         self.0.parse().ok()
     }
 
-    /// Whether both are one address, however they are written.
+    /// Whether both are one address, in any notation.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         match (self.socket_address(), other.socket_address()) {
             (Some(one), Some(two)) => one == two,
@@ -63,8 +63,8 @@ impl Upstream {
         }
     }
 
-    /// The one text of all ways to write this address: a name in lower case and without a trailing dot, an IPv4 address as
-    /// one, a port without leading zeros. Different texts may still lead to one broker: names have aliases.
+    /// The canonical text: a lower-case name without a trailing dot, a mapped IPv4 address as IPv4,
+    /// a port without leading zeros. Aliases may still reach one broker by two texts.
     pub fn claimed(&self) -> String {
         match self.socket_address() {
             Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).to_string(),

@@ -8,19 +8,19 @@ use thiserror::Error;
 
 use crate::{Nat64, Upstream};
 
-/// Where the deployments of a project may relay to: at least one network, address with a port, or name with a port.
+/// Where a project's deployments may relay to: networks, addresses with a port, names with a port.
+/// Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamAllow(Vec<Place>);
 
-/// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Network(IpNet),
-    /// One broker, by its address and port, or its name and port.
+    /// One broker, by address or name, and port.
     Broker(Upstream),
 }
 
-/// Why a text is no entry of the list.
+/// Why a text is no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpstreamAllowError {
     /// None of the forms.
@@ -28,42 +28,42 @@ pub enum UpstreamAllowError {
         "it must be a network (10.0.0.0/8), an address, or a name or address with a port (broker.example:1883)"
     )]
     Form,
-    /// `10.1.2.3/8` may be meant as one address as well as `10.0.0.0/8`: what opens a network is not guessed.
+    /// Ambiguous: `10.1.2.3/8` may mean one address or `10.0.0.0/8`.
     #[error("bits are set behind the network's prefix")]
     HostBits,
 }
 
 impl UpstreamAllow {
-    /// Entries of one list.
+    /// Entries per list.
     pub const MAX: usize = 100;
 
-    /// A list of these entries, which must not be empty: of an empty one it could not be told whether nothing or everything is meant.
+    /// Reads a list. An empty one is refused: it could mean nothing or everything.
     ///
     /// # Errors
-    /// The place of the first text that is no entry, and why; `None` for an empty list.
+    /// The position of the first invalid text, and why; `None` for an empty list.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Option<(usize, UpstreamAllowError)>> {
         let parse = |(at, text): (usize, &T)| Place::parse(text.as_ref()).map_err(|error| Some((at, error)));
         let places = texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
         if places.is_empty() { Err(None) } else { Ok(Self(places)) }
     }
 
-    /// One that allows nothing: for a stored list that cannot be read.
+    /// Allows nothing: for a stored list that cannot be read.
     pub(crate) fn nothing() -> Self {
         Self(Vec::new())
     }
 
-    /// As it is stored. No entry has a comma.
+    /// The stored form. No entry has a comma.
     pub(crate) fn read(text: &str) -> Option<Self> {
         Self::parse(&text.split(',').collect::<Vec<_>>()).ok()
     }
 
-    /// The entries, as they are written.
+    /// The entries as written.
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }
 
-    /// Whether a deployment may name this upstream. Where a name leads shows only when it is looked up: it may be named
-    /// unless only other names are allowed.
+    /// Whether a deployment may name this upstream. A name is refused only if other names alone are
+    /// allowed; its addresses are checked by [`Self::permits`].
     pub fn admits(&self, upstream: &Upstream, nat64: &Nat64) -> bool {
         match upstream.socket_address() {
             Some(address) => self.permits(upstream, address, nat64),
@@ -71,7 +71,7 @@ impl UpstreamAllow {
         }
     }
 
-    /// Whether this upstream may be connected to at this address of it. Judged by every IPv4 address inside.
+    /// Whether a dial of this upstream may use this address. Every IPv4 address inside is judged.
     pub fn permits(&self, upstream: &Upstream, address: SocketAddr, nat64: &Nat64) -> bool {
         let allowed = |ip: &IpAddr| self.0.iter().any(|place| place.contains(*ip, address.port()));
         self.names(upstream) || nat64.judged(address.ip()).iter().all(allowed)
@@ -157,7 +157,7 @@ mod tests {
                 assert_eq!(UpstreamAllow::read(&list.to_string()), Some(list));
             }
         }
-        // A single address is a network of its own.
+        // A single address is a network.
         assert_eq!(UpstreamAllow::parse(&["10.0.0.1"]).unwrap().texts(), ["10.0.0.1/32"]);
     }
 
@@ -176,7 +176,7 @@ mod tests {
             (&mixed, "[64:ff9b::11.0.0.1]:1883", false),
             (&mixed, "[2001:db8::1]:1883", false),
             (&mixed, "Broker.Example.:01883", true),
-            // It may lead into 10.0.0.0/8.
+            // It may resolve into 10.0.0.0/8.
             (&mixed, "other.example:1883", true),
             (&names, "broker.example:1883", true),
             (&names, "broker.example:1884", false),

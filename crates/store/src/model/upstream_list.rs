@@ -4,29 +4,29 @@ use thiserror::Error;
 
 use crate::{Upstream, UpstreamError};
 
-/// The addresses of one broker, from 1 to [`UpstreamList::MAX`] different ones: the first that answers is used. Written
-/// `HOST:PORT,HOST:PORT`, without spaces.
+/// A broker's addresses, 1 to [`UpstreamList::MAX`] different ones; the first that accepts is used.
+/// Written `HOST:PORT,HOST:PORT`, without spaces.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamList(Box<[Upstream]>);
 
-/// Why a text is no list of upstreams. Places are counted from 1.
+/// Why a text is no list of upstreams. Positions count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpstreamListError {
-    /// It is one address, and a wrong one.
+    /// The only address is invalid.
     #[error("{0}")]
     Only(UpstreamError),
-    /// One of several addresses is wrong.
+    /// One of several addresses is invalid.
     #[error("address {at}: {error}")]
     One {
-        /// Which.
+        /// Its position.
         at: usize,
         /// Why.
         error: UpstreamError,
     },
-    /// Nothing stands between two commas, or at an end.
+    /// Nothing between two commas, or at an end.
     #[error("address {0} is empty")]
     Empty(usize),
-    /// It stands there already.
+    /// A duplicate.
     #[error("address {0} stands there twice")]
     Twice(usize),
     /// More than [`UpstreamList::MAX`].
@@ -35,13 +35,13 @@ pub enum UpstreamListError {
 }
 
 impl UpstreamList {
-    /// Enough for a cluster; each takes its share of the time in which a broker must be reached.
+    /// Enough for a cluster; each gets its share of the time to dial the broker.
     pub const MAX: usize = 8;
 
-    /// Reads `HOST:PORT`, or several of them with commas in between.
+    /// Reads `HOST:PORT`, or several separated by commas.
     ///
     /// # Errors
-    /// [`UpstreamListError`] says which address breaks which rule.
+    /// [`UpstreamListError`].
     pub fn parse(text: &str) -> Result<Self, UpstreamListError> {
         let count = text.split(',').count();
         if count > Self::MAX {
@@ -64,7 +64,7 @@ impl UpstreamList {
         Ok(Self(list.into()))
     }
 
-    /// At least one, in the order in which they are tried.
+    /// In the order of dialling; never empty.
     pub fn as_slice(&self) -> &[Upstream] {
         &self.0
     }
