@@ -1,5 +1,5 @@
-//! The folder of the embedded store: 0700, its files 0600, and one process at a time; but for one that takes another's place, which
-//! opens it beside the other and is then handed the lock.
+//! The embedded store's folder: mode 0700, files 0600, locked by one process. A successor opens it
+//! unlocked and is then handed the lock.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -20,19 +20,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    /// Locked while it is open: the system lets go of it also when the process is killed.
+    /// The kernel releases the lock even if the process is killed.
     lock: Mutex<Option<File>>,
 }
 
 impl DataFolder {
     /// Everything but the request log.
     pub(crate) const STORE: &'static str = "store.db";
-    /// The request log.
     pub(crate) const REQUESTS: &'static str = "requests.db";
     const LOCK: &'static str = "lock";
 
-    /// Takes the folder. With `create` it is made, and the databases' files in it; without, a folder with no store in
-    /// it is [`StoreError::NotInitialised`], and is left as it is.
+    /// Opens and locks the folder. `create` makes it and its files; otherwise a folder without a
+    /// store is left unchanged: [`StoreError::NotInitialised`].
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         let folder = Self::prepare(path, create)?;
         folder.lock()?;
@@ -40,7 +39,7 @@ impl DataFolder {
         Ok(folder)
     }
 
-    /// Opens the folder of a store that is there, without taking it: the process that has it is about to hand it over.
+    /// Opens an existing store's folder without the lock, which its process will hand over.
     pub(crate) fn open_beside(path: &Path) -> Result<Self, StoreError> {
         let folder = Self::prepare(path, false)?;
         folder.make_files()?;
@@ -49,7 +48,7 @@ impl DataFolder {
 
     fn prepare(path: &Path, create: bool) -> Result<Self, StoreError> {
         let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-        // A folder that may not be looked into is not one without a store.
+        // An unreadable folder is not one without a store.
         if !create && !path.join(Self::STORE).try_exists().map_err(in_folder)? {
             return Err(StoreError::NotInitialised);
         }
@@ -60,18 +59,18 @@ impl DataFolder {
                 let text = "others can read it, and it holds folders: name one that is certward's own";
                 return Err(StoreError::Unavailable(format!("{}: {text}", path.display())));
             }
-            // Not at the mercy of a umask, nor of an earlier hand.
+            // The mode must not depend on the umask or an earlier user.
             folder.set_permissions(Permissions::from_mode(0o700)).map_err(in_folder)?;
         }
         Ok(Self { path, lock: Mutex::default() })
     }
 
-    /// Takes the folder, if nobody has it.
+    /// Takes the lock, if it is free.
     pub(crate) fn lock(&self) -> Result<(), StoreError> {
         self.hold(private_file(&self.path.join(Self::LOCK))?)
     }
 
-    /// Takes the folder with the lock of the process that had it: there is no moment at which nobody has it.
+    /// Takes over the previous process' lock, which is never free in between.
     pub(crate) fn adopt(&self, lock: OwnedFd) -> Result<(), StoreError> {
         let lock = File::from(lock);
         let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -93,14 +92,14 @@ impl DataFolder {
         Ok(())
     }
 
-    /// The lock, to be handed to another process. It holds as long as either process has it open.
+    /// The lock for another process. It holds while either process has it open.
     pub(crate) fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
     }
 
     fn make_files(&self) -> Result<(), StoreError> {
-        // SQLite gives its side files (-wal, -shm) the mode of the database, which it must therefore find.
+        // SQLite copies the database's mode to -wal and -shm, so the database must exist first.
         for name in [Self::STORE, Self::REQUESTS] {
             let path = self.path.join(name);
             private_file(&path)?;
@@ -114,25 +113,24 @@ impl DataFolder {
         StoreError::Unavailable(format!("{}: {error}", self.path.display()))
     }
 
-    /// The address of a database in it, as the driver reads it.
     pub(crate) fn url(&self, name: &str) -> Result<String, StoreError> {
         database_url(&self.path.join(name))
     }
 
-    /// Lets another process in.
+    /// Releases the lock.
     pub(crate) fn release(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// The address of a database file that is there, as the driver reads it.
+/// The driver's URL of an existing database file.
 pub(crate) fn database_url(path: &Path) -> Result<String, StoreError> {
     let text = path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
     Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
 }
 
-/// Whether a folder may be closed to others: it holds a store, or no folder. Somebody who names `/tmp` or a home must
-/// not lock everybody else out of it.
+/// Whether the mode may be restricted: the folder holds a store, or no folders. A configured `/tmp`
+/// or home must stay open to its users.
 fn is_own(path: &Path) -> io::Result<bool> {
     if path.join(DataFolder::STORE).exists() {
         return Ok(true);
@@ -145,7 +143,7 @@ fn is_own(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens the file, which is this process's own, making it if it is missing; its mode is 0600 afterwards.
+/// Opens or makes a file of the process' user, with mode 0600.
 pub(crate) fn private_file(path: &Path) -> Result<File, NotOwn> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -155,7 +153,7 @@ pub(crate) fn private_file(path: &Path) -> Result<File, NotOwn> {
     Ok(file)
 }
 
-/// Looks at what SQLite opens beside a database.
+/// Checks the files that SQLite opens beside a database.
 pub(crate) fn look_at_side_files(database: &Path) -> Result<(), NotOwn> {
     for suffix in ["-wal", "-shm", "-journal"] {
         let mut path = database.as_os_str().to_owned();

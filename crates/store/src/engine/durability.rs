@@ -5,8 +5,8 @@ use crate::{
     engine::{lock, row},
 };
 
-/// What PostgreSQL is set to that could lose a change which was acknowledged, each in a sentence with its remedy. Nothing for the
-/// embedded store. What a session may set for itself is no matter: each is set to wait for the disk.
+/// PostgreSQL settings that can lose acknowledged changes, each with its remedy. Empty for the
+/// embedded store. Session settings do not matter: sessions set `synchronous_commit`.
 pub(crate) async fn risks(conn: &mut AnyConnection) -> Result<Vec<&'static str>, StoreError> {
     if !lock::is_postgres(conn) {
         return Ok(Vec::new());

@@ -1,40 +1,39 @@
-//! Locks between transactions that no row stands for. On SQLite there is one writer anyway, and they do nothing; on
-//! PostgreSQL they last until the end of the transaction.
+//! Locks not tied to a row. On SQLite they do nothing (one writer); on PostgreSQL they are held until
+//! the transaction ends.
 //!
-//! Order, so that no two transactions wait for each other:
-//!
-//! 1. [`api_keys`], where an API key is made, changed or removed;
-//! 2. the row of the API key in whose name the change is (shared), then the rows of keys that change;
-//! 3. a project that is to be removed;
-//! 4. [`nodes_stay`] or [`nodes_change`];
-//! 5. a deployment's row, or [`absent_deployment`];
-//! 6. the generation (a row of `counter`);
-//! 7. [`hosts`].
-//!
-//! Locking a deployment takes [`nodes_stay`] with it: changes share it and do not wait for each other, only for a node
-//! that joins or leaves. That a project stays is shared, and may be asked for at any point after 2: the database does so
-//! itself where it checks a foreign key.
+//! Locking a deployment takes [`nodes_stay`]: changes share it and wait only for nodes that join or
+//! leave. A project's shared lock may come anywhere after step 2 of the order: foreign keys take it,
+//! too.
 
 use sqlx::AnyConnection;
 
 use crate::{StoreError, engine::row};
 
-/// Names this program among all that use advisory locks in the same database: "cert" in ASCII.
+// The lock order, against deadlocks:
+// 1. `api_keys`;
+// 2. the acting key's row (shared), then the rows of keys that change;
+// 3. a project to remove;
+// 4. `nodes_stay` or `nodes_change`;
+// 5. a deployment's row, or `absent_deployment`;
+// 6. the generation (a row of `counter`);
+// 7. `hosts`.
+
+/// The advisory lock space: "cert" in ASCII.
 const SPACE: i32 = 0x6365_7274;
 const MIGRATION: i32 = 1;
 const HOSTS: i32 = 2;
 const NODES: i32 = 3;
 const API_KEYS: i32 = 4;
-/// The ids of deployments that are not there yet hash into a space of their own.
+/// A space for the hashed ids of absent deployments.
 const DEPLOYMENT_SPACE: i32 = SPACE + 1;
 
 pub(crate) fn is_postgres(conn: &AnyConnection) -> bool {
     conn.backend_name() == "PostgreSQL"
 }
 
-/// One migrates, the others wait for it, and what a migration of a large store takes is not what a statement takes: until the end of
-/// the transaction these bounds stand in the place of the session's. A table that others use is still not waited for longer
-/// than usual, for whoever comes after would wait behind.
+/// One process migrates, the others wait. A migration may exceed a statement's time, so these
+/// bounds replace the session's for the transaction. Table locks keep the usual timeout: later lock
+/// requests queue behind.
 pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError> {
     if is_postgres(conn) {
         let usual =
@@ -48,30 +47,29 @@ pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError
     Ok(())
 }
 
-/// Until the end of the transaction.
+/// For the transaction only.
 async fn set(conn: &mut AnyConnection, name: &str, value: &str) -> Result<(), StoreError> {
     sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value).execute(conn).await?;
     Ok(())
 }
 
-/// Claims of hosts and of upstream addresses, the boundaries of projects that they are held to, and quotas are decided one
-/// transaction after the other.
+/// Serialises claims of hosts and upstream addresses, boundaries, and quotas.
 pub(crate) async fn hosts(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, HOSTS).await
 }
 
-/// No node joins or leaves until the end of this transaction.
+/// Keeps nodes from joining or leaving until the transaction ends.
 pub(crate) async fn nodes_stay(conn: &mut AnyConnection) -> Result<(), StoreError> {
     take(conn, "SELECT pg_advisory_xact_lock_shared($1, $2)::text", SPACE, NODES).await
 }
 
-/// A node joins or leaves: no change counts the live ones meanwhile.
+/// For a node that joins or leaves: no change may count nodes at the same time.
 pub(crate) async fn nodes_change(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, NODES).await
 }
 
-/// As [`nodes_change`], but given up after a quarter of a second: who waits for it stops every change
-/// that comes later.
+/// As [`nodes_change`], with a timeout of 250 ms: a waiting exclusive lock blocks every later
+/// change.
 pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), StoreError> {
     if is_postgres(conn) {
         set(conn, "lock_timeout", "250ms").await?;
@@ -81,13 +79,13 @@ pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), St
     Ok(())
 }
 
-/// Changes of API keys come one after the other: two revocations do not both see another admin key, and two keys that
-/// revoke each other do not wait for each other's row. May be taken again by the transaction that has it.
+/// Serialises changes of API keys: two revocations must not both see another admin key, nor
+/// deadlock on each other's rows. Reentrant in a transaction.
 pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, API_KEYS).await
 }
 
-/// An id without a row: the second to make it waits, and then sees the first one's.
+/// Locks an id without a row: a second creator waits, then sees the first one's row.
 pub(crate) async fn absent_deployment(conn: &mut AnyConnection, id: &str) -> Result<(), StoreError> {
     if is_postgres(conn) {
         sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))::text")

@@ -1,9 +1,9 @@
-//! Files and folders that must be this process's own.
+//! Files and folders that must belong to the effective user.
 //!
-//! A file in the data folder is opened only if it is no symbolic link, a regular file, and owned by the effective user. Otherwise a
-//! user who can write the folder could lead a process of another user, root above all, to a file of that user's. The folder must
-//! be the effective user's too. A link to the folder itself is followed if root or the effective user made it: data folders are
-//! moved to other disks by links.
+//! A file in the data folder must be a regular file of the effective user and no symbolic link; the
+//! folder must be the user's, too. Otherwise a user with write access could redirect a process,
+//! above all root's, to another file. A link to the folder itself is followed if root or the
+//! effective user made it: operators move data folders to other disks.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -18,31 +18,31 @@ use thiserror::Error;
 /// Why a file or folder is not used.
 #[derive(Debug, Error)]
 pub enum NotOwn {
-    /// What the system says.
+    /// A system error.
     #[error("{path}: {source}")]
     System {
-        /// Of what.
+        /// The path.
         path: String,
-        /// What it says.
+        /// The cause.
         source: io::Error,
     },
     /// A symbolic link.
     #[error("{0} is a symbolic link")]
     Link(String),
-    /// Neither a regular file nor what else is expected there.
+    /// Not a regular file, or not the expected kind.
     #[error("{0} is not a regular file")]
     Kind(String),
-    /// Somebody else's.
+    /// Owned by another user.
     #[error("{path} belongs to user {owner}, and this process runs as user {user}")]
     Owner {
-        /// What does.
+        /// The path.
         path: String,
         /// Its owner.
         owner: u32,
         /// The effective user.
         user: u32,
     },
-    /// A folder in which others can put files.
+    /// Others can create files in the folder.
     #[error("{0} can be written by others: run chmod 700 on it")]
     TooOpen(String),
 }
@@ -66,7 +66,8 @@ impl From<NotOwn> for io::Error {
     }
 }
 
-/// A folder of this process's own, made with mode 0700 where it is missing: its path without links, and the folder itself.
+/// Opens a folder of the effective user, made with mode 0700 if missing. Returns its path without
+/// links, and the folder.
 ///
 /// # Errors
 /// [`NotOwn`].
@@ -76,7 +77,7 @@ pub fn own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     existing_own_folder(path)
 }
 
-/// The same for a folder that is there.
+/// As [`own_folder`], for an existing folder.
 ///
 /// # Errors
 /// [`NotOwn`].
@@ -86,8 +87,8 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     if found.is_symlink() && found.uid() != 0 && found.uid() != user() {
         return Err(NotOwn::owner(path, found.uid()));
     }
-    // Absolute, so that no later change of the working folder leads elsewhere. What was no link is not
-    // resolved again: if it has become one, it does not open.
+    // Absolute, so independent of the working folder. Not resolved again unless it was a link: if
+    // it has become one, the open fails.
     let path = match path.file_name() {
         Some(name) if !found.is_symlink() => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -104,7 +105,7 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     }
 }
 
-/// Refuses a folder in which others can put files.
+/// Refuses a folder in which others can create files.
 ///
 /// # Errors
 /// [`NotOwn::TooOpen`].
@@ -116,20 +117,20 @@ pub fn refuse_writable_by_others(path: &Path, folder: &File) -> Result<(), NotOw
     Ok(())
 }
 
-/// Opens a file of this process's own, as `options` say.
+/// Opens a file of the effective user with `options`.
 ///
 /// # Errors
 /// [`NotOwn`].
 pub fn open_own_file(path: &Path, options: &mut OpenOptions) -> Result<File, NotOwn> {
-    // A FIFO must not keep the process waiting before it is seen to be one.
+    // NONBLOCK: opening a FIFO must not hang before its kind is checked.
     let file = open(path, options, OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
     let metadata = file.metadata().map_err(|error| NotOwn::system(path, error))?;
     own_file(path, &metadata)?;
     Ok(file)
 }
 
-/// Looks at a file that another library opens by its path; one that is missing is no error. Nobody else can exchange it afterwards,
-/// for the folder is this process's own.
+/// Checks a file that a library opens by path; a missing file is fine. The folder is the user's
+/// own, so no other user can replace the file afterwards.
 ///
 /// # Errors
 /// [`NotOwn`].
@@ -142,10 +143,10 @@ pub(crate) fn look_at_own_file(path: &Path) -> Result<(), NotOwn> {
     }
 }
 
-/// Looks at a socket before this process connects to it.
+/// Checks a socket before connecting.
 ///
 /// # Errors
-/// [`NotOwn`]; [`NotOwn::System`] with [`ErrorKind::NotFound`] where there is none.
+/// [`NotOwn`]; [`NotOwn::System`] with [`ErrorKind::NotFound`] if missing.
 pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
     let metadata = fs::symlink_metadata(path).map_err(|error| NotOwn::system(path, error))?;
     if metadata.is_symlink() {
@@ -157,8 +158,8 @@ pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
     root_or_user(path, &metadata)
 }
 
-/// Refuses what belongs to a user who is neither root nor the effective one: for paths that an operator has configured, which may
-/// lead through links (Kubernetes mounts secrets so).
+/// Refuses files of users other than root and the effective one: for configured paths, which may
+/// have links (Kubernetes mounts secrets so).
 ///
 /// # Errors
 /// [`NotOwn::Owner`].
@@ -181,7 +182,7 @@ fn own_file(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
 }
 
 fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> Result<File, NotOwn> {
-    // Of the bits of these flags none is that of the sign.
+    // These flags do not use the sign bit.
     options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
         match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
             true => NotOwn::Link(path.display().to_string()),

@@ -1,5 +1,5 @@
-//! The two engines: how each is opened, and what a connection of each is set to. All that is different between them
-//! stands here, in `lock`, and in the few statements that ask [`lock::is_postgres`].
+//! Opens both engines and configures their connections. Engine differences are here, in `lock`, and
+//! where [`lock::is_postgres`] is asked.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,59 +22,58 @@ use crate::{
     },
 };
 
-/// How long anything waits for a connection or a lock.
+/// Wait for a connection or a lock.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long one step may take in all: a statement that waited for its lock, and was then carried out, over a network
-/// that may have gone silent.
+/// Bound of one step: the wait for a lock and the statement, over a network that may be silent.
 const STEP: Duration = Duration::from_secs(12);
-/// How long an idle connection has to show that it still lives.
+/// Bound of the ping of an idle connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// Readers of the embedded database. Each is a thread with a part of the allocator's memory, prepared statements and pages of its own; a
-/// read takes a tenth of a millisecond mostly.
+/// Each SQLite reader is a thread with its own allocator arena, statements and pages; most reads
+/// take 0.1 ms.
 const SQLITE_READERS: u32 = 2;
-/// PostgreSQL allows 97 in all by default: so many that eight nodes have room, each with those of
-/// [`MEMBERSHIP_CONNECTIONS`] and two more, to listen and to probe the servers.
+/// Room for eight nodes within PostgreSQL's default of 97 connections: each node has these,
+/// [`MEMBERSHIP_CONNECTIONS`], one to listen and one to probe.
 const POSTGRES_CONNECTIONS: u32 = 7;
-/// Apart from those: one each to read the feed, to join or renew a lease, and to load what the feed named. Requests that
-/// wait for a node that joins can fill the pool, and the node needs these three to have done with joining.
+/// One each to read the feed, to join or renew a lease, and to load changes. Separate, because
+/// requests that wait for a joining node can fill the pool, and joining needs these.
 const MEMBERSHIP_CONNECTIONS: u32 = 3;
 
-/// On every connection to an embedded database. A deleted row is overwritten; nothing temporary reaches the disk. Each connection
-/// keeps 64 KiB of pages, where SQLite's default is 2 MiB: four such caches would be a node's largest part, and would fill for days.
-/// The system's cache has the same pages.
+/// SQLite sessions: deleted rows are overwritten, nothing temporary reaches the disk. The page
+/// cache is 64 KiB instead of 2 MiB: four such caches would be a node's largest part, and the
+/// system caches the same pages.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
      PRAGMA cache_size = -64;";
 
-/// On every connection to PostgreSQL. READ COMMITTED is what the locks count on: a statement after a lock sees what
-/// the lock waited for. A node that is cut off must not hold its locks for longer than the others wait.
+/// PostgreSQL sessions. The locks need READ COMMITTED: a statement after a lock sees what the lock
+/// waited for. A node that is cut off must not hold locks longer than others wait.
 ///
-/// Every statement takes a few rows in the order of an index, also from a table that has just been filled and that the server
-/// knows nothing of yet. Left to itself it plans for a tenth of the table and reads all of it for a page of a thousand rows.
+/// Each statement takes a few rows in index order. On a just filled table without statistics the
+/// planner would expect a tenth of the rows and read the whole table for a page of 1000 rows, hence
+/// the plan settings.
 const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; \
      SET statement_timeout = '5s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; \
      SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; \
      SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
-/// Begins a transaction that may write. A node that is stopped in the middle of one (SIGSTOP, a paused
-/// virtual machine) holds its locks for two seconds, and all others wait no longer: nothing here leaves
-/// a transaction idle for that long.
+/// Begins a write transaction. A node stopped inside (SIGSTOP, a paused VM) holds its locks for two
+/// seconds at most; no transaction here is idle for so long.
 const POSTGRES_BEGIN: &str = "BEGIN READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
-/// Open connections.
+/// The connection pools of a store.
 #[derive(Debug)]
 pub(crate) struct Engine {
     writer: AnyPool,
     reader: AnyPool,
     requests: AnyPool,
-    /// For the node's own work, see [`MEMBERSHIP_CONNECTIONS`].
+    /// See [`MEMBERSHIP_CONNECTIONS`].
     membership: Membership,
     folder: Option<DataFolder>,
-    /// To PostgreSQL, and the task that keeps it.
+    /// PostgreSQL's tracker and its task.
     line: Option<(Arc<PrimaryTracker>, Keeper)>,
 }
 
-/// The connections by which a node follows the feed and keeps its membership.
+/// Connections for the feed and the membership.
 #[derive(Debug)]
 struct Membership {
     writer: AnyPool,
@@ -82,9 +81,9 @@ struct Membership {
 }
 
 impl Engine {
-    /// Connects. Makes files where `create` and they are missing, but no tables.
+    /// Connects. `create` makes missing files, but no tables.
     pub(crate) async fn open(address: &Address, create: bool) -> Result<Self, StoreError> {
-        // A second call finds them installed, and that is all that is wanted.
+        // Idempotent.
         sqlx::any::install_default_drivers();
         match address {
             Address::Embedded(path) => Self::open_sqlite(DataFolder::open(path, create)?).await,
@@ -92,7 +91,7 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::open`] for what is there, beside the process that has the embedded store's folder.
+    /// As [`Engine::open`], for an existing store whose folder another process has locked.
     pub(crate) async fn open_beside(address: &Address) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         match address {
@@ -101,16 +100,15 @@ impl Engine {
         }
     }
 
-    /// The embedded store's folder.
     pub(crate) fn folder(&self) -> Option<&DataFolder> {
         self.folder.as_ref()
     }
 
     async fn open_sqlite(folder: DataFolder) -> Result<Self, StoreError> {
-        // The writers come first, for they turn the log on that readers need.
+        // Writers first: they enable the WAL that readers need.
         let full = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         let writer = sqlite_pool(&folder.url(DataFolder::STORE)?, 1, full).await?;
-        // What a power loss takes from the end of the request log, nobody can prove to have had.
+        // NORMAL: a power loss may drop the end of the request log, which is acceptable.
         let normal = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
         let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
         let reader =
@@ -134,75 +132,76 @@ impl Engine {
         })
     }
 
-    /// The line to PostgreSQL; `None` for the embedded store.
+    /// `None` for the embedded store.
     pub(crate) fn line(&self) -> Option<&Arc<PrimaryTracker>> {
         self.line.as_ref().map(|(line, _)| line)
     }
 
-    /// Which server is in use: another number after each fail-over.
+    /// Changes with every fail-over.
     pub(crate) fn epoch(&self) -> u64 {
         self.line.as_ref().map_or(0, |(line, _)| line.epoch())
     }
 
-    /// The version of the store's own tables: 0 where there are none.
+    /// The schema version of the store; 0 without tables.
     pub(crate) async fn version(&self) -> Result<i64, StoreError> {
         let mut conn = self.read().await?;
         step(schema::STORE.version(&mut conn)).await
     }
 
-    /// Brings the request log to this program's version. It is made anew where its file is missing.
+    /// Migrates the request log; made again if its file is missing.
     pub(crate) async fn migrate_requests(&self) -> Result<(), StoreError> {
         self.migrate(&self.requests, schema::REQUESTS).await
     }
 
-    /// Brings the store's tables to this program's version.
+    /// Migrates the store's tables.
     pub(crate) async fn migrate_store(&self) -> Result<(), StoreError> {
         self.migrate(&self.writer, schema::STORE).await
     }
 
     async fn migrate(&self, pool: &AnyPool, part: Part) -> Result<(), StoreError> {
         let mut tx = self.begin_on(pool).await?;
-        // Not bounded by one step: a migration of a large store may take its time, and nobody is served yet.
+        // Without the bound of a step: a large migration may take long, and no client is served
+        // yet.
         part.migrate(&mut tx).await?;
         Ok(tx.commit().await?)
     }
 
-    /// A connection to read with. On SQLite it sees what was committed when its statement began, and waits for nobody.
+    /// A reading connection. On SQLite it sees the commits before its statement, and never waits.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.reader.acquire().await?) }).await
     }
 
-    /// A transaction that may write.
+    /// A write transaction.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.writer).await
     }
 
-    /// A connection to read the feed with, apart from those of requests.
+    /// A connection for the feed, separate from requests.
     pub(crate) async fn read_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.membership.reader.acquire().await?) }).await
     }
 
-    /// A transaction that may write, apart from those of requests.
+    /// A write transaction, separate from requests.
     pub(crate) async fn begin_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.membership.writer).await
     }
 
-    /// A connection for one statement that writes by itself, apart from those of requests.
+    /// A connection for one autocommitted write, separate from requests.
     pub(crate) async fn write_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.membership.writer.acquire().await?) }).await
     }
 
-    /// As [`Engine::begin_reading`], apart from requests.
+    /// As [`Engine::begin_reading`], separate from requests.
     pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_reading_on(&self.membership.reader).await
     }
 
-    /// A transaction on the request log.
+    /// A write transaction on the request log.
     pub(crate) async fn begin_on_requests(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.requests).await
     }
 
-    /// A transaction that only reads, and sees one state of everything.
+    /// A read-only snapshot.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_reading_on(&self.reader).await
     }
@@ -214,12 +213,13 @@ impl Engine {
     }
 
     async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
-        // IMMEDIATE: a transaction that begins by reading and is then refused the write lock could only start again.
+        // IMMEDIATE: a transaction that reads first and is then refused the write lock could only
+        // restart.
         let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { POSTGRES_BEGIN };
         self.through(step(async { Ok(pool.begin_with(begin).await?) })).await
     }
 
-    /// Nobody waits for a connection to a server that is known to be away.
+    /// Fails at once while the server is down.
     async fn through<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         match &self.line {
             Some((line, _)) => line.through(work).await,
@@ -227,7 +227,7 @@ impl Engine {
         }
     }
 
-    /// The time by which leases are kept.
+    /// The time base of leases.
     pub(crate) async fn now(
         &self,
         conn: &mut AnyConnection,
@@ -240,8 +240,8 @@ impl Engine {
         Ok(Timestamp(row::integer(&sqlx::query(sql).fetch_one(conn).await?, "now")?))
     }
 
-    /// Empties the write-ahead logs, which hold what was overwritten in the tables. Does nothing on PostgreSQL, and
-    /// as much as readers allow on SQLite.
+    /// Truncates SQLite's WALs, which still hold overwritten content, as far as readers allow. Does
+    /// nothing on PostgreSQL.
     pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
         if self.folder.is_none() {
             return Ok(());
@@ -254,16 +254,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the embedded database grow to so many pages only, as a full disk would.
+    /// Limits the embedded database's pages, to simulate a full disk.
     #[cfg(test)]
     pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
         let mut conn = self.writer.acquire().await?;
         Ok(set(&mut conn, format!("PRAGMA max_page_count = {pages}")).await?)
     }
 
-    /// Waits for connections in use, but not for ever.
+    /// Waits for connections in use, with a bound.
     pub(crate) async fn close(&self) {
-        // Where it does not work, the next start finds the log and reads it.
+        // If it fails, the next start replays the log.
         let _ = self.checkpoint().await;
         let closed = step(async {
             self.membership.reader.close().await;
@@ -273,14 +273,14 @@ impl Engine {
             self.requests.close().await;
             Ok(())
         });
-        // Whoever still holds a connection holds the folder, too.
+        // A connection still in use keeps the lock.
         if let (Ok(()), Some(folder)) = (closed.await, &self.folder) {
             folder.release();
         }
     }
 }
 
-/// Connections to the server that the line names, each checked when it is made, taken and given back.
+/// A pool of connections to the primary, checked on connect, acquire and release.
 fn postgres_pool(line: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
     let (checking, asked, returned) = (Arc::clone(line), Arc::clone(line), Arc::clone(line));
     let pool = pool_options(connections)
@@ -338,25 +338,24 @@ fn pool_options(connections: u32) -> AnyPoolOptions {
         .after_release(|conn, _| Box::pin(async move { Ok(is_fit(conn).await) }))
 }
 
-/// A connection that was cut, perhaps without a word, is found out here and soon, and costs no request its answer. A
-/// round trip for each use of a connection is what that is worth.
+/// Detects a cut connection before a request uses it; costs a round trip per acquire.
 async fn is_alive(conn: &mut AnyConnection) -> bool {
     matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
 }
 
-/// Whether a connection that comes back may be given to somebody else: it lives, and is in no transaction. A rollback that waits is carried out
-/// by asking.
+/// Whether a returned connection may be reused: it is alive and in no transaction. The check also
+/// flushes a queued rollback.
 ///
-/// What the driver believes is not enough. After an error SQLite may have ended the transaction by itself (disk full), and the driver
-/// takes it for open for ever. And of a BEGIN whose answer nobody waited for (the server hung, and the step was given up) the driver
-/// knows nothing, while the server is in a transaction: whoever had the connection next would be in it, or be refused everything.
+/// The driver's state is not enough. After an error SQLite may have ended the transaction (disk
+/// full) while the driver takes it for open. After a cancelled BEGIN the driver knows nothing of a
+/// transaction on the server, which the next user would inherit.
 async fn is_fit(conn: &mut AnyConnection) -> bool {
     let alone = async {
         if !lock::is_postgres(conn) {
             conn.ping().await?;
             return Ok(true);
         }
-        // Sent as one simple message, without a transaction it is one of its own, which begins with it.
+        // In a simple message without a transaction, the statement starts its own.
         let sql = "SELECT (now() = statement_timestamp())::int::bigint AS alone";
         let asked = sqlx::raw_sql(sql).fetch_one(&mut *conn).await?;
         Ok::<_, StoreError>(row::integer(&asked, "alone")? != 0)
@@ -365,11 +364,11 @@ async fn is_fit(conn: &mut AnyConnection) -> bool {
 }
 
 async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {
-    // Safe: made of this file's constants only.
+    // Safe: only constants of this file.
     sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(conn).await.map(|_| ())
 }
 
-/// Bounds one step: whatever the network or the disk does, somebody gets an answer.
+/// Bounds one step, so the caller always gets an answer.
 pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let silent = || StoreError::Unavailable(format!("it did not answer within {STEP:?}"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(|_| Err(silent()))
@@ -394,12 +393,13 @@ mod tests {
             let mut conn = engine.read().await.expect("a connection");
             {
                 let mut begin = Box::pin(conn.begin_with("BEGIN READ WRITE"));
-                // It is on its way, and nobody waits for the answer; unless that was faster than this thread.
+                // Cancelled while the answer is pending, unless it was faster than this thread.
                 let pending = poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await;
                 given_up += usize::from(pending);
             }
             drop(conn);
-            // It is looked at beside whoever takes another one. Left as it is, the server would end it after 15 s.
+            // The check runs concurrently with the next acquire. Otherwise the server would end it
+            // after 15 s.
             let open = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
             let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,29 +1,31 @@
-//! The schema and its migrations: numbered, embedded, applied in one transaction with the version they lead to.
-//!
-//! Widen first, narrow a release later: on PostgreSQL the nodes of two releases work on one schema for a while. So each
-//! migration says the oldest schema whose programs may still work on what it leads to. The rule for authors:
-//!
-//! 1. *Expand*: add tables, and columns that an INSERT of the release before may leave out. `compatible` stays as it is.
-//! 2. *Migrate*: the release that does so writes both forms, and reads the new one.
-//! 3. *Contract*: a release later, remove the old form. `compatible` becomes the version of the first migration whose programs
-//!    do without it. A program from before does not start on it; one that still runs is not told, so never in one step.
+//! Numbered migrations, embedded, each applied in one transaction with its version. Nodes of two
+//! releases share a PostgreSQL schema for a while, so each migration names the oldest version whose
+//! programs work on the result.
 
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::{StoreError, engine::lock};
 
-/// A set of tables with migrations of its own. On SQLite each is a file, on PostgreSQL both are in one database.
+/// Tables with their own migrations: on SQLite one file per part, on PostgreSQL one database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     name: &'static str,
-    /// Version 1, 2, …; a released one is never edited.
+    /// Version 1, 2, …; never edit a released one.
     migrations: &'static [Migration],
 }
 
+// A breaking change takes three migrations:
+//
+// 1. *Expand*: add tables, and columns that the previous release's INSERTs may omit. `compatible`
+//    stays.
+// 2. *Migrate*: that release writes both forms and reads the new one.
+// 3. *Contract*, a release later: drop the old form. `compatible` becomes the first version that
+//    does without it. Older programs refuse to start, but running ones continue: never do it in
+//    one step.
 #[derive(Debug)]
 struct Migration {
     sql: &'static str,
-    /// Programs of this version and later work on what it leads to.
+    /// The oldest version whose programs work on the result.
     compatible: i64,
 }
 
@@ -54,7 +56,7 @@ pub(crate) const REQUESTS: Part = Part {
 };
 
 impl Part {
-    /// The version that the database has: 0 where there is nothing yet.
+    /// The database's version; 0 without tables.
     pub(crate) async fn version(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         if !has_table(conn, "schema_version").await? {
             return Ok(0);
@@ -66,7 +68,7 @@ impl Part {
         Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
     }
 
-    /// The oldest version whose programs may work on what the database has; 0 where it does not say.
+    /// The oldest version whose programs may use the database; 0 if not stored.
     async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")
             .bind(self.name)
@@ -75,19 +77,19 @@ impl Part {
         Ok(row.try_get::<i64, _>(0)?)
     }
 
-    /// Brings the database to this program's version, within the caller's transaction. One that is beyond it, but still for
-    /// this program too, is left as it is.
+    /// Migrates to this program's version in the caller's transaction. A newer, compatible schema
+    /// is left unchanged.
     ///
     /// # Errors
-    /// [`StoreError::TooNew`] where this program cannot work on it any more.
+    /// [`StoreError::TooNew`] if incompatible.
     pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         self.migrate_to(conn, self.migrations.len() as i64).await
     }
 
-    /// As [`Part::migrate`], but no further than to `wanted`: for rows that come from a store of that version.
+    /// As [`Part::migrate`], up to `wanted`: for rows from a store of that version.
     ///
     /// # Errors
-    /// [`StoreError::TooNew`] where it, or what is wanted, is beyond this program's version.
+    /// [`StoreError::TooNew`] if the schema or `wanted` is too new.
     pub(crate) async fn migrate_to(&self, conn: &mut AnyConnection, wanted: i64) -> Result<(), StoreError> {
         lock::migration(conn).await?;
         let postgres = lock::is_postgres(conn);
@@ -133,7 +135,7 @@ impl Part {
     }
 }
 
-/// A store from before there was such a column has none.
+/// Old stores lack the column.
 async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     let sql = if lock::is_postgres(conn) {
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('schema_version') AND attname = 'compatible'"
@@ -143,7 +145,7 @@ async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(sqlx::query(sql).fetch_one(conn).await?.try_get::<i64, _>(0)? > 0)
 }
 
-/// Whether there is such a table of the store.
+/// Whether the store has this table.
 pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bool, StoreError> {
     let sql = if lock::is_postgres(conn) {
         "SELECT to_regclass($1)::text AS name"
@@ -155,15 +157,15 @@ pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bo
 }
 
 async fn run(conn: &mut AnyConnection, sql: &str) -> Result<(), StoreError> {
-    // Safe: the text is embedded in the program, and only its placeholders for types are replaced.
+    // Safe: embedded text, with only type placeholders replaced.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await?;
     Ok(())
 }
 
-/// Puts the engine's types in place of the placeholders.
+/// Replaces the type placeholders.
 fn for_engine(sql: &str, postgres: bool) -> String {
     let types = if postgres {
-        // Ids are compared by bytes, whatever the locale of the database: pages and answers have one order.
+        // Bytewise order of ids in any locale: pages and API answers agree.
         [
             ("{key}", "TEXT COLLATE \"C\""),
             ("{bytes}", "BYTEA"),
@@ -212,13 +214,13 @@ mod tests {
         row.try_get(0).expect("a number")
     }
 
-    /// Notes every statement that makes or changes a table.
+    /// Records every statement that makes or changes a table.
     const NOTE_CHANGES: &str = "CREATE TABLE noted (tag TEXT);
         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO noted VALUES (tg_tag); END';
         CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE')
             EXECUTE FUNCTION note();";
 
-    /// A store that the first release has made.
+    /// A store of the first release.
     async fn old_store(conn: &mut AnyConnection) {
         let mut tx = conn.begin().await.expect("a transaction");
         REQUESTS.migrate(&mut tx).await.expect("made");
@@ -236,7 +238,7 @@ mod tests {
         Address::Postgres(Servers::parse([url]).expect("a URL"))
     }
 
-    /// Opens it as `how` says, so many at once; all of them get through.
+    /// Opens or makes the store `many` times at once; all succeed.
     async fn open_many(url: &str, many: usize, init: bool) {
         let mut opening = JoinSet::new();
         for _ in 0..many {
@@ -280,7 +282,7 @@ mod tests {
         }
     }
 
-    /// Until somebody waits for a lock in this database.
+    /// Waits until a lock request is blocked in this database.
     async fn somebody_waits(conn: &mut AnyConnection) {
         let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -313,11 +315,11 @@ mod tests {
             number(&mut looking, "SELECT count(*) FROM deployment WHERE connections_max = 0").await,
             1
         );
-        // What it does afterwards, too.
+        // The older release's later writes work, too.
         execute(&mut before, &insert.replace("'a'", "'b'")).await;
     }
 
-    /// Three releases in a row: one table, then a column more, then a column less.
+    /// Three consecutive releases: a table, a column added, a column dropped.
     const FIRST: &str = "CREATE TABLE thing (id BIGINT PRIMARY KEY, old BIGINT NOT NULL DEFAULT 0)";
     const RELEASES: [Part; 3] = [
         Part { name: "things", migrations: &[migration(FIRST, 1)] },
@@ -351,7 +353,7 @@ mod tests {
             for (release, started) in starts.join_all().await {
                 assert!(started.is_ok(), "release {release} beside {newer}: {started:?}");
             }
-            // The release before the older one is told that it is too old, once the newer one has narrowed.
+            // After the contraction the oldest release is refused.
             if refuses_older {
                 let told = start(&url, 0).await;
                 assert!(matches!(told, Err(StoreError::TooNew(3))), "{told:?}");
@@ -382,7 +384,7 @@ mod tests {
                 let mut tx = conn.begin().await.expect("a transaction");
                 SLOW.migrate(&mut tx).await?;
                 tx.commit().await?;
-                // The session's own hold again.
+                // The session's own timeout applies again.
                 let error = run(&mut conn, "SELECT pg_sleep(5)").await.expect_err("too long");
                 assert!(error.to_string().contains("statement timeout"), "{error}");
                 Ok::<_, StoreError>(())

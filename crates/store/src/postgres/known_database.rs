@@ -1,9 +1,8 @@
-//! Which database a node has used last, in a file of its data folder.
+//! The database that a node has used, in a file of its data folder.
 //!
-//! A process knows which database it uses, and how often a standby of it was promoted, and so takes neither another one nor a primary
-//! that was replaced. The file makes that outlast the process: a node that is started while only the wrong server can be
-//! reached (a copy for tests whose address was left in `store`; the old primary, back after its standby was promoted) does
-//! not begin to serve, and to write, what is out of date.
+//! A process refuses another database and a replaced primary; the file extends this over restarts.
+//! A node that can only reach a test copy left in `store`, or the old primary after a promotion,
+//! must not serve or write outdated data.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,28 +17,28 @@ use std::{
 
 use crate::engine::own_file::{open_own_file, own_folder};
 
-/// What is known of a database.
+/// The identity of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseIdentity {
     /// See [`crate::postgres::server_status::ServerStatus::identity`].
     pub(crate) identity: String,
-    /// The highest that was seen.
+    /// The highest seen.
     pub(crate) timeline: i64,
 }
 
-/// The file.
+/// The file `database.seen`.
 #[derive(Debug)]
 pub(crate) struct LastSeen {
     path: PathBuf,
-    /// What stands in it.
+    /// The file's contents.
     written: Mutex<Option<DatabaseIdentity>>,
-    /// That it cannot be written was said.
+    /// The write failure was logged.
     warned: AtomicBool,
 }
 
 const EXPLANATION: &str = "# The PostgreSQL database that this node uses. Before you remove this file, read \
                            docs/postgresql.md: \"Another database\".";
-/// Far above what it takes.
+/// Far more than needed.
 const BYTES_MAX: u64 = 4096;
 
 impl LastSeen {
@@ -51,8 +50,8 @@ impl LastSeen {
         &self.path
     }
 
-    /// What stands in it; nothing where there is no file. One that cannot be read is warned of and counts as none, for it must not keep
-    /// devices from being served.
+    /// The file's contents. An unreadable file is logged and counts as none: devices must still be
+    /// served.
     pub(crate) fn read(&self) -> Option<DatabaseIdentity> {
         let seen = match read(&self.path) {
             Ok(seen) => Some(seen),
@@ -69,7 +68,7 @@ impl LastSeen {
         seen
     }
 
-    /// Writes it, durably, where it is another than before. Where that fails it is said, once, and tried the next time.
+    /// Writes changed values durably. Failures are logged once and retried at the next call.
     pub(crate) fn keep(&self, seen: &DatabaseIdentity) {
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(seen) {
             return;
@@ -108,11 +107,11 @@ fn read(path: &Path) -> io::Result<DatabaseIdentity> {
     }
 }
 
-/// By a file of its own and a rename, so that a power loss leaves the one or the other.
+/// Writes a new file and renames it: a power loss leaves one or the other.
 fn write(path: &Path, seen: &DatabaseIdentity) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     own_folder(folder)?;
-    // A process that takes over writes beside the one before it.
+    // During a take-over two processes write: each its own file.
     let new = path.with_extension(format!("{}.new", std::process::id()));
     let text = format!("{EXPLANATION}\nidentity = {}\ntimeline = {}\n", seen.identity, seen.timeline);
     let mut options = OpenOptions::new();

@@ -1,7 +1,7 @@
-//! Hears at once what other processes commit: PostgreSQL's NOTIFY.
+//! Wake-ups on commits of other processes: PostgreSQL's NOTIFY.
 //!
-//! A notification says only whose it is, and is a wake-up: what has happened, the feed tells, which readers look at every second
-//! in any case. So nothing is lost while nobody listens, but time.
+//! A notification carries only its source. Readers poll the feed every second anyway, so a lost one
+//! costs time, not data.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use tokio::{
 use crate::{StoreError, engine::lock, postgres::primary::PrimaryTracker, sealed::random};
 
 const CHANNEL: &str = "certward";
-/// A connection on which nothing was heard for so long is asked whether it lives: a network that has gone silent would never tell.
+/// Silence after which the connection is probed: a dead network reports nothing.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long it has to answer, and a new one to be made.
+/// Bound of a probe, and of connecting.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Between two tries.
+/// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Who says it, so that nobody is woken by himself a second time.
+/// Random id of a store handle, so that it skips its own notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotifySource(String);
 
@@ -37,7 +37,7 @@ impl NotifySource {
     }
 }
 
-/// Wakes all others who listen when the transaction is committed. Does nothing on SQLite, where one process has the store.
+/// Notifies other processes at commit. Does nothing on SQLite, which has one process.
 pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         let sql = "SELECT pg_notify($1, $2)::text";
@@ -46,17 +46,17 @@ pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Re
     Ok(())
 }
 
-/// The task that listens, on a connection of its own; it ends with this value.
+/// Handle of the listening task; aborts it on drop.
 #[derive(Debug)]
 pub(crate) struct Listener(AbortHandle);
 
 impl Listener {
-    /// Listens to the server in use, whichever that is, and passes on that something was committed.
+    /// Listens to the server in use and signals `changes` for each commit of another process.
     pub(crate) fn start(line: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
         Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
     }
 
-    /// Hears nothing any more, and lets go of its connection.
+    /// Stops the task and closes its connection.
     pub(crate) fn end(&self) {
         self.0.abort();
     }
@@ -70,7 +70,7 @@ impl Drop for Listener {
 
 async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
     loop {
-        // Why it ended is no news: who keeps the line says what is wrong with the database, and once.
+        // `PrimaryTracker` logs what is wrong with the database.
         if let Err(error) = listen(line, changes, own).await {
             tracing::debug!("changes of other nodes are only looked for each second: {error}");
         }
@@ -78,14 +78,14 @@ async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySou
     }
 }
 
-/// Listens until the connection is lost, or its server is replaced.
+/// Returns when the connection is lost or the server is replaced.
 async fn listen(
     line: &PrimaryTracker,
     changes: &watch::Sender<()>,
     own: &NotifySource,
 ) -> Result<(), StoreError> {
     let epoch = line.epoch();
-    // The library makes listening connections only from a pool.
+    // sqlx makes listening connections only from a pool.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ANSWER)

@@ -1,12 +1,11 @@
-//! The line to PostgreSQL: which of the configured servers is in use, and whether it answers.
+//! Tracks which configured PostgreSQL server is the primary, and whether it answers.
 //!
-//! One task looks at the servers: when somebody suspects that the one in use is lost, else every few seconds, and
-//! again and again while there is none. Everybody else only asks it: while the line is down, all of them are refused at
-//! once, and nobody knocks at a server that does not answer.
+//! One task probes the servers: every few seconds, when a caller suspects the one in use, and with
+//! backoff while there is none. Meantime all callers are refused at once, without dialling.
 //!
-//! A server is used when it takes writes, is the same database as before, and has not been replaced by another one:
-//! see [`ServerStatus`]. So a wrong URL in the list never splits the truth, and a primary that comes back after its standby
-//! was promoted is not written to again; by [`LastSeen`] both hold over restarts.
+//! A server is used if it takes writes, is the same database as before, and was not replaced (see
+//! [`ServerStatus`]). So neither a wrong URL nor an old primary that returns after a promotion is
+//! written to; [`LastSeen`] extends this over restarts.
 
 use std::{
     sync::{
@@ -33,35 +32,36 @@ use crate::{
     sealed::random,
 };
 
-/// How long a server has to be connected to and to say what it is. A network that has gone silent is found out so.
+/// Bound of connecting to a server and reading its status; detects a silent network.
 const LOOK: Duration = Duration::from_secs(3);
-/// How long others may take once one was found, for one of them may have replaced it.
+/// Wait for the other servers once one is found: one of them may have replaced it.
 const OTHERS: Duration = Duration::from_millis(500);
-/// How often is looked when nobody suspects anything.
+/// Interval of probes without suspicion.
 const REGULARLY: Duration = Duration::from_secs(5);
-/// Between two looks that found the server in order, whatever is suspected.
+/// Interval after a successful probe, even under suspicion.
 const BELIEVED: Duration = Duration::from_millis(250);
-/// Who waits for a connection for so long suspects that there will be none.
+/// Wait for a connection after which the server is suspected.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a look waits for the disk to keep what it saw: one that hangs must not keep the node from a new primary.
+/// Bound of the identity's write: a hung disk must not delay the use of a new primary.
 const KEEP: Duration = Duration::from_secs(1);
-/// Between two looks while there is no server: doubled from the first to the second, each shortened by up to a half.
+/// Backoff while there is no server: doubles from the first to the second, each shortened by up to
+/// a half.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// What everybody asks.
+/// The tracker, shared by all pools.
 #[derive(Debug)]
 pub(crate) struct PrimaryTracker {
     servers: Servers,
     state: watch::Sender<State>,
     suspicion: Notify,
     last_seen: Option<Arc<LastSeen>>,
-    /// The master key has shown that it is the right database: it is remembered.
+    /// The master key has confirmed the database: its identity is stored.
     proven: AtomicBool,
-    /// Why each server must not be used, where that was told.
+    /// Why each server must not be used, as last logged.
     told: Mutex<Vec<Option<String>>>,
 }
 
-/// Ends the task with the connections.
+/// Aborts the task on drop, with the pools.
 #[derive(Debug)]
 pub(crate) struct Keeper(AbortHandle);
 
@@ -75,39 +75,39 @@ impl Drop for Keeper {
 struct State {
     /// The server in use, or last used.
     server: usize,
-    /// Grows with each change of the server.
+    /// Counts changes of the server.
     epoch: u64,
-    /// Connections from before belong to a server that is not in use.
+    /// Older connections belong to another server.
     since: Instant,
-    /// The highest that was seen.
+    /// The highest seen.
     timeline: i64,
     identity: Option<String>,
-    /// Why nobody can be served.
+    /// Why there is no server.
     down: Option<String>,
-    /// What is known is known from this file only: no server was used yet.
+    /// The file that the identity was read from, until a server is used.
     remembered: Option<String>,
 }
 
 /// Why a server is not used.
 struct Refusal {
     why: String,
-    /// Somebody has to do something about it: it is no standby, which is as it should be.
+    /// Needs an operator's action, unlike a standby.
     wrong: bool,
 }
 
-/// What a look at a server found.
+/// The result of a probe.
 enum Found {
     ServerStatus(ServerStatus),
-    /// It lives, but has no room for another connection: those that are open are good.
+    /// Alive, but out of connections: the open ones stay in use.
     Full,
     Nothing(String),
 }
 
 impl PrimaryTracker {
-    /// Looks at all servers for the first time.
+    /// Probes all servers for the first time.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when none of them can be used.
+    /// [`StoreError::Unavailable`] if none can be used.
     pub(crate) async fn open(servers: Servers) -> Result<Arc<Self>, StoreError> {
         let last_seen = servers.last_seen().map(|path| Arc::new(LastSeen::at(path)));
         let seen = last_seen.as_ref().and_then(|last_seen| last_seen.read());
@@ -132,31 +132,31 @@ impl PrimaryTracker {
         Ok(Arc::new(line))
     }
 
-    /// The server in use now, or the last one.
+    /// The server in use, or last used.
     pub(crate) fn server(&self) -> Server {
         self.servers.all()[self.state.borrow().server].clone()
     }
 
-    /// Another number than before: another server.
+    /// Changes with the server.
     pub(crate) fn epoch(&self) -> u64 {
         self.state.borrow().epoch
     }
 
-    /// Whether a connection of this age is one to the server in use.
+    /// Whether a connection of this age belongs to the server in use.
     pub(crate) fn is_current(&self, age: Duration) -> bool {
         self.state.borrow().since.elapsed() >= age
     }
 
-    /// The server in use may be lost: it is looked at.
+    /// Requests a probe of the server in use.
     pub(crate) fn suspect(&self) {
         self.suspicion.notify_one();
     }
 
-    /// Resolves when a server can be used again after none could, or another one is used. Counts from the call on.
+    /// Resolves at the next recovery or fail-over after the call.
     pub(crate) fn usable_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state.subscribe();
         async move {
-            // It is sent when the line goes down and when a server is taken, and not for every look.
+            // Sent when the database goes down and when a server is taken, not for every probe.
             loop {
                 if state.changed().await.is_err() {
                     return std::future::pending().await;
@@ -171,7 +171,7 @@ impl PrimaryTracker {
     /// Checks a new connection of the pool.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it must not be used.
+    /// [`StoreError::Unavailable`] if it must not be used.
     pub(crate) async fn check(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let checked = async {
             let standing = ServerStatus::ask(conn).await?;
@@ -181,7 +181,7 @@ impl PrimaryTracker {
         checked.await.inspect_err(|_| self.suspect())
     }
 
-    /// Does `work`, which needs a connection of the pool; but gives up when the line is down, or goes down meanwhile.
+    /// Runs `work`, which needs a pool's connection; fails as soon as the database is down.
     pub(crate) async fn through<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -204,7 +204,7 @@ impl PrimaryTracker {
         }
     }
 
-    /// From now on which database it is is kept: the master key is that of this one.
+    /// Stores the identity from now on: the master key has confirmed the database.
     pub(crate) async fn remember(&self) {
         self.proven.store(true, Ordering::Relaxed);
         let (identity, timeline) = {
@@ -222,7 +222,7 @@ impl PrimaryTracker {
         }
     }
 
-    /// Says of each server that is wrong, and of no other, why it is not used: once.
+    /// Logs, once, each server that must not be used, and why.
     fn tell(&self, wrong: &[Option<String>]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for ((told, why), server) in told.iter_mut().zip(wrong).zip(self.servers.all()) {
@@ -233,7 +233,7 @@ impl PrimaryTracker {
         }
     }
 
-    /// Starts the task that keeps the pools at the right server.
+    /// Starts the task that points the pools at the primary.
     pub(crate) fn keep(self: &Arc<Self>, pools: Vec<Pool<Any>>) -> Keeper {
         let line = Arc::clone(self);
         Keeper(tokio::spawn(async move { line.run(&pools).await }).abort_handle())
@@ -267,7 +267,7 @@ impl PrimaryTracker {
         });
     }
 
-    /// Looks at all servers and takes the best one.
+    /// Probes all servers and takes the best one.
     ///
     /// # Errors
     /// Why there is none.
@@ -298,7 +298,7 @@ impl PrimaryTracker {
             };
             reasons.push(format!("{}: {why}", self.servers.all()[index].name()));
         }
-        // Before one was used it cannot be known which of them is meant.
+        // Without a known identity the intended one cannot be told.
         if usable.windows(2).any(|pair| pair[0].1.identity != pair[1].1.identity) {
             let names: Vec<&str> =
                 usable.iter().map(|(index, _)| self.servers.all()[*index].name()).collect();
@@ -312,9 +312,9 @@ impl PrimaryTracker {
         });
         let Some((index, standing)) = best else { return Err(reasons.join("; ")) };
         self.tell(&wrong);
-        // Before anything is written there: whoever is started afterwards must not go back to what this one replaced.
+        // Before any write there: a process started later must not return to the replaced server.
         self.keep_seen(standing.identity.clone(), standing.timeline.max(state.timeline)).await;
-        // Before anybody hears of it, or a connection to the server before would be made once more.
+        // Before the state is published, or the pools would dial the previous server again.
         for pool in pools {
             if let Ok(options) = self.servers.all()[index].any_options() {
                 pool.set_connect_options(options);
@@ -360,13 +360,12 @@ async fn down(state: &mut watch::Receiver<State>) -> String {
     }
 }
 
-/// Why a server must not be used.
 fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
     let wrong = |why| Some(Refusal { why, wrong: true });
     if let Some(refusal) = standing.refusal {
         return Some(Refusal { why: refusal.to_owned(), wrong: false });
     }
-    // What to do where it is known by the file only, and is meant.
+    // The remedy if the identity is only known from the file.
     let if_meant = |file: &String| format!("if it is meant, stop this node and remove {file}");
     if state.identity.is_some() && standing.identity != state.identity {
         return wrong(match &state.remembered {
@@ -389,7 +388,7 @@ fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
     None
 }
 
-/// Looks at all of them at once. `None` for those that have not answered when they were waited for long enough.
+/// Probes all servers at once. `None`: no answer in time.
 async fn look_at(servers: &[Server]) -> Vec<Option<Found>> {
     let mut looks = JoinSet::new();
     for (index, server) in servers.iter().cloned().enumerate() {
@@ -435,7 +434,7 @@ async fn look_at_one(server: &Server) -> Found {
     }
 }
 
-/// Without what [`StoreError`] says before it.
+/// Without the prefix of [`StoreError`]'s text.
 fn reason(error: StoreError) -> String {
     match error {
         StoreError::Unavailable(why) => why,
@@ -443,7 +442,7 @@ fn reason(error: StoreError) -> String {
     }
 }
 
-/// By up to a half, so that the nodes of a fleet do not all come at once.
+/// Shortened by up to a half, so that nodes do not dial at once.
 fn shortened(pause: Duration) -> Duration {
     let mut byte = [0];
     random::fill(&mut byte);

@@ -2,23 +2,25 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, engine::row, sealed::secret};
 
-/// The oldest version that is supported and tested for: 14.
+/// The oldest supported and tested version: 14.
 const OLDEST: i64 = 140_000;
 
-/// What a server is at the moment: asked of every new connection, before anything else is done with it.
+/// The status of a server, read first on every new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerStatus {
     /// Why it takes no writes.
     pub(crate) refusal: Option<&'static str>,
-    /// It grows by one each time that a standby is promoted: of two servers that both take writes, the one with the
-    /// lower number has been replaced. 0 where the role may not ask.
+    /// Grows with each promotion: of two writable servers, the lower one has been replaced. 0 if
+    /// the role may not read it.
     pub(crate) timeline: i64,
-    /// The same for a primary and its standbys, and another one for every other database, copies of this one from a
-    /// dump too. Nothing where there is none yet.
+    /// Shared by a primary and its standbys, different for any other database, restored dumps
+    /// included. Without permission it is the sealed check value, which dumps share. `None` before
+    /// `init`, then.
     pub(crate) identity: Option<String>,
 }
 
-/// The identifier of the cluster, which physical copies share and dumps do not, the database and the schema in it.
+/// Identity: the cluster's identifier (shared by physical copies, not by dumps), database and
+/// schema.
 const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,
@@ -28,7 +30,7 @@ const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
         || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())::text
         || '/' || coalesce(current_schema()::text, '') AS identity";
 
-/// For a role that may not call the functions above.
+/// For a role without permission for these functions.
 const STANDING_FOR_ALL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,

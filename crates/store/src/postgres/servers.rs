@@ -10,10 +10,10 @@ use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// One primary and its standbys; more than this is a mistake.
+/// One primary and its standbys; more is a mistake.
 const SERVERS_MAX: usize = 8;
-/// What a URL may say beside user, host, port and database. Others would be ignored by the driver, and the one that was
-/// meant to protect the connection with them.
+/// Allowed URL parameters. The driver ignores unknown ones, so a mistyped `sslmode` would not
+/// protect the connection.
 const PARAMETERS: [&str; 12] = [
     "sslmode",
     "sslrootcert",
@@ -29,59 +29,59 @@ const PARAMETERS: [&str; 12] = [
     "options",
 ];
 
-/// The PostgreSQL servers of one store, the preferred one first: a primary and its standbys. Which of them takes
-/// writes is found out when they are connected to.
+/// The PostgreSQL servers of one store, a primary and its standbys, preferred one first. The
+/// primary is found by connecting.
 ///
-/// A URL that does not say `sslmode` means `verify-full`, unless the server is on this machine (a Unix socket or a
-/// loopback address). URLs may hold passwords: wiped on drop, shown by no `Debug` and in no error.
+/// Without `sslmode` a URL means `verify-full`, unless the server is local (a Unix socket or a
+/// loopback address). URLs may hold passwords: they are wiped on drop and appear in no `Debug`
+/// output or error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
     servers: Arc<[Server]>,
-    /// Where is kept which database they were.
+    /// Where the database's identity is stored.
     last_seen: Option<PathBuf>,
 }
 
-/// One of them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// With `sslmode`, always, so that no variable of the environment decides about it.
+    /// Always with `sslmode`, so that no environment variable sets it.
     url: Zeroizing<String>,
-    /// Host and port, or the socket's folder: for logs and errors.
+    /// Host and port, or the socket's folder, for logs and errors.
     name: String,
     mode: String,
     local: bool,
-    /// Those that the URL names, each by its parameter.
+    /// Files that the URL names, with their parameter.
     files: Vec<(String, PathBuf)>,
 }
 
-/// Why URLs of servers are none.
+/// Why URLs of servers are refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ServersError {
-    /// It does not begin as it must.
+    /// Not a postgres:// URL.
     #[error(
         "allowed is postgres://USER:PASSWORD@HOST:PORT/DATABASE, or several of them; leave the key out for the \
          embedded store"
     )]
     NotPostgres,
-    /// It is no URL.
+    /// Not a URL.
     #[error(
         "a postgres:// URL is not understood; write special characters in user and password as %XX, and a socket's \
          folder as ?host=/run/postgresql"
     )]
     NotUnderstood,
-    /// The driver would look for one in its environment.
+    /// The driver would take the host from its environment.
     #[error("a postgres:// URL names no host; for a Unix socket add ?host=/run/postgresql")]
     NoHost,
-    /// It has a parameter of another kind.
+    /// An unknown parameter.
     #[error(
         "a postgres:// URL has a parameter that is not known; allowed are sslmode, sslrootcert, sslcert, sslkey, host, \
          hostaddr, port, dbname, user, password, application_name and options"
     )]
     UnknownParameter,
-    /// None of libpq's.
+    /// Not an `sslmode` of libpq.
     #[error("sslmode must be verify-full, verify-ca, require, prefer, allow or disable")]
     UnknownMode,
-    /// A client certificate without its key, or the other way round.
+    /// A client certificate without its key, or a key without it.
     #[error("sslcert and sslkey are given together or not at all")]
     HalfCertificate,
     /// Too many.
@@ -90,10 +90,10 @@ pub enum ServersError {
 }
 
 impl Servers {
-    /// Reads the URLs, the preferred server's first. Connects to nothing and opens no file.
+    /// Reads the URLs, the preferred server's first. Does no I/O.
     ///
     /// # Errors
-    /// [`ServersError`]; none of them holds anything of a URL.
+    /// [`ServersError`], which holds no part of a URL.
     pub fn parse<T: AsRef<str>>(urls: impl IntoIterator<Item = T>) -> Result<Self, ServersError> {
         let servers: Vec<Server> =
             urls.into_iter().map(|url| Server::parse(url.as_ref())).collect::<Result<_, _>>()?;
@@ -104,8 +104,8 @@ impl Servers {
         }
     }
 
-    /// As [`Servers::parse`] of URLs in one text, parted by spaces or commas. (A comma may also be part of a password:
-    /// it parts only where the next URL begins.)
+    /// As [`Servers::parse`], from one text separated by spaces or commas. Passwords may hold
+    /// commas: only one before a URL separates.
     ///
     /// # Errors
     /// [`ServersError`].
@@ -114,14 +114,14 @@ impl Servers {
         Self::parse(parted.split_whitespace().map(|url| url.trim_end_matches(',')))
     }
 
-    /// What an attacker on the network could do for want of a strict `sslmode`: a sentence for each such server.
+    /// For each server without a strict `sslmode`, what an attacker on the network could do.
     pub fn warnings(&self) -> Vec<String> {
         self.servers.iter().filter_map(Server::warning).collect()
     }
 
-    /// Which database they are, and how often a standby of it was promoted, is kept in this file from the moment on at which the master
-    /// key has shown that it is the right one. Whoever opens them again with this file uses no other database, and none that was
-    /// replaced, until somebody removes the file.
+    /// Stores the database's identity and timeline in this file, once the master key has confirmed
+    /// it. Later opens with this file refuse any other or replaced database until the file is
+    /// removed.
     #[must_use]
     pub fn remembering(self, file: PathBuf) -> Self {
         Self { last_seen: Some(file), ..self }
@@ -172,7 +172,8 @@ impl Server {
             return Err(ServersError::HalfCertificate);
         }
         let local = is_local(&host);
-        // The driver takes the brackets around an IPv6 address for a part of the name, unless it stands here.
+        // The driver keeps the brackets of an IPv6 address unless the host is passed as a
+        // parameter.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let mut added = bare.map(|host| format!("&host={host}")).unwrap_or_default();
         let mode = mode.unwrap_or_else(|| {
@@ -190,18 +191,17 @@ impl Server {
         }
         let name = if host.starts_with('/') { host } else { format!("{host}:{port}") };
         let server = Self { url, name, mode, local, files };
-        // The rest is the driver's to read: ports, addresses, percent signs.
+        // The driver checks the rest: ports, addresses, percent signs.
         server.options().map_err(|_| ServersError::NotUnderstood)?;
         Ok(server)
     }
 
-    /// Host and port, or the socket's folder.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A file that the URL names and that cannot be read, by its parameter: the driver would not say which, and nothing of a URL is
-    /// told.
+    /// An unreadable file that the URL names, by its parameter: the driver would not name it, and
+    /// errors must not contain a URL.
     pub(crate) fn unreadable_file(&self) -> Option<String> {
         self.files.iter().find_map(|(parameter, path)| {
             let error = File::open(path).err()?;
@@ -209,12 +209,12 @@ impl Server {
         })
     }
 
-    /// How the pool connects.
+    /// Options of pooled connections.
     pub(crate) fn any_options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
         Ok(self.url.parse::<AnyConnectOptions>()?.disable_statement_logging())
     }
 
-    /// How a connection of its own kind is made (`LISTEN` needs one).
+    /// Options of a `LISTEN` connection.
     pub(crate) fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
         Ok(self.url.parse::<PgConnectOptions>()?.disable_statement_logging())
     }
@@ -262,7 +262,7 @@ mod tests {
             ("postgres://u:p@db.example.com/d", "verify-full", false),
             ("postgres://u:p@192.0.2.1:6432/d", "verify-full", false),
             ("postgres://u:p@db.example.com/d?sslrootcert=/ca.pem", "verify-full", false),
-            // The last one counts, as for the driver.
+            // The last one counts, as in the driver.
             ("postgres://u:p@localhost/d?host=db.example.com", "verify-full", false),
             ("postgres://u:p@db.example.com/d?sslmode=verify-ca", "verify-ca", true),
             ("postgres://u:p@db.example.com/d?sslmode=require", "require", true),
