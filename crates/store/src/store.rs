@@ -29,18 +29,18 @@ use crate::{
     shared::{Inner, Opened},
 };
 
-/// How long the feed is kept: a node that was away for longer reads everything anew.
+/// A node that was away for longer reads everything again.
 const FEED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Rows that are pruned in one transaction, so that no writer waits long for it.
+/// Rows pruned per transaction: writers must not wait long.
 const PRUNED_AT_ONCE: u32 = 5_000;
-/// Deployments whose claims are written in one transaction: a few statements each.
+/// Deployments per transaction whose claims are written.
 const CAUGHT_UP_AT_ONCE: u32 = 500;
-/// Pruning transactions in one run, so that it ends: 1,000,000 rows.
+/// Pruning transactions per run: 1,000,000 rows.
 const PRUNES_MAX: u32 = 200;
-/// Deployments that are counted in one statement. Each costs a look at its version, in the worst case from a disk that has nothing cached:
-/// 0.5 ms each are 1 s, a fifth of what a statement may take.
+/// Deployments per statement. Each reads its version, on a cold disk at 0.5 ms: 1 s, a fifth of the
+/// statement timeout.
 const COUNTED_AT_ONCE: u32 = 2_000;
-/// How long an answer of [`Store::ping`] holds: those who ask for readiness must not cost an fsync each.
+/// Cache time of [`Store::ping`]: readiness checks must not cost an fsync each.
 const PING_HOLDS: Duration = Duration::from_secs(1);
 
 /// The store, cheap to clone.
@@ -56,7 +56,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Brings the schema of a store that `init` made up to date.
+/// Migrates an initialised store.
 async fn bring_up_to_date(engine: &Engine) -> Result<(), StoreError> {
     if engine.version().await? == 0 {
         return Err(StoreError::NotInitialised);
@@ -66,7 +66,7 @@ async fn bring_up_to_date(engine: &Engine) -> Result<(), StoreError> {
 }
 
 impl Store {
-    /// Opens a store that [`Store::init`] made, and brings its schema up to date.
+    /// Opens and migrates a store made by [`Store::init`].
     ///
     /// # Errors
     /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`], [`StoreError::InUse`],
@@ -79,11 +79,11 @@ impl Store {
         Self::open_on(Engine::open(address, false).await?, master_key, clock).await
     }
 
-    /// As [`Store::open`], but the folder of an embedded store is not taken: another process has it and is about to hand it over, see
-    /// [`Store::adopt_folder`]. SQLite itself allows for both.
+    /// As [`Store::open`], without locking an embedded store's folder: another process is about to
+    /// hand it over, see [`Store::adopt_folder`]. SQLite allows both.
     ///
     /// # Errors
-    /// As [`Store::open`], but for [`StoreError::InUse`].
+    /// As [`Store::open`], except [`StoreError::InUse`].
     pub async fn open_beside(
         address: &Address,
         master_key: &MasterKey,
@@ -101,19 +101,19 @@ impl Store {
         Self::with(engine, Sealer::new(master_key), clock).await
     }
 
-    /// A store that is away for now. Nothing is connected, and everything asked of it is [`StoreError::Unavailable`]
-    /// at once, until [`Store::reach`] has found it.
+    /// A store that is unreachable for now: every call is [`StoreError::Unavailable`] at once until
+    /// [`Store::reach`] succeeds.
     pub fn away(address: Address, master_key: &MasterKey, clock: Arc<dyn Clock>) -> Self {
         Self { inner: Arc::new(Inner::new(Some(address), Sealer::new(master_key), clock)) }
     }
 
-    /// Whether it was [`Store::away`] and has not been reached since.
+    /// Whether it was [`Store::away`] and was not reached since.
     pub fn is_away(&self) -> bool {
         self.inner.opened.get().is_none()
     }
 
-    /// Looks once for a store that is [`Store::away`], and brings its schema up to date as [`Store::open`] does. Does
-    /// nothing where it was reached already: from then on it comes and goes by itself.
+    /// Tries once to open and migrate a store that is [`Store::away`]. Does nothing once it was
+    /// reached; then it recovers by itself.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -125,17 +125,17 @@ impl Store {
         let engine = Engine::open(address, false).await?;
         bring_up_to_date(&engine).await?;
         let opened = Opened::with(engine, &self.inner).await?;
-        // Nobody else sets it under the lock.
+        // Set only under this lock.
         let _ = self.inner.opened.set(opened);
         self.inner.changes.send_replace(());
         Ok(())
     }
 
-    /// Makes the schema, the `default` project and the master key's check value in an empty store, and opens it.
-    /// A store that is there already is left as it is.
+    /// Makes schema, `default` project and the master key's check value in an empty store, and
+    /// opens it. An existing store is left unchanged.
     ///
     /// # Errors
-    /// As [`Store::open`]; a store made with another key is [`StoreError::WrongMasterKey`].
+    /// As [`Store::open`]; [`StoreError::WrongMasterKey`] for a store made with another key.
     pub async fn init(
         address: &Address,
         master_key: &MasterKey,
@@ -144,7 +144,7 @@ impl Store {
         let engine = Engine::open(address, true).await?;
         engine.migrate_requests().await?;
         let sealer = Sealer::new(master_key);
-        // One transaction: a store is initialised or it is not. Of two nodes that try at once the second finds it done.
+        // One transaction, so concurrent nodes initialise once.
         let mut tx = engine.begin().await?;
         schema::STORE.migrate(&mut tx).await?;
         if !secret::is_initialised(&mut tx).await? {
@@ -163,7 +163,7 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether a store is there, made by `init`.
+    /// Whether `init` has run on a store here.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::InUse`].
@@ -184,44 +184,43 @@ impl Store {
         initialised
     }
 
-    /// The lock of an embedded store's folder, to be handed to the process that takes this one's place. `None` on PostgreSQL.
+    /// An embedded store's lock, to hand to the successor. `None` on PostgreSQL.
     ///
     /// # Errors
-    /// What the system says: there may be no file descriptor left.
+    /// [`io::Error`], such as no free file descriptor.
     pub fn share_folder(&self) -> io::Result<Option<OwnedFd>> {
         self.folder().map_or(Ok(None), DataFolder::share_lock)
     }
 
-    /// Another process has the folder from now on; this one goes on using the store until it has ended.
+    /// Releases the folder to another process; this one keeps using the store until it exits.
     pub fn release_folder(&self) {
         if let Some(folder) = self.folder() {
             folder.release();
         }
     }
 
-    /// Takes the folder of a store that was opened by [`Store::open_beside`] with the lock that its process handed over.
+    /// Takes the folder after [`Store::open_beside`], with the lock handed over.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when it is no lock of this folder.
+    /// [`StoreError::InUse`] if it is not this folder's lock.
     pub fn adopt_folder(&self, lock: OwnedFd) -> Result<(), StoreError> {
         self.folder().map_or(Ok(()), |folder| folder.adopt(lock))
     }
 
-    /// Takes the folder of a store that was opened by [`Store::open_beside`] when its process has ended meanwhile.
+    /// Takes the folder after [`Store::open_beside`], if its process has exited.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when somebody has it.
+    /// [`StoreError::InUse`].
     pub fn take_folder(&self) -> Result<(), StoreError> {
         self.folder().map_or(Ok(()), DataFolder::lock)
     }
 
-    /// The clock the store was opened with.
+    /// The store's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
     }
 
-    /// Begins a transaction that may write. On SQLite there is one writer at a time, and this waits for it (bounded:
-    /// 5 s, then [`StoreError::Unavailable`]).
+    /// Begins a write transaction. SQLite has one writer; waits for it up to 5 s.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -232,7 +231,7 @@ impl Store {
         self.in_transaction(transaction, epoch).await
     }
 
-    /// As [`Store::begin`], on a connection apart from those of requests: for a node that joins.
+    /// As [`Store::begin`], on a connection separate from requests: for a joining node.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -253,10 +252,8 @@ impl Store {
         Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
     }
 
-    /// As [`Store::begin`], for a change in the name of an API key: with the key as it is in this transaction, which stays so until
-    /// its end. `None` when there is no such key any more.
-    ///
-    /// What a key was when its request began says nothing of what it may do now.
+    /// As [`Store::begin`], for a change by an API key, which is locked as it is now: its rights
+    /// may have changed since the request began. `None` if the key is gone.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -265,7 +262,7 @@ impl Store {
         Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
     }
 
-    /// As [`Store::begin_as`], for a change that makes, changes or removes API keys or takes a project from them.
+    /// As [`Store::begin_as`], for changes of API keys or of their projects.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -275,22 +272,21 @@ impl Store {
         Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
     }
 
-    /// Resolves when something was committed through this process, or another one where the engine tells.
-    /// Only a wake-up: may come late, and may come for nothing. It tells of commits from the call on (not
-    /// only from the first poll): call it before reading the feed, and await it after.
+    /// Resolves after a commit by this process, or by another if the engine notifies. A wake-up
+    /// only: may be late or spurious. Covers commits from the call on, not the first poll: call it
+    /// before reading the feed, await it after.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.inner.changes.subscribe();
         async move {
             if changes.changed().await.is_err() {
-                // The store is gone, and nothing will ever be committed through it: no wake-up, and no busy loop.
+                // The store is closed: never wakes, and does not spin.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Resolves when the store answers again that did not, or another server has taken its place: what waits to
-    /// try again may do so now. Counts from the call on, not only from the first poll. Never resolves for an
-    /// embedded store.
+    /// Resolves when the store recovers or another server takes over: a reason to retry. Counts
+    /// from the call on, not the first poll. Never resolves for an embedded store.
     pub fn answers_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let reached = self.inner.opened.get().is_none().then(|| self.changed());
         let line = self.inner.opened.get().and_then(|opened| opened.engine.line());
@@ -304,9 +300,9 @@ impl Store {
         }
     }
 
-    /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for the neighbours), if it is
-    /// within the limit. Exact under parallel requests, durable across a restart of the program; a refusal writes
-    /// nothing. The time is taken under the lock.
+    /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for lists), if
+    /// within the limit. Exact under concurrency, durable across restarts; a refusal writes
+    /// nothing. Time is read under the lock.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -323,13 +319,13 @@ impl Store {
         if decision.wrote {
             step(async { Ok(tx.commit().await?) }).await?;
         } else {
-            // A flood of refused requests must not cost the disk anything.
+            // Refused requests must not cost disk writes.
             step(async { Ok(tx.rollback().await?) }).await?;
         }
         Ok(decision.admission)
     }
 
-    /// The API key, if there is one and the secret is its own. Takes the same time when it is unknown.
+    /// The API key, if the secret matches. Unknown keys take the same time.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -338,7 +334,7 @@ impl Store {
         step(api_key::authenticate(&mut conn, self.inner.pepper()?, key, secret)).await
     }
 
-    /// One API key as it is now. For a change see [`Store::begin_as`].
+    /// One API key. For changes see [`Store::begin_as`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -374,7 +370,7 @@ impl Store {
         step(project::find_unlocked(&mut conn, id)).await
     }
 
-    /// The boundaries of all projects; `None` if they are still those of `known`.
+    /// The boundaries of all projects; `None` if still those of `known`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -383,7 +379,7 @@ impl Store {
         step(boundary::unless_known(&mut conn, known)).await
     }
 
-    /// Those of the deployment's upstream addresses that deployments of other projects use, too.
+    /// The deployment's upstreams that other projects use, too.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -396,7 +392,7 @@ impl Store {
         Ok(upstreams.filter(|upstream| taken.contains(&upstream.claimed())).cloned().collect())
     }
 
-    /// How many deployments stand where, and when the first certificate ends.
+    /// Deployments by state, and the earliest expiry.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -408,14 +404,14 @@ impl Store {
         let mut census = StatusCounts::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
-            // Anew for each page: others have their turn in between.
+            // For each page: others use the connection in between.
             let mut conn = self.read().await?;
             after = step(status_counts::add_page(&mut conn, &mut census, &from, page)).await?;
         }
         Ok(census)
     }
 
-    /// Deployments of a project in id order after `after`, at most `limit`.
+    /// A project's deployments by id after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -438,7 +434,7 @@ impl Store {
         step(deployment::find(&mut conn, id)).await
     }
 
-    /// Deployments in id order after `after`, at most `limit`, with the names that lead to them: for a node that fills its index.
+    /// Deployments with their hosts, by id after `after`, at most `limit`: for the warm-up.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -451,7 +447,7 @@ impl Store {
         step(host::by_deployment(&mut conn, after, limit)).await
     }
 
-    /// Whose the first of these names is that is anybody's: for a node whose index is not full yet.
+    /// The owner of the first claimed name: for look-ups during the warm-up.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -460,7 +456,7 @@ impl Store {
         step(host::first_of(&mut conn, names)).await
     }
 
-    /// Deployments in id order after `after`, at most `limit`.
+    /// Deployments by id after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -486,8 +482,8 @@ impl Store {
         step(version::find(&mut conn, deployment, version)).await
     }
 
-    /// The newest version older than `before` that every counted node once proved and whose key is still there:
-    /// what to fall back to when a newer one cannot be served.
+    /// The fallback: the newest version before `before` that was proven by every counted node and
+    /// still has its key.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -500,10 +496,10 @@ impl Store {
         step(version::last_proven(&mut conn, deployment, before)).await
     }
 
-    /// Opens the sealed key of a version; `None` when it is erased.
+    /// Opens a version's sealed key; `None` if erased.
     ///
     /// # Errors
-    /// [`StoreError::Sealed`] when it does not open.
+    /// [`StoreError::Sealed`].
     pub async fn private_key(
         &self,
         deployment: &DeploymentId,
@@ -513,7 +509,7 @@ impl Store {
         step(version::private_key(&mut conn, &self.inner.sealer, deployment, version)).await
     }
 
-    /// The newest generation drawn, `Generation(0)` in an empty store.
+    /// The newest generation; `Generation(0)` in an empty store.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -522,7 +518,7 @@ impl Store {
         step(feed::newest(&mut conn)).await
     }
 
-    /// The newest row of the feed; [`FeedPosition::START`] in an empty store.
+    /// The newest feed row; [`FeedPosition::START`] in an empty store.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -531,8 +527,8 @@ impl Store {
         step(feed::newest_position(&mut conn)).await
     }
 
-    /// Feed rows after `after`, oldest first, at most `limit`. `held`: the newest position that anything the reader
-    /// holds was read at; the answer says so where the store's history does not have it.
+    /// At most `limit` feed rows after `after`, oldest first. `held`: the newest position of what
+    /// the reader holds, checked against the store's history.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -546,8 +542,8 @@ impl Store {
         step(feed::after(&mut conn, after, held, limit)).await
     }
 
-    /// As [`Store::feed_after`]; where there are rows, with a transaction of the same moment: what has changed is read
-    /// there as the rows say it.
+    /// As [`Store::feed_after`]; with rows, also a transaction of the same snapshot, to read the
+    /// changes.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -568,7 +564,7 @@ impl Store {
         Ok((page, reading))
     }
 
-    /// One state of the store, to load what a device asks for. `held`: see [`Store::feed_after`].
+    /// A snapshot, to load deployments on demand. `held`: see [`Store::feed_after`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -577,7 +573,7 @@ impl Store {
         Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
     }
 
-    /// As [`Store::reading`], on a connection apart from those of requests: to load what the feed named.
+    /// As [`Store::reading`], on a connection separate from requests: to load changes.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -586,8 +582,8 @@ impl Store {
         Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
     }
 
-    /// Renews the lease of a node's session for `lease` from now on, whether or not it has run out; `false`: the node has
-    /// no row of this session, and has to join again.
+    /// Renews the session's lease for `lease` from now, expired or not; `false`: no such row, the
+    /// node must join again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -606,7 +602,7 @@ impl Store {
         .await
     }
 
-    /// The nodes that hold a lease, and those that were heard of within the last hour and did not say that they end, by id.
+    /// Nodes with a lease, and those that reported in the last hour and did not end, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -619,7 +615,8 @@ impl Store {
         .await
     }
 
-    /// A process of a node says that it runs. `since`: what this returned the first time, `None` then. Nothing is counted by it.
+    /// Records that a node's process runs; not a membership. `since`: `None` at first, then the
+    /// value returned.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -632,7 +629,7 @@ impl Store {
         self.begin().await?.hear_process(node, process, since).await
     }
 
-    /// The node's last process ends: nobody is to miss it.
+    /// Removes the report of a node's last process, which ends.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -640,7 +637,7 @@ impl Store {
         self.begin().await?.forget_process(node).await
     }
 
-    /// The unsettled deployments that wait for a proof of this node, by id.
+    /// Unsettled deployments that wait for this node's proof, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -649,7 +646,7 @@ impl Store {
         step(node::unproven(&mut conn, node)).await
     }
 
-    /// Who is counted for a deployment's newest change.
+    /// The nodes counted for a deployment's newest change.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -658,7 +655,7 @@ impl Store {
         step(node::counts(&mut conn, deployment)).await
     }
 
-    /// The newest audit records, newest first, at most `limit`.
+    /// At most `limit` audit records, newest first.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -667,8 +664,8 @@ impl Store {
         step(audit::newest(&mut conn, limit)).await
     }
 
-    /// A sealed record of the program's own (ticket keys and the like), by name: read it, or make it with `make`
-    /// when there is none yet. Two nodes that ask at once get the same.
+    /// A sealed record of the program (such as ticket keys), inserted from `make` if absent.
+    /// Concurrent nodes get the same one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -687,7 +684,7 @@ impl Store {
         tx.keep_secret(&name, &make).await
     }
 
-    /// A sealed record of the program's own, by name, if there is one.
+    /// A sealed record of the program, if it exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -696,8 +693,8 @@ impl Store {
         step(secret::find(&mut conn, &self.inner.sealer, &of_the_program(name))).await
     }
 
-    /// Removes the program's own sealed records with `from <= name < before`, compared by bytes, and says how many there
-    /// were. Without any, nothing is written.
+    /// Removes the program's sealed records with `from <= name < before`, by bytes. Returns their
+    /// number; writes nothing if 0.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -705,8 +702,9 @@ impl Store {
         self.begin().await?.remove_secrets(&of_the_program(from), &of_the_program(before)).await
     }
 
-    /// Prunes the feed (older than 7 days), the audit (newest 100,000 kept), nodes that were not heard of for an hour, and the request
-    /// log (older than its window), and writes the claims of upstream addresses that a node of the release before has left out. Called once in a while by one task of each node.
+    /// Prunes the feed (older than 7 days), audit (newest 100,000 kept), nodes (silent for an hour)
+    /// and request log (older than its window), and writes upstream claims that an older release
+    /// omitted. Called periodically by one task per node.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -733,7 +731,7 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await?;
-        // To the end, as the next. A deployment without claims is looked at by every claim.
+        // To the end, as the next: every claim scans the deployments without claims.
         let mut more = true;
         while more {
             let mut tx = self.inner.engine()?.begin().await?;
@@ -744,7 +742,7 @@ impl Store {
             })
             .await?;
         }
-        // To the end, for each page is short; a page that fails takes none of the above with it.
+        // To the end: pages are short, and a failing one does not undo the above.
         let mut after = Some(String::new());
         while let Some(from) = after {
             let mut tx = self.inner.engine()?.begin().await?;
@@ -770,12 +768,12 @@ impl Store {
         self.inner.engine()?.checkpoint().await
     }
 
-    /// Whether the store answers and can write: for `/readyz`.
+    /// Whether the store can write, for `/readyz`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<(), StoreError> {
-        // Those who ask while one is under way wait for its answer and share it.
+        // Concurrent callers share one answer.
         let mut pinged = self.inner.pinged.lock().await;
         if pinged.is_some_and(|at| at.elapsed() < PING_HOLDS) {
             return Ok(());
@@ -790,7 +788,7 @@ impl Store {
         Ok(())
     }
 
-    /// The time by the clock that leases are kept by: the database's on PostgreSQL.
+    /// The time base of leases: the database's clock on PostgreSQL.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -799,7 +797,7 @@ impl Store {
         step(self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref())).await
     }
 
-    /// Closes the connections; waits for those in use. On SQLite checkpoints the write-ahead log.
+    /// Waits for connections in use and closes all. On SQLite truncates the WAL.
     pub async fn close(&self) {
         if let Some(opened) = self.inner.opened.get() {
             opened.listener.as_ref().map(Listener::end);
@@ -807,17 +805,17 @@ impl Store {
         }
     }
 
-    /// The folder of an embedded store, which is never away.
+    /// An embedded store is never away.
     fn folder(&self) -> Option<&DataFolder> {
         self.inner.opened.get().and_then(|opened| opened.engine.folder())
     }
 
-    /// A transaction that only reads, and sees one state of everything.
+    /// A read-only snapshot.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.inner.engine()?.begin_reading().await
     }
 
-    /// The same, apart from requests.
+    /// The same, separate from requests.
     pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.inner.engine()?.begin_reading_as_member().await
     }
@@ -827,7 +825,7 @@ impl Store {
     }
 }
 
-/// A record's name, kept apart from the store's own records.
+/// A separate name space from the store's own records.
 pub(crate) fn of_the_program(name: &str) -> String {
     format!("program.{}", row::storable(name))
 }
@@ -896,7 +894,7 @@ mod tests {
         assert!(matches!(tx.commit().await, Err(StoreError::Unavailable(_))), "no false yes");
         assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
         assert!(store.audit(1).await.expect("read").is_empty());
-        // There is room again.
+        // With room again.
         store.inner.engine().expect("open").limit_pages(100_000).await.expect("limited");
         let mut tx = store.begin().await.expect("a transaction");
         tx.audit(filler()).await.expect("written");
@@ -924,7 +922,7 @@ mod tests {
         rows.iter().map(read).collect()
     }
 
-    /// 40 deployments in all states, made in another order than that of their ids.
+    /// 40 deployments in all states, not created by id order.
     async fn populate(store: &Store) {
         let states = ["absent", "pending", "running", "failed", "terminated", "running", "running"];
         for number in 0..40 {
@@ -936,7 +934,7 @@ mod tests {
                  VALUES ('d-{id:03}', 'default', '', '127.0.0.1:1883', 0, 1, '{state}', {version}, 1, 'r')"
             );
             execute(store, &insert).await;
-            // An older version ends earlier, and is nobody's expiry any more.
+            // An older version's expiry does not count.
             for (version, ends) in [(id, 1_000 + id), (id + 1_000, 5)] {
                 let insert = format!(
                     "INSERT INTO version (deployment, version, tls_type, chain, client_cas, trust_scope, not_after,

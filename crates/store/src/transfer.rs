@@ -1,14 +1,11 @@
-//! An embedded store goes to PostgreSQL.
+//! Copies an embedded store to PostgreSQL.
 //!
-//! All of it in one transaction of the target, and in one state of the source, which nobody else has meanwhile: the target
-//! is empty or it is whole, whenever this ends. What there is to copy is asked of the source's own schema, so that a table of
-//! a later migration cannot be forgotten: it is copied unless [`NOT_COPIED`] says otherwise. Rows go as they are, keys as
-//! they are sealed; a generation, a place in the request log and a number of the audit go on where they stood.
+//! One snapshot of the locked source, one transaction of the target: the target ends empty or
+//! complete. Tables come from the source's schema, so later ones are included unless in
+//! [`NOT_COPIED`]. Rows and sealed keys are unchanged; sequences continue.
 //!
-//! The target's tables are made as old as the source's, and brought up to date when the rows are in them: the source is
-//! only read, and an upgrade of it is not needed first.
-//!
-//! Every row is read back from the target and compared by a digest before the transaction is committed.
+//! The target gets the source's schema version and is migrated after the copy, so the source is
+//! only read. Every row is read back and compared by digest before the commit.
 
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
@@ -29,14 +26,15 @@ use crate::{
     sealed::{sealing::Sealer, secret},
 };
 
-/// What does not go: who is live now or was lately, and for whom a change waits. A node that starts on the target joins it, and is
-/// counted from then on in everything that is not settled.
+/// Live nodes, and changes that wait for them. A node that starts on the target joins, and is then
+/// counted for everything unsettled.
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
-/// Rows of a statement. A row has at most some 80 KiB (a chain and client CAs of 32 KiB each), so that a page is at most 16 MiB,
-/// and 200 times the widest table's columns are far fewer than the 65,535 places that PostgreSQL allows.
+/// Rows per statement. A row has at most some 80 KiB (chain and client CAs of 32 KiB each), so a
+/// page has at most 16 MiB; 200 times the widest table's columns are far below PostgreSQL's 65,535
+/// parameters.
 const PAGE: usize = 200;
 
-/// How many rows of a table were copied and found again.
+/// The number of rows copied and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopiedTable {
     /// The table.
@@ -48,28 +46,28 @@ pub struct CopiedTable {
 /// Why nothing was copied.
 #[derive(Debug, Error)]
 pub enum TransferError {
-    /// The embedded store. It was only read.
+    /// The embedded store, unchanged.
     #[error("the embedded store: {0}")]
     Source(StoreError),
-    /// PostgreSQL. It is as it was.
+    /// PostgreSQL, unchanged.
     #[error("PostgreSQL: {0}")]
     Target(StoreError),
-    /// There is a table of certward's there, or one that is called like it.
+    /// The target has a table with the name of one of certward's.
     #[error("PostgreSQL: the database has a table {0} already")]
     NotEmpty(String),
-    /// What was written reads otherwise: nothing of it was kept.
+    /// Verification failed; nothing was kept.
     #[error("PostgreSQL: the table {0} does not read as it was written")]
     Different(String),
 }
 
-/// Copies everything that must last from the embedded store in `folder` to the empty database at `target`, and says of each
-/// table when it has been copied. When it returns, all is durable there, was read back, and opens with the master key.
+/// Copies the embedded store in `folder` to the empty database at `target`, reporting each table.
+/// On return all is durable, verified, and opens with the master key.
 ///
-/// Takes the folder for itself while it works, and changes nothing in it. Memory is bounded, whatever the size.
+/// Locks the folder and changes nothing in it. Memory is bounded.
 ///
 /// # Errors
-/// [`TransferError`]: then nothing is there, but for a connection that was lost during the commit itself, after which it is
-/// all there or nothing.
+/// [`TransferError`]: nothing was copied, unless the connection was lost during the commit, when it
+/// is all or nothing.
 pub async fn transfer(
     folder: &Path,
     target: &Servers,
@@ -108,10 +106,10 @@ async fn copy(
     told: &mut impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
     let mut to = target.begin().await.map_err(TransferError::Target)?;
-    // Nobody else makes tables there from now on.
+    // Keeps others from making tables there.
     step(lock::migration(&mut to)).await.map_err(TransferError::Target)?;
     let mut copied = Vec::new();
-    // Each part is a database of its own in the folder.
+    // Each part is a separate database in the folder.
     let mut store = source.begin_reading().await.map_err(TransferError::Source)?;
     let mut requests = source.begin_on_requests().await.map_err(TransferError::Source)?;
     let store_tables = step(tables(&mut store)).await.map_err(TransferError::Source)?;
@@ -148,7 +146,7 @@ async fn copy_part(
     })?;
     let mut copied = Vec::new();
     for table in tables.iter().filter(|table| !NOT_COPIED.contains(&table.name.as_str())) {
-        // What a migration has put there, the source has as well.
+        // Rows that migrations insert are in the source, too.
         step(run(to, format!("DELETE FROM {}", table.quoted()))).await.map_err(TransferError::Target)?;
         let written = copy_table(table, from, to).await?;
         if read_back(table, to).await? != written {
@@ -163,7 +161,7 @@ async fn copy_part(
     Ok(copied)
 }
 
-/// Whether what is there now opens: the check value, the key of the API secrets, and a private key.
+/// Checks that the copy opens: the check value, the key of the API secrets, and a private key.
 async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
     step(async {
         secret::api_secrets_key(to, sealer).await?;
@@ -172,13 +170,13 @@ async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreE
     .await
 }
 
-/// A table as the source's schema has it.
+/// A table of the source's schema.
 struct Table {
     name: String,
     columns: Vec<Column>,
-    /// The columns of its primary key, in that order.
+    /// Primary key columns, in order.
     key: Vec<Column>,
-    /// The tables that its rows refer to, which come first.
+    /// The tables it references, which are copied first.
     parents: HashSet<String>,
 }
 
@@ -201,7 +199,7 @@ enum Value {
     Bytes(Option<Vec<u8>>),
 }
 
-/// The tables of an embedded database, each after those it refers to.
+/// The tables of an embedded database, parents first.
 async fn tables(conn: &mut AnyConnection) -> Result<Vec<Table>, StoreError> {
     let names = sqlx::query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -259,7 +257,7 @@ impl Table {
         quoted(&self.name)
     }
 
-    /// A page by the primary key, whose order is the same in both engines: texts are compared by bytes.
+    /// A page by primary key, whose order is bytewise in both engines.
     async fn page(
         &self,
         conn: &mut AnyConnection,
@@ -272,7 +270,7 @@ impl Table {
         };
         let columns = names(&self.columns);
         let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {PAGE}", self.quoted());
-        // Safe: made of quoted names and numbered places.
+        // Safe: quoted names and numbered parameters.
         let mut query = sqlx::query(AssertSqlSafe(sql));
         if let Some(row) = after {
             for column in &self.key {
@@ -289,7 +287,7 @@ impl Table {
             let comma = if row == 0 { "" } else { ", " };
             let _ = write!(sql, "{comma}({})", places(row * width + 1, width));
         }
-        // Safe: made of quoted names and numbered places.
+        // Safe: quoted names and numbered parameters.
         let query = sqlx::query(AssertSqlSafe(sql));
         rows.into_iter().flatten().fold(query, |query, value| value.bind(query)).execute(conn).await?;
         Ok(())
@@ -318,7 +316,7 @@ impl Value {
         }
     }
 
-    /// Its length before it, so that no two rows read the same.
+    /// With a length prefix, so rows cannot collide.
     fn add_to(&self, digest: &mut Context) {
         let number;
         let bytes = match self {
@@ -336,7 +334,7 @@ impl Value {
     }
 }
 
-/// All rows of a table, in the order of its primary key.
+/// The digest of all rows, by primary key.
 #[derive(PartialEq, Eq)]
 struct Sum {
     rows: u64,
@@ -407,7 +405,7 @@ fn values(table: &Table, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError>
     page.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)
 }
 
-/// Numbers that the engine draws itself go on after the greatest that was ever drawn, also where its row is gone.
+/// Continues the engine's sequences after the greatest number ever drawn, of deleted rows too.
 async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) -> Result<(), StoreError> {
     let drawn = sqlx::query(
         "SELECT a.attname::text AS name FROM pg_attribute a
@@ -421,7 +419,7 @@ async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) 
         .bind(table.name.clone())
         .fetch_optional(from)
         .await?;
-    // No row: none was ever drawn.
+    // Never drawn.
     let Some(greatest) = greatest else { return Ok(()) };
     sqlx::query("SELECT setval(pg_get_serial_sequence($1, $2), $3)")
         .bind(table.quoted())
@@ -433,7 +431,7 @@ async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) 
 }
 
 async fn run(conn: &mut AnyConnection, sql: String) -> Result<(), StoreError> {
-    // Safe: made of quoted names.
+    // Safe: quoted names.
     sqlx::query(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
 }

@@ -1,15 +1,13 @@
-//! A node's own copy of what it serves, on its disk, for the time when the store is away.
+//! A node's replica: an embedded database of the store's schema, which it serves from while the
+//! store is down.
 //!
-//! One more embedded database of the store's own schema, written and read by the store's own code. In it are deployments
-//! with their hosts, the version that is served and the one to fall back to, with their keys *as they are sealed* (a record is
-//! bound to table, deployment and version, so that it opens here as it does there), the session ticket keys, likewise, and
-//! the check value of the master key. Nobody else's secrets: no digest of an API secret, no request log, no audit.
+//! It holds deployments with hosts, the served version and the fallback, and session ticket keys,
+//! all *sealed as in the store*, and the master key's check value; no API secrets, request log or
+//! audit. Readers opt in ([`Records`]), nothing flows back to the store, and a defective replica is
+//! made again.
 //!
-//! The store is the truth and this is a memory of it. So nothing reads from here unless it says so ([`Records`]), nothing is
-//! ever written back, and whatever is wrong with it is mended by making it anew.
-//!
-//! A *mark* says up to which generation everything is here; with it stands that generation's row of the feed, by which a store
-//! that was brought back from a backup, and has had other changes since, is told from the one that was copied.
+//! The *mark* is the generation up to which it is complete, with that feed row's fingerprint: it
+//! tells a store restored from a backup from the copied one.
 
 use std::{
     collections::HashMap,
@@ -42,14 +40,14 @@ use crate::{
     store::of_the_program,
 };
 
-/// Readers: cold names while the store is away.
+/// For names not in memory while the store is down.
 const READERS: u32 = 4;
-/// Above so many of a page that differ, the whole stretch is read at once.
+/// Above this many differences a page is read whole.
 const ONE_BY_ONE_MAX: usize = 20;
-/// What is kept in the row of `counter` that is called so: the mark.
+/// The row of `counter` that holds the mark.
 const MARK: &str = "copied";
 
-/// A node's own copy of what it serves. Used with PostgreSQL; an embedded store is on the node's disk anyway.
+/// A node's replica. Used with PostgreSQL only: an embedded store is on the node's disk anyway.
 pub struct Replica {
     path: PathBuf,
     sealer: Arc<Sealer>,
@@ -62,13 +60,13 @@ struct Pools {
     reader: AnyPool,
 }
 
-/// Which side of a copy failed.
+/// Which side failed.
 #[derive(Debug, Error)]
 pub enum CopyError {
-    /// The store: what was copied before stays.
+    /// The store; the replica is unchanged.
     #[error(transparent)]
     Store(StoreError),
-    /// The node's own disk.
+    /// The node's disk.
     #[error("this node's snapshot: {0}")]
     Replica(StoreError),
 }
@@ -80,12 +78,12 @@ impl fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Where the node with this data folder has it: a file of mode 0600.
+    /// The replica's path in this data folder (mode 0600).
     pub fn file_in(folder: &Path) -> PathBuf {
         folder.join("snapshot.db")
     }
 
-    /// The snapshot of the node with this data folder. Touches nothing yet.
+    /// The replica of this data folder. Does no I/O yet.
     pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
         Self {
             path: Self::file_in(folder),
@@ -94,16 +92,16 @@ impl Replica {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens what is there; `false` where nothing is.
+    /// Opens an existing replica; `false` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] for what is no snapshot, or was open to others;
-    /// [`StoreError::TooNew`]; [`StoreError::Unavailable`].
+    /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] if it is no replica, or was
+    /// accessible to others; [`StoreError::TooNew`]; [`StoreError::Unavailable`].
     pub async fn open(&self) -> Result<bool, StoreError> {
         sqlx::any::install_default_drivers();
         look_at_own_file(&self.path)?;
@@ -112,7 +110,7 @@ impl Replica {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(self.unavailable(&error)),
             Ok(found) if found.len() == 0 => return Ok(false),
-            // Whoever could write it could have made this node trust anybody.
+            // Write access would allow others to change what this node trusts.
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
                 return Err(StoreError::corrupt("its mode is not 0600: others could read or change it"));
             }
@@ -131,7 +129,7 @@ impl Replica {
         Ok(false)
     }
 
-    /// Whether it is a database at all: a pool would try to open what is none again and again.
+    /// Checks that the file is a database; a pool would retry forever.
     async fn probe(&self) -> Result<(), StoreError> {
         let options = database_url(&self.path)?.parse::<AnyConnectOptions>()?.disable_statement_logging();
         step(async {
@@ -142,7 +140,7 @@ impl Replica {
         .await
     }
 
-    /// Whether it is whole and of the right master key; `false` where its making was cut short.
+    /// Whether it is complete and of this master key; `false` if its creation was interrupted.
     async fn check(&self, pools: &Pools) -> Result<bool, StoreError> {
         let mut tx = begin(pools).await?;
         step(async {
@@ -158,7 +156,7 @@ impl Replica {
         .await
     }
 
-    /// Makes an empty one for this store, in the place of whatever is there.
+    /// Makes an empty replica of this store, replacing any other.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -196,10 +194,10 @@ impl Replica {
         }
     }
 
-    /// Removes it from the disk. Durable when this returns.
+    /// Removes it durably.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be removed, durably.
+    /// [`StoreError::Unavailable`].
     pub async fn discard(&self) -> Result<(), StoreError> {
         self.close().await;
         for suffix in ["", "-wal", "-shm"] {
@@ -211,13 +209,13 @@ impl Replica {
                 Err(error) => return Err(self.unavailable(&error)),
             }
         }
-        // Without this a power loss could bring it back.
+        // Otherwise a power loss could restore it.
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|error| self.unavailable(&error))
     }
 
-    /// Closes it; what is in it stays.
+    /// Closes it without removing it.
     pub async fn close(&self) {
         let pools = self.pools.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pools) = pools {
@@ -225,12 +223,12 @@ impl Replica {
         }
     }
 
-    /// Whether there is one, open.
+    /// Whether it is open.
     pub fn is_open(&self) -> bool {
         self.pools().is_ok()
     }
 
-    /// Up to which generation everything is here. `None`: it was never complete, and may lack any deployment.
+    /// The mark. `None`: never complete, any deployment may be missing.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -239,7 +237,7 @@ impl Replica {
         step(mark_in(&mut conn)).await
     }
 
-    /// The newest change of a deployment that is here, durable. `None`: the deployment is not.
+    /// The newest durable change of a deployment; `None`: not in the replica.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,7 +246,7 @@ impl Replica {
         step(rows::generation_of(&mut conn, id)).await
     }
 
-    /// Reads several records of one moment.
+    /// A snapshot for several reads.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -258,7 +256,7 @@ impl Replica {
         Ok(Reading::of_replica(tx, Arc::clone(&self.sealer)))
     }
 
-    /// As [`Replica::mark`], with the nonce of the row where it is known.
+    /// As [`Replica::mark`], with the row's nonce if known.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -269,7 +267,7 @@ impl Replica {
         Ok(Some(found.map_or(unknown, |found| found.position)))
     }
 
-    /// From now on it counts as never complete. Durable when this returns.
+    /// Removes the mark, durably.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -282,8 +280,8 @@ impl Replica {
         .await
     }
 
-    /// Whether it is a copy of this store, and the store's history is still the one that was copied: not that of a backup
-    /// which has had other changes since.
+    /// Whether it is a copy of this store and of its present history, rather than of one that a
+    /// backup has replaced.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -323,12 +321,13 @@ impl Replica {
         step(feed::landmark(&mut conn, mark)).await
     }
 
-    /// Copies these deployments as they are now, or that they are gone, and first the boundaries of projects, where they have
-    /// changed: what they allow is never more than what is known. With `mark`, everything up to that row is here when this
-    /// returns. Durable when this returns, and what it erased is overwritten.
+    /// Copies changed boundaries, then these deployments or their removal: boundaries first, so
+    /// that they never allow more than is known. `mark`: complete up to this row afterwards.
+    /// Durable; erased content is overwritten.
     ///
     /// # Errors
-    /// [`CopyError`]; nothing was copied then. [`StoreError::Unavailable`] where the store's history has no such row.
+    /// [`CopyError`], with nothing copied. [`StoreError::Unavailable`] if the store's history lacks
+    /// the row.
     pub async fn copy(
         &self,
         store: &Store,
@@ -337,7 +336,8 @@ impl Replica {
     ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
         let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
         let read = async {
-            // Apart from requests, which may all be waiting for a node that joins and waits for this copy.
+            // Separate from requests, all of which may wait for a joining node that waits for this
+            // copy.
             let mut tx = store.begin_reading_as_member().await?;
             step(async {
                 let boundaries = boundary::unless_known(&mut tx, Some(known)).await?;
@@ -365,11 +365,11 @@ impl Replica {
         Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
     }
 
-    /// Makes the deployments of the store after `after` and these alike: at most `limit`, and only those whose generations
-    /// differ are read and written. Where to go on; `None` at the end.
+    /// Syncs at most `limit` deployments after `after`; reads and writes only those whose
+    /// generations differ. Returns where to continue; `None` at the end.
     ///
     /// # Errors
-    /// [`CopyError`]; nothing was copied then.
+    /// [`CopyError`], with nothing copied.
     pub async fn copy_page(
         &self,
         store: &Store,
@@ -379,7 +379,7 @@ impl Replica {
         let mut tx = store.begin_reading().await.map_err(CopyError::Store)?;
         let page =
             step(deployment::generations(&mut tx, after, None, limit)).await.map_err(CopyError::Store)?;
-        // The last page goes to the end, so that what is beyond it here goes too.
+        // The last page is open-ended: extra rows beyond it are removed.
         let last =
             if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
         let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Replica)?;
@@ -392,7 +392,7 @@ impl Replica {
                 && differ.len() > ONE_BY_ONE_MAX
                 && let Ok(found) = rows::between(&mut tx, first, end).await
             {
-                // All of the stretch, with those that do not differ: they cost nothing but time.
+                // The whole page; the equal ones cost only time.
                 copied.extend(found.into_iter().map(Copied::Whole));
                 differ.clear();
             }
@@ -409,8 +409,8 @@ impl Replica {
         Ok(last)
     }
 
-    /// In one transaction. Where there is a mark, neither it nor a deployment goes back: two processes of a node, of which
-    /// one takes over from the other, may both write. While there is none, everything is made as the store has it.
+    /// Writes in one transaction. With a mark, neither it nor a deployment goes back: during a
+    /// take-over two processes may write. Without, all follows the store.
     async fn write(&self, copied: &[Copied], read: &Read) -> Result<(), StoreError> {
         let pools = self.pools()?;
         let mut tx = begin(&pools).await?;
@@ -442,7 +442,7 @@ impl Replica {
         if erased { checkpoint(&pools).await } else { Ok(()) }
     }
 
-    /// The generations of the deployments after `after`, up to `to` where it is given.
+    /// The generations of deployments after `after`, up to `to` if given.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -455,8 +455,8 @@ impl Replica {
         Ok(step(deployment::generations(&mut conn, after, to, u32::MAX)).await?.into_iter().collect())
     }
 
-    /// Deployments in id order after `after`, at most `limit`, with the names that lead to them: also of one that cannot be
-    /// read otherwise, for its names must lead to nobody else.
+    /// Deployments by id after `after`, at most `limit`, with their hosts. Includes those that
+    /// cannot be read otherwise: their names must not reach another deployment.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -487,7 +487,7 @@ impl Replica {
         step(secret::find(&mut conn, &self.sealer, &of_the_program(name))).await
     }
 
-    /// The boundaries of all projects; see [`Store::boundaries`].
+    /// See [`Store::boundaries`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -496,7 +496,7 @@ impl Replica {
         Ok(step(boundary::unless_known(&mut conn, None)).await?.unwrap_or_default())
     }
 
-    /// Makes the boundaries of the store and these alike. Without a difference nothing is written.
+    /// Syncs the boundaries; writes only differences.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -521,8 +521,7 @@ impl Replica {
         .await
     }
 
-    /// Makes the sealed records of the store with `from <= name < before` and these alike. Without a difference nothing is
-    /// written. Whether there was one.
+    /// Syncs the sealed records with `from <= name < before`. Returns whether any differed.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -556,7 +555,7 @@ impl Replica {
         write.await.map_err(CopyError::Replica)
     }
 
-    /// As [`Store::remove_secrets`], and what it erased is overwritten.
+    /// As [`Store::remove_secrets`]; erased content is overwritten.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -577,7 +576,7 @@ impl Replica {
 
     async fn connect(&self) -> Result<Pools, StoreError> {
         let url = database_url(&self.path)?;
-        // Nobody else writes here but a process that hands this node over.
+        // The only other writer is a process that hands this node over.
         let settings = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         let writer = sqlite_pool(&url, 1, settings).await?;
         let reader = sqlite_pool(&url, READERS, "PRAGMA query_only = ON;").await?;
@@ -602,11 +601,11 @@ impl Replica {
     }
 }
 
-/// What was true of the store when a copy was read.
+/// The store's state when a copy was read.
 struct Read {
     newest: Generation,
     mark: Option<Generation>,
-    /// The row of the feed at the mark.
+    /// The feed row at the mark.
     landmark: Option<feed::FeedFingerprint>,
 }
 
@@ -620,21 +619,21 @@ async fn begin(pools: &Pools) -> Result<Transaction<'static, Any>, StoreError> {
     step(async { Ok(pools.writer.begin_with("BEGIN IMMEDIATE").await?) }).await
 }
 
-/// Empties the write-ahead log, which holds what was overwritten in the tables: as much as readers allow.
+/// Truncates the WAL, which still holds overwritten content, as far as readers allow.
 async fn checkpoint(pools: &Pools) -> Result<(), StoreError> {
     let mut conn = pools.writer.acquire().await?;
     step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) }).await?;
     Ok(())
 }
 
-/// Waits for connections in use, but not for ever.
+/// Waits for connections in use, with a bound.
 async fn close(pools: &Pools) {
     let closed = step(async {
         pools.reader.close().await;
         pools.writer.close().await;
         Ok(())
     });
-    // Whoever still holds one lets go of it soon, for every step is bounded.
+    // Connections still in use close soon: every step is bounded.
     let _ = closed.await;
 }
 

@@ -1,4 +1,4 @@
-//! A node's local copy of what it serves.
+//! A node's local copy of the store.
 
 pub(crate) mod db;
 pub(crate) mod rows;

@@ -1,5 +1,4 @@
-//! What a node needs to serve a deployment, as it goes from the store into a node's snapshot: rows as they are, keys as
-//! they are sealed. Nothing is opened on the way.
+//! Rows on their way from the store into a replica, with keys still sealed.
 
 use sqlx::AnyConnection;
 
@@ -12,16 +11,16 @@ use crate::{
 /// One deployment.
 pub(crate) struct Copy {
     pub(crate) deployment: Deployment,
-    /// The newest version, and before it the one to fall back to, each with its sealed key unless that is erased.
+    /// The fallback and the newest version, each with its sealed key unless erased.
     versions: Vec<(Version, Option<Vec<u8>>)>,
 }
 
-/// What the store said of one deployment.
+/// The store's answer for one deployment.
 pub(crate) enum Copied {
     Whole(Copy),
-    /// It is not there.
+    /// Absent.
     Gone(DeploymentId),
-    /// Its rows cannot be read: whatever was copied before must not be served in their place.
+    /// Unreadable: an earlier copy must not be served instead.
     Unreadable(DeploymentId),
 }
 
@@ -34,7 +33,7 @@ impl Copied {
     }
 }
 
-/// Those with `from <= id <= to`, by id. To be called in a transaction that sees one state.
+/// Deployments with `from <= id <= to`, by id. Needs a snapshot.
 pub(crate) async fn between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
@@ -52,7 +51,7 @@ pub(crate) async fn between(
     Ok(deployments.into_iter().map(of).collect())
 }
 
-/// As [`between`], one by one: what is wrong with one says nothing of the others.
+/// As [`between`], one by one: an error affects one deployment only.
 pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Result<Vec<Copied>, StoreError> {
     let mut copied = Vec::with_capacity(ids.len());
     for id in ids {
@@ -65,7 +64,7 @@ pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Resu
     Ok(copied)
 }
 
-/// The newest change of a deployment that was copied.
+/// The newest copied change of a deployment.
 pub(crate) async fn generation_of(
     conn: &mut AnyConnection,
     id: &DeploymentId,
@@ -77,7 +76,8 @@ pub(crate) async fn generation_of(
     row.map(|row| row::integer(&row, "generation").map(Generation)).transpose()
 }
 
-/// Whether what is there was read later than this, which was read when `newest` was the newest change.
+/// Whether the replica's row is newer than this copy, which was read when `newest` was the newest
+/// change.
 pub(crate) async fn is_older(
     conn: &mut AnyConnection,
     copied: &Copied,
@@ -91,7 +91,7 @@ pub(crate) async fn is_older(
     Ok(there.is_some_and(|there| there > read))
 }
 
-/// Puts it in the place of what is there. Whether keys were erased by it.
+/// Replaces the replica's rows. Returns whether this erased keys.
 pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<bool, StoreError> {
     let id = copied.id();
     let keys = sqlx::query("DELETE FROM version WHERE deployment = $1")
@@ -101,7 +101,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<b
         .rows_affected();
     let copy = match copied {
         Copied::Whole(copy) => copy,
-        // Its names still lead to it, and to nobody else: it is refused alone.
+        // Keeps its hosts, so that only this deployment is refused.
         Copied::Unreadable(_) => return Ok(keys > 0),
         Copied::Gone(_) => {
             deployment::remove(conn, id).await?;

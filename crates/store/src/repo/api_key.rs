@@ -11,7 +11,7 @@ use crate::{
     sealed::random,
 };
 
-/// What an API key may do.
+/// The rights of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// Read and change certificates.
@@ -20,7 +20,7 @@ pub enum Scope {
     /// Read certificates' status.
     #[serde(rename = "tls:read")]
     TlsRead,
-    /// Read, make, change and remove deployments.
+    /// Read, create, change and remove deployments.
     #[serde(rename = "deployments")]
     Deployments,
     /// Everything.
@@ -29,7 +29,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
+    /// Every scope.
     pub const ALL: [Self; 4] = [Self::Tls, Self::TlsRead, Self::Deployments, Self::Admin];
 
     /// The wire name.
@@ -47,19 +47,19 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
 
-    /// Whether a key with this scope may do what `wanted` allows.
+    /// Whether this scope includes `wanted`.
     pub fn includes(self, wanted: Self) -> bool {
         self == Self::Admin || self == wanted || (self == Self::Tls && wanted == Self::TlsRead)
     }
 }
 
-/// The public half of an API key: letters and digits, matched exactly. New ones are 16 of `a-z 0-9`.
+/// The public half of an API key: letters and digits. New ones are 16 of `a-z 0-9`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ApiKey(Box<str>);
 
 impl ApiKey {
-    /// Reads a key: 1 to 64 letters and digits. `None` for anything else: such a key cannot exist.
+    /// Reads 1 to 64 letters and digits.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
         fits.then(|| Self(text.into()))
@@ -83,11 +83,11 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The secret half: 256 random bits as 64 hexadecimal digits, shown once. Stored only as an HMAC.
+/// The secret half: 256 random bits as 64 hexadecimal digits, shown once, stored as an HMAC.
 pub struct ApiSecret(pub(crate) Zeroizing<String>);
 
 impl ApiSecret {
-    /// The text to show to its owner, once.
+    /// The text, to show once.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -99,28 +99,28 @@ impl fmt::Debug for ApiSecret {
     }
 }
 
-/// An API key as it is kept, without its secret.
+/// An API key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
     /// The public half.
     pub key: ApiKey,
     /// For people.
     pub name: String,
-    /// What it may do; never empty.
+    /// Its scopes; never empty.
     pub scopes: Vec<Scope>,
-    /// The projects it sees; `None` is all of them.
+    /// The projects it may access; `None`: all.
     pub projects: Option<Vec<ProjectId>>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
 }
 
 impl ApiKeyRecord {
-    /// Whether it may do what `wanted` allows.
+    /// Whether its scopes include `wanted`.
     pub fn may(&self, wanted: Scope) -> bool {
         self.scopes.iter().any(|scope| scope.includes(wanted))
     }
 
-    /// Whether it sees the project.
+    /// Whether it may access the project.
     pub fn sees(&self, project: &ProjectId) -> bool {
         self.projects.as_ref().is_none_or(|projects| projects.contains(project))
     }
@@ -133,7 +133,7 @@ macro_rules! select {
 }
 
 impl ApiKeyRecord {
-    /// All but the projects: `None` is all of them, and an empty list is still to be filled.
+    /// Without the projects: `None` is all, an empty list is filled later.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let scopes = row::text(row, "scopes")?;
         Ok(Self {
@@ -149,7 +149,7 @@ impl ApiKeyRecord {
 /// Of HMAC-SHA256.
 const DIGEST_BYTES: usize = 32;
 
-/// The digest of a secret. It holds the key as well, so that a digest that is moved to another key fits nothing.
+/// The digest of a secret, bound to its key: moved to another key's row, it does not match.
 fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
     let mut context = hmac::Context::with_key(pepper);
     context.update(key.as_bytes());
@@ -158,8 +158,8 @@ fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
     context.sign()
 }
 
-/// One row in any case: that of the key or, where there is none, that of the first key, found by one look-up that finds
-/// nothing (no key is empty) and one that finds a row, in either order. A table without keys gives a row that is made up.
+/// Always one row: the key's or, if absent, the first key's. Either way one look-up misses (no key
+/// is empty) and one hits. An empty table gives a dummy row.
 const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k.name, d.name, '') AS name,
             coalesce(k.scopes, d.scopes, '') AS scopes,
             coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
@@ -167,23 +167,23 @@ const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k
      FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
      LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
-/// The record, if the secret is its own.
+/// The record, if the secret matches.
 ///
-/// Whatever is presented, one row is looked up, fetched and decoded, and one digest is computed and compared in constant
-/// time: how long a refusal takes does not tell whether the key is there (`bench/run logins`).
+/// Always fetches and decodes one row, computes one digest and compares it in constant time: the
+/// time of a refusal does not show whether the key exists (`bench/run logins`).
 pub(crate) async fn authenticate(
     conn: &mut AnyConnection,
     pepper: &hmac::Key,
     key: &str,
     secret: &str,
 ) -> Result<Option<ApiKeyRecord>, StoreError> {
-    // No key is called by one digit; a text that is no key must still be looked for, and safely.
+    // No key is one digit. An invalid key must cost the same look-up.
     let key = ApiKey::parse(key).unwrap_or_else(|| ApiKey("0".into()));
     let query = sqlx::query(KEY_OR_FIRST).bind(key.as_str()).bind(vec![0; DIGEST_BYTES]);
     let row = query.fetch_one(&mut *conn).await?;
     let (found, kept) = (row::text(&row, "key")?, row::bytes(&row, "digest")?);
     let presented = digest(pepper, key.as_str(), secret);
-    // The digest holds the key, so that of another row never fits; that the row is the key's is asked all the same.
+    // The digest is bound to the key; the row's key is checked as well.
     let is_its_row = subtle::ConstantTimeEq::ct_eq(found.as_bytes(), key.as_str().as_bytes());
     let is_its_secret = subtle::ConstantTimeEq::ct_eq(presented.as_ref(), kept.as_slice());
     if bool::from(is_its_row & is_its_secret) {
@@ -226,9 +226,10 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, S
     Ok(records)
 }
 
-/// The key as it is now, which stays so until the end of the transaction: who changes it waits.
+/// The key, locked against changes for the transaction.
 ///
-/// `None` when it does not exist. Whatever else ends a key's right to act belongs here and into [`authenticate`].
+/// `None` if absent. Any other condition that ends a key's rights belongs here and in
+/// [`authenticate`].
 pub(crate) async fn find_kept(
     conn: &mut AnyConnection,
     key: &ApiKey,
@@ -238,7 +239,7 @@ pub(crate) async fn find_kept(
     find(conn, key).await
 }
 
-/// The key, which no other transaction acts with or changes until the end of this one.
+/// The key, locked against use and changes by other transactions.
 pub(crate) async fn find_to_change(
     conn: &mut AnyConnection,
     key: &ApiKey,
@@ -248,7 +249,7 @@ pub(crate) async fn find_to_change(
     find(conn, key).await
 }
 
-/// The keys that see the project are about to lose it.
+/// Locks the keys that are about to lose the project.
 pub(crate) async fn lock_those_of_project(
     conn: &mut AnyConnection,
     project: &ProjectId,
@@ -259,7 +260,7 @@ pub(crate) async fn lock_those_of_project(
     lock_row(conn, sql, project.as_str()).await
 }
 
-/// A statement of its own: the next one sees what was waited for, in other tables too.
+/// A separate statement: the next one sees what the lock waited for, in other tables too.
 async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         sqlx::query(sql).bind(bound).fetch_all(conn).await?;
@@ -311,7 +312,7 @@ pub(crate) async fn insert(
     Ok((record, ApiSecret(secret)))
 }
 
-/// How many keys may do everything everywhere. The lock lasts to the end of the transaction.
+/// The number of unrestricted admin keys. Locks until the end of the transaction.
 pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> {
     lock::api_keys(conn).await?;
     let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;

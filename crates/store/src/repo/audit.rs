@@ -2,28 +2,28 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, Timestamp, engine::row};
 
-/// How many records are kept; at some 200 bytes a record, 20 MB.
+/// Records kept: 20 MB at some 200 bytes each.
 pub(crate) const KEPT: i64 = 100_000;
 
-/// What is noted of a change, in the transaction of that change.
+/// A change to record, in its transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// The API key that asked, or `certward` for the program itself.
+    /// The acting API key, or `certward`.
     pub actor: String,
-    /// What was done, for example `tls.replace`, `deployment.create`, `key.revoke`.
+    /// The action, such as `tls.replace`, `deployment.create`, `key.revoke`.
     pub action: &'static str,
-    /// What it was done to: an id.
+    /// The id of its subject.
     pub subject: String,
-    /// Facts worth keeping, in one line; never secret.
+    /// Facts in one line; never secret.
     pub detail: String,
 }
 
-/// An audit entry as it was kept.
+/// A stored audit entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Its number, growing.
+    /// Its number; grows.
     pub number: i64,
-    /// When it was done.
+    /// When it happened.
     pub at: Timestamp,
     /// See [`AuditEntry::actor`].
     pub actor: String,
@@ -72,7 +72,7 @@ pub(crate) async fn newest(conn: &mut AnyConnection, limit: u32) -> Result<Vec<A
         .collect()
 }
 
-/// Removes at most `limit` records beyond the newest `kept`; returns whether there may be more.
+/// Removes at most `limit` records beyond the newest `kept`. Returns whether more may remain.
 pub(crate) async fn prune(conn: &mut AnyConnection, kept: i64, limit: u32) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT min(number) AS oldest, max(number) AS newest FROM audit")
         .fetch_one(&mut *conn)

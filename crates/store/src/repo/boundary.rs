@@ -1,7 +1,8 @@
-//! What an admin gives a project: where its deployments may relay to, and the names that it alone may claim.
+//! A project's limits, set by an admin: upstreams that its deployments may use, and host names
+//! reserved for it.
 //!
-//! Decided under the lock of host claims, as the claims are that it is asked for. Nodes keep all of it in memory; a stamp that is
-//! drawn at random with each change says whether what they have is what is there, whatever history the store has had.
+//! Decided under the lock of host claims. Nodes cache all boundaries; a stamp, drawn at random with
+//! each change, identifies them in any history of the store.
 
 use certward_pki::HostName;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -14,16 +15,16 @@ use crate::{
     sealed::random,
 };
 
-/// Why a project may not have its suffixes.
+/// Why suffixes are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SuffixRefused {
-    /// This one is, contains, or is contained in, one of another project's.
+    /// Equal to, above, or under a suffix of another project.
     Taken(HostSuffix),
-    /// Hosts would break the rule.
+    /// Existing hosts conflict.
     InUse {
-        /// Hosts of the project that are under none of them.
+        /// Hosts of the project under none of them.
         outside: u64,
-        /// Hosts of other projects that are under one of them, or cover one.
+        /// Hosts of other projects under, or covering, one of them.
         of_others: u64,
     },
 }
@@ -31,22 +32,21 @@ pub enum SuffixRefused {
 /// The boundaries of all projects, for a node.
 #[derive(Debug, Clone, Default)]
 pub struct Boundaries {
-    /// Which they are.
+    /// Their stamp.
     pub stamp: Stamp,
-    /// Where the deployments of a project may relay to: those projects that are restricted. Nowhere, where what is stored
-    /// cannot be read.
+    /// Per restricted project, where it may relay to; nowhere, if unreadable.
     pub upstream_allow: Vec<(ProjectId, UpstreamAllow)>,
-    /// The names that belong to one project alone.
+    /// The reserved names and their projects.
     pub host_suffixes: Vec<(HostSuffix, ProjectId)>,
 }
 
-/// Tells boundaries from earlier ones.
+/// Identifies a set of boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp(i64);
 
 const STAMP: &str = "boundary";
 
-/// The boundary of a project that exists, and the right to claim by it: until the end of the transaction nobody changes one.
+/// An existing project's boundary, with boundaries and claims locked for the transaction.
 pub(crate) async fn held_to(conn: &mut AnyConnection, project: &ProjectId) -> Result<Boundary, StoreError> {
     lock::hosts(conn).await?;
     let found = project::find_unlocked(conn, project).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn is_anothers(
         "SELECT suffix FROM host_suffix WHERE project <> $1 AND (parent = $2 OR suffix IN ({})) LIMIT 1",
         places(3, names.len())
     );
-    // Safe: only numbered places are put in. No suffix has `*` for a parent.
+    // Safe: only numbered parameters. No suffix has the parent `*`.
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(project.as_str()).bind(covered.unwrap_or("*"));
     for name in names {
         query = query.bind(name);
@@ -73,16 +73,16 @@ pub(crate) async fn is_anothers(
     Ok(query.fetch_optional(conn).await?.is_some())
 }
 
-/// Gives the project its boundary, if it may have it, and says so in the feed. To be called for a project that is locked.
+/// Sets a locked project's boundary, if allowed, with a feed row.
 pub(crate) async fn set(
     conn: &mut AnyConnection,
     id: &ProjectId,
     boundary: &Boundary,
     now: Timestamp,
 ) -> Result<Result<(), SuffixRefused>, StoreError> {
-    // The row names the project: a deployment of that id, if there is one, is merely looked at once more.
+    // The row names the project: a deployment of that id, if any, is merely reloaded.
     let named = DeploymentId::parse(id.as_str()).map_err(|_| row::unreadable("project"))?;
-    // As every change does, so that none is drawn while a node joins.
+    // As every change: no generation may be drawn while a node joins.
     lock::nodes_stay(conn).await?;
     feed::draw(conn, &named, now).await?;
     lock::hosts(conn).await?;
@@ -92,7 +92,7 @@ pub(crate) async fn set(
     write(conn, id, boundary).await?;
     let mut stamp = [0; 8];
     random::fill(&mut stamp);
-    // Positive, and not that of a store without boundaries.
+    // Positive; 0 is a store without boundaries.
     set_stamp(conn, Stamp((i64::from_ne_bytes(stamp) & i64::MAX).max(1))).await?;
     Ok(Ok(()))
 }
@@ -126,7 +126,7 @@ async fn overlaps_anothers(
          WHERE project <> $1 AND (suffix LIKE $2 ESCAPE '\\' OR suffix IN ({})) LIMIT 1",
         places(3, names.len())
     );
-    // Safe: only numbered places are put in.
+    // Safe: only numbered parameters.
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).bind(under(suffix));
     for name in names {
         query = query.bind(name);
@@ -134,15 +134,16 @@ async fn overlaps_anothers(
     Ok(query.fetch_optional(conn).await?.is_some())
 }
 
-/// Of the project's own hosts, those that are under none of the suffixes; or of all others', those that are under one or cover
-/// one. It looks through all hosts: an admin asks for it now and then.
+/// Counts own hosts under none of the suffixes, or others' hosts under or covering one. Scans all
+/// hosts; only admins cause it.
 async fn count_hosts(
     conn: &mut AnyConnection,
     id: &ProjectId,
     suffixes: &[HostSuffix],
     of_others: bool,
 ) -> Result<u64, StoreError> {
-    // A place for each name and each pattern; a wildcard that covers the suffix only takes from another project.
+    // One per name and pattern; only for other projects does a wildcard that covers the suffix
+    // count.
     let places_each = if of_others { 3 } else { 2 };
     let covered = |at: usize| {
         let first = 2 + at * places_each;
@@ -154,13 +155,13 @@ async fn count_hosts(
         true => format!("project <> $1 AND ({covered})"),
         false => format!("project = $1 AND NOT ({covered})"),
     };
-    // Safe: only numbered places are put in.
+    // Safe: only numbered parameters.
     let mut query =
         sqlx::query(AssertSqlSafe(format!("SELECT count(*) AS n FROM host WHERE {whose}"))).bind(id.as_str());
     for suffix in suffixes {
         query = query.bind(suffix.as_str()).bind(under(suffix));
         if of_others {
-            // A suffix of one label has no wildcard beside it, and no host is called `*`.
+            // A one-label suffix has no sibling wildcard, and no host is `*`.
             query =
                 query.bind(suffix.parent().map_or_else(|| "*".to_owned(), |parent| format!("*.{parent}")));
         }
@@ -169,7 +170,7 @@ async fn count_hosts(
     u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
 }
 
-/// What LIKE finds all names under the suffix by: of all that a name may have, only `_` means something else there.
+/// The LIKE pattern of names under the suffix; of a name's characters only `_` is special there.
 fn under(suffix: &HostSuffix) -> String {
     format!("%.{}", suffix.as_str().replace('_', "\\_"))
 }
@@ -205,12 +206,12 @@ pub(crate) async fn stamp(conn: &mut AnyConnection) -> Result<Stamp, StoreError>
     Ok(Stamp(row::integer(&row, "value")?))
 }
 
-/// The boundaries of all projects, unless they are those that are known.
+/// All boundaries, unless still the known ones.
 pub(crate) async fn unless_known(
     conn: &mut AnyConnection,
     known: Option<Stamp>,
 ) -> Result<Option<Boundaries>, StoreError> {
-    // Read first: a change that comes in between is read again.
+    // Read first: a concurrent change is then read again.
     let stamp = stamp(conn).await?;
     if known == Some(stamp) {
         return Ok(None);
@@ -233,7 +234,7 @@ pub(crate) async fn unless_known(
     Ok(Some(Boundaries { stamp, upstream_allow: allow, host_suffixes: host_suffix_rows::all(conn).await? }))
 }
 
-/// Puts them in the place of those that are there: for a node's own copy.
+/// Replaces all boundaries, in a replica.
 pub(crate) async fn replace(conn: &mut AnyConnection, boundaries: &Boundaries) -> Result<(), StoreError> {
     sqlx::query("UPDATE project SET upstream_allow = NULL").execute(&mut *conn).await?;
     sqlx::query("DELETE FROM host_suffix").execute(&mut *conn).await?;

@@ -9,7 +9,7 @@ use crate::{
     repo::{host, upstream_claim},
 };
 
-/// One statement gives the deployments and their hosts, so that no reader sees one without the other.
+/// One statement reads deployments with their hosts, so both are of one state.
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
@@ -31,7 +31,7 @@ pub(crate) async fn find(
     Ok(collect(&rows)?.pop())
 }
 
-/// Locks the row first and reads then: what the lock waited for is seen, hosts included.
+/// Locks the row before reading: it then sees what the lock waited for, hosts included.
 pub(crate) async fn find_locked(
     conn: &mut AnyConnection,
     id: &DeploymentId,
@@ -40,7 +40,7 @@ pub(crate) async fn find_locked(
         lock::nodes_stay(conn).await?;
         if !lock_row(conn, id).await? {
             lock::absent_deployment(conn, id.as_str()).await?;
-            // Whoever held that lock may have made the deployment: then its row is what is to be locked.
+            // The lock's previous owner may have made the deployment: then lock its row.
             lock_row(conn, id).await?;
         }
     }
@@ -52,7 +52,7 @@ async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, S
     Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
 }
 
-/// Those of a project in id order after `after`, at most `limit`.
+/// A project's deployments by id after `after`, at most `limit`.
 pub(crate) async fn of_project(
     conn: &mut AnyConnection,
     project: &ProjectId,
@@ -70,12 +70,12 @@ pub(crate) async fn page(
     limit: u32,
 ) -> Result<Vec<Deployment>, StoreError> {
     let sql = select!("(SELECT * FROM deployment WHERE id > $1 ORDER BY id LIMIT $2)");
-    // No id is empty, so that the empty text stands before the first.
+    // Sorts before every id.
     let after = after.map_or("", DeploymentId::as_str);
     collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
 }
 
-/// Those with `from <= id <= to`, by id.
+/// Deployments with `from <= id <= to`, by id.
 pub(crate) async fn between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
@@ -85,7 +85,7 @@ pub(crate) async fn between(
     collect(&sqlx::query(sql).bind(from.as_str()).bind(to.as_str()).fetch_all(conn).await?)
 }
 
-/// Ids with their generations, by id, after `after` and up to `to` where it is given, at most `limit`.
+/// Ids and generations by id after `after`, up to `to` if given, at most `limit`.
 pub(crate) async fn generations(
     conn: &mut AnyConnection,
     after: Option<&DeploymentId>,
@@ -95,7 +95,7 @@ pub(crate) async fn generations(
     let rows =
         sqlx::query("SELECT id, generation FROM deployment WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3")
             .bind(after.map_or("", DeploymentId::as_str))
-            // Beyond every letter that an id may have.
+            // Sorts after every id.
             .bind(to.map_or("~", DeploymentId::as_str))
             .bind(i64::from(limit))
             .fetch_all(conn)
@@ -105,7 +105,7 @@ pub(crate) async fn generations(
         .collect()
 }
 
-/// The rows of a join with hosts, put together again: the rows of a deployment stand side by side.
+/// Groups the adjacent rows of each deployment.
 fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     let mut deployments: Vec<Deployment> = Vec::new();
     for row in rows {
@@ -120,7 +120,7 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     Ok(deployments)
 }
 
-/// All but the hosts.
+/// Without the hosts.
 fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
     let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
     Ok(Deployment {
@@ -159,7 +159,7 @@ fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
     Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
 }
 
-/// Claims first and writes then: a taken host leaves nothing behind.
+/// Claims before writing: a taken host leaves no row behind.
 pub(crate) async fn insert(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -172,7 +172,7 @@ pub(crate) async fn insert(
     Ok(Ok(()))
 }
 
-/// The row and its hosts, which nobody else may have.
+/// The row and its claimed hosts.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
     sqlx::query(
@@ -242,7 +242,7 @@ pub(crate) async fn update(
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
-    // Hosts and versions, with their sealed keys, go with it.
+    // Cascades to hosts, versions and sealed keys.
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())
 }
@@ -281,7 +281,7 @@ pub(crate) async fn extend_deadlines(
     Ok(())
 }
 
-/// Pending ones whose deadline is over, the longest overdue first.
+/// Pending deployments past their deadline, longest overdue first.
 pub(crate) async fn overdue(
     conn: &mut AnyConnection,
     now: Timestamp,

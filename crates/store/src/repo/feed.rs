@@ -4,19 +4,18 @@ use crate::{DeploymentId, Generation, StoreError, Timestamp, engine::row, sealed
 
 /// A row of the change feed, by number and nonce.
 ///
-/// The number orders rows of one history of the store. The nonce is random: after a fail-over that
-/// lost the newest rows, or when a backup comes back, the same numbers are drawn again with other
-/// nonces. A store that has this very row has the whole history up to it.
+/// Numbers order one history. Nonces are random: after a fail-over that lost rows, or a restored
+/// backup, numbers repeat with other nonces. A store that has the row has the history up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedPosition {
-    /// The number: a generation.
+    /// The number.
     pub generation: Generation,
-    /// 0 for rows of a release that drew none.
+    /// 0 for rows of an older release.
     pub nonce: i64,
 }
 
 impl FeedPosition {
-    /// Before the first row: part of every history.
+    /// Before the first row, in every history.
     pub const START: Self = Self { generation: Generation(0), nonce: 0 };
 
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
@@ -26,44 +25,44 @@ impl FeedPosition {
         })
     }
 
-    /// The later of two positions of one history.
+    /// The later of two positions in one history.
     pub fn later(self, other: Self) -> Self {
         if other.generation > self.generation { other } else { self }
     }
 }
 
-/// One row of the change feed: this deployment changed, was made or was removed.
+/// A feed row: this deployment changed, was made or removed.
 ///
-/// The row says only *that*; what is true now, the reader asks the store.
+/// Readers read the current state from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedEntry {
-    /// The row; its number is the generation that the change drew.
+    /// The row; its number is the change's generation.
     pub position: FeedPosition,
     /// The deployment that changed.
     pub deployment: DeploymentId,
 }
 
 impl FeedEntry {
-    /// The generation that the change drew.
+    /// The change's generation.
     pub fn generation(&self) -> Generation {
         self.position.generation
     }
 }
 
-/// What the feed has after a position.
+/// The feed after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedPage {
-    /// The next rows, oldest first; none at the end.
+    /// The next rows, oldest first; empty at the end.
     Rows(Vec<FeedEntry>),
-    /// Rows after the position are pruned: the reader must read everything.
+    /// Later rows are pruned: the reader must read everything.
     Pruned,
-    /// The store's history is not the reader's: what the reader holds may never have happened here.
+    /// Another history: what the reader holds may never have existed here.
     OtherHistory,
 }
 
-/// Draws the next generation. The row of the counter stays locked until the transaction ends: the order of the
-/// numbers is the order of the commits, and a reader that has seen one will never find a smaller one later. A draw
-/// that is rolled back gives its number back, which nobody has seen.
+/// Draws the next generation. The counter's row stays locked until the transaction ends, so numbers
+/// follow the order of commits: no reader finds a smaller number later. A rollback returns the
+/// number unseen.
 pub(crate) async fn draw(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -87,9 +86,9 @@ pub(crate) async fn newest(conn: &mut AnyConnection) -> Result<Generation, Store
     counter(conn, "generation").await.map(Generation)
 }
 
-/// The newest row. Where it is gone, which only a release before did, its number without a nonce.
+/// The newest row; its nonce is 0 if an older release pruned it.
 pub(crate) async fn newest_position(conn: &mut AnyConnection) -> Result<FeedPosition, StoreError> {
-    // One statement: a row that is drawn meanwhile is seen in both parts or in neither.
+    // One statement: a concurrent draw is in both parts or in neither.
     let row = sqlx::query(
         "SELECT c.value AS generation, coalesce(f.nonce, 0) AS nonce FROM counter c
          LEFT JOIN feed f ON f.generation = c.value WHERE c.name = 'generation'",
@@ -99,7 +98,7 @@ pub(crate) async fn newest_position(conn: &mut AnyConnection) -> Result<FeedPosi
     FeedPosition::read(&row)
 }
 
-/// Whether a position belongs to the store's history.
+/// A position's relation to the store's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ancestry {
     Own,
@@ -115,12 +114,12 @@ pub(crate) async fn ancestry(
         if position == FeedPosition::START {
             return Ok(Ancestry::Own);
         }
-        // Read after the row: what was pruned before it was looked for is known by now.
+        // After reading the row, so that a concurrent prune is noticed.
         let pruned = counter(conn, "feed_pruned").await?;
         return Ok(if position.generation.0 > pruned {
             Ancestry::Foreign
         } else if position.nonce == 0 && position.generation == newest(conn).await? {
-            // Nothing follows the row, which a release before has pruned.
+            // The newest number, whose row an older release has pruned.
             Ancestry::Own
         } else {
             Ancestry::Pruned
@@ -129,8 +128,8 @@ pub(crate) async fn ancestry(
     Ok(if found.position == position { Ancestry::Own } else { Ancestry::Foreign })
 }
 
-/// What follows `after`, at most `limit` rows. `held`: the newest position that anything the reader
-/// holds was read at; it is checked with the rows.
+/// At most `limit` rows after `after`, checked with `held`, the newest position of what the reader
+/// holds.
 pub(crate) async fn after(
     conn: &mut AnyConnection,
     after: FeedPosition,
@@ -149,7 +148,7 @@ pub(crate) async fn after(
         Ancestry::Pruned => return Ok(FeedPage::Pruned),
         Ancestry::Foreign => return Ok(FeedPage::OtherHistory),
     }
-    // Read after the rows: what was pruned before they were read is known by now.
+    // After reading the rows, so that a concurrent prune is noticed.
     if after.generation.0 < counter(conn, "feed_pruned").await? {
         return Ok(FeedPage::Pruned);
     }
@@ -162,7 +161,7 @@ pub(crate) async fn after(
     rows.iter().map(read).collect::<Result<_, _>>().map(FeedPage::Rows)
 }
 
-/// One row as it stands.
+/// A feed row's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FeedFingerprint {
     pub(crate) position: FeedPosition,
@@ -170,7 +169,7 @@ pub(crate) struct FeedFingerprint {
     at: i64,
 }
 
-/// `None`: it was never drawn, or is pruned.
+/// `None`: never drawn, or pruned.
 pub(crate) async fn landmark(
     conn: &mut AnyConnection,
     generation: Generation,
@@ -189,12 +188,12 @@ pub(crate) async fn landmark(
     .transpose()
 }
 
-/// Whether the rows up to `generation` are gone.
+/// Whether the rows up to `generation` are pruned.
 pub(crate) async fn is_pruned(conn: &mut AnyConnection, generation: Generation) -> Result<bool, StoreError> {
     Ok(generation.0 <= counter(conn, "feed_pruned").await?)
 }
 
-/// Keeps this row and no other.
+/// Keeps only this row.
 pub(crate) async fn keep_only(
     conn: &mut AnyConnection,
     landmark: &FeedFingerprint,
@@ -210,15 +209,15 @@ pub(crate) async fn keep_only(
     Ok(())
 }
 
-/// Removes at most `limit` rows that were written before `before`; returns whether there may be more.
-/// The newest row always stays: positions are checked against it.
+/// Removes at most `limit` rows written before `before`. Returns whether more may remain. The
+/// newest row stays, to check positions against.
 pub(crate) async fn prune(
     conn: &mut AnyConnection,
     before: Timestamp,
     limit: u32,
 ) -> Result<bool, StoreError> {
     let pruned = counter(conn, "feed_pruned").await?;
-    // From the oldest on and without a gap: a row beyond one that stays, stays too.
+    // Oldest first and without gaps: a row after a kept one is kept.
     let row = sqlx::query(
         "SELECT max(generation) AS newest FROM feed WHERE generation <= $1 AND at < $2
          AND generation < (SELECT max(generation) FROM feed)",

@@ -1,8 +1,8 @@
 //! Claims of host names.
 //!
-//! A name belongs to one deployment. Between projects a name is refused also where it covers, or is covered by, one
-//! of theirs, so that nobody takes over a part of another's names. Within a project it may be covered: the exact
-//! name wins. A claim is decided under a lock, so that two at once cannot both find the name free.
+//! A name belongs to one deployment. Across projects a claim is also refused if a wildcard covers
+//! it or it covers a name, so no project captures parts of another's names. Within a project the
+//! exact name wins. Claims are decided under a lock, so that no two find a name free.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::{
     engine::{lock, row},
 };
 
-/// A host is claimed already: by an equal one, or, from another project, by one that covers it or is covered by it.
+/// The host is claimed: by an equal name, or in another project by a covering or covered one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the host {0} is taken")]
 pub struct HostTaken(pub HostName);
@@ -33,7 +33,7 @@ pub(crate) async fn of_deployment(
         .collect()
 }
 
-/// Whether the deployment may have all of its hosts; writes nothing. The lock lasts to the end of the transaction.
+/// Checks all hosts of the deployment, without writing. Locks until the end of the transaction.
 pub(crate) async fn claim(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -50,7 +50,7 @@ pub(crate) async fn claim(
     Ok(Ok(()))
 }
 
-/// One index look-up for each way of being taken: equal, covered by a wildcard, covering exact names.
+/// One index look-up per conflict: equal, covered by a wildcard, covering exact names.
 async fn is_taken(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -65,7 +65,7 @@ async fn is_taken(
          LIMIT 1",
     )
     .bind(host.as_str())
-    // No host is called by the empty name, and none has `*` for a parent: the part that does not apply finds nothing.
+    // No host is empty or has the parent `*`: a part that does not apply finds nothing.
     .bind(wildcard.as_ref().map_or("", HostName::as_str))
     .bind(suffix.unwrap_or("*"))
     .bind(deployment.id.as_str())
@@ -75,7 +75,7 @@ async fn is_taken(
     Ok(row.is_some())
 }
 
-/// Writes the deployment's hosts in their order, which must have been claimed. A name given twice counts once.
+/// Writes the deployment's claimed hosts in order, without duplicates.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let mut written = HashSet::new();
     for (position, host) in (0_i64..).zip(&deployment.hosts).filter(|(_, host)| written.insert(*host)) {
@@ -98,7 +98,7 @@ pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<
     Ok(())
 }
 
-/// Takes the deployment's names from whoever has them.
+/// Takes the deployment's names from their present owners.
 pub(crate) async fn reassign(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     for host in &deployment.hosts {
         sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
@@ -106,31 +106,31 @@ pub(crate) async fn reassign(conn: &mut AnyConnection, deployment: &Deployment) 
     Ok(())
 }
 
-/// What a node keeps of each deployment: the names that lead to it, and whether anything is to be proven of it.
+/// A deployment as nodes index it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The deployment.
+    /// Its id.
     pub id: DeploymentId,
-    /// Its names. What is no name is left out.
+    /// Its valid names.
     pub hosts: Vec<HostName>,
     /// Its generation.
     pub generation: Generation,
-    /// What is to be proven of it.
+    /// Whether nodes must prove it.
     pub standing: ProofState,
 }
 
-/// Where a deployment stands, as far as a node that begins must know.
+/// A deployment's state, reduced for a node's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofState {
     /// No certificate is set.
     Absent,
     /// Proven already.
     Running,
-    /// Something waits for the nodes: [`crate::TlsState::Pending`], `Failed` or `Terminated`.
+    /// Waits for nodes: [`crate::TlsState::Pending`], `Failed` or `Terminated`.
     Unsettled,
 }
 
-/// The deployments after `after`, by id, at most `limit`; those without a name are there too.
+/// Deployments by id after `after`, at most `limit`, those without names included.
 pub(crate) async fn by_deployment(
     conn: &mut AnyConnection,
     after: Option<&DeploymentId>,
@@ -166,7 +166,7 @@ pub(crate) async fn by_deployment(
     Ok(listed)
 }
 
-/// Whose the first of these names is that is anybody's.
+/// The owner of the first claimed name.
 pub(crate) async fn first_of(
     conn: &mut AnyConnection,
     names: &[HostName],

@@ -1,4 +1,4 @@
-//! One file per table: its rows and its SQL.
+//! One file per table: rows and SQL.
 
 pub(crate) mod api_key;
 pub(crate) mod audit;

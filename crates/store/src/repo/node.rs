@@ -8,69 +8,69 @@ use crate::{
     repo::node_process,
 };
 
-/// Names a stretch of a node's membership: random, drawn again by each process, each join and each
-/// withdrawal. Renewals and reports of another session than that of the node's row are void.
+/// A node's membership session: random, drawn by each process, join and withdrawal. Renewals and
+/// reports of a session other than the row's are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session(pub i64);
 
-/// A node that holds a lease, or was heard of within the last hour.
+/// A node with a lease, or with a report in the last hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
-    /// Its id, from its data folder.
+    /// Its id.
     pub id: NodeId,
-    /// `None`: it does not count.
+    /// `None`: not counted.
     pub lease: Option<Lease>,
-    /// `None`: it is of a release that did not say.
+    /// `None`: its release does not report it.
     pub process: Option<ProcessRecord>,
-    /// How many unsettled deployments wait for its proof.
+    /// Unsettled deployments that wait for its proof.
     pub unproven: u64,
 }
 
-/// That a node counts.
+/// A node's membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// When it joined.
     pub since: Timestamp,
-    /// From then on a sweep may end it. Until one has, the node counts.
+    /// When it expires. The node counts until a sweep ends the lease.
     pub until: Timestamp,
 }
 
-/// The newest process of a node that was heard of.
+/// A node's newest reporting process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessRecord {
-    /// See [`crate::Role`]: as text, for a newer release may know others.
+    /// See [`crate::Role`]; text, as newer releases may add roles.
     pub role: String,
-    /// The version of the program.
+    /// Its program version.
     pub version: String,
-    /// When it was first heard of.
+    /// Time of the first report.
     pub started_at: Timestamp,
-    /// When it was last heard of.
+    /// Time of the last report.
     pub heard_at: Timestamp,
-    /// How long that is ago, by the store's clock.
+    /// Time since the last report, by the store's clock.
     pub silent_for: Duration,
 }
 
-/// That a node is counted for a change of a deployment, and what it has said of it so far.
+/// A counted node's proof of a deployment's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredProof {
     /// The deployment.
     pub deployment: DeploymentId,
     /// The counted node.
     pub node: NodeId,
-    /// The newest generation of the deployment that the node has proven, or let go of. `Generation(0)`: none yet.
+    /// The newest generation that the node has proven, or removed. `Generation(0)`: none.
     pub proven: Generation,
-    /// Why the newest try failed, if it did.
+    /// Why its newest attempt failed, if so.
     pub reason: Option<String>,
 }
 
-/// The states of a deployment in which nodes that join are counted as well.
+/// The states for which joining nodes are counted, too.
 macro_rules! unsettled {
     () => {
         "('pending', 'failed', 'terminated')"
     };
 }
 
-/// What waits for a proof, and whose: counts `c` of deployments `d`.
+/// Missing proofs: counts `c` of deployments `d`.
 macro_rules! waiting {
     () => {
         concat!(
@@ -92,7 +92,7 @@ impl NodeRecord {
                 version: row::text(row, "version")?,
                 started_at,
                 heard_at,
-                // A clock that was put back makes nobody silent.
+                // Not negative after the clock was set back.
                 silent_for: Duration::from_millis(
                     u64::try_from(now.0.saturating_sub(heard_at.0)).unwrap_or(0),
                 ),
@@ -125,10 +125,9 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
-/// Renews the lease of this session, whenever it runs out; `false`: the node has no row of it.
+/// Renews this session's lease, expired or not; `false`: the node has no row of it.
 ///
-/// One statement of its own, not part of a transaction: by the time it takes effect, nothing that
-/// was read before it can have changed.
+/// A single autocommitted statement, so nothing read earlier can be stale when it takes effect.
 pub(crate) async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -144,7 +143,7 @@ pub(crate) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
-/// The session in the node's row; `None`: the node does not count.
+/// The session in the node's row; `None`: not counted.
 pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query("SELECT session FROM node WHERE id = $1")
         .bind(node.as_str())
@@ -153,7 +152,7 @@ pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<O
     row.map(|row| row::integer(&row, "session").map(Session)).transpose()
 }
 
-/// Puts another session into the row that is there. Under [`lock::nodes_change`].
+/// Replaces the row's session. Under [`lock::nodes_change`].
 pub(crate) async fn set_session(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -167,8 +166,7 @@ pub(crate) async fn set_session(
     Ok(())
 }
 
-/// The node counts from now on, for every unsettled change as well, none of them proven. Under
-/// [`lock::nodes_change`].
+/// Counts the node from now on, also for unsettled changes, unproven. Under [`lock::nodes_change`].
 pub(crate) async fn join(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -199,7 +197,7 @@ pub(crate) async fn join(
     Ok(())
 }
 
-/// Removes the row of this session; `false`: there is none. Under [`lock::nodes_change`].
+/// Removes this session's row; `false`: none. Under [`lock::nodes_change`].
 pub(crate) async fn leave(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -213,7 +211,7 @@ pub(crate) async fn leave(
     Ok(left.rows_affected() == 1)
 }
 
-/// Whether some lease has run out. Looked at without a lock, for mostly there is none.
+/// Whether a lease has expired. Without a lock: mostly none has.
 pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
     let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
         .bind(now.0)
@@ -222,8 +220,8 @@ pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Re
     Ok(some.is_some())
 }
 
-/// Ends the leases that have run out. Under [`lock::nodes_change`]; `now` is read under it, too. A
-/// renewal that came first is seen: the row's lease is compared again when its lock is free.
+/// Ends expired leases. Call under [`lock::nodes_change`], with `now` read under it. The row's
+/// lease is compared again after its lock, so an earlier renewal is seen.
 pub(crate) async fn remove_expired(
     conn: &mut AnyConnection,
     now: Timestamp,
@@ -235,14 +233,14 @@ pub(crate) async fn remove_expired(
     rows.iter().map(|row| row::node_id(row, "id")).collect()
 }
 
-/// A node that has no row any more is not waited for. Returns the unsettled deployments where it was
-/// counted. Under [`lock::nodes_change`].
+/// Stops waiting for a node without a row. Returns the unsettled deployments where it was counted.
+/// Under [`lock::nodes_change`].
 pub(crate) async fn uncount(
     conn: &mut AnyConnection,
     node: &NodeId,
 ) -> Result<Vec<DeploymentId>, StoreError> {
-    // Only where something waits for it: with a million deployments it was once counted in as many
-    // changes. A settled change asks nobody, the next one counts again, and what is left is pruned.
+    // Unsettled ones only: the node may be counted in a million changes. Settled changes need no
+    // proof, the next one counts again, and the rest is pruned.
     let rows = sqlx::query(concat!(
         "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
         unsettled!(),
@@ -257,8 +255,8 @@ pub(crate) async fn uncount(
     Ok(waited)
 }
 
-/// Counts every node that has a row: time decides nothing here. The lock sees to it that a node which
-/// joins at this moment is counted here or counts itself.
+/// Counts every node with a row, expired or not. Under the lock, a joining node is counted here or
+/// counts itself.
 pub(crate) async fn count_nodes(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -275,7 +273,7 @@ pub(crate) async fn count_nodes(
     Ok(done.rows_affected())
 }
 
-/// The unsettled deployments that wait for this node.
+/// Unsettled deployments that wait for this node.
 pub(crate) async fn unproven(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -309,7 +307,7 @@ pub(crate) async fn counts(
         .collect()
 }
 
-/// What a node has proven never goes back: a late word about an older generation changes nothing.
+/// Proofs never go back: reports about older generations are ignored.
 pub(crate) async fn record_proof(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -333,7 +331,7 @@ pub(crate) async fn record_proof(
     Ok(())
 }
 
-/// What the node has proven of unsettled changes counts no longer. Under [`lock::nodes_change`].
+/// Discards the node's proofs of unsettled changes. Under [`lock::nodes_change`].
 pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
     sqlx::query(concat!(
         "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
@@ -347,7 +345,7 @@ pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Re
     Ok(())
 }
 
-/// What the node has proven of one deployment counts no longer.
+/// Discards the node's proof of one deployment.
 pub(crate) async fn forget_proof(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -361,11 +359,10 @@ pub(crate) async fn forget_proof(
     Ok(())
 }
 
-/// Removes what is left of removed deployments and of nodes that are gone, among the counts of about `limit` deployments after `after`.
-/// Where to go on; `None` at the end.
+/// Removes counts of removed deployments and nodes, among about `limit` deployments after `after`.
+/// Returns where to continue; `None` at the end.
 ///
-/// Under the lock of the nodes: a change deletes rows of its deployment in any order, and two
-/// deletions of the same rows could wait for each other.
+/// Takes the nodes' lock: changes delete rows in any order, so two deletions could deadlock.
 pub(crate) async fn prune_counts(
     conn: &mut AnyConnection,
     after: &str,

@@ -4,26 +4,26 @@ use sqlx::AnyConnection;
 
 use crate::{NodeId, StoreError, Timestamp};
 
-/// How long a process is listed that has gone without a word.
+/// How long a silent process is listed.
 pub(crate) const LISTED: Duration = Duration::from_secs(60 * 60);
 
-/// What a process does for its node.
+/// The parts that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Role {
     /// Both.
     #[default]
     All,
-    /// It serves the API, and no device: it holds no lease and is waited for by nobody.
+    /// The API only: it holds no lease and is not counted.
     Api,
-    /// It serves devices, and of the API what tells how it is.
+    /// Devices, and the API's status endpoints.
     Gateway,
 }
 
 impl Role {
-    /// All of them.
+    /// Every role.
     pub const ALL: [Self; 3] = [Self::All, Self::Api, Self::Gateway];
 
-    /// The name, as in the configuration and in the store.
+    /// The name in the configuration and the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -49,16 +49,17 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// A process of a node, as it says of itself.
+/// A node's process, as it reports itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeProcess {
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// The version of the program.
+    /// The program's version.
     pub version: &'static str,
 }
 
-/// Whatever another process of the node has said before is forgotten. Whole each time: the row may have been pruned meanwhile.
+/// Replaces the report of another process of the node. Writes all columns: the row may have been
+/// pruned.
 pub(crate) async fn hear(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -86,7 +87,7 @@ pub(crate) async fn forget(conn: &mut AnyConnection, node: &NodeId) -> Result<()
     Ok(())
 }
 
-/// Removes those that are not listed any more.
+/// Removes processes that are no longer listed.
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_process WHERE heard_at <= $1")
         .bind(now.before(LISTED).0)

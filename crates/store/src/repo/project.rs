@@ -6,18 +6,18 @@ use crate::{
     repo::{api_key, host_suffix},
 };
 
-/// Deployments that belong together.
+/// A group of deployments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
-    /// For people; may be empty.
+    /// Display name; may be empty.
     pub name: String,
-    /// For people; may be empty.
+    /// Free text; may be empty.
     pub description: String,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// What an admin gave it.
+    /// Set by an admin.
     pub boundary: Boundary,
 }
 
@@ -33,7 +33,7 @@ impl Project {
         }
     }
 
-    /// All but the host suffixes.
+    /// Without the host suffixes.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: row::project_id(row, "id")?,
@@ -45,7 +45,7 @@ impl Project {
     }
 }
 
-/// A row for deployments to belong to, without what is for people.
+/// Ensures a row for deployments to reference, without texts.
 pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO project (id, name, description, created_at) VALUES ($1, '', '', 0)
@@ -78,10 +78,10 @@ pub(crate) async fn find_unlocked(
     find(conn, id, "").await
 }
 
-/// Whoever finds it so keeps it from being removed until the end of the transaction, and nobody else from doing the same.
+/// The project, with a shared lock against its removal until the end of the transaction.
 ///
-/// On PostgreSQL that is the very lock which a foreign key takes, at whatever point of a change the database
-/// checks it: a stronger one would wait in a circle with a change that holds the generation and checks its key.
+/// On PostgreSQL this is the lock of a foreign key check, at any point of a change. A stronger one
+/// would deadlock with a change that holds the generation and checks its key.
 pub(crate) async fn find_kept(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -89,8 +89,8 @@ pub(crate) async fn find_kept(
     find(conn, id, " FOR KEY SHARE").await
 }
 
-/// Alone: who makes something in the project is waited for, or waits. Its keys lose it, and their rows come first; no
-/// other lock does but that of the key in whose name it is.
+/// Exclusive: waits for changes in the project and blocks them. Its keys lose it, so their rows are
+/// locked first; the only lock before is that of the acting key.
 pub(crate) async fn find_to_remove(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -99,7 +99,7 @@ pub(crate) async fn find_to_remove(
     find(conn, id, " FOR UPDATE").await
 }
 
-/// One change of a project after the other; whoever makes something in it meanwhile is not waited for.
+/// Serialises changes of a project, without waiting for changes inside it.
 pub(crate) async fn find_to_change(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -115,7 +115,7 @@ async fn find(
     let lock = if lock::is_postgres(conn) { lock } else { "" };
     let sql =
         format!("SELECT id, name, description, created_at, upstream_allow FROM project WHERE id = $1{lock}");
-    // Safe: only one of some fixed texts is put in.
+    // Safe: only fixed texts.
     let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *conn).await?;
     let Some(row) = row else { return Ok(None) };
     let mut project = Project::read(&row)?;
@@ -137,7 +137,7 @@ pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Resul
     Ok(done.rows_affected() == 1)
 }
 
-/// What is for people.
+/// Updates name and description.
 pub(crate) async fn update_texts(conn: &mut AnyConnection, project: &Project) -> Result<(), StoreError> {
     sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")
         .bind(project.id.as_str())
@@ -149,7 +149,7 @@ pub(crate) async fn update_texts(conn: &mut AnyConnection, project: &Project) ->
 }
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
-    // The rows of API keys that see it go with it.
+    // Cascades to its rows of API keys.
     sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())
 }

@@ -1,15 +1,9 @@
-//! Exact sliding windows.
-//!
-//! One row per admitted request, with its place in the scope's sequence and its time. Within a scope the times never
-//! fall, so the first row inside the window says by its place how many follow it: one look-up in an index, whatever
-//! the limit. A request is admitted if there are fewer than the limit.
-//!
-//! The scope's row is locked from the start to the end of the decision, and the time is taken under that lock: of
-//! many at once exactly as many pass as may, and their order is the order of their times.
-//!
-//! When the clock steps back, the scope's times are moved back with it, so that its newest request counts as made
-//! just now. No window admits more than its limit by the time that has really passed, and nobody is locked out
-//! until a clock that was wrong by a year is reached again.
+//! Exact sliding windows: one row per admitted request, with its place in the scope's sequence and
+//! its time. Times never fall within a scope, so one index look-up counts: the first row inside the
+//! window gives its place. The scope's row is locked, and the time is read under that lock:
+//! concurrent requests cannot exceed the limit. When the clock steps back, the scope's times move
+//! back with it, so the newest counts as just admitted. No window exceeds its limit in real time,
+//! and no client is locked out until a wrong clock is reached again.
 
 use std::time::Duration;
 
@@ -20,7 +14,7 @@ use crate::{
     engine::{lock, row},
 };
 
-/// A method that is limited on its own.
+/// A separately limited method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET and HEAD of the certificate.
@@ -33,33 +27,33 @@ pub enum Method {
     Delete,
     /// POST of `/check`.
     Check,
-    /// GET of the neighbours (projects, deployments).
+    /// GET of projects and deployments.
     Neighbours,
 }
 
-/// How many requests within which window.
+/// A limit of requests per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimit {
-    /// At most so many within any window; at least 1.
+    /// Requests in any window; at least 1.
     pub requests: u32,
-    /// The window's length.
+    /// Its length.
     pub window: Duration,
 }
 
-/// What the request log said of a request.
+/// The request log's decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether the request is admitted; then it has been counted.
+    /// Whether the request is admitted, and then counted.
     pub admitted: bool,
     /// The limit.
     pub limit: u32,
-    /// How many more would be admitted now.
+    /// Requests left now.
     pub remaining: u32,
     /// Until the oldest counted request leaves the window.
     pub reset: Duration,
 }
 
-/// The requests that are counted together: those of one key, with one method, on one subject.
+/// The scope of a count: one key, method and subject.
 pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     let method = match method {
         Method::Get => "get",
@@ -72,21 +66,21 @@ pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     format!("{}/{method}/{}", key.as_str(), row::storable(subject))
 }
 
-/// What was decided, and whether anything was written that must be committed.
+/// The decision, and whether a write must be committed.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) admission: Admission,
     pub(crate) wrote: bool,
 }
 
-/// The scope's row, locked by having been written.
+/// The scope's row, locked by a write.
 struct Scope {
     next: i64,
     last_at: Timestamp,
     now: Timestamp,
 }
 
-/// Decides within the caller's transaction, which must be rolled back where nothing was written.
+/// Decides in the caller's transaction. Roll it back if nothing was written.
 pub(crate) async fn admit(
     conn: &mut AnyConnection,
     clock: &dyn Clock,
@@ -104,7 +98,7 @@ pub(crate) async fn admit(
     let (first_seq, first_at) = first.unwrap_or((next, now.0));
     let counted = u64::try_from(next.saturating_sub(first_seq)).map_err(|_| row::unreadable("seq"))?;
     let reset = Duration::from_millis(u64::try_from(first_at.saturating_sub(outside)).unwrap_or(0));
-    // A limit of none is no limit that anybody can keep: at least one request passes.
+    // At least one request passes: a limit of 0 is impossible to meet.
     let requests = limit.requests.max(1);
     let left = u64::from(requests).saturating_sub(counted);
     let admitted = left > 0;
@@ -117,7 +111,7 @@ pub(crate) async fn admit(
 }
 
 async fn lock_scope(conn: &mut AnyConnection, clock: &dyn Clock, scope: &str) -> Result<Scope, StoreError> {
-    // Writing the row as it is locks it on PostgreSQL, where what is returned is evaluated once the lock is there. On
+    // The no-op write locks the row on PostgreSQL, which evaluates RETURNING under the lock. On
     // SQLite the transaction is the lock.
     let sql = if lock::is_postgres(conn) {
         "INSERT INTO request_scope (scope, next, last_at) VALUES ($1, 0, 0)
@@ -193,15 +187,14 @@ async fn count(
     Ok(())
 }
 
-/// Removes at most `limit` scopes, with their rows, in which nothing was admitted since `before`; returns whether
-/// there may be more.
+/// Removes at most `limit` scopes, with rows, without an admission since `before`. Returns whether
+/// more may remain.
 pub(crate) async fn prune(
     conn: &mut AnyConnection,
     before: Timestamp,
     limit: u32,
 ) -> Result<bool, StoreError> {
-    // The condition stands outside as well: on PostgreSQL it is that one which is looked at again where a request
-    // was admitted meanwhile.
+    // The outer condition is the one that PostgreSQL evaluates again after a concurrent admission.
     let done = sqlx::query(
         "DELETE FROM request_scope WHERE last_at <= $1 AND scope IN
          (SELECT scope FROM request_scope WHERE last_at <= $1 LIMIT $2)",

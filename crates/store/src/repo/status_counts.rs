@@ -2,7 +2,7 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, Timestamp, engine::row};
 
-/// How many deployments stand where, and when the first certificate ends: for whoever must not forget an expiry.
+/// Deployments by state, and the earliest expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StatusCounts {
     /// Deployments without a certificate.
@@ -15,22 +15,22 @@ pub struct StatusCounts {
     pub failed: u64,
     /// See [`crate::TlsState::Terminated`].
     pub terminated: u64,
-    /// The earliest notAfter of the newest uploads of all deployments; `None` where no certificate is set.
+    /// The earliest notAfter of the deployments' newest uploads; `None` without certificates.
     pub earliest_not_after: Option<Timestamp>,
 }
 
-/// Counts the deployments after `after`, by id, at most `limit`, and adds them to `census`. Where to go on; `None` at the end.
+/// Adds the counts of at most `limit` deployments by id after `after`. Returns where to continue;
+/// `None` at the end.
 ///
-/// In pages, each a statement that lasts as long with a million deployments as with a few: one statement over all of them
-/// would one day take longer than a statement may, and from then on nothing would be counted at all. A deployment that
-/// changes meanwhile is counted once, as it stood before or after.
+/// Paged, because one statement over a million deployments could exceed the statement timeout and
+/// never succeed. A deployment that changes in between is counted once, in its old or new state.
 pub(crate) async fn add_page(
     conn: &mut AnyConnection,
     census: &mut StatusCounts,
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {
-    // The page is cut out first, so that no plan reads more than it.
+    // The page first, so that no plan reads more.
     let rows = sqlx::query(
         "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest, max(d.id) AS last
          FROM (SELECT id, tls_state, tls_version FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d

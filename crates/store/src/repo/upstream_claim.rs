@@ -1,8 +1,8 @@
-//! Which deployments use an upstream address.
+//! Claims of upstream addresses by deployments.
 //!
-//! Several may, within a project and, where an admin wants it, between projects. So a claim refuses nothing by itself: it is what
-//! the rule of the life cycle asks. A deployment that a node of the release before has made or changed has none, or old ones:
-//! those are found by an index of their own, looked through, and made up for by [`catch_up`].
+//! Deployments may share an address within a project and, if an admin allows, across projects. So a
+//! claim refuses nothing; `lifecycle` decides. Deployments written by an older release lack claims
+//! or have outdated ones: an index finds them, they are scanned, and [`catch_up`] repairs them.
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -11,10 +11,10 @@ use crate::{
     engine::{lock, row},
 };
 
-/// Deployments without claims that are looked through in one go.
+/// Page size of the scan.
 const PAGE: i64 = 1_000;
 
-/// Puts the deployment's claims in the place of those that it had.
+/// Replaces the deployment's claims.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let ws_upstream = deployment.ws_upstream.as_ref();
     let text =
@@ -23,7 +23,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     write_for(conn, deployment.id.as_str(), deployment.project.as_str(), &text, &addresses).await
 }
 
-/// `text`: what the addresses are read from.
+/// `text`: the addresses' source.
 async fn write_for(
     conn: &mut AnyConnection,
     deployment: &str,
@@ -55,7 +55,7 @@ async fn write_for(
     Ok(())
 }
 
-/// Each address once, as it is claimed.
+/// Each claimed address once.
 pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<String> {
     let lists = std::iter::once(upstream).chain(ws_upstream);
     let mut addresses: Vec<_> = lists.flat_map(UpstreamList::as_slice).map(|it| it.claimed()).collect();
@@ -64,7 +64,7 @@ pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList
     addresses
 }
 
-/// Which of these addresses deployments of other projects use, in the order given.
+/// Which of these addresses other projects use, in the given order.
 pub(crate) async fn taken(
     conn: &mut AnyConnection,
     addresses: Vec<String>,
@@ -72,7 +72,7 @@ pub(crate) async fn taken(
 ) -> Result<Vec<String>, StoreError> {
     let mut taken = unclaimed_of_others(conn, &addresses, project).await?;
     for address in &addresses {
-        // Two ranges of the primary key, however many deployments of the project itself use it.
+        // Two primary key ranges, independent of how often the own project uses it.
         let row = sqlx::query(
             "SELECT address FROM upstream_claim WHERE address = $1 AND project < $2
              UNION ALL SELECT address FROM upstream_claim WHERE address = $1 AND project > $2
@@ -89,7 +89,7 @@ pub(crate) async fn taken(
     Ok(addresses.into_iter().filter(|address| taken.contains(address)).collect())
 }
 
-/// Of those addresses, by deployments without claims.
+/// Those used by deployments without claims.
 async fn unclaimed_of_others(
     conn: &mut AnyConnection,
     addresses: &[String],
@@ -107,8 +107,9 @@ async fn unclaimed_of_others(
     }
 }
 
-/// Writes the claims of at most `limit` deployments without; returns whether there may be more. One that is being changed has
-/// them written with the change, or is found the next time: to wait for it with the claims of others would be to wait in a circle.
+/// Writes the missing claims of at most `limit` deployments. Returns whether more may remain. Skips
+/// locked deployments: their change writes the claims or a later call finds them; waiting while
+/// holding other claims could deadlock.
 pub(crate) async fn catch_up(conn: &mut AnyConnection, limit: u32) -> Result<bool, StoreError> {
     let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
     let rows = unclaimed_after(conn, "", i64::from(limit), lock).await?;
@@ -119,7 +120,7 @@ pub(crate) async fn catch_up(conn: &mut AnyConnection, limit: u32) -> Result<boo
     Ok(rows.len() as u64 >= u64::from(limit))
 }
 
-/// A deployment without claims, or with old ones.
+/// A deployment with missing or outdated claims.
 struct Unclaimed {
     id: String,
     project: String,
@@ -128,7 +129,7 @@ struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// None of what cannot be read: nobody connects to it either.
+    /// Empty if unreadable: it is not dialled either.
     fn addresses(&self) -> Vec<String> {
         let Ok(upstream) = UpstreamList::parse(&self.upstream) else { return Vec::new() };
         let ws_upstream = self.ws_upstream.as_deref().and_then(|text| UpstreamList::parse(text).ok());
@@ -142,13 +143,13 @@ async fn unclaimed_after(
     limit: i64,
     lock: &'static str,
 ) -> Result<Vec<Unclaimed>, StoreError> {
-    // The condition is that of the index `deployment_unclaimed`.
+    // As in the index `deployment_unclaimed`.
     let sql = format!(
         "SELECT id, project, upstream, ws_upstream FROM deployment
          WHERE id > $1 AND coalesce(claimed, '') <> upstream || ' ' || coalesce(ws_upstream, '')
          ORDER BY id LIMIT $2{lock}"
     );
-    // Safe: only one of two fixed texts is put in.
+    // Safe: one of two fixed texts.
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(conn).await?;
     let read = |row| {
         Ok(Unclaimed {

@@ -7,34 +7,34 @@ use crate::{
     sealed::sealing::{Place, Sealer},
 };
 
-/// How many versions of a deployment are kept.
+/// Versions kept per deployment.
 pub(crate) const KEPT: usize = 10;
 
-/// An accepted upload, without its private key: that is sealed in a column of its own, read by
-/// [`crate::Store::private_key`] only.
+/// An accepted upload. Its private key is sealed in a column that only
+/// [`crate::Store::private_key`] reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The deployment it was uploaded for.
+    /// Its deployment.
     pub deployment: DeploymentId,
-    /// The generation at which it was accepted: its name.
+    /// Its id.
     pub version: VersionId,
     /// One-way or two-way.
     pub tls_type: TlsType,
-    /// The chain as served, DER, leaf first.
+    /// The served chain, DER, leaf first.
     pub chain: Vec<Vec<u8>>,
-    /// The client CAs, DER; empty exactly for one-way.
+    /// Client CAs, DER; empty exactly for one-way.
     pub client_cas: Vec<Vec<u8>>,
-    /// The trust scope of its session tickets.
+    /// The session tickets' trust scope.
     pub trust_scope: TrustScope,
     /// The leaf's common name.
     pub common_name: Option<String>,
     /// The leaf's notAfter.
     pub not_after: Timestamp,
-    /// The findings it was accepted with.
+    /// Its findings at acceptance.
     pub findings: Vec<Finding>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// Whether every counted node proved it once: only such a version is a fallback.
+    /// Proven by every counted node; only then is it a fallback.
     pub proven: bool,
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn last_proven(
     row.as_ref().map(Version::read).transpose()
 }
 
-/// Opens a key that is not erased, if there is one, to see that it can be.
+/// Opens any key that is not erased, as a check.
 ///
 /// # Errors
 /// [`StoreError::Sealed`], [`StoreError::WrongMasterKey`].
@@ -135,7 +135,7 @@ pub(crate) async fn private_key(
     let Some(row) = row else { return Ok(None) };
     let Some(sealed) = row::bytes_or_null(&row, "sealed_key")? else { return Ok(None) };
     let opened = sealer.open(place(deployment, version), &sealed).map_err(|error| match error {
-        // The store's own key was checked when it was opened: here it is this record that is wrong.
+        // The master key was checked at open: this record is damaged.
         StoreError::WrongMasterKey => StoreError::Sealed(place(deployment, version).to_string()),
         other => other,
     })?;
@@ -153,7 +153,7 @@ pub(crate) async fn insert(
     drop_surplus(conn, &version.deployment).await
 }
 
-/// The row, with its key as it is sealed.
+/// The row and its sealed key.
 pub(crate) async fn write(
     conn: &mut AnyConnection,
     version: &Version,
@@ -183,14 +183,14 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// What is served of the deployments with `from <= id <= to`, and what could be fallen back to, each with its key as
-/// it is sealed.
+/// The served versions and fallbacks of deployments with `from <= id <= to`, with sealed keys.
 pub(crate) async fn served_between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
     to: &DeploymentId,
 ) -> Result<Vec<(Version, Option<Vec<u8>>)>, StoreError> {
-    // A left join, so that the deployments are read first: of an inner one PostgreSQL may read all versions for a few of them.
+    // A left join, so that deployments are read first: PostgreSQL may answer an inner one by
+    // reading all versions.
     let rows = sqlx::query(
         "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
                 v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
@@ -234,10 +234,10 @@ async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Re
     Ok(())
 }
 
-/// Which of the versions, newest first and each with whether it can be fallen back to, are beyond the ten to keep.
+/// The versions beyond the ten to keep. Input: newest first, each with whether it is a fallback.
 ///
-/// The newest that can be fallen back to stays whatever its age, in place of the tenth: nodes may be serving it while
-/// one upload after the other turns out not to be servable, and would miss it when they start again.
+/// The newest fallback stays at any age, instead of the tenth: nodes may serve it while later
+/// uploads fail, and need it after a restart.
 fn surplus(versions: &[(i64, bool)]) -> Vec<i64> {
     let fallback = versions.iter().position(|(_, fallback)| *fallback).filter(|index| *index >= KEPT);
     let kept = if fallback.is_some() { KEPT - 1 } else { KEPT };
@@ -269,11 +269,11 @@ pub(crate) async fn erase_keys(
     Ok(())
 }
 
-/// Byte strings in one, each with its length in four bytes before it.
+/// Concatenates byte strings with 4-byte lengths.
 fn join(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
-        // An upload is far below 4 GiB.
+        // Uploads are far below 4 GiB.
         joined.extend_from_slice(&(part.len() as u32).to_be_bytes());
         joined.extend_from_slice(part);
     }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(surplus(&versions(10, 0)), none);
         assert_eq!(surplus(&versions(11, 0)), [1]);
         assert_eq!(surplus(&versions(11, 5)), [1]);
-        // The oldest is the fallback: the one before it goes.
+        // The oldest is the fallback: the one before it is removed.
         assert_eq!(surplus(&versions(11, 1)), [2]);
         assert_eq!(surplus(&versions(12, 1)), [3, 2]);
     }

@@ -26,32 +26,32 @@ pub enum MasterKeyError {
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
     /// The text is not 64 hexadecimal digits.
     #[error("the master key must be 64 hexadecimal digits")]
     Form,
-    /// The file is another user's; in the data folder, it may also be no link and must be a regular file.
+    /// Another user's file; in the data folder also a link or not a regular file.
     #[error(
         "the master key file {0}; give it to the user that certward runs as (chown), and put a file in the place of a link"
     )]
     NotOwn(NotOwn),
-    /// Others than its owner can read the file.
+    /// Others can read the file.
     #[error("the master key file {0} can be read by others: run chmod 600 on it")]
     TooOpen(String),
 }
 
-/// Two digits a byte, and room for white space around them.
+/// 64 digits and white space.
 const FILE_BYTES_MAX: u64 = 1024;
 
 impl MasterKey {
-    /// Draws a new one.
+    /// Generates a key.
     pub fn generate() -> Self {
         Self(random::key())
     }
 
-    /// Reads 64 hexadecimal digits, white space around them ignored.
+    /// Reads 64 hexadecimal digits, ignoring surrounding white space.
     ///
     /// # Errors
     /// [`MasterKeyError::Form`].
@@ -67,20 +67,20 @@ impl MasterKey {
         Ok(Self(key))
     }
 
-    /// Reads the file at a path that an operator has configured, which may lead through links. Only its owner may read it, who
-    /// must be root or the effective user.
+    /// Reads a configured file, which may be a link. Only its owner, root or the effective user,
+    /// may have read access.
     ///
     /// # Errors
     /// [`MasterKeyError`] names the file and the cause.
     pub fn read(path: &Path) -> Result<Self, MasterKeyError> {
         let file = File::open(path).map_err(|source| in_file(path, source))?;
-        // The open file is asked, not the path: it cannot be exchanged in between.
+        // Checks the open file, not the path, which could be replaced in between.
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;
         root_or_user(path, &metadata)?;
         Self::read_from(path, file, &metadata)
     }
 
-    /// Reads the file in the data folder: no link, and the effective user's.
+    /// Reads the data folder's file: not a link, and owned by the effective user.
     ///
     /// # Errors
     /// As [`MasterKey::read`].
@@ -94,13 +94,13 @@ impl MasterKey {
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(MasterKeyError::TooOpen(path.display().to_string()));
         }
-        // Room for all of it from the start: a buffer that grows leaves copies behind.
+        // Full capacity: a growing buffer would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
         file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|source| in_file(path, source))?;
         Self::parse(std::str::from_utf8(&text).map_err(|_| MasterKeyError::Form)?)
     }
 
-    /// Writes a new file with mode 0600, durable when this returns; an existing one is never overwritten.
+    /// Writes a new file durably, mode 0600. Never overwrites.
     ///
     /// # Errors
     /// [`MasterKeyError::File`].
@@ -119,7 +119,7 @@ impl MasterKey {
             .and_then(|()| file.sync_all())
             .and_then(|()| sync_folder_of(path));
         written.map_err(|source| {
-            // Half a key would stop the next start; whether it can be removed changes nothing about this error.
+            // A partial key would stop the next start. A failed removal does not change the error.
             let _ = std::fs::remove_file(path);
             in_file(path, source)
         })
@@ -144,7 +144,7 @@ fn in_file(path: &Path, source: std::io::Error) -> MasterKeyError {
     MasterKeyError::File { path: path.display().to_string(), source }
 }
 
-/// A new file is there after a power loss only once its folder is on disk, too.
+/// A new file survives a power loss only after its folder is synced.
 fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()

@@ -1,10 +1,9 @@
-//! Secrets are drawn here, from the operating system's generator by way of aws-lc, and nowhere else in this crate.
+//! Randomness for secrets, from the system's generator through aws-lc; the crate's only source.
 
 use zeroize::Zeroizing;
 
-/// Fills `bytes` with randomness.
 pub(crate) fn fill(bytes: &mut [u8]) {
-    // aws-lc has no way to go on without entropy either; it aborts before it would fail here.
+    // aws-lc aborts without entropy.
     aws_lc_rs::rand::fill(bytes).expect("the system's random generator answers");
 }
 
@@ -15,7 +14,7 @@ pub(crate) fn key() -> Zeroizing<[u8; 32]> {
     key
 }
 
-/// A random number that is not 0.
+/// A random non-zero number.
 pub(crate) fn nonzero() -> i64 {
     loop {
         let mut bytes = [0; 8];
@@ -26,21 +25,21 @@ pub(crate) fn nonzero() -> i64 {
     }
 }
 
-/// 16 characters of `a-z 0-9`, each equally likely: 82 bits, so that two never meet.
+/// 16 uniform characters of `a-z 0-9`: 82 bits, unique in practice.
 pub(crate) fn name() -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut name = String::with_capacity(16);
     while name.len() < 16 {
         let mut bytes = [0; 32];
         fill(&mut bytes);
-        // 252 is the greatest multiple of 36 in a byte; what is above would favour the first letters.
+        // 252 is the largest multiple of 36 in a byte; higher values would bias the result.
         let even = bytes.into_iter().filter(|byte| *byte < 252);
         name.extend(even.map(|byte| char::from(ALPHABET[usize::from(byte % 36)])).take(16 - name.len()));
     }
     name
 }
 
-/// Appends the bytes as lower-case hexadecimal digits. The text must have room: growing would leave copies behind.
+/// Appends lower-case hexadecimal digits. The text must have capacity: growing would leave copies.
 pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {

@@ -1,16 +1,8 @@
-//! Sealed records: what is secret reaches the database only like this.
+//! Sealed records, the only form in which secrets reach the database.
 //!
-//! ```text
-//! 1   format, 1
-//! 8   id of the master key, so that it can be changed one day
-//! 12  nonce ┐ the record's own random data key,
-//! 48  key   ┘ sealed under the master key
-//! 12  nonce ┐ the record,
-//! n   text  ┘ sealed under the data key, with its tag of 16
-//! ```
-//! Both are AES-256-GCM with random nonces. Both are bound to the record's place (table, deployment, version): a
-//! record that was moved to another row does not open. A data key seals one record, and a master key wraps far fewer
-//! than the 2^32 keys that random nonces allow (NIST SP 800-38D §8.3).
+//! Both layers are AES-256-GCM with random nonces, bound to the record's place (table, deployment,
+//! version), so a record moved to another row does not open. A data key seals one record; a master
+//! key wraps far fewer than the 2^32 keys that random nonces allow (NIST SP 800-38D §8.3).
 
 use std::fmt;
 
@@ -30,7 +22,7 @@ const DATA_KEY: usize = 32;
 const WRAPPED: usize = NONCE + DATA_KEY + TAG;
 const HEADER: usize = 1 + KEY_ID + WRAPPED;
 
-/// Where a record belongs.
+/// A record's place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) table: &'static str,
@@ -38,7 +30,16 @@ pub(crate) struct Place<'a> {
     pub(crate) version: i64,
 }
 
-/// Seals and opens under one master key.
+/// Seals and opens under one master key. The format:
+///
+/// ```text
+/// 1   format, 1
+/// 8   id of the master key, for a later change of it
+/// 12  nonce ┐ the record's own random data key,
+/// 48  key   ┘ sealed under the master key
+/// 12  nonce ┐ the record,
+/// n   text  ┘ sealed under the data key, with its tag of 16
+/// ```
 pub(crate) struct Sealer {
     key: RandomizedNonceKey,
     id: [u8; KEY_ID],
@@ -53,7 +54,6 @@ impl Sealer {
         Self { key: aes(master.0.as_slice()), id }
     }
 
-    /// Seals `plain`.
     pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let data_key = random::key();
         let mut sealed = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
@@ -64,10 +64,11 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Opens what [`Sealer::seal`] made for the same place.
+    /// Opens a record sealed for the same place.
     ///
     /// # Errors
-    /// [`StoreError::WrongMasterKey`] where another key sealed it, [`StoreError::Sealed`] where it does not open.
+    /// [`StoreError::WrongMasterKey`] for another master key, [`StoreError::Sealed`] if it does not
+    /// open.
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let fault = || StoreError::Sealed(place.to_string());
         let (header, record) = sealed.split_at_checked(HEADER).ok_or_else(fault)?;
@@ -83,7 +84,7 @@ impl Sealer {
 }
 
 fn aes(key: &[u8]) -> RandomizedNonceKey {
-    // Only a key of another length is refused.
+    // Fails only for another key length.
     RandomizedNonceKey::new(&AES_256_GCM, key).expect("the key has 256 bits")
 }
 
@@ -93,7 +94,7 @@ fn seal_onto(
     bound_to: Vec<u8>,
     plain: &[u8],
 ) -> Result<(), StoreError> {
-    // With room for the tag, so that it is sealed in place and no copy of the plain bytes stays behind.
+    // Capacity for the tag: sealing in place leaves no copy of the plain bytes.
     let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + TAG));
     text.extend_from_slice(plain);
     let nonce = key
@@ -114,7 +115,7 @@ fn open(key: &RandomizedNonceKey, bound_to: Vec<u8>, sealed: &[u8]) -> Option<Ze
 }
 
 impl Place<'_> {
-    /// The associated data: each part with its length before it, so that no two places read the same.
+    /// The associated data. Each part has a length prefix, so places cannot collide.
     fn bound_to(&self, layer: &[u8]) -> Vec<u8> {
         let version = self.version.to_be_bytes();
         let parts = [b"certward AES-256-GCM 1", layer, self.table.as_bytes(), self.row.as_bytes(), &version];

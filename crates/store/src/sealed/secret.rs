@@ -1,5 +1,5 @@
-//! The program's own sealed records, by name: the master key's check value, the key of the API secrets' digests,
-//! and what [`crate::Store::secret_or_insert`] is asked for.
+//! The program's sealed records, by name: the master key's check value, the key of the API secrets'
+//! digests, and those of [`crate::Store::secret_or_insert`].
 
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
@@ -20,7 +20,7 @@ fn place(name: &str) -> Place<'_> {
     Place { table: "secret", row: name, version: 0 }
 }
 
-/// Makes the store's own records, where they are missing.
+/// Inserts the store's own records if missing.
 pub(crate) async fn init(
     conn: &mut AnyConnection,
     sealer: &Sealer,
@@ -32,12 +32,12 @@ pub(crate) async fn init(
     Ok(())
 }
 
-/// Whether `init` has been here.
+/// Whether `init` has run.
 pub(crate) async fn is_initialised(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(sealed(conn, CHECK).await?.is_some())
 }
 
-/// The key of the API secrets' digests, after the master key has shown to be the right one.
+/// The key of the API secrets' digests. Checks the master key first.
 ///
 /// # Errors
 /// [`StoreError::WrongMasterKey`], [`StoreError::NotInitialised`].
@@ -61,7 +61,7 @@ pub(crate) async fn find(
     sealed.map(|sealed| sealer.open(place(name), &sealed)).transpose()
 }
 
-/// Keeps the record unless there is one of this name.
+/// Inserts the record unless the name exists.
 pub(crate) async fn insert(
     conn: &mut AnyConnection,
     sealer: &Sealer,
@@ -80,7 +80,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Removes the records with `from <= name < before`, by bytes.
+/// Removes records with `from <= name < before`, compared by bytes.
 pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -> Result<u64, StoreError> {
     let removed = sqlx::query("DELETE FROM secret WHERE name >= $1 AND name < $2")
         .bind(from)
@@ -90,12 +90,12 @@ pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -
     Ok(removed.rows_affected())
 }
 
-/// The sealed check value: no two stores have the same.
+/// The sealed check value, unique to each store.
 pub(crate) async fn sealed_check(conn: &mut AnyConnection) -> Result<Option<Vec<u8>>, StoreError> {
     sealed(conn, CHECK).await
 }
 
-/// The sealed check value as text, where there is such a table and record.
+/// The sealed check value as text, if table and record exist.
 pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     if !crate::engine::schema::has_table(conn, "secret").await? {
         return Ok(None);
@@ -106,7 +106,7 @@ pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<St
     Ok(Some(text))
 }
 
-/// Whether the master key is the one that this check value was made with.
+/// Checks the master key against a check value.
 ///
 /// # Errors
 /// [`StoreError::WrongMasterKey`].
@@ -114,12 +114,12 @@ pub(crate) fn verify_check(sealer: &Sealer, sealed: &[u8]) -> Result<(), StoreEr
     sealer.open(place(CHECK), sealed).map(|_| ())
 }
 
-/// Keeps a check value as another store has it.
+/// Writes another store's check value.
 pub(crate) async fn write_check(conn: &mut AnyConnection, sealed: &[u8]) -> Result<(), StoreError> {
     write_sealed(conn, &Sealed { name: CHECK.to_owned(), sealed: sealed.to_vec(), created_at: 0 }).await
 }
 
-/// A record as it is sealed.
+/// A sealed record.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Sealed {
     name: String,
@@ -127,7 +127,7 @@ pub(crate) struct Sealed {
     created_at: i64,
 }
 
-/// The records with `from <= name < before`, by name, as they are sealed.
+/// The sealed records with `from <= name < before`, by name.
 pub(crate) async fn all_sealed(
     conn: &mut AnyConnection,
     from: &str,
