@@ -51,8 +51,7 @@ impl From<NotOwn> for StoreError {
     }
 }
 
-/// Drops what may be secret: the address (it may hold a password) and row values (decoding errors
-/// hold them).
+/// Drops what may be secret: the address (password) and row values (in decoding errors).
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -68,14 +67,13 @@ impl From<sqlx::Error> for StoreError {
                 Self::corrupt("a column of another type")
             }
             sqlx::Error::RowNotFound => Self::corrupt("a row that must be there is missing"),
-            // Protocol, WorkerCrashed, BeginFailed and others: the connection is lost, the store
-            // may not be.
+            // The connection is lost, the store may not be.
             _ => Self::unavailable("the connection to it was lost"),
         }
     }
 }
 
-/// SQLite's primary result codes for damaged files and non-databases.
+/// SQLite's primary codes for damaged files and non-databases.
 const SQLITE_DAMAGED: [i32; 2] = [11, 26];
 
 fn from_database(error: &(dyn sqlx::error::DatabaseError + 'static)) -> StoreError {
@@ -83,8 +81,7 @@ fn from_database(error: &(dyn sqlx::error::DatabaseError + 'static)) -> StoreErr
         return StoreError::unavailable("another change came between; try again");
     }
     let code = error.code().unwrap_or_default();
-    // SQLite's extended codes are decimal with the primary code in the low byte; PostgreSQL's have
-    // five characters.
+    // SQLite's extended codes are decimal with the primary code in the low byte.
     let damaged = match code.parse::<i32>() {
         Ok(number) if code.len() < 5 => SQLITE_DAMAGED.contains(&(number & 0xff)),
         // Data corrupted, index corrupted.

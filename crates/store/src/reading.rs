@@ -15,7 +15,7 @@ use crate::{
     sealed::sealing::Sealer,
 };
 
-/// A snapshot of the store, or of a node's replica. Ends when dropped.
+/// A snapshot of the store, or of a replica.
 pub struct Reading {
     transaction: Mutex<Transaction<'static, Any>>,
     sealer: Arc<Sealer>,
@@ -45,7 +45,6 @@ impl Reading {
         Ok(Self { transaction: Mutex::new(transaction), sealer, as_of, continues })
     }
 
-    /// A replica has no feed.
     pub(crate) fn of_replica(transaction: Transaction<'static, Any>, sealer: Arc<Sealer>) -> Self {
         let as_of = FeedPosition::START;
         Self { transaction: Mutex::new(transaction), sealer, as_of, continues: true }
@@ -74,7 +73,7 @@ impl Reading {
     }
 
     /// Whether the store's history continues from what the reader holds. If not, the two must not
-    /// be mixed: the held state may never have existed here.
+    /// be mixed.
     pub fn continues(&self) -> bool {
         self.continues
     }

@@ -29,18 +29,16 @@ use crate::{
     shared::{Inner, Opened},
 };
 
-/// A node that was away for longer reads everything again.
+/// Older positions require a full read.
 const FEED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Rows pruned per transaction: writers must not wait long.
+/// Writers must not wait long.
 const PRUNED_AT_ONCE: u32 = 5_000;
-/// Deployments per transaction whose claims are written.
 const CAUGHT_UP_AT_ONCE: u32 = 500;
-/// Pruning transactions per run: 1,000,000 rows.
+/// Per run: 1,000,000 rows.
 const PRUNES_MAX: u32 = 200;
-/// Deployments per statement. Each reads its version, on a cold disk at 0.5 ms: 1 s, a fifth of the
-/// statement timeout.
+/// Each reads its version, on a cold disk at 0.5 ms: 1 s, a fifth of the statement timeout.
 const COUNTED_AT_ONCE: u32 = 2_000;
-/// Cache time of [`Store::ping`]: readiness checks must not cost an fsync each.
+/// Readiness checks must not cost an fsync each.
 const PING_HOLDS: Duration = Duration::from_secs(1);
 
 /// The store, cheap to clone.
@@ -56,7 +54,6 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Migrates an initialised store.
 async fn bring_up_to_date(engine: &Engine) -> Result<(), StoreError> {
     if engine.version().await? == 0 {
         return Err(StoreError::NotInitialised);
@@ -79,8 +76,8 @@ impl Store {
         Self::open_on(Engine::open(address, false).await?, master_key, clock).await
     }
 
-    /// As [`Store::open`], without locking an embedded store's folder: another process is about to
-    /// hand it over, see [`Store::adopt_folder`]. SQLite allows both.
+    /// As [`Store::open`], while another process holds the folder and is about to hand it over, see
+    /// [`Store::adopt_folder`]. SQLite allows both.
     ///
     /// # Errors
     /// As [`Store::open`], except [`StoreError::InUse`].
@@ -101,19 +98,19 @@ impl Store {
         Self::with(engine, Sealer::new(master_key), clock).await
     }
 
-    /// A store that is unreachable for now: every call is [`StoreError::Unavailable`] at once until
-    /// [`Store::reach`] succeeds.
+    /// An unreachable store: every call is [`StoreError::Unavailable`] until [`Store::reach`]
+    /// succeeds.
     pub fn away(address: Address, master_key: &MasterKey, clock: Arc<dyn Clock>) -> Self {
         Self { inner: Arc::new(Inner::new(Some(address), Sealer::new(master_key), clock)) }
     }
 
-    /// Whether it was [`Store::away`] and was not reached since.
+    /// Whether it has not been reached yet.
     pub fn is_away(&self) -> bool {
         self.inner.opened.get().is_none()
     }
 
-    /// Tries once to open and migrate a store that is [`Store::away`]. Does nothing once it was
-    /// reached; then it recovers by itself.
+    /// Tries once to open and migrate a store that is [`Store::away`]. Once reached, it recovers by
+    /// itself.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -125,17 +122,16 @@ impl Store {
         let engine = Engine::open(address, false).await?;
         bring_up_to_date(&engine).await?;
         let opened = Opened::with(engine, &self.inner).await?;
-        // Set only under this lock.
         let _ = self.inner.opened.set(opened);
         self.inner.changes.send_replace(());
         Ok(())
     }
 
-    /// Makes schema, `default` project and the master key's check value in an empty store, and
-    /// opens it. An existing store is left unchanged.
+    /// Initialises an empty store with schema, `default` project and check value, and opens it. An
+    /// existing store is unchanged.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`StoreError::WrongMasterKey`] for a store made with another key.
+    /// As [`Store::open`].
     pub async fn init(
         address: &Address,
         master_key: &MasterKey,
@@ -144,7 +140,7 @@ impl Store {
         let engine = Engine::open(address, true).await?;
         engine.migrate_requests().await?;
         let sealer = Sealer::new(master_key);
-        // One transaction, so concurrent nodes initialise once.
+        // Concurrent nodes initialise once.
         let mut tx = engine.begin().await?;
         schema::STORE.migrate(&mut tx).await?;
         if !secret::is_initialised(&mut tx).await? {
@@ -163,7 +159,7 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether `init` has run on a store here.
+    /// Whether `init` has run.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::InUse`].
@@ -184,7 +180,7 @@ impl Store {
         initialised
     }
 
-    /// An embedded store's lock, to hand to the successor. `None` on PostgreSQL.
+    /// An embedded store's lock, for the successor.
     ///
     /// # Errors
     /// [`io::Error`], such as no free file descriptor.
@@ -192,7 +188,7 @@ impl Store {
         self.folder().map_or(Ok(None), DataFolder::share_lock)
     }
 
-    /// Releases the folder to another process; this one keeps using the store until it exits.
+    /// Releases the folder to another process; both may use the store.
     pub fn release_folder(&self) {
         if let Some(folder) = self.folder() {
             folder.release();
@@ -220,7 +216,7 @@ impl Store {
         &self.inner.clock
     }
 
-    /// Begins a write transaction. SQLite has one writer; waits for it up to 5 s.
+    /// Begins a write transaction. Waits up to 5 s for SQLite's writer.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -231,7 +227,7 @@ impl Store {
         self.in_transaction(transaction, epoch).await
     }
 
-    /// As [`Store::begin`], on a connection separate from requests: for a joining node.
+    /// As [`Store::begin`], for a joining node: separate from requests.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -253,7 +249,7 @@ impl Store {
     }
 
     /// As [`Store::begin`], for a change by an API key, which is locked as it is now: its rights
-    /// may have changed since the request began. `None` if the key is gone.
+    /// may have changed since the request began. `None`: it is gone.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -272,21 +268,21 @@ impl Store {
         Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
     }
 
-    /// Resolves after a commit by this process, or by another if the engine notifies. A wake-up
-    /// only: may be late or spurious. Covers commits from the call on, not the first poll: call it
-    /// before reading the feed, await it after.
+    /// Resolves after a commit by this process, or by others that notify. A wake-up only: may be
+    /// late or spurious. Counts from the call on, not the first poll: call it before reading the
+    /// feed.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.inner.changes.subscribe();
         async move {
             if changes.changed().await.is_err() {
-                // The store is closed: never wakes, and does not spin.
+                // Closed: never wakes, and does not spin.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Resolves when the store recovers or another server takes over: a reason to retry. Counts
-    /// from the call on, not the first poll. Never resolves for an embedded store.
+    /// Resolves when the store recovers or another server takes over. Counts from the call on, not
+    /// the first poll. Never resolves for an embedded store.
     pub fn answers_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let reached = self.inner.opened.get().is_none().then(|| self.changed());
         let line = self.inner.opened.get().and_then(|opened| opened.engine.line());
@@ -301,8 +297,7 @@ impl Store {
     }
 
     /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for lists), if
-    /// within the limit. Exact under concurrency, durable across restarts; a refusal writes
-    /// nothing. Time is read under the lock.
+    /// within the limit. Exact under concurrency, durable across restarts.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -325,7 +320,7 @@ impl Store {
         Ok(decision.admission)
     }
 
-    /// The API key, if the secret matches. Unknown keys take the same time.
+    /// The API key, if the secret matches. Unknown keys take as long.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -404,7 +399,7 @@ impl Store {
         let mut census = StatusCounts::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
-            // For each page: others use the connection in between.
+            // Others use the connection between pages.
             let mut conn = self.read().await?;
             after = step(status_counts::add_page(&mut conn, &mut census, &from, page)).await?;
         }
@@ -434,7 +429,7 @@ impl Store {
         step(deployment::find(&mut conn, id)).await
     }
 
-    /// Deployments with their hosts, by id after `after`, at most `limit`: for the warm-up.
+    /// As [`Store::deployments_after`], with only the hosts: for the warm-up.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -447,7 +442,7 @@ impl Store {
         step(host::by_deployment(&mut conn, after, limit)).await
     }
 
-    /// The owner of the first claimed name: for look-ups during the warm-up.
+    /// The owner of the first claimed name: for the warm-up.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -482,8 +477,7 @@ impl Store {
         step(version::find(&mut conn, deployment, version)).await
     }
 
-    /// The fallback: the newest version before `before` that was proven by every counted node and
-    /// still has its key.
+    /// The fallback: the newest version before `before` that was proven and has its key.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -527,8 +521,8 @@ impl Store {
         step(feed::newest_position(&mut conn)).await
     }
 
-    /// At most `limit` feed rows after `after`, oldest first. `held`: the newest position of what
-    /// the reader holds, checked against the store's history.
+    /// At most `limit` feed rows after `after`. `held`: the newest position of what the reader
+    /// holds, checked against the store's history.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -542,8 +536,7 @@ impl Store {
         step(feed::after(&mut conn, after, held, limit)).await
     }
 
-    /// As [`Store::feed_after`]; with rows, also a transaction of the same snapshot, to read the
-    /// changes.
+    /// As [`Store::feed_after`], with a transaction of the same snapshot if there are rows.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -564,7 +557,7 @@ impl Store {
         Ok((page, reading))
     }
 
-    /// A snapshot, to load deployments on demand. `held`: see [`Store::feed_after`].
+    /// A snapshot. `held`: see [`Store::feed_after`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -573,7 +566,7 @@ impl Store {
         Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
     }
 
-    /// As [`Store::reading`], on a connection separate from requests: to load changes.
+    /// As [`Store::reading`], separate from requests.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -582,8 +575,7 @@ impl Store {
         Reading::begin(transaction, Arc::clone(&self.inner.sealer), held).await
     }
 
-    /// Renews the session's lease for `lease` from now, expired or not; `false`: no such row, the
-    /// node must join again.
+    /// Renews the session's lease, expired or not; `false`: the node must join again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -602,7 +594,7 @@ impl Store {
         .await
     }
 
-    /// Nodes with a lease, and those that reported in the last hour and did not end, by id.
+    /// Nodes with a lease or a report in the last hour, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -615,8 +607,8 @@ impl Store {
         .await
     }
 
-    /// Records that a node's process runs; not a membership. `since`: `None` at first, then the
-    /// value returned.
+    /// Records that a process runs; not a membership. `since`: `None` at first, then the value
+    /// returned.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -629,7 +621,7 @@ impl Store {
         self.begin().await?.hear_process(node, process, since).await
     }
 
-    /// Removes the report of a node's last process, which ends.
+    /// Removes the report of a process that ends.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -637,7 +629,7 @@ impl Store {
         self.begin().await?.forget_process(node).await
     }
 
-    /// Unsettled deployments that wait for this node's proof, by id.
+    /// Unsettled deployments that wait for this node, by id.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -664,8 +656,8 @@ impl Store {
         step(audit::newest(&mut conn, limit)).await
     }
 
-    /// A sealed record of the program (such as ticket keys), inserted from `make` if absent.
-    /// Concurrent nodes get the same one.
+    /// A sealed record of the program (such as ticket keys), inserted if absent. Concurrent nodes
+    /// get the same one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -693,8 +685,7 @@ impl Store {
         step(secret::find(&mut conn, &self.inner.sealer, &of_the_program(name))).await
     }
 
-    /// Removes the program's sealed records with `from <= name < before`, by bytes. Returns their
-    /// number; writes nothing if 0.
+    /// Removes sealed records with `from <= name < before`, by bytes. Returns their number.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -731,7 +722,7 @@ impl Store {
             Ok(tx.commit().await?)
         })
         .await?;
-        // To the end, as the next: every claim scans the deployments without claims.
+        // To the end: every claim scans the deployments without.
         let mut more = true;
         while more {
             let mut tx = self.inner.engine()?.begin().await?;
@@ -788,7 +779,7 @@ impl Store {
         Ok(())
     }
 
-    /// The time base of leases: the database's clock on PostgreSQL.
+    /// The time base of leases.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -797,7 +788,7 @@ impl Store {
         step(self.inner.engine()?.now(&mut conn, self.inner.clock.as_ref())).await
     }
 
-    /// Waits for connections in use and closes all. On SQLite truncates the WAL.
+    /// Waits for connections in use; on SQLite truncates the WAL.
     pub async fn close(&self) {
         if let Some(opened) = self.inner.opened.get() {
             opened.listener.as_ref().map(Listener::end);
@@ -810,12 +801,10 @@ impl Store {
         self.inner.opened.get().and_then(|opened| opened.engine.folder())
     }
 
-    /// A read-only snapshot.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.inner.engine()?.begin_reading().await
     }
 
-    /// The same, separate from requests.
     pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.inner.engine()?.begin_reading_as_member().await
     }
@@ -825,7 +814,7 @@ impl Store {
     }
 }
 
-/// A separate name space from the store's own records.
+/// Separate from the store's own records.
 pub(crate) fn of_the_program(name: &str) -> String {
     format!("program.{}", row::storable(name))
 }
@@ -894,7 +883,6 @@ mod tests {
         assert!(matches!(tx.commit().await, Err(StoreError::Unavailable(_))), "no false yes");
         assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
         assert!(store.audit(1).await.expect("read").is_empty());
-        // With room again.
         store.inner.engine().expect("open").limit_pages(100_000).await.expect("limited");
         let mut tx = store.begin().await.expect("a transaction");
         tx.audit(filler()).await.expect("written");
@@ -922,7 +910,7 @@ mod tests {
         rows.iter().map(read).collect()
     }
 
-    /// 40 deployments in all states, not created by id order.
+    /// In all states, not created by id order.
     async fn populate(store: &Store) {
         let states = ["absent", "pending", "running", "failed", "terminated", "running", "running"];
         for number in 0..40 {
@@ -934,7 +922,6 @@ mod tests {
                  VALUES ('d-{id:03}', 'default', '', '127.0.0.1:1883', 0, 1, '{state}', {version}, 1, 'r')"
             );
             execute(store, &insert).await;
-            // An older version's expiry does not count.
             for (version, ends) in [(id, 1_000 + id), (id + 1_000, 5)] {
                 let insert = format!(
                     "INSERT INTO version (deployment, version, tls_type, chain, client_cas, trust_scope, not_after,

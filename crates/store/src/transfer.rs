@@ -1,11 +1,7 @@
-//! Copies an embedded store to PostgreSQL.
-//!
-//! One snapshot of the locked source, one transaction of the target: the target ends empty or
-//! complete. Tables come from the source's schema, so later ones are included unless in
-//! [`NOT_COPIED`]. Rows and sealed keys are unchanged; sequences continue.
-//!
-//! The target gets the source's schema version and is migrated after the copy, so the source is
-//! only read. Every row is read back and compared by digest before the commit.
+//! Copies an embedded store to PostgreSQL, in one transaction from one snapshot: the target ends
+//! empty or complete. Tables come from the source's schema, so later ones are included unless in
+//! [`NOT_COPIED`]. The source is only read: the target gets its schema version and is migrated
+//! afterwards. Every row is compared by digest before the commit.
 
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
@@ -26,12 +22,10 @@ use crate::{
     sealed::{sealing::Sealer, secret},
 };
 
-/// Live nodes, and changes that wait for them. A node that starts on the target joins, and is then
-/// counted for everything unsettled.
+/// Live nodes join the target and are then counted for everything unsettled.
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
-/// Rows per statement. A row has at most some 80 KiB (chain and client CAs of 32 KiB each), so a
-/// page has at most 16 MiB; 200 times the widest table's columns are far below PostgreSQL's 65,535
-/// parameters.
+/// A row has at most some 80 KiB (chain and client CAs of 32 KiB each), so a page has at most 16
+/// MiB; its parameters are far below PostgreSQL's 65,535.
 const PAGE: usize = 200;
 
 /// The number of rows copied and verified.
@@ -52,7 +46,7 @@ pub enum TransferError {
     /// PostgreSQL, unchanged.
     #[error("PostgreSQL: {0}")]
     Target(StoreError),
-    /// The target has a table with the name of one of certward's.
+    /// A certward table exists there.
     #[error("PostgreSQL: the database has a table {0} already")]
     NotEmpty(String),
     /// Verification failed; nothing was kept.
@@ -61,9 +55,8 @@ pub enum TransferError {
 }
 
 /// Copies the embedded store in `folder` to the empty database at `target`, reporting each table.
-/// On return all is durable, verified, and opens with the master key.
-///
-/// Locks the folder and changes nothing in it. Memory is bounded.
+/// Durable and verified on return. Locks the folder, changes nothing in it, and uses bounded
+/// memory.
 ///
 /// # Errors
 /// [`TransferError`]: nothing was copied, unless the connection was lost during the commit, when it
@@ -106,10 +99,9 @@ async fn copy(
     told: &mut impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
     let mut to = target.begin().await.map_err(TransferError::Target)?;
-    // Keeps others from making tables there.
     step(lock::migration(&mut to)).await.map_err(TransferError::Target)?;
     let mut copied = Vec::new();
-    // Each part is a separate database in the folder.
+    // Each part is a separate database.
     let mut store = source.begin_reading().await.map_err(TransferError::Source)?;
     let mut requests = source.begin_on_requests().await.map_err(TransferError::Source)?;
     let store_tables = step(tables(&mut store)).await.map_err(TransferError::Source)?;
@@ -146,7 +138,7 @@ async fn copy_part(
     })?;
     let mut copied = Vec::new();
     for table in tables.iter().filter(|table| !NOT_COPIED.contains(&table.name.as_str())) {
-        // Rows that migrations insert are in the source, too.
+        // The source has the migrations' rows, too.
         step(run(to, format!("DELETE FROM {}", table.quoted()))).await.map_err(TransferError::Target)?;
         let written = copy_table(table, from, to).await?;
         if read_back(table, to).await? != written {
@@ -161,7 +153,7 @@ async fn copy_part(
     Ok(copied)
 }
 
-/// Checks that the copy opens: the check value, the key of the API secrets, and a private key.
+/// The check value, the key of the API secrets, and a private key.
 async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
     step(async {
         secret::api_secrets_key(to, sealer).await?;
@@ -170,13 +162,12 @@ async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreE
     .await
 }
 
-/// A table of the source's schema.
 struct Table {
     name: String,
     columns: Vec<Column>,
-    /// Primary key columns, in order.
+    /// In order.
     key: Vec<Column>,
-    /// The tables it references, which are copied first.
+    /// Copied first.
     parents: HashSet<String>,
 }
 
@@ -199,7 +190,7 @@ enum Value {
     Bytes(Option<Vec<u8>>),
 }
 
-/// The tables of an embedded database, parents first.
+/// Parents first.
 async fn tables(conn: &mut AnyConnection) -> Result<Vec<Table>, StoreError> {
     let names = sqlx::query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -257,7 +248,7 @@ impl Table {
         quoted(&self.name)
     }
 
-    /// A page by primary key, whose order is bytewise in both engines.
+    /// By primary key, whose order is bytewise in both engines.
     async fn page(
         &self,
         conn: &mut AnyConnection,
@@ -270,7 +261,7 @@ impl Table {
         };
         let columns = names(&self.columns);
         let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {PAGE}", self.quoted());
-        // Safe: quoted names and numbered parameters.
+        // Safe: quoted names.
         let mut query = sqlx::query(AssertSqlSafe(sql));
         if let Some(row) = after {
             for column in &self.key {
@@ -287,7 +278,7 @@ impl Table {
             let comma = if row == 0 { "" } else { ", " };
             let _ = write!(sql, "{comma}({})", places(row * width + 1, width));
         }
-        // Safe: quoted names and numbered parameters.
+        // Safe: quoted names.
         let query = sqlx::query(AssertSqlSafe(sql));
         rows.into_iter().flatten().fold(query, |query, value| value.bind(query)).execute(conn).await?;
         Ok(())
@@ -316,7 +307,7 @@ impl Value {
         }
     }
 
-    /// With a length prefix, so rows cannot collide.
+    /// With a length prefix, against collisions.
     fn add_to(&self, digest: &mut Context) {
         let number;
         let bytes = match self {
@@ -334,7 +325,6 @@ impl Value {
     }
 }
 
-/// The digest of all rows, by primary key.
 #[derive(PartialEq, Eq)]
 struct Sum {
     rows: u64,
@@ -405,7 +395,7 @@ fn values(table: &Table, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError>
     page.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)
 }
 
-/// Continues the engine's sequences after the greatest number ever drawn, of deleted rows too.
+/// Sequences continue after the greatest number ever drawn, of deleted rows too.
 async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) -> Result<(), StoreError> {
     let drawn = sqlx::query(
         "SELECT a.attname::text AS name FROM pg_attribute a
@@ -419,7 +409,6 @@ async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) 
         .bind(table.name.clone())
         .fetch_optional(from)
         .await?;
-    // Never drawn.
     let Some(greatest) = greatest else { return Ok(()) };
     sqlx::query("SELECT setval(pg_get_serial_sequence($1, $2), $3)")
         .bind(table.quoted())

@@ -19,16 +19,15 @@ use crate::{
 
 /// A write transaction. Dropped without [`Tx::commit`], it leaves no trace.
 ///
-/// Reads see its own writes. On PostgreSQL [`Tx::deployment`] locks the row (`FOR UPDATE`), which
-/// serialises changes of a deployment; SQLite has one writer anyway.
+/// On PostgreSQL [`Tx::deployment`] locks the row, which serialises changes of a deployment.
 ///
-/// Lock order, against deadlocks: the acting key ([`crate::Store::begin_as`], or
-/// [`crate::Store::begin_on_keys_as`] to change keys), [`Tx::api_key`], [`Tx::project_to_remove`],
-/// [`Tx::hold_nodes`] or [`Tx::hold_changes`], deployments, the generation. `lock.rs` has the full
-/// order.
+/// Lock order, against deadlocks (`lock.rs` has all of it): the acting key
+/// ([`crate::Store::begin_as`], or [`crate::Store::begin_on_keys_as`] to change keys),
+/// [`Tx::api_key`], [`Tx::project_to_remove`], [`Tx::hold_nodes`] or [`Tx::hold_changes`],
+/// deployments, the generation.
 ///
 /// After an error or a cancelled step, every further step and the commit are refused. (PostgreSQL
-/// would answer the commit of a failed transaction with a successful rollback.)
+/// would answer the commit with a successful rollback.)
 ///
 /// # Errors
 /// Every step: [`StoreError::Unavailable`]; reads also [`StoreError::Corrupt`].
@@ -36,11 +35,8 @@ pub struct Tx {
     store: Arc<Inner>,
     transaction: Transaction<'static, Any>,
     now: Timestamp,
-    /// The server in use, see [`pool::Engine::epoch`].
     epoch: u64,
-    /// A step is running or has failed.
     broken: bool,
-    /// The commit must wake readers.
     wakes: bool,
 }
 
@@ -50,8 +46,7 @@ impl fmt::Debug for Tx {
     }
 }
 
-/// Runs one step. `broken` is set before and cleared after, so an error or a dropped future leaves
-/// it set.
+/// `broken` is set before and cleared after: an error or a dropped future leaves it set.
 async fn step<T>(
     broken: &mut bool,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -100,7 +95,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Draws the next generation and appends the change of `deployment` to the feed.
+    /// Draws the next generation, with the deployment's feed row.
     pub async fn draw_generation(&mut self, deployment: &DeploymentId) -> Result<Generation, StoreError> {
         self.wakes = true;
         step(&mut self.broken, feed::draw(&mut self.transaction, deployment, self.now)).await
@@ -112,17 +107,17 @@ impl Tx {
         step(&mut self.broken, audit::note(&mut self.transaction, &entry, self.now)).await
     }
 
-    /// One project, which stays until the end of the transaction.
+    /// A project, kept from removal by this transaction.
     pub async fn project(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         step(&mut self.broken, project::find_kept(&mut self.transaction, id)).await
     }
 
-    /// A project to remove: locked against new content until the end of the transaction.
+    /// A project to remove, locked against new content.
     pub async fn project_to_remove(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         step(&mut self.broken, project::find_to_remove(&mut self.transaction, id)).await
     }
 
-    /// A project to change, locked for this transaction.
+    /// A project to change, locked.
     pub async fn project_to_change(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
         step(&mut self.broken, project::find_to_change(&mut self.transaction, id)).await
     }
@@ -143,13 +138,13 @@ impl Tx {
         step(&mut self.broken, boundary::set(&mut self.transaction, id, boundary, self.now)).await
     }
 
-    /// A project's boundary. Locks boundaries and claims of hosts and upstream addresses until the
-    /// end of the transaction. Call after deployments and the generation.
+    /// A project's boundary. Locks boundaries and claims of hosts and upstream addresses. After
+    /// deployments and the generation.
     pub async fn boundary(&mut self, project: &ProjectId) -> Result<Boundary, StoreError> {
         step(&mut self.broken, boundary::held_to(&mut self.transaction, project)).await
     }
 
-    /// Whether another project's suffix covers the host, or is covered by it.
+    /// Whether a foreign suffix covers the host, or is covered by it.
     pub async fn is_under_anothers_suffix(
         &mut self,
         host: &HostName,
@@ -158,7 +153,7 @@ impl Tx {
         step(&mut self.broken, boundary::is_anothers(&mut self.transaction, host, project)).await
     }
 
-    /// The first of these upstreams that another project's deployment uses.
+    /// The first upstream that another project uses.
     pub async fn taken_upstream(
         &mut self,
         upstreams: &[&Upstream],
@@ -177,13 +172,13 @@ impl Tx {
         step(&mut self.broken, project::insert(&mut self.transaction, project)).await
     }
 
-    /// Removes a project without deployments, also from the keys limited to it.
+    /// Removes a project without deployments. A key limited to it alone then sees nothing.
     pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, project::remove(&mut self.transaction, id)).await
     }
 
-    /// As [`Tx::deployments_in`], before adding one: locks the count. Call after the generation.
+    /// As [`Tx::deployments_in`], locked to add one. After the generation.
     pub async fn deployments_in_for_one_more(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
         step(&mut self.broken, async {
             lock::hosts(&mut self.transaction).await?;
@@ -197,7 +192,7 @@ impl Tx {
         step(&mut self.broken, project::deployments_in(&mut self.transaction, project)).await
     }
 
-    /// One deployment, locked for this transaction.
+    /// One deployment, locked.
     pub async fn deployment(&mut self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
         step(&mut self.broken, deployment::find_locked(&mut self.transaction, id)).await
     }
@@ -211,8 +206,7 @@ impl Tx {
         step(&mut self.broken, deployment::insert(&mut self.transaction, deployment)).await
     }
 
-    /// Updates name, upstreams, hosts and generation (not the TLS state), claiming new hosts and
-    /// freeing old ones.
+    /// Updates name, upstreams, hosts and generation (not the TLS state).
     pub async fn update_deployment(
         &mut self,
         deployment: &Deployment,
@@ -221,7 +215,7 @@ impl Tx {
         step(&mut self.broken, deployment::update(&mut self.transaction, deployment)).await
     }
 
-    /// Removes a deployment with its hosts, versions, sealed keys and counts.
+    /// Removes a deployment with all that belongs to it.
     pub async fn remove_deployment(&mut self, id: &DeploymentId) -> Result<(), StoreError> {
         self.wakes = true;
         step(&mut self.broken, deployment::remove(&mut self.transaction, id)).await
@@ -253,7 +247,7 @@ impl Tx {
         step(&mut self.broken, version::find(&mut self.transaction, deployment, version)).await
     }
 
-    /// Marks a version as proven by every counted node.
+    /// Marks a version as proven by all counted nodes.
     pub async fn mark_proven(
         &mut self,
         deployment: &DeploymentId,
@@ -269,8 +263,8 @@ impl Tx {
         step(&mut self.broken, version::erase_keys(&mut self.transaction, deployment)).await
     }
 
-    /// Counts every node with a lease for a deployment's newest change, unproven, instead of those
-    /// counted before. Returns their number.
+    /// Counts all nodes with a lease for a deployment's newest change, unproven. Returns their
+    /// number.
     pub async fn count_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
         self.wakes = true;
         step(&mut self.broken, node::count_nodes(&mut self.transaction, deployment)).await
@@ -282,7 +276,6 @@ impl Tx {
     }
 
     /// Records a counted node's report: it proved (or removed) `generation`, or why it could not.
-    /// Ignored if the node is not counted.
     pub async fn record_proof(
         &mut self,
         deployment: &DeploymentId,
@@ -293,14 +286,12 @@ impl Tx {
         step(&mut self.broken, node::record_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
-    /// Locks out nodes that join, leave or change session, and changes of deployments. Call before
-    /// taking any other lock.
+    /// Locks out changes of nodes, sessions and deployments. Before any other lock.
     pub async fn hold_nodes(&mut self) -> Result<(), StoreError> {
         step(&mut self.broken, lock::nodes_change(&mut self.transaction)).await
     }
 
-    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row,
-    /// which stays the newest until the end of the transaction.
+    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row.
     pub async fn hold_changes(&mut self) -> Result<FeedPosition, StoreError> {
         step(&mut self.broken, async {
             lock::nodes_change_soon(&mut self.transaction).await?;
@@ -314,13 +305,12 @@ impl Tx {
         step(&mut self.broken, node::session(&mut self.transaction, node)).await
     }
 
-    /// Replaces the session of the node's row, if any. Call after [`Tx::hold_nodes`].
+    /// Replaces the session in the node's row. After [`Tx::hold_nodes`].
     pub async fn set_session(&mut self, node: &NodeId, session: Session) -> Result<(), StoreError> {
         step(&mut self.broken, node::set_session(&mut self.transaction, node, session)).await
     }
 
-    /// Discards the node's proofs of pending, failed and terminated deployments. Call after
-    /// [`Tx::hold_nodes`].
+    /// Discards the node's proofs of unsettled deployments. After [`Tx::hold_nodes`].
     pub async fn forget_proofs(&mut self, node: &NodeId) -> Result<(), StoreError> {
         step(&mut self.broken, node::forget_proofs(&mut self.transaction, node)).await
     }
@@ -330,8 +320,7 @@ impl Tx {
         step(&mut self.broken, node::forget_proof(&mut self.transaction, deployment, node)).await
     }
 
-    /// Counts the node from now on, also for every pending, failed or terminated deployment,
-    /// unproven. Call after [`Tx::hold_changes`].
+    /// Counts the node from now on, for unsettled deployments too. After [`Tx::hold_changes`].
     pub async fn join(
         &mut self,
         node: &NodeId,
@@ -342,8 +331,8 @@ impl Tx {
         step(&mut self.broken, node::join(&mut self.transaction, node, session, self.now, until)).await
     }
 
-    /// Removes the node's row if it is of this session. Returns the unsettled deployments where it
-    /// was counted. Call after [`Tx::hold_nodes`].
+    /// Removes this session's row. Returns the unsettled deployments where the node was counted.
+    /// After [`Tx::hold_nodes`].
     pub async fn leave(&mut self, node: &NodeId, session: Session) -> Result<Vec<DeploymentId>, StoreError> {
         self.wakes = true;
         step(&mut self.broken, async {
@@ -356,15 +345,15 @@ impl Tx {
         .await
     }
 
-    /// Ends expired leases. Returns for each node the unsettled deployments where it was counted.
-    /// Takes [`Tx::hold_nodes`] only if a lease expired.
+    /// Ends expired leases. Returns the nodes, each with the unsettled deployments where it was
+    /// counted.
     pub async fn end_expired(&mut self) -> Result<Vec<(NodeId, Vec<DeploymentId>)>, StoreError> {
         step(&mut self.broken, async {
             if !node::some_expired(&mut self.transaction, self.now).await? {
                 return Ok(Vec::new());
             }
             lock::nodes_change(&mut self.transaction).await?;
-            // Again, under the lock: a node may have renewed in between.
+            // Again, under the lock: a node may have renewed.
             let engine = self.store.engine()?;
             let now = engine.now(&mut self.transaction, self.store.clock.as_ref()).await?;
             let mut ended = Vec::new();
@@ -378,13 +367,12 @@ impl Tx {
         .await
     }
 
-    /// Whether the store's history has this row. Pruned rows count as absent.
+    /// Whether the store's history has this row, unpruned.
     pub async fn has(&mut self, position: FeedPosition) -> Result<bool, StoreError> {
         let ancestry = step(&mut self.broken, feed::ancestry(&mut self.transaction, position)).await?;
         Ok(ancestry == feed::Ancestry::Own)
     }
 
-    /// See [`crate::Store::hear_process`].
     pub(crate) async fn hear_process(
         mut self,
         node: &NodeId,
@@ -397,18 +385,17 @@ impl Tx {
         Ok(since)
     }
 
-    /// See [`crate::Store::forget_process`].
     pub(crate) async fn forget_process(mut self, node: &NodeId) -> Result<(), StoreError> {
         step(&mut self.broken, node_process::forget(&mut self.transaction, node)).await?;
         self.commit().await
     }
 
-    /// Moves earlier deadlines of pending deployments to `deadline`: gives a joining node its time.
+    /// Moves earlier deadlines to `deadline`, for a joining node.
     pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
         step(&mut self.broken, deployment::extend_deadlines(&mut self.transaction, deadline)).await
     }
 
-    /// Pending deployments whose deadline has passed at [`Tx::now`], at most `limit`.
+    /// At most `limit` pending deployments past their deadline.
     pub async fn overdue(&mut self, limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
         step(&mut self.broken, deployment::overdue(&mut self.transaction, self.now, limit)).await
     }
@@ -429,23 +416,22 @@ impl Tx {
         .await
     }
 
-    /// The current key, locked against changes for this transaction.
+    /// The current key, locked.
     pub(crate) async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         step(&mut self.broken, api_key::find_kept(&mut self.transaction, key)).await
     }
 
-    /// Locks changes of API keys for this transaction.
     pub(crate) async fn lock_api_keys(&mut self) -> Result<(), StoreError> {
         step(&mut self.broken, lock::api_keys(&mut self.transaction)).await
     }
 
-    /// An API key to change or remove, locked for this transaction.
+    /// An API key to change or remove, locked.
     pub async fn api_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         step(&mut self.broken, api_key::find_to_change(&mut self.transaction, key)).await
     }
 
-    /// The number of `admin` keys without a project limit. Takes a lock: two concurrent revocations
-    /// must not both see a second key.
+    /// The number of `admin` keys without a project limit. Locks: concurrent revocations must not
+    /// both see a second key.
     pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
         step(&mut self.broken, api_key::admins(&mut self.transaction)).await
     }
@@ -456,7 +442,7 @@ impl Tx {
         step(&mut self.broken, api_key::remove(&mut self.transaction, key)).await
     }
 
-    /// Inserts a sealed record unless the name exists, commits, and returns the stored one.
+    /// Returns the stored record.
     pub(crate) async fn keep_secret(
         mut self,
         name: &str,
@@ -469,7 +455,6 @@ impl Tx {
         kept.ok_or_else(|| StoreError::corrupt("a new sealed record is missing"))
     }
 
-    /// Removes the program's own sealed records; commits. Returns their number.
     pub(crate) async fn remove_secrets(mut self, from: &str, before: &str) -> Result<u64, StoreError> {
         let removed = step(&mut self.broken, secret::remove(&mut self.transaction, from, before)).await?;
         self.commit().await?;

@@ -1,5 +1,5 @@
-//! The embedded store's folder: mode 0700, files 0600, locked by one process. A successor opens it
-//! unlocked and is then handed the lock.
+//! The embedded store's folder: mode 0700, files 0600, locked by one process. Its successor opens
+//! it unlocked and is handed the lock.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
@@ -20,18 +20,17 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    /// The kernel releases the lock even if the process is killed.
+    /// Released by the kernel if the process is killed.
     lock: Mutex<Option<File>>,
 }
 
 impl DataFolder {
-    /// Everything but the request log.
     pub(crate) const STORE: &'static str = "store.db";
     pub(crate) const REQUESTS: &'static str = "requests.db";
     const LOCK: &'static str = "lock";
 
     /// Opens and locks the folder. `create` makes it and its files; otherwise a folder without a
-    /// store is left unchanged: [`StoreError::NotInitialised`].
+    /// store is unchanged.
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         let folder = Self::prepare(path, create)?;
         folder.lock()?;
@@ -39,7 +38,7 @@ impl DataFolder {
         Ok(folder)
     }
 
-    /// Opens an existing store's folder without the lock, which its process will hand over.
+    /// For a successor: without the lock.
     pub(crate) fn open_beside(path: &Path) -> Result<Self, StoreError> {
         let folder = Self::prepare(path, false)?;
         folder.make_files()?;
@@ -48,7 +47,6 @@ impl DataFolder {
 
     fn prepare(path: &Path, create: bool) -> Result<Self, StoreError> {
         let in_folder = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-        // An unreadable folder is not one without a store.
         if !create && !path.join(Self::STORE).try_exists().map_err(in_folder)? {
             return Err(StoreError::NotInitialised);
         }
@@ -59,18 +57,17 @@ impl DataFolder {
                 let text = "others can read it, and it holds folders: name one that is certward's own";
                 return Err(StoreError::Unavailable(format!("{}: {text}", path.display())));
             }
-            // The mode must not depend on the umask or an earlier user.
+            // Independent of the umask and earlier users.
             folder.set_permissions(Permissions::from_mode(0o700)).map_err(in_folder)?;
         }
         Ok(Self { path, lock: Mutex::default() })
     }
 
-    /// Takes the lock, if it is free.
     pub(crate) fn lock(&self) -> Result<(), StoreError> {
         self.hold(private_file(&self.path.join(Self::LOCK))?)
     }
 
-    /// Takes over the previous process' lock, which is never free in between.
+    /// Takes the previous process' lock, which is never free in between.
     pub(crate) fn adopt(&self, lock: OwnedFd) -> Result<(), StoreError> {
         let lock = File::from(lock);
         let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -92,14 +89,14 @@ impl DataFolder {
         Ok(())
     }
 
-    /// The lock for another process. It holds while either process has it open.
+    /// Held while either process has it open.
     pub(crate) fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
     }
 
     fn make_files(&self) -> Result<(), StoreError> {
-        // SQLite copies the database's mode to -wal and -shm, so the database must exist first.
+        // SQLite copies the database's mode to -wal and -shm.
         for name in [Self::STORE, Self::REQUESTS] {
             let path = self.path.join(name);
             private_file(&path)?;
@@ -117,20 +114,18 @@ impl DataFolder {
         database_url(&self.path.join(name))
     }
 
-    /// Releases the lock.
     pub(crate) fn release(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// The driver's URL of an existing database file.
 pub(crate) fn database_url(path: &Path) -> Result<String, StoreError> {
     let text = path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
     Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
 }
 
-/// Whether the mode may be restricted: the folder holds a store, or no folders. A configured `/tmp`
-/// or home must stay open to its users.
+/// The folder holds a store, or no folders: the mode of a configured `/tmp` or home must not
+/// change.
 fn is_own(path: &Path) -> io::Result<bool> {
     if path.join(DataFolder::STORE).exists() {
         return Ok(true);
@@ -143,7 +138,6 @@ fn is_own(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens or makes a file of the process' user, with mode 0600.
 pub(crate) fn private_file(path: &Path) -> Result<File, NotOwn> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -153,7 +147,6 @@ pub(crate) fn private_file(path: &Path) -> Result<File, NotOwn> {
     Ok(file)
 }
 
-/// Checks the files that SQLite opens beside a database.
 pub(crate) fn look_at_side_files(database: &Path) -> Result<(), NotOwn> {
     for suffix in ["-wal", "-shm", "-journal"] {
         let mut path = database.as_os_str().to_owned();

@@ -1,9 +1,5 @@
-//! Locks not tied to a row. On SQLite they do nothing (one writer); on PostgreSQL they are held until
-//! the transaction ends.
-//!
-//! Locking a deployment takes [`nodes_stay`]: changes share it and wait only for nodes that join or
-//! leave. A project's shared lock may come anywhere after step 2 of the order: foreign keys take it,
-//! too.
+//! Locks not tied to a row. SQLite needs none (one writer); on PostgreSQL they are held until the
+//! transaction ends.
 
 use sqlx::AnyConnection;
 
@@ -18,22 +14,21 @@ use crate::{StoreError, engine::row};
 // 6. the generation (a row of `counter`);
 // 7. `hosts`.
 
-/// The advisory lock space: "cert" in ASCII.
+/// "cert" in ASCII.
 const SPACE: i32 = 0x6365_7274;
 const MIGRATION: i32 = 1;
 const HOSTS: i32 = 2;
 const NODES: i32 = 3;
 const API_KEYS: i32 = 4;
-/// A space for the hashed ids of absent deployments.
+/// For hashed ids.
 const DEPLOYMENT_SPACE: i32 = SPACE + 1;
 
 pub(crate) fn is_postgres(conn: &AnyConnection) -> bool {
     conn.backend_name() == "PostgreSQL"
 }
 
-/// One process migrates, the others wait. A migration may exceed a statement's time, so these
-/// bounds replace the session's for the transaction. Table locks keep the usual timeout: later lock
-/// requests queue behind.
+/// One process migrates, the others wait. A migration may take long; table locks keep the usual
+/// timeout, as later requests queue behind.
 pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError> {
     if is_postgres(conn) {
         let usual =
@@ -47,7 +42,6 @@ pub(crate) async fn migration(conn: &mut AnyConnection) -> Result<(), StoreError
     Ok(())
 }
 
-/// For the transaction only.
 async fn set(conn: &mut AnyConnection, name: &str, value: &str) -> Result<(), StoreError> {
     sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value).execute(conn).await?;
     Ok(())
@@ -58,18 +52,17 @@ pub(crate) async fn hosts(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, HOSTS).await
 }
 
-/// Keeps nodes from joining or leaving until the transaction ends.
+/// Shared by changes, which wait only for nodes that join or leave.
 pub(crate) async fn nodes_stay(conn: &mut AnyConnection) -> Result<(), StoreError> {
     take(conn, "SELECT pg_advisory_xact_lock_shared($1, $2)::text", SPACE, NODES).await
 }
 
-/// For a node that joins or leaves: no change may count nodes at the same time.
+/// For a node that joins or leaves: no change may count nodes then.
 pub(crate) async fn nodes_change(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, NODES).await
 }
 
-/// As [`nodes_change`], with a timeout of 250 ms: a waiting exclusive lock blocks every later
-/// change.
+/// With a timeout of 250 ms: a waiting exclusive lock blocks every later change.
 pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), StoreError> {
     if is_postgres(conn) {
         set(conn, "lock_timeout", "250ms").await?;
@@ -79,13 +72,13 @@ pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), St
     Ok(())
 }
 
-/// Serialises changes of API keys: two revocations must not both see another admin key, nor
-/// deadlock on each other's rows. Reentrant in a transaction.
+/// Two revocations must not both see another admin key, nor deadlock on each other's rows.
+/// Reentrant.
 pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, API_KEYS).await
 }
 
-/// Locks an id without a row: a second creator waits, then sees the first one's row.
+/// A second creator waits, then sees the first one's row.
 pub(crate) async fn absent_deployment(conn: &mut AnyConnection, id: &str) -> Result<(), StoreError> {
     if is_postgres(conn) {
         sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))::text")

@@ -1,4 +1,4 @@
-//! SQLite and PostgreSQL behind sqlx: connections, schema, locks and the data folder.
+//! SQLite and PostgreSQL: connections, schema, locks, data folder.
 
 pub(crate) mod data_folder;
 pub(crate) mod durability;

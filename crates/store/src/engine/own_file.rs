@@ -1,9 +1,9 @@
 //! Files and folders that must belong to the effective user.
 //!
-//! A file in the data folder must be a regular file of the effective user and no symbolic link; the
-//! folder must be the user's, too. Otherwise a user with write access could redirect a process,
-//! above all root's, to another file. A link to the folder itself is followed if root or the
-//! effective user made it: operators move data folders to other disks.
+//! Files in the data folder must be regular, the user's and no links, and the folder the user's,
+//! too. Otherwise another user could redirect a process, above all root's, to another file. A link
+//! to the folder is followed if made by root or the user: operators move data folders to other
+//! disks.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -15,7 +15,7 @@ use std::{
 use rustix::{fs::OFlags, io::Errno, process::geteuid};
 use thiserror::Error;
 
-/// Why a file or folder is not used.
+/// Why a path is refused.
 #[derive(Debug, Error)]
 pub enum NotOwn {
     /// A system error.
@@ -29,7 +29,7 @@ pub enum NotOwn {
     /// A symbolic link.
     #[error("{0} is a symbolic link")]
     Link(String),
-    /// Not a regular file, or not the expected kind.
+    /// Not of the expected kind.
     #[error("{0} is not a regular file")]
     Kind(String),
     /// Owned by another user.
@@ -42,7 +42,7 @@ pub enum NotOwn {
         /// The effective user.
         user: u32,
     },
-    /// Others can create files in the folder.
+    /// A folder that others can write.
     #[error("{0} can be written by others: run chmod 700 on it")]
     TooOpen(String),
 }
@@ -67,7 +67,7 @@ impl From<NotOwn> for io::Error {
 }
 
 /// Opens a folder of the effective user, made with mode 0700 if missing. Returns its path without
-/// links, and the folder.
+/// links.
 ///
 /// # Errors
 /// [`NotOwn`].
@@ -87,8 +87,8 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     if found.is_symlink() && found.uid() != 0 && found.uid() != user() {
         return Err(NotOwn::owner(path, found.uid()));
     }
-    // Absolute, so independent of the working folder. Not resolved again unless it was a link: if
-    // it has become one, the open fails.
+    // Absolute, so independent of the working folder. A non-link is not resolved again: had it
+    // become one, the open would fail.
     let path = match path.file_name() {
         Some(name) if !found.is_symlink() => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -105,7 +105,7 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     }
 }
 
-/// Refuses a folder in which others can create files.
+/// Refuses a folder that others can write.
 ///
 /// # Errors
 /// [`NotOwn::TooOpen`].
@@ -122,18 +122,15 @@ pub fn refuse_writable_by_others(path: &Path, folder: &File) -> Result<(), NotOw
 /// # Errors
 /// [`NotOwn`].
 pub fn open_own_file(path: &Path, options: &mut OpenOptions) -> Result<File, NotOwn> {
-    // NONBLOCK: opening a FIFO must not hang before its kind is checked.
+    // Opening a FIFO must not block.
     let file = open(path, options, OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
     let metadata = file.metadata().map_err(|error| NotOwn::system(path, error))?;
     own_file(path, &metadata)?;
     Ok(file)
 }
 
-/// Checks a file that a library opens by path; a missing file is fine. The folder is the user's
-/// own, so no other user can replace the file afterwards.
-///
-/// # Errors
-/// [`NotOwn`].
+/// For files that a library opens by path. Other users cannot replace them afterwards, as the
+/// folder is the user's.
 pub(crate) fn look_at_own_file(path: &Path) -> Result<(), NotOwn> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => Err(NotOwn::Link(path.display().to_string())),
@@ -158,11 +155,7 @@ pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
     root_or_user(path, &metadata)
 }
 
-/// Refuses files of users other than root and the effective one: for configured paths, which may
-/// have links (Kubernetes mounts secrets so).
-///
-/// # Errors
-/// [`NotOwn::Owner`].
+/// Allows root's files, for configured paths, which may have links (Kubernetes mounts secrets so).
 pub(crate) fn root_or_user(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
     match metadata.uid() {
         0 => Ok(()),
@@ -182,7 +175,6 @@ fn own_file(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
 }
 
 fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> Result<File, NotOwn> {
-    // These flags do not use the sign bit.
     options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
         match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
             true => NotOwn::Link(path.display().to_string()),

@@ -1,5 +1,4 @@
-//! Opens both engines and configures their connections. Engine differences are here, in `lock`, and
-//! where [`lock::is_postgres`] is asked.
+//! Opens both engines and configures their connections.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -24,56 +23,49 @@ use crate::{
 
 /// Wait for a connection or a lock.
 const WAIT: Duration = Duration::from_secs(5);
-/// Bound of one step: the wait for a lock and the statement, over a network that may be silent.
+/// A lock's wait and the statement, over a network that may be silent.
 const STEP: Duration = Duration::from_secs(12);
-/// Bound of the ping of an idle connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// Each SQLite reader is a thread with its own allocator arena, statements and pages; most reads
-/// take 0.1 ms.
+/// Each is a thread with its own allocator arena, statements and pages; most reads take 0.1 ms.
 const SQLITE_READERS: u32 = 2;
-/// Room for eight nodes within PostgreSQL's default of 97 connections: each node has these,
-/// [`MEMBERSHIP_CONNECTIONS`], one to listen and one to probe.
+/// Eight nodes within PostgreSQL's default of 97: each has these, [`MEMBERSHIP_CONNECTIONS`], one
+/// to listen and one to probe.
 const POSTGRES_CONNECTIONS: u32 = 7;
-/// One each to read the feed, to join or renew a lease, and to load changes. Separate, because
-/// requests that wait for a joining node can fill the pool, and joining needs these.
+/// To read the feed, to renew a lease, to load changes. Separate: requests that wait for a joining
+/// node can fill the pool, and joining needs these.
 const MEMBERSHIP_CONNECTIONS: u32 = 3;
 
-/// SQLite sessions: deleted rows are overwritten, nothing temporary reaches the disk. The page
-/// cache is 64 KiB instead of 2 MiB: four such caches would be a node's largest part, and the
-/// system caches the same pages.
+/// Deleted rows are overwritten, nothing temporary reaches the disk. The page cache is 64 KiB
+/// instead of 2 MiB: four such caches would be a node's largest part, and the system caches the
+/// same pages.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
      PRAGMA cache_size = -64;";
 
-/// PostgreSQL sessions. The locks need READ COMMITTED: a statement after a lock sees what the lock
-/// waited for. A node that is cut off must not hold locks longer than others wait.
+/// The locks need READ COMMITTED: a statement after a lock sees what the lock waited for. A node
+/// that is cut off must not hold locks longer than others wait.
 ///
-/// Each statement takes a few rows in index order. On a just filled table without statistics the
-/// planner would expect a tenth of the rows and read the whole table for a page of 1000 rows, hence
-/// the plan settings.
+/// Plan settings: each statement takes a few rows in index order. Without statistics the planner
+/// would expect a tenth of a table and read all of it for a page of 1000 rows.
 const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; \
      SET statement_timeout = '5s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; \
      SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; \
      SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
-/// Begins a write transaction. A node stopped inside (SIGSTOP, a paused VM) holds its locks for two
-/// seconds at most; no transaction here is idle for so long.
+/// A node stopped inside a transaction (SIGSTOP, a paused VM) holds its locks for two seconds at
+/// most; none here is idle for so long.
 const POSTGRES_BEGIN: &str = "BEGIN READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
-/// The connection pools of a store.
 #[derive(Debug)]
 pub(crate) struct Engine {
     writer: AnyPool,
     reader: AnyPool,
     requests: AnyPool,
-    /// See [`MEMBERSHIP_CONNECTIONS`].
     membership: Membership,
     folder: Option<DataFolder>,
-    /// PostgreSQL's tracker and its task.
     line: Option<(Arc<PrimaryTracker>, Keeper)>,
 }
 
-/// Connections for the feed and the membership.
 #[derive(Debug)]
 struct Membership {
     writer: AnyPool,
@@ -81,9 +73,8 @@ struct Membership {
 }
 
 impl Engine {
-    /// Connects. `create` makes missing files, but no tables.
+    /// `create` makes missing files, but no tables.
     pub(crate) async fn open(address: &Address, create: bool) -> Result<Self, StoreError> {
-        // Idempotent.
         sqlx::any::install_default_drivers();
         match address {
             Address::Embedded(path) => Self::open_sqlite(DataFolder::open(path, create)?).await,
@@ -91,7 +82,7 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::open`], for an existing store whose folder another process has locked.
+    /// As [`Engine::open`], while another process has the folder's lock.
     pub(crate) async fn open_beside(address: &Address) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         match address {
@@ -108,7 +99,7 @@ impl Engine {
         // Writers first: they enable the WAL that readers need.
         let full = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         let writer = sqlite_pool(&folder.url(DataFolder::STORE)?, 1, full).await?;
-        // NORMAL: a power loss may drop the end of the request log, which is acceptable.
+        // A power loss may drop the end of the request log.
         let normal = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
         let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
         let reader =
@@ -132,7 +123,6 @@ impl Engine {
         })
     }
 
-    /// `None` for the embedded store.
     pub(crate) fn line(&self) -> Option<&Arc<PrimaryTracker>> {
         self.line.as_ref().map(|(line, _)| line)
     }
@@ -142,66 +132,57 @@ impl Engine {
         self.line.as_ref().map_or(0, |(line, _)| line.epoch())
     }
 
-    /// The schema version of the store; 0 without tables.
+    /// 0 without tables.
     pub(crate) async fn version(&self) -> Result<i64, StoreError> {
         let mut conn = self.read().await?;
         step(schema::STORE.version(&mut conn)).await
     }
 
-    /// Migrates the request log; made again if its file is missing.
+    /// Makes the log again if its file is missing.
     pub(crate) async fn migrate_requests(&self) -> Result<(), StoreError> {
         self.migrate(&self.requests, schema::REQUESTS).await
     }
 
-    /// Migrates the store's tables.
     pub(crate) async fn migrate_store(&self) -> Result<(), StoreError> {
         self.migrate(&self.writer, schema::STORE).await
     }
 
     async fn migrate(&self, pool: &AnyPool, part: Part) -> Result<(), StoreError> {
         let mut tx = self.begin_on(pool).await?;
-        // Without the bound of a step: a large migration may take long, and no client is served
-        // yet.
+        // Unbounded: a large migration may take long, and no client is served yet.
         part.migrate(&mut tx).await?;
         Ok(tx.commit().await?)
     }
 
-    /// A reading connection. On SQLite it sees the commits before its statement, and never waits.
+    /// On SQLite it never waits.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.reader.acquire().await?) }).await
     }
 
-    /// A write transaction.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.writer).await
     }
 
-    /// A connection for the feed, separate from requests.
     pub(crate) async fn read_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.membership.reader.acquire().await?) }).await
     }
 
-    /// A write transaction, separate from requests.
     pub(crate) async fn begin_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.membership.writer).await
     }
 
-    /// A connection for one autocommitted write, separate from requests.
     pub(crate) async fn write_as_member(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.through(async { Ok(self.membership.writer.acquire().await?) }).await
     }
 
-    /// As [`Engine::begin_reading`], separate from requests.
     pub(crate) async fn begin_reading_as_member(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_reading_on(&self.membership.reader).await
     }
 
-    /// A write transaction on the request log.
     pub(crate) async fn begin_on_requests(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_on(&self.requests).await
     }
 
-    /// A read-only snapshot.
     pub(crate) async fn begin_reading(&self) -> Result<Transaction<'static, Any>, StoreError> {
         self.begin_reading_on(&self.reader).await
     }
@@ -213,7 +194,7 @@ impl Engine {
     }
 
     async fn begin_on(&self, pool: &AnyPool) -> Result<Transaction<'static, Any>, StoreError> {
-        // IMMEDIATE: a transaction that reads first and is then refused the write lock could only
+        // IMMEDIATE: a transaction that reads first could be refused the write lock and would
         // restart.
         let begin = if self.folder.is_some() { "BEGIN IMMEDIATE" } else { POSTGRES_BEGIN };
         self.through(step(async { Ok(pool.begin_with(begin).await?) })).await
@@ -227,7 +208,6 @@ impl Engine {
         }
     }
 
-    /// The time base of leases.
     pub(crate) async fn now(
         &self,
         conn: &mut AnyConnection,
@@ -240,8 +220,7 @@ impl Engine {
         Ok(Timestamp(row::integer(&sqlx::query(sql).fetch_one(conn).await?, "now")?))
     }
 
-    /// Truncates SQLite's WALs, which still hold overwritten content, as far as readers allow. Does
-    /// nothing on PostgreSQL.
+    /// SQLite's WALs still hold overwritten content. Readers may limit the truncation.
     pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
         if self.folder.is_none() {
             return Ok(());
@@ -254,16 +233,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Limits the embedded database's pages, to simulate a full disk.
+    /// Simulates a full disk.
     #[cfg(test)]
     pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
         let mut conn = self.writer.acquire().await?;
         Ok(set(&mut conn, format!("PRAGMA max_page_count = {pages}")).await?)
     }
 
-    /// Waits for connections in use, with a bound.
     pub(crate) async fn close(&self) {
-        // If it fails, the next start replays the log.
+        // On failure the next start replays the log.
         let _ = self.checkpoint().await;
         let closed = step(async {
             self.membership.reader.close().await;
@@ -280,7 +258,7 @@ impl Engine {
     }
 }
 
-/// A pool of connections to the primary, checked on connect, acquire and release.
+/// Connections to the primary, checked on connect, acquire and release.
 fn postgres_pool(line: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
     let (checking, asked, returned) = (Arc::clone(line), Arc::clone(line), Arc::clone(line));
     let pool = pool_options(connections)
@@ -338,24 +316,23 @@ fn pool_options(connections: u32) -> AnyPoolOptions {
         .after_release(|conn, _| Box::pin(async move { Ok(is_fit(conn).await) }))
 }
 
-/// Detects a cut connection before a request uses it; costs a round trip per acquire.
+/// Detects a cut connection before its use, for a round trip per acquire.
 async fn is_alive(conn: &mut AnyConnection) -> bool {
     matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
 }
 
-/// Whether a returned connection may be reused: it is alive and in no transaction. The check also
-/// flushes a queued rollback.
+/// Alive and in no transaction; flushes a queued rollback.
 ///
 /// The driver's state is not enough. After an error SQLite may have ended the transaction (disk
-/// full) while the driver takes it for open. After a cancelled BEGIN the driver knows nothing of a
-/// transaction on the server, which the next user would inherit.
+/// full) while the driver takes it for open. After a cancelled BEGIN the server may have a
+/// transaction that the next user would inherit.
 async fn is_fit(conn: &mut AnyConnection) -> bool {
     let alone = async {
         if !lock::is_postgres(conn) {
             conn.ping().await?;
             return Ok(true);
         }
-        // In a simple message without a transaction, the statement starts its own.
+        // Without a transaction, the statement starts its own.
         let sql = "SELECT (now() = statement_timestamp())::int::bigint AS alone";
         let asked = sqlx::raw_sql(sql).fetch_one(&mut *conn).await?;
         Ok::<_, StoreError>(row::integer(&asked, "alone")? != 0)
@@ -364,11 +341,10 @@ async fn is_fit(conn: &mut AnyConnection) -> bool {
 }
 
 async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {
-    // Safe: only constants of this file.
+    // Safe: constants.
     sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(conn).await.map(|_| ())
 }
 
-/// Bounds one step, so the caller always gets an answer.
 pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let silent = || StoreError::Unavailable(format!("it did not answer within {STEP:?}"));
     tokio::time::timeout(STEP, work).await.unwrap_or_else(|_| Err(silent()))
@@ -393,7 +369,6 @@ mod tests {
             let mut conn = engine.read().await.expect("a connection");
             {
                 let mut begin = Box::pin(conn.begin_with("BEGIN READ WRITE"));
-                // Cancelled while the answer is pending, unless it was faster than this thread.
                 let pending = poll_fn(|context| Poll::Ready(begin.as_mut().poll(context).is_pending())).await;
                 given_up += usize::from(pending);
             }

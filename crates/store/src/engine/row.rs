@@ -1,5 +1,5 @@
-//! Reading columns. Other programs can write to the database: an unreadable value is
-//! [`StoreError::Corrupt`], never a panic.
+//! Reading columns. Other programs can write to the database: an unreadable value is an error,
+//! never a panic.
 
 use sqlx::{Row, any::AnyRow};
 
@@ -45,8 +45,7 @@ pub(crate) fn unreadable(column: &str) -> StoreError {
     StoreError::Corrupt(format!("column {column}"))
 }
 
-/// Text that both engines can store: PostgreSQL refuses NUL, and a client's name must not fail the
-/// transaction.
+/// PostgreSQL refuses NUL, and a client's name must not fail the transaction.
 pub(crate) fn storable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::{StoreError, engine::lock};
 
-/// Tables with their own migrations: on SQLite one file per part, on PostgreSQL one database.
+/// On SQLite one file per part, on PostgreSQL one database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     name: &'static str,
@@ -16,12 +16,11 @@ pub(crate) struct Part {
 
 // A breaking change takes three migrations:
 //
-// 1. *Expand*: add tables, and columns that the previous release's INSERTs may omit. `compatible`
-//    stays.
+// 1. *Expand*: add tables, and columns that the previous release's INSERTs may omit.
 // 2. *Migrate*: that release writes both forms and reads the new one.
 // 3. *Contract*, a release later: drop the old form. `compatible` becomes the first version that
-//    does without it. Older programs refuse to start, but running ones continue: never do it in
-//    one step.
+//    does without it. Older programs refuse to start, but running ones continue: never do it in one
+//    step.
 #[derive(Debug)]
 struct Migration {
     sql: &'static str,
@@ -56,7 +55,7 @@ pub(crate) const REQUESTS: Part = Part {
 };
 
 impl Part {
-    /// The database's version; 0 without tables.
+    /// 0 without tables.
     pub(crate) async fn version(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         if !has_table(conn, "schema_version").await? {
             return Ok(0);
@@ -77,8 +76,7 @@ impl Part {
         Ok(row.try_get::<i64, _>(0)?)
     }
 
-    /// Migrates to this program's version in the caller's transaction. A newer, compatible schema
-    /// is left unchanged.
+    /// In the caller's transaction. A newer, compatible schema is left unchanged.
     ///
     /// # Errors
     /// [`StoreError::TooNew`] if incompatible.
@@ -135,7 +133,6 @@ impl Part {
     }
 }
 
-/// Old stores lack the column.
 async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     let sql = if lock::is_postgres(conn) {
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('schema_version') AND attname = 'compatible'"
@@ -145,7 +142,6 @@ async fn says_compatible(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(sqlx::query(sql).fetch_one(conn).await?.try_get::<i64, _>(0)? > 0)
 }
 
-/// Whether the store has this table.
 pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bool, StoreError> {
     let sql = if lock::is_postgres(conn) {
         "SELECT to_regclass($1)::text AS name"
@@ -157,15 +153,14 @@ pub(crate) async fn has_table(conn: &mut AnyConnection, name: &str) -> Result<bo
 }
 
 async fn run(conn: &mut AnyConnection, sql: &str) -> Result<(), StoreError> {
-    // Safe: embedded text, with only type placeholders replaced.
+    // Safe: embedded text, with type placeholders replaced.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await?;
     Ok(())
 }
 
-/// Replaces the type placeholders.
 fn for_engine(sql: &str, postgres: bool) -> String {
     let types = if postgres {
-        // Bytewise order of ids in any locale: pages and API answers agree.
+        // Bytewise order in any locale: pages and API answers agree.
         [
             ("{key}", "TEXT COLLATE \"C\""),
             ("{bytes}", "BYTEA"),
@@ -214,7 +209,6 @@ mod tests {
         row.try_get(0).expect("a number")
     }
 
-    /// Records every statement that makes or changes a table.
     const NOTE_CHANGES: &str = "CREATE TABLE noted (tag TEXT);
         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO noted VALUES (tg_tag); END';
         CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE')
@@ -238,7 +232,6 @@ mod tests {
         Address::Postgres(Servers::parse([url]).expect("a URL"))
     }
 
-    /// Opens or makes the store `many` times at once; all succeed.
     async fn open_many(url: &str, many: usize, init: bool) {
         let mut opening = JoinSet::new();
         for _ in 0..many {
@@ -282,7 +275,6 @@ mod tests {
         }
     }
 
-    /// Waits until a lock request is blocked in this database.
     async fn somebody_waits(conn: &mut AnyConnection) {
         let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -315,11 +307,10 @@ mod tests {
             number(&mut looking, "SELECT count(*) FROM deployment WHERE connections_max = 0").await,
             1
         );
-        // The older release's later writes work, too.
         execute(&mut before, &insert.replace("'a'", "'b'")).await;
     }
 
-    /// Three consecutive releases: a table, a column added, a column dropped.
+    /// Three releases: a table, a column added, a column dropped.
     const FIRST: &str = "CREATE TABLE thing (id BIGINT PRIMARY KEY, old BIGINT NOT NULL DEFAULT 0)";
     const RELEASES: [Part; 3] = [
         Part { name: "things", migrations: &[migration(FIRST, 1)] },
@@ -353,7 +344,6 @@ mod tests {
             for (release, started) in starts.join_all().await {
                 assert!(started.is_ok(), "release {release} beside {newer}: {started:?}");
             }
-            // After the contraction the oldest release is refused.
             if refuses_older {
                 let told = start(&url, 0).await;
                 assert!(matches!(told, Err(StoreError::TooNew(3))), "{told:?}");
@@ -384,7 +374,6 @@ mod tests {
                 let mut tx = conn.begin().await.expect("a transaction");
                 SLOW.migrate(&mut tx).await?;
                 tx.commit().await?;
-                // The session's own timeout applies again.
                 let error = run(&mut conn, "SELECT pg_sleep(5)").await.expect_err("too long");
                 assert!(error.to_string().contains("statement timeout"), "{error}");
                 Ok::<_, StoreError>(())

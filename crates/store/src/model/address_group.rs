@@ -1,8 +1,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address that limits count by. IPv6 addresses group by /64, of which a host can use any
-/// address (RFC 4291 §2.5.1, RFC 8981). Exceptions: link-local addresses, and the NAT64 /96 (RFC
-/// 6052 §2.1).
+/// The address that limits count by: an IPv6 host can use any address of its /64 (RFC 4291 §2.5.1,
+/// RFC 8981). Exceptions: link-local addresses, and the NAT64 /96 (RFC 6052 §2.1).
 pub fn address_group(address: IpAddr) -> IpAddr {
     const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
     match address.to_canonical() {

@@ -1,5 +1,5 @@
-//! IPv4 addresses inside IPv6 ones, as translators and tunnels extract them. Without this,
-//! `64:ff9b::a9fe:a9fe` bypasses a rule about `169.254.169.254`.
+//! IPv4 addresses inside IPv6 ones: `64:ff9b::a9fe:a9fe` must not bypass a rule about
+//! `169.254.169.254`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -53,8 +53,7 @@ impl Nat64 {
             .map(Self)
     }
 
-    /// The addresses that a rule must check for `ip`, at least one: the IPv4 addresses inside, else
-    /// `ip`.
+    /// The addresses that a rule must check: the IPv4 addresses inside, else `ip`.
     pub fn judged(&self, ip: IpAddr) -> Vec<IpAddr> {
         let IpAddr::V6(outer) = ip.to_canonical() else { return vec![ip.to_canonical()] };
         let inside: Vec<IpAddr> = self.inside(outer).into_iter().map(IpAddr::V4).collect();
@@ -89,30 +88,29 @@ impl Nat64 {
     }
 }
 
-/// The prefix length is the operator's choice: every IPv4 address that could be meant.
+/// The operator chooses the prefix length: every possible address.
 fn local_use(bits: u128) -> Vec<Ipv4Addr> {
     let meant = |length: &u8| {
-        // After a shorter prefix's address only zeros follow (RFC 6052 §2.2).
+        // Only zeros follow a shorter prefix's address (RFC 6052 §2.2).
         let is_followed_by_zeros = *length == 96 || bits << (u32::from(*length) + 40) == 0;
-        // `0.0.0.0/8` is left by another length, and is no host's address.
+        // `0.0.0.0/8` is left by another length.
         is_followed_by_zeros && behind(bits, *length).octets()[0] != 0
     };
     let found: Vec<Ipv4Addr> =
         LOCAL_USE_LENGTHS.iter().filter(|length| meant(length)).map(|length| behind(bits, *length)).collect();
-    // No length fits: judged as the unspecified address.
+    // No length fits.
     if found.is_empty() { vec![Ipv4Addr::UNSPECIFIED] } else { found }
 }
 
-/// The 32 bits from `first` on.
 fn at(bits: u128, first: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits((bits << first >> 96) as u32)
 }
 
-/// The IPv4 address behind a prefix of this length, without the octet of bits 64 to 71.
+/// Without the octet of bits 64 to 71.
 fn behind(bits: u128, prefix_len: u8) -> Ipv4Addr {
     let first = u32::from(prefix_len);
     if first >= 64 {
-        // After a /64 the address begins behind that octet.
+        // Behind that octet.
         return at(bits, if first == 64 { 72 } else { first });
     }
     let before_the_octet = bits >> 64 << 64;
@@ -144,10 +142,9 @@ mod tests {
             ("::192.0.2.33", &["192.0.2.33"]),
             ("::2", &["0.0.0.2"]),
             ("::ffff:0:192.0.2.33", &["192.0.2.33"]),
-            // NAT64.
             ("64:ff9b::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:0:0:0:1::", &["64:ff9b::1:0:0"]),
-            // For local use: each length that fits.
+            // Each length that fits.
             ("64:ff9b:1::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:1:fffe::192.0.2.33", &["192.0.2.33"]),
             ("64:ff9b:1:0:c0:2:2100:0", &["192.0.2.33", "33.0.0.0"]),
@@ -173,7 +170,7 @@ mod tests {
             ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
             ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
             ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
-            // A configured prefix takes precedence over guessing.
+            // Takes precedence over guessing.
             ("64:ff9b:1::/48", "64:ff9b:1:c000:2:2100::"),
             ("64:ff9b:1::/64", "64:ff9b:1:0:c0:2:2100:0"),
         ] {
@@ -200,7 +197,6 @@ mod tests {
         }
     }
 
-    /// A model: an IPv6 address as 128 digits.
     fn digits_of(ip: IpAddr) -> String {
         match ip {
             IpAddr::V4(ip) => format!("{:032b}", ip.to_bits()),
@@ -233,7 +229,6 @@ mod tests {
 
         #[test]
         fn what_is_judged_stands_in_the_address(bits: u128, of in 0_usize..8) {
-            // Most random addresses match no prefix of interest.
             let prefixes = ["64ff9b", "64ff9b0001", "2002", "20010000", "ffff", "0", "ffff0000", "20010db8"];
             let prefix = u128::from_str_radix(prefixes[of], 16).unwrap();
             let shift = [96, 80, 112, 96, 32, 127, 32, 96][of];

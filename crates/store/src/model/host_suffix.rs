@@ -3,7 +3,7 @@ use std::fmt;
 use certward_pki::{HostName, HostNameError};
 use thiserror::Error;
 
-/// A name reserved for one project, with every name under it, wildcards included.
+/// A name reserved for one project, with every name under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostSuffix(HostName);
 
@@ -13,7 +13,7 @@ pub enum HostSuffixError {
     /// Not a host name.
     #[error(transparent)]
     Name(#[from] HostNameError),
-    /// A wildcard; a suffix covers all names below anyway.
+    /// A wildcard.
     #[error("it must not be a wildcard; a suffix covers all names under it")]
     Wildcard,
 }
@@ -36,24 +36,21 @@ impl HostSuffix {
         self.0.as_str()
     }
 
-    /// The name without its first label; `None` for a single label.
     pub(crate) fn parent(&self) -> Option<&str> {
         self.0.parent()
     }
 
-    /// Whether the host equals this name or is under it.
+    /// Whether the host is this name or under it.
     pub fn covers(&self, host: &HostName) -> bool {
         ancestors(host).any(|ancestor| ancestor == self.as_str())
     }
 
-    /// This name and all above it.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = &str> {
         ancestors(&self.0)
     }
 }
 
-/// The suffixes that would cover this host: itself (unless a wildcard) and all names above, longest
-/// first. At most 127.
+/// All suffixes that would cover this host, longest first. At most 127.
 pub(crate) fn ancestors(host: &HostName) -> impl Iterator<Item = &str> {
     let first = if host.is_wildcard() { host.parent() } else { Some(host.as_str()) };
     std::iter::successors(first, |name| name.split_once('.').map(|(_, above)| above))

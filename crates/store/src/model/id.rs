@@ -29,7 +29,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Clones share the text: a node holds every deployment's id, in several places.
+        /// Clones share the text: a node holds each id in several places.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
@@ -73,7 +73,7 @@ text_id! {
     DeploymentId
 }
 text_id! {
-    /// A project's id. Projects group deployments and limit API keys.
+    /// A project's id.
     ProjectId
 }
 text_id! {
@@ -88,10 +88,10 @@ impl ProjectId {
     }
 }
 
-/// The number of a change in the store's feed.
+/// The number of a change in the feed.
 ///
-/// Every change of a deployment, of its hosts too, draws one. So it only grows, even across a
-/// removal and a new deployment of the same id.
+/// Every change of a deployment, of its hosts too, draws one: it only grows, even across a new
+/// deployment of the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Default)]
 #[serde(transparent)]
 pub struct Generation(pub i64);
@@ -102,7 +102,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// An accepted upload's id: the generation that accepted it. The deployment's may have grown since.
+/// An upload's id: the generation that accepted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VersionId(pub i64);
@@ -119,9 +119,7 @@ impl fmt::Display for VersionId {
     }
 }
 
-/// 128 random bits that session tickets are bound to.
-///
-/// Drawn by every POST, and when tlsType, client CAs or revocation change; a PUT of only the leaf
-/// keeps it.
+/// 128 random bits that session tickets are bound to: drawn by every POST, and when tlsType, client
+/// CAs or revocation change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TrustScope(pub [u8; 16]);

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// The largest TLS record sent to a deployment's devices, in bytes of plaintext.
+/// The largest TLS record sent to devices, in bytes of plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordBytes(u16);
 
@@ -31,7 +31,6 @@ impl RecordBytes {
 }
 
 impl Default for RecordBytes {
-    /// TLS' own limit.
     fn default() -> Self {
         Self(Self::MAX)
     }

@@ -2,36 +2,36 @@ use sqlx::any::AnyRow;
 
 use crate::{StoreError, Timestamp, VersionId, engine::row};
 
-/// The state of a deployment's certificate; `lifecycle` makes the transitions.
+/// The certificate's state; `lifecycle` makes the transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsState {
     /// No certificate is set.
     Absent,
-    /// Accepted and stored, not yet proven on every counted node.
+    /// Stored, not yet proven on every counted node.
     Pending {
-        /// The newest accepted upload.
+        /// The newest upload.
         version: VersionId,
         /// It fails if not proven by then.
         deadline: Timestamp,
     },
     /// Proven by every counted node.
     Running {
-        /// The newest accepted upload.
+        /// The newest upload.
         version: VersionId,
     },
-    /// Not proven in time, or no entry point exists. Not final.
+    /// Not proven in time, or without an entry point. Not final.
     Failed {
-        /// The newest accepted upload.
+        /// The newest upload.
         version: VersionId,
         /// Why, in one sentence.
         reason: String,
     },
-    /// Being deleted: keys are erased, counted nodes stop serving it.
+    /// Keys are erased, counted nodes stop serving it.
     Terminated,
 }
 
 impl TlsState {
-    /// The newest accepted upload, if a certificate is set.
+    /// The newest upload, if any.
     pub fn version(&self) -> Option<VersionId> {
         match self {
             Self::Pending { version, .. } | Self::Running { version } | Self::Failed { version, .. } => {
@@ -42,7 +42,6 @@ impl TlsState {
     }
 }
 
-/// The state as columns.
 #[derive(Debug)]
 pub(crate) struct Columns {
     pub(crate) state: &'static str,

@@ -3,8 +3,8 @@ use std::{fmt, net::SocketAddr};
 use serde::Serialize;
 use thiserror::Error;
 
-/// A plain TCP address to relay to, `HOST:PORT`: a name or an address (IPv6 in brackets), and a
-/// port from 1 to 65535.
+/// A plain TCP address, `HOST:PORT`: a name or an address (IPv6 in brackets), and a port from 1 to
+/// 65535.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Upstream(Box<str>);
@@ -21,7 +21,7 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// Reads `HOST:PORT`. Does not resolve; every dial does, and checks the result.
+    /// Reads `HOST:PORT`. Every dial resolves and checks it.
     ///
     /// # Errors
     /// [`UpstreamError`].
@@ -51,7 +51,7 @@ impl Upstream {
         self.0.parse().ok()
     }
 
-    /// Whether both are one address, in any notation.
+    /// In any notation.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         match (self.socket_address(), other.socket_address()) {
             (Some(one), Some(two)) => one == two,
@@ -63,8 +63,8 @@ impl Upstream {
         }
     }
 
-    /// The canonical text: a lower-case name without a trailing dot, a mapped IPv4 address as IPv4,
-    /// a port without leading zeros. Aliases may still reach one broker by two texts.
+    /// The canonical text: lower case, no trailing dot, no mapped IPv4 address, no leading zeros.
+    /// Names may have aliases.
     pub fn claimed(&self) -> String {
         match self.socket_address() {
             Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).to_string(),
@@ -75,7 +75,6 @@ impl Upstream {
         }
     }
 
-    /// The port without leading zeros.
     fn host_and_port(&self) -> (&str, &str) {
         let (host, port) = self.0.rsplit_once(':').unwrap_or((&self.0, ""));
         (host, port.trim_start_matches('0'))

@@ -8,15 +8,13 @@ use thiserror::Error;
 
 use crate::{Nat64, Upstream};
 
-/// Where a project's deployments may relay to: networks, addresses with a port, names with a port.
-/// Never empty.
+/// Where a project's deployments may relay to. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamAllow(Vec<Place>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Network(IpNet),
-    /// One broker, by address or name, and port.
     Broker(Upstream),
 }
 
@@ -37,7 +35,7 @@ impl UpstreamAllow {
     /// Entries per list.
     pub const MAX: usize = 100;
 
-    /// Reads a list. An empty one is refused: it could mean nothing or everything.
+    /// Reads a list; an empty one would be ambiguous.
     ///
     /// # Errors
     /// The position of the first invalid text, and why; `None` for an empty list.
@@ -47,12 +45,12 @@ impl UpstreamAllow {
         if places.is_empty() { Err(None) } else { Ok(Self(places)) }
     }
 
-    /// Allows nothing: for a stored list that cannot be read.
+    /// For an unreadable stored list.
     pub(crate) fn nothing() -> Self {
         Self(Vec::new())
     }
 
-    /// The stored form. No entry has a comma.
+    /// No entry has a comma.
     pub(crate) fn read(text: &str) -> Option<Self> {
         Self::parse(&text.split(',').collect::<Vec<_>>()).ok()
     }
@@ -62,8 +60,7 @@ impl UpstreamAllow {
         self.0.iter().map(ToString::to_string).collect()
     }
 
-    /// Whether a deployment may name this upstream. A name is refused only if other names alone are
-    /// allowed; its addresses are checked by [`Self::permits`].
+    /// Whether a deployment may name this upstream. A name is checked again by [`Self::permits`].
     pub fn admits(&self, upstream: &Upstream, nat64: &Nat64) -> bool {
         match upstream.socket_address() {
             Some(address) => self.permits(upstream, address, nat64),
@@ -71,7 +68,7 @@ impl UpstreamAllow {
         }
     }
 
-    /// Whether a dial of this upstream may use this address. Every IPv4 address inside is judged.
+    /// Whether a dial of this upstream may use this address.
     pub fn permits(&self, upstream: &Upstream, address: SocketAddr, nat64: &Nat64) -> bool {
         let allowed = |ip: &IpAddr| self.0.iter().any(|place| place.contains(*ip, address.port()));
         self.names(upstream) || nat64.judged(address.ip()).iter().all(allowed)
@@ -157,7 +154,6 @@ mod tests {
                 assert_eq!(UpstreamAllow::read(&list.to_string()), Some(list));
             }
         }
-        // A single address is a network.
         assert_eq!(UpstreamAllow::parse(&["10.0.0.1"]).unwrap().texts(), ["10.0.0.1/32"]);
     }
 

@@ -4,12 +4,12 @@ use thiserror::Error;
 
 use crate::{Upstream, UpstreamError};
 
-/// A broker's addresses, 1 to [`UpstreamList::MAX`] different ones; the first that accepts is used.
-/// Written `HOST:PORT,HOST:PORT`, without spaces.
+/// A broker's addresses, `HOST:PORT,HOST:PORT`, 1 to [`UpstreamList::MAX`] different ones; the
+/// first that accepts is used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamList(Box<[Upstream]>);
 
-/// Why a text is no list of upstreams. Positions count from 1.
+/// Why a list is refused. Positions count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpstreamListError {
     /// The only address is invalid.
@@ -35,7 +35,7 @@ pub enum UpstreamListError {
 }
 
 impl UpstreamList {
-    /// Enough for a cluster; each gets its share of the time to dial the broker.
+    /// Each gets its share of the dial timeout.
     pub const MAX: usize = 8;
 
     /// Reads `HOST:PORT`, or several separated by commas.

@@ -1,8 +1,6 @@
-//! The database that a node has used, in a file of its data folder.
-//!
-//! A process refuses another database and a replaced primary; the file extends this over restarts.
-//! A node that can only reach a test copy left in `store`, or the old primary after a promotion,
-//! must not serve or write outdated data.
+//! The database that a node has used, in a file. It extends refusals over restarts: a node that can
+//! only reach a test copy left in `store`, or the old primary after a promotion, must not serve or
+//! write outdated data.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,28 +15,22 @@ use std::{
 
 use crate::engine::own_file::{open_own_file, own_folder};
 
-/// The identity of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseIdentity {
-    /// See [`crate::postgres::server_status::ServerStatus::identity`].
     pub(crate) identity: String,
     /// The highest seen.
     pub(crate) timeline: i64,
 }
 
-/// The file `database.seen`.
 #[derive(Debug)]
 pub(crate) struct LastSeen {
     path: PathBuf,
-    /// The file's contents.
     written: Mutex<Option<DatabaseIdentity>>,
-    /// The write failure was logged.
     warned: AtomicBool,
 }
 
 const EXPLANATION: &str = "# The PostgreSQL database that this node uses. Before you remove this file, read \
                            docs/postgresql.md: \"Another database\".";
-/// Far more than needed.
 const BYTES_MAX: u64 = 4096;
 
 impl LastSeen {
@@ -50,8 +42,7 @@ impl LastSeen {
         &self.path
     }
 
-    /// The file's contents. An unreadable file is logged and counts as none: devices must still be
-    /// served.
+    /// An unreadable file is logged and counts as none: devices must still be served.
     pub(crate) fn read(&self) -> Option<DatabaseIdentity> {
         let seen = match read(&self.path) {
             Ok(seen) => Some(seen),
@@ -68,7 +59,7 @@ impl LastSeen {
         seen
     }
 
-    /// Writes changed values durably. Failures are logged once and retried at the next call.
+    /// Writes changed values durably. Failures are logged once, and retried at the next call.
     pub(crate) fn keep(&self, seen: &DatabaseIdentity) {
         if self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(seen) {
             return;
@@ -107,11 +98,11 @@ fn read(path: &Path) -> io::Result<DatabaseIdentity> {
     }
 }
 
-/// Writes a new file and renames it: a power loss leaves one or the other.
+/// By a rename: a power loss leaves one or the other.
 fn write(path: &Path, seen: &DatabaseIdentity) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     own_folder(folder)?;
-    // During a take-over two processes write: each its own file.
+    // During a take-over two processes write.
     let new = path.with_extension(format!("{}.new", std::process::id()));
     let text = format!("{EXPLANATION}\nidentity = {}\ntimeline = {}\n", seen.identity, seen.timeline);
     let mut options = OpenOptions::new();
@@ -159,7 +150,6 @@ mod tests {
             fs::write(&path, text).expect("written");
             assert_eq!(LastSeen::at(&path).read(), None, "{text:?}");
         }
-        // As if it had never been there.
         let last_seen = LastSeen::at(&path);
         assert_eq!(last_seen.read(), None);
         last_seen.keep(&seen(1));

@@ -1,7 +1,6 @@
 //! Wake-ups on commits of other processes: PostgreSQL's NOTIFY.
 //!
-//! A notification carries only its source. Readers poll the feed every second anyway, so a lost one
-//! costs time, not data.
+//! Readers poll the feed every second anyway: a lost notification costs time, not data.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -18,14 +17,13 @@ use tokio::{
 use crate::{StoreError, engine::lock, postgres::primary::PrimaryTracker, sealed::random};
 
 const CHANNEL: &str = "certward";
-/// Silence after which the connection is probed: a dead network reports nothing.
+/// Silence before a probe: a dead network reports nothing.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Bound of a probe, and of connecting.
+/// For a probe, and to connect.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Random id of a store handle, so that it skips its own notifications.
+/// A store handle's random id, to skip its own notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotifySource(String);
 
@@ -37,7 +35,7 @@ impl NotifySource {
     }
 }
 
-/// Notifies other processes at commit. Does nothing on SQLite, which has one process.
+/// Does nothing on SQLite, which has one process.
 pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         let sql = "SELECT pg_notify($1, $2)::text";
@@ -46,17 +44,16 @@ pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Re
     Ok(())
 }
 
-/// Handle of the listening task; aborts it on drop.
+/// Aborts the task on drop.
 #[derive(Debug)]
 pub(crate) struct Listener(AbortHandle);
 
 impl Listener {
-    /// Listens to the server in use and signals `changes` for each commit of another process.
+    /// Signals `changes` for commits of other processes.
     pub(crate) fn start(line: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
         Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
     }
 
-    /// Stops the task and closes its connection.
     pub(crate) fn end(&self) {
         self.0.abort();
     }
@@ -70,7 +67,7 @@ impl Drop for Listener {
 
 async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
     loop {
-        // `PrimaryTracker` logs what is wrong with the database.
+        // `PrimaryTracker` logs the cause.
         if let Err(error) = listen(line, changes, own).await {
             tracing::debug!("changes of other nodes are only looked for each second: {error}");
         }
@@ -78,7 +75,7 @@ async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySou
     }
 }
 
-/// Returns when the connection is lost or the server is replaced.
+/// Until the connection is lost or the server is replaced.
 async fn listen(
     line: &PrimaryTracker,
     changes: &watch::Sender<()>,

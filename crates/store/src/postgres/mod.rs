@@ -1,4 +1,4 @@
-//! Several PostgreSQL servers: which one is the primary, and whether it is the known database.
+//! PostgreSQL servers: which one is the primary, and whether it is the known database.
 
 pub(crate) mod known_database;
 pub(crate) mod listen;

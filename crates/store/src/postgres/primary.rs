@@ -1,11 +1,9 @@
 //! Tracks which configured PostgreSQL server is the primary, and whether it answers.
 //!
-//! One task probes the servers: every few seconds, when a caller suspects the one in use, and with
-//! backoff while there is none. Meantime all callers are refused at once, without dialling.
-//!
-//! A server is used if it takes writes, is the same database as before, and was not replaced (see
-//! [`ServerStatus`]). So neither a wrong URL nor an old primary that returns after a promotion is
-//! written to; [`LastSeen`] extends this over restarts.
+//! One task probes the servers: every few seconds, on suspicion, and with backoff while there is
+//! none; then all callers are refused at once, without dialling. A server is used if it takes
+//! writes, is the same database as before, and was not replaced (see [`ServerStatus`]): neither a
+//! wrong URL nor an old primary is written to. [`LastSeen`] extends this over restarts.
 
 use std::{
     sync::{
@@ -32,36 +30,34 @@ use crate::{
     sealed::random,
 };
 
-/// Bound of connecting to a server and reading its status; detects a silent network.
+/// To connect and read the status; detects a silent network.
 const LOOK: Duration = Duration::from_secs(3);
-/// Wait for the other servers once one is found: one of them may have replaced it.
+/// Wait for other servers once one is found: they may have replaced it.
 const OTHERS: Duration = Duration::from_millis(500);
-/// Interval of probes without suspicion.
+/// Without suspicion.
 const REGULARLY: Duration = Duration::from_secs(5);
-/// Interval after a successful probe, even under suspicion.
+/// Under suspicion.
 const BELIEVED: Duration = Duration::from_millis(250);
-/// Wait for a connection after which the server is suspected.
+/// Wait for a connection before the server is suspected.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Bound of the identity's write: a hung disk must not delay the use of a new primary.
+/// A hung disk must not delay a fail-over.
 const KEEP: Duration = Duration::from_secs(1);
-/// Backoff while there is no server: doubles from the first to the second, each shortened by up to
-/// a half.
+/// Backoff while there is no server: doubles, each shortened by up to a half.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The tracker, shared by all pools.
 #[derive(Debug)]
 pub(crate) struct PrimaryTracker {
     servers: Servers,
     state: watch::Sender<State>,
     suspicion: Notify,
     last_seen: Option<Arc<LastSeen>>,
-    /// The master key has confirmed the database: its identity is stored.
+    /// The master key has confirmed the database.
     proven: AtomicBool,
-    /// Why each server must not be used, as last logged.
+    /// As last logged.
     told: Mutex<Vec<Option<String>>>,
 }
 
-/// Aborts the task on drop, with the pools.
+/// Aborts the task on drop.
 #[derive(Debug)]
 pub(crate) struct Keeper(AbortHandle);
 
@@ -77,37 +73,28 @@ struct State {
     server: usize,
     /// Counts changes of the server.
     epoch: u64,
-    /// Older connections belong to another server.
     since: Instant,
-    /// The highest seen.
     timeline: i64,
     identity: Option<String>,
-    /// Why there is no server.
     down: Option<String>,
-    /// The file that the identity was read from, until a server is used.
+    /// The identity's file, until a server is used.
     remembered: Option<String>,
 }
 
-/// Why a server is not used.
 struct Refusal {
     why: String,
-    /// Needs an operator's action, unlike a standby.
+    /// Unlike a standby, needs an operator.
     wrong: bool,
 }
 
-/// The result of a probe.
 enum Found {
     ServerStatus(ServerStatus),
-    /// Alive, but out of connections: the open ones stay in use.
+    /// Alive, but out of connections: open ones stay in use.
     Full,
     Nothing(String),
 }
 
 impl PrimaryTracker {
-    /// Probes all servers for the first time.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] if none can be used.
     pub(crate) async fn open(servers: Servers) -> Result<Arc<Self>, StoreError> {
         let last_seen = servers.last_seen().map(|path| Arc::new(LastSeen::at(path)));
         let seen = last_seen.as_ref().and_then(|last_seen| last_seen.read());
@@ -132,22 +119,18 @@ impl PrimaryTracker {
         Ok(Arc::new(line))
     }
 
-    /// The server in use, or last used.
     pub(crate) fn server(&self) -> Server {
         self.servers.all()[self.state.borrow().server].clone()
     }
 
-    /// Changes with the server.
     pub(crate) fn epoch(&self) -> u64 {
         self.state.borrow().epoch
     }
 
-    /// Whether a connection of this age belongs to the server in use.
     pub(crate) fn is_current(&self, age: Duration) -> bool {
         self.state.borrow().since.elapsed() >= age
     }
 
-    /// Requests a probe of the server in use.
     pub(crate) fn suspect(&self) {
         self.suspicion.notify_one();
     }
@@ -156,7 +139,7 @@ impl PrimaryTracker {
     pub(crate) fn usable_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state.subscribe();
         async move {
-            // Sent when the database goes down and when a server is taken, not for every probe.
+            // Not sent for every probe.
             loop {
                 if state.changed().await.is_err() {
                     return std::future::pending().await;
@@ -168,10 +151,6 @@ impl PrimaryTracker {
         }
     }
 
-    /// Checks a new connection of the pool.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] if it must not be used.
     pub(crate) async fn check(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let checked = async {
             let standing = ServerStatus::ask(conn).await?;
@@ -181,7 +160,7 @@ impl PrimaryTracker {
         checked.await.inspect_err(|_| self.suspect())
     }
 
-    /// Runs `work`, which needs a pool's connection; fails as soon as the database is down.
+    /// Fails as soon as the database is down.
     pub(crate) async fn through<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -204,7 +183,7 @@ impl PrimaryTracker {
         }
     }
 
-    /// Stores the identity from now on: the master key has confirmed the database.
+    /// The master key has confirmed the database: stores its identity.
     pub(crate) async fn remember(&self) {
         self.proven.store(true, Ordering::Relaxed);
         let (identity, timeline) = {
@@ -222,7 +201,7 @@ impl PrimaryTracker {
         }
     }
 
-    /// Logs, once, each server that must not be used, and why.
+    /// Once for each cause.
     fn tell(&self, wrong: &[Option<String>]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for ((told, why), server) in told.iter_mut().zip(wrong).zip(self.servers.all()) {
@@ -233,7 +212,6 @@ impl PrimaryTracker {
         }
     }
 
-    /// Starts the task that points the pools at the primary.
     pub(crate) fn keep(self: &Arc<Self>, pools: Vec<Pool<Any>>) -> Keeper {
         let line = Arc::clone(self);
         Keeper(tokio::spawn(async move { line.run(&pools).await }).abort_handle())
@@ -267,10 +245,6 @@ impl PrimaryTracker {
         });
     }
 
-    /// Probes all servers and takes the best one.
-    ///
-    /// # Errors
-    /// Why there is none.
     async fn look(&self, pools: &[Pool<Any>]) -> Result<(), String> {
         let found = look_at(self.servers.all()).await;
         let state = self.state.borrow().clone();
@@ -312,7 +286,7 @@ impl PrimaryTracker {
         });
         let Some((index, standing)) = best else { return Err(reasons.join("; ")) };
         self.tell(&wrong);
-        // Before any write there: a process started later must not return to the replaced server.
+        // Before any write: a process started later must not return to the replaced server.
         self.keep_seen(standing.identity.clone(), standing.timeline.max(state.timeline)).await;
         // Before the state is published, or the pools would dial the previous server again.
         for pool in pools {
@@ -365,7 +339,6 @@ fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
     if let Some(refusal) = standing.refusal {
         return Some(Refusal { why: refusal.to_owned(), wrong: false });
     }
-    // The remedy if the identity is only known from the file.
     let if_meant = |file: &String| format!("if it is meant, stop this node and remove {file}");
     if state.identity.is_some() && standing.identity != state.identity {
         return wrong(match &state.remembered {
@@ -388,7 +361,7 @@ fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
     None
 }
 
-/// Probes all servers at once. `None`: no answer in time.
+/// `None`: no answer in time.
 async fn look_at(servers: &[Server]) -> Vec<Option<Found>> {
     let mut looks = JoinSet::new();
     for (index, server) in servers.iter().cloned().enumerate() {
@@ -442,7 +415,7 @@ fn reason(error: StoreError) -> String {
     }
 }
 
-/// Shortened by up to a half, so that nodes do not dial at once.
+/// Nodes must not dial at once.
 fn shortened(pause: Duration) -> Duration {
     let mut byte = [0];
     random::fill(&mut byte);

@@ -2,25 +2,21 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, engine::row, sealed::secret};
 
-/// The oldest supported and tested version: 14.
 const OLDEST: i64 = 140_000;
 
-/// The status of a server, read first on every new connection.
+/// Read first on every new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerStatus {
-    /// Why it takes no writes.
     pub(crate) refusal: Option<&'static str>,
-    /// Grows with each promotion: of two writable servers, the lower one has been replaced. 0 if
-    /// the role may not read it.
+    /// Grows with each promotion: the lower of two writable servers was replaced. 0 if the role may
+    /// not read it.
     pub(crate) timeline: i64,
-    /// Shared by a primary and its standbys, different for any other database, restored dumps
-    /// included. Without permission it is the sealed check value, which dumps share. `None` before
-    /// `init`, then.
+    /// Shared by a primary and its standbys, not by restored dumps. Without permission: the sealed
+    /// check value, which dumps share, or `None` before `init`.
     pub(crate) identity: Option<String>,
 }
 
-/// Identity: the cluster's identifier (shared by physical copies, not by dumps), database and
-/// schema.
+/// Identity: cluster identifier (shared by physical copies, not by dumps), database and schema.
 const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,
@@ -30,7 +26,7 @@ const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
         || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())::text
         || '/' || coalesce(current_schema()::text, '') AS identity";
 
-/// For a role without permission for these functions.
+/// Without permission for these functions.
 const STANDING_FOR_ALL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,

@@ -10,10 +10,8 @@ use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// One primary and its standbys; more is a mistake.
 const SERVERS_MAX: usize = 8;
-/// Allowed URL parameters. The driver ignores unknown ones, so a mistyped `sslmode` would not
-/// protect the connection.
+/// The driver ignores unknown parameters, so a mistyped `sslmode` would not protect the connection.
 const PARAMETERS: [&str; 12] = [
     "sslmode",
     "sslrootcert",
@@ -29,16 +27,13 @@ const PARAMETERS: [&str; 12] = [
     "options",
 ];
 
-/// The PostgreSQL servers of one store, a primary and its standbys, preferred one first. The
-/// primary is found by connecting.
+/// A store's PostgreSQL servers, preferred one first; the primary is found by connecting.
 ///
-/// Without `sslmode` a URL means `verify-full`, unless the server is local (a Unix socket or a
-/// loopback address). URLs may hold passwords: they are wiped on drop and appear in no `Debug`
-/// output or error.
+/// Without `sslmode` a URL means `verify-full`, unless the server is local (a Unix socket or
+/// loopback). URLs may hold passwords: wiped on drop, never in `Debug` output or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
     servers: Arc<[Server]>,
-    /// Where the database's identity is stored.
     last_seen: Option<PathBuf>,
 }
 
@@ -46,11 +41,11 @@ pub struct Servers {
 pub(crate) struct Server {
     /// Always with `sslmode`, so that no environment variable sets it.
     url: Zeroizing<String>,
-    /// Host and port, or the socket's folder, for logs and errors.
+    /// Host and port, or the socket's folder.
     name: String,
     mode: String,
     local: bool,
-    /// Files that the URL names, with their parameter.
+    /// By URL parameter.
     files: Vec<(String, PathBuf)>,
 }
 
@@ -81,7 +76,7 @@ pub enum ServersError {
     /// Not an `sslmode` of libpq.
     #[error("sslmode must be verify-full, verify-ca, require, prefer, allow or disable")]
     UnknownMode,
-    /// A client certificate without its key, or a key without it.
+    /// A client certificate or key without the other.
     #[error("sslcert and sslkey are given together or not at all")]
     HalfCertificate,
     /// Too many.
@@ -114,14 +109,13 @@ impl Servers {
         Self::parse(parted.split_whitespace().map(|url| url.trim_end_matches(',')))
     }
 
-    /// For each server without a strict `sslmode`, what an attacker on the network could do.
+    /// The risk of each `sslmode` that is not strict.
     pub fn warnings(&self) -> Vec<String> {
         self.servers.iter().filter_map(Server::warning).collect()
     }
 
     /// Stores the database's identity and timeline in this file, once the master key has confirmed
-    /// it. Later opens with this file refuse any other or replaced database until the file is
-    /// removed.
+    /// it. Later opens refuse any other or replaced database until the file is removed.
     #[must_use]
     pub fn remembering(self, file: PathBuf) -> Self {
         Self { last_seen: Some(file), ..self }
@@ -172,8 +166,7 @@ impl Server {
             return Err(ServersError::HalfCertificate);
         }
         let local = is_local(&host);
-        // The driver keeps the brackets of an IPv6 address unless the host is passed as a
-        // parameter.
+        // Else the driver keeps an IPv6 address's brackets.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let mut added = bare.map(|host| format!("&host={host}")).unwrap_or_default();
         let mode = mode.unwrap_or_else(|| {
@@ -191,7 +184,7 @@ impl Server {
         }
         let name = if host.starts_with('/') { host } else { format!("{host}:{port}") };
         let server = Self { url, name, mode, local, files };
-        // The driver checks the rest: ports, addresses, percent signs.
+        // The driver checks the rest.
         server.options().map_err(|_| ServersError::NotUnderstood)?;
         Ok(server)
     }
@@ -200,8 +193,7 @@ impl Server {
         &self.name
     }
 
-    /// An unreadable file that the URL names, by its parameter: the driver would not name it, and
-    /// errors must not contain a URL.
+    /// By its parameter: the driver would not name it, and errors must not contain a URL.
     pub(crate) fn unreadable_file(&self) -> Option<String> {
         self.files.iter().find_map(|(parameter, path)| {
             let error = File::open(path).err()?;
@@ -209,12 +201,11 @@ impl Server {
         })
     }
 
-    /// Options of pooled connections.
     pub(crate) fn any_options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
         Ok(self.url.parse::<AnyConnectOptions>()?.disable_statement_logging())
     }
 
-    /// Options of a `LISTEN` connection.
+    /// `LISTEN` needs its own kind.
     pub(crate) fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
         Ok(self.url.parse::<PgConnectOptions>()?.disable_statement_logging())
     }
@@ -262,7 +253,6 @@ mod tests {
             ("postgres://u:p@db.example.com/d", "verify-full", false),
             ("postgres://u:p@192.0.2.1:6432/d", "verify-full", false),
             ("postgres://u:p@db.example.com/d?sslrootcert=/ca.pem", "verify-full", false),
-            // The last one counts, as in the driver.
             ("postgres://u:p@localhost/d?host=db.example.com", "verify-full", false),
             ("postgres://u:p@db.example.com/d?sslmode=verify-ca", "verify-ca", true),
             ("postgres://u:p@db.example.com/d?sslmode=require", "require", true),

@@ -1,13 +1,10 @@
-//! A node's replica: an embedded database of the store's schema, which it serves from while the
-//! store is down.
+//! A node's replica, an embedded database of the store's schema, which it serves from while the
+//! store is down. It holds deployments with hosts, the served version and the fallback, and ticket
+//! keys, all *still sealed*, and the check value; no API secrets, request log or audit. Readers opt
+//! in ([`Records`]), nothing flows back, and a defective replica is made again.
 //!
-//! It holds deployments with hosts, the served version and the fallback, and session ticket keys,
-//! all *sealed as in the store*, and the master key's check value; no API secrets, request log or
-//! audit. Readers opt in ([`Records`]), nothing flows back to the store, and a defective replica is
-//! made again.
-//!
-//! The *mark* is the generation up to which it is complete, with that feed row's fingerprint: it
-//! tells a store restored from a backup from the copied one.
+//! The *mark* is the generation up to which it is complete, with that feed row's fingerprint, which
+//! tells a restored store from the copied one.
 
 use std::{
     collections::HashMap,
@@ -40,14 +37,14 @@ use crate::{
     store::of_the_program,
 };
 
-/// For names not in memory while the store is down.
+/// Names not in memory while the store is down.
 const READERS: u32 = 4;
-/// Above this many differences a page is read whole.
+/// Above it, a page is read whole.
 const ONE_BY_ONE_MAX: usize = 20;
-/// The row of `counter` that holds the mark.
+/// Row of `counter` for the mark.
 const MARK: &str = "copied";
 
-/// A node's replica. Used with PostgreSQL only: an embedded store is on the node's disk anyway.
+/// A node's replica. For PostgreSQL only: an embedded store is on the node's disk anyway.
 pub struct Replica {
     path: PathBuf,
     sealer: Arc<Sealer>,
@@ -110,7 +107,7 @@ impl Replica {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(self.unavailable(&error)),
             Ok(found) if found.len() == 0 => return Ok(false),
-            // Write access would allow others to change what this node trusts.
+            // Write access could change what this node trusts.
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
                 return Err(StoreError::corrupt("its mode is not 0600: others could read or change it"));
             }
@@ -129,7 +126,7 @@ impl Replica {
         Ok(false)
     }
 
-    /// Checks that the file is a database; a pool would retry forever.
+    /// A pool would retry a non-database forever.
     async fn probe(&self) -> Result<(), StoreError> {
         let options = database_url(&self.path)?.parse::<AnyConnectOptions>()?.disable_statement_logging();
         step(async {
@@ -140,7 +137,7 @@ impl Replica {
         .await
     }
 
-    /// Whether it is complete and of this master key; `false` if its creation was interrupted.
+    /// `false` if its creation was interrupted.
     async fn check(&self, pools: &Pools) -> Result<bool, StoreError> {
         let mut tx = begin(pools).await?;
         step(async {
@@ -280,8 +277,7 @@ impl Replica {
         .await
     }
 
-    /// Whether it is a copy of this store and of its present history, rather than of one that a
-    /// backup has replaced.
+    /// Whether it copies this store's present history, not one replaced by a backup.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -321,9 +317,8 @@ impl Replica {
         step(feed::landmark(&mut conn, mark)).await
     }
 
-    /// Copies changed boundaries, then these deployments or their removal: boundaries first, so
-    /// that they never allow more than is known. `mark`: complete up to this row afterwards.
-    /// Durable; erased content is overwritten.
+    /// Copies changed boundaries, then these deployments or their removal: never allows more than
+    /// is known. With `mark`, complete up to that row. Durable; erased content is overwritten.
     ///
     /// # Errors
     /// [`CopyError`], with nothing copied. [`StoreError::Unavailable`] if the store's history lacks
@@ -365,8 +360,8 @@ impl Replica {
         Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
     }
 
-    /// Syncs at most `limit` deployments after `after`; reads and writes only those whose
-    /// generations differ. Returns where to continue; `None` at the end.
+    /// Syncs at most `limit` deployments after `after`, only where generations differ. Returns
+    /// where to continue.
     ///
     /// # Errors
     /// [`CopyError`], with nothing copied.
@@ -379,7 +374,7 @@ impl Replica {
         let mut tx = store.begin_reading().await.map_err(CopyError::Store)?;
         let page =
             step(deployment::generations(&mut tx, after, None, limit)).await.map_err(CopyError::Store)?;
-        // The last page is open-ended: extra rows beyond it are removed.
+        // The last page is open-ended, to remove extra rows.
         let last =
             if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
         let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Replica)?;
@@ -392,7 +387,6 @@ impl Replica {
                 && differ.len() > ONE_BY_ONE_MAX
                 && let Ok(found) = rows::between(&mut tx, first, end).await
             {
-                // The whole page; the equal ones cost only time.
                 copied.extend(found.into_iter().map(Copied::Whole));
                 differ.clear();
             }
@@ -409,8 +403,8 @@ impl Replica {
         Ok(last)
     }
 
-    /// Writes in one transaction. With a mark, neither it nor a deployment goes back: during a
-    /// take-over two processes may write. Without, all follows the store.
+    /// With a mark, neither it nor a deployment goes back: during a take-over two processes may
+    /// write. Without, all follows the store.
     async fn write(&self, copied: &[Copied], read: &Read) -> Result<(), StoreError> {
         let pools = self.pools()?;
         let mut tx = begin(&pools).await?;
@@ -455,8 +449,8 @@ impl Replica {
         Ok(step(deployment::generations(&mut conn, after, to, u32::MAX)).await?.into_iter().collect())
     }
 
-    /// Deployments by id after `after`, at most `limit`, with their hosts. Includes those that
-    /// cannot be read otherwise: their names must not reach another deployment.
+    /// Deployments by id after `after`, at most `limit`, with hosts. Includes unreadable ones:
+    /// their names must not reach another deployment.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -576,7 +570,7 @@ impl Replica {
 
     async fn connect(&self) -> Result<Pools, StoreError> {
         let url = database_url(&self.path)?;
-        // The only other writer is a process that hands this node over.
+        // The other writer is a process that hands this node over.
         let settings = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
         let writer = sqlite_pool(&url, 1, settings).await?;
         let reader = sqlite_pool(&url, READERS, "PRAGMA query_only = ON;").await?;
@@ -601,11 +595,9 @@ impl Replica {
     }
 }
 
-/// The store's state when a copy was read.
 struct Read {
     newest: Generation,
     mark: Option<Generation>,
-    /// The feed row at the mark.
     landmark: Option<feed::FeedFingerprint>,
 }
 
@@ -619,21 +611,20 @@ async fn begin(pools: &Pools) -> Result<Transaction<'static, Any>, StoreError> {
     step(async { Ok(pools.writer.begin_with("BEGIN IMMEDIATE").await?) }).await
 }
 
-/// Truncates the WAL, which still holds overwritten content, as far as readers allow.
+/// The WAL still holds overwritten content.
 async fn checkpoint(pools: &Pools) -> Result<(), StoreError> {
     let mut conn = pools.writer.acquire().await?;
     step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) }).await?;
     Ok(())
 }
 
-/// Waits for connections in use, with a bound.
 async fn close(pools: &Pools) {
     let closed = step(async {
         pools.reader.close().await;
         pools.writer.close().await;
         Ok(())
     });
-    // Connections still in use close soon: every step is bounded.
+    // Connections in use close soon: every step is bounded.
     let _ = closed.await;
 }
 

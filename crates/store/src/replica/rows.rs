@@ -1,4 +1,4 @@
-//! Rows on their way from the store into a replica, with keys still sealed.
+//! Rows on their way from the store into a replica, keys still sealed.
 
 use sqlx::AnyConnection;
 
@@ -8,19 +8,16 @@ use crate::{
     repo::{deployment, host, project, version},
 };
 
-/// One deployment.
 pub(crate) struct Copy {
     pub(crate) deployment: Deployment,
-    /// The fallback and the newest version, each with its sealed key unless erased.
+    /// The fallback, then the newest; no key if erased.
     versions: Vec<(Version, Option<Vec<u8>>)>,
 }
 
-/// The store's answer for one deployment.
 pub(crate) enum Copied {
     Whole(Copy),
-    /// Absent.
     Gone(DeploymentId),
-    /// Unreadable: an earlier copy must not be served instead.
+    /// An earlier copy must not be served instead.
     Unreadable(DeploymentId),
 }
 
@@ -33,7 +30,7 @@ impl Copied {
     }
 }
 
-/// Deployments with `from <= id <= to`, by id. Needs a snapshot.
+/// Needs a snapshot.
 pub(crate) async fn between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
@@ -51,7 +48,7 @@ pub(crate) async fn between(
     Ok(deployments.into_iter().map(of).collect())
 }
 
-/// As [`between`], one by one: an error affects one deployment only.
+/// An error affects one deployment only.
 pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Result<Vec<Copied>, StoreError> {
     let mut copied = Vec::with_capacity(ids.len());
     for id in ids {
@@ -64,7 +61,6 @@ pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Resu
     Ok(copied)
 }
 
-/// The newest copied change of a deployment.
 pub(crate) async fn generation_of(
     conn: &mut AnyConnection,
     id: &DeploymentId,
@@ -76,8 +72,7 @@ pub(crate) async fn generation_of(
     row.map(|row| row::integer(&row, "generation").map(Generation)).transpose()
 }
 
-/// Whether the replica's row is newer than this copy, which was read when `newest` was the newest
-/// change.
+/// `newest`: the newest change when the copy was read.
 pub(crate) async fn is_older(
     conn: &mut AnyConnection,
     copied: &Copied,
@@ -91,7 +86,7 @@ pub(crate) async fn is_older(
     Ok(there.is_some_and(|there| there > read))
 }
 
-/// Replaces the replica's rows. Returns whether this erased keys.
+/// Returns whether this erased keys.
 pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<bool, StoreError> {
     let id = copied.id();
     let keys = sqlx::query("DELETE FROM version WHERE deployment = $1")

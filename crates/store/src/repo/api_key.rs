@@ -53,7 +53,7 @@ impl Scope {
     }
 }
 
-/// The public half of an API key: letters and digits. New ones are 16 of `a-z 0-9`.
+/// An API key's public half: letters and digits. New ones are 16 of `a-z 0-9`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ApiKey(Box<str>);
@@ -83,7 +83,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The secret half: 256 random bits as 64 hexadecimal digits, shown once, stored as an HMAC.
+/// The secret half: 256 random bits in hexadecimal, shown once, stored as an HMAC.
 pub struct ApiSecret(pub(crate) Zeroizing<String>);
 
 impl ApiSecret {
@@ -133,7 +133,7 @@ macro_rules! select {
 }
 
 impl ApiKeyRecord {
-    /// Without the projects: `None` is all, an empty list is filled later.
+    /// Without the projects.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let scopes = row::text(row, "scopes")?;
         Ok(Self {
@@ -146,10 +146,9 @@ impl ApiKeyRecord {
     }
 }
 
-/// Of HMAC-SHA256.
 const DIGEST_BYTES: usize = 32;
 
-/// The digest of a secret, bound to its key: moved to another key's row, it does not match.
+/// Bound to the key: in another key's row it does not match.
 fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
     let mut context = hmac::Context::with_key(pepper);
     context.update(key.as_bytes());
@@ -167,23 +166,20 @@ const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k
      FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
      LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
-/// The record, if the secret matches.
-///
-/// Always fetches and decodes one row, computes one digest and compares it in constant time: the
-/// time of a refusal does not show whether the key exists (`bench/run logins`).
+/// Always fetches and decodes one row, computes one digest and compares it in constant time: a
+/// refusal's time does not show whether the key exists (`bench/run logins`).
 pub(crate) async fn authenticate(
     conn: &mut AnyConnection,
     pepper: &hmac::Key,
     key: &str,
     secret: &str,
 ) -> Result<Option<ApiKeyRecord>, StoreError> {
-    // No key is one digit. An invalid key must cost the same look-up.
+    // No key is one digit. An invalid key costs the same.
     let key = ApiKey::parse(key).unwrap_or_else(|| ApiKey("0".into()));
     let query = sqlx::query(KEY_OR_FIRST).bind(key.as_str()).bind(vec![0; DIGEST_BYTES]);
     let row = query.fetch_one(&mut *conn).await?;
     let (found, kept) = (row::text(&row, "key")?, row::bytes(&row, "digest")?);
     let presented = digest(pepper, key.as_str(), secret);
-    // The digest is bound to the key; the row's key is checked as well.
     let is_its_row = subtle::ConstantTimeEq::ct_eq(found.as_bytes(), key.as_str().as_bytes());
     let is_its_secret = subtle::ConstantTimeEq::ct_eq(presented.as_ref(), kept.as_slice());
     if bool::from(is_its_row & is_its_secret) {
@@ -226,20 +222,18 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, S
     Ok(records)
 }
 
-/// The key, locked against changes for the transaction.
-///
-/// `None` if absent. Any other condition that ends a key's rights belongs here and in
+/// Locks the key against changes. Any other condition that ends a key's rights belongs here and in
 /// [`authenticate`].
 pub(crate) async fn find_kept(
     conn: &mut AnyConnection,
     key: &ApiKey,
 ) -> Result<Option<ApiKeyRecord>, StoreError> {
-    // Not FOR KEY SHARE: an UPDATE of scopes would not wait for it.
+    // FOR KEY SHARE would not block an UPDATE of scopes.
     lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
     find(conn, key).await
 }
 
-/// The key, locked against use and changes by other transactions.
+/// Locked against use and changes.
 pub(crate) async fn find_to_change(
     conn: &mut AnyConnection,
     key: &ApiKey,
@@ -249,7 +243,7 @@ pub(crate) async fn find_to_change(
     find(conn, key).await
 }
 
-/// Locks the keys that are about to lose the project.
+/// They are about to lose the project.
 pub(crate) async fn lock_those_of_project(
     conn: &mut AnyConnection,
     project: &ProjectId,
@@ -260,7 +254,7 @@ pub(crate) async fn lock_those_of_project(
     lock_row(conn, sql, project.as_str()).await
 }
 
-/// A separate statement: the next one sees what the lock waited for, in other tables too.
+/// Separate: the next statement sees what the lock waited for.
 async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         sqlx::query(sql).bind(bound).fetch_all(conn).await?;
@@ -312,7 +306,7 @@ pub(crate) async fn insert(
     Ok((record, ApiSecret(secret)))
 }
 
-/// The number of unrestricted admin keys. Locks until the end of the transaction.
+/// Locks until the end of the transaction.
 pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> {
     lock::api_keys(conn).await?;
     let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;

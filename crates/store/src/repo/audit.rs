@@ -2,7 +2,7 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, Timestamp, engine::row};
 
-/// Records kept: 20 MB at some 200 bytes each.
+/// 20 MB at some 200 bytes each.
 pub(crate) const KEPT: i64 = 100_000;
 
 /// A change to record, in its transaction.
@@ -10,7 +10,7 @@ pub(crate) const KEPT: i64 = 100_000;
 pub struct AuditEntry {
     /// The acting API key, or `certward`.
     pub actor: String,
-    /// The action, such as `tls.replace`, `deployment.create`, `key.revoke`.
+    /// Such as `tls.replace`, `deployment.create`, `key.revoke`.
     pub action: &'static str,
     /// The id of its subject.
     pub subject: String,
@@ -72,7 +72,7 @@ pub(crate) async fn newest(conn: &mut AnyConnection, limit: u32) -> Result<Vec<A
         .collect()
 }
 
-/// Removes at most `limit` records beyond the newest `kept`. Returns whether more may remain.
+/// Returns whether more may remain.
 pub(crate) async fn prune(conn: &mut AnyConnection, kept: i64, limit: u32) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT min(number) AS oldest, max(number) AS newest FROM audit")
         .fetch_one(&mut *conn)

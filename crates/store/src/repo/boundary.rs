@@ -1,8 +1,6 @@
-//! A project's limits, set by an admin: upstreams that its deployments may use, and host names
-//! reserved for it.
-//!
-//! Decided under the lock of host claims. Nodes cache all boundaries; a stamp, drawn at random with
-//! each change, identifies them in any history of the store.
+//! A project's limits: allowed upstreams, and reserved host names. Decided under the lock of host
+//! claims. Nodes cache all boundaries; a stamp, random with each change, identifies them in any
+//! history of the store.
 
 use certward_pki::HostName;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -18,13 +16,13 @@ use crate::{
 /// Why suffixes are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SuffixRefused {
-    /// Equal to, above, or under a suffix of another project.
+    /// Overlaps another project's suffix.
     Taken(HostSuffix),
     /// Existing hosts conflict.
     InUse {
-        /// Hosts of the project under none of them.
+        /// The project's hosts under none of them.
         outside: u64,
-        /// Hosts of other projects under, or covering, one of them.
+        /// Other projects' hosts under, or covering, one.
         of_others: u64,
     },
 }
@@ -34,9 +32,9 @@ pub enum SuffixRefused {
 pub struct Boundaries {
     /// Their stamp.
     pub stamp: Stamp,
-    /// Per restricted project, where it may relay to; nowhere, if unreadable.
+    /// Per restricted project; nothing is allowed if unreadable.
     pub upstream_allow: Vec<(ProjectId, UpstreamAllow)>,
-    /// The reserved names and their projects.
+    /// Reserved names and their projects.
     pub host_suffixes: Vec<(HostSuffix, ProjectId)>,
 }
 
@@ -46,14 +44,13 @@ pub struct Stamp(i64);
 
 const STAMP: &str = "boundary";
 
-/// An existing project's boundary, with boundaries and claims locked for the transaction.
+/// Locks boundaries and claims.
 pub(crate) async fn held_to(conn: &mut AnyConnection, project: &ProjectId) -> Result<Boundary, StoreError> {
     lock::hosts(conn).await?;
     let found = project::find_unlocked(conn, project).await?;
     Ok(found.map(|found| found.boundary).unwrap_or_default())
 }
 
-/// Whether another project's suffix covers the host, or is covered by it.
 pub(crate) async fn is_anothers(
     conn: &mut AnyConnection,
     host: &HostName,
@@ -65,7 +62,7 @@ pub(crate) async fn is_anothers(
         "SELECT suffix FROM host_suffix WHERE project <> $1 AND (parent = $2 OR suffix IN ({})) LIMIT 1",
         places(3, names.len())
     );
-    // Safe: only numbered parameters. No suffix has the parent `*`.
+    // Safe: numbered parameters. No suffix has the parent `*`.
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(project.as_str()).bind(covered.unwrap_or("*"));
     for name in names {
         query = query.bind(name);
@@ -73,16 +70,16 @@ pub(crate) async fn is_anothers(
     Ok(query.fetch_optional(conn).await?.is_some())
 }
 
-/// Sets a locked project's boundary, if allowed, with a feed row.
+/// For a locked project; with a feed row.
 pub(crate) async fn set(
     conn: &mut AnyConnection,
     id: &ProjectId,
     boundary: &Boundary,
     now: Timestamp,
 ) -> Result<Result<(), SuffixRefused>, StoreError> {
-    // The row names the project: a deployment of that id, if any, is merely reloaded.
+    // A deployment of the project's name, if any, is merely reloaded.
     let named = DeploymentId::parse(id.as_str()).map_err(|_| row::unreadable("project"))?;
-    // As every change: no generation may be drawn while a node joins.
+    // No generation may be drawn while a node joins.
     lock::nodes_stay(conn).await?;
     feed::draw(conn, &named, now).await?;
     lock::hosts(conn).await?;
@@ -92,7 +89,7 @@ pub(crate) async fn set(
     write(conn, id, boundary).await?;
     let mut stamp = [0; 8];
     random::fill(&mut stamp);
-    // Positive; 0 is a store without boundaries.
+    // 0 is a store without boundaries.
     set_stamp(conn, Stamp((i64::from_ne_bytes(stamp) & i64::MAX).max(1))).await?;
     Ok(Ok(()))
 }
@@ -126,7 +123,7 @@ async fn overlaps_anothers(
          WHERE project <> $1 AND (suffix LIKE $2 ESCAPE '\\' OR suffix IN ({})) LIMIT 1",
         places(3, names.len())
     );
-    // Safe: only numbered parameters.
+    // Safe: numbered parameters.
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).bind(under(suffix));
     for name in names {
         query = query.bind(name);
@@ -134,16 +131,15 @@ async fn overlaps_anothers(
     Ok(query.fetch_optional(conn).await?.is_some())
 }
 
-/// Counts own hosts under none of the suffixes, or others' hosts under or covering one. Scans all
-/// hosts; only admins cause it.
+/// Own hosts under none of the suffixes, or others' under or covering one. Scans all hosts; only
+/// admins cause it.
 async fn count_hosts(
     conn: &mut AnyConnection,
     id: &ProjectId,
     suffixes: &[HostSuffix],
     of_others: bool,
 ) -> Result<u64, StoreError> {
-    // One per name and pattern; only for other projects does a wildcard that covers the suffix
-    // count.
+    // Only for other projects does a wildcard that covers the suffix count.
     let places_each = if of_others { 3 } else { 2 };
     let covered = |at: usize| {
         let first = 2 + at * places_each;
@@ -155,13 +151,13 @@ async fn count_hosts(
         true => format!("project <> $1 AND ({covered})"),
         false => format!("project = $1 AND NOT ({covered})"),
     };
-    // Safe: only numbered parameters.
+    // Safe: numbered parameters.
     let mut query =
         sqlx::query(AssertSqlSafe(format!("SELECT count(*) AS n FROM host WHERE {whose}"))).bind(id.as_str());
     for suffix in suffixes {
         query = query.bind(suffix.as_str()).bind(under(suffix));
         if of_others {
-            // A one-label suffix has no sibling wildcard, and no host is `*`.
+            // A one-label suffix has no sibling wildcard.
             query =
                 query.bind(suffix.parent().map_or_else(|| "*".to_owned(), |parent| format!("*.{parent}")));
         }
@@ -170,7 +166,7 @@ async fn count_hosts(
     u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
 }
 
-/// The LIKE pattern of names under the suffix; of a name's characters only `_` is special there.
+/// The LIKE pattern; of a name's characters only `_` is special there.
 fn under(suffix: &HostSuffix) -> String {
     format!("%.{}", suffix.as_str().replace('_', "\\_"))
 }
@@ -206,12 +202,11 @@ pub(crate) async fn stamp(conn: &mut AnyConnection) -> Result<Stamp, StoreError>
     Ok(Stamp(row::integer(&row, "value")?))
 }
 
-/// All boundaries, unless still the known ones.
 pub(crate) async fn unless_known(
     conn: &mut AnyConnection,
     known: Option<Stamp>,
 ) -> Result<Option<Boundaries>, StoreError> {
-    // Read first: a concurrent change is then read again.
+    // First: a concurrent change is then read again.
     let stamp = stamp(conn).await?;
     if known == Some(stamp) {
         return Ok(None);
@@ -234,7 +229,7 @@ pub(crate) async fn unless_known(
     Ok(Some(Boundaries { stamp, upstream_allow: allow, host_suffixes: host_suffix_rows::all(conn).await? }))
 }
 
-/// Replaces all boundaries, in a replica.
+/// For a replica.
 pub(crate) async fn replace(conn: &mut AnyConnection, boundaries: &Boundaries) -> Result<(), StoreError> {
     sqlx::query("UPDATE project SET upstream_allow = NULL").execute(&mut *conn).await?;
     sqlx::query("DELETE FROM host_suffix").execute(&mut *conn).await?;

@@ -9,7 +9,7 @@ use crate::{
     repo::{host, upstream_claim},
 };
 
-/// One statement reads deployments with their hosts, so both are of one state.
+/// One statement, so deployments and hosts are of one state.
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
@@ -31,7 +31,7 @@ pub(crate) async fn find(
     Ok(collect(&rows)?.pop())
 }
 
-/// Locks the row before reading: it then sees what the lock waited for, hosts included.
+/// Locks before reading: the read sees what the lock waited for.
 pub(crate) async fn find_locked(
     conn: &mut AnyConnection,
     id: &DeploymentId,
@@ -40,7 +40,7 @@ pub(crate) async fn find_locked(
         lock::nodes_stay(conn).await?;
         if !lock_row(conn, id).await? {
             lock::absent_deployment(conn, id.as_str()).await?;
-            // The lock's previous owner may have made the deployment: then lock its row.
+            // The lock's owner may have made the deployment.
             lock_row(conn, id).await?;
         }
     }
@@ -52,7 +52,6 @@ async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, S
     Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
 }
 
-/// A project's deployments by id after `after`, at most `limit`.
 pub(crate) async fn of_project(
     conn: &mut AnyConnection,
     project: &ProjectId,
@@ -75,7 +74,6 @@ pub(crate) async fn page(
     collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
 }
 
-/// Deployments with `from <= id <= to`, by id.
 pub(crate) async fn between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
@@ -85,7 +83,6 @@ pub(crate) async fn between(
     collect(&sqlx::query(sql).bind(from.as_str()).bind(to.as_str()).fetch_all(conn).await?)
 }
 
-/// Ids and generations by id after `after`, up to `to` if given, at most `limit`.
 pub(crate) async fn generations(
     conn: &mut AnyConnection,
     after: Option<&DeploymentId>,
@@ -105,7 +102,7 @@ pub(crate) async fn generations(
         .collect()
 }
 
-/// Groups the adjacent rows of each deployment.
+/// A deployment's rows are adjacent.
 fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     let mut deployments: Vec<Deployment> = Vec::new();
     for row in rows {
@@ -120,7 +117,6 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
     Ok(deployments)
 }
 
-/// Without the hosts.
 fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
     let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
     Ok(Deployment {
@@ -159,7 +155,7 @@ fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
     Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
 }
 
-/// Claims before writing: a taken host leaves no row behind.
+/// Claims first: a taken host leaves no row behind.
 pub(crate) async fn insert(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -172,7 +168,7 @@ pub(crate) async fn insert(
     Ok(Ok(()))
 }
 
-/// The row and its claimed hosts.
+/// For claimed hosts.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
     sqlx::query(
@@ -281,7 +277,7 @@ pub(crate) async fn extend_deadlines(
     Ok(())
 }
 
-/// Pending deployments past their deadline, longest overdue first.
+/// Longest overdue first.
 pub(crate) async fn overdue(
     conn: &mut AnyConnection,
     now: Timestamp,

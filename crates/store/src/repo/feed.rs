@@ -4,8 +4,8 @@ use crate::{DeploymentId, Generation, StoreError, Timestamp, engine::row, sealed
 
 /// A row of the change feed, by number and nonce.
 ///
-/// Numbers order one history. Nonces are random: after a fail-over that lost rows, or a restored
-/// backup, numbers repeat with other nonces. A store that has the row has the history up to it.
+/// Numbers order one history. After a fail-over that lost rows, or a restored backup, they repeat
+/// with other random nonces. A store that has the row has the history up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedPosition {
     /// The number.
@@ -15,7 +15,7 @@ pub struct FeedPosition {
 }
 
 impl FeedPosition {
-    /// Before the first row, in every history.
+    /// In every history, before the first row.
     pub const START: Self = Self { generation: Generation(0), nonce: 0 };
 
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
@@ -31,12 +31,10 @@ impl FeedPosition {
     }
 }
 
-/// A feed row: this deployment changed, was made or removed.
-///
-/// Readers read the current state from the store.
+/// A deployment changed, was made or removed; its state is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedEntry {
-    /// The row; its number is the change's generation.
+    /// The row.
     pub position: FeedPosition,
     /// The deployment that changed.
     pub deployment: DeploymentId,
@@ -56,13 +54,12 @@ pub enum FeedPage {
     Rows(Vec<FeedEntry>),
     /// Later rows are pruned: the reader must read everything.
     Pruned,
-    /// Another history: what the reader holds may never have existed here.
+    /// Another history: what the reader holds may never have existed.
     OtherHistory,
 }
 
-/// Draws the next generation. The counter's row stays locked until the transaction ends, so numbers
-/// follow the order of commits: no reader finds a smaller number later. A rollback returns the
-/// number unseen.
+/// The counter's row stays locked until the transaction ends, so numbers follow the order of
+/// commits: no reader finds a smaller number later.
 pub(crate) async fn draw(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -86,9 +83,9 @@ pub(crate) async fn newest(conn: &mut AnyConnection) -> Result<Generation, Store
     counter(conn, "generation").await.map(Generation)
 }
 
-/// The newest row; its nonce is 0 if an older release pruned it.
+/// The nonce is 0 if an older release pruned the row.
 pub(crate) async fn newest_position(conn: &mut AnyConnection) -> Result<FeedPosition, StoreError> {
-    // One statement: a concurrent draw is in both parts or in neither.
+    // One statement, for concurrent draws.
     let row = sqlx::query(
         "SELECT c.value AS generation, coalesce(f.nonce, 0) AS nonce FROM counter c
          LEFT JOIN feed f ON f.generation = c.value WHERE c.name = 'generation'",
@@ -98,7 +95,6 @@ pub(crate) async fn newest_position(conn: &mut AnyConnection) -> Result<FeedPosi
     FeedPosition::read(&row)
 }
 
-/// A position's relation to the store's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ancestry {
     Own,
@@ -114,12 +110,12 @@ pub(crate) async fn ancestry(
         if position == FeedPosition::START {
             return Ok(Ancestry::Own);
         }
-        // After reading the row, so that a concurrent prune is noticed.
+        // After the row, to notice a concurrent prune.
         let pruned = counter(conn, "feed_pruned").await?;
         return Ok(if position.generation.0 > pruned {
             Ancestry::Foreign
         } else if position.nonce == 0 && position.generation == newest(conn).await? {
-            // The newest number, whose row an older release has pruned.
+            // An older release pruned the newest row.
             Ancestry::Own
         } else {
             Ancestry::Pruned
@@ -128,8 +124,7 @@ pub(crate) async fn ancestry(
     Ok(if found.position == position { Ancestry::Own } else { Ancestry::Foreign })
 }
 
-/// At most `limit` rows after `after`, checked with `held`, the newest position of what the reader
-/// holds.
+/// `held`: see [`crate::Store::feed_after`].
 pub(crate) async fn after(
     conn: &mut AnyConnection,
     after: FeedPosition,
@@ -148,7 +143,7 @@ pub(crate) async fn after(
         Ancestry::Pruned => return Ok(FeedPage::Pruned),
         Ancestry::Foreign => return Ok(FeedPage::OtherHistory),
     }
-    // After reading the rows, so that a concurrent prune is noticed.
+    // After the rows, to notice a concurrent prune.
     if after.generation.0 < counter(conn, "feed_pruned").await? {
         return Ok(FeedPage::Pruned);
     }
@@ -161,7 +156,6 @@ pub(crate) async fn after(
     rows.iter().map(read).collect::<Result<_, _>>().map(FeedPage::Rows)
 }
 
-/// A feed row's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FeedFingerprint {
     pub(crate) position: FeedPosition,
@@ -188,12 +182,10 @@ pub(crate) async fn landmark(
     .transpose()
 }
 
-/// Whether the rows up to `generation` are pruned.
 pub(crate) async fn is_pruned(conn: &mut AnyConnection, generation: Generation) -> Result<bool, StoreError> {
     Ok(generation.0 <= counter(conn, "feed_pruned").await?)
 }
 
-/// Keeps only this row.
 pub(crate) async fn keep_only(
     conn: &mut AnyConnection,
     landmark: &FeedFingerprint,
@@ -209,15 +201,14 @@ pub(crate) async fn keep_only(
     Ok(())
 }
 
-/// Removes at most `limit` rows written before `before`. Returns whether more may remain. The
-/// newest row stays, to check positions against.
+/// Returns whether more may remain. The newest row stays, to check positions against.
 pub(crate) async fn prune(
     conn: &mut AnyConnection,
     before: Timestamp,
     limit: u32,
 ) -> Result<bool, StoreError> {
     let pruned = counter(conn, "feed_pruned").await?;
-    // Oldest first and without gaps: a row after a kept one is kept.
+    // Without gaps: a row after a kept one is kept.
     let row = sqlx::query(
         "SELECT max(generation) AS newest FROM feed WHERE generation <= $1 AND at < $2
          AND generation < (SELECT max(generation) FROM feed)",

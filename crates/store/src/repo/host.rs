@@ -1,8 +1,6 @@
-//! Claims of host names.
-//!
-//! A name belongs to one deployment. Across projects a claim is also refused if a wildcard covers
-//! it or it covers a name, so no project captures parts of another's names. Within a project the
-//! exact name wins. Claims are decided under a lock, so that no two find a name free.
+//! Claims of host names. A name belongs to one deployment. Across projects, wildcards and the names
+//! they cover exclude each other, so no project captures parts of another's names. Within a project
+//! the exact name wins. Claims are decided under a lock, so that no two find a name free.
 
 use std::collections::HashSet;
 
@@ -15,7 +13,7 @@ use crate::{
     engine::{lock, row},
 };
 
-/// The host is claimed: by an equal name, or in another project by a covering or covered one.
+/// An equal host is claimed, or in another project a covering or covered one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the host {0} is taken")]
 pub struct HostTaken(pub HostName);
@@ -33,7 +31,7 @@ pub(crate) async fn of_deployment(
         .collect()
 }
 
-/// Checks all hosts of the deployment, without writing. Locks until the end of the transaction.
+/// Checks without writing; locks until the end of the transaction.
 pub(crate) async fn claim(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -50,7 +48,7 @@ pub(crate) async fn claim(
     Ok(Ok(()))
 }
 
-/// One index look-up per conflict: equal, covered by a wildcard, covering exact names.
+/// Equal, covered by a wildcard, covering exact names: an index look-up each.
 async fn is_taken(
     conn: &mut AnyConnection,
     deployment: &Deployment,
@@ -65,7 +63,7 @@ async fn is_taken(
          LIMIT 1",
     )
     .bind(host.as_str())
-    // No host is empty or has the parent `*`: a part that does not apply finds nothing.
+    // No host is empty or has the parent `*`.
     .bind(wildcard.as_ref().map_or("", HostName::as_str))
     .bind(suffix.unwrap_or("*"))
     .bind(deployment.id.as_str())
@@ -75,7 +73,7 @@ async fn is_taken(
     Ok(row.is_some())
 }
 
-/// Writes the deployment's claimed hosts in order, without duplicates.
+/// Without duplicates.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let mut written = HashSet::new();
     for (position, host) in (0_i64..).zip(&deployment.hosts).filter(|(_, host)| written.insert(*host)) {
@@ -98,7 +96,6 @@ pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<
     Ok(())
 }
 
-/// Takes the deployment's names from their present owners.
 pub(crate) async fn reassign(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     for host in &deployment.hosts {
         sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
@@ -119,18 +116,18 @@ pub struct Listed {
     pub standing: ProofState,
 }
 
-/// A deployment's state, reduced for a node's start.
+/// A state reduced for nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProofState {
     /// No certificate is set.
     Absent,
     /// Proven already.
     Running,
-    /// Waits for nodes: [`crate::TlsState::Pending`], `Failed` or `Terminated`.
+    /// [`crate::TlsState::Pending`], `Failed` or `Terminated`.
     Unsettled,
 }
 
-/// Deployments by id after `after`, at most `limit`, those without names included.
+/// Includes deployments without names.
 pub(crate) async fn by_deployment(
     conn: &mut AnyConnection,
     after: Option<&DeploymentId>,
@@ -166,7 +163,6 @@ pub(crate) async fn by_deployment(
     Ok(listed)
 }
 
-/// The owner of the first claimed name.
 pub(crate) async fn first_of(
     conn: &mut AnyConnection,
     names: &[HostName],

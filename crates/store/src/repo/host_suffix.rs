@@ -22,7 +22,7 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<(HostSuffix, Pro
         let project = row::project_id(row, "project")?;
         match suffix(row) {
             Ok(suffix) => all.push((suffix, project)),
-            // Only this suffix loses its effect; all others, and the feed, do not depend on it.
+            // Only this suffix loses its effect.
             Err(_) => {
                 tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it protects no name")
             }

@@ -8,19 +8,19 @@ use crate::{
     repo::node_process,
 };
 
-/// A node's membership session: random, drawn by each process, join and withdrawal. Renewals and
-/// reports of a session other than the row's are void.
+/// A membership session: random, drawn by each process, join and withdrawal. Reports of other
+/// sessions are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session(pub i64);
 
-/// A node with a lease, or with a report in the last hour.
+/// A node with a lease, or a report in the last hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     /// Its id.
     pub id: NodeId,
     /// `None`: not counted.
     pub lease: Option<Lease>,
-    /// `None`: its release does not report it.
+    /// `None`: not reported by its release.
     pub process: Option<ProcessRecord>,
     /// Unsettled deployments that wait for its proof.
     pub unproven: u64,
@@ -31,16 +31,16 @@ pub struct NodeRecord {
 pub struct Lease {
     /// When it joined.
     pub since: Timestamp,
-    /// When it expires. The node counts until a sweep ends the lease.
+    /// Its end. The node counts until a sweep ends the lease.
     pub until: Timestamp,
 }
 
 /// A node's newest reporting process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessRecord {
-    /// See [`crate::Role`]; text, as newer releases may add roles.
+    /// See [`crate::Role`]; newer releases may add roles.
     pub role: String,
-    /// Its program version.
+    /// Its version.
     pub version: String,
     /// Time of the first report.
     pub started_at: Timestamp,
@@ -50,27 +50,27 @@ pub struct ProcessRecord {
     pub silent_for: Duration,
 }
 
-/// A counted node's proof of a deployment's change.
+/// A counted node's proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredProof {
     /// The deployment.
     pub deployment: DeploymentId,
     /// The counted node.
     pub node: NodeId,
-    /// The newest generation that the node has proven, or removed. `Generation(0)`: none.
+    /// The newest proven, or removed, generation. `Generation(0)`: none.
     pub proven: Generation,
-    /// Why its newest attempt failed, if so.
+    /// Why its newest attempt failed.
     pub reason: Option<String>,
 }
 
-/// The states for which joining nodes are counted, too.
+/// Joining nodes are counted for these.
 macro_rules! unsettled {
     () => {
         "('pending', 'failed', 'terminated')"
     };
 }
 
-/// Missing proofs: counts `c` of deployments `d`.
+/// Counts `c` of deployments `d`.
 macro_rules! waiting {
     () => {
         concat!(
@@ -92,7 +92,7 @@ impl NodeRecord {
                 version: row::text(row, "version")?,
                 started_at,
                 heard_at,
-                // Not negative after the clock was set back.
+                // The clock may be set back.
                 silent_for: Duration::from_millis(
                     u64::try_from(now.0.saturating_sub(heard_at.0)).unwrap_or(0),
                 ),
@@ -125,9 +125,8 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
-/// Renews this session's lease, expired or not; `false`: the node has no row of it.
-///
-/// A single autocommitted statement, so nothing read earlier can be stale when it takes effect.
+/// One autocommitted statement, so that nothing read earlier can be stale when it takes effect.
+/// Renews expired leases, too.
 pub(crate) async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -143,7 +142,6 @@ pub(crate) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
-/// The session in the node's row; `None`: not counted.
 pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query("SELECT session FROM node WHERE id = $1")
         .bind(node.as_str())
@@ -152,7 +150,7 @@ pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<O
     row.map(|row| row::integer(&row, "session").map(Session)).transpose()
 }
 
-/// Replaces the row's session. Under [`lock::nodes_change`].
+/// Under [`lock::nodes_change`].
 pub(crate) async fn set_session(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -166,7 +164,7 @@ pub(crate) async fn set_session(
     Ok(())
 }
 
-/// Counts the node from now on, also for unsettled changes, unproven. Under [`lock::nodes_change`].
+/// Under [`lock::nodes_change`]. Also for unsettled changes.
 pub(crate) async fn join(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -197,7 +195,7 @@ pub(crate) async fn join(
     Ok(())
 }
 
-/// Removes this session's row; `false`: none. Under [`lock::nodes_change`].
+/// Under [`lock::nodes_change`].
 pub(crate) async fn leave(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -211,7 +209,7 @@ pub(crate) async fn leave(
     Ok(left.rows_affected() == 1)
 }
 
-/// Whether a lease has expired. Without a lock: mostly none has.
+/// Without a lock: mostly none has.
 pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
     let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
         .bind(now.0)
@@ -220,8 +218,8 @@ pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Re
     Ok(some.is_some())
 }
 
-/// Ends expired leases. Call under [`lock::nodes_change`], with `now` read under it. The row's
-/// lease is compared again after its lock, so an earlier renewal is seen.
+/// Under [`lock::nodes_change`], as must be `now`. The lease is compared again after the row's
+/// lock: an earlier renewal is seen.
 pub(crate) async fn remove_expired(
     conn: &mut AnyConnection,
     now: Timestamp,
@@ -233,14 +231,13 @@ pub(crate) async fn remove_expired(
     rows.iter().map(|row| row::node_id(row, "id")).collect()
 }
 
-/// Stops waiting for a node without a row. Returns the unsettled deployments where it was counted.
-/// Under [`lock::nodes_change`].
+/// Under [`lock::nodes_change`]. Returns the unsettled deployments where the node was counted.
 pub(crate) async fn uncount(
     conn: &mut AnyConnection,
     node: &NodeId,
 ) -> Result<Vec<DeploymentId>, StoreError> {
-    // Unsettled ones only: the node may be counted in a million changes. Settled changes need no
-    // proof, the next one counts again, and the rest is pruned.
+    // Unsettled ones only: the node may be counted in a million changes. Settled ones need no
+    // proof, and the rest is pruned.
     let rows = sqlx::query(concat!(
         "DELETE FROM node_count WHERE node = $1 AND deployment IN (SELECT id FROM deployment WHERE tls_state IN ",
         unsettled!(),
@@ -255,8 +252,7 @@ pub(crate) async fn uncount(
     Ok(waited)
 }
 
-/// Counts every node with a row, expired or not. Under the lock, a joining node is counted here or
-/// counts itself.
+/// Expired or not. Under the lock, a joining node is counted here or counts itself.
 pub(crate) async fn count_nodes(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -273,7 +269,6 @@ pub(crate) async fn count_nodes(
     Ok(done.rows_affected())
 }
 
-/// Unsettled deployments that wait for this node.
 pub(crate) async fn unproven(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -307,7 +302,7 @@ pub(crate) async fn counts(
         .collect()
 }
 
-/// Proofs never go back: reports about older generations are ignored.
+/// Reports about older generations are ignored.
 pub(crate) async fn record_proof(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -331,7 +326,7 @@ pub(crate) async fn record_proof(
     Ok(())
 }
 
-/// Discards the node's proofs of unsettled changes. Under [`lock::nodes_change`].
+/// Under [`lock::nodes_change`].
 pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
     sqlx::query(concat!(
         "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
@@ -345,7 +340,6 @@ pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Re
     Ok(())
 }
 
-/// Discards the node's proof of one deployment.
 pub(crate) async fn forget_proof(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -359,8 +353,7 @@ pub(crate) async fn forget_proof(
     Ok(())
 }
 
-/// Removes counts of removed deployments and nodes, among about `limit` deployments after `after`.
-/// Returns where to continue; `None` at the end.
+/// Removes counts of removed deployments and nodes, in pages of about `limit` deployments.
 ///
 /// Takes the nodes' lock: changes delete rows in any order, so two deletions could deadlock.
 pub(crate) async fn prune_counts(

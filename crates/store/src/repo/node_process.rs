@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 
 use crate::{NodeId, StoreError, Timestamp};
 
-/// How long a silent process is listed.
+/// After the last report.
 pub(crate) const LISTED: Duration = Duration::from_secs(60 * 60);
 
 /// The parts that a process runs.
@@ -13,7 +13,7 @@ pub enum Role {
     /// Both.
     #[default]
     All,
-    /// The API only: it holds no lease and is not counted.
+    /// The API only: no lease, not counted.
     Api,
     /// Devices, and the API's status endpoints.
     Gateway,
@@ -58,8 +58,7 @@ pub struct NodeProcess {
     pub version: &'static str,
 }
 
-/// Replaces the report of another process of the node. Writes all columns: the row may have been
-/// pruned.
+/// Writes all columns: the row may have been pruned.
 pub(crate) async fn hear(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -87,7 +86,6 @@ pub(crate) async fn forget(conn: &mut AnyConnection, node: &NodeId) -> Result<()
     Ok(())
 }
 
-/// Removes processes that are no longer listed.
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_process WHERE heard_at <= $1")
         .bind(now.before(LISTED).0)

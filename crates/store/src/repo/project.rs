@@ -22,7 +22,6 @@ pub struct Project {
 }
 
 impl Project {
-    /// The project that always exists.
     pub(crate) fn default_at(now: Timestamp) -> Self {
         Self {
             id: ProjectId::default_project(),
@@ -33,7 +32,6 @@ impl Project {
         }
     }
 
-    /// Without the host suffixes.
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: row::project_id(row, "id")?,
@@ -45,7 +43,7 @@ impl Project {
     }
 }
 
-/// Ensures a row for deployments to reference, without texts.
+/// A row for deployments to reference.
 pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO project (id, name, description, created_at) VALUES ($1, '', '', 0)
@@ -78,10 +76,8 @@ pub(crate) async fn find_unlocked(
     find(conn, id, "").await
 }
 
-/// The project, with a shared lock against its removal until the end of the transaction.
-///
-/// On PostgreSQL this is the lock of a foreign key check, at any point of a change. A stronger one
-/// would deadlock with a change that holds the generation and checks its key.
+/// Locks against removal, as a foreign key check does. A stronger lock would deadlock with a change
+/// that holds the generation and checks its key.
 pub(crate) async fn find_kept(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -89,8 +85,8 @@ pub(crate) async fn find_kept(
     find(conn, id, " FOR KEY SHARE").await
 }
 
-/// Exclusive: waits for changes in the project and blocks them. Its keys lose it, so their rows are
-/// locked first; the only lock before is that of the acting key.
+/// Exclusive. The project's keys lose it, so their rows are locked first; only the acting key's
+/// lock comes before.
 pub(crate) async fn find_to_remove(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -99,7 +95,7 @@ pub(crate) async fn find_to_remove(
     find(conn, id, " FOR UPDATE").await
 }
 
-/// Serialises changes of a project, without waiting for changes inside it.
+/// Does not wait for changes inside the project.
 pub(crate) async fn find_to_change(
     conn: &mut AnyConnection,
     id: &ProjectId,
@@ -115,7 +111,7 @@ async fn find(
     let lock = if lock::is_postgres(conn) { lock } else { "" };
     let sql =
         format!("SELECT id, name, description, created_at, upstream_allow FROM project WHERE id = $1{lock}");
-    // Safe: only fixed texts.
+    // Safe: fixed texts.
     let row = sqlx::query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut *conn).await?;
     let Some(row) = row else { return Ok(None) };
     let mut project = Project::read(&row)?;
@@ -137,7 +133,6 @@ pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Resul
     Ok(done.rows_affected() == 1)
 }
 
-/// Updates name and description.
 pub(crate) async fn update_texts(conn: &mut AnyConnection, project: &Project) -> Result<(), StoreError> {
     sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")
         .bind(project.id.as_str())

@@ -1,9 +1,8 @@
-//! Exact sliding windows: one row per admitted request, with its place in the scope's sequence and
-//! its time. Times never fall within a scope, so one index look-up counts: the first row inside the
-//! window gives its place. The scope's row is locked, and the time is read under that lock:
-//! concurrent requests cannot exceed the limit. When the clock steps back, the scope's times move
-//! back with it, so the newest counts as just admitted. No window exceeds its limit in real time,
-//! and no client is locked out until a wrong clock is reached again.
+//! Exact sliding windows: a row per admitted request, with time and place in its scope's sequence.
+//! The first row inside the window gives the count by its place: one index look-up. The time is
+//! read under the lock of the scope's row: concurrent requests cannot exceed the limit. When the
+//! clock steps back, the scope's times move with it: no window exceeds its limit in real time, and
+//! no client is locked out until a wrong clock is reached again.
 
 use std::time::Duration;
 
@@ -40,10 +39,10 @@ pub struct RequestLimit {
     pub window: Duration,
 }
 
-/// The request log's decision.
+/// A decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether the request is admitted, and then counted.
+    /// Admitted, and counted.
     pub admitted: bool,
     /// The limit.
     pub limit: u32,
@@ -53,7 +52,7 @@ pub struct Admission {
     pub reset: Duration,
 }
 
-/// The scope of a count: one key, method and subject.
+/// One key, method and subject.
 pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     let method = match method {
         Method::Get => "get",
@@ -66,21 +65,20 @@ pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     format!("{}/{method}/{}", key.as_str(), row::storable(subject))
 }
 
-/// The decision, and whether a write must be committed.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) admission: Admission,
     pub(crate) wrote: bool,
 }
 
-/// The scope's row, locked by a write.
+/// Locked by a write.
 struct Scope {
     next: i64,
     last_at: Timestamp,
     now: Timestamp,
 }
 
-/// Decides in the caller's transaction. Roll it back if nothing was written.
+/// Roll back if nothing was written.
 pub(crate) async fn admit(
     conn: &mut AnyConnection,
     clock: &dyn Clock,
@@ -98,7 +96,7 @@ pub(crate) async fn admit(
     let (first_seq, first_at) = first.unwrap_or((next, now.0));
     let counted = u64::try_from(next.saturating_sub(first_seq)).map_err(|_| row::unreadable("seq"))?;
     let reset = Duration::from_millis(u64::try_from(first_at.saturating_sub(outside)).unwrap_or(0));
-    // At least one request passes: a limit of 0 is impossible to meet.
+    // A limit of 0 is impossible to meet.
     let requests = limit.requests.max(1);
     let left = u64::from(requests).saturating_sub(counted);
     let admitted = left > 0;
@@ -111,8 +109,7 @@ pub(crate) async fn admit(
 }
 
 async fn lock_scope(conn: &mut AnyConnection, clock: &dyn Clock, scope: &str) -> Result<Scope, StoreError> {
-    // The no-op write locks the row on PostgreSQL, which evaluates RETURNING under the lock. On
-    // SQLite the transaction is the lock.
+    // The no-op write locks the row; PostgreSQL evaluates RETURNING under the lock.
     let sql = if lock::is_postgres(conn) {
         "INSERT INTO request_scope (scope, next, last_at) VALUES ($1, 0, 0)
          ON CONFLICT (scope) DO UPDATE SET next = request_scope.next
@@ -187,14 +184,13 @@ async fn count(
     Ok(())
 }
 
-/// Removes at most `limit` scopes, with rows, without an admission since `before`. Returns whether
-/// more may remain.
+/// Returns whether more may remain.
 pub(crate) async fn prune(
     conn: &mut AnyConnection,
     before: Timestamp,
     limit: u32,
 ) -> Result<bool, StoreError> {
-    // The outer condition is the one that PostgreSQL evaluates again after a concurrent admission.
+    // PostgreSQL evaluates the outer condition again after a concurrent admission.
     let done = sqlx::query(
         "DELETE FROM request_scope WHERE last_at <= $1 AND scope IN
          (SELECT scope FROM request_scope WHERE last_at <= $1 LIMIT $2)",

@@ -15,22 +15,21 @@ pub struct StatusCounts {
     pub failed: u64,
     /// See [`crate::TlsState::Terminated`].
     pub terminated: u64,
-    /// The earliest notAfter of the deployments' newest uploads; `None` without certificates.
+    /// The newest uploads' earliest notAfter; `None` without certificates.
     pub earliest_not_after: Option<Timestamp>,
 }
 
-/// Adds the counts of at most `limit` deployments by id after `after`. Returns where to continue;
-/// `None` at the end.
+/// Adds a page of at most `limit` deployments. Returns where to continue.
 ///
-/// Paged, because one statement over a million deployments could exceed the statement timeout and
-/// never succeed. A deployment that changes in between is counted once, in its old or new state.
+/// One statement over a million deployments could exceed the statement timeout and never succeed. A
+/// deployment that changes in between is counted once.
 pub(crate) async fn add_page(
     conn: &mut AnyConnection,
     census: &mut StatusCounts,
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {
-    // The page first, so that no plan reads more.
+    // First, so that no plan reads more.
     let rows = sqlx::query(
         "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest, max(d.id) AS last
          FROM (SELECT id, tls_state, tls_version FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d

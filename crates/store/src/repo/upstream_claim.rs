@@ -1,8 +1,6 @@
-//! Claims of upstream addresses by deployments.
-//!
-//! Deployments may share an address within a project and, if an admin allows, across projects. So a
-//! claim refuses nothing; `lifecycle` decides. Deployments written by an older release lack claims
-//! or have outdated ones: an index finds them, they are scanned, and [`catch_up`] repairs them.
+//! Claims of upstream addresses. Deployments may share one, so a claim refuses nothing; `lifecycle`
+//! decides. Deployments written by an older release lack claims or have outdated ones: an index
+//! finds them, they are scanned, and [`catch_up`] repairs them.
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -11,10 +9,8 @@ use crate::{
     engine::{lock, row},
 };
 
-/// Page size of the scan.
 const PAGE: i64 = 1_000;
 
-/// Replaces the deployment's claims.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let ws_upstream = deployment.ws_upstream.as_ref();
     let text =
@@ -55,7 +51,7 @@ async fn write_for(
     Ok(())
 }
 
-/// Each claimed address once.
+/// Each once.
 pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<String> {
     let lists = std::iter::once(upstream).chain(ws_upstream);
     let mut addresses: Vec<_> = lists.flat_map(UpstreamList::as_slice).map(|it| it.claimed()).collect();
@@ -64,7 +60,7 @@ pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList
     addresses
 }
 
-/// Which of these addresses other projects use, in the given order.
+/// In the given order.
 pub(crate) async fn taken(
     conn: &mut AnyConnection,
     addresses: Vec<String>,
@@ -72,7 +68,7 @@ pub(crate) async fn taken(
 ) -> Result<Vec<String>, StoreError> {
     let mut taken = unclaimed_of_others(conn, &addresses, project).await?;
     for address in &addresses {
-        // Two primary key ranges, independent of how often the own project uses it.
+        // Independent of how often the own project uses it.
         let row = sqlx::query(
             "SELECT address FROM upstream_claim WHERE address = $1 AND project < $2
              UNION ALL SELECT address FROM upstream_claim WHERE address = $1 AND project > $2
@@ -89,7 +85,6 @@ pub(crate) async fn taken(
     Ok(addresses.into_iter().filter(|address| taken.contains(address)).collect())
 }
 
-/// Those used by deployments without claims.
 async fn unclaimed_of_others(
     conn: &mut AnyConnection,
     addresses: &[String],
@@ -107,9 +102,8 @@ async fn unclaimed_of_others(
     }
 }
 
-/// Writes the missing claims of at most `limit` deployments. Returns whether more may remain. Skips
-/// locked deployments: their change writes the claims or a later call finds them; waiting while
-/// holding other claims could deadlock.
+/// Returns whether more may remain. Skips locked deployments: their change writes the claims or a
+/// later call finds them; waiting while holding other claims could deadlock.
 pub(crate) async fn catch_up(conn: &mut AnyConnection, limit: u32) -> Result<bool, StoreError> {
     let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
     let rows = unclaimed_after(conn, "", i64::from(limit), lock).await?;
@@ -120,7 +114,6 @@ pub(crate) async fn catch_up(conn: &mut AnyConnection, limit: u32) -> Result<boo
     Ok(rows.len() as u64 >= u64::from(limit))
 }
 
-/// A deployment with missing or outdated claims.
 struct Unclaimed {
     id: String,
     project: String,
@@ -129,7 +122,7 @@ struct Unclaimed {
 }
 
 impl Unclaimed {
-    /// Empty if unreadable: it is not dialled either.
+    /// Unreadable ones are not dialled either.
     fn addresses(&self) -> Vec<String> {
         let Ok(upstream) = UpstreamList::parse(&self.upstream) else { return Vec::new() };
         let ws_upstream = self.ws_upstream.as_deref().and_then(|text| UpstreamList::parse(text).ok());
@@ -149,7 +142,7 @@ async fn unclaimed_after(
          WHERE id > $1 AND coalesce(claimed, '') <> upstream || ' ' || coalesce(ws_upstream, '')
          ORDER BY id LIMIT $2{lock}"
     );
-    // Safe: one of two fixed texts.
+    // Safe: fixed texts.
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(conn).await?;
     let read = |row| {
         Ok(Unclaimed {

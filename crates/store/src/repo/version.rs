@@ -7,11 +7,9 @@ use crate::{
     sealed::sealing::{Place, Sealer},
 };
 
-/// Versions kept per deployment.
 pub(crate) const KEPT: usize = 10;
 
-/// An accepted upload. Its private key is sealed in a column that only
-/// [`crate::Store::private_key`] reads.
+/// An accepted upload, without its sealed private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Its deployment.
@@ -34,7 +32,7 @@ pub struct Version {
     pub findings: Vec<Finding>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// Proven by every counted node; only then is it a fallback.
+    /// Proven by all counted nodes; only then is it a fallback.
     pub proven: bool,
 }
 
@@ -106,10 +104,7 @@ pub(crate) async fn last_proven(
     row.as_ref().map(Version::read).transpose()
 }
 
-/// Opens any key that is not erased, as a check.
-///
-/// # Errors
-/// [`StoreError::Sealed`], [`StoreError::WrongMasterKey`].
+/// A check that keys open.
 pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
     let row = sqlx::query(
         "SELECT deployment, version FROM version WHERE sealed_key IS NOT NULL ORDER BY deployment, version LIMIT 1",
@@ -135,7 +130,7 @@ pub(crate) async fn private_key(
     let Some(row) = row else { return Ok(None) };
     let Some(sealed) = row::bytes_or_null(&row, "sealed_key")? else { return Ok(None) };
     let opened = sealer.open(place(deployment, version), &sealed).map_err(|error| match error {
-        // The master key was checked at open: this record is damaged.
+        // The master key was checked: this record is damaged.
         StoreError::WrongMasterKey => StoreError::Sealed(place(deployment, version).to_string()),
         other => other,
     })?;
@@ -153,7 +148,6 @@ pub(crate) async fn insert(
     drop_surplus(conn, &version.deployment).await
 }
 
-/// The row and its sealed key.
 pub(crate) async fn write(
     conn: &mut AnyConnection,
     version: &Version,
@@ -183,14 +177,13 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// The served versions and fallbacks of deployments with `from <= id <= to`, with sealed keys.
+/// The served versions and fallbacks, with sealed keys.
 pub(crate) async fn served_between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
     to: &DeploymentId,
 ) -> Result<Vec<(Version, Option<Vec<u8>>)>, StoreError> {
-    // A left join, so that deployments are read first: PostgreSQL may answer an inner one by
-    // reading all versions.
+    // For an inner join PostgreSQL may read all versions.
     let rows = sqlx::query(
         "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
                 v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
@@ -234,7 +227,8 @@ async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Re
     Ok(())
 }
 
-/// The versions beyond the ten to keep. Input: newest first, each with whether it is a fallback.
+/// The versions beyond the ten to keep, of `versions`, newest first, each with whether it is a
+/// fallback.
 ///
 /// The newest fallback stays at any age, instead of the tenth: nodes may serve it while later
 /// uploads fail, and need it after a restart.
@@ -269,7 +263,7 @@ pub(crate) async fn erase_keys(
     Ok(())
 }
 
-/// Concatenates byte strings with 4-byte lengths.
+/// With 4-byte lengths.
 fn join(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
@@ -312,7 +306,7 @@ mod tests {
         assert_eq!(surplus(&versions(10, 0)), none);
         assert_eq!(surplus(&versions(11, 0)), [1]);
         assert_eq!(surplus(&versions(11, 5)), [1]);
-        // The oldest is the fallback: the one before it is removed.
+        // The oldest is the fallback.
         assert_eq!(surplus(&versions(11, 1)), [2]);
         assert_eq!(surplus(&versions(12, 1)), [3, 2]);
     }

@@ -68,13 +68,13 @@ impl MasterKey {
     }
 
     /// Reads a configured file, which may be a link. Only its owner, root or the effective user,
-    /// may have read access.
+    /// may have access.
     ///
     /// # Errors
-    /// [`MasterKeyError`] names the file and the cause.
+    /// [`MasterKeyError`] names the file.
     pub fn read(path: &Path) -> Result<Self, MasterKeyError> {
         let file = File::open(path).map_err(|source| in_file(path, source))?;
-        // Checks the open file, not the path, which could be replaced in between.
+        // Not the path, which could be replaced in between.
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;
         root_or_user(path, &metadata)?;
         Self::read_from(path, file, &metadata)
@@ -94,7 +94,7 @@ impl MasterKey {
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(MasterKeyError::TooOpen(path.display().to_string()));
         }
-        // Full capacity: a growing buffer would leave copies behind.
+        // Full capacity: a growing buffer leaves copies.
         let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
         file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(|source| in_file(path, source))?;
         Self::parse(std::str::from_utf8(&text).map_err(|_| MasterKeyError::Form)?)
@@ -119,7 +119,7 @@ impl MasterKey {
             .and_then(|()| file.sync_all())
             .and_then(|()| sync_folder_of(path));
         written.map_err(|source| {
-            // A partial key would stop the next start. A failed removal does not change the error.
+            // A partial key would stop the next start.
             let _ = std::fs::remove_file(path);
             in_file(path, source)
         })
@@ -144,7 +144,7 @@ fn in_file(path: &Path, source: std::io::Error) -> MasterKeyError {
     MasterKeyError::File { path: path.display().to_string(), source }
 }
 
-/// A new file survives a power loss only after its folder is synced.
+/// For a new file to survive a power loss.
 fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()

@@ -1,4 +1,4 @@
-//! Randomness for secrets, from the system's generator through aws-lc; the crate's only source.
+//! Randomness for secrets, from the system through aws-lc; the crate's only source.
 
 use zeroize::Zeroizing;
 
@@ -7,14 +7,12 @@ pub(crate) fn fill(bytes: &mut [u8]) {
     aws_lc_rs::rand::fill(bytes).expect("the system's random generator answers");
 }
 
-/// 256 random bits.
 pub(crate) fn key() -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     fill(key.as_mut_slice());
     key
 }
 
-/// A random non-zero number.
 pub(crate) fn nonzero() -> i64 {
     loop {
         let mut bytes = [0; 8];
@@ -32,14 +30,14 @@ pub(crate) fn name() -> String {
     while name.len() < 16 {
         let mut bytes = [0; 32];
         fill(&mut bytes);
-        // 252 is the largest multiple of 36 in a byte; higher values would bias the result.
+        // The largest multiple of 36 in a byte, for a uniform result.
         let even = bytes.into_iter().filter(|byte| *byte < 252);
         name.extend(even.map(|byte| char::from(ALPHABET[usize::from(byte % 36)])).take(16 - name.len()));
     }
     name
 }
 
-/// Appends lower-case hexadecimal digits. The text must have capacity: growing would leave copies.
+/// The text needs capacity: growing would leave copies.
 pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {

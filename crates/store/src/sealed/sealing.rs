@@ -1,8 +1,8 @@
-//! Sealed records, the only form in which secrets reach the database.
+//! Sealed records, the only form of secrets in the database.
 //!
-//! Both layers are AES-256-GCM with random nonces, bound to the record's place (table, deployment,
-//! version), so a record moved to another row does not open. A data key seals one record; a master
-//! key wraps far fewer than the 2^32 keys that random nonces allow (NIST SP 800-38D §8.3).
+//! Both layers are AES-256-GCM with random nonces, bound to the record's place: a record moved to
+//! another row does not open. A data key seals one record; a master key wraps far fewer than the
+//! 2^32 keys that random nonces allow (NIST SP 800-38D §8.3).
 
 use std::fmt;
 
@@ -22,7 +22,6 @@ const DATA_KEY: usize = 32;
 const WRAPPED: usize = NONCE + DATA_KEY + TAG;
 const HEADER: usize = 1 + KEY_ID + WRAPPED;
 
-/// A record's place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) table: &'static str,
@@ -30,7 +29,7 @@ pub(crate) struct Place<'a> {
     pub(crate) version: i64,
 }
 
-/// Seals and opens under one master key. The format:
+/// The format:
 ///
 /// ```text
 /// 1   format, 1
@@ -64,9 +63,6 @@ impl Sealer {
         Ok(sealed)
     }
 
-    /// Opens a record sealed for the same place.
-    ///
-    /// # Errors
     /// [`StoreError::WrongMasterKey`] for another master key, [`StoreError::Sealed`] if it does not
     /// open.
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -84,7 +80,6 @@ impl Sealer {
 }
 
 fn aes(key: &[u8]) -> RandomizedNonceKey {
-    // Fails only for another key length.
     RandomizedNonceKey::new(&AES_256_GCM, key).expect("the key has 256 bits")
 }
 
@@ -94,7 +89,7 @@ fn seal_onto(
     bound_to: Vec<u8>,
     plain: &[u8],
 ) -> Result<(), StoreError> {
-    // Capacity for the tag: sealing in place leaves no copy of the plain bytes.
+    // Capacity for the tag: sealing in place leaves no plain copy.
     let mut text = Zeroizing::new(Vec::with_capacity(plain.len() + TAG));
     text.extend_from_slice(plain);
     let nonce = key
@@ -115,7 +110,7 @@ fn open(key: &RandomizedNonceKey, bound_to: Vec<u8>, sealed: &[u8]) -> Option<Ze
 }
 
 impl Place<'_> {
-    /// The associated data. Each part has a length prefix, so places cannot collide.
+    /// Each part has a length prefix, against collisions.
     fn bound_to(&self, layer: &[u8]) -> Vec<u8> {
         let version = self.version.to_be_bytes();
         let parts = [b"certward AES-256-GCM 1", layer, self.table.as_bytes(), self.row.as_bytes(), &version];

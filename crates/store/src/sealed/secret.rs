@@ -1,5 +1,5 @@
-//! The program's sealed records, by name: the master key's check value, the key of the API secrets'
-//! digests, and those of [`crate::Store::secret_or_insert`].
+//! The program's sealed records, by name, with the check value of the master key and the key of the
+//! API secrets' digests.
 
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
@@ -20,7 +20,6 @@ fn place(name: &str) -> Place<'_> {
     Place { table: "secret", row: name, version: 0 }
 }
 
-/// Inserts the store's own records if missing.
 pub(crate) async fn init(
     conn: &mut AnyConnection,
     sealer: &Sealer,
@@ -32,15 +31,11 @@ pub(crate) async fn init(
     Ok(())
 }
 
-/// Whether `init` has run.
 pub(crate) async fn is_initialised(conn: &mut AnyConnection) -> Result<bool, StoreError> {
     Ok(sealed(conn, CHECK).await?.is_some())
 }
 
-/// The key of the API secrets' digests. Checks the master key first.
-///
-/// # Errors
-/// [`StoreError::WrongMasterKey`], [`StoreError::NotInitialised`].
+/// Checks the master key first.
 pub(crate) async fn api_secrets_key(
     conn: &mut AnyConnection,
     sealer: &Sealer,
@@ -61,7 +56,6 @@ pub(crate) async fn find(
     sealed.map(|sealed| sealer.open(place(name), &sealed)).transpose()
 }
 
-/// Inserts the record unless the name exists.
 pub(crate) async fn insert(
     conn: &mut AnyConnection,
     sealer: &Sealer,
@@ -80,7 +74,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Removes records with `from <= name < before`, compared by bytes.
+/// Compared by bytes: `from <= name < before`.
 pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -> Result<u64, StoreError> {
     let removed = sqlx::query("DELETE FROM secret WHERE name >= $1 AND name < $2")
         .bind(from)
@@ -90,12 +84,12 @@ pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -
     Ok(removed.rows_affected())
 }
 
-/// The sealed check value, unique to each store.
+/// Unique to each store.
 pub(crate) async fn sealed_check(conn: &mut AnyConnection) -> Result<Option<Vec<u8>>, StoreError> {
     sealed(conn, CHECK).await
 }
 
-/// The sealed check value as text, if table and record exist.
+/// `None` without table or record.
 pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<String>, StoreError> {
     if !crate::engine::schema::has_table(conn, "secret").await? {
         return Ok(None);
@@ -106,20 +100,15 @@ pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<St
     Ok(Some(text))
 }
 
-/// Checks the master key against a check value.
-///
-/// # Errors
-/// [`StoreError::WrongMasterKey`].
+/// [`StoreError::WrongMasterKey`] if it differs.
 pub(crate) fn verify_check(sealer: &Sealer, sealed: &[u8]) -> Result<(), StoreError> {
     sealer.open(place(CHECK), sealed).map(|_| ())
 }
 
-/// Writes another store's check value.
 pub(crate) async fn write_check(conn: &mut AnyConnection, sealed: &[u8]) -> Result<(), StoreError> {
     write_sealed(conn, &Sealed { name: CHECK.to_owned(), sealed: sealed.to_vec(), created_at: 0 }).await
 }
 
-/// A sealed record.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Sealed {
     name: String,
@@ -127,7 +116,7 @@ pub(crate) struct Sealed {
     created_at: i64,
 }
 
-/// The sealed records with `from <= name < before`, by name.
+/// `from <= name < before`, by name.
 pub(crate) async fn all_sealed(
     conn: &mut AnyConnection,
     from: &str,
