@@ -83,7 +83,7 @@ impl Tx {
         let Self { store, mut transaction, epoch, mut broken, wakes, .. } = self;
         // A write to a replaced server would be lost.
         if store.engine()?.epoch() != epoch {
-            return Err(StoreError::unavailable("the database failed over meanwhile; try again"));
+            return Err(StoreError::unavailable("the database failed over during the change; try again"));
         }
         if wakes {
             step(&mut broken, listen::notify(&mut transaction, &store.voice)).await?;

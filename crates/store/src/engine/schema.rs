@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    async fn somebody_waits(conn: &mut AnyConnection) {
+    async fn wait_for_blocked_lock(conn: &mut AnyConnection) {
         let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         let waiting = async {
@@ -283,7 +283,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(30), waiting).await.expect("somebody waits");
+        timeout(Duration::from_secs(30), waiting).await.expect("a lock is waited for");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -300,7 +300,7 @@ mod tests {
             let url = url.clone();
             async move { open_many(&url, MANY, false).await }
         });
-        somebody_waits(&mut looking).await;
+        wait_for_blocked_lock(&mut looking).await;
         tx.commit().await.expect("committed");
         opening.await.expect("all of them open");
         assert_eq!(
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(
                 number(&mut conn, "SELECT version FROM schema_version").await,
                 newer as i64 + 1,
-                "nobody takes it back"
+                "it is not taken back"
             );
         }
     }

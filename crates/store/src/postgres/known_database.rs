@@ -49,7 +49,7 @@ impl LastSeen {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(
-                    "which database this node has used cannot be read from {}, so any is taken: {error}",
+                    "cannot read from {} which database this node has used, so it accepts any: {error}",
                     self.path.display()
                 );
                 None
@@ -69,7 +69,7 @@ impl LastSeen {
             Err(error) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        "which database this node uses cannot be kept in {}: after its next start it may take another: {error}",
+                        "cannot write to {} which database this node uses; after a restart it may accept another: {error}",
                         self.path.display()
                     );
                 }

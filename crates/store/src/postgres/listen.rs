@@ -69,7 +69,7 @@ async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySou
     loop {
         // `PrimaryTracker` logs the cause.
         if let Err(error) = listen(line, changes, own).await {
-            tracing::debug!("changes of other nodes are only looked for each second: {error}");
+            tracing::debug!("not listening for changes of other nodes; polling each second: {error}");
         }
         sleep(PAUSE).await;
     }

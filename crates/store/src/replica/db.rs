@@ -64,7 +64,7 @@ pub enum CopyError {
     #[error(transparent)]
     Store(StoreError),
     /// The node's disk.
-    #[error("this node's snapshot: {0}")]
+    #[error("this node's replica: {0}")]
     Replica(StoreError),
 }
 
@@ -583,7 +583,7 @@ impl Replica {
 
     fn pools(&self) -> Result<Pools, StoreError> {
         let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
-        pools.clone().ok_or_else(|| StoreError::unavailable("there is no snapshot"))
+        pools.clone().ok_or_else(|| StoreError::unavailable("there is no replica"))
     }
 
     fn hold(&self, pools: Option<Pools>) {

@@ -221,7 +221,7 @@ pub(crate) async fn unless_known(
         match project::upstream_allow(row) {
             Ok(list) => allow.extend(list.map(|list| (id, list))),
             Err(_) => {
-                tracing::warn!(project.id = %id, "the project's upstreamAllow cannot be read: its brokers are not connected to");
+                tracing::warn!(project.id = %id, "the project's upstreamAllow cannot be read: its upstreams are not dialled");
                 allow.push((id, UpstreamAllow::nothing()));
             }
         }

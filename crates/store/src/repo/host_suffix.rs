@@ -24,7 +24,7 @@ pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<(HostSuffix, Pro
             Ok(suffix) => all.push((suffix, project)),
             // Only this suffix loses its effect.
             Err(_) => {
-                tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it protects no name")
+                tracing::warn!(project.id = %project, "a host suffix of the project cannot be read: it reserves no name")
             }
         }
     }
