@@ -12,12 +12,12 @@ use crate::{
         durability,
         pool::{Engine, step},
     },
-    postgres::listen::{Listener, NotifySource},
+    postgres::listen::{ChangeListener, NotifySource},
     sealed::{sealing::Sealer, secret},
 };
 
 /// Shared by all clones and transactions.
-pub(crate) struct Inner {
+pub(crate) struct StoreInner {
     pub(crate) opened: OnceLock<Opened>,
     /// For a store that was unreachable at start.
     pub(crate) address: Option<Address>,
@@ -26,7 +26,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) changes: watch::Sender<()>,
-    pub(crate) voice: NotifySource,
+    pub(crate) notify_source: NotifySource,
     pub(crate) pinged: Mutex<Option<Instant>>,
 }
 
@@ -36,10 +36,10 @@ pub(crate) struct Opened {
     /// Key of the API secrets' digests.
     pub(crate) pepper: hmac::Key,
     /// PostgreSQL only.
-    pub(crate) listener: Option<Listener>,
+    pub(crate) listener: Option<ChangeListener>,
 }
 
-impl Inner {
+impl StoreInner {
     pub(crate) fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
         let (changes, _) = watch::channel(());
         Self {
@@ -49,7 +49,7 @@ impl Inner {
             clock,
             sealer: Arc::new(sealer),
             changes,
-            voice: NotifySource::draw(),
+            notify_source: NotifySource::draw(),
             pinged: Mutex::default(),
         }
     }
@@ -70,19 +70,19 @@ impl Inner {
 }
 
 impl Opened {
-    pub(crate) async fn with(engine: Engine, inner: &Inner) -> Result<Self, StoreError> {
+    pub(crate) async fn with(engine: Engine, inner: &StoreInner) -> Result<Self, StoreError> {
         let mut conn = engine.read().await?;
         let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
         for risk in step(durability::risks(&mut conn)).await? {
             tracing::warn!("{risk}");
         }
         drop(conn);
-        if let Some(line) = engine.line() {
-            line.remember().await;
+        if let Some(tracker) = engine.tracker() {
+            tracker.remember().await;
         }
-        let listener = engine
-            .line()
-            .map(|line| Listener::start(Arc::clone(line), inner.changes.clone(), inner.voice.clone()));
+        let listener = engine.tracker().map(|tracker| {
+            ChangeListener::start(Arc::clone(tracker), inner.changes.clone(), inner.notify_source.clone())
+        });
         Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
     }
 }

@@ -20,17 +20,17 @@ use crate::{
         pool::{Engine, step},
         row, schema,
     },
-    postgres::listen::Listener,
+    postgres::listen::ChangeListener,
     repo::{
         api_key, audit, boundary, deployment, feed, host, node, node_process, project, request_log,
         status_counts, upstream_claim, version,
     },
     sealed::{sealing::Sealer, secret},
-    shared::{Inner, Opened},
+    shared::{Opened, StoreInner},
 };
 
 /// Older positions require a full read.
-const FEED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const FEED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Writers must not wait long.
 const PRUNED_AT_ONCE: u32 = 5_000;
 const CAUGHT_UP_AT_ONCE: u32 = 500;
@@ -39,12 +39,12 @@ const PRUNES_MAX: u32 = 200;
 /// Each reads its version, on a cold disk at 0.5 ms: 1 s, a fifth of the statement timeout.
 const COUNTED_AT_ONCE: u32 = 2_000;
 /// Readiness checks must not cost an fsync each.
-const PING_HOLDS: Duration = Duration::from_secs(1);
+const PING_CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// The store, cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    inner: Arc<StoreInner>,
 }
 
 impl fmt::Debug for Store {
@@ -101,7 +101,7 @@ impl Store {
     /// An unreachable store: every call is [`StoreError::Unavailable`] until [`Store::reach`]
     /// succeeds.
     pub fn away(address: Address, master_key: &MasterKey, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner::new(Some(address), Sealer::new(master_key), clock)) }
+        Self { inner: Arc::new(StoreInner::new(Some(address), Sealer::new(master_key), clock)) }
     }
 
     /// Whether it has not been reached yet.
@@ -153,9 +153,9 @@ impl Store {
     }
 
     async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let inner = Inner::new(None, sealer, clock);
+        let inner = StoreInner::new(None, sealer, clock);
         let opened = Opened::with(engine, &inner).await?;
-        let inner = Inner { opened: OnceLock::from(opened), ..inner };
+        let inner = StoreInner { opened: OnceLock::from(opened), ..inner };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -285,8 +285,8 @@ impl Store {
     /// the first poll. Never resolves for an embedded store.
     pub fn answers_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let reached = self.inner.opened.get().is_none().then(|| self.changed());
-        let line = self.inner.opened.get().and_then(|opened| opened.engine.line());
-        let usable = line.map(|line| line.usable_again());
+        let tracker = self.inner.opened.get().and_then(|opened| opened.engine.tracker());
+        let usable = tracker.map(|tracker| tracker.usable_again());
         async move {
             match (reached, usable) {
                 (Some(reached), _) => reached.await,
@@ -706,7 +706,7 @@ impl Store {
         for _ in 0..PRUNES_MAX {
             let mut tx = self.inner.engine()?.begin().await?;
             let more = step(async {
-                let feed = feed::prune(&mut tx, now.before(FEED_KEPT), PRUNED_AT_ONCE).await?;
+                let feed = feed::prune(&mut tx, now.before(FEED_RETENTION), PRUNED_AT_ONCE).await?;
                 let audit = audit::prune(&mut tx, audit::KEPT, PRUNED_AT_ONCE).await?;
                 tx.commit().await?;
                 Ok(feed || audit)
@@ -766,7 +766,7 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         // Concurrent callers share one answer.
         let mut pinged = self.inner.pinged.lock().await;
-        if pinged.is_some_and(|at| at.elapsed() < PING_HOLDS) {
+        if pinged.is_some_and(|at| at.elapsed() < PING_CACHE_TIME) {
             return Ok(());
         }
         let mut tx = self.inner.engine()?.begin().await?;
@@ -791,7 +791,7 @@ impl Store {
     /// Waits for connections in use; on SQLite truncates the WAL.
     pub async fn close(&self) {
         if let Some(opened) = self.inner.opened.get() {
-            opened.listener.as_ref().map(Listener::end);
+            opened.listener.as_ref().map(ChangeListener::end);
             opened.engine.close().await;
         }
     }

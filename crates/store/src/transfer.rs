@@ -15,7 +15,7 @@ use crate::{
         lock,
         pool::{Engine, step},
         row,
-        schema::{self, Part},
+        schema::{self, SchemaPart},
     },
     postgres::servers::Servers,
     repo::version,
@@ -26,7 +26,7 @@ use crate::{
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
 /// A row has at most some 80 KiB (chain and client CAs of 32 KiB each), so a page has at most 16
 /// MiB; its parameters are far below PostgreSQL's 65,535.
-const PAGE: usize = 200;
+const PAGE_ROWS: usize = 200;
 
 /// The number of rows copied and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,8 +127,8 @@ async fn is_there(conn: &mut AnyConnection, table: &str) -> Result<bool, StoreEr
 async fn copy_part(
     from: &mut AnyConnection,
     to: &mut AnyConnection,
-    part: Part,
-    tables: &[Table],
+    part: SchemaPart,
+    tables: &[SourceTable],
     told: &mut impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
     let version = step(part.version(from)).await.map_err(TransferError::Source)?;
@@ -162,7 +162,7 @@ async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreE
     .await
 }
 
-struct Table {
+struct SourceTable {
     name: String,
     columns: Vec<Column>,
     /// In order.
@@ -174,11 +174,11 @@ struct Table {
 #[derive(Clone)]
 struct Column {
     name: String,
-    kind: Kind,
+    kind: ColumnKind,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum ColumnKind {
     Number,
     Text,
     Bytes,
@@ -191,16 +191,16 @@ enum Value {
 }
 
 /// Parents first.
-async fn tables(conn: &mut AnyConnection) -> Result<Vec<Table>, StoreError> {
+async fn tables(conn: &mut AnyConnection) -> Result<Vec<SourceTable>, StoreError> {
     let names = sqlx::query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
          AND name <> 'schema_version' ORDER BY name",
     );
     let mut waiting = Vec::new();
     for row in names.fetch_all(&mut *conn).await? {
-        waiting.push(Table::read(conn, row::text(&row, "name")?).await?);
+        waiting.push(SourceTable::read(conn, row::text(&row, "name")?).await?);
     }
-    let mut ordered: Vec<Table> = Vec::new();
+    let mut ordered: Vec<SourceTable> = Vec::new();
     while !waiting.is_empty() {
         let is_there = |name: &String| ordered.iter().any(|table| table.name == *name);
         let next = waiting.iter().position(|table| table.parents.iter().all(is_there));
@@ -210,7 +210,7 @@ async fn tables(conn: &mut AnyConnection) -> Result<Vec<Table>, StoreError> {
     Ok(ordered)
 }
 
-impl Table {
+impl SourceTable {
     async fn read(conn: &mut AnyConnection, name: String) -> Result<Self, StoreError> {
         let rows = sqlx::query("SELECT name, type AS kind, pk FROM pragma_table_info($1) ORDER BY cid")
             .bind(name.clone())
@@ -220,9 +220,9 @@ impl Table {
         let mut key = Vec::new();
         for row in &rows {
             let kind = match row::text(row, "kind")?.as_str() {
-                "INTEGER" | "BIGINT" => Kind::Number,
-                "TEXT" => Kind::Text,
-                "BLOB" => Kind::Bytes,
+                "INTEGER" | "BIGINT" => ColumnKind::Number,
+                "TEXT" => ColumnKind::Text,
+                "BLOB" => ColumnKind::Bytes,
                 _ => return Err(StoreError::Corrupt(format!("the type of a column of {name}"))),
             };
             let column = Column { name: row::text(row, "name")?, kind };
@@ -260,7 +260,8 @@ impl Table {
             None => String::new(),
         };
         let columns = names(&self.columns);
-        let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {PAGE}", self.quoted());
+        let sql =
+            format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {PAGE_ROWS}", self.quoted());
         // Safe: quoted names.
         let mut query = sqlx::query(AssertSqlSafe(sql));
         if let Some(row) = after {
@@ -288,9 +289,9 @@ impl Table {
 impl Column {
     fn read(&self, row: &AnyRow) -> Result<Value, StoreError> {
         Ok(match self.kind {
-            Kind::Number => Value::Number(row::integer_or_null(row, &self.name)?),
-            Kind::Text => Value::Text(row::text_or_null(row, &self.name)?),
-            Kind::Bytes => Value::Bytes(row::bytes_or_null(row, &self.name)?),
+            ColumnKind::Number => Value::Number(row::integer_or_null(row, &self.name)?),
+            ColumnKind::Text => Value::Text(row::text_or_null(row, &self.name)?),
+            ColumnKind::Bytes => Value::Bytes(row::bytes_or_null(row, &self.name)?),
         })
     }
 }
@@ -326,17 +327,17 @@ impl Value {
 }
 
 #[derive(PartialEq, Eq)]
-struct Sum {
+struct TableDigest {
     rows: u64,
     digest: Vec<u8>,
 }
 
-struct Counting {
+struct TableDigester {
     rows: u64,
     digest: Context,
 }
 
-impl Counting {
+impl TableDigester {
     fn new() -> Self {
         Self { rows: 0, digest: Context::new(&SHA256) }
     }
@@ -346,23 +347,23 @@ impl Counting {
         row.iter().for_each(|value| value.add_to(&mut self.digest));
     }
 
-    fn finish(self) -> Sum {
-        Sum { rows: self.rows, digest: self.digest.finish().as_ref().to_vec() }
+    fn finish(self) -> TableDigest {
+        TableDigest { rows: self.rows, digest: self.digest.finish().as_ref().to_vec() }
     }
 }
 
 async fn copy_table(
-    table: &Table,
+    table: &SourceTable,
     from: &mut AnyConnection,
     to: &mut AnyConnection,
-) -> Result<Sum, TransferError> {
-    let mut sum = Counting::new();
+) -> Result<TableDigest, TransferError> {
+    let mut sum = TableDigester::new();
     let mut last: Option<AnyRow> = None;
     loop {
         let mut page = step(table.page(from, last.as_ref())).await.map_err(TransferError::Source)?;
         let values = values(table, &page).map_err(TransferError::Source)?;
         values.iter().for_each(|row| sum.add(row));
-        let is_last = page.len() < PAGE;
+        let is_last = page.len() < PAGE_ROWS;
         last = page.pop();
         if !values.is_empty() {
             step(table.write(to, values)).await.map_err(TransferError::Target)?;
@@ -373,20 +374,20 @@ async fn copy_table(
     }
 }
 
-async fn read_back(table: &Table, to: &mut AnyConnection) -> Result<Sum, TransferError> {
-    let mut sum = Counting::new();
+async fn read_back(table: &SourceTable, to: &mut AnyConnection) -> Result<TableDigest, TransferError> {
+    let mut sum = TableDigester::new();
     let mut last: Option<AnyRow> = None;
     loop {
         let mut page = step(table.page(to, last.as_ref())).await.map_err(TransferError::Target)?;
         values(table, &page).map_err(TransferError::Target)?.iter().for_each(|row| sum.add(row));
-        if page.len() < PAGE {
+        if page.len() < PAGE_ROWS {
             return Ok(sum.finish());
         }
         last = page.pop();
     }
 }
 
-fn values(table: &Table, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError> {
+fn values(table: &SourceTable, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError> {
     let unreadable = |error| match error {
         StoreError::Corrupt(what) => StoreError::Corrupt(format!("{what} of the table {}", table.name)),
         error => error,
@@ -396,7 +397,11 @@ fn values(table: &Table, page: &[AnyRow]) -> Result<Vec<Vec<Value>>, StoreError>
 }
 
 /// Sequences continue after the greatest number ever drawn, of deleted rows too.
-async fn go_on(table: &Table, from: &mut AnyConnection, to: &mut AnyConnection) -> Result<(), StoreError> {
+async fn go_on(
+    table: &SourceTable,
+    from: &mut AnyConnection,
+    to: &mut AnyConnection,
+) -> Result<(), StoreError> {
     let drawn = sqlx::query(
         "SELECT a.attname::text AS name FROM pg_attribute a
          WHERE a.attrelid = to_regclass($1) AND a.attidentity <> ''::\"char\"",

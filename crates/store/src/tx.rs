@@ -14,7 +14,7 @@ use crate::{
         api_key, audit, boundary, deployment, feed, node, node_process, project, upstream_claim, version,
     },
     sealed::secret,
-    shared::Inner,
+    shared::StoreInner,
 };
 
 /// A write transaction. Dropped without [`Tx::commit`], it leaves no trace.
@@ -32,7 +32,7 @@ use crate::{
 /// # Errors
 /// Every step: [`StoreError::Unavailable`]; reads also [`StoreError::Corrupt`].
 pub struct Tx {
-    store: Arc<Inner>,
+    store: Arc<StoreInner>,
     transaction: Transaction<'static, Any>,
     now: Timestamp,
     epoch: u64,
@@ -61,7 +61,7 @@ async fn step<T>(
 
 impl Tx {
     pub(crate) fn new(
-        store: Arc<Inner>,
+        store: Arc<StoreInner>,
         transaction: Transaction<'static, Any>,
         now: Timestamp,
         epoch: u64,
@@ -86,7 +86,7 @@ impl Tx {
             return Err(StoreError::unavailable("the database failed over during the change; try again"));
         }
         if wakes {
-            step(&mut broken, listen::notify(&mut transaction, &store.voice)).await?;
+            step(&mut broken, listen::notify(&mut transaction, &store.notify_source)).await?;
         }
         step(&mut broken, async { Ok(transaction.commit().await?) }).await?;
         if wakes {

@@ -13,19 +13,19 @@ use crate::{
     engine::{
         data_folder::DataFolder,
         lock, row,
-        schema::{self, Part},
+        schema::{self, SchemaPart},
     },
     postgres::{
-        primary::{Keeper, PrimaryTracker},
+        primary::{PrimaryTracker, TrackerTask},
         servers::Servers,
     },
 };
 
 /// Wait for a connection or a lock.
-const WAIT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A lock's wait and the statement, over a network that may be silent.
-const STEP: Duration = Duration::from_secs(12);
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+const STEP_TIMEOUT: Duration = Duration::from_secs(12);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Each is a thread with its own allocator arena, statements and pages; most reads take 0.1 ms.
 const SQLITE_READERS: u32 = 2;
 /// Eight nodes within PostgreSQL's default of 97: each has these, [`MEMBERSHIP_CONNECTIONS`], one
@@ -61,13 +61,13 @@ pub(crate) struct Engine {
     writer: AnyPool,
     reader: AnyPool,
     requests: AnyPool,
-    membership: Membership,
+    membership: MembershipPools,
     folder: Option<DataFolder>,
-    line: Option<(Arc<PrimaryTracker>, Keeper)>,
+    tracker: Option<(Arc<PrimaryTracker>, TrackerTask)>,
 }
 
 #[derive(Debug)]
-struct Membership {
+struct MembershipPools {
     writer: AnyPool,
     reader: AnyPool,
 }
@@ -104,32 +104,32 @@ impl Engine {
         let requests = sqlite_pool(&folder.url(DataFolder::REQUESTS)?, 1, normal).await?;
         let reader =
             sqlite_pool(&folder.url(DataFolder::STORE)?, SQLITE_READERS, "PRAGMA query_only = ON;").await?;
-        let membership = Membership { writer: writer.clone(), reader: reader.clone() };
-        Ok(Self { writer, reader, requests, membership, folder: Some(folder), line: None })
+        let membership = MembershipPools { writer: writer.clone(), reader: reader.clone() };
+        Ok(Self { writer, reader, requests, membership, folder: Some(folder), tracker: None })
     }
 
     async fn open_postgres(servers: &Servers) -> Result<Self, StoreError> {
-        let line = PrimaryTracker::open(servers.clone()).await?;
-        let pool = postgres_pool(&line, POSTGRES_CONNECTIONS)?;
-        let own = postgres_pool(&line, MEMBERSHIP_CONNECTIONS)?;
-        let keeper = line.keep(vec![pool.clone(), own.clone()]);
+        let tracker = PrimaryTracker::open(servers.clone()).await?;
+        let pool = postgres_pool(&tracker, POSTGRES_CONNECTIONS)?;
+        let own = postgres_pool(&tracker, MEMBERSHIP_CONNECTIONS)?;
+        let task = tracker.keep(vec![pool.clone(), own.clone()]);
         Ok(Self {
             writer: pool.clone(),
             reader: pool.clone(),
             requests: pool,
-            membership: Membership { writer: own.clone(), reader: own },
+            membership: MembershipPools { writer: own.clone(), reader: own },
             folder: None,
-            line: Some((line, keeper)),
+            tracker: Some((tracker, task)),
         })
     }
 
-    pub(crate) fn line(&self) -> Option<&Arc<PrimaryTracker>> {
-        self.line.as_ref().map(|(line, _)| line)
+    pub(crate) fn tracker(&self) -> Option<&Arc<PrimaryTracker>> {
+        self.tracker.as_ref().map(|(tracker, _)| tracker)
     }
 
     /// Changes with every fail-over.
     pub(crate) fn epoch(&self) -> u64 {
-        self.line.as_ref().map_or(0, |(line, _)| line.epoch())
+        self.tracker.as_ref().map_or(0, |(tracker, _)| tracker.epoch())
     }
 
     /// 0 without tables.
@@ -147,7 +147,7 @@ impl Engine {
         self.migrate(&self.writer, schema::STORE).await
     }
 
-    async fn migrate(&self, pool: &AnyPool, part: Part) -> Result<(), StoreError> {
+    async fn migrate(&self, pool: &AnyPool, part: SchemaPart) -> Result<(), StoreError> {
         let mut tx = self.begin_on(pool).await?;
         // Unbounded: a large migration may take long, and no client is served yet.
         part.migrate(&mut tx).await?;
@@ -202,8 +202,8 @@ impl Engine {
 
     /// Fails at once while the server is down.
     async fn through<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        match &self.line {
-            Some((line, _)) => line.through(work).await,
+        match &self.tracker {
+            Some((tracker, _)) => tracker.through(work).await,
             None => work.await,
         }
     }
@@ -259,39 +259,39 @@ impl Engine {
 }
 
 /// Connections to the primary, checked on connect, acquire and release.
-fn postgres_pool(line: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
-    let (checking, asked, returned) = (Arc::clone(line), Arc::clone(line), Arc::clone(line));
+fn postgres_pool(tracker: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
+    let (checking, asked, returned) = (Arc::clone(tracker), Arc::clone(tracker), Arc::clone(tracker));
     let pool = pool_options(connections)
         .max_lifetime(Duration::from_secs(30 * 60))
         .idle_timeout(Duration::from_secs(10 * 60))
         .after_connect(move |conn, _| {
-            let line = Arc::clone(&checking);
+            let tracker = Arc::clone(&checking);
             Box::pin(async move {
-                line.check(conn).await.map_err(|e| sqlx::Error::Io(io::Error::other(e.to_string())))?;
+                tracker.check(conn).await.map_err(|e| sqlx::Error::Io(io::Error::other(e.to_string())))?;
                 set(conn, POSTGRES_SETTINGS.to_owned()).await
             })
         })
         .before_acquire(move |conn, meta| {
-            let line = Arc::clone(&asked);
+            let tracker = Arc::clone(&asked);
             Box::pin(async move {
-                let usable = line.is_current(meta.age) && is_alive(conn).await;
+                let usable = tracker.is_current(meta.age) && is_alive(conn).await;
                 if !usable {
-                    line.suspect();
+                    tracker.suspect();
                 }
                 Ok(usable)
             })
         })
         .after_release(move |conn, _| {
-            let line = Arc::clone(&returned);
+            let tracker = Arc::clone(&returned);
             Box::pin(async move {
                 let usable = is_fit(conn).await;
                 if !usable {
-                    line.suspect();
+                    tracker.suspect();
                 }
                 Ok(usable)
             })
         });
-    Ok(pool.connect_lazy_with(line.server().any_options()?))
+    Ok(pool.connect_lazy_with(tracker.server().any_options()?))
 }
 
 pub(crate) async fn sqlite_pool(
@@ -310,7 +310,7 @@ pub(crate) async fn sqlite_pool(
 fn pool_options(connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(WAIT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|conn, _| Box::pin(async move { Ok(is_alive(conn).await) }))
         .after_release(|conn, _| Box::pin(async move { Ok(is_fit(conn).await) }))
@@ -318,7 +318,7 @@ fn pool_options(connections: u32) -> AnyPoolOptions {
 
 /// Detects a cut connection before its use, for a round trip per acquire.
 async fn is_alive(conn: &mut AnyConnection) -> bool {
-    matches!(tokio::time::timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(PING_TIMEOUT, conn.ping()).await, Ok(Ok(())))
 }
 
 /// Alive and in no transaction; flushes a queued rollback.
@@ -337,7 +337,7 @@ async fn is_fit(conn: &mut AnyConnection) -> bool {
         let asked = sqlx::raw_sql(sql).fetch_one(&mut *conn).await?;
         Ok::<_, StoreError>(row::integer(&asked, "alone")? != 0)
     };
-    matches!(tokio::time::timeout(WAIT, alone).await, Ok(Ok(true))) && !conn.is_in_transaction()
+    matches!(tokio::time::timeout(ACQUIRE_TIMEOUT, alone).await, Ok(Ok(true))) && !conn.is_in_transaction()
 }
 
 async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Error> {
@@ -346,8 +346,8 @@ async fn set(conn: &mut AnyConnection, settings: String) -> Result<(), sqlx::Err
 }
 
 pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let silent = || StoreError::Unavailable(format!("it did not answer within {STEP:?}"));
-    tokio::time::timeout(STEP, work).await.unwrap_or_else(|_| Err(silent()))
+    let silent = || StoreError::Unavailable(format!("it did not answer within {STEP_TIMEOUT:?}"));
+    tokio::time::timeout(STEP_TIMEOUT, work).await.unwrap_or_else(|_| Err(silent()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{StoreError, engine::lock};
 
 /// On SQLite one file per part, on PostgreSQL one database.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct SchemaPart {
     name: &'static str,
     /// Version 1, 2, …; never edit a released one.
     migrations: &'static [Migration],
@@ -33,7 +33,7 @@ const fn migration(sql: &'static str, compatible: i64) -> Migration {
 }
 
 /// Everything but the request log.
-pub(crate) const STORE: Part = Part {
+pub(crate) const STORE: SchemaPart = SchemaPart {
     name: "store",
     migrations: &[
         migration(include_str!("../../migrations/0001_store.sql"), 1),
@@ -49,12 +49,12 @@ pub(crate) const STORE: Part = Part {
 };
 
 /// The request log.
-pub(crate) const REQUESTS: Part = Part {
+pub(crate) const REQUESTS: SchemaPart = SchemaPart {
     name: "requests",
     migrations: &[migration(include_str!("../../migrations/0001_requests.sql"), 1)],
 };
 
-impl Part {
+impl SchemaPart {
     /// 0 without tables.
     pub(crate) async fn version(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         if !has_table(conn, "schema_version").await? {
@@ -84,7 +84,7 @@ impl Part {
         self.migrate_to(conn, self.migrations.len() as i64).await
     }
 
-    /// As [`Part::migrate`], up to `wanted`: for rows from a store of that version.
+    /// As [`SchemaPart::migrate`], up to `wanted`: for rows from a store of that version.
     ///
     /// # Errors
     /// [`StoreError::TooNew`] if the schema or `wanted` is too new.
@@ -312,10 +312,10 @@ mod tests {
 
     /// Three releases: a table, a column added, a column dropped.
     const FIRST: &str = "CREATE TABLE thing (id BIGINT PRIMARY KEY, old BIGINT NOT NULL DEFAULT 0)";
-    const RELEASES: [Part; 3] = [
-        Part { name: "things", migrations: &[migration(FIRST, 1)] },
-        Part { name: "things", migrations: &[migration(FIRST, 1), migration(WIDER, 1)] },
-        Part {
+    const RELEASES: [SchemaPart; 3] = [
+        SchemaPart { name: "things", migrations: &[migration(FIRST, 1)] },
+        SchemaPart { name: "things", migrations: &[migration(FIRST, 1), migration(WIDER, 1)] },
+        SchemaPart {
             name: "things",
             migrations: &[migration(FIRST, 1), migration(WIDER, 1), migration(NARROWER, 2)],
         },
@@ -359,7 +359,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_migration_may_take_longer_than_a_statement_and_the_others_wait_for_it() {
-        const SLOW: Part = Part {
+        const SLOW: SchemaPart = SchemaPart {
             name: "slow",
             migrations: &[migration("CREATE TABLE slow (a TEXT); SELECT pg_sleep(0.5)", 1)],
         };

@@ -10,10 +10,10 @@ use crate::{Nat64, Upstream};
 
 /// Where a project's deployments may relay to. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamAllow(Vec<Place>);
+pub struct UpstreamAllow(Vec<AllowEntry>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum AllowEntry {
     Network(IpNet),
     Broker(Upstream),
 }
@@ -40,7 +40,8 @@ impl UpstreamAllow {
     /// # Errors
     /// The position of the first invalid text, and why; `None` for an empty list.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Option<(usize, UpstreamAllowError)>> {
-        let parse = |(at, text): (usize, &T)| Place::parse(text.as_ref()).map_err(|error| Some((at, error)));
+        let parse =
+            |(at, text): (usize, &T)| AllowEntry::parse(text.as_ref()).map_err(|error| Some((at, error)));
         let places = texts.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
         if places.is_empty() { Err(None) } else { Ok(Self(places)) }
     }
@@ -64,7 +65,7 @@ impl UpstreamAllow {
     pub fn admits(&self, upstream: &Upstream, nat64: &Nat64) -> bool {
         match upstream.socket_address() {
             Some(address) => self.permits(upstream, address, nat64),
-            None => self.names(upstream) || self.0.iter().any(Place::is_by_address),
+            None => self.names(upstream) || self.0.iter().any(AllowEntry::is_by_address),
         }
     }
 
@@ -75,8 +76,7 @@ impl UpstreamAllow {
     }
 
     fn names(&self, upstream: &Upstream) -> bool {
-        let is_it =
-            |place: &Place| matches!(place, Place::Broker(broker) if broker.claimed() == upstream.claimed());
+        let is_it = |place: &AllowEntry| matches!(place, AllowEntry::Broker(broker) if broker.claimed() == upstream.claimed());
         self.0.iter().any(is_it)
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Display for UpstreamAllow {
     }
 }
 
-impl Place {
+impl AllowEntry {
     fn parse(text: &str) -> Result<Self, UpstreamAllowError> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(address.to_canonical().into()));
@@ -116,7 +116,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AllowEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(network) => network.fmt(f),

@@ -18,10 +18,10 @@ use crate::{StoreError, engine::lock, postgres::primary::PrimaryTracker, sealed:
 
 const CHANNEL: &str = "certward";
 /// Silence before a probe: a dead network reports nothing.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE_BEFORE_PROBE: Duration = Duration::from_secs(5);
 /// For a probe, and to connect.
-const ANSWER: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A store handle's random id, to skip its own notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,22 +36,22 @@ impl NotifySource {
 }
 
 /// Does nothing on SQLite, which has one process.
-pub(crate) async fn notify(conn: &mut AnyConnection, voice: &NotifySource) -> Result<(), StoreError> {
+pub(crate) async fn notify(conn: &mut AnyConnection, notify_source: &NotifySource) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         let sql = "SELECT pg_notify($1, $2)::text";
-        sqlx::query(sql).bind(CHANNEL).bind(&voice.0).execute(conn).await?;
+        sqlx::query(sql).bind(CHANNEL).bind(&notify_source.0).execute(conn).await?;
     }
     Ok(())
 }
 
 /// Aborts the task on drop.
 #[derive(Debug)]
-pub(crate) struct Listener(AbortHandle);
+pub(crate) struct ChangeListener(AbortHandle);
 
-impl Listener {
+impl ChangeListener {
     /// Signals `changes` for commits of other processes.
-    pub(crate) fn start(line: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
-        Self(tokio::spawn(async move { run(&line, &changes, &own).await }).abort_handle())
+    pub(crate) fn start(tracker: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
+        Self(tokio::spawn(async move { run(&tracker, &changes, &own).await }).abort_handle())
     }
 
     pub(crate) fn end(&self) {
@@ -59,39 +59,39 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for ChangeListener {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-async fn run(line: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
+async fn run(tracker: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
     loop {
         // `PrimaryTracker` logs the cause.
-        if let Err(error) = listen(line, changes, own).await {
+        if let Err(error) = listen(tracker, changes, own).await {
             tracing::debug!("not listening for changes of other nodes; polling each second: {error}");
         }
-        sleep(PAUSE).await;
+        sleep(RECONNECT_PAUSE).await;
     }
 }
 
 /// Until the connection is lost or the server is replaced.
 async fn listen(
-    line: &PrimaryTracker,
+    tracker: &PrimaryTracker,
     changes: &watch::Sender<()>,
     own: &NotifySource,
 ) -> Result<(), StoreError> {
-    let epoch = line.epoch();
+    let epoch = tracker.epoch();
     // sqlx makes listening connections only from a pool.
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(ANSWER)
-        .connect_lazy_with(line.server().options()?);
+        .acquire_timeout(ANSWER_TIMEOUT)
+        .connect_lazy_with(tracker.server().options()?);
     let mut listener = in_time(PgListener::connect_with(&pool)).await?;
     listener.eager_reconnect(false);
     in_time(listener.listen(CHANNEL)).await?;
-    while line.epoch() == epoch {
-        match timeout(SILENCE, listener.try_recv()).await {
+    while tracker.epoch() == epoch {
+        match timeout(SILENCE_BEFORE_PROBE, listener.try_recv()).await {
             Ok(Ok(Some(heard))) if heard.payload() == own.0 => {}
             Ok(Ok(Some(_))) => changes.send_replace(()),
             Ok(Ok(None)) => break,
@@ -103,8 +103,8 @@ async fn listen(
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    match timeout(ANSWER, work).await {
+    match timeout(ANSWER_TIMEOUT, work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(StoreError::Unavailable(format!("it did not answer within {ANSWER:?}"))),
+        Err(_) => Err(StoreError::Unavailable(format!("it did not answer within {ANSWER_TIMEOUT:?}"))),
     }
 }

@@ -25,50 +25,50 @@ use crate::{
     postgres::{
         known_database::{DatabaseIdentity, LastSeen},
         server_status::ServerStatus,
-        servers::{Server, Servers},
+        servers::{DatabaseServer, Servers},
     },
     sealed::random,
 };
 
 /// To connect and read the status; detects a silent network.
-const LOOK: Duration = Duration::from_secs(3);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Wait for other servers once one is found: they may have replaced it.
-const OTHERS: Duration = Duration::from_millis(500);
+const STRAGGLER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Without suspicion.
-const REGULARLY: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Under suspicion.
-const BELIEVED: Duration = Duration::from_millis(250);
+const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(250);
 /// Wait for a connection before the server is suspected.
-const PATIENCE: Duration = Duration::from_millis(250);
+const SUSPECT_AFTER: Duration = Duration::from_millis(250);
 /// A hung disk must not delay a fail-over.
-const KEEP: Duration = Duration::from_secs(1);
+const IDENTITY_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Backoff while there is no server: doubles, each shortened by up to a half.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const PROBE_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 #[derive(Debug)]
 pub(crate) struct PrimaryTracker {
     servers: Servers,
-    state: watch::Sender<State>,
+    state: watch::Sender<TrackerState>,
     suspicion: Notify,
     last_seen: Option<Arc<LastSeen>>,
     /// The master key has confirmed the database.
     proven: AtomicBool,
     /// As last logged.
-    told: Mutex<Vec<Option<String>>>,
+    logged: Mutex<Vec<Option<String>>>,
 }
 
 /// Aborts the task on drop.
 #[derive(Debug)]
-pub(crate) struct Keeper(AbortHandle);
+pub(crate) struct TrackerTask(AbortHandle);
 
-impl Drop for Keeper {
+impl Drop for TrackerTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 #[derive(Debug, Clone)]
-struct State {
+struct TrackerState {
     /// The server in use, or last used.
     server: usize,
     /// Counts changes of the server.
@@ -81,14 +81,14 @@ struct State {
     remembered: Option<String>,
 }
 
-struct Refusal {
+struct ServerRefusal {
     why: String,
     /// Unlike a standby, needs an operator.
     wrong: bool,
 }
 
-enum Found {
-    ServerStatus(ServerStatus),
+enum ProbeResult {
+    Status(ServerStatus),
     /// Alive, but out of connections: open ones stay in use.
     Full,
     Nothing(String),
@@ -98,7 +98,7 @@ impl PrimaryTracker {
     pub(crate) async fn open(servers: Servers) -> Result<Arc<Self>, StoreError> {
         let last_seen = servers.last_seen().map(|path| Arc::new(LastSeen::at(path)));
         let seen = last_seen.as_ref().and_then(|last_seen| last_seen.read());
-        let state = State {
+        let state = TrackerState {
             server: 0,
             epoch: 0,
             since: Instant::now(),
@@ -107,19 +107,19 @@ impl PrimaryTracker {
             down: Some(String::new()),
             remembered: last_seen.as_ref().map(|last_seen| last_seen.path().display().to_string()),
         };
-        let line = Self {
-            told: Mutex::new(servers.all().iter().map(|_| None).collect()),
+        let tracker = Self {
+            logged: Mutex::new(servers.all().iter().map(|_| None).collect()),
             servers,
             state: watch::Sender::new(state),
             suspicion: Notify::new(),
             last_seen,
             proven: AtomicBool::default(),
         };
-        line.look(&[]).await.map_err(StoreError::Unavailable)?;
-        Ok(Arc::new(line))
+        tracker.probe(&[]).await.map_err(StoreError::Unavailable)?;
+        Ok(Arc::new(tracker))
     }
 
-    pub(crate) fn server(&self) -> Server {
+    pub(crate) fn server(&self) -> DatabaseServer {
         self.servers.all()[self.state.borrow().server].clone()
     }
 
@@ -153,8 +153,8 @@ impl PrimaryTracker {
 
     pub(crate) async fn check(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         let checked = async {
-            let standing = ServerStatus::ask(conn).await?;
-            let refusal = refusal(&standing, &self.state.borrow());
+            let status = ServerStatus::ask(conn).await?;
+            let refusal = refusal(&status, &self.state.borrow());
             refusal.map_or(Ok(()), |refusal| Err(StoreError::Unavailable(refusal.why)))
         };
         checked.await.inspect_err(|_| self.suspect())
@@ -168,7 +168,7 @@ impl PrimaryTracker {
         let mut state = self.state.subscribe();
         let patient = async {
             let mut work = std::pin::pin!(work);
-            match timeout(PATIENCE, &mut work).await {
+            match timeout(SUSPECT_AFTER, &mut work).await {
                 Ok(done) => done,
                 Err(_) => {
                     self.suspect();
@@ -190,51 +190,51 @@ impl PrimaryTracker {
             let state = self.state.borrow();
             (state.identity.clone(), state.timeline)
         };
-        self.keep_seen(identity, timeline).await;
+        self.store_identity(identity, timeline).await;
     }
 
-    async fn keep_seen(&self, identity: Option<String>, timeline: i64) {
+    async fn store_identity(&self, identity: Option<String>, timeline: i64) {
         let (Some(last_seen), Some(identity)) = (self.last_seen.clone(), identity) else { return };
         if self.proven.load(Ordering::Relaxed) {
             let keep = move || last_seen.keep(&DatabaseIdentity { identity, timeline });
-            let _ = timeout(KEEP, tokio::task::spawn_blocking(keep)).await;
+            let _ = timeout(IDENTITY_WRITE_TIMEOUT, tokio::task::spawn_blocking(keep)).await;
         }
     }
 
     /// Once for each cause.
-    fn tell(&self, wrong: &[Option<String>]) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((told, why), server) in told.iter_mut().zip(wrong).zip(self.servers.all()) {
-            if let Some(why) = why.as_ref().filter(|why| told.as_ref() != Some(*why)) {
+    fn log_unusable(&self, wrong: &[Option<String>]) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((logged, why), server) in logged.iter_mut().zip(wrong).zip(self.servers.all()) {
+            if let Some(why) = why.as_ref().filter(|why| logged.as_ref() != Some(*why)) {
                 tracing::warn!(database = server.name(), "this server is not used: {why}");
             }
-            told.clone_from(why);
+            logged.clone_from(why);
         }
     }
 
-    pub(crate) fn keep(self: &Arc<Self>, pools: Vec<Pool<Any>>) -> Keeper {
-        let line = Arc::clone(self);
-        Keeper(tokio::spawn(async move { line.run(&pools).await }).abort_handle())
+    pub(crate) fn keep(self: &Arc<Self>, pools: Vec<Pool<Any>>) -> TrackerTask {
+        let tracker = Arc::clone(self);
+        TrackerTask(tokio::spawn(async move { tracker.run(&pools).await }).abort_handle())
     }
 
     async fn run(&self, pools: &[Pool<Any>]) {
-        let mut pause = PAUSE.0;
+        let mut pause = PROBE_BACKOFF.0;
         loop {
             if self.state.borrow().down.is_some() {
-                sleep(shortened(pause)).await;
-                pause = (pause * 2).min(PAUSE.1);
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(PROBE_BACKOFF.1);
             } else {
-                pause = PAUSE.0;
-                sleep(BELIEVED).await;
-                let _ = timeout(REGULARLY, self.suspicion.notified()).await;
+                pause = PROBE_BACKOFF.0;
+                sleep(PROBE_INTERVAL_MIN).await;
+                let _ = timeout(PROBE_INTERVAL, self.suspicion.notified()).await;
             }
-            if let Err(why) = self.look(pools).await {
-                self.went_down(why);
+            if let Err(why) = self.probe(pools).await {
+                self.set_down(why);
             }
         }
     }
 
-    fn went_down(&self, why: String) {
+    fn set_down(&self, why: String) {
         self.state.send_if_modified(|state| {
             let first = state.down.is_none();
             if first {
@@ -245,10 +245,10 @@ impl PrimaryTracker {
         });
     }
 
-    async fn look(&self, pools: &[Pool<Any>]) -> Result<(), String> {
-        let found = look_at(self.servers.all()).await;
+    async fn probe(&self, pools: &[Pool<Any>]) -> Result<(), String> {
+        let found = probe_all(self.servers.all()).await;
         let state = self.state.borrow().clone();
-        if state.down.is_none() && matches!(found[state.server], Some(Found::Full)) {
+        if state.down.is_none() && matches!(found[state.server], Some(ProbeResult::Full)) {
             return Ok(());
         }
         let mut reasons = Vec::new();
@@ -256,9 +256,9 @@ impl PrimaryTracker {
         let mut wrong: Vec<Option<String>> = found.iter().map(|_| None).collect();
         for (index, found) in found.iter().enumerate() {
             let why = match found {
-                Some(Found::ServerStatus(standing)) => match refusal(standing, &state) {
+                Some(ProbeResult::Status(status)) => match refusal(status, &state) {
                     None => {
-                        usable.push((index, standing));
+                        usable.push((index, status));
                         continue;
                     }
                     Some(refusal) => {
@@ -266,8 +266,8 @@ impl PrimaryTracker {
                         refusal.why
                     }
                 },
-                Some(Found::Full) => "it has no room for another connection".to_owned(),
-                Some(Found::Nothing(why)) => why.clone(),
+                Some(ProbeResult::Full) => "it has no room for another connection".to_owned(),
+                Some(ProbeResult::Nothing(why)) => why.clone(),
                 None => "it did not answer in time".to_owned(),
             };
             reasons.push(format!("{}: {why}", self.servers.all()[index].name()));
@@ -281,28 +281,28 @@ impl PrimaryTracker {
                 names.join(" and ")
             ));
         }
-        let best = usable.into_iter().max_by_key(|(index, standing)| {
-            (standing.timeline, *index == state.server, std::cmp::Reverse(*index))
+        let best = usable.into_iter().max_by_key(|(index, status)| {
+            (status.timeline, *index == state.server, std::cmp::Reverse(*index))
         });
-        let Some((index, standing)) = best else { return Err(reasons.join("; ")) };
-        self.tell(&wrong);
+        let Some((index, status)) = best else { return Err(reasons.join("; ")) };
+        self.log_unusable(&wrong);
         // Before any write: a process started later must not return to the replaced server.
-        self.keep_seen(standing.identity.clone(), standing.timeline.max(state.timeline)).await;
+        self.store_identity(status.identity.clone(), status.timeline.max(state.timeline)).await;
         // Before the state is published, or the pools would dial the previous server again.
         for pool in pools {
             if let Ok(options) = self.servers.all()[index].any_options() {
                 pool.set_connect_options(options);
             }
         }
-        self.take(index, standing);
+        self.use_server(index, status);
         Ok(())
     }
 
-    fn take(&self, index: usize, standing: &ServerStatus) {
+    fn use_server(&self, index: usize, status: &ServerStatus) {
         let name = self.servers.all()[index].name();
         self.state.send_if_modified(|state| {
             let first = state.epoch == 0;
-            let other = index != state.server || standing.timeline > state.timeline;
+            let other = index != state.server || status.timeline > state.timeline;
             let back = state.down.take().is_some();
             if first || other {
                 state.epoch += 1;
@@ -310,9 +310,9 @@ impl PrimaryTracker {
             }
             state.server = index;
             state.remembered = None;
-            state.timeline = state.timeline.max(standing.timeline);
-            if standing.identity.is_some() {
-                state.identity.clone_from(&standing.identity);
+            state.timeline = state.timeline.max(status.timeline);
+            if status.identity.is_some() {
+                state.identity.clone_from(&status.identity);
             }
             if !first && other {
                 tracing::warn!(
@@ -327,20 +327,20 @@ impl PrimaryTracker {
     }
 }
 
-async fn down(state: &mut watch::Receiver<State>) -> String {
+async fn down(state: &mut watch::Receiver<TrackerState>) -> String {
     match state.wait_for(|state| state.down.is_some()).await {
         Ok(state) => state.down.clone().unwrap_or_default(),
         Err(_) => "it has been closed".to_owned(),
     }
 }
 
-fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
-    let wrong = |why| Some(Refusal { why, wrong: true });
-    if let Some(refusal) = standing.refusal {
-        return Some(Refusal { why: refusal.to_owned(), wrong: false });
+fn refusal(status: &ServerStatus, state: &TrackerState) -> Option<ServerRefusal> {
+    let wrong = |why| Some(ServerRefusal { why, wrong: true });
+    if let Some(refusal) = status.refusal {
+        return Some(ServerRefusal { why: refusal.to_owned(), wrong: false });
     }
     let if_meant = |file: &String| format!("if it is meant, stop this node and remove {file}");
-    if state.identity.is_some() && standing.identity != state.identity {
+    if state.identity.is_some() && status.identity != state.identity {
         return wrong(match &state.remembered {
             Some(file) => {
                 format!("it is another database than the one that this node has used; {}", if_meant(file))
@@ -348,7 +348,7 @@ fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
             None => "it is another database than the one in use; take it out of `store`".to_owned(),
         });
     }
-    if standing.timeline < state.timeline {
+    if status.timeline < state.timeline {
         return wrong(match &state.remembered {
             Some(file) => format!(
                 "a standby was promoted in its place, or it is older than what this node has seen, and it must not be \
@@ -362,48 +362,48 @@ fn refusal(standing: &ServerStatus, state: &State) -> Option<Refusal> {
 }
 
 /// `None`: no answer in time.
-async fn look_at(servers: &[Server]) -> Vec<Option<Found>> {
-    let mut looks = JoinSet::new();
+async fn probe_all(servers: &[DatabaseServer]) -> Vec<Option<ProbeResult>> {
+    let mut probes = JoinSet::new();
     for (index, server) in servers.iter().cloned().enumerate() {
-        looks.spawn(async move { (index, look_at_one(&server).await) });
+        probes.spawn(async move { (index, probe_one(&server).await) });
     }
-    let mut found: Vec<Option<Found>> = servers.iter().map(|_| None).collect();
-    let mut until = tokio::time::Instant::now() + LOOK + OTHERS;
-    while let Ok(Some(look)) = tokio::time::timeout_at(until, looks.join_next()).await {
-        let Ok((index, look)) = look else { continue };
-        if matches!(&look, Found::ServerStatus(standing) if standing.refusal.is_none()) {
-            until = until.min(tokio::time::Instant::now() + OTHERS);
+    let mut found: Vec<Option<ProbeResult>> = servers.iter().map(|_| None).collect();
+    let mut until = tokio::time::Instant::now() + PROBE_TIMEOUT + STRAGGLER_TIMEOUT;
+    while let Ok(Some(probe)) = tokio::time::timeout_at(until, probes.join_next()).await {
+        let Ok((index, probe)) = probe else { continue };
+        if matches!(&probe, ProbeResult::Status(status) if status.refusal.is_none()) {
+            until = until.min(tokio::time::Instant::now() + STRAGGLER_TIMEOUT);
         }
-        found[index] = Some(look);
+        found[index] = Some(probe);
     }
     found
 }
 
 /// `too_many_connections`
-const TOO_MANY: &str = "53300";
+const TOO_MANY_CONNECTIONS: &str = "53300";
 
-async fn look_at_one(server: &Server) -> Found {
+async fn probe_one(server: &DatabaseServer) -> ProbeResult {
     if let Some(why) = server.unreadable_file() {
-        return Found::Nothing(why);
+        return ProbeResult::Nothing(why);
     }
-    let look = async {
+    let probe = async {
         let mut conn = AnyConnection::connect_with(&server.any_options()?).await?;
-        let standing = ServerStatus::ask(&mut conn).await;
+        let status = ServerStatus::ask(&mut conn).await;
         let _ = conn.close().await;
-        Ok::<_, sqlx::Error>(standing)
+        Ok::<_, sqlx::Error>(status)
     };
-    match timeout(LOOK, look).await {
-        Ok(Ok(Ok(standing))) => Found::ServerStatus(standing),
-        Ok(Ok(Err(e))) => Found::Nothing(reason(e)),
+    match timeout(PROBE_TIMEOUT, probe).await {
+        Ok(Ok(Ok(status))) => ProbeResult::Status(status),
+        Ok(Ok(Err(e))) => ProbeResult::Nothing(reason(e)),
         Ok(Err(e)) => {
             let code = e.as_database_error().and_then(|e| e.code().map(|code| code.into_owned()));
-            if code.is_some_and(|code| code == TOO_MANY) {
-                Found::Full
+            if code.is_some_and(|code| code == TOO_MANY_CONNECTIONS) {
+                ProbeResult::Full
             } else {
-                Found::Nothing(reason(e.into()))
+                ProbeResult::Nothing(reason(e.into()))
             }
         }
-        Err(_) => Found::Nothing("it did not answer in time".to_owned()),
+        Err(_) => ProbeResult::Nothing("it did not answer in time".to_owned()),
     }
 }
 
@@ -416,7 +416,7 @@ fn reason(error: StoreError) -> String {
 }
 
 /// Nodes must not dial at once.
-fn shortened(pause: Duration) -> Duration {
+fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     random::fill(&mut byte);
     pause - pause / 2 * u32::from(byte[0]) / 255

@@ -2,7 +2,7 @@ use sqlx::AnyConnection;
 
 use crate::{StoreError, engine::row, sealed::secret};
 
-const OLDEST: i64 = 140_000;
+const OLDEST_VERSION: i64 = 140_000;
 
 /// Read first on every new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) struct ServerStatus {
 }
 
 /// Identity: cluster identifier (shared by physical copies, not by dumps), database and schema.
-const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
+const STATUS_SQL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,
     CASE WHEN pg_is_in_recovery() THEN 0
@@ -27,7 +27,7 @@ const STANDING: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
         || '/' || coalesce(current_schema()::text, '') AS identity";
 
 /// Without permission for these functions.
-const STANDING_FOR_ALL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
+const UNPRIVILEGED_STATUS_SQL: &str = "SELECT pg_is_in_recovery()::int::bigint AS standby,
     (current_setting('default_transaction_read_only') = 'on')::int::bigint AS read_only,
     current_setting('server_version_num')::bigint AS version,
     0::bigint AS timeline, NULL::text AS identity";
@@ -36,15 +36,17 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 impl ServerStatus {
     pub(crate) async fn ask(conn: &mut AnyConnection) -> Result<Self, StoreError> {
-        let full = sqlx::query(STANDING).fetch_one(&mut *conn).await;
+        let full = sqlx::query(STATUS_SQL).fetch_one(&mut *conn).await;
         let forbidden = |e: &sqlx::Error| {
             e.as_database_error().is_some_and(|e| e.code().is_some_and(|code| code == INSUFFICIENT_PRIVILEGE))
         };
         let (row, limited) = match full {
-            Err(e) if forbidden(&e) => (sqlx::query(STANDING_FOR_ALL).fetch_one(&mut *conn).await?, true),
+            Err(e) if forbidden(&e) => {
+                (sqlx::query(UNPRIVILEGED_STATUS_SQL).fetch_one(&mut *conn).await?, true)
+            }
             full => (full?, false),
         };
-        let refusal = if row::integer(&row, "version")? < OLDEST {
+        let refusal = if row::integer(&row, "version")? < OLDEST_VERSION {
             Some("PostgreSQL 14 or later is needed")
         } else if row::integer(&row, "standby")? != 0 {
             Some("it is a standby")

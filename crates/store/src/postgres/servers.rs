@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 const SERVERS_MAX: usize = 8;
 /// The driver ignores unknown parameters, so a mistyped `sslmode` would not protect the connection.
-const PARAMETERS: [&str; 12] = [
+const ALLOWED_PARAMETERS: [&str; 12] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -33,12 +33,12 @@ const PARAMETERS: [&str; 12] = [
 /// loopback). URLs may hold passwords: wiped on drop, never in `Debug` output or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
-    servers: Arc<[Server]>,
+    servers: Arc<[DatabaseServer]>,
     last_seen: Option<PathBuf>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct DatabaseServer {
     /// Always with `sslmode`, so that no environment variable sets it.
     url: Zeroizing<String>,
     /// Host and port, or the socket's folder.
@@ -90,8 +90,8 @@ impl Servers {
     /// # Errors
     /// [`ServersError`], which holds no part of a URL.
     pub fn parse<T: AsRef<str>>(urls: impl IntoIterator<Item = T>) -> Result<Self, ServersError> {
-        let servers: Vec<Server> =
-            urls.into_iter().map(|url| Server::parse(url.as_ref())).collect::<Result<_, _>>()?;
+        let servers: Vec<DatabaseServer> =
+            urls.into_iter().map(|url| DatabaseServer::parse(url.as_ref())).collect::<Result<_, _>>()?;
         match servers.len() {
             0 => Err(ServersError::NotPostgres),
             1..=SERVERS_MAX => Ok(Self { servers: servers.into(), last_seen: None }),
@@ -111,7 +111,7 @@ impl Servers {
 
     /// The risk of each `sslmode` that is not strict.
     pub fn warnings(&self) -> Vec<String> {
-        self.servers.iter().filter_map(Server::warning).collect()
+        self.servers.iter().filter_map(DatabaseServer::warning).collect()
     }
 
     /// Stores the database's identity and timeline in this file, once the master key has confirmed
@@ -121,7 +121,7 @@ impl Servers {
         Self { last_seen: Some(file), ..self }
     }
 
-    pub(crate) fn all(&self) -> &[Server] {
+    pub(crate) fn all(&self) -> &[DatabaseServer] {
         &self.servers
     }
 
@@ -132,11 +132,11 @@ impl Servers {
 
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.servers.iter().map(Server::name)).finish()
+        f.debug_list().entries(self.servers.iter().map(DatabaseServer::name)).finish()
     }
 }
 
-impl Server {
+impl DatabaseServer {
     fn parse(url: &str) -> Result<Self, ServersError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(ServersError::NotPostgres);
@@ -154,7 +154,7 @@ impl Server {
                 }
                 "host" | "hostaddr" => host = value.into_owned(),
                 "port" => port = value.parse().map_err(|_| ServersError::NotUnderstood)?,
-                name if PARAMETERS.contains(&name) => {}
+                name if ALLOWED_PARAMETERS.contains(&name) => {}
                 _ => return Err(ServersError::UnknownParameter),
             }
         }
@@ -243,7 +243,7 @@ fn is_local(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn server(url: &str) -> Server {
+    fn server(url: &str) -> DatabaseServer {
         Servers::parse([url]).unwrap().all()[0].clone()
     }
 

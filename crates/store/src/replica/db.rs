@@ -31,7 +31,7 @@ use crate::{
         pool::{sqlite_pool, step},
         row, schema,
     },
-    replica::rows::{self, Copied},
+    replica::rows::{self, CopiedDeployment},
     repo::{boundary, deployment, feed, host, version},
     sealed::{sealing::Sealer, secret},
     store::of_the_program,
@@ -345,7 +345,7 @@ impl Replica {
                     landmark = feed::landmark(&mut tx, mark.generation).await?;
                 }
                 let mark = mark.map(|mark| mark.generation);
-                let read = Read { newest: feed::newest(&mut tx).await?, mark, landmark };
+                let read = SourceState { newest: feed::newest(&mut tx).await?, mark, landmark };
                 Ok((boundaries, copied, read))
             })
             .await
@@ -353,9 +353,9 @@ impl Replica {
         let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
         self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)?;
         self.write(&copied, &read).await.map_err(CopyError::Replica)?;
-        let generation = |copied: &Copied| match copied {
-            Copied::Whole(copy) => Some(copy.deployment.generation),
-            Copied::Gone(_) | Copied::Unreadable(_) => None,
+        let generation = |copied: &CopiedDeployment| match copied {
+            CopiedDeployment::Whole(copy) => Some(copy.deployment.generation),
+            CopiedDeployment::Gone(_) | CopiedDeployment::Unreadable(_) => None,
         };
         Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
     }
@@ -387,16 +387,16 @@ impl Replica {
                 && differ.len() > ONE_BY_ONE_MAX
                 && let Ok(found) = rows::between(&mut tx, first, end).await
             {
-                copied.extend(found.into_iter().map(Copied::Whole));
+                copied.extend(found.into_iter().map(CopiedDeployment::Whole));
                 differ.clear();
             }
             copied.extend(rows::each(&mut tx, &differ).await?);
             let newest = feed::newest(&mut tx).await?;
-            Ok((copied, Read { newest, mark: None, landmark: None }))
+            Ok((copied, SourceState { newest, mark: None, landmark: None }))
         });
         let (mut copied, read) = read.await.map_err(CopyError::Store)?;
         drop(tx);
-        copied.extend(here.into_keys().map(Copied::Gone));
+        copied.extend(here.into_keys().map(CopiedDeployment::Gone));
         if !copied.is_empty() {
             self.write(&copied, &read).await.map_err(CopyError::Replica)?;
         }
@@ -405,7 +405,7 @@ impl Replica {
 
     /// With a mark, neither it nor a deployment goes back: during a take-over two processes may
     /// write. Without, all follows the store.
-    async fn write(&self, copied: &[Copied], read: &Read) -> Result<(), StoreError> {
+    async fn write(&self, copied: &[CopiedDeployment], read: &SourceState) -> Result<(), StoreError> {
         let pools = self.pools()?;
         let mut tx = begin(&pools).await?;
         let erased = step(async {
@@ -595,7 +595,7 @@ impl Replica {
     }
 }
 
-struct Read {
+struct SourceState {
     newest: Generation,
     mark: Option<Generation>,
     landmark: Option<feed::FeedFingerprint>,

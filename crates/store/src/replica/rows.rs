@@ -8,20 +8,20 @@ use crate::{
     repo::{deployment, host, project, version},
 };
 
-pub(crate) struct Copy {
+pub(crate) struct DeploymentCopy {
     pub(crate) deployment: Deployment,
     /// The fallback, then the newest; no key if erased.
     versions: Vec<(Version, Option<Vec<u8>>)>,
 }
 
-pub(crate) enum Copied {
-    Whole(Copy),
+pub(crate) enum CopiedDeployment {
+    Whole(DeploymentCopy),
     Gone(DeploymentId),
     /// An earlier copy must not be served instead.
     Unreadable(DeploymentId),
 }
 
-impl Copied {
+impl CopiedDeployment {
     pub(crate) fn id(&self) -> &DeploymentId {
         match self {
             Self::Whole(copy) => &copy.deployment.id,
@@ -35,11 +35,11 @@ pub(crate) async fn between(
     conn: &mut AnyConnection,
     from: &DeploymentId,
     to: &DeploymentId,
-) -> Result<Vec<Copy>, StoreError> {
+) -> Result<Vec<DeploymentCopy>, StoreError> {
     let deployments = deployment::between(conn, from, to).await?;
     let mut versions = version::served_between(conn, from, to).await?.into_iter().peekable();
     let of = |deployment: Deployment| {
-        let mut copy = Copy { deployment, versions: Vec::new() };
+        let mut copy = DeploymentCopy { deployment, versions: Vec::new() };
         while let Some(own) = versions.next_if(|(version, _)| version.deployment <= copy.deployment.id) {
             copy.versions.push(own);
         }
@@ -49,12 +49,17 @@ pub(crate) async fn between(
 }
 
 /// An error affects one deployment only.
-pub(crate) async fn each(conn: &mut AnyConnection, ids: &[DeploymentId]) -> Result<Vec<Copied>, StoreError> {
+pub(crate) async fn each(
+    conn: &mut AnyConnection,
+    ids: &[DeploymentId],
+) -> Result<Vec<CopiedDeployment>, StoreError> {
     let mut copied = Vec::with_capacity(ids.len());
     for id in ids {
         copied.push(match between(conn, id, id).await {
-            Ok(mut found) => found.pop().map_or_else(|| Copied::Gone(id.clone()), Copied::Whole),
-            Err(StoreError::Corrupt(_)) => Copied::Unreadable(id.clone()),
+            Ok(mut found) => {
+                found.pop().map_or_else(|| CopiedDeployment::Gone(id.clone()), CopiedDeployment::Whole)
+            }
+            Err(StoreError::Corrupt(_)) => CopiedDeployment::Unreadable(id.clone()),
             Err(error) => return Err(error),
         });
     }
@@ -75,19 +80,19 @@ pub(crate) async fn generation_of(
 /// `newest`: the newest change when the copy was read.
 pub(crate) async fn is_older(
     conn: &mut AnyConnection,
-    copied: &Copied,
+    copied: &CopiedDeployment,
     newest: Generation,
 ) -> Result<bool, StoreError> {
     let there = generation_of(conn, copied.id()).await?;
     let read = match copied {
-        Copied::Whole(copy) => copy.deployment.generation,
-        Copied::Gone(_) | Copied::Unreadable(_) => newest,
+        CopiedDeployment::Whole(copy) => copy.deployment.generation,
+        CopiedDeployment::Gone(_) | CopiedDeployment::Unreadable(_) => newest,
     };
     Ok(there.is_some_and(|there| there > read))
 }
 
 /// Returns whether this erased keys.
-pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<bool, StoreError> {
+pub(crate) async fn write(conn: &mut AnyConnection, copied: &CopiedDeployment) -> Result<bool, StoreError> {
     let id = copied.id();
     let keys = sqlx::query("DELETE FROM version WHERE deployment = $1")
         .bind(id.as_str())
@@ -95,10 +100,10 @@ pub(crate) async fn write(conn: &mut AnyConnection, copied: &Copied) -> Result<b
         .await?
         .rows_affected();
     let copy = match copied {
-        Copied::Whole(copy) => copy,
+        CopiedDeployment::Whole(copy) => copy,
         // Keeps its hosts, so that only this deployment is refused.
-        Copied::Unreadable(_) => return Ok(keys > 0),
-        Copied::Gone(_) => {
+        CopiedDeployment::Unreadable(_) => return Ok(keys > 0),
+        CopiedDeployment::Gone(_) => {
             deployment::remove(conn, id).await?;
             return Ok(keys > 0);
         }

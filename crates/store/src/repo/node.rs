@@ -119,7 +119,7 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
         "FROM (SELECT id FROM live UNION SELECT id FROM heard) every ",
         "LEFT JOIN live ON live.id = every.id LEFT JOIN heard ON heard.id = every.id ORDER BY every.id"
     ))
-    .bind(now.before(node_process::LISTED).0)
+    .bind(now.before(node_process::LISTED_FOR).0)
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()

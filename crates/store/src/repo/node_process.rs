@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use crate::{NodeId, StoreError, Timestamp};
 
 /// After the last report.
-pub(crate) const LISTED: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LISTED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The parts that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -88,7 +88,7 @@ pub(crate) async fn forget(conn: &mut AnyConnection, node: &NodeId) -> Result<()
 
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_process WHERE heard_at <= $1")
-        .bind(now.before(LISTED).0)
+        .bind(now.before(LISTED_FOR).0)
         .execute(conn)
         .await?;
     Ok(())

@@ -72,7 +72,7 @@ pub(crate) struct Decision {
 }
 
 /// Locked by a write.
-struct Scope {
+struct ScopeRow {
     next: i64,
     last_at: Timestamp,
     now: Timestamp,
@@ -85,7 +85,7 @@ pub(crate) async fn admit(
     scope: &str,
     limit: RequestLimit,
 ) -> Result<Decision, StoreError> {
-    let Scope { next, last_at, now } = lock_scope(conn, clock, scope).await?;
+    let ScopeRow { next, last_at, now } = lock_scope(conn, clock, scope).await?;
     let stepped_back = now < last_at;
     if stepped_back {
         move_back(conn, scope, now, last_at.0.saturating_sub(now.0)).await?;
@@ -108,7 +108,11 @@ pub(crate) async fn admit(
     Ok(Decision { admission, wrote: admitted || stepped_back })
 }
 
-async fn lock_scope(conn: &mut AnyConnection, clock: &dyn Clock, scope: &str) -> Result<Scope, StoreError> {
+async fn lock_scope(
+    conn: &mut AnyConnection,
+    clock: &dyn Clock,
+    scope: &str,
+) -> Result<ScopeRow, StoreError> {
     // The no-op write locks the row; PostgreSQL evaluates RETURNING under the lock.
     let sql = if lock::is_postgres(conn) {
         "INSERT INTO request_scope (scope, next, last_at) VALUES ($1, 0, 0)
@@ -121,7 +125,11 @@ async fn lock_scope(conn: &mut AnyConnection, clock: &dyn Clock, scope: &str) ->
     };
     let row = sqlx::query(sql).bind(scope).fetch_one(&mut *conn).await?;
     let now = if lock::is_postgres(conn) { Timestamp(row::integer(&row, "now")?) } else { clock.now() };
-    Ok(Scope { next: row::integer(&row, "next")?, last_at: Timestamp(row::integer(&row, "last_at")?), now })
+    Ok(ScopeRow {
+        next: row::integer(&row, "next")?,
+        last_at: Timestamp(row::integer(&row, "last_at")?),
+        now,
+    })
 }
 
 async fn move_back(

@@ -9,7 +9,7 @@ use crate::{
     engine::{lock, row},
 };
 
-const PAGE: i64 = 1_000;
+const SCAN_PAGE_ROWS: i64 = 1_000;
 
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let ws_upstream = deployment.ws_upstream.as_ref();
@@ -93,7 +93,7 @@ async fn unclaimed_of_others(
     let mut found = Vec::new();
     let mut after = String::new();
     loop {
-        let rows = unclaimed_after(conn, &after, PAGE, "").await?;
+        let rows = unclaimed_after(conn, &after, SCAN_PAGE_ROWS, "").await?;
         let Some(last) = rows.last() else { return Ok(found) };
         after.clone_from(&last.id);
         for row in rows.iter().filter(|row| row.project != project.as_str()) {

@@ -4,7 +4,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 use crate::{
     DeploymentId, StoreError, Timestamp, TrustScope, VersionId,
     engine::row,
-    sealed::sealing::{Place, Sealer},
+    sealed::sealing::{RecordPlace, Sealer},
 };
 
 pub(crate) const KEPT: usize = 10;
@@ -46,8 +46,8 @@ macro_rules! select {
     };
 }
 
-fn place(deployment: &DeploymentId, version: VersionId) -> Place<'_> {
-    Place { table: "version", row: deployment.as_str(), version: version.0 }
+fn place(deployment: &DeploymentId, version: VersionId) -> RecordPlace<'_> {
+    RecordPlace { table: "version", row: deployment.as_str(), version: version.0 }
 }
 
 impl Version {

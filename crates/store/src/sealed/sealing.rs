@@ -23,7 +23,7 @@ const WRAPPED: usize = NONCE + DATA_KEY + TAG;
 const HEADER: usize = 1 + KEY_ID + WRAPPED;
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct RecordPlace<'a> {
     pub(crate) table: &'static str,
     pub(crate) row: &'a str,
     pub(crate) version: i64,
@@ -53,7 +53,7 @@ impl Sealer {
         Self { key: aes(master.0.as_slice()), id }
     }
 
-    pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn seal(&self, place: RecordPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let data_key = random::key();
         let mut sealed = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
         sealed.push(FORMAT);
@@ -65,7 +65,11 @@ impl Sealer {
 
     /// [`StoreError::WrongMasterKey`] for another master key, [`StoreError::Sealed`] if it does not
     /// open.
-    pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    pub(crate) fn open(
+        &self,
+        place: RecordPlace<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let fault = || StoreError::Sealed(place.to_string());
         let (header, record) = sealed.split_at_checked(HEADER).ok_or_else(fault)?;
         if header[0] != FORMAT {
@@ -109,7 +113,7 @@ fn open(key: &RandomizedNonceKey, bound_to: Vec<u8>, sealed: &[u8]) -> Option<Ze
     Some(text)
 }
 
-impl Place<'_> {
+impl RecordPlace<'_> {
     /// Each part has a length prefix, against collisions.
     fn bound_to(&self, layer: &[u8]) -> Vec<u8> {
         let version = self.version.to_be_bytes();
@@ -123,7 +127,7 @@ impl Place<'_> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for RecordPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.table, self.row, self.version)
     }

@@ -9,15 +9,15 @@ use crate::{
     engine::row,
     sealed::{
         random,
-        sealing::{Place, Sealer},
+        sealing::{RecordPlace, Sealer},
     },
 };
 
 const CHECK: &str = "store.check";
 const API_SECRETS: &str = "store.api-secrets";
 
-fn place(name: &str) -> Place<'_> {
-    Place { table: "secret", row: name, version: 0 }
+fn place(name: &str) -> RecordPlace<'_> {
+    RecordPlace { table: "secret", row: name, version: 0 }
 }
 
 pub(crate) async fn init(
