@@ -429,7 +429,7 @@ impl Store {
         step(deployment::find(&mut conn, id)).await
     }
 
-    /// As [`Store::deployments_after`], with only the hosts: for the warm-up.
+    /// Deployments by id after `after`, at most `limit`, as nodes index them: for the warm-up.
     ///
     /// # Errors
     /// [`StoreError`].

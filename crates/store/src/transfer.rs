@@ -1,7 +1,7 @@
 //! Copies an embedded store to PostgreSQL, in one transaction from one snapshot: the target ends
 //! empty or complete. Tables come from the source's schema, so later ones are included unless in
-//! [`NOT_COPIED`]. The source is only read: the target gets its schema version and is migrated
-//! afterwards. Every row is compared by digest before the commit.
+//! [`NOT_COPIED`]. Keys stay sealed. The source is only read: the target gets its schema version
+//! and is migrated afterwards. Every row is compared by digest before the commit.
 
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 

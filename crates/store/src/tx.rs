@@ -291,7 +291,8 @@ impl Tx {
         step(&mut self.broken, lock::nodes_change(&mut self.transaction)).await
     }
 
-    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row.
+    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row,
+    /// which stays the newest.
     pub async fn hold_changes(&mut self) -> Result<FeedPosition, StoreError> {
         step(&mut self.broken, async {
             lock::nodes_change_soon(&mut self.transaction).await?;

@@ -155,7 +155,8 @@ pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
     root_or_user(path, &metadata)
 }
 
-/// Allows root's files, for configured paths, which may have links (Kubernetes mounts secrets so).
+/// Refuses files of users other than root and the effective one: for configured paths, which may
+/// have links (Kubernetes mounts secrets so).
 pub(crate) fn root_or_user(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
     match metadata.uid() {
         0 => Ok(()),
@@ -175,6 +176,7 @@ fn own_file(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
 }
 
 fn open(path: &Path, options: &mut OpenOptions, flags: OFlags) -> Result<File, NotOwn> {
+    // These flags lack the sign bit.
     options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
         match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
             true => NotOwn::Link(path.display().to_string()),

@@ -8,7 +8,8 @@ use thiserror::Error;
 
 use crate::{Nat64, Upstream};
 
-/// Where a project's deployments may relay to. Never empty.
+/// Where a project's deployments may relay to: networks, and addresses or names with a port.
+/// Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamAllow(Vec<AllowEntry>);
 

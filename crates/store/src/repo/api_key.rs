@@ -166,6 +166,8 @@ const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k
      FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
      LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
+/// `None` unless the secret matches.
+///
 /// Always fetches and decodes one row, computes one digest and compares it in constant time: a
 /// refusal's time does not show whether the key exists (`bench/run logins`).
 pub(crate) async fn authenticate(
@@ -180,6 +182,7 @@ pub(crate) async fn authenticate(
     let row = query.fetch_one(&mut *conn).await?;
     let (found, kept) = (row::text(&row, "key")?, row::bytes(&row, "digest")?);
     let presented = digest(pepper, key.as_str(), secret);
+    // In addition to the digest, which is bound to the key.
     let is_its_row = subtle::ConstantTimeEq::ct_eq(found.as_bytes(), key.as_str().as_bytes());
     let is_its_secret = subtle::ConstantTimeEq::ct_eq(presented.as_ref(), kept.as_slice());
     if bool::from(is_its_row & is_its_secret) {

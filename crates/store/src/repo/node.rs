@@ -92,7 +92,7 @@ impl NodeRecord {
                 version: row::text(row, "version")?,
                 started_at,
                 heard_at,
-                // The clock may be set back.
+                // Not negative after the clock was set back.
                 silent_for: Duration::from_millis(
                     u64::try_from(now.0.saturating_sub(heard_at.0)).unwrap_or(0),
                 ),
@@ -125,8 +125,8 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
-/// One autocommitted statement, so that nothing read earlier can be stale when it takes effect.
-/// Renews expired leases, too.
+/// Renews expired leases, too; `false`: the node has no row of this session. One autocommitted
+/// statement, so that nothing read earlier can be stale when it takes effect.
 pub(crate) async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -354,6 +354,7 @@ pub(crate) async fn forget_proof(
 }
 
 /// Removes counts of removed deployments and nodes, in pages of about `limit` deployments.
+/// Returns where to continue.
 ///
 /// Takes the nodes' lock: changes delete rows in any order, so two deletions could deadlock.
 pub(crate) async fn prune_counts(

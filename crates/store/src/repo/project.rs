@@ -85,8 +85,8 @@ pub(crate) async fn find_kept(
     find(conn, id, " FOR KEY SHARE").await
 }
 
-/// Exclusive. The project's keys lose it, so their rows are locked first; only the acting key's
-/// lock comes before.
+/// Exclusive: waits for changes in the project, and blocks them. The project's keys lose it, so
+/// their rows are locked first; only the acting key's lock comes before.
 pub(crate) async fn find_to_remove(
     conn: &mut AnyConnection,
     id: &ProjectId,

@@ -1,8 +1,9 @@
 //! Exact sliding windows: a row per admitted request, with time and place in its scope's sequence.
-//! The first row inside the window gives the count by its place: one index look-up. The time is
-//! read under the lock of the scope's row: concurrent requests cannot exceed the limit. When the
-//! clock steps back, the scope's times move with it: no window exceeds its limit in real time, and
-//! no client is locked out until a wrong clock is reached again.
+//! Times never fall in a scope, so the first row inside the window gives the count by its place:
+//! one index look-up. The time is read under the lock of the scope's row: concurrent requests
+//! cannot exceed the limit. When the clock steps back, the scope's times move with it: no window
+//! exceeds its limit in real time, and no client is locked out until a wrong clock is reached
+//! again.
 
 use std::time::Duration;
 
