@@ -286,7 +286,7 @@ impl Tx {
         step(&mut self.broken, node::record_proof(&mut self.transaction, deployment, node, proof)).await
     }
 
-    /// Locks out changes of nodes, sessions and deployments. Before any other lock.
+    /// Locks out changes of nodes, sessions and deployments. Before any deployment is locked.
     pub async fn hold_nodes(&mut self) -> Result<(), StoreError> {
         step(&mut self.broken, lock::nodes_change(&mut self.transaction)).await
     }
