@@ -272,7 +272,7 @@ impl PrimaryTracker {
             };
             reasons.push(format!("{}: {why}", self.servers.all()[index].name()));
         }
-        // Without a known identity the intended one cannot be told.
+        // Without a known identity the intended server is unknown.
         if usable.windows(2).any(|pair| pair[0].1.identity != pair[1].1.identity) {
             let names: Vec<&str> =
                 usable.iter().map(|(index, _)| self.servers.all()[*index].name()).collect();
