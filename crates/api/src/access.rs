@@ -1,19 +1,11 @@
-//! What a key may reach, and the order in which a request is checked, after its host and the end of its body
-//! (`framing.rs`, 400):
+//! The order in which a request is checked; it is contract. After `framing.rs` (400):
 //!
-//! 1. authentication (`auth.rs`, 401),
-//! 2. scope of the key (403),
-//! 3. the deployment exists and the key sees it (404): 2 and 3 here,
-//! 4. rate limit (`limit.rs`, 429),
-//! 5. declared length (413),
-//! 6. media type (415),
-//! 7. body read and parsed (413, 400): 5 to 7 in `body.rs`,
-//! 8. properties (422).
+//! 1 authentication (`auth.rs`, 401); 2 scope (403) and 3 deployment visible to the key (404),
+//! here; 4 rate limit (`limit.rs`, 429); 5 declared length (413), 6 media type (415), 7 body (413,
+//! 400), in `body.rs`; 8 properties (422).
 //!
-//! A change asks for 1 to 3 once more, in its own transaction (`lifecycle`), for a body may take long. So does an answer that
-//! is read only after a wait ([`Context::require_still`]).
-//!
-//! The order is contract. Steps 1 to 3 cost the caller no counted request, and none of 1 to 6 reads a byte of a body.
+//! Steps 1 to 3 are not counted; 1 to 6 read no byte of a body. A change repeats 1 to 3 in its own
+//! transaction, an answer after a wait by [`Context::require_still`].
 
 use certward_lifecycle::ProjectError;
 use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
@@ -21,8 +13,8 @@ use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
 use crate::{auth::Caller, context::Context, error::Error, path_id::PathId};
 
 impl Context {
-    /// Steps 2 and 3: the deployment, if the key may do what `scope` allows (`None`: any valid key) and sees it. One
-    /// outside the key's projects is answered like one that does not exist.
+    /// Steps 2 and 3. `scope` `None`: any valid key. A deployment outside the key's projects is
+    /// answered like one that does not exist.
     pub(crate) async fn deployment(
         &self,
         caller: &Caller,
@@ -37,14 +29,14 @@ impl Context {
         deployment.filter(|found| caller.sees(&found.project)).ok_or(Error::DeploymentNotFound)
     }
 
-    /// The project, if the key sees it. One outside the key's projects is answered like one that does not exist.
+    /// As [`Context::deployment`], for a project.
     pub(crate) async fn project(&self, caller: &Caller, id: &PathId) -> Result<Project, Error> {
         let id = id.parse(|text| ProjectId::parse(text).ok()).filter(|id| caller.sees(id));
         let id = id.ok_or(ProjectError::NotFound)?;
         Ok(self.lifecycle.store().project(&id).await?.ok_or(ProjectError::NotFound)?)
     }
 
-    /// Steps 1 to 3 once more, before an answer that the client or the gateway was waited for.
+    /// Steps 1 to 3 again, before an answer that waited for the client or the gateway.
     pub(crate) async fn require_still(
         &self,
         caller: &Caller,

@@ -19,10 +19,10 @@ use crate::{
     store_trouble::Cause,
 };
 
-/// Stands outermost: notes each request once it is answered, and answers 500 where a handler panicked.
+/// Outermost layer: logs each answered request, and answers 500 if a handler panicked.
 ///
-/// The line holds the method and route from closed lists, the status, the time, the key's public half and the deployment that it was
-/// about, where there is such a one: nothing else of the path, query, headers or body as they came.
+/// Logged are the method and route (from closed lists), status, duration, the key's public half and
+/// the deployment; never other parts of path, query, headers or body.
 pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method_label(request.method());
@@ -32,7 +32,7 @@ pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Ne
         .starts_with("/public_api/v1/deployments/{id}")
         .then(|| PathId::of(request.uri().path()).parse(|id| DeploymentId::parse(id).ok()))
         .flatten();
-    // What a panic leaves behind is dropped with the request: a transaction is rolled back, nothing is shared.
+    // A panic drops its state with the request: a transaction is rolled back, nothing is shared.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answer.unwrap_or_else(|_panic| {
         tracing::error!(method, route, "a request's handler panicked");
@@ -61,7 +61,7 @@ impl Context {
         }
         let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());
         let (http_status, duration_ms) = (status, (seconds * 1000.0).round());
-        // Only of one that there is: else it may be anything that somebody typed, a secret too.
+        // Only an existing one: else the path may hold any text, a secret too.
         let found = response.status().is_success() || response.status() == StatusCode::UNPROCESSABLE_ENTITY;
         let deployment = deployment.filter(|_| found).map(tracing::field::display);
         macro_rules! line {
@@ -77,7 +77,7 @@ impl Context {
                 )
             };
         }
-        // What was changed, by whom, is worth a line always; reads, refused strangers and probes only when asked for.
+        // Changes are always logged; reads, unauthenticated requests and probes only at debug.
         if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
             line!(info);
         } else {
@@ -86,7 +86,7 @@ impl Context {
     }
 }
 
-/// A closed list: a method is whatever word a client invents.
+/// A closed list: a client can send any method name.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

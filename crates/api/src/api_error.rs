@@ -8,9 +8,9 @@ pub enum ApiError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address asked for.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file cannot be read.
@@ -18,7 +18,7 @@ pub enum ApiError {
     File {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file holds no certificate in PEM.
@@ -32,7 +32,7 @@ pub enum ApiError {
     Unservable {
         /// The certificate's file.
         file: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
 }

@@ -1,8 +1,8 @@
-//! Who is calling: HTTP Basic (RFC 7617), user name = API key, password = secret key.
+//! Authentication by HTTP Basic (RFC 7617): user name = API key, password = secret key.
 //!
-//! Everything under [`BASE`] needs a valid key, paths that do not exist too, and this comes before all else: a body
-//! is not read, not even asked for with `100 Continue`. A malformed header, an unknown key and a wrong secret take
-//! the same way through the store and get the same answer.
+//! It covers every path under [`BASE`], unknown ones too, and precedes reading a body or sending
+//! `100 Continue`. A malformed header, an unknown key and a wrong secret take the same way through
+//! the store and get the same answer.
 
 use std::{net::SocketAddr, ops::Deref, sync::Arc};
 
@@ -21,24 +21,21 @@ use crate::{
     error::Error,
 };
 
-/// The base path of the API.
 pub(crate) const BASE: &str = "/public_api/v1";
 
-/// Keys are drawn in lower case: asking the store for this one always fails. It and its secret are as long as any, so that this
-/// failure takes as long as any other.
+/// An unknown key, since keys are lower case. It and its secret have the usual lengths, so that
+/// this failure takes as long as any other.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAA";
 const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The API key of an authenticated request.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(Arc<ApiKeyRecord>);
 
-/// The address of the client, put into each request by its connection.
+/// The client's address, inserted into each request by its connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Caller {
-    /// Refuses a key without the scope.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Error> {
         if self.may(scope) { Ok(()) } else { Err(Error::NoScope(scope)) }
     }
@@ -55,13 +52,13 @@ impl Deref for Caller {
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
-    /// Fails closed: a route that [`authenticate`] does not stand before has no caller.
+    /// Fails closed: a route without [`authenticate`] has no caller.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
         parts.extensions.get::<Self>().cloned().ok_or(Error::Unauthorized)
     }
 }
 
-/// Stands before the whole router and lets only authenticated requests pass to what is under [`BASE`].
+/// Layer that requires a valid key for all paths under [`BASE`].
 pub(crate) async fn authenticate(State(api): State<Shared>, request: Request, next: Next) -> Response {
     if !under_base(request.uri().path()) {
         return next.run(request).await;
@@ -71,7 +68,7 @@ pub(crate) async fn authenticate(State(api): State<Shared>, request: Request, ne
         Ok(caller) => {
             parts.extensions.insert(caller.clone());
             let mut response = next.run(Request::from_parts(parts, body)).await;
-            // For the access log, which stands outside.
+            // For the access log.
             response.extensions_mut().insert(caller);
             response
         }
@@ -86,11 +83,10 @@ fn under_base(path: &str) -> bool {
 }
 
 impl Context {
-    /// The key that a request comes with.
     pub(crate) async fn login(&self, request: &Parts) -> Result<Caller, Error> {
         let headers = &request.headers;
         if !headers.contains_key(header::AUTHORIZATION) {
-            // The first half of every challenge and response; not worth a look into the store, nor a failure.
+            // The usual first request before a challenge: no store read, no counted failure.
             return Err(Error::Unauthorized);
         }
         let credentials = Credentials::read(headers);
@@ -120,7 +116,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    /// Exactly one header, the scheme in any case, base64 with padding, UTF-8, a key of letters and digits, a colon.
+    /// Exactly one header, scheme in any case, padded base64, UTF-8, an alphanumeric key, a colon.
     fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };

@@ -1,7 +1,7 @@
-//! How a body is read: declared length, media type, bytes, in this order.
+//! Reads a body: declared length, media type, bytes, in this order.
 //!
-//! Any body may hold a private key. Every buffer that it is collected in is wiped, those that became too small as well;
-//! hyper's own read buffer (16 KiB at most) and serde_json's scratch space are beyond our reach.
+//! A body may hold a private key, so every buffer is wiped, outgrown ones too; not hyper's read
+//! buffer (at most 16 KiB) and serde_json's scratch space.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::{error::Error, framing};
 
-/// Ten certificates and a hundred client CAs of ordinary size are under 200 KiB in PEM.
+/// Ten certificates and a hundred client CAs are under 200 KiB in PEM.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Steps 5 to 7 of the order of checks, as far as the bytes.
+/// Steps 5 to 7 of `access.rs`, without parsing.
 pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (parts, body) = request.into_parts();
-    // What `Content-Length` says; 0 for a chunked body, whose length shows as it comes.
+    // `Content-Length`, or 0 for a chunked body.
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > BODY_BYTES_MAX {
         return Err(Error::BodyTooLarge);
@@ -28,13 +28,13 @@ pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizi
     tokio::time::timeout(deadline, collect(body)).await.unwrap_or(Err(Error::BodyTimeout))
 }
 
-/// A client that declares much and sends little shall not be given the memory for it.
+/// Small, so that a declared length alone allocates nothing.
 const FIRST_CAPACITY: usize = 4 * 1024;
 
 async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
-        // The cause (a client gone, a wrong chunk) would help nobody who can still read the answer.
+        // The cause (disconnect, bad chunk) is of no use to the client.
         let frame =
             frame.map_err(|_| Error::InvalidJson("The body could not be read to its end.".to_owned()))?;
         let Some(data) = frame.data_ref() else { continue };
@@ -46,7 +46,7 @@ async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(bytes)
 }
 
-/// Where `Vec` would move the bytes into a larger buffer, and leave them in the old one, that is wiped.
+/// As `Vec::extend`, but wipes the old buffer when it grows.
 fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     let length = bytes.len() + data.len();
     if length > bytes.capacity() {
@@ -74,14 +74,14 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `application/json`, names in any case; of the parameters only a `charset` other than UTF-8 matters.
+/// `application/json` in any case; only a `charset` other than UTF-8 is refused.
 fn is_json(value: &str) -> bool {
     let mut parts = value.split(';');
     let media_type = parts.next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
         && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
             let value = value.trim().trim_matches('"');
-            // `utf8` is no registered name, but what many programs send.
+            // `utf8` is not registered, but common.
             let is_utf_8 = ["utf-8", "utf8"].iter().any(|name| value.eq_ignore_ascii_case(name));
             !name.trim().eq_ignore_ascii_case("charset") || is_utf_8
         })

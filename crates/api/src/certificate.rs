@@ -9,8 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{ApiError, CertificateFiles};
 
-/// The HTTPS configuration in use: one pointer that a reload replaces. New connections take the new one, those
-/// under way keep theirs.
+/// The HTTPS configuration. A reload swaps one pointer; open connections keep theirs.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     files: CertificateFiles,
@@ -24,20 +23,20 @@ impl Certificate {
     }
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        // Nothing panics while the lock is held, and the pointer would be whole even then.
+        // Nothing panics while the lock is held, and the pointer is always complete.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Reads the HTTPS certificate's files again.
+///  Reads the HTTPS certificate's files again.
 #[derive(Debug, Clone)]
 pub struct Reloader(pub(crate) Arc<Certificate>);
 
 impl Reloader {
-    /// Reads the files and, if they make a certificate that can be served, uses it for every connection from now on.
+    /// Uses the files for new connections from now on.
     ///
     /// # Errors
-    /// [`ApiError`] names the file and the fault; the certificate before stays in use.
+    /// [`ApiError`] names the file and the fault; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), ApiError> {
         let config = configuration(&self.0.files)?;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = config;
@@ -48,7 +47,7 @@ impl Reloader {
 fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError> {
     let chain = read_chain(&files.cert)?;
     let key = read_key(&files.key)?;
-    // The provider is named, so that no other crate's choice of a process default can change it.
+    // Explicit, so that another crate's process default cannot change it.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -60,7 +59,7 @@ fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, ApiError> {
     let text = read(file)?;
-    // The PEM error is dropped: it holds bytes of the file, which may be a key by mistake.
+    // The PEM error is dropped: it holds bytes of the file, possibly of a key.
     let chain = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| ApiError::NoCertificate(file.to_owned()))?;

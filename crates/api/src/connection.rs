@@ -25,21 +25,20 @@ use crate::{
     unreadable::Answered,
 };
 
-/// Request line and headers; more is 431. Also all that is held of a body before the handler asks for it.
+/// Request line and headers; more is 431. Also the read-ahead of a body.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Far more than clients and the proxies before them send; more is 431.
+/// More is 431.
 const HEADERS_MAX: usize = 100;
 
-/// A refusal is written while the client may still be sending its body. Closing at once would answer that with a
-/// reset, which can destroy the refusal before it is read: so what still comes is thrown away for a moment.
+/// After a refusal the client may still be sending; closing at once would reset the connection and
+/// could destroy the answer. So remaining input is read and dropped for a while.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// A shutdown leaves a connection that has never asked for anything so long for its first request: it may be on its way already,
-/// or lie unread in the socket, and closing over it would reset the connection.
+/// At shutdown a connection without a request has this long to send one: it may be in flight or
+/// unread in the socket, and a close would reset it.
 const NEW_SPARED: Duration = Duration::from_secs(1);
 
-/// What connections hear from their server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
     /// No new request.
@@ -47,14 +46,15 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Resolves when a connection that has not asked for anything yet must end.
+    /// Resolves when a connection without a request must close.
     pub(crate) async fn leave_new(&self) {
         self.shutdown.cancelled().await;
         tokio::time::sleep(NEW_SPARED).await;
     }
 }
 
-/// Serves HTTP/1.1 on one connection until the client leaves, a deadline passes, or `signals` end it between two requests.
+/// Serves HTTP/1.1 until the client disconnects, a deadline passes, or `signals` ends it between
+/// requests.
 pub(crate) async fn serve<S>(
     stream: S,
     peer: SocketAddr,
@@ -69,7 +69,7 @@ pub(crate) async fn serve<S>(
     let io = TokioIo::new(Answered::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
-        // Our own deadlines stand instead, see `progress.rs`.
+        // Replaced by the deadlines of `progress.rs`.
         .header_read_timeout(None)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(HEADER_BYTES_MAX)
@@ -84,7 +84,7 @@ pub(crate) async fn serve<S>(
     });
     loop {
         tokio::select! {
-            // What has come is read before anything else: who has asked already is not one that leaves.
+            // Received bytes are read first: a client that has sent a request is not idle.
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
@@ -100,7 +100,7 @@ pub(crate) async fn serve<S>(
     linger(connection.into_parts().io.into_inner().stream.stream).await;
 }
 
-/// An error is a client that left or does not speak HTTP; hyper has answered (400, 431) where that made sense.
+/// The client disconnected or does not speak HTTP; hyper has answered (400, 431) where possible.
 fn note(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended in an error");
@@ -120,7 +120,8 @@ fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress
             request.extensions_mut().insert(HadContentLength);
         }
         let mut response = router.oneshot(request).await?;
-        // What comes next on the connection is the rest of a body, and no request; after a coded one it could be (`heads.rs`).
+        // The next bytes are the rest of this body; after a coded one they could be a request
+        // (`heads.rs`).
         if is_coded || !progress.body_is_read() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -133,6 +134,6 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
     };
-    // However it ends, the connection is over.
+    // The connection ends in any case.
     let _over = tokio::time::timeout(LINGER, farewell).await;
 }

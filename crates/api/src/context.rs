@@ -8,7 +8,7 @@ use crate::{
     ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
 };
 
-/// What every handler may need; one value for the whole server.
+/// State of all handlers; one value per server.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -18,9 +18,8 @@ pub(crate) struct Context {
     pub(crate) login_guard: LoginGuard,
     pub(crate) readiness: Readiness,
     pub(crate) store_trouble: StoreTrouble,
-    /// Cancelled when no new request is taken: whoever holds an answer back gives it at once.
+    /// Cancelled when no new request is taken; delayed answers are sent at once.
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The state of the router.
 pub(crate) type Shared = Arc<Context>;

@@ -1,13 +1,11 @@
-//! Which connection gives way when the API has as many as it may have.
+//! Selects the connection to evict when the API is at its limit.
 //!
-//! A connection is *served* while the router works on its whole request; then it never gives way. Otherwise it *waits* for its
-//! client: for a request, for the rest of a head or body, or for the client to take the answer. The rule, in this order:
+//! A connection is *served* while the router works on its whole request, and then never evicted.
+//! Otherwise it waits for its client. Evicted is the longest quiet connection, if quiet for
+//! [`QUIET_SPARED`] (no request is lost); else the longest waiting one of the address with most.
 //!
-//! 1. a connection on which nothing has been asked for [`QUIET_SPARED`], the longest quiet first: no request is lost by it;
-//! 2. of the address that holds most waiting connections, the one that has waited longest.
-//!
-//! So an address gets a fair share and no fixed limit (a load balancer may stand for all clients), and the first byte of a
-//! request protects nothing. Decided here without I/O; `places.rs` carries it out.
+//! So an address has a fair share without a fixed limit (all clients may share a load balancer), and
+//! sending one byte protects nothing. No I/O here; `places.rs` acts.
 
 use std::{
     cmp::Reverse,
@@ -18,25 +16,24 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A client on its way to a request is far quicker.
+/// Longer than a client needs to begin its request.
 pub(crate) const QUIET_SPARED: Duration = Duration::from_secs(1);
 
-/// A connection, in the order of their arrival.
+/// Ordered by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnectionId(u64);
 
-/// Whom a connection waits for, and since when.
+/// What a connection waits for, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Its client has asked for nothing since then.
+    /// No request has begun.
     Quiet { since: Instant },
-    /// Its client has begun something that it has not finished since then.
+    /// A request or the receipt of an answer is incomplete.
     Unfinished { since: Instant },
     /// The router works on its request.
     Served,
 }
 
-/// The table of connections.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     connections_max: usize,
@@ -57,18 +54,19 @@ impl Crowd {
         }
     }
 
-    /// Whether one more may enter: there is a place, or a connection that can give way.
+    /// Whether a connection can enter, by a free place or an eviction.
     pub(crate) fn has_room(&self) -> bool {
         self.connections.len() < self.connections_max || !self.waiting.is_empty()
     }
 
-    /// A new connection of an address (see [`certward_store::address_group`]), and the one that gave way to it.
+    /// Adds a connection of an [`certward_store::address_group`]; also returns the evicted one.
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> (ConnectionId, Option<ConnectionId>) {
         let id = ConnectionId(self.entered);
         self.entered += 1;
         self.insert(id, address, Standing::Quiet { since: now });
         let crowded = self.connections.len() > self.connections_max;
-        // After it has entered, so that it counts for its address; itself only where nothing else waits, and then it stays.
+        // After the insert, so that it counts for its address. It is chosen itself only if no other
+        // waits; then it stays.
         let gave_way = crowded.then(|| self.gives_way(now)).flatten().filter(|other| *other != id);
         if let Some(other) = gave_way {
             self.leave(other);
@@ -76,19 +74,19 @@ impl Crowd {
         (id, gave_way)
     }
 
-    /// Notes where a connection stands. `false` when it has given way: then nothing more may be done for it.
+    /// `false` if it was evicted: nothing more may be done for it.
     pub(crate) fn stands(&mut self, id: ConnectionId, standing: Standing) -> bool {
         let Some(address) = self.remove(id) else { return false };
         self.insert(id, address, standing);
         true
     }
 
-    /// Forgets a connection; `false` when it has given way before.
+    /// `false` if it was evicted before.
     pub(crate) fn leave(&mut self, id: ConnectionId) -> bool {
         self.remove(id).is_some()
     }
 
-    /// Which connection the rule names. Ties go to the address whose connection has waited longest.
+    /// Ties go to the address with the longest waiting connection.
     fn gives_way(&self, now: Instant) -> Option<ConnectionId> {
         let quiet = self.quiet.first().filter(|(since, _)| now.duration_since(*since) >= QUIET_SPARED);
         let of_most = || {
@@ -144,7 +142,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    /// Connections of these addresses in a full table, each with a request unfinished that began a millisecond after the one before.
+    /// A full table: each connection's request began a millisecond after the one before.
     fn crowd(begun: Instant, addresses: &[u8]) -> (Crowd, Vec<ConnectionId>) {
         let mut crowd = Crowd::new(addresses.len());
         let ids = addresses.iter().zip(0..).map(|(last, nth)| {
@@ -199,7 +197,7 @@ mod tests {
         assert_eq!(crowd.enter(address(2), now).1, Some(ids[1]));
     }
 
-    /// The rule, word for word, over a plain list.
+    /// The rule over a plain list.
     fn model(held: &[(ConnectionId, IpAddr, Standing)], now: Instant) -> Option<ConnectionId> {
         let mut waiting: Vec<_> = held
             .iter()

@@ -4,14 +4,16 @@ use certward_store::HostSuffix;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// One thing found about a request: a finding of the intake, or a wrong property of another resource.
+/// One thing found about a request: a finding of the intake, or a wrong property of another
+/// resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Finding)]
 pub(crate) struct Detail {
     /// Stable, for programs.
     #[schema(example = "KEY_MISMATCH")]
     pub(crate) code: String,
-    /// `error` refuses the request, `warning` is accepted and reported, `notice` was repaired and is reported.
+    /// `error` refuses the request, `warning` is accepted and reported, `notice` was repaired and
+    /// is reported.
     pub(crate) severity: Level,
     /// The field of the request that it is about.
     #[schema(example = "key")]
@@ -53,7 +55,7 @@ impl Detail {
         findings.into_iter().map(Self::from).collect()
     }
 
-    /// A wrong property: refuses the request.
+    /// A wrong property, which refuses the request.
     pub(crate) fn property(code: &str, field: &str, message: impl Into<String>, remedy: &str) -> Self {
         Self {
             code: code.to_owned(),
@@ -75,14 +77,14 @@ impl Detail {
         Self::property("PROJECT_UNKNOWN", field, message, "Name a project that GET /projects lists.")
     }
 
-    /// Names the host that was asked for, never who has it.
+    /// Never names the owner.
     pub(crate) fn host_taken(host: &HostName) -> Self {
         let message =
             format!("The host {host} is taken by another deployment, or overlaps with one that is.");
         Self::property("HOST_TAKEN", "hosts", message, "Choose another host, or free this one first.")
     }
 
-    /// Names the suffix that was asked for, never who has one.
+    /// Never names the owner.
     pub(crate) fn suffix_taken(suffix: &HostSuffix) -> Self {
         let message = format!("The suffix {suffix} overlaps with one of another project.");
         Self::property(
@@ -93,7 +95,7 @@ impl Detail {
         )
     }
 
-    /// Names what was asked for, never who has it.
+    /// Never names the owner.
     pub(crate) fn out_of_bounds(why: &OutOfBounds) -> Self {
         match why {
             OutOfBounds::UpstreamTaken { list, upstream } => Self::property(
@@ -133,7 +135,7 @@ impl Detail {
         }
     }
 
-    /// What of a deployment today's rules would refuse.
+    /// What current rules would refuse of a deployment.
     pub(crate) fn boundary_warning(warning: &BoundaryWarning) -> Self {
         let detail = match warning {
             BoundaryWarning::UpstreamShared(list, upstream) => Self::property(

@@ -1,7 +1,7 @@
-//! Every refusal of this API, and the one place that gives each its status, its stable code and its sentence.
+//! Every refusal of this API with its status, stable code and sentence, in one place.
 //!
-//! A body is always `{"code", "message", "details"}`; `details` is empty where there is nothing more to say. What an
-//! operator of the program must know beyond that goes to the log, by way of [`Cause`], and never into the answer.
+//! A body is always `{"code", "message", "details"}`. Operators' facts go to the log by [`Cause`],
+//! never into the answer.
 
 use std::time::Duration;
 
@@ -17,22 +17,21 @@ use utoipa::ToSchema;
 
 use crate::{detail::Detail, store_trouble::Cause};
 
-/// How long a client is asked to wait for the store: the known client waits at most 5 s between its tries.
+/// The known client waits at most 5 s between its tries.
 const STORE_RETRY: Duration = Duration::from_secs(2);
 
-/// How long a client is asked to wait for its own uploads: the costliest takes some tenths of a second.
+/// The costliest upload takes some tenths of a second.
 const UPLOAD_RETRY: Duration = Duration::from_secs(5);
 
-/// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// It cannot be said what the request is for, or where it ends; its connection is closed.
+    /// Host or end of body are ambiguous; the connection is closed.
     BadRequest(&'static str),
-    /// A page that needs no key on this machine, asked for by the name of another host.
+    /// A page served without a key on loopback, requested under another host name.
     Misdirected,
-    /// No valid API key. One variant for every reason, so that the answers cannot differ.
+    /// No valid API key. One variant for every reason, so that answers cannot differ.
     Unauthorized,
-    /// No valid API key, again and again from this address.
+    /// Too many requests without a valid key from this address.
     TooManyLogins { retry_after: Duration },
     /// The key is valid but may not do this.
     NoAccess(&'static str),
@@ -40,31 +39,31 @@ pub(crate) enum Error {
     NoScope(Scope),
     /// The deployment does not exist, or the key does not see it.
     DeploymentNotFound,
-    /// PUT or DELETE where no certificate is set.
+    /// PUT or DELETE without a certificate.
     TlsNotFound,
-    /// Anything else that is not there.
+    /// Any other missing resource.
     NotFound(&'static str),
-    /// The path exists, but not with this method; the router adds `Allow`.
+    /// The router adds `Allow`.
     MethodNotAllowed,
-    /// The body did not come within its deadline.
+    /// The body missed its deadline.
     BodyTimeout,
-    /// Something is in the way that the client can remove.
+    /// A conflict that the client can remove.
     Conflict { code: &'static str, message: String },
-    /// The body is larger than [`crate::body::BODY_BYTES_MAX`].
+    /// Larger than [`crate::body::BODY_BYTES_MAX`].
     BodyTooLarge,
-    /// The body's form is not the one this API reads.
+    /// Wrong media type or coding.
     UnsupportedMediaType(&'static str),
-    /// The body is not a JSON object, or could not be read.
+    /// Not a JSON object, or not readable.
     InvalidJson(String),
-    /// Wrong properties; never empty, most important first.
+    /// Never empty, most important first.
     Unprocessable(Vec<Detail>),
     /// POST where a certificate is set.
     TlsAlreadyExists,
-    /// The key's requests in this window are used up.
+    /// The limit of requests is used up.
     RateLimited { retry_after: Duration },
-    /// So many uploads of the key wait to be judged.
+    /// The key's limit of waiting uploads is reached.
     TooManyUploads,
-    /// The store failed. Nothing was changed, or it is not known.
+    /// The store failed: no change, or an unknown outcome.
     Store(StoreError),
     /// A defect of this program.
     Internal,
@@ -84,7 +83,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl Error {
-    /// A key of some projects asks for a new one, which it would not see.
+    /// A key of some projects would not see the key that it creates.
     pub(crate) const LIMITED_KEY: Self =
         Self::NoAccess("Only an API key that sees all projects can make one.");
 }
@@ -165,7 +164,7 @@ impl IntoResponse for Error {
             Self::Store(error) => {
                 retry_after = Some(STORE_RETRY);
                 cause = Some(Cause::of(&error));
-                // Not that nothing was changed: of a commit whose answer was lost nobody knows.
+                // Not "nothing was changed": the outcome of a commit without an answer is unknown.
                 let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";
                 (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message.to_owned())
             }
@@ -180,7 +179,7 @@ impl IntoResponse for Error {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
-        // What the program's operator must know. Refusals that a client causes are in the access log already.
+        // Refusals caused by a client are in the access log already.
         if let Some(cause) = cause {
             response.extensions_mut().insert(cause);
         }
@@ -191,10 +190,10 @@ impl IntoResponse for Error {
     }
 }
 
-/// RFC 7617: the user name and password are to be sent in UTF-8.
+/// RFC 7617: user name and password in UTF-8.
 const CHALLENGE: &str = r#"Basic realm="certward", charset="UTF-8""#;
 
-/// The answer 422. An empty list cannot come from a client's doing, so it is a defect and answered as one.
+/// 422. An empty list is a defect and answered as one.
 fn refusal(details: Vec<Detail>) -> Response {
     let Some(first) = details.first() else {
         tracing::error!("an upload was refused without a finding");
@@ -204,7 +203,7 @@ fn refusal(details: Vec<Detail>) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { code, message, details })).into_response()
 }
 
-/// A header whose value is a number of seconds, rounded up, so that whoever waits so long has waited long enough.
+/// Sets a header to a number of seconds, rounded up, so that the wait is never too short.
 pub(crate) fn set_seconds(response: &mut Response, name: HeaderName, wait: Duration) {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(name, seconds.into());

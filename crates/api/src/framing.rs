@@ -1,7 +1,7 @@
-//! What must hold of every request before anything looks at it: which host it is for, and where its body ends.
+//! Checks every request first: one host, one end of the body.
 //!
-//! A request that two programs could read in two ways is refused, and its connection closed: what one takes for a body,
-//! another, before certward, may take for the next request (RFC 9112 §3.2, §6.3, §11.2).
+//! A request that two programs could read differently is refused and its connection closed: a proxy
+//! may take for the next request what is a body here (RFC 9112 §3.2, §6.3, §11.2).
 
 use axum::{
     extract::Request,
@@ -12,11 +12,11 @@ use http::{HeaderMap, HeaderValue, Version, header, request::Parts, uri::Authori
 
 use crate::error::Error;
 
-/// Put into a request by its connection when hyper has taken a `Content-Length` out, see `heads.rs`.
+/// Marks a request whose `Content-Length` hyper removed, see `heads.rs`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HadContentLength;
 
-/// Stands before authentication.
+/// Runs before authentication.
 pub(crate) async fn check(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match host_fault(&parts).or_else(|| body_fault(&parts)) {
@@ -29,7 +29,7 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     }
 }
 
-/// Exactly one host (RFC 9112 §3.2). HTTP/1.0 knew none: there it may be missing, as in the checks of older load balancers.
+/// Exactly one host (RFC 9112 §3.2); optional in HTTP/1.0, as in checks of older load balancers.
 fn host_fault(request: &Parts) -> Option<&'static str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -50,7 +50,7 @@ fn body_fault(request: &Parts) -> Option<&'static str> {
         return Some("The request has more than one Transfer-Encoding header.");
     }
     if !first.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        // hyper takes only the chunks apart, and would hand on what is coded below them.
+        // hyper decodes only chunks and would pass on other codings.
         return Some("The request has a Transfer-Encoding other than chunked.");
     }
     let has_length = request.headers.contains_key(header::CONTENT_LENGTH)
@@ -58,14 +58,14 @@ fn body_fault(request: &Parts) -> Option<&'static str> {
     has_length.then_some("The request has both a Transfer-Encoding and a Content-Length.")
 }
 
-/// The host that a request is for: that of its target where it has one, else that of the header (RFC 9112 §3.2.2).
+/// The host of the target, else of the header (RFC 9112 §3.2.2).
 pub(crate) fn target_host(request: &Parts) -> Option<String> {
     let of_target = request.uri.authority().cloned();
     let authority = of_target.or_else(|| authority(request.headers.get(header::HOST)?))?;
     Some(authority.host().to_owned())
 }
 
-/// `HOST` or `HOST:PORT`; the type itself takes a user name before it and any text as a port.
+/// `HOST` or `HOST:PORT`; [`Authority`] also accepts a user name and any text as a port.
 fn authority(host: &HeaderValue) -> Option<Authority> {
     let authority = Authority::try_from(host.as_bytes()).ok()?;
     let port = authority.as_str().strip_prefix(authority.host())?;
@@ -73,7 +73,7 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     is_port.then_some(authority)
 }
 
-/// Whether a request has a coding of its body that HTTP itself does not take away; `identity` is none.
+/// Whether the body has a content coding; `identity` is none.
 pub(crate) fn has_content_coding(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     !values.map(HeaderValue::as_bytes).all(|value| {

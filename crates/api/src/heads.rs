@@ -1,28 +1,25 @@
-//! Watches the heads of requests as they arrive, for one thing that hyper hides: a `Content-Length` beside a
-//! `Transfer-Encoding`. hyper takes the length out, and the router cannot refuse what a proxy may have read in another way
-//! (RFC 9112 §6.3).
+//! Detects a `Content-Length` beside a `Transfer-Encoding`, which hyper removes: a proxy may have
+//! read that request differently (RFC 9112 §6.3).
 //!
-//! Only where heads begin and end is followed, and no content kept. Nothing is followed after a request with a
-//! `Transfer-Encoding`, for it is the last of its connection (`connection.rs`).
+//! It only follows where heads begin and end, and stores no content. A request with a
+//! `Transfer-Encoding` is the last of its connection (`connection.rs`).
 
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const CONTENT_LENGTH: &[u8] = b"content-length";
 
-/// How far the bytes of a connection have come.
 #[derive(Debug)]
 pub(crate) enum Heads {
     Head(Head),
-    /// So much of a body is still to come.
+    /// Remaining bytes of a body.
     Body {
         left: u64,
     },
-    /// The last head had a `Transfer-Encoding`, and maybe a `Content-Length` too.
+    /// The last head had a `Transfer-Encoding`; `both` with a `Content-Length`.
     Over {
         both: bool,
     },
 }
 
-/// What a head has said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     line: Line,
@@ -33,10 +30,10 @@ pub(crate) struct Head {
 
 #[derive(Debug, Default)]
 enum Line {
-    /// No more than line breaks have come.
+    /// Only line breaks so far.
     #[default]
     Empty,
-    /// A name, in lower case, as far as it can be one of the two.
+    /// A lower-case name that may become one of the two.
     Name {
         bytes: [u8; TRANSFER_ENCODING.len()],
         length: usize,
@@ -53,12 +50,11 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Whether the last head of the connection has told its body's end in two ways.
+    /// Whether the last head gave its body's end in two ways.
     pub(crate) fn has_both(&self) -> bool {
         matches!(self, Self::Over { both: true })
     }
 
-    /// Goes on with what has arrived.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
             match self {
@@ -83,11 +79,11 @@ impl Heads {
 }
 
 impl Head {
-    /// Whether it has ended.
+    /// Whether the head has ended.
     fn read(&mut self, byte: u8) -> bool {
         match byte {
             b'\r' => {}
-            // Empty lines may stand before a request.
+            // Empty lines may precede a request.
             b'\n' if matches!(self.line, Line::Empty) => return self.has_begun,
             b'\n' => {
                 self.has_begun = true;
@@ -115,7 +111,7 @@ impl Head {
             },
             Line::Name { bytes, length } => Line::Other.or_name(&bytes[..length], byte),
             Line::Length => {
-                // What is no number is refused by hyper, and one as large too.
+                // hyper refuses other characters and numbers out of range.
                 if let (Some(length), true) = (&mut self.length, byte.is_ascii_digit()) {
                     *length = length.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
                 }
@@ -135,7 +131,7 @@ impl Head {
 }
 
 impl Line {
-    /// A name that goes on with this byte, or this line where it is too long for one of the two.
+    /// The name extended by this byte, or `self` if it is too long.
     fn or_name(self, before: &[u8], byte: u8) -> Self {
         let mut bytes = [0; TRANSFER_ENCODING.len()];
         let length = before.len() + 1;
@@ -167,9 +163,9 @@ mod tests {
             (format!("\r\n\r\n{BOTH}"), true),
             (format!("{PLAIN}{LENGTH}{PLAIN}{BOTH}"), true),
             (format!("{LENGTH}\r\n{LENGTH}{CODED}"), false),
-            // Nothing is served on the connection after a coded request.
+            // Nothing is served after a coded request.
             (format!("{CODED}{BOTH}"), false),
-            // In a body it is no head.
+            // Inside a body.
             (format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BOTH}{PLAIN}", BOTH.len()), false),
         ] {
             for at_once in 1..=stream.len() {

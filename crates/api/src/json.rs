@@ -1,7 +1,7 @@
-//! The JSON text of a request: one object, no field twice.
+//! Parses a request's JSON: one object, no field twice.
 //!
-//! A refusal says where and why, and never shows what: any text may be a key. serde_json's own messages are shown
-//! only for faults of syntax, where they are fixed sentences; those about data may quote it.
+//! Errors give the position, never the content, which may be a key. serde_json's messages are used
+//! only for syntax errors, where they are fixed sentences; others may quote input.
 
 use std::{collections::HashSet, fmt, marker::PhantomData};
 
@@ -12,15 +12,15 @@ use crate::error::Error;
 
 const TWICE: &str = "a field is given twice";
 
-/// A type that is put together field by field from an object, ignoring those it does not know.
+/// Built field by field from an object; unknown fields are ignored.
 pub(crate) trait FromFields: Default {
-    /// Takes the value of `name` out of `map` if the field is one of its own; else leaves it there and says `false`.
+    /// Takes the value of `name` from `map` if the field is known; else leaves it and returns
+    /// `false`.
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
-/// Reads an object.
 pub(crate) fn object<T: FromFields>(bytes: &[u8]) -> Result<T, Error> {
-    // serde_json checks the encoding only of the strings it hands out; all of JSON is UTF-8 (RFC 8259 §8.1).
+    // serde_json checks only the strings it returns; all of JSON is UTF-8 (RFC 8259 §8.1).
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| refusal(&error))
 }
@@ -37,7 +37,7 @@ fn refusal(error: &serde_json::Error) -> Error {
     let message = match error.classify() {
         // "expected `,` or `}` at line 1 column 9"
         Category::Syntax | Category::Eof => format!("The body is not valid JSON: {error}."),
-        // Sorted by the beginning, for what follows it may be input.
+        // Matched by the beginning; the rest may be input.
         Category::Data if error.to_string().starts_with(TWICE) => {
             format!("The body is not usable: {TWICE}, the second time at {place}.")
         }
@@ -65,7 +65,8 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut fields = T::default();
-        // Also of unknown fields, so that what is accepted does not depend on what is known. Bounded by the body.
+        // Unknown fields too, so that acceptance does not depend on known names. Bounded by the
+        // body.
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if seen.contains(&name) {
@@ -80,12 +81,12 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// All fields of an object, for resources that hold nothing secret.
+/// All fields, for resources without secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(std::collections::BTreeMap<String, serde_json::Value>);
 
 impl Fields {
-    /// The value as it came, null included.
+    /// Null included.
     pub(crate) fn get(&self, name: &str) -> Option<&serde_json::Value> {
         self.0.get(name)
     }

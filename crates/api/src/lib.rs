@@ -1,13 +1,11 @@
-//! Where operators' programs arrive: routes, authentication, wire types, errors, OpenAPI.
+//! The HTTP API: routes, authentication, wire types, errors, OpenAPI.
 //!
-//! This crate carries `CONTRACT.md` over HTTP/1.1 and decides nothing about certificates: it authenticates,
-//! counts, reads, asks [`certward_lifecycle::Lifecycle`] and words the answer. HTTP types never leave it.
+//! It carries `CONTRACT.md` over HTTP/1.1 and leaves every decision to
+//! [`certward_lifecycle::Lifecycle`]. HTTP types never leave it.
 //!
-//! Promises: a request is checked in one fixed order (see `access.rs`); a body is read only from an authenticated,
-//! admitted caller, and is wiped after use; whatever a client sends, the answer is never a 5xx of our making;
-//! nothing of a body, a header or a query is ever logged.
-//!
-//! Start reading at [`Api`], then `routes.rs`.
+//! Promises: a fixed order of checks (`access.rs`); a body is read only from an authenticated,
+//! admitted caller and wiped after use; no input causes a 5xx; nothing of a body, header or query
+//! is logged. Start at [`Api`], then `routes.rs`.
 
 mod access;
 mod access_log;

@@ -15,10 +15,10 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 impl Context {
-    /// Counts the request and, if it is within the limit, lets it be answered. Whatever the answer is, refused bodies and
-    /// failures of the store included, it carries the `RateLimit-…` headers, for it was counted.
+    /// Counts the request and runs `answer` if it is within the limit. Every counted request's
+    /// answer carries the `RateLimit-…` headers, refusals and store failures too.
     ///
-    /// `subject` is the deployment's id, or a path of the neighbours: their `/` is in no id.
+    /// `subject` is a deployment's id or another path, which differs by its `/`.
     pub(crate) async fn limited(
         &self,
         caller: &Caller,
@@ -48,13 +48,13 @@ impl Context {
     }
 }
 
-/// The headers of every limited route, for the OpenAPI document.
+/// For the OpenAPI document.
 pub(crate) const HEADERS: [(&str, &str); 3] = [
     ("RateLimit-Limit", "How many requests the key may send within any window."),
     ("RateLimit-Remaining", "How many more would be admitted now."),
     ("RateLimit-Reset", "Seconds, rounded up, until the oldest counted request leaves the window."),
 ];
 
-/// What a 429 and a 503 carry as well.
+/// Also on 429 and 503.
 pub(crate) const RETRY_AFTER: (&str, &str) =
     ("Retry-After", "Seconds, rounded up, after which it is worth trying again.");

@@ -1,8 +1,8 @@
-//! Slows down whoever guesses API keys, by address, apart from the limits of requests.
+//! Slows down guessing of API keys, by address, apart from the request limits.
 //!
-//! Only a failed login is counted and only a failed login is refused: a valid key passes whatever others do at the
-//! same address, for many sit behind one. Loopback is never counted: what comes from there is this machine's own,
-//! or a proxy's that stands for everybody. IPv6 is counted by /64, which is what one host is given.
+//! Only failed logins are counted and refused: a valid key always passes, since many clients share
+//! an address. Loopback is not counted: it is this machine or a local proxy. IPv6 counts by /64,
+//! one host's usual allocation.
 
 use std::{
     collections::HashMap,
@@ -14,8 +14,8 @@ use std::{
 use certward_store::address_group;
 use tokio::time::Instant;
 
-/// More failures than this within [`PERIOD`] are answered with 429. A person with a wrong secret in a script
-/// is far below; a secret of 256 bits is not guessed at any rate, so the purpose is to spare the store and the log.
+/// Failures within [`PERIOD`] before 429. A script with a wrong secret stays far below; 256 bits
+/// cannot be guessed at any rate, so this protects the store and the log.
 const FAILURES_MAX: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(60);
 /// 4096 × about 48 bytes = under 200 KiB.
@@ -33,14 +33,14 @@ struct Failures {
 }
 
 impl LoginGuard {
-    /// Notes a failed login. Too many: how long to wait until the count begins anew.
+    /// Counts a failed login. Above the limit: the time until the count restarts.
     pub(crate) fn failed(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let address = group(address)?;
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
             addresses.retain(|_, failures| now < failures.until);
             if addresses.len() >= ADDRESSES_MAX {
-                // So many at once are no guessing by one: let the plain 401 do.
+                // So many addresses are not one client guessing; a 401 is enough.
                 return None;
             }
         }
@@ -53,7 +53,7 @@ impl LoginGuard {
     }
 }
 
-/// What is counted as one; `None` for loopback.
+/// The counted unit; `None` for loopback.
 fn group(address: IpAddr) -> Option<IpAddr> {
     Some(address_group(address)).filter(|_| !address.to_canonical().is_loopback())
 }

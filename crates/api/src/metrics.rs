@@ -4,7 +4,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What the API counts. Labels come from closed lists only, so that no client can make the list of series grow.
+/// The API's metrics. Labels come from closed lists, so that clients cannot add series.
 #[derive(Debug, Clone)]
 pub struct ApiMetrics {
     pub(crate) requests: Family<RequestLabels, Counter>,
@@ -15,7 +15,7 @@ pub struct ApiMetrics {
     pub(crate) rate_limited: Counter,
 }
 
-/// The labels of `certward_api_requests_total`.
+/// Labels of `certward_api_requests_total`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
     pub(crate) method: &'static str,
@@ -23,11 +23,11 @@ pub(crate) struct RequestLabels {
     pub(crate) status: u16,
 }
 
-/// Registers the API's metrics, `certward_api_…`, and hands them to whoever counts.
+/// Registers the metrics `certward_api_…`.
 pub fn register_metrics(registry: &mut Registry) -> ApiMetrics {
     let metrics = ApiMetrics {
         requests: Family::default(),
-        // From a read out of memory (1 ms) to a `Prefer: wait=60` (60 s).
+        // From a read from memory (1 ms) to `Prefer: wait=60` (60 s).
         seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
         connections: Gauge::default(),
         connections_evicted: Counter::default(),

@@ -1,5 +1,5 @@
-//! The OpenAPI document, put together from the handlers' annotations and, for what all operations have in common,
-//! from one table here: refusals, `RateLimit-…` headers, authentication.
+//! The OpenAPI document: the handlers' annotations, and from tables here what operations share:
+//! refusals, `RateLimit-…` headers, authentication.
 
 use utoipa::{
     Modify, OpenApi,
@@ -13,9 +13,9 @@ use utoipa::{
 
 use crate::{error::ErrorBody, limit, routes};
 
-/// The OpenAPI 3.1 document of this API, as JSON.
+/// The OpenAPI 3.1 document, as JSON.
 pub fn openapi() -> String {
-    // Its keys are texts and its values plain: nothing in it can fail to be written.
+    // String keys and plain values always serialise.
     let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
@@ -69,10 +69,10 @@ pub fn openapi() -> String {
 )]
 struct Api;
 
-/// Operations that any valid key may ask for: they have no 403.
+/// Open to any valid key: no 403.
 const ANY_SCOPE: [&str; 4] = ["listProjects", "getProject", "listDeployments", "getDeployment"];
 
-/// Operations that are counted, and answer with how much is left.
+/// Counted against a rate limit.
 const LIMITED: [&str; 10] = [
     "getTls",
     "createTls",
@@ -86,7 +86,7 @@ const LIMITED: [&str; 10] = [
     "getDeployment",
 ];
 
-/// Operations that something can be in the way of.
+/// Operations with a 409, and its codes.
 const CONFLICTS: [(&str, &str); 7] = [
     ("createTls", "`DEPLOYMENT_CHANGED`"),
     ("replaceTls", "`DEPLOYMENT_CHANGED`"),
@@ -97,7 +97,6 @@ const CONFLICTS: [(&str, &str); 7] = [
     ("deleteKey", "`LAST_ADMIN_KEY`"),
 ];
 
-/// Adds what all operations have in common.
 struct Common;
 
 impl Modify for Common {
@@ -145,7 +144,7 @@ fn complete(path: &str, operation: &mut Operation) {
     }
 }
 
-/// Which refusals an operation has, in the order of the checks.
+/// Refusals of an operation, in the order of the checks.
 fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)> {
     let conflict = CONFLICTS.into_iter().find(|(operation, _)| *operation == id).map(|(_, codes)| codes);
     let not_found = if path.ends_with("/tls") && matches!(id, "replaceTls" | "deleteTls") {

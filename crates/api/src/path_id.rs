@@ -5,19 +5,16 @@ use http::request::Parts;
 
 use crate::auth::BASE;
 
-/// The id in a path, `{base}/deployments/{id}/…`, percent-decoded once and otherwise as it is.
-///
-/// Never refuses by itself: `None`, for bad percent-encoding or bad UTF-8, is an id that does not exist.
+/// The id in a path, percent-decoded once. `None` (bad escape or UTF-8) is an id that does not
+/// exist, never an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathId(Option<String>);
 
 impl PathId {
-    /// The id in the type that knows its syntax.
     pub(crate) fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.0.as_deref().and_then(parse)
     }
 
-    /// Of this path.
     pub(crate) fn of(path: &str) -> Self {
         let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(2);
         Self(segments.next().and_then(decode))
@@ -32,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// Percent-decoding that, other than the usual lenient one, knows a wrong escape when it sees one (RFC 3986 §2.1).
+/// Strict percent-decoding: a wrong escape is an error (RFC 3986 §2.1).
 fn decode(segment: &str) -> Option<String> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::with_capacity(segment.len());

@@ -1,8 +1,9 @@
-//! The places of the API's connections: carries out what `crowd.rs` decides, and bounds how many requests are served at once.
+//! The API's connections: carries out the evictions of `crowd.rs` and bounds the requests served at
+//! once.
 //!
-//! An eighth of all places is never taken by served requests, so that a new connection can always come in and be read: what
-//! it asks for is known only then. Of the others, a sixteenth of all is kept for `/healthz` and `/readyz`, and as many for
-//! this machine: a load balancer must learn that a node is alive, and an operator get in, when all others wait.
+//! Served requests never take the last eighth of all places, so that new connections can always be
+//! read. Two further sixteenths are reserved, for `/healthz` and `/readyz` and for loopback
+//! clients, so that load balancers and operators are served under load.
 
 use std::{
     collections::HashMap,
@@ -19,10 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{ConnectionId, Crowd, Standing};
 
-/// How many connections that have given way may still hold their descriptors before no further one is accepted.
+/// Evicted connections that still hold a descriptor; more stop the accept loop.
 const LEAVING_MAX: usize = 64;
 
-/// All places of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Places(Arc<Shared>);
 
@@ -39,12 +39,12 @@ struct Shared {
 #[derive(Debug)]
 struct Table {
     crowd: Crowd,
-    /// Of each connection that has not ended, how it learns that it has given way.
+    /// Live connections; the token tells of an eviction.
     connections: HashMap<ConnectionId, (IpAddr, CancellationToken)>,
     leaving: usize,
 }
 
-/// The place of one connection; free again when dropped.
+/// Freed on drop.
 #[derive(Debug)]
 pub(crate) struct Place {
     shared: Arc<Shared>,
@@ -53,7 +53,7 @@ pub(crate) struct Place {
     evicted: CancellationToken,
 }
 
-/// Leave to serve one request; given back when dropped.
+/// A permit to serve one request; returned on drop.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
@@ -74,10 +74,10 @@ impl Places {
         }))
     }
 
-    /// Waits until one more connection may be accepted.
+    /// Waits until a connection may be accepted.
     pub(crate) async fn room(&self) {
         loop {
-            // Only one waits, and what happens between the look and the wait is kept for it.
+            // There is one waiter, and a notification before the wait is kept.
             let changed = self.0.changed.notified();
             if self.0.table().has_room() {
                 return;
@@ -86,7 +86,7 @@ impl Places {
         }
     }
 
-    /// A place for a new connection; and the address (of IPv6, the network) whose connection gave way to it.
+    /// A place for a new connection, and the address (of IPv6, the network) of the evicted one.
     pub(crate) fn take(&self, address: IpAddr) -> (Place, Option<IpAddr>) {
         let evicted = CancellationToken::new();
         let group = address_group(address);
@@ -100,19 +100,19 @@ impl Places {
 }
 
 impl Place {
-    /// Notes where the connection stands. `false` when it has given way: then nothing more may be done for it.
+    /// `false` if evicted: nothing more may be done for it.
     pub(crate) fn stands(&self, standing: Standing) -> bool {
         let stays = self.shared.table().crowd.stands(self.id, standing);
         self.shared.changed.notify_one();
         stays
     }
 
-    /// Resolves when the connection has given way to another.
+    /// Resolves on eviction.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 
-    /// Leave to serve a request; others that are served may have to end first.
+    /// Waits for a permit to serve a request.
     pub(crate) async fn turn(&self, is_probe: bool) -> Turn {
         let for_all = Arc::clone(&self.shared.for_all).acquire_owned();
         let reserved = match is_probe {
@@ -130,8 +130,7 @@ impl Place {
     }
 }
 
-/// Whether a client is on this machine. Not all of 127.0.0.0/8: a connection has another address of it only if its client
-/// has chosen that.
+/// Not all of 127.0.0.0/8: another address of it appears only if the client chose it.
 fn is_this_machine(address: IpAddr) -> bool {
     [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.to_canonical())
 }
@@ -159,7 +158,7 @@ impl Table {
         self.leaving < LEAVING_MAX && self.crowd.has_room()
     }
 
-    /// Tells a connection that it has given way.
+    /// Signals the eviction to the connection.
     fn evict(&mut self, id: ConnectionId) -> Option<IpAddr> {
         let (address, evicted) = self.connections.get(&id)?;
         self.leaving += 1;

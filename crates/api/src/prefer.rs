@@ -2,16 +2,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-/// `Prefer` (RFC 7240 §2).
 pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// `Preference-Applied` (RFC 7240 §3).
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// Whoever asks for more gets this much.
+/// Larger values are cut to this.
 const WAIT_SECONDS_MAX: u64 = 60;
 
-/// `wait=N` (RFC 7240 §4.3): how long the client likes to wait. What cannot be read is no preference, never an error;
-/// of several the first counts.
+/// `wait=N` (RFC 7240 §4.3), the first of several. An unreadable one is ignored, never an error.
 pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));
@@ -22,7 +19,7 @@ pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
         }
         let digits = value.trim().trim_matches('"');
         let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // More digits than a u64 holds are more seconds than anybody has.
+        // More digits than a u64 holds are cut to the maximum too.
         number.then(|| digits.parse().unwrap_or(u64::MAX))
     })?;
     Some(Duration::from_secs(seconds.min(WAIT_SECONDS_MAX)))

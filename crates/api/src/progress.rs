@@ -1,9 +1,9 @@
-//! How far the client of a connection has come, and until when it must have come further.
+//! The phase of a connection and its one deadline.
 //!
-//! hyper has one timeout for the headers, which also runs while nothing is under way; the contract has several. So each
-//! connection carries one deadline that its phases move: bytes that arrive (seen by [`Watched`]), a request that is
-//! handed to the router, its body (seen by [`RequestBody`]), its answer, and the answer's end (seen by [`AnswerBody`]).
-//! The same phases say whether the connection may give way to another (`crowd.rs`).
+//! hyper has a single timeout for the headers, which also runs while idle; the contract has
+//! several. The phases move on received bytes ([`Watched`]), the request, its body
+//! ([`RequestBody`]), its answer and the answer's end ([`AnswerBody`]). They also decide whether
+//! the connection may be evicted (`crowd.rs`).
 
 use std::{
     fmt, io,
@@ -31,26 +31,25 @@ use crate::{
     places::{Place, Turn},
 };
 
-/// A request is answered long before: 20 s of body and 60 s of `Prefer: wait`, and the store gives up after seconds.
-/// This is for what nobody thought of.
+/// A safety net: a request takes at most 20 s of body and 60 s of `Prefer: wait`, and the store
+/// times out after seconds.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 
-/// Where a connection is.
 #[derive(Debug)]
 enum Phase {
-    /// Nothing has ever come.
+    /// No byte received yet.
     New { since: Instant },
-    /// No request is under way, no byte of a next one has come.
+    /// Between requests.
     Idle { since: Instant },
-    /// Some of a request's headers have come, the first then.
+    /// Part of a head received, the first byte at `since`.
     Headers { since: Instant },
-    /// The request is whole, as far as the router has asked for it, and waits to be served.
+    /// Waits for a permit, the request complete as far as the router has read it.
     Queued { since: Instant },
     /// The router has the request.
     Request { since: Instant, _turn: Turn },
-    /// The router waits for the rest of the request's body.
+    /// The router waits for more of the body.
     Body { since: Instant },
-    /// The client is taking the answer.
+    /// The client is receiving the answer.
     Answer { since: Instant },
 }
 
@@ -66,7 +65,7 @@ impl Phase {
         }
     }
 
-    /// Of a request under way: since its first byte.
+    /// For a request: since its first byte.
     fn since(&self) -> Instant {
         match *self {
             Self::New { since }
@@ -80,7 +79,7 @@ impl Phase {
     }
 }
 
-/// Shared by all who move the deadline and the one who keeps it.
+/// Shared by everything that moves or awaits the deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(Arc<Inner>);
 
@@ -90,14 +89,14 @@ struct Inner {
     place: Arc<Place>,
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
-    /// Whether the body of the request under way has been read to its end.
+    /// Whether the current request's body was read to its end.
     body_is_read: AtomicBool,
-    /// Whether the last head has told the end of its body in two ways.
+    /// Whether the last head gave its body's end in two ways.
     has_two_ends: AtomicBool,
 }
 
 impl Progress {
-    /// A new connection: its first byte and its first headers are due together.
+    /// The first byte and the first headers have one deadline.
     pub(crate) fn new(deadlines: Deadlines, place: Arc<Place>) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
@@ -108,7 +107,7 @@ impl Progress {
         Self(Arc::new(Inner { deadlines, place, phase, deadline, body_is_read, has_two_ends }))
     }
 
-    /// Resolves when the client has let its deadline pass.
+    /// Resolves when the deadline has passed.
     pub(crate) async fn overdue(&self) {
         let mut changes = self.0.deadline.subscribe();
         loop {
@@ -121,33 +120,31 @@ impl Progress {
         }
     }
 
-    /// Whether closing now would lose nobody's request or answer.
+    /// Whether a close now loses no request or answer.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(*self.phase(), Phase::New { .. } | Phase::Idle { .. })
     }
 
-    /// Whether nothing has ever come.
     pub(crate) fn is_new(&self) -> bool {
         matches!(*self.phase(), Phase::New { .. })
     }
 
-    /// hyper hands over a request; its body may still be on its way.
+    /// hyper has a request; its body may be incomplete.
     pub(crate) fn request_begins(&self) {
         self.0.body_is_read.store(false, Ordering::Relaxed);
         let since = self.phase().since();
         self.enter(Phase::Queued { since }, ANSWERED_WITHIN);
     }
 
-    /// Waits until the request may be served.
     pub(crate) async fn turn_comes(&self, is_probe: bool) {
         let turn = self.0.place.turn(is_probe).await;
         if !self.is_served(turn) {
-            // The connection has given way meanwhile, and ends at its task's next step.
+            // Evicted: the connection's task ends at its next step.
             std::future::pending().await
         }
     }
 
-    /// `false` when the connection has given way meanwhile.
+    /// `false` if evicted.
     fn is_served(&self, turn: Turn) -> bool {
         self.set(|since| Phase::Request { since, _turn: turn })
     }
@@ -156,17 +153,17 @@ impl Progress {
         self.set(|since| Phase::Body { since });
     }
 
-    /// Whether the client has nothing more to send of the request that is being answered.
+    /// Whether the client has no more of this request to send.
     pub(crate) fn body_is_read(&self) -> bool {
         self.0.body_is_read.load(Ordering::Relaxed)
     }
 
-    /// Whether a request with a `Transfer-Encoding`, the last of its connection, has had a `Content-Length` as well.
+    /// Whether a request with a `Transfer-Encoding` also had a `Content-Length`.
     pub(crate) fn has_two_ends(&self) -> bool {
         self.0.has_two_ends.load(Ordering::Relaxed)
     }
 
-    /// Wraps an answer so that its end is seen.
+    /// Wraps an answer to detect its end.
     pub(crate) fn answer_begins(&self, body: Body) -> AnswerBody {
         self.enter(Phase::Answer { since: Instant::now() }, self.0.deadlines.answer);
         AnswerBody { body, progress: self.clone() }
@@ -178,7 +175,7 @@ impl Progress {
 
     fn bytes_arrived(&self, first: bool) {
         let since = match *self.phase() {
-            // Of the first request the whole is due since the connection began.
+            // The first request is due since the connection began.
             Phase::New { since } => since,
             Phase::Idle { .. } => Instant::now(),
             _ => return,
@@ -194,7 +191,7 @@ impl Progress {
         self.0.deadline.send_replace(Instant::now() + within);
     }
 
-    /// `false` when the connection has given way before.
+    /// `false` if evicted.
     fn set(&self, next: impl FnOnce(Instant) -> Phase) -> bool {
         let mut phase = self.phase();
         *phase = next(phase.since());
@@ -206,7 +203,7 @@ impl Progress {
     }
 }
 
-/// A stream that notes when bytes arrive.
+/// Detects received bytes.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     pub(crate) stream: S,
@@ -256,7 +253,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The body of a request. While more of it is awaited, its connection may give way to another.
+/// A request's body. The connection may be evicted while more of it is awaited.
 pub(crate) struct RequestBody<B: HttpBody> {
     body: B,
     reading: Reading<B>,
@@ -264,10 +261,10 @@ pub(crate) struct RequestBody<B: HttpBody> {
 }
 
 enum Reading<B: HttpBody> {
-    /// The router has not asked for it yet.
+    /// Not read by the router yet.
     Unasked,
     Asked,
-    /// The last of it is here, and waits to be served.
+    /// Complete, waiting for a permit.
     Received {
         last: LastFrame<B>,
         turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
@@ -275,11 +272,9 @@ enum Reading<B: HttpBody> {
     Over,
 }
 
-/// What the body ends with.
 type LastFrame<B> = Option<Result<Frame<<B as HttpBody>::Data>, <B as HttpBody>::Error>>;
 
 impl<B: HttpBody> RequestBody<B> {
-    /// The body of a request that is served now.
     pub(crate) fn new(body: B, progress: Progress) -> Self {
         let reading = match body.is_end_stream() {
             true => {
@@ -321,7 +316,7 @@ where
                     if more {
                         return Poll::Ready(frame);
                     }
-                    // An error is no end: the client may go on sending.
+                    // After an error the client may go on sending.
                     let is_read = !matches!(frame, Some(Err(_)));
                     this.progress.0.body_is_read.store(is_read, Ordering::Relaxed);
                     let place = Arc::clone(&this.progress.0.place);
@@ -332,7 +327,7 @@ where
                     let turn = ready!(turn.as_mut().poll(cx));
                     let last = last.take();
                     this.reading = Reading::Over;
-                    // The connection has given way meanwhile, and ends at its task's next step.
+                    // Evicted: the connection's task ends at its next step.
                     return if this.progress.is_served(turn) { Poll::Ready(last) } else { Poll::Pending };
                 }
                 Reading::Over => return Poll::Ready(None),
@@ -349,7 +344,7 @@ where
     }
 }
 
-/// The body of an answer; when hyper drops it, all of it has been written or the client is gone.
+/// hyper drops it when all of it is written or the client is gone.
 pub(crate) struct AnswerBody {
     body: Body,
     progress: Progress,

@@ -1,7 +1,6 @@
-//! The properties of our own resources: read all, note every wrong one, then refuse at once.
+//! Properties of our own resources: all are read and every error noted, then refused together.
 //!
-//! As in the rest of the API, unknown fields are ignored and `null` is as good as absent, except where a property
-//! can be taken away.
+//! Unknown fields are ignored; `null` counts as absent unless the property can be removed.
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
@@ -12,15 +11,14 @@ use serde_json::Value;
 
 use crate::{detail::Detail, error::Error, json::Fields};
 
-/// In characters; for people, so that a list stays readable.
+/// For people: a list stays readable.
 const NAME_CHARS_MAX: usize = 200;
 const DESCRIPTION_CHARS_MAX: usize = 1000;
-/// What one deployment may claim: at most 1000 × 253 bytes, about what a body can hold.
+/// 1000 × 253 bytes is about a full body.
 const HOSTS_MAX: usize = 1000;
-/// What one key may be limited to.
 const PROJECTS_MAX: usize = 1000;
 
-/// The fields of a request, and what was found wrong with them so far.
+/// A request's fields and the errors so far.
 #[derive(Debug)]
 pub(crate) struct Properties {
     fields: Fields,
@@ -32,7 +30,7 @@ impl Properties {
         Ok(Self { fields: crate::json::object(bytes)?, wrong: Vec::new() })
     }
 
-    /// Refuses the request if anything was wrong.
+    /// Refuses the request after any error.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.wrong.is_empty() { Ok(()) } else { Err(Error::Unprocessable(self.wrong)) }
     }
@@ -41,7 +39,6 @@ impl Properties {
         self.free_text(field, NAME_CHARS_MAX)
     }
 
-    /// As [`Properties::name`], but it has to be there.
     pub(crate) fn required_name(&mut self, field: &str) -> Option<String> {
         if self.given(field).is_none() {
             self.wrong.push(Detail::property(
@@ -70,7 +67,6 @@ impl Properties {
         self.text(field, UPSTREAM_INVALID, UPSTREAM_REMEDY, UpstreamList::parse)
     }
 
-    /// As [`Properties::upstream`], but it has to be there.
     pub(crate) fn required_upstream(&mut self, field: &str) -> Option<UpstreamList> {
         if self.given(field).is_none() {
             let message = sentence(field, "it is missing");
@@ -79,7 +75,7 @@ impl Properties {
         self.upstream(field)
     }
 
-    /// `None` when absent, `Some(None)` when null or empty: take it away.
+    /// `None` if absent, `Some(None)` if null or empty: remove it.
     pub(crate) fn removable_upstream(&mut self, field: &str) -> Option<Option<UpstreamList>> {
         match self.fields.get(field) {
             None => None,
@@ -107,9 +103,9 @@ impl Properties {
         })
     }
 
-    /// `None` when absent, `Some(None)` for 0: no limit.
+    /// `None` if absent, `Some(None)` for 0: no limit.
     pub(crate) fn connection_limit(&mut self, field: &str) -> Option<Option<ConnectionLimit>> {
-        // A number with a fraction or an exponent is as wrong as text: what is meant is not guessed.
+        // A fraction or exponent is as wrong as text.
         let limit = self.given(field)?.as_i64().ok_or(ConnectionLimitError).and_then(ConnectionLimit::parse);
         limit
             .map_err(|error| {
@@ -119,7 +115,7 @@ impl Properties {
             .ok()
     }
 
-    /// `None` when absent; the default when null.
+    /// `None` if absent; the default if null.
     pub(crate) fn record_bytes(&mut self, field: &str) -> Option<RecordBytes> {
         let value = self.fields.get(field)?;
         if value.is_null() {
@@ -145,7 +141,8 @@ impl Properties {
         })
     }
 
-    /// `None` when absent, `Some(None)` when null: take it away. An empty list is wrong: it could mean all as well as nothing.
+    /// `None` if absent, `Some(None)` if null: remove it. An empty list is ambiguous, so it is
+    /// wrong.
     pub(crate) fn upstream_allow(&mut self, field: &str) -> Option<Option<UpstreamAllow>> {
         if self.fields.get(field)?.is_null() {
             return Some(None);
@@ -169,7 +166,7 @@ impl Properties {
         Some(Some(list))
     }
 
-    /// `None` when absent; empty when null.
+    /// `None` if absent; empty if null.
     pub(crate) fn host_suffixes(&mut self, field: &str) -> Option<Vec<HostSuffix>> {
         if self.fields.get(field)?.is_null() {
             return Some(Vec::new());
@@ -209,7 +206,7 @@ impl Properties {
         scopes
     }
 
-    /// The value, if it is there and not null.
+    /// The value, unless null.
     fn given(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
@@ -293,7 +290,7 @@ const RECORD_BYTES_REMEDY: &str =
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
 
-/// The field and what is wrong with it; never its value.
+/// Never contains the value.
 fn sentence(field: &str, error: &str) -> String {
     format!("The property {field} is wrong: {error}.")
 }

@@ -6,13 +6,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Anybody may ask `/readyz` as often as they like; the store, where a ping is a write, is asked once in this time.
+/// `/readyz` needs no key and a ping may be a write, so the store is asked once in this time.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// Whoever asks whether this node is ready does not wait for a store that says nothing.
+/// A silent store does not delay `/readyz` longer.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// Whether the store answers, as of the last [`KEPT`].
+/// Whether the store answers, cached for [`KEPT`].
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, bool)>>,
@@ -20,7 +20,7 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     pub(crate) async fn store_answers(&self, store: &Store) -> bool {
-        // Held across the ping, so that many who ask at once make one ping.
+        // Held across the ping, so that concurrent requests share one.
         let mut last = self.last.lock().await;
         if let Some((at, answers)) = *last
             && at.elapsed() < KEPT

@@ -1,7 +1,7 @@
-//! Every path of this server, and what stands before it.
+//! Every path of this server, and its layers.
 //!
-//! From the outside in: access log and metrics (a panic ends there), one host and one end of the body, authentication, then the path as it is: no case
-//! folding, no trailing slash, no second decoding. HEAD is answered as GET.
+//! From the outside in: access log and metrics (catches panics), framing, authentication, then the
+//! exact path: no case folding, no trailing slash, no second decoding. HEAD is answered as GET.
 
 use std::sync::Arc;
 
@@ -39,12 +39,12 @@ pub(crate) fn router(api: Shared) -> Router {
         .with_state(api)
 }
 
-/// Whether a load balancer or a supervisor asks here how this node is.
+/// Whether it is a health check.
 pub(crate) fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// What needs a key.
+/// Paths that need a key.
 fn base(api: &Shared) -> Router<Shared> {
     Router::new()
         .route("/public_api/v1/projects", get(projects::list).post(projects::create))
@@ -57,7 +57,7 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
         .route("/public_api/v1/nodes", get(nodes::list))
-        // The router's parameters are never empty, but an empty id is an id outside the syntax.
+        // Router parameters are never empty, but an empty id is a wrong id, not an unknown path.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))
         .route("/public_api/v1/deployments//tls/failures", get(tls::failures))

@@ -30,11 +30,11 @@ use crate::{
     store_trouble::StoreTrouble,
 };
 
-/// The server of the API.
+/// The API server.
 #[derive(Debug)]
 pub struct Api;
 
-/// An address taken, certificate files read, nothing accepted yet.
+/// A bound address with its certificate, not accepting yet.
 #[derive(Debug)]
 pub struct Bound {
     settings: Settings,
@@ -44,7 +44,7 @@ pub struct Bound {
 }
 
 impl Api {
-    /// Reads the certificate files and takes the address.
+    /// Reads the certificate files and binds the address.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -52,7 +52,7 @@ impl Api {
         Self::bind_or_take(settings, |_| None)
     }
 
-    /// As [`Api::bind`], but a listening socket that `passed` has for the address is taken instead.
+    /// As [`Api::bind`], but uses a listening socket that `passed` has for the address.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -66,15 +66,15 @@ impl Api {
             Some(listener) => listener,
             None => std::net::TcpListener::bind(settings.listen).map_err(listen)?,
         };
-        // Also of one that was passed: to listen again only sets the length of the queue.
+        // A passed one too: a second listen only sets the backlog.
         SockRef::from(&listener).listen(BACKLOG).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok(Bound { settings, listener, address, certificate })
     }
 
-    /// Serves until `shutdown` is cancelled; then takes no new request, and returns when those under way are
-    /// answered or [`crate::Deadlines::drain`] has passed. `registry` is what `/metrics` shows.
+    /// Serves until `shutdown` is cancelled, then finishes current requests, at most for
+    /// [`crate::Deadlines::drain`]. `/metrics` shows `registry`.
     ///
     /// # Errors
     /// [`ApiError::Listen`] when the runtime cannot take the listener.
@@ -112,17 +112,17 @@ impl Api {
     }
 }
 
-/// How many connections may come between two looks of the runtime. What the standard library takes (128) is over at once in an
-/// attack, and a client whose first packet is dropped sends it again after a second. The system may allow fewer.
+/// Connections between two polls. The standard library's 128 overflow at once in an attack, and a
+/// dropped SYN is retried only after a second. The system may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// After a failed accept (no file descriptor left, for example) the next is not tried at once.
+/// After a failed accept, for example without a free descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the log says that connections give way.
+/// Interval of the log line about evictions.
 const CROWDED_LOGGED: Duration = Duration::from_secs(60);
 
-/// What the connections of one server share.
+/// Shared by all connections.
 #[derive(Clone)]
 struct Server {
     router: Router,
@@ -130,7 +130,7 @@ struct Server {
     deadlines: Deadlines,
     metrics: ApiMetrics,
     signals: Signals,
-    /// No request at all any more.
+    /// Ends every request.
     cut: CancellationToken,
 }
 
@@ -139,7 +139,7 @@ impl Server {
         let places = Places::new(connections_max);
         let connections = TaskTracker::new();
         {
-            // Gone with this block, and the listener with it: whoever comes later is refused and waits for nobody.
+            // The listener closes with this block: later clients are refused at once.
             let mut accepting = pin!(self.accept(listener, places, &connections));
             tokio::select! {
                 () = self.signals.shutdown.cancelled() => {}
@@ -154,7 +154,7 @@ impl Server {
         }
     }
 
-    /// Accepts connections. When all places are taken, one that waits for its client gives way to each new one; when all are
+    /// Accepts connections. At the limit each evicts one that waits for its client; if all are
     /// served, new ones wait in the backlog.
     async fn accept(&self, listener: TcpListener, places: Places, connections: &TaskTracker) {
         let mut failing = false;
@@ -172,7 +172,7 @@ impl Server {
                     self.spawn(stream, peer, place, connections);
                 }
                 Err(error) => {
-                    // Once for each time that it begins: who takes all descriptors shall not fill the log as well.
+                    // Once per series: a client that exhausts descriptors must not fill the log.
                     if !failing {
                         tracing::warn!(%error, "connections cannot be accepted");
                     }
@@ -190,7 +190,7 @@ impl Server {
             let _counted = Counted(&server.metrics);
             let place = Arc::new(place);
             tokio::select! {
-                // Before anything is done for a connection that has given way.
+                // Eviction first.
                 biased;
                 () = place.evicted() => {}
                 () = server.cut.cancelled() => {}
@@ -200,7 +200,7 @@ impl Server {
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<Place>) {
-        // Answers are written whole; waiting for more to send would only delay them. A failure shows at the first read.
+        // Answers are written whole, so delaying them gains nothing. Errors show at the first read.
         let _later = stream.set_nodelay(true);
         let (router, signals, place) = (self.router.clone(), self.signals.clone(), Arc::clone(place));
         let Some(certificate) = &self.certificate else {
@@ -218,7 +218,7 @@ impl Server {
     }
 }
 
-/// Says in the log that connections give way, once for each [`CROWDED_LOGGED`].
+/// Logs evictions once per [`CROWDED_LOGGED`].
 #[derive(Debug, Default)]
 struct Crowding {
     logged: Option<Instant>,
@@ -240,7 +240,7 @@ impl Crowding {
     }
 }
 
-/// Counts a connection's end however it ends, a panic included.
+/// Counts a connection's end, after a panic too.
 struct Counted<'a>(&'a ApiMetrics);
 
 impl Drop for Counted<'_> {
@@ -250,20 +250,20 @@ impl Drop for Counted<'_> {
 }
 
 impl Bound {
-    /// The address listened on, with the port that the system chose where 0 was asked for.
+    /// The bound address, with the actual port if 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same socket once more, for another process to take; it stays open as long as this one does.
+    /// A duplicate of the socket for another process; both stay open.
     ///
     /// # Errors
-    /// What the system says: there may be no file descriptor left.
+    /// The system's error, such as no free file descriptor.
     pub fn share(&self) -> std::io::Result<OwnedFd> {
         self.listener.try_clone().map(OwnedFd::from)
     }
 
-    /// Reads the HTTPS certificate again when told to (SIGHUP); `None` for plain HTTP. Take it before [`Api::run`].
+    /// Reloads the HTTPS certificate (SIGHUP); `None` for plain HTTP. Take it before [`Api::run`].
     pub fn reloader(&self) -> Option<Reloader> {
         self.certificate.clone().map(Reloader)
     }

@@ -2,33 +2,33 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use certward_store::{RequestLimit, Role};
 
-/// How the API is to be served. Whether plain HTTP may be offered at `listen` is for the program to decide.
+/// How the API is served. The caller decides whether plain HTTP is allowed at `listen`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The address to listen on; port 0 takes a free one, see [`crate::Bound::address`].
+    /// Port 0 takes a free one, see [`crate::Bound::address`].
     pub listen: SocketAddr,
-    /// What this node does: one that has a gateway alone serves only what tells how it is.
+    /// A gateway-only node serves just health and metrics.
     pub role: Role,
-    /// HTTPS with these files; `None` is plain HTTP.
+    /// HTTPS with these files; `None`: plain HTTP.
     pub tls: Option<CertificateFiles>,
-    /// How many requests each key may send.
+    /// Rate limits per key.
     pub limits: Limits,
-    /// `platform` of every deployment, for example `certward`.
+    /// `platform` of every deployment.
     pub platform: String,
-    /// `region` of every deployment, for example `local`.
+    /// `region` of every deployment.
     pub region: String,
-    /// At most so many connections at once. For further ones, those that wait for their clients give way (`crowd.rs`).
+    /// Maximum connections; above it waiting ones are evicted (`crowd.rs`).
     pub connections_max: usize,
-    /// How long a client may take.
+    /// Client deadlines.
     pub deadlines: Deadlines,
 }
 
 impl Settings {
-    /// 1024 connections hold at most 1024 × (16 KiB of headers + 256 KiB of body) = 272 MiB, and far less in truth:
-    /// only an authenticated request within its limits has a body in memory.
+    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; in practice far less, since only
+    /// admitted requests hold a body.
     pub const CONNECTIONS_MAX: usize = 1024;
 
-    /// The defaults of everything but the address: plain HTTP, 60 reads and 6 changes in 60 minutes.
+    /// Defaults: plain HTTP, 60 reads and 6 changes in 60 minutes.
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -43,7 +43,7 @@ impl Settings {
     }
 }
 
-/// Where the certificate of the API itself is.
+/// The API's own certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The chain, PEM, leaf first.
@@ -52,12 +52,12 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// How many requests one API key may send to one deployment, each method on its own.
+/// Requests of one API key to one deployment, per method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// GET of the certificate, `/check`, and the GETs of projects and deployments: 60 in 60 minutes by default.
+    /// GET of the certificate, `/check`, GETs of projects and deployments: 60 in 60 minutes.
     pub reads: RequestLimit,
-    /// POST, PUT and DELETE of the certificate: 6 in 60 minutes by default.
+    /// POST, PUT and DELETE of the certificate: 6 in 60 minutes.
     pub changes: RequestLimit,
 }
 
@@ -68,19 +68,19 @@ impl Default for Limits {
     }
 }
 
-/// How long a client may take for each step; after that its connection is closed.
+/// Limits for each step of a client; then its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From accept to the end of the TLS handshake, and again from there, or from a later request's first byte, to
-    /// the end of the headers: 10 s.
+    /// The TLS handshake from accept; then headers, from there or from a request's first byte: 10
+    /// s.
     pub headers: Duration,
-    /// From the first attempt to read a body to its end: 20 s, then 408.
+    /// From the first read of a body to its end: 20 s, then 408.
     pub body: Duration,
-    /// Between an answer and the next request's first byte: 60 s.
+    /// Between an answer and the next request: 60 s.
     pub idle: Duration,
-    /// From the answer's beginning until the client has taken all of it: 60 s.
+    /// Until the client has received the whole answer: 60 s.
     pub answer: Duration,
-    /// From the shutdown's beginning until the last request under way is cut off: 20 s.
+    /// From shutdown until the last request is cut off: 20 s.
     pub drain: Duration,
 }
 

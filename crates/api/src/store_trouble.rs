@@ -6,11 +6,10 @@ use std::{
 use certward_store::StoreError;
 use tokio::time::Instant;
 
-/// Between two lines about the same trouble.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Says in the log what is wrong with the store: at once, and then every ten seconds for how many requests it was so meanwhile. While the
-/// store is away every request ends so, a stranger's too, and nobody may fill a disk by asking.
+/// Logs store errors at once, then at most once per [`AGAIN`] with the number of requests: during
+/// an outage any client's request fails, and must not fill the disk.
 #[derive(Debug, Default)]
 pub(crate) struct StoreTrouble(Mutex<Option<Said>>);
 
@@ -21,11 +20,11 @@ struct Said {
     unsaid: u64,
 }
 
-/// Goes with an answer to whoever logs it.
+/// Carries an answer's store error to the access log.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause {
     text: String,
-    /// It passes by itself.
+    /// Transient.
     passes: bool,
 }
 
@@ -36,7 +35,6 @@ impl Cause {
 }
 
 impl StoreTrouble {
-    /// Notes that a request has ended so.
     pub(crate) fn note(&self, cause: &Cause, now: Instant) {
         let Some(requests) = self.count(now) else { return };
         let error = cause.text.as_str();
@@ -47,7 +45,7 @@ impl StoreTrouble {
         }
     }
 
-    /// For how many requests it is to be said now; `None` while it was said not long ago.
+    /// The number of requests to log, or `None` within [`AGAIN`] of the last line.
     fn count(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *said {

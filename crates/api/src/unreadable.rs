@@ -1,7 +1,7 @@
-//! The answer to what cannot be read as a request.
+//! Adds a JSON body to hyper's own refusals.
 //!
-//! A broken request line, or headers beyond the bounds, never reach the router: hyper writes a head of its own, without
-//! a body, and ends the connection. Every answer of this API has a JSON body, so this stream puts one to that head.
+//! A broken request line or headers beyond the bounds never reach the router: hyper writes a head
+//! without a body and ends the connection.
 
 use std::{
     io,
@@ -14,11 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::ErrorBody;
 
-/// A stream that gives hyper's own refusals their body.
 #[derive(Debug)]
 pub(crate) struct Answered<S> {
     pub(crate) stream: S,
-    /// What is written in place of hyper's head, and how much of it has been.
+    /// The replacement for hyper's head, and the bytes written of it.
     instead: Option<(Vec<u8>, usize)>,
 }
 
@@ -28,8 +27,8 @@ impl<S> Answered<S> {
     }
 }
 
-/// Among all that is written only hyper's own refusals look like this: an error of the router is never empty, and one to
-/// HEAD says the length that its body would have.
+/// Only hyper's own refusals match: router errors are never empty, and those to HEAD declare the
+/// length of their body.
 const NO_BODY: &str = "\r\ncontent-length: 0\r\n";
 
 fn with_body(written: &[u8]) -> Option<Vec<u8>> {
@@ -46,7 +45,7 @@ fn with_body(written: &[u8]) -> Option<Vec<u8>> {
     Some([head.into_bytes(), body].concat())
 }
 
-/// What hyper refuses by itself, and how it is called here.
+/// The body for a status that hyper sends by itself.
 pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
     let (code, message) = match status {
         StatusCode::URI_TOO_LONG => ("URI_TOO_LONG", "The request's path is too long."),
@@ -78,7 +77,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Answered<S> {
         let Some((answer, done)) = &mut this.instead else {
             return Pin::new(&mut this.stream).poll_write(cx, bytes);
         };
-        // hyper offers the same bytes again until it hears that they are written, and they are when ours are.
+        // hyper offers the same bytes until they count as written, that is, when the replacement
+        // is.
         while let Some(rest) = answer.get(*done..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut this.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Ok(0)),

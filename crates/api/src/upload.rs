@@ -12,7 +12,8 @@ use crate::{error::Error, json};
 #[schema(as = Upload)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct UploadBody {
-    /// `one-way`: only the server proves who it is. `two-way`: the client must present a certificate of `cacert`.
+    /// `one-way`: only the server proves who it is. `two-way`: the client must present a
+    /// certificate of `cacert`.
     #[schema(rename = "tlsType", example = "one-way", pattern = "^(one-way|two-way)$")]
     tls_type: String,
     /// The leaf and its chain in PEM, in any order.
@@ -27,7 +28,7 @@ pub(crate) struct UploadBody {
     cacert: Option<String>,
 }
 
-/// Reads an upload. A property of another type than text is for the judgement (422), not for the reader.
+/// A property that is not text is refused by the judgement (422), not here.
 pub(crate) fn read(bytes: &[u8]) -> Result<Upload, Error> {
     json::object::<Read>(bytes).map(|read| read.0)
 }

@@ -5,18 +5,18 @@ const TO_THE_SECOND: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const TO_THE_MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]");
 
-/// `2034-05-22 02:43:21`, UTC, as `expire` has it.
+/// `2034-05-22 02:43:21`, UTC, for `expire`.
 pub(crate) fn to_the_second(time: OffsetDateTime) -> String {
     format(time, TO_THE_SECOND)
 }
 
-/// `2024-11-21 02:51`, UTC, as `createAt` has it.
+/// `2024-11-21 02:51`, UTC, for `createAt`.
 pub(crate) fn to_the_minute(time: Timestamp) -> String {
     format(time.to_time(), TO_THE_MINUTE)
 }
 
 fn format(time: OffsetDateTime, description: &[BorrowedFormatItem<'_>]) -> String {
-    // Years of 0 to 9999 always have these parts; what the type could hold beyond them is no certificate's.
+    // Cannot fail for years 0 to 9999, the range of certificates.
     time.to_offset(UtcOffset::UTC).format(description).unwrap_or_default()
 }
 

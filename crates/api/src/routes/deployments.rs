@@ -1,4 +1,4 @@
-//! Deployments: one broker and the hosts that lead to it.
+//! Deployments: a broker and its hosts.
 
 mod body;
 pub(crate) mod change;

@@ -41,8 +41,9 @@ pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// This node serves devices, or, where it has no gateway, the API. A store that is away makes no gateway less ready, for then every node
-/// would be taken away from its devices at once; `store` says so. A node without a gateway is not ready then. Needs no key.
+/// This node serves devices, or, where it has no gateway, the API. A store that is away makes no
+/// gateway less ready, for then every node would be taken away from its devices at once; `store`
+/// says so. A node without a gateway is not ready then. Needs no key.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", security(()),
     responses(
         (status = 200, description = "It does.", body = Ready),

@@ -1,4 +1,4 @@
-//! API keys: who may do what, and where.
+//! API keys.
 
 mod body;
 pub(crate) mod create;

@@ -17,7 +17,8 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// The metrics of the whole program.
 ///
-/// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid key.
+/// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid
+/// key.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security((), ("basic" = [])),
     responses((status = 200, description = "OpenMetrics text.", body = String,
         content_type = "application/openmetrics-text"),
@@ -27,7 +28,7 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
     if !from_this_machine(&request) {
         api.login(&request).await?;
     } else if !as_this_machine(&request) {
-        // A page in a browser on this machine, whose name its owner has made to lead here (DNS rebinding), has no key.
+        // A web page on this machine whose name resolves to loopback (DNS rebinding) has no key.
         match request.headers.contains_key(header::AUTHORIZATION) {
             true => _ = api.login(&request).await?,
             false => return Err(Error::Misdirected),
@@ -38,14 +39,14 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 
-/// On loopback, and not handed on by a proxy of this machine for somebody elsewhere.
+/// From loopback, and not forwarded by a local proxy.
 fn from_this_machine(request: &Parts) -> bool {
     let peer = request.extensions.get::<Peer>();
     peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && !forwarded(&request.headers)
 }
 
-/// Whether the host that is asked for is a loopback one. `/healthz` and `/readyz` do without: they say nothing that is worth
-/// reading, and load balancers ask for them by any name.
+/// Whether the requested host is loopback. Not checked for `/healthz` and `/readyz`: they reveal
+/// nothing, and load balancers use any name.
 fn as_this_machine(request: &Parts) -> bool {
     framing::target_host(request).is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();

@@ -1,4 +1,4 @@
-//! Nodes: the running certwards, and who of them is waited for.
+//! The nodes, and whether changes wait for them.
 
 use axum::{Json, extract::State};
 use certward_lifecycle::NodeStatus;
@@ -17,7 +17,8 @@ pub(crate) struct NodeBody {
     #[serde(rename = "nodeID")]
     node_id: String,
     status: Status,
-    /// What it does: `all`, `api` or `gateway`. Absent for a node of a release that did not say, as is `version`.
+    /// What it does: `all`, `api` or `gateway`. Absent for a node of a release that did not say, as
+    /// is `version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "all")]
     role: Option<String>,
@@ -28,11 +29,12 @@ pub(crate) struct NodeBody {
     /// When its process began, UTC.
     #[schema(example = "2026-11-25 08:20:40")]
     started_at: String,
-    /// When it was last heard of, UTC.
+    /// When its last heartbeat arrived, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "2026-11-25 08:20:45")]
     heard_at: Option<String>,
-    /// Unless it is heard of again, it counts no longer from then on, UTC. Only of one that counts.
+    /// When its lease ends unless another heartbeat arrives, UTC; after that it is not counted.
+    /// Only of a counted node.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "2026-11-25 08:21:00")]
     lease_until: Option<String>,
@@ -40,8 +42,9 @@ pub(crate) struct NodeBody {
     unproven: u64,
 }
 
-/// `counted`: a change is `running` only once this node has proven it. `uncounted`: it runs, and no change waits for it: it has no
-/// gateway, catches up, or sees its devices off. `lost`: it was not heard of for 15 s, and has not said that it ends.
+/// `counted`: a change is `running` only once this node has proven it. `uncounted`: it runs, and no
+/// change waits for it: it has no gateway, catches up, or drains. `lost`: no heartbeat for 15 s,
+/// and it did not end in order.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = NodeStatus)]
@@ -68,7 +71,7 @@ impl From<(NodeStatus, NodeRecord)> for NodeBody {
         Self {
             node_id: node.id.to_string(),
             status: status.into(),
-            // One of the two is there.
+            // One of them exists.
             started_at: started_at.or(node.lease.map(|lease| lease.since)).map(text).unwrap_or_default(),
             heard_at: node.process.as_ref().map(|process| text(process.heard_at)),
             lease_until: node.lease.map(|lease| text(lease.until)),

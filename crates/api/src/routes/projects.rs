@@ -1,4 +1,4 @@
-//! Projects: the deployments that belong together, and the reach of API keys.
+//! Projects.
 
 mod body;
 pub(crate) mod change;

@@ -1,4 +1,4 @@
-//! The certificate of a deployment: the four methods that the contract is about, `/check` and `/failures`.
+//! The certificate of a deployment, with `/check` and `/failures`.
 
 mod body;
 pub(crate) mod check;

@@ -40,7 +40,8 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "createAt")]
     #[schema(example = "2024-11-21 02:51")]
     create_at: String,
-    /// The broker's plain MQTT addresses, separated by commas, in the order in which they are tried.
+    /// The broker's plain MQTT addresses, separated by commas, in the order in which they are
+    /// tried.
     #[schema(example = "127.0.0.1:1883")]
     upstream: String,
     /// The broker's plain WebSocket addresses, if it has any.
@@ -52,16 +53,18 @@ pub(crate) struct DeploymentBody {
     /// How strictly its certificates are judged: `default` or `emqx-cloud`.
     #[schema(example = "default")]
     profile: &'static str,
-    /// What the broker is told of a connection before its first byte: `none`, `v2`, `emqx` or `mosquitto`.
+    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
+    /// `v2`, `emqx` or `mosquitto`.
     #[serde(rename = "proxyProtocol")]
     #[schema(example = "none")]
     proxy_protocol: &'static str,
-    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
+    /// `fingerprint`.
     #[serde(rename = "proxyIdentity")]
     #[schema(example = "cn")]
     proxy_identity: &'static str,
-    /// What the boundaries of projects would refuse of it today; GET of one deployment shows it, and leaves it out where there is
-    /// nothing.
+    /// What the boundaries of projects would refuse of it today; GET of one deployment shows it,
+    /// and leaves it out where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub(super) warnings: Vec<Detail>,

@@ -18,40 +18,46 @@ pub(crate) struct DeploymentChangeBody {
     /// For people; at most 200 characters.
     #[schema(rename = "deploymentName")]
     deployment_name: Option<String>,
-    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this order.
+    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this
+    /// order.
     #[schema(example = "127.0.0.1:1883")]
     upstream: Option<String>,
-    /// The broker's plain WebSocket address, `HOST:PORT`, or up to 8, separated by commas; null or empty takes it away.
+    /// The broker's plain WebSocket address, `HOST:PORT`, or up to 8, separated by commas; null or
+    /// empty takes it away.
     #[schema(rename = "wsUpstream")]
     ws_upstream: Option<String>,
     /// All DNS names that are to lead here from now on.
     hosts: Option<Vec<String>>,
-    /// How strictly certificates are judged from now on: `default`, or `emqx-cloud` (as EMQX Cloud accepts them: 60 days left, keys
-    /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
+    /// How strictly certificates are judged from now on: `default`, or `emqx-cloud` (as EMQX Cloud
+    /// accepts them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the
+    /// same kind).
     #[schema(pattern = "^(default|emqx-cloud)$")]
     profile: Option<String>,
-    /// What the broker is told of a connection before its first byte: `none`, or the PROXY protocol version 2 as `v2`, `emqx` or
-    /// `mosquitto` read it.
+    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
+    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
     #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
     proxy_protocol: Option<String>,
-    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
+    /// `fingerprint`.
     #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
     proxy_identity: Option<String>,
     /// How many connections each node lets in at once; 0 for no limit.
     #[schema(minimum = 0, maximum = 1_000_000)]
     connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
+    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
+    /// many may come at once.
     #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
     connection_rate: Option<u32>,
-    /// The largest TLS record that devices are sent, in bytes of plaintext; null for the default, 16384. A device that asks for
-    /// smaller ones gets those. Connections that are there keep what they have.
+    /// The largest TLS record that devices are sent, in bytes of plaintext; null for the default,
+    /// 16384. A device that asks for smaller ones gets those. Connections that are there keep what
+    /// they have.
     #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
     record_bytes: Option<u16>,
 }
 
-/// Changes a deployment. New hosts make its certificate `pending` until every counted node has proved it again. A
-/// new upstream address that a deployment of another project uses is 422 `UPSTREAM_TAKEN`, unless the key has scope `admin` and
-/// sees all projects.
+/// Changes a deployment. New hosts make its certificate `pending` until every counted node has
+/// proved it again. A new upstream address that a deployment of another project uses is 422
+/// `UPSTREAM_TAKEN`, unless the key has scope `admin` and sees all projects.
 #[utoipa::path(patch, path = "/public_api/v1/deployments/{id}", tag = "deployments",
     operation_id = "changeDeployment",
     params(("id" = String, Path, description = "The deployment's id.")),

@@ -25,7 +25,8 @@ pub(crate) struct NewDeploymentBody {
     /// `default` when absent.
     #[schema(rename = "projectID")]
     project_id: Option<String>,
-    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this order.
+    /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this
+    /// order.
     #[schema(example = "127.0.0.1:1883")]
     upstream: String,
     /// The broker's plain WebSocket address, `HOST:PORT`; or up to 8, separated by commas.
@@ -33,31 +34,35 @@ pub(crate) struct NewDeploymentBody {
     ws_upstream: Option<String>,
     /// DNS names in A-labels; a wildcard only as the whole first label.
     hosts: Option<Vec<String>>,
-    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts them: 60 days left, keys
-    /// of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind).
+    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts
+    /// them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the same
+    /// kind).
     #[schema(pattern = "^(default|emqx-cloud)$")]
     profile: Option<String>,
-    /// What the broker is told of a connection before its first byte: `none`, or the PROXY protocol version 2 as `v2`, `emqx` or
-    /// `mosquitto` read it.
+    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
+    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
     #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
     proxy_protocol: Option<String>,
-    /// What of its certificate is told as a device's name: `cn`, `dn`, `san` or `fingerprint`.
+    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
+    /// `fingerprint`.
     #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
     proxy_identity: Option<String>,
     /// How many connections each node lets in at once; 0 for no limit.
     #[schema(minimum = 0, maximum = 1_000_000)]
     connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as many may come at once.
+    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
+    /// many may come at once.
     #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
     connection_rate: Option<u32>,
-    /// The largest TLS record that devices are sent, in bytes of plaintext; 16384 when absent or null. A device that asks for smaller
-    /// ones gets those.
+    /// The largest TLS record that devices are sent, in bytes of plaintext; 16384 when absent or
+    /// null. A device that asks for smaller ones gets those.
     #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
     record_bytes: Option<u16>,
 }
 
-/// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an upstream address that a deployment
-/// of another project uses 422 `UPSTREAM_TAKEN`, unless the key has scope `admin` and sees all projects.
+/// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an
+/// upstream address that a deployment of another project uses 422 `UPSTREAM_TAKEN`, unless the key
+/// has scope `admin` and sees all projects.
 #[utoipa::path(post, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "createDeployment",
     request_body = NewDeploymentBody,
     responses((status = 201, description = "Made.", body = DeploymentBody)))]
@@ -91,7 +96,7 @@ fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
     };
     let record_bytes = it.record_bytes("recordBytes").unwrap_or_default();
     it.finish()?;
-    // Without an upstream `finish` has refused.
+    // `finish` fails without an upstream.
     let upstream = upstream.ok_or(Error::Internal)?;
     Ok(NewDeployment {
         id,

@@ -1,4 +1,5 @@
-//! The list of all deployments: put together and sent piece by piece, so that a million of them take no more memory than a few.
+//! The deployments, sent in pieces, so that a list of a million needs no more memory than a short
+//! one.
 
 use std::{collections::VecDeque, future::ready};
 
@@ -17,7 +18,7 @@ use utoipa::ToSchema;
 use super::body::DeploymentBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
-/// Deployments of a piece, and of a list that is sent as a whole.
+/// Deployments per piece; shorter lists are sent as a whole.
 const PIECE: u32 = 500;
 
 /// A deployment as it stands in the list.
@@ -36,8 +37,8 @@ pub(crate) struct Listed {
 
 /// The deployments that the key sees, by project and id. Any scope.
 ///
-/// A long list is sent in pieces, each as it stands when it is read: if the store fails between two of them, the connection
-/// is broken off, so that what came is no JSON.
+/// A long list is sent in pieces, each as it stands when it is read: if the store fails between two
+/// of them, the connection is broken off, so that what came is no JSON.
 #[utoipa::path(get, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "listDeployments",
     responses((status = 200, description = "A bare array.", body = [Listed])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
@@ -57,12 +58,12 @@ pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Re
     .await
 }
 
-/// What of the list is still to be said.
+/// The unsent rest of the list.
 struct Listing {
     api: Shared,
-    /// Those whose deployments are not all said yet.
+    /// Projects with unsent deployments.
     projects: VecDeque<Project>,
-    /// The last that was said of the first of them.
+    /// The last one sent of the first project.
     after: Option<DeploymentId>,
     begun: bool,
 }
@@ -72,7 +73,7 @@ impl Listing {
         self.projects.is_empty()
     }
 
-    /// The next piece of the array, and the last one if the listing is over then.
+    /// The next piece of the array; the last one if the listing is over afterwards.
     async fn piece(&mut self) -> Result<Bytes, Error> {
         let (mut text, mut left) = (Vec::new(), PIECE);
         while let (Some(project), 1..) = (self.projects.front(), left) {
@@ -97,7 +98,6 @@ impl Listing {
         Ok(text.into())
     }
 
-    /// As the pieces after the first are sent.
     async fn go_on(mut self) -> Result<Option<(Bytes, Self)>, BoxError> {
         if self.is_over() {
             return Ok(None);

@@ -35,7 +35,8 @@ pub(crate) struct NewKeyAnswer<'a> {
     secret_key: &'a str,
 }
 
-/// Makes an API key. It can have only scopes and projects that the asking key has itself (403). Needs scope `admin`.
+/// Makes an API key. It can have only scopes and projects that the asking key has itself (403).
+/// Needs scope `admin`.
 #[utoipa::path(post, path = "/public_api/v1/keys", tag = "keys", operation_id = "createKey",
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the secret is shown once.", body = NewKeyAnswer)))]

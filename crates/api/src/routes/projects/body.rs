@@ -20,8 +20,8 @@ pub(crate) struct ProjectBody {
     #[schema(nullable = false)]
     #[schema(example = json!(["10.0.0.0/8", "broker.example:1883"]))]
     upstream_allow: Option<Vec<String>>,
-    /// The names that it alone may claim, with all names under them, and the only ones that it may; absent: it may claim what
-    /// is no project's.
+    /// The names that it alone may claim, with all names under them, and the only ones that it may;
+    /// absent: it may claim what is no project's.
     #[serde(rename = "hostSuffixes", skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     #[schema(example = json!(["fleet.example.com"]))]
@@ -40,7 +40,7 @@ impl From<Project> for ProjectBody {
     }
 }
 
-/// A boundary concerns the other projects, too.
+/// A boundary affects other projects too.
 pub(super) fn no_boundary() -> Error {
     Error::NoAccess("Only an API key that sees all projects can change what a project may claim.")
 }

@@ -20,19 +20,20 @@ pub(crate) struct ProjectChangeBody {
     project_name: Option<String>,
     /// For people; at most 1000 characters.
     description: Option<String>,
-    /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses with ports
-    /// (`broker.example:1883`); null takes the restriction away.
+    /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses
+    /// with ports (`broker.example:1883`); null takes the restriction away.
     #[schema(rename = "upstreamAllow", max_items = 100)]
     upstream_allow: Option<Vec<String>>,
-    /// The names that it alone may claim, with all names under them, and the only ones that it may; null or an empty list takes them
-    /// away.
+    /// The names that it alone may claim, with all names under them, and the only ones that it may;
+    /// null or an empty list takes them away.
     #[schema(rename = "hostSuffixes", max_items = 100)]
     host_suffixes: Option<Vec<String>>,
 }
 
-/// Changes a project. `upstreamAllow` holds for every connection to a broker from then on, those that live stay. Suffixes that
-/// hosts of deployments would break are 409, such as overlap with another project's 422 `HOST_SUFFIX_TAKEN`. Needs scope `admin`; to
-/// change `upstreamAllow` or `hostSuffixes` also a key that sees all projects.
+/// Changes a project. `upstreamAllow` holds for every connection to a broker from then on, those
+/// that live stay. Suffixes that hosts of deployments would break are 409, such as overlap with
+/// another project's 422 `HOST_SUFFIX_TAKEN`. Needs scope `admin`; to change `upstreamAllow` or
+/// `hostSuffixes` also a key that sees all projects.
 #[utoipa::path(patch, path = "/public_api/v1/projects/{id}", tag = "projects", operation_id = "changeProject",
     params(("id" = String, Path, description = "The project's id.")),
     request_body = ProjectChangeBody,

@@ -23,8 +23,8 @@ pub(crate) struct NewProjectBody {
     project_name: Option<String>,
     /// For people; at most 1000 characters.
     description: Option<String>,
-    /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses with ports
-    /// (`broker.example:1883`); absent or null: wherever the nodes may.
+    /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses
+    /// with ports (`broker.example:1883`); absent or null: wherever the nodes may.
     #[schema(rename = "upstreamAllow", max_items = 100)]
     upstream_allow: Option<Vec<String>>,
     /// The names that it alone may claim, with all names under them, and the only ones that it may.
@@ -32,8 +32,9 @@ pub(crate) struct NewProjectBody {
     host_suffixes: Option<Vec<String>>,
 }
 
-/// Makes a project. Needs scope `admin` and a key that sees all projects: any other would not see what it made. Suffixes that
-/// overlap with another project's are 422 `HOST_SUFFIX_TAKEN`, such as have hosts of other projects under them 409.
+/// Makes a project. Needs scope `admin` and a key that sees all projects: any other would not see
+/// what it made. Suffixes that overlap with another project's are 422 `HOST_SUFFIX_TAKEN`, such as
+/// have hosts of other projects under them 409.
 #[utoipa::path(post, path = "/public_api/v1/projects", tag = "projects", operation_id = "createProject",
     request_body = NewProjectBody,
     responses((status = 201, description = "Made.", body = ProjectBody)))]

@@ -14,7 +14,7 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
     responses((status = 200, description = "The project.", body = ProjectBody)))]
 pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     let project = api.project(&caller, &id).await?;
-    // Apart from a deployment's of the same id.
+    // Distinct from a deployment of the same id.
     let subject = format!("/projects/{}", project.id);
     api.limited(&caller, &subject, Method::Neighbours, async {
         Ok(Json(ProjectBody::from(project)).into_response())

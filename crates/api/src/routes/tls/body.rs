@@ -3,8 +3,8 @@ use certward_lifecycle::{CertificateView, Status, TlsView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Where a deployment's certificate stands. Without a certificate it is `{}`; while one is being deleted,
-/// `{"status": "terminated"}` alone. Never holds a certificate, a key or any part of one.
+/// Where a deployment's certificate stands. Without a certificate it is `{}`; while one is being
+/// deleted, `{"status": "terminated"}` alone. Never holds a certificate, a key or any part of one.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = TlsCertificate)]
@@ -33,8 +33,9 @@ pub(crate) struct TlsBody {
     reason: Option<String>,
 }
 
-/// `pending`: stored, not yet proven on every counted node. `running`: every counted node proved that it serves this
-/// very upload. `failed`: not proven in time; not final. `terminated`: a deletion is being carried out.
+/// `pending`: stored, not yet proven on every counted node. `running`: every counted node proved
+/// that it serves this very upload. `failed`: not proven in time; not final. `terminated`: a
+/// deletion is being carried out.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TlsStatus {

@@ -54,7 +54,8 @@ pub(crate) struct Served {
     client_cas: usize,
 }
 
-/// Judges an upload without storing anything: 200 with all findings, also where POST or PUT would refuse it.
+/// Judges an upload without storing anything: 200 with all findings, also where POST or PUT would
+/// refuse it.
 #[utoipa::path(post, path = "/public_api/v1/deployments/{id}/tls/check", tag = "tls", operation_id = "checkTls",
     params(("id" = String, Path, description = "The deployment's id.")),
     request_body = UploadBody,
@@ -70,7 +71,7 @@ pub(crate) async fn check(
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(&caller, Scope::Tls, &deployment).await?;
         let judgement = api.lifecycle.check_tls(&caller.key, &deployment, upload.into()).await?;
-        // The findings tell what the deployment is now.
+        // The findings reveal the deployment's state.
         api.require_still(&caller, Scope::Tls, &deployment).await?;
         Ok(Json(CheckBody::from(judgement)).into_response())
     })

@@ -15,7 +15,8 @@ use crate::{
     upload::{self, UploadBody},
 };
 
-/// Sets the first certificate of a deployment; where one is set already it is 422 `TLS_ALREADY_EXISTS`.
+/// Sets the first certificate of a deployment; where one is set already it is 422
+/// `TLS_ALREADY_EXISTS`.
 #[utoipa::path(post, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "createTls",
     params(("id" = String, Path, description = "The deployment's id.")),
     request_body = UploadBody,
@@ -32,7 +33,7 @@ pub(crate) async fn create(
         api.require_still(&caller, Scope::Tls, &deployment).await?;
         let set = api.lifecycle.create_tls(&caller.key, &deployment.reference(), upload.into()).await;
         if set.is_err() {
-            // A refusal tells what the deployment is now.
+            // The error reveals the deployment's state.
             api.require_still(&caller, Scope::Tls, &deployment).await?;
         }
         Ok(Json(TlsBody::from(set?)).into_response())

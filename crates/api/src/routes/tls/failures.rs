@@ -42,8 +42,8 @@ pub(crate) struct FailureBody {
     remedy: &'static str,
 }
 
-/// The newest failed handshakes of a deployment on the node that answers, newest first, at most 50. Counted on
-/// its own. A node without a gateway answers 404 `NOT_FOUND`.
+/// The newest failed handshakes of a deployment on the node that answers, newest first, at most 50.
+/// Counted on its own. A node without a gateway answers 404 `NOT_FOUND`.
 #[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls/failures", tag = "tls", operation_id = "listTlsFailures",
     params(("id" = String, Path, description = "The deployment's id.")),
     responses((status = 200, description = "The failures, newest first.", body = Vec<FailureBody>)))]
@@ -54,12 +54,12 @@ pub(crate) async fn failures(
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::TlsRead), &id).await?;
     if !api.settings.role.has_gateway() {
-        // An empty list would say that all is well.
+        // An empty list would mean no failures.
         return Err(Error::NotFound(
             "This node has no gateway, and no device comes here; ask a node that has one.",
         ));
     }
-    // Of its own, so that looking for a fault costs nothing else.
+    // Counted apart, so that debugging uses up no other limit.
     let subject = format!("{}/tls/failures", deployment.id);
     api.limited(&caller, &subject, Method::Neighbours, async {
         let failures = api.lifecycle.node_view().recent_failures(&deployment.id);

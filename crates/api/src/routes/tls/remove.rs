@@ -9,10 +9,10 @@ use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id
 
 /// Removes the certificate of a deployment, erases its keys and disconnects its clients.
 ///
-/// It takes no query parameter: one is 422, for whoever sends it means something that would not be done.
+/// It takes no query parameter: one is 422, since it asks for something that would not be done.
 #[utoipa::path(delete, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "deleteTls",
     params(("id" = String, Path, description = "The deployment's id.")),
-    responses((status = 204, description = "Durable; the nodes are letting go.")))]
+    responses((status = 204, description = "Durable; the nodes stop serving it.")))]
 pub(crate) async fn remove(
     State(api): State<Shared>,
     caller: Caller,

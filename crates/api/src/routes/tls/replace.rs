@@ -32,7 +32,7 @@ pub(crate) async fn replace(
         api.require_still(&caller, Scope::Tls, &deployment).await?;
         let set = api.lifecycle.replace_tls(&caller.key, &deployment.reference(), upload.into()).await;
         if set.is_err() {
-            // A refusal tells what the deployment is now.
+            // The error reveals the deployment's state.
             api.require_still(&caller, Scope::Tls, &deployment).await?;
         }
         Ok(Json(TlsBody::from(set?)).into_response())

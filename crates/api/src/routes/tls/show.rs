@@ -20,8 +20,8 @@ use crate::{
 
 /// Where the certificate of a deployment stands.
 ///
-/// With `Prefer: wait=N` (at most 60) the answer is held until the status is neither `pending` nor `terminated`, or N
-/// seconds have passed; it counts as one request.
+/// With `Prefer: wait=N` (at most 60) the answer is held until the status is neither `pending` nor
+/// `terminated`, or N seconds have passed; it counts as one request.
 #[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "getTls",
     params(("id" = String, Path, description = "The deployment's id."),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the answer up to N seconds.")),
@@ -50,7 +50,7 @@ pub(crate) async fn show(
 }
 
 impl Context {
-    /// Waits, but not beyond the server's own end: a client that is let go learns what is true now.
+    /// Waits, at most until shutdown; then the current state is returned.
     async fn settled(&self, deployment: &Deployment, wait: Duration) -> Result<Option<TlsView>, StoreError> {
         tokio::select! {
             view = self.lifecycle.tls_settled(deployment, wait) => view,
