@@ -1,8 +1,7 @@
-//! The API's answers as this client reads them: only what it shows, and nothing refuses because a server says more.
+//! The API's answers, as far as this client shows them; unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 
-/// An error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ErrorBody {
@@ -11,7 +10,7 @@ pub(crate) struct ErrorBody {
     pub(crate) details: Vec<Finding>,
 }
 
-/// A finding; its code is a text here, for a newer server may know codes that this program does not.
+/// The code is text: a newer server may send unknown codes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Finding {
@@ -24,7 +23,6 @@ pub(crate) struct Finding {
     pub(crate) remedy: String,
 }
 
-/// Which block of the field.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Item {
@@ -35,12 +33,11 @@ pub(crate) struct Item {
 
 impl From<&certward_pki::Finding> for Finding {
     fn from(finding: &certward_pki::Finding) -> Self {
-        // Both spell it as the contract does, so that the way over JSON loses nothing.
+        // Both types have the same JSON form, so nothing is lost.
         serde_json::to_value(finding).and_then(serde_json::from_value).unwrap_or_default()
     }
 }
 
-/// A failed handshake.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Failure {
@@ -54,7 +51,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The cause, with what came where that is known.
+    /// The cause, with the received detail if known.
     pub(crate) fn what(&self) -> String {
         match &self.detail {
             Some(detail) => format!("{} ({detail})", self.cause),
@@ -63,22 +60,20 @@ impl Failure {
     }
 }
 
-/// What would become of an upload. The same from the server and from `certward check`.
+/// The verdict on an upload, from the server or `certward check`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Check {
-    /// Whether it would be accepted.
     pub(crate) accepted: bool,
     pub(crate) findings: Vec<Finding>,
-    /// What would be served; absent when it is not accepted.
+    /// Absent if not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) serves: Option<Served>,
-    /// The chain as it was found, leaf first, the root included; a server leaves it out.
+    /// The chain as found, leaf first, with the root; the server omits it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<ServedCertificate>,
 }
 
-/// What would be served.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Served {
@@ -86,29 +81,28 @@ pub(crate) struct Served {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cn: Option<String>,
     pub(crate) expire: String,
-    /// How many certificates are sent, the leaf included.
+    /// Certificates sent, with the leaf.
     pub(crate) chain_length: usize,
-    /// How many client CAs are trusted.
+    /// Trusted client CAs.
     pub(crate) client_cas: usize,
-    /// The certificates that are sent, leaf first; a server may leave them out.
+    /// The sent certificates, leaf first; a server may omit them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) chain: Vec<ServedCertificate>,
 }
 
-/// A certificate that would be sent.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ServedCertificate {
     pub(crate) subject: String,
     pub(crate) issuer: String,
     pub(crate) names: Vec<String>,
-    /// For example `ECDSA P-256`.
+    /// Such as `ECDSA P-256`.
     pub(crate) key: String,
     pub(crate) not_before: String,
     pub(crate) expire: String,
 }
 
-/// A certificate's state; all absent where none is set.
+/// A certificate's state; all absent without one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Tls {
@@ -121,18 +115,17 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Whether a certificate is set, and not being deleted.
+    /// Set and not being deleted.
     pub(crate) fn is_set(&self) -> bool {
         self.status.as_deref().is_some_and(|status| status != "terminated")
     }
 
-    /// Whether waiting is over.
+    /// Neither pending nor being deleted.
     pub(crate) fn is_settled(&self) -> bool {
         !matches!(self.status.as_deref(), Some("pending" | "terminated"))
     }
 }
 
-/// A project.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Project {
@@ -147,7 +140,7 @@ pub(crate) struct Project {
     pub(crate) host_suffixes: Vec<String>,
 }
 
-/// A deployment; the list leaves some of it out.
+/// The list omits some fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Deployment {
@@ -172,7 +165,6 @@ pub(crate) struct Deployment {
     pub(crate) warnings: Vec<Finding>,
 }
 
-/// An API key without its secret.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Key {
@@ -183,7 +175,6 @@ pub(crate) struct Key {
     pub(crate) create_at: String,
 }
 
-/// A node.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Node {
@@ -197,7 +188,7 @@ pub(crate) struct Node {
     pub(crate) unproven: u64,
 }
 
-/// An API key that was just made. No `Debug`, for it holds the secret.
+/// No `Debug`: it holds the secret.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewKey {

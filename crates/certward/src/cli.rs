@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, in clap's words. Carried out in `commands`.
+//! The command line for clap; `commands` runs it.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,6 @@ pub(crate) enum Command {
     Openapi,
 }
 
-/// `--config`
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration; without it ./certward.toml if there is one, else the defaults
@@ -60,8 +59,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Take the place of the certward that serves from the same data folder, without refusing a connection; the same as without
-    /// where none serves
+    /// Take the place of the certward that serves from the same data folder, without refusing a
+    /// connection; the same as without where none serves
     #[arg(long)]
     pub(crate) takeover: bool,
     /// What this node does: all, api or gateway; without it what the configuration says
@@ -81,13 +80,12 @@ pub(crate) struct InitArgs {
     pub(crate) new_admin_key: bool,
 }
 
-/// Where the store goes to.
 #[derive(Args)]
 pub(crate) struct MigrateStoreArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// The database, postgres://…; store of the configuration when left out. With a password in it the variable or the file
-    /// is better, for other users of the machine see the command line
+    /// The database, postgres://…; store of the configuration when left out. With a password in it
+    /// the variable or the file is better, for other users of the machine see the command line
     #[arg(long, value_name = "URL", env = "CERTWARD_MIGRATE_TO", hide_env_values = true)]
     pub(crate) to: Option<String>,
     /// A file with that URL; one line break at its end is not part of it
@@ -128,7 +126,6 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-/// Where the API is, and who asks.
 #[derive(Args)]
 pub(crate) struct ConnectArgs {
     /// The base of the API
@@ -154,7 +151,7 @@ pub(crate) struct ConnectArgs {
     pub(crate) json: bool,
 }
 
-/// Without the secret, and without the URL, which may hold one.
+/// Without the secret and the URL, which may hold one.
 impl std::fmt::Debug for ConnectArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectArgs").field("ca", &self.ca).field("json", &self.json).finish_non_exhaustive()
@@ -191,13 +188,15 @@ pub(crate) enum ProjectCommand {
         /// What it is, for people
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
-        /// Where its deployments may relay to: a network, an address, or a name or address with a port; repeated: the whole list
+        /// Where its deployments may relay to: a network, an address, or a name or address with a
+        /// port; repeated: the whole list
         #[arg(long, value_name = "NETWORK|HOST:PORT")]
         upstream_allow: Vec<String>,
         /// Let its deployments relay wherever the nodes may
         #[arg(long, conflicts_with = "upstream_allow")]
         no_upstream_allow: bool,
-        /// A name that it alone may claim, with all names under it, and none else; repeated: the whole list
+        /// A name that it alone may claim, with all names under it, and none else; repeated: the
+        /// whole list
         #[arg(long = "host-suffix", value_name = "NAME")]
         host_suffixes: Vec<String>,
         /// Let it claim any name that no project has
@@ -251,10 +250,10 @@ pub(crate) enum DeploymentCommand {
         /// How strictly its certificates are judged: default or emqx-cloud
         #[arg(long, value_name = "PROFILE")]
         profile: Option<String>,
-        /// What its broker is told of a connection: none, v2, emqx or mosquitto
+        /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
         #[arg(long, value_name = "PROTOCOL")]
         proxy_protocol: Option<String>,
-        /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
+        /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
         #[arg(long, value_name = "IDENTITY")]
         proxy_identity: Option<String>,
         /// How many connections each node lets in at once; 0 for no limit
@@ -291,7 +290,7 @@ pub(crate) enum DeploymentCommand {
         /// Take the WebSocket addresses away
         #[arg(long, conflicts_with = "ws_upstream")]
         no_ws_upstream: bool,
-        /// A name that leads to it; repeated: the whole list anew
+        /// A name that leads to it; repeated: the whole new list
         #[arg(long = "host", value_name = "NAME")]
         hosts: Vec<String>,
         /// Take all names away
@@ -300,10 +299,10 @@ pub(crate) enum DeploymentCommand {
         /// How strictly its certificates are judged from now on: default or emqx-cloud
         #[arg(long, value_name = "PROFILE")]
         profile: Option<String>,
-        /// What its broker is told of a connection: none, v2, emqx or mosquitto
+        /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
         #[arg(long, value_name = "PROTOCOL")]
         proxy_protocol: Option<String>,
-        /// What of its certificate is told as a device's name: cn, dn, san or fingerprint
+        /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
         #[arg(long, value_name = "IDENTITY")]
         proxy_identity: Option<String>,
         /// How many connections each node lets in at once; 0 for no limit
@@ -348,7 +347,6 @@ pub(crate) struct TlsArgs {
     pub(crate) command: TlsCommand,
 }
 
-/// The files of an upload.
 #[derive(Debug, Args)]
 pub(crate) struct UploadArgs {
     /// The certificate and its chain, PEM
@@ -410,7 +408,7 @@ pub(crate) enum TlsCommand {
     Delete {
         /// The deployment
         id: String,
-        /// Wait until every node has let go of it
+        /// Wait until no node serves it any more
         #[arg(long)]
         wait: bool,
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! A client of the HTTP API, for the commands that are one.
+//! A client of the HTTP API.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -15,7 +15,6 @@ use crate::{
     usage::Usage,
 };
 
-/// Speaks to one API with one key.
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
@@ -26,17 +25,17 @@ pub(crate) struct Client {
 /// A list of a million deployments has less than half of it.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// To reach the server; a firewall that drops packets says nothing for minutes.
+/// A firewall may drop packets silently for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For a whole request: the longest `Prefer: wait` and the time to answer it.
+/// The longest `Prefer: wait`, and 30 s for the answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60 + 30);
 
 impl Client {
-    /// From the flags and variables.
+    /// From flags and variables.
     ///
     /// # Errors
-    /// [`Usage`] says which flag or variable is missing or wrong.
+    /// [`Usage`] names the missing or wrong one.
     pub(crate) fn new(connect: &ConnectArgs) -> anyhow::Result<Self> {
         let base = base(&connect.url)?;
         let given = |value: &Option<String>, flag: &str, variable: &str| {
@@ -49,14 +48,14 @@ impl Client {
         };
         let api_key = given(&connect.api_key, "api-key", "CERTWARD_API_KEY")?;
         let secret_key = Zeroizing::new(given(&connect.secret_key, "secret-key", "CERTWARD_SECRET_KEY")?);
-        // The secret goes with every request: it must not follow where an answer points.
+        // Each request carries the secret, so redirects are not followed.
         let mut http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .user_agent(concat!("certward/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&base) {
-            // A proxy's loopback is another machine's.
+            // A proxy's loopback is another machine.
             http = http.no_proxy();
         } else if base.scheme() == "http" {
             output::note(
@@ -68,7 +67,7 @@ impl Client {
             let wrong = || {
                 Usage::new(format!("{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)", path.display()))
             };
-            // The parser's error is left out: it holds bytes of the file.
+            // The parser's error is dropped: it holds bytes of the file.
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?;
             if certificates.is_empty() {
                 return Err(wrong().into());
@@ -80,25 +79,16 @@ impl Client {
     }
 
     /// GET.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, None).await
     }
 
-    /// GET that is held until the state settles, at most so long.
-    ///
-    /// # Errors
-    /// [`ClientError`].
+    /// GET that waits for a settled state, at most for `wait`.
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, Some(wait)).await
     }
 
     /// POST, PUT, PATCH or DELETE; an empty answer is null.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub(crate) async fn change(
         &self,
         method: Method,
@@ -116,7 +106,7 @@ impl Client {
         wait: Option<Duration>,
     ) -> Result<Value, ClientError> {
         let mut url = self.base.clone();
-        // The base is checked to be one that has segments.
+        // Checked: the base has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -170,7 +160,7 @@ impl Client {
     }
 }
 
-/// The innermost cause: what the system or the TLS library said. reqwest's own words repeat the address.
+/// The innermost cause, of the system or the TLS library; reqwest's own text repeats the address.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -208,24 +198,23 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Why a request came to nothing. Its text says what to do next.
+/// A failed request; its text names the remedy.
 #[derive(Debug)]
 pub(crate) enum ClientError {
-    /// Nobody answered, or not in time.
+    /// No answer, or not in time.
     Unreachable { base: String, timed_out: bool, cause: String },
-    /// Somebody answered who is not certward.
+    /// The peer is not certward.
     Foreign { base: String, status: StatusCode },
     /// The API refused.
     Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorBody },
 }
 
 impl ClientError {
-    /// Whether the API refused with this code.
     pub(crate) fn is_code(&self, code: &str) -> bool {
         matches!(self, Self::Refused { body, .. } if body.code == code)
     }
 
-    /// Whether the same request may succeed later, and after how long at the earliest.
+    /// When the same request may succeed at the earliest, if it can.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unreachable { .. } => Some(Duration::from_secs(2)),
@@ -270,7 +259,7 @@ fn refusal(
     body: &ErrorBody,
 ) -> fmt::Result {
     if !body.details.is_empty() {
-        // The first of them is the answer's own code and message.
+        // The first detail is the answer's own code and message.
         return write!(f, "refused: {}", findings::counted(&body.details));
     }
     write!(f, "{}: {}", plain(&body.code), plain(&body.message))?;

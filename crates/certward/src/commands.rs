@@ -1,4 +1,4 @@
-//! One file a command. Each returns the exit code of what it found, or an error that says what to do next.
+//! One file per command; each returns an exit code, or an error with its remedy.
 
 mod check;
 mod deployment;
@@ -22,10 +22,10 @@ use crate::{
     usage::Usage,
 };
 
-/// Carries out what was asked for.
+/// Runs the command.
 ///
 /// # Errors
-/// With [`Usage`] or [`crate::config::ConfigError`] the exit code is 2, else 1.
+/// Exit code 2 for [`Usage`] and [`crate::config::ConfigError`], else 1.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
@@ -41,7 +41,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A command does one thing after the other: one thread is enough.
+/// Commands are sequential: one thread is enough.
 fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,8 +1,8 @@
-//! What an operator may configure: one struct a section, each field with its default, unit and bound.
+//! The configuration: a struct per section, each field with default, unit and bound.
 //!
-//! The look-up, from weak to strong: the default, the file, the environment (`CERTWARD_SECTION__KEY`). The text of
-//! the file and the variables are handed in as a [`Source`], so that a test needs neither. Unknown keys and wrong
-//! values refuse, naming file and line; relative paths are relative to the working directory.
+//! Precedence, weakest first: default, file, environment (`CERTWARD_SECTION__KEY`). Text and
+//! variables come in as a [`Source`]. Unknown keys and wrong values are errors that name file and
+//! line; relative paths start at the working directory.
 
 mod address;
 mod api;

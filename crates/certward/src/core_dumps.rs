@@ -1,12 +1,9 @@
-//! No core dump of this process: it would hold the master key and the private keys that are served.
+//! Disables core dumps: they would hold the master key and private keys.
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Makes the process not dumpable, for good. Its files in `/proc` are root's from then on, and no process of its own user can attach
-/// to it (prctl(2), `PR_SET_DUMPABLE`).
-///
-/// # Errors
-/// What the system says; no Linux refuses it.
+/// Makes the process not dumpable for good: `/proc` files belong to root, and its own user cannot
+/// attach (prctl(2), `PR_SET_DUMPABLE`).
 pub(crate) fn forbid() -> std::io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

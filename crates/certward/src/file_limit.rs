@@ -1,12 +1,12 @@
-//! How many files and sockets the process may have open.
+//! The limit of open files and sockets.
 //!
-//! Shells and service managers commonly set 1024 and leave the rest for the program to ask for. A connection of a
-//! device takes two, so that the devices could otherwise take the store's and the API's away.
+//! Shells and service managers commonly set 1024 and let the program raise it. A device takes two,
+//! so devices could starve the store and the API.
 
 use certward_gateway::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as it may be raised without privilege, and says what it is then.
+/// Raises the soft limit to the hard one and returns it.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
@@ -19,20 +19,21 @@ pub(crate) fn raise() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many are kept for everything but devices: the API's connections, the store, listeners, look-ups, proofs.
+/// Reserved for everything but devices: API, store, listeners, look-ups, proofs.
 const KEPT: u64 = 1000;
 
-/// For how many devices there is room.
+/// Limits of device connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Devices {
     /// Finished connections, two files each.
     pub(crate) finished: usize,
-    /// Unfinished ones beside them, one file each. More use the places of finished ones that are not taken, one for one.
+    /// Unfinished ones beside them, one file each. More use free places of finished ones, one for
+    /// one.
     pub(crate) unfinished_kept: usize,
 }
 
-/// How many devices that leaves room for; never less than half of all files. A part in 32 is kept for unfinished connections, up
-/// to what the gateway wants.
+/// At least half of all files. 1/32 is reserved for unfinished connections, up to the gateway's
+/// setting.
 pub(crate) fn devices(files: u64) -> Devices {
     let free = files.saturating_sub(KEPT).max(files / 2);
     let unfinished_kept = (free / 32).min(Settings::UNFINISHED_KEPT as u64);
@@ -40,7 +41,7 @@ pub(crate) fn devices(files: u64) -> Devices {
     Devices { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
 }
 
-/// How many connections of the API that leaves room for beside the devices.
+/// API connections beside the devices.
 pub(crate) fn api_connections(files: u64) -> usize {
     usize::try_from((files / 4).min(KEPT / 2)).unwrap_or(usize::MAX)
 }

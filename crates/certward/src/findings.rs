@@ -1,4 +1,4 @@
-//! Findings as people read them: severity, code, place, what is wrong, what to do.
+//! Findings as text.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::{
     tree,
 };
 
-/// The verdict first, then the findings, then what would be served and the chain as far as it was found.
+/// Verdict, findings, the certificate that would be served, and the found chain.
 pub(crate) fn report(check: &Check, style: Style) -> String {
     let verdict = match check.accepted {
         true => style.paint(Tone::Good, "accepted"),
@@ -51,12 +51,12 @@ fn would_be_served(served: &Served) -> String {
     )
 }
 
-/// One after the other, without a last line break.
+/// Without a last line break.
 pub(crate) fn text(findings: &[Finding]) -> String {
     listed(findings, Style::Plain)
 }
 
-/// The same, and how many they are.
+/// With a count before.
 pub(crate) fn counted(findings: &[Finding]) -> String {
     format!("{}\n{}", count(findings), text(findings))
 }
@@ -87,7 +87,7 @@ fn one(finding: &Finding, style: Style) -> String {
     text
 }
 
-/// How many there are of each severity, for example `1 error, 2 warnings`.
+/// Per severity, such as `1 error, 2 warnings`.
 fn count(findings: &[Finding]) -> String {
     let counts = ["error", "warning", "notice"]
         .map(|severity| (severity, findings.iter().filter(|finding| finding.severity == severity).count()));

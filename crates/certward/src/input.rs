@@ -1,4 +1,4 @@
-//! Files that the operator names: certificates, keys, CAs.
+//! Files named by the operator.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -6,20 +6,20 @@ use zeroize::Zeroizing;
 
 use crate::usage::Usage;
 
-/// As much as the API takes in a body: a larger file would be refused there anyway.
+/// The API's limit of a body.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Reads a file as text. What is no UTF-8 (DER, UTF-16) is kept recognisable for the judgement that names it: every
-/// byte becomes the character of its number.
+/// Reads a file as text. Without UTF-8 (DER, UTF-16) each byte becomes the character of its number,
+/// so that the judgement can name the format.
 ///
 /// # Errors
-/// [`Usage`] when the file cannot be read or is too large.
+/// [`Usage`] if the file cannot be read or is too large.
 pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     let bytes = read(path)?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) => Zeroizing::new(text.to_owned()),
         Err(_) => {
-            // No character of these is longer than two bytes.
+            // At most two bytes per character.
             let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
             text.extend(bytes.iter().map(|&byte| char::from(byte)));
             text
@@ -27,10 +27,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
     })
 }
 
-/// Reads a passphrase: the file's text without the line break that editors put at its end.
-///
-/// # Errors
-/// As [`read_text`].
+/// Reads a passphrase, without one line break at its end.
 pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
     let mut text = read_text(path)?;
     let chars =
@@ -40,12 +37,9 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
 }
 
 /// Reads a file's bytes.
-///
-/// # Errors
-/// As [`read_text`].
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Usage> {
     let wrong = |e: std::io::Error| Usage::new(format!("cannot read {}: {e}", path.display()));
-    // Room for all of it at once: a buffer that grows leaves copies of a key behind.
+    // Full capacity at once: a growing buffer would leave copies of a key.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
     File::open(path).map_err(wrong)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

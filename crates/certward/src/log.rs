@@ -1,4 +1,4 @@
-//! The log: on stderr, our own crates at the configured level, what we lean on from warnings up.
+//! The log on stderr: our crates at the configured level, others from warnings up.
 
 use std::io::{self, Write};
 
@@ -11,14 +11,13 @@ use tracing_subscriber::{
 
 use crate::config::{Format, Level, LogSection};
 
-/// Changes the level of the running log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
 
-/// Opens the log.
+/// Starts the log.
 ///
 /// # Errors
-/// When a log is open already.
+/// If a log is open already.
 pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogLevel> {
     let (filter, handle) = reload::Layer::new(targets(section.level));
     let format = section.format;
@@ -32,17 +31,15 @@ pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogLevel> {
 }
 
 impl LogLevel {
-    /// From now on.
-    ///
     /// # Errors
-    /// When the log is gone.
+    /// If the log is gone.
     pub(crate) fn set(&self, level: Level) -> anyhow::Result<()> {
         Ok(self.0.reload(targets(level))?)
     }
 }
 
-/// `certward` is a prefix of the names of all our crates. Others are never let below warnings, for what an HTTP or TLS
-/// library writes at trace holds what it was given: keys, secrets.
+/// `certward` is a prefix of all our crates. Others never go below warnings: HTTP and TLS libraries
+/// log keys and secrets at trace.
 fn targets(level: Level) -> Targets {
     let ours = match level {
         Level::Error => LevelFilter::ERROR,
@@ -54,15 +51,15 @@ fn targets(level: Level) -> Targets {
     Targets::new().with_target("certward", ours).with_default(ours.min(LevelFilter::WARN))
 }
 
-/// Writes each line with what it may hold from outside written out: whatever a name, a certificate or another program's error
-/// has in it, it begins no line of its own and does nothing to a terminal.
+/// Escapes control characters, so that names, certificates and foreign errors cannot start a line
+/// or control a terminal.
 struct Lines<W> {
     to: W,
     format: Format,
 }
 
 impl<W: Write> Write for Lines<W> {
-    /// An event is written in one piece, with a line break behind it.
+    /// Called once per event, with a line break at the end.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
@@ -90,7 +87,7 @@ impl std::fmt::Display for Shown {
         match self.format {
             _ if !is_control(self.c) => write!(f, "{}", self.c),
             Format::Text => write!(f, "{}", self.c.escape_unicode()),
-            // All of them are in the basic plane. Outside of texts JSON has none.
+            // All are in the basic plane, and occur in JSON only within strings.
             Format::Json => write!(f, "\\u{:04x}", u32::from(self.c)),
         }
     }

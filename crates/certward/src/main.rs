@@ -1,8 +1,7 @@
 //! The program: command line, configuration, wiring, shutdown.
 //!
-//! Thin on purpose: it reads and checks the whole configuration before it binds a port, puts the crates together,
-//! runs and drains. Whatever it decides about certificates is decided elsewhere. Exit codes: 0 done, 1 failed,
-//! 2 wrong usage or configuration.
+//! Thin: it checks the whole configuration before binding a port, wires the crates, runs and
+//! drains. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod answer;
 mod cli;
@@ -31,11 +30,11 @@ use crate::{cli::Cli, config::ConfigError, usage::Usage};
 
 fn main() -> ExitCode {
     panic_hook::install();
-    // Every command has secrets in memory: keys, or an API secret. Before it reads the first one.
+    // Before the first secret is read; every command has some.
     if let Err(error) = core_dumps::forbid() {
         output::note(&format!("certward: core dumps of this process cannot be ruled out: {error}"));
     }
-    // Named once for the whole process: with two providers in the tree rustls would panic at the first use.
+    // Set for the process: with two providers in the tree rustls would panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match commands::run(Cli::parse()) {
         Ok(code) => code,

@@ -15,8 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::store_remedy;
 
-/// This node's id, drawn at its first start and kept in its data folder. Holds a lock on the file: two processes of one
-/// id would count as one node, and a proof of the one would be taken for the other's.
+/// This node's id, drawn at the first start and kept in the data folder. Locks the file: two
+/// processes of one id would count as one node, and one's proof for the other.
 #[derive(Debug)]
 pub(crate) struct HeldNodeId {
     pub(crate) id: NodeId,
@@ -25,15 +25,15 @@ pub(crate) struct HeldNodeId {
 
 const FILE: &str = "node.id";
 
-/// 16 of 32 letters are 80 bits: no two nodes ever draw the same.
+/// 16 of 32 letters are 80 bits: no collisions.
 const LENGTH: usize = 16;
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl HeldNodeId {
-    /// Reads the id, or draws it; makes the folder where it is missing.
+    /// Reads or draws the id; creates a missing folder.
     ///
     /// # Errors
-    /// When the folder or file cannot be used, or another process holds it.
+    /// If folder or file cannot be used, or another process holds the lock.
     pub(crate) fn take(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Self> {
         let (data_dir, folder) = own_folder(data_dir).map_err(explain)?;
         refuse_writable_by_others(&data_dir, &folder).map_err(explain)?;
@@ -43,10 +43,10 @@ impl HeldNodeId {
         Self::hold(&data_dir, file, entropy)
     }
 
-    /// Takes the id with the lock of the process that had it, so that there is no moment at which nobody has it.
+    /// Adopts the id with the lock of the previous process, without a gap.
     ///
     /// # Errors
-    /// When it is no lock of this folder's, or the file cannot be used.
+    /// If it is not this folder's lock, or the file cannot be used.
     pub(crate) fn adopt(data_dir: &Path, lock: OwnedFd, entropy: &dyn Entropy) -> anyhow::Result<Self> {
         let path = data_dir.join(FILE);
         let lock = File::from(lock);
@@ -57,10 +57,7 @@ impl HeldNodeId {
         Self::hold(data_dir, lock, entropy)
     }
 
-    /// The lock, to be handed to another process. It holds as long as either process has it open.
-    ///
-    /// # Errors
-    /// What the system says: there may be no file descriptor left.
+    /// A duplicate of the lock for another process. It holds as long as either has it open.
     pub(crate) fn share_lock(&self) -> io::Result<OwnedFd> {
         self.lock.try_clone().map(OwnedFd::from)
     }
@@ -77,11 +74,11 @@ impl HeldNodeId {
             Err(e) => return Err(io::Error::from(e)).with_context(context),
         }
         let mut text = String::new();
-        // One that is handed over has been read already.
+        // An adopted file has been read already.
         file.seek(SeekFrom::Start(0)).with_context(context)?;
         (&file).take(1024).read_to_string(&mut text).with_context(context)?;
         let id = if text.trim().is_empty() {
-            // Empty after a crash between making and writing: nobody has seen an id yet.
+            // After a crash between creation and write: the id was never used.
             let id = draw(entropy);
             file.write_all(format!("{id}\n").as_bytes()).with_context(context)?;
             file.sync_all().and_then(|()| File::open(data_dir)?.sync_all()).with_context(context)?;
@@ -102,7 +99,6 @@ fn draw(entropy: &dyn Entropy) -> NodeId {
     NodeId::parse(&text).expect("lower-case letters and digits are what an id is made of")
 }
 
-/// What is wrong with the data folder or a file in it, and the remedy.
 fn explain(error: NotOwn) -> anyhow::Error {
     match error {
         NotOwn::System { .. } => anyhow::Error::from(error).context("the data folder cannot be used"),
@@ -110,10 +106,10 @@ fn explain(error: NotOwn) -> anyhow::Error {
     }
 }
 
-/// Makes the folder with mode 0700 where it is missing.
+/// Creates a missing folder with mode 0700.
 ///
 /// # Errors
-/// When it cannot be made, or is another user's.
+/// If it cannot be created, or belongs to another user.
 pub(crate) fn make_private_folder(path: &Path) -> anyhow::Result<()> {
     own_folder(path).map(drop).map_err(explain)
 }
@@ -179,7 +175,7 @@ mod tests {
         assert!(refused().contains("chmod 700"), "{}", refused());
         std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o700)).unwrap();
 
-        // Only root can give it away.
+        // Only root can change the owner.
         if std::os::unix::fs::chown(&data_dir, Some(47_111), None).is_ok() {
             assert!(refused().contains("belongs to user 47111"), "{}", refused());
             assert!(make_private_folder(&data_dir).is_err());

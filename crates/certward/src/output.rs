@@ -1,7 +1,6 @@
-//! The only place that writes to stdout and stderr (but for the log).
+//! The only writer to stdout and stderr, except the log.
 //!
-//! stdout carries what was asked for, stderr everything about it. A reader that has gone away ends the command with an
-//! error rather than a panic.
+//! stdout has the result, stderr the rest. A closed stdout is an error, not a panic.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +11,6 @@ use anyhow::Context;
 use certward_pki::is_control;
 use serde::Serialize;
 
-/// Prints a line, or several, for people.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
@@ -20,7 +18,7 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 
 /// Prints one JSON value on one line.
 pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
-    // A value may be a new API secret: the text is wiped, whatever the reader does.
+    // It may hold a new API secret, so the text is wiped.
     let text = zeroize::Zeroizing::new(serde_json::to_string(value)?);
     if text.chars().any(is_shown_otherwise) {
         say(&zeroize::Zeroizing::new(plain_json(&text)))
@@ -29,12 +27,12 @@ pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a line for people beside what was asked for. Nothing is lost with it, so a closed stderr is no failure.
+/// Prints to stderr; a closed one is no failure.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints an error and its causes; a cause that the text before it tells already is left out.
+/// Prints an error and its causes, without repeated texts.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -45,13 +43,11 @@ pub(crate) fn complain(error: &anyhow::Error) {
     complain_text(&text);
 }
 
-/// Prints an error.
 pub(crate) fn complain_text(text: &str) {
     note(&format!("certward: {text}"));
 }
 
-/// A text from outside as a terminal may show it: control characters, which could move the cursor or colour what is
-/// true, are written out.
+/// Escapes control characters, which could move the cursor or change colours.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -64,7 +60,7 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// The same of JSON: of a text in it nothing changes but how it is written. Outside of texts JSON has no such character.
+/// The same for JSON, where such characters occur only within strings.
 fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len() + 64);
     for c in json.chars() {
@@ -79,7 +75,7 @@ fn plain_json(json: &str) -> String {
     plain
 }
 
-/// What acts on the text around it, and what takes no room: both can make one name look like another.
+/// Controls and zero-width characters: both can make names look alike.
 fn is_shown_otherwise(c: char) -> bool {
     is_control(c) || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
 }

@@ -1,8 +1,7 @@
-//! What is said of a panic: where it happened, and nothing of its message, which may hold what a client sent.
+//! Reports only the place of a panic: its message may hold client data.
 
 use std::panic::{self, PanicHookInfo};
 
-/// Replaces the standard hook, which prints the message.
 pub(crate) fn install() {
     panic::set_hook(Box::new(report));
 }

@@ -1,6 +1,6 @@
 use certward_store::StoreError;
 
-/// Says beside what is wrong with the store what to do about it.
+/// Adds the remedy to a store error.
 pub(crate) fn explain(error: StoreError) -> anyhow::Error {
     let remedy = match &error {
         StoreError::InUse(_) => {

@@ -1,15 +1,13 @@
-//! Colours, where a person looks: on a terminal that can show them, unless `NO_COLOR` (no-color.org) is set.
+//! Colours, on a capable terminal, unless `NO_COLOR` (no-color.org) is set.
 
 use std::io::{IsTerminal as _, stdout};
 
-/// How texts are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
     Coloured,
 }
 
-/// What a text is, and so what colour it has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tone {
     Good,
@@ -20,14 +18,14 @@ pub(crate) enum Tone {
 }
 
 impl Style {
-    /// As stdout and the environment want it.
+    /// From stdout and the environment.
     pub(crate) fn of_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if stdout().is_terminal() && !refused && !dumb { Self::Coloured } else { Self::Plain }
     }
 
-    /// The text in its colour. The text must not hold control characters of its own.
+    /// The text must not hold control characters.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => "1;32",

@@ -1,23 +1,22 @@
 use crate::output::plain;
 
-/// A table for people: a head, rows, columns as wide as their widest cell.
+/// A text table; columns are as wide as their widest cell.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With these column heads.
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
-    /// Adds a row; an empty cell is shown as `-`.
+    /// An empty cell is shown as `-`.
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
         self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { plain(cell) }).to_vec());
     }
 
-    /// The text, without a last line break.
+    /// Without a last line break.
     pub(crate) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
@@ -39,7 +38,7 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
-/// Characters, not columns of the terminal: names in wide scripts stand a little askew, and no width table is needed.
+/// Counts characters, not terminal columns: wide scripts align less well, but need no width table.
 fn width(cell: &str) -> usize {
     cell.chars().count()
 }

@@ -1,4 +1,4 @@
-//! The chain as a tree: the root above, each certificate under the one that issued it, the leaf at the bottom.
+//! The chain as a tree: the root on top, the leaf at the bottom.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,11 @@ use crate::{
     style::{Style, Tone},
 };
 
-/// More names than a person reads at a glance.
+/// As many as are readable at a glance.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// Draws certificates that come leaf first; the first `sent` of them are sent to devices. An issuer that was not given
-/// is drawn as its name alone.
+/// Draws certificates given leaf first; the first `sent` are sent to devices. A missing issuer is
+/// drawn by its name.
 pub(crate) fn draw(chain: &[ServedCertificate], sent: Option<usize>, style: Style) -> String {
     let Some(top) = chain.last() else { return String::new() };
     let mut tree = String::new();

@@ -1,12 +1,12 @@
 use thiserror::Error;
 
-/// The command was asked for in a way that cannot be meant: exit code 2.
+/// Wrong usage: exit code 2.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
 impl Usage {
-    /// From a sentence that says what is wrong and what is allowed.
+    /// From a sentence that says the error and what is allowed.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }

@@ -1,4 +1,4 @@
-//! Judges an upload without a server: the same judgement, the same rehearsal, the same findings.
+//! Judges an upload without a server: same rehearsal, same findings.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             None => Text::Absent,
         },
     };
-    // Whether a device has a way in is for the server to know.
+    // Only the server knows the entry points.
     let circumstances = Circumstances {
         now: SystemClock.now().to_time(),
         hosts: &hosts,
@@ -67,7 +67,7 @@ fn given(text: &str) -> Text {
     Text::Given(zeroize::Zeroizing::new(text.to_owned()))
 }
 
-/// Has the gateway build what it would serve, as the server does before it answers. Nothing is opened for that.
+/// Builds the gateway's configuration, as the server does; opens nothing.
 fn rehearse(mut judgement: Judgement) -> anyhow::Result<Judgement> {
     let Some(material) = &judgement.material else { return Ok(judgement) };
     let gateway = certward_gateway::Gateway::new(
@@ -107,7 +107,7 @@ fn certificate(facts: CertificateFacts) -> ServedCertificate {
     }
 }
 
-/// As the API writes times.
+/// In the API's format.
 fn show(time: OffsetDateTime) -> String {
     time.to_offset(time::UtcOffset::UTC)
         .format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second]"))

@@ -159,7 +159,6 @@ fn sheet(deployment: &Deployment) -> String {
     table.text()
 }
 
-/// What each node lets in, for people.
 fn limits(deployment: &Deployment) -> String {
     let limits = [(deployment.connections, "at once"), (deployment.connection_rate, "new a second")];
     let limits: Vec<_> = limits

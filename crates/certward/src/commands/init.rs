@@ -1,7 +1,7 @@
-//! Makes the store, the master key and the first admin key.
+//! Creates the store, the master key and the first admin key.
 //!
-//! The order matters where the power goes off between the steps: the master key is durable before anything is sealed
-//! with it, and a store without any key is mended by `--new-admin-key`.
+//! The order covers power loss: the master key is durable before anything is sealed with it, and
+//! `--new-admin-key` completes a store without any key.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     node_id, output, store_remedy,
 };
 
-/// The only thing on stdout.
+/// The only output on stdout.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewKey<'a> {

@@ -1,7 +1,6 @@
-//! Copies the embedded store to PostgreSQL, while certward is stopped.
+//! Copies the embedded store to PostgreSQL while certward is stopped.
 //!
-//! From where the configuration has its data folder to where it is told, or to where the configuration has its store
-//! already: an operator may have set `store` before or set it after.
+//! The target is an argument, or the configuration's `store` if it is set already.
 
 use std::process::ExitCode;
 
@@ -67,7 +66,6 @@ fn rows(table: &CopiedTable) -> Rows<'_> {
     Rows { table: &table.table, rows: table.rows }
 }
 
-/// Where it goes to.
 fn target(args: MigrateStoreArgs, config: &Config) -> Result<Servers, Usage> {
     let url = match (args.to, &args.to_file, &config.store) {
         (Some(url), _, _) => Zeroizing::new(url),

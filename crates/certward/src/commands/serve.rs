@@ -1,7 +1,7 @@
-//! One process: store, lifecycle, gateway and API, or those of them that its role asks for, wired, run and drained.
+//! One process: store, lifecycle, gateway and API, as its role requires: wired, run, drained.
 //!
-//! All of the configuration is read and checked before a port is bound; a signal that comes while starting is
-//! obeyed as soon as everything runs.
+//! The whole configuration is checked before a port is bound; a signal during the start takes
+//! effect once everything runs.
 
 mod census;
 mod heartbeat;
@@ -47,18 +47,18 @@ use crate::{
     usage::Usage,
 };
 
-/// How long a database is waited for at the start where this node has a snapshot to serve devices from. With the first read of
-/// the change feed (1 s), a device waits for three seconds: docs/database-away.md says so.
+/// At the start with a snapshot: the wait for the database. With the first feed read (1 s) a device
+/// waits three seconds, as docs/database-away.md says.
 const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Beside `[gateway] drain`, until connections that still run are left behind: what a store needs to note that the node has left,
-/// and what the last devices need to hear it.
+/// After `[gateway] drain`, until remaining connections are cut off: time to record that the node
+/// has left, and for the last devices to receive it.
 const DEVICES_LEAVE: Duration = Duration::from_secs(7);
 
-/// Then until requests that are still under way are left behind. The API itself cuts them off after so long.
+/// Then, until remaining requests are cut off; the API itself cuts them off earlier.
 const REQUESTS_END: Duration = Duration::from_secs(22);
 
-/// For the store to bring its write-ahead log home. With the two before it, and a second to say that this node has ended, 33 s:
+/// To check-point the store's write-ahead log. With the two above and 1 s to record the end: 33 s;
 /// docs/running.md says 35 s.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -76,12 +76,12 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("the runtime cannot be started")?;
     let result = runtime.block_on(serve(&config, place, level, passed, args.takeover));
-    // A task that does not end keeps nobody waiting.
+    // Does not wait for tasks that do not end.
     runtime.shutdown_background();
     result
 }
 
-/// Where the configuration is read from, at the start and on SIGHUP.
+/// Where SIGHUP reads the configuration again.
 struct Place {
     path: Option<PathBuf>,
     role: Option<Role>,
@@ -105,7 +105,7 @@ async fn serve(
     let predecessor = if takeover { Predecessor::find(&config.data_dir).await? } else { None };
     let store = tokio::select! {
         store = open_store(config, predecessor.is_some()) => store?,
-        // A store that does not answer holds nobody.
+        // A silent store must not block the end.
         () = signals.end() => return Ok(ExitCode::SUCCESS),
     };
     let outcome = serve_with(config, place, level, &store, passed, predecessor, &mut signals).await;
@@ -130,7 +130,7 @@ async fn serve_with(
         tracing::warn!(config.key = "store", "{warning}");
     }
     let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
-    // After the place is taken: nobody else writes there.
+    // After the place is taken: no other process writes there.
     let kept = snapshot::open(config, store).await?;
     let parts = Parts::bind(config, store, node, passed)?;
     if let (Some(Kept { snapshot, mark }), Some(Devices { gateway, .. })) = (kept, &parts.devices) {
@@ -140,7 +140,7 @@ async fn serve_with(
     parts.run(config, farewell, signals, &reload).await
 }
 
-/// Becomes this node: alone, or by the locks and sockets of the process that is it now.
+/// Becomes this node: alone, or with the running process's locks and sockets.
 async fn take_place(
     config: &Config,
     store: &Store,
@@ -162,8 +162,8 @@ async fn take_place(
     Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
 }
 
-/// With `beside`, an embedded store is opened although another process has it. A database that is not reached soon is
-/// [`Store::away`] where this node has a snapshot of it; then it is reached beside what follows.
+/// `beside`: opens an embedded store that another process has open. With a snapshot, an unreachable
+/// database is [`Store::away`] and reached in the background.
 async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address_of_node();
     let opened = if snapshot::is_there(config) {
@@ -186,7 +186,8 @@ async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     }
 }
 
-/// Tries to reach a database for as long as devices can wait. What takes longer goes on by itself.
+/// Tries to reach the database within devices' patience; a longer attempt goes on in the
+/// background.
 async fn reach_soon(store: &Store) -> Result<(), StoreError> {
     let reaching = {
         let store = store.clone();
@@ -198,7 +199,7 @@ async fn reach_soon(store: &Store) -> Result<(), StoreError> {
             Ok(())
         }
         Ok(Ok(reached)) => reached,
-        // It has panicked: the log says why, and whoever needs the database tries again.
+        // It panicked and is logged; the next user of the database retries.
         Ok(Err(_)) => Ok(()),
         Err(_) => {
             tracing::warn!("the database does not answer within {REACH_TIMEOUT:?}");
@@ -207,13 +208,13 @@ async fn reach_soon(store: &Store) -> Result<(), StoreError> {
     }
 }
 
-/// However long that takes.
+/// Without a time limit.
 async fn open_now(
     config: &Config,
     address: &Address,
     beside: bool,
 ) -> anyhow::Result<Result<Store, StoreError>> {
-    // Before the master key is read: a store that is not initialised has none.
+    // Before the master key is read: an uninitialised store has none.
     match if beside { Ok(true) } else { Store::is_initialised(address).await } {
         Ok(true) => {}
         Ok(false) => return Ok(Err(StoreError::NotInitialised)),
@@ -226,11 +227,11 @@ async fn open_now(
     })
 }
 
-/// Everything put together, its addresses taken, nothing accepted yet.
+/// Everything wired and bound, accepting nothing yet.
 struct Parts {
     api: certward_api::Bound,
     reloader: Option<Reloader>,
-    /// `None`: the role is the API alone.
+    /// `None` for the role `api`.
     devices: Option<Devices>,
     lifecycle: Lifecycle,
     node: HeldNodeId,
@@ -239,7 +240,6 @@ struct Parts {
     registry: Registry,
 }
 
-/// Where devices arrive.
 struct Devices {
     gateway: Gateway,
     bound: certward_gateway::Bound,
@@ -281,7 +281,7 @@ impl Parts {
         Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, census, registry })
     }
 
-    /// Runs until a signal asks for the end, another process takes over, or a part ends by itself; then drains the others.
+    /// Runs until a signal, a take-over, or an unexpected end of a part; then drains.
     async fn run(
         self,
         config: &Config,
@@ -298,7 +298,7 @@ impl Parts {
             gateway.set_anothers(farewell.is_some());
         }
         let mut tasks = JoinSet::new();
-        // By those who know the window of the request limits.
+        // Only on nodes that know the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
         }
@@ -341,7 +341,7 @@ impl Parts {
                 },
             }
         };
-        // With it go the sockets that it has to offer: nobody may wait in them for a process that ends.
+        // Closes the offered sockets: no connection may queue in an ending process.
         drop(successor);
         notify::tell("STOPPING=1");
         tracing::info!(drain = ?config.gateway.drain, "ending: nothing new is accepted, what is under way is finished");
@@ -350,7 +350,8 @@ impl Parts {
             Err(error) => (None, Err(error)),
         };
         let ended = async {
-            // Neither where the node is another process's, nor where something went wrong: that is to be seen.
+            // Not if another process is the node now, nor after an error, which should stay
+            // visible.
             let ends = given_to.is_none() && stages.open.is_cancelled() && cause.is_ok();
             match given_to {
                 Some(passage) => {
@@ -375,7 +376,7 @@ impl Parts {
         cause
     }
 
-    /// What a process that takes over is given. `None`, and a warning, where there is too little for it.
+    /// What a take-over receives; `None`, with a warning, without free descriptors.
     fn offer(&self) -> Option<Offer> {
         let offer = || -> std::io::Result<Offer> {
             let mut sockets =
@@ -388,7 +389,7 @@ impl Parts {
     }
 }
 
-/// The rules of the house, with this node's gateway or what stands in its place.
+/// With this node's gateway, or its substitute.
 fn lifecycle(config: &Config, store: &Store, devices: Option<&Devices>) -> Lifecycle {
     let (store, settings) = (store.clone(), settings::of_lifecycle(config));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -418,7 +419,7 @@ fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&De
     }
 }
 
-/// The gateway from its beginning to its end. With `farewell`, it begins to accept when the process before has ceased to.
+/// Runs the gateway. With `farewell`, accepts once the previous process has stopped.
 async fn serve_devices(
     Devices { gateway, bound }: Devices,
     lifecycle: Lifecycle,
@@ -437,7 +438,7 @@ async fn serve_devices(
     prepared.serve().await.context("the gateway has ended")
 }
 
-/// What a node without a gateway does in its place. With `farewell`, it begins when the process before has ceased to accept.
+/// Replaces the gateway. With `farewell`, begins once the previous process has stopped accepting.
 async fn serve_no_devices(
     lifecycle: &Lifecycle,
     node: &NodeId,
@@ -458,7 +459,7 @@ fn begin(stages: &Stages) {
     notify::tell("READY=1");
 }
 
-/// Resolves when another process is ready to take over; never, where that cannot be.
+/// Resolves when another process is ready to take over; pending if none can.
 async fn successor(
     config: &Config,
     offer: Option<Offer>,
@@ -472,7 +473,8 @@ async fn successor(
     }
 }
 
-/// Lets the other process be this node, and tells it when it may accept. Requests under way are still answered, and devices seen off.
+/// Hands the node over and tells the other process to accept. Current requests are answered and
+/// devices drained.
 async fn hand_over(
     passage: &Passage,
     gateway: Option<&Gateway>,
@@ -496,7 +498,7 @@ async fn hand_over(
     }
 }
 
-/// What makes the API's files wrong is configuration; an address that is taken is not.
+/// Wrong API files are configuration errors; a used address is not.
 fn explain_api(error: ApiError) -> anyhow::Error {
     match error {
         ApiError::Listen { .. } => anyhow::Error::from(error)
@@ -505,7 +507,6 @@ fn explain_api(error: ApiError) -> anyhow::Error {
     }
 }
 
-/// What SIGHUP does.
 struct Reload {
     place: Place,
     level: LogLevel,
@@ -513,7 +514,7 @@ struct Reload {
 }
 
 impl Reload {
-    /// Each of the two by itself: a fault in the one does not keep the other back. What cannot be read leaves things as they are.
+    /// Log level and certificate are independent. On an error the old one stays.
     fn run(&self) {
         let level = self.place.load().and_then(|loaded| {
             self.level.set(loaded.config.log.level)?;

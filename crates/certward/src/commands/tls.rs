@@ -72,7 +72,7 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// PUT, or POST where there is none yet. What stands there is read first.
+/// PUT, or POST without a certificate; the state is read first.
 async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let body = body(upload)?;
@@ -96,7 +96,7 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A renewal that forgets the client CA must not turn client verification off.
+/// A renewal that omits the client CA must not turn client verification off.
 fn refuse_to_end_two_way_unasked(id: &DeploymentId, before: &Tls, upload: &UploadArgs) -> anyhow::Result<()> {
     let undecided = upload.client_ca.is_none() && !upload.one_way;
     if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {

@@ -1,4 +1,4 @@
-//! Waiting until a change is proven or a deletion is over, without burning the reads of the window.
+//! Waits for a proof or a deletion without using up the read limit.
 
 use std::time::Duration;
 
@@ -10,16 +10,15 @@ use crate::{
     client::{Client, ClientError},
 };
 
-/// The server holds a read so long; 60 reads in 60 minutes are then never used up by waiting.
+/// The server holds a read this long, so that 60 reads in 60 minutes suffice.
 const HOLD: Duration = Duration::from_secs(60);
 
-/// Between two reads, should the server not hold them.
+/// Between reads, if the server does not hold them.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Then nobody waits any more: the default time to prove a change is one minute.
+/// The default time to prove a change is one minute.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// What a wait came to.
 pub(super) enum Waited {
     /// Proven, failed, or gone.
     Settled(Value),
@@ -27,10 +26,10 @@ pub(super) enum Waited {
     Unsettled,
 }
 
-/// Reads the certificate's state until it settles. A server that is away or busy for a while is waited for.
+/// Reads the state until it settles; waits for an absent or busy server.
 ///
 /// # Errors
-/// [`ClientError`] where a later read would say the same.
+/// [`ClientError`] if a later read would fail too.
 pub(super) async fn until_settled(client: &Client, path: &[&str]) -> Result<Waited, ClientError> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -2,23 +2,23 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-/// `[api]`: where operators' programs arrive.
+/// `[api]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ApiSection {
-    /// The address of the API: `127.0.0.1:8080`. Plain HTTP on loopback only, elsewhere with `cert` and `key`, or with
-    /// `allow_plain_http`. Port 0 lets the system choose; the log says which.
+    /// The API's address: `127.0.0.1:8080`. Plain HTTP only on loopback, or with
+    /// `allow_plain_http`; else `cert` and `key`. Port 0: the system chooses, the log has the port.
     #[serde(deserialize_with = "super::address::socket_address")]
     pub(crate) listen: SocketAddr,
-    /// The certificate chain of the API, PEM; with `key` it makes the API HTTPS.
+    /// The API's chain, PEM; HTTPS with `key`.
     pub(crate) cert: Option<PathBuf>,
     /// The private key of `cert`, PEM.
     pub(crate) key: Option<PathBuf>,
-    /// Whether secrets may travel unencrypted to an address that is not loopback: `false`.
+    /// Whether plain HTTP may carry secrets beyond loopback: `false`.
     pub(crate) allow_plain_http: bool,
-    /// What deployments say they run on: `certward`.
+    /// `platform` of deployments: `certward`.
     pub(crate) platform: String,
-    /// Where deployments say they run: `local`.
+    /// `region` of deployments: `local`.
     pub(crate) region: String,
 }
 

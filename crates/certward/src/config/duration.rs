@@ -7,10 +7,10 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Reads a duration such as `10s`, `60m`, `24h` or `7d`, whole numbers only.
+/// Reads `10s`, `60m`, `24h` or `7d`, whole numbers only.
 ///
 /// # Errors
-/// A sentence that says what is allowed.
+/// A sentence with the allowed range.
 pub(super) fn parse(text: &str, allowed: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let form = || {
         format!(
@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str, allowed: &RangeInclusive<Duration>) -> Result<Du
     ))
 }
 
-/// The shortest text that [`parse`] reads as this duration.
+/// The shortest text for [`parse`].
 fn show(duration: Duration) -> String {
     let seconds = duration.as_secs();
     for (unit, name) in [(DAY, "d"), (HOUR, "h"), (MINUTE, "m")] {
@@ -49,26 +49,26 @@ fn show(duration: Duration) -> String {
     format!("{seconds}s")
 }
 
-/// An hour is longer than any node needs to come back, and longer than any program polls.
+/// An hour is longer than any node needs to return, and than any program polls.
 pub(super) fn prove_within<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(HOUR);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
-/// How long a device may take for its handshake or its first packet. Modems of narrow-band networks need
-/// some 15 s; an unfinished connection holds a descriptor, so five minutes is the end.
+/// A device's handshake or first packet. Narrow-band modems need 15 s; five minutes is the most, as
+/// an unfinished connection holds a descriptor.
 pub(super) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(5 * MINUTE);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
-/// Longer than an hour, whoever waits for the end believes that it hangs.
+/// Beyond an hour a drain looks like a hang.
 pub(super) fn drain<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::ZERO..=Duration::from_secs(HOUR);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
-/// Changes are read every second; below ten of them a database that is merely slow would close all two-way deployments.
+/// Changes are read every second; below 10 s a slow database would close all two-way deployments.
 pub(super) fn stale_trust<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     if text == "serve" {
@@ -78,7 +78,7 @@ pub(super) fn stale_trust<'de, D: Deserializer<'de>>(from: D) -> Result<Option<D
     parse(&text, &allowed).map(Some).map_err(|fault| D::Error::custom(format!("{fault}; or \"serve\"")))
 }
 
-/// The request log keeps a row for every request of the window, so a month is the end.
+/// The request log has a row per request in the window: a month at most.
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(31 * DAY);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)

@@ -2,14 +2,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A wrong configuration. Says where it stands, what is wrong and what is allowed; never shows a line of the file
-/// and nothing of a URL, for they may hold a password.
+/// A wrong configuration: place, error, allowed values. Never a line of the file or part of a URL,
+/// which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{origin}: {message}")]
 pub(crate) struct ConfigError {
-    /// Where it stands.
     pub(crate) origin: Origin,
-    /// What is wrong, and what is allowed.
     pub(crate) message: String,
 }
 
@@ -19,8 +17,8 @@ impl ConfigError {
     }
 }
 
-/// A database's URL that was written where it does not belong would be shown as the wrong value that it is, with its password. What stands
-/// behind `://` is left out, but for what our own sentences say of URLs.
+/// Removes text after `://`, except in our own sentences: a misplaced database URL would show its
+/// password.
 fn without_urls(message: String) -> String {
     let is_ours = |rest: &str| rest.starts_with(' ') || rest.starts_with("USER:PASSWORD@");
     match message.match_indices("://").find(|(at, sign)| !is_ours(&message[at + sign.len()..])) {
@@ -29,16 +27,15 @@ fn without_urls(message: String) -> String {
     }
 }
 
-/// Where a value of the configuration stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// In the file; the line counts from 1, and is absent when the whole file is meant.
+    /// In the file; the line counts from 1, absent for the whole file.
     File { path: String, line: Option<usize> },
-    /// In this option of the command line.
+    /// In this command line option.
     Option(&'static str),
-    /// In an environment variable of this name.
+    /// In this environment variable.
     Variable(String),
-    /// Nowhere: it is the default of this key.
+    /// The default of this key.
     Default(String),
 }
 

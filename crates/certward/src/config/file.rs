@@ -8,30 +8,25 @@ use super::{
     ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, StoreServers, error::Origin, key,
 };
 
-/// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The folder of the embedded store, the node's id and the master key: `certward-data`.
+    /// Folder of the embedded store, node id and master key: `certward-data`.
     pub(crate) data_dir: PathBuf,
-    /// PostgreSQL instead of the embedded store: the `postgres://` URL of a server, or those of a primary and its standbys.
+    /// PostgreSQL instead: the `postgres://` URL of a server, or of a primary and its standbys.
     pub(crate) store: Option<StoreServers>,
-    /// What this node does: `all`; with PostgreSQL also `api` or `gateway` alone.
+    /// `all`; with PostgreSQL also `api` or `gateway`.
     #[serde(deserialize_with = "super::role::role")]
     pub(crate) role: Role,
-    /// The file of the master key; `master.key` in the data folder when absent.
+    /// The master key's file; `master.key` in the data folder if absent.
     pub(crate) master_key_file: Option<PathBuf>,
-    /// The master key itself, 64 hexadecimal digits: only from the environment (`CERTWARD_MASTER_KEY`), for a file that
-    /// holds it would be read by whoever reads the configuration.
+    /// 64 hexadecimal digits, only from `CERTWARD_MASTER_KEY`: every reader of the configuration
+    /// file could read it there.
     #[serde(skip)]
     pub(crate) master_key: Option<MasterKeyText>,
-    /// `[api]`
     pub(crate) api: ApiSection,
-    /// `[gateway]`
     pub(crate) gateway: GatewaySection,
-    /// `[limits]`
     pub(crate) limits: LimitsSection,
-    /// `[log]`
     pub(crate) log: LogSection,
 }
 
@@ -52,15 +47,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The file of the master key, wherever it was configured.
     pub(crate) fn master_key_path(&self) -> PathBuf {
         self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
-    /// The master key, from the environment or its file.
+    /// From the environment or its file.
     ///
     /// # Errors
-    /// [`ConfigError`] for a variable that holds none, else [`certward_store::MasterKeyError`].
+    /// [`ConfigError`] for a bad variable, else [`certward_store::MasterKeyError`].
     pub(crate) fn read_master_key(&self) -> anyhow::Result<MasterKey> {
         match &self.master_key {
             Some(text) => MasterKey::parse(text.expose()).map_err(|e| {
@@ -84,7 +78,6 @@ impl Config {
         }
     }
 
-    /// Where the store is.
     pub(crate) fn store_address(&self) -> certward_store::Address {
         match &self.store {
             Some(store) => certward_store::Address::Postgres(store.servers().clone()),
@@ -92,7 +85,7 @@ impl Config {
         }
     }
 
-    /// Where the store is, for a node that uses no other PostgreSQL database than it did before.
+    /// Refuses another PostgreSQL database than this node used before.
     pub(crate) fn store_address_of_node(&self) -> certward_store::Address {
         match self.store_address() {
             certward_store::Address::Postgres(servers) => {
@@ -103,7 +96,7 @@ impl Config {
     }
 }
 
-/// The master key as it came from the environment. Wiped on drop, shown by no `Debug`.
+/// From the environment. Wiped on drop, redacted in `Debug`.
 #[derive(Clone, PartialEq)]
 pub(crate) struct MasterKeyText(Zeroizing<String>);
 

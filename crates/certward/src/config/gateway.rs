@@ -8,41 +8,42 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Network;
 
-/// `[gateway]`: where devices arrive.
+/// `[gateway]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct GatewaySection {
-    /// `[[gateway.listener]]`: `mqtts` on `[::]:8883` and `wss` on `[::]:8084`; a given list replaces both and has at
-    /// least one.
+    /// `[[gateway.listener]]`: `mqtts` on `[::]:8883`, `wss` on `[::]:8084`; a list replaces both
+    /// and is not empty.
     pub(crate) listener: Option<Vec<Listener>>,
-    /// The deployment of clients without SNI, or with an unknown one, on shared listeners: none.
+    /// For clients without SNI, or an unknown one, on shared listeners: none.
     #[serde(deserialize_with = "optional_deployment")]
     pub(crate) default_deployment: Option<DeploymentId>,
-    /// The networks that upstreams may be in (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local, multicast,
-    /// unspecified and certward's own listeners.
+    /// Networks of upstreams (`10.0.0.0/8`, `fd00::/8`, `192.0.2.7`): all but link-local,
+    /// multicast, unspecified and certward's own listeners.
     pub(crate) upstream_allow: Option<Vec<Network>>,
-    /// The prefixes of this network's NAT64 translators (`2001:db8:64::/96`), beside the well-known ones: none.
+    /// NAT64 prefixes (`2001:db8:64::/96`), beside the well-known ones: none.
     #[serde(deserialize_with = "nat64")]
     pub(crate) upstream_nat64: Nat64,
-    /// The addresses of this machine that brokers are connected to from, one by lot for each: the system chooses.
+    /// Local addresses to dial brokers from, one at random each: the system chooses.
     #[serde(deserialize_with = "super::upstream_source::addresses")]
     pub(crate) upstream_source: Vec<IpAddr>,
-    /// How many connections one address of devices may hold: no limit; 1 to 1,000,000.
+    /// Connections per device address: no limit; 1 to 1,000,000.
     #[serde(deserialize_with = "connections")]
     pub(crate) connections_per_address: Option<u32>,
-    /// From accept to the end of a device's handshake: `10s`; 1 s to 5 min.
+    /// From accept to the end of the handshake: `10s`; 1 s to 5 min.
     #[serde(deserialize_with = "super::duration::device")]
     pub(crate) handshake_within: Duration,
-    /// From there to the beginning of its CONNECT, or of its HTTP request: `10s`; 1 s to 5 min.
+    /// From there to the first byte of CONNECT or HTTP: `10s`; 1 s to 5 min.
     #[serde(deserialize_with = "super::duration::device")]
     pub(crate) connect_within: Duration,
-    /// How long a change may take to be proven before it is `failed`: `60s`; 1 s to 1 h.
+    /// For the proof of a change, else it is `failed`: `60s`; 1 s to 1 h.
     #[serde(deserialize_with = "super::duration::prove_within")]
     pub(crate) prove_within: Duration,
-    /// Over how long the devices' connections are ended when certward ends: `30s`; 0 s to 1 h.
+    /// Duration of the drain: `30s`; 0 s to 1 h.
     #[serde(deserialize_with = "super::duration::drain")]
     pub(crate) drain: Duration,
-    /// How long after the last read of changes two-way deployments are served: `serve`, without end; or 10 s to 31 d.
+    /// Service of two-way deployments after the last read of changes: `serve`, without end; or 10 s
+    /// to 31 d.
     #[serde(deserialize_with = "super::duration::stale_trust")]
     pub(crate) stale_trust: Option<Duration>,
 }
@@ -66,7 +67,6 @@ impl Default for GatewaySection {
 }
 
 impl GatewaySection {
-    /// What the gateway listens on.
     pub(crate) fn listeners(&self) -> Vec<certward_gateway::Listener> {
         let Some(listeners) = &self.listener else { return certward_gateway::Listener::defaults() };
         let convert = |listener: &Listener| certward_gateway::Listener {
@@ -83,34 +83,31 @@ impl GatewaySection {
     }
 }
 
-/// One address of the gateway.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
-    /// The address; port 0 lets the system choose, and the log says which.
+    /// Port 0: the system chooses, the log has the port.
     #[serde(deserialize_with = "super::address::socket_address")]
     pub(crate) listen: SocketAddr,
-    /// What is spoken inside TLS.
     pub(crate) protocol: Protocol,
-    /// Every connection here is this deployment's, whatever its SNI says; without it the listener is shared.
+    /// Every connection belongs to this deployment, with any SNI; without it the listener is
+    /// shared.
     #[serde(default, deserialize_with = "optional_deployment")]
     pub(crate) deployment: Option<DeploymentId>,
-    /// The networks of the load balancers before it, which begin every connection with a PROXY header (version 1 or 2): none.
+    /// Networks of load balancers that send a PROXY header (version 1 or 2): none.
     #[serde(default)]
     pub(crate) proxy_protocol_from: Vec<Network>,
 }
 
-/// What is spoken inside TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Protocol {
-    /// MQTT.
     Mqtts,
     /// MQTT over WebSocket.
     Wss,
 }
 
-/// As many as a gateway holds at all.
+/// The most that a gateway holds.
 const CONNECTIONS_MAX: i64 = 1_000_000;
 
 fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {

@@ -1,9 +1,8 @@
-//! The single-valued keys, and their names in the environment.
+//! The single-valued keys and their variables.
 
-/// What the variables begin with.
 pub(super) const PREFIX: &str = "CERTWARD_";
 
-/// What kind of value a key has, for a variable is always text.
+/// A variable is always text; this is the kind of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -11,16 +10,15 @@ pub(super) enum Kind {
     Bool,
 }
 
-/// A key that has one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
-    /// As in the file, the section before the dot: `api.listen`.
+    /// As in the file: `api.listen`.
     pub(super) path: &'static str,
     pub(super) kind: Kind,
 }
 
 impl Key {
-    /// The name in the environment: `CERTWARD_API__LISTEN`.
+    /// `CERTWARD_API__LISTEN`.
     pub(super) fn variable(self) -> String {
         format!("{PREFIX}{}", self.path.replace('.', "__").to_ascii_uppercase())
     }
@@ -30,7 +28,7 @@ const fn key(path: &'static str, kind: Kind) -> Key {
     Key { path, kind }
 }
 
-/// All of them. A test holds them against the page of the documentation, and each against the types.
+/// A test compares them with the documentation and the types.
 pub(super) const KEYS: [Key; 23] = [
     key("data_dir", Kind::Text),
     key("store", Kind::Text),
@@ -57,10 +55,10 @@ pub(super) const KEYS: [Key; 23] = [
     key("log.format", Kind::Text),
 ];
 
-/// The master key's variable, which has no place in the file.
+/// Has no place in the file.
 pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
 
-/// The keys that are lists and so stand in the file only.
+/// Lists, possible only in the file.
 pub(super) const LISTS: [&str; 4] = [
     "CERTWARD_GATEWAY__LISTENER",
     "CERTWARD_GATEWAY__UPSTREAM_ALLOW",
@@ -68,21 +66,19 @@ pub(super) const LISTS: [&str; 4] = [
     "CERTWARD_GATEWAY__UPSTREAM_SOURCE",
 ];
 
-/// The variables of the other commands: no configuration, whatever they hold.
+/// Variables of other commands.
 const COMMANDS: [&str; 5] =
     ["CERTWARD_URL", "CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE", "CERTWARD_MIGRATE_TO"];
 
-/// Whether a variable is none of the configuration's.
 pub(super) fn is_foreign(name: &str) -> bool {
     !name.starts_with(PREFIX) || COMMANDS.contains(&name)
 }
 
-/// The key of a variable.
 pub(super) fn find(name: &str) -> Option<Key> {
     KEYS.into_iter().find(|key| key.variable() == name)
 }
 
-/// The known variable that needs the fewest changed letters to become `name`.
+/// The known variable with the smallest edit distance.
 pub(super) fn nearest(name: &str) -> String {
     KEYS.into_iter()
         .map(Key::variable)
@@ -91,7 +87,7 @@ pub(super) fn nearest(name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Levenshtein's distance. The environment bounds the length of a name; it is cut to keep the product small.
+/// Levenshtein distance. `b` is cut to bound the cost.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let b = &b[..b.len().min(64)];
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -2,21 +2,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// `[limits]`: how many requests of one API key, deployment and method are admitted within any window, and how many deployments a
-/// project may have.
+/// `[limits]`: requests per API key, deployment and method in any window; deployments per project.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LimitsSection {
-    /// GET, `/check` and the neighbours, each on its own: 60; 1 to 1,000,000.
+    /// GET, `/check` and other reads, each: 60; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) reads: u32,
-    /// POST, PUT and DELETE, each on its own: 6; 1 to 1,000,000.
+    /// POST, PUT and DELETE, each: 6; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) changes: u32,
     /// The window's length: `60m`; 1 s to 31 d.
     #[serde(deserialize_with = "super::duration::window")]
     pub(crate) window: Duration,
-    /// How many deployments one project may have: 0, no limit; up to 1,000,000.
+    /// Deployments per project: 0, no limit; up to 1,000,000.
     #[serde(deserialize_with = "deployments")]
     pub(crate) deployments_per_project: u32,
 }
@@ -27,14 +26,14 @@ impl Default for LimitsSection {
     }
 }
 
-/// The log keeps a row for every admitted request, so that a million is the end of what one key should leave there.
+/// The log has a row per admitted request: at most a million per key.
 const REQUESTS_MAX: i64 = 1_000_000;
 
 fn requests<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     within(1, REQUESTS_MAX, from)
 }
 
-/// As many as a store is measured with (docs/scale.md).
+/// The most that a store is measured with (docs/scale.md).
 const DEPLOYMENTS_MAX: i64 = 1_000_000;
 
 fn deployments<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {

@@ -12,7 +12,7 @@ use super::{
     role,
 };
 
-/// A configuration that holds together, and what should be said about it once the log is open.
+/// A checked configuration, and warnings for the log.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
@@ -23,7 +23,7 @@ impl Source {
     /// Reads, overlays and checks. Opens no other file and no socket.
     ///
     /// # Errors
-    /// [`ConfigError`], the first one.
+    /// The first [`ConfigError`].
     pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
         let mut table = self.parse_file()?;
         let mut warnings = Vec::new();
@@ -39,14 +39,14 @@ impl Source {
             } else if name.contains("__") {
                 return Err(wrong(format!("there is no such key; the nearest is {}", key::nearest(name))));
             } else {
-                // Kubernetes sets CERTWARD_PORT and the like in every pod beside a service called certward.
+                // Kubernetes sets `CERTWARD_PORT` and others next to a service named certward.
                 warnings.push(format!(
                     "the environment variable {name} is no key of the configuration and is ignored; the nearest is {}",
                     key::nearest(name)
                 ));
             }
         }
-        // Each part has been read by itself already, with its place; only together they are without one.
+        // Each part was parsed with its place; the whole has none.
         let mut config = Config::deserialize(Value::Table(table))
             .map_err(|e| ConfigError::new(self.origin(""), e.message().to_owned()))?;
         config.master_key = master_key;
@@ -72,7 +72,7 @@ impl Source {
         toml::from_str(text).map_err(wrong)
     }
 
-    /// The rules that hold between keys.
+    /// Rules between keys.
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         let wrong = |path: &str, message: &str| Err(ConfigError::new(self.origin(path), message));
         if config.master_key.is_some() && config.master_key_file.is_some() {
@@ -119,7 +119,6 @@ impl Source {
         Ok(())
     }
 
-    /// Where the value of a key stands.
     fn origin(&self, path: &str) -> Origin {
         if path == "role" && self.role.is_some() {
             return Origin::Option("--role");
@@ -142,7 +141,7 @@ impl Source {
     }
 }
 
-/// Reads one variable by itself, then lays it over what there is.
+/// Parses one variable alone, then overlays it.
 fn overlay(table: &mut Table, key: Key, text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("it is empty; leave it out for what the file or the default says".into());
@@ -171,7 +170,7 @@ fn insert(table: &mut Table, path: &str, value: Value) {
         }
         Some((section, rest)) => {
             let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            // A section that is no table was refused when the file was read.
+            // A section that is no table was refused while parsing.
             if let Value::Table(section) = section {
                 insert(section, rest, value);
             }
@@ -179,7 +178,7 @@ fn insert(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// Where in the text the value at the path begins; numbers in the path count the tables of a list.
+/// The start of the value at `path`; numbers are indices of a list.
 fn locate(text: &str, path: &str) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
     let mut parts = path.split('.');
@@ -194,7 +193,7 @@ fn locate(text: &str, path: &str) -> Option<usize> {
     Some(at.span().start)
 }
 
-/// The line, from 1, of a place in the text.
+/// Counts from 1.
 fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
 }

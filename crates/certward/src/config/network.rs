@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use certward_gateway::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A network, of upstreams or of load balancers: `ADDRESS/BITS`, or a single address.
+/// `ADDRESS/BITS` or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
 
@@ -11,7 +11,7 @@ impl Network {
     /// Reads `10.0.0.0/8`, `fd00::/8` or `192.0.2.7`.
     ///
     /// # Errors
-    /// A sentence that says what is allowed.
+    /// A sentence with the allowed form.
     fn parse(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self(IpNet::from(address)));
@@ -19,7 +19,7 @@ impl Network {
         let network: IpNet = text.parse().map_err(|_| {
             format!("{text:?} is no network; allowed is ADDRESS/BITS or an address, for example 10.0.0.0/8")
         })?;
-        // 10.1.2.3/8 may be meant as 10.1.2.3 alone as well as 10.0.0.0/8: what opens a network is not guessed.
+        // 10.1.2.3/8 is ambiguous, so it is refused.
         if network.trunc() != network {
             return Err(format!(
                 "{text:?} has bits set behind its first {}; write {}",

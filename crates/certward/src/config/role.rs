@@ -3,7 +3,6 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::Config;
 
-/// Reads a role as it is written in the configuration and on the command line.
 pub(crate) fn parse(text: &str) -> Result<Role, String> {
     let allowed = || format!("{text:?} is no role: allowed are all, api and gateway");
     Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(allowed)
@@ -13,7 +12,7 @@ pub(super) fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error>
     parse(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// The keys that say something else than the default, and that the role has no use for.
+/// Keys with other values than the default that the role ignores.
 pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
     let Config { api, gateway, limits, .. } = config;
     let default = Config::default();

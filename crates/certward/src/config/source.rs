@@ -8,28 +8,27 @@ use certward_store::Role;
 
 use super::{ConfigError, error::Origin};
 
-/// Where the configuration comes from: gathered once, at the edge.
+/// The inputs of the configuration.
 #[derive(Default)]
 pub(crate) struct Source {
     /// The file's name, for errors, and its text.
     pub(crate) file: Option<(String, String)>,
-    /// The environment variables, those of others too.
+    /// All environment variables.
     pub(crate) variables: Vec<(String, String)>,
-    /// What the command line says in `--role`, whatever stands elsewhere.
+    /// `--role`, which overrides the others.
     pub(crate) role: Option<Role>,
 }
 
-/// A configuration is a page or two; what is larger is another file.
+/// Larger files are not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The file that is read, if it is there, when none is named.
 const DEFAULT_FILE: &str = "certward.toml";
 
 impl Source {
-    /// Reads the named file, or else `./certward.toml` if there is one.
+    /// Reads the named file, else `./certward.toml` if it exists.
     ///
     /// # Errors
-    /// [`ConfigError`] when a named file is not there, or the file cannot be read.
+    /// [`ConfigError`] if the file cannot be read or a named one is missing.
     pub(crate) fn gather(
         named: Option<&Path>,
         variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
@@ -45,7 +44,7 @@ impl Source {
         };
         let mut texts = Vec::new();
         for (name, value) in variables {
-            // A name that is no text cannot be one of ours.
+            // Our names are UTF-8.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => texts.push((name, value)),

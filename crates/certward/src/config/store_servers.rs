@@ -7,7 +7,7 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
-/// The PostgreSQL servers, as one URL, several in one text (a variable has no lists), or a list.
+/// One URL, several in one text (a variable has no lists), or a list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoreServers(Servers);
 

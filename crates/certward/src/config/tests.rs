@@ -17,7 +17,7 @@ fn config(source: &Source) -> Config {
     source.load().unwrap().config
 }
 
-/// The file of DESIGN, every comment of it a line.
+/// Every key of the file.
 const EVERYTHING: &str = r#"
 data_dir = "/var/lib/certward"
 store = "postgres://certward:secret@db/certward"
@@ -207,7 +207,7 @@ fn a_variable_is_stronger_than_the_file() {
 
 #[test]
 fn every_single_valued_key_has_a_variable() {
-    // A value of the right kind that no key takes would show a key that the types do not know as an unknown field.
+    // Each key's value has the right type, so that a wrong kind fails to parse.
     let values = [
         ("data_dir", "x"),
         ("store", "postgres://db"),
@@ -369,7 +369,7 @@ fn a_named_file_must_be_there() {
     );
 }
 
-/// The page that operators read.
+/// docs/configuration.md.
 mod documentation {
     use super::*;
 
@@ -380,7 +380,7 @@ mod documentation {
         let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let with_comments = config(&source(example));
         let mut defaults = Config::default();
-        // The example writes the default listeners out.
+        // The example spells out the default listeners.
         let listeners = with_comments.gateway.listeners();
         let is = |l: &certward_gateway::Listener| (l.listen, l.protocol, l.deployment.clone());
         assert_eq!(

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Reads the local addresses that brokers are connected to from, each once.
+/// Local addresses to dial brokers from, without duplicates.
 pub(super) fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpAddr>, D::Error> {
     parse(&Vec::<String>::deserialize(from)?).map_err(D::Error::custom)
 }
@@ -27,7 +27,7 @@ fn parse(texts: &[String]) -> Result<Vec<IpAddr>, String> {
 fn can_be_a_source(address: IpAddr) -> bool {
     let never = match address {
         IpAddr::V4(ip) => ip.is_broadcast(),
-        // A link-local one means nothing without its interface; a mapped one is IPv4, and is to be written so.
+        // Link-local needs an interface; a mapped address must be written as IPv4.
         IpAddr::V6(ip) => ip.is_unicast_link_local() || Ipv6Addr::to_ipv4_mapped(&ip).is_some(),
     };
     !(never || address.is_unspecified() || address.is_multicast())

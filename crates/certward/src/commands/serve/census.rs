@@ -9,12 +9,12 @@ use prometheus_client::{
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Counting reads every deployment once, so the figures may be this old.
+/// A count reads every deployment once; figures may be this old.
 const EVERY: Duration = Duration::from_secs(30);
-/// And older, where counting takes long: it may take a hundredth of the store's time.
+/// A count may take a hundredth of the store's time.
 const SHARE: u32 = 100;
 
-/// Where all certificates stand, as metrics: what an alert about a forgotten expiry or a failed change looks at.
+/// Metrics of all certificates, for alerts on expiry and failed changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CensusMetrics {
     deployments: Family<StatusLabel, Gauge>,
@@ -58,7 +58,7 @@ impl CensusMetrics {
         self.earliest_expiry.set(census.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
     }
 
-    /// Counts now and then. A store that is away leaves the last figures standing; that it is away, others say.
+    /// Counts periodically. During an outage, logged elsewhere, the last figures stay.
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut wait = Duration::ZERO;
         loop {

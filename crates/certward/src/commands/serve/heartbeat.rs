@@ -1,4 +1,4 @@
-//! That this process runs, told to whoever lists the nodes. Nobody is counted by it: that is for leases, which are the gateway's.
+//! Heartbeats of this process, for the list of nodes. Counting is by the gateway's leases.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use certward_store::{NodeId, NodeProcess, Store};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A third of the time after which one that is silent is listed as lost.
+/// A third of the time until a silent node is listed as lost.
 const EVERY: Duration = Duration::from_secs(5);
-/// For a store that does not answer; then this process is listed as lost for an hour.
+/// For a silent store; then this process is listed as lost for an hour.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Says so from `begin` on, until `end`. A store that is away hears it later; that it is away, others say.
+/// Sends heartbeats from `begin` to `end`. An outage of the store is logged elsewhere.
 pub(super) async fn run(
     store: Store,
     node: NodeId,
@@ -39,7 +39,7 @@ pub(super) async fn run(
     }
 }
 
-/// Nobody is to miss this node: it has ended in order.
+/// Records an orderly end, so that the node is not listed as lost.
 pub(super) async fn end(store: &Store, node: &NodeId) {
     match timeout(FORGOTTEN_WITHIN, store.forget_process(node)).await {
         Ok(Ok(())) => {}

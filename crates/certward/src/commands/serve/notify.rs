@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-/// Tells the service manager how far this process is (sd_notify(3)), where there is one that wants to know.
+/// Reports a state to the service manager, if any (sd_notify(3)).
 pub(super) fn tell(state: &str) {
     let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
     if let Err(error) = send(name.as_bytes(), state) {
@@ -23,7 +23,7 @@ fn send(name: &[u8], state: &str) -> io::Result<()> {
         path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
     };
     let socket = UnixDatagram::unbound()?;
-    // A manager that does not read keeps nobody waiting.
+    // A manager that does not read must not block.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(state.as_bytes(), &address).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! The first process of a takeover: it offers its place to a second one as long as it serves.
+//! The first process of a take-over: offers its place as long as it serves.
 
 use std::{
     fs::{self, Permissions},
@@ -16,14 +16,16 @@ use tokio::{
 
 use super::passage::{self, Passage, Word};
 
-/// For a process that has connected to say what it wants, and to take what it is given.
+/// For a peer to send its request, and to receive descriptors.
 const SAID_WITHIN: Duration = Duration::from_secs(5);
-/// For the second process to join and to fill its index: a second for 100,000 deployments. Meanwhile no change becomes `running`.
+/// For the second process to join and fill its index: 1 s per 100,000 deployments. Until then no
+/// change becomes `running`.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// No file descriptor left, for example.
+/// After a failed accept, such as without a free descriptor.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is offered. Dropped when this process ends otherwise: as long as these sockets are open, connections wait in them.
+/// The offered descriptors. Drop them if this process ends otherwise: connections queue in open
+/// sockets.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) sockets: Vec<OwnedFd>,
@@ -31,7 +33,7 @@ pub(super) struct Offer {
     pub(super) folder_lock: Option<OwnedFd>,
 }
 
-/// Where the offer is heard. Its file is removed when dropped, unless it is another process's by then.
+/// The socket for take-over requests. Dropping removes its file, unless another process owns it.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: UnixListener,
@@ -40,8 +42,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// `None`, and a warning, where there can be none: a data folder with a long name, for example, for such an address has at most
-    /// 107 bytes. Then nobody can take over, and nothing else is different.
+    /// `None`, with a warning, if it cannot be opened, for example for a path beyond 107 bytes;
+    /// only take-over is impossible then.
     pub(super) fn open(data_dir: &Path) -> Option<Self> {
         let path = passage::path(data_dir);
         match Self::listen(&path) {
@@ -54,7 +56,7 @@ impl Door {
     }
 
     fn listen(path: &Path) -> io::Result<UnixListener> {
-        // Whoever made one that is there has ended, or has handed over to us: the node's lock is ours.
+        // The node's lock is held, so the file's owner has ended or handed over.
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -64,7 +66,7 @@ impl Door {
         Ok(listener)
     }
 
-    /// Resolves when a second process is ready to accept. It waits to be told that this one does not accept any more.
+    /// Resolves when a second process is ready to accept; it then waits for [`Word::Done`].
     pub(super) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
         loop {
             let passage = match self.listener.accept().await {
@@ -93,17 +95,17 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         if !self.handed_over {
-            // A file that stays does no harm.
+            // A leftover file is harmless.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether the other process is ready to accept.
+/// Whether the peer is ready to accept.
 async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
     match timeout(SAID_WITHIN, passage.hear()).await?? {
         Some((Word::Ask, _)) => {}
-        // Somebody looked whether this process is there.
+        // A probe for a running process.
         None => return Ok(false),
         Some(_) => return refuse(passage, "it asks for something else").await,
     }
@@ -129,7 +131,7 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> i
 }
 
 async fn refuse(passage: &Passage, why: &str) -> io::Result<bool> {
-    // It may be gone.
+    // The peer may be gone.
     let _ = timeout(SAID_WITHIN, passage.say(Word::Refused)).await;
     Err(io::Error::other(why))
 }

@@ -1,19 +1,11 @@
-//! What two processes of one node say to each other when the second takes the first's place, over a Unix socket in the data folder.
+//! The protocol of a take-over, over a Unix socket in the data folder: one byte per message, some
+//! with a file descriptor.
 //!
-//! Every message is one byte, some with a file descriptor:
+//! Second process: `1` request. First: holds its proofs, sends `s` per listening socket, `n` (lock
+//! of the node's id), `f` (lock of the embedded store's folder), `e` (end). Second: joins, fills
+//! its index, `r` (ready). First: stops accepting, `d` (done). Refusal: `x`.
 //!
-//! ```text
-//! second  asks                                     1
-//! first   holds its proofs back, and sends         s (a listening socket, as often as there are)
-//!                                                  n (the lock of the node's id), f (that of the embedded store's folder)
-//!                                                  e (the end of the list)
-//! second  joins, fills its index; then is ready    r
-//! first   stops accepting; then it is done         d
-//! ```
-//!
-//! Until `r` the first one serves as if nothing were, and when the second one goes away it goes on. Whoever cannot do what is asked
-//! for answers `x`. Both accept from the same sockets, so that no connection is refused and none is lost with either; but never at
-//! once, and a proof counts only while just one of them accepts: see `certward_gateway::Gateway::hold_proofs`.
+//! Until `r` the first serves on. Never both accept: see `certward_gateway::Gateway::hold_proofs`.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -31,15 +23,13 @@ use rustix::{
 };
 use tokio::{io::Interest, net::UnixStream};
 
-/// Where the running process listens.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("takeover.sock")
 }
 
-/// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// The second number will be another way of doing this.
+    /// `1`; a later protocol will have another number.
     Ask,
     Socket,
     NodeLock,
@@ -71,15 +61,14 @@ impl Word {
     }
 }
 
-/// A conversation with the other process.
 #[derive(Debug)]
 pub(super) struct Passage(UnixStream);
 
 impl Passage {
-    /// With whom this process may talk: its own user, or root. Descriptors and locks come from, or go to, nobody else.
+    /// Accepts only this user's processes and root's.
     ///
     /// # Errors
-    /// [`io::ErrorKind::PermissionDenied`] for everybody else.
+    /// [`io::ErrorKind::PermissionDenied`] for others.
     pub(super) fn with(stream: UnixStream) -> io::Result<Self> {
         let user = stream.peer_cred()?.uid();
         if user != 0 && user != geteuid().as_raw() {
@@ -117,7 +106,7 @@ impl Passage {
             .await
     }
 
-    /// The next word, with its descriptor. `None`: the other process has gone.
+    /// The next message with its descriptor; `None` when the peer is gone.
     pub(super) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
         let (byte, descriptor) = self
             .0

@@ -1,6 +1,5 @@
-//! Listening sockets that somebody else has opened: systemd (sd_listen_fds(3)), or the process whose place this one takes.
-//!
-//! Each is matched to the configuration by its local address, so that their order and names are nobody's concern.
+//! Listening sockets opened by systemd (sd_listen_fds(3)) or by the process taken over from. They
+//! are matched to the configuration by local address; order and names do not matter.
 
 use std::{
     env,
@@ -11,10 +10,9 @@ use std::{
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-/// systemd passes one for each `ListenStream=`; this is far above what anybody configures.
+/// systemd passes one per `ListenStream=`.
 const PASSED_MAX: usize = 1024;
 
-/// Sockets that nobody has taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Passed(Vec<Socket>);
 
@@ -22,15 +20,15 @@ pub(crate) struct Passed(Vec<Socket>);
 struct Socket {
     listener: TcpListener,
     address: SocketAddr,
-    /// As systemd calls it, or where else it comes from.
+    /// systemd's name for it, or its other origin.
     name: String,
 }
 
 impl Passed {
-    /// Takes what systemd has passed. To be called once, before there is a second thread: it takes the variables out of the
-    /// environment. What is no listening TCP socket is left alone, with a warning.
+    /// Takes systemd's sockets. Call once, before a second thread: it removes environment
+    /// variables. Other descriptors stay as they are, with a warning.
     pub(crate) fn by_systemd() -> Self {
-        // Without the pid, the descriptors may be meant for whoever started us.
+        // Without our pid, the descriptors may be the parent's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<usize>().ok());
         if !meant || count.is_none_or(|count| count > PASSED_MAX) {
@@ -53,7 +51,7 @@ impl Passed {
         passed
     }
 
-    /// Adds a socket of the process whose place this one takes.
+    /// Adds a socket of the process taken over from.
     pub(crate) fn add_descriptor(&mut self, descriptor: OwnedFd) {
         self.add(TcpListener::from(descriptor), "taken over");
     }
@@ -65,7 +63,7 @@ impl Passed {
         }
     }
 
-    /// The socket that listens on exactly this address.
+    /// The socket with exactly this address.
     pub(crate) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.0.iter().position(|socket| socket.address == address)?;
         let Socket { listener, name, .. } = self.0.swap_remove(at);
@@ -73,7 +71,7 @@ impl Passed {
         Some(listener)
     }
 
-    /// Closes what matches nothing, and says so: connections to it are refused from now on.
+    /// Closes unmatched sockets with a warning: connections to them are refused from now on.
     pub(crate) fn close_rest(self) {
         for Socket { address, name, .. } in self.0 {
             tracing::warn!(%address, socket = name, "a socket that is passed matches no listener of the configuration and is closed");

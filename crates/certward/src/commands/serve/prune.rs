@@ -4,11 +4,11 @@ use certward_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// The tables grow by what ten minutes bring before anything is pruned.
+/// Tables grow by at most ten minutes of rows between runs.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// Keeps the store's feed, audit and request log within their bounds. A store that is away is tried again, and said so
-/// only when that begins and ends.
+/// Bounds the store's feed, audit and request log. An outage is retried, and logged at its begin
+/// and end.
 pub(super) async fn run(store: Store, window: Duration, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

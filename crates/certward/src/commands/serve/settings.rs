@@ -1,4 +1,4 @@
-//! From the configuration to what each part wants to know.
+//! Settings of the crates, from the configuration.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use certward_store::RequestLimit;
 
 use crate::{config::Config, file_limit};
 
-/// `files` is how many files the process may have open.
+/// `files` is the limit of open files.
 pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
     let (api, limits) = (&config.api, &config.limits);
     let limit = |requests| RequestLimit { requests, window: limits.window };
@@ -22,7 +22,7 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
     }
 }
 
-/// The API's address belongs to the program as well: a deployment must not relay its devices there.
+/// `api`: devices must not be relayed to the API.
 pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certward_gateway::Settings {
     let (gateway, default) = (&config.gateway, certward_gateway::Settings::default());
     let room = file_limit::devices(files);

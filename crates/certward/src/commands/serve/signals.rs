@@ -1,7 +1,6 @@
 use anyhow::Context;
 use tokio::signal::unix::{self, SignalKind};
 
-/// What the outside asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
     /// SIGTERM or SIGINT.
@@ -10,7 +9,6 @@ pub(super) enum Signal {
     Reload,
 }
 
-/// The signals that certward obeys.
 pub(super) struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
@@ -18,10 +16,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on no signal of these ends the process by itself, and none is lost.
+    /// From now on these signals no longer end the process, and none is lost.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub(super) fn catch() -> anyhow::Result<Self> {
         let catch = |kind| unix::signal(kind).context("signals cannot be caught");
         Ok(Self {
@@ -31,7 +29,7 @@ impl Signals {
         })
     }
 
-    /// The next one. May be cancelled without losing one.
+    /// The next signal. Cancel safe.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
@@ -41,7 +39,6 @@ impl Signals {
         }
     }
 
-    /// Resolves when the end is asked for.
     pub(super) async fn end(&mut self) {
         while self.next().await != Signal::End {}
     }

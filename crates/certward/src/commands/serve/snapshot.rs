@@ -3,24 +3,23 @@ use certward_store::{Generation, Replica, Store};
 
 use crate::{config::Config, store_remedy};
 
-/// This node's snapshot of what it serves, and up to which generation it is whole.
+/// This node's replica and its mark.
 pub(super) struct Kept {
     pub(super) snapshot: Replica,
     pub(super) mark: Option<Generation>,
 }
 
-/// Whether there is one to begin with while the database is away.
+/// Whether a start without the database is possible.
 pub(super) fn is_there(config: &Config) -> bool {
     is_kept(config) && Replica::file_in(&config.data_dir).exists()
 }
 
-/// Whether this node keeps one: with a gateway, and not with an embedded store, which is on its disk anyway.
+/// Kept with a gateway, unless the store is embedded and so on this disk anyway.
 fn is_kept(config: &Config) -> bool {
     config.store.is_some() && config.role.has_gateway()
 }
 
-/// Opens it. `None` where none is kept. What is no use is made anew while the database is there, and ends
-/// the start while it is not.
+/// `None` if none is kept. An unusable one is rebuilt; without the database it ends the start.
 pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<Kept>> {
     if !is_kept(config) {
         return Ok(None);
@@ -30,8 +29,7 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     let file = snapshot.path().display().to_string();
     let opened = opened.await;
     if !matches!(opened, Ok(Some(_))) {
-        // Without it there is nothing to begin with, so that a database that is only slow is waited for. Whether it was
-        // reached is asked below.
+        // Without a replica a slow database is waited for; whether it was reached is checked below.
         let _ = store.reach().await;
     }
     let mark = match opened {

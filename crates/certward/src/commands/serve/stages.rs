@@ -1,13 +1,13 @@
 use tokio_util::sync::CancellationToken;
 
-/// How far this process is; each is cancelled when it begins.
+/// Stages of the process; each token is cancelled when its stage begins.
 #[derive(Debug, Clone)]
 pub(super) struct Stages {
     /// The API accepts.
     pub(super) open: CancellationToken,
-    /// Devices are accepted.
+    /// The gateway accepts.
     pub(super) serving: CancellationToken,
-    /// Devices are accepted no more, and seen off. The API goes on: whoever looks after this node is told that it is not ready.
+    /// The gateway drains. The API goes on and reports the node as not ready.
     pub(super) drain: CancellationToken,
     /// The last device is gone.
     pub(super) drained: CancellationToken,
@@ -16,7 +16,7 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    /// With `open`, the API accepts from the beginning.
+    /// `open`: the API accepts at once.
     pub(super) fn new(open: bool) -> Self {
         let token = CancellationToken::new;
         let stages = Self { open: token(), serving: token(), drain: token(), drained: token(), end: token() };

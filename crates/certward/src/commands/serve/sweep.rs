@@ -1,5 +1,4 @@
-//! What a node without a gateway does about time, for there may be no gateway that lives: leases end, and changes that are not proven
-//! in time are `failed`.
+//! Ends leases and fails overdue changes on a node without a gateway; there may be no live gateway.
 
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use certward_store::{NodeId, StoreError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// As often as a gateway does.
+/// As often as a gateway.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Sweeps until the shutdown. A store that is away is tried again, and said so when that begins.
+/// Runs until shutdown. An outage is retried, and logged when it begins.
 pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: CancellationToken) {
     let mut has_left = false;
     let mut failing = false;
@@ -19,7 +18,7 @@ pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: Cancella
         let swept = async {
             sleep(EVERY).await;
             if !has_left {
-                // The process before this one may have had a gateway: nobody is to wait for it.
+                // The previous process may have had a gateway: no change may wait for it.
                 lifecycle.retire(node).await?;
                 has_left = true;
             }

@@ -1,4 +1,4 @@
-//! The second process of a takeover: it asks the running one for its place.
+//! The second process of a take-over: requests the place of the running one.
 
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -8,16 +8,16 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::passage::{self, Passage, Word};
 
-/// For the running process to hold its proofs back, which waits for a report to the store, and to send what it has.
+/// For the running process to hold its proofs, which includes a report to the store, and to send
+/// its descriptors.
 const GIVEN_WITHIN: Duration = Duration::from_secs(30);
-/// For it to stop accepting: milliseconds, or a second where it has run out of file descriptors.
+/// For it to stop accepting: milliseconds, or a second if it is out of descriptors.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The running process, not asked yet: as long as it is not, it has heard of nothing.
+/// The running process, before a request: it has received nothing yet.
 #[derive(Debug)]
 pub(super) struct Predecessor(Passage);
 
-/// What it has given.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) sockets: Vec<OwnedFd>,
@@ -26,15 +26,15 @@ pub(super) struct Given {
     pub(super) farewell: Farewell,
 }
 
-/// What is still to be said.
+/// The rest of the protocol.
 #[derive(Debug)]
 pub(super) struct Farewell(Passage);
 
 impl Predecessor {
-    /// The process that serves from this data folder. `None`: there is none that could hand over.
+    /// The process that serves from this data folder; `None` if none can hand over.
     ///
     /// # Errors
-    /// When it is somebody else's.
+    /// If it belongs to another user.
     pub(super) async fn find(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = passage::path(data_dir);
         let connected = async {
@@ -58,10 +58,10 @@ impl Predecessor {
         }
     }
 
-    /// Asks for its place. `None`: it has ended meanwhile.
+    /// Requests its place; `None` if it has ended.
     ///
     /// # Errors
-    /// When it does not give it.
+    /// If it refuses.
     pub(super) async fn ask(self) -> anyhow::Result<Option<Given>> {
         match timeout(GIVEN_WITHIN, self.receive()).await {
             Ok(given) => given.context("the running process does not hand over"),
@@ -93,12 +93,12 @@ impl Predecessor {
 }
 
 impl Farewell {
-    /// Says that this process is ready to accept. When this returns, the other one accepts nothing any more.
+    /// Reports readiness. On return the other process accepts no connections.
     ///
     /// # Errors
-    /// When it has changed its mind: then it goes on, and this process must end.
+    /// If it has given up: it goes on, and this process must end.
     pub(super) async fn ready(self) -> anyhow::Result<()> {
-        // Whether it is still there shows in what it answers.
+        // An error here shows in the answer.
         let _ = self.0.say(Word::Ready).await;
         match timeout(DONE_WITHIN, self.0.hear()).await {
             Ok(Ok(Some((Word::Done, _)))) => {
@@ -106,7 +106,7 @@ impl Farewell {
             }
             Ok(Ok(Some(_))) => bail!("the running process has given up waiting, and goes on"),
             Ok(Ok(None) | Err(_)) => tracing::info!("taken over: the process before has ended"),
-            // It had said yes. Rather both for a moment than nobody.
+            // It has agreed. Better both accept for a moment than neither.
             Err(_) => tracing::warn!(
                 "taken over, but the process before does not say that it accepts nothing any more"
             ),
