@@ -1,11 +1,11 @@
-//! The order in which a request is checked; it is contract. After `framing.rs` (400):
+//! The order of checks; it is contract. After `framing.rs` (400):
 //!
-//! 1 authentication (`auth.rs`, 401); 2 scope (403) and 3 deployment visible to the key (404),
-//! here; 4 rate limit (`limit.rs`, 429); 5 declared length (413), 6 media type (415), 7 body (413,
-//! 400), in `body.rs`; 8 properties (422).
+//! 1 authentication (`auth.rs`, 401); 2 scope (403), 3 deployment visible to the key (404), here; 4
+//! rate limit (`limit.rs`, 429); 5 declared length (413), 6 media type (415), 7 body (413, 400), in
+//! `body.rs`; 8 properties (422).
 //!
-//! Steps 1 to 3 are not counted; 1 to 6 read no byte of a body. A change repeats 1 to 3 in its own
-//! transaction, an answer after a wait by [`Context::require_still`].
+//! Steps 1 to 3 are not counted; 1 to 6 read no byte of a body. A change repeats 1 to 3 in its
+//! transaction, a delayed answer in [`Context::require_still`].
 
 use certward_lifecycle::ProjectError;
 use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
@@ -13,8 +13,7 @@ use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
 use crate::{auth::Caller, context::Context, error::Error, path_id::PathId};
 
 impl Context {
-    /// Steps 2 and 3. `scope` `None`: any valid key. A deployment outside the key's projects is
-    /// answered like one that does not exist.
+    /// Steps 2 and 3. `scope` `None`: any valid key. One outside the key's projects does not exist.
     pub(crate) async fn deployment(
         &self,
         caller: &Caller,
@@ -36,7 +35,7 @@ impl Context {
         Ok(self.lifecycle.store().project(&id).await?.ok_or(ProjectError::NotFound)?)
     }
 
-    /// Steps 1 to 3 again, before an answer that waited for the client or the gateway.
+    /// Steps 1 to 3 again, after a wait for the client or the gateway.
     pub(crate) async fn require_still(
         &self,
         caller: &Caller,

@@ -1,8 +1,8 @@
-//! Authentication by HTTP Basic (RFC 7617): user name = API key, password = secret key.
+//! HTTP Basic (RFC 7617): user name = API key, password = secret key.
 //!
-//! It covers every path under [`BASE`], unknown ones too, and precedes reading a body or sending
-//! `100 Continue`. A malformed header, an unknown key and a wrong secret take the same way through
-//! the store and get the same answer.
+//! It covers every path under [`BASE`], unknown ones too, before a body is read or `100 Continue`
+//! sent. Malformed headers, unknown keys and wrong secrets take the same way through the store and
+//! get the same answer.
 
 use std::{net::SocketAddr, ops::Deref, sync::Arc};
 
@@ -23,15 +23,14 @@ use crate::{
 
 pub(crate) const BASE: &str = "/public_api/v1";
 
-/// An unknown key, since keys are lower case. It and its secret have the usual lengths, so that
-/// this failure takes as long as any other.
+/// An unknown key (keys are lower case), of the usual lengths so that it fails as slowly as any.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAA";
 const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(Arc<ApiKeyRecord>);
 
-/// The client's address, inserted into each request by its connection.
+/// The client's address, set by the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
@@ -52,13 +51,13 @@ impl Deref for Caller {
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
-    /// Fails closed: a route without [`authenticate`] has no caller.
+    /// Fails closed: without [`authenticate`] there is no caller.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
         parts.extensions.get::<Self>().cloned().ok_or(Error::Unauthorized)
     }
 }
 
-/// Layer that requires a valid key for all paths under [`BASE`].
+/// Requires a valid key for all paths under [`BASE`].
 pub(crate) async fn authenticate(State(api): State<Shared>, request: Request, next: Next) -> Response {
     if !under_base(request.uri().path()) {
         return next.run(request).await;
@@ -86,7 +85,7 @@ impl Context {
     pub(crate) async fn login(&self, request: &Parts) -> Result<Caller, Error> {
         let headers = &request.headers;
         if !headers.contains_key(header::AUTHORIZATION) {
-            // The usual first request before a challenge: no store read, no counted failure.
+            // The first request before a challenge: no store read, no counted failure.
             return Err(Error::Unauthorized);
         }
         let credentials = Credentials::read(headers);
@@ -116,7 +115,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    /// Exactly one header, scheme in any case, padded base64, UTF-8, an alphanumeric key, a colon.
+    /// One header, scheme in any case, padded base64, UTF-8, alphanumeric key, colon.
     fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };

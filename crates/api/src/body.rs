@@ -1,7 +1,7 @@
 //! Reads a body: declared length, media type, bytes, in this order.
 //!
-//! A body may hold a private key, so every buffer is wiped, outgrown ones too; not hyper's read
-//! buffer (at most 16 KiB) and serde_json's scratch space.
+//! It may hold a private key, so outgrown buffers are wiped too; not hyper's (at most 16 KiB) and
+//! serde_json's scratch space.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const FIRST_CAPACITY: usize = 4 * 1024;
 async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
-        // The cause (disconnect, bad chunk) is of no use to the client.
+        // The cause (disconnect, bad chunk) does not help the client.
         let frame =
             frame.map_err(|_| Error::InvalidJson("The body could not be read to its end.".to_owned()))?;
         let Some(data) = frame.data_ref() else { continue };
@@ -46,7 +46,7 @@ async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(bytes)
 }
 
-/// As `Vec::extend`, but wipes the old buffer when it grows.
+/// As `Vec::extend`, but wipes an outgrown buffer.
 fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
     let length = bytes.len() + data.len();
     if length > bytes.capacity() {
@@ -74,7 +74,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `application/json` in any case; only a `charset` other than UTF-8 is refused.
+/// `application/json` in any case, without a `charset` other than UTF-8.
 fn is_json(value: &str) -> bool {
     let mut parts = value.split(';');
     let media_type = parts.next().unwrap_or_default().trim();

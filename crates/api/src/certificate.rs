@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{ApiError, CertificateFiles};
 
-/// The HTTPS configuration. A reload swaps one pointer; open connections keep theirs.
+/// A reload swaps one pointer; open connections keep their configuration.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     files: CertificateFiles,
@@ -23,7 +23,7 @@ impl Certificate {
     }
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
-        // Nothing panics while the lock is held, and the pointer is always complete.
+        // Nothing panics while the lock is held.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -47,7 +47,7 @@ impl Reloader {
 fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError> {
     let chain = read_chain(&files.cert)?;
     let key = read_key(&files.key)?;
-    // Explicit, so that another crate's process default cannot change it.
+    // Not another crate's process default.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -59,7 +59,7 @@ fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, ApiError> {
     let text = read(file)?;
-    // The PEM error is dropped: it holds bytes of the file, possibly of a key.
+    // The dropped PEM error holds bytes of the file, possibly of a key.
     let chain = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| ApiError::NoCertificate(file.to_owned()))?;

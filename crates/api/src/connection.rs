@@ -30,13 +30,12 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// More is 431.
 const HEADERS_MAX: usize = 100;
 
-/// After a refusal the client may still be sending; closing at once would reset the connection and
-/// could destroy the answer. So remaining input is read and dropped for a while.
+/// After a refusal the client may still be sending; a close would reset the connection and could
+/// destroy the answer. So input is read and dropped for a while.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// At shutdown a connection without a request has this long to send one: it may be in flight or
-/// unread in the socket, and a close would reset it.
+/// After shutdown, for a first request, which may be in flight or unread in the socket.
 const NEW_SPARED: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default)]
@@ -46,15 +45,13 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Resolves when a connection without a request must close.
     pub(crate) async fn leave_new(&self) {
         self.shutdown.cancelled().await;
         tokio::time::sleep(NEW_SPARED).await;
     }
 }
 
-/// Serves HTTP/1.1 until the client disconnects, a deadline passes, or `signals` ends it between
-/// requests.
+/// Serves HTTP/1.1 until a disconnect, a deadline, or `signals` between requests.
 pub(crate) async fn serve<S>(
     stream: S,
     peer: SocketAddr,
@@ -84,7 +81,7 @@ pub(crate) async fn serve<S>(
     });
     loop {
         tokio::select! {
-            // Received bytes are read first: a client that has sent a request is not idle.
+            // Input first: a client that has sent a request is not idle.
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break note(ended),
             () = progress.overdue() => return,
@@ -100,7 +97,7 @@ pub(crate) async fn serve<S>(
     linger(connection.into_parts().io.into_inner().stream.stream).await;
 }
 
-/// The client disconnected or does not speak HTTP; hyper has answered (400, 431) where possible.
+/// A disconnect or no HTTP; hyper has answered (400, 431) where possible.
 fn note(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended in an error");
@@ -120,8 +117,7 @@ fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress
             request.extensions_mut().insert(HadContentLength);
         }
         let mut response = router.oneshot(request).await?;
-        // The next bytes are the rest of this body; after a coded one they could be a request
-        // (`heads.rs`).
+        // The rest of the body follows; after a coded one it could be a request (`heads.rs`).
         if is_coded || !progress.body_is_read() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -8,7 +8,7 @@ use crate::{
     ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
 };
 
-/// State of all handlers; one value per server.
+/// State of all handlers.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -18,7 +18,7 @@ pub(crate) struct Context {
     pub(crate) login_guard: LoginGuard,
     pub(crate) readiness: Readiness,
     pub(crate) store_trouble: StoreTrouble,
-    /// Cancelled when no new request is taken; delayed answers are sent at once.
+    /// No new requests; delayed answers are sent at once.
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -1,11 +1,11 @@
-//! Selects the connection to evict when the API is at its limit.
+//! Selects the connection to evict at the API's limit.
 //!
-//! A connection is *served* while the router works on its whole request, and then never evicted.
-//! Otherwise it waits for its client. Evicted is the longest quiet connection, if quiet for
-//! [`QUIET_SPARED`] (no request is lost); else the longest waiting one of the address with most.
+//! A connection is *served* while the router works on its whole request, and never evicted then;
+//! others wait for their clients. Evicted is the longest quiet one, if quiet for [`QUIET_SPARED`] (no request
+//! is lost); else the longest waiting one of the address with most.
 //!
-//! So an address has a fair share without a fixed limit (all clients may share a load balancer), and
-//! sending one byte protects nothing. No I/O here; `places.rs` acts.
+//! So addresses have fair shares without a fixed limit (all clients may share a load balancer), and
+//! one byte protects nothing. No I/O here; `places.rs` acts.
 
 use std::{
     cmp::Reverse,
@@ -16,19 +16,18 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Longer than a client needs to begin its request.
+/// More than a client needs to begin a request.
 pub(crate) const QUIET_SPARED: Duration = Duration::from_secs(1);
 
 /// Ordered by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnectionId(u64);
 
-/// What a connection waits for, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// No request has begun.
     Quiet { since: Instant },
-    /// A request or the receipt of an answer is incomplete.
+    /// A request or its answer is incomplete.
     Unfinished { since: Instant },
     /// The router works on its request.
     Served,
@@ -54,18 +53,18 @@ impl Crowd {
         }
     }
 
-    /// Whether a connection can enter, by a free place or an eviction.
+    /// By a free place or an eviction.
     pub(crate) fn has_room(&self) -> bool {
         self.connections.len() < self.connections_max || !self.waiting.is_empty()
     }
 
-    /// Adds a connection of an [`certward_store::address_group`]; also returns the evicted one.
+    /// Adds a connection of an [`certward_store::address_group`]; returns the evicted one too.
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> (ConnectionId, Option<ConnectionId>) {
         let id = ConnectionId(self.entered);
         self.entered += 1;
         self.insert(id, address, Standing::Quiet { since: now });
         let crowded = self.connections.len() > self.connections_max;
-        // After the insert, so that it counts for its address. It is chosen itself only if no other
+        // After the insert, so that it counts for its address. Chosen itself only if no other
         // waits; then it stays.
         let gave_way = crowded.then(|| self.gives_way(now)).flatten().filter(|other| *other != id);
         if let Some(other) = gave_way {
@@ -142,7 +141,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    /// A full table: each connection's request began a millisecond after the one before.
+    /// A full table; the requests began a millisecond apart.
     fn crowd(begun: Instant, addresses: &[u8]) -> (Crowd, Vec<ConnectionId>) {
         let mut crowd = Crowd::new(addresses.len());
         let ids = addresses.iter().zip(0..).map(|(last, nth)| {

@@ -1,7 +1,7 @@
-//! Every refusal of this API with its status, stable code and sentence, in one place.
+//! Every refusal with its status, stable code and sentence.
 //!
-//! A body is always `{"code", "message", "details"}`. Operators' facts go to the log by [`Cause`],
-//! never into the answer.
+//! A body is always `{"code", "message", "details"}`. Facts for operators go to the log by
+//! [`Cause`].
 
 use std::time::Duration;
 
@@ -25,19 +25,19 @@ const UPLOAD_RETRY: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// Host or end of body are ambiguous; the connection is closed.
+    /// Ambiguous host or end of body; closes the connection.
     BadRequest(&'static str),
-    /// A page served without a key on loopback, requested under another host name.
+    /// A loopback page requested under another host name.
     Misdirected,
-    /// No valid API key. One variant for every reason, so that answers cannot differ.
+    /// One variant for every reason, so that answers cannot differ.
     Unauthorized,
-    /// Too many requests without a valid key from this address.
+    /// Too many failed logins from this address.
     TooManyLogins { retry_after: Duration },
-    /// The key is valid but may not do this.
+    /// The key may not do this.
     NoAccess(&'static str),
     /// The key lacks this scope.
     NoScope(Scope),
-    /// The deployment does not exist, or the key does not see it.
+    /// Or the key does not see it.
     DeploymentNotFound,
     /// PUT or DELETE without a certificate.
     TlsNotFound,
@@ -47,23 +47,23 @@ pub(crate) enum Error {
     MethodNotAllowed,
     /// The body missed its deadline.
     BodyTimeout,
-    /// A conflict that the client can remove.
+    /// The client can remove it.
     Conflict { code: &'static str, message: String },
     /// Larger than [`crate::body::BODY_BYTES_MAX`].
     BodyTooLarge,
     /// Wrong media type or coding.
     UnsupportedMediaType(&'static str),
-    /// Not a JSON object, or not readable.
+    /// Or not readable.
     InvalidJson(String),
     /// Never empty, most important first.
     Unprocessable(Vec<Detail>),
     /// POST where a certificate is set.
     TlsAlreadyExists,
-    /// The limit of requests is used up.
+    /// Requests are used up.
     RateLimited { retry_after: Duration },
-    /// The key's limit of waiting uploads is reached.
+    /// Too many uploads of the key wait.
     TooManyUploads,
-    /// The store failed: no change, or an unknown outcome.
+    /// No change, or an unknown outcome.
     Store(StoreError),
     /// A defect of this program.
     Internal,
@@ -83,7 +83,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl Error {
-    /// A key of some projects would not see the key that it creates.
+    /// A key of some projects would not see the project that it creates.
     pub(crate) const LIMITED_KEY: Self =
         Self::NoAccess("Only an API key that sees all projects can make one.");
 }
@@ -164,7 +164,7 @@ impl IntoResponse for Error {
             Self::Store(error) => {
                 retry_after = Some(STORE_RETRY);
                 cause = Some(Cause::of(&error));
-                // Not "nothing was changed": the outcome of a commit without an answer is unknown.
+                // Not "nothing was changed": a commit without an answer has an unknown outcome.
                 let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";
                 (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message.to_owned())
             }
@@ -179,7 +179,7 @@ impl IntoResponse for Error {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
-        // Refusals caused by a client are in the access log already.
+        // Refusals are in the access log already.
         if let Some(cause) = cause {
             response.extensions_mut().insert(cause);
         }
@@ -193,7 +193,7 @@ impl IntoResponse for Error {
 /// RFC 7617: user name and password in UTF-8.
 const CHALLENGE: &str = r#"Basic realm="certward", charset="UTF-8""#;
 
-/// 422. An empty list is a defect and answered as one.
+/// 422. An empty list is a defect.
 fn refusal(details: Vec<Detail>) -> Response {
     let Some(first) = details.first() else {
         tracing::error!("an upload was refused without a finding");
@@ -203,7 +203,7 @@ fn refusal(details: Vec<Detail>) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { code, message, details })).into_response()
 }
 
-/// Sets a header to a number of seconds, rounded up, so that the wait is never too short.
+/// In seconds, rounded up, so that the wait is never too short.
 pub(crate) fn set_seconds(response: &mut Response, name: HeaderName, wait: Duration) {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(name, seconds.into());

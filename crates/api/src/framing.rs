@@ -1,7 +1,7 @@
-//! Checks every request first: one host, one end of the body.
+//! Checked first in every request: one host, one end of the body.
 //!
-//! A request that two programs could read differently is refused and its connection closed: a proxy
-//! may take for the next request what is a body here (RFC 9112 §3.2, §6.3, §11.2).
+//! An ambiguous request is refused and its connection closed: a proxy may take for the next request
+//! what is a body here (RFC 9112 §3.2, §6.3, §11.2).
 
 use axum::{
     extract::Request,
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Version, header, request::Parts, uri::Authori
 
 use crate::error::Error;
 
-/// Marks a request whose `Content-Length` hyper removed, see `heads.rs`.
+/// hyper removed a `Content-Length`, see `heads.rs`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HadContentLength;
 
@@ -29,7 +29,7 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     }
 }
 
-/// Exactly one host (RFC 9112 §3.2); optional in HTTP/1.0, as in checks of older load balancers.
+/// Exactly one (RFC 9112 §3.2); optional in HTTP/1.0, as in checks of older load balancers.
 fn host_fault(request: &Parts) -> Option<&'static str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -65,7 +65,7 @@ pub(crate) fn target_host(request: &Parts) -> Option<String> {
     Some(authority.host().to_owned())
 }
 
-/// `HOST` or `HOST:PORT`; [`Authority`] also accepts a user name and any text as a port.
+/// `HOST` or `HOST:PORT`; [`Authority`] also accepts a user name and any port text.
 fn authority(host: &HeaderValue) -> Option<Authority> {
     let authority = Authority::try_from(host.as_bytes()).ok()?;
     let port = authority.as_str().strip_prefix(authority.host())?;
@@ -73,7 +73,7 @@ fn authority(host: &HeaderValue) -> Option<Authority> {
     is_port.then_some(authority)
 }
 
-/// Whether the body has a content coding; `identity` is none.
+/// `identity` is none.
 pub(crate) fn has_content_coding(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::CONTENT_ENCODING).iter();
     !values.map(HeaderValue::as_bytes).all(|value| {

@@ -1,8 +1,8 @@
 //! Detects a `Content-Length` beside a `Transfer-Encoding`, which hyper removes: a proxy may have
 //! read that request differently (RFC 9112 §6.3).
 //!
-//! It only follows where heads begin and end, and stores no content. A request with a
-//! `Transfer-Encoding` is the last of its connection (`connection.rs`).
+//! Stores no content. A request with a `Transfer-Encoding` is the last of its connection
+//! (`connection.rs`).
 
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const CONTENT_LENGTH: &[u8] = b"content-length";
@@ -14,7 +14,7 @@ pub(crate) enum Heads {
     Body {
         left: u64,
     },
-    /// The last head had a `Transfer-Encoding`; `both` with a `Content-Length`.
+    /// A `Transfer-Encoding`; `both`: with a `Content-Length`.
     Over {
         both: bool,
     },
@@ -33,7 +33,7 @@ enum Line {
     /// Only line breaks so far.
     #[default]
     Empty,
-    /// A lower-case name that may become one of the two.
+    /// A prefix of one of the two names, in lower case.
     Name {
         bytes: [u8; TRANSFER_ENCODING.len()],
         length: usize,
@@ -50,7 +50,6 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Whether the last head gave its body's end in two ways.
     pub(crate) fn has_both(&self) -> bool {
         matches!(self, Self::Over { both: true })
     }
@@ -111,7 +110,7 @@ impl Head {
             },
             Line::Name { bytes, length } => Line::Other.or_name(&bytes[..length], byte),
             Line::Length => {
-                // hyper refuses other characters and numbers out of range.
+                // hyper refuses anything else, and too large numbers.
                 if let (Some(length), true) = (&mut self.length, byte.is_ascii_digit()) {
                     *length = length.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
                 }
@@ -131,7 +130,7 @@ impl Head {
 }
 
 impl Line {
-    /// The name extended by this byte, or `self` if it is too long.
+    /// The extended name, or `self` if it is too long.
     fn or_name(self, before: &[u8], byte: u8) -> Self {
         let mut bytes = [0; TRANSFER_ENCODING.len()];
         let length = before.len() + 1;
@@ -163,7 +162,6 @@ mod tests {
             (format!("\r\n\r\n{BOTH}"), true),
             (format!("{PLAIN}{LENGTH}{PLAIN}{BOTH}"), true),
             (format!("{LENGTH}\r\n{LENGTH}{CODED}"), false),
-            // Nothing is served after a coded request.
             (format!("{CODED}{BOTH}"), false),
             // Inside a body.
             (format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BOTH}{PLAIN}", BOTH.len()), false),

@@ -1,7 +1,7 @@
-//! Parses a request's JSON: one object, no field twice.
+//! Parses one JSON object, no field twice.
 //!
 //! Errors give the position, never the content, which may be a key. serde_json's messages are used
-//! only for syntax errors, where they are fixed sentences; others may quote input.
+//! only for syntax errors, where they are fixed; others may quote input.
 
 use std::{collections::HashSet, fmt, marker::PhantomData};
 
@@ -12,15 +12,14 @@ use crate::error::Error;
 
 const TWICE: &str = "a field is given twice";
 
-/// Built field by field from an object; unknown fields are ignored.
+/// Built field by field; unknown fields are ignored.
 pub(crate) trait FromFields: Default {
-    /// Takes the value of `name` from `map` if the field is known; else leaves it and returns
-    /// `false`.
+    /// Takes the value of a known `name` from `map`; else returns `false`.
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
 pub(crate) fn object<T: FromFields>(bytes: &[u8]) -> Result<T, Error> {
-    // serde_json checks only the strings it returns; all of JSON is UTF-8 (RFC 8259 §8.1).
+    // serde_json checks only returned strings; all of JSON is UTF-8 (RFC 8259 §8.1).
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
     serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| refusal(&error))
 }
@@ -37,7 +36,7 @@ fn refusal(error: &serde_json::Error) -> Error {
     let message = match error.classify() {
         // "expected `,` or `}` at line 1 column 9"
         Category::Syntax | Category::Eof => format!("The body is not valid JSON: {error}."),
-        // Matched by the beginning; the rest may be input.
+        // The rest may be input.
         Category::Data if error.to_string().starts_with(TWICE) => {
             format!("The body is not usable: {TWICE}, the second time at {place}.")
         }
@@ -65,8 +64,7 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut fields = T::default();
-        // Unknown fields too, so that acceptance does not depend on known names. Bounded by the
-        // body.
+        // Unknown fields too: acceptance does not depend on known names. Bounded by the body.
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if seen.contains(&name) {

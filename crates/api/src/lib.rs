@@ -1,11 +1,11 @@
 //! The HTTP API: routes, authentication, wire types, errors, OpenAPI.
 //!
-//! It carries `CONTRACT.md` over HTTP/1.1 and leaves every decision to
-//! [`certward_lifecycle::Lifecycle`]. HTTP types never leave it.
+//! Carries `CONTRACT.md` over HTTP/1.1; decisions are [`certward_lifecycle::Lifecycle`]'s. HTTP
+//! types stay here.
 //!
-//! Promises: a fixed order of checks (`access.rs`); a body is read only from an authenticated,
-//! admitted caller and wiped after use; no input causes a 5xx; nothing of a body, header or query
-//! is logged. Start at [`Api`], then `routes.rs`.
+//! Promises: a fixed order of checks (`access.rs`); bodies are read only from admitted callers and
+//! wiped; no input causes a 5xx; nothing of a body, header or query is logged. Start at [`Api`],
+//! then `routes.rs`.
 
 mod access;
 mod access_log;

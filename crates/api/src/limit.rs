@@ -15,10 +15,10 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 impl Context {
-    /// Counts the request and runs `answer` if it is within the limit. Every counted request's
-    /// answer carries the `RateLimit-…` headers, refusals and store failures too.
+    /// Counts the request and runs `answer` if admitted. Every counted answer has the `RateLimit-…`
+    /// headers, refusals and store failures too.
     ///
-    /// `subject` is a deployment's id or another path, which differs by its `/`.
+    /// `subject` is a deployment's id or another path; only paths have a `/`.
     pub(crate) async fn limited(
         &self,
         caller: &Caller,

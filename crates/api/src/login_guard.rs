@@ -1,8 +1,8 @@
-//! Slows down guessing of API keys, by address, apart from the request limits.
+//! Slows down guessing of API keys, by address.
 //!
-//! Only failed logins are counted and refused: a valid key always passes, since many clients share
-//! an address. Loopback is not counted: it is this machine or a local proxy. IPv6 counts by /64,
-//! one host's usual allocation.
+//! Only failed logins are counted and refused: a valid key always passes, since clients share
+//! addresses. Not loopback: it is this machine or a local proxy. IPv6 by /64, one host's usual
+//! allocation.
 
 use std::{
     collections::HashMap,
@@ -14,8 +14,8 @@ use std::{
 use certward_store::address_group;
 use tokio::time::Instant;
 
-/// Failures within [`PERIOD`] before 429. A script with a wrong secret stays far below; 256 bits
-/// cannot be guessed at any rate, so this protects the store and the log.
+/// Failures per [`PERIOD`] before 429. A script with a wrong secret stays far below; 256 bits
+/// cannot be guessed, so this protects store and log.
 const FAILURES_MAX: u32 = 20;
 const PERIOD: Duration = Duration::from_secs(60);
 /// 4096 × about 48 bytes = under 200 KiB.
@@ -33,14 +33,14 @@ struct Failures {
 }
 
 impl LoginGuard {
-    /// Counts a failed login. Above the limit: the time until the count restarts.
+    /// Counts a failure; above the limit, the time until the count restarts.
     pub(crate) fn failed(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let address = group(address)?;
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
             addresses.retain(|_, failures| now < failures.until);
             if addresses.len() >= ADDRESSES_MAX {
-                // So many addresses are not one client guessing; a 401 is enough.
+                // Not one client guessing; a 401 is enough.
                 return None;
             }
         }

@@ -4,7 +4,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// The API's metrics. Labels come from closed lists, so that clients cannot add series.
+/// The API's metrics. Labels come from closed lists, so clients cannot add series.
 #[derive(Debug, Clone)]
 pub struct ApiMetrics {
     pub(crate) requests: Family<RequestLabels, Counter>,
@@ -27,7 +27,7 @@ pub(crate) struct RequestLabels {
 pub fn register_metrics(registry: &mut Registry) -> ApiMetrics {
     let metrics = ApiMetrics {
         requests: Family::default(),
-        // From a read from memory (1 ms) to `Prefer: wait=60` (60 s).
+        // From a memory read (1 ms) to `Prefer: wait=60` (60 s).
         seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
         connections: Gauge::default(),
         connections_evicted: Counter::default(),

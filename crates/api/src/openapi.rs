@@ -1,5 +1,5 @@
-//! The OpenAPI document: the handlers' annotations, and from tables here what operations share:
-//! refusals, `RateLimit-…` headers, authentication.
+//! The OpenAPI document: handlers' annotations, and from tables here refusals, `RateLimit-…`
+//! headers and authentication.
 
 use utoipa::{
     Modify, OpenApi,
@@ -144,7 +144,7 @@ fn complete(path: &str, operation: &mut Operation) {
     }
 }
 
-/// Refusals of an operation, in the order of the checks.
+/// In the order of the checks.
 fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)> {
     let conflict = CONFLICTS.into_iter().find(|(operation, _)| *operation == id).map(|(_, codes)| codes);
     let not_found = if path.ends_with("/tls") && matches!(id, "replaceTls" | "deleteTls") {

@@ -5,8 +5,7 @@ use http::request::Parts;
 
 use crate::auth::BASE;
 
-/// The id in a path, percent-decoded once. `None` (bad escape or UTF-8) is an id that does not
-/// exist, never an error.
+/// A path's id, percent-decoded once. `None` (bad escape or UTF-8) does not exist; never an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathId(Option<String>);
 

@@ -1,9 +1,8 @@
-//! The API's connections: carries out the evictions of `crowd.rs` and bounds the requests served at
-//! once.
+//! The API's connections: carries out the evictions of `crowd.rs` and bounds served requests.
 //!
-//! Served requests never take the last eighth of all places, so that new connections can always be
-//! read. Two further sixteenths are reserved, for `/healthz` and `/readyz` and for loopback
-//! clients, so that load balancers and operators are served under load.
+//! Served requests never take the last eighth of the places, so that new connections can be read.
+//! Two sixteenths are reserved, for `/healthz` and `/readyz` and for loopback clients: load
+//! balancers and operators are served under load.
 
 use std::{
     collections::HashMap,
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{ConnectionId, Crowd, Standing};
 
-/// Evicted connections that still hold a descriptor; more stop the accept loop.
+/// Evicted connections that hold a descriptor; at this number accepting pauses.
 const LEAVING_MAX: usize = 64;
 
 #[derive(Debug, Clone)]
@@ -39,7 +38,6 @@ struct Shared {
 #[derive(Debug)]
 struct Table {
     crowd: Crowd,
-    /// Live connections; the token tells of an eviction.
     connections: HashMap<ConnectionId, (IpAddr, CancellationToken)>,
     leaving: usize,
 }
@@ -53,7 +51,7 @@ pub(crate) struct Place {
     evicted: CancellationToken,
 }
 
-/// A permit to serve one request; returned on drop.
+/// A permit to serve; returned on drop.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
@@ -74,10 +72,9 @@ impl Places {
         }))
     }
 
-    /// Waits until a connection may be accepted.
     pub(crate) async fn room(&self) {
         loop {
-            // There is one waiter, and a notification before the wait is kept.
+            // There is one waiter; an earlier notification is kept.
             let changed = self.0.changed.notified();
             if self.0.table().has_room() {
                 return;
@@ -86,7 +83,7 @@ impl Places {
         }
     }
 
-    /// A place for a new connection, and the address (of IPv6, the network) of the evicted one.
+    /// A place, and the address (of IPv6, the network) of the evicted connection.
     pub(crate) fn take(&self, address: IpAddr) -> (Place, Option<IpAddr>) {
         let evicted = CancellationToken::new();
         let group = address_group(address);
@@ -112,7 +109,6 @@ impl Place {
         self.evicted.cancelled().await;
     }
 
-    /// Waits for a permit to serve a request.
     pub(crate) async fn turn(&self, is_probe: bool) -> Turn {
         let for_all = Arc::clone(&self.shared.for_all).acquire_owned();
         let reserved = match is_probe {
@@ -130,7 +126,7 @@ impl Place {
     }
 }
 
-/// Not all of 127.0.0.0/8: another address of it appears only if the client chose it.
+/// Not all of 127.0.0.0/8: a client must choose another address of it.
 fn is_this_machine(address: IpAddr) -> bool {
     [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.to_canonical())
 }

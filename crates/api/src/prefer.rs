@@ -8,7 +8,7 @@ pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 /// Larger values are cut to this.
 const WAIT_SECONDS_MAX: u64 = 60;
 
-/// `wait=N` (RFC 7240 §4.3), the first of several. An unreadable one is ignored, never an error.
+/// The first `wait=N` (RFC 7240 §4.3); ignored if unreadable.
 pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));
@@ -19,7 +19,7 @@ pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
         }
         let digits = value.trim().trim_matches('"');
         let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // More digits than a u64 holds are cut to the maximum too.
+        // More digits than a u64 holds.
         number.then(|| digits.parse().unwrap_or(u64::MAX))
     })?;
     Some(Duration::from_secs(seconds.min(WAIT_SECONDS_MAX)))

@@ -1,9 +1,8 @@
 //! The phase of a connection and its one deadline.
 //!
-//! hyper has a single timeout for the headers, which also runs while idle; the contract has
-//! several. The phases move on received bytes ([`Watched`]), the request, its body
-//! ([`RequestBody`]), its answer and the answer's end ([`AnswerBody`]). They also decide whether
-//! the connection may be evicted (`crowd.rs`).
+//! hyper has a single timeout for headers, which also runs while idle; the contract has several.
+//! Phases move on received bytes ([`Watched`]), the request, its body ([`RequestBody`]), its answer
+//! and the answer's end ([`AnswerBody`]); they also decide on eviction (`crowd.rs`).
 
 use std::{
     fmt, io,
@@ -31,8 +30,8 @@ use crate::{
     places::{Place, Turn},
 };
 
-/// A safety net: a request takes at most 20 s of body and 60 s of `Prefer: wait`, and the store
-/// times out after seconds.
+/// A safety net: at most 20 s of body and 60 s of `Prefer: wait`; the store times out after
+/// seconds.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
@@ -41,13 +40,13 @@ enum Phase {
     New { since: Instant },
     /// Between requests.
     Idle { since: Instant },
-    /// Part of a head received, the first byte at `since`.
+    /// Part of a head received.
     Headers { since: Instant },
-    /// Waits for a permit, the request complete as far as the router has read it.
+    /// Waits for a permit.
     Queued { since: Instant },
     /// The router has the request.
     Request { since: Instant, _turn: Turn },
-    /// The router waits for more of the body.
+    /// The router awaits the body.
     Body { since: Instant },
     /// The client is receiving the answer.
     Answer { since: Instant },
@@ -65,7 +64,7 @@ impl Phase {
         }
     }
 
-    /// For a request: since its first byte.
+    /// For a request: its first byte.
     fn since(&self) -> Instant {
         match *self {
             Self::New { since }
@@ -79,7 +78,6 @@ impl Phase {
     }
 }
 
-/// Shared by everything that moves or awaits the deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(Arc<Inner>);
 
@@ -89,14 +87,13 @@ struct Inner {
     place: Arc<Place>,
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
-    /// Whether the current request's body was read to its end.
     body_is_read: AtomicBool,
-    /// Whether the last head gave its body's end in two ways.
+    /// The last head gave its body's end in two ways.
     has_two_ends: AtomicBool,
 }
 
 impl Progress {
-    /// The first byte and the first headers have one deadline.
+    /// First byte and first headers have one deadline.
     pub(crate) fn new(deadlines: Deadlines, place: Arc<Place>) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
@@ -120,7 +117,7 @@ impl Progress {
         }
     }
 
-    /// Whether a close now loses no request or answer.
+    /// A close now loses no request or answer.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(*self.phase(), Phase::New { .. } | Phase::Idle { .. })
     }
@@ -129,7 +126,7 @@ impl Progress {
         matches!(*self.phase(), Phase::New { .. })
     }
 
-    /// hyper has a request; its body may be incomplete.
+    /// Its body may be incomplete.
     pub(crate) fn request_begins(&self) {
         self.0.body_is_read.store(false, Ordering::Relaxed);
         let since = self.phase().since();
@@ -139,7 +136,7 @@ impl Progress {
     pub(crate) async fn turn_comes(&self, is_probe: bool) {
         let turn = self.0.place.turn(is_probe).await;
         if !self.is_served(turn) {
-            // Evicted: the connection's task ends at its next step.
+            // Evicted: the task ends at its next step.
             std::future::pending().await
         }
     }
@@ -153,17 +150,16 @@ impl Progress {
         self.set(|since| Phase::Body { since });
     }
 
-    /// Whether the client has no more of this request to send.
+    /// The client has no more of this request to send.
     pub(crate) fn body_is_read(&self) -> bool {
         self.0.body_is_read.load(Ordering::Relaxed)
     }
 
-    /// Whether a request with a `Transfer-Encoding` also had a `Content-Length`.
+    /// With a `Transfer-Encoding` and a `Content-Length`.
     pub(crate) fn has_two_ends(&self) -> bool {
         self.0.has_two_ends.load(Ordering::Relaxed)
     }
 
-    /// Wraps an answer to detect its end.
     pub(crate) fn answer_begins(&self, body: Body) -> AnswerBody {
         self.enter(Phase::Answer { since: Instant::now() }, self.0.deadlines.answer);
         AnswerBody { body, progress: self.clone() }
@@ -175,7 +171,7 @@ impl Progress {
 
     fn bytes_arrived(&self, first: bool) {
         let since = match *self.phase() {
-            // The first request is due since the connection began.
+            // Due since the connection began.
             Phase::New { since } => since,
             Phase::Idle { .. } => Instant::now(),
             _ => return,
@@ -253,7 +249,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// A request's body. The connection may be evicted while more of it is awaited.
+/// The connection may be evicted while more of the body is awaited.
 pub(crate) struct RequestBody<B: HttpBody> {
     body: B,
     reading: Reading<B>,
@@ -316,7 +312,7 @@ where
                     if more {
                         return Poll::Ready(frame);
                     }
-                    // After an error the client may go on sending.
+                    // After an error the client may send more.
                     let is_read = !matches!(frame, Some(Err(_)));
                     this.progress.0.body_is_read.store(is_read, Ordering::Relaxed);
                     let place = Arc::clone(&this.progress.0.place);
@@ -327,7 +323,7 @@ where
                     let turn = ready!(turn.as_mut().poll(cx));
                     let last = last.take();
                     this.reading = Reading::Over;
-                    // Evicted: the connection's task ends at its next step.
+                    // Evicted: the task ends at its next step.
                     return if this.progress.is_served(turn) { Poll::Ready(last) } else { Poll::Pending };
                 }
                 Reading::Over => return Poll::Ready(None),
@@ -344,7 +340,7 @@ where
     }
 }
 
-/// hyper drops it when all of it is written or the client is gone.
+/// Dropped by hyper once written, or after a disconnect.
 pub(crate) struct AnswerBody {
     body: Body,
     progress: Progress,

@@ -1,6 +1,6 @@
-//! Properties of our own resources: all are read and every error noted, then refused together.
+//! Properties of our own resources: all errors are collected, then refused together.
 //!
-//! Unknown fields are ignored; `null` counts as absent unless the property can be removed.
+//! Unknown fields are ignored; `null` counts as absent unless a property can be removed.
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
@@ -18,7 +18,6 @@ const DESCRIPTION_CHARS_MAX: usize = 1000;
 const HOSTS_MAX: usize = 1000;
 const PROJECTS_MAX: usize = 1000;
 
-/// A request's fields and the errors so far.
 #[derive(Debug)]
 pub(crate) struct Properties {
     fields: Fields,
@@ -75,7 +74,7 @@ impl Properties {
         self.upstream(field)
     }
 
-    /// `None` if absent, `Some(None)` if null or empty: remove it.
+    /// `None` if absent, `Some(None)` if null or empty: remove.
     pub(crate) fn removable_upstream(&mut self, field: &str) -> Option<Option<UpstreamList>> {
         match self.fields.get(field) {
             None => None,
@@ -141,8 +140,7 @@ impl Properties {
         })
     }
 
-    /// `None` if absent, `Some(None)` if null: remove it. An empty list is ambiguous, so it is
-    /// wrong.
+    /// `None` if absent, `Some(None)` if null: remove. An empty list is ambiguous.
     pub(crate) fn upstream_allow(&mut self, field: &str) -> Option<Option<UpstreamAllow>> {
         if self.fields.get(field)?.is_null() {
             return Some(None);

@@ -6,13 +6,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// `/readyz` needs no key and a ping may be a write, so the store is asked once in this time.
+/// `/readyz` needs no key and a ping may write, so the store is asked once in this time.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// A silent store does not delay `/readyz` longer.
+///  Bounds the wait for a silent store.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// Whether the store answers, cached for [`KEPT`].
+/// Cached for [`KEPT`].
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, bool)>>,
@@ -20,7 +20,7 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     pub(crate) async fn store_answers(&self, store: &Store) -> bool {
-        // Held across the ping, so that concurrent requests share one.
+        // Held across the ping: concurrent requests share it.
         let mut last = self.last.lock().await;
         if let Some((at, answers)) = *last
             && at.elapsed() < KEPT

@@ -1,7 +1,7 @@
-//! Every path of this server, and its layers.
+//! All paths and layers.
 //!
-//! From the outside in: access log and metrics (catches panics), framing, authentication, then the
-//! exact path: no case folding, no trailing slash, no second decoding. HEAD is answered as GET.
+//! From the outside in: access log and metrics (catches panics), framing, authentication, the exact
+//! path: no case folding, trailing slash or second decoding. HEAD is answered as GET.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
         .route("/public_api/v1/nodes", get(nodes::list))
-        // Router parameters are never empty, but an empty id is a wrong id, not an unknown path.
+        // Router parameters are never empty, but an empty id is a wrong id.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))
         .route("/public_api/v1/deployments//tls/failures", get(tls::failures))

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use certward_store::{RequestLimit, Role};
 
-/// How the API is served. The caller decides whether plain HTTP is allowed at `listen`.
+/// The API's settings. The caller decides whether plain HTTP is allowed.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Port 0 takes a free one, see [`crate::Bound::address`].
@@ -17,18 +17,18 @@ pub struct Settings {
     pub platform: String,
     /// `region` of every deployment.
     pub region: String,
-    /// Maximum connections; above it waiting ones are evicted (`crowd.rs`).
+    /// At this number waiting connections are evicted (`crowd.rs`).
     pub connections_max: usize,
     /// Client deadlines.
     pub deadlines: Deadlines,
 }
 
 impl Settings {
-    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; in practice far less, since only
-    /// admitted requests hold a body.
+    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; far less in practice, as only
+    /// admitted requests have a body.
     pub const CONNECTIONS_MAX: usize = 1024;
 
-    /// Defaults: plain HTTP, 60 reads and 6 changes in 60 minutes.
+    /// Plain HTTP, 60 reads and 6 changes in 60 minutes.
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -68,13 +68,12 @@ impl Default for Limits {
     }
 }
 
-/// Limits for each step of a client; then its connection is closed.
+/// Time limits of a client; then its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The TLS handshake from accept; then headers, from there or from a request's first byte: 10
-    /// s.
+    /// The TLS handshake; then headers, from there or a request's first byte: 10 s.
     pub headers: Duration,
-    /// From the first read of a body to its end: 20 s, then 408.
+    /// From the first read to the end: 20 s, then 408.
     pub body: Duration,
     /// Between an answer and the next request: 60 s.
     pub idle: Duration,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Logs store errors at once, then at most once per [`AGAIN`] with the number of requests: during
-/// an outage any client's request fails, and must not fill the disk.
+/// Logs store errors at once, then at most once per [`AGAIN`] with a count: in an outage any
+/// client's request fails, and must not fill the disk.
 #[derive(Debug, Default)]
 pub(crate) struct StoreTrouble(Mutex<Option<Said>>);
 
@@ -20,7 +20,7 @@ struct Said {
     unsaid: u64,
 }
 
-/// Carries an answer's store error to the access log.
+/// An answer's store error, for the access log.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause {
     text: String,
@@ -45,7 +45,7 @@ impl StoreTrouble {
         }
     }
 
-    /// The number of requests to log, or `None` within [`AGAIN`] of the last line.
+    /// The count to log, or `None` within [`AGAIN`] of the last line.
     fn count(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *said {

@@ -1,7 +1,7 @@
 //! Adds a JSON body to hyper's own refusals.
 //!
-//! A broken request line or headers beyond the bounds never reach the router: hyper writes a head
-//! without a body and ends the connection.
+//! A broken request line or too large headers never reach the router: hyper writes a head without a
+//! body and ends the connection.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use crate::error::ErrorBody;
 #[derive(Debug)]
 pub(crate) struct Answered<S> {
     pub(crate) stream: S,
-    /// The replacement for hyper's head, and the bytes written of it.
+    /// The replacement, and the bytes written of it.
     instead: Option<(Vec<u8>, usize)>,
 }
 
@@ -27,8 +27,7 @@ impl<S> Answered<S> {
     }
 }
 
-/// Only hyper's own refusals match: router errors are never empty, and those to HEAD declare the
-/// length of their body.
+/// Only hyper's refusals match: router errors are never empty, and to HEAD they declare a length.
 const NO_BODY: &str = "\r\ncontent-length: 0\r\n";
 
 fn with_body(written: &[u8]) -> Option<Vec<u8>> {
@@ -45,7 +44,6 @@ fn with_body(written: &[u8]) -> Option<Vec<u8>> {
     Some([head.into_bytes(), body].concat())
 }
 
-/// The body for a status that hyper sends by itself.
 pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
     let (code, message) = match status {
         StatusCode::URI_TOO_LONG => ("URI_TOO_LONG", "The request's path is too long."),
@@ -77,8 +75,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Answered<S> {
         let Some((answer, done)) = &mut this.instead else {
             return Pin::new(&mut this.stream).poll_write(cx, bytes);
         };
-        // hyper offers the same bytes until they count as written, that is, when the replacement
-        // is.
+        // hyper offers the same bytes until the replacement is written.
         while let Some(rest) = answer.get(*done..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut this.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Ok(0)),

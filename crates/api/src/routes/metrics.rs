@@ -28,7 +28,7 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
     if !from_this_machine(&request) {
         api.login(&request).await?;
     } else if !as_this_machine(&request) {
-        // A web page on this machine whose name resolves to loopback (DNS rebinding) has no key.
+        // A local web page with a name that resolves to loopback (DNS rebinding) has no key.
         match request.headers.contains_key(header::AUTHORIZATION) {
             true => _ = api.login(&request).await?,
             false => return Err(Error::Misdirected),
