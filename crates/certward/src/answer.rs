@@ -1,4 +1,4 @@
-//! The API's answers, as far as this client shows them; unknown fields are ignored.
+//! The API's answers, as far as they are shown; unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub(crate) struct ErrorBody {
     pub(crate) details: Vec<Finding>,
 }
 
-/// The code is text: a newer server may send unknown codes.
+/// Text, since a newer server may send unknown codes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Finding {
@@ -33,7 +33,7 @@ pub(crate) struct Item {
 
 impl From<&certward_pki::Finding> for Finding {
     fn from(finding: &certward_pki::Finding) -> Self {
-        // Both types have the same JSON form, so nothing is lost.
+        // Both have the same JSON form.
         serde_json::to_value(finding).and_then(serde_json::from_value).unwrap_or_default()
     }
 }
@@ -51,7 +51,6 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The cause, with the received detail if known.
     pub(crate) fn what(&self) -> String {
         match &self.detail {
             Some(detail) => format!("{} ({detail})", self.cause),
@@ -60,7 +59,7 @@ impl Failure {
     }
 }
 
-/// The verdict on an upload, from the server or `certward check`.
+/// From the server or `certward check`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Check {
@@ -69,7 +68,7 @@ pub(crate) struct Check {
     /// Absent if not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) serves: Option<Served>,
-    /// The chain as found, leaf first, with the root; the server omits it.
+    /// The found chain, leaf first, with the root; the server omits it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<ServedCertificate>,
 }
@@ -85,7 +84,7 @@ pub(crate) struct Served {
     pub(crate) chain_length: usize,
     /// Trusted client CAs.
     pub(crate) client_cas: usize,
-    /// The sent certificates, leaf first; a server may omit them.
+    /// Leaf first; a server may omit them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) chain: Vec<ServedCertificate>,
 }
@@ -102,7 +101,7 @@ pub(crate) struct ServedCertificate {
     pub(crate) expire: String,
 }
 
-/// A certificate's state; all absent without one.
+/// All absent without a certificate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Tls {

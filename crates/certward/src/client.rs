@@ -25,7 +25,7 @@ pub(crate) struct Client {
 /// A list of a million deployments has less than half of it.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// A firewall may drop packets silently for minutes.
+/// A firewall may drop packets for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest `Prefer: wait`, and 30 s for the answer.
@@ -48,7 +48,7 @@ impl Client {
         };
         let api_key = given(&connect.api_key, "api-key", "CERTWARD_API_KEY")?;
         let secret_key = Zeroizing::new(given(&connect.secret_key, "secret-key", "CERTWARD_SECRET_KEY")?);
-        // Each request carries the secret, so redirects are not followed.
+        // The secret is in each request, so no redirects.
         let mut http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -67,7 +67,7 @@ impl Client {
             let wrong = || {
                 Usage::new(format!("{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)", path.display()))
             };
-            // The parser's error is dropped: it holds bytes of the file.
+            // The dropped error holds bytes of the file.
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?;
             if certificates.is_empty() {
                 return Err(wrong().into());
@@ -83,7 +83,7 @@ impl Client {
         self.send(Method::GET, path, None, None).await
     }
 
-    /// GET that waits for a settled state, at most for `wait`.
+    /// GET, held for at most `wait` until the state settles.
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, Some(wait)).await
     }
@@ -160,7 +160,7 @@ impl Client {
     }
 }
 
-/// The innermost cause, of the system or the TLS library; reqwest's own text repeats the address.
+/// The innermost cause; reqwest's own text repeats the address.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -214,7 +214,6 @@ impl ClientError {
         matches!(self, Self::Refused { body, .. } if body.code == code)
     }
 
-    /// When the same request may succeed at the earliest, if it can.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unreachable { .. } => Some(Duration::from_secs(2)),
@@ -259,7 +258,7 @@ fn refusal(
     body: &ErrorBody,
 ) -> fmt::Result {
     if !body.details.is_empty() {
-        // The first detail is the answer's own code and message.
+        // It is the answer's own code and message.
         return write!(f, "refused: {}", findings::counted(&body.details));
     }
     write!(f, "{}: {}", plain(&body.code), plain(&body.message))?;

@@ -1,8 +1,8 @@
 //! The configuration: a struct per section, each field with default, unit and bound.
 //!
-//! Precedence, weakest first: default, file, environment (`CERTWARD_SECTION__KEY`). Text and
-//! variables come in as a [`Source`]. Unknown keys and wrong values are errors that name file and
-//! line; relative paths start at the working directory.
+//! Weakest first: default, file, environment (`CERTWARD_SECTION__KEY`), given as a [`Source`].
+//! Unknown keys and wrong values are errors with file and line; paths are relative to the working
+//! directory.
 
 mod address;
 mod api;

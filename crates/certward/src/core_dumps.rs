@@ -2,8 +2,8 @@
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Makes the process not dumpable for good: `/proc` files belong to root, and its own user cannot
-/// attach (prctl(2), `PR_SET_DUMPABLE`).
+/// For good: `/proc` files belong to root, and its own user cannot attach (prctl(2),
+/// `PR_SET_DUMPABLE`).
 pub(crate) fn forbid() -> std::io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

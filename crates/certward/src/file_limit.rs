@@ -1,12 +1,12 @@
-//! The limit of open files and sockets.
+//! The limit of open files.
 //!
-//! Shells and service managers commonly set 1024 and let the program raise it. A device takes two,
-//! so devices could starve the store and the API.
+//! Shells and service managers commonly set 1024, which a program may raise. A device takes two, so
+//! devices could starve store and API.
 
 use certward_gateway::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one and returns it.
+/// Raises the soft limit to the hard one.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
@@ -19,7 +19,7 @@ pub(crate) fn raise() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Reserved for everything but devices: API, store, listeners, look-ups, proofs.
+/// For everything but devices: API, store, listeners, look-ups, proofs.
 const KEPT: u64 = 1000;
 
 /// Limits of device connections.
@@ -27,13 +27,11 @@ const KEPT: u64 = 1000;
 pub(crate) struct Devices {
     /// Finished connections, two files each.
     pub(crate) finished: usize,
-    /// Unfinished ones beside them, one file each. More use free places of finished ones, one for
-    /// one.
+    /// Unfinished ones, one file each. More use free places of finished ones.
     pub(crate) unfinished_kept: usize,
 }
 
-/// At least half of all files. 1/32 is reserved for unfinished connections, up to the gateway's
-/// setting.
+/// At least half of all files; 1/32 for unfinished connections, up to the gateway's setting.
 pub(crate) fn devices(files: u64) -> Devices {
     let free = files.saturating_sub(KEPT).max(files / 2);
     let unfinished_kept = (free / 32).min(Settings::UNFINISHED_KEPT as u64);

@@ -9,7 +9,7 @@ use crate::{
     tree,
 };
 
-/// Verdict, findings, the certificate that would be served, and the found chain.
+/// Verdict, findings, served certificate, found chain.
 pub(crate) fn report(check: &Check, style: Style) -> String {
     let verdict = match check.accepted {
         true => style.paint(Tone::Good, "accepted"),

@@ -9,8 +9,8 @@ use crate::usage::Usage;
 /// The API's limit of a body.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Reads a file as text. Without UTF-8 (DER, UTF-16) each byte becomes the character of its number,
-/// so that the judgement can name the format.
+/// Without UTF-8 (DER, UTF-16) each byte becomes the character of its number, so that the judgement
+/// can name the format.
 ///
 /// # Errors
 /// [`Usage`] if the file cannot be read or is too large.
@@ -39,7 +39,7 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
 /// Reads a file's bytes.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Usage> {
     let wrong = |e: std::io::Error| Usage::new(format!("cannot read {}: {e}", path.display()));
-    // Full capacity at once: a growing buffer would leave copies of a key.
+    // A growing buffer would leave copies of a key.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
     File::open(path).map_err(wrong)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! The log on stderr: our crates at the configured level, others from warnings up.
+//! The log on stderr: our crates at the configured level, others from warnings.
 
 use std::io::{self, Write};
 
@@ -38,8 +38,8 @@ impl LogLevel {
     }
 }
 
-/// `certward` is a prefix of all our crates. Others never go below warnings: HTTP and TLS libraries
-/// log keys and secrets at trace.
+/// `certward` is the prefix of our crates. Others stay at warnings: HTTP and TLS libraries log
+/// secrets at trace.
 fn targets(level: Level) -> Targets {
     let ours = match level {
         Level::Error => LevelFilter::ERROR,
@@ -51,15 +51,14 @@ fn targets(level: Level) -> Targets {
     Targets::new().with_target("certward", ours).with_default(ours.min(LevelFilter::WARN))
 }
 
-/// Escapes control characters, so that names, certificates and foreign errors cannot start a line
-/// or control a terminal.
+/// Escapes control characters: no foreign text starts a line or controls a terminal.
 struct Lines<W> {
     to: W,
     format: Format,
 }
 
 impl<W: Write> Write for Lines<W> {
-    /// Called once per event, with a line break at the end.
+    /// Called once per event.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
@@ -87,7 +86,7 @@ impl std::fmt::Display for Shown {
         match self.format {
             _ if !is_control(self.c) => write!(f, "{}", self.c),
             Format::Text => write!(f, "{}", self.c.escape_unicode()),
-            // All are in the basic plane, and occur in JSON only within strings.
+            // All are in the basic plane, and in JSON only within strings.
             Format::Json => write!(f, "\\u{:04x}", u32::from(self.c)),
         }
     }

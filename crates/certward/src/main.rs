@@ -1,7 +1,7 @@
-//! The program: command line, configuration, wiring, shutdown.
+//! Command line, configuration, wiring, shutdown.
 //!
-//! Thin: it checks the whole configuration before binding a port, wires the crates, runs and
-//! drains. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! The whole configuration is checked before a port is bound. Exit codes: 0 done, 1 failed, 2 wrong
+//! usage or configuration.
 
 mod answer;
 mod cli;
@@ -30,11 +30,11 @@ use crate::{cli::Cli, config::ConfigError, usage::Usage};
 
 fn main() -> ExitCode {
     panic_hook::install();
-    // Before the first secret is read; every command has some.
+    // Before the first secret is read.
     if let Err(error) = core_dumps::forbid() {
         output::note(&format!("certward: core dumps of this process cannot be ruled out: {error}"));
     }
-    // Set for the process: with two providers in the tree rustls would panic.
+    // With two providers in the tree rustls would panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match commands::run(Cli::parse()) {
         Ok(code) => code,

@@ -15,8 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::store_remedy;
 
-/// This node's id, drawn at the first start and kept in the data folder. Locks the file: two
-/// processes of one id would count as one node, and one's proof for the other.
+/// This node's id, kept in the data folder with a lock: two processes of one id would count as one
+/// node, and one's proof for the other.
 #[derive(Debug)]
 pub(crate) struct HeldNodeId {
     pub(crate) id: NodeId,
@@ -33,7 +33,7 @@ impl HeldNodeId {
     /// Reads or draws the id; creates a missing folder.
     ///
     /// # Errors
-    /// If folder or file cannot be used, or another process holds the lock.
+    /// If folder or file are unusable, or another process has the lock.
     pub(crate) fn take(data_dir: &Path, entropy: &dyn Entropy) -> anyhow::Result<Self> {
         let (data_dir, folder) = own_folder(data_dir).map_err(explain)?;
         refuse_writable_by_others(&data_dir, &folder).map_err(explain)?;
@@ -43,10 +43,10 @@ impl HeldNodeId {
         Self::hold(&data_dir, file, entropy)
     }
 
-    /// Adopts the id with the lock of the previous process, without a gap.
+    /// With the lock of the previous process, without a gap.
     ///
     /// # Errors
-    /// If it is not this folder's lock, or the file cannot be used.
+    /// If it is not this folder's lock, or the file is unusable.
     pub(crate) fn adopt(data_dir: &Path, lock: OwnedFd, entropy: &dyn Entropy) -> anyhow::Result<Self> {
         let path = data_dir.join(FILE);
         let lock = File::from(lock);
@@ -57,7 +57,7 @@ impl HeldNodeId {
         Self::hold(data_dir, lock, entropy)
     }
 
-    /// A duplicate of the lock for another process. It holds as long as either has it open.
+    /// A duplicate; the lock holds as long as either is open.
     pub(crate) fn share_lock(&self) -> io::Result<OwnedFd> {
         self.lock.try_clone().map(OwnedFd::from)
     }
@@ -78,7 +78,7 @@ impl HeldNodeId {
         file.seek(SeekFrom::Start(0)).with_context(context)?;
         (&file).take(1024).read_to_string(&mut text).with_context(context)?;
         let id = if text.trim().is_empty() {
-            // After a crash between creation and write: the id was never used.
+            // After a crash before the write: the id was never used.
             let id = draw(entropy);
             file.write_all(format!("{id}\n").as_bytes()).with_context(context)?;
             file.sync_all().and_then(|()| File::open(data_dir)?.sync_all()).with_context(context)?;

@@ -1,6 +1,6 @@
 //! The only writer to stdout and stderr, except the log.
 //!
-//! stdout has the result, stderr the rest. A closed stdout is an error, not a panic.
+//! stdout has the result. A closed stdout is an error, not a panic.
 
 use std::{
     fmt::Write as _,
@@ -16,9 +16,8 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
-/// Prints one JSON value on one line.
 pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
-    // It may hold a new API secret, so the text is wiped.
+    // It may hold a new API secret.
     let text = zeroize::Zeroizing::new(serde_json::to_string(value)?);
     if text.chars().any(is_shown_otherwise) {
         say(&zeroize::Zeroizing::new(plain_json(&text)))
@@ -32,7 +31,7 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints an error and its causes, without repeated texts.
+/// With its causes, without repeated texts.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -47,7 +46,7 @@ pub(crate) fn complain_text(text: &str) {
     note(&format!("certward: {text}"));
 }
 
-/// Escapes control characters, which could move the cursor or change colours.
+/// Escapes control characters, which could move the cursor.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -60,7 +59,7 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// The same for JSON, where such characters occur only within strings.
+/// In JSON such characters occur only within strings.
 fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len() + 64);
     for c in json.chars() {
@@ -75,7 +74,7 @@ fn plain_json(json: &str) -> String {
     plain
 }
 
-/// Controls and zero-width characters: both can make names look alike.
+/// Both can make names look alike.
 fn is_shown_otherwise(c: char) -> bool {
     is_control(c) || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
 }

@@ -1,4 +1,4 @@
-//! Reports only the place of a panic: its message may hold client data.
+//! Reports only the place of a panic: the message may hold client data.
 
 use std::panic::{self, PanicHookInfo};
 

@@ -1,6 +1,5 @@
 use crate::output::plain;
 
-/// A text table; columns are as wide as their widest cell.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -38,7 +37,7 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
-/// Counts characters, not terminal columns: wide scripts align less well, but need no width table.
+/// Not terminal columns: wide scripts align less well, but need no width table.
 fn width(cell: &str) -> usize {
     cell.chars().count()
 }

@@ -11,8 +11,8 @@ use crate::{
 /// As many as are readable at a glance.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// Draws certificates given leaf first; the first `sent` are sent to devices. A missing issuer is
-/// drawn by its name.
+/// Certificates come leaf first; the first `sent` are sent to devices. A missing issuer is a name
+/// only.
 pub(crate) fn draw(chain: &[ServedCertificate], sent: Option<usize>, style: Style) -> String {
     let Some(top) = chain.last() else { return String::new() };
     let mut tree = String::new();

@@ -6,7 +6,6 @@ use thiserror::Error;
 pub(crate) struct Usage(pub(crate) String);
 
 impl Usage {
-    /// From a sentence that says the error and what is allowed.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }

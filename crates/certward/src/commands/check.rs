@@ -67,7 +67,7 @@ fn given(text: &str) -> Text {
     Text::Given(zeroize::Zeroizing::new(text.to_owned()))
 }
 
-/// Builds the gateway's configuration, as the server does; opens nothing.
+/// Builds the configuration, as the server does; opens nothing.
 fn rehearse(mut judgement: Judgement) -> anyhow::Result<Judgement> {
     let Some(material) = &judgement.material else { return Ok(judgement) };
     let gateway = certward_gateway::Gateway::new(

@@ -1,7 +1,7 @@
 //! Creates the store, the master key and the first admin key.
 //!
-//! The order covers power loss: the master key is durable before anything is sealed with it, and
-//! `--new-admin-key` completes a store without any key.
+//! For power loss: the master key is durable before it seals anything; `--new-admin-key` completes
+//! a store without keys.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -62,7 +62,6 @@ async fn make(config: &Config) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-/// The configured master key, or a new one in its file.
 fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
     let path = config.master_key_path();
     if config.master_key.is_some() || path.exists() {

@@ -1,6 +1,6 @@
 //! Copies the embedded store to PostgreSQL while certward is stopped.
 //!
-//! The target is an argument, or the configuration's `store` if it is set already.
+//! The target is an argument or the configured `store`.
 
 use std::process::ExitCode;
 

@@ -72,7 +72,7 @@ pub(super) async fn run(command: ProjectCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A given list, or null for a removed one.
+/// `null` removes a list.
 fn list(field: &str, items: Vec<String>, none: bool) -> Option<(String, Value)> {
     match (items.is_empty(), none) {
         (false, _) => Some((field.to_owned(), items.into())),
@@ -88,7 +88,6 @@ fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()>
     output::say(&format!("{done}{}", sheet(&serde_json::from_value(answer)?)))
 }
 
-/// With columns for boundaries if there are any.
 fn table(projects: &[Project]) -> String {
     let has_boundary = |it: &Project| it.upstream_allow.is_some() || !it.host_suffixes.is_empty();
     if !projects.iter().any(has_boundary) {

@@ -72,7 +72,7 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// PUT, or POST without a certificate; the state is read first.
+/// PUT, or POST without a certificate.
 async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let body = body(upload)?;

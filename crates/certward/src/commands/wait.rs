@@ -10,7 +10,7 @@ use crate::{
     client::{Client, ClientError},
 };
 
-/// The server holds a read this long, so that 60 reads in 60 minutes suffice.
+/// The server holds a read this long, so 60 reads in 60 minutes suffice.
 const HOLD: Duration = Duration::from_secs(60);
 
 /// Between reads, if the server does not hold them.
@@ -26,7 +26,7 @@ pub(super) enum Waited {
     Unsettled,
 }
 
-/// Reads the state until it settles; waits for an absent or busy server.
+/// Waits for an absent or busy server too.
 ///
 /// # Errors
 /// [`ClientError`] if a later read would fail too.

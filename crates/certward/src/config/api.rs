@@ -6,8 +6,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ApiSection {
-    /// The API's address: `127.0.0.1:8080`. Plain HTTP only on loopback, or with
-    /// `allow_plain_http`; else `cert` and `key`. Port 0: the system chooses, the log has the port.
+    /// `127.0.0.1:8080`. Plain HTTP only on loopback, or with `allow_plain_http`. Port 0: the
+    /// system chooses, the log has the port.
     #[serde(deserialize_with = "super::address::socket_address")]
     pub(crate) listen: SocketAddr,
     /// The API's chain, PEM; HTTPS with `key`.

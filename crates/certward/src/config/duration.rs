@@ -49,14 +49,14 @@ fn show(duration: Duration) -> String {
     format!("{seconds}s")
 }
 
-/// An hour is longer than any node needs to return, and than any program polls.
+/// An hour is longer than a node's absence or a program's polling.
 pub(super) fn prove_within<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(HOUR);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
-/// A device's handshake or first packet. Narrow-band modems need 15 s; five minutes is the most, as
-/// an unfinished connection holds a descriptor.
+/// Narrow-band modems need 15 s; five minutes at most, as an unfinished connection holds a
+/// descriptor.
 pub(super) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(5 * MINUTE);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
@@ -78,7 +78,7 @@ pub(super) fn stale_trust<'de, D: Deserializer<'de>>(from: D) -> Result<Option<D
     parse(&text, &allowed).map(Some).map_err(|fault| D::Error::custom(format!("{fault}; or \"serve\"")))
 }
 
-/// The request log has a row per request in the window: a month at most.
+/// The request log has a row per request: a month at most.
 pub(super) fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(31 * DAY);
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)

@@ -2,8 +2,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A wrong configuration: place, error, allowed values. Never a line of the file or part of a URL,
-/// which may hold a password.
+/// Place, error, allowed values. Never a line of the file or part of a URL, which may hold a
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{origin}: {message}")]
 pub(crate) struct ConfigError {
@@ -17,8 +17,7 @@ impl ConfigError {
     }
 }
 
-/// Removes text after `://`, except in our own sentences: a misplaced database URL would show its
-/// password.
+/// Hides text after `://`, except in our sentences: a misplaced database URL holds a password.
 fn without_urls(message: String) -> String {
     let is_ours = |rest: &str| rest.starts_with(' ') || rest.starts_with("USER:PASSWORD@");
     match message.match_indices("://").find(|(at, sign)| !is_ours(&message[at + sign.len()..])) {
@@ -29,7 +28,7 @@ fn without_urls(message: String) -> String {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// In the file; the line counts from 1, absent for the whole file.
+    /// The line counts from 1; absent for the whole file.
     File { path: String, line: Option<usize> },
     /// In this command line option.
     Option(&'static str),

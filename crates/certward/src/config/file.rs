@@ -13,15 +13,14 @@ use super::{
 pub(crate) struct Config {
     /// Folder of the embedded store, node id and master key: `certward-data`.
     pub(crate) data_dir: PathBuf,
-    /// PostgreSQL instead: the `postgres://` URL of a server, or of a primary and its standbys.
+    /// The `postgres://` URL of a server, or of a primary and its standbys.
     pub(crate) store: Option<StoreServers>,
     /// `all`; with PostgreSQL also `api` or `gateway`.
     #[serde(deserialize_with = "super::role::role")]
     pub(crate) role: Role,
-    /// The master key's file; `master.key` in the data folder if absent.
+    /// `master.key` in the data folder if absent.
     pub(crate) master_key_file: Option<PathBuf>,
-    /// 64 hexadecimal digits, only from `CERTWARD_MASTER_KEY`: every reader of the configuration
-    /// file could read it there.
+    /// 64 hexadecimal digits, only from `CERTWARD_MASTER_KEY`: the file has more readers.
     #[serde(skip)]
     pub(crate) master_key: Option<MasterKeyText>,
     pub(crate) api: ApiSection,
@@ -51,8 +50,6 @@ impl Config {
         self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
-    /// From the environment or its file.
-    ///
     /// # Errors
     /// [`ConfigError`] for a bad variable, else [`certward_store::MasterKeyError`].
     pub(crate) fn read_master_key(&self) -> anyhow::Result<MasterKey> {
@@ -96,7 +93,7 @@ impl Config {
     }
 }
 
-/// From the environment. Wiped on drop, redacted in `Debug`.
+/// Wiped on drop, redacted in `Debug`.
 #[derive(Clone, PartialEq)]
 pub(crate) struct MasterKeyText(Zeroizing<String>);
 

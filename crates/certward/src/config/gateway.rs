@@ -90,11 +90,10 @@ pub(crate) struct Listener {
     #[serde(deserialize_with = "super::address::socket_address")]
     pub(crate) listen: SocketAddr,
     pub(crate) protocol: Protocol,
-    /// Every connection belongs to this deployment, with any SNI; without it the listener is
-    /// shared.
+    /// For any SNI; without it the listener is shared.
     #[serde(default, deserialize_with = "optional_deployment")]
     pub(crate) deployment: Option<DeploymentId>,
-    /// Networks of load balancers that send a PROXY header (version 1 or 2): none.
+    /// Networks of load balancers that send a PROXY header (1 or 2): none.
     #[serde(default)]
     pub(crate) proxy_protocol_from: Vec<Network>,
 }

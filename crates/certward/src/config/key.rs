@@ -2,7 +2,7 @@
 
 pub(super) const PREFIX: &str = "CERTWARD_";
 
-/// A variable is always text; this is the kind of its value.
+/// Variables are text; this is the value's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,

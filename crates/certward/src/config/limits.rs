@@ -26,7 +26,7 @@ impl Default for LimitsSection {
     }
 }
 
-/// The log has a row per admitted request: at most a million per key.
+/// The log has a row per admitted request.
 const REQUESTS_MAX: i64 = 1_000_000;
 
 fn requests<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {

@@ -12,7 +12,6 @@ use super::{
     role,
 };
 
-/// A checked configuration, and warnings for the log.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
@@ -20,7 +19,7 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// Reads, overlays and checks. Opens no other file and no socket.
+    /// Opens no other file and no socket.
     ///
     /// # Errors
     /// The first [`ConfigError`].
@@ -39,7 +38,7 @@ impl Source {
             } else if name.contains("__") {
                 return Err(wrong(format!("there is no such key; the nearest is {}", key::nearest(name))));
             } else {
-                // Kubernetes sets `CERTWARD_PORT` and others next to a service named certward.
+                // Kubernetes sets `CERTWARD_PORT` and others for a service named certward.
                 warnings.push(format!(
                     "the environment variable {name} is no key of the configuration and is ignored; the nearest is {}",
                     key::nearest(name)
@@ -141,7 +140,7 @@ impl Source {
     }
 }
 
-/// Parses one variable alone, then overlays it.
+/// Parsed alone first.
 fn overlay(table: &mut Table, key: Key, text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("it is empty; leave it out for what the file or the default says".into());
@@ -170,7 +169,7 @@ fn insert(table: &mut Table, path: &str, value: Value) {
         }
         Some((section, rest)) => {
             let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            // A section that is no table was refused while parsing.
+            // Otherwise refused while parsing.
             if let Value::Table(section) = section {
                 insert(section, rest, value);
             }
@@ -178,7 +177,7 @@ fn insert(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// The start of the value at `path`; numbers are indices of a list.
+/// Numbers in `path` are indices of a list.
 fn locate(text: &str, path: &str) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
     let mut parts = path.split('.');

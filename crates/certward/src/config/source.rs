@@ -25,10 +25,10 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const DEFAULT_FILE: &str = "certward.toml";
 
 impl Source {
-    /// Reads the named file, else `./certward.toml` if it exists.
+    /// The named file, else `./certward.toml` if it exists.
     ///
     /// # Errors
-    /// [`ConfigError`] if the file cannot be read or a named one is missing.
+    /// [`ConfigError`] for an unreadable file or a missing named one.
     pub(crate) fn gather(
         named: Option<&Path>,
         variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,

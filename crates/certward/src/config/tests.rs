@@ -207,7 +207,7 @@ fn a_variable_is_stronger_than_the_file() {
 
 #[test]
 fn every_single_valued_key_has_a_variable() {
-    // Each key's value has the right type, so that a wrong kind fails to parse.
+    // A key that the types do not know fails as an unknown field.
     let values = [
         ("data_dir", "x"),
         ("store", "postgres://db"),

@@ -9,12 +9,12 @@ use prometheus_client::{
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A count reads every deployment once; figures may be this old.
+/// A count reads every deployment once.
 const EVERY: Duration = Duration::from_secs(30);
-/// A count may take a hundredth of the store's time.
+/// At most a hundredth of the store's time.
 const SHARE: u32 = 100;
 
-/// Metrics of all certificates, for alerts on expiry and failed changes.
+/// Metrics for alerts on expiry and failed changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CensusMetrics {
     deployments: Family<StatusLabel, Gauge>,
@@ -58,7 +58,7 @@ impl CensusMetrics {
         self.earliest_expiry.set(census.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
     }
 
-    /// Counts periodically. During an outage, logged elsewhere, the last figures stay.
+    /// An outage is logged elsewhere; the last figures stay.
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut wait = Duration::ZERO;
         loop {

@@ -1,9 +1,9 @@
-//! The protocol of a take-over, over a Unix socket in the data folder: one byte per message, some
-//! with a file descriptor.
+//! The take-over protocol on a Unix socket in the data folder: one byte per message, some with a
+//! file descriptor.
 //!
-//! Second process: `1` request. First: holds its proofs, sends `s` per listening socket, `n` (lock
-//! of the node's id), `f` (lock of the embedded store's folder), `e` (end). Second: joins, fills
-//! its index, `r` (ready). First: stops accepting, `d` (done). Refusal: `x`.
+//! Second process: `1`. First: holds its proofs; `s` per listening socket, `n` (lock of the node's
+//! id), `f` (lock of the embedded store's folder), `e` (end). Second: joins, fills its index; `r`
+//! (ready). First: stops accepting; `d` (done). Refusal: `x`.
 //!
 //! Until `r` the first serves on. Never both accept: see `certward_gateway::Gateway::hold_proofs`.
 
@@ -29,7 +29,7 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    /// `1`; a later protocol will have another number.
+    /// A later protocol gets another number.
     Ask,
     Socket,
     NodeLock,
@@ -106,7 +106,7 @@ impl Passage {
             .await
     }
 
-    /// The next message with its descriptor; `None` when the peer is gone.
+    /// `None` when the peer is gone.
     pub(super) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
         let (byte, descriptor) = self
             .0

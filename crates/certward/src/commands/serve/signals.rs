@@ -16,7 +16,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process, and none is lost.
+    /// From now on no signal is lost or ends the process.
     ///
     /// # Errors
     /// If the system refuses.

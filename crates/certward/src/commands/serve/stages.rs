@@ -1,13 +1,13 @@
 use tokio_util::sync::CancellationToken;
 
-/// Stages of the process; each token is cancelled when its stage begins.
+/// Each token is cancelled when its stage begins.
 #[derive(Debug, Clone)]
 pub(super) struct Stages {
     /// The API accepts.
     pub(super) open: CancellationToken,
     /// The gateway accepts.
     pub(super) serving: CancellationToken,
-    /// The gateway drains. The API goes on and reports the node as not ready.
+    /// The gateway drains; the API reports the node as not ready.
     pub(super) drain: CancellationToken,
     /// The last device is gone.
     pub(super) drained: CancellationToken,
