@@ -19,10 +19,10 @@ use crate::{
     store_trouble::Cause,
 };
 
-/// Outermost layer: logs each answered request, and answers 500 if a handler panicked.
+/// Outermost layer: logs each request, and answers 500 after a panic.
 ///
-/// Logged are the method and route (from closed lists), status, duration, the key's public half and
-/// the deployment; never other parts of path, query, headers or body.
+/// Logged are method and route (from closed lists), status, duration, the public half of the key
+/// and the deployment; nothing else of the request.
 pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method_label(request.method());
@@ -32,10 +32,10 @@ pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Ne
         .starts_with("/public_api/v1/deployments/{id}")
         .then(|| PathId::of(request.uri().path()).parse(|id| DeploymentId::parse(id).ok()))
         .flatten();
-    // A panic drops its state with the request: a transaction is rolled back, nothing is shared.
+    // A panic drops its state with the request; a transaction is rolled back.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response = answer.unwrap_or_else(|_panic| {
-        tracing::error!(method, route, "a request's handler panicked");
+        tracing::error!(method, route, "a request handler panicked");
         Error::Internal.into_response()
     });
     api.note(method, route, deployment.as_ref(), &response, begun);
@@ -61,7 +61,7 @@ impl Context {
         }
         let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());
         let (http_status, duration_ms) = (status, (seconds * 1000.0).round());
-        // Only an existing one: else the path may hold any text, a secret too.
+        // Only an existing one: else the path may hold a secret.
         let found = response.status().is_success() || response.status() == StatusCode::UNPROCESSABLE_ENTITY;
         let deployment = deployment.filter(|_| found).map(tracing::field::display);
         macro_rules! line {
@@ -77,7 +77,7 @@ impl Context {
                 )
             };
         }
-        // Changes are always logged; reads, unauthenticated requests and probes only at debug.
+        // Changes always; reads, probes and unauthenticated requests at debug.
         if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
             line!(info);
         } else {
@@ -86,7 +86,7 @@ impl Context {
     }
 }
 
-/// A closed list: a client can send any method name.
+/// A closed list: clients can send any name.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

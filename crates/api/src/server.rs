@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Api;
 
-/// A bound address with its certificate, not accepting yet.
+/// A bound address with its certificate.
 #[derive(Debug)]
 pub struct Bound {
     settings: Settings,
@@ -52,7 +52,7 @@ impl Api {
         Self::bind_or_take(settings, |_| None)
     }
 
-    /// As [`Api::bind`], but uses a listening socket that `passed` has for the address.
+    /// As [`Api::bind`], but uses a listening socket from `passed` if it has one.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -66,15 +66,15 @@ impl Api {
             Some(listener) => listener,
             None => std::net::TcpListener::bind(settings.listen).map_err(listen)?,
         };
-        // A passed one too: a second listen only sets the backlog.
+        // On a passed one this only sets the backlog.
         SockRef::from(&listener).listen(BACKLOG).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         Ok(Bound { settings, listener, address, certificate })
     }
 
-    /// Serves until `shutdown` is cancelled, then finishes current requests, at most for
-    /// [`crate::Deadlines::drain`]. `/metrics` shows `registry`.
+    /// Serves until `shutdown`, then finishes requests within [`crate::Deadlines::drain`].
+    /// `/metrics` shows `registry`.
     ///
     /// # Errors
     /// [`ApiError::Listen`] when the runtime cannot take the listener.
@@ -112,14 +112,14 @@ impl Api {
     }
 }
 
-/// Connections between two polls. The standard library's 128 overflow at once in an attack, and a
-/// dropped SYN is retried only after a second. The system may allow fewer.
+/// The standard library's 128 overflow at once in an attack, and a dropped SYN is retried after a
+/// second. The system may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// After a failed accept, for example without a free descriptor.
+/// After a failed accept, such as without a descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Interval of the log line about evictions.
+/// Between log lines about evictions.
 const CROWDED_LOGGED: Duration = Duration::from_secs(60);
 
 /// Shared by all connections.
@@ -139,7 +139,7 @@ impl Server {
         let places = Places::new(connections_max);
         let connections = TaskTracker::new();
         {
-            // The listener closes with this block: later clients are refused at once.
+            // Closed with this block: later clients are refused.
             let mut accepting = pin!(self.accept(listener, places, &connections));
             tokio::select! {
                 () = self.signals.shutdown.cancelled() => {}
@@ -148,14 +148,17 @@ impl Server {
         }
         connections.close();
         if tokio::time::timeout(self.deadlines.drain, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "requests still under way are cut off");
+            tracing::warn!(
+                connections = connections.len(),
+                "the drain timed out: remaining requests are cut off"
+            );
             self.cut.cancel();
             connections.wait().await;
         }
     }
 
-    /// Accepts connections. At the limit each evicts one that waits for its client; if all are
-    /// served, new ones wait in the backlog.
+    /// At the limit a new connection evicts one that waits for its client; if all are served, it
+    /// waits in the backlog.
     async fn accept(&self, listener: TcpListener, places: Places, connections: &TaskTracker) {
         let mut failing = false;
         let mut crowding = Crowding::default();
@@ -172,7 +175,7 @@ impl Server {
                     self.spawn(stream, peer, place, connections);
                 }
                 Err(error) => {
-                    // Once per series: a client that exhausts descriptors must not fill the log.
+                    // Once per series, else clients could fill the log.
                     if !failing {
                         tracing::warn!(%error, "connections cannot be accepted");
                     }
@@ -200,7 +203,7 @@ impl Server {
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<Place>) {
-        // Answers are written whole, so delaying them gains nothing. Errors show at the first read.
+        // Answers are written whole. Errors show at the first read.
         let _later = stream.set_nodelay(true);
         let (router, signals, place) = (self.router.clone(), self.signals.clone(), Arc::clone(place));
         let Some(certificate) = &self.certificate else {
@@ -234,13 +237,13 @@ impl Crowding {
         tracing::warn!(
             client.address = %address,
             evicted = self.since,
-            "the API has no free connection: those that wait for their client give way, as that of this address"
+            "the API is at its connection limit: waiting connections are evicted, the last one from this address"
         );
         (self.logged, self.since) = (Some(now), 0);
     }
 }
 
-/// Counts a connection's end, after a panic too.
+/// Counts an end after a panic too.
 struct Counted<'a>(&'a ApiMetrics);
 
 impl Drop for Counted<'_> {
@@ -250,20 +253,20 @@ impl Drop for Counted<'_> {
 }
 
 impl Bound {
-    /// The bound address, with the actual port if 0 was configured.
+    /// The bound address, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A duplicate of the socket for another process; both stay open.
+    /// A duplicate of the socket for another process.
     ///
     /// # Errors
-    /// The system's error, such as no free file descriptor.
+    /// The system's error.
     pub fn share(&self) -> std::io::Result<OwnedFd> {
         self.listener.try_clone().map(OwnedFd::from)
     }
 
-    /// Reloads the HTTPS certificate (SIGHUP); `None` for plain HTTP. Take it before [`Api::run`].
+    /// Reloads the certificate (SIGHUP); `None` for plain HTTP. Take it before [`Api::run`].
     pub fn reloader(&self) -> Option<Reloader> {
         self.certificate.clone().map(Reloader)
     }

@@ -1,6 +1,6 @@
-//! One process: store, lifecycle, gateway and API, as its role requires: wired, run, drained.
+//! Wires, runs and drains store, lifecycle, gateway and API, as the role requires.
 //!
-//! The whole configuration is checked before a port is bound; a signal during the start takes
+//! The whole configuration is checked before a port is bound. A signal during the start takes
 //! effect once everything runs.
 
 mod census;
@@ -47,19 +47,18 @@ use crate::{
     usage::Usage,
 };
 
-/// At the start with a snapshot: the wait for the database. With the first feed read (1 s) a device
-/// waits three seconds, as docs/database-away.md says.
+/// Wait for the database when a snapshot exists. With the first feed read (1 s) a device waits
+/// three seconds: docs/operations.md.
 const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After `[gateway] drain`, until remaining connections are cut off: time to record that the node
-/// has left, and for the last devices to receive it.
+/// After `[gateway] drain`: to record that the node has left, and for the last devices.
 const DEVICES_LEAVE: Duration = Duration::from_secs(7);
 
-/// Then, until remaining requests are cut off; the API itself cuts them off earlier.
+/// Then for requests; the API itself cuts them off earlier.
 const REQUESTS_END: Duration = Duration::from_secs(22);
 
-/// To check-point the store's write-ahead log. With the two above and 1 s to record the end: 33 s;
-/// docs/running.md says 35 s.
+/// To check-point the write-ahead log. With the two above and 1 s to record the end: 33 s;
+/// docs/operations.md says 35 s.
 const CLOSE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -130,7 +129,7 @@ async fn serve_with(
         tracing::warn!(config.key = "store", "{warning}");
     }
     let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
-    // After the place is taken: no other process writes there.
+    // The place is taken: no other process writes there.
     let kept = snapshot::open(config, store).await?;
     let parts = Parts::bind(config, store, node, passed)?;
     if let (Some(Kept { snapshot, mark }), Some(Devices { gateway, .. })) = (kept, &parts.devices) {
@@ -140,7 +139,7 @@ async fn serve_with(
     parts.run(config, farewell, signals, &reload).await
 }
 
-/// Becomes this node: alone, or with the running process's locks and sockets.
+/// Becomes this node, alone or by a take-over.
 async fn take_place(
     config: &Config,
     store: &Store,
@@ -151,7 +150,7 @@ async fn take_place(
         return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
     };
     let Some(Given { sockets, node_lock, folder_lock, farewell }) = predecessor.ask().await? else {
-        tracing::info!("the process to take over from has ended, an ordinary start");
+        tracing::info!("the process to take over from has ended, starting normally");
         store.take_folder().map_err(store_remedy::explain)?;
         return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
     };
@@ -162,8 +161,8 @@ async fn take_place(
     Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
 }
 
-/// `beside`: opens an embedded store that another process has open. With a snapshot, an unreachable
-/// database is [`Store::away`] and reached in the background.
+/// `beside`: another process has the embedded store open. With a snapshot, an unreachable database
+/// is [`Store::away`] and reached in the background.
 async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address_of_node();
     let opened = if snapshot::is_there(config) {
@@ -186,8 +185,7 @@ async fn open_store(config: &Config, beside: bool) -> anyhow::Result<Store> {
     }
 }
 
-/// Tries to reach the database within devices' patience; a longer attempt goes on in the
-/// background.
+/// Within devices' patience; a longer attempt goes on in the background.
 async fn reach_soon(store: &Store) -> Result<(), StoreError> {
     let reaching = {
         let store = store.clone();
@@ -199,7 +197,7 @@ async fn reach_soon(store: &Store) -> Result<(), StoreError> {
             Ok(())
         }
         Ok(Ok(reached)) => reached,
-        // It panicked and is logged; the next user of the database retries.
+        // Its panic is logged; the next user of the database retries.
         Ok(Err(_)) => Ok(()),
         Err(_) => {
             tracing::warn!("the database does not answer within {REACH_TIMEOUT:?}");
@@ -214,7 +212,7 @@ async fn open_now(
     address: &Address,
     beside: bool,
 ) -> anyhow::Result<Result<Store, StoreError>> {
-    // Before the master key is read: an uninitialised store has none.
+    // First: an uninitialised store has no master key.
     match if beside { Ok(true) } else { Store::is_initialised(address).await } {
         Ok(true) => {}
         Ok(false) => return Ok(Err(StoreError::NotInitialised)),
@@ -227,7 +225,6 @@ async fn open_now(
     })
 }
 
-/// Everything wired and bound, accepting nothing yet.
 struct Parts {
     api: certward_api::Bound,
     reloader: Option<Reloader>,
@@ -281,7 +278,7 @@ impl Parts {
         Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, census, registry })
     }
 
-    /// Runs until a signal, a take-over, or an unexpected end of a part; then drains.
+    /// Until a signal, a take-over, or an unexpected end; then drains.
     async fn run(
         self,
         config: &Config,
@@ -298,7 +295,7 @@ impl Parts {
             gateway.set_anothers(farewell.is_some());
         }
         let mut tasks = JoinSet::new();
-        // Only on nodes that know the window of the request limits.
+        // These know the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
         }
@@ -341,17 +338,16 @@ impl Parts {
                 },
             }
         };
-        // Closes the offered sockets: no connection may queue in an ending process.
+        // Closes the offered sockets: none may queue connections in an ending process.
         drop(successor);
         notify::tell("STOPPING=1");
-        tracing::info!(drain = ?config.gateway.drain, "ending: nothing new is accepted, what is under way is finished");
+        tracing::info!(drain = ?config.gateway.drain, "ending: nothing new is accepted, connections and requests are drained");
         let (given_to, cause) = match outcome {
             Ok(given_to) => (given_to, Ok(())),
             Err(error) => (None, Err(error)),
         };
         let ended = async {
-            // Not if another process is the node now, nor after an error, which should stay
-            // visible.
+            // Not after a take-over, nor after an error, which should stay visible.
             let ends = given_to.is_none() && stages.open.is_cancelled() && cause.is_ok();
             match given_to {
                 Some(passage) => {
@@ -369,14 +365,14 @@ impl Parts {
         };
         tokio::select! {
             in_time = ended => if in_time.is_err() {
-                tracing::warn!("not all that was under way has ended in time; it is cut off");
+                tracing::warn!("the drain timed out: remaining connections and requests are cut off");
             },
-            () = signals.end() => tracing::warn!("asked to end again: what is under way is cut off"),
+            () = signals.end() => tracing::warn!("second signal to end: remaining connections and requests are cut off"),
         }
         cause
     }
 
-    /// What a take-over receives; `None`, with a warning, without free descriptors.
+    /// `None`, with a warning, without free descriptors.
     fn offer(&self) -> Option<Offer> {
         let offer = || -> std::io::Result<Offer> {
             let mut sockets =
@@ -389,7 +385,6 @@ impl Parts {
     }
 }
 
-/// With this node's gateway, or its substitute.
 fn lifecycle(config: &Config, store: &Store, devices: Option<&Devices>) -> Lifecycle {
     let (store, settings) = (store.clone(), settings::of_lifecycle(config));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -419,7 +414,7 @@ fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&De
     }
 }
 
-/// Runs the gateway. With `farewell`, accepts once the previous process has stopped.
+/// With `farewell`, accepts once the previous process has stopped.
 async fn serve_devices(
     Devices { gateway, bound }: Devices,
     lifecycle: Lifecycle,
@@ -438,7 +433,7 @@ async fn serve_devices(
     prepared.serve().await.context("the gateway has ended")
 }
 
-/// Replaces the gateway. With `farewell`, begins once the previous process has stopped accepting.
+/// In place of the gateway.
 async fn serve_no_devices(
     lifecycle: &Lifecycle,
     node: &NodeId,
@@ -459,7 +454,7 @@ fn begin(stages: &Stages) {
     notify::tell("READY=1");
 }
 
-/// Resolves when another process is ready to take over; pending if none can.
+/// Pending if no process can take over.
 async fn successor(
     config: &Config,
     offer: Option<Offer>,
@@ -473,8 +468,7 @@ async fn successor(
     }
 }
 
-/// Hands the node over and tells the other process to accept. Current requests are answered and
-/// devices drained.
+/// Requests are answered and devices drained.
 async fn hand_over(
     passage: &Passage,
     gateway: Option<&Gateway>,
@@ -494,11 +488,11 @@ async fn hand_over(
     store.release_folder();
     match passage.say(Word::Done).await {
         Ok(()) => tracing::info!("another process has taken over"),
-        Err(e) => tracing::warn!("another process was about to take over and has ended: {e}"),
+        Err(e) => tracing::warn!("the process that was taking over has ended: {e}"),
     }
 }
 
-/// Wrong API files are configuration errors; a used address is not.
+/// Wrong files are configuration errors; a used address is not.
 fn explain_api(error: ApiError) -> anyhow::Error {
     match error {
         ApiError::Listen { .. } => anyhow::Error::from(error)
@@ -514,7 +508,7 @@ struct Reload {
 }
 
 impl Reload {
-    /// Log level and certificate are independent. On an error the old one stays.
+    /// Level and certificate are independent; on an error the old one stays.
     fn run(&self) {
         let level = self.place.load().and_then(|loaded| {
             self.level.set(loaded.config.log.level)?;

@@ -105,7 +105,7 @@ impl Listing {
         match self.piece().await {
             Ok(piece) => Ok(Some((piece, self))),
             Err(error) => {
-                tracing::warn!(?error, "a list of deployments is broken off");
+                tracing::warn!(?error, "a list of deployments ends early; the connection is closed");
                 Err("broken off".into())
             }
         }

@@ -1,4 +1,4 @@
-//! Heartbeats of this process, for the list of nodes. Counting is by the gateway's leases.
+//! Heartbeats, for the list of nodes only; counting is by leases.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use certward_store::{NodeId, NodeProcess, Store};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A third of the time until a silent node is listed as lost.
+/// A third of the time until a node is listed as lost.
 const EVERY: Duration = Duration::from_secs(5);
-/// For a silent store; then this process is listed as lost for an hour.
+/// Then this process is listed as lost for an hour.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends heartbeats from `begin` to `end`. An outage of the store is logged elsewhere.
+/// From `begin` to `end`. An outage is logged elsewhere.
 pub(super) async fn run(
     store: Store,
     node: NodeId,
@@ -28,7 +28,7 @@ pub(super) async fn run(
             ticks.tick().await;
             match store.hear_process(&node, process, since).await {
                 Ok(begun) => since = Some(begun),
-                Err(error) => tracing::debug!("the store does not hear that this node runs: {error}"),
+                Err(error) => tracing::debug!("the heartbeat cannot be stored: {error}"),
             }
         }
     };
@@ -39,11 +39,11 @@ pub(super) async fn run(
     }
 }
 
-/// Records an orderly end, so that the node is not listed as lost.
+/// So that the node is not listed as lost.
 pub(super) async fn end(store: &Store, node: &NodeId) {
     match timeout(FORGOTTEN_WITHIN, store.forget_process(node)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("the store does not know that this node has ended: {error}"),
-        Err(_) => tracing::debug!("the store does not know that this node has ended: it does not answer"),
+        Ok(Err(error)) => tracing::debug!("the end of this node cannot be stored: {error}"),
+        Err(_) => tracing::debug!("the end of this node cannot be stored: the store does not answer"),
     }
 }

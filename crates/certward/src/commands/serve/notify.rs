@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-/// Reports a state to the service manager, if any (sd_notify(3)).
+/// Reports to the service manager, if any (sd_notify(3)).
 pub(super) fn tell(state: &str) {
     let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
     if let Err(error) = send(name.as_bytes(), state) {
-        tracing::warn!("the service manager cannot be told {state}: {error}");
+        tracing::warn!("the service manager cannot be notified of {state}: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The first process of a take-over: offers its place as long as it serves.
+//! The first process of a take-over: offers its place while it serves.
 
 use std::{
     fs::{self, Permissions},
@@ -16,16 +16,15 @@ use tokio::{
 
 use super::passage::{self, Passage, Word};
 
-/// For a peer to send its request, and to receive descriptors.
+/// For a request, and for sending descriptors.
 const SAID_WITHIN: Duration = Duration::from_secs(5);
-/// For the second process to join and fill its index: 1 s per 100,000 deployments. Until then no
-/// change becomes `running`.
+/// For joining and filling the index: 1 s per 100,000 deployments. Until then no change becomes
+/// `running`.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// After a failed accept, such as without a free descriptor.
+/// After a failed accept.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The offered descriptors. Drop them if this process ends otherwise: connections queue in open
-/// sockets.
+/// Drop it when the process ends otherwise: connections queue in open sockets.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) sockets: Vec<OwnedFd>,
@@ -33,7 +32,7 @@ pub(super) struct Offer {
     pub(super) folder_lock: Option<OwnedFd>,
 }
 
-/// The socket for take-over requests. Dropping removes its file, unless another process owns it.
+/// The socket's file is removed on drop, unless it is another process's.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: UnixListener,
@@ -42,8 +41,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// `None`, with a warning, if it cannot be opened, for example for a path beyond 107 bytes;
-    /// only take-over is impossible then.
+    /// `None`, with a warning, for example for a path beyond 107 bytes; then take-over is
+    /// impossible.
     pub(super) fn open(data_dir: &Path) -> Option<Self> {
         let path = passage::path(data_dir);
         match Self::listen(&path) {
@@ -56,7 +55,7 @@ impl Door {
     }
 
     fn listen(path: &Path) -> io::Result<UnixListener> {
-        // The node's lock is held, so the file's owner has ended or handed over.
+        // The node's lock is held: the file's owner has ended or handed over.
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -66,13 +65,13 @@ impl Door {
         Ok(listener)
     }
 
-    /// Resolves when a second process is ready to accept; it then waits for [`Word::Done`].
+    /// Resolves when a second process is ready; it then waits for [`Word::Done`].
     pub(super) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
         loop {
             let passage = match self.listener.accept().await {
                 Ok((stream, _)) => Passage::with(stream),
                 Err(error) => {
-                    tracing::warn!("a process that would take over is not heard: {error}");
+                    tracing::warn!("a take-over connection cannot be accepted: {error}");
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -84,9 +83,9 @@ impl Door {
                         return passage;
                     }
                     Ok(false) => {}
-                    Err(error) => tracing::warn!("no takeover, this process goes on: {error}"),
+                    Err(error) => tracing::warn!("take-over failed, this process goes on: {error}"),
                 },
-                Err(error) => tracing::warn!("no takeover: {error}"),
+                Err(error) => tracing::warn!("take-over refused: {error}"),
             }
         }
     }
@@ -101,7 +100,6 @@ impl Drop for Door {
     }
 }
 
-/// Whether the peer is ready to accept.
 async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
     match timeout(SAID_WITHIN, passage.hear()).await?? {
         Some((Word::Ask, _)) => {}
@@ -109,7 +107,7 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> i
         None => return Ok(false),
         Some(_) => return refuse(passage, "it asks for something else").await,
     }
-    tracing::info!("another process asks to take over");
+    tracing::info!("another process requests the take-over");
     if let Some(gateway) = gateway {
         gateway.hold_proofs().await;
     }

@@ -1,5 +1,5 @@
-//! Listening sockets opened by systemd (sd_listen_fds(3)) or by the process taken over from. They
-//! are matched to the configuration by local address; order and names do not matter.
+//! Listening sockets from systemd (sd_listen_fds(3)) or a take-over, matched to the configuration
+//! by local address.
 
 use std::{
     env,
@@ -20,13 +20,12 @@ pub(crate) struct Passed(Vec<Socket>);
 struct Socket {
     listener: TcpListener,
     address: SocketAddr,
-    /// systemd's name for it, or its other origin.
     name: String,
 }
 
 impl Passed {
-    /// Takes systemd's sockets. Call once, before a second thread: it removes environment
-    /// variables. Other descriptors stay as they are, with a warning.
+    /// Takes systemd's sockets, and removes its variables: call once, before a second thread.
+    /// Unusable descriptors are skipped with a warning.
     pub(crate) fn by_systemd() -> Self {
         // Without our pid, the descriptors may be the parent's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
@@ -44,14 +43,13 @@ impl Passed {
                 Ok(Some(listener)) => passed.add(listener, name),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(socket = name, "a socket that systemd passes is of no use: {error}")
+                    tracing::warn!(socket = name, "a socket passed by systemd cannot be used: {error}")
                 }
             }
         }
         passed
     }
 
-    /// Adds a socket of the process taken over from.
     pub(crate) fn add_descriptor(&mut self, descriptor: OwnedFd) {
         self.add(TcpListener::from(descriptor), "taken over");
     }
@@ -59,7 +57,7 @@ impl Passed {
     fn add(&mut self, listener: TcpListener, name: &str) {
         match (socket_acceptconn(&listener), listener.local_addr()) {
             (Ok(true), Ok(address)) => self.0.push(Socket { listener, address, name: name.to_owned() }),
-            _ => tracing::warn!(socket = name, "a socket that is passed does not listen on a TCP address"),
+            _ => tracing::warn!(socket = name, "a passed socket does not listen on a TCP address"),
         }
     }
 
@@ -71,10 +69,10 @@ impl Passed {
         Some(listener)
     }
 
-    /// Closes unmatched sockets with a warning: connections to them are refused from now on.
+    /// Connections to unmatched sockets are refused from now on.
     pub(crate) fn close_rest(self) {
         for Socket { address, name, .. } in self.0 {
-            tracing::warn!(%address, socket = name, "a socket that is passed matches no listener of the configuration and is closed");
+            tracing::warn!(%address, socket = name, "a passed socket matches no listener of the configuration and is closed");
         }
     }
 }

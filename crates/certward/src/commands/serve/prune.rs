@@ -4,11 +4,10 @@ use certward_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// Tables grow by at most ten minutes of rows between runs.
+/// Tables grow by ten minutes of rows between runs.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// Bounds the store's feed, audit and request log. An outage is retried, and logged at its begin
-/// and end.
+/// Bounds feed, audit and request log. An outage is retried, and logged at begin and end.
 pub(super) async fn run(store: Store, window: Duration, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,7 +26,7 @@ pub(super) async fn run(store: Store, window: Duration, shutdown: CancellationTo
             }
             (Err(e), false) => {
                 failing = true;
-                tracing::warn!("the store cannot be pruned, which is tried again: {e}");
+                tracing::warn!("the store cannot be pruned, retrying: {e}");
             }
         }
     }

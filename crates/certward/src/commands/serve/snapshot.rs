@@ -14,12 +14,12 @@ pub(super) fn is_there(config: &Config) -> bool {
     is_kept(config) && Replica::file_in(&config.data_dir).exists()
 }
 
-/// Kept with a gateway, unless the store is embedded and so on this disk anyway.
+/// With a gateway, and not with an embedded store, which is on this disk anyway.
 fn is_kept(config: &Config) -> bool {
     config.store.is_some() && config.role.has_gateway()
 }
 
-/// `None` if none is kept. An unusable one is rebuilt; without the database it ends the start.
+/// `None` if none is kept. An unusable one is rebuilt, or ends a start without the database.
 pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<Kept>> {
     if !is_kept(config) {
         return Ok(None);
@@ -29,7 +29,7 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     let file = snapshot.path().display().to_string();
     let opened = opened.await;
     if !matches!(opened, Ok(Some(_))) {
-        // Without a replica a slow database is waited for; whether it was reached is checked below.
+        // Without a replica, a slow database is waited for; the result shows below.
         let _ = store.reach().await;
     }
     let mark = match opened {
@@ -45,9 +45,9 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
             });
         }
         Err(error) => {
-            tracing::warn!(file, "this node's snapshot cannot be used and is made anew: {error}");
+            tracing::warn!(file, "this node's snapshot cannot be used and is rebuilt: {error}");
             if let Err(error) = snapshot.discard().await {
-                tracing::warn!(file, "it cannot be removed: {error}");
+                tracing::warn!(file, "the unusable snapshot cannot be removed: {error}");
             }
             None
         }

@@ -1,4 +1,4 @@
-//! Ends leases and fails overdue changes on a node without a gateway; there may be no live gateway.
+//! Ends leases and fails overdue changes without a gateway.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// As often as a gateway.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until shutdown. An outage is retried, and logged when it begins.
+/// An outage is retried, and logged when it begins.
 pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: CancellationToken) {
     let mut has_left = false;
     let mut failing = false;
@@ -30,7 +30,7 @@ pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: Cancella
             swept = swept => swept,
         };
         if let (Err(error), false) = (&swept, failing) {
-            tracing::warn!("leases and deadlines cannot be looked at: {error}; trying again");
+            tracing::warn!("leases and deadlines cannot be checked, retrying: {error}");
         }
         failing = swept.is_err();
     }

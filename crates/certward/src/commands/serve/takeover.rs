@@ -1,4 +1,4 @@
-//! The second process of a take-over: requests the place of the running one.
+//! The second process of a take-over.
 
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -8,13 +8,12 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::passage::{self, Passage, Word};
 
-/// For the running process to hold its proofs, which includes a report to the store, and to send
-/// its descriptors.
+/// For holding the proofs, with a report to the store, and sending descriptors.
 const GIVEN_WITHIN: Duration = Duration::from_secs(30);
-/// For it to stop accepting: milliseconds, or a second if it is out of descriptors.
+/// For it to stop accepting: milliseconds, or a second without descriptors.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The running process, before a request: it has received nothing yet.
+/// It has received nothing yet.
 #[derive(Debug)]
 pub(super) struct Predecessor(Passage);
 
@@ -31,7 +30,7 @@ pub(super) struct Given {
 pub(super) struct Farewell(Passage);
 
 impl Predecessor {
-    /// The process that serves from this data folder; `None` if none can hand over.
+    /// `None` if no process can hand over.
     ///
     /// # Errors
     /// If it belongs to another user.
@@ -52,7 +51,7 @@ impl Predecessor {
                 Err(error).with_context(|| format!("no takeover by {}", path.display()))
             }
             Err(error) => {
-                tracing::info!(socket = %path.display(), "nobody to take over from, an ordinary start: {error}");
+                tracing::info!(socket = %path.display(), "no process to take over from, starting normally: {error}");
                 Ok(None)
             }
         }
@@ -93,7 +92,7 @@ impl Predecessor {
 }
 
 impl Farewell {
-    /// Reports readiness. On return the other process accepts no connections.
+    /// Reports readiness; afterwards the other process accepts nothing.
     ///
     /// # Errors
     /// If it has given up: it goes on, and this process must end.
@@ -105,10 +104,10 @@ impl Farewell {
                 tracing::info!("taken over: the process before accepts nothing any more")
             }
             Ok(Ok(Some(_))) => bail!("the running process has given up waiting, and goes on"),
-            Ok(Ok(None) | Err(_)) => tracing::info!("taken over: the process before has ended"),
-            // It has agreed. Better both accept for a moment than neither.
+            Ok(Ok(None) | Err(_)) => tracing::info!("taken over: the previous process has ended"),
+            // It has agreed: better both for a moment than neither.
             Err(_) => tracing::warn!(
-                "taken over, but the process before does not say that it accepts nothing any more"
+                "taken over, but the previous process does not confirm that it stopped accepting"
             ),
         }
         Ok(())
