@@ -1,8 +1,8 @@
 //! Selects the connection to evict at the API's limit.
 //!
 //! A connection is *served* while the router works on its whole request, and never evicted then;
-//! others wait for their clients. Evicted is the longest quiet one, if quiet for [`QUIET_SPARED`] (no request
-//! is lost); else the longest waiting one of the address with most.
+//! others wait for their clients. Evicted is the longest quiet one, if quiet for [`QUIET_SPARED`]
+//! (no request is lost); else the longest waiting one of the address with most.
 //!
 //! So addresses have fair shares without a fixed limit (all clients may share a load balancer), and
 //! one byte protects nothing. No I/O here; `places.rs` acts.
