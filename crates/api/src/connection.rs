@@ -32,11 +32,11 @@ const HEADERS_MAX: usize = 100;
 
 /// After a refusal the client may still be sending; a close would reset the connection and could
 /// destroy the answer. So input is read and dropped for a while.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// After shutdown, for a first request, which may be in flight or unread in the socket.
-const NEW_SPARED: Duration = Duration::from_secs(1);
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
@@ -47,7 +47,7 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) async fn leave_new(&self) {
         self.shutdown.cancelled().await;
-        tokio::time::sleep(NEW_SPARED).await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn serve<S>(
     let mut leave = pin!(async {
         signals.shutdown.cancelled().await;
         if progress.is_new() {
-            tokio::time::sleep(NEW_SPARED).await;
+            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
         }
     });
     loop {
@@ -131,5 +131,5 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
     };
     // The connection ends in any case.
-    let _over = tokio::time::timeout(LINGER, farewell).await;
+    let _over = tokio::time::timeout(LINGER_TIMEOUT, farewell).await;
 }

@@ -1,7 +1,7 @@
 //! Selects the connection to evict at the API's limit.
 //!
 //! A connection is *served* while the router works on its whole request, and never evicted then;
-//! others wait for their clients. Evicted is the longest quiet one, if quiet for [`QUIET_SPARED`]
+//! others wait for their clients. Evicted is the longest quiet one, if quiet for [`QUIET_GRACE`]
 //! (no request is lost); else the longest waiting one of the address with most.
 //!
 //! So addresses have fair shares without a fixed limit (all clients may share a load balancer), and
@@ -17,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 
 /// More than a client needs to begin a request.
-pub(crate) const QUIET_SPARED: Duration = Duration::from_secs(1);
+pub(crate) const QUIET_GRACE: Duration = Duration::from_secs(1);
 
 /// Ordered by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +87,7 @@ impl Crowd {
 
     /// Ties go to the address with the longest waiting connection.
     fn gives_way(&self, now: Instant) -> Option<ConnectionId> {
-        let quiet = self.quiet.first().filter(|(since, _)| now.duration_since(*since) >= QUIET_SPARED);
+        let quiet = self.quiet.first().filter(|(since, _)| now.duration_since(*since) >= QUIET_GRACE);
         let of_most = || {
             let of = self.waiting.values().max_by_key(|of| (of.len(), Reverse(of.first())))?;
             of.first()
@@ -204,7 +204,7 @@ mod tests {
             .collect();
         waiting.sort_by_key(|(since, id, ..)| (*since, *id));
         let quiet = waiting.iter().find(
-            |(since, .., standing)| matches!(standing, Standing::Quiet { .. } if *since + QUIET_SPARED <= now),
+            |(since, .., standing)| matches!(standing, Standing::Quiet { .. } if *since + QUIET_GRACE <= now),
         );
         let holds = |address: IpAddr| waiting.iter().filter(|(_, _, other, _)| *other == address).count();
         let most = waiting.iter().map(|(_, _, address, _)| holds(*address)).max();

@@ -18,10 +18,10 @@ use utoipa::ToSchema;
 use crate::{detail::Detail, store_trouble::Cause};
 
 /// The known client waits at most 5 s between its tries.
-const STORE_RETRY: Duration = Duration::from_secs(2);
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The costliest upload takes some tenths of a second.
-const UPLOAD_RETRY: Duration = Duration::from_secs(5);
+const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -157,12 +157,12 @@ impl IntoResponse for Error {
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
             Self::TooManyUploads => {
-                retry_after = Some(UPLOAD_RETRY);
+                retry_after = Some(UPLOAD_RETRY_AFTER);
                 let message = "Too many uploads of this API key wait to be judged; send fewer at once.";
                 (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
             }
             Self::Store(error) => {
-                retry_after = Some(STORE_RETRY);
+                retry_after = Some(STORE_RETRY_AFTER);
                 cause = Some(Cause::of(&error));
                 // Not "nothing was changed": a commit without an answer has an unknown outcome.
                 let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";

@@ -10,7 +10,7 @@ use serde_json::error::Category;
 
 use crate::error::Error;
 
-const TWICE: &str = "a field is given twice";
+const DUPLICATE_FIELD: &str = "a field is given twice";
 
 /// Built field by field; unknown fields are ignored.
 pub(crate) trait FromFields: Default {
@@ -37,8 +37,8 @@ fn refusal(error: &serde_json::Error) -> Error {
         // "expected `,` or `}` at line 1 column 9"
         Category::Syntax | Category::Eof => format!("The body is not valid JSON: {error}."),
         // The rest may be input.
-        Category::Data if error.to_string().starts_with(TWICE) => {
-            format!("The body is not usable: {TWICE}, the second time at {place}.")
+        Category::Data if error.to_string().starts_with(DUPLICATE_FIELD) => {
+            format!("The body is not usable: {DUPLICATE_FIELD}, the second time at {place}.")
         }
         Category::Data | Category::Io => format!("The body must be a JSON object ({place})."),
     };
@@ -68,7 +68,7 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if seen.contains(&name) {
-                return Err(serde::de::Error::custom(TWICE));
+                return Err(serde::de::Error::custom(DUPLICATE_FIELD));
             }
             if !fields.take(&name, &mut map)? {
                 map.next_value::<IgnoredAny>()?;

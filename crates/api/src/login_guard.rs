@@ -14,10 +14,10 @@ use std::{
 use certward_store::address_group;
 use tokio::time::Instant;
 
-/// Failures per [`PERIOD`] before 429. A script with a wrong secret stays far below; 256 bits
+/// Failures per [`FAILURES_WINDOW`] before 429. A script with a wrong secret stays far below; 256 bits
 /// cannot be guessed, so this protects store and log.
 const FAILURES_MAX: u32 = 20;
-const PERIOD: Duration = Duration::from_secs(60);
+const FAILURES_WINDOW: Duration = Duration::from_secs(60);
 /// 4096 × about 48 bytes = under 200 KiB.
 const ADDRESSES_MAX: usize = 4096;
 
@@ -44,9 +44,10 @@ impl LoginGuard {
                 return None;
             }
         }
-        let failures = addresses.entry(address).or_insert(Failures { count: 0, until: now + PERIOD });
+        let failures =
+            addresses.entry(address).or_insert(Failures { count: 0, until: now + FAILURES_WINDOW });
         if now >= failures.until {
-            *failures = Failures { count: 0, until: now + PERIOD };
+            *failures = Failures { count: 0, until: now + FAILURES_WINDOW };
         }
         failures.count = failures.count.saturating_add(1);
         (failures.count > FAILURES_MAX).then(|| failures.until - now)
@@ -80,7 +81,7 @@ mod tests {
             "the same host"
         );
         assert_eq!(guard.failed(ip("192.0.2.2"), later), None, "another address");
-        assert_eq!(guard.failed(ip("192.0.2.1"), start + PERIOD), None, "a new minute");
+        assert_eq!(guard.failed(ip("192.0.2.1"), start + FAILURES_WINDOW), None, "a new minute");
     }
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
             guard.failed(IpAddr::V4(number.wrapping_add(0x0a00_0000).into()), now);
         }
         assert_eq!(guard.addresses.lock().unwrap().len(), ADDRESSES_MAX);
-        guard.failed(ip("192.0.2.1"), now + PERIOD);
+        guard.failed(ip("192.0.2.1"), now + FAILURES_WINDOW);
         assert_eq!(guard.addresses.lock().unwrap().len(), 1);
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crowd::{ConnectionId, Crowd, Standing};
 
 /// Evicted connections that hold a descriptor; at this number accepting pauses.
-const LEAVING_MAX: usize = 64;
+const EVICTED_OPEN_MAX: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Places(Arc<Shared>);
@@ -151,7 +151,7 @@ impl Shared {
 
 impl Table {
     fn has_room(&self) -> bool {
-        self.leaving < LEAVING_MAX && self.crowd.has_room()
+        self.leaving < EVICTED_OPEN_MAX && self.crowd.has_room()
     }
 
     /// Signals the eviction to the connection.
@@ -195,7 +195,7 @@ mod tests {
     async fn connections_that_have_not_ended_yet_are_bounded_too() {
         let places = Places::new(1);
         let mut held = vec![places.take(address(1)).0];
-        for _ in 0..LEAVING_MAX {
+        for _ in 0..EVICTED_OPEN_MAX {
             places.room().now_or_never().expect("room");
             held.push(places.take(address(1)).0);
         }

@@ -32,7 +32,7 @@ use crate::{
 
 /// A safety net: at most 20 s of body and 60 s of `Prefer: wait`; the store times out after
 /// seconds.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
 enum Phase {
@@ -130,7 +130,7 @@ impl Progress {
     pub(crate) fn request_begins(&self) {
         self.0.body_is_read.store(false, Ordering::Relaxed);
         let since = self.phase().since();
-        self.enter(Phase::Queued { since }, ANSWERED_WITHIN);
+        self.enter(Phase::Queued { since }, REQUEST_TIMEOUT);
     }
 
     pub(crate) async fn turn_comes(&self, is_probe: bool) {

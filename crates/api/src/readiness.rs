@@ -7,12 +7,12 @@ use tokio::{
 };
 
 /// `/readyz` needs no key and a ping may write, so the store is asked once in this time.
-const KEPT: Duration = Duration::from_secs(1);
+const PING_MAX_AGE: Duration = Duration::from_secs(1);
 
 ///  Bounds the wait for a silent store.
-const WITHIN: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Cached for [`KEPT`].
+/// Cached for [`PING_MAX_AGE`].
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, bool)>>,
@@ -23,11 +23,11 @@ impl Readiness {
         // Held across the ping: concurrent requests share it.
         let mut last = self.last.lock().await;
         if let Some((at, answers)) = *last
-            && at.elapsed() < KEPT
+            && at.elapsed() < PING_MAX_AGE
         {
             return answers;
         }
-        let answers = match timeout(WITHIN, store.ping()).await {
+        let answers = match timeout(PING_TIMEOUT, store.ping()).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "the store does not answer");

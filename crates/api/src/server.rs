@@ -120,7 +120,7 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Between log lines about evictions.
-const CROWDED_LOGGED: Duration = Duration::from_secs(60);
+const EVICTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Shared by all connections.
 #[derive(Clone)]
@@ -221,7 +221,7 @@ impl Server {
     }
 }
 
-/// Logs evictions once per [`CROWDED_LOGGED`].
+/// Logs evictions once per [`EVICTION_LOG_INTERVAL`].
 #[derive(Debug, Default)]
 struct Crowding {
     logged: Option<Instant>,
@@ -231,7 +231,7 @@ struct Crowding {
 impl Crowding {
     fn note(&mut self, address: IpAddr, now: Instant) {
         self.since += 1;
-        if self.logged.is_some_and(|logged| now.duration_since(logged) < CROWDED_LOGGED) {
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < EVICTION_LOG_INTERVAL) {
             return;
         }
         tracing::warn!(

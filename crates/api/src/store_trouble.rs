@@ -6,9 +6,9 @@ use std::{
 use certward_store::StoreError;
 use tokio::time::Instant;
 
-const AGAIN: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Logs store errors at once, then at most once per [`AGAIN`] with a count: in an outage any
+/// Logs store errors at once, then at most once per [`LOG_INTERVAL`] with a count: in an outage any
 /// client's request fails, and must not fill the disk.
 #[derive(Debug, Default)]
 pub(crate) struct StoreTrouble(Mutex<Option<Said>>);
@@ -45,11 +45,11 @@ impl StoreTrouble {
         }
     }
 
-    /// The count to log, or `None` within [`AGAIN`] of the last line.
+    /// The count to log, or `None` within [`LOG_INTERVAL`] of the last line.
     fn count(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *said {
-            Some(Said { at, unsaid }) if now.duration_since(*at) < AGAIN => {
+            Some(Said { at, unsaid }) if now.duration_since(*at) < LOG_INTERVAL => {
                 *unsaid = unsaid.saturating_add(1);
                 None
             }

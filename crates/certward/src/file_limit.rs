@@ -20,7 +20,7 @@ pub(crate) fn raise() -> u64 {
 }
 
 /// For everything but devices: API, store, listeners, look-ups, proofs.
-const KEPT: u64 = 1000;
+const RESERVED_FILES: u64 = 1000;
 
 /// Limits of device connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct Devices {
 
 /// At least half of all files; 1/32 for unfinished connections, up to the gateway's setting.
 pub(crate) fn devices(files: u64) -> Devices {
-    let free = files.saturating_sub(KEPT).max(files / 2);
+    let free = files.saturating_sub(RESERVED_FILES).max(files / 2);
     let unfinished_kept = (free / 32).min(Settings::UNFINISHED_KEPT as u64);
     let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
     Devices { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
@@ -41,7 +41,7 @@ pub(crate) fn devices(files: u64) -> Devices {
 
 /// API connections beside the devices.
 pub(crate) fn api_connections(files: u64) -> usize {
-    usize::try_from((files / 4).min(KEPT / 2)).unwrap_or(usize::MAX)
+    usize::try_from((files / 4).min(RESERVED_FILES / 2)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -49,17 +49,17 @@ use crate::{
 
 /// Wait for the database when a snapshot exists. With the first feed read (1 s) a device waits
 /// three seconds: docs/operations.md.
-const REACH_TIMEOUT: Duration = Duration::from_secs(2);
+const STORE_REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After `[gateway] drain`: to record that the node has left, and for the last devices.
-const DEVICES_LEAVE: Duration = Duration::from_secs(7);
+const DRAIN_GRACE: Duration = Duration::from_secs(7);
 
 /// Then for requests; the API itself cuts them off earlier.
-const REQUESTS_END: Duration = Duration::from_secs(22);
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(22);
 
 /// To check-point the write-ahead log. With the two above and 1 s to record the end: 33 s;
 /// docs/operations.md says 35 s.
-const CLOSE: Duration = Duration::from_secs(3);
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let place = Place { path: args.config.config.clone(), role: args.role };
@@ -108,7 +108,7 @@ async fn serve(
         () = signals.end() => return Ok(ExitCode::SUCCESS),
     };
     let outcome = serve_with(config, place, level, &store, passed, predecessor, &mut signals).await;
-    if timeout(CLOSE, store.close()).await.is_err() {
+    if timeout(STORE_CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::warn!("the store did not close in time; it recovers at the next start");
     }
     outcome?;
@@ -191,7 +191,7 @@ async fn reach_soon(store: &Store) -> Result<(), StoreError> {
         let store = store.clone();
         tokio::spawn(async move { store.reach().await })
     };
-    match timeout(REACH_TIMEOUT, reaching).await {
+    match timeout(STORE_REACH_TIMEOUT, reaching).await {
         Ok(Ok(Err(StoreError::Unavailable(reason)))) => {
             tracing::warn!("the database cannot be reached: {reason}");
             Ok(())
@@ -200,7 +200,7 @@ async fn reach_soon(store: &Store) -> Result<(), StoreError> {
         // Its panic is logged; the next user of the database retries.
         Ok(Err(_)) => Ok(()),
         Err(_) => {
-            tracing::warn!("the database does not answer within {REACH_TIMEOUT:?}");
+            tracing::warn!("the database does not answer within {STORE_REACH_TIMEOUT:?}");
             Ok(())
         }
     }
@@ -355,9 +355,10 @@ impl Parts {
                 }
                 None => stages.drain.cancel(),
             }
-            let devices = timeout(config.gateway.drain + DEVICES_LEAVE, stages.drained.cancelled()).await;
+            let devices = timeout(config.gateway.drain + DRAIN_GRACE, stages.drained.cancelled()).await;
             stages.end.cancel();
-            let requests = timeout(REQUESTS_END, async { while tasks.join_next().await.is_some() {} }).await;
+            let requests =
+                timeout(REQUESTS_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
             if ends {
                 heartbeat::end(lifecycle.store(), &id).await;
             }

@@ -11,18 +11,18 @@ use crate::{
 };
 
 /// The server holds a read this long, so 60 reads in 60 minutes suffice.
-const HOLD: Duration = Duration::from_secs(60);
+const READ_HOLD: Duration = Duration::from_secs(60);
 
 /// Between reads, if the server does not hold them.
-const PAUSE: Duration = Duration::from_secs(5);
+const READ_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The default time to prove a change is one minute.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) enum Waited {
     /// Proven, failed, or gone.
     Settled(Value),
-    /// Not within [`PATIENCE`].
+    /// Not within [`WAIT_TIMEOUT`].
     Unsettled,
 }
 
@@ -31,17 +31,17 @@ pub(super) enum Waited {
 /// # Errors
 /// [`ClientError`] if a later read would fail too.
 pub(super) async fn until_settled(client: &Client, path: &[&str]) -> Result<Waited, ClientError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         let asked = Instant::now();
         let left = deadline.saturating_duration_since(asked);
-        let pause = match client.get_settled(path, HOLD.min(left)).await {
+        let pause = match client.get_settled(path, READ_HOLD.min(left)).await {
             Ok(answer) => {
                 let state: Tls = serde_json::from_value(answer.clone()).unwrap_or_default();
                 if state.is_settled() {
                     return Ok(Waited::Settled(answer));
                 }
-                PAUSE.saturating_sub(asked.elapsed())
+                READ_INTERVAL.saturating_sub(asked.elapsed())
             }
             Err(error) => match error.retry_after() {
                 Some(pause) if Instant::now() + pause < deadline => pause,

@@ -19,7 +19,7 @@ use super::body::DeploymentBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
 /// Deployments per piece; shorter lists are sent as a whole.
-const PIECE: u32 = 500;
+const PIECE_DEPLOYMENTS_MAX: u32 = 500;
 
 /// A deployment as it stands in the list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,7 +75,7 @@ impl Listing {
 
     /// The next piece of the array; the last one if the listing is over afterwards.
     async fn piece(&mut self) -> Result<Bytes, Error> {
-        let (mut text, mut left) = (Vec::new(), PIECE);
+        let (mut text, mut left) = (Vec::new(), PIECE_DEPLOYMENTS_MAX);
         while let (Some(project), 1..) = (self.projects.front(), left) {
             let store = self.api.lifecycle.store();
             let found = store.deployments_of(&project.id, self.after.as_ref(), left).await?;

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// A count reads every deployment once.
-const EVERY: Duration = Duration::from_secs(30);
+const COUNT_INTERVAL_MIN: Duration = Duration::from_secs(30);
 /// At most a hundredth of the store's time.
-const SHARE: u32 = 100;
+const COUNT_INTERVAL_FACTOR: u32 = 100;
 
 /// Metrics for alerts on expiry and failed changes.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ impl CensusMetrics {
                 Ok(census) => self.set(&census),
                 Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
             }
-            wait = EVERY.max(began.elapsed() * SHARE);
+            wait = COUNT_INTERVAL_MIN.max(began.elapsed() * COUNT_INTERVAL_FACTOR);
         }
     }
 }

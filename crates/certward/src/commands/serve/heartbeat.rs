@@ -7,9 +7,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// A third of the time until a node is listed as lost.
-const EVERY: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Then this process is listed as lost for an hour.
-const FORGOTTEN_WITHIN: Duration = Duration::from_secs(1);
+const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// From `begin` to `end`. An outage is logged elsewhere.
 pub(super) async fn run(
@@ -21,7 +21,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let say = async {
         begin.cancelled().await;
-        let mut ticks = interval(EVERY);
+        let mut ticks = interval(HEARTBEAT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut since = None;
         loop {
@@ -41,7 +41,7 @@ pub(super) async fn run(
 
 /// So that the node is not listed as lost.
 pub(super) async fn end(store: &Store, node: &NodeId) {
-    match timeout(FORGOTTEN_WITHIN, store.forget_process(node)).await {
+    match timeout(FORGET_TIMEOUT, store.forget_process(node)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("the end of this node cannot be stored: {error}"),
         Err(_) => tracing::debug!("the end of this node cannot be stored: the store does not answer"),

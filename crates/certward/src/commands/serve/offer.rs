@@ -17,12 +17,12 @@ use tokio::{
 use super::passage::{self, Passage, Word};
 
 /// For a request, and for sending descriptors.
-const SAID_WITHIN: Duration = Duration::from_secs(5);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For joining and filling the index: 1 s per 100,000 deployments. Until then no change becomes
 /// `running`.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a failed accept.
-const PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Drop it when the process ends otherwise: connections queue in open sockets.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Door {
                 Ok((stream, _)) => Passage::with(stream),
                 Err(error) => {
                     tracing::warn!("a take-over connection cannot be accepted: {error}");
-                    sleep(PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
@@ -101,7 +101,7 @@ impl Drop for Door {
 }
 
 async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
-    match timeout(SAID_WITHIN, passage.hear()).await?? {
+    match timeout(MESSAGE_TIMEOUT, passage.hear()).await?? {
         Some((Word::Ask, _)) => {}
         // A probe for a running process.
         None => return Ok(false),
@@ -112,8 +112,8 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> i
         gateway.hold_proofs().await;
     }
     let ready = async {
-        timeout(SAID_WITHIN, offer.hand(passage)).await??;
-        match timeout(READY_WITHIN, passage.hear()).await {
+        timeout(MESSAGE_TIMEOUT, offer.hand(passage)).await??;
+        match timeout(READY_TIMEOUT, passage.hear()).await {
             Ok(Ok(Some((Word::Ready, _)))) => Ok(true),
             Ok(Ok(None)) => refuse(passage, "it has ended before it was ready").await,
             Ok(Ok(Some(_))) => refuse(passage, "it asks for something else").await,
@@ -130,7 +130,7 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> i
 
 async fn refuse(passage: &Passage, why: &str) -> io::Result<bool> {
     // The peer may be gone.
-    let _ = timeout(SAID_WITHIN, passage.say(Word::Refused)).await;
+    let _ = timeout(MESSAGE_TIMEOUT, passage.say(Word::Refused)).await;
     Err(io::Error::other(why))
 }
 

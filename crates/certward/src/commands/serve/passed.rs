@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
 /// systemd passes one per `ListenStream=`.
-const PASSED_MAX: usize = 1024;
+const INHERITED_SOCKETS_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Passed(Vec<Socket>);
@@ -30,7 +30,7 @@ impl Passed {
         // Without our pid, the descriptors may be the parent's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<usize>().ok());
-        if !meant || count.is_none_or(|count| count > PASSED_MAX) {
+        if !meant || count.is_none_or(|count| count > INHERITED_SOCKETS_MAX) {
             return Self::default();
         }
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();

@@ -5,11 +5,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// Tables grow by ten minutes of rows between runs.
-const EVERY: Duration = Duration::from_secs(10 * 60);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Bounds feed, audit and request log. An outage is retried, and logged at begin and end.
 pub(super) async fn run(store: Store, window: Duration, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(PRUNE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// As often as a gateway.
-const EVERY: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An outage is retried, and logged when it begins.
 pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: CancellationToken) {
@@ -16,7 +16,7 @@ pub(super) async fn run(lifecycle: &Lifecycle, node: &NodeId, shutdown: Cancella
     let mut failing = false;
     loop {
         let swept = async {
-            sleep(EVERY).await;
+            sleep(SWEEP_INTERVAL).await;
             if !has_left {
                 // The previous process may have had a gateway: no change may wait for it.
                 lifecycle.retire(node).await?;

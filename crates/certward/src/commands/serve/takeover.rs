@@ -9,9 +9,9 @@ use tokio::{net::UnixStream, time::timeout};
 use super::passage::{self, Passage, Word};
 
 /// For holding the proofs, with a report to the store, and sending descriptors.
-const GIVEN_WITHIN: Duration = Duration::from_secs(30);
+const OFFER_TIMEOUT: Duration = Duration::from_secs(30);
 /// For it to stop accepting: milliseconds, or a second without descriptors.
-const DONE_WITHIN: Duration = Duration::from_secs(30);
+const DONE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// It has received nothing yet.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Predecessor {
     /// # Errors
     /// If it refuses.
     pub(super) async fn ask(self) -> anyhow::Result<Option<Given>> {
-        match timeout(GIVEN_WITHIN, self.receive()).await {
+        match timeout(OFFER_TIMEOUT, self.receive()).await {
             Ok(given) => given.context("the running process does not hand over"),
             Err(_) => bail!("the running process does not hand over in time"),
         }
@@ -99,7 +99,7 @@ impl Farewell {
     pub(super) async fn ready(self) -> anyhow::Result<()> {
         // An error here shows in the answer.
         let _ = self.0.say(Word::Ready).await;
-        match timeout(DONE_WITHIN, self.0.hear()).await {
+        match timeout(DONE_TIMEOUT, self.0.hear()).await {
             Ok(Ok(Some((Word::Done, _)))) => {
                 tracing::info!("taken over: the process before accepts nothing any more")
             }
