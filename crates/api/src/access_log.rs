@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     metrics::RequestLabels,
     path_id::PathId,
-    store_trouble::Cause,
+    store_trouble::StoreTroubleCause,
 };
 
 /// Outermost layer: logs each request, and answers 500 after a panic.
@@ -56,7 +56,7 @@ impl Context {
         let labels = RequestLabels { method, route: route.to_owned(), status };
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.seconds.observe(seconds);
-        if let Some(cause) = response.extensions().get::<Cause>() {
+        if let Some(cause) = response.extensions().get::<StoreTroubleCause>() {
             self.store_trouble.note(cause, Instant::now());
         }
         let key = response.extensions().get::<Caller>().map_or("-", |caller| caller.key.as_str());

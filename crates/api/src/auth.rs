@@ -32,7 +32,7 @@ pub(crate) struct Caller(Arc<ApiKeyRecord>);
 
 /// The client's address, set by the connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
 impl Caller {
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Error> {
@@ -101,7 +101,7 @@ impl Context {
 
     fn refuse_login(&self, request: &Parts) -> Error {
         self.metrics.failed_logins.inc();
-        let peer = request.extensions.get::<Peer>();
+        let peer = request.extensions.get::<PeerAddress>();
         match peer.and_then(|peer| self.login_guard.failed(peer.0.ip(), tokio::time::Instant::now())) {
             Some(retry_after) => Error::TooManyLogins { retry_after },
             None => Error::Unauthorized,

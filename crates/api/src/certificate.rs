@@ -11,12 +11,12 @@ use crate::{ApiError, CertificateFiles};
 
 /// A reload swaps one pointer; open connections keep their configuration.
 #[derive(Debug)]
-pub(crate) struct Certificate {
+pub(crate) struct HttpsCertificate {
     files: CertificateFiles,
     current: RwLock<Arc<ServerConfig>>,
 }
 
-impl Certificate {
+impl HttpsCertificate {
     pub(crate) fn read(files: CertificateFiles) -> Result<Self, ApiError> {
         let config = configuration(&files)?;
         Ok(Self { files, current: RwLock::new(config) })
@@ -30,7 +30,7 @@ impl Certificate {
 
 ///  Reads the HTTPS certificate's files again.
 #[derive(Debug, Clone)]
-pub struct Reloader(pub(crate) Arc<Certificate>);
+pub struct Reloader(pub(crate) Arc<HttpsCertificate>);
 
 impl Reloader {
     /// Uses the files for new connections from now on.

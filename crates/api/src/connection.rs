@@ -17,12 +17,12 @@ use tower::ServiceExt;
 
 use crate::{
     Deadlines,
-    auth::Peer,
+    auth::PeerAddress,
     framing::HadContentLength,
-    places::Place,
-    progress::{AnswerBody, Progress, RequestBody, Watched},
+    places::ConnectionPlace,
+    progress::{AnswerBody, ConnectionDeadline, RequestBody, Watched},
     routes,
-    unreadable::Answered,
+    unreadable::WithErrorBody,
 };
 
 /// Request line and headers; more is 431. Also the read-ahead of a body.
@@ -39,12 +39,12 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Signals {
+pub(crate) struct ShutdownSignal {
     /// No new request.
     pub(crate) shutdown: CancellationToken,
 }
 
-impl Signals {
+impl ShutdownSignal {
     pub(crate) async fn leave_new(&self) {
         self.shutdown.cancelled().await;
         tokio::time::sleep(FIRST_REQUEST_GRACE).await;
@@ -57,13 +57,13 @@ pub(crate) async fn serve<S>(
     peer: SocketAddr,
     router: Router,
     deadlines: Deadlines,
-    signals: Signals,
-    place: Arc<Place>,
+    signals: ShutdownSignal,
+    place: Arc<ConnectionPlace>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let progress = Progress::new(deadlines, place);
-    let io = TokioIo::new(Answered::new(Watched::new(stream, progress.clone())));
+    let progress = ConnectionDeadline::new(deadlines, place);
+    let io = TokioIo::new(WithErrorBody::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
         // Replaced by the deadlines of `progress.rs`.
@@ -106,12 +106,17 @@ fn note(ended: hyper::Result<()>) {
 
 type Answer = Pin<Box<dyn Future<Output = Result<http::Response<AnswerBody>, Infallible>> + Send>>;
 
-fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router, progress: Progress) -> Answer {
+fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    router: Router,
+    progress: ConnectionDeadline,
+) -> Answer {
     progress.request_begins();
     Box::pin(async move {
         progress.turn_comes(routes::is_probe(request.uri().path())).await;
         let mut request = request.map(|body| Body::new(RequestBody::new(body, progress.clone())));
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(PeerAddress(peer));
         let is_coded = request.headers().contains_key(header::TRANSFER_ENCODING);
         if is_coded && progress.has_two_ends() {
             request.extensions_mut().insert(HadContentLength);

@@ -24,7 +24,7 @@ pub(crate) const QUIET_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct ConnectionId(u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ConnectionState {
     /// No request has begun.
     Quiet { since: Instant },
     /// A request or its answer is incomplete.
@@ -34,15 +34,15 @@ pub(crate) enum Standing {
 }
 
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct EvictionTable {
     connections_max: usize,
-    connections: HashMap<ConnectionId, (IpAddr, Standing)>,
+    connections: HashMap<ConnectionId, (IpAddr, ConnectionState)>,
     quiet: BTreeSet<(Instant, ConnectionId)>,
     waiting: HashMap<IpAddr, BTreeSet<(Instant, ConnectionId)>>,
     entered: u64,
 }
 
-impl Crowd {
+impl EvictionTable {
     pub(crate) fn new(connections_max: usize) -> Self {
         Self {
             connections_max,
@@ -62,7 +62,7 @@ impl Crowd {
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> (ConnectionId, Option<ConnectionId>) {
         let id = ConnectionId(self.entered);
         self.entered += 1;
-        self.insert(id, address, Standing::Quiet { since: now });
+        self.insert(id, address, ConnectionState::Quiet { since: now });
         let crowded = self.connections.len() > self.connections_max;
         // After the insert, so that it counts for its address. Chosen itself only if no other
         // waits; then it stays.
@@ -74,9 +74,9 @@ impl Crowd {
     }
 
     /// `false` if it was evicted: nothing more may be done for it.
-    pub(crate) fn stands(&mut self, id: ConnectionId, standing: Standing) -> bool {
+    pub(crate) fn set_state(&mut self, id: ConnectionId, state: ConnectionState) -> bool {
         let Some(address) = self.remove(id) else { return false };
-        self.insert(id, address, standing);
+        self.insert(id, address, state);
         true
     }
 
@@ -95,19 +95,19 @@ impl Crowd {
         quiet.or_else(of_most).map(|(_, id)| *id)
     }
 
-    fn insert(&mut self, id: ConnectionId, address: IpAddr, standing: Standing) {
-        self.connections.insert(id, (address, standing));
-        if let Standing::Quiet { since } = standing {
+    fn insert(&mut self, id: ConnectionId, address: IpAddr, state: ConnectionState) {
+        self.connections.insert(id, (address, state));
+        if let ConnectionState::Quiet { since } = state {
             self.quiet.insert((since, id));
         }
-        if let Some(since) = standing.waits_since() {
+        if let Some(since) = state.waits_since() {
             self.waiting.entry(address).or_default().insert((since, id));
         }
     }
 
     fn remove(&mut self, id: ConnectionId) -> Option<IpAddr> {
-        let (address, standing) = self.connections.remove(&id)?;
-        if let Some(since) = standing.waits_since()
+        let (address, state) = self.connections.remove(&id)?;
+        if let Some(since) = state.waits_since()
             && let Some(of) = self.waiting.get_mut(&address)
         {
             self.quiet.remove(&(since, id));
@@ -120,7 +120,7 @@ impl Crowd {
     }
 }
 
-impl Standing {
+impl ConnectionState {
     fn waits_since(self) -> Option<Instant> {
         match self {
             Self::Quiet { since } | Self::Unfinished { since } => Some(since),
@@ -142,15 +142,17 @@ mod tests {
     }
 
     /// A full table; the requests began a millisecond apart.
-    fn crowd(begun: Instant, addresses: &[u8]) -> (Crowd, Vec<ConnectionId>) {
-        let mut crowd = Crowd::new(addresses.len());
+    fn evictions(begun: Instant, addresses: &[u8]) -> (EvictionTable, Vec<ConnectionId>) {
+        let mut evictions = EvictionTable::new(addresses.len());
         let ids = addresses.iter().zip(0..).map(|(last, nth)| {
-            let (id, _) = crowd.enter(address(*last), begun);
-            assert!(crowd.stands(id, Standing::Unfinished { since: begun + SECOND * nth / 1000 }));
+            let (id, _) = evictions.enter(address(*last), begun);
+            assert!(
+                evictions.set_state(id, ConnectionState::Unfinished { since: begun + SECOND * nth / 1000 })
+            );
             id
         });
         let ids = ids.collect();
-        (crowd, ids)
+        (evictions, ids)
     }
 
     #[test]
@@ -165,46 +167,53 @@ mod tests {
             (&[1, 2, 3, 4], 5, 0),
             (&[1, 1, 1, 1], 1, 0),
         ] {
-            let (mut crowd, ids) = crowd(now, held);
-            let (_, gave_way) = crowd.enter(address(comes), now + SECOND / 2);
+            let (mut evictions, ids) = evictions(now, held);
+            let (_, gave_way) = evictions.enter(address(comes), now + SECOND / 2);
             assert_eq!(gave_way, Some(ids[expected]), "{held:?} {comes}");
-            assert!(!crowd.stands(ids[expected], Standing::Served), "and nothing more is done for it");
+            assert!(
+                !evictions.set_state(ids[expected], ConnectionState::Served),
+                "and nothing more is done for it"
+            );
         }
     }
 
     #[test]
     fn who_has_asked_for_nothing_for_a_second_gives_way_before_any_unfinished_request() {
         let now = Instant::now();
-        let (mut crowd, ids) = crowd(now, &[1, 1, 1, 2, 3]);
-        crowd.stands(ids[3], Standing::Quiet { since: now + SECOND / 2 });
-        crowd.stands(ids[4], Standing::Quiet { since: now + SECOND });
-        assert_eq!(crowd.enter(address(1), now + SECOND).1, Some(ids[0]), "neither has been quiet so long");
-        assert_eq!(crowd.enter(address(1), now + SECOND * 2).1, Some(ids[3]));
-        assert_eq!(crowd.enter(address(1), now + SECOND * 2).1, Some(ids[4]));
+        let (mut evictions, ids) = evictions(now, &[1, 1, 1, 2, 3]);
+        evictions.set_state(ids[3], ConnectionState::Quiet { since: now + SECOND / 2 });
+        evictions.set_state(ids[4], ConnectionState::Quiet { since: now + SECOND });
+        assert_eq!(
+            evictions.enter(address(1), now + SECOND).1,
+            Some(ids[0]),
+            "neither has been quiet so long"
+        );
+        assert_eq!(evictions.enter(address(1), now + SECOND * 2).1, Some(ids[3]));
+        assert_eq!(evictions.enter(address(1), now + SECOND * 2).1, Some(ids[4]));
     }
 
     #[test]
     fn a_request_that_is_served_never_gives_way() {
         let now = Instant::now();
-        let (mut crowd, ids) = crowd(now, &[1, 1]);
+        let (mut evictions, ids) = evictions(now, &[1, 1]);
         for id in &ids {
-            assert!(crowd.has_room());
-            crowd.stands(*id, Standing::Served);
+            assert!(evictions.has_room());
+            evictions.set_state(*id, ConnectionState::Served);
         }
-        assert!(!crowd.has_room());
-        crowd.stands(ids[1], Standing::Unfinished { since: now });
-        assert_eq!(crowd.enter(address(2), now).1, Some(ids[1]));
+        assert!(!evictions.has_room());
+        evictions.set_state(ids[1], ConnectionState::Unfinished { since: now });
+        assert_eq!(evictions.enter(address(2), now).1, Some(ids[1]));
     }
 
     /// The rule over a plain list.
-    fn model(held: &[(ConnectionId, IpAddr, Standing)], now: Instant) -> Option<ConnectionId> {
+    fn model(held: &[(ConnectionId, IpAddr, ConnectionState)], now: Instant) -> Option<ConnectionId> {
         let mut waiting: Vec<_> = held
             .iter()
-            .filter_map(|(id, address, standing)| Some((standing.waits_since()?, *id, *address, *standing)))
+            .filter_map(|(id, address, state)| Some((state.waits_since()?, *id, *address, *state)))
             .collect();
         waiting.sort_by_key(|(since, id, ..)| (*since, *id));
         let quiet = waiting.iter().find(
-            |(since, .., standing)| matches!(standing, Standing::Quiet { .. } if *since + QUIET_GRACE <= now),
+            |(since, .., state)| matches!(state, ConnectionState::Quiet { .. } if *since + QUIET_GRACE <= now),
         );
         let holds = |address: IpAddr| waiting.iter().filter(|(_, _, other, _)| *other == address).count();
         let most = waiting.iter().map(|(_, _, address, _)| holds(*address)).max();
@@ -214,19 +223,19 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum TableStep {
         Enter(u8),
         Stand(usize, u8),
         Leave(usize),
         Pass(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = TableStep> {
         prop_oneof![
-            4 => (0..4u8).prop_map(Step::Enter),
-            4 => (any::<usize>(), 0..3u8).prop_map(|(nth, standing)| Step::Stand(nth, standing)),
-            1 => any::<usize>().prop_map(Step::Leave),
-            2 => (0..1500u64).prop_map(Step::Pass),
+            4 => (0..4u8).prop_map(TableStep::Enter),
+            4 => (any::<usize>(), 0..3u8).prop_map(|(nth, state)| TableStep::Stand(nth, state)),
+            1 => any::<usize>().prop_map(TableStep::Leave),
+            2 => (0..1500u64).prop_map(TableStep::Pass),
         ]
     }
 
@@ -234,39 +243,39 @@ mod tests {
         #[test]
         fn who_gives_way_is_who_the_plain_rule_names(steps in proptest::collection::vec(step(), 0..120)) {
             const MAX: usize = 6;
-            let (mut crowd, mut held, mut now) = (Crowd::new(MAX), Vec::new(), Instant::now());
+            let (mut evictions, mut held, mut now) = (EvictionTable::new(MAX), Vec::new(), Instant::now());
             for step in steps {
                 match step {
-                    Step::Enter(last) => {
+                    TableStep::Enter(last) => {
                         let has_room = held.len() < MAX
-                            || held.iter().any(|(_, _, standing)| *standing != Standing::Served);
-                        prop_assert_eq!(crowd.has_room(), has_room);
+                            || held.iter().any(|(_, _, state)| *state != ConnectionState::Served);
+                        prop_assert_eq!(evictions.has_room(), has_room);
                         if !has_room {
                             continue;
                         }
-                        let (id, gave_way) = crowd.enter(address(last), now);
-                        held.push((id, address(last), Standing::Quiet { since: now }));
+                        let (id, gave_way) = evictions.enter(address(last), now);
+                        held.push((id, address(last), ConnectionState::Quiet { since: now }));
                         let expected = (held.len() > MAX).then(|| model(&held, now)).flatten();
                         prop_assert_eq!(gave_way, expected);
                         held.retain(|(id, ..)| Some(*id) != gave_way);
                         prop_assert!(held.len() <= MAX);
                     }
-                    Step::Stand(nth, standing) if !held.is_empty() => {
+                    TableStep::Stand(nth, state) if !held.is_empty() => {
                         let nth = nth % held.len();
-                        held[nth].2 = match standing {
-                            0 => Standing::Quiet { since: now },
-                            1 => Standing::Unfinished { since: now },
-                            _ => Standing::Served,
+                        held[nth].2 = match state {
+                            0 => ConnectionState::Quiet { since: now },
+                            1 => ConnectionState::Unfinished { since: now },
+                            _ => ConnectionState::Served,
                         };
-                        prop_assert!(crowd.stands(held[nth].0, held[nth].2));
+                        prop_assert!(evictions.set_state(held[nth].0, held[nth].2));
                     }
-                    Step::Leave(nth) if !held.is_empty() => {
+                    TableStep::Leave(nth) if !held.is_empty() => {
                         let (id, ..) = held.swap_remove(nth % held.len());
-                        prop_assert!(crowd.leave(id));
-                        prop_assert!(!crowd.leave(id));
+                        prop_assert!(evictions.leave(id));
+                        prop_assert!(!evictions.leave(id));
                     }
-                    Step::Stand(..) | Step::Leave(_) => {}
-                    Step::Pass(milliseconds) => now += Duration::from_millis(milliseconds),
+                    TableStep::Stand(..) | TableStep::Leave(_) => {}
+                    TableStep::Pass(milliseconds) => now += Duration::from_millis(milliseconds),
                 }
             }
         }

@@ -14,7 +14,7 @@ pub(crate) struct Detail {
     pub(crate) code: String,
     /// `error` refuses the request, `warning` is accepted and reported, `notice` was repaired and
     /// is reported.
-    pub(crate) severity: Level,
+    pub(crate) severity: DetailSeverity,
     /// The field of the request that it is about.
     #[schema(example = "key")]
     pub(crate) field: String,
@@ -32,7 +32,7 @@ pub(crate) struct Detail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Severity)]
-pub(crate) enum Level {
+pub(crate) enum DetailSeverity {
     Error,
     Warning,
     Notice,
@@ -59,7 +59,7 @@ impl Detail {
     pub(crate) fn property(code: &str, field: &str, message: impl Into<String>, remedy: &str) -> Self {
         Self {
             code: code.to_owned(),
-            severity: Level::Error,
+            severity: DetailSeverity::Error,
             field: field.to_owned(),
             item: None,
             message: message.into(),
@@ -151,7 +151,7 @@ impl Detail {
                 NOT_ALLOWED_REMEDY,
             ),
         };
-        Self { severity: Level::Warning, ..detail }
+        Self { severity: DetailSeverity::Warning, ..detail }
     }
 
     pub(crate) fn unexpected_query() -> Self {
@@ -172,9 +172,9 @@ fn name_of(list: UpstreamField) -> &'static str {
 impl From<Finding> for Detail {
     fn from(finding: Finding) -> Self {
         let severity = match finding.severity {
-            Severity::Error => Level::Error,
-            Severity::Warning => Level::Warning,
-            Severity::Notice => Level::Notice,
+            Severity::Error => DetailSeverity::Error,
+            Severity::Warning => DetailSeverity::Warning,
+            Severity::Notice => DetailSeverity::Notice,
         };
         let field = match finding.field {
             Field::TlsType => "tlsType",

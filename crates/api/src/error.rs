@@ -1,7 +1,7 @@
 //! Every refusal with its status, stable code and sentence.
 //!
 //! A body is always `{"code", "message", "details"}`. Facts for operators go to the log by
-//! [`Cause`].
+//! [`StoreTroubleCause`].
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{detail::Detail, store_trouble::Cause};
+use crate::{detail::Detail, store_trouble::StoreTroubleCause};
 
 /// The known client waits at most 5 s between its tries.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -163,7 +163,7 @@ impl IntoResponse for Error {
             }
             Self::Store(error) => {
                 retry_after = Some(STORE_RETRY_AFTER);
-                cause = Some(Cause::of(&error));
+                cause = Some(StoreTroubleCause::of(&error));
                 // Not "nothing was changed": a commit without an answer has an unknown outcome.
                 let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";
                 (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message.to_owned())

@@ -22,14 +22,14 @@ pub(crate) enum Heads {
 
 #[derive(Debug, Default)]
 pub(crate) struct Head {
-    line: Line,
+    line: HeadLine,
     has_begun: bool,
     has_coding: bool,
     length: Option<u64>,
 }
 
 #[derive(Debug, Default)]
-enum Line {
+enum HeadLine {
     /// Only line breaks so far.
     #[default]
     Empty,
@@ -83,40 +83,40 @@ impl Head {
         match byte {
             b'\r' => {}
             // Empty lines may precede a request.
-            b'\n' if matches!(self.line, Line::Empty) => return self.has_begun,
+            b'\n' if matches!(self.line, HeadLine::Empty) => return self.has_begun,
             b'\n' => {
                 self.has_begun = true;
-                self.line = Line::Empty;
+                self.line = HeadLine::Empty;
             }
             byte => self.line = self.within_line(byte),
         }
         false
     }
 
-    fn within_line(&mut self, byte: u8) -> Line {
+    fn within_line(&mut self, byte: u8) -> HeadLine {
         match self.line {
-            Line::Empty if !self.has_begun => Line::Other,
-            Line::Empty => Line::Other.or_name(&[], byte),
-            Line::Name { bytes, length } if byte == b':' => match &bytes[..length] {
+            HeadLine::Empty if !self.has_begun => HeadLine::Other,
+            HeadLine::Empty => HeadLine::Other.or_name(&[], byte),
+            HeadLine::Name { bytes, length } if byte == b':' => match &bytes[..length] {
                 TRANSFER_ENCODING => {
                     self.has_coding = true;
-                    Line::Other
+                    HeadLine::Other
                 }
                 CONTENT_LENGTH => {
                     self.length = Some(0);
-                    Line::Length
+                    HeadLine::Length
                 }
-                _ => Line::Other,
+                _ => HeadLine::Other,
             },
-            Line::Name { bytes, length } => Line::Other.or_name(&bytes[..length], byte),
-            Line::Length => {
+            HeadLine::Name { bytes, length } => HeadLine::Other.or_name(&bytes[..length], byte),
+            HeadLine::Length => {
                 // hyper refuses anything else, and too large numbers.
                 if let (Some(length), true) = (&mut self.length, byte.is_ascii_digit()) {
                     *length = length.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
                 }
-                Line::Length
+                HeadLine::Length
             }
-            Line::Other => Line::Other,
+            HeadLine::Other => HeadLine::Other,
         }
     }
 
@@ -129,7 +129,7 @@ impl Head {
     }
 }
 
-impl Line {
+impl HeadLine {
     /// The extended name, or `self` if it is too long.
     fn or_name(self, before: &[u8], byte: u8) -> Self {
         let mut bytes = [0; TRANSFER_ENCODING.len()];

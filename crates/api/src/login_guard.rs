@@ -23,11 +23,11 @@ const ADDRESSES_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct LoginGuard {
-    addresses: Mutex<HashMap<IpAddr, Failures>>,
+    addresses: Mutex<HashMap<IpAddr, FailureCount>>,
 }
 
 #[derive(Debug)]
-struct Failures {
+struct FailureCount {
     count: u32,
     until: Instant,
 }
@@ -45,9 +45,9 @@ impl LoginGuard {
             }
         }
         let failures =
-            addresses.entry(address).or_insert(Failures { count: 0, until: now + FAILURES_WINDOW });
+            addresses.entry(address).or_insert(FailureCount { count: 0, until: now + FAILURES_WINDOW });
         if now >= failures.until {
-            *failures = Failures { count: 0, until: now + FAILURES_WINDOW };
+            *failures = FailureCount { count: 0, until: now + FAILURES_WINDOW };
         }
         failures.count = failures.count.saturating_add(1);
         (failures.count > FAILURES_MAX).then(|| failures.until - now)

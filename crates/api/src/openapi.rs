@@ -16,7 +16,7 @@ use crate::{error::ErrorBody, limit, routes};
 /// The OpenAPI 3.1 document, as JSON.
 pub fn openapi() -> String {
     // String keys and plain values always serialise.
-    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
@@ -65,9 +65,9 @@ pub fn openapi() -> String {
         (name = "nodes", description = "Scope `admin`."),
         (name = "operation", description = "Outside the base path."),
     ),
-    modifiers(&Common)
+    modifiers(&CommonParts)
 )]
-struct Api;
+struct ApiDocument;
 
 /// Open to any valid key: no 403.
 const ANY_SCOPE: [&str; 4] = ["listProjects", "getProject", "listDeployments", "getDeployment"];
@@ -97,9 +97,9 @@ const CONFLICTS: [(&str, &str); 7] = [
     ("deleteKey", "`LAST_ADMIN_KEY`"),
 ];
 
-struct Common;
+struct CommonParts;
 
-impl Modify for Common {
+impl Modify for CommonParts {
     fn modify(&self, document: &mut Document) {
         let basic = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)

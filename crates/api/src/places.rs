@@ -17,17 +17,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::crowd::{ConnectionId, Crowd, Standing};
+use crate::crowd::{ConnectionId, ConnectionState, EvictionTable};
 
 /// Evicted connections that hold a descriptor; at this number accepting pauses.
 const EVICTED_OPEN_MAX: usize = 64;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Places(Arc<Shared>);
+pub(crate) struct ConnectionPlaces(Arc<PlacesInner>);
 
 #[derive(Debug)]
-struct Shared {
-    table: Mutex<Table>,
+struct PlacesInner {
+    table: Mutex<PlaceTable>,
     /// There may be room again.
     changed: Notify,
     for_all: Arc<Semaphore>,
@@ -36,16 +36,16 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct Table {
-    crowd: Crowd,
+struct PlaceTable {
+    evictions: EvictionTable,
     connections: HashMap<ConnectionId, (IpAddr, CancellationToken)>,
     leaving: usize,
 }
 
 /// Freed on drop.
 #[derive(Debug)]
-pub(crate) struct Place {
-    shared: Arc<Shared>,
+pub(crate) struct ConnectionPlace {
+    shared: Arc<PlacesInner>,
     id: ConnectionId,
     address: IpAddr,
     evicted: CancellationToken,
@@ -53,18 +53,18 @@ pub(crate) struct Place {
 
 /// A permit to serve; returned on drop.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct ServePermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Places {
+impl ConnectionPlaces {
     pub(crate) fn new(connections_max: usize) -> Self {
         let max = connections_max.clamp(1, Semaphore::MAX_PERMITS);
         let (unread, reserved) = (max / 8, max / 16);
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let crowd = Crowd::new(max);
-        Self(Arc::new(Shared {
-            table: Mutex::new(Table { crowd, connections: HashMap::new(), leaving: 0 }),
+        let evictions = EvictionTable::new(max);
+        Self(Arc::new(PlacesInner {
+            table: Mutex::new(PlaceTable { evictions, connections: HashMap::new(), leaving: 0 }),
             changed: Notify::new(),
             for_all: semaphore(max - unread - 2 * reserved),
             for_probes: semaphore(reserved),
@@ -84,22 +84,22 @@ impl Places {
     }
 
     /// A place, and the address (of IPv6, the network) of the evicted connection.
-    pub(crate) fn take(&self, address: IpAddr) -> (Place, Option<IpAddr>) {
+    pub(crate) fn take(&self, address: IpAddr) -> (ConnectionPlace, Option<IpAddr>) {
         let evicted = CancellationToken::new();
         let group = address_group(address);
         let mut table = self.0.table();
-        let (id, gave_way) = table.crowd.enter(group, Instant::now());
+        let (id, gave_way) = table.evictions.enter(group, Instant::now());
         table.connections.insert(id, (group, evicted.clone()));
         let gave_way = gave_way.and_then(|other| table.evict(other));
         drop(table);
-        (Place { shared: Arc::clone(&self.0), id, address, evicted }, gave_way)
+        (ConnectionPlace { shared: Arc::clone(&self.0), id, address, evicted }, gave_way)
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// `false` if evicted: nothing more may be done for it.
-    pub(crate) fn stands(&self, standing: Standing) -> bool {
-        let stays = self.shared.table().crowd.stands(self.id, standing);
+    pub(crate) fn set_state(&self, state: ConnectionState) -> bool {
+        let stays = self.shared.table().evictions.set_state(self.id, state);
         self.shared.changed.notify_one();
         stays
     }
@@ -109,12 +109,12 @@ impl Place {
         self.evicted.cancelled().await;
     }
 
-    pub(crate) async fn turn(&self, is_probe: bool) -> Turn {
+    pub(crate) async fn turn(&self, is_probe: bool) -> ServePermit {
         let for_all = Arc::clone(&self.shared.for_all).acquire_owned();
         let reserved = match is_probe {
             true => &self.shared.for_probes,
             false if is_this_machine(self.address) => &self.shared.for_this_machine,
-            false => return Turn { _permit: for_all.await.ok() },
+            false => return ServePermit { _permit: for_all.await.ok() },
         };
         let permit = tokio::select! {
             biased;
@@ -122,7 +122,7 @@ impl Place {
             permit = Arc::clone(reserved).acquire_owned() => permit,
         };
         // The semaphores are never closed.
-        Turn { _permit: permit.ok() }
+        ServePermit { _permit: permit.ok() }
     }
 }
 
@@ -131,11 +131,11 @@ fn is_this_machine(address: IpAddr) -> bool {
     [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.to_canonical())
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         table.connections.remove(&self.id);
-        if !table.crowd.leave(self.id) {
+        if !table.evictions.leave(self.id) {
             table.leaving -= 1;
         }
         drop(table);
@@ -143,15 +143,15 @@ impl Drop for Place {
     }
 }
 
-impl Shared {
-    fn table(&self) -> MutexGuard<'_, Table> {
+impl PlacesInner {
+    fn table(&self) -> MutexGuard<'_, PlaceTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl PlaceTable {
     fn has_room(&self) -> bool {
-        self.leaving < EVICTED_OPEN_MAX && self.crowd.has_room()
+        self.leaving < EVICTED_OPEN_MAX && self.evictions.has_room()
     }
 
     /// Signals the eviction to the connection.
@@ -175,15 +175,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_free_again_when_who_gave_way_has_ended() {
-        let places = Places::new(2);
+        let places = ConnectionPlaces::new(2);
         let (first, _) = places.take(address(1));
         let (second, _) = places.take(address(1));
         let (third, gave_way) = places.take(address(2));
         assert_eq!(gave_way, Some(address(1)));
         first.evicted().now_or_never().expect("the oldest has been told");
-        assert!(!first.stands(Standing::Served));
+        assert!(!first.set_state(ConnectionState::Served));
         assert!(second.evicted().now_or_never().is_none());
-        assert!(third.stands(Standing::Served) && second.stands(Standing::Served));
+        assert!(third.set_state(ConnectionState::Served) && second.set_state(ConnectionState::Served));
         assert!(places.room().now_or_never().is_none(), "nobody who is served gives way");
         drop(first);
         assert!(places.room().now_or_never().is_none(), "its place is another's");
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_that_have_not_ended_yet_are_bounded_too() {
-        let places = Places::new(1);
+        let places = ConnectionPlaces::new(1);
         let mut held = vec![places.take(address(1)).0];
         for _ in 0..EVICTED_OPEN_MAX {
             places.room().now_or_never().expect("room");
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn probes_and_this_machine_are_served_when_all_others_wait() {
-        let places = Places::new(16);
+        let places = ConnectionPlaces::new(16);
         let mut turns = Vec::new();
         let of = |last: u8| places.take(IpAddr::from([127, 0, 0, last])).0;
         let (stranger, local) = (of(2), of(1));

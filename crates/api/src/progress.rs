@@ -25,9 +25,9 @@ use tokio::{
 
 use crate::{
     Deadlines,
-    crowd::Standing,
+    crowd::ConnectionState,
     heads::Heads,
-    places::{Place, Turn},
+    places::{ConnectionPlace, ServePermit},
 };
 
 /// A safety net: at most 20 s of body and 60 s of `Prefer: wait`; the store times out after
@@ -45,7 +45,7 @@ enum Phase {
     /// Waits for a permit.
     Queued { since: Instant },
     /// The router has the request.
-    Request { since: Instant, _turn: Turn },
+    Request { since: Instant, _turn: ServePermit },
     /// The router awaits the body.
     Body { since: Instant },
     /// The client is receiving the answer.
@@ -53,14 +53,14 @@ enum Phase {
 }
 
 impl Phase {
-    fn standing(&self) -> Standing {
+    fn state(&self) -> ConnectionState {
         match *self {
-            Self::New { since } | Self::Idle { since } => Standing::Quiet { since },
+            Self::New { since } | Self::Idle { since } => ConnectionState::Quiet { since },
             Self::Headers { since }
             | Self::Queued { since }
             | Self::Body { since }
-            | Self::Answer { since } => Standing::Unfinished { since },
-            Self::Request { .. } => Standing::Served,
+            | Self::Answer { since } => ConnectionState::Unfinished { since },
+            Self::Request { .. } => ConnectionState::Served,
         }
     }
 
@@ -79,12 +79,12 @@ impl Phase {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Progress(Arc<Inner>);
+pub(crate) struct ConnectionDeadline(Arc<DeadlineState>);
 
 #[derive(Debug)]
-struct Inner {
+struct DeadlineState {
     deadlines: Deadlines,
-    place: Arc<Place>,
+    place: Arc<ConnectionPlace>,
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
     body_is_read: AtomicBool,
@@ -92,16 +92,16 @@ struct Inner {
     has_two_ends: AtomicBool,
 }
 
-impl Progress {
+impl ConnectionDeadline {
     /// First byte and first headers have one deadline.
-    pub(crate) fn new(deadlines: Deadlines, place: Arc<Place>) -> Self {
+    pub(crate) fn new(deadlines: Deadlines, place: Arc<ConnectionPlace>) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
         let phase = Phase::New { since: now };
-        place.stands(phase.standing());
+        place.set_state(phase.state());
         let phase = Mutex::new(phase);
         let (body_is_read, has_two_ends) = (AtomicBool::new(true), AtomicBool::new(false));
-        Self(Arc::new(Inner { deadlines, place, phase, deadline, body_is_read, has_two_ends }))
+        Self(Arc::new(DeadlineState { deadlines, place, phase, deadline, body_is_read, has_two_ends }))
     }
 
     /// Resolves when the deadline has passed.
@@ -142,7 +142,7 @@ impl Progress {
     }
 
     /// `false` if evicted.
-    fn is_served(&self, turn: Turn) -> bool {
+    fn is_served(&self, turn: ServePermit) -> bool {
         self.set(|since| Phase::Request { since, _turn: turn })
     }
 
@@ -191,7 +191,7 @@ impl Progress {
     fn set(&self, next: impl FnOnce(Instant) -> Phase) -> bool {
         let mut phase = self.phase();
         *phase = next(phase.since());
-        self.0.place.stands(phase.standing())
+        self.0.place.set_state(phase.state())
     }
 
     fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
@@ -203,13 +203,13 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     pub(crate) stream: S,
-    progress: Progress,
+    progress: ConnectionDeadline,
     first: bool,
     heads: Heads,
 }
 
 impl<S> Watched<S> {
-    pub(crate) fn new(stream: S, progress: Progress) -> Self {
+    pub(crate) fn new(stream: S, progress: ConnectionDeadline) -> Self {
         Self { stream, progress, first: true, heads: Heads::default() }
     }
 }
@@ -252,18 +252,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 /// The connection may be evicted while more of the body is awaited.
 pub(crate) struct RequestBody<B: HttpBody> {
     body: B,
-    reading: Reading<B>,
-    progress: Progress,
+    reading: BodyReading<B>,
+    progress: ConnectionDeadline,
 }
 
-enum Reading<B: HttpBody> {
+enum BodyReading<B: HttpBody> {
     /// Not read by the router yet.
     Unasked,
     Asked,
     /// Complete, waiting for a permit.
     Received {
         last: LastFrame<B>,
-        turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
+        turn: Pin<Box<dyn Future<Output = ServePermit> + Send>>,
     },
     Over,
 }
@@ -271,13 +271,13 @@ enum Reading<B: HttpBody> {
 type LastFrame<B> = Option<Result<Frame<<B as HttpBody>::Data>, <B as HttpBody>::Error>>;
 
 impl<B: HttpBody> RequestBody<B> {
-    pub(crate) fn new(body: B, progress: Progress) -> Self {
+    pub(crate) fn new(body: B, progress: ConnectionDeadline) -> Self {
         let reading = match body.is_end_stream() {
             true => {
                 progress.0.body_is_read.store(true, Ordering::Relaxed);
-                Reading::Over
+                BodyReading::Over
             }
-            false => Reading::Unasked,
+            false => BodyReading::Unasked,
         };
         Self { body, reading, progress }
     }
@@ -302,11 +302,11 @@ where
         let this = &mut *self;
         loop {
             match &mut this.reading {
-                Reading::Unasked => {
+                BodyReading::Unasked => {
                     this.progress.body_is_awaited();
-                    this.reading = Reading::Asked;
+                    this.reading = BodyReading::Asked;
                 }
-                Reading::Asked => {
+                BodyReading::Asked => {
                     let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
                     let more = matches!(frame, Some(Ok(_))) && !this.body.is_end_stream();
                     if more {
@@ -317,22 +317,22 @@ where
                     this.progress.0.body_is_read.store(is_read, Ordering::Relaxed);
                     let place = Arc::clone(&this.progress.0.place);
                     let turn = Box::pin(async move { place.turn(false).await });
-                    this.reading = Reading::Received { last: frame, turn };
+                    this.reading = BodyReading::Received { last: frame, turn };
                 }
-                Reading::Received { last, turn } => {
+                BodyReading::Received { last, turn } => {
                     let turn = ready!(turn.as_mut().poll(cx));
                     let last = last.take();
-                    this.reading = Reading::Over;
+                    this.reading = BodyReading::Over;
                     // Evicted: the task ends at its next step.
                     return if this.progress.is_served(turn) { Poll::Ready(last) } else { Poll::Pending };
                 }
-                Reading::Over => return Poll::Ready(None),
+                BodyReading::Over => return Poll::Ready(None),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.reading, Reading::Over)
+        matches!(self.reading, BodyReading::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -343,7 +343,7 @@ where
 /// Dropped by hyper once written, or after a disconnect.
 pub(crate) struct AnswerBody {
     body: Body,
-    progress: Progress,
+    progress: ConnectionDeadline,
 }
 
 impl Drop for AnswerBody {

@@ -19,12 +19,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ApiError, ApiMetrics, Deadlines, Reloader, Settings,
-    certificate::Certificate,
+    certificate::HttpsCertificate,
     connection,
-    connection::Signals,
+    connection::ShutdownSignal,
     context::Context,
     login_guard::LoginGuard,
-    places::{Place, Places},
+    places::{ConnectionPlace, ConnectionPlaces},
     readiness::Readiness,
     routes,
     store_trouble::StoreTrouble,
@@ -40,7 +40,7 @@ pub struct Bound {
     settings: Settings,
     listener: std::net::TcpListener,
     address: SocketAddr,
-    certificate: Option<Arc<Certificate>>,
+    certificate: Option<Arc<HttpsCertificate>>,
 }
 
 impl Api {
@@ -60,7 +60,7 @@ impl Api {
         settings: Settings,
         passed: impl FnOnce(SocketAddr) -> Option<std::net::TcpListener>,
     ) -> Result<Bound, ApiError> {
-        let certificate = settings.tls.clone().map(Certificate::read).transpose()?.map(Arc::new);
+        let certificate = settings.tls.clone().map(HttpsCertificate::read).transpose()?.map(Arc::new);
         let listen = |source| ApiError::Listen { address: settings.listen, source };
         let listener = match passed(settings.listen) {
             Some(listener) => listener,
@@ -99,12 +99,12 @@ impl Api {
             store_trouble: StoreTrouble::default(),
             shutdown: shutdown.clone(),
         }));
-        let server = Server {
+        let server = ApiServer {
             router,
             certificate,
             deadlines,
             metrics,
-            signals: Signals { shutdown },
+            signals: ShutdownSignal { shutdown },
             cut: CancellationToken::new(),
         };
         server.run(listener, connections_max).await;
@@ -124,19 +124,19 @@ const EVICTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Shared by all connections.
 #[derive(Clone)]
-struct Server {
+struct ApiServer {
     router: Router,
-    certificate: Option<Arc<Certificate>>,
+    certificate: Option<Arc<HttpsCertificate>>,
     deadlines: Deadlines,
     metrics: ApiMetrics,
-    signals: Signals,
+    signals: ShutdownSignal,
     /// Ends every request.
     cut: CancellationToken,
 }
 
-impl Server {
+impl ApiServer {
     async fn run(self, listener: TcpListener, connections_max: usize) {
-        let places = Places::new(connections_max);
+        let places = ConnectionPlaces::new(connections_max);
         let connections = TaskTracker::new();
         {
             // Closed with this block: later clients are refused.
@@ -159,9 +159,9 @@ impl Server {
 
     /// At the limit a new connection evicts one that waits for its client; if all are served, it
     /// waits in the backlog.
-    async fn accept(&self, listener: TcpListener, places: Places, connections: &TaskTracker) {
+    async fn accept(&self, listener: TcpListener, places: ConnectionPlaces, connections: &TaskTracker) {
         let mut failing = false;
-        let mut crowding = Crowding::default();
+        let mut crowding = EvictionLog::default();
         loop {
             places.room().await;
             match listener.accept().await {
@@ -186,11 +186,11 @@ impl Server {
         }
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: Place, connections: &TaskTracker) {
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: ConnectionPlace, connections: &TaskTracker) {
         let server = self.clone();
         connections.spawn(async move {
             server.metrics.connections.inc();
-            let _counted = Counted(&server.metrics);
+            let _counted = OpenConnection(&server.metrics);
             let place = Arc::new(place);
             tokio::select! {
                 // Eviction first.
@@ -202,7 +202,7 @@ impl Server {
         });
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<Place>) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<ConnectionPlace>) {
         // Answers are written whole. Errors show at the first read.
         let _later = stream.set_nodelay(true);
         let (router, signals, place) = (self.router.clone(), self.signals.clone(), Arc::clone(place));
@@ -223,12 +223,12 @@ impl Server {
 
 /// Logs evictions once per [`EVICTION_LOG_INTERVAL`].
 #[derive(Debug, Default)]
-struct Crowding {
+struct EvictionLog {
     logged: Option<Instant>,
     since: u64,
 }
 
-impl Crowding {
+impl EvictionLog {
     fn note(&mut self, address: IpAddr, now: Instant) {
         self.since += 1;
         if self.logged.is_some_and(|logged| now.duration_since(logged) < EVICTION_LOG_INTERVAL) {
@@ -244,9 +244,9 @@ impl Crowding {
 }
 
 /// Counts an end after a panic too.
-struct Counted<'a>(&'a ApiMetrics);
+struct OpenConnection<'a>(&'a ApiMetrics);
 
-impl Drop for Counted<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.0.connections.dec();
     }

@@ -11,10 +11,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Logs store errors at once, then at most once per [`LOG_INTERVAL`] with a count: in an outage any
 /// client's request fails, and must not fill the disk.
 #[derive(Debug, Default)]
-pub(crate) struct StoreTrouble(Mutex<Option<Said>>);
+pub(crate) struct StoreTrouble(Mutex<Option<LastLog>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Said {
+struct LastLog {
     at: Instant,
     /// Requests since then.
     unsaid: u64,
@@ -22,20 +22,20 @@ struct Said {
 
 /// An answer's store error, for the access log.
 #[derive(Debug, Clone)]
-pub(crate) struct Cause {
+pub(crate) struct StoreTroubleCause {
     text: String,
     /// Transient.
     passes: bool,
 }
 
-impl Cause {
+impl StoreTroubleCause {
     pub(crate) fn of(error: &StoreError) -> Self {
         Self { text: error.to_string(), passes: matches!(error, StoreError::Unavailable(_)) }
     }
 }
 
 impl StoreTrouble {
-    pub(crate) fn note(&self, cause: &Cause, now: Instant) {
+    pub(crate) fn note(&self, cause: &StoreTroubleCause, now: Instant) {
         let Some(requests) = self.count(now) else { return };
         let error = cause.text.as_str();
         if cause.passes {
@@ -49,13 +49,13 @@ impl StoreTrouble {
     fn count(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *said {
-            Some(Said { at, unsaid }) if now.duration_since(*at) < LOG_INTERVAL => {
+            Some(LastLog { at, unsaid }) if now.duration_since(*at) < LOG_INTERVAL => {
                 *unsaid = unsaid.saturating_add(1);
                 None
             }
             before => {
                 let unsaid = before.map_or(0, |said| said.unsaid);
-                *before = Some(Said { at: now, unsaid: 0 });
+                *before = Some(LastLog { at: now, unsaid: 0 });
                 Some(unsaid.saturating_add(1))
             }
         }

@@ -15,13 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::error::ErrorBody;
 
 #[derive(Debug)]
-pub(crate) struct Answered<S> {
+pub(crate) struct WithErrorBody<S> {
     pub(crate) stream: S,
     /// The replacement, and the bytes written of it.
     instead: Option<(Vec<u8>, usize)>,
 }
 
-impl<S> Answered<S> {
+impl<S> WithErrorBody<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self { stream, instead: None }
     }
@@ -56,7 +56,7 @@ pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
     ErrorBody { code: code.to_owned(), message: message.to_owned(), details: Vec::new() }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Answered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WithErrorBody<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -66,7 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Answered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Answered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WithErrorBody<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.instead.is_none() {
@@ -108,7 +108,7 @@ mod tests {
     async fn a_refusal_comes_whole_however_little_is_written_at_once() {
         for room in [1, 7, 4096] {
             let (ours, mut theirs) = tokio::io::duplex(room);
-            let writing = tokio::spawn(async move { Answered::new(ours).write_all(BARE).await });
+            let writing = tokio::spawn(async move { WithErrorBody::new(ours).write_all(BARE).await });
             let mut text = String::new();
             theirs.read_to_string(&mut text).await.unwrap();
             writing.await.unwrap().unwrap();

@@ -30,13 +30,13 @@ pub(crate) struct UploadBody {
 
 /// A property that is not text is refused by the judgement (422), not here.
 pub(crate) fn read(bytes: &[u8]) -> Result<Upload, Error> {
-    json::object::<Read>(bytes).map(|read| read.0)
+    json::object::<ParsedUpload>(bytes).map(|read| read.0)
 }
 
 #[derive(Default)]
-struct Read(Upload);
+struct ParsedUpload(Upload);
 
-impl json::FromFields for Read {
+impl json::FromFields for ParsedUpload {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
         let field = match name {
             "tlsType" => &mut self.0.tls_type,
@@ -46,22 +46,22 @@ impl json::FromFields for Read {
             "cacert" => &mut self.0.cacert,
             _ => return Ok(false),
         };
-        *field = map.next_value::<Property>()?.0;
+        *field = map.next_value::<UploadProperty>()?.0;
         Ok(true)
     }
 }
 
-struct Property(Text);
+struct UploadProperty(Text);
 
-impl<'de> Deserialize<'de> for Property {
+impl<'de> Deserialize<'de> for UploadProperty {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PropertyVisitor).map(Property)
+        deserializer.deserialize_any(UploadPropertyVisitor).map(UploadProperty)
     }
 }
 
-struct PropertyVisitor;
+struct UploadPropertyVisitor;
 
-impl<'de> Visitor<'de> for PropertyVisitor {
+impl<'de> Visitor<'de> for UploadPropertyVisitor {
     type Value = Text;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,8 @@ use crate::context::Shared;
 
 /// That the program runs.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Health {
+#[schema(as = Health)]
+pub(crate) struct HealthBody {
     /// Always `alive`.
     #[schema(example = "alive")]
     status: &'static str,
@@ -19,7 +20,8 @@ pub(crate) struct Health {
 
 /// Whether this node serves.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Ready {
+#[schema(as = Ready)]
+pub(crate) struct ReadyBody {
     /// `ready` or `not ready`.
     #[schema(example = "ready")]
     status: &'static str,
@@ -36,9 +38,9 @@ pub(crate) struct Ready {
 
 /// The program runs. Needs no key.
 #[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "health", security(()),
-    responses((status = 200, description = "It does.", body = Health)))]
-pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health { status: "alive" })
+    responses((status = 200, description = "It does.", body = HealthBody)))]
+pub(crate) async fn healthz() -> Json<HealthBody> {
+    Json(HealthBody { status: "alive" })
 }
 
 /// This node serves devices, or, where it has no gateway, the API. A store that is away makes no
@@ -46,8 +48,8 @@ pub(crate) async fn healthz() -> Json<Health> {
 /// says so. A node without a gateway is not ready then. Needs no key.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", security(()),
     responses(
-        (status = 200, description = "It does.", body = Ready),
-        (status = 503, description = "It does not, not yet, or not any more.", body = Ready)))]
+        (status = 200, description = "It does.", body = ReadyBody),
+        (status = 503, description = "It does not, not yet, or not any more.", body = ReadyBody)))]
 pub(crate) async fn readyz(State(api): State<Shared>) -> Response {
     let (role, ends) = (api.settings.role, api.shutdown.is_cancelled());
     let gateway = role.has_gateway().then(|| api.lifecycle.node_view().ready() && !ends);
@@ -56,5 +58,5 @@ pub(crate) async fn readyz(State(api): State<Shared>) -> Response {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    (code, Json(Ready { status, role: role.as_str(), gateway, store })).into_response()
+    (code, Json(ReadyBody { status, role: role.as_str(), gateway, store })).into_response()
 }

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
-    auth::Peer,
+    auth::PeerAddress,
     context::Shared,
     error::{Error, ErrorBody},
     framing,
@@ -41,7 +41,7 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
 
 /// From loopback, and not forwarded by a local proxy.
 fn from_this_machine(request: &Parts) -> bool {
-    let peer = request.extensions.get::<Peer>();
+    let peer = request.extensions.get::<PeerAddress>();
     peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && !forwarded(&request.headers)
 }
 

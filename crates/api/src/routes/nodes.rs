@@ -16,7 +16,7 @@ pub(crate) struct NodeBody {
     /// From the file `node.id` in its data folder.
     #[serde(rename = "nodeID")]
     node_id: String,
-    status: Status,
+    status: NodeBodyStatus,
     /// What it does: `all`, `api` or `gateway`. Absent for a node of a release that did not say, as
     /// is `version`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,13 +48,13 @@ pub(crate) struct NodeBody {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = NodeStatus)]
-enum Status {
+enum NodeBodyStatus {
     Counted,
     Uncounted,
     Lost,
 }
 
-impl From<NodeStatus> for Status {
+impl From<NodeStatus> for NodeBodyStatus {
     fn from(status: NodeStatus) -> Self {
         match status {
             NodeStatus::Counted => Self::Counted,

@@ -24,7 +24,7 @@ const PIECE_DEPLOYMENTS_MAX: u32 = 500;
 /// A deployment as it stands in the list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ListedDeployment)]
-pub(crate) struct Listed {
+pub(crate) struct ListedDeployment {
     #[serde(flatten)]
     deployment: DeploymentBody,
     /// The name of its project.
@@ -40,7 +40,7 @@ pub(crate) struct Listed {
 /// A long list is sent in pieces, each as it stands when it is read: if the store fails between two
 /// of them, the connection is broken off, so that what came is no JSON.
 #[utoipa::path(get, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "listDeployments",
-    responses((status = 200, description = "A bare array.", body = [Listed])))]
+    responses((status = 200, description = "A bare array.", body = [ListedDeployment])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/deployments", Method::Neighbours, async {
         let mut projects = api.lifecycle.store().projects().await?;
@@ -84,7 +84,7 @@ impl Listing {
             for deployment in found {
                 text.push(if self.begun { b',' } else { b'[' });
                 self.begun = true;
-                let listed = Listed::new(&self.api, project, deployment);
+                let listed = ListedDeployment::new(&self.api, project, deployment);
                 serde_json::to_writer(&mut text, &listed).map_err(|_| Error::Internal)?;
             }
             if left > 0 {
@@ -112,7 +112,7 @@ impl Listing {
     }
 }
 
-impl Listed {
+impl ListedDeployment {
     fn new(api: &Shared, project: &Project, deployment: Deployment) -> Self {
         Self {
             project_name: project.name.clone(),

@@ -31,13 +31,14 @@ pub(crate) struct CheckBody {
     /// What would be served; absent when it is not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    serves: Option<Served>,
+    serves: Option<ServedBody>,
 }
 
 /// What would be served.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Served {
+#[schema(as = Served)]
+pub(crate) struct ServedBody {
     /// `one-way` or `two-way`.
     #[schema(example = "one-way")]
     tls_type: &'static str,
@@ -83,12 +84,12 @@ impl From<Judgement> for CheckBody {
         Self {
             accepted: material.is_some(),
             findings: Detail::list(findings),
-            serves: material.as_ref().map(Served::from),
+            serves: material.as_ref().map(ServedBody::from),
         }
     }
 }
 
-impl From<&Material> for Served {
+impl From<&Material> for ServedBody {
     fn from(material: &Material) -> Self {
         Self {
             tls_type: material.tls_type().as_str(),
