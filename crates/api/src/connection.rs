@@ -18,11 +18,11 @@ use tower::ServiceExt;
 use crate::{
     Deadlines,
     auth::PeerAddress,
+    connection_deadline::{AnswerBody, ConnectionDeadline, RequestBody, Watched},
     framing::HadContentLength,
+    hyper_error_body::WithErrorBody,
     places::ConnectionPlace,
-    progress::{AnswerBody, ConnectionDeadline, RequestBody, Watched},
     routes,
-    unreadable::WithErrorBody,
 };
 
 /// Request line and headers; more is 431. Also the read-ahead of a body.
@@ -66,7 +66,7 @@ pub(crate) async fn serve<S>(
     let io = TokioIo::new(WithErrorBody::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
-        // Replaced by the deadlines of `progress.rs`.
+        // Replaced by the deadlines of `connection_deadline.rs`.
         .header_read_timeout(None)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(HEADER_BYTES_MAX)

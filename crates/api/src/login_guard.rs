@@ -14,8 +14,8 @@ use std::{
 use certward_store::address_group;
 use tokio::time::Instant;
 
-/// Failures per [`FAILURES_WINDOW`] before 429. A script with a wrong secret stays far below; 256 bits
-/// cannot be guessed, so this protects store and log.
+/// Failures per [`FAILURES_WINDOW`] before 429. A script with a wrong secret stays far below; 256
+/// bits cannot be guessed, so this protects store and log.
 const FAILURES_MAX: u32 = 20;
 const FAILURES_WINDOW: Duration = Duration::from_secs(60);
 /// 4096 × about 48 bytes = under 200 KiB.

@@ -1,4 +1,4 @@
-//! The API's connections: carries out the evictions of `crowd.rs` and bounds served requests.
+//! The API's connections: carries out the evictions of `evictions.rs` and bounds served requests.
 //!
 //! Served requests never take the last eighth of the places, so that new connections can be read.
 //! Two sixteenths are reserved, for `/healthz` and `/readyz` and for loopback clients: load
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::crowd::{ConnectionId, ConnectionState, EvictionTable};
+use crate::evictions::{ConnectionId, ConnectionState, EvictionTable};
 
 /// Evicted connections that hold a descriptor; at this number accepting pauses.
 const EVICTED_OPEN_MAX: usize = 64;

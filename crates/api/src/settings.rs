@@ -17,7 +17,7 @@ pub struct Settings {
     pub platform: String,
     /// `region` of every deployment.
     pub region: String,
-    /// At this number waiting connections are evicted (`crowd.rs`).
+    /// At this number waiting connections are evicted (`evictions.rs`).
     pub connections_max: usize,
     /// Client deadlines.
     pub deadlines: Deadlines,

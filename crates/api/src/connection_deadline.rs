@@ -2,7 +2,7 @@
 //!
 //! hyper has a single timeout for headers, which also runs while idle; the contract has several.
 //! Phases move on received bytes ([`Watched`]), the request, its body ([`RequestBody`]), its answer
-//! and the answer's end ([`AnswerBody`]); they also decide on eviction (`crowd.rs`).
+//! and the answer's end ([`AnswerBody`]); they also decide on eviction (`evictions.rs`).
 
 use std::{
     fmt, io,
@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     Deadlines,
-    crowd::ConnectionState,
+    evictions::ConnectionState,
     heads::Heads,
     places::{ConnectionPlace, ServePermit},
 };
