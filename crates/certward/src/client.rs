@@ -8,7 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
-    answer::ErrorBody,
+    api_types::ErrorBody,
     cli::ConnectArgs,
     findings, input,
     output::{self, plain},

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::{
-    answer::{Check, Finding, Served},
+    api_types::{Check, Finding, Served},
+    chain_tree,
     output::plain,
     style::{Style, Tone},
-    tree,
 };
 
 /// Verdict, findings, served certificate, found chain.
@@ -27,7 +27,7 @@ pub(crate) fn report(check: &Check, style: Style) -> String {
         served => (&check.found, served.as_ref().map(|served| served.chain_length)),
     };
     if !chain.is_empty() {
-        let _ = write!(report, "\n\n{}", tree::draw(chain, sent, style));
+        let _ = write!(report, "\n\n{}", chain_tree::draw(chain, sent, style));
     }
     report
 }
@@ -102,7 +102,7 @@ fn count(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::Item;
+    use crate::api_types::Item;
 
     #[test]
     fn a_finding_says_where_what_and_what_to_do() {

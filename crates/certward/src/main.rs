@@ -3,7 +3,8 @@
 //! The whole configuration is checked before a port is bound. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage or configuration.
 
-mod answer;
+mod api_types;
+mod chain_tree;
 mod cli;
 mod client;
 mod commands;
@@ -19,7 +20,6 @@ mod panic_hook;
 mod store_remedy;
 mod style;
 mod table;
-mod tree;
 mod usage;
 
 use std::process::ExitCode;

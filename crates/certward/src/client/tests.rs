@@ -1,5 +1,5 @@
 use super::*;
-use crate::answer::Finding;
+use crate::api_types::Finding;
 
 fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
     let body = ErrorBody { code: code.into(), message: "It is so.".into(), details: Vec::new() };

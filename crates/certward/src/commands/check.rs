@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    answer::{self, Check, Served, ServedCertificate},
+    api_types::{self, Check, Served, ServedCertificate},
     cli::CheckArgs,
     findings, input, output,
     style::Style,
@@ -51,7 +51,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances))?;
     let check = Check {
         accepted: material.is_some(),
-        findings: findings.iter().map(answer::Finding::from).collect(),
+        findings: findings.iter().map(api_types::Finding::from).collect(),
         serves: material.as_ref().map(served),
         found: chain.into_iter().map(certificate).collect(),
     };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{deployment_id, project_id};
 use crate::{
-    answer::{Deployment, Finding},
+    api_types::{Deployment, Finding},
     cli::{ConnectArgs, DeploymentCommand},
     client::Client,
     output::{self, plain},

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::project_id;
 use crate::{
-    answer::{Key, NewKey},
+    api_types::{Key, NewKey},
     cli::KeyCommand,
     client::Client,
     output,

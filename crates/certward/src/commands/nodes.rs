@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use crate::{answer::Node, cli::ConnectArgs, client::Client, output, table::Table};
+use crate::{api_types::Node, cli::ConnectArgs, client::Client, output, table::Table};
 
 pub(super) async fn run(connect: ConnectArgs) -> anyhow::Result<ExitCode> {
     let answer = Client::new(&connect)?.get(&["nodes"]).await?;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::project_id;
 use crate::{
-    answer::Project,
+    api_types::Project,
     cli::{ConnectArgs, ProjectCommand},
     client::Client,
     output,

@@ -3,17 +3,14 @@
 //! The whole configuration is checked before a port is bound. A signal during the start takes
 //! effect once everything runs.
 
-mod census;
 mod heartbeat;
 mod notify;
-mod offer;
-mod passage;
-mod passed;
 mod prune;
 mod settings;
 mod signals;
 mod snapshot;
 mod stages;
+mod status_metrics;
 mod sweep;
 mod takeover;
 
@@ -28,14 +25,11 @@ use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 
 use self::{
-    census::CensusMetrics,
-    offer::{Door, Offer},
-    passage::{Passage, Word},
-    passed::Passed,
     signals::{Signal, Signals},
     snapshot::Kept,
     stages::Stages,
-    takeover::{Farewell, Given, Predecessor},
+    status_metrics::CensusMetrics,
+    takeover::{Door, Farewell, Given, Offer, Passage, Passed, Predecessor, Word},
 };
 use crate::{
     cli::ServeArgs,
@@ -48,7 +42,7 @@ use crate::{
 };
 
 /// Wait for the database when a snapshot exists. With the first feed read (1 s) a device waits
-/// three seconds: docs/operations.md.
+/// three seconds: docs/database-away.md.
 const STORE_REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After `[gateway] drain`: to record that the node has left, and for the last devices.
@@ -58,7 +52,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(7);
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(22);
 
 /// To check-point the write-ahead log. With the two above and 1 s to record the end: 33 s;
-/// docs/operations.md says 35 s.
+/// docs/running.md says 35 s.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {

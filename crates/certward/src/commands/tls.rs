@@ -10,7 +10,7 @@ use super::{
     wait::{Waited, until_settled},
 };
 use crate::{
-    answer::{Check, Failure, Tls},
+    api_types::{Check, Failure, Tls},
     cli::{ConnectArgs, TlsCommand, UploadArgs},
     client::{Client, ClientError},
     findings, input, output,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    answer::Tls,
+    api_types::Tls,
     client::{Client, ClientError},
 };
 

@@ -1,115 +1,13 @@
-//! The second process of a take-over.
+//! The take-over of a node by a second process: the protocol, its two sides, inherited sockets.
 
-use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
+mod inherited_sockets;
+mod predecessor;
+mod protocol;
+mod successor;
 
-use anyhow::{Context, bail};
-use certward_store::{existing_own_folder, look_at_socket};
-use tokio::{net::UnixStream, time::timeout};
-
-use super::passage::{self, Passage, Word};
-
-/// For holding the proofs, with a report to the store, and sending descriptors.
-const OFFER_TIMEOUT: Duration = Duration::from_secs(30);
-/// For it to stop accepting: milliseconds, or a second without descriptors.
-const DONE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// It has received nothing yet.
-#[derive(Debug)]
-pub(super) struct Predecessor(Passage);
-
-#[derive(Debug)]
-pub(super) struct Given {
-    pub(super) sockets: Vec<OwnedFd>,
-    pub(super) node_lock: OwnedFd,
-    pub(super) folder_lock: Option<OwnedFd>,
-    pub(super) farewell: Farewell,
-}
-
-/// The rest of the protocol.
-#[derive(Debug)]
-pub(super) struct Farewell(Passage);
-
-impl Predecessor {
-    /// `None` if no process can hand over.
-    ///
-    /// # Errors
-    /// If it belongs to another user.
-    pub(super) async fn find(data_dir: &Path) -> anyhow::Result<Option<Self>> {
-        let path = passage::path(data_dir);
-        let connected = async {
-            existing_own_folder(data_dir)?;
-            look_at_socket(&path)?;
-            UnixStream::connect(&path).await
-        };
-        match connected.await {
-            Ok(stream) => {
-                let passage =
-                    Passage::with(stream).with_context(|| format!("no takeover by {}", path.display()))?;
-                Ok(Some(Self(passage)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(error).with_context(|| format!("no takeover by {}", path.display()))
-            }
-            Err(error) => {
-                tracing::info!(socket = %path.display(), "no process to take over from, starting normally: {error}");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Requests its place; `None` if it has ended.
-    ///
-    /// # Errors
-    /// If it refuses.
-    pub(super) async fn ask(self) -> anyhow::Result<Option<Given>> {
-        match timeout(OFFER_TIMEOUT, self.receive()).await {
-            Ok(given) => given.context("the running process does not hand over"),
-            Err(_) => bail!("the running process does not hand over in time"),
-        }
-    }
-
-    async fn receive(self) -> io::Result<Option<Given>> {
-        let Self(passage) = self;
-        if passage.say(Word::Ask).await.is_err() {
-            return Ok(None);
-        }
-        let (mut sockets, mut node_lock, mut folder_lock) = (Vec::new(), None, None);
-        loop {
-            match passage.hear().await {
-                Ok(Some((Word::Socket, Some(socket)))) => sockets.push(socket),
-                Ok(Some((Word::NodeLock, Some(lock)))) => node_lock = Some(lock),
-                Ok(Some((Word::FolderLock, Some(lock)))) => folder_lock = Some(lock),
-                Ok(Some((Word::EndOfList, _))) => break,
-                Ok(None) => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Ok(Some(_)) => return Err(io::Error::other("it refuses; see its log")),
-                Err(error) => return Err(error),
-            }
-        }
-        let node_lock = node_lock.ok_or_else(|| io::Error::other("it gives no lock"))?;
-        Ok(Some(Given { sockets, node_lock, folder_lock, farewell: Farewell(passage) }))
-    }
-}
-
-impl Farewell {
-    /// Reports readiness; afterwards the other process accepts nothing.
-    ///
-    /// # Errors
-    /// If it has given up: it goes on, and this process must end.
-    pub(super) async fn ready(self) -> anyhow::Result<()> {
-        // An error here shows in the answer.
-        let _ = self.0.say(Word::Ready).await;
-        match timeout(DONE_TIMEOUT, self.0.hear()).await {
-            Ok(Ok(Some((Word::Done, _)))) => {
-                tracing::info!("taken over: the process before accepts nothing any more")
-            }
-            Ok(Ok(Some(_))) => bail!("the running process has given up waiting, and goes on"),
-            Ok(Ok(None) | Err(_)) => tracing::info!("taken over: the previous process has ended"),
-            // It has agreed: better both for a moment than neither.
-            Err(_) => tracing::warn!(
-                "taken over, but the previous process does not confirm that it stopped accepting"
-            ),
-        }
-        Ok(())
-    }
-}
+pub(super) use self::{
+    inherited_sockets::Passed,
+    predecessor::{Door, Offer},
+    protocol::{Passage, Word},
+    successor::{Farewell, Given, Predecessor},
+};

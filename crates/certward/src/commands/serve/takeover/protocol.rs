@@ -23,12 +23,12 @@ use rustix::{
 };
 use tokio::{io::Interest, net::UnixStream};
 
-pub(super) fn path(data_dir: &Path) -> PathBuf {
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("takeover.sock")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     /// A later protocol gets another number.
     Ask,
     Socket,
@@ -62,14 +62,14 @@ impl Word {
 }
 
 #[derive(Debug)]
-pub(super) struct Passage(UnixStream);
+pub(crate) struct Passage(UnixStream);
 
 impl Passage {
     /// Accepts only this user's processes and root's.
     ///
     /// # Errors
     /// [`io::ErrorKind::PermissionDenied`] for others.
-    pub(super) fn with(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn with(stream: UnixStream) -> io::Result<Self> {
         let user = stream.peer_cred()?.uid();
         if user != 0 && user != geteuid().as_raw() {
             return Err(io::Error::new(
@@ -80,11 +80,11 @@ impl Passage {
         Ok(Self(stream))
     }
 
-    pub(super) async fn say(&self, word: Word) -> io::Result<()> {
+    pub(crate) async fn say(&self, word: Word) -> io::Result<()> {
         self.send(word, None).await
     }
 
-    pub(super) async fn give(&self, word: Word, descriptor: &OwnedFd) -> io::Result<()> {
+    pub(crate) async fn give(&self, word: Word, descriptor: &OwnedFd) -> io::Result<()> {
         self.send(word, Some(descriptor)).await
     }
 
@@ -107,7 +107,7 @@ impl Passage {
     }
 
     /// `None` when the peer is gone.
-    pub(super) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
+    pub(crate) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
         let (byte, descriptor) = self
             .0
             .async_io(Interest::READABLE, || {

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::passage::{self, Passage, Word};
+use super::protocol::{self, Passage, Word};
 
 /// For a request, and for sending descriptors.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,15 +26,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Drop it when the process ends otherwise: connections queue in open sockets.
 #[derive(Debug)]
-pub(super) struct Offer {
-    pub(super) sockets: Vec<OwnedFd>,
-    pub(super) node_lock: OwnedFd,
-    pub(super) folder_lock: Option<OwnedFd>,
+pub(crate) struct Offer {
+    pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) node_lock: OwnedFd,
+    pub(crate) folder_lock: Option<OwnedFd>,
 }
 
 /// The socket's file is removed on drop, unless it is another process's.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     listener: UnixListener,
     path: PathBuf,
     handed_over: bool,
@@ -43,8 +43,8 @@ pub(super) struct Door {
 impl Door {
     /// `None`, with a warning, for example for a path beyond 107 bytes; then take-over is
     /// impossible.
-    pub(super) fn open(data_dir: &Path) -> Option<Self> {
-        let path = passage::path(data_dir);
+    pub(crate) fn open(data_dir: &Path) -> Option<Self> {
+        let path = protocol::path(data_dir);
         match Self::listen(&path) {
             Ok(listener) => Some(Self { listener, path, handed_over: false }),
             Err(error) => {
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// Resolves when a second process is ready; it then waits for [`Word::Done`].
-    pub(super) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
+    pub(crate) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
         loop {
             let passage = match self.listener.accept().await {
                 Ok((stream, _)) => Passage::with(stream),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    answer::ServedCertificate,
+    api_types::ServedCertificate,
     output::plain,
     style::{Style, Tone},
 };
