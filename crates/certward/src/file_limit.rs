@@ -24,7 +24,7 @@ const RESERVED_FILES: u64 = 1000;
 
 /// Limits of device connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Devices {
+pub(crate) struct DeviceLimits {
     /// Finished connections, two files each.
     pub(crate) finished: usize,
     /// Unfinished ones, one file each. More use free places of finished ones.
@@ -32,11 +32,11 @@ pub(crate) struct Devices {
 }
 
 /// At least half of all files; 1/32 for unfinished connections, up to the gateway's setting.
-pub(crate) fn devices(files: u64) -> Devices {
+pub(crate) fn devices(files: u64) -> DeviceLimits {
     let free = files.saturating_sub(RESERVED_FILES).max(files / 2);
     let unfinished_kept = (free / 32).min(Settings::UNFINISHED_KEPT as u64);
     let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
-    Devices { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
+    DeviceLimits { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
 }
 
 /// API connections beside the devices.
@@ -54,7 +54,7 @@ mod tests {
             [(1024, 248, 16), (4096, 1500, 96), (20_000, 9203, 593), (1_048_576, 519_692, 8192)]
         {
             let room = devices(files);
-            assert_eq!(room, Devices { finished, unfinished_kept }, "{files}");
+            assert_eq!(room, DeviceLimits { finished, unfinished_kept }, "{files}");
             let of_devices = 2 * room.finished + room.unfinished_kept;
             assert!((of_devices + api_connections(files)) as u64 + 100 < files);
         }

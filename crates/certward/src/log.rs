@@ -12,25 +12,26 @@ use tracing_subscriber::{
 use crate::config::{Format, Level, LogSection};
 
 #[derive(Debug, Clone)]
-pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
+pub(crate) struct LogHandle(reload::Handle<Targets, Registry>);
 
 /// Starts the log.
 ///
 /// # Errors
 /// If a log is open already.
-pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogLevel> {
+pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogHandle> {
     let (filter, handle) = reload::Layer::new(targets(section.level));
     let format = section.format;
-    let lines = tracing_subscriber::fmt::layer().with_writer(move || Lines { to: io::stderr(), format });
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(move || EscapedWriter { to: io::stderr(), format });
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         Format::Text => Box::new(lines.with_ansi(false).with_filter(filter)),
         Format::Json => Box::new(lines.json().flatten_event(true).with_filter(filter)),
     };
     tracing_subscriber::registry().with(lines).try_init()?;
-    Ok(LogLevel(handle))
+    Ok(LogHandle(handle))
 }
 
-impl LogLevel {
+impl LogHandle {
     /// # Errors
     /// If the log is gone.
     pub(crate) fn set(&self, level: Level) -> anyhow::Result<()> {
@@ -52,18 +53,19 @@ fn targets(level: Level) -> Targets {
 }
 
 /// Escapes control characters: no foreign text starts a line or controls a terminal.
-struct Lines<W> {
+struct EscapedWriter<W> {
     to: W,
     format: Format,
 }
 
-impl<W: Write> Write for Lines<W> {
+impl<W: Write> Write for EscapedWriter<W> {
     /// Called once per event.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
         if text.chars().any(is_control) {
-            let shown: String = text.chars().map(|c| Shown { c, format: self.format }.to_string()).collect();
+            let shown: String =
+                text.chars().map(|c| EscapedChar { c, format: self.format }.to_string()).collect();
             self.to.write_all(format!("{shown}{end}").as_bytes())?;
         } else {
             self.to.write_all(line)?;
@@ -76,12 +78,12 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-struct Shown {
+struct EscapedChar {
     c: char,
     format: Format,
 }
 
-impl std::fmt::Display for Shown {
+impl std::fmt::Display for EscapedChar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.format {
             _ if !is_control(self.c) => write!(f, "{}", self.c),
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     fn written(format: Format, line: &str) -> String {
-        let mut lines = Lines { to: Vec::new(), format };
+        let mut lines = EscapedWriter { to: Vec::new(), format };
         lines.write_all(line.as_bytes()).unwrap();
         String::from_utf8(lines.to).unwrap()
     }

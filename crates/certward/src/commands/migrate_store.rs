@@ -18,12 +18,12 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Copied<'a> {
-    tables: Vec<Rows<'a>>,
+struct MigrationOutput<'a> {
+    tables: Vec<TableOutput<'a>>,
 }
 
 #[derive(Serialize)]
-struct Rows<'a> {
+struct TableOutput<'a> {
     table: &'a str,
     rows: u64,
 }
@@ -46,7 +46,7 @@ pub(super) fn run(args: MigrateStoreArgs) -> anyhow::Result<ExitCode> {
         transfer(&config.data_dir, &target, &master_key, told).await.map_err(|error| explain(error, &config))
     })?;
     if json {
-        output::say_json(&Copied { tables: copied.iter().map(rows).collect() })?;
+        output::say_json(&MigrationOutput { tables: copied.iter().map(rows).collect() })?;
     } else {
         let rows: u64 = copied.iter().map(|table| table.rows).sum();
         let next = if is_configured { "" } else { "set store in the configuration to this database, then " };
@@ -62,8 +62,8 @@ pub(super) fn run(args: MigrateStoreArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(table: &CopiedTable) -> Rows<'_> {
-    Rows { table: &table.table, rows: table.rows }
+fn rows(table: &CopiedTable) -> TableOutput<'_> {
+    TableOutput { table: &table.table, rows: table.rows }
 }
 
 fn target(args: MigrateStoreArgs, config: &Config) -> Result<Servers, Usage> {

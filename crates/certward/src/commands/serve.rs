@@ -25,17 +25,19 @@ use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::timeout};
 
 use self::{
-    signals::{Signal, Signals},
-    snapshot::Kept,
+    signals::{ProcessSignal, ProcessSignals},
+    snapshot::NodeReplica,
     stages::Stages,
-    status_metrics::CensusMetrics,
-    takeover::{Door, Farewell, Given, Offer, Passage, Passed, Predecessor, Word},
+    status_metrics::StatusMetrics,
+    takeover::{
+        Channel, HandedOver, Handover, InheritedSockets, Message, Offer, Predecessor, TakeoverListener,
+    },
 };
 use crate::{
     cli::ServeArgs,
     config::{Config, Loaded, Source},
     file_limit,
-    log::{self, LogLevel},
+    log::{self, LogHandle},
     node_id::HeldNodeId,
     store_remedy,
     usage::Usage,
@@ -56,31 +58,31 @@ const REQUESTS_TIMEOUT: Duration = Duration::from_secs(22);
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let place = Place { path: args.config.config.clone(), role: args.role };
+    let place = ConfigPlace { path: args.config.config.clone(), role: args.role };
     let Loaded { config, warnings } = place.load()?;
     let level = log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     // Before there is a second thread.
-    let passed = Passed::by_systemd();
+    let inherited = InheritedSockets::from_systemd();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(serve(&config, place, level, passed, args.takeover));
+    let result = runtime.block_on(serve(&config, place, level, inherited, args.takeover));
     // Does not wait for tasks that do not end.
     runtime.shutdown_background();
     result
 }
 
 /// Where SIGHUP reads the configuration again.
-struct Place {
+struct ConfigPlace {
     path: Option<PathBuf>,
     role: Option<Role>,
 }
 
-impl Place {
+impl ConfigPlace {
     fn load(&self) -> anyhow::Result<Loaded> {
         let gathered = Source::gather(self.path.as_deref(), std::env::vars_os())?;
         Ok(Source { role: self.role, ..gathered }.load()?)
@@ -89,19 +91,19 @@ impl Place {
 
 async fn serve(
     config: &Config,
-    place: Place,
-    level: LogLevel,
-    passed: Passed,
+    place: ConfigPlace,
+    level: LogHandle,
+    inherited: InheritedSockets,
     takeover: bool,
 ) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::catch()?;
+    let mut signals = ProcessSignals::catch()?;
     let predecessor = if takeover { Predecessor::find(&config.data_dir).await? } else { None };
     let store = tokio::select! {
         store = open_store(config, predecessor.is_some()) => store?,
         // A silent store must not block the end.
         () = signals.end() => return Ok(ExitCode::SUCCESS),
     };
-    let outcome = serve_with(config, place, level, &store, passed, predecessor, &mut signals).await;
+    let outcome = serve_with(config, place, level, &store, inherited, predecessor, &mut signals).await;
     if timeout(STORE_CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::warn!("the store did not close in time; it recovers at the next start");
     }
@@ -112,25 +114,26 @@ async fn serve(
 
 async fn serve_with(
     config: &Config,
-    place: Place,
-    level: LogLevel,
+    place: ConfigPlace,
+    level: LogHandle,
     store: &Store,
-    mut passed: Passed,
+    mut inherited: InheritedSockets,
     predecessor: Option<Predecessor>,
-    signals: &mut Signals,
+    signals: &mut ProcessSignals,
 ) -> anyhow::Result<()> {
     for warning in config.store.iter().flat_map(|store| store.servers().warnings()) {
         tracing::warn!(config.key = "store", "{warning}");
     }
-    let (node, farewell) = take_place(config, store, predecessor, &mut passed).await?;
+    let (node, handover) = take_place(config, store, predecessor, &mut inherited).await?;
     // The place is taken: no other process writes there.
     let kept = snapshot::open(config, store).await?;
-    let parts = Parts::bind(config, store, node, passed)?;
-    if let (Some(Kept { snapshot, mark }), Some(Devices { gateway, .. })) = (kept, &parts.devices) {
+    let parts = Parts::bind(config, store, node, inherited)?;
+    if let (Some(NodeReplica { snapshot, mark }), Some(GatewayParts { gateway, .. })) = (kept, &parts.devices)
+    {
         gateway.keep(snapshot, mark);
     }
     let reload = Reload { place, level, certificate: parts.reloader.clone() };
-    parts.run(config, farewell, signals, &reload).await
+    parts.run(config, handover, signals, &reload).await
 }
 
 /// Becomes this node, alone or by a take-over.
@@ -138,12 +141,12 @@ async fn take_place(
     config: &Config,
     store: &Store,
     predecessor: Option<Predecessor>,
-    passed: &mut Passed,
-) -> anyhow::Result<(HeldNodeId, Option<Farewell>)> {
+    inherited: &mut InheritedSockets,
+) -> anyhow::Result<(HeldNodeId, Option<Handover>)> {
     let Some(predecessor) = predecessor else {
         return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
     };
-    let Some(Given { sockets, node_lock, folder_lock, farewell }) = predecessor.ask().await? else {
+    let Some(HandedOver { sockets, node_lock, folder_lock, handover }) = predecessor.request().await? else {
         tracing::info!("the process to take over from has ended, starting normally");
         store.take_folder().map_err(store_remedy::explain)?;
         return Ok((HeldNodeId::take(&config.data_dir, &SystemEntropy)?, None));
@@ -151,8 +154,8 @@ async fn take_place(
     if let Some(lock) = folder_lock {
         store.adopt_folder(lock).map_err(store_remedy::explain)?;
     }
-    sockets.into_iter().for_each(|socket| passed.add_descriptor(socket));
-    Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(farewell)))
+    sockets.into_iter().for_each(|socket| inherited.add_descriptor(socket));
+    Ok((HeldNodeId::adopt(&config.data_dir, node_lock, &SystemEntropy)?, Some(handover)))
 }
 
 /// `beside`: another process has the embedded store open. With a snapshot, an unreachable database
@@ -223,48 +226,53 @@ struct Parts {
     api: certward_api::Bound,
     reloader: Option<Reloader>,
     /// `None` for the role `api`.
-    devices: Option<Devices>,
+    devices: Option<GatewayParts>,
     lifecycle: Lifecycle,
     node: HeldNodeId,
     metrics: certward_api::ApiMetrics,
-    census: CensusMetrics,
+    census: StatusMetrics,
     registry: Registry,
 }
 
-struct Devices {
+struct GatewayParts {
     gateway: Gateway,
     bound: certward_gateway::Bound,
 }
 
-impl Devices {
+impl GatewayParts {
     fn bind(
         settings: certward_gateway::Settings,
         node: &NodeId,
         store: &Store,
         registry: &mut Registry,
-        passed: &mut Passed,
+        inherited: &mut InheritedSockets,
     ) -> anyhow::Result<Self> {
         let (clock, entropy) = (Arc::clone(store.clock()), Arc::new(SystemEntropy));
         let gateway = Gateway::new(settings, node.clone(), clock, entropy, registry)?;
-        let bound = gateway.bind_or_take(|address| passed.take(address))?;
+        let bound = gateway.bind_or_take(|address| inherited.take(address))?;
         Ok(Self { gateway, bound })
     }
 }
 
 impl Parts {
-    fn bind(config: &Config, store: &Store, node: HeldNodeId, mut passed: Passed) -> anyhow::Result<Self> {
+    fn bind(
+        config: &Config,
+        store: &Store,
+        node: HeldNodeId,
+        mut inherited: InheritedSockets,
+    ) -> anyhow::Result<Self> {
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
-        let census = CensusMetrics::register(&mut registry);
-        let api = Api::bind_or_take(settings::of_api(config, files), |address| passed.take(address))
+        let census = StatusMetrics::register(&mut registry);
+        let api = Api::bind_or_take(settings::of_api(config, files), |address| inherited.take(address))
             .map_err(explain_api)?;
         let settings = settings::of_gateway(config, api.address(), files);
         let devices = match config.role.has_gateway() {
-            true => Some(Devices::bind(settings, &node.id, store, &mut registry, &mut passed)?),
+            true => Some(GatewayParts::bind(settings, &node.id, store, &mut registry, &mut inherited)?),
             false => None,
         };
-        passed.close_rest();
+        inherited.close_rest();
         let lifecycle = lifecycle(config, store, devices.as_ref());
         say_addresses(config, &api, devices.as_ref());
         let (role, version) = (config.role.as_str(), env!("CARGO_PKG_VERSION"));
@@ -276,17 +284,17 @@ impl Parts {
     async fn run(
         self,
         config: &Config,
-        farewell: Option<Farewell>,
-        signals: &mut Signals,
+        handover: Option<Handover>,
+        signals: &mut ProcessSignals,
         reload: &Reload,
     ) -> anyhow::Result<()> {
         let offer = self.offer();
         let Self { api, devices, lifecycle, metrics, census, registry, node, .. } = self;
-        let stages = Stages::new(farewell.is_none());
+        let stages = Stages::new(handover.is_none());
         let id = node.id.clone();
         let gateway = devices.as_ref().map(|devices| devices.gateway.clone());
         if let Some(gateway) = &gateway {
-            gateway.set_anothers(farewell.is_some());
+            gateway.set_anothers(handover.is_some());
         }
         let mut tasks = JoinSet::new();
         // These know the window of the request limits.
@@ -302,8 +310,8 @@ impl Parts {
             async move {
                 let _drained = stages.drained.clone().drop_guard();
                 match devices {
-                    Some(devices) => serve_devices(devices, lifecycle, farewell, stages).await,
-                    None => serve_no_devices(&lifecycle, &id, farewell, stages).await,
+                    Some(devices) => serve_devices(devices, lifecycle, handover, stages).await,
+                    None => serve_no_devices(&lifecycle, &id, handover, stages).await,
                 }
             }
         });
@@ -321,10 +329,10 @@ impl Parts {
         let outcome = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Signal::Reload => reload.run(),
-                    Signal::End => break Ok(None),
+                    ProcessSignal::Reload => reload.run(),
+                    ProcessSignal::End => break Ok(None),
                 },
-                passage = &mut successor => break Ok(Some(passage)),
+                channel = &mut successor => break Ok(Some(channel)),
                 ended = tasks.join_next() => break match ended {
                     Some(Ok(Err(e))) => Err(e),
                     Some(Err(e)) if e.is_panic() => Err(anyhow!("a part of certward has panicked")),
@@ -344,8 +352,8 @@ impl Parts {
             // Not after a take-over, nor after an error, which should stay visible.
             let ends = given_to.is_none() && stages.open.is_cancelled() && cause.is_ok();
             match given_to {
-                Some(passage) => {
-                    hand_over(&passage, gateway.as_ref(), node, lifecycle.store(), &stages).await
+                Some(channel) => {
+                    hand_over(&channel, gateway.as_ref(), node, lifecycle.store(), &stages).await
                 }
                 None => stages.drain.cancel(),
             }
@@ -380,11 +388,11 @@ impl Parts {
     }
 }
 
-fn lifecycle(config: &Config, store: &Store, devices: Option<&Devices>) -> Lifecycle {
+fn lifecycle(config: &Config, store: &Store, devices: Option<&GatewayParts>) -> Lifecycle {
     let (store, settings) = (store.clone(), settings::of_lifecycle(config));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     match devices {
-        Some(Devices { gateway, .. }) => {
+        Some(GatewayParts { gateway, .. }) => {
             let gateway = Arc::new(gateway.clone());
             Lifecycle::new(store, Arc::<Gateway>::clone(&gateway), gateway, entropy, settings)
         }
@@ -395,10 +403,10 @@ fn lifecycle(config: &Config, store: &Store, devices: Option<&Devices>) -> Lifec
     }
 }
 
-fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&Devices>) {
+fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&GatewayParts>) {
     let listener = if config.role.has_api() { "api" } else { "health" };
     tracing::info!(listener, address = %api.address(), tls = config.api.cert.is_some(), "listening");
-    let Some(Devices { bound, .. }) = devices else { return };
+    let Some(GatewayParts { bound, .. }) = devices else { return };
     for (listener, address) in config.gateway.listeners().iter().zip(bound.addresses()) {
         match &listener.deployment {
             None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
@@ -409,19 +417,19 @@ fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&De
     }
 }
 
-/// With `farewell`, accepts once the previous process has stopped.
+/// With `handover`, accepts once the previous process has stopped.
 async fn serve_devices(
-    Devices { gateway, bound }: Devices,
+    GatewayParts { gateway, bound }: GatewayParts,
     lifecycle: Lifecycle,
-    farewell: Option<Farewell>,
+    handover: Option<Handover>,
     stages: Stages,
 ) -> anyhow::Result<()> {
     let prepared = gateway.prepare(bound, lifecycle, stages.drain.clone()).await;
     if stages.drain.is_cancelled() {
         return prepared.serve().await.context("the gateway has ended");
     }
-    if let Some(farewell) = farewell {
-        farewell.ready().await?;
+    if let Some(handover) = handover {
+        handover.ready().await?;
         gateway.set_anothers(false);
     }
     begin(&stages);
@@ -432,11 +440,11 @@ async fn serve_devices(
 async fn serve_no_devices(
     lifecycle: &Lifecycle,
     node: &NodeId,
-    farewell: Option<Farewell>,
+    handover: Option<Handover>,
     stages: Stages,
 ) -> anyhow::Result<()> {
-    if let Some(farewell) = farewell {
-        farewell.ready().await?;
+    if let Some(handover) = handover {
+        handover.ready().await?;
     }
     begin(&stages);
     sweep::run(lifecycle, node, stages.drain).await;
@@ -455,17 +463,17 @@ async fn successor(
     offer: Option<Offer>,
     gateway: Option<&Gateway>,
     stages: &Stages,
-) -> Passage {
+) -> Channel {
     stages.serving.cancelled().await;
-    match (offer, Door::open(&config.data_dir)) {
-        (Some(offer), Some(mut door)) => door.give(&offer, gateway).await,
+    match (offer, TakeoverListener::open(&config.data_dir)) {
+        (Some(offer), Some(mut listener)) => listener.hand_over(&offer, gateway).await,
         _ => std::future::pending().await,
     }
 }
 
 /// Requests are answered and devices drained.
 async fn hand_over(
-    passage: &Passage,
+    channel: &Channel,
     gateway: Option<&Gateway>,
     node: HeldNodeId,
     store: &Store,
@@ -481,7 +489,7 @@ async fn hand_over(
     }
     drop(node);
     store.release_folder();
-    match passage.say(Word::Done).await {
+    match channel.send(Message::Done).await {
         Ok(()) => tracing::info!("another process has taken over"),
         Err(e) => tracing::warn!("the process that was taking over has ended: {e}"),
     }
@@ -497,8 +505,8 @@ fn explain_api(error: ApiError) -> anyhow::Error {
 }
 
 struct Reload {
-    place: Place,
-    level: LogLevel,
+    place: ConfigPlace,
+    level: LogHandle,
     certificate: Option<Reloader>,
 }
 

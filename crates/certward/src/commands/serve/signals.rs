@@ -2,20 +2,20 @@ use anyhow::Context;
 use tokio::signal::unix::{self, SignalKind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(super) enum ProcessSignal {
     /// SIGTERM or SIGINT.
     End,
     /// SIGHUP.
     Reload,
 }
 
-pub(super) struct Signals {
+pub(super) struct ProcessSignals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hang_up: unix::Signal,
 }
 
-impl Signals {
+impl ProcessSignals {
     /// From now on no signal is lost or ends the process.
     ///
     /// # Errors
@@ -30,16 +30,16 @@ impl Signals {
     }
 
     /// The next signal. Cancel safe.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> ProcessSignal {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Signal::End,
-            _ = self.interrupt.recv() => Signal::End,
-            _ = self.hang_up.recv() => Signal::Reload,
+            _ = self.terminate.recv() => ProcessSignal::End,
+            _ = self.interrupt.recv() => ProcessSignal::End,
+            _ = self.hang_up.recv() => ProcessSignal::Reload,
         }
     }
 
     pub(super) async fn end(&mut self) {
-        while self.next().await != Signal::End {}
+        while self.next().await != ProcessSignal::End {}
     }
 }

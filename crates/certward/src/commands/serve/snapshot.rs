@@ -4,7 +4,7 @@ use certward_store::{Generation, Replica, Store};
 use crate::{config::Config, store_remedy};
 
 /// This node's replica and its mark.
-pub(super) struct Kept {
+pub(super) struct NodeReplica {
     pub(super) snapshot: Replica,
     pub(super) mark: Option<Generation>,
 }
@@ -20,7 +20,7 @@ fn is_kept(config: &Config) -> bool {
 }
 
 /// `None` if none is kept. An unusable one is rebuilt, or ends a start without the database.
-pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<Kept>> {
+pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Option<NodeReplica>> {
     if !is_kept(config) {
         return Ok(None);
     }
@@ -52,5 +52,5 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
             None
         }
     };
-    Ok(Some(Kept { snapshot, mark }))
+    Ok(Some(NodeReplica { snapshot, mark }))
 }

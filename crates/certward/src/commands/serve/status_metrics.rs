@@ -16,7 +16,7 @@ const COUNT_INTERVAL_FACTOR: u32 = 100;
 
 /// Metrics for alerts on expiry and failed changes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CensusMetrics {
+pub(super) struct StatusMetrics {
     deployments: Family<StatusLabel, Gauge>,
     earliest_expiry: Gauge,
 }
@@ -26,7 +26,7 @@ struct StatusLabel {
     status: &'static str,
 }
 
-impl CensusMetrics {
+impl StatusMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("certward");

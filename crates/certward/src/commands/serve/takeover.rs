@@ -6,8 +6,8 @@ mod protocol;
 mod successor;
 
 pub(super) use self::{
-    inherited_sockets::Passed,
-    predecessor::{Door, Offer},
-    protocol::{Passage, Word},
-    successor::{Farewell, Given, Predecessor},
+    inherited_sockets::InheritedSockets,
+    predecessor::{Offer, TakeoverListener},
+    protocol::{Channel, Message},
+    successor::{HandedOver, Handover, Predecessor},
 };

@@ -14,19 +14,19 @@ use rustix::net::sockopt::socket_acceptconn;
 const INHERITED_SOCKETS_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
-pub(crate) struct Passed(Vec<Socket>);
+pub(crate) struct InheritedSockets(Vec<InheritedSocket>);
 
 #[derive(Debug)]
-struct Socket {
+struct InheritedSocket {
     listener: TcpListener,
     address: SocketAddr,
     name: String,
 }
 
-impl Passed {
+impl InheritedSockets {
     /// Takes systemd's sockets, and removes its variables: call once, before a second thread.
     /// Unusable descriptors are skipped with a warning.
-    pub(crate) fn by_systemd() -> Self {
+    pub(crate) fn from_systemd() -> Self {
         // Without our pid, the descriptors may be the parent's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         let count = env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<usize>().ok());
@@ -56,7 +56,9 @@ impl Passed {
 
     fn add(&mut self, listener: TcpListener, name: &str) {
         match (socket_acceptconn(&listener), listener.local_addr()) {
-            (Ok(true), Ok(address)) => self.0.push(Socket { listener, address, name: name.to_owned() }),
+            (Ok(true), Ok(address)) => {
+                self.0.push(InheritedSocket { listener, address, name: name.to_owned() })
+            }
             _ => tracing::warn!(socket = name, "a passed socket does not listen on a TCP address"),
         }
     }
@@ -64,14 +66,14 @@ impl Passed {
     /// The socket with exactly this address.
     pub(crate) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.0.iter().position(|socket| socket.address == address)?;
-        let Socket { listener, name, .. } = self.0.swap_remove(at);
+        let InheritedSocket { listener, name, .. } = self.0.swap_remove(at);
         tracing::info!(%address, socket = name, "the socket was open already");
         Some(listener)
     }
 
     /// Connections to unmatched sockets are refused from now on.
     pub(crate) fn close_rest(self) {
-        for Socket { address, name, .. } in self.0 {
+        for InheritedSocket { address, name, .. } in self.0 {
             tracing::warn!(%address, socket = name, "a passed socket matches no listener of the configuration and is closed");
         }
     }
@@ -85,7 +87,7 @@ mod tests {
     fn a_socket_is_taken_by_its_exact_address_and_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut passed = Passed::default();
+        let mut passed = InheritedSockets::default();
         passed.add_descriptor(listener.into());
         assert!(passed.take(SocketAddr::from(([0, 0, 0, 0], address.port()))).is_none());
         assert_eq!(passed.take(address).unwrap().local_addr().unwrap(), address);
@@ -97,7 +99,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let address = connected.local_addr().unwrap();
-        let mut passed = Passed::default();
+        let mut passed = InheritedSockets::default();
         passed.add_descriptor(connected.into());
         passed.add_descriptor(std::fs::File::open("/dev/null").unwrap().into());
         assert!(passed.take(address).is_none() && passed.0.is_empty());

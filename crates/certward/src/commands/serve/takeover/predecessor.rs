@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::protocol::{self, Passage, Word};
+use super::protocol::{self, Channel, Message};
 
 /// For a request, and for sending descriptors.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,13 +34,13 @@ pub(crate) struct Offer {
 
 /// The socket's file is removed on drop, unless it is another process's.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct TakeoverListener {
     listener: UnixListener,
     path: PathBuf,
     handed_over: bool,
 }
 
-impl Door {
+impl TakeoverListener {
     /// `None`, with a warning, for example for a path beyond 107 bytes; then take-over is
     /// impossible.
     pub(crate) fn open(data_dir: &Path) -> Option<Self> {
@@ -65,22 +65,22 @@ impl Door {
         Ok(listener)
     }
 
-    /// Resolves when a second process is ready; it then waits for [`Word::Done`].
-    pub(crate) async fn give(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Passage {
+    /// Resolves when a second process is ready; it then waits for [`Message::Done`].
+    pub(crate) async fn hand_over(&mut self, offer: &Offer, gateway: Option<&Gateway>) -> Channel {
         loop {
-            let passage = match self.listener.accept().await {
-                Ok((stream, _)) => Passage::with(stream),
+            let channel = match self.listener.accept().await {
+                Ok((stream, _)) => Channel::with(stream),
                 Err(error) => {
                     tracing::warn!("a take-over connection cannot be accepted: {error}");
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            match passage {
-                Ok(passage) => match serve(&passage, offer, gateway).await {
+            match channel {
+                Ok(channel) => match serve(&channel, offer, gateway).await {
                     Ok(true) => {
                         self.handed_over = true;
-                        return passage;
+                        return channel;
                     }
                     Ok(false) => {}
                     Err(error) => tracing::warn!("take-over failed, this process goes on: {error}"),
@@ -91,7 +91,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for TakeoverListener {
     fn drop(&mut self) {
         if !self.handed_over {
             // A leftover file is harmless.
@@ -100,25 +100,25 @@ impl Drop for Door {
     }
 }
 
-async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
-    match timeout(MESSAGE_TIMEOUT, passage.hear()).await?? {
-        Some((Word::Ask, _)) => {}
+async fn serve(channel: &Channel, offer: &Offer, gateway: Option<&Gateway>) -> io::Result<bool> {
+    match timeout(MESSAGE_TIMEOUT, channel.receive()).await?? {
+        Some((Message::Request, _)) => {}
         // A probe for a running process.
         None => return Ok(false),
-        Some(_) => return refuse(passage, "it asks for something else").await,
+        Some(_) => return refuse(channel, "it asks for something else").await,
     }
     tracing::info!("another process requests the take-over");
     if let Some(gateway) = gateway {
         gateway.hold_proofs().await;
     }
     let ready = async {
-        timeout(MESSAGE_TIMEOUT, offer.hand(passage)).await??;
-        match timeout(READY_TIMEOUT, passage.hear()).await {
-            Ok(Ok(Some((Word::Ready, _)))) => Ok(true),
-            Ok(Ok(None)) => refuse(passage, "it has ended before it was ready").await,
-            Ok(Ok(Some(_))) => refuse(passage, "it asks for something else").await,
+        timeout(MESSAGE_TIMEOUT, offer.send(channel)).await??;
+        match timeout(READY_TIMEOUT, channel.receive()).await {
+            Ok(Ok(Some((Message::Ready, _)))) => Ok(true),
+            Ok(Ok(None)) => refuse(channel, "it has ended before it was ready").await,
+            Ok(Ok(Some(_))) => refuse(channel, "it asks for something else").await,
             Ok(Err(error)) => Err(error),
-            Err(_) => refuse(passage, "it does not become ready in time").await,
+            Err(_) => refuse(channel, "it does not become ready in time").await,
         }
     };
     let ready = ready.await;
@@ -128,21 +128,21 @@ async fn serve(passage: &Passage, offer: &Offer, gateway: Option<&Gateway>) -> i
     ready
 }
 
-async fn refuse(passage: &Passage, why: &str) -> io::Result<bool> {
+async fn refuse(channel: &Channel, why: &str) -> io::Result<bool> {
     // The peer may be gone.
-    let _ = timeout(MESSAGE_TIMEOUT, passage.say(Word::Refused)).await;
+    let _ = timeout(MESSAGE_TIMEOUT, channel.send(Message::Refused)).await;
     Err(io::Error::other(why))
 }
 
 impl Offer {
-    async fn hand(&self, passage: &Passage) -> io::Result<()> {
+    async fn send(&self, channel: &Channel) -> io::Result<()> {
         for socket in &self.sockets {
-            passage.give(Word::Socket, socket).await?;
+            channel.send_descriptor(Message::Socket, socket).await?;
         }
-        passage.give(Word::NodeLock, &self.node_lock).await?;
+        channel.send_descriptor(Message::NodeLock, &self.node_lock).await?;
         if let Some(lock) = &self.folder_lock {
-            passage.give(Word::FolderLock, lock).await?;
+            channel.send_descriptor(Message::FolderLock, lock).await?;
         }
-        passage.say(Word::EndOfList).await
+        channel.send(Message::EndOfList).await
     }
 }

@@ -28,9 +28,9 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum Message {
     /// A later protocol gets another number.
-    Ask,
+    Request,
     Socket,
     NodeLock,
     FolderLock,
@@ -40,9 +40,9 @@ pub(crate) enum Word {
     Refused,
 }
 
-impl Word {
+impl Message {
     const ALL: [(Self, u8); 8] = [
-        (Self::Ask, b'1'),
+        (Self::Request, b'1'),
         (Self::Socket, b's'),
         (Self::NodeLock, b'n'),
         (Self::FolderLock, b'f'),
@@ -53,18 +53,18 @@ impl Word {
     ];
 
     fn byte(self) -> u8 {
-        Self::ALL.into_iter().find_map(|(word, byte)| (word == self).then_some(byte)).unwrap_or(b'x')
+        Self::ALL.into_iter().find_map(|(message, byte)| (message == self).then_some(byte)).unwrap_or(b'x')
     }
 
-    fn of(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(word, known)| (known == byte).then_some(word))
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(message, known)| (known == byte).then_some(message))
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Passage(UnixStream);
+pub(crate) struct Channel(UnixStream);
 
-impl Passage {
+impl Channel {
     /// Accepts only this user's processes and root's.
     ///
     /// # Errors
@@ -80,16 +80,16 @@ impl Passage {
         Ok(Self(stream))
     }
 
-    pub(crate) async fn say(&self, word: Word) -> io::Result<()> {
-        self.send(word, None).await
+    pub(crate) async fn send(&self, message: Message) -> io::Result<()> {
+        self.write(message, None).await
     }
 
-    pub(crate) async fn give(&self, word: Word, descriptor: &OwnedFd) -> io::Result<()> {
-        self.send(word, Some(descriptor)).await
+    pub(crate) async fn send_descriptor(&self, message: Message, descriptor: &OwnedFd) -> io::Result<()> {
+        self.write(message, Some(descriptor)).await
     }
 
-    async fn send(&self, word: Word, descriptor: Option<&OwnedFd>) -> io::Result<()> {
-        let byte = [word.byte()];
+    async fn write(&self, message: Message, descriptor: Option<&OwnedFd>) -> io::Result<()> {
+        let byte = [message.byte()];
         self.0
             .async_io(Interest::WRITABLE, || {
                 let descriptors = descriptor.map(AsFd::as_fd);
@@ -107,7 +107,7 @@ impl Passage {
     }
 
     /// `None` when the peer is gone.
-    pub(crate) async fn hear(&self) -> io::Result<Option<(Word, Option<OwnedFd>)>> {
+    pub(crate) async fn receive(&self) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
         let (byte, descriptor) = self
             .0
             .async_io(Interest::READABLE, || {
@@ -128,8 +128,8 @@ impl Passage {
             })
             .await?;
         let Some(byte) = byte else { return Ok(None) };
-        match Word::of(byte) {
-            Some(word) => Ok(Some((word, descriptor))),
+        match Message::from_byte(byte) {
+            Some(message) => Ok(Some((message, descriptor))),
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "the other process says what is unknown")),
         }
     }
@@ -144,14 +144,16 @@ mod tests {
     #[tokio::test]
     async fn words_arrive_one_by_one_each_with_its_descriptor() {
         let (first, second) = UnixStream::pair().unwrap();
-        let (first, second) = (Passage::with(first).unwrap(), Passage::with(second).unwrap());
+        let (first, second) = (Channel::with(first).unwrap(), Channel::with(second).unwrap());
         let (mut reader, mut writer) = std::io::pipe().unwrap();
-        first.say(Word::Ask).await.unwrap();
-        first.give(Word::Socket, &writer.try_clone().unwrap().into()).await.unwrap();
-        first.say(Word::Ready).await.unwrap();
-        assert!(matches!(second.hear().await.unwrap(), Some((Word::Ask, None))));
-        let Some((Word::Socket, Some(given))) = second.hear().await.unwrap() else { panic!("no descriptor") };
-        assert!(matches!(second.hear().await.unwrap(), Some((Word::Ready, None))));
+        first.send(Message::Request).await.unwrap();
+        first.send_descriptor(Message::Socket, &writer.try_clone().unwrap().into()).await.unwrap();
+        first.send(Message::Ready).await.unwrap();
+        assert!(matches!(second.receive().await.unwrap(), Some((Message::Request, None))));
+        let Some((Message::Socket, Some(given))) = second.receive().await.unwrap() else {
+            panic!("no descriptor")
+        };
+        assert!(matches!(second.receive().await.unwrap(), Some((Message::Ready, None))));
         std::fs::File::from(given).write_all(b"a").unwrap();
         writer.write_all(b"b").unwrap();
         drop(writer);
@@ -159,7 +161,7 @@ mod tests {
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "ab");
         drop(first);
-        assert!(second.hear().await.unwrap().is_none());
+        assert!(second.receive().await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -167,6 +169,6 @@ mod tests {
         use tokio::io::AsyncWriteExt as _;
         let (mut first, second) = UnixStream::pair().unwrap();
         first.write_all(b"?").await.unwrap();
-        assert!(Passage::with(second).unwrap().hear().await.is_err());
+        assert!(Channel::with(second).unwrap().receive().await.is_err());
     }
 }

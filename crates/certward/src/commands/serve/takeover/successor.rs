@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use certward_store::{existing_own_folder, look_at_socket};
 use tokio::{net::UnixStream, time::timeout};
 
-use super::protocol::{self, Passage, Word};
+use super::protocol::{self, Channel, Message};
 
 /// For holding the proofs, with a report to the store, and sending descriptors.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -15,19 +15,19 @@ const DONE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// It has received nothing yet.
 #[derive(Debug)]
-pub(crate) struct Predecessor(Passage);
+pub(crate) struct Predecessor(Channel);
 
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct HandedOver {
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) node_lock: OwnedFd,
     pub(crate) folder_lock: Option<OwnedFd>,
-    pub(crate) farewell: Farewell,
+    pub(crate) handover: Handover,
 }
 
 /// The rest of the protocol.
 #[derive(Debug)]
-pub(crate) struct Farewell(Passage);
+pub(crate) struct Handover(Channel);
 
 impl Predecessor {
     /// `None` if no process can hand over.
@@ -43,9 +43,9 @@ impl Predecessor {
         };
         match connected.await {
             Ok(stream) => {
-                let passage =
-                    Passage::with(stream).with_context(|| format!("no takeover by {}", path.display()))?;
-                Ok(Some(Self(passage)))
+                let channel =
+                    Channel::with(stream).with_context(|| format!("no takeover by {}", path.display()))?;
+                Ok(Some(Self(channel)))
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(error).with_context(|| format!("no takeover by {}", path.display()))
@@ -61,25 +61,25 @@ impl Predecessor {
     ///
     /// # Errors
     /// If it refuses.
-    pub(crate) async fn ask(self) -> anyhow::Result<Option<Given>> {
+    pub(crate) async fn request(self) -> anyhow::Result<Option<HandedOver>> {
         match timeout(OFFER_TIMEOUT, self.receive()).await {
-            Ok(given) => given.context("the running process does not hand over"),
+            Ok(handed_over) => handed_over.context("the running process does not hand over"),
             Err(_) => bail!("the running process does not hand over in time"),
         }
     }
 
-    async fn receive(self) -> io::Result<Option<Given>> {
-        let Self(passage) = self;
-        if passage.say(Word::Ask).await.is_err() {
+    async fn receive(self) -> io::Result<Option<HandedOver>> {
+        let Self(channel) = self;
+        if channel.send(Message::Request).await.is_err() {
             return Ok(None);
         }
         let (mut sockets, mut node_lock, mut folder_lock) = (Vec::new(), None, None);
         loop {
-            match passage.hear().await {
-                Ok(Some((Word::Socket, Some(socket)))) => sockets.push(socket),
-                Ok(Some((Word::NodeLock, Some(lock)))) => node_lock = Some(lock),
-                Ok(Some((Word::FolderLock, Some(lock)))) => folder_lock = Some(lock),
-                Ok(Some((Word::EndOfList, _))) => break,
+            match channel.receive().await {
+                Ok(Some((Message::Socket, Some(socket)))) => sockets.push(socket),
+                Ok(Some((Message::NodeLock, Some(lock)))) => node_lock = Some(lock),
+                Ok(Some((Message::FolderLock, Some(lock)))) => folder_lock = Some(lock),
+                Ok(Some((Message::EndOfList, _))) => break,
                 Ok(None) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Ok(Some(_)) => return Err(io::Error::other("it refuses; see its log")),
@@ -87,20 +87,20 @@ impl Predecessor {
             }
         }
         let node_lock = node_lock.ok_or_else(|| io::Error::other("it gives no lock"))?;
-        Ok(Some(Given { sockets, node_lock, folder_lock, farewell: Farewell(passage) }))
+        Ok(Some(HandedOver { sockets, node_lock, folder_lock, handover: Handover(channel) }))
     }
 }
 
-impl Farewell {
+impl Handover {
     /// Reports readiness; afterwards the other process accepts nothing.
     ///
     /// # Errors
     /// If it has given up: it goes on, and this process must end.
     pub(crate) async fn ready(self) -> anyhow::Result<()> {
         // An error here shows in the answer.
-        let _ = self.0.say(Word::Ready).await;
-        match timeout(DONE_TIMEOUT, self.0.hear()).await {
-            Ok(Ok(Some((Word::Done, _)))) => {
+        let _ = self.0.send(Message::Ready).await;
+        match timeout(DONE_TIMEOUT, self.0.receive()).await {
+            Ok(Ok(Some((Message::Done, _)))) => {
                 tracing::info!("taken over: the process before accepts nothing any more")
             }
             Ok(Ok(Some(_))) => bail!("the running process has given up waiting, and goes on"),
