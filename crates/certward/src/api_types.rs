@@ -4,34 +4,34 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ErrorBody {
+pub(crate) struct ErrorAnswer {
     pub(crate) code: String,
     pub(crate) message: String,
-    pub(crate) details: Vec<Finding>,
+    pub(crate) details: Vec<FindingAnswer>,
 }
 
 /// Text, since a newer server may send unknown codes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Finding {
+pub(crate) struct FindingAnswer {
     pub(crate) code: String,
     pub(crate) severity: String,
     pub(crate) field: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) item: Option<Item>,
+    pub(crate) item: Option<FindingItem>,
     pub(crate) message: String,
     pub(crate) remedy: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Item {
+pub(crate) struct FindingItem {
     pub(crate) index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
 }
 
-impl From<&certward_pki::Finding> for Finding {
+impl From<&certward_pki::Finding> for FindingAnswer {
     fn from(finding: &certward_pki::Finding) -> Self {
         // Both have the same JSON form.
         serde_json::to_value(finding).and_then(serde_json::from_value).unwrap_or_default()
@@ -40,7 +40,7 @@ impl From<&certward_pki::Finding> for Finding {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Failure {
+pub(crate) struct FailureAnswer {
     pub(crate) at: String,
     pub(crate) address: String,
     pub(crate) server_name: String,
@@ -50,7 +50,7 @@ pub(crate) struct Failure {
     pub(crate) remedy: String,
 }
 
-impl Failure {
+impl FailureAnswer {
     pub(crate) fn what(&self) -> String {
         match &self.detail {
             Some(detail) => format!("{} ({detail})", self.cause),
@@ -62,12 +62,12 @@ impl Failure {
 /// From the server or `certward check`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Check {
+pub(crate) struct CheckAnswer {
     pub(crate) accepted: bool,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<FindingAnswer>,
     /// Absent if not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) serves: Option<Served>,
+    pub(crate) serves: Option<ServedAnswer>,
     /// The found chain, leaf first, with the root; the server omits it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<ServedCertificate>,
@@ -75,7 +75,7 @@ pub(crate) struct Check {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Served {
+pub(crate) struct ServedAnswer {
     pub(crate) tls_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cn: Option<String>,
@@ -104,16 +104,16 @@ pub(crate) struct ServedCertificate {
 /// All absent without a certificate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Tls {
+pub(crate) struct TlsAnswer {
     pub(crate) tls_type: Option<String>,
     pub(crate) expire: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) cn: Option<String>,
     pub(crate) reason: Option<String>,
-    pub(crate) warnings: Vec<Finding>,
+    pub(crate) warnings: Vec<FindingAnswer>,
 }
 
-impl Tls {
+impl TlsAnswer {
     /// Set and not being deleted.
     pub(crate) fn is_set(&self) -> bool {
         self.status.as_deref().is_some_and(|status| status != "terminated")
@@ -127,7 +127,7 @@ impl Tls {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Project {
+pub(crate) struct ProjectAnswer {
     #[serde(rename = "projectID")]
     pub(crate) id: String,
     #[serde(rename = "projectName")]
@@ -142,7 +142,7 @@ pub(crate) struct Project {
 /// The list omits some fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Deployment {
+pub(crate) struct DeploymentAnswer {
     #[serde(rename = "deploymentID")]
     pub(crate) id: String,
     #[serde(rename = "deploymentName")]
@@ -161,12 +161,12 @@ pub(crate) struct Deployment {
     pub(crate) connections: u64,
     pub(crate) connection_rate: u64,
     pub(crate) record_bytes: Option<u64>,
-    pub(crate) warnings: Vec<Finding>,
+    pub(crate) warnings: Vec<FindingAnswer>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Key {
+pub(crate) struct KeyAnswer {
     pub(crate) api_key: String,
     pub(crate) name: String,
     pub(crate) scopes: Vec<String>,
@@ -176,7 +176,7 @@ pub(crate) struct Key {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Node {
+pub(crate) struct NodeAnswer {
     #[serde(rename = "nodeID")]
     pub(crate) node_id: String,
     pub(crate) role: String,
@@ -190,7 +190,7 @@ pub(crate) struct Node {
 /// No `Debug`: it holds the secret.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct NewKey {
+pub(crate) struct CreatedKey {
     pub(crate) api_key: String,
     pub(crate) secret_key: String,
 }

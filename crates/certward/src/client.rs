@@ -8,11 +8,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
-    api_types::ErrorBody,
+    api_types::ErrorAnswer,
     cli::ConnectArgs,
     findings, input,
     output::{self, plain},
-    usage::Usage,
+    usage::UsageError,
 };
 
 pub(crate) struct Client {
@@ -35,12 +35,12 @@ impl Client {
     /// From flags and variables.
     ///
     /// # Errors
-    /// [`Usage`] names the missing or wrong one.
+    /// [`UsageError`] names the missing or wrong one.
     pub(crate) fn new(connect: &ConnectArgs) -> anyhow::Result<Self> {
         let base = base(&connect.url)?;
         let given = |value: &Option<String>, flag: &str, variable: &str| {
             value.clone().filter(|value| !value.is_empty()).ok_or_else(|| {
-                Usage::new(format!(
+                UsageError::new(format!(
                     "no {flag} is given; set {variable} or --{flag} (the first one was printed by `certward init`, \
                      `certward init --new-admin-key` makes another)"
                 ))
@@ -65,7 +65,10 @@ impl Client {
         if let Some(path) = &connect.ca {
             let pem = input::read(path)?;
             let wrong = || {
-                Usage::new(format!("{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)", path.display()))
+                UsageError::new(format!(
+                    "{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)",
+                    path.display()
+                ))
             };
             // The dropped error holds bytes of the file.
             let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?;
@@ -133,7 +136,7 @@ impl Client {
             }
             return serde_json::from_slice(&bytes).map_err(|_| self.foreign(status));
         }
-        let body: ErrorBody = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
+        let body: ErrorAnswer = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
         if body.code.is_empty() {
             return Err(self.foreign(status));
         }
@@ -169,9 +172,9 @@ fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-fn base(text: &str) -> Result<Url, Usage> {
+fn base(text: &str) -> Result<Url, UsageError> {
     let wrong = |why: &str| {
-        Usage::new(format!(
+        UsageError::new(format!(
             "{why}; --url and CERTWARD_URL are the API's base, for example https://certward.example/public_api/v1"
         ))
     };
@@ -206,7 +209,7 @@ pub(crate) enum ClientError {
     /// The peer is not certward.
     Foreign { base: String, status: StatusCode },
     /// The API refused.
-    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorBody },
+    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorAnswer },
 }
 
 impl ClientError {
@@ -255,7 +258,7 @@ fn refusal(
     f: &mut fmt::Formatter<'_>,
     status: StatusCode,
     retry_after: Option<Duration>,
-    body: &ErrorBody,
+    body: &ErrorAnswer,
 ) -> fmt::Result {
     if !body.details.is_empty() {
         // It is the answer's own code and message.

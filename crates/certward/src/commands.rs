@@ -19,13 +19,13 @@ use certward_store::{DeploymentId, IdError, ProjectId};
 
 use crate::{
     cli::{Cli, Command},
-    usage::Usage,
+    usage::UsageError,
 };
 
 /// Runs the command.
 ///
 /// # Errors
-/// Exit code 2 for [`Usage`] and [`crate::config::ConfigError`], else 1.
+/// Exit code 2 for [`UsageError`] and [`crate::config::ConfigError`], else 1.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
@@ -50,14 +50,14 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
         .block_on(command)
 }
 
-fn deployment_id(text: &str) -> Result<DeploymentId, Usage> {
+fn deployment_id(text: &str) -> Result<DeploymentId, UsageError> {
     DeploymentId::parse(text).map_err(|rule| wrong_id("deployment", text, rule))
 }
 
-fn project_id(text: &str) -> Result<ProjectId, Usage> {
+fn project_id(text: &str) -> Result<ProjectId, UsageError> {
     ProjectId::parse(text).map_err(|rule| wrong_id("project", text, rule))
 }
 
-fn wrong_id(what: &str, text: &str, rule: IdError) -> Usage {
-    Usage::new(format!("{text:?} is no id of a {what}: {rule}"))
+fn wrong_id(what: &str, text: &str, rule: IdError) -> UsageError {
+    UsageError::new(format!("{text:?} is no id of a {what}: {rule}"))
 }

@@ -1,8 +1,8 @@
 //! The configuration: a struct per section, each field with default, unit and bound.
 //!
-//! Weakest first: default, file, environment (`CERTWARD_SECTION__KEY`), given as a [`Source`].
-//! Unknown keys and wrong values are errors with file and line; paths are relative to the working
-//! directory.
+//! Weakest first: default, file, environment (`CERTWARD_SECTION__KEY`), given as a
+//! [`ConfigSource`]. Unknown keys and wrong values are errors with file and line; paths are
+//! relative to the working directory.
 
 mod address;
 mod api;
@@ -25,11 +25,11 @@ pub(crate) use error::ConfigError;
 pub(crate) use file::{Config, MasterKeyText};
 pub(crate) use gateway::GatewaySection;
 pub(crate) use limits::LimitsSection;
-pub(crate) use load::Loaded;
-pub(crate) use log::{Format, Level, LogSection};
+pub(crate) use load::LoadedConfig;
+pub(crate) use log::{LogFormat, LogLevel, LogSection};
 pub(crate) use network::Network;
 pub(crate) use role::parse as parse_role;
-pub(crate) use source::Source;
+pub(crate) use source::ConfigSource;
 pub(crate) use store_servers::StoreServers;
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::{
-    api_types::{Check, Finding, Served},
+    api_types::{CheckAnswer, FindingAnswer, ServedAnswer},
     chain_tree,
     output::plain,
     style::{Style, Tone},
 };
 
 /// Verdict, findings, served certificate, found chain.
-pub(crate) fn report(check: &Check, style: Style) -> String {
+pub(crate) fn report(check: &CheckAnswer, style: Style) -> String {
     let verdict = match check.accepted {
         true => style.paint(Tone::Good, "accepted"),
         false => style.paint(Tone::Bad, "refused"),
@@ -32,7 +32,7 @@ pub(crate) fn report(check: &Check, style: Style) -> String {
     report
 }
 
-fn would_be_served(served: &Served) -> String {
+fn would_be_served(served: &ServedAnswer) -> String {
     let name = served.cn.as_deref().map_or_else(|| "no common name".to_owned(), plain);
     let intermediates = match served.chain_length.saturating_sub(1) {
         0 => "no intermediate".to_owned(),
@@ -52,21 +52,21 @@ fn would_be_served(served: &Served) -> String {
 }
 
 /// Without a last line break.
-pub(crate) fn text(findings: &[Finding]) -> String {
+pub(crate) fn text(findings: &[FindingAnswer]) -> String {
     listed(findings, Style::Plain)
 }
 
 /// With a count before.
-pub(crate) fn counted(findings: &[Finding]) -> String {
+pub(crate) fn counted(findings: &[FindingAnswer]) -> String {
     format!("{}\n{}", count(findings), text(findings))
 }
 
-fn listed(findings: &[Finding], style: Style) -> String {
+fn listed(findings: &[FindingAnswer], style: Style) -> String {
     let texts: Vec<String> = findings.iter().map(|finding| one(finding, style)).collect();
     texts.join("\n")
 }
 
-fn one(finding: &Finding, style: Style) -> String {
+fn one(finding: &FindingAnswer, style: Style) -> String {
     let tone = match finding.severity.as_str() {
         "error" => Tone::Bad,
         "warning" => Tone::Doubtful,
@@ -88,7 +88,7 @@ fn one(finding: &Finding, style: Style) -> String {
 }
 
 /// Per severity, such as `1 error, 2 warnings`.
-fn count(findings: &[Finding]) -> String {
+fn count(findings: &[FindingAnswer]) -> String {
     let counts = ["error", "warning", "notice"]
         .map(|severity| (severity, findings.iter().filter(|finding| finding.severity == severity).count()));
     let texts: Vec<String> = counts
@@ -102,15 +102,15 @@ fn count(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api_types::Item;
+    use crate::api_types::FindingItem;
 
     #[test]
     fn a_finding_says_where_what_and_what_to_do() {
-        let finding = Finding {
+        let finding = FindingAnswer {
             code: "KEY_MISMATCH".into(),
             severity: "error".into(),
             field: "key".into(),
-            item: Some(Item { index: 0, subject: Some("CN=a\u{1b}b".into()) }),
+            item: Some(FindingItem { index: 0, subject: Some("CN=a\u{1b}b".into()) }),
             message: "The key is another certificate's.".into(),
             remedy: "Send the key that the request was made with.".into(),
         };

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path};
 
 use zeroize::Zeroizing;
 
-use crate::usage::Usage;
+use crate::usage::UsageError;
 
 /// The API's limit of a body.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -13,8 +13,8 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// can name the format.
 ///
 /// # Errors
-/// [`Usage`] if the file cannot be read or is too large.
-pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
+/// [`UsageError`] if the file cannot be read or is too large.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, UsageError> {
     let bytes = read(path)?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) => Zeroizing::new(text.to_owned()),
@@ -28,7 +28,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Usage> {
 }
 
 /// Reads a passphrase, without one line break at its end.
-pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
+pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, UsageError> {
     let mut text = read_text(path)?;
     let chars =
         text.strip_suffix('\n').map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
@@ -37,13 +37,13 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, Usage> {
 }
 
 /// Reads a file's bytes.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Usage> {
-    let wrong = |e: std::io::Error| Usage::new(format!("cannot read {}: {e}", path.display()));
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
+    let wrong = |e: std::io::Error| UsageError::new(format!("cannot read {}: {e}", path.display()));
     // A growing buffer would leave copies of a key.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
     File::open(path).map_err(wrong)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Usage::new(format!("{} is larger than 256 KiB", path.display())));
+        return Err(UsageError::new(format!("{} is larger than 256 KiB", path.display())));
     }
     Ok(bytes)
 }

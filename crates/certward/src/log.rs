@@ -9,7 +9,7 @@ use tracing_subscriber::{
     Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-use crate::config::{Format, Level, LogSection};
+use crate::config::{LogFormat, LogLevel, LogSection};
 
 #[derive(Debug, Clone)]
 pub(crate) struct LogHandle(reload::Handle<Targets, Registry>);
@@ -24,8 +24,8 @@ pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogHandle> {
     let lines =
         tracing_subscriber::fmt::layer().with_writer(move || EscapedWriter { to: io::stderr(), format });
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        Format::Text => Box::new(lines.with_ansi(false).with_filter(filter)),
-        Format::Json => Box::new(lines.json().flatten_event(true).with_filter(filter)),
+        LogFormat::Text => Box::new(lines.with_ansi(false).with_filter(filter)),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_filter(filter)),
     };
     tracing_subscriber::registry().with(lines).try_init()?;
     Ok(LogHandle(handle))
@@ -34,20 +34,20 @@ pub(crate) fn start(section: &LogSection) -> anyhow::Result<LogHandle> {
 impl LogHandle {
     /// # Errors
     /// If the log is gone.
-    pub(crate) fn set(&self, level: Level) -> anyhow::Result<()> {
+    pub(crate) fn set(&self, level: LogLevel) -> anyhow::Result<()> {
         Ok(self.0.reload(targets(level))?)
     }
 }
 
 /// `certward` is the prefix of our crates. Others stay at warnings: HTTP and TLS libraries log
 /// secrets at trace.
-fn targets(level: Level) -> Targets {
+fn targets(level: LogLevel) -> Targets {
     let ours = match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
     Targets::new().with_target("certward", ours).with_default(ours.min(LevelFilter::WARN))
 }
@@ -55,7 +55,7 @@ fn targets(level: Level) -> Targets {
 /// Escapes control characters: no foreign text starts a line or controls a terminal.
 struct EscapedWriter<W> {
     to: W,
-    format: Format,
+    format: LogFormat,
 }
 
 impl<W: Write> Write for EscapedWriter<W> {
@@ -80,16 +80,16 @@ impl<W: Write> Write for EscapedWriter<W> {
 
 struct EscapedChar {
     c: char,
-    format: Format,
+    format: LogFormat,
 }
 
 impl std::fmt::Display for EscapedChar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.format {
             _ if !is_control(self.c) => write!(f, "{}", self.c),
-            Format::Text => write!(f, "{}", self.c.escape_unicode()),
+            LogFormat::Text => write!(f, "{}", self.c.escape_unicode()),
             // All are in the basic plane, and in JSON only within strings.
-            Format::Json => write!(f, "\\u{:04x}", u32::from(self.c)),
+            LogFormat::Json => write!(f, "\\u{:04x}", u32::from(self.c)),
         }
     }
 }
@@ -98,7 +98,7 @@ impl std::fmt::Display for EscapedChar {
 mod tests {
     use super::*;
 
-    fn written(format: Format, line: &str) -> String {
+    fn written(format: LogFormat, line: &str) -> String {
         let mut lines = EscapedWriter { to: Vec::new(), format };
         lines.write_all(line.as_bytes()).unwrap();
         String::from_utf8(lines.to).unwrap()
@@ -111,10 +111,10 @@ mod tests {
             ("WARN bad: x\nINFO y\r\u{1b}[2J\n", "WARN bad: x\\u{a}INFO y\\u{d}\\u{1b}[2J\n"),
             ("WARN a\u{202e}b\u{2028}c\u{9b}\n", "WARN a\\u{202e}b\\u{2028}c\\u{9b}\n"),
         ] {
-            assert_eq!(written(Format::Text, line), shown);
+            assert_eq!(written(LogFormat::Text, line), shown);
         }
         let value = serde_json::json!({"message": "a\u{202e}b\u{2029}\n"});
-        let shown = written(Format::Json, &format!("{value}\n"));
+        let shown = written(LogFormat::Json, &format!("{value}\n"));
         assert!(shown.ends_with("}\n") && !shown.trim_end().chars().any(is_control), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{cli::Cli, config::ConfigError, usage::Usage};
+use crate::{cli::Cli, config::ConfigError, usage::UsageError};
 
 fn main() -> ExitCode {
     panic_hook::install();
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);
-            let wrong_usage = error.is::<ConfigError>() || error.is::<Usage>();
+            let wrong_usage = error.is::<ConfigError>() || error.is::<UsageError>();
             ExitCode::from(if wrong_usage { 2 } else { 1 })
         }
     }

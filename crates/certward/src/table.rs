@@ -1,11 +1,11 @@
 use crate::output::plain;
 
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(["ID", "NAME"]);
+        let mut table = TextTable::new(["ID", "NAME"]);
         table.row(["ge6a1a75", "a\nb"]);
         table.row(["x", ""]);
         assert_eq!(table.text(), "ID        NAME\nge6a1a75  a\\u{a}b\nx         -");

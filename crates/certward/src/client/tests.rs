@@ -1,8 +1,8 @@
 use super::*;
-use crate::api_types::Finding;
+use crate::api_types::FindingAnswer;
 
 fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
-    let body = ErrorBody { code: code.into(), message: "It is so.".into(), details: Vec::new() };
+    let body = ErrorAnswer { code: code.into(), message: "It is so.".into(), details: Vec::new() };
     let status = StatusCode::from_u16(status).unwrap();
     ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body }.to_string()
 }
@@ -30,9 +30,13 @@ fn refusals_say_what_to_do_next() {
 
 #[test]
 fn findings_are_shown_one_by_one() {
-    let finding =
-        |code: &str| Finding { code: code.into(), remedy: format!("mend {code}"), ..Finding::default() };
-    let body = ErrorBody { code: "A".into(), message: "m".into(), details: vec![finding("A"), finding("B")] };
+    let finding = |code: &str| FindingAnswer {
+        code: code.into(),
+        remedy: format!("mend {code}"),
+        ..FindingAnswer::default()
+    };
+    let body =
+        ErrorAnswer { code: "A".into(), message: "m".into(), details: vec![finding("A"), finding("B")] };
     let text = ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, retry_after: None, body }
         .to_string();
     assert!(text.contains("Do: mend A\n") && text.ends_with("Do: mend B"), "{text}");

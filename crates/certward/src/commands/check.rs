@@ -12,21 +12,22 @@ use prometheus_client::registry::Registry;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    api_types::{self, Check, Served, ServedCertificate},
+    api_types::{self, CheckAnswer, ServedAnswer, ServedCertificate},
     cli::CheckArgs,
     findings, input, output,
     style::Style,
-    usage::Usage,
+    usage::UsageError,
 };
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let hosts = args
         .hosts
         .iter()
-        .map(|host| HostName::parse(host).map_err(|rule| Usage::new(format!("--host {host:?}: {rule}"))))
+        .map(|host| HostName::parse(host).map_err(|rule| UsageError::new(format!("--host {host:?}: {rule}"))))
         .collect::<Result<Vec<_>, _>>()?;
-    let profile = Profile::parse(&args.profile)
-        .ok_or_else(|| Usage::new(format!("--profile {:?}: it is default or emqx-cloud", args.profile)))?;
+    let profile = Profile::parse(&args.profile).ok_or_else(|| {
+        UsageError::new(format!("--profile {:?}: it is default or emqx-cloud", args.profile))
+    })?;
     let upload = Upload {
         tls_type: given(if args.client_ca.is_some() { "two-way" } else { "one-way" }),
         cert: Text::Given(input::read_text(&args.cert)?),
@@ -49,9 +50,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         profile,
     };
     let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances))?;
-    let check = Check {
+    let check = CheckAnswer {
         accepted: material.is_some(),
-        findings: findings.iter().map(api_types::Finding::from).collect(),
+        findings: findings.iter().map(api_types::FindingAnswer::from).collect(),
         serves: material.as_ref().map(served),
         found: chain.into_iter().map(certificate).collect(),
     };
@@ -84,9 +85,9 @@ fn rehearse(mut judgement: Judgement) -> anyhow::Result<Judgement> {
     Ok(judgement)
 }
 
-fn served(material: &Material) -> Served {
+fn served(material: &Material) -> ServedAnswer {
     let bundle = &material.bundle;
-    Served {
+    ServedAnswer {
         tls_type: material.tls_type().as_str().to_owned(),
         cn: bundle.common_name().map(str::to_owned),
         expire: show(bundle.not_after()),

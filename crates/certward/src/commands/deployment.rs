@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::{deployment_id, project_id};
 use crate::{
-    api_types::{Deployment, Finding},
+    api_types::{DeploymentAnswer, FindingAnswer},
     cli::{ConnectArgs, DeploymentCommand},
     client::Client,
     output::{self, plain},
-    table::Table,
+    table::TextTable,
 };
 
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
@@ -92,7 +92,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                output::say(&table(&serde_json::from_value::<Vec<Deployment>>(answer)?))?;
+                output::say(&table(&serde_json::from_value::<Vec<DeploymentAnswer>>(answer)?))?;
             }
         }
         DeploymentCommand::Show { id, connect } => {
@@ -119,12 +119,12 @@ fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()>
     if connect.json {
         return output::say_json(&answer);
     }
-    let deployment: Deployment = serde_json::from_value(answer)?;
+    let deployment: DeploymentAnswer = serde_json::from_value(answer)?;
     output::say(&format!("{done} the deployment {}.\n{}", plain(&deployment.id), sheet(&deployment)))
 }
 
-fn table(deployments: &[Deployment]) -> String {
-    let mut table = Table::new(["ID", "NAME", "PROJECT", "STATUS", "CREATED"]);
+fn table(deployments: &[DeploymentAnswer]) -> String {
+    let mut table = TextTable::new(["ID", "NAME", "PROJECT", "STATUS", "CREATED"]);
     for deployment in deployments {
         let project = deployment.project_name.as_deref().unwrap_or_default();
         table.row([&deployment.id, &deployment.name, project, &deployment.status, &deployment.create_at]);
@@ -132,8 +132,8 @@ fn table(deployments: &[Deployment]) -> String {
     table.text()
 }
 
-fn sheet(deployment: &Deployment) -> String {
-    let mut table = Table::new(["id", &deployment.id]);
+fn sheet(deployment: &DeploymentAnswer) -> String {
+    let mut table = TextTable::new(["id", &deployment.id]);
     table.row(["name", &deployment.name]);
     let project = deployment.project_id.as_deref().or(deployment.project_name.as_deref());
     table.row(["project", project.unwrap_or_default()]);
@@ -153,13 +153,13 @@ fn sheet(deployment: &Deployment) -> String {
         table.row(["records", &format!("up to {bytes} bytes")]);
     }
     table.row(["created", &deployment.create_at]);
-    for Finding { code, message, .. } in &deployment.warnings {
+    for FindingAnswer { code, message, .. } in &deployment.warnings {
         table.row(["warning", &format!("{code}: {message}")]);
     }
     table.text()
 }
 
-fn limits(deployment: &Deployment) -> String {
+fn limits(deployment: &DeploymentAnswer) -> String {
     let limits = [(deployment.connections, "at once"), (deployment.connection_rate, "new a second")];
     let limits: Vec<_> = limits
         .into_iter()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::block_on;
 use crate::{
     cli::InitArgs,
-    config::{Config, Loaded, Source},
+    config::{Config, ConfigSource, LoadedConfig},
     node_id, output, store_remedy,
 };
 
@@ -26,8 +26,8 @@ struct AdminKeyOutput<'a> {
 }
 
 pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
-    let Loaded { config, warnings } =
-        Source::gather(args.config.config.as_deref(), std::env::vars_os())?.load()?;
+    let LoadedConfig { config, warnings } =
+        ConfigSource::gather(args.config.config.as_deref(), std::env::vars_os())?.load()?;
     for warning in warnings {
         output::note(&format!("certward: {warning}"));
     }

@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 
 use super::project_id;
 use crate::{
-    api_types::{Key, NewKey},
+    api_types::{CreatedKey, KeyAnswer},
     cli::KeyCommand,
     client::Client,
     output,
-    table::Table,
-    usage::Usage,
+    table::TextTable,
+    usage::UsageError,
 };
 
 pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
@@ -31,9 +31,9 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                let key: NewKey = serde_json::from_value(answer)?;
+                let key: CreatedKey = serde_json::from_value(answer)?;
                 output::note("The secret key is shown this once: keep it like a password.");
-                let mut table = Table::new(["api key", &key.api_key]);
+                let mut table = TextTable::new(["api key", &key.api_key]);
                 table.row(["secret key", &key.secret_key]);
                 output::say(&table.text())?;
             }
@@ -43,12 +43,12 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                output::say(&table(&serde_json::from_value::<Vec<Key>>(answer)?))?;
+                output::say(&table(&serde_json::from_value::<Vec<KeyAnswer>>(answer)?))?;
             }
         }
         KeyCommand::Revoke { key, connect } => {
             let key = ApiKey::parse(&key).ok_or_else(|| {
-                Usage::new("an API key is 1 to 64 letters and digits; `certward key list` shows them")
+                UsageError::new("an API key is 1 to 64 letters and digits; `certward key list` shows them")
             })?;
             Client::new(&connect)?.change(Method::DELETE, &["keys", key.as_str()], None).await?;
             if !connect.json {
@@ -59,8 +59,8 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(keys: &[Key]) -> String {
-    let mut table = Table::new(["API KEY", "NAME", "SCOPES", "PROJECTS", "CREATED"]);
+fn table(keys: &[KeyAnswer]) -> String {
+    let mut table = TextTable::new(["API KEY", "NAME", "SCOPES", "PROJECTS", "CREATED"]);
     for key in keys {
         let projects = key.projects.as_ref().map_or_else(|| "all".to_owned(), |projects| projects.join(" "));
         table.row([&key.api_key, &key.name, &key.scopes.join(" "), &projects, &key.create_at]);

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 use super::block_on;
 use crate::{
     cli::MigrateStoreArgs,
-    config::{Config, Loaded, Source},
+    config::{Config, ConfigSource, LoadedConfig},
     input, output, store_remedy,
-    usage::Usage,
+    usage::UsageError,
 };
 
 #[derive(Serialize)]
@@ -29,8 +29,8 @@ struct TableOutput<'a> {
 }
 
 pub(super) fn run(args: MigrateStoreArgs) -> anyhow::Result<ExitCode> {
-    let Loaded { config, warnings } =
-        Source::gather(args.config.config.as_deref(), std::env::vars_os())?.load()?;
+    let LoadedConfig { config, warnings } =
+        ConfigSource::gather(args.config.config.as_deref(), std::env::vars_os())?.load()?;
     for warning in warnings {
         output::note(&format!("certward: {warning}"));
     }
@@ -66,22 +66,22 @@ fn rows(table: &CopiedTable) -> TableOutput<'_> {
     TableOutput { table: &table.table, rows: table.rows }
 }
 
-fn target(args: MigrateStoreArgs, config: &Config) -> Result<Servers, Usage> {
+fn target(args: MigrateStoreArgs, config: &Config) -> Result<Servers, UsageError> {
     let url = match (args.to, &args.to_file, &config.store) {
         (Some(url), _, _) => Zeroizing::new(url),
         (None, Some(path), _) => input::read_password(path)?,
         (None, None, Some(store)) => return Ok(store.servers().clone()),
         (None, None, None) => {
-            return Err(Usage::new(
+            return Err(UsageError::new(
                 "say where to: --to postgres://…, --to-file FILE, CERTWARD_MIGRATE_TO, or store in the configuration",
             ));
         }
     };
     let refused = |e| match e {
         ServersError::NotPostgres => {
-            Usage::new("where it goes to must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+            UsageError::new("where it goes to must be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
         }
-        e => Usage::new(format!("where it goes to: {e}")),
+        e => UsageError::new(format!("where it goes to: {e}")),
     };
     Servers::parse_list(&url).map_err(refused)
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use super::project_id;
 use crate::{
-    api_types::Project,
+    api_types::ProjectAnswer,
     cli::{ConnectArgs, ProjectCommand},
     client::Client,
     output,
-    table::Table,
+    table::TextTable,
 };
 
 pub(super) async fn run(command: ProjectCommand) -> anyhow::Result<ExitCode> {
@@ -58,7 +58,7 @@ pub(super) async fn run(command: ProjectCommand) -> anyhow::Result<ExitCode> {
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                output::say(&table(&serde_json::from_value::<Vec<Project>>(answer)?))?;
+                output::say(&table(&serde_json::from_value::<Vec<ProjectAnswer>>(answer)?))?;
             }
         }
         ProjectCommand::Remove { id, connect } => {
@@ -88,22 +88,22 @@ fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()>
     output::say(&format!("{done}{}", sheet(&serde_json::from_value(answer)?)))
 }
 
-fn table(projects: &[Project]) -> String {
-    let has_boundary = |it: &Project| it.upstream_allow.is_some() || !it.host_suffixes.is_empty();
+fn table(projects: &[ProjectAnswer]) -> String {
+    let has_boundary = |it: &ProjectAnswer| it.upstream_allow.is_some() || !it.host_suffixes.is_empty();
     if !projects.iter().any(has_boundary) {
-        let mut table = Table::new(["ID", "NAME", "DESCRIPTION"]);
+        let mut table = TextTable::new(["ID", "NAME", "DESCRIPTION"]);
         projects.iter().for_each(|it| table.row([&it.id, &it.name, &it.description]));
         return table.text();
     }
-    let mut table = Table::new(["ID", "NAME", "DESCRIPTION", "UPSTREAM-ALLOW", "HOST-SUFFIXES"]);
+    let mut table = TextTable::new(["ID", "NAME", "DESCRIPTION", "UPSTREAM-ALLOW", "HOST-SUFFIXES"]);
     for it in projects {
         table.row([&it.id, &it.name, &it.description, &allow(it), &it.host_suffixes.join(" ")]);
     }
     table.text()
 }
 
-fn sheet(project: &Project) -> String {
-    let mut table = Table::new(["id", &project.id]);
+fn sheet(project: &ProjectAnswer) -> String {
+    let mut table = TextTable::new(["id", &project.id]);
     table.row(["name", &project.name]);
     table.row(["description", &project.description]);
     table.row(["upstream-allow", &allow(project)]);
@@ -111,6 +111,6 @@ fn sheet(project: &Project) -> String {
     table.text()
 }
 
-fn allow(project: &Project) -> String {
+fn allow(project: &ProjectAnswer) -> String {
     project.upstream_allow.as_deref().map_or_else(|| "any".to_owned(), |places| places.join(" "))
 }

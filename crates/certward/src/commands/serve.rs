@@ -35,12 +35,12 @@ use self::{
 };
 use crate::{
     cli::ServeArgs,
-    config::{Config, Loaded, Source},
+    config::{Config, ConfigSource, LoadedConfig},
     file_limit,
     log::{self, LogHandle},
     node_id::HeldNodeId,
     store_remedy,
-    usage::Usage,
+    usage::UsageError,
 };
 
 /// Wait for the database when a snapshot exists. With the first feed read (1 s) a device waits
@@ -59,7 +59,7 @@ const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let place = ConfigPlace { path: args.config.config.clone(), role: args.role };
-    let Loaded { config, warnings } = place.load()?;
+    let LoadedConfig { config, warnings } = place.load()?;
     let level = log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -83,9 +83,9 @@ struct ConfigPlace {
 }
 
 impl ConfigPlace {
-    fn load(&self) -> anyhow::Result<Loaded> {
-        let gathered = Source::gather(self.path.as_deref(), std::env::vars_os())?;
-        Ok(Source { role: self.role, ..gathered }.load()?)
+    fn load(&self) -> anyhow::Result<LoadedConfig> {
+        let gathered = ConfigSource::gather(self.path.as_deref(), std::env::vars_os())?;
+        Ok(ConfigSource { role: self.role, ..gathered }.load()?)
     }
 }
 
@@ -500,7 +500,7 @@ fn explain_api(error: ApiError) -> anyhow::Error {
     match error {
         ApiError::Listen { .. } => anyhow::Error::from(error)
             .context("the API cannot be served; is another certward running, or another program on its port ([api] listen)?"),
-        error => Usage::new(format!("[api] cert and key: {:#}", anyhow::Error::from(error))).into(),
+        error => UsageError::new(format!("[api] cert and key: {:#}", anyhow::Error::from(error))).into(),
     }
 }
 

@@ -10,12 +10,12 @@ use super::{
     wait::{Waited, until_settled},
 };
 use crate::{
-    api_types::{Check, Failure, Tls},
+    api_types::{CheckAnswer, FailureAnswer, TlsAnswer},
     cli::{ConnectArgs, TlsCommand, UploadArgs},
     client::{Client, ClientError},
     findings, input, output,
     style::Style,
-    table::Table,
+    table::TextTable,
 };
 
 pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
@@ -40,8 +40,8 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
         output::say_json(&answer)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let failures: Vec<Failure> = serde_json::from_value(answer)?;
-    let mut table = Table::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
+    let failures: Vec<FailureAnswer> = serde_json::from_value(answer)?;
+    let mut table = TextTable::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
     for failure in &failures {
         table.row([
             &failure.at,
@@ -63,7 +63,7 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     let before = serde_json::from_value(client.get(&path[..3]).await?)?;
     refuse_to_end_two_way_unasked(&id, &before, upload)?;
     let answer = client.change(Method::POST, &path, Some(&body)).await?;
-    let check: Check = serde_json::from_value(answer.clone())?;
+    let check: CheckAnswer = serde_json::from_value(answer.clone())?;
     if connect.json {
         output::say_json(&answer)?;
     } else {
@@ -78,7 +78,7 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
     let body = body(upload)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
-    let before: Tls = serde_json::from_value(client.get(&path).await?)?;
+    let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
     refuse_to_end_two_way_unasked(&id, &before, upload)?;
     let mut answer = put_or_post(&client, &path, &body, before.is_set()).await?;
     if wait {
@@ -91,13 +91,17 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
         };
     }
     print(&answer, connect)?;
-    let status = serde_json::from_value::<Tls>(answer)?.status;
+    let status = serde_json::from_value::<TlsAnswer>(answer)?.status;
     let held = !wait || status.as_deref() == Some("running");
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A renewal that omits the client CA must not turn client verification off.
-fn refuse_to_end_two_way_unasked(id: &DeploymentId, before: &Tls, upload: &UploadArgs) -> anyhow::Result<()> {
+fn refuse_to_end_two_way_unasked(
+    id: &DeploymentId,
+    before: &TlsAnswer,
+    upload: &UploadArgs,
+) -> anyhow::Result<()> {
     let undecided = upload.client_ca.is_none() && !upload.one_way;
     if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
         bail!(
@@ -160,7 +164,7 @@ fn print(answer: &Value, connect: &ConnectArgs) -> anyhow::Result<()> {
     if connect.json {
         return output::say_json(answer);
     }
-    let state: Tls = serde_json::from_value(answer.clone())?;
+    let state: TlsAnswer = serde_json::from_value(answer.clone())?;
     output::say(&sheet(&state))?;
     if !state.warnings.is_empty() {
         output::say(&findings::text(&state.warnings))?;
@@ -168,9 +172,9 @@ fn print(answer: &Value, connect: &ConnectArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sheet(state: &Tls) -> String {
+fn sheet(state: &TlsAnswer) -> String {
     let Some(status) = &state.status else { return "No certificate is set.".to_owned() };
-    let mut table = Table::new(["status", status]);
+    let mut table = TextTable::new(["status", status]);
     let rows = [
         ("reason", &state.reason),
         ("tlsType", &state.tls_type),

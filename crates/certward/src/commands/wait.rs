@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    api_types::Tls,
+    api_types::TlsAnswer,
     client::{Client, ClientError},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn until_settled(client: &Client, path: &[&str]) -> Result<Wait
         let left = deadline.saturating_duration_since(asked);
         let pause = match client.get_settled(path, READ_HOLD.min(left)).await {
             Ok(answer) => {
-                let state: Tls = serde_json::from_value(answer.clone()).unwrap_or_default();
+                let state: TlsAnswer = serde_json::from_value(answer.clone()).unwrap_or_default();
                 if state.is_settled() {
                     return Ok(Waited::Settled(answer));
                 }

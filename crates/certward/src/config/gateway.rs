@@ -14,7 +14,7 @@ use super::Network;
 pub(crate) struct GatewaySection {
     /// `[[gateway.listener]]`: `mqtts` on `[::]:8883`, `wss` on `[::]:8084`; a list replaces both
     /// and is not empty.
-    pub(crate) listener: Option<Vec<Listener>>,
+    pub(crate) listener: Option<Vec<ListenerSection>>,
     /// For clients without SNI, or an unknown one, on shared listeners: none.
     #[serde(deserialize_with = "optional_deployment")]
     pub(crate) default_deployment: Option<DeploymentId>,
@@ -69,11 +69,11 @@ impl Default for GatewaySection {
 impl GatewaySection {
     pub(crate) fn listeners(&self) -> Vec<certward_gateway::Listener> {
         let Some(listeners) = &self.listener else { return certward_gateway::Listener::defaults() };
-        let convert = |listener: &Listener| certward_gateway::Listener {
+        let convert = |listener: &ListenerSection| certward_gateway::Listener {
             listen: listener.listen,
             protocol: match listener.protocol {
-                Protocol::Mqtts => certward_gateway::Protocol::Mqtts,
-                Protocol::Wss => certward_gateway::Protocol::Wss,
+                ListenerProtocol::Mqtts => certward_gateway::Protocol::Mqtts,
+                ListenerProtocol::Wss => certward_gateway::Protocol::Wss,
             },
             deployment: listener.deployment.clone(),
             or_ipv4: false,
@@ -84,12 +84,12 @@ impl GatewaySection {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listener {
+#[serde(rename = "Listener", deny_unknown_fields)]
+pub(crate) struct ListenerSection {
     /// Port 0: the system chooses, the log has the port.
     #[serde(deserialize_with = "super::address::socket_address")]
     pub(crate) listen: SocketAddr,
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: ListenerProtocol,
     /// For any SNI; without it the listener is shared.
     #[serde(default, deserialize_with = "optional_deployment")]
     pub(crate) deployment: Option<DeploymentId>,
@@ -100,7 +100,7 @@ pub(crate) struct Listener {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
+pub(crate) enum ListenerProtocol {
     Mqtts,
     /// MQTT over WebSocket.
     Wss,

@@ -4,55 +4,55 @@ pub(super) const PREFIX: &str = "CERTWARD_";
 
 /// Variables are text; this is the value's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Text,
     Integer,
     Bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// As in the file: `api.listen`.
     pub(super) path: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
 }
 
-impl Key {
+impl ConfigKey {
     /// `CERTWARD_API__LISTEN`.
     pub(super) fn variable(self) -> String {
         format!("{PREFIX}{}", self.path.replace('.', "__").to_ascii_uppercase())
     }
 }
 
-const fn key(path: &'static str, kind: Kind) -> Key {
-    Key { path, kind }
+const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
+    ConfigKey { path, kind }
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [Key; 23] = [
-    key("data_dir", Kind::Text),
-    key("store", Kind::Text),
-    key("role", Kind::Text),
-    key("master_key_file", Kind::Text),
-    key("api.listen", Kind::Text),
-    key("api.cert", Kind::Text),
-    key("api.key", Kind::Text),
-    key("api.allow_plain_http", Kind::Bool),
-    key("api.platform", Kind::Text),
-    key("api.region", Kind::Text),
-    key("gateway.default_deployment", Kind::Text),
-    key("gateway.connections_per_address", Kind::Integer),
-    key("gateway.handshake_within", Kind::Text),
-    key("gateway.connect_within", Kind::Text),
-    key("gateway.prove_within", Kind::Text),
-    key("gateway.drain", Kind::Text),
-    key("gateway.stale_trust", Kind::Text),
-    key("limits.reads", Kind::Integer),
-    key("limits.changes", Kind::Integer),
-    key("limits.window", Kind::Text),
-    key("limits.deployments_per_project", Kind::Integer),
-    key("log.level", Kind::Text),
-    key("log.format", Kind::Text),
+pub(super) const KEYS: [ConfigKey; 23] = [
+    key("data_dir", ValueKind::Text),
+    key("store", ValueKind::Text),
+    key("role", ValueKind::Text),
+    key("master_key_file", ValueKind::Text),
+    key("api.listen", ValueKind::Text),
+    key("api.cert", ValueKind::Text),
+    key("api.key", ValueKind::Text),
+    key("api.allow_plain_http", ValueKind::Bool),
+    key("api.platform", ValueKind::Text),
+    key("api.region", ValueKind::Text),
+    key("gateway.default_deployment", ValueKind::Text),
+    key("gateway.connections_per_address", ValueKind::Integer),
+    key("gateway.handshake_within", ValueKind::Text),
+    key("gateway.connect_within", ValueKind::Text),
+    key("gateway.prove_within", ValueKind::Text),
+    key("gateway.drain", ValueKind::Text),
+    key("gateway.stale_trust", ValueKind::Text),
+    key("limits.reads", ValueKind::Integer),
+    key("limits.changes", ValueKind::Integer),
+    key("limits.window", ValueKind::Text),
+    key("limits.deployments_per_project", ValueKind::Integer),
+    key("log.level", ValueKind::Text),
+    key("log.format", ValueKind::Text),
 ];
 
 /// Has no place in the file.
@@ -74,14 +74,14 @@ pub(super) fn is_foreign(name: &str) -> bool {
     !name.starts_with(PREFIX) || COMMANDS.contains(&name)
 }
 
-pub(super) fn find(name: &str) -> Option<Key> {
+pub(super) fn find(name: &str) -> Option<ConfigKey> {
     KEYS.into_iter().find(|key| key.variable() == name)
 }
 
 /// The known variable with the smallest edit distance.
 pub(super) fn nearest(name: &str) -> String {
     KEYS.into_iter()
-        .map(Key::variable)
+        .map(ConfigKey::variable)
         .chain([MASTER_KEY.to_owned()])
         .min_by_key(|known| distance(known.as_bytes(), name.as_bytes()))
         .unwrap_or_default()

@@ -6,24 +6,24 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, MasterKeyText, Source,
+    Config, ConfigError, ConfigSource, MasterKeyText,
     error::Origin,
-    key::{self, Key, Kind},
+    key::{self, ConfigKey, ValueKind},
     role,
 };
 
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedConfig {
     pub(crate) config: Config,
     pub(crate) warnings: Vec<String>,
 }
 
-impl Source {
+impl ConfigSource {
     /// Opens no other file and no socket.
     ///
     /// # Errors
     /// The first [`ConfigError`].
-    pub(crate) fn load(&self) -> Result<Loaded, ConfigError> {
+    pub(crate) fn load(&self) -> Result<LoadedConfig, ConfigError> {
         let mut table = self.parse_file()?;
         let mut warnings = Vec::new();
         let mut master_key = None;
@@ -55,7 +55,7 @@ impl Source {
         if !ignored.is_empty() {
             warnings.push(format!("a node of the role {} ignores {}", config.role, ignored.join(", ")));
         }
-        Ok(Loaded { config, warnings })
+        Ok(LoadedConfig { config, warnings })
     }
 
     fn parse_file(&self) -> Result<Table, ConfigError> {
@@ -141,16 +141,16 @@ impl Source {
 }
 
 /// Parsed alone first.
-fn overlay(table: &mut Table, key: Key, text: &str) -> Result<(), String> {
+fn overlay(table: &mut Table, key: ConfigKey, text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("it is empty; leave it out for what the file or the default says".into());
     }
     let value = match key.kind {
-        Kind::Text => Value::String(text.to_owned()),
-        Kind::Integer => {
+        ValueKind::Text => Value::String(text.to_owned()),
+        ValueKind::Integer => {
             text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is no whole number"))?
         }
-        Kind::Bool => text
+        ValueKind::Bool => text
             .parse()
             .map(Value::Boolean)
             .map_err(|_| format!("{text:?} is not allowed; allowed are true and false"))?,

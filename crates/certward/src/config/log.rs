@@ -5,14 +5,14 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogSection {
     /// The minimum level: `info`. SIGHUP reads it again.
-    pub(crate) level: Level,
+    pub(crate) level: LogLevel,
     /// For people or programs: `text`.
-    pub(crate) format: Format,
+    pub(crate) format: LogFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
+pub(crate) enum LogLevel {
     Error,
     Warn,
     #[default]
@@ -23,7 +23,7 @@ pub(crate) enum Level {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
+pub(crate) enum LogFormat {
     #[default]
     Text,
     /// One JSON object per line.

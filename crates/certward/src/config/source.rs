@@ -10,7 +10,7 @@ use super::{ConfigError, error::Origin};
 
 /// The inputs of the configuration.
 #[derive(Default)]
-pub(crate) struct Source {
+pub(crate) struct ConfigSource {
     /// The file's name, for errors, and its text.
     pub(crate) file: Option<(String, String)>,
     /// All environment variables.
@@ -24,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 const DEFAULT_FILE: &str = "certward.toml";
 
-impl Source {
+impl ConfigSource {
     /// The named file, else `./certward.toml` if it exists.
     ///
     /// # Errors

@@ -4,16 +4,16 @@ use certward_store::{Nat64, Role};
 
 use super::{error::Origin, *};
 
-fn source(text: &str) -> Source {
-    Source { file: Some(("certward.toml".into(), text.into())), ..Source::default() }
+fn source(text: &str) -> ConfigSource {
+    ConfigSource { file: Some(("certward.toml".into(), text.into())), ..ConfigSource::default() }
 }
 
-fn variables(pairs: &[(&str, &str)]) -> Source {
+fn variables(pairs: &[(&str, &str)]) -> ConfigSource {
     let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Source { variables, ..Source::default() }
+    ConfigSource { variables, ..ConfigSource::default() }
 }
 
-fn config(source: &Source) -> Config {
+fn config(source: &ConfigSource) -> Config {
     source.load().unwrap().config
 }
 
@@ -56,7 +56,7 @@ format = "json"
 
 #[test]
 fn without_a_file_and_variables_the_defaults_hold() {
-    let config = config(&Source::default());
+    let config = config(&ConfigSource::default());
     assert_eq!(config, Config::default());
     assert_eq!(config.data_dir, PathBuf::from("certward-data"));
     assert_eq!(config.master_key_path(), PathBuf::from("certward-data/master.key"));
@@ -87,7 +87,7 @@ fn every_key_of_the_file_is_read() {
     assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
     assert_eq!(config.limits.window, Duration::from_secs(86_400));
-    assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Debug, LogFormat::Json));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_variable_is_stronger_than_the_file() {
     assert_eq!(config.api.region, "here", "what no variable names stays");
     assert!(config.api.allow_plain_http);
     assert_eq!((config.limits.changes, config.limits.reads), (7, 60));
-    assert_eq!(config.log.level, Level::Trace);
+    assert_eq!(config.log.level, LogLevel::Trace);
     assert_eq!(config.data_dir, PathBuf::from("a"));
 }
 
@@ -237,7 +237,7 @@ fn every_single_valued_key_has_a_variable() {
     let all: Vec<_> = key::KEYS.iter().zip(values).map(|(key, (_, value))| (key.variable(), value)).collect();
     let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let config = config(&variables(&all));
-    assert_eq!(config.log.format, Format::Json);
+    assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.api.key, Some(PathBuf::from("x")));
 }
 
@@ -330,10 +330,10 @@ fn the_command_line_says_the_role_whatever_stands_elsewhere() {
     let mut source = source("store = \"postgres://db\"\nrole = \"gateway\"");
     source.role = Some(Role::Api);
     assert_eq!(config(&source).role, Role::Api);
-    let alone = Source { role: Some(Role::Gateway), ..Source::default() };
+    let alone = ConfigSource { role: Some(Role::Gateway), ..ConfigSource::default() };
     let error = alone.load().unwrap_err();
     assert!(error.to_string().starts_with("--role: the embedded store is that of one process"), "{error}");
-    assert!(Source { role: Some(Role::All), ..Source::default() }.load().is_ok());
+    assert!(ConfigSource { role: Some(Role::All), ..ConfigSource::default() }.load().is_ok());
 }
 
 #[test]
@@ -360,9 +360,10 @@ fn what_a_role_has_no_use_for_is_a_warning() {
 
 #[test]
 fn a_named_file_must_be_there() {
-    let error = Source::gather(Some(std::path::Path::new("/nowhere/certward.toml")), std::iter::empty())
-        .err()
-        .unwrap();
+    let error =
+        ConfigSource::gather(Some(std::path::Path::new("/nowhere/certward.toml")), std::iter::empty())
+            .err()
+            .unwrap();
     assert!(
         error.to_string().starts_with("/nowhere/certward.toml: the configuration cannot be read: "),
         "{error}"
