@@ -82,16 +82,25 @@ impl Client {
     }
 
     /// GET.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, None).await
     }
 
     /// GET, held for at most `wait` until the state settles.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, Some(wait)).await
     }
 
     /// POST, PUT, PATCH or DELETE; an empty answer is null.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     pub(crate) async fn change(
         &self,
         method: Method,

@@ -53,7 +53,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(7);
 /// Then for requests; the API itself cuts them off earlier.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(22);
 
-/// To check-point the write-ahead log. With the two above and 1 s to record the end: 33 s;
+/// To checkpoint the write-ahead log. With the two above and 1 s to record the end: 33 s;
 /// docs/running.md says 35 s.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -297,7 +297,7 @@ impl Parts {
             gateway.set_anothers(handover.is_some());
         }
         let mut tasks = JoinSet::new();
-        // These know the window of the request limits.
+        // Only a node with the API knows the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
         }

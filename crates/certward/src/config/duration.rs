@@ -55,7 +55,7 @@ pub(super) fn prove_within<'de, D: Deserializer<'de>>(from: D) -> Result<Duratio
     parse(&String::deserialize(from)?, &allowed).map_err(D::Error::custom)
 }
 
-/// Narrow-band modems need 15 s; five minutes at most, as an unfinished connection holds a
+/// Narrow-band modems need some 15 s; five minutes at most, as an unfinished connection holds a
 /// descriptor.
 pub(super) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let allowed = Duration::from_secs(SECOND)..=Duration::from_secs(5 * MINUTE);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_word_is_an_error() {
+    async fn an_unknown_message_is_an_error() {
         use tokio::io::AsyncWriteExt as _;
         let (mut first, second) = UnixStream::pair().unwrap();
         first.write_all(b"?").await.unwrap();

@@ -13,7 +13,7 @@ const OFFER_TIMEOUT: Duration = Duration::from_secs(30);
 /// For it to stop accepting: milliseconds, or a second without descriptors.
 const DONE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// It has received nothing yet.
+/// The running process, which has received nothing yet.
 #[derive(Debug)]
 pub(crate) struct Predecessor(Channel);
 
