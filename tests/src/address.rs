@@ -6,13 +6,13 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Connects from an address of the machine's own: all of 127.0.0.0/8 is, so that devices can come from many.
+/// Connects from a local address: all of 127.0.0.0/8 is local, so devices can have many.
 ///
 /// # Errors
-/// What the system said.
+///
+/// What the system reported.
 pub fn connect_from(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(from) = from {

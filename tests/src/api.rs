@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{DEADLINE, Leaf, came_within};
 
-/// An operator's program: speaks plain HTTP/1.1 to certward, one connection a request.
+/// An HTTP/1.1 client of the API, one connection per request.
 #[derive(Debug, Clone)]
 pub struct Api {
     /// Where certward's API listens.
@@ -21,7 +21,7 @@ pub struct Api {
     pub secret: String,
 }
 
-/// What came back.
+/// An answer of the API.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
@@ -34,9 +34,6 @@ pub struct Answer {
 
 impl Answer {
     /// The body as JSON.
-    ///
-    /// # Panics
-    /// When it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
@@ -51,15 +48,12 @@ impl Answer {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The `status` of a certificate.
+    /// The certificate's `status`.
     pub fn tls_status(&self) -> String {
         self.json()["status"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// This answer, if it has the status that was expected.
-    ///
-    /// # Panics
-    /// When it has not.
+    /// Asserts the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
@@ -68,7 +62,7 @@ impl Answer {
 }
 
 impl Api {
-    /// The base of the API: what the seed calls `{api}`.
+    /// The base URL of the API, `{api}` in the seed.
     pub fn base(&self) -> String {
         format!("http://{}/public_api/v1", self.address)
     }
@@ -76,7 +70,8 @@ impl Api {
     /// Sends a request under the base and reads the whole answer.
     ///
     /// # Errors
-    /// When the connection fails or the answer is none.
+    ///
+    /// If the connection fails.
     pub fn try_send(&self, method: &str, path: &str, fields: &str, body: &str) -> std::io::Result<Answer> {
         self.try_send_at(method, &format!("/public_api/v1{path}"), fields, body)
     }
@@ -84,7 +79,8 @@ impl Api {
     /// As [`Api::try_send`], for an absolute path.
     ///
     /// # Errors
-    /// When the connection fails or the answer is none.
+    ///
+    /// If the connection fails.
     pub fn try_send_at(&self, method: &str, path: &str, fields: &str, body: &str) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(10))?;
         stream.set_read_timeout(Some(Duration::from_secs(90)))?;
@@ -102,9 +98,6 @@ impl Api {
     }
 
     /// Sends a request with a JSON body under the base.
-    ///
-    /// # Panics
-    /// When no answer comes.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let (fields, body) = match body {
             Some(body) => ("Content-Type: application/json\r\n", body.to_string()),
@@ -114,10 +107,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("{method} {path} has no answer: {error}"))
     }
 
-    /// The value of a metric, all its labels added up; 0 when it is not there.
-    ///
-    /// # Panics
-    /// When no metrics come.
+    /// The sum of a metric over its labels; 0 if absent.
     pub fn metric(&self, name: &str) -> f64 {
         let page = self.try_send_at("GET", "/metrics", "", "").expect("metrics").expect(200).body;
         let value = |line: &str| -> Option<f64> {
@@ -133,25 +123,19 @@ impl Api {
         self.send("GET", path, None)
     }
 
-    /// Makes a deployment.
-    ///
-    /// # Panics
-    /// When it is refused.
+    /// Creates a deployment.
     #[track_caller]
     pub fn create_deployment(&self, id: &str, upstream: &str, hosts: &[&str]) {
         self.create_deployment_with(json!({"deploymentID": id, "upstream": upstream, "hosts": hosts}));
     }
 
-    /// Makes a deployment from the fields given.
-    ///
-    /// # Panics
-    /// When it is refused.
+    /// Creates a deployment from these fields.
     #[track_caller]
     pub fn create_deployment_with(&self, fields: Value) {
         self.send("POST", "/deployments", Some(&fields)).expect(201);
     }
 
-    /// GET of the deployment's certificate.
+    /// GET of the certificate.
     pub fn tls(&self, id: &str) -> Answer {
         self.get(&format!("/deployments/{id}/tls"))
     }
@@ -171,19 +155,13 @@ impl Api {
         self.send("DELETE", &format!("/deployments/{id}/tls"), None)
     }
 
-    /// Waits until the deployment's certificate is `running`.
-    ///
-    /// # Panics
-    /// When it does not become so.
+    /// Waits until the certificate is `running`.
     #[track_caller]
     pub fn wait_running(&self, id: &str) -> Value {
         self.wait_status(id, "running")
     }
 
-    /// Waits until the deployment's certificate has this status.
-    ///
-    /// # Panics
-    /// When it does not get it.
+    /// Waits for this status of the certificate.
     #[track_caller]
     pub fn wait_status(&self, id: &str, status: &str) -> Value {
         let mut last = String::new();
@@ -211,7 +189,7 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
         answer.body = unchunked(&answer.body)?;
         return Some(answer);
     }
-    // A body that was cut short is no answer: certward may have been killed while it wrote.
+    // A truncated body is no answer: certward may have been killed while it wrote.
     let whole = match answer.header("content-length") {
         Some(length) => length.parse() == Ok(answer.body.len()),
         None => status == 204 || status == 304,
@@ -220,12 +198,12 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
 }
 
 impl Leaf {
-    /// The body of POST and PUT for a one-way deployment.
+    /// An upload for a one-way deployment.
     pub fn one_way(&self) -> Value {
         json!({"tlsType": "one-way", "cert": self.chain_pem, "key": self.key_pem})
     }
 
-    /// The body of POST and PUT for a two-way deployment whose clients `client_cas` (PEM) vouches for.
+    /// An upload for a two-way deployment with these client CAs (PEM).
     pub fn two_way(&self, client_cas: &str) -> Value {
         json!({"tlsType": "two-way", "cert": self.chain_pem, "key": self.key_pem, "cacert": client_cas})
     }

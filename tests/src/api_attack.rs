@@ -1,7 +1,7 @@
-//! What a client does to the API that wants to keep others out of it: it takes every place, and finishes nothing.
+//! Attacks on the API: clients that occupy its connections and finish no request.
 //!
-//! As in `attack.rs`, each attack keeps a bounded number of connections for a bounded time, and opens another for each that
-//! is closed. What [`ApiVictims`] at other addresses noticed meanwhile is for the caller to look at.
+//! As in `attack.rs`, each attack keeps a bounded number of connections for a bounded time and
+//! replaces those that close. The caller checks what [`ApiVictims`] noticed.
 
 use std::{
     io::{self, Read, Write},
@@ -18,11 +18,11 @@ use crate::{Api, Noticed, Scene, Tally, Victim, attack::forget_answers, connect_
 /// An attack on the API.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiAttack {
-    /// What it does, in a few words.
+    /// The attack in a few words.
     pub name: &'static str,
-    /// What each connection begins with; the argument is a valid login.
+    /// The first bytes of a connection; the argument is a valid login.
     begin: fn(&str) -> String,
-    /// Whether a byte follows each second.
+    /// Whether one byte follows per second.
     drips: bool,
 }
 
@@ -36,7 +36,7 @@ pub const API_ATTACKS: [ApiAttack; 3] = [
     },
     ApiAttack {
         name: "a body that drips, with a valid key",
-        // The one body that no limit of requests stands before.
+        // The one body that is read before any request limit.
         begin: |login| {
             format!(
                 "POST /public_api/v1/deployments HTTP/1.1\r\nHost: localhost\r\nAuthorization: {login}\r\n\
@@ -47,26 +47,26 @@ pub const API_ATTACKS: [ApiAttack; 3] = [
     },
 ];
 
-/// Who attacks the API, and how much.
+/// The source and size of an attack on the API.
 #[derive(Debug, Clone)]
 pub struct ApiAttacker {
     /// The API's address.
     pub target: SocketAddr,
     /// The value of a valid `Authorization` header.
     pub login: String,
-    /// Where its connections come from, in turns.
+    /// Source addresses, in rotation.
     pub addresses: Vec<IpAddr>,
-    /// How many it keeps.
+    /// Number of connections.
     pub connections: usize,
-    /// For how long.
+    /// Duration.
     pub span: Duration,
 }
 
-/// How long a round of all connections is at least.
+/// Shortest round over all connections.
 const PACE: Duration = Duration::from_millis(50);
 
 impl ApiAttack {
-    /// Does it, and lets go.
+    /// Runs the attack, then closes its connections.
     pub fn carry_out(&self, attacker: &ApiAttacker) -> Tally {
         raise_file_limit();
         let begin = (self.begin)(&attacker.login);
@@ -89,7 +89,7 @@ impl ApiAttack {
 }
 
 impl ApiAttacker {
-    /// An attacker of a scene's API, from so many addresses.
+    /// An attacker of a scene's API, from `addresses` addresses.
     pub fn of(scene: &Scene, addresses: u8, connections: usize, span: Duration) -> Self {
         let api = scene.api();
         let addresses = (1..=addresses).map(|last| Ipv4Addr::new(127, 0, 3, last).into()).collect();
@@ -97,7 +97,7 @@ impl ApiAttacker {
     }
 }
 
-/// Clients elsewhere that must not notice an attack: each makes a new connection for each request.
+/// Clients at other addresses that must not notice an attack; a new connection per request.
 #[derive(Debug)]
 pub struct ApiVictims {
     probes: Victim,
@@ -109,7 +109,7 @@ impl ApiVictims {
     const PROBE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
     const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-    /// Begin now.
+    /// Starts the victims.
     pub fn start(scene: &Scene) -> Self {
         let (api, deployment) = (scene.api(), Scene::DEPLOYMENT);
         let path = format!("/public_api/v1/deployments/{deployment}/tls");
@@ -125,10 +125,7 @@ impl ApiVictims {
         }
     }
 
-    /// End, and tell by name what they have noticed.
-    ///
-    /// # Panics
-    /// When a victim's thread did.
+    /// Stops them and returns what each noticed.
     pub fn stop(self) -> [(&'static str, Noticed); 3] {
         [("probes", self.probes), ("requests", self.requests), ("requests from 127.0.0.1", self.local)]
             .map(|(name, victim)| (name, victim.stop()))
@@ -154,7 +151,7 @@ fn get(api: &Api, from: Ipv4Addr, path: &str) -> io::Result<()> {
     }
 }
 
-/// Both sides of a connection are files of some process; 1,024 for one is a common limit.
+/// Both ends of a connection are descriptors of this process; 1,024 is a common limit.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };

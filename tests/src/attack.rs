@@ -1,8 +1,8 @@
-//! What somebody on the network does to a gateway who wants it to stop serving others.
+//! Attacks on a gateway's listeners that try to stop service for other clients.
 //!
-//! Every attack is a row of [`ATTACKS`]: from an address of its own it keeps a bounded number of connections open for a bounded
-//! time, does its worst on each, makes a new one for each that was ended, and lets go of all of them. What a [`Victim`] noticed
-//! meanwhile, and what certward still holds afterwards, is for the caller to look at.
+//! Each row of [`ATTACKS`] keeps a bounded number of connections from one address for a bounded
+//! time, replaces those that close, and closes them all at the end. The caller checks what a
+//! [`Victim`] noticed and what certward still holds.
 //!
 //! [`Victim`]: crate::Victim
 
@@ -23,25 +23,25 @@ use crate::{Device, connect_from};
 /// An attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
-    /// What it does, in a few words.
+    /// The attack in a few words.
     pub name: &'static str,
-    /// How far the attacker comes.
+    /// How far the attacker gets.
     pub stage: Stage,
-    /// Whose device must not notice.
+    /// The victim's deployment.
     pub victim: Target,
     carry_out: fn(&Attacker) -> Tally,
 }
 
-/// How far an attacker comes.
+/// How far an attacker gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Its handshakes are never done.
+    /// Handshakes stay unfinished.
     Handshake,
-    /// It has shaken hands and is relayed, or waits to be.
+    /// The handshake is done; the connection is relayed or waits for it.
     Session,
 }
 
-/// Which deployment the victim is a device of.
+/// The deployment of the victim's device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// One-way and without limits.
@@ -52,43 +52,43 @@ pub enum Target {
     FewASecond,
 }
 
-/// Who attacks, what, and how much.
+/// The target, source and size of an attack.
 #[derive(Debug, Clone)]
 pub struct Attacker {
     /// The `mqtts` listener.
     pub target: SocketAddr,
     /// The `wss` listener.
     pub wss: SocketAddr,
-    /// A host whose handshakes begin and are never done.
+    /// A host for unfinished handshakes.
     pub host: String,
     /// The host of the deployment with `connections`.
     pub few_at_once_host: String,
     /// The host of the deployment with `connectionRate`.
     pub few_a_second_host: String,
-    /// A host whose broker takes everything.
+    /// A host whose broker reads everything.
     pub patient_host: String,
-    /// A host whose broker sends as fast as it can.
+    /// A host whose broker sends without pause.
     pub talkative_host: String,
-    /// Where the attacker comes from.
+    /// Source address.
     pub address: IpAddr,
-    /// An address of the load balancer's network, whose connections begin with a PROXY header.
+    /// A source address in the load balancer's network; connections begin with a PROXY header.
     pub balancer: IpAddr,
-    /// How it speaks TLS when it does.
+    /// The TLS settings of its handshakes.
     pub device: Device,
-    /// How many connections it keeps.
+    /// Number of connections.
     pub connections: usize,
-    /// For how long.
+    /// Duration.
     pub span: Duration,
 }
 
-/// What an attack came to.
+/// The result of an attack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Connections that it made.
+    /// Connections opened.
     pub opened: usize,
-    /// Those that did not come about, or no further than the handshake.
+    /// Connections that failed, at the latest in the handshake.
     pub refused: usize,
-    /// Those that ended before the attack did.
+    /// Connections that closed before the attack ended.
     pub ended: usize,
 }
 
@@ -149,22 +149,22 @@ pub const ATTACKS: [Attack; 35] = {
 };
 
 impl Attack {
-    /// Does it, and lets go.
+    /// Runs the attack, then closes its connections.
     pub fn carry_out(&self, attacker: &Attacker) -> Tally {
         (self.carry_out)(attacker)
     }
 }
 
 impl Attacker {
-    /// New connections a second at most.
+    /// Upper bound of new connections per second.
     const OPENED_A_SECOND: f64 = 1000.0;
 
-    /// The same at the `wss` listener.
+    /// The same attacker at the `wss` listener.
     fn at_wss(&self) -> Self {
         Self { target: self.wss, ..self.clone() }
     }
 
-    /// The same from the load balancer's network.
+    /// The same attacker from the load balancer's network.
     fn as_balancer(&self) -> Self {
         Self { address: self.balancer, ..self.clone() }
     }
@@ -173,8 +173,8 @@ impl Attacker {
         connect_from(Some(self.address), self.target)
     }
 
-    /// Keeps the connections until the attack is over. In each round, every one of them takes a step; one that ended is made anew
-    /// in the next. A round takes at least `pace`.
+    /// Keeps the connections until the attack ends. Each takes one step per round of at least
+    /// `pace`; a closed one is replaced in the next round.
     fn keep<C>(
         &self,
         pace: Duration,
@@ -186,7 +186,7 @@ impl Attacker {
 }
 
 impl Tally {
-    /// What keeping so many connections for so long comes to; see [`Attacker::keep`].
+    /// The tally of such an attack; see [`Attacker::keep`].
     pub(crate) fn of<C>(
         connections: usize,
         span: Duration,
@@ -229,7 +229,7 @@ impl Tally {
     }
 }
 
-/// Reads what is there and forgets it; an error when the other side has ended.
+/// Reads and discards what has arrived; an error if the peer has closed.
 pub(crate) fn forget_answers(socket: &mut TcpStream) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -8,7 +8,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 
-/// A certificate authority of the test.
+/// A certificate authority for tests.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -17,10 +17,10 @@ pub struct Authority {
     der: Vec<u8>,
 }
 
-/// A certificate and its key, both of which a test may hand around.
+/// A certificate and its key.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// The certificate itself (DER).
+    /// The certificate (DER).
     pub der: Vec<u8>,
     /// The certificate and its intermediates.
     pub chain_pem: String,
@@ -56,10 +56,7 @@ fn authority_params(common_name: &str) -> CertificateParams {
 }
 
 impl Authority {
-    /// A self-signed root. Two with the same name have the same subject and different keys.
-    ///
-    /// # Panics
-    /// Never, for the parameters are ours. So it is with all of this type.
+    /// A self-signed root. Two of one name share the subject, not the key.
     pub fn new(common_name: &str) -> Self {
         let (params, key) = (authority_params(common_name), KeyPair::generate().unwrap());
         let root = params.self_signed(&key).unwrap();
@@ -67,7 +64,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), chain_pem: String::new(), pem, der }
     }
 
-    /// An intermediate of this authority; what it issues carries it in its chain.
+    /// An intermediate of this authority, included in the chains that it issues.
     pub fn intermediate(&self, common_name: &str) -> Self {
         let (params, key) = (authority_params(common_name), KeyPair::generate().unwrap());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -76,17 +73,17 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), chain_pem, pem, der }
     }
 
-    /// A server's certificate with a new P-256 key.
+    /// A server certificate with a new P-256 key.
     pub fn server(&self, hosts: &[&str]) -> Leaf {
         self.server_named(hosts[0], hosts)
     }
 
-    /// A server's certificate whose common name tells it from others.
+    /// A server certificate with this common name.
     pub fn server_named(&self, common_name: &str, hosts: &[&str]) -> Leaf {
         self.server_for(common_name, hosts, KeyPair::generate().unwrap())
     }
 
-    /// A server's certificate for a key that is there already.
+    /// A server certificate for an existing key.
     pub fn server_for(&self, common_name: &str, hosts: &[&str], key: KeyPair) -> Leaf {
         let mut params = params(common_name);
         params.subject_alt_names =
@@ -96,7 +93,7 @@ impl Authority {
         self.issue(params, key)
     }
 
-    /// A server's certificate that ended in the past.
+    /// An expired server certificate.
     pub fn expired_server(&self, host: &str) -> Leaf {
         let mut params = params(host);
         params.subject_alt_names = vec![rcgen::SanType::DnsName(host.try_into().unwrap())];
@@ -105,7 +102,7 @@ impl Authority {
         self.issue(params, KeyPair::generate().unwrap())
     }
 
-    /// A device's certificate with a new P-256 key.
+    /// A device certificate with a new P-256 key.
     pub fn client(&self, common_name: &str) -> Leaf {
         let mut params = params(common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -125,20 +122,17 @@ impl Authority {
         }
     }
 
-    /// The authority's own certificate, PEM.
+    /// The authority's certificate, PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The authority's own certificate, DER.
+    /// The authority's certificate, DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Writes the authority's certificate to a file, for programs that want one.
-    ///
-    /// # Panics
-    /// When the disk fails.
+    /// Writes the authority's certificate to a file.
     pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
         let file = folder.join(name);
         std::fs::write(&file, &self.pem).unwrap();
@@ -147,10 +141,7 @@ impl Authority {
 }
 
 impl Leaf {
-    /// Writes `<name>.pem` and `<name>.key`, for programs that want files.
-    ///
-    /// # Panics
-    /// When the disk fails.
+    /// Writes `<name>.pem` and `<name>.key`.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (cert, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
         std::fs::write(&cert, &self.chain_pem).unwrap();
@@ -158,10 +149,7 @@ impl Leaf {
         (cert, key)
     }
 
-    /// Reads a certificate (the first of the chain) and its key from PEM, as openssl makes them.
-    ///
-    /// # Panics
-    /// When they are none.
+    /// Reads a certificate (the first of the chain) and its key from the PEM that openssl writes.
     pub fn from_pem(chain_pem: &str, key_pem: &str) -> Self {
         use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let mut chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(chain_pem.as_bytes())

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::{Attack, Attacker, Authority, Device, RoughBroker, Scene, Setup, Target, Victim};
 
-/// A scene on which a victim and an attacker meet. The victim's deployment is that of the seed, or one of two with a limit; two
-/// more, with brokers of their own, are there to be attacked through.
+/// A scene with a victim and an attacker. The victim uses the seed's deployment or one of two with
+/// a limit; two more, with brokers of their own, are targets.
 #[derive(Debug)]
 pub struct Battlefield {
     /// The scene.
@@ -23,24 +23,21 @@ const FEW_AT_ONCE: &str = "few-at-once.example";
 const FEW_A_SECOND: &str = "few-a-second.example";
 
 impl Battlefield {
-    /// Where the victim is.
+    /// The victim's address.
     pub const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-    /// Where the attacker is, if it is at one place only.
+    /// The attacker's address, if it has only one.
     pub const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-    /// Where somebody is who attacks from the load balancer's network, and what that network is.
+    /// The load balancer's network, and an address in it.
     const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 4, 1);
     const BALANCERS: &str = "127.0.4.0/24";
 
-    /// The limits: fewer than an attack has connections, and than it makes in a second.
+    /// Deployment limits, below an attack's connections and its connections per second.
     const CONNECTIONS: u32 = 20;
     const CONNECTION_RATE: u32 = 15;
-    /// Between two connections of a device in a limited deployment: at most ten a second, which is within the rate.
+    /// A victim of a limited deployment connects at most ten times a second, within the rate.
     const LIMITED_PAUSE: Duration = Duration::from_millis(100);
 
-    /// Everything set up, all five certificates `running`, and the victim's way walked once.
-    ///
-    /// # Panics
-    /// When something does not start.
+    /// All five certificates are `running` and the victim has connected once.
     pub fn new(setup: Setup) -> Self {
         let scene = Scene::with(Setup { proxy_protocol_from: Some(Self::BALANCERS), ..setup });
         scene.run_one_way();
@@ -70,13 +67,13 @@ impl Battlefield {
         Self { scene, clients, _brokers: brokers }
     }
 
-    /// A device of the deployment of the seed that begins now.
+    /// Starts a victim of the seed's deployment.
     pub fn victim(&self) -> Victim {
         let device = self.scene.device().at(Self::VICTIM);
         Victim::start(device, self.scene.certward.mqtts(), Scene::HOST)
     }
 
-    /// The victim of this attack, which begins now.
+    /// Starts the victim of this attack.
     pub fn victim_of(&self, attack: &Attack) -> Victim {
         let host = match attack.victim {
             Target::Open => return self.victim(),

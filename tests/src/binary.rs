@@ -4,18 +4,12 @@ use std::{
     sync::OnceLock,
 };
 
-/// The folder of the workspace.
-///
-/// # Panics
-/// Never: this crate lies in it.
+/// The workspace folder.
 pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
 }
 
-/// The program under test: `CERTWARD_BIN` if it is set (as `scripts/test` does), else built now, beside this test.
-///
-/// # Panics
-/// When it does not build.
+/// The program under test: `CERTWARD_BIN` if set (as in `scripts/test`), else built now.
 pub fn certward_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("CERTWARD_BIN") {
@@ -24,8 +18,7 @@ pub fn certward_binary() -> &'static Path {
     })
 }
 
-/// Cargo builds no program of another package for a test, so it is asked for it. Its own lock makes parallel tests
-/// wait for each other.
+/// Cargo builds no binary of another package for a test. Cargo's own lock orders parallel builds.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/<profile>/deps/<test>

@@ -2,7 +2,7 @@ use std::{fs, net::TcpStream, path::Path, process::Command};
 
 use crate::{Process, free_port, wait_until};
 
-/// A real Mosquitto without TLS: what certward relays to.
+/// A real Mosquitto without TLS, the upstream.
 #[derive(Debug)]
 pub struct Broker {
     process: Process,
@@ -11,10 +11,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts Mosquitto with a plain and a WebSocket listener on free ports of the loopback address.
-    ///
-    /// # Panics
-    /// When it does not start.
+    /// Starts Mosquitto with a plain and a WebSocket listener on free loopback ports.
     pub fn start(folder: &Path) -> Self {
         for _ in 0..10 {
             let (port, ws_port) = (free_port(), free_port());
@@ -36,7 +33,8 @@ impl Broker {
 
     fn launch(folder: &Path, port: u16, ws_port: u16) -> Process {
         let file = folder.join("mosquitto.conf");
-        // Without `user root` Mosquitto, when started by root, becomes another user, who cannot read the test's folder.
+        // Started by root, Mosquitto changes to a user who cannot read the test's folder, unless
+        // `user root` is set.
         let mut text = format!(
             "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n\
              log_dest stderr\nlog_type all\nmax_connections -1\n"
@@ -50,10 +48,7 @@ impl Broker {
         Process::start("mosquitto", folder, Command::new(program).arg("-c").arg(&file))
     }
 
-    /// Starts it again on the same ports, when it was ended.
-    ///
-    /// # Panics
-    /// When it does not start.
+    /// Starts it again on the same ports.
     pub fn start_again(&mut self, folder: &Path) {
         self.process = Self::launch(folder, self.port, self.ws_port);
         wait_until("Mosquitto, again", || TcpStream::connect(("127.0.0.1", self.port)).ok());
@@ -69,12 +64,12 @@ impl Broker {
         format!("127.0.0.1:{}", self.ws_port)
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub fn kill(&mut self) {
         self.process.kill();
     }

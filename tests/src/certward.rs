@@ -13,36 +13,36 @@ use tempfile::TempDir;
 
 use crate::{Api, Process, certward_binary, free_port, run, wait_until};
 
-/// How certward is to be set up; the defaults suit most tests.
+/// The configuration of certward; the defaults suit most tests.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// GETs in the window; so many that no test meets the limit by accident.
+    /// GETs per window; the default is above what any test sends.
     pub reads: u32,
-    /// POSTs, PUTs and DELETEs in the window; as above.
+    /// POSTs, PUTs and DELETEs per window; as above.
     pub changes: u32,
-    /// How long a change may take to be proven.
+    /// Deadline of the proof of a change.
     pub prove_within: &'static str,
-    /// Over how long devices' connections are ended at the end.
+    /// Duration of the drain.
     pub drain: &'static str,
-    /// The log's level.
+    /// Log level.
     pub log_level: &'static str,
-    /// PostgreSQL's URL instead of the embedded store.
+    /// PostgreSQL URL; the embedded store if absent.
     pub store: Option<String>,
-    /// What the node does, if not everything.
+    /// The node's role, if not `all`.
     pub role: Option<&'static str>,
-    /// The deployment of clients without, or with unknown, SNI.
+    /// The deployment of clients with no or an unknown SNI.
     pub default_deployment: Option<&'static str>,
-    /// How many connections one address may hold.
+    /// Connection limit per address.
     pub connections_per_address: Option<u32>,
     /// The network of the load balancer before the shared `mqtts` listener.
     pub proxy_protocol_from: Option<&'static str>,
     /// Adds an `mqtts` listener that is bound to this deployment.
     pub bound_deployment: Option<&'static str>,
-    /// What the API serves HTTPS with: certificate and key.
+    /// Certificate and key of the API's HTTPS.
     pub api_certificate: Option<(PathBuf, PathBuf)>,
     /// The data folder, if not one inside the test's folder.
     pub data: Option<PathBuf>,
-    /// A command line that the program is started through.
+    /// A command line that starts the program, such as a wrapper.
     pub through: &'static [&'static str],
 }
 
@@ -74,10 +74,10 @@ impl Setup {
     }
 }
 
-/// A running certward with its own folder, on ports that stay the same over its restarts.
+/// A running certward with its own folder, on ports that stay the same across restarts.
 #[derive(Debug)]
 pub struct Certward {
-    // Dropped first: the program must have ended before its folder goes.
+    // Dropped first: the program must end before its folder is removed.
     process: Option<Process>,
     setup: Setup,
     ports: [u16; 4],
@@ -87,17 +87,11 @@ pub struct Certward {
 
 impl Certward {
     /// Initialises a new store and serves.
-    ///
-    /// # Panics
-    /// When certward does not start.
     pub fn start() -> Self {
         Self::start_with(Setup::default())
     }
 
-    /// As [`Certward::start`], set up in another way.
-    ///
-    /// # Panics
-    /// When certward does not start.
+    /// As [`Certward::start`], with this setup.
     pub fn start_with(setup: Setup) -> Self {
         let mut certward = Self::prepare(setup);
         let output = certward.run_init(&[]);
@@ -109,10 +103,7 @@ impl Certward {
         certward
     }
 
-    /// Serves as another node on a store that `first` has initialised, with its master key.
-    ///
-    /// # Panics
-    /// When it does not start.
+    /// Serves as another node on the store and master key of `first`.
     pub fn start_beside(first: &Self, setup: Setup) -> Self {
         let mut node = Self::prepare(setup);
         fs::create_dir_all(node.data()).unwrap();
@@ -123,10 +114,7 @@ impl Certward {
         node
     }
 
-    /// Makes the folder and the configuration and nothing else.
-    ///
-    /// # Panics
-    /// When the disk fails.
+    /// Creates the folder and the configuration only.
     pub fn prepare(setup: Setup) -> Self {
         let folder = TempDir::with_prefix("certward-test-").unwrap();
         let mut certward = Self { process: None, setup, ports: [0; 4], admin: None, folder };
@@ -175,35 +163,27 @@ impl Certward {
         text
     }
 
-    /// Writes into its configuration that its store is in this PostgreSQL database from now on.
-    ///
-    /// # Panics
-    /// When the disk fails.
+    /// Sets a PostgreSQL database as the store in the configuration.
     pub fn use_store(&mut self, url: String) {
         self.setup.store = Some(url);
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
-    /// Writes into its configuration that it has this role from now on.
-    ///
-    /// # Panics
-    /// When the disk fails.
+    /// Sets the role in the configuration.
     pub fn use_role(&mut self, role: &'static str) {
         self.setup.role = Some(role);
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
-    /// Serves again, or for the first time, on the same ports.
-    ///
-    /// # Panics
-    /// When certward does not become ready.
+    /// Serves, again or for the first time, on the same ports.
     pub fn serve(&mut self) {
         for attempt in 1.. {
             self.process = Some(self.launch(&[]));
             if self.wait_ready() {
                 return;
             }
-            // Somebody else took a port between our look and certward's bind: others, but only at the first start.
+            // A free port can be taken before certward binds it: choose others, but only at the
+            // first start.
             assert!(attempt < 5, "certward does not start:\n{}", self.log());
             if attempt > 1 {
                 self.choose_ports();
@@ -211,10 +191,7 @@ impl Certward {
         }
     }
 
-    /// Lets another process take over, and waits until it has; the one before is returned, and drains.
-    ///
-    /// # Panics
-    /// When it does not take over.
+    /// Starts a process that takes over and waits until it has. Returns the old one, which drains.
     pub fn take_over(&mut self) -> Process {
         let before = self.log().matches(Self::TAKEN_OVER).count();
         let mut next = self.launch(&["--takeover"]);
@@ -225,13 +202,10 @@ impl Certward {
         self.process.replace(next).expect("it ran")
     }
 
-    /// What a process logs when the one before it accepts nothing any more.
+    /// Logged once the old process accepts no more connections.
     const TAKEN_OVER: &str = "taken over: the process before accepts nothing any more";
 
-    /// Starts a process that would take over, with this configuration instead of its own.
-    ///
-    /// # Panics
-    /// When it cannot be started.
+    /// Starts a process that would take over, with this configuration instead.
     pub fn run_takeover(&self, config: &Path) -> Output {
         let mut command = Command::new(certward_binary());
         command.args(["serve", "--takeover", "--config"]).arg(config);
@@ -272,7 +246,7 @@ impl Certward {
         ready
     }
 
-    /// Runs `certward init` with its configuration.
+    /// Runs `certward init`.
     pub fn run_init(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(certward_binary());
         command.arg("init").arg("--json").arg("--config").arg(self.config()).args(arguments);
@@ -280,12 +254,12 @@ impl Certward {
         run(&mut command)
     }
 
-    /// The command line as an operator uses it: with address and key in its environment.
+    /// The command line of an operator, with the API's address and key in the environment.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         run(&mut self.cli_command(arguments))
     }
 
-    /// As [`Certward::cli`], not yet run.
+    /// As [`Certward::cli`], not started.
     pub fn cli_command(&self, arguments: &[&str]) -> Command {
         let api = self.api();
         let mut command = Command::new(certward_binary());
@@ -296,7 +270,7 @@ impl Certward {
         command
     }
 
-    /// The program without address and key, for what is no client of the API.
+    /// The program without address and key, for commands that are no API clients.
     pub fn cli_without_key(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(certward_binary());
         without_variables(&mut command);
@@ -304,43 +278,28 @@ impl Certward {
         command
     }
 
-    /// Ends it with SIGTERM and waits for it.
-    ///
-    /// # Panics
-    /// When it does not end.
+    /// Sends SIGTERM and waits for the exit.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.process.as_mut().expect("it runs").wait()
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Panics
-    /// When it was never started.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("it runs").signal(signal);
     }
 
     /// `kill -9`.
-    ///
-    /// # Panics
-    /// When it was never started.
     pub fn kill(&mut self) {
         self.process.as_mut().expect("it runs").kill();
     }
 
     /// The running process.
-    ///
-    /// # Panics
-    /// When it was never started.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("it runs")
     }
 
-    /// An operator's program with the first admin key.
-    ///
-    /// # Panics
-    /// Before `init`.
+    /// An API client with the first admin key.
     pub fn api(&self) -> Api {
         assert!(self.admin.is_some(), "the store is not initialised");
         self.api_unchecked()
@@ -367,9 +326,6 @@ impl Certward {
     }
 
     /// PostgreSQL's URL.
-    ///
-    /// # Panics
-    /// With an embedded store.
     pub fn store_url(&self) -> String {
         self.setup.store.clone().expect("a PostgreSQL store")
     }
@@ -389,7 +345,7 @@ impl Certward {
         self.folder.path()
     }
 
-    /// All that it has logged, over all its starts.
+    /// The log of all its starts.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
@@ -399,7 +355,7 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// The variables of whoever runs the tests are no part of the test.
+/// The environment of the test run must not reach the program.
 fn without_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
         command.env_remove(name);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::runtime::Runtime;
 
-/// The embedded store as somebody sees it who has the files: to damage it and to lock it.
+/// The files of an embedded store, to damage and to lock them.
 #[derive(Debug)]
 pub struct EmbeddedDatabase {
     runtime: Runtime,
@@ -12,9 +12,6 @@ pub struct EmbeddedDatabase {
 
 impl EmbeddedDatabase {
     /// The database files in a data folder.
-    ///
-    /// # Panics
-    /// When the folder cannot be read.
     pub fn files(data: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
         let is_database =
@@ -22,10 +19,7 @@ impl EmbeddedDatabase {
         entries.filter(|path| path.is_file()).filter(is_database).collect()
     }
 
-    /// Opens the file that holds `table`.
-    ///
-    /// # Panics
-    /// When there is none.
+    /// Opens the file with this table.
     pub fn with_table(data: &Path, table: &str) -> Self {
         let files = Self::files(data);
         files
@@ -36,9 +30,6 @@ impl EmbeddedDatabase {
     }
 
     /// Opens a database file.
-    ///
-    /// # Panics
-    /// When it cannot be opened.
     pub fn open(file: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options = SqliteConnectOptions::new().filename(file);
@@ -46,27 +37,18 @@ impl EmbeddedDatabase {
         Self { runtime, connection }
     }
 
-    /// The names of its tables.
-    ///
-    /// # Panics
-    /// When it cannot be read.
+    /// The table names.
     pub fn tables(&mut self) -> Vec<String> {
         let rows = self.connection.fetch_all("SELECT name FROM sqlite_master WHERE type = 'table'");
         self.runtime.block_on(rows).unwrap().iter().map(|row| row.get(0)).collect()
     }
 
     /// Runs a statement.
-    ///
-    /// # Panics
-    /// When it fails.
     pub fn execute(&mut self, statement: &str) {
         self.runtime.block_on(self.connection.execute(AssertSqlSafe(statement.to_owned()))).unwrap();
     }
 
-    /// The number that a query gives.
-    ///
-    /// # Panics
-    /// When it fails.
+    /// The number that a query returns.
     pub fn count(&mut self, query: &str) -> i64 {
         let row = self.connection.fetch_one(AssertSqlSafe(query.to_owned()));
         self.runtime.block_on(row).unwrap().get(0)

@@ -13,25 +13,25 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A way to PostgreSQL that a test can block: a socket of its own before the server's.
+/// A proxy before PostgreSQL's socket that a test can block or slow down.
 ///
-/// It can be made slow, too. While it is blocked it swallows what is said and passes nothing on, as a network that has gone silent; when it is freed, the
-/// connections of that time are broken off, and new ones pass.
+/// While blocked it reads and discards, like a network that drops packets. When freed, the
+/// connections of that time are closed and new ones pass.
 #[derive(Debug)]
 pub struct Detour {
-    /// Of its socket.
+    /// The folder of the socket.
     _folder: TempDir,
     url: String,
     way: Arc<Way>,
 }
 
-/// What a test has done to it.
+/// The state that a test sets.
 #[derive(Debug, Default)]
 struct Way {
     blocked: AtomicBool,
-    /// How long everything takes in each direction, in milliseconds.
+    /// Delay of each direction, in milliseconds.
     delay: AtomicU64,
-    /// It is blocked as soon as a client says this.
+    /// Blocks as soon as a client sends this.
     trigger: Mutex<Option<&'static str>>,
 }
 
@@ -40,7 +40,7 @@ impl Way {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    /// Blocks the way if that is what the client must not say.
+    /// Blocks if these bytes contain the trigger.
     fn hear(&self, said: &[u8]) {
         let mut trigger = self.trigger.lock().unwrap();
         if trigger.is_some_and(|text| said.windows(text.len()).any(|part| part == text.as_bytes())) {
@@ -55,14 +55,11 @@ impl Way {
 }
 
 const SOCKET: &str = ".s.PGSQL.5432";
-/// How soon a block is noticed.
+/// Poll interval for a block.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Detour {
-    /// A detour to the database of a [`crate::PostgresServer`] with this URL.
-    ///
-    /// # Panics
-    /// When it is another URL, or no socket can be made.
+    /// A proxy before the database of a [`crate::PostgresServer`] URL.
     pub fn before(url: &str) -> Self {
         let host = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
         let server = Path::new(&host.replace("%2F", "/")).join(SOCKET);
@@ -75,39 +72,39 @@ impl Detour {
         detour
     }
 
-    /// The database's URL by this way.
+    /// The database's URL through the proxy.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Nothing passes from now on.
+    /// Blocks both directions.
     pub fn block(&self) {
         self.way.blocked.store(true, Ordering::SeqCst);
     }
 
-    /// Nothing passes from the moment on at which a client says this, which does not pass either.
+    /// Blocks once a client sends these bytes, which are not forwarded.
     pub fn block_at(&self, said: &'static str) {
         *self.way.trigger.lock().unwrap() = Some(said);
     }
 
-    /// Whether nothing passes.
+    /// Whether it is blocked.
     pub fn is_blocked(&self) -> bool {
         self.way.is_blocked()
     }
 
-    /// From now on a round trip takes so long at least.
+    /// Sets the shortest round trip.
     pub fn slow_down(&self, round_trip: Duration) {
         let delay = u64::try_from(round_trip.as_millis() / 2).expect("a short time");
         self.way.delay.store(delay, Ordering::SeqCst);
     }
 
-    /// New connections pass again.
+    /// Lets new connections pass again.
     pub fn free(&self) {
         self.way.blocked.store(false, Ordering::SeqCst);
     }
 }
 
-/// Ends with the test's process: it holds nothing but sockets.
+/// Ends with the test's process: it owns only sockets.
 fn accept(listener: &UnixListener, server: &Path, way: &Arc<Way>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };

@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 
 use crate::{Authority, Leaf, Packet, connect_from};
 
-/// A device: what it trusts, who it is, and how it speaks TLS. It resumes no session unless told to.
+/// A device: its trust anchors, identity and TLS settings. No resumption by default.
 #[derive(Debug, Clone)]
 pub struct Device {
     roots: Vec<Vec<u8>>,
@@ -57,12 +57,12 @@ impl Device {
         }
     }
 
-    /// A device that takes any server's certificate whose key signs the handshake: to see what is served.
+    /// A device that accepts any server certificate if the handshake's signature verifies.
     pub fn trusting_anyone() -> Self {
         Self { any_server: true, ..Self::trusting_der(&[]) }
     }
 
-    /// The same with a certificate of its own.
+    /// The same with a client certificate.
     #[must_use]
     pub fn with_identity(mut self, identity: &Leaf) -> Self {
         self.identity = Some(identity.clone());
@@ -83,21 +83,21 @@ impl Device {
         self
     }
 
-    /// The same at an address of its own, one of the machine's (all of 127.0.0.0/8 is).
+    /// The same from a local address (all of 127.0.0.0/8).
     #[must_use]
     pub fn at(mut self, address: impl Into<IpAddr>) -> Self {
         self.address = Some(address.into());
         self
     }
 
-    /// The same with other cryptography than all that there is.
+    /// The same with this cryptography provider.
     #[must_use]
     pub(crate) fn with_provider(mut self, provider: CryptoProvider) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// The same that keeps session tickets and uses them at its next connection.
+    /// The same with session tickets, used at its next connection.
     #[must_use]
     pub fn with_resumption(mut self) -> Self {
         self.resumption = true;
@@ -105,11 +105,12 @@ impl Device {
         self
     }
 
-    /// Connects and completes the handshake on the client's side. In TLS 1.3 a server that refuses the client's
-    /// certificate says so only after this.
+    /// Completes the handshake on the client's side. In TLS 1.3 a server that refuses the client
+    /// certificate reports it only later.
     ///
     /// # Errors
-    /// What went wrong, on the network or in TLS.
+    ///
+    /// Of the network or TLS.
     pub fn handshake(&self, address: SocketAddr, sni: &str) -> io::Result<Session> {
         let config = self.config();
         let name = ServerName::try_from(sni.to_owned()).map_err(io::Error::other)?;
@@ -125,14 +126,15 @@ impl Device {
     /// Connects up to the broker's CONNACK.
     ///
     /// # Errors
-    /// What went wrong.
+    ///
+    /// Of the network, TLS or MQTT.
     pub fn connect(&self, address: SocketAddr, sni: &str, client_id: &str) -> io::Result<Session> {
         let mut session = self.handshake(address, sni)?;
         session.exchange(&Packet::connect(client_id), &Packet::CONNACK)?;
         Ok(session)
     }
 
-    /// How it speaks TLS.
+    /// Its TLS configuration.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         self.config.clone().unwrap_or_else(|| self.build())
     }
@@ -161,8 +163,8 @@ impl Device {
             Some(leaf) => {
                 let chain = std::iter::once(&leaf.der).chain(&leaf.intermediates);
                 let chain = chain.map(|der| CertificateDer::from(der.clone())).collect();
-                // Not `with_client_auth_cert`, which refuses version 1 and a certificate with another key: what a
-                // device does is for the other side to judge.
+                // Not `with_client_auth_cert`, which refuses version 1 and a certificate with
+                // another key: the server under test must judge those.
                 let key = aws_lc_rs::sign::any_supported_type(&leaf.private_key()).expect("a key");
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
                     chain, key,
@@ -185,38 +187,32 @@ impl Leaf {
 }
 
 impl Session {
-    /// The certificate that the server showed (DER).
-    ///
-    /// # Panics
-    /// Never: without one there is no session.
+    /// The server's leaf (DER).
     pub fn leaf(&self) -> &[u8] {
         &self.stream.conn.peer_certificates().expect("a server certificate")[0]
     }
 
-    /// How many certificates the server showed.
+    /// Number of certificates that the server sent.
     pub fn chain_length(&self) -> usize {
         self.stream.conn.peer_certificates().map_or(0, <[_]>::len)
     }
 
-    /// Whether the handshake took up an earlier session.
+    /// Whether the session was resumed.
     pub fn is_resumed(&self) -> bool {
         self.stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
-    /// The device's own address and port.
-    ///
-    /// # Panics
-    /// Never: the connection was made.
+    /// The local address.
     pub fn local_address(&self) -> SocketAddr {
         self.stream.sock.local_addr().expect("a connected socket")
     }
 
-    /// The version of TLS in use.
+    /// The TLS version.
     pub fn version(&self) -> Option<rustls::ProtocolVersion> {
         self.stream.conn.protocol_version()
     }
 
-    /// The application protocol that the server chose.
+    /// The ALPN protocol.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.stream.conn.alpn_protocol()
     }
@@ -224,26 +220,29 @@ impl Session {
     /// Sends bytes.
     ///
     /// # Errors
-    /// When the connection has ended.
+    ///
+    /// If the connection has closed.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// Reads exactly as many bytes.
+    /// Reads exactly `length` bytes.
     ///
     /// # Errors
-    /// When the connection ends before.
+    ///
+    /// If the connection closes before.
     pub fn receive(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Sends a packet and reads the answer that must come.
+    /// Sends a packet and reads the expected answer.
     ///
     /// # Errors
-    /// When another or none comes.
+    ///
+    /// On another answer or none.
     pub fn exchange(&mut self, packet: &Packet, answer: &[u8]) -> io::Result<()> {
         self.send(packet.bytes())?;
         let got = self.receive(answer.len())?;
@@ -254,18 +253,20 @@ impl Session {
         }
     }
 
-    /// Sends a ping through to the broker and waits for its answer.
+    /// Sends a ping to the broker and waits for the answer.
     ///
     /// # Errors
-    /// When none comes.
+    ///
+    /// Without one.
     pub fn ping(&mut self) -> io::Result<()> {
         self.exchange(&Packet::ping(), &Packet::PINGRESP)
     }
 
-    /// Waits until the other side ends the connection and tells whether it did so properly (close_notify).
+    /// Waits until the peer closes; whether with close_notify.
     ///
     /// # Errors
-    /// When it does not end it in time, or sends something instead.
+    ///
+    /// On a timeout, or if data arrives.
     pub fn wait_closed(&mut self) -> io::Result<bool> {
         match self.stream.read(&mut [0; 64]) {
             Ok(0) => Ok(true),
@@ -277,16 +278,17 @@ impl Session {
         }
     }
 
-    /// Reads what is there, at most as many bytes as fit.
+    /// Reads what has arrived, up to the buffer's size.
     ///
     /// # Errors
-    /// When the connection has ended without a proper close.
+    ///
+    /// If the connection closed without close_notify.
     pub fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.stream.read(into)
     }
 }
 
-/// Takes any certificate; the handshake's signature is still verified, so that the server has the key for it.
+/// Accepts any certificate; the handshake signature is still verified.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

@@ -23,28 +23,28 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Device, Noticed, Packet};
 
-/// How long a device tries to come through to CONNACK.
+/// Deadline of a device's connect up to CONNACK.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A device's first pause before it tries again; each is twice as long, up to the longest, and all are scattered.
+/// A device's first retry pause; each doubles up to the longest, with jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How many failures are kept in words.
+/// Failures that are kept as text.
 const TOLD: usize = 10;
 
-/// Where devices go, and where they come from.
+/// The target and the sources of devices.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// A listener of certward.
     pub target: SocketAddr,
-    /// The host that they ask for.
+    /// The SNI.
     pub host: String,
-    /// Their own addresses, one after the other: each has 28,000 ports only.
+    /// Source addresses in rotation: each has 28,000 ports only.
     pub addresses: Vec<IpAddr>,
-    /// How they speak TLS.
+    /// TLS settings.
     pub device: Device,
 }
 
-/// Many devices of this process that connect and then are silent. When one's connection ends, it tries again by itself.
+/// Many devices of this process that connect and stay idle; each reconnects by itself.
 #[derive(Debug)]
 pub struct Fleet {
     runtime: Runtime,
@@ -56,14 +56,14 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Shared {
     walk: Walk,
-    /// A machine that plays all devices does not shake hands as all of them at once.
+    /// Bounds parallel handshakes: one machine plays all devices.
     shaking: Semaphore,
     connected: AtomicUsize,
     failed: AtomicUsize,
     failures: Mutex<Vec<String>>,
 }
 
-/// A route that can be walked.
+/// A resolved route.
 struct Walk {
     route: Route,
     connector: TlsConnector,
@@ -71,10 +71,7 @@ struct Walk {
 }
 
 impl Fleet {
-    /// Begins; so many of them shake hands at once.
-    ///
-    /// # Panics
-    /// When the system gives no threads.
+    /// Starts the devices; at most `shaking_at_once` handshake at a time.
     pub fn start(route: Route, devices: usize, shaking_at_once: usize) -> Self {
         let runtime = runtime();
         let (over, watching) = watch::channel(false);
@@ -93,34 +90,31 @@ impl Fleet {
         Self { runtime, devices: tasks, over, shared }
     }
 
-    /// How many are connected now.
+    /// Devices connected now.
     pub fn connected(&self) -> usize {
         self.shared.connected.load(Ordering::SeqCst)
     }
 
-    /// How many tries have failed.
+    /// Failed attempts.
     pub fn failed(&self) -> usize {
         self.shared.failed.load(Ordering::SeqCst)
     }
 
-    /// Some of the failures in words.
-    ///
-    /// # Panics
-    /// Never: nobody panics while holding the lock.
+    /// Some failures as text.
     pub fn failures(&self) -> Vec<String> {
         self.shared.failures.lock().unwrap().clone()
     }
 
-    /// All devices say good-bye and are gone.
+    /// Closes all devices.
     pub fn stop(mut self) {
-        // The tasks hold a receiver each, or are done.
+        // Fails only if no task holds a receiver any more.
         let _ = self.over.send(true);
         self.runtime.block_on(async { while self.devices.join_next().await.is_some() {} });
     }
 }
 
 impl Shared {
-    /// A device's life: connect, be silent, and again, until it is over.
+    /// A device: connect, stay idle, reconnect, until the end.
     async fn live(&self, number: usize, mut over: watch::Receiver<bool>) {
         let mut pause = PAUSE_MIN;
         loop {
@@ -134,12 +128,12 @@ impl Shared {
                 let mut nothing = [0; 16];
                 let told = tokio::select! {
                     _ = over.wait_for(|over| *over) => true,
-                    // Nothing comes but the end.
+                    // Only the end arrives.
                     _ = stream.read(&mut nothing) => false,
                 };
                 self.connected.fetch_sub(1, Ordering::SeqCst);
                 if told {
-                    // It may be gone by now: then there is nobody to say good-bye to.
+                    // Ignored: the peer may have closed.
                     let _ = stream.shutdown().await;
                     return;
                 }
@@ -179,7 +173,6 @@ impl Walk {
         Self { route, connector, next: AtomicUsize::new(0) }
     }
 
-    /// Connects up to the broker's CONNACK.
     async fn connect(&self, client_id: &str) -> io::Result<TlsStream<TcpStream>> {
         let connecting = async {
             let socket = TcpSocket::new_v4()?;
@@ -196,7 +189,7 @@ impl Walk {
         timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Connects, pings and leaves; how long it took up to the ping's answer.
+    /// Connects, pings and closes; the time up to the ping's answer.
     async fn visit(&self, client_id: &str) -> io::Result<Duration> {
         let begin = Instant::now();
         let mut stream = self.connect(client_id).await?;
@@ -215,10 +208,8 @@ async fn exchange(stream: &mut TlsStream<TcpStream>, packet: &Packet, answer: &[
     if got == answer { Ok(()) } else { Err(io::Error::other(format!("{got:02x?} instead of {answer:02x?}"))) }
 }
 
-/// New devices for a while, so many a second, whether the others are done or not; each pings once and leaves.
-///
-/// # Panics
-/// When the system gives no threads.
+/// Opens new devices at a fixed rate for `span`, however slow the earlier ones are; each pings
+/// once.
 pub fn newcomers(route: Route, a_second: u32, span: Duration) -> Noticed {
     runtime().block_on(async {
         let walk = Arc::new(Walk::new(route));

@@ -1,12 +1,10 @@
-//! The stage of the end-to-end tests.
+//! The test bed of the end-to-end tests: certward as a process ([`Certward`]), a broker
+//! ([`Broker`]), devices ([`Device`], or real tools as [`Command`](std::process::Command)s), an API
+//! client ([`Api`]), all on one [`Scene`], and certificates made on the spot ([`Authority`],
+//! [`recipe`]). None of certward's own code is used.
 //!
-//! Everything here is the world outside of certward: the program itself as a process ([`Certward`]), a broker
-//! ([`Broker`]), devices ([`Device`] in this process, [`Command`](std::process::Command)s for the real tools), an
-//! operator's program ([`Api`]), all of them on one [`Scene`], and certificates made on the spot ([`Authority`], [`recipe`]). Nothing of certward's
-//! own code is used, so what these tests say is true for everybody else's programs too.
-//!
-//! Rules of the stage: ports are free ones, files live in a folder of the test, processes end with the value that
-//! stands for them, and waiting is always for a condition with a deadline.
+//! Ports are free ones, files are in a folder of the test, processes end with their value, and
+//! waits are for a condition with a deadline. A failure is a panic.
 
 mod address;
 mod api;

@@ -1,4 +1,4 @@
-/// The few MQTT 3.1.1 packets that the tests send and await.
+/// The MQTT 3.1.1 packets that the tests use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet(Vec<u8>);
 
@@ -8,9 +8,9 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 impl Packet {
-    /// What a broker answers to CONNECT when it agrees.
+    /// CONNACK that accepts.
     pub const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
-    /// What a broker answers to PINGREQ.
+    /// PINGRESP.
     pub const PINGRESP: [u8; 2] = [0xd0, 0];
 
     fn new(kind: u8, body: &[u8]) -> Self {
@@ -28,7 +28,7 @@ impl Packet {
         Self(bytes)
     }
 
-    /// CONNECT with a clean session and a keep-alive of ten minutes.
+    /// CONNECT, clean session, keep-alive of ten minutes.
     pub fn connect(client_id: &str) -> Self {
         let mut body = Vec::new();
         text(&mut body, "MQTT");
@@ -42,7 +42,7 @@ impl Packet {
         Self::new(0xc0, &[])
     }
 
-    /// SUBSCRIBE with quality of service 0.
+    /// SUBSCRIBE, QoS 0.
     pub fn subscribe(topic: &str) -> Self {
         let mut body = vec![0, 1];
         text(&mut body, topic);
@@ -50,7 +50,7 @@ impl Packet {
         Self::new(0x82, &body)
     }
 
-    /// PUBLISH with quality of service 0.
+    /// PUBLISH, QoS 0.
     pub fn publish(topic: &str, payload: &[u8]) -> Self {
         let mut body = Vec::new();
         text(&mut body, topic);

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::{DEADLINE, came_within, wait_until};
 
-/// A running program. Its output goes to a file; when this value is dropped, the program is ended.
+/// A running program with its output in a file; killed on drop.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -17,10 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes to stdout and stderr is appended to `<folder>/<name>.log`.
-    ///
-    /// # Panics
-    /// When the program cannot be started.
+    /// Starts `command`; stdout and stderr are appended to `<folder>/<name>.log`.
     pub fn start(name: &str, folder: &Path, command: &mut Command) -> Self {
         let output = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&output).unwrap();
@@ -33,20 +30,17 @@ impl Process {
         Self { name: name.to_owned(), child, output }
     }
 
-    /// All it has written so far.
+    /// Its output so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-    /// How many times `text` stands in its output.
+    /// Occurrences of `text` in its output.
     pub fn count(&self, text: &str) -> usize {
         self.output().matches(text).count()
     }
 
-    /// Waits until `text` stands in its output `times` times.
-    ///
-    /// # Panics
-    /// When it does not come, with the output.
+    /// Waits until `text` occurs `times` times in its output.
     pub fn wait_for(&self, text: &str, times: usize) {
         let came = came_within(DEADLINE, || (self.count(text) >= times).then_some(()));
         assert!(came.is_some(), "{} did not write {text:?} {times} times:\n{}", self.name, self.output());
@@ -57,21 +51,18 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended.
+    /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        // It may have ended by itself: then there is nobody to tell.
+        // Ignored: it may have exited.
         let _ = kill_process(self.pid(), signal);
     }
 
-    /// Lets it have only so many files and sockets open from now on; those that are open stay.
-    ///
-    /// # Panics
-    /// When the system does not let us.
+    /// Sets its descriptor limit; open descriptors stay.
     pub fn limit_descriptors(&self, most: u64) {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         prlimit(Some(self.pid()), Resource::Nofile, limit).expect("a lower limit");
@@ -81,16 +72,13 @@ impl Process {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
-    /// Waits until it ends by itself.
-    ///
-    /// # Panics
-    /// When it does not.
+    /// Waits for its exit.
     pub fn wait(&mut self) -> ExitStatus {
         let name = self.name.clone();
         wait_until(&format!("end of {name}"), || self.child.try_wait().ok().flatten())
     }
 
-    /// Ends it without a warning, as a power cut would: `kill -9`.
+    /// `kill -9`, as abrupt as a power cut.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -110,9 +98,6 @@ impl Drop for Process {
 }
 
 /// Runs a command to its end.
-///
-/// # Panics
-/// When it cannot be started.
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name} does not start: {error}"))

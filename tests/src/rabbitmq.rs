@@ -11,21 +11,18 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{Process, free_port, wait_until, wait_within};
 
-/// RabbitMQ with an MQTT listener that wants a PROXY header: a node of the test's own, with a port mapper (epmd) of
-/// its own. The service that Debian installs is neither used nor touched.
+/// A RabbitMQ node of the test's own with its own port mapper (epmd), whose MQTT listener expects a
+/// PROXY header. Debian's service is not used.
 #[derive(Debug)]
 pub struct RabbitMq {
     node: Process,
-    // Ended after the node.
+    // Dropped after the node.
     _mapper: Process,
     port: u16,
 }
 
 impl RabbitMq {
-    /// Starts a node on free ports of the loopback address, all its files in `folder`.
-    ///
-    /// # Panics
-    /// When it does not start.
+    /// Starts a node on free loopback ports, with all files in `folder`.
     pub fn start(folder: &Path) -> Self {
         let folder = folder.join("rabbitmq");
         fs::create_dir(&folder).unwrap();
@@ -54,7 +51,7 @@ impl RabbitMq {
         );
         fs::write(&configuration, text).unwrap();
         let mut command = Command::new(Self::program());
-        // The Erlang machine is a child of a shell script: one group, so that both can be ended.
+        // The Erlang machine is a child of a shell script: one process group ends both.
         command
             .process_group(0)
             .current_dir(folder)
@@ -84,10 +81,7 @@ impl RabbitMq {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Waits until `text` stands in its log.
-    ///
-    /// # Panics
-    /// When it does not come.
+    /// Waits for `text` in its log.
     pub fn wait_for(&self, text: &str) {
         self.node.wait_for(text, 1);
     }
@@ -96,7 +90,7 @@ impl RabbitMq {
 impl Drop for RabbitMq {
     fn drop(&mut self) {
         if let Some(group) = i32::try_from(self.node.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself: then there is nobody to tell.
+            // Ignored: it may have exited.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

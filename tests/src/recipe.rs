@@ -1,25 +1,25 @@
-//! The certificates of the public EMQX recipe, made with the openssl command line as its readers make them.
+//! The certificates of the public EMQX recipe, made by the openssl command line.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::{Leaf, run};
 
-/// What a reader of the recipe has in the end.
+/// The files that the recipe makes.
 #[derive(Debug)]
 pub struct Recipe {
     /// The server's CA.
     pub ca_pem: String,
-    /// The server's certificate alone.
+    /// The server's leaf, without a chain.
     pub server: Leaf,
-    /// The CA of the devices: the same subject as the server's CA, and another key.
+    /// The devices' CA: the server CA's subject, another key.
     pub client_ca_pem: String,
-    /// A device's certificate: version 1, for the recipe has no `-extfile`.
+    /// A device's certificate: version 1, as the recipe has no `-extfile`.
     pub client: Leaf,
 }
 
 const SUBJECT: &str = "/C=CN/ST=Zhejiang/L=Hangzhou/O=EMQX/CN=RootCA";
 
-/// As in the recipe; the names are what a device of this test connects to.
+/// As in the recipe, but with the names that the test's devices connect to.
 const OPENSSL_CNF: &str = "\
 [req]
 default_bits  = 2048
@@ -43,9 +43,6 @@ DNS.1 = localhost
 ";
 
 /// Follows the recipe in `folder`.
-///
-/// # Panics
-/// When openssl fails.
 pub fn make(folder: &Path) -> Recipe {
     fs::write(folder.join("openssl.cnf"), OPENSSL_CNF).unwrap();
     authority(folder, "ca");
@@ -83,10 +80,7 @@ fn authority(folder: &Path, name: &str) {
     );
 }
 
-/// Runs openssl with arguments that hold no spaces, in `folder`.
-///
-/// # Panics
-/// When it fails, with what it said.
+/// Runs openssl in `folder`; arguments without spaces inside.
 pub fn openssl(folder: &Path, arguments: &str) {
     let output = run(Command::new("openssl").current_dir(folder).args(arguments.split_whitespace()));
     assert!(output.status.success(), "openssl {arguments}:\n{}", String::from_utf8_lossy(&output.stderr));

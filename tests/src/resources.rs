@@ -5,14 +5,14 @@ use std::{
 
 use crate::{Process, wait_within};
 
-/// How long a program may take to give back what a load took: above every deadline of its own that could hold it.
+/// Bound on the release of a load's resources: above every deadline that could hold them.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// How long the processor is watched to see whether a program rests.
+/// Sampling window of the processor time.
 const WINDOW: Duration = Duration::from_millis(500);
-/// What a program that rests may use of [`WINDOW`]: its timers and its signs of life, never a loop.
+/// Processor time of an idle program per [`WINDOW`]: timers and heartbeats, no busy loop.
 const RESTING: Duration = Duration::from_millis(100);
 
-/// What a process holds at a moment, read from `/proc`. Of certward, which is not dumpable, only root can.
+/// A process's resources, read from `/proc`. certward is not dumpable: only root can read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Open files and sockets.
@@ -21,12 +21,12 @@ pub struct Resources {
     pub resident_kib: u64,
     /// Threads.
     pub threads: u64,
-    /// Processor time since its start, user and system.
+    /// Processor time since the start, user and system.
     pub cpu: Duration,
 }
 
 impl Resources {
-    /// What the process with this id holds now; `None` when there is none.
+    /// The resources of this process; `None` if there is none.
     pub fn of(id: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let number = |name: &str| -> Option<u64> {
@@ -41,13 +41,14 @@ impl Resources {
         })
     }
 
-    /// Its memory in MiB.
+    /// Resident memory in MiB.
     pub fn resident_mib(&self) -> f64 {
         self.resident_kib as f64 / 1024.0
     }
 }
 
-/// Fields 14 and 15 of `/proc/<id>/stat`, counted after the name, which may hold anything (proc(5)).
+/// Fields 14 and 15 of `/proc/<id>/stat`, counted after the name, which may contain anything
+/// (proc(5)).
 fn cpu(id: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -56,29 +57,20 @@ fn cpu(id: u32) -> Option<Duration> {
 }
 
 impl Process {
-    /// What it holds now.
-    ///
-    /// # Panics
-    /// When it has ended.
+    /// Its resources now.
     pub fn resources(&self) -> Resources {
         Resources::of(self.id()).expect("a running process")
     }
 
-    /// The processor time that it uses while the window passes.
-    ///
-    /// # Panics
-    /// When it has ended.
+    /// Processor time used during `window`.
     pub fn cpu_within(&self, window: Duration) -> Duration {
         let begin = self.resources().cpu;
         thread::sleep(window);
         self.resources().cpu - begin
     }
 
-    /// Waits until it has given back what a load took: no more descriptors than `before`, at most `growth_kib` more memory,
-    /// and a processor at rest. What it holds then, and how long that took.
-    ///
-    /// # Panics
-    /// When it does not.
+    /// Waits until it has released a load's resources: no more descriptors than `before`, at most
+    /// `growth_kib` more memory, and an idle processor. Returns those and the time.
     pub fn wait_recovered(&self, before: &Resources, growth_kib: u64) -> (Resources, Duration) {
         let begin = Instant::now();
         let mut last = *before;
@@ -93,10 +85,7 @@ impl Process {
         (self.resources(), recovered)
     }
 
-    /// Waits until its processor rests.
-    ///
-    /// # Panics
-    /// When it goes on and on.
+    /// Waits until its processor is idle.
     pub fn wait_resting(&self) {
         wait_within(RECOVERY, "rest", || (self.cpu_within(WINDOW) <= RESTING).then_some(()));
     }

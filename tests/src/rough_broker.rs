@@ -13,33 +13,34 @@ use tokio::{
 
 use crate::Packet;
 
-/// A broker that agrees to every CONNECT and then does one thing only, so that an attack hits certward and not a broker.
+/// A broker that accepts every CONNECT and then only reads or only sends, so that an attack loads
+/// certward and not a broker.
 ///
-/// One thread serves all its connections, as of brokers that people run: a thread for each would take the processor from certward and
-/// its victims as two hundred brokers do.
+/// One thread serves all connections, as in real brokers; a thread for each would take the
+/// processor from certward and the victims.
 #[derive(Debug)]
 pub struct RoughBroker {
     address: SocketAddr,
-    /// Ends it when dropped.
+    /// Ends the broker on drop.
     _end: oneshot::Sender<()>,
 }
 
-/// What it does once it has agreed.
+/// What it does after CONNACK.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
-    /// Takes whatever comes and says nothing.
+    /// Reads everything and sends nothing.
     Patient,
-    /// Sends messages as fast as they are taken.
+    /// Sends messages as fast as they are read.
     Talkative,
 }
 
 impl RoughBroker {
-    /// One that takes whatever comes and says nothing.
+    /// A broker that reads everything and sends nothing.
     pub fn patient() -> Self {
         Self::start(Manner::Patient)
     }
 
-    /// One that sends messages as fast as they are taken.
+    /// A broker that sends messages as fast as they are read.
     pub fn talkative() -> Self {
         Self::start(Manner::Talkative)
     }
@@ -71,7 +72,7 @@ impl RoughBroker {
 async fn accept(listener: TcpListener, manner: Manner) {
     loop {
         match listener.accept().await {
-            // How it ends is certward's and the attacker's to notice.
+            // Errors are ignored here: certward and the attacker notice the close.
             Ok((client, _)) => drop(tokio::spawn(serve(client, manner))),
             Err(_) => tokio::task::yield_now().await,
         }

@@ -7,21 +7,21 @@ use serde_json::json;
 
 use crate::{Api, Authority, Broker, Certward, Device, Leaf, Process, Route, Setup};
 
-/// The scene of most tests: a broker, certward before it, the deployment of the seed and an authority.
+/// A broker, certward before it, the seed's deployment and an authority.
 #[derive(Debug)]
 pub struct Scene {
     /// The program under test.
     pub certward: Certward,
-    /// The broker behind it.
+    /// Its upstream.
     pub broker: Broker,
-    /// Who vouches for the server's certificates.
+    /// The issuer of the server certificates.
     pub authority: Authority,
 }
 
 impl Scene {
-    /// The deployment of the seed.
+    /// The seed's deployment.
     pub const DEPLOYMENT: &str = "ge6a1a75";
-    /// The name that devices know it by.
+    /// Its host.
     pub const HOST: &str = "localhost";
 
     /// A scene with the defaults of [`Setup`].
@@ -29,10 +29,7 @@ impl Scene {
         Self::with(Setup::default())
     }
 
-    /// A scene with certward set up in another way.
-    ///
-    /// # Panics
-    /// When something does not start.
+    /// A scene with this setup.
     pub fn with(setup: Setup) -> Self {
         let certward = Certward::start_with(setup);
         let broker = Broker::start(certward.folder());
@@ -45,20 +42,17 @@ impl Scene {
         Self { certward, broker, authority: Authority::new("Test Server CA") }
     }
 
-    /// An operator's program.
+    /// An API client.
     pub fn api(&self) -> Api {
         self.certward.api()
     }
 
-    /// A new certificate for the deployment's host.
+    /// A new certificate for the host.
     pub fn leaf(&self) -> Leaf {
         self.authority.server(&[Self::HOST])
     }
 
-    /// Sets the first certificate, one-way, and waits until it is `running`.
-    ///
-    /// # Panics
-    /// When it does not.
+    /// Sets the first certificate, one-way, and waits for `running`.
     #[track_caller]
     pub fn run_one_way(&self) -> Leaf {
         let leaf = self.leaf();
@@ -67,10 +61,7 @@ impl Scene {
         leaf
     }
 
-    /// Sets the first certificate, two-way for the devices of `clients`, and waits until it is `running`.
-    ///
-    /// # Panics
-    /// When it does not.
+    /// Sets the first certificate, two-way with this client CA, and waits for `running`.
     #[track_caller]
     pub fn run_two_way(&self, clients: &Authority) -> Leaf {
         let leaf = self.leaf();
@@ -79,20 +70,21 @@ impl Scene {
         leaf
     }
 
-    /// A device that trusts the deployment's authority.
+    /// A device that trusts the authority.
     pub fn device(&self) -> Device {
         Device::trusting(&self.authority)
     }
 
-    /// Connects a device up to CONNACK through the shared `mqtts` listener.
+    /// Connects a device up to CONNACK at the shared `mqtts` listener.
     ///
     /// # Errors
-    /// What went wrong.
+    ///
+    /// Of the network, TLS or MQTT.
     pub fn connect(&self, device: &Device, client_id: &str) -> std::io::Result<crate::Session> {
         device.connect(self.certward.mqtts(), Self::HOST, client_id)
     }
 
-    /// The way of many devices through the shared `mqtts` listener, from these addresses.
+    /// A fleet's route to the shared `mqtts` listener, from these addresses.
     pub fn route(&self, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Route {
         Route {
             target: self.certward.mqtts(),
@@ -102,14 +94,14 @@ impl Scene {
         }
     }
 
-    /// Ends the broker, without a word to anybody, and starts it again after `gone`.
+    /// Kills the broker and starts it again after `gone`.
     pub fn restart_broker(&mut self, gone: impl FnOnce()) {
         self.broker.kill();
         gone();
         self.broker.start_again(self.certward.folder());
     }
 
-    /// `mosquitto_pub` or `mosquitto_sub` against the shared `mqtts` listener, trusting the authority.
+    /// `mosquitto_pub` or `mosquitto_sub` at the shared `mqtts` listener, trusting the authority.
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         self.aim(&mut command, arguments);
@@ -122,12 +114,10 @@ impl Scene {
         command.args(["-h", Self::HOST, "-p", &port]).arg("--cafile").arg(ca).args(arguments);
     }
 
-    /// Starts `mosquitto_sub` and waits until the broker has its subscription.
-    ///
-    /// # Panics
-    /// When it does not get through.
+    /// Starts `mosquitto_sub` and waits for its subscription.
     pub fn subscribe(&self, name: &str, topic: &str, arguments: &[&str]) -> Process {
-        // Into a file, mosquitto_sub would say that it has subscribed only when something arrives.
+        // Without line buffering, mosquitto_sub reports its subscription to a file only with the
+        // first message.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub"]);
         self.aim(&mut command, arguments);

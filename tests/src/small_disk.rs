@@ -4,15 +4,12 @@ use tempfile::TempDir;
 
 use crate::run;
 
-/// A small file system of its own; only root may make one. It goes with this value.
+/// A small file system, unmounted on drop; only root can mount one.
 #[derive(Debug)]
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Mounts one of 8 MiB; `None` where one may not.
-    ///
-    /// # Panics
-    /// When there is no room for its folder.
+    /// Mounts one of 8 MiB; `None` without the right to.
     pub fn mount() -> Option<Self> {
         let folder = TempDir::with_prefix("certward-small-disk-").unwrap();
         let output = run(Command::new("mount")
@@ -21,24 +18,18 @@ impl SmallDisk {
         output.status.success().then_some(Self(folder))
     }
 
-    /// A data folder on it, which does not exist yet.
+    /// A data folder on it, not created yet.
     pub fn data(&self) -> PathBuf {
         self.0.path().join("data")
     }
 
     /// Fills it to the last byte.
-    ///
-    /// # Panics
-    /// When it does not become full.
     pub fn fill(&self) {
         let written = fs::write(self.ballast(), vec![0; 16 << 20]);
         assert!(written.is_err(), "16 MiB do not fit");
     }
 
-    /// Takes away what it was filled with.
-    ///
-    /// # Panics
-    /// When it was not filled.
+    /// Removes the filling.
     pub fn make_room(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }

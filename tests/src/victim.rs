@@ -11,8 +11,8 @@ use std::{
 
 use crate::Device;
 
-/// What a device does all the time while others attack, and must not notice: a new handshake, CONNECT, CONNACK, a ping through
-/// to the broker, and again.
+/// A device that connects, pings the broker and closes, again and again, and must not notice
+/// attacks on others.
 #[derive(Debug)]
 pub struct Victim {
     over: Arc<AtomicBool>,
@@ -20,32 +20,32 @@ pub struct Victim {
     worker: JoinHandle<()>,
 }
 
-/// What a victim has noticed.
+/// The measurements of a victim.
 #[derive(Debug, Clone, Default)]
 pub struct Noticed {
-    /// How long each connection took up to the ping's answer.
+    /// Time of each connection up to the ping's answer.
     pub times: Vec<Duration>,
-    /// Why others failed.
+    /// Errors of the failed ones.
     pub failures: Vec<String>,
 }
 
 impl Victim {
-    /// A pause between two connections, so that the victim is one device and not a load.
+    /// Pause between connections: the victim is one device, not a load.
     const PAUSE: Duration = Duration::from_millis(5);
 
-    /// Begins, against a listener of certward and for one of its hosts.
+    /// Starts against a listener of certward and one of its hosts.
     pub fn start(device: Device, address: SocketAddr, host: &str) -> Self {
         Self::start_pausing(device, address, host, Self::PAUSE)
     }
 
-    /// The same with a pause of its own between two connections.
+    /// The same with this pause.
     pub fn start_pausing(device: Device, address: SocketAddr, host: &str, pause: Duration) -> Self {
         let host = host.to_owned();
         let once = move || device.connect(address, &host, "victim").and_then(|mut session| session.ping());
         Self::repeating_pausing(once, pause)
     }
 
-    /// As [`Victim::start`], but what it does all the time is something else.
+    /// As [`Victim::start`], repeating another action.
     pub fn repeating(once: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
         Self::repeating_pausing(once, Self::PAUSE)
     }
@@ -69,18 +69,12 @@ impl Victim {
         Self { over, noticed, worker }
     }
 
-    /// What it has noticed so far.
-    ///
-    /// # Panics
-    /// Never: the worker does not panic while it holds the lock.
+    /// The measurements so far.
     pub fn noticed(&self) -> Noticed {
         self.noticed.lock().unwrap().clone()
     }
 
-    /// Ends, and tells.
-    ///
-    /// # Panics
-    /// When the victim's thread did.
+    /// Stops and returns the measurements.
     pub fn stop(self) -> Noticed {
         self.over.store(true, Ordering::SeqCst);
         self.worker.join().expect("the victim");
@@ -89,7 +83,7 @@ impl Victim {
 }
 
 impl Noticed {
-    /// The time that this share of all connections stayed within.
+    /// The time within which this share of connections was done.
     pub fn within(&self, share: f64) -> Duration {
         let mut times = self.times.clone();
         times.sort_unstable();

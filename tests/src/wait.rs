@@ -1,25 +1,19 @@
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must come: far above what it takes, for two busy cores.
+/// Default deadline of a wait: far above the need, as two cores are busy.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` gives a value, at most [`DEADLINE`].
-///
-/// # Panics
-/// When the deadline passes; `what` says what was waited for.
+/// Waits until `condition` returns a value, at most [`DEADLINE`].
 pub fn wait_until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     wait_within(DEADLINE, what, condition)
 }
 
-/// As [`wait_until`], with a deadline of the caller's.
-///
-/// # Panics
-/// When the deadline passes.
+/// As [`wait_until`], with this deadline.
 pub fn wait_within<T>(deadline: Duration, what: &str, condition: impl FnMut() -> Option<T>) -> T {
     came_within(deadline, condition).unwrap_or_else(|| panic!("within {deadline:?} there was no {what}"))
 }
 
-/// Waits until `condition` gives a value; `None` when the deadline passes before.
+/// As [`wait_within`]; `None` on a timeout.
 pub fn came_within<T>(deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
     loop {

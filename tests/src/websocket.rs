@@ -2,7 +2,7 @@ use std::io;
 
 use crate::Session;
 
-/// MQTT over WebSocket (RFC 6455) on a TLS session, as far as a test needs it: binary frames below 126 bytes.
+/// MQTT over WebSocket (RFC 6455) on a TLS session: binary frames below 126 bytes.
 #[derive(Debug)]
 pub struct WebSocket {
     session: Session,
@@ -12,7 +12,8 @@ impl WebSocket {
     /// Upgrades the session at the path `/mqtt`.
     ///
     /// # Errors
-    /// When the other side does not switch protocols.
+    ///
+    /// If the server does not switch protocols.
     pub fn upgrade(mut session: Session, host: &str) -> io::Result<Self> {
         session.send(
             format!(
@@ -36,10 +37,11 @@ impl WebSocket {
     /// Sends one binary frame.
     ///
     /// # Errors
-    /// When the connection has ended.
+    ///
+    /// If the connection has closed.
     pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
         let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126).expect("a short frame");
-        // A client must mask (RFC 6455 §5.3); a mask of zeros leaves the bytes as they are.
+        // A client must mask (RFC 6455 §5.3); a mask of zeros leaves the bytes unchanged.
         let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
         frame.extend(payload);
         self.session.send(&frame)
@@ -48,7 +50,8 @@ impl WebSocket {
     /// Receives the payload of one frame.
     ///
     /// # Errors
-    /// When the connection ends before.
+    ///
+    /// If the connection closes before.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         let head = self.session.receive(2)?;
         self.session.receive(usize::from(head[1] & 0x7f))

@@ -12,9 +12,6 @@ static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 ///
 /// Taken from below the range that the system gives to outgoing connections, so that no client of a parallel test
 /// holds it a moment later. Another process may still be faster: callers try again with another port.
-///
-/// # Panics
-/// When no port can be found.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
         // A fresh `RandomState` is random: enough to keep parallel processes apart.

@@ -1,4 +1,4 @@
-//! Attacks through the other ways in: the PROXY header of a load balancer's network, and WebSocket.
+//! Attacks through other entry points: a load balancer's PROXY header, and WebSocket.
 
 use super::{
     Attacker, Tally,
@@ -44,13 +44,13 @@ pub(super) fn websocket_that_is_not_read(attacker: &Attacker) -> Tally {
     flooded(&attacker.at_wss(), REQUEST, |_| Ok(()))
 }
 
-/// Shakes hands at the `wss` listener, says something, and nothing more.
+/// After the handshake at the `wss` listener: these bytes, then silence.
 fn said_to_wss(attacker: &Attacker, words: &[u8]) -> Tally {
     let attacker = attacker.at_wss();
     attacker.keep(PACE, || Sealed::saying(&attacker, &attacker.patient_host, words), Sealed::forget_answers)
 }
 
-/// A header of version 2 from this IPv4 address, up to its addresses' end, that says it is so long.
+/// A PROXY v2 header from this IPv4 address, cut after its addresses, that claims this length.
 fn version2(from: [u8; 4], length: u16) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
     header.extend(length.to_be_bytes());

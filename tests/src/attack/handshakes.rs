@@ -1,4 +1,4 @@
-//! Attacks that never come through the handshake.
+//! Attacks that never complete the handshake.
 
 use std::{
     collections::hash_map::RandomState,
@@ -14,9 +14,9 @@ use rustls_pki_types::ServerName;
 use super::{Attacker, Tally, forget_answers};
 use crate::{Device, Packet};
 
-/// How long a round of patient attackers is.
+/// Round of attacks with long connections.
 const PATIENT: Duration = Duration::from_millis(50);
-/// How long a round of those is whose connections end after one answer.
+/// Round of attacks with connections that close after one answer.
 const BRIEF: Duration = Duration::from_millis(200);
 
 pub(super) fn silence(attacker: &Attacker) -> Tally {
@@ -27,12 +27,12 @@ pub(super) fn half_open(attacker: &Attacker) -> Tally {
     hold(attacker, || hello(&attacker.device, &attacker.host))
 }
 
-/// As many unfinished handshakes as a deployment may have connections, and more.
+/// More unfinished handshakes than the deployment's connection limit.
 pub(super) fn held_hellos(attacker: &Attacker) -> Tally {
     hold(attacker, || hello(&attacker.device, &attacker.few_at_once_host))
 }
 
-/// More handshakes a second than a deployment may have connections, none of them finished.
+/// Unfinished handshakes at more than the deployment's connection rate.
 pub(super) fn quick_hellos(attacker: &Attacker) -> Tally {
     // So often that no second's worth is saved up between two rounds.
     const PACE: Duration = Duration::from_millis(20);
@@ -77,12 +77,12 @@ pub(super) fn invented_names(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn connections(attacker: &Attacker) -> Tally {
-    // A thousand steps a second, every other of which opens one.
+    // A thousand steps a second, every second of which opens a connection.
     let pace = Duration::from_millis(1) * u32::try_from(attacker.connections).unwrap_or(u32::MAX);
     attacker.keep(pace, || attacker.connect(), |_| Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
-/// Says a byte a second.
+/// Sends one byte per second.
 pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     struct Slow {
         socket: TcpStream,
@@ -99,12 +99,12 @@ pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally 
     })
 }
 
-/// Says something at once, and then nothing for as long as the other side bears it.
+/// Sends bytes at once, then stays silent until the server closes.
 pub(super) fn hold(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     attacker.keep(PATIENT, || say(attacker, &bytes()), forget_answers)
 }
 
-/// Says something at once, hears an answer, and makes room for the next.
+/// Sends bytes at once, reads an answer, and closes.
 pub(super) fn brief(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     let open = || Ok((say(attacker, &bytes())?, 0));
     attacker.keep(BRIEF, open, |(socket, rounds)| {
@@ -121,7 +121,7 @@ fn say(attacker: &Attacker, bytes: &[u8]) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A device's first flight: one record, whose header is five bytes.
+/// A device's first flight: one record with a header of five bytes.
 pub(super) fn hello(device: &Device, host: &str) -> Vec<u8> {
     let name = ServerName::try_from(host.to_owned()).expect("a name");
     let mut tls = ClientConnection::new(device.config(), name).expect("a configuration");

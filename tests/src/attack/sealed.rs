@@ -1,5 +1,6 @@
-//! The client's half of an established TLS session whose records are sealed here, so that it can say what no TLS library says:
-//! empty records, endless key updates, handshake messages out of place (RFC 8446 §4.6.3, §5; RFC 5246 §6.2).
+//! The client's half of an established TLS session with records sealed here, to send what no TLS
+//! library sends: empty records, endless key updates, handshake messages out of order (RFC 8446
+//! §4.6.3, §5; RFC 5246 §6.2).
 
 use std::{
     fmt,
@@ -18,12 +19,12 @@ use rustls_pki_types::ServerName;
 use super::{Attacker, TlsVersion};
 use crate::Device;
 
-/// What a record holds (RFC 8446 §5.1).
+/// Content types (RFC 8446 §5.1).
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
 
-/// A session of which only the sending half is known.
+/// A session of which only the sending half is implemented.
 pub(super) struct Sealed {
     socket: TcpStream,
     unsent: Vec<u8>,
@@ -32,7 +33,7 @@ pub(super) struct Sealed {
 
 struct Sealer {
     version: TlsVersion,
-    /// The secret that the next keys come from (TLS 1.3).
+    /// The secret of the next keys (TLS 1.3).
     secret: Vec<u8>,
     key: LessSafeKey,
     iv: [u8; 12],
@@ -40,7 +41,7 @@ struct Sealer {
 }
 
 impl Sealed {
-    /// Shakes hands with a suite whose records can be sealed here.
+    /// Handshakes with a suite that can be sealed here.
     pub(super) fn open(attacker: &Attacker, host: &str, version: TlsVersion) -> io::Result<Self> {
         let secrets = Arc::<Secrets>::default();
         let mut socket = attacker.connect()?;
@@ -58,7 +59,7 @@ impl Sealed {
         Ok(Self { socket, unsent: Vec::new(), sealer })
     }
 
-    /// As [`Self::open`] with TLS 1.3, and says something at once.
+    /// As [`Self::open`] with TLS 1.3, and queues these bytes.
     pub(super) fn saying(attacker: &Attacker, host: &str, words: &[u8]) -> io::Result<Self> {
         let mut session = Self::open(attacker, host, TlsVersion::Tls13)?;
         session.seal(APPLICATION_DATA, words);
@@ -66,25 +67,25 @@ impl Sealed {
         Ok(session)
     }
 
-    /// Appends one record to what is to be sent.
+    /// Queues one record.
     pub(super) fn seal(&mut self, kind: u8, content: &[u8]) {
         self.seal_padded(kind, content, 0);
     }
 
-    /// As [`Self::seal`], with so many bytes of padding (TLS 1.3 alone has it).
+    /// As [`Self::seal`], with padding (TLS 1.3 only).
     pub(super) fn seal_padded(&mut self, kind: u8, content: &[u8], padding: usize) {
         let record = self.sealer.seal(kind, content, padding);
         self.unsent.extend(record);
     }
 
-    /// Appends a key update, and changes the keys (RFC 8446 §4.6.3).
+    /// Queues a key update and changes the keys (RFC 8446 §4.6.3).
     pub(super) fn update_keys(&mut self, answer_wanted: bool) {
         const KEY_UPDATE: u8 = 24;
         self.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, u8::from(answer_wanted)]);
         self.sealer = Sealer::of_secret(expand(&self.sealer.secret, "traffic upd", 32));
     }
 
-    /// Whether all is sent, so that more may be said: what is not taken is never piled up.
+    /// Whether the queue is empty and more may be queued: nothing piles up.
     pub(super) fn send(&mut self) -> io::Result<bool> {
         while !self.unsent.is_empty() {
             match self.socket.write(&self.unsent) {
@@ -96,12 +97,12 @@ impl Sealed {
         Ok(true)
     }
 
-    /// Reads what is there and forgets it; an error when the other side has ended.
+    /// Reads and discards what has arrived; an error if the peer has closed.
     pub(super) fn forget_answers(&mut self) -> io::Result<()> {
         super::forget_answers(&mut self.socket)
     }
 
-    /// As [`Self::forget_answers`], at most so many bytes.
+    /// As [`Self::forget_answers`], at most `bytes`.
     pub(super) fn forget_some_answers(&mut self, bytes: usize) -> io::Result<()> {
         match self.socket.read(&mut vec![0; bytes]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -186,7 +187,8 @@ fn expand(secret: &[u8], label: &str, length: usize) -> Vec<u8> {
     out
 }
 
-/// The device's configuration with the one suite of each version that is sealed here, and with its secrets told.
+/// The device's configuration with the one suite of each version that is sealed here, and key
+/// logging.
 fn config(device: &Device, version: TlsVersion, secrets: &Arc<Secrets>) -> Arc<ClientConfig> {
     let device = match version {
         TlsVersion::Tls13 => device.clone().with_tls13(),
@@ -210,7 +212,7 @@ fn sealable() -> CryptoProvider {
     provider
 }
 
-/// Hears the secret of what the client sends after its handshake.
+/// Collects the secret of the client's traffic keys.
 #[derive(Debug, Default)]
 struct Secrets(Mutex<Vec<u8>>);
 

@@ -1,4 +1,4 @@
-//! Attacks of somebody who has shaken hands, as everybody can with a one-way deployment.
+//! Attacks after a handshake, as any client of a one-way deployment can complete.
 
 use std::{
     io,
@@ -12,10 +12,9 @@ use super::{
 };
 use crate::Packet;
 
-/// How long a round is.
+/// Duration of a round.
 pub(super) const PACE: Duration = Duration::from_millis(20);
-/// How often each connection says its piece in a round, so that the attacker does not take the whole machine from the victim:
-/// two cores carry all of them here.
+/// Repetitions per connection and round: the attacker shares two cores with the victim.
 const PIECES_A_ROUND: usize = 16;
 
 pub(super) fn key_updates(attacker: &Attacker) -> Tally {
@@ -35,7 +34,7 @@ pub(super) fn slow_reader(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn reader_that_stops(attacker: &Attacker) -> Tally {
-    // So long that the system's buffers on the way have grown.
+    // Long enough for the system's socket buffers to grow.
     let end = Instant::now() + attacker.span / 2;
     subscribed(attacker, |session| if Instant::now() < end { session.forget_answers() } else { Ok(()) })
 }
@@ -53,7 +52,7 @@ pub(super) fn announced_connect(attacker: &Attacker) -> Tally {
 pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
     let open = || {
         let mut session = Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13)?;
-        // A megabyte of remaining length, all of which comes but the last byte.
+        // A remaining length of one megabyte, without the last byte.
         let mut packet = b"\x10\x80\x80\x40\0\x04MQTT\x04\x02\0\x3c".to_vec();
         packet.resize(4 + 1024 * 1024 - 1, b'a');
         packet.chunks(16 * 1024).for_each(|piece| session.seal(APPLICATION_DATA, piece));
@@ -78,7 +77,7 @@ pub(super) fn empty_records(attacker: &Attacker) -> Tally {
 
 pub(super) fn padded_records(attacker: &Attacker) -> Tally {
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
-        // Not one in every round: that would be 40 MB a second of each connection.
+        // Not in every round: that would be 40 MB a second per connection.
         if talk.said.is_multiple_of(PIECES_A_ROUND) {
             talk.session.seal_padded(APPLICATION_DATA, &[], 16 * 1024);
         }
@@ -96,7 +95,7 @@ pub(super) fn warnings(attacker: &Attacker) -> Tally {
 
 pub(super) fn endless_message(attacker: &Attacker) -> Tally {
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
-        // A session ticket of 16 MB: the longest that its header can announce.
+        // A session ticket of 16 MB, the longest that its header can announce.
         let piece: &[u8] = if talk.said == 0 { &[4, 0xff, 0xff, 0xff] } else { &[0; 1024] };
         talk.said += piece.len();
         talk.session.seal(HANDSHAKE, piece);
@@ -104,7 +103,7 @@ pub(super) fn endless_message(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn messages_out_of_place(attacker: &Attacker) -> Tally {
-    // A Finished, long after the handshake.
+    // A Finished long after the handshake.
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
         talk.session.seal(HANDSHAKE, &[&[20, 0, 0, 32][..], &[0; 32]].concat());
     })
@@ -118,25 +117,25 @@ pub(super) fn renegotiation(attacker: &Attacker) -> Tally {
     })
 }
 
-/// What becomes of what the other side says.
+/// What happens to the server's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
     Forgotten,
     Unread,
 }
 
-/// A session that talks without end.
+/// A session that sends without end.
 struct Talk {
     session: Sealed,
     said: usize,
 }
 
 impl Talk {
-    /// Application data between other records resets what a TLS library counts against them: the next byte of one message after
-    /// the other, which no broker is done with soon.
+    /// Application data between other records resets the counters of a TLS library: one byte of an
+    /// endless message, which keeps the broker reading.
     fn say_a_byte(&mut self, padding: usize) {
         const PAYLOAD: usize = 1024 * 1024;
-        // A PUBLISH whose remaining length is that of a topic of one letter and the payload.
+        // A PUBLISH whose remaining length covers a one-letter topic and the payload.
         const HEAD: [u8; 7] = [0x30, 0x83, 0x80, 0x40, 0, 1, b'a'];
         let byte = [0];
         let piece: &[u8] = if self.said.is_multiple_of(PAYLOAD + 1) { &HEAD } else { &byte };
@@ -150,7 +149,7 @@ impl Talk {
     }
 }
 
-/// Connects to the broker that takes everything, and says the same again and again.
+/// Connects to the broker that reads everything and repeats `say`.
 fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl Fn(&mut Talk)) -> Tally {
     let open = || {
         let mut session = Sealed::open(attacker, &attacker.patient_host, version)?;
@@ -169,7 +168,7 @@ fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl
     })
 }
 
-/// Lets the broker that sends as fast as it can begin with some words, and reads as it likes.
+/// Makes the broker that sends without pause start, with `words`, and reads by `read`.
 pub(super) fn flooded(
     attacker: &Attacker,
     words: &[u8],
@@ -179,7 +178,7 @@ pub(super) fn flooded(
     attacker.keep(Duration::from_millis(100), open, read)
 }
 
-/// As [`flooded`], by a CONNECT.
+/// As [`flooded`], with a CONNECT.
 fn subscribed(attacker: &Attacker, read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
     flooded(attacker, Packet::connect("reader").bytes(), read)
 }
