@@ -1,5 +1,5 @@
-//! What clients of the API wait for while others take its places and finish nothing, and a PUT of one API key while another key
-//! sends uploads that are costly to judge.
+//! Delays of API clients while others occupy its connections, and of a PUT beside another key's
+//! costly uploads.
 
 use std::{
     fmt::Write as _,
@@ -14,15 +14,14 @@ use serde_json::{Value, json};
 
 use crate::worst_day;
 
-/// Wanted of every probe, and of 99 in 100 requests of others.
+/// Target for every probe and for 99 % of other clients' requests.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// What allocators may keep of an attack, KiB.
+/// Memory that allocators may keep after an attack, KiB.
 const GROWTH_KIB: u64 = 64 * 1024;
-/// Addresses that an attack comes from.
+/// Numbers of source addresses.
 const ADDRESSES: [u8; 2] = [1, 50];
-/// The most that certward takes of an encrypted key (PBKDF2 with HMAC-SHA-256).
+/// Limit of an encrypted key (PBKDF2 with HMAC-SHA-256).
 const ITERATIONS: &str = "600000";
-/// Costly uploads at once.
 const UPLOADS: usize = 32;
 
 #[derive(Debug, Args)]
@@ -87,7 +86,7 @@ fn cells(noticed: &Noticed) -> String {
     )
 }
 
-/// One PUT of a key, alone and beside uploads of another key whose encrypted keys are as costly as they may be.
+/// PUT of one key, alone and beside another key's uploads at the iteration limit.
 fn costly_uploads(scene: &Scene) -> String {
     let (put, costly) = (scene.leaf().one_way(), costly(scene));
     let other = other_key(scene);
@@ -103,7 +102,7 @@ fn costly_uploads(scene: &Scene) -> String {
         let uploads: Vec<_> = (0..UPLOADS)
             .map(|_| scope.spawn(|| other.send("POST", &path, Some(&costly)).expect(200)))
             .collect();
-        // All have been sent by then, and few can have been judged.
+        // By then all are sent and few are judged.
         thread::sleep(Duration::from_millis(200));
         let beside = timed(&scene.api());
         for upload in uploads {
@@ -120,7 +119,6 @@ fn costly_uploads(scene: &Scene) -> String {
     )
 }
 
-/// An upload whose key is encrypted with as many rounds as it may be.
 fn costly(scene: &Scene) -> Value {
     let leaf: Leaf = scene.leaf();
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! The attacks of the tests with more connections, and how long a device at another address then takes.
+//! The attacks of the tests with more connections, and the delay of a device at another address.
 
 use std::{fmt::Write as _, net::Ipv4Addr, thread, time::Duration};
 
@@ -20,9 +20,9 @@ pub(crate) struct Attacks {
     only: Option<String>,
 }
 
-/// What a victim may wait at most: so many times what it waits in quiet.
+/// Bound on the victim's delay, as a multiple of its delay without an attack.
 const TIMES_MAX: f64 = 10.0;
-/// What allocators may keep of an attack, KiB.
+/// Memory that allocators may keep after an attack, KiB.
 const GROWTH_KIB: u64 = 64 * 1024;
 
 impl Attacks {
@@ -35,7 +35,7 @@ pub(crate) fn measure(attacks: &Attacks) {
     let span = Duration::from_secs(attacks.seconds);
     let setup = || Setup { log_level: "warn", ..Setup::default() };
     let mut field = Battlefield::new(setup());
-    // What its victim waits for is the machine, which all of them share.
+    // Measures the machine's load, which all share.
     let elsewhere = Scene::with(setup());
     elsewhere.run_one_way();
     let mut text = format!(
@@ -53,7 +53,7 @@ pub(crate) fn measure(attacks: &Attacks) {
         field.scene.certward.process().wait_resting();
         let before = field.scene.certward.process().resources();
         let [quiet, _] = watch(&field, &attack, &elsewhere, || thread::sleep(span));
-        // From an address of its own, each of which has 28,000 ports.
+        // Each address has 28,000 ports.
         let attacker = field.attacker(Ipv4Addr::new(127, 0, 3, last), attacks.connections, span);
         let mut tally = None;
         let [attacked, beside] =
@@ -84,7 +84,7 @@ pub(crate) fn measure(attacks: &Attacks) {
     }
 }
 
-/// What the victim noticed, and the one elsewhere.
+/// The measurements of the victim and of the one elsewhere.
 fn watch(field: &Battlefield, attack: &Attack, elsewhere: &Scene, meanwhile: impl FnOnce()) -> [Noticed; 2] {
     let victims =
         [field.victim_of(attack), Victim::start(elsewhere.device(), elsewhere.certward.mqtts(), Scene::HOST)];

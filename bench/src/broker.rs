@@ -8,8 +8,8 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-/// The broker behind every proxy: answers CONNACK to CONNECT, ends at DISCONNECT, and sends everything else back. It
-/// does as little as it can, for it shares the load generator's core.
+/// The broker behind every proxy: CONNACK on CONNECT, close on DISCONNECT, everything else echoed.
+/// Minimal, because it shares the load generator's core.
 #[derive(Debug)]
 pub(crate) struct EchoBroker {
     address: SocketAddr,
@@ -21,7 +21,7 @@ const DISCONNECT: [u8; 2] = [0xe0, 0];
 const BUFFER: usize = 256 * 1024;
 
 impl EchoBroker {
-    /// Listens on `port` of the loopback address, or on a free one for 0, until this program ends.
+    /// Listens on a loopback port, a free one for 0, until the program ends.
     pub(crate) fn start(port: u16) -> Result<Self> {
         let listener =
             std::net::TcpListener::bind(("127.0.0.1", port)).context("the broker's port is taken")?;
@@ -36,7 +36,6 @@ impl EchoBroker {
         Ok(Self { address })
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -45,11 +44,11 @@ impl EchoBroker {
 async fn accept(listener: TcpListener) {
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
     loop {
-        // A client that is gone before it is accepted is nobody's fault.
+        // The client closed before accept.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let buffer = Rc::clone(&buffer);
         spawn_local(async move {
-            // However it ends: whoever measures notices by himself.
+            // Errors are ignored here: the measuring client notices.
             let _ = serve(stream, &buffer).await;
         });
     }
@@ -60,7 +59,7 @@ async fn serve(mut stream: TcpStream, buffer: &RefCell<Vec<u8>>) -> io::Result<(
     let mut connected = false;
     loop {
         stream.readable().await?;
-        // The buffer belongs to all connections: nothing in it outlasts an await.
+        // One buffer for all connections: its content must not outlive an await.
         let rest = {
             let buffer = &mut *buffer.borrow_mut();
             let length = match stream.try_read(buffer) {
@@ -70,7 +69,7 @@ async fn serve(mut stream: TcpStream, buffer: &RefCell<Vec<u8>>) -> io::Result<(
                 Err(error) => return Err(error),
             };
             let answer = match &buffer[..length] {
-                // A CONNECT of a few bytes comes in one piece.
+                // A CONNECT of a few bytes arrives in one piece.
                 [CONNECT, ..] if !connected => &CONNACK[..],
                 bytes if bytes == DISCONNECT => return Ok(()),
                 bytes => bytes,

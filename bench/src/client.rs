@@ -27,18 +27,18 @@ use tokio_util::either::Either;
 
 use crate::test::Handshake;
 
-/// Where a client connects, and what it must find there.
+/// An address and what to expect there.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) sni: String,
-    /// The certificate that must be shown (DER); none: whatever is shown.
+    /// The expected leaf (DER); any, if none.
     pub(crate) leaf: Option<Vec<u8>>,
-    /// False where plain TCP is relayed.
+    /// False for plain TCP.
     pub(crate) tls: bool,
 }
 
-/// A client that makes one connection after the other. Sessions, where it resumes them, are its own.
+/// A client that connects one time after the other, with its own sessions to resume.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -47,18 +47,19 @@ pub(crate) struct Client {
     nodelay: bool,
 }
 
-/// A connection through which an MQTT session stands.
+/// A connection with an MQTT session.
 pub(crate) struct Session {
     pub(crate) stream: Either<TlsStream<TcpStream>, TcpStream>,
 }
 
 impl Client {
-    /// A client for one kind of handshake; `identity` is its own certificate.
+    /// `identity` is the client certificate.
     pub(crate) fn new(door: &Door, handshake: Handshake, identity: Option<&Leaf>) -> Result<Self> {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = match handshake {
             Handshake::Hybrid => vec![kx_group::X25519MLKEM768, kx_group::X25519],
-            // In TLS 1.2 the groups also say which certificates a client takes (RFC 8422 §5.1.1).
+            // In TLS 1.2 the groups also limit the certificates that a client accepts (RFC 8422
+            // §5.1.1).
             Handshake::Tls12 => vec![kx_group::X25519, kx_group::SECP256R1],
             _ => vec![kx_group::X25519],
         };
@@ -84,12 +85,11 @@ impl Client {
         Ok(Self { address: door.address, sni, tls, nodelay: true })
     }
 
-    /// The same client with Nagle's algorithm on, as most MQTT libraries leave it.
+    /// With Nagle's algorithm, the default of most MQTT libraries.
     pub(crate) fn with_nagle(self) -> Self {
         Self { nodelay: false, ..self }
     }
 
-    /// The handshake alone.
     pub(crate) async fn handshake(&self) -> Result<Session> {
         let tcp = TcpStream::connect(self.address).await.context("no TCP connection")?;
         tcp.set_nodelay(self.nodelay)?;
@@ -100,7 +100,7 @@ impl Client {
         Ok(Session { stream })
     }
 
-    /// The handshake, CONNECT, and the broker's CONNACK.
+    /// Handshake, CONNECT, CONNACK.
     pub(crate) async fn connect(&self) -> Result<Session> {
         let mut session = self.handshake().await?;
         session.connect().await?;
@@ -109,9 +109,9 @@ impl Client {
 }
 
 impl Session {
-    /// CONNECT, and the broker's CONNACK.
+    /// CONNECT, CONNACK.
     pub(crate) async fn connect(&mut self) -> Result<()> {
-        // A broker ends the session of another client that has the same id.
+        // A broker ends an older session of the same client id.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("bench-{:08x}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.stream.write_all(Packet::connect(&id).bytes()).await?;
@@ -121,12 +121,11 @@ impl Session {
         Ok(())
     }
 
-    /// Whether it took up an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.tls().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
-    /// The certificate that was shown (DER).
+    /// The server's leaf (DER).
     pub(crate) fn leaf(&self) -> &[u8] {
         let shown = self.tls().and_then(|tls| tls.peer_certificates()).and_then(<[_]>::first);
         shown.map(AsRef::as_ref).unwrap_or_default()
@@ -139,15 +138,16 @@ impl Session {
         }
     }
 
-    /// Ends TLS and leaves.
+    /// Sends close_notify and closes.
     pub(crate) async fn close(mut self) {
-        // The other side may be gone already.
+        // Ignored: the peer may have closed.
         let _ = self.stream.shutdown().await;
     }
 
-    /// Ends it as a device does: DISCONNECT, close_notify, and waits for the other side's end, so that its work is over.
+    /// Closes like a device: DISCONNECT, close_notify, then waits for the peer's close, so that its
+    /// work is done.
     pub(crate) async fn end(mut self) {
-        // What stands between is the server's farewell, and how it ends is not what is measured.
+        // Not measured: errors and the server's last bytes are ignored.
         let _ = self.stream.write_all(&[0xe0, 0]).await;
         let _ = self.stream.shutdown().await;
         let mut rest = [0; 256];
@@ -155,8 +155,8 @@ impl Session {
     }
 }
 
-/// Takes the certificate that is expected and verifies no signature: on the generator's core that would only take the
-/// broker's time. That the server has the key is seen elsewhere, by the tests.
+/// Accepts the expected leaf and verifies no signature: on the generator's core that would take the
+/// broker's time. The tests verify that the server has the key.
 #[derive(Debug)]
 struct ShownLeaf {
     leaf: Option<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! How long a device waits for its CONNACK, from the end of its handshake: with Nagle's algorithm, which most
-//! MQTT libraries leave on, and without.
+//! Time from the end of the handshake to CONNACK, with and without Nagle's algorithm (most MQTT
+//! libraries leave it on).
 
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,10 @@ impl Connack {
     }
 }
 
-/// Mosquitto is set up with `set_tcp_nodelay`.
+/// Mosquitto has `set_tcp_nodelay`.
 const SERVERS: [Kind; 3] = [Kind::Certward, Kind::Mosquitto, Kind::Nginx];
 const TESTS: [Test; 3] = [Test::Full, Test::Resumed, Test::Tls12];
-/// Rounds take turns between the servers, so that what the machine does meets all of them.
+/// Servers alternate per round, so that the machine's noise meets all.
 const ROUNDS: usize = 10;
 
 pub(crate) fn measure(connack: &Connack) -> Result<()> {

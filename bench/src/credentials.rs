@@ -10,17 +10,15 @@ use rcgen::KeyPair;
 /// The certificates of a run, the same for every server.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// The server's certificate with a P-256 key, for one-way and two-way.
+    /// P-256, for one-way and two-way.
     pub(crate) p256: Credential,
-    /// The server's certificate with an RSA-2048 key.
+    /// RSA-2048.
     pub(crate) rsa: Credential,
-    /// Who vouches for the servers.
     pub(crate) server_ca: Authority,
-    /// Who vouches for the clients.
     pub(crate) client_ca: Rc<Authority>,
-    /// Its certificate.
+    /// The client CA's certificate.
     pub(crate) client_ca_file: PathBuf,
-    /// A client's certificate, P-256.
+    /// P-256.
     pub(crate) client: Leaf,
 }
 
@@ -28,21 +26,19 @@ pub(crate) struct Credentials {
 #[derive(Debug)]
 pub(crate) struct Credential {
     pub(crate) leaf: Leaf,
-    /// The certificate alone.
     pub(crate) cert: PathBuf,
-    /// The key alone.
     pub(crate) key: PathBuf,
-    /// Both in one file, as haproxy and hitch want them.
+    /// Both in one file, for haproxy and hitch.
     pub(crate) both: PathBuf,
 }
 
-/// The names that certward's deployments go by; to all others they say nothing.
+/// Hosts of certward's deployments; other servers ignore them.
 pub(crate) const ONE_WAY: &str = "one-way.example.com";
 pub(crate) const RSA: &str = "rsa.example.com";
 pub(crate) const TWO_WAY: &str = "two-way.example.com";
 
 impl Credentials {
-    /// Makes them, and their files in `folder`.
+    /// Creates them, with files in `folder`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let server_ca = Authority::new("Bench CA");
         let client_ca = Rc::new(Authority::new("Bench Clients CA"));

@@ -6,7 +6,7 @@ use certward_tests::workspace_root;
 const DOCUMENT: &str = "docs/lab/performance.md";
 const PLOT: &str = "docs/lab/performance.svg";
 
-/// Writes a section of docs/lab/performance.md anew: what stands between its two marks.
+/// Replaces a section of docs/lab/performance.md, between its two markers.
 pub(crate) fn write_section(name: &str, text: &str) -> Result<()> {
     write_section_of(DOCUMENT, name, text)
 }
@@ -19,7 +19,6 @@ pub(crate) fn write_section_of(path: &'static str, name: &str, text: &str) -> Re
     Ok(fs::write(file, replaced)?)
 }
 
-/// Writes the plot beside it.
 pub(crate) fn write_plot(svg: &str) -> Result<()> {
     Ok(fs::write(workspace_root().join(PLOT), svg)?)
 }

@@ -12,7 +12,6 @@ impl Series {
         self.0.insert(at, value);
     }
 
-    /// The middle value, or between the two in the middle.
     pub(crate) fn median(&self) -> Option<f64> {
         let (lower, upper) = (self.0.len().checked_sub(1)? / 2, self.0.len() / 2);
         Some((self.0.get(lower)? + self.0.get(upper)?) / 2.0)
@@ -35,7 +34,7 @@ impl FromIterator<f64> for Series {
     }
 }
 
-/// What a run has found of each server in each test, round by round.
+/// Results by server, test and round.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(BTreeMap<(Test, Kind), BTreeMap<usize, f64>>);
 
@@ -52,22 +51,22 @@ impl Figures {
         self.series(test, kind)?.median()
     }
 
-    /// The smallest median of the servers that `among` admits, and whose it is.
+    /// The smallest median of the servers that `among` admits.
     pub(crate) fn best(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
         let medians = Kind::ALL.into_iter().filter(|kind| among(*kind));
         let medians = medians.filter_map(|kind| Some((kind, self.median(test, kind)?)));
         medians.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
 
-    /// How many times as much another one takes as certward: the median over the rounds, each compared within itself, for what
-    /// the machine's neighbours do in one round meets both of them and another round not at all.
+    /// How many times as much another server takes: the median of the ratios per round, because
+    /// noise of the machine meets both within a round, but not every round.
     pub(crate) fn times(&self, test: Test, other: Kind) -> Option<f64> {
         let (own, others) = (self.0.get(&(test, Kind::Certward))?, self.0.get(&(test, other))?);
         let ratios = own.iter().filter_map(|(round, own)| Some(others.get(round)? / own));
         ratios.collect::<Series>().median()
     }
 
-    /// Of the servers that `among` admits the one that comes closest to certward, and how many times as much it takes.
+    /// The admitted server closest to certward, and its ratio.
     pub(crate) fn closest(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
         let times = Kind::ALL.into_iter().filter(|kind| among(*kind));
         let times = times.filter_map(|kind| Some((kind, self.times(test, kind)?)));
@@ -75,7 +74,7 @@ impl Figures {
     }
 }
 
-/// A value with as many digits as mean something.
+/// With significant digits only.
 pub(crate) fn digits(value: f64) -> String {
     match value {
         value if value.abs() >= 100.0 => format!("{value:.0}"),
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn rounds_are_compared_within_themselves() {
         let mut figures = Figures::default();
-        // The machine was twice as slow in the second round; in the third nginx could not be measured.
+        // The machine was twice as slow in the second round; in the third nginx has no value.
         for (round, own, nginx) in [(0, 1.0, Some(3.0)), (1, 2.0, Some(6.0)), (2, 1.0, None)] {
             figures.push(Test::Full, Kind::Certward, round, own);
             if let Some(value) = nginx {

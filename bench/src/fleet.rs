@@ -1,7 +1,7 @@
-//! Ten thousand certificates in one server: what each of them takes, how long a start takes, and what clients see when one
-//! of them is replaced.
+//! Ten thousand certificates in one server: memory, start time, and what clients see at a
+//! replacement.
 //!
-//! Only servers that choose a certificate by the name that is asked for: certward, HAProxy, hitch, and nginx in its way.
+//! Only servers that choose a certificate by SNI: certward, HAProxy, hitch, and nginx in its way.
 
 mod certward;
 mod haproxy;
@@ -30,45 +30,42 @@ use crate::{
     test::{Handshake, Test},
 };
 
-/// How many certificates.
 pub(crate) const COUNT: usize = 10_000;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// No more swaps after that: a slow server is known well enough by then.
+/// Stops replacing after that: a slow server is measured by then.
 const SWAPS_WITHIN: Duration = Duration::from_secs(25);
 
-/// A server that can hold a fleet's certificates.
+/// A server with a fleet's certificates.
 trait Herd: Sync {
-    /// Gives it certificates beside those that it has; it does not run. The first call brings one.
+    /// Adds certificates while stopped; the first call adds one.
     fn add(&mut self, members: &[Member]) -> Result<()>;
-    /// Starts it.
     fn start(&self) -> Result<Program>;
-    /// Where it listens.
     fn address(&self) -> SocketAddr;
-    /// Replaces a certificate while it runs as `program`, in the way that its manual names; returns with its answer.
+    /// Replaces a certificate of the running `program` as its manual says; returns with its answer.
     fn replace(&self, program: &Program, member: &Member) -> Result<()>;
 }
 
-/// One name of the fleet and its certificate.
+/// A host of the fleet and its certificate.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) host: String,
     pub(crate) leaf: Leaf,
 }
 
-/// What was found of one server.
+/// Results of one server.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     kind: Kind,
-    /// Its own memory, for each certificate beyond the first, at rest.
+    /// Private memory at rest per certificate beyond the first.
     kib: f64,
-    /// A full handshake and CONNECT with one of the names, CPU µs.
+    /// A full handshake and CONNECT, CPU µs.
     handshake: f64,
-    /// From the start of the process to the first handshake, in seconds.
+    /// Seconds from process start to the first handshake.
     start: Series,
     swaps: Vec<Swap>,
 }
 
-/// Measures the servers among `kinds` that can do this.
+/// Measures the capable servers among `kinds`.
 pub(crate) fn measure(
     stage: &Stage<'_>,
     generator: &Generator,
@@ -102,19 +99,17 @@ fn herd(kind: Kind, stage: &Stage<'_>) -> Result<Option<Box<dyn Herd>>> {
 }
 
 impl Member {
-    /// A member with a new certificate.
     pub(crate) fn new(authority: &Authority, number: usize) -> Self {
         let host = Self::host(number);
         let leaf = authority.server(&[&host]);
         Self { host, leaf }
     }
 
-    /// The name of a member.
     pub(crate) fn host(number: usize) -> String {
         format!("d{number}.example.com")
     }
 
-    /// The same name with a certificate that is newer.
+    /// The same host with a newer certificate.
     fn renewed(&self, authority: &Authority) -> Self {
         Self { host: self.host.clone(), leaf: authority.server(&[&self.host]) }
     }
@@ -123,7 +118,7 @@ impl Member {
         Door { address, sni: self.host.clone(), leaf: Some(self.leaf.der.clone()), tls: true }
     }
 
-    /// Writes certificate and key into one file, at once: whoever reads sees the old ones or the new ones.
+    /// Writes certificate and key to one file, atomically for readers.
     fn write(&self, file: &Path) -> Result<()> {
         let new = file.with_extension("new");
         std::fs::write(&new, format!("{}{}", self.leaf.chain_pem, self.leaf.key_pem))?;
@@ -132,7 +127,7 @@ impl Member {
 }
 
 impl Fleet {
-    /// The head of the table of all.
+    /// The table's head.
     pub(crate) const HEAD: &str = "| server | KiB per certificate | full handshake and CONNECT, CPU µs | start to first handshake, s | a PUT, command or signal to its answer, ms | \
          the old one is met until … ms after the answer (largest) | handshakes with the old one after the answer | \
          failed handshakes |\n|---|---|---|---|---|---|---|---|\n";
@@ -180,7 +175,7 @@ impl Fleet {
         Ok(Self { kind, kib, handshake, start, swaps })
     }
 
-    /// Its line of the table.
+    /// Its table row.
     pub(crate) fn cells(&self) -> Vec<String> {
         let ms = |of: fn(&Swap) -> Duration| -> Series {
             self.swaps.iter().map(|swap| of(swap).as_secs_f64() * 1e3).collect()
@@ -214,14 +209,15 @@ impl Fleet {
         self.start.median()
     }
 
-    /// The median over all replacements of how long the old certificate was met after the answer, in ms.
+    /// The median over all replacements of how long the old certificate was served after the
+    /// answer.
     pub(crate) fn old_until_ms(&self) -> Option<f64> {
         let series: Series = self.swaps.iter().map(|swap| swap.old_until.as_secs_f64() * 1e3).collect();
         series.median()
     }
 }
 
-/// Starts a server and says how long it took until a client met `member`'s certificate.
+/// Starts a server; the time until a client gets `member`'s certificate.
 fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(Program, Duration)> {
     let began = Instant::now();
     let program = herd.start()?;
@@ -230,7 +226,7 @@ fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(P
     Ok((program, began.elapsed()))
 }
 
-/// Tries until a handshake succeeds.
+/// Retries until a handshake succeeds.
 pub(crate) fn first_handshake(generator: &Generator, door: &Door) -> Result<()> {
     let client = Client::new(door, Handshake::Full, None)?;
     let began = Instant::now();
@@ -247,8 +243,7 @@ pub(crate) fn first_handshake(generator: &Generator, door: &Door) -> Result<()> 
     }
 }
 
-/// Waits until a server has nothing to do any more (certward's proofs after a start are over), at most `within`; whether
-/// it is so.
+/// Waits until a server is idle (certward's proofs after a start are done); false after `within`.
 pub(crate) fn rest_of(meter: &Meter, within: Duration) -> Result<bool> {
     const SPAN: Duration = Duration::from_secs(2);
     let (began, mut last) = (Instant::now(), meter.cpu()?);

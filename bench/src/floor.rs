@@ -17,8 +17,9 @@ use crate::{
     test::{Entrance, Handshake, Test},
 };
 
-/// The server's share of a handshake in microseconds: rustls in memory, without a socket, set up for speed
-/// (AES-128-GCM, one ticket). Nothing that is built on it can cost less. `None` for what is no handshake.
+/// CPU µs of the server's side of a handshake: rustls in memory without a socket, set up for speed
+/// (AES-128-GCM, one ticket). A lower bound for all built on it. `None` for tests without
+/// handshakes.
 pub(crate) fn handshake(test: Test, credentials: &Credentials, count: usize) -> Result<Option<f64>> {
     if test.is_idle() || matches!(test, Test::TwoWayFirst | Test::Throughput | Test::Small) {
         return Ok(None);
@@ -37,14 +38,14 @@ pub(crate) fn handshake(test: Test, credentials: &Credentials, count: usize) -> 
     Ok(Some(spent.as_secs_f64() * 1e6 / count as f64))
 }
 
-/// One signature of a handshake, in microseconds.
+/// One handshake signature in µs.
 pub(crate) fn signature(shown: &Credential, count: usize) -> Result<f64> {
     let key =
         aws_lc_rs::sign::any_supported_type(&PrivatePkcs8KeyDer::from(shown.leaf.key_der.clone()).into())?;
     let provider = aws_lc_rs::default_provider();
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let signer = key.choose_scheme(&schemes).context("a scheme")?;
-    // What TLS 1.3 signs: 98 bytes and a hash.
+    // TLS 1.3 signs 98 bytes and a hash.
     let message = [0x20; 98 + 32];
     let began = Instant::now();
     for _ in 0..count {
@@ -105,7 +106,7 @@ fn server(test: Test, shown: &Credential, credentials: &Credentials) -> Result<A
     Ok(Arc::new(config))
 }
 
-/// One handshake, what the server took for it, and its kind.
+/// One handshake: the server's time and the kind.
 fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,

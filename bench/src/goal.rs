@@ -1,21 +1,21 @@
 use crate::{servers::Kind, test::Test};
 
-/// What the house wants of a test: a figure of its own, and how many times better than the best rival of the same run.
+/// A target: a figure, and a ratio to the best rival of the same run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
     pub(crate) value: Option<f64>,
     pub(crate) times: Option<f64>,
 }
 
-/// Whom certward is compared with in a test: the best of those that this admits. Mosquitto, the broker itself, makes no second
-/// connection and relays nothing, so that only its RSA handshakes, which the goals name, and its memory are compared.
+/// The servers that certward is compared with. Mosquitto is the broker and relays nothing: only its
+/// RSA handshakes, which the goals name, and its memory compare.
 pub(crate) fn is_rival(test: Test, kind: Kind) -> bool {
     let among_all = test.is_idle() || test == Test::Rsa;
     kind.is_tuned() || kind.is_peer() && (among_all || kind != Kind::Mosquitto)
 }
 
-/// What must be reached and what is aimed for. The figures were set on another machine of this kind, where the best rivals
-/// stood at what the comments say: only the ratio holds from one machine to the next.
+/// Required and desired targets. The figures are of another machine, with its best rivals in the
+/// comments: only the ratio is portable.
 pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
     let figure = |rival: f64, must: f64, aim: f64| {
         let goal = |value: f64| Goal { value: Some(value), times: Some(rival / value) };
@@ -47,7 +47,7 @@ pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
 }
 
 impl Goal {
-    /// The goal, and whether it is reached by a figure that is so many `times` better than the best rival's.
+    /// The target, and whether the value or the ratio reaches it.
     pub(crate) fn cell(self, value: Option<f64>, times: Option<f64>) -> String {
         let mark = |reached: Option<bool>| match reached {
             Some(true) => " ✓",

@@ -1,4 +1,4 @@
-//! What grows with the number of deployments: start, memory, handshakes, replacements.
+//! Costs by number of deployments: start, memory, handshakes, replacements.
 
 use std::{
     net::SocketAddr,
@@ -22,18 +22,18 @@ use crate::{
     test::Test,
 };
 
-/// What `bench/run growth` measures in a few minutes.
+/// For `bench/run growth`, a few minutes.
 pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
-/// What `bench/run growth-100k` measures.
+/// For `bench/run growth-100k`.
 pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
 
-/// How often a start and the handshakes after it are measured.
+/// Rounds of starts with handshakes.
 const ROUNDS: usize = 3;
 const SWAPS: usize = 10;
 const HANDSHAKES: usize = 1_000;
-/// Proofs of all that is `running` are made anew after a start, two at a time.
+/// After a start all `running` certificates are proven again, two at a time.
 const PROVEN_WITHIN: Duration = Duration::from_secs(15 * 60);
-/// Names that are met once, to see what a configuration that is not at hand costs.
+/// Hosts used once, for the cost of a configuration that is not cached.
 const COLD: std::ops::Range<usize> = 10_000..10_500;
 
 const HEAD: &str = "| deployments | start to first handshake, s | own memory then, MiB | all proven again after, s | own memory then, MiB | full handshake, \
@@ -101,7 +101,7 @@ impl Row {
         for _ in 0..ROUNDS {
             warm.push(generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value);
         }
-        // Names that were proven first are the ones that are no longer at hand.
+        // The hosts proven first are evicted from the cache.
         let cold = (count >= 10 * COLD.start).then(|| {
             let doors: Vec<Door> = COLD.map(|number| door(address, number)).collect();
             generator.measure_each(&doors, &meter)
@@ -143,7 +143,7 @@ fn door(address: SocketAddr, number: usize) -> Door {
     Door { address, sni: Member::host(number), leaf: None, tls: true }
 }
 
-/// Starts certward; seconds until the deployment that was made last takes a handshake.
+/// Starts certward; seconds until the newest deployment accepts a handshake.
 fn started(
     fleet: &CertwardFleet,
     generator: &Generator,

@@ -1,7 +1,7 @@
-//! Hours of mixed load in a few threads, and whether memory stays flat and no descriptor is lost.
+//! Hours of mixed load: memory must stay flat and no descriptor may leak.
 //!
-//! The load is bounded, about 40 % of one core for certward, its brokers and its clients together, so that it can run beside
-//! other work. Whatever goes wrong for a device that does nothing wrong is a failure, and counted.
+//! The load is bounded, about 40 % of one core for certward, brokers and clients, so that it can
+//! run beside other work. Every error of a well-behaved device counts as a failure.
 
 use std::{
     collections::BTreeMap,
@@ -24,19 +24,19 @@ use serde_json::json;
 
 use crate::worst_day;
 
-/// How often memory, descriptors and threads are noted.
+/// Sampling interval of memory, descriptors and threads.
 const SAMPLE: Duration = Duration::from_secs(10);
-/// The load runs so long before the first look, so that everything that is made once is there.
+/// Load before the first sample, so that one-time allocations exist.
 const WARM_UP: Duration = Duration::from_secs(30);
 const TWO_WAY: &str = "two-way";
-/// Made and deleted again and again.
+/// Deployments created and deleted in turn.
 const PASSING: usize = 50;
-/// Connections that only ping.
+/// Idle connections that ping.
 const PINGING: usize = 50;
-/// Messages after which a talking connection is made anew.
+/// Messages until a talking connection is replaced.
 const MESSAGES: u64 = 500;
 
-/// Runs the load for so many minutes.
+/// Runs the load for `minutes`.
 pub(crate) fn measure(minutes: u64) {
     let mut world = World::new();
     let certward = world.scene.certward.process().id();
@@ -72,7 +72,6 @@ pub(crate) fn measure(minutes: u64) {
     worst_day::write("hour", &summary.text());
 }
 
-/// What the load meets.
 struct World {
     scene: Scene,
     clients: Authority,
@@ -92,7 +91,6 @@ impl World {
     }
 }
 
-/// The load while it runs.
 struct Load<'a> {
     world: &'a World,
     over: AtomicBool,
@@ -131,7 +129,7 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Does the same again and again, with a pause after each.
+    /// Repeats `act` with a pause.
     fn repeat(&self, name: &'static str, pause: Duration, mut act: impl FnMut(u64) -> Done) {
         let mut number = 0;
         while !self.over.load(Ordering::SeqCst) {
@@ -161,7 +159,7 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// What must be refused, one kind after the other.
+    /// Sends what must be refused, one kind after the other.
     fn misbehave(&self) {
         let (address, device) = (self.world.scene.certward.mqtts(), self.world.scene.device());
         let say = |bytes: &[u8]| {
@@ -169,7 +167,7 @@ impl<'a> Load<'a> {
                 stream.write_all(bytes)?;
                 std::io::Read::read(&mut stream, &mut [0; 64])
             });
-            // An alert, an end or a reset: all of them are answers.
+            // An alert, a close and a reset are all answers.
             drop(said);
             Ok(())
         };
@@ -186,7 +184,7 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Connections that last; one after the other is made anew.
+    /// Long connections, replaced one by one.
     fn ping(&self) {
         let device = self.world.scene.device();
         let mut sessions: Vec<Option<Session>> = (0..PINGING).map(|_| None).collect();
@@ -205,7 +203,7 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// A device that hears what it says.
+    /// A device that receives its own messages.
     fn talk(&self, name: &'static str, length: usize, pause: Duration) {
         let device = self.world.scene.device();
         let topic = format!("topic-{length}");
@@ -230,7 +228,7 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Replaces certificates, of both deployments in turn.
+    /// Replaces the certificates of both deployments in turn.
     fn swap(&self) {
         let World { scene, clients } = self.world;
         self.repeat("certificates replaced, seen running", Duration::from_secs(3), |number| {
@@ -253,7 +251,7 @@ impl<'a> Load<'a> {
         if status == "running" { Ok(()) } else { Err(format!("{id} is {status:?}")) }
     }
 
-    /// Makes a deployment with a certificate, meets it, and deletes it.
+    /// Creates a deployment with a certificate, connects, and deletes it.
     fn make_and_delete(&self) {
         let World { scene, .. } = self.world;
         self.repeat("deployments made, met and deleted", Duration::from_secs(5), |number| {
@@ -283,7 +281,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Memory early and late: the mean of the second sixth of the time and that of the last, KiB.
+/// Mean memory in the second and in the last sixth of the time, KiB.
 struct Flatness {
     early: f64,
     late: f64,
@@ -364,7 +362,7 @@ fn table(samples: &[(Duration, Resources)]) -> String {
     text
 }
 
-/// Memory over time as a line, from zero, so that a slope is no larger than it is.
+/// Memory over time, from zero, so that a slope is not exaggerated.
 fn plot(samples: &[(Duration, Resources)]) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 200.0;

@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 use crate::spread::Spread;
 
-/// How long each upload is judged over and over.
+/// Repeats the judgement of each upload for this long.
 const SPAN: Duration = Duration::from_secs(2);
 const CHANGES: usize = 100;
 
-/// Judgements a second, on one core, of what is sent and of what is sent to hurt; and what share of a PUT they are.
+/// Judgements per second and core, of normal and hostile uploads, and their share of a PUT.
 pub(crate) fn measure() {
     let root = Authority::new("Root");
     let intermediate = root.intermediate("Intermediate");
@@ -64,7 +64,7 @@ fn judged_over_and_over(upload: &Upload) -> Vec<Duration> {
 
 fn judged(upload: &Upload) -> Judgement {
     let hosts = [HostName::parse(Scene::HOST).expect("a host")];
-    // Within the validity of what the tests' authorities issue; reading the clock is none of the judgement's work.
+    // Within the validity of the tests' certificates; the cost of the clock is not measured.
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
     judge(
         upload,
@@ -72,7 +72,7 @@ fn judged(upload: &Upload) -> Judgement {
     )
 }
 
-/// Refused and accepted PUTs of the whole program, and the judgement of the same body beside them.
+/// Refused and accepted PUTs, beside the judgement of the same body.
 fn share_of_a_put() {
     let scene = Scene::new();
     scene.run_one_way();
@@ -102,7 +102,7 @@ fn share_of_a_put() {
     println!("\nThe judgement is {:.1} % of an accepted PUT.\n", share * 100.0);
 }
 
-/// Each of them may have issued each other by name, so that every signature is tried with every key.
+/// CAs of one name: every signature is tried with every key.
 fn same_name(count: usize) -> String {
     (0..count).map(|_| Authority::new("One Name").pem().to_owned()).collect()
 }

@@ -20,44 +20,44 @@ use crate::{
     test::{Handshake, Test},
 };
 
-/// Handshakes under way at once.
+/// Parallel handshakes.
 const SHAKING: usize = 16;
-/// Connections that stand at once while handshakes are measured.
+/// Connections open at once while handshakes are measured.
 const BATCH: usize = 500;
-/// Connections made before it is measured: several for each client.
+/// Connections before the measurement: several per client.
 const WARMING: usize = 4 * SHAKING;
-/// Connections that exchange small messages.
+/// Connections with small messages.
 const TALKING: usize = 64;
-/// Connections that carry bulk.
+/// Connections with bulk data.
 const CARRYING: usize = 4;
-/// How much a client writes at once to one that carries bulk.
+/// Bytes per write of bulk data.
 const PIECE: usize = 64 * 1024;
 const MEGABYTE: usize = 1_000_000;
-/// A message: a PUBLISH of 100 bytes.
+/// A PUBLISH of 100 bytes.
 const MESSAGE: usize = 100;
-/// No test waits longer for all of its load.
+/// Bound on the load of one test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The load generator: one thread, which takes turns with the broker's.
+/// The load generator: one thread, which alternates with the broker's.
 #[derive(Debug)]
 pub(crate) struct Generator {
     runtime: Runtime,
     identity: Option<Leaf>,
-    /// Makes a certificate for each new client.
+    /// Issues a certificate for each new client.
     client_ca: Option<Rc<Authority>>,
 }
 
-/// What one measurement found.
+/// The result of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     /// In the test's unit.
     pub(crate) value: f64,
-    /// Units a second of wall time, generator and broker included; none where time is no matter.
+    /// Units per second of wall time, generator and broker included; none for memory tests.
     pub(crate) rate: Option<f64>,
 }
 
 impl Generator {
-    /// A generator whose clients show `identity` when they are asked.
+    /// `identity`: the client certificate.
     pub(crate) fn new(identity: Option<Leaf>) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { runtime, identity, client_ca: None })
@@ -69,7 +69,7 @@ impl Generator {
         Ok(Self { client_ca: Some(Rc::clone(&credentials.client_ca)), ..generator })
     }
 
-    /// Runs one test with `count` units against the server behind `door`, and reads what it cost from `meter`.
+    /// Runs `count` units of a test at `door`, and reads the cost from `meter`.
     pub(crate) fn measure(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         match test {
             Test::Throughput => self.throughput(door, meter, count),
@@ -83,7 +83,7 @@ impl Generator {
     fn handshakes(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(test, door, SHAKING)?;
         let resumed = test == Test::Resumed;
-        // Warm caches on both sides, and tickets where they are wanted.
+        // Warms caches on both sides, and fetches tickets for resumption.
         let (sessions, _) = self.run(connect_all(&clients, WARMING))?;
         self.run(end_all(sessions))?;
         let (mut cpu, mut took) = (Duration::ZERO, Duration::ZERO);
@@ -95,7 +95,7 @@ impl Generator {
             took += cost.began.elapsed();
             cpu += cost.cpu()?;
             ensure!(!resumed || sessions.iter().all(Session::is_resumed), "it does not resume");
-            // What follows CONNACK is a connection's life, and is not counted.
+            // After CONNACK nothing is counted.
             self.run(end_all(sessions))?;
             left -= batch;
         }
@@ -103,13 +103,13 @@ impl Generator {
         Ok(Measured { value: cpu.as_secs_f64() * 1e6 / count as f64, rate })
     }
 
-    /// One full handshake and CONNECT at each of many doors.
+    /// One full handshake and CONNECT at each door.
     pub(crate) fn measure_each(&self, doors: &[Door], meter: &Meter) -> Result<Measured> {
         let clients = doors.iter().map(|door| Client::new(door, Handshake::Full, None));
         self.once_each(&clients.collect::<Result<Vec<_>>>()?, meter)
     }
 
-    /// One full handshake and CONNECT of each of many clients, every one with a new certificate.
+    /// One full handshake and CONNECT of `count` clients, each with a new certificate.
     fn first_handshakes(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let ca = self.client_ca.as_ref().context("the clients' authority is needed")?;
         let client =
@@ -153,7 +153,8 @@ impl Generator {
 
     fn idle(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(test, door, SHAKING)?;
-        // What is made with the first connection is not each connection's; few of them, for a server uses again what they free.
+        // One-time allocations are not per connection. Few connections, because freed memory is
+        // reused.
         let (sessions, _) = self.run(connect_all(&clients, SHAKING))?;
         self.run(end_all(sessions))?;
         let before = meter.settled_memory_kib()?;
@@ -167,25 +168,24 @@ impl Generator {
         Ok(Measured { value: (after - before) / count as f64, rate: None })
     }
 
-    /// Makes connections up to CONNACK and keeps them.
+    /// Connects up to CONNACK and keeps the connections.
     pub(crate) fn clients(&self, test: Test, door: &Door, count: usize) -> Result<Vec<Client>> {
         let client = || Client::new(door, test.handshake(), self.identity.as_ref());
         if test.handshake() == Handshake::Resumed {
-            // Each with tickets of its own: one is used once.
+            // Each with its own tickets, which are used once.
             (0..count).map(|_| client()).collect()
         } else {
             Ok(vec![client()?; count])
         }
     }
 
-    /// Runs a piece of load to its end.
     pub(crate) fn run<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
         let bounded = async { tokio::time::timeout(PATIENCE, load).await.context("it takes too long")? };
         LocalSet::new().block_on(&self.runtime, bounded)
     }
 }
 
-/// What a server has cost since it began.
+/// The cost of a server since a start.
 struct Cost<'a> {
     meter: &'a Meter,
     before: Duration,
@@ -197,7 +197,7 @@ impl<'a> Cost<'a> {
         Ok(Self { meter, before: meter.settled_cpu()?, began: Instant::now() })
     }
 
-    /// The CPU time taken since, once the server has done its work.
+    /// CPU time once the server is idle.
     fn cpu(&self) -> Result<Duration> {
         Ok(self.meter.settled_cpu()? - self.before)
     }
@@ -210,14 +210,13 @@ impl<'a> Cost<'a> {
     }
 }
 
-/// Takes the next unit of what is left.
 fn take(left: &Cell<usize>) -> bool {
     let Some(less) = left.get().checked_sub(1) else { return false };
     left.set(less);
     true
 }
 
-/// Makes `count` connections up to CONNACK and keeps them; also, how long each took.
+/// Makes `count` connections up to CONNACK and keeps them, with the time of each.
 pub(crate) async fn connect_all(clients: &[Client], count: usize) -> Result<(Vec<Session>, Vec<Duration>)> {
     let left = Rc::new(Cell::new(count));
     let workers = clients.iter().cloned().map(|client| {
@@ -234,7 +233,7 @@ pub(crate) async fn connect_all(clients: &[Client], count: usize) -> Result<(Vec
     Ok(all(workers.collect::<Vec<_>>()).await?.into_iter().flatten().unzip())
 }
 
-/// Has messages echoed, `count` in all; each connection awaits the echo before its next one.
+/// Echoes `count` messages in all; each connection awaits the echo before its next one.
 async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Vec<Session>> {
     let each = count.div_ceil(sessions.len().max(1));
     let workers = sessions.into_iter().map(|mut session| {
@@ -251,7 +250,7 @@ async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Ve
     all(workers.collect::<Vec<_>>()).await
 }
 
-/// Has `bytes` echoed in all, each connection as fast as it can.
+/// Echoes `bytes` in all, each connection at full speed.
 async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
     let pieces = (bytes / sessions.len().max(1)).div_ceil(PIECE);
     let workers = sessions.into_iter().map(|session| {
@@ -295,7 +294,7 @@ async fn end_all(sessions: Vec<Session>) -> Result<()> {
     }
 }
 
-/// Waits for all; the first error is theirs.
+/// Joins all; returns the first error.
 async fn all<T>(workers: Vec<tokio::task::JoinHandle<Result<T>>>) -> Result<Vec<T>> {
     let mut results = Vec::with_capacity(workers.len());
     for worker in workers {
@@ -304,7 +303,6 @@ async fn all<T>(workers: Vec<tokio::task::JoinHandle<Result<T>>>) -> Result<Vec<
     Ok(results)
 }
 
-/// A PUBLISH of [`MESSAGE`] bytes.
 fn message() -> Vec<u8> {
     let topic = "fleet/device/1/state";
     // Two bytes of header, two of the topic's length.

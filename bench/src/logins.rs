@@ -1,8 +1,9 @@
-//! Whether the time of a refused login tells that its key exists.
+//! Whether the time of a refused login reveals that its key exists.
 //!
-//! Welch's t-test over the answers to an unknown key, to a wrong secret and to a header that cannot be read, each of the same
-//! length, one after the other on one connection. |t| beyond 4.5 is the usual threshold of leakage tests (TVLA, dudect). It
-//! is asked of all times and of those below their 90 %, where what the machine does besides matters less.
+//! Welch's t-test over answers to an unknown key, a wrong secret and an unreadable header, each of
+//! the same length, in turn on one connection. |t| beyond 4.5 is the usual threshold of leakage
+//! tests (TVLA, dudect). Tested on all times, and on those below their 90 %, which have less noise
+//! of the machine.
 
 use std::{
     io::{Read, Write},
@@ -23,12 +24,12 @@ pub(crate) struct Logins {
 }
 
 const T_MAX: f64 = 4.5;
-/// What is answered before anything is measured: caches and pools are full then.
+/// Requests before the measurement: caches and pools are full then.
 const WARM_UP: usize = 2_000;
 const KINDS: [&str; 3] = ["unknown key", "wrong secret", "malformed header"];
-/// Each kind is as often first, second and third, and as often after each of the others.
+/// Each kind is equally often first, second and third, and after each of the others.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1]];
-/// The part of the times that the second test is of.
+/// The quantile of the second test.
 const CROPPED: f64 = 0.9;
 
 pub(crate) fn measure(logins: &Logins) -> Result<()> {
@@ -72,7 +73,7 @@ pub(crate) fn measure(logins: &Logins) -> Result<()> {
     Ok(())
 }
 
-/// One of each kind, all of the same length.
+/// One request per kind, all of the same length.
 fn requests(api: &Api) -> [String; KINDS.len()] {
     let wrong = "0".repeat(api.secret.len());
     let unknown = "0".repeat(api.key.len());
@@ -82,7 +83,7 @@ fn requests(api: &Api) -> [String; KINDS.len()] {
     })
 }
 
-/// A connection that is kept.
+/// A kept connection.
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -95,13 +96,13 @@ impl Connection {
         Self { stream, buffer: vec![0; 16 * 1024] }
     }
 
-    /// How long the refusal took.
+    /// The time to the refusal.
     fn refused(&mut self, request: &str) -> Result<Duration> {
         let begun = Instant::now();
         self.stream.write_all(request.as_bytes())?;
         let length = self.stream.read(&mut self.buffer)?;
         let time = begun.elapsed();
-        // An answer of some hundred bytes comes in one piece on loopback.
+        // An answer of some hundred bytes arrives in one piece on loopback.
         let answer = &self.buffer[..length];
         ensure!(
             answer.starts_with(b"HTTP/1.1 401") && answer.ends_with(b"}"),
@@ -128,7 +129,7 @@ impl Sample {
     }
 }
 
-/// How many standard errors the means are apart, for samples whose variances may differ.
+/// The difference of the means in standard errors, for unequal variances.
 fn welch(one: &Sample, other: &Sample) -> f64 {
     (one.mean - other.mean) / (one.variance / one.count + other.variance / other.count).sqrt()
 }

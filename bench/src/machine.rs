@@ -2,10 +2,10 @@ use std::{fs, thread::sleep, time::Duration};
 
 use certward_store::{Clock, SystemClock};
 
-/// More CPU time than this, in percent of one core, and others have been at work.
+/// Above this CPU use, in percent of one core, the machine is not quiet.
 const QUIET_PERCENT: f64 = 10.0;
 
-/// The machine and the day of a run, and whether others are at work meanwhile: to be asked before it begins.
+/// Machine, day, and CPU use of other programs; call before the run.
 pub(crate) fn facts() -> String {
     let (machine, others) = (describe(), others_cpu_percent());
     if others <= QUIET_PERCENT {
@@ -32,7 +32,6 @@ fn describe() -> String {
     )
 }
 
-/// The date in UTC.
 pub(crate) fn today() -> String {
     SystemClock.now().to_time().date().to_string()
 }
@@ -42,11 +41,11 @@ fn memory() -> String {
     format!("{} GiB", kib.div_ceil(1024 * 1024))
 }
 
-/// How much of its CPU time others take while we do nothing, in percent of one core: what makes a run doubtful.
+/// CPU use of other programs in percent of one core: it makes a run doubtful.
 fn others_cpu_percent() -> f64 {
     let (before, span) = (busy_ticks(), Duration::from_secs(3));
     sleep(span);
-    // A tick is a hundredth of a second.
+    // A tick is 10 ms.
     (busy_ticks() - before) / span.as_secs_f64()
 }
 

@@ -1,8 +1,8 @@
-//! Measures the whole program from outside, and its gateway beside real peers: `bench/run` builds it for release and
-//! runs it.
+//! Measures the program from outside, and its gateway beside peers: `bench/run` builds it for
+//! release and runs it.
 //!
-//! What is measured of a server is a [`mod@test`], what measures it a [`meter`], what it is loaded with a [`load`] of
-//! [`client`]s before a [`broker`]; the [`servers`] are started in the same way, with the same [`credentials`].
+//! A [`mod@test`] is measured by a [`meter`] under a [`load`] of [`client`]s before a [`broker`];
+//! the [`servers`] all start with the same [`credentials`].
 
 mod api_attacks;
 mod attacks;

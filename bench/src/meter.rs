@@ -7,23 +7,22 @@ use std::{
 use anyhow::{Context, Result};
 use nix::{time::clock_getcpuclockid, unistd::Pid};
 
-/// What a program costs: the CPU time and the memory of its process and all its descendants.
+/// CPU time and memory of a process and all its descendants.
 ///
-/// CPU time is the kernel's own count in nanoseconds, threads that have ended included: what
-/// `/proc/PID/task/*/schedstat` shows, and what it loses when a thread ends.
+/// CPU time is `/proc/PID/task/*/schedstat` in nanoseconds; it loses the time of ended threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     processes: Vec<u32>,
 }
 
-/// A program counts as done when it takes less CPU time than this in one such span.
+/// A program is idle if it uses less CPU time in one such span.
 const QUIET: Duration = Duration::from_micros(200);
 const QUIET_SPAN: Duration = Duration::from_millis(20);
 /// A program that never rests is read all the same.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
 impl Meter {
-    /// Of the program that runs as `process`, with the children it has now.
+    /// Includes the children that exist now.
     pub(crate) fn of(process: u32) -> Self {
         let mut processes = vec![process];
         let mut next = 0;
@@ -34,12 +33,11 @@ impl Meter {
         Self { processes }
     }
 
-    /// The CPU time taken so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         self.processes.iter().map(|&process| cpu(process)).sum()
     }
 
-    /// The CPU time taken, once the program has finished what it was given.
+    /// CPU time once the program is idle.
     pub(crate) fn settled_cpu(&self) -> Result<Duration> {
         let (began, mut last) = (Instant::now(), self.cpu()?);
         loop {
@@ -52,13 +50,13 @@ impl Meter {
         }
     }
 
-    /// Its own memory in KiB: what it has written to, shared pages divided among those who share them. Neither the
-    /// program's file nor what the kernel holds for it.
+    /// Private memory in KiB: written pages, shared ones divided among their users; without the
+    /// program's file and kernel memory.
     pub(crate) fn memory_kib(&self) -> Result<f64> {
         self.processes.iter().map(|&process| memory_kib(process)).sum()
     }
 
-    /// Its memory once it has not changed by more than a thousandth within a second.
+    /// Memory once it has changed by at most a thousandth within a second.
     pub(crate) fn settled_memory_kib(&self) -> Result<f64> {
         let mut last = self.memory_kib()?;
         for _ in 0..30 {
@@ -72,7 +70,6 @@ impl Meter {
         Ok(last)
     }
 
-    /// The processes that are measured.
     pub(crate) fn processes(&self) -> &[u32] {
         &self.processes
     }

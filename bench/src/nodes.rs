@@ -1,4 +1,4 @@
-//! From the answer of a PUT to `running`, which many nodes have to prove.
+//! From the answer of a PUT to `running`, with proofs of many nodes.
 
 use std::{
     fmt::Write as _,
@@ -29,11 +29,11 @@ pub(crate) struct Nodes {
     print_only: bool,
 }
 
-/// Deployments that are changed in turn, so that no change overtakes another.
+/// Changed in turn, so that no change overtakes another.
 const DEPLOYMENTS: usize = 40;
 const WAIT: &str = "Prefer: wait=30\r\n";
 
-/// What the changes of one run took.
+/// The times of one run.
 #[derive(Default)]
 struct Taken {
     answers: Vec<Duration>,
@@ -90,10 +90,10 @@ fn host(number: usize) -> String {
     format!("d{number}.example.com")
 }
 
-/// Carries so many changes out, one after each beat, whether those before are proven or not.
+/// Sends one change per beat, whether earlier ones are proven or not.
 fn run(fleet: &[Certward], authority: &Authority, pace: u32, changes: u32) -> Taken {
     let apis: Vec<Api> = fleet.iter().map(Certward::api).collect();
-    // Made before: what they cost is not the nodes'.
+    // Issued before: not part of the measurement.
     let leaves: Vec<Leaf> =
         (0..changes as usize).map(|number| authority.server(&[&host(number % DEPLOYMENTS)])).collect();
     let taken = Arc::<Mutex<Taken>>::default();
@@ -115,7 +115,7 @@ fn run(fleet: &[Certward], authority: &Authority, pace: u32, changes: u32) -> Ta
     Arc::into_inner(taken).and_then(|taken| taken.into_inner().ok()).expect("all changes have ended well")
 }
 
-/// One change: what its answer took, and from there its proof.
+/// One change: the time to the answer, and from there to the proof.
 fn change(by: &Api, from: &Api, id: &str, leaf: &Leaf) -> (Duration, Duration) {
     let asked = Instant::now();
     by.put_tls(id, &leaf.one_way()).expect(200);

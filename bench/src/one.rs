@@ -62,7 +62,7 @@ pub(crate) struct Load {
     identity: Vec<PathBuf>,
 }
 
-/// Starts a server, runs tests on it, and prints what they cost.
+/// Starts a server, runs tests on it, and prints the costs.
 pub(crate) fn one(one: &One) -> Result<()> {
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
@@ -74,7 +74,7 @@ pub(crate) fn one(one: &One) -> Result<()> {
         let count = one.count.unwrap_or(test.count(false));
         rounds(test, one.rounds, || {
             if test.is_idle() {
-                // A process that has freed nothing yet that it could use again.
+                // A new process, without freed memory to reuse.
                 server = Server::start(one.server, &stage)?;
             }
             let door = server.door(test, &credentials);
@@ -85,7 +85,7 @@ pub(crate) fn one(one: &One) -> Result<()> {
     Ok(())
 }
 
-/// Runs a test against a server that somebody else has started, and prints what it costs.
+/// Runs a test on a server that runs already, and prints the costs.
 pub(crate) fn load(load: &Load) -> Result<()> {
     let _broker = load.broker.map(EchoBroker::start).transpose()?;
     let identity = match load.identity.as_slice() {

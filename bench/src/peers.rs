@@ -1,5 +1,5 @@
-//! The gateway beside its peers: every test on every server, interleaved, so that what the machine does meanwhile meets
-//! all of them alike.
+//! The gateway beside its peers: every test on every server, interleaved, so that the machine's
+//! noise meets all.
 
 use anyhow::Result;
 use clap::Args;
@@ -42,12 +42,11 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Whether something was left out.
     fn is_partial(&self) -> bool {
         self.no_fleet || !self.servers.is_empty() || !self.tests.is_empty()
     }
 
-    /// All tests on all servers, written into the document.
+    /// All tests on all servers, written to the document.
     pub(crate) fn all(quick: bool) -> Self {
         Self {
             quick,
@@ -60,7 +59,7 @@ impl Peers {
     }
 }
 
-/// Memory differs little from one process to the next, and a round of it is long.
+/// Memory varies little, and a round is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
 /// Measures, prints, and writes docs/lab/performance.md and its plot.
@@ -99,7 +98,7 @@ struct Run<'a> {
     stage: &'a Stage<'a>,
     generator: Generator,
     figures: Figures,
-    /// What could not be measured, and why: a server that cannot do something must not end the run.
+    /// Failed measurements: a server without a feature must not end the run.
     troubles: Vec<String>,
 }
 
@@ -127,13 +126,13 @@ impl Run<'_> {
         }
     }
 
-    /// What costs CPU time: all servers stand by, and take turns within each round of each test.
+    /// CPU tests: all servers run, and alternate within each round of each test.
     fn cpu(&mut self, rounds: usize) {
         let servers: Vec<Server> = self.kinds().into_iter().filter_map(|kind| self.start(kind)).collect();
         let tests: Vec<Test> = self.tests().filter(|test| !test.is_idle()).collect();
         for round in 0..rounds {
             for &test in &tests {
-                // Everybody is first once in a while.
+                // The order rotates.
                 for place in 0..servers.len() {
                     self.run(&servers[(place + round) % servers.len()], test, round);
                 }
@@ -141,7 +140,7 @@ impl Run<'_> {
         }
     }
 
-    /// What costs memory: each time in a new process, which has freed nothing yet that it could use again.
+    /// Memory tests: each in a new process, without freed memory to reuse.
     fn idle(&mut self, rounds: usize) {
         let tests: Vec<Test> = self.tests().filter(|test| test.is_idle()).collect();
         for round in 0..rounds {
@@ -196,7 +195,6 @@ impl Run<'_> {
     }
 }
 
-/// The last lines of a log.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")

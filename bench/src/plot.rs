@@ -15,8 +15,7 @@ const BAR: f64 = 15.0;
 const HEAD: f64 = 40.0;
 const FOOT: f64 = 34.0;
 
-/// A picture of all figures: one panel for each test, one bar for each server, a line from the smallest value to the
-/// largest. Shorter is better.
+/// A panel per test, a bar per server, a line from minimum to maximum. Shorter is better.
 pub(crate) fn svg(figures: &Figures) -> String {
     let panels: Vec<(Test, Vec<Kind>)> = Test::ALL
         .into_iter()
@@ -136,7 +135,7 @@ fn panel(out: &mut String, figures: &Figures, test: Test, kinds: &[Kind], left: 
 }
 
 fn line(out: &mut String, text: &str) {
-    // Writing to a text does not fail.
+    // Writing to a `String` does not fail.
     let _ = writeln!(out, "{text}");
 }
 
@@ -159,7 +158,7 @@ fn color(kind: Kind) -> &'static str {
     }
 }
 
-/// A round distance between ticks that gives five or fewer.
+/// A round tick distance for at most five ticks.
 fn step(most: f64) -> f64 {
     let rough = (most / 5.0).max(1e-9);
     let power = 10f64.powf(rough.log10().floor());

@@ -1,4 +1,4 @@
-//! Where certward's CPU time goes under load, as `perf` sees it.
+//! certward's CPU time under load by function, sampled by `perf`.
 
 use std::{
     collections::BTreeMap,
@@ -40,16 +40,16 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// What docs/lab/performance.md shows.
+    /// For docs/lab/performance.md.
     pub(crate) fn usual() -> Self {
         Self { tests: Vec::new(), symbols: 25, print_only: false }
     }
 }
 
-/// How long is sampled; a virtual machine has no counters, so that the clock must do.
+/// Sampling time; a virtual machine has no counters, only the clock.
 const SPAN: Duration = Duration::from_secs(5);
 const SAMPLES_A_SECOND: &str = "4000";
-/// The symbols that the document names.
+/// Symbols in the document.
 const NAMED: usize = 6;
 
 /// Profiles, prints, and writes docs/lab/performance.md.
@@ -78,17 +78,17 @@ pub(crate) fn measure(profile: &Profile) -> Result<()> {
     if profile.print_only { Ok(()) } else { document::write_section("profile", &text) }
 }
 
-/// One line of perf's report.
+/// A line of perf's report.
 #[derive(Debug, Clone, PartialEq)]
 struct Symbol {
-    /// In percent of all samples.
+    /// Percent of all samples.
     share: f64,
     /// The program or the kernel.
     object: String,
     name: String,
 }
 
-/// Samples `process` while `load` is repeated.
+/// Samples `process` while `load` repeats.
 fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<Vec<Symbol>> {
     let file = folder.join("perf.data");
     load()?;
@@ -125,16 +125,16 @@ fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Reads lines like ` 3.21% |certward |[.] name`, and puts the largest first.
+/// Reads lines like ` 3.21% |certward |[.] name`; the largest first.
 fn read(report: &str) -> Vec<Symbol> {
     let lines = report.lines().filter(|line| !line.starts_with('#'));
     let symbols = lines.filter_map(|line| {
         let mut fields = line.splitn(3, '|').map(str::trim);
         let share = fields.next()?.trim_end_matches('%').parse().ok()?;
         let object = fields.next()?.to_owned();
-        // `[k]` or `[.]` says whose it is.
+        // `[k]` or `[.]`: kernel or user.
         let (_, name) = fields.next()?.split_once(']')?;
-        // Columns follow that perf has nothing to say in.
+        // Empty columns follow.
         let name = name.split("  ").next().unwrap_or_default().trim_matches(['|', ' ']).to_owned();
         Some(Symbol { share, object, name })
     });
@@ -143,7 +143,7 @@ fn read(report: &str) -> Vec<Symbol> {
     symbols
 }
 
-/// Whose code it is, as far as its name tells.
+/// The library that a function belongs to, by its name.
 fn part(object: &str, name: &str) -> &'static str {
     if object.contains("kernel") || object.contains("unknown") || object.contains("vdso") {
         return "kernel";
@@ -151,12 +151,12 @@ fn part(object: &str, name: &str) -> &'static str {
     if object.contains("libc") {
         return "libc";
     }
-    // Assembly has names of its own.
+    // Assembly names.
     const CIPHERS: [&str; 6] = ["aws_lc", "curve25519", "nistz256", "bignum_", "aead_", "gcm_"];
     if CIPHERS.iter().any(|cipher| name.contains(cipher)) && !name.contains("::") {
         return "aws-lc";
     }
-    // A generic function belongs to who wrote it: what stands first in its name.
+    // A generic function belongs to the crate that its name begins with.
     let name = name.trim_start_matches(['<', '&']).trim_start_matches("dyn ");
     let begins: [(&[&str], &str); 5] = [
         (&["rustls", "webpki", "aws_lc_rs"], "rustls"),
@@ -188,7 +188,7 @@ fn section(test: Test, symbols: &[Symbol]) -> String {
     out
 }
 
-/// The last parts of a long name, and nothing that would end a cell.
+/// The last parts of a long name, safe in a table cell.
 fn short(name: &str) -> String {
     const LENGTH: usize = 48;
     let name = name.replace('|', "/").replace('`', "");

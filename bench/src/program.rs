@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::meter::Meter;
 
-/// A running peer. When this value is dropped, its process ends, and all processes that it has started.
+/// A running peer; on drop it is killed with all its descendants.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -23,7 +23,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(3);
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Program {
-    /// Starts `command`; what it says goes to `output` in `folder`.
+    /// Starts `command`; its output goes to `output` in `folder`.
     pub(crate) fn start(folder: &Path, command: &mut Command) -> Result<Self> {
         let output = folder.join("output.log");
         let file = File::options().create(true).append(true).open(&output)?;
@@ -36,17 +36,14 @@ impl Program {
         Ok(Self { child, output })
     }
 
-    /// Its first process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// All it has said.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it takes connections.
     pub(crate) fn wait_listening(&mut self, address: SocketAddr) -> Result<()> {
         let listens = came_within(STARTS_WITHIN, || match self.child.try_wait() {
             Ok(None) => TcpStream::connect(address).is_ok().then_some(true),
@@ -58,7 +55,6 @@ impl Program {
         }
     }
 
-    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.id(), signal);
     }
@@ -66,7 +62,7 @@ impl Program {
 
 fn send(process: u32, signal: Signal) {
     if let Some(id) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself: then there is nobody to tell.
+        // Ignored: it may have exited.
         let _ = kill_process(id, signal);
     }
 }
@@ -79,7 +75,7 @@ impl Drop for Program {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        // Workers outlive a parent that was killed.
+        // Workers outlive a killed parent.
         for &worker in &workers.processes()[1..] {
             send(worker, Signal::KILL);
         }

@@ -9,7 +9,7 @@ use crate::{
     test::Test,
 };
 
-/// All that a run beside the peers has found.
+/// Results of a run beside the peers.
 pub(crate) struct Report {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) troubles: Vec<String>,
 }
 
-/// What no server can go below.
+/// Lower bounds of any server.
 pub(crate) struct Floor {
     /// The server's side of rustls in memory, µs.
     pub(crate) handshakes: Vec<(Test, f64)>,
@@ -150,7 +150,7 @@ impl Report {
         }
         let mut out = "Not measured, and why:\n\n".to_owned();
         for trouble in &self.troubles {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = writeln!(out, "- {trouble}");
         }
         out
@@ -176,7 +176,7 @@ fn fleet_goals(own: &Fleet) -> String {
     format!("{}.\n", goals.join("; "))
 }
 
-/// Its name without what its column says already.
+/// Its name without what the column says.
 fn plain(kind: Kind) -> &'static str {
     kind.title().trim_end_matches(" tuned")
 }
@@ -185,8 +185,8 @@ fn cell(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), digits)
 }
 
-/// A line of a table.
+/// A table row.
 pub(crate) fn line(out: &mut String, cells: &[String]) {
-    // Writing to a text does not fail.
+    // Writing to a `String` does not fail.
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }

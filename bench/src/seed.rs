@@ -9,19 +9,19 @@ use certward_tests::{Certward, Leaf};
 use tokio::runtime;
 use zeroize::Zeroizing;
 
-/// Deployments that are written in one transaction.
+/// Deployments per transaction.
 const AT_ONCE: usize = 2_000;
 
-/// A deployment that is to be: its id, its host, its certificate.
+/// A deployment to write.
 pub(crate) struct Seedling {
     pub(crate) id: String,
     pub(crate) host: String,
     pub(crate) leaf: Leaf,
 }
 
-/// Writes deployments with `running` certificates into the store of a certward that has ended, each made after the
-/// deployment `template`, which was made through the API. The keys are sealed as those of uploads are; what a hundred
-/// thousand requests would take hours for takes a minute.
+/// Writes deployments with `running` certificates into the store of a stopped certward, each a copy
+/// of `template`, which the API made. Keys are sealed like uploaded ones. Takes a minute instead of
+/// hours for a hundred thousand requests.
 pub(crate) fn seed(
     certward: &Certward,
     template: &str,

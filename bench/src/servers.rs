@@ -1,5 +1,4 @@
-//! The servers that are measured, each as a process of its own with one worker, on its own core, with a configuration
-//! that is written here.
+//! The measured servers, each in its own process with one worker on its own core, configured here.
 
 mod certward;
 mod forwarder;
@@ -56,7 +55,6 @@ pub(crate) enum Kind {
     Plain,
 }
 
-/// A running server.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     doors: Doors,
@@ -64,13 +62,13 @@ pub(crate) struct Server {
     running: Running,
 }
 
-/// What ends when the server is dropped.
+/// Ends with the server.
 enum Running {
     Program(Program),
     Certward(Box<certward_tests::Certward>),
 }
 
-/// Where a server takes which clients.
+/// The addresses of a server by kind of client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doors {
     pub(crate) one_way: SocketAddr,
@@ -80,15 +78,14 @@ pub(crate) struct Doors {
 
 /// What servers are started with.
 pub(crate) struct Stage<'a> {
-    /// Files of the run.
     pub(crate) folder: &'a Path,
     pub(crate) credentials: &'a Credentials,
-    /// The broker behind all of them.
+    /// The upstream of all.
     pub(crate) broker: SocketAddr,
 }
 
 impl Kind {
-    /// All, in the order of the table.
+    /// In the order of the table.
     pub(crate) const ALL: [Self; 10] = [
         Self::Certward,
         Self::Rustls,
@@ -102,7 +99,7 @@ impl Kind {
         Self::Plain,
     ];
 
-    /// As the table names it.
+    /// Its name in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Certward => "certward",
@@ -118,31 +115,30 @@ impl Kind {
         }
     }
 
-    /// Whether it is a peer as Debian sets it up.
+    /// Whether it is a peer with Debian's settings.
     pub(crate) fn is_peer(self) -> bool {
         matches!(self, Self::Nginx | Self::Haproxy | Self::Stunnel | Self::Hitch | Self::Mosquitto)
     }
 
-    /// Whether it is a peer set up for speed.
+    /// Whether it is a peer tuned for speed.
     pub(crate) fn is_tuned(self) -> bool {
         matches!(self, Self::NginxTuned | Self::HaproxyTuned)
     }
 
-    /// Whether the test makes sense with it.
+    /// Whether the test applies.
     pub(crate) fn takes(self, test: Test) -> bool {
         match test {
             _ if self == Self::Plain => matches!(test, Test::Throughput | Test::Small | Test::Idle),
             // OpenSSL 3.0 has no X25519MLKEM768.
             Test::Hybrid => matches!(self, Self::Certward | Self::Rustls),
-            // Nobody else remembers a certificate that was verified.
+            // Others do not cache verified certificates.
             Test::TwoWayFirst => matches!(self, Self::Certward | Self::Rustls | Self::NginxTuned),
-            // It is the broker: nothing is relayed.
+            // Mosquitto is the broker and relays nothing.
             Test::Throughput | Test::Small => self != Self::Mosquitto,
             _ => true,
         }
     }
 
-    /// What it says of its version.
     pub(crate) fn version(self) -> String {
         match self {
             Self::Certward => first_line(Command::new(certward_tests::certward_binary()).arg("--version")),
@@ -157,7 +153,7 @@ impl Kind {
 }
 
 impl Server {
-    /// Starts a server and waits until it answers. Somebody else may take a port between our look and its bind: then again.
+    /// Starts a server and waits for it; again if a free port was taken before its bind.
     pub(crate) fn start(kind: Kind, stage: &Stage<'_>) -> Result<Self> {
         const TRIES: usize = 3;
         for _ in 1..TRIES {
@@ -190,7 +186,7 @@ impl Server {
         Ok(Self { kind, doors, meter, running: Running::Program(program) })
     }
 
-    /// Where a test enters.
+    /// The address for a test.
     pub(crate) fn door(&self, test: Test, credentials: &Credentials) -> Door {
         let (address, sni, shown) = match test.entrance() {
             Entrance::OneWay => (self.doors.one_way, ONE_WAY, &credentials.p256),
@@ -205,12 +201,11 @@ impl Server {
         }
     }
 
-    /// What it costs.
     pub(crate) fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    /// What it has said, for who wants to know why it failed.
+    /// Its log, to explain a failure.
     pub(crate) fn log(&self) -> String {
         match &self.running {
             Running::Program(program) => program.output(),
@@ -225,7 +220,7 @@ impl Doors {
         Self { one_way: free(), two_way: free(), rsa: free() }
     }
 
-    /// Each with the certificate that it shows, and whether it asks for the client's.
+    /// Each with its certificate, and whether it requests the client's.
     fn each<'a>(
         &self,
         credentials: &'a Credentials,
@@ -238,29 +233,28 @@ impl Doors {
     }
 }
 
-/// The command line that starts a program on the core of servers under test.
+/// Pins a program to the core of servers under test.
 pub(crate) const ON_SERVER_CORE: &[&str] = &["taskset", "-c", "0"];
 
-/// A command that starts `program` on the core of servers under test.
+/// A command for `program` on the core of servers under test.
 pub(crate) fn on_server_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(ON_SERVER_CORE[0]);
     command.args(&ON_SERVER_CORE[1..]).arg(program);
     command
 }
 
-/// A folder of the server's own.
 pub(crate) fn own_folder(stage: &Stage<'_>, name: &str) -> Result<PathBuf> {
     let folder = stage.folder.join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
-/// The first line that a program says.
+/// The first line of its output.
 fn first_line(command: &mut Command) -> String {
     line_with(command, "")
 }
 
-/// The first line with `text` that a program says.
+/// The first line of its output with `text`.
 fn line_with(command: &mut Command, text: &str) -> String {
     let output = run(command);
     let said = [output.stdout, output.stderr].concat();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What a row of measured times looks like.
+/// A distribution of measured times.
 pub(crate) struct Spread(Vec<Duration>);
 
 impl Spread {

@@ -12,30 +12,30 @@ use crate::{
     test::Handshake,
 };
 
-/// What clients have seen of one replacement.
+/// One replacement as clients see it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Swap {
     /// From the request, or the signal, to its answer.
     pub(crate) answered: Duration,
-    /// From the answer to the begin of the last handshake that met the old certificate; zero if none did.
+    /// From the answer to the start of the last handshake with the old certificate; zero if none.
     pub(crate) old_until: Duration,
-    /// Handshakes begun after the answer that met the old certificate.
+    /// Handshakes after the answer with the old certificate.
     pub(crate) stale: usize,
     /// Handshakes that failed, at any time.
     pub(crate) failed: usize,
-    /// Handshakes in all.
     pub(crate) handshakes: usize,
 }
 
-/// Clients that shake hands over and over meanwhile.
+/// Clients with continuous handshakes.
 const CLIENTS: usize = 4;
-/// They are at it for so long before the change.
+/// Their lead before the change.
 const BEFORE: Duration = Duration::from_millis(50);
-/// So many handshakes in a row with the new certificate, and the old one is gone.
+/// Handshakes in a row with the new certificate until the old one counts as gone.
 const NEW_IN_A_ROW: usize = 100;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Replaces the certificate behind `door` by `change`, while clients shake hands there; `leaf` is the new one (DER).
+/// Replaces the certificate behind `door` by `change` under handshakes; `leaf` is the new one
+/// (DER).
 pub(crate) fn watch(
     generator: &Generator,
     door: &Door,
@@ -60,7 +60,7 @@ pub(crate) fn watch(
     }
 }
 
-/// One handshake: when it began, and what it met.
+/// One handshake: its start and its certificate.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     began: Instant,
@@ -82,7 +82,7 @@ fn judge(seen: &[Seen], asked: Instant, answered: Instant) -> Swap {
 async fn shake_until_new<T>(clients: Vec<Client>, leaf: Vec<u8>, changed: &OnceLock<T>) -> Result<Vec<Seen>> {
     let (mut seen, mut in_a_row) = (Vec::new(), 0);
     let began = Instant::now();
-    // One after the other on few clients would be too slow to see a short gap; all at once on one thread are enough.
+    // Few clients in sequence would miss a short gap; all at once on one thread are enough.
     while in_a_row < NEW_IN_A_ROW || changed.get().is_none() {
         if began.elapsed() > GONE_WITHIN {
             bail!("the old certificate is still shown after {GONE_WITHIN:?}");

@@ -1,6 +1,6 @@
 use clap::ValueEnum;
 
-/// What is measured of a server, each in units of its own.
+/// A measurement of a server, with its own unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Test {
     /// Full TLS 1.3 handshake, MQTT CONNECT and CONNACK, P-256
@@ -27,7 +27,6 @@ pub(crate) enum Test {
     IdleTwoWay,
 }
 
-/// How a client shakes hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     Full,
@@ -36,7 +35,7 @@ pub(crate) enum Handshake {
     Hybrid,
 }
 
-/// Which of a server's doors a test takes.
+/// The listener that a test uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entrance {
     OneWay,
@@ -45,7 +44,7 @@ pub(crate) enum Entrance {
 }
 
 impl Test {
-    /// All of them, in the order of the table.
+    /// In the order of the table.
     pub(crate) const ALL: [Self; 11] = [
         Self::Full,
         Self::Resumed,
@@ -60,7 +59,7 @@ impl Test {
         Self::IdleTwoWay,
     ];
 
-    /// As the table names it.
+    /// Its name in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Full => "full TLS 1.3 handshake and CONNECT, P-256",
@@ -77,7 +76,6 @@ impl Test {
         }
     }
 
-    /// What its figures count.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "CPU s/GB",
@@ -86,8 +84,8 @@ impl Test {
         }
     }
 
-    /// How many handshakes, megabytes, messages or connections one measurement takes. Those of CPU time last a fraction of a second:
-    /// many short rounds tell more than a few long ones where the machine's speed changes from second to second.
+    /// Units per measurement. Those of CPU time last a fraction of a second: many short rounds are
+    /// better than a few long ones if the machine's speed varies.
     pub(crate) fn count(self, quick: bool) -> usize {
         match self {
             Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => 500,
@@ -99,7 +97,7 @@ impl Test {
         }
     }
 
-    /// Whether it is about memory.
+    /// Whether it measures memory.
     pub(crate) fn is_idle(self) -> bool {
         matches!(self, Self::Idle | Self::IdleTwoWay)
     }

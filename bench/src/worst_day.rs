@@ -4,7 +4,6 @@ use std::{fs, path::PathBuf};
 
 use certward_tests::workspace_root;
 
-/// A file among the documents.
 pub(crate) fn document(name: &str) -> PathBuf {
     workspace_root().join("docs/lab").join(name)
 }
@@ -21,7 +20,7 @@ pub(crate) fn write(part: &str, text: &str) {
         .expect("docs/lab/worst-day.md can be written");
 }
 
-/// When and on what it was measured, as a sentence.
+/// Day and machine as a sentence.
 pub(crate) fn circumstances() -> String {
     let output = |program: &str, arguments: &[&str]| {
         let output =

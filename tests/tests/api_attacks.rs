@@ -1,15 +1,15 @@
-//! Connections that take all places of the API and finish nothing: clients elsewhere and probes are answered all the same, and
-//! nothing remains of it.
+//! Connections that occupy the whole API and finish nothing: clients at other addresses and probes
+//! are still answered, and all resources are released.
 
 use std::time::Duration;
 
 use certward_tests::{API_ATTACKS, ApiAttacker, ApiVictims, Scene, Setup, effort};
 
-/// As in `attacks.rs`: what allocators may keep of an attack, here of some 560 connections, 50 KiB each without optimisation.
+/// Memory that allocators may keep after some 560 connections of 50 KiB each (unoptimised build).
 const GROWTH_KIB: u64 = 40 * 1024;
 
 const EVICTED: &str = "certward_api_connections_evicted_total";
-/// The promise of docs/security.md, some fifty times of what it takes here.
+/// The promise of docs/security.md, fifty times the time measured here.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 fn survive(addresses: u8) {

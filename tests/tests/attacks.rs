@@ -1,19 +1,18 @@
-//! Whatever one address does, a device at another must not notice, and nothing of it remains.
+//! Attacks from one address: a device at another must not notice, and all resources are released.
 
 use std::path::Path;
 
 use certward_tests::{ATTACKS, Attack, Battlefield, Device, EmbeddedDatabase, Setup, Stage, effort};
 
-/// What may remain in memory of an attack: allocators keep what they may need again, some MiB; what grows with an attack that is
-/// carried out in full (`scripts/soak`) is more.
+/// Memory that allocators may keep after an attack; a leak of a full attack (`scripts/soak`) is
+/// larger.
 const GROWTH_KIB: u64 = 8 * 1024;
 
 fn battlefield() -> Battlefield {
-    // At the level `debug`, the log of an attack would be more work than the attack.
+    // At `debug`, logging the attack would cost more than the attack.
     Battlefield::new(Setup { log_level: "info", ..Setup::default() })
 }
 
-/// Carries the attacks out, one after the other.
 fn survive(attacks: impl Iterator<Item = Attack>) {
     let effort = effort();
     let mut field = battlefield();
@@ -40,7 +39,7 @@ fn survive(attacks: impl Iterator<Item = Attack>) {
     }
 }
 
-/// One half of the attacks of a stage: each half has a certward of its own.
+/// Half of a stage's attacks; each half has its own certward.
 fn half(stage: Stage, half: usize) -> impl Iterator<Item = Attack> {
     ATTACKS.into_iter().filter(move |attack| attack.stage == stage).skip(half).step_by(2)
 }
@@ -65,7 +64,7 @@ fn more_attacks_after_the_handshake_hurt_nobody_and_leave_nothing() {
     survive(half(Stage::Session, 1));
 }
 
-/// Gives every table of the embedded store another name, or its own again: between the two, nothing can be read.
+/// Renames every table of the embedded store, or restores the names: in between, every read fails.
 fn rename_tables(data: &Path, rename: impl Fn(&str) -> Option<String>) {
     for file in EmbeddedDatabase::files(data) {
         let mut database = EmbeddedDatabase::open(&file);

@@ -1,4 +1,4 @@
-//! What docs/backup.md says about backups.
+//! The backup of docs/backup.md.
 
 use std::{fs, process::Command};
 
@@ -12,7 +12,7 @@ fn a_backup_taken_while_it_runs_is_served_after_it_is_restored() {
     let mut sqlite3 = Command::new("sqlite3");
     let output = run(sqlite3.arg(data.join("store.db")).arg(format!(".backup {}", backup.display())));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // What came after the backup is not in it.
+    // Not in the backup.
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
 
     let mut restored = Certward::prepare(Setup::default());

@@ -1,4 +1,5 @@
-//! No byte of a key and no API secret ever comes out: in no answer, no log at trace level, no error, no file.
+//! No byte of a key and no API secret appears in an answer, a log at trace level, an error or a
+//! file.
 
 use std::{fs, path::Path};
 
@@ -7,19 +8,19 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use certward_tests::{PostgresServer, Scene, Setup, recipe, run};
 use serde_json::json;
 
-/// A secret that must not come out, in whatever form: its bytes and its PEM text.
+/// A secret and its search patterns: its bytes and its PEM text.
 struct Canary {
     name: &'static str,
     needles: Vec<Vec<u8>>,
 }
 
 impl Canary {
-    /// The secret part of a PEM key; what is public in it stands in the certificate as well.
+    /// Only the secret part of a PEM key; the public part is in the certificate as well.
     fn key(name: &'static str, pem: &str) -> Self {
         let body: String =
             pem.lines().filter(|line| !line.starts_with("-----") && !line.contains(':')).collect();
         let der = BASE64_STANDARD.decode(&body).unwrap();
-        // Of RSA, what follows modulus and public exponent; of P-256 in PKCS#8, the private scalar.
+        // RSA: all after modulus and public exponent. P-256 in PKCS#8: the private scalar.
         let secret = if der.len() > 1000 { 310..der.len() } else { 36..68 };
         let text = &body.as_bytes()[secret.start * 4 / 3 + 1..secret.end * 4 / 3];
         let needles = [forms(&der[secret]), forms(text)].concat();
@@ -27,13 +28,12 @@ impl Canary {
         Self { name, needles }
     }
 
-    /// A text as it is.
     fn text(name: &'static str, text: &str) -> Self {
         Self { name, needles: vec![text.as_bytes().to_vec(), BASE64_STANDARD.encode(text).into_bytes()] }
     }
 }
 
-/// A canary and the needle it was found by, if one is in these bytes.
+/// The first canary found, and the pattern that matched.
 fn find(canaries: &[Canary], places: &[(String, Vec<u8>)]) -> Option<String> {
     let needles: Vec<(&str, &Vec<u8>)> = canaries
         .iter()
@@ -41,7 +41,7 @@ fn find(canaries: &[Canary], places: &[(String, Vec<u8>)]) -> Option<String> {
         .collect();
     let search = AhoCorasick::new(needles.iter().map(|(_, needle)| needle)).unwrap();
     places.iter().find_map(|(place, bytes)| {
-        // Line breaks and escaped ones may stand in the midst of it.
+        // Line breaks, also escaped ones, may interrupt it.
         let text = String::from_utf8_lossy(bytes).replace("\\n", "").replace(['\n', '\r'], "");
         let found = search.find(bytes).or_else(|| search.find(&text))?;
         let (name, needle) = needles[found.pattern().as_usize()];
@@ -49,10 +49,10 @@ fn find(canaries: &[Canary], places: &[(String, Vec<u8>)]) -> Option<String> {
     })
 }
 
-/// Pieces of secret bytes in the forms in which programs print bytes.
+/// Pieces of a secret in the forms in which programs print bytes.
 fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
-    // A leak of 24 bytes or more holds one of these pieces whole.
+    // A leak of 24 bytes or more contains one of these pieces whole.
     for piece in bytes.chunks_exact(12) {
         let list = |separator: &str, form: &dyn Fn(&u8) -> String| {
             piece.iter().map(form).collect::<Vec<_>>().join(separator).into_bytes()
@@ -67,7 +67,7 @@ fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Every way in which an operator may hand a key over, right and wrong.
+/// Uploads with the key in right and wrong fields and forms.
 fn uploads(cert: &str, key: &str, other: &str, encrypted: &str, public: &str) -> Vec<(&'static str, String)> {
     let one_way = |cert: &str, key: &str| json!({"tlsType": "one-way", "cert": cert, "key": key}).to_string();
     let one_line = key.replace('\n', "");
@@ -125,7 +125,7 @@ fn no_key_and_no_secret_comes_out_with_postgres_nor_stands_in_the_snapshot() {
     assert!(snapshot.is_some_and(|(_, bytes)| bytes.len() > 10_000), "it was looked into");
 }
 
-/// All that was looked into.
+/// Returns every place that was searched.
 fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     let mut scene = Scene::with(Setup { log_level: "trace", ..setup });
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +167,7 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         }
         api.delete_tls(Scene::DEPLOYMENT);
     }
-    // The secret where it does not belong, and wrong ones beside it.
+    // The secret in wrong places, and wrong secrets.
     let wrong = certward_tests::Api { key: api.secret.clone(), secret: api.key.clone(), ..api.clone() };
     places.push(("a 401".into(), format!("{:?}", wrong.tls(Scene::DEPLOYMENT).expect(401)).into_bytes()));
     let answer = api.get(&format!("/deployments/{}/tls?secret={}", Scene::DEPLOYMENT, api.secret));
@@ -177,7 +177,7 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     canaries.push(Canary::text("another API secret", &secret));
     places.push(("the list of keys".into(), format!("{:?}", api.get("/keys").expect(200)).into_bytes()));
 
-    // The command line's own messages.
+    // Messages of the command line.
     let files = |cert: &str, key: &str| {
         let (cert_file, key_file) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
         fs::write(&cert_file, cert).unwrap();
@@ -199,7 +199,7 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         places.push(("certward tls set".into(), said(&run(set))));
     }
 
-    // The write-ahead logs go at the end.
+    // The write-ahead logs are removed at the end.
     gather(&scene.certward.data(), &mut places);
     scene.certward.stop();
     places.push(("the log".into(), scene.certward.log().into_bytes()));
@@ -207,7 +207,7 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     assert!(scene.certward.log().contains(" DEBUG "), "the log tells more than it does by default");
     assert_eq!(find(&canaries, &places), None);
 
-    // The search itself: each canary would be found in its own key, however it were printed.
+    // The search itself: each canary is found in its own key, in every form.
     for (canary, pem) in canaries.iter().zip([&recipe.server.key_pem, &read("rsa.key"), &ec.key_pem]) {
         let one = |bytes: Vec<u8>| find(std::slice::from_ref(canary), &[("itself".into(), bytes)]);
         assert!(one(pem.clone().into_bytes()).is_some(), "{} as PEM", canary.name);
@@ -224,7 +224,7 @@ fn said(output: &std::process::Output) -> Vec<u8> {
     [&output.stdout[..], &output.stderr[..]].concat()
 }
 
-/// All files of the data folder: the keys in the store are sealed.
+/// All files of the data folder: the stored keys are sealed.
 fn gather(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! The database is away: devices go on being served, also across restarts of the node, and everything heals by itself.
+//! Without the database devices are served, also across restarts; recovery is automatic.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use serde_json::json;
 const TWO_WAY: &str = "two-way";
 const TWO_WAY_HOST: &str = "two-way.localhost";
 
-/// One node, with a one-way and a two-way deployment that run, and a database that can be stopped.
+/// One node with a running one-way and a running two-way deployment, and a database to stop.
 struct Away {
     server: PostgresServer,
     database: String,
@@ -46,7 +46,7 @@ impl Away {
         away
     }
 
-    /// What runs is in the snapshot already; only the first start has to become whole.
+    /// Only the first start has to complete the replica; what runs is in it already.
     fn wait_whole(&self) {
         wait_until("a whole snapshot", || {
             self.scene.certward.log().contains("snapshot is whole").then_some(())
@@ -98,7 +98,7 @@ impl Away {
         self.scene.certward.data().join("snapshot.db")
     }
 
-    /// Starts the node; it must end by itself. What it says.
+    /// Starts the node, which must exit; its output.
     fn refused_start(&self) -> String {
         let mut command = self.scene.certward.cli_without_key(&["serve", "--config"]);
         let output = run(command.arg(self.scene.certward.config()));
@@ -131,7 +131,7 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
     away.scene.certward.serve();
     away.assert_serves("restarted");
     away.assert_api_refuses();
-    // Tickets of before open in the process of after.
+    // Tickets of the old process open in the new one.
     assert!(away.scene.connect(&resuming, "resumes").unwrap().is_resumed());
     let resumed = resuming_two_way.connect(to, TWO_WAY_HOST, "resumes-too").unwrap();
     assert!(resumed.is_resumed());
@@ -143,7 +143,7 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
 
     away.assert_heals();
     lasting.ping().unwrap();
-    // And once more, from what the healed node has kept.
+    // Again, from the replica written after the recovery.
     away.server.stop();
     away.scene.certward.kill();
     away.scene.certward.serve();
@@ -156,13 +156,13 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
 fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
     let mut away = Away::new();
     let api = away.scene.api();
-    // Trust that was narrowed is not widened, and a certificate that was deleted is not served.
+    // Narrowed trust is not widened, and a deleted certificate is not served.
     let narrowed = away.scene.leaf();
     api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
     api.wait_running(Scene::DEPLOYMENT);
     api.delete_tls(TWO_WAY).expect(204);
     wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
-    // Nothing in between: what was said to be done is on this node's disk.
+    // No wait in between: an acknowledged change is on this node's disk.
     away.scene.certward.kill();
     away.server.stop();
     away.scene.certward.serve();
@@ -170,7 +170,7 @@ fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
     let device = away.scene.device().with_identity(&away.clients.client("device"));
     assert_eq!(away.scene.connect(&device, "known").unwrap().leaf(), narrowed.der);
     device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
-    // Its sealed key is gone, too.
+    // Its sealed key is gone as well.
     let mut snapshot = EmbeddedDatabase::open(&away.snapshot());
     assert_eq!(snapshot.count("SELECT count(*) FROM version WHERE deployment = 'two-way'"), 0);
 }
@@ -186,7 +186,7 @@ fn killed_at_any_moment_it_serves_what_it_last_acknowledged_or_what_was_in_fligh
         let upload = if is_two_way { leaf.one_way() } else { leaf.two_way(away.clients.pem()) };
         let api = away.scene.api();
         api.put_tls(Scene::DEPLOYMENT, &upload).expect(200);
-        // From before the change is heard of to after it runs.
+        // From before the node reads the change to after it runs.
         std::thread::sleep(Duration::from_millis([0, 5, 15, 30, 300][round % 5]));
         let runs = api.tls(Scene::DEPLOYMENT).tls_status() == "running";
         away.scene.certward.kill();
@@ -235,7 +235,7 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
     assert!(other.stop().success());
 
-    // It cannot know of any of this yet: it serves what it acknowledged itself.
+    // It cannot know of these changes yet and serves what it acknowledged itself.
     away.server.stop();
     away.scene.certward.serve();
     away.assert_serves("not-told");
@@ -243,7 +243,7 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     untrusted.ping().unwrap();
 
     away.server.resume();
-    // Without another change, and without a restart.
+    // Without another change and without a restart.
     untrusted.wait_closed().expect("whoever is not trusted any more is disconnected");
     wait_until("the other node's certificate", || {
         let device = away.scene.device().with_identity(&away.clients.client("device"));
@@ -259,7 +259,7 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// How many nodes count, as this one says.
+/// The number of counted nodes, by this node.
 fn counted(certward: &Certward) -> usize {
     let nodes = certward.api().get("/nodes").expect(200).json();
     nodes.as_array().unwrap().iter().filter(|node| node["leaseUntil"].is_string()).count()
@@ -279,7 +279,7 @@ fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
     let renewed = scene.leaf();
     scene.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
-    // What nobody can read is refused, and keeps nobody from counting.
+    // An unreadable deployment is refused and does not keep the node from being counted.
     scene.api().create_deployment("damaged", "127.0.0.1:1", &["damaged.localhost"]);
     server.query(database_of(&store), "UPDATE deployment SET upstream = 'nonsense' WHERE id = 'damaged'");
 
@@ -288,7 +288,7 @@ fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
     let shown =
         || scene.device().connect(behind.mqtts(), Scene::HOST, "looking").map(|it| it.leaf().to_vec());
     assert_eq!(shown().unwrap(), old.der, "it cannot know better");
-    // The database is back, but for what certificates are read from.
+    // The database is back, except for the table of certificates.
     server.query(database_of(&store), "ALTER TABLE version RENAME TO version_away");
     detour.free();
     wait_until("the database", || behind.log().contains("the database is back").then_some(()));
@@ -342,7 +342,7 @@ fn what_is_no_snapshot_of_this_node_stops_a_start_without_the_database_and_no_ot
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{case}");
         assert!(away.scene.certward.stop().success());
     }
-    // With none of them the node starts from what it has kept since.
+    // Without either, the node starts from its replica.
     away.server.stop();
     away.scene.certward.serve();
     away.assert_serves("whole again");
@@ -352,7 +352,7 @@ fn what_is_no_snapshot_of_this_node_stops_a_start_without_the_database_and_no_ot
     assert!(said.contains("unavailable"), "{said}");
 }
 
-/// The database file as it stands, its log included.
+/// The bytes of a complete copy of a database, its write-ahead log included.
 fn copied(file: &Path) -> Vec<u8> {
     let mut database = EmbeddedDatabase::open(file);
     let copy = file.with_extension("copy");
@@ -381,7 +381,7 @@ fn a_deployment_whose_entry_does_not_open_is_refused_alone() {
         device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "refused").expect_err(damage);
         assert!(away.scene.certward.stop().success());
     }
-    // Whatever has become of it, it stands in nobody's way when the database is back.
+    // A damaged replica does not prevent recovery once the database is back.
     away.scene.certward.serve();
     EmbeddedDatabase::open(&away.snapshot()).execute("ALTER TABLE deployment RENAME TO lost");
     away.server.resume();
@@ -411,7 +411,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
     let log = |what: &str| scene.certward.log().matches(what).count();
     wait_until("a whole snapshot", || (log("snapshot is whole") > 0).then_some(()));
 
-    // Full: the snapshot goes, changes run on.
+    // Disk full: the replica is removed, changes continue.
     disk.fill();
     let change = |what: &str| {
         let leaf = scene.leaf();
@@ -419,7 +419,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
         api.wait_running(Scene::DEPLOYMENT);
         assert_eq!(scene.connect(&scene.device(), what).unwrap().leaf(), leaf.der);
     };
-    // What is left in its pages may still take a change or two.
+    // Free space in its pages may still take a change or two.
     wait_until("a snapshot that cannot be written", || {
         change("full");
         (log("cannot be used and is removed") > 0).then_some(())
@@ -431,7 +431,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
     drop(disk);
 }
 
-/// A file that nobody can remove, for another file system begins there; only root may do that.
+/// A file that cannot be removed: another file system is mounted there, which needs root.
 struct Pinned(PathBuf);
 
 impl Pinned {
@@ -468,19 +468,19 @@ fn a_snapshot_that_can_neither_be_written_nor_removed_lets_no_proof_pass() {
         let reason = answer["reason"].as_str().unwrap_or_default();
         reason.contains("snapshot can neither be written nor removed").then_some(())
     });
-    // Served it is.
+    // It is served.
     assert_eq!(scene.connect(&scene.device(), "served").unwrap().leaf(), leaf.der);
     drop(pinned);
     lock.execute("ROLLBACK");
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// As long as this is there, the tables of certificates are locked, over and over: the database answers, but slowly.
+/// While it exists, the certificate tables are locked again and again: the database answers slowly.
 struct Slowness(Child);
 
 impl Slowness {
-    /// Less than anything waits for a lock (5 s); four such waits, as many as a certificate's reading has, are more than a handshake may
-    /// take (10 s).
+    /// Below any lock timeout (5 s); four such waits, the reads of one certificate, exceed the
+    /// handshake's deadline (10 s).
     const LOCK: &str =
         "BEGIN; LOCK TABLE deployment, version IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT";
     const TIMES: usize = 100;

@@ -1,5 +1,5 @@
-//! The database hangs: it takes connections, keeps what it has, and answers nothing, as a machine does whose disk has gone
-//! silent. Devices notice nothing, programs are told so at once, and everything goes on by itself when it answers again.
+//! The database hangs: it accepts connections and answers nothing, like a machine with a dead disk.
+//! Devices notice nothing, clients get an error at once, and recovery is automatic.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,25 @@ use certward_tests::{
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Each with a program of its own that changes its certificate.
+/// Each with a client that changes its certificate.
 const DEPLOYMENTS: [(&str, &str); 2] = [("one", "one.localhost"), ("two", "two.localhost")];
-/// Programs that only read, at each node.
+/// Reading clients per node.
 const READERS: usize = 4;
-/// Requests once it is known that the database hangs: were each to find that out by itself, they would take minutes.
+/// Requests during a known hang: if each had to time out, they would take minutes.
 const REFUSALS: usize = 200;
-/// A lease that is renewed as soon as the database answers again is not over then: of its 15 s, 10 or more are left at the beginning.
+/// Short enough that a lease of 15 s, with at least 10 s left at the start, is renewed in time.
 const LEASE_HOLDS: Duration = Duration::from_secs(6);
-/// Longer than a lease, and what it takes to see that it is over.
+/// Longer than a lease and its detection.
 const LEASE_OVER: Duration = Duration::from_secs(20);
 
-/// What happened to one deployment so far, by the numbers of its changes.
+/// The changes of one deployment, by number.
 #[derive(Default)]
 struct History {
-    /// Which change a certificate belongs to, also of one that was not acknowledged.
+    /// The change of each certificate, acknowledged or not.
     order: HashMap<Vec<u8>, usize>,
     /// The newest that was acknowledged.
     acknowledged: usize,
-    /// The newest that was said to be running.
+    /// The newest that was reported `running`.
     running: usize,
 }
 
@@ -45,11 +45,12 @@ struct Load<'a> {
     histories: [Mutex<History>; DEPLOYMENTS.len()],
     over: AtomicBool,
     handshakes: AtomicUsize,
-    /// Leases may be over: a node that does not count is not waited for, and shows what it knew until it has caught up.
+    /// Whether leases may be over: an uncounted node is not waited for and shows old state until it
+    /// is in sync.
     lapsed: AtomicBool,
     /// Answers of each node that the store is unavailable.
     refused: [AtomicUsize; 2],
-    /// The longest that an answer took, in milliseconds: to be told, for only its deadline is a promise.
+    /// The slowest answer in milliseconds; printed only, as only its deadline is a promise.
     slowest: AtomicU64,
     faults: Mutex<Vec<String>>,
 }
@@ -63,7 +64,7 @@ impl Load<'_> {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Asks a node. Whatever state the database is in, an answer comes, and it is the right one or the documented refusal.
+    /// Asks a node. In any state of the database the answer is right or the documented refusal.
     fn ask(&self, node: usize, method: &str, path: &str, body: &str) -> Option<Answer> {
         let began = Instant::now();
         let fields = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
@@ -95,7 +96,7 @@ impl Load<'_> {
         }
     }
 
-    /// One change after the other of one deployment; each is asked of the other node than the one that was told.
+    /// Changes one deployment again and again; the other node is asked for the result.
     fn change(&self, index: usize) {
         let (id, host) = DEPLOYMENTS[index];
         let path = format!("/deployments/{id}/tls");
@@ -106,7 +107,7 @@ impl Load<'_> {
             let leaf = self.scene.authority.server(&[host]);
             self.histories[index].lock().unwrap().order.insert(leaf.der.clone(), number);
             if self.ask(number % 2, "PUT", &path, &leaf.one_way().to_string()).is_none() {
-                // Nobody knows whether it was carried out.
+                // Unknown whether it was carried out.
                 continue;
             }
             self.histories[index].lock().unwrap().acknowledged = number;
@@ -126,7 +127,7 @@ impl Load<'_> {
         }
     }
 
-    /// One handshake after the other with a node, at each deployment in turn.
+    /// Handshakes with a node, one after the other, at each deployment in turn.
     fn handshake(&self, node: usize) {
         let device = self.scene.device();
         let client_id = format!("device-{node}");
@@ -153,7 +154,7 @@ impl Load<'_> {
         }
     }
 
-    /// Until each deployment has run through two more changes.
+    /// Until each deployment has run two more changes.
     #[track_caller]
     fn wait_for_changes(&self, what: &str) {
         let running = || self.histories.iter().map(|history| history.lock().unwrap().running);
@@ -176,13 +177,13 @@ impl Load<'_> {
         [0, 1].map(|node| self.refused[node].load(Ordering::SeqCst))
     }
 
-    /// How often each node has found that the database does not answer.
+    /// The hangs that each node has detected.
     fn outages(&self) -> [usize; 2] {
         self.nodes.map(|node| node.log().matches("the database cannot be used").count())
     }
 
-    /// The database does not answer from before the call to after it; the devices and the programs of the load go on.
-    /// `before`: what [`Load::outages`] said while it still did.
+    /// Stops the database's answers until the call returns, under load. `before`: [`Load::outages`]
+    /// while it still answered.
     fn hang(&self, before: [usize; 2]) {
         wait_until("both nodes to know", || {
             self.outages().into_iter().zip(before).all(|(now, before)| now > before).then_some(())
@@ -199,7 +200,7 @@ impl Load<'_> {
     }
 }
 
-/// The newest certificate that was acknowledged, or one after it, on both nodes.
+/// Both nodes serve the newest acknowledged certificate or a later one.
 fn assert_nothing_is_lost(load: &Load<'_>) {
     for ((id, host), history) in DEPLOYMENTS.iter().zip(&load.histories) {
         let history = history.lock().unwrap();
@@ -238,7 +239,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
         faults: Mutex::default(),
     };
     thread::scope(|scope| {
-        // Also when this thread ends by a panic.
+        // Also on a panic of this thread.
         let over = Over(&load.over);
         for index in 0..DEPLOYMENTS.len() {
             let load = &load;
@@ -258,7 +259,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
             server.signal_all(Signal::STOP);
             let stopped = Instant::now();
             load.hang(outages);
-            // In every second round nobody's lease lasts.
+            // In every second round all leases expire.
             if round % 2 == 1 {
                 thread::sleep(LEASE_OVER);
             }
@@ -276,7 +277,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
     let changes: usize = load.histories.iter().map(|history| history.lock().unwrap().running).sum();
     let refusals = load.refusals();
     let handshakes = load.handshakes.load(Ordering::SeqCst);
-    // Who asks again and again while the database is away fills nobody's disk.
+    // Repeated requests during a hang do not fill the log.
     for (node, refused) in load.nodes.iter().zip(refusals) {
         let told = node.log().matches("the store is unavailable").count();
         assert!(told > 0 && told < refused / 4, "{refused} refusals are told in {told} lines");
@@ -287,7 +288,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
     );
 }
 
-/// Ends the load when it is dropped.
+/// Ends the load on drop.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

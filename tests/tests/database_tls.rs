@@ -1,13 +1,13 @@
-//! The connection to PostgreSQL: whom certward takes for its database, and what it says of one that it does not.
+//! TLS to PostgreSQL: which server certward accepts as its database, and the error for others.
 
 use std::fs;
 
 use certward_tests::{Authority, Certward, PostgresServer, Setup};
 
-/// Whatever is said, the password is not.
+/// Appears in no message.
 const PASSWORD: &str = "CANARY-password-of-the-database";
 
-/// A server that takes encrypted connections only, and shows a certificate for this name.
+/// A server that requires TLS and has a certificate for this name.
 fn server(authority: &Authority, name: &str) -> (PostgresServer, String) {
     let server = PostgresServer::start_on_tcp();
     let leaf = authority.server(&[name]);
@@ -20,7 +20,7 @@ fn server(authority: &Authority, name: &str) -> (PostgresServer, String) {
     (server, url)
 }
 
-/// What `init` says of the database by this URL: `Ok` where it makes its tables.
+/// Runs `init` on this URL: `Ok` if it creates its tables.
 fn init(url: &str, parameters: &str) -> Result<(), String> {
     let store = format!("{url}?{parameters}");
     let certward = Certward::prepare(Setup { store: Some(store), ..Setup::default() });

@@ -1,5 +1,5 @@
-//! What is wrong with a device's certificate: each fault has a cause of its own, and the command
-//! of its remedy shows the fault.
+//! Faults of a device's certificate: each has its own cause, and the remedy's command shows the
+//! fault.
 
 use std::{
     fs,
@@ -44,7 +44,6 @@ impl Openssl {
         self.run(&format!("genpkey -out {name}.key -algorithm {algorithm}"));
     }
 
-    /// An intermediate with a new key.
     fn ca(&self, name: &str, issuer: &str, extensions: &str) {
         self.key(name, "ec -pkeyopt ec_paramgen_curve:P-256");
         self.issue(name, issuer, extensions, "-sha256");
@@ -64,13 +63,13 @@ impl Openssl {
         self.issue("device", issuer, extensions, "-sha256");
     }
 
-    /// What the device sends.
+    /// The chain that the device sends.
     fn chain(&self, names: &[&str]) {
         let chain: String = names.iter().map(|name| self.read(&format!("{name}.pem"))).collect();
         fs::write(self.path().join("chain"), chain).unwrap();
     }
 
-    /// All that the command of a remedy prints, for each certificate that the device sends.
+    /// The remedy's output for each certificate that the device sends.
     fn remedy(&self, remedy: &str, chain: &[&str]) -> String {
         let Some(start) = remedy.find("openssl ") else { return format!("no command: {remedy}") };
         let command = &remedy[start..];
@@ -98,13 +97,13 @@ impl Openssl {
         run(self.client(scene, version).stdin(Stdio::null()));
     }
 
-    /// Whether the broker answers a CONNECT, and what `s_client` printed.
+    /// Whether the broker answers a CONNECT, and the output of `s_client`.
     fn reaches_broker(&self, scene: &Scene, version: &str, options: &[&str]) -> (bool, String) {
         let mut client = self.client(scene, version);
         client.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut client = client.spawn().unwrap();
         let mut to = client.stdin.take().unwrap();
-        // It may be gone already.
+        // Ignored: the process may have exited.
         let _ = to.write_all(Packet::connect("device").bytes());
         let mut printed = Vec::new();
         let mut from = client.stdout.take().unwrap();
@@ -123,8 +122,7 @@ impl Openssl {
     }
 }
 
-/// What makes the certificates of a case, what the device sends, the cause, and what the remedy's
-/// command says.
+/// How to make the certificates, the device's chain, the cause, and the remedy's output.
 type Row = (&'static str, fn(&Openssl), &'static [&'static str], &'static str, &'static str);
 
 const ROWS: &[Row] = &[
@@ -339,7 +337,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     let setup = certward_tests::Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Default::default() };
     let scene = Scene::with(setup);
     let openssl = Openssl::new();
-    // The same intermediate under a name in another form, to issue with.
+    // The same intermediate with its name in another form, to issue with.
     openssl.issue("sub", "ca", &format!("{CA}{POLICY}"), "-sha256 -set_serial 7");
     openssl.run("req -new -key sub.key -subj /CN=SUB -out request");
     openssl.run("x509 -req -in request -CA ca.pem -CAkey ca.key -days 3650 -out SUB.pem -extfile extensions");
@@ -354,7 +352,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     openssl.device("SUB", &format!("{DEVICE}{POLICY}"));
     openssl.chain(&["device", "sub"]);
     for version in ["-tls1_2", "-tls1_3"] {
-        // A new session, the chain from memory, and the session again.
+        // A new session, the remembered chain, and the session again.
         for options in [&["-sess_out", "session"][..], &[], &["-sess_in", "session"][..]] {
             let (reached, printed) = openssl.reaches_broker(&scene, version, options);
             assert!(reached, "{version} {options:?}: {printed}");

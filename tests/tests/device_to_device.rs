@@ -1,11 +1,11 @@
-//! Messages from a device to a device, through certward and a real broker, with the tools that people use.
+//! Messages from device to device, through certward and a real broker, with common tools.
 
 use std::process::Command;
 
 use certward_tests::{Authority, Packet, Scene, Setup, WebSocket, recipe, run};
 use rustls::ProtocolVersion;
 
-/// Publishes with `mosquitto_pub` and tells whether it got through.
+/// Publishes with `mosquitto_pub`; whether it succeeded.
 fn publish(scene: &Scene, message: &str, arguments: &[&str]) -> bool {
     let mut command = scene.tool("mosquitto_pub", arguments);
     run(command.args(["-q", "1", "-t", "greeting", "-m", message])).status.success()
@@ -172,7 +172,7 @@ fn devices_without_sni_arrive_by_a_bound_listener_or_the_default_deployment() {
             "{address} without SNI"
         );
         let device = certward_tests::Device::trusting_anyone();
-        // An address as the name: rustls then sends no SNI.
+        // For an IP address rustls sends no SNI.
         for name in ["127.0.0.1", "unknown.example"] {
             let session = device.connect(address, name, "no-sni").unwrap();
             assert_eq!(session.leaf(), leaf.der);

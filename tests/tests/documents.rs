@@ -1,4 +1,4 @@
-//! What the documents tell people to type is typed here, and where they point to there is something.
+//! The commands in the documents work, and their links have targets.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use certward_tests::{Authority, Broker, certward_binary, free_port, run, workspace_root};
 use tempfile::TempDir;
 
-/// The blocks of a document that are commands: those marked `sh`.
+/// The blocks of a document marked `sh`.
 fn commands(document: &str) -> String {
     let text = fs::read_to_string(workspace_root().join(document)).unwrap();
     let blocks = text.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
@@ -18,7 +18,7 @@ fn commands(document: &str) -> String {
     commands
 }
 
-/// A machine on which nothing has been done yet, but for a broker on "port 1883".
+/// A fresh machine with a broker on "port 1883".
 struct Machine {
     folder: TempDir,
     broker: Broker,
@@ -30,7 +30,7 @@ impl Machine {
         let folder = TempDir::with_prefix("certward-documents-").unwrap();
         let broker = Broker::start(folder.path());
         let ports @ [api, mqtts, wss] = std::array::from_fn(|_| free_port());
-        // The default ports may be taken; everything else is the default.
+        // The default ports may be taken; all else is the default.
         let configuration = format!(
             "[api]\nlisten = \"127.0.0.1:{api}\"\n\
              [[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"\n\
@@ -40,7 +40,7 @@ impl Machine {
         Self { folder, broker, ports }
     }
 
-    /// Types the commands into a shell that ends at the first failure, and ends what it started.
+    /// Runs the commands in a shell that stops at the first failure and ends its jobs.
     fn types(&self, commands: &str) {
         let [api, mqtts, wss] = self.ports.map(|port| port.to_string());
         let broker = self.broker.upstream();

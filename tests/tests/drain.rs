@@ -1,4 +1,4 @@
-//! SIGTERM: devices are seen off over the configured time, and whoever looks after the node is told.
+//! SIGTERM: devices are closed over the drain time, and probes report it.
 
 use certward_tests::{Scene, Setup, wait_until};
 use rustix::process::Signal;

@@ -1,9 +1,9 @@
-//! The public EMQX recipe, from openssl to the device, as its readers follow it.
+//! The public EMQX recipe, from openssl to the device.
 
 use certward_tests::{Device, Leaf, Scene, recipe};
 use serde_json::json;
 
-/// The root's DER, out of its PEM.
+/// The root's PEM as DER.
 fn der(pem: &str, key_pem: &str) -> Vec<u8> {
     Leaf::from_pem(pem, key_pem).der
 }
@@ -49,7 +49,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
     let root = der(&recipe.ca_pem, &recipe.server.key_pem);
     let device = || Device::trusting_der(&root).with_identity(&recipe.client);
 
-    // The server's CA in the place of the clients': the same name, but it did not sign the device's certificate.
+    // The server's CA as client CA: the same name, but it did not sign the device's certificate.
     let upload = |cacert: &str| {
         json!({
             "tlsType": "two-way", "cert": recipe.server.chain_pem, "key": recipe.server.key_pem, "cacert": cacert,
@@ -59,7 +59,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
     api.wait_running(id);
     scene.connect(&device(), "wrong-ca").expect_err("signed by another key of the same name");
 
-    // Both, in both orders: the right one is found by its key.
+    // Both CAs in both orders: the right one is found by its key.
     for cacert in [
         format!("{}{}", recipe.ca_pem, recipe.client_ca_pem),
         format!("{}{}", recipe.client_ca_pem, recipe.ca_pem),
@@ -69,7 +69,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
         scene.connect(&device(), "right-ca").unwrap().ping().unwrap();
     }
 
-    // The client CA in the server's chain: of the leaf's issuer's name, but not its issuer.
+    // The client CA in the server's chain: the issuer's name, but not the issuer.
     let chain = format!("{}{}", recipe.server.chain_pem, recipe.client_ca_pem);
     let upload = json!({"tlsType": "one-way", "cert": chain, "key": recipe.server.key_pem});
     let answer = api.put_tls(id, &upload);

@@ -1,5 +1,5 @@
-//! A primary and its synchronous standby: what certward has acknowledged is there after a fail-over, and devices notice
-//! nothing.
+//! A primary and its synchronous standby: acknowledged changes survive a fail-over, and devices
+//! notice nothing.
 
 use std::{
     collections::HashMap,
@@ -15,29 +15,28 @@ use certward_tests::{Leaf, PostgresServer, Scene, Setup, came_within, effort, wa
 use rustix::process::Signal;
 
 const DATABASE: &str = "test0";
-/// Projects, and certificates that run, before the next thing happens.
+/// Progress of the load between two events.
 const PROJECTS: usize = 5;
 const SWAPS: usize = 3;
 
-/// A load of changes and handshakes from a start to an end.
+/// Changes and handshakes, until the end.
 struct Load {
     end: AtomicBool,
-    /// The names of the projects whose creation was acknowledged.
+    /// Projects with an acknowledged creation.
     projects: Mutex<Vec<String>>,
     certificates: Mutex<Certificates>,
     handshakes: AtomicUsize,
     faults: Mutex<Vec<String>>,
 }
 
-/// The certificates of the one deployment, by the number of their swap.
+/// Certificates of the one deployment, by number of their swap.
 struct Certificates {
-    /// Also those whose swap was not acknowledged: nobody knows whether it was carried out.
+    /// Includes unacknowledged swaps, which may have been carried out.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest that was acknowledged.
     acknowledged: usize,
-    /// The newest that was said to be running.
+    /// The newest that was reported `running`.
     running: usize,
-    /// How many were said to be running.
+    /// Number of swaps reported `running`.
     runs: usize,
 }
 
@@ -77,7 +76,7 @@ impl Load {
         }
     }
 
-    /// One certificate after the other, each until it runs.
+    /// Swaps certificates, waiting for `running` after each.
     fn swap(&self, scene: &Scene) {
         let api = scene.api();
         for number in 1.. {
@@ -125,7 +124,7 @@ impl Load {
         (self.projects.lock().unwrap().len(), self.certificates.lock().unwrap().runs)
     }
 
-    /// More of both than there are now.
+    /// Waits for more of both.
     #[track_caller]
     fn wait_for_more(&self, what: &str) {
         let (projects, runs) = self.counts();
@@ -137,7 +136,7 @@ impl Load {
     }
 }
 
-/// Ends the load when it is dropped, also by a panic.
+/// Ends the load on drop, also on a panic.
 struct End<'a>(&'a Load);
 
 impl Drop for End<'_> {
@@ -146,7 +145,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Under load, `lose` takes the primary away, the standby is promoted, and `after` looks at both.
+/// Under load: `lose` removes the primary, the standby is promoted, `after` inspects both.
 fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut PostgresServer, &Load)) {
     let mut primary = PostgresServer::start_on_tcp();
     primary.database();
@@ -171,7 +170,7 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
         assert!(there.lines().any(|line| line == name), "{name} was acknowledged and is lost");
     }
     assert_eq!(*load.faults.lock().unwrap(), Vec::<String>::new());
-    // The last one that was acknowledged, or one after it of which nobody knew.
+    // The last acknowledged one, or a later one with an unknown result.
     scene.api().wait_running(Scene::DEPLOYMENT);
     let shown = scene.connect(&scene.device(), "last").unwrap().leaf().to_vec();
     let certificates = load.certificates.lock().unwrap();
@@ -181,8 +180,8 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
     println!("{} swaps that ran and {handshakes} handshakes", certificates.runs);
 }
 
-/// Waits until nothing comes any more of what a server had received when it hung, and carries out when it goes on. Who waits for a
-/// standby that is gone waits for ever, and what he wrote is seen by nobody.
+/// Waits until the old primary has carried out what it received before it hung. Transactions that
+/// wait for the lost standby wait for ever and stay invisible.
 fn wait_for_what_was_under_way(primary: &PostgresServer) {
     let there = "SELECT coalesce(string_agg(pid::text, ','), '0') FROM pg_stat_activity \
                  WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()";
@@ -193,7 +192,7 @@ fn wait_for_what_was_under_way(primary: &PostgresServer) {
     wait_until("an end of what was under way", || (primary.query(DATABASE, &left) == "0").then_some(()));
 }
 
-/// Nothing is written to the old primary while the load goes on.
+/// The old primary is not written to while the load continues.
 fn assert_left_alone(primary: &PostgresServer, load: &Load) {
     let written =
         "SELECT (SELECT count(*) FROM project), (SELECT value FROM counter WHERE name = 'generation'),
@@ -208,7 +207,7 @@ fn a_primary_whose_machine_lost_its_power_costs_nothing_and_is_not_written_to_wh
     for _ in 0..effort().failovers {
         fail_over(PostgresServer::kill, |primary, load| {
             primary.resume();
-            // It acknowledges nothing before somebody tells it not to wait for its standby: the worst case.
+            // It acknowledges nothing until it is told not to wait for its standby: the worst case.
             primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
             primary.query("postgres", "SELECT pg_reload_conf()");
             wait_until("an old primary that takes writes", || {
@@ -241,7 +240,7 @@ fn without_its_standby_a_primary_acknowledges_nothing_whatever_it_is_asked_for()
     let scene = Scene::with(Setup { store: Some(primary.tcp_url(DATABASE)), ..Setup::default() });
     let first = scene.run_one_way();
     standby.stop();
-    // What was written waits for the standby, and no timeout of ours may end that with a yes.
+    // The write waits for the standby; a timeout must not turn that into a success.
     let (second, api) = (scene.leaf(), scene.api());
     let answer = api.put_tls(Scene::DEPLOYMENT, &second.one_way()).expect(503);
     assert_eq!(answer.code(), "STORE_UNAVAILABLE");

@@ -1,14 +1,14 @@
-//! Many devices: silent ones cost little, new ones come in beside them, and all of them survive their broker.
+//! Many devices: idle ones are cheap, new ones connect beside them, all survive a broker's restart.
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use certward_tests::{Fleet, Route, Scene, Setup, effort, newcomers, wait_within};
 
-/// How many shake hands at once.
+/// Parallel handshakes.
 const SHAKING: usize = 32;
 /// For thousands of devices on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What allocators may keep of a device that is gone, KiB: all that it took, for the next one. And of anything else.
+/// KiB that allocators may keep per closed device (all it used), and in total.
 const KEPT_OF_EACH: u64 = 12;
 const KEPT: u64 = 8 * 1024;
 
@@ -63,7 +63,7 @@ fn a_fleet_finds_its_broker_again_when_that_was_gone() {
 
     scene.restart_broker(|| {
         wait_within(PATIENCE, "end of all connections", || (fleet.connected() == 0).then_some(()));
-        // And they meet a broker that is not there.
+        // The broker is away.
         wait_within(PATIENCE, "failures", || (fleet.failed() >= devices / 2).then_some(()));
     });
     all_connected(&fleet, devices);

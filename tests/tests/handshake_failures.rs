@@ -1,4 +1,4 @@
-//! Who did not get in, and why: as an operator asks for it.
+//! The list of refused devices and its causes, as an operator asks for it.
 
 use std::process::Command;
 
@@ -42,9 +42,8 @@ fn the_command_line_shows_who_did_not_get_in_and_what_to_do() {
 fn what_old_devices_lack_is_told_by_their_own_hellos() {
     let setup = Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Setup::default() };
     let scene = Scene::with(setup);
-    // A P-256 key.
     scene.run_one_way();
-    // What OpenSSL leaves away with each: before TLS 1.2 the signatures, without ECDHE the groups.
+    // OpenSSL leaves these out: before TLS 1.2 the signatures, without ECDHE the groups.
     let cases: [(&[&str], &str); 8] = [
         (&["-tls1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),
         (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),

@@ -1,5 +1,4 @@
-//! What the intake promises, asked from outside: what is refused changes nothing, what is accepted is served, and a
-//! hostile upload costs nothing.
+//! Uploads: a refused one changes nothing, an accepted one is served, a hostile one costs nothing.
 
 use std::{
     io::{Read, Write},
@@ -26,7 +25,7 @@ fn whatever_is_refused_leaves_the_state_and_the_served_certificate_as_they_were(
     assert_eq!(session.leaf(), served.der);
 }
 
-/// One of each kind of fault.
+/// One upload per kind of fault.
 fn refused(scene: &Scene) -> Vec<(Value, &'static str)> {
     let good = scene.leaf();
     let other = scene.leaf();
@@ -111,13 +110,12 @@ fn a_deployment_with_the_profile_of_emqx_cloud_takes_what_that_takes() {
     scene.api().put_tls(Scene::DEPLOYMENT, &large.one_way()).expect(200);
 }
 
-/// Ten megabytes, declared or not: an answer comes, and they are never in memory.
 #[test]
 fn a_body_of_ten_megabytes_is_refused_and_not_held() {
     let mut scene = Scene::new();
     let api = scene.api();
     let id = scene.certward.process().id();
-    // Whatever a first request costs is not the body's.
+    // The cost of a first request is not the body's.
     api.put_tls(Scene::DEPLOYMENT, &json!({})).expect(404);
     let before = resident_kib(id);
     for declared in [true, false] {
@@ -129,7 +127,7 @@ fn a_body_of_ten_megabytes_is_refused_and_not_held() {
     assert!(grown < 4 * 1024, "{grown} KiB");
 }
 
-/// Sends as long as the server reads; gives back what it answered.
+/// Sends as long as the server reads; returns the answer.
 fn send_ten_megabytes(api: &Api, declared: bool) -> String {
     let user = BASE64_STANDARD.encode(format!("{}:{}", api.key, api.secret));
     let length = if declared { "Content-Length: 10485760" } else { "Transfer-Encoding: chunked" };
@@ -137,7 +135,7 @@ fn send_ten_megabytes(api: &Api, declared: bool) -> String {
     let mut reader = stream.try_clone().unwrap();
     let answer = std::thread::spawn(move || {
         let mut answer = Vec::new();
-        // A reset after the answer is no news: the server does not read what it has refused.
+        // A reset after the answer is expected: the server does not read a refused body.
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = reader.read(&mut buffer) {
             answer.extend_from_slice(&buffer[..count]);
@@ -168,7 +166,7 @@ fn resident_kib(process: u32) -> u64 {
     status_kib(process, "VmRSS:")
 }
 
-/// The most that it ever had.
+/// Peak resident memory.
 fn peak_kib(process: u32) -> u64 {
     status_kib(process, "VmHWM:")
 }
@@ -179,7 +177,7 @@ fn status_kib(process: u32, field: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Two authorities of one name, as the public recipe makes them: never confused, whatever the order.
+/// Two authorities of one name, as in the public EMQX recipe, in any order.
 #[test]
 fn of_two_authorities_of_one_name_the_one_that_signed_is_served_under() {
     let scene = Scene::new();

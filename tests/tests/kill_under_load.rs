@@ -1,4 +1,4 @@
-//! `kill -9` at any moment: what was acknowledged is there, whole, and served.
+//! `kill -9` at any moment: acknowledged changes are complete and served.
 
 use std::{
     sync::{
@@ -11,20 +11,20 @@ use std::{
 
 use certward_tests::{Api, Authority, Certward, Leaf, effort};
 
-/// How many deployments are changed at once.
+/// Deployments changed in parallel.
 const DEPLOYMENTS: usize = 3;
-/// How many certificates they are changed between.
+/// Certificates that each alternates between.
 const VERSIONS: usize = 40;
 
-/// One deployment, as its operator knows it.
+/// The operator of one deployment.
 struct Operator {
     id: String,
     host: String,
-    /// Each with its number as the common name.
+    /// The common name of each is its number.
     leaves: Vec<Leaf>,
-    /// The last change that was sent, counted over all leaves.
+    /// The last change sent, counted over all leaves.
     sent: AtomicUsize,
-    /// The last change that was acknowledged.
+    /// The last change acknowledged.
     acknowledged: AtomicUsize,
 }
 
@@ -41,7 +41,7 @@ impl Operator {
         &self.leaves[change % VERSIONS]
     }
 
-    /// Changes the certificate until certward is gone.
+    /// Changes the certificate until certward is killed.
     fn change_until_killed(&self, api: &Api, faults: &Mutex<Vec<String>>) {
         let path = format!("/deployments/{}/tls", self.id);
         for change in self.acknowledged.load(Ordering::SeqCst) + 1.. {
@@ -55,7 +55,7 @@ impl Operator {
         }
     }
 
-    /// The state is that of the last acknowledged change or of the one in flight, and it is served.
+    /// The state is the last acknowledged change or the one in flight, and it is served.
     fn verify(&self, certward: &Certward, authority: &Authority) {
         let (acknowledged, sent) =
             (self.acknowledged.load(Ordering::SeqCst), self.sent.load(Ordering::SeqCst));
@@ -67,7 +67,7 @@ impl Operator {
             "{}: {acknowledged} was acknowledged, {sent} was sent, and there is {view}",
             self.id
         );
-        // The handshake proves that certificate and key belong together.
+        // The handshake proves that certificate and key match.
         let device = certward_tests::Device::trusting(authority);
         let session = device.handshake(certward.mqtts(), &self.host).unwrap();
         assert_eq!(session.leaf(), self.leaf(now).der, "{} serves what it says is running", self.id);
@@ -100,7 +100,7 @@ fn no_acknowledged_change_is_lost_none_is_mixed_and_every_restart_serves() {
                 let (api, faults) = (&api, &faults);
                 scope.spawn(move || operator.change_until_killed(api, faults));
             }
-            // A moment that differs from round to round, so that every step of a change is cut at some time.
+            // The moment differs per round, so that every step of a change is interrupted.
             thread::sleep(Duration::from_micros(40_000 + (round as u64 * 7_919) % 120_000));
             certward.kill();
         });

@@ -1,18 +1,18 @@
-//! The public client of the contract, as a state machine: it works here by a change of the base address alone.
+//! The contract's public client as a state machine: it works with a changed base address.
 
 use std::time::{Duration, Instant};
 
 use certward_tests::{Answer, Api, Scene, Setup};
 use serde_json::{Value, json};
 
-/// What the client's user sees of a failure: only the code.
+/// The error code, all that the client's user sees.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure(String);
 
 /// The client: reads are repeated, changes never.
 struct KnownClient {
     api: Api,
-    /// A minute in the client; the test does not have so long.
+    /// A minute in the real client.
     poll_every: Duration,
     poll_within: Duration,
     reads: usize,
@@ -23,7 +23,7 @@ impl KnownClient {
         Self { api, poll_every: Duration::from_millis(50), poll_within: Duration::from_secs(30), reads: 0 }
     }
 
-    /// GET, repeated at most three times on 429, 502, 503 and 504, honouring Retry-After up to five seconds.
+    /// GET, repeated at most three times on 429, 502, 503 and 504; Retry-After up to five seconds.
     fn read(&mut self, id: &str) -> Answer {
         let mut answer = self.read_once(id);
         for _ in 0..3 {
@@ -74,7 +74,7 @@ impl KnownClient {
         if answer.status != 200 {
             return Err(failure(&answer));
         }
-        // A script parses the answer of PUT.
+        // Scripts parse the answer of PUT.
         assert!(answer.json()["status"].is_string());
         self.poll_until_running(id)
     }
@@ -83,7 +83,7 @@ impl KnownClient {
         let answer = checked(self.api.delete_tls(id));
         match answer.status {
             204 => assert_eq!(answer.body, ""),
-            // Somebody may have been faster: a GET tells.
+            // Another client may have been faster: ask with GET.
             404 => {}
             _ => return Err(failure(&answer)),
         }
@@ -103,7 +103,7 @@ impl KnownClient {
     }
 }
 
-/// What the client demands of every answer.
+/// Requirements of the client on every answer.
 fn checked(answer: Answer) -> Answer {
     assert!(answer.body.len() < 4 << 20);
     if answer.status != 204 {
@@ -142,7 +142,7 @@ fn create_update_replace_and_destroy() {
     let session = scene.connect(&scene.device(), "after-update").unwrap();
     assert_eq!(session.leaf(), second.der);
 
-    // A replacement is, for this client, to destroy and create.
+    // This client replaces by destroy and create.
     client.destroy(id).unwrap();
     let third = scene.authority.server_named("third", &[Scene::HOST]);
     assert_eq!(client.create(id, &third.one_way()).unwrap()["cn"], "third");

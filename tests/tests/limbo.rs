@@ -1,7 +1,7 @@
-//! The client certificates of x509-limbo against the running program: what is let in, what is not, and how fast.
+//! x509-limbo's client certificates against the running program: verdicts, and time to the answer.
 //!
-//! Tier A must be answered as x509-limbo expects, in both versions of TLS. What is answered otherwise in the other tiers is
-//! listed with the reason in docs/lab/limbo.md, which is made from a run of this test and held by it:
+//! Tier A must match x509-limbo, with TLS 1.2 and 1.3. Deviations in the other tiers are listed
+//! with the reason in docs/lab/limbo.md, made by a run of this test and checked by it:
 //! `CERTWARD_WRITE_DOCS=1 cargo test -p certward-tests --test limbo`.
 
 use std::{
@@ -21,17 +21,17 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
 
-/// Deployments that are worked on side by side.
+/// Deployments tried in parallel.
 const WORKERS: usize = 4;
-/// No answer may take longer. A machine that is busy with other things gets a second and a third try.
+/// Bound on an answer. A busy machine gets a second and a third try.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const TRIES: usize = 3;
 
-/// The one case of tier A that is answered otherwise, and on purpose: a certificate of version 1, issued directly by a client CA,
-/// as the public EMQX recipe makes them for devices.
+/// The one deviation of tier A, on purpose: a version 1 certificate issued directly by a client CA,
+/// as in the public EMQX recipe.
 const VERSION_1: &str = "webpki::v1-cert";
 
-/// One case of tests/limbo/client_cases.jsonl.
+/// A case of tests/limbo/client_cases.jsonl.
 struct Case {
     id: String,
     tier: String,
@@ -41,11 +41,10 @@ struct Case {
     key: String,
 }
 
-/// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Accepted,
-    /// The client CA was refused before anything was stored.
+    /// The client CA was refused before it was stored.
     Upload(String),
     Handshake,
 }
@@ -83,7 +82,7 @@ fn cases() -> Vec<Case> {
     text.lines().map(case).collect()
 }
 
-/// A deployment that takes one case after the other.
+/// A deployment that tries one case after the other.
 struct Worker {
     api: Api,
     deployment: String,
@@ -103,7 +102,7 @@ impl Worker {
         Self { api, deployment, host, leaf, device, gateway }
     }
 
-    /// Makes the case's CAs the client trust, and knocks with its chain in both versions of TLS.
+    /// Sets the case's CAs as client trust and connects with its chain, with TLS 1.2 and 1.3.
     fn try_case(&self, case: &Case) -> Verdict {
         let answer = self.api.put_tls(&self.deployment, &self.leaf.two_way(&case.client_cas));
         if answer.status == 422 {
@@ -127,7 +126,7 @@ impl Worker {
         panic!("{}: {TRIES} times no answer within {ANSWER_WITHIN:?}", case.id);
     }
 
-    /// Whether the broker's CONNACK comes back.
+    /// Whether CONNACK arrives.
     fn knock(&self, case: &Case, tls13: bool) -> bool {
         let usable = PrivateKeyDer::from_pem_slice(case.key.as_bytes())
             .is_ok_and(|key| any_supported_type(&key).is_ok());
@@ -139,7 +138,7 @@ impl Worker {
         device.connect(self.gateway, &self.host, "limbo").is_ok()
     }
 
-    /// Keys that only openssl still takes: DSA, P-192, RSA of 1024 bits.
+    /// For keys that only openssl accepts: DSA, P-192, RSA of 1024 bits.
     fn knock_with_openssl(&self, case: &Case, tls13: bool) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
@@ -153,7 +152,7 @@ impl Worker {
         let mut client =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut to = client.stdin.take().unwrap();
-        // It may be gone already.
+        // Ignored: the process may have exited.
         let _ = to.write_all(Packet::connect("limbo").bytes());
         let mut answer = Vec::new();
         let mut from = client.stdout.take().unwrap();
@@ -180,7 +179,7 @@ fn run_all(cases: &[Case]) -> BTreeMap<String, Verdict> {
         }
     };
     thread::scope(|scope| workers.iter().for_each(|worker| drop(scope.spawn(|| work(worker)))));
-    // Alive and unharmed after all of them.
+    // The program still works after all cases.
     let clients = Authority::new("Device CA");
     scene.run_two_way(&clients);
     let device = scene.device().with_identity(&clients.client("device"));
@@ -231,7 +230,7 @@ fn page(cases: &[Case], verdicts: &BTreeMap<String, Verdict>) -> String {
     page
 }
 
-/// Why a case of tier B or C is answered otherwise than expected.
+/// Why a case of tier B or C deviates.
 fn reason(id: &str) -> &'static str {
     let found = REASONS.iter().find(|(part, _)| id.contains(part));
     found

@@ -1,14 +1,14 @@
-//! Behind a real load balancer: HAProxy says who a device is, and everybody who is told of it hears that.
+//! Behind HAProxy: the device's address from its PROXY header reaches logs, lists and the broker.
 
 use std::{fs, net::TcpStream, process::Command};
 
 use certward_tests::{Authority, Device, Process, Scene, Setup, free_port, wait_until};
 use serde_json::{Value, json};
 
-/// Where HAProxy connects from; the devices' addresses are others.
+/// HAProxy's source address; devices have others.
 const BALANCER: &str = "127.0.0.200";
 
-/// Before certward with a header of either version; and behind it, where HAProxy reads the header that certward writes.
+/// HAProxy before certward, with either header version, and behind it, reading certward's header.
 struct HaProxy {
     process: Process,
     v1: u16,
@@ -68,7 +68,7 @@ fn haproxy_says_who_the_device_is_to_the_broker_and_to_the_operator() {
             .then_some(())
         });
     }
-    // Straight to the listener, a device is who it is.
+    // A direct connection keeps its own address.
     let device = scene.device().at([127, 0, 0, 9]);
     scene.connect(&device, "straight").unwrap().ping().unwrap();
     haproxy.process.wait_for("from=127.0.0.9 ", 1);

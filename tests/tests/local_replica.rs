@@ -1,4 +1,5 @@
-//! What a node serves from its own replica, and what it does not, while its line to the database is cut, slow or back again.
+//! What a node serves from its replica while its connection to the database is cut, slow or
+//! restored.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +10,18 @@ use serde_json::json;
 
 const OTHER: &str = "other";
 const OTHER_HOST: &str = "other.localhost";
-/// What a node says to the database when it loads or copies a deployment.
+/// The query by which a node loads or copies a deployment.
 const READS_A_DEPLOYMENT: &str = "SELECT * FROM deployment WHERE id";
-/// Far above the second that it takes, and below the ten that a node waited once.
+/// Far above the second that it takes, below a retry pause of ten seconds.
 const SOON: Duration = Duration::from_secs(5);
-/// So long that a node which waits longer from try to try waits ten seconds by then.
+/// Long enough for growing retry pauses to reach ten seconds.
 const LONG: Duration = Duration::from_secs(20);
-/// Far above the three seconds that docs/database-away.md promises, and below the half minute that a start took once.
+/// Far above the three seconds that docs/database-away.md promises, below a start that waits for
+/// time-outs.
 const START: Duration = Duration::from_secs(12);
 
-/// Two nodes, of which one has a way to the database that can be blocked, and two deployments that both have.
+/// Two nodes with the same two deployments; one reaches the database through a proxy that can
+/// block.
 struct Two {
     scene: Scene,
     behind: Certward,
@@ -73,7 +76,7 @@ fn a_node_whose_line_is_cut_when_it_has_read_the_feed_refuses_what_has_changed_a
     two.behind.serve();
     wait_until("the cut", || two.detour.is_blocked().then_some(()));
     let (anybody, known) = (two.scene.device(), two.scene.device().with_identity(&clients.client("device")));
-    // Longer than a lease, and than whatever waits for the database.
+    // Longer than a lease and any wait for the database.
     let begin = Instant::now();
     while begin.elapsed() < LONG {
         let to = two.behind.mqtts();
@@ -114,7 +117,7 @@ fn a_database_that_is_slow_delays_the_first_device_of_a_start_by_what_is_promise
     two.behind.serve();
     assert!(two.serves_other());
     assert!(begin.elapsed() < START, "the first device was served after {:?}", begin.elapsed());
-    // Behind its devices' backs it catches up.
+    // It becomes in sync while it serves its devices.
     let newest = two.change(None);
     wait_within(Duration::from_secs(60), "the new certificate", || {
         two.shows(&two.scene.device(), &newest).then_some(())

@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL: one truth, and every gateway proven.
+//! Several nodes on one PostgreSQL: the same state everywhere, proven by every gateway.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use certward_tests::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A lease, and what the others need to see that it is over.
+/// A lease and its detection.
 const LEASE_OVER: Duration = Duration::from_secs(60);
 
 fn setup(store: &str) -> Setup {
     Setup { store: Some(store.to_owned()), prove_within: "60s", ..Setup::default() }
 }
 
-/// Three nodes before one broker; the third reaches the database by a way that can be blocked.
+/// Three nodes before one broker; the third reaches the database through a proxy that can block.
 struct Three {
     first: Scene,
     second: Certward,
@@ -47,7 +47,7 @@ impl Three {
         self.third.as_ref().expect("it was not taken")
     }
 
-    /// To let things happen to it.
+    /// To stop, pause or cut off the third node.
     fn take_third(&mut self) -> Certward {
         self.third.take().expect("it was not taken")
     }
@@ -57,7 +57,7 @@ impl Three {
         session.is_ok_and(|session| session.leaf() == leaf.der)
     }
 
-    /// How many changes wait for each node that counts, as an operator asks.
+    /// Pending proofs of each counted node, by the API.
     fn waited_for(&self) -> Vec<u64> {
         let output = self.first.certward.cli(&["nodes", "--json"]);
         let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -80,7 +80,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
     three.assert_all_show(&leaf);
     assert_eq!(three.waited_for(), [0, 0, 0]);
 
-    // A change through one node is seen, and said to be running, through every other.
+    // A change through one node is `running` at every node.
     let renewed = three.first.leaf();
     three.second.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
     for node in [three.third(), &three.first.certward, &three.second] {
@@ -88,7 +88,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
         three.assert_all_show(&renewed);
     }
 
-    // Paused, it has not proven anything, and is waited for until its lease is over.
+    // A paused node has not proven anything and is waited for until its lease is over.
     three.third().signal(Signal::STOP);
     let newest = three.first.leaf();
     three.first.api().put_tls(Scene::DEPLOYMENT, &newest.one_way()).expect(200);
@@ -97,7 +97,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
         others.iter().all(|node| three.shows(node, &newest)).then_some(())
     });
     assert_eq!(three.second.api().tls(Scene::DEPLOYMENT).tls_status(), "pending");
-    // What they show they prove next.
+    // The nodes serve it first and prove it next.
     wait_until("that only the paused node is waited for", || {
         let mut waited_for = three.waited_for();
         waited_for.sort_unstable();
@@ -157,7 +157,7 @@ fn limits_are_exact_over_all_nodes() {
     assert_eq!((count(200), count(429)), (6, 44), "{statuses:?}");
 }
 
-/// Writers that never pause, so that there is always a change that a node which comes back has not read.
+/// Writers without a pause, so that a returning node always has changes to read.
 const WRITERS: usize = 4;
 
 #[test]
@@ -201,12 +201,12 @@ fn a_node_that_was_away_counts_again_while_others_change_without_a_pause() {
     drop(second);
 }
 
-/// What changes and handshakes share while nodes fall out.
+/// Shared by changes and handshakes while nodes fail.
 struct Load<'a> {
     three: &'a Three,
-    /// Which change a certificate belongs to.
+    /// The change of each certificate.
     order: Mutex<HashMap<Vec<u8>, usize>>,
-    /// The newest change that was said to be running.
+    /// The newest change reported `running`.
     running: AtomicUsize,
     handshakes: AtomicUsize,
     over: AtomicBool,
@@ -222,8 +222,7 @@ impl Load<'_> {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// One change after the other, through the two nodes that nothing happens to; the last that was acknowledged, and how many
-    /// there were.
+    /// Changes through the two healthy nodes; the last acknowledged and their number.
     fn change(&self, mut newest: Leaf) -> (Leaf, usize) {
         let nodes = [&self.three.first.certward, &self.three.second];
         for number in 1.. {
@@ -239,7 +238,7 @@ impl Load<'_> {
                 continue;
             }
             newest = leaf;
-            // Asked of the other node than the one that was told.
+            // The other node is asked.
             wait_within(LEASE_OVER, "running", || {
                 (from.tls(Scene::DEPLOYMENT).tls_status() == "running").then_some(())
             });
@@ -248,7 +247,7 @@ impl Load<'_> {
         unreachable!("there are numbers without end")
     }
 
-    /// One handshake after the other with a node that nothing happens to.
+    /// Handshakes with a healthy node.
     fn handshake(&self, node: &Certward) {
         let device = self.three.first.device();
         let client_id = format!("device-of-{}", node.mqtts().port());
@@ -267,7 +266,7 @@ impl Load<'_> {
         }
     }
 
-    /// Lets changes become running before the next thing happens.
+    /// Waits for changes to run between two events.
     fn wait_for_changes(&self) {
         let before = self.running.load(Ordering::SeqCst);
         wait_within(LEASE_OVER, "two more changes", || {

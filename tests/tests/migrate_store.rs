@@ -1,4 +1,4 @@
-//! An embedded store is copied to PostgreSQL, and everybody goes on with what they have.
+//! An embedded store is copied to PostgreSQL; clients, devices and keys keep working.
 
 use std::process::{Command, Output, Stdio};
 
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 const TABLES: &str = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND n.nspname = 'public'";
 
-/// Who looks into the database from outside.
+/// Reads the database directly.
 struct Onlooker {
     runtime: tokio::runtime::Runtime,
     connection: PgConnection,
@@ -61,7 +61,7 @@ fn devices_and_programs_go_on_with_what_they_have() {
         "deploymentID": "full", "upstream": format!("{upstream},127.0.0.1:1"), "hosts": ["full.example.net"],
         "connections": 7, "connectionRate": 3, "recordBytes": 512, "proxyProtocol": "v2",
     }));
-    // No way in: it fails at once.
+    // No entry point: it fails at once.
     api.create_deployment("nowhere", &upstream, &[]);
     api.post_tls("nowhere", &scene.leaf().one_way()).expect(200);
     wait_until("a failure", || (api.tls("nowhere").tls_status() == "failed").then_some(()));
@@ -95,7 +95,7 @@ fn devices_and_programs_go_on_with_what_they_have() {
     assert_eq!(other.leaf(), wild.der);
     scene.connect(&scene.device(), "without").expect_err("two-way");
 
-    // The window goes on: of six changes, four were used before.
+    // The window continues: of six changes, four were used before.
     let statuses = [0; 3].map(|_| api.put_tls(Scene::DEPLOYMENT, &leaf.two_way(clients.pem())).status);
     assert_eq!(statuses, [200, 200, 429]);
     api.wait_running(Scene::DEPLOYMENT);
@@ -120,7 +120,7 @@ fn killed_in_the_middle_it_leaves_nothing_there_and_everything_here() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // It has written, and not all of it: the rows of the audit are most of what there is.
+    // It has written a part: most rows are of the audit.
     wait_until("rows on their way", || {
         assert!(child.try_wait().unwrap().is_none(), "it has ended already");
         let writing = onlooker.count(
@@ -135,13 +135,13 @@ fn killed_in_the_middle_it_leaves_nothing_there_and_everything_here() {
         (left == 0).then_some(())
     });
     assert_eq!(onlooker.count(TABLES), 0);
-    // A second try finds everything as the first did, and an empty database.
+    // A second try finds the same source and an empty database.
     let output = run(migrate(&scene).args(["--json", "--to", &database]));
     assert!(output.status.success(), "{}", text(&output));
     let copied: Value = serde_json::from_slice(&output.stdout).unwrap();
     let audit = copied["tables"].as_array().unwrap().iter().find(|table| table["table"] == "audit").unwrap();
     assert!(audit["rows"].as_u64().unwrap() > 60_000, "{audit}");
-    // And who stays with the embedded store, can.
+    // The embedded store still works.
     scene.certward.serve();
     assert_eq!(scene.connect(&scene.device(), "still").unwrap().leaf(), leaf.der);
 }
@@ -181,7 +181,7 @@ fn what_stands_in_the_way_is_named_with_a_remedy() {
     refused(from_elsewhere.args(["--to", &database]), 1, &["there is no store in", "data_dir"]);
     assert_eq!(onlooker.count(TABLES), 0);
 
-    // By a file, and by the configuration, which the second time finds it done.
+    // By a file, and by the configuration, which finds it done the second time.
     let file = scene.certward.folder().join("url");
     std::fs::write(&file, format!("{database}\n")).unwrap();
     let output = run(migrate(&scene).arg("--to-file").arg(&file));

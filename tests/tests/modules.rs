@@ -1,6 +1,6 @@
-//! The files of each crate form layers: none depends on itself by way of others.
+//! The files of each crate form layers, without cycles.
 //!
-//! An import counts for the file that defines the name, however it is re-exported. What stands under
+//! An import counts for the file that defines the name, through all re-exports; code under
 //! `#[cfg(test)]` does not count.
 
 use std::{
@@ -51,17 +51,16 @@ fn a_cycle_by_way_of_a_re_export_is_found() {
 
 type ModulePath = Vec<String>;
 
-/// A crate's source files.
 struct Source {
     files: BTreeMap<PathBuf, File>,
     modules: BTreeMap<ModulePath, Module>,
 }
 
-/// What a module has under which name.
+/// The names of a module.
 #[derive(Default)]
 struct Module {
     file: PathBuf,
-    /// Absolute paths of what it re-exports.
+    /// Absolute paths of its re-exports.
     exports: BTreeMap<String, ModulePath>,
     /// The same of `pub use path::*`.
     globs: Vec<ModulePath>,
@@ -85,7 +84,7 @@ impl Source {
         Self { files, modules }
     }
 
-    /// From each file to those that define what it names.
+    /// From each file to those that define the names it uses.
     fn arrows(&self) -> BTreeMap<String, BTreeSet<String>> {
         let arrows = self.files.iter().map(|(name, file)| {
             let mut named = Named::new(module_of(name), is_door(file));
@@ -98,7 +97,7 @@ impl Source {
     }
 
     fn defining_file(&self, path: &[String], depth: usize) -> Option<PathBuf> {
-        // A re-export of a re-export of … ends; one that names itself would not compile.
+        // Chains of re-exports end; a cycle would not compile.
         assert!(depth < 16, "{path:?}");
         let known = (0..=path.len()).rev().find(|len| self.modules.contains_key(&path[..*len]))?;
         let module = &self.modules[&path[..known]];
@@ -139,7 +138,7 @@ fn note_module(file: &Path, path: &[String], items: &[Item], modules: &mut BTree
     modules.insert(path.to_vec(), module);
 }
 
-/// The names that a `use` brings, each with the absolute path that it stands for. Of other crates: none.
+/// The names of a `use`, each with its absolute path; none of other crates.
 fn leaves(tree: &UseTree, here: &[String]) -> Vec<(String, ModulePath)> {
     let mut found = Vec::new();
     walk(tree, &mut Vec::new(), &mut found);
@@ -168,7 +167,7 @@ fn walk(tree: &UseTree, before: &mut ModulePath, found: &mut Vec<(String, Module
     }
 }
 
-/// A path from the crate's root. `None`: it may be another crate's.
+/// A path from the crate's root; `None` if it may be another crate's.
 fn absolute(path: &[String], here: &[String]) -> Option<ModulePath> {
     let (first, rest) = path.split_first()?;
     match first.as_str() {
@@ -183,10 +182,10 @@ fn absolute(path: &[String], here: &[String]) -> Option<ModulePath> {
     }
 }
 
-/// Collects what a file names in its own crate.
+/// Collects the names that a file uses of its own crate.
 struct Named {
     here: ModulePath,
-    /// Whether its re-exports count for nothing.
+    /// Whether to ignore its re-exports.
     door: bool,
     paths: Vec<ModulePath>,
 }
@@ -280,7 +279,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The groups of files of which each reaches all others of its group.
+/// Groups of files that reach each other.
 fn groups_in_cycles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> =
         arrows.keys().map(|file| (file, reach(arrows, file))).collect();

@@ -1,4 +1,4 @@
-//! Files and sockets are what a process has least of: what happens when somebody takes them all.
+//! The process runs out of descriptors, its scarcest resource.
 
 use std::{
     io::{Read, Write},
@@ -9,9 +9,9 @@ use std::{
 
 use certward_tests::{ATTACKS, Api, Battlefield, Scene, Setup, connect_from, effort, wait_until};
 
-/// Half of the descriptors is for devices, two each: 62 places, and four for unfinished connections beside them.
+/// Half of the descriptors is for devices, two each: 62 devices, and four unfinished connections.
 const THROUGH: &[&str] = &["sh", "-c", "ulimit -n 256 && exec \"$@\"", "sh"];
-/// Connections that gave way to newer ones before they had said anything.
+/// Connections closed for newer ones before they sent anything.
 const DISPLACED: &str = "certward_gateway_handshake_failures_total{cause=\"displaced\"}";
 
 #[test]
@@ -52,7 +52,7 @@ fn devices_that_take_all_they_are_given_leave_the_api_and_the_store_theirs() {
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// Asks twice on one connection and more: it was there before the descriptors were taken.
+/// A connection to the API opened before the descriptors ran out.
 struct Asking(TcpStream, Api);
 
 impl Asking {
@@ -75,10 +75,10 @@ fn without_descriptors_accept_pauses_does_not_spin_and_resumes_by_itself() {
     let certward = field.scene.certward.process();
     certward.wait_resting();
     let before = certward.resources();
-    // Below what certward was told at its start, and reckons with.
+    // Below the limit that certward read at its start.
     certward.limit_descriptors((before.descriptors + LEFT) as u64);
 
-    // The system completes their connections; certward cannot take them all.
+    // The system completes these connections; certward cannot accept them all.
     let mut held: Vec<TcpStream> = (0..4 * LEFT)
         .map(|_| connect_from(Some(Battlefield::ATTACKER.into()), field.scene.certward.mqtts()).unwrap())
         .collect();
@@ -89,7 +89,7 @@ fn without_descriptors_accept_pauses_does_not_spin_and_resumes_by_itself() {
     assert!(used < window / 4, "{used:?} of {window:?} for waiting");
     asking.healthz();
 
-    // Each that goes lets another in, and then there are no descriptors again: no reason to say so again.
+    // Each close lets one in, then descriptors run out again, without another log line.
     for gone in held.drain(..LEFT / 2) {
         drop(gone);
         asking.healthz();

@@ -110,7 +110,7 @@ fn a_new_process_takes_over_and_the_node_stays_the_same() {
     session.ping().unwrap();
     drop(session);
     assert!(before.wait().success());
-    // It did not give the node up with its end.
+    // Its end did not give up the node.
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
 }

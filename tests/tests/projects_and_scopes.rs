@@ -1,9 +1,9 @@
-//! What an API key may do and see is enforced from the first key on.
+//! Scopes and projects of API keys.
 
 use certward_tests::{Api, Scene};
 use serde_json::{Value, json};
 
-/// A key with these scopes and projects.
+/// Creates a key with these scopes and projects.
 fn key(api: &Api, scopes: &[&str], projects: Option<&[&str]>) -> Api {
     let mut body = json!({"name": "test", "scopes": scopes});
     if let Some(projects) = projects {
@@ -60,7 +60,7 @@ fn a_scope_admits_what_it_names_and_nothing_else() {
     reader.tls("machines").expect(200);
     assert_eq!(reader.post_tls("machines", &leaf.one_way()).expect(403).code(), "NO_ACCESS");
     reader.delete_tls("machines").expect(403);
-    // The function is checked before the deployment is looked for.
+    // The scope is checked before the deployment is looked up.
     reader.put_tls("nosuchid", &leaf.one_way()).expect(403);
 
     let renewer = key(&api, &["tls"], None);
@@ -86,7 +86,7 @@ fn a_host_of_another_project_is_taken_and_its_holder_is_not_named() {
     for host in ["machines.example", "MACHINES.example.", "*.example"] {
         let hosts = json!({"upstream": "127.0.0.1:1883", "hosts": [host]});
         let answer = narrow.send("POST", "/deployments", Some(&hosts));
-        // A wildcard over a single label is no host at all.
+        // A wildcard over a single label is no host.
         let answer = answer.expect(422);
         if host != "*.example" {
             assert_eq!(answer.code(), "HOST_TAKEN", "{host}");

@@ -1,4 +1,4 @@
-//! The PROXY header, read by a broker that wants one: RabbitMQ takes the device's address from it.
+//! The PROXY header as RabbitMQ reads it: a broker that takes the device's address from it.
 
 use certward_tests::{Authority, Certward, Device, Packet, RabbitMq};
 use serde_json::json;
@@ -26,7 +26,7 @@ fn rabbitmq_sees_the_address_of_each_device_and_refuses_who_sends_no_header() {
         for (version, device) in [("12", device.clone().with_tls12()), ("13", device.clone().with_tls13())] {
             let name = format!("{id}-{version}");
             let mut session = device.connect(certward.mqtts(), &format!("{id}.example"), &name).unwrap();
-            // SUBACK, then what it publishes itself.
+            // SUBACK, then its own message.
             session.exchange(&Packet::subscribe(&name), &[0x90, 3, 0, 1, 0]).unwrap();
             let message = Packet::publish(&name, b"hello");
             session.exchange(&message, message.bytes()).unwrap();

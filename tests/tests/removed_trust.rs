@@ -1,4 +1,4 @@
-//! Removing trust acts at once, on all connections that it concerns and on no other.
+//! Removed trust closes exactly the connections that it covers, at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The limits of the contract: exact, parallel-safe, and kept over a restart.
+//! The limits of the contract: exact under parallel requests and kept over a restart.
 
 use std::{sync::Barrier, thread};
 
@@ -44,13 +44,13 @@ fn every_admitted_request_counts_and_no_other() {
         stranger.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(401);
         api.put_tls("another", &leaf.one_way()).expect(404);
     }
-    // No certificate, and no readable body: both were admitted.
+    // No certificate, and no readable body: both count.
     let answer = api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(404);
     assert_eq!((answer.code(), answer.header("ratelimit-remaining")), ("TLS_NOT_FOUND".into(), Some("1")));
     let answer = api.put_tls(Scene::DEPLOYMENT, &json!("no object")).expect(400);
     assert_eq!(answer.header("ratelimit-remaining"), Some("0"));
     api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(429);
-    // Each method on its own.
+    // Each method has its own limit.
     api.post_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
 }
 
@@ -58,7 +58,7 @@ fn every_admitted_request_counts_and_no_other() {
 fn an_unauthenticated_body_is_never_read() {
     let scene = Scene::new();
     let stranger = certward_tests::Api { key: "nobody".into(), ..scene.api() };
-    // A body is announced and never sent; whoever wants to read it waits for ever.
+    // The announced body is never sent; a server that reads it waits for ever.
     let fields = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     let request = format!(
         "PUT /public_api/v1/deployments/ge6a1a75/tls HTTP/1.1\r\nHost: localhost\r\n{fields}\

@@ -1,11 +1,11 @@
-//! The request examples of the page that defines the API are sent exactly as they stand there.
+//! The request examples of the page that defines the API, sent literally.
 
 use std::process::Command;
 
 use certward_tests::{Scene, run};
 use serde_json::Value;
 
-/// The examples, as on the page, with its broken JSON: a quotation mark and the closing brace are missing.
+/// The examples with the page's broken JSON: a quotation mark and the closing brace are missing.
 const EXAMPLES: [(&str, &str); 4] = [
     ("GET", "curl -u key:secret -X GET {api}/deployments/ge6a1a75/tls"),
     (
@@ -23,15 +23,15 @@ fn example(method: &str) -> &'static str {
     EXAMPLES.iter().find(|(name, _)| *name == method).unwrap().1
 }
 
-/// Mends the two faults of the page's JSON.
+/// Fixes the two faults of the page's JSON.
 fn repaired(example: &str) -> String {
     example
         .replace("-----END CERTIFICATE-----},", r#"-----END CERTIFICATE-----","#)
         .replace("-----END RSA PRIVATE KEY-----\"'", "-----END RSA PRIVATE KEY-----\"}'")
 }
 
-/// Runs a line of the page in a shell: only the key, the secret and the base address are filled in, and curl is
-/// asked to tell the status.
+/// Runs a line of the page in a shell with key, secret and base address filled in; curl also prints
+/// the status.
 fn run_line(scene: &Scene, line: &str) -> (u16, String) {
     let api = scene.api();
     let line = line

@@ -1,4 +1,4 @@
-//! systemd opens the sockets, and certward is started with them: who came before it was there is served all the same.
+//! systemd opens the sockets and starts certward: clients that connected before are served.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -10,7 +10,7 @@ use std::{
 
 use certward_tests::{Api, Certward, Process, Scene, Setup, certward_binary, free_port, wait_until};
 
-/// What `systemd-socket-activate` needs of the environment for its child.
+/// The environment that `systemd-socket-activate` passes to its child.
 fn activate(certward: &Certward, addresses: &[SocketAddr], notify: &Path) -> Process {
     let mut command = Command::new("systemd-socket-activate");
     for address in addresses {
@@ -38,11 +38,11 @@ fn who_comes_before_certward_is_there_is_served_when_it_is() {
         String::from_utf8_lossy(&state[..length]).into_owned()
     };
     let stray = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    // Not the wss listener's: that one is bound as usual.
+    // Not the `wss` listener's, which certward binds itself.
     let addresses = [scene.api().address, scene.certward.mqtts(), stray];
     let mut systemd = activate(&scene.certward, &addresses, &scene.certward.folder().join("notify"));
     systemd.wait_for("Listening on", addresses.len());
-    // The first connection starts it, and both wait in the sockets meanwhile.
+    // The first connection starts it; both wait in the sockets.
     let device = scene.device();
     let waiting: Vec<_> = (0..5)
         .map(|number| {

@@ -1,14 +1,14 @@
-//! A node whose own ports towards a broker are all in use: in a network of its own, where there are few of them.
+//! All source ports towards a broker are in use, in a network namespace with few ports.
 
 use std::{env, fs, process::Command};
 
 use certward_tests::{Scene, run};
 
-/// Set within that network.
+/// Set inside that namespace.
 const INSIDE: &str = "CERTWARD_TEST_FEW_PORTS";
 const PORTS: usize = 60;
 
-/// Runs a test once more, in a network of its own. `false`: this machine lets nobody make one, as some containers do.
+/// Runs a test again in its own network namespace. `false`: not permitted, as in some containers.
 fn inside_a_network_of_its_own(test: &str) -> bool {
     let unshare = || {
         let mut unshare = Command::new("unshare");
@@ -44,8 +44,8 @@ fn a_change_is_proven_though_no_port_towards_the_broker_is_left() {
     assert!(range.starts_with("40000"), "{range}");
     let scene = Scene::new();
     scene.run_one_way();
-    // The broker is reached from 127.0.0.1, where the listener is and proofs come from. Of a port that is taken without being asked for,
-    // as a device's is here, everybody can make another use.
+    // The broker is reached from 127.0.0.1, like the listener and the proofs. A port bound
+    // implicitly, as by a device here, can be shared with other targets.
     let device = scene.device();
     let connected: Vec<_> =
         (0..=PORTS).map_while(|n| scene.connect(&device, &format!("device-{n}")).ok()).collect();

@@ -1,10 +1,10 @@
-//! A lost store stops changes, not service, and comes back by itself.
+//! A lost store stops changes, not service, and recovery is automatic.
 
 use std::{fs, path::Path, process::Command};
 
 use certward_tests::{Certward, EmbeddedDatabase, Leaf, Scene, Setup, SmallDisk, run, wait_until};
 
-/// What must hold while the store is in trouble and after.
+/// A scene with the checks during and after trouble.
 struct Patient {
     scene: Scene,
     served: Leaf,
@@ -17,13 +17,13 @@ impl Patient {
         Self { scene, served }
     }
 
-    /// Handshakes go on with what was served before.
+    /// Handshakes get the certificate served before.
     fn assert_serves(&self) {
         let session = self.scene.connect(&self.scene.device(), "patient").expect("handshakes go on");
         assert_eq!(session.leaf(), self.served.der);
     }
 
-    /// Changes until one is refused for the store's sake; whatever was said to be done has to be done.
+    /// Changes until the store refuses one; every acknowledged change must hold.
     fn change_until_refused(&mut self) {
         let api = self.scene.api();
         wait_until("503", || {
@@ -43,13 +43,13 @@ impl Patient {
         });
     }
 
-    /// The last acknowledged change is what runs.
+    /// The last acknowledged change runs.
     fn assert_nothing_was_lost(&self) {
         self.scene.api().wait_running(Scene::DEPLOYMENT);
         self.assert_serves();
     }
 
-    /// Changes work again, without anybody's hand.
+    /// Changes work again by themselves.
     fn assert_recovers(&mut self) {
         let (api, leaf) = (self.scene.api(), self.scene.leaf());
         wait_until("recovery", || {
@@ -62,7 +62,7 @@ impl Patient {
     }
 }
 
-/// The largest file that the program may write, changed while it runs.
+/// Sets the largest file that the running program may write.
 fn limit_file_size(certward: &mut Certward, limit: &str) {
     let id = certward.process().id().to_string();
     // Only the soft limit: the hard one could not be raised again.

@@ -1,4 +1,4 @@
-//! A change never hurts: certificates are swapped while devices connect and talk.
+//! Certificates are swapped while devices connect and ping.
 
 use std::{
     collections::HashMap,
@@ -12,12 +12,12 @@ use std::{
 
 use certward_tests::{Device, Leaf, Scene, effort};
 
-/// What the load and the swapping share.
+/// Shared by load and swaps.
 struct Load {
     scene: Scene,
-    /// Which swap a served certificate belongs to.
+    /// The swap of each certificate.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest swap that was said to be `running`.
+    /// The newest swap reported `running`.
     running: AtomicUsize,
     over: AtomicBool,
     handshakes: AtomicUsize,
@@ -34,12 +34,12 @@ impl Load {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// One handshake after the other, in both versions of TLS.
+    /// Handshakes in both versions of TLS.
     fn handshake(&self, worker: usize) {
         let device = self.scene.device();
         let device = if worker.is_multiple_of(2) { device.with_tls13() } else { device.with_tls12() };
         while !self.is_over() {
-            // What was running before this handshake began is the oldest that it may be shown.
+            // The certificate running before this handshake is the oldest allowed.
             let oldest = self.running.load(Ordering::SeqCst);
             match self.scene.connect(&device, &format!("worker-{worker}")) {
                 Ok(session) => {
@@ -54,7 +54,7 @@ impl Load {
         }
     }
 
-    /// One connection that has to outlast it all.
+    /// One connection that must outlast all swaps.
     fn ping(&self, number: usize, device: &Device) {
         let mut session = match self.scene.connect(device, &format!("pinging-{number}")) {
             Ok(session) => session,
@@ -107,7 +107,7 @@ fn swaps_fail_no_handshake_drop_no_connection_and_show_nothing_old() {
             let load = &load;
             scope.spawn(move || load.handshake(worker));
         }
-        // The load must be there before the first swap, and must end also when a swap fails.
+        // The load starts before the first swap and ends even if a swap fails.
         let all_ping = || load.pings.load(Ordering::Relaxed) >= effort.pinging_connections;
         certward_tests::came_within(certward_tests::DEADLINE, || all_ping().then_some(()));
         let swapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| load.swap(&leaves)));

@@ -1,4 +1,4 @@
-//! A new process takes over from the running one: no connection is refused, cut off or shown anything old.
+//! A new process takes over: no connection is refused, cut off or served an old certificate.
 
 use std::{
     collections::HashMap,
@@ -16,22 +16,22 @@ use certward_tests::{
     Api, Certward, Device, Leaf, Packet, Process, Scene, Session, Setup, effort, wait_until,
 };
 
-/// Those who connect without a pause, beside those who stay.
+/// Devices that reconnect without a pause, beside those that stay.
 const WORKERS: usize = 4;
 const STAYING: usize = 10;
 
-/// What the load and the takeovers share.
+/// Shared by load and take-overs.
 struct Load {
     api: Api,
     address: SocketAddr,
-    /// Which swap a served certificate belongs to.
+    /// The swap of each certificate.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest swap that was said to be `running`.
+    /// The newest swap reported `running`.
     running: AtomicUsize,
     over: AtomicBool,
     handshakes: AtomicUsize,
     requests: AtomicUsize,
-    /// Connections that were seen off with a close_notify.
+    /// Connections that got a close_notify.
     seen_off: AtomicUsize,
     faults: Mutex<Vec<String>>,
 }
@@ -45,7 +45,6 @@ impl Load {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// One handshake after the other.
     fn handshake(&self, worker: usize, device: &Device) {
         let device = device.clone();
         let device = if worker.is_multiple_of(2) { device.with_tls13() } else { device.with_tls12() };
@@ -70,7 +69,7 @@ impl Load {
         }
     }
 
-    /// A device that stays, and comes back when it is seen off.
+    /// A device that stays and reconnects after a close_notify.
     fn stay(&self, number: usize, device: &Device) {
         while !self.is_over() {
             let mut session = match device.connect(self.address, Scene::HOST, &format!("staying-{number}")) {
@@ -90,7 +89,7 @@ impl Load {
         }
     }
 
-    /// An end is no fault where it is a proper one: the process that is taken over from sees its devices off.
+    /// A close_notify is no fault: the old process drains.
     fn end(&self, error: &io::Error) {
         if error.kind() == io::ErrorKind::UnexpectedEof && !error.to_string().contains("close_notify") {
             self.seen_off.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +98,7 @@ impl Load {
         }
     }
 
-    /// One request after the other, each on a connection of its own.
+    /// Requests, each on its own connection.
     fn ask(&self) {
         while !self.is_over() {
             match self.api.try_send("GET", "/deployments", "", "") {
@@ -111,7 +110,7 @@ impl Load {
         }
     }
 
-    /// One certificate after the other, whoever serves.
+    /// Swaps certificates, at either process.
     fn swap(&self, leaves: &[Leaf]) {
         for (number, leaf) in leaves.iter().enumerate().skip(1) {
             if self.is_over() {
@@ -123,7 +122,7 @@ impl Load {
         }
     }
 
-    /// Waits until each kind of load has been there once more.
+    /// Waits for one more event of each kind of load.
     fn wait(&self) {
         let seen = || {
             [&self.handshakes, &self.requests, &self.running].map(|counter| counter.load(Ordering::SeqCst))
@@ -165,7 +164,7 @@ fn takeovers_refuse_nobody_cut_nobody_off_and_show_nothing_old() {
         }
         scope.spawn(move || load.ask());
         scope.spawn(move || load.swap(leaves));
-        // The load must end also when a takeover fails.
+        // The load must end even if a take-over fails.
         let taken_over = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut before: Vec<Process> = Vec::new();
             for _ in 0..takeovers {
@@ -204,13 +203,13 @@ fn devices_stay_with_the_process_before_until_its_drain_ends() {
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
     session.ping().unwrap();
-    // What the new one deletes, the one before lets go of as well.
+    // The old process closes the sessions of a certificate deleted through the new one.
     scene.api().delete_tls(Scene::DEPLOYMENT).expect(204);
     assert!(session.wait_closed().unwrap());
     assert!(before.wait().success(), "without connections nothing is left to do");
 }
 
-/// The running process is untouched: the same connection, a new one, a change.
+/// The running process is unaffected: the same connection, a new one, a change.
 fn goes_on(scene: &mut Scene, session: &mut Session) {
     assert!(scene.certward.process().is_running());
     session.ping().unwrap();
@@ -259,7 +258,7 @@ fn a_process_that_is_killed_after_its_takeover_is_started_again_as_usual() {
     let mut session = scene.connect(&scene.device(), "staying").unwrap();
     let _before = scene.certward.take_over();
     scene.certward.kill();
-    // The one before still has devices, and nothing that a new start needs.
+    // The old process still has devices, and nothing that a new start needs.
     session.ping().unwrap();
     scene.certward.serve();
     session.ping().unwrap();

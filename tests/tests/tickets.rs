@@ -1,4 +1,4 @@
-//! The matrix of session tickets: what they still open after each kind of change, in both versions of TLS.
+//! Session tickets after each kind of change, in both versions of TLS.
 
 use std::process::Command;
 
@@ -7,17 +7,17 @@ use certward_tests::{Authority, Device, Leaf, Scene, run, wait_until};
 /// A change between two connections of a device that keeps its tickets.
 struct Change {
     name: &'static str,
-    /// Whether the deployment is two-way at first; the device has a certificate always.
+    /// Whether the deployment is two-way at first; the device always has a certificate.
     two_way: bool,
     carry_out: fn(&mut Stage),
     after: After,
 }
 
-/// What becomes of the device's next connection.
+/// The result of the next connection.
 #[derive(Debug, PartialEq, Eq)]
 enum After {
     Resumed,
-    /// Let in, by a full handshake.
+    /// Accepted by a full handshake.
     Full,
     Refused,
 }
@@ -122,7 +122,7 @@ const CHANGES: [Change; 11] = [
     },
 ];
 
-/// What becomes of the next connection of a device with TLS 1.2 and of one with TLS 1.3.
+/// The result with TLS 1.2 and with TLS 1.3.
 fn play(change: &Change) -> [After; 2] {
     let scene = Scene::new();
     let (clients, others) = (Authority::new("Device CA"), Authority::new("Device CA"));

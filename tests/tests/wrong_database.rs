@@ -1,4 +1,4 @@
-//! A list of database servers with one in it that is another database: it is never used, whatever happens to the right one.
+//! A list of database servers with a wrong database in it, which is never used.
 
 use certward_tests::{Certward, PostgresServer, Scene, Setup, wait_until};
 
@@ -6,7 +6,7 @@ fn name(url: &str) -> &str {
     url.rsplit('/').next().expect("a name")
 }
 
-/// All that is in a database, but for what changes by itself.
+/// All content of a database except volatile values.
 fn everything(server: &PostgresServer, url: &str) -> String {
     let tables = ["deployment", "feed", "audit", "node", "api_key", "version", "secret"];
     let count = |table: &&str| format!("(SELECT count(*) FROM {table})");
@@ -26,7 +26,7 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     let [right_url, wrong_url] = [&right, &wrong].map(|server| server.tcp_url(name(&server.database())));
     let setup = |store: String| Setup { store: Some(store), ..Setup::default() };
 
-    // Another fleet's database, with a master key of its own.
+    // Another fleet's database with its own master key.
     let others = Certward::prepare(setup(wrong_url.clone()));
     assert!(others.run_init(&[]).status.success());
     let before = everything(&wrong, &wrong_url);
@@ -36,7 +36,7 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     wait_until("a whole snapshot", || scene.certward.log().contains("snapshot is whole").then_some(()));
     assert!(scene.certward.stop().success());
 
-    // The wrong one stands first from now on.
+    // The wrong one is first from now on.
     scene.certward.use_store(format!("{wrong_url} {right_url}"));
     scene.certward.serve();
     let log = scene.certward.log();
@@ -49,7 +49,7 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     scene.api().wait_running(Scene::DEPLOYMENT);
     assert_ne!(leaf.der, renewed.der);
 
-    // The right one is gone: also a new process does not take the other one's word.
+    // Without the right one a new process does not use the wrong one.
     right.stop();
     assert_refused(&scene);
     scene.certward.kill();

@@ -10,7 +10,7 @@ use crate::{
     servers::{new_certward, on_server_core},
 };
 
-/// certward with a fleet: the first deployment is made through the API, the others after it.
+/// certward with a fleet: the first deployment is made by the API, the others copy it in the store.
 pub(crate) struct CertwardFleet {
     certward: Certward,
     broker: SocketAddr,
@@ -28,7 +28,8 @@ impl CertwardFleet {
         host.split('.').next().unwrap_or_default()
     }
 
-    /// Makes the first deployment through the API and ends certward; later ones are written into its store.
+    /// Creates the first deployment by the API and stops certward; later ones are written to its
+    /// store.
     pub(crate) fn add(&mut self, members: impl Iterator<Item = Member>) -> Result<()> {
         let mut members = members.peekable();
         if self.template.is_none()
@@ -62,17 +63,15 @@ impl CertwardFleet {
         self.certward.mqtts()
     }
 
-    /// The program, its folder and its API.
     pub(crate) fn certward(&self) -> &Certward {
         &self.certward
     }
 
-    /// Its store is in this PostgreSQL database from now on.
+    /// Sets this PostgreSQL database as its store.
     pub(crate) fn use_store(&mut self, url: String) {
         self.certward.use_store(url);
     }
 
-    /// PUT of a certificate; returns with the answer.
     pub(crate) fn replace(&self, member: &Member) -> Result<()> {
         let answer = self.certward.api().put_tls(Self::id(&member.host), &member.leaf.one_way());
         ensure!(answer.status == 200, "PUT is answered by {}: {}", answer.status, answer.body);

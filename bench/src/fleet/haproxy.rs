@@ -17,7 +17,7 @@ use crate::{
     servers::{Stage, haproxy, own_folder},
 };
 
-/// HAProxy with a list of certificates, which it replaces by commands on its socket.
+/// HAProxy with a certificate list, replaced by commands on its socket.
 pub(crate) struct HaproxyFleet {
     folder: PathBuf,
     address: SocketAddr,

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Doors, Stage, on_server_core, own_folder};
 use crate::program::Program;
 
-/// What a forwarder needs: it is this program, started again.
+/// The arguments of a forwarder, which is this program started again.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Forward {
     /// Where to listen
@@ -57,7 +57,7 @@ pub(crate) fn start(stage: &Stage<'_>, tls: bool) -> Result<(Program, Doors)> {
     Ok((Program::start(&folder, &mut command)?, doors))
 }
 
-/// Forwards until it is ended: the plainest gateway that can be made of the same parts.
+/// Forwards until it is killed: the plainest gateway of the same parts.
 pub(crate) fn forward(forward: &Forward) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -96,11 +96,10 @@ fn config(shown: &PathBuf, client_ca: &PathBuf) -> Result<ServerConfig> {
     Ok(builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(&text)?)?)
 }
 
-/// What is done with a connection.
 #[derive(Clone)]
 enum How {
     Tls(TlsAcceptor),
-    /// With the buffer of all connections.
+    /// With the shared buffer.
     Plain(Rc<RefCell<Vec<u8>>>),
 }
 
@@ -111,7 +110,7 @@ async fn accept(listener: TcpListener, how: How, upstream: SocketAddr) {
         let Ok((client, _)) = listener.accept().await else { continue };
         let how = how.clone();
         spawn_local(async move {
-            // However it ends: whoever measures notices by himself.
+            // Errors are ignored here: the measuring client notices.
             let _ = match how {
                 How::Tls(acceptor) => relay(client, acceptor, upstream).await,
                 How::Plain(buffer) => relay_plain(client, &buffer, upstream).await,
@@ -144,11 +143,11 @@ async fn relay_plain(
     }
 }
 
-/// Passes on what comes, to the end.
+/// Copies until the end.
 async fn pass(from: ReadHalf<'_>, mut to: WriteHalf<'_>, buffer: &RefCell<Vec<u8>>) -> io::Result<()> {
     loop {
         from.readable().await?;
-        // The buffer belongs to all connections: nothing in it outlasts an await.
+        // One buffer for all connections: its content must not outlive an await.
         let rest = {
             let buffer = &mut *buffer.borrow_mut();
             let length = match from.try_read(buffer) {

@@ -40,14 +40,13 @@ pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> 
     Ok((launch(&folder)?, doors))
 }
 
-/// Starts it with the `haproxy.cfg` in `folder`.
 pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
     command.arg("-db").arg("-f").arg(folder.join("haproxy.cfg"));
     Program::start(folder, &mut command)
 }
 
-/// One thread, no logs, connections that may be silent for ten minutes.
+/// One thread, no logs, idle timeout of ten minutes.
 pub(crate) fn preamble() -> String {
     "global\n nbthread 1\n maxconn 9000\n ssl-default-bind-options ssl-min-ver TLSv1.2\n\
      defaults\n mode tcp\n timeout connect 5s\n timeout client 10m\n timeout server 10m\n"

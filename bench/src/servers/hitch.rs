@@ -34,7 +34,6 @@ pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
     Ok((launch(&folder)?, doors))
 }
 
-/// Starts it with the `hitch.conf` in `folder`.
 pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
     command.arg("--config").arg(folder.join("hitch.conf"));

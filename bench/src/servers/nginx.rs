@@ -42,7 +42,7 @@ pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> 
     Ok((launch(&folder)?, doors))
 }
 
-/// One worker; the rest is nginx's default, and `stream` stands open.
+/// One worker, nginx's defaults; `stream` stays open for the caller.
 pub(crate) fn preamble(folder: &Path) -> String {
     format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
@@ -55,7 +55,6 @@ pub(crate) fn preamble(folder: &Path) -> String {
     )
 }
 
-/// Starts it with the `nginx.conf` in `folder`.
 pub(crate) fn launch(folder: &Path) -> Result<Program> {
     let mut command = on_server_core(PROGRAM);
     command.arg("-p").arg(folder).arg("-e").arg("stderr").arg("-c").arg(folder.join("nginx.conf"));

@@ -12,7 +12,7 @@ pub(crate) fn version() -> String {
     line.split(" on ").next().unwrap_or_default().to_owned()
 }
 
-/// A thread for each connection: there is no other way.
+/// One thread per connection, its only mode.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
     let (folder, doors) = (own_folder(stage, "stunnel")?, Doors::free());
     let mut text = format!(
