@@ -13,7 +13,7 @@ use rcgen::{
 use stage::{Run, certward, finish};
 use tempfile::TempDir;
 
-/// A CA and a leaf for `a.example` and `*.b.example` under it, each in a file.
+/// Files of a CA and its leaf for `a.example` and `*.b.example`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let ca_key = KeyPair::generate().unwrap();

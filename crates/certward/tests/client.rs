@@ -1,4 +1,4 @@
-//! The client commands against a scripted API: what they ask, what they say, how they end.
+//! The client commands against a scripted API: requests, output, exit codes.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 

@@ -1,7 +1,8 @@
-//! A core dump would hold keys: the program rules it out before it reads the first one.
+//! Core dumps would contain keys: the program disables them before it reads the first key.
 //!
-//! What shows it is `/proc/PID`: the kernel gives it to root as soon as the process is not dumpable (proc(5)). So the program runs as
-//! another user where the tests are root's; else the tests' own user can no longer read it.
+//! Visible in `/proc/PID`: once a process is not dumpable, its files belong to root (proc(5)). The
+//! program runs as another user if the tests are root's; else the tests' user cannot read them any
+//! more.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -23,7 +24,6 @@ use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65_534;
-/// Ports that are free.
 const CONFIG: &str = r#"
     [api]
     listen = "127.0.0.1:0"
@@ -32,11 +32,11 @@ const CONFIG: &str = r#"
     protocol = "mqtts"
 "#;
 
-/// The program where another user can run it, and a folder of that user.
+/// The program where another user can run it, and that user's folder.
 struct Stage {
     folder: TempDir,
     is_root: bool,
-    /// Answers nothing: a database for which commands wait.
+    /// A database that never answers.
     silent: TcpListener,
 }
 
@@ -69,7 +69,7 @@ impl Stage {
         format!("postgres://certward:password@{address}/certward?sslmode=disable")
     }
 
-    /// Whether the kernel has given the process's files to root.
+    /// Whether the process's files belong to root.
     fn is_closed(&self, process: &Child) -> bool {
         let file = format!("/proc/{}/environ", process.id());
         match self.is_root {

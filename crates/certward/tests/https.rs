@@ -1,4 +1,4 @@
-//! The API over HTTPS: the client trusts what it is told to, and SIGHUP brings a new certificate.
+//! The API over HTTPS: the client's trust, and SIGHUP for a new certificate.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 use stage::{Run, Server, certward, finish, wait_until};
 
-/// A self-signed certificate for the loopback address, in `api.pem` and, for clients, in another file.
+/// Writes a self-signed loopback certificate to `api.pem`, and to another file for clients.
 fn issue(folder: &Path, for_clients: &str) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();

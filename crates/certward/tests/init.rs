@@ -12,7 +12,7 @@ fn init(folder: &Path, arguments: &[&str]) -> Run {
     finish(certward(folder).arg("init").args(arguments))
 }
 
-/// The two texts of the one object that is all of stdout.
+/// Key and secret, from stdout.
 fn key(run: &Run) -> (String, String) {
     let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(object.as_object().unwrap().len(), 2, "{object}");
@@ -116,7 +116,7 @@ fn a_wrong_configuration_ends_with_2_before_anything_is_made() {
     assert!(!folder.path().join("certward-data").exists());
 }
 
-/// What the issue was found by: root's `init` in another user's folder, in which that user has planted links.
+/// Root's `init` in another user's folder, with links that this user has planted.
 #[test]
 fn roots_init_in_another_users_folder_is_refused_and_changes_nothing_through_planted_links() {
     const STRANGER: u32 = 1000;

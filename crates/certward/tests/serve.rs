@@ -1,4 +1,4 @@
-//! `certward serve`: what it refuses to start with, and how it runs and ends.
+//! `certward serve`: refused starts, service, and shutdown.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 

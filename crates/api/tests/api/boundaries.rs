@@ -1,4 +1,4 @@
-//! What an admin gives a project, and what that means for the keys of its deployments.
+//! A project's boundaries, and their effect on its deployments' keys.
 
 use certward_store::Scope;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The four methods of the certificate, `/check`, `Prefer: wait`, and the bodies they read.
+//! The certificate's four methods, `/check`, `Prefer: wait`, and their bodies.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use certward_lifecycle::ProofFailure;
 use certward_store::RequestLimit;
 use serde_json::{Value, json};
 
-/// Without a limit that this story would run into.
+/// Limits above what these tests send.
 async fn unlimited() -> World {
     World::with(|settings| {
         let limit = RequestLimit { requests: 1000, window: Duration::from_secs(3600) };

@@ -1,4 +1,4 @@
-//! What happens below the requests: deadlines, bounds, the end of the server, HTTPS.
+//! Below the requests: deadlines, bounds, shutdown, HTTPS.
 
 use std::{
     sync::Arc,
@@ -16,12 +16,12 @@ use crate::support::{TLS, World, read_to_end, upload};
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(60);
 
-/// Sends the parts with pauses, and says what came back and whether it came within the long deadlines.
+/// Sends the parts with pauses; the answer, and whether it came within the long deadlines.
 async fn slowly(world: &World, parts: &[&str]) -> String {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for part in parts {
-        // The server may have closed already: that is what is asked for.
+        // Ignored: the server may have closed already, as expected.
         let _closed = stream.write_all(part.as_bytes()).await;
         tokio::time::sleep(SHORT / 4).await;
     }
@@ -93,7 +93,7 @@ async fn what_never_becomes_a_request_is_answered_in_json_as_well() {
         (format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
         (format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200)), 431, "HEADERS_TOO_LARGE"),
         (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
-        // A second request on the connection, after an answer that has a body of its own.
+        // A second request after an answer with a body.
         ("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\nGET\r\n\r\n".to_owned(), 400, "BAD_REQUEST"),
     ] {
         let text = world.raw(&bytes).await;
@@ -171,7 +171,7 @@ async fn the_end_of_the_server_answers_a_request_that_is_on_its_way() {
     server.await.unwrap();
 }
 
-/// The listener goes at once, whoever is still being served.
+/// The listener closes at once, whatever is still being served.
 async fn wait_until_closed(address: std::net::SocketAddr) {
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -195,7 +195,6 @@ async fn the_end_of_the_server_is_bounded_and_cuts_a_wait_short() {
     tokio::time::timeout(Duration::from_secs(5), server).await.expect("ended").unwrap();
 }
 
-/// A self-signed certificate for `localhost` in two files.
 fn certificate(folder: &std::path::Path) -> (CertificateFiles, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = CertificateFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
@@ -204,7 +203,7 @@ fn certificate(folder: &std::path::Path) -> (CertificateFiles, Vec<u8>) {
     (files, made.cert.der().to_vec())
 }
 
-/// Which certificate the server shows, and what it answers to a request over TLS.
+/// The server's certificate and its answer over TLS.
 async fn over_tls(world: &World, trusted: &[u8]) -> Result<String, std::io::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.to_vec().into()).unwrap();

@@ -1,4 +1,4 @@
-//! The limits of requests: exact, per key, deployment and method.
+//! Request limits: exact, per key, deployment and method.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The contract over HTTP, one file per aspect: one program, because each would link the whole store again.
+//! The contract over HTTP, a file per aspect; one program, as each would link the whole store.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 

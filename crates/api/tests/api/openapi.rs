@@ -1,4 +1,4 @@
-//! The OpenAPI document is the one that the repository shows. `CERTWARD_UPDATE_SNAPSHOTS=1` writes it anew.
+//! The OpenAPI document equals the repository's. `CERTWARD_UPDATE_SNAPSHOTS=1` rewrites it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What an operator of the program looks at, and what happens when something inside fails.
+//! Probes and metrics, and internal failures.
 
 use std::sync::atomic::Ordering;
 
@@ -113,7 +113,7 @@ async fn a_lost_store_is_503_and_asks_to_come_back() {
         assert_eq!((answer.status, answer.code()), (503, "STORE_UNAVAILABLE".to_owned()), "{method} {path}");
         assert_eq!(answer.header("retry-after"), Some("2"));
     }
-    // Devices are served all the same.
+    // Devices are still served.
     let ready = world.request("GET", "/readyz").send().await;
     assert_eq!(
         (ready.status, ready.json()),

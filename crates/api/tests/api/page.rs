@@ -1,4 +1,4 @@
-//! docs/api.md and docs/errors.md say all that this crate can answer, and nothing else.
+//! docs/api.md lists all codes of this crate, and no others.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,14 +8,14 @@ fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// What stands in backticks in the given column of the page's tables.
+/// The backticked texts in one column of the page's tables.
 fn column(page: &str, column: usize) -> BTreeSet<&str> {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let cells = rows.filter_map(|row| row.split('|').nth(column));
     cells.filter_map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`')).collect()
 }
 
-/// Every code that is written in a source of this crate, its tests apart: a text of nothing but capitals and `_`.
+/// Every code in a source of this crate except tests: a string of capitals and `_`.
 fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

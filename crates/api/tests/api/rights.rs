@@ -1,4 +1,4 @@
-//! Rights are checked where the change is made: what happens between the head of a request and its end counts.
+//! Rights are checked where the change is made: events between a request's head and its end count.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 use crate::support::{Answer, Login, World, upload};
 
-/// What happens meanwhile.
+/// An event during the request.
 #[derive(Debug, Clone, Copy)]
 enum Meanwhile {
     KeyRevoked,
-    /// The key keeps another scope than the one that the request needs.
+    /// The key loses the scope of the request.
     ScopesNarrowed,
-    /// The key keeps the project `p2` alone.
+    /// The key keeps only the project `p2`.
     ProjectsNarrowed,
     DeploymentRemoved,
     /// In `p2`, with a certificate if there was one.
@@ -38,14 +38,14 @@ const COLUMNS: [Meanwhile; 7] = [
     ProjectRemoved,
 ];
 
-/// A changing request, and the key that asks for it.
+/// A changing request, and its key.
 struct Route {
     method: &'static str,
-    /// As in the OpenAPI document. `{id}` and `{key}` are filled in by [`Stage`].
+    /// As in the OpenAPI document; [`Stage`] fills in `{id}` and `{key}`.
     path: &'static str,
     scope: Scope,
     projects: Option<&'static [&'static str]>,
-    /// The project that the request is about.
+    /// The request's project.
     project: &'static str,
     /// Whether the deployment has a certificate.
     certificate: bool,
@@ -53,7 +53,7 @@ struct Route {
     expected: [Expected; COLUMNS.len()],
 }
 
-/// The answer to a request: refused, or done because what happened does not concern it.
+/// The refusal, or none if the event does not concern the request.
 type Expected = Option<(u16, &'static str)>;
 const DONE: Expected = None;
 const NO_KEY: Expected = Some((401, "UNAUTHORIZED"));
@@ -64,7 +64,7 @@ const NO_PROJECT: Expected = Some((422, "PROJECT_UNKNOWN"));
 
 const DEPLOYMENT: &str = "ge6a1a75";
 
-/// A request for the deployment in `p1`, which nothing that happens leaves as it was.
+/// A request for the deployment in `p1`; every event affects it.
 fn of_a_deployment(
     method: &'static str,
     path: &'static str,
@@ -100,12 +100,13 @@ fn routes() -> Vec<Route> {
     vec![
         of_a_deployment("POST", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(upload())),
-        // What would be refused tells nothing either: a certificate is set, none is, and one that is no certificate.
+        // Refusals must reveal nothing either: a certificate exists, none exists, and an invalid
+        // upload.
         of_a_deployment("POST", tls, Scope::Tls, true, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(json!({"tlsType": "one-way"}))),
         of_a_deployment("DELETE", tls, Scope::Tls, true, None),
-        // It stores nothing, and is asked for as a change is.
+        // Stores nothing, but is authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
         of_a_deployment("DELETE", deployment, Scope::Deployments, true, None),
@@ -139,7 +140,7 @@ fn routes() -> Vec<Route> {
             body: Some(json!({"projectName": "changed"})),
             expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, NOT_FOUND],
         },
-        // A boundary takes a key that sees all projects.
+        // Boundaries need a key that sees all projects.
         Route {
             method: "PATCH",
             path: "/projects/{id}",
@@ -178,7 +179,8 @@ fn routes() -> Vec<Route> {
             project: "p1",
             certificate: false,
             body: None,
-            // Without its project, the key to be revoked reaches nothing that the asking key does not.
+            // Without its project, the key to revoke reaches nothing that the caller's key does
+            // not.
             expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, DONE],
         },
     ]
@@ -210,7 +212,7 @@ async fn what_happens_while_a_status_is_waited_for_counts() {
     let mut wrong = Vec::new();
     for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
         let world = World::bound(|_| {}, |_| {}).await;
-        // Nothing is proven while it counts.
+        // Without a proof, as long as it is counted.
         world.node().await;
         let stage = Stage::set(&world, &route).await;
         let waiting = tokio::spawn(stage.request(&route).header("Prefer", "wait=1").send());
@@ -242,7 +244,7 @@ async fn what_happens_before_the_last_byte_of_a_body_counts() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// A request without a body is held at the row of its key, which is where its rights are checked.
+/// A request without a body is held at its key's row, where its rights are checked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_before_a_removal_is_made_counts() {
     let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
@@ -274,7 +276,7 @@ async fn what_happens_before_a_removal_is_made_counts() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// Until a GET has been counted, which comes after its head was judged and before its answer.
+/// Until a GET was counted: after its head was judged, before its answer.
 async fn until_it_is_counted(world: &World) {
     let mut requests = world.connect_to_requests().await;
     let sql = "SELECT count(*) FROM request_scope WHERE scope LIKE '%/get/%'";
@@ -285,7 +287,7 @@ async fn until_it_is_counted(world: &World) {
     }
 }
 
-/// Leaves what there was at the start.
+/// Restores the initial state.
 async fn clear(world: &World) {
     let mut database = world.connect().await;
     for sql in [
@@ -298,7 +300,7 @@ async fn clear(world: &World) {
     database.close().await.unwrap();
 }
 
-/// Until a connection to the store's database waits for a lock, or `over` says that none will.
+/// Until a database connection waits for a lock, or `over` ends the wait.
 async fn until_it_waits(world: &World, over: impl Fn() -> bool) {
     let mut looking = world.connect().await;
     let sql = "SELECT count(*) FROM pg_stat_activity
@@ -310,7 +312,7 @@ async fn until_it_waits(world: &World, over: impl Fn() -> bool) {
     }
 }
 
-/// What is wrong with the answer, in one line.
+/// The answer's deviation in one line.
 fn fault(
     route: &Route,
     meanwhile: Meanwhile,
@@ -334,7 +336,7 @@ fn fault(
     })
 }
 
-/// All that a change may touch.
+/// All state that a change may touch.
 #[derive(Debug, PartialEq)]
 struct Everything {
     newest: Generation,
@@ -357,7 +359,7 @@ impl Everything {
     }
 }
 
-/// The projects `p1`, `p2` and `empty`, the deployment in `p1`, and the key that asks.
+/// The projects `p1`, `p2` and `empty`, the deployment in `p1`, and the caller's key.
 struct Stage<'a> {
     world: &'a World,
     key: ApiKey,
@@ -389,7 +391,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Keys and projects are changed by `database`, which may hold the key's row.
+    /// Keys and projects change by `database`, which may lock the key's row.
     async fn happens(&self, meanwhile: Meanwhile, route: &Route, database: &mut AnyConnection) {
         let key = &self.key;
         match meanwhile {

@@ -1,5 +1,5 @@
-//! The stage of the API's tests: the real server on a real socket, a real store in a temporary folder, a clock moved by
-//! hand, a gateway that says what a test wants, and a client that sends bytes as they are.
+//! The test bed: the real server on a real socket, a store in a temporary folder, a manual clock, a
+//! scripted gateway, and a client that sends raw bytes.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
 
-/// A gateway with a way in to everything; panics in a rehearsal, or is not ready, when told to.
+/// Every deployment has an entry point; can panic in a rehearsal or be not ready.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) panics: AtomicBool,
@@ -83,7 +83,7 @@ pub(crate) struct World {
     database: Database,
 }
 
-/// Where the server's store is.
+/// The server's store.
 enum Database {
     Embedded(tempfile::TempDir),
     Postgres { url: String, _server: Arc<PostgresServer> },
@@ -100,7 +100,7 @@ impl Login {
 }
 
 impl World {
-    /// A server with the deployment `ge6a1a75` in the project `default`.
+    /// With the deployment `ge6a1a75` in the project `default`.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -111,12 +111,12 @@ impl World {
         world
     }
 
-    /// A server without a deployment; `look` sees it before it runs.
+    /// Without a deployment; `look` sees the server before it runs.
     pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
         Self::on(Database::Embedded(tempfile::tempdir().unwrap()), adapt, look).await
     }
 
-    /// A server on a PostgreSQL database of its own, without a deployment.
+    /// On a PostgreSQL database of its own, without a deployment.
     pub(crate) async fn on_postgres(adapt: impl FnOnce(&mut Settings)) -> Self {
         let server = PostgresServer::shared();
         let database = Database::Postgres { url: server.database(), _server: server };
@@ -149,7 +149,6 @@ impl World {
         Self { address, lifecycle, clock, gateway, admin, shutdown, server, database }
     }
 
-    /// Makes a deployment in a project.
     pub(crate) async fn deployment(&self, id: &str, project: &str) {
         let body = json!({"deploymentID": id, "projectID": project, "upstream": "127.0.0.1:1883",
             "hosts": [format!("{id}.example.com")]});
@@ -157,7 +156,7 @@ impl World {
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
 
-    /// Makes deployments in a project, past the API.
+    /// Creates deployments past the API.
     pub(crate) async fn deployments(&self, ids: impl IntoIterator<Item = String>, project: &str) {
         let store = self.lifecycle.store();
         let mut tx = store.begin().await.unwrap();
@@ -186,26 +185,26 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    /// Does something to the store's database that certward never does.
+    /// Runs a statement that certward never would.
     pub(crate) async fn damage(&self, sql: &'static str) {
         let mut database = self.connect().await;
         assert_eq!(sqlx::query(sql).execute(&mut database).await.unwrap().rows_affected(), 1);
         database.close().await.unwrap();
     }
 
-    /// A connection to the store's database, past the store.
+    /// A connection to the store's database.
     pub(crate) async fn connect(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.database.url()).await.unwrap()
     }
 
-    /// A connection to the request log, which on the embedded store is a file of its own.
+    /// A connection to the request log, a separate file of the embedded store.
     pub(crate) async fn connect_to_requests(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.database.url().replace("store.db", "requests.db")).await.unwrap()
     }
 
-    /// How many requests the limits have counted.
+    /// The requests that the limits have counted.
     pub(crate) async fn counted_requests(&self) -> i64 {
         let mut database = self.connect_to_requests().await;
         let (count,) = sqlx::query_as("SELECT COUNT(*) FROM request").fetch_one(&mut database).await.unwrap();
@@ -213,7 +212,7 @@ impl World {
         count
     }
 
-    /// Makes a key, by way of the lifecycle, so that it costs no request.
+    /// Creates a key without a request.
     pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
         self.key_and_login(scopes, projects).await.1
     }
@@ -229,14 +228,14 @@ impl World {
         (key.key, login)
     }
 
-    /// A node that counts from now on.
+    /// Adds a counted node.
     pub(crate) async fn node(&self) -> Member {
         let node = Member { id: NodeId::parse("node-1").unwrap(), session: Session(1) };
         assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
-    /// The node reports on the newest generation of `ge6a1a75`.
+    /// Reports on the newest generation of `ge6a1a75`.
     pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
         let (id, store) = (DeploymentId::parse("ge6a1a75").unwrap(), self.lifecycle.store());
         let generation = store.deployment(&id).await.unwrap().unwrap().generation;
@@ -245,7 +244,6 @@ impl World {
         self.lifecycle.report(node, &observation, proof).await.unwrap();
     }
 
-    /// A request to a path as it is.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         Request {
             address: self.address,
@@ -282,7 +280,7 @@ impl World {
         connect_from(last, self.address).await
     }
 
-    /// Sends bytes as they are and reads until the server closes.
+    /// Sends raw bytes and reads until the server closes.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_ref()).await.unwrap();
@@ -312,7 +310,7 @@ async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// What a server says until it closes; a test must not hang on one that does not.
+/// Reads until the server closes, with a deadline.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut bytes)).await;
@@ -334,7 +332,7 @@ impl Request {
         self.without("Authorization").header("Authorization", &login.0)
     }
 
-    /// Sends it from `127.0.0.{last}` instead of `127.0.0.1`.
+    /// Sends from `127.0.0.{last}` instead of `127.0.0.1`.
     pub(crate) fn from(mut self, last: u8) -> Self {
         self.from = last;
         self
@@ -367,7 +365,7 @@ impl Request {
         Answer::parse(&read_to_end(&mut stream).await)
     }
 
-    /// Sends all but the last byte of the body, once the server has judged the head and asked for the body.
+    /// Sends all but the body's last byte, once the server has asked for the body.
     pub(crate) async fn send_held(self) -> Held {
         const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
         let request = self.header("Expect", "100-continue");
@@ -394,14 +392,14 @@ impl Request {
         head + "\r\n"
     }
 
-    /// Sends it and gives back the status and the error's code, `-` if there is none.
+    /// Sends it; the status and the error's code, `-` if none.
     pub(crate) async fn outcome(self) -> (u16, String) {
         let answer = self.send().await;
         (answer.status, answer.code())
     }
 }
 
-/// A request whose last byte has not been sent.
+/// A request without its last byte.
 pub(crate) struct Held {
     stream: TcpStream,
     last: u8,
@@ -457,7 +455,7 @@ impl Answer {
     }
 }
 
-/// An upload that is accepted for `ge6a1a75`; each has a key of its own.
+/// An accepted upload for `ge6a1a75`, each with its own key.
 pub(crate) fn upload() -> Value {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["ge6a1a75.example.com".to_owned()]).unwrap();

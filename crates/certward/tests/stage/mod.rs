@@ -1,4 +1,4 @@
-//! What the tests of the real program share: running it, a folder, a scripted API.
+//! Shared by the tests of the real program: running it, a folder, a scripted API.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Then a condition has come in vain, on the slowest machine too.
+/// Far above the need of the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The program, without the variables of whoever runs the tests.
+/// The program without the test run's environment.
 pub(crate) fn certward(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certward"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
@@ -27,14 +27,13 @@ pub(crate) fn certward(folder: &Path) -> Command {
     command
 }
 
-/// What a run came to.
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs it to its end. What it prints is less than a pipe holds.
+/// Runs it to its end. Its output must fit a pipe.
 #[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Run {
     let mut child =
@@ -56,14 +55,14 @@ pub(crate) fn finish(command: &mut Command) -> Run {
     }
 }
 
-/// A running `certward serve` with its log. Killed when dropped.
+/// A running `certward serve` with its log; killed on drop.
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts it in the folder, with the configuration there.
+    /// Starts it with the folder's configuration.
     pub(crate) fn start(folder: &Path) -> Self {
         Self::start_as(certward(folder).arg("serve"), &folder.join("log"))
     }
@@ -78,7 +77,7 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The address that the log names for a listener.
+    /// A listener's address, from the log.
     pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         let name = format!("listener=\"{listener}\"");
         wait_until(&format!("{listener} in the log"), || {
@@ -96,7 +95,7 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end; what it wrote to stdout comes with it.
+    /// Waits for its end; its exit status and stdout.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let status = wait_until("its end", || self.child.try_wait().unwrap());
         let mut stdout = String::new();
@@ -114,7 +113,7 @@ impl Drop for Server {
     }
 }
 
-/// The status and body of a GET over plain HTTP.
+/// Status and body of a GET over plain HTTP.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -127,7 +126,6 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// Waits for a condition, never longer than any test should take.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
@@ -140,10 +138,10 @@ pub(crate) fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-/// An answer of the scripted API: status, further header fields, body.
+/// Status, further header fields, body.
 pub(crate) type Answer = (u16, &'static str, &'static str);
 
-/// An API that gives these answers, one a connection, and tells what it was asked.
+/// An API that gives these answers, one per connection, and records the requests.
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
     requests: Receiver<String>,
@@ -162,7 +160,7 @@ impl Script {
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
                 );
-                // Noted before it is answered: the program may have ended before this thread runs again.
+                // Recorded before the answer: the program may exit before this thread runs again.
                 if sender.send(request).is_err() {
                     return;
                 }
@@ -182,12 +180,12 @@ impl Script {
         command
     }
 
-    /// What it was asked so far: head and body of each request.
+    /// Head and body of each request so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.requests.try_iter().collect()
     }
 
-    /// The first lines of what it was asked, without the version.
+    /// The request lines so far, without the version.
     pub(crate) fn asked_lines(&self) -> Vec<String> {
         let line = |request: String| request.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
         self.asked().into_iter().map(line).collect()

@@ -1,4 +1,4 @@
-//! The store is away: what the node has kept of it is served, for as long as it takes.
+//! The store is away: the node serves from its replica, however long.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A node that begins with its snapshot alone.
+/// A node that starts from its replica alone.
 struct Alone {
     address: SocketAddr,
     clock: Arc<ShiftedClock>,
@@ -42,7 +42,6 @@ impl Alone {
         let gateway =
             Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
         gateway.keep(snapshot, mark);
-        // An address that nobody can be reached at.
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
         let lifecycle = lifecycle_of(&gateway, store);
@@ -63,7 +62,7 @@ impl Alone {
     }
 }
 
-/// The names of the session ticket keys in a snapshot.
+/// The number of ticket keys in a replica.
 async fn ticket_keys(folder: &Path) -> usize {
     let url = format!("sqlite://{}", Replica::file_in(folder).display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -111,7 +110,8 @@ async fn alone_a_node_serves_for_days_and_devices_resume_as_long_as_the_ticket_k
     let folder = world.snapshot().await;
     assert_eq!(ticket_keys(folder.path()).await, 2, "that of now and the next one");
     let alone = Alone::with(folder.path()).await;
-    // Two periods of six hours have a key, tickets of the second open for two more; what is left of the first is unknown.
+    // Two periods of six hours have a key; tickets of the second open for two more. The rest of the
+    // first period is unknown.
     for (hours, resumes) in [(0, true), (6, true), (6, true), (12, false), (24, false), (24 * 30, false)] {
         alone.clock.advance(HOUR * hours);
         for device in &devices {
@@ -144,7 +144,7 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
     world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&clients]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
-    // Acknowledged is what the store has heard; a removal nobody acknowledges, it is copied in its turn.
+    // The mark covers what was read; the unacknowledged removal is copied in its turn.
     let at_once = world.snapshot().await;
     world.remove(&removed).await;
     let alone = Alone::with(at_once.path()).await;
@@ -180,7 +180,7 @@ async fn alone_a_node_holds_projects_to_their_boundaries() {
         device.talk(alone.address, name).await.unwrap();
         alone.end().await;
 
-        // Nothing else changes, so the feed has to say it.
+        // Only the feed carries this change.
         world.change_project(of, change).await;
         let newest = world.lifecycle.store().newest_generation().await.unwrap();
         eventually("it is in the snapshot", || async {

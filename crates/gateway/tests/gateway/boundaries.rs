@@ -1,4 +1,4 @@
-//! What an admin gives a project holds at once: for new connections to brokers, and for the names of the default deployment.
+//! A project's boundaries hold at once: for new dials, and for the default deployment's names.
 
 use certward_gateway::Settings;
 use certward_lifecycle::{NewDeployment, ProjectChange};
@@ -39,7 +39,6 @@ impl World {
     }
 }
 
-/// Whether the device reaches a broker by this name, or the error.
 async fn reaches(device: &Device, to: std::net::SocketAddr, name: &str) -> String {
     match device.talk(to, name).await {
         Ok(_) => "served".to_owned(),
@@ -70,7 +69,7 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
     assert_eq!(reaches(&device, world.mqtts(), "other.test").await, "served");
     assert_eq!(reaches(&device.without_sni(), world.mqtts(), "other.test").await, "served");
 
-    // The project's own deployment takes what it claims, and nobody the rest.
+    // The project's own deployment owns what it claims; the rest has no owner.
     let new = NewDeployment {
         id: Some(id("fleet")),
         name: String::new(),

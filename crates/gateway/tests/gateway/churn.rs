@@ -1,4 +1,4 @@
-//! Deployments that come, are used in every way, and go: nothing of them stays behind in this node's memory.
+//! Deployments that are created, used in every way and deleted leave nothing in memory.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, any, eve
 const ROUNDS: usize = 2;
 const DEPLOYMENTS: usize = 4;
 
-/// What is in each table when there is no deployment; `client_chains` and `ticket_keys` apart.
+/// The tables that must be empty without deployments; `client_chains` and `ticket_keys` apart.
 const EMPTY: [&str; 14] = [
     "addresses",
     "changes",
@@ -35,18 +35,18 @@ fn entries(world: &World, table: &str) -> u64 {
     world.metric(&format!("certward_gateway_entries{{table=\"{table}\"}}"))
 }
 
-/// The same test authority's servers and devices for all rounds, and what all deployments share.
+/// Shared by all rounds.
 struct Cast {
     world: World,
     servers: Ca,
     clients: Ca,
     broker: Broker,
-    /// Nobody listens there.
+    /// An address without a listener.
     nowhere: SocketAddr,
 }
 
 impl Cast {
-    /// Makes the deployment, and uses it in every way; its last connection is still there afterwards.
+    /// Creates a deployment and uses it in every way; its last connection stays open.
     async fn use_up(&self, number: usize) -> Connection {
         let Self { world, servers, clients, broker, nowhere } = self;
         let (name, host) = (format!("d{number}"), format!("d{number}.test"));
@@ -66,7 +66,7 @@ impl Cast {
         for version in [TLS12, TLS13] {
             let device = Device::new(servers, Some(&own), &[version]);
             for _ in 0..2 {
-                // Where nobody listens the handshake is all that there is.
+                // Without an upstream only the handshake succeeds.
                 let _ = device.talk(world.mqtts(), &host).await;
             }
             let stranger = Device::new(servers, Some(&servers.client("stranger")), &[version]);
@@ -129,7 +129,7 @@ async fn of_deployments_that_are_gone_nothing_stays_in_memory() {
             cast.remove(number).await;
         }
     }
-    // A device that shakes hands while its deployment goes is listed as a failure after it.
+    // A handshake during the deletion is listed as a failure after it.
     for _ in 0..4 {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(31)).await;

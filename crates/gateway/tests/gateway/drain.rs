@@ -1,4 +1,4 @@
-//! The end of a node, as its devices see it.
+//! The drain of a node, as devices see it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes wrong hurts its own deployment alone, and never widens trust.
+//! A fault affects its own deployment only, and never widens trust.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::stage::{Broker, Ca, Device, TLS13, World, any, eventually, settings};
 
-/// From now on every uploaded key is damaged as soon as it is stored.
+/// Damages every uploaded key after it is stored.
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
      UPDATE version SET sealed_key = x'00' WHERE deployment = NEW.deployment AND version = NEW.version; END";
 const NO_DAMAGE: &str = "DROP TRIGGER damage";
@@ -43,7 +43,7 @@ async fn a_leaf_that_cannot_be_served_leaves_the_old_one_in_place() {
     world.shut_down().await;
 }
 
-/// From now on the store answers everything but what the newest key is.
+/// Makes the newest key unreadable, and nothing else.
 const HIDE: [&str; 2] = [
     "ALTER TABLE version RENAME TO stored_version",
     "CREATE VIEW version AS SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, findings, \
@@ -62,7 +62,7 @@ async fn a_key_that_cannot_be_read_for_a_moment_brings_no_older_certificate_back
     let (old, new) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
     world.run(&deployment, &old, &[]).await;
     world.run(&deployment, &new, &[]).await;
-    // Only one has room in memory.
+    // The cache has room for one only.
     world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
 
     for statement in HIDE {
@@ -98,7 +98,7 @@ async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
 
     world.sql(DAMAGE).await;
     world.put(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
-    // The trust is known though the key is not: live connections are held to it.
+    // The trust is known although the key is not: live connections are checked against it.
     ends.ends_cleanly().await;
     stays.echo(b"still trusted").await.unwrap();
     let refused = device(&kept).connect(world.mqtts(), "narrowed.test").await.err().unwrap();
@@ -128,7 +128,7 @@ async fn a_lost_store_stops_no_handshake() {
     world.shut_down().await;
 }
 
-/// A line between a device and the gateway that lets nothing more of the device through after its first words, until it is told to.
+/// A proxy that stops forwarding after the device's first bytes until notified.
 async fn halting_line(to: SocketAddr) -> (SocketAddr, Arc<Notify>) {
     let listener = TcpListener::bind(any()).await.unwrap();
     let (address, go_on) = (listener.local_addr().unwrap(), Arc::<Notify>::default());

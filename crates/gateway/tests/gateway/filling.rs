@@ -1,4 +1,4 @@
-//! What devices meet while the index of hosts is being filled: here it never gets full, for a row cannot be read.
+//! Devices during the warm-up of the host index, which never ends here: one row is unreadable.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, World, eventually, id, lifecycle_of, master_key, ready, settings};
 
-/// Another node of the same store, whose index stays empty.
+/// Another node on the same store, whose index stays empty.
 async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
     unfilled_with(world, settings, None).await
 }
 
-/// The same with a snapshot, which is whole.
+/// The same with a complete replica.
 async fn unfilled_with(
     world: &World,
     settings: Settings,
     snapshot: Option<Replica>,
 ) -> (Gateway, std::net::SocketAddr, CancellationToken) {
-    // Before all others in the order of ids, and no id.
+    // First in the order of ids, and not a valid id.
     world
         .sql(
             "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
@@ -68,7 +68,7 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
     let settings = Settings { default_deployment: Some(id("default")), ..settings() };
     let (_gateway, address, shutdown) = unfilled(&world, settings).await;
     let device = Device::trusting(&ca);
-    // Whichever comes first: what the wildcard has put into the index does not stand before an exact name.
+    // In any order: an indexed wildcard does not precede an exact name.
     for (name, leaf) in [
         ("b.example.com", 0),
         ("a.example.com", 1),
@@ -79,7 +79,7 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
         let connection = device.talk(address, name).await.unwrap();
         assert_eq!(connection.leaf(), leaves[leaf].der, "{name}");
     }
-    // A change is followed and proven all the same.
+    // A change is still followed and proven.
     let renewed = ca.leaf(&["a.example.com"]);
     world.put(&id("exact"), &renewed, &[]).await;
     assert_eq!(world.settled(&id("exact")).await, "running", "by both nodes");
@@ -127,7 +127,7 @@ async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
         world.run(&deployment, &ca.leaf(&[host, "unheard.of"]), &[]).await;
     }
     let folder = world.snapshot().await;
-    // Known to have changed, and not readable: it may have any name.
+    // Changed and unreadable: it may own any name.
     world.deploy("newer", broker.address, &["unheard.of"]).await;
     world.sql("ALTER TABLE host RENAME TO host_away").await;
     let snapshot = Replica::at(folder.path(), &master_key());
@@ -139,7 +139,7 @@ async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
     for name in ["a.example.com", "b.example.org", "other.test"] {
         device.talk(address, name).await.unwrap();
     }
-    // It is that of a deployment that the snapshot has not heard of: nobody answers in its place.
+    // The name is of a deployment that is not in the replica: no other answers for it.
     assert!(device.connect(address, "unheard.of").await.is_err());
     assert!(ready(&gateway));
     shutdown.cancel();

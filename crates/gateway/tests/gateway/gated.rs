@@ -1,4 +1,4 @@
-//! A node that knows of a change that it cannot read: it refuses that deployment, and no other.
+//! A node that knows of a change and cannot read it refuses that deployment only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings};
 
-/// From now on the store tells that certificates have changed, and not what they are.
+/// Hides the certificates; their changes stay in the feed.
 const HIDE: &str = "ALTER TABLE version RENAME TO version_away";
 const SHOW: &str = "ALTER TABLE version_away RENAME TO version";
 
-/// From now on the change feed cannot be read.
+/// Makes the change feed unreadable.
 const HIDE_FEED: &str = "ALTER TABLE feed RENAME TO feed_away";
 const SHOW_FEED: &str = "ALTER TABLE feed_away RENAME TO feed";
 
-/// As another node does who changes the deployment `changed`.
+/// A change of the deployment `changed` by another node.
 const CHANGE: [&str; 2] = [
     "UPDATE counter SET value = value + 1 WHERE name = 'generation'",
     "INSERT INTO feed (generation, deployment, at) SELECT value, 'changed', 0 FROM counter WHERE name = 'generation'",
@@ -108,7 +108,7 @@ async fn trust_that_is_older_than_the_operator_allows_admits_no_device_until_the
     let known = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
     let mut live = known.talk(world.mqtts(), "two-way.test").await.unwrap();
     world.sql(HIDE_FEED).await;
-    // Up to a tenth earlier is as good.
+    // Up to a tenth less is allowed.
     world.clock.advance(hour * 8 / 10);
     known.talk(world.mqtts(), "two-way.test").await.expect("it is not too old yet");
     world.clock.advance(hour * 3 / 10);

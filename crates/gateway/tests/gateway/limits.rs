@@ -1,4 +1,4 @@
-//! A deployment's own limits: connections at once, and new ones a second.
+//! A deployment's limits: concurrent connections, and new ones per second.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, eventually};
 
-/// A deployment `d` at `d.test` with these limits, 0 for none, that runs.
+/// A running deployment `d` at `d.test` with these limits, 0 for none.
 async fn limited(world: &World, ca: &Ca, broker: &Broker, at_once: i64, per_second: i64) -> DeploymentId {
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     limit(world, &deployment, at_once, per_second).await;

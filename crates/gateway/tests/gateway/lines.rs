@@ -1,6 +1,7 @@
-//! Many handshakes at once from one address, and devices elsewhere.
+//! Fairness of the handshake queue: many handshakes from one address, and devices elsewhere.
 //!
-//! The gateway has one thread here, which is the test's: while the test looks, nothing is computed, and what it sees is the order.
+//! The gateway runs on the test's only thread: while the test does not await, nothing is computed,
+//! so the test sees the order.
 
 use std::{
     io::Write as _,
@@ -18,10 +19,9 @@ use crate::{
 };
 
 const MANY: usize = 200;
-/// Devices elsewhere. One of them may share the many's line, by chance; all three do once in sixteen million times.
+/// Devices elsewhere. One may hash to the crowd's queue; all three do once in sixteen million runs.
 const ELSEWHERE: [[u8; 4]; 3] = [[127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 5]];
 
-/// A device's connection from this address.
 fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::from(address), 0)).into()).unwrap();
@@ -43,7 +43,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     timeout(PATIENCE, met).await.unwrap_or_else(|_| panic!("it never happens that {what}"));
 }
 
-/// Of the many, who all had said what they have to say before those elsewhere did, how many were answered before one of those was.
+/// How many of the crowd, all of which sent first, were answered before the first device elsewhere.
 async fn went_before(many: &[TcpStream], elsewhere: &[TcpStream]) -> usize {
     until("a device elsewhere is answered", || elsewhere.iter().any(is_answered)).await;
     let before = many.iter().filter(|device| is_answered(device)).count();
@@ -68,14 +68,14 @@ async fn a_device_elsewhere_is_answered_before_most_hellos_of_one_address() {
     world.shut_down().await;
 }
 
-/// A device whose handshake goes on by hand.
+/// A device whose handshake is driven step by step.
 struct ByHand {
     client: ClientConnection,
     device: TcpStream,
 }
 
 impl ByHand {
-    /// It has said its hello.
+    /// Sends its hello.
     fn new(config: &Arc<ClientConfig>, address: [u8; 4], to: SocketAddr) -> Self {
         let mut client = ClientConnection::new(Arc::clone(config), "d.test".try_into().unwrap()).unwrap();
         let mut device = connect_from(address, to);
@@ -83,7 +83,7 @@ impl ByHand {
         Self { client, device }
     }
 
-    /// Hears the gateway's first flight to its end, and holds back what is to be said to it.
+    /// Reads the gateway's first flight to its end, and holds back the answer.
     async fn hear(&mut self) {
         let heard = async {
             // A second flight, or a second hello.
@@ -100,7 +100,7 @@ impl ByHand {
         let _ = self.client.read_tls(&mut self.device);
     }
 
-    /// Says it, and a CONNECT where that may follow.
+    /// Sends it, with a CONNECT if the handshake is done.
     fn go_on(&mut self) {
         if !self.client.is_handshaking() {
             self.client.writer().write_all(CONNECT).unwrap();
@@ -109,7 +109,7 @@ impl ByHand {
     }
 }
 
-/// How many of the many go before a device elsewhere, all of whom have heard the gateway's first flight.
+/// As [`went_before`], for the flight after the gateway's first.
 async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: HandshakeKind) -> usize {
     let from = |address| ByHand::new(config, address, world.mqtts());
     let mut all: Vec<_> = (0..MANY).map(|_| from([127, 0, 0, 2])).chain(ELSEWHERE.map(from)).collect();
@@ -153,7 +153,7 @@ async fn whoever_stood_in_line_is_shown_what_runs_when_it_is_its_turn() {
             in_line.retain(|device| !is_answered(device));
             while in_line.len() < IN_LINE {
                 let mut device = connect_from([127, 0, 0, 2], world.mqtts());
-                // Of TLS 1.2, whose certificates everybody can read.
+                // TLS 1.2, whose certificates are not encrypted.
                 device.write_all(&Hello::tls12(&names(&[b"d.test"])).records()).unwrap();
                 in_line.push(device);
             }

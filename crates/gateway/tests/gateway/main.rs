@@ -1,4 +1,4 @@
-//! The gateway as devices meet it: a real store, real sockets on loopback, certificates made on the spot.
+//! The gateway with a real store, real loopback sockets and generated certificates.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 

@@ -1,4 +1,4 @@
-//! Several nodes on one store, and a node that starts again.
+//! Several nodes on one store, and a node that restarts.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually, ready, settings};
 
-/// Another gateway on the world's store.
 async fn another(world: &World, node: &str) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let node = NodeId::parse(node).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
@@ -42,7 +41,7 @@ async fn a_change_runs_when_every_node_has_proven_it_and_a_ticket_of_one_resumes
         assert_eq!((first.leaf(), second.leaf()), (leaf.der.clone(), leaf.der.clone()));
         assert!(!first.resumed() && second.resumed());
     }
-    // A node that leaves is waited for no longer.
+    // A node that left is not waited for.
     shutdown.cancel();
     running.await.unwrap();
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
@@ -67,7 +66,7 @@ async fn a_node_that_starts_serves_and_proves_what_was_there_before() {
     world.shut_down().await;
 }
 
-/// The key of the newest version opens no more; and it does again.
+/// Damages the key of the newest version, and repairs it.
 const DAMAGE: [&str; 2] = [
     "CREATE TABLE kept AS SELECT deployment, version, sealed_key FROM version",
     "UPDATE version SET sealed_key = x'00' WHERE version = (SELECT max(version) FROM version)",
@@ -87,7 +86,7 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
         world.sql(statement).await;
     }
     let (address, shutdown, running) = another(&world, "node-2").await;
-    // A new device each time: one that resumes is shown no certificate.
+    // A new device each time: a resumed handshake has no certificate.
     let shows = async |address| {
         Device::trusting(&ca).talk(address, "d.test").await.ok().map(|session| session.leaf())
     };
@@ -98,7 +97,7 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
         true
     })
     .await;
-    // The other node has it in memory, and goes on.
+    // The other node has it in memory and continues.
     assert_eq!(shows(world.mqtts()).await.as_ref(), Some(&newest.der));
 
     world.sql(REPAIR).await;
@@ -125,7 +124,7 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.run(&deployment, &lost, &[]).await;
     assert_eq!(shows().await.as_ref(), Some(&lost.der));
     world.sql(RESTORE).await;
-    // The number of the lost change is drawn again, by a change that is none of the certificate's business.
+    // Draws the lost change's generation again, by a change of another kind.
     let name = Some("after the backup".to_owned());
     let change = certward_lifecycle::DeploymentChange { name, ..Default::default() };
     world.change(&deployment, change).await;
@@ -137,14 +136,14 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.shut_down().await;
 }
 
-/// What the database knew of deployments, versions and the feed.
+/// Saves deployments, versions and the feed.
 const BACK_UP: [&str; 4] = [
     "CREATE TABLE backup_feed AS SELECT * FROM feed",
     "CREATE TABLE backup_deployment AS SELECT * FROM deployment",
     "CREATE TABLE backup_version AS SELECT * FROM version",
     "CREATE TABLE backup_counter AS SELECT * FROM counter",
 ];
-/// And knows again, in one transaction.
+/// Restores them in one transaction.
 const RESTORE: &str = "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON;
      DELETE FROM feed; INSERT INTO feed SELECT * FROM backup_feed;
      DELETE FROM counter; INSERT INTO counter SELECT * FROM backup_counter;

@@ -1,4 +1,5 @@
-//! What the broker is told before the device's first byte, read by a strict parser written from the specification alone.
+//! The PROXY header before the device's first byte, read by a strict parser written from the
+//! specification.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -12,13 +13,13 @@ use crate::stage::{Broker, CONNECT, Ca, Device, Pair, TLS12, TLS13, World};
 
 const HOST: &str = "d.test";
 
-/// A header as a broker understands it.
+/// A parsed header.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     from: (Ipv4Addr, u16),
     to: (Ipv4Addr, u16),
     tlvs: BTreeMap<u8, Vec<u8>>,
-    /// The flags, `verify` and the sub-TLVs of PP2_TYPE_SSL.
+    /// Flags, `verify` and the sub-TLVs of PP2_TYPE_SSL.
     ssl: (u8, u32, BTreeMap<u8, String>),
     length: usize,
 }
@@ -34,7 +35,7 @@ fn tlvs(mut bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
     found
 }
 
-/// §2.2 of the specification; whatever is not as it says is a panic.
+/// §2.2 of the specification; panics on any deviation.
 fn parse(bytes: &[u8]) -> Told {
     assert_eq!(&bytes[..12], b"\r\n\r\n\0\r\nQUIT\n", "the signature");
     assert_eq!(bytes[12..14], [0x21, 0x11], "version 2, PROXY, TCP over IPv4");
@@ -85,7 +86,7 @@ impl Stage {
         Self { world, deployment, servers, clients, received, changes: 0, _broker: broker }
     }
 
-    /// Together with another host, for that has to be proven: then the node has the whole change.
+    /// Changes a host as well, which must be proven: then the node has the whole change.
     async fn set(&mut self, protocol: ProxyProtocol, identity: DeviceIdentity) {
         self.changes += 1;
         let hosts = [HOST.to_owned(), format!("change-{}.example.com", self.changes)];
@@ -99,7 +100,7 @@ impl Stage {
         assert_eq!(self.world.settled(&self.deployment).await, "running");
     }
 
-    /// What the broker receives of a device; empty when it is not let through.
+    /// What the broker receives; empty if the device is refused.
     async fn told(
         &mut self,
         identity: Option<&Pair>,

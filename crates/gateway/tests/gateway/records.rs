@@ -1,4 +1,4 @@
-//! Lengths of TLS records, as they come to devices with small buffers.
+//! Lengths of TLS records towards devices with small buffers.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ use crate::{
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
-/// What AES-GCM adds to a record: nonce and tag in TLS 1.2, content type and tag in TLS 1.3.
+/// AES-GCM overhead per record: nonce and tag in TLS 1.2, content type and tag in TLS 1.3.
 const ADDED_TLS12: usize = 8 + 16;
 const ADDED_TLS13: usize = 1 + 16;
 /// The largest plaintext of a record.
@@ -44,8 +44,7 @@ fn retained() -> Vec<u8> {
     (0..RETAINED).map(|at| (at % 251) as u8).collect()
 }
 
-/// The gateway with a deployment for each of [`RECORD_BYTES`], and a broker that answers a CONNECT
-/// with [`retained`].
+/// A deployment for each of [`RECORD_BYTES`], and a broker that answers CONNECT with [`retained`].
 struct Stage {
     world: World,
     ca: Ca,
@@ -54,18 +53,18 @@ struct Stage {
 
 const RECORD_BYTES: [usize; 4] = [FULL, 2048, 1000, 512];
 
-/// The host of the deployment with this `recordBytes`.
+/// The host with this `recordBytes`.
 fn host(record_bytes: usize) -> String {
     format!("r{record_bytes}.test")
 }
 
 impl Stage {
-    /// With a leaf of about 10 KB: longer than 4,096 bytes, and shorter than a full record.
+    /// With a leaf of about 10 KB: longer than 4,096 bytes, shorter than a full record.
     async fn new() -> Self {
         Self::with_names(200).await
     }
 
-    /// With so many names in the leaf beside the hosts.
+    /// With `more` names in the leaf.
     async fn with_names(more: usize) -> Self {
         let broker = Broker::new(|mut stream| async move {
             let mut connect = vec![0; CONNECT.len()];
@@ -93,7 +92,7 @@ async fn set(world: &World, deployment: &DeploymentId, record_bytes: usize) {
     world.change(deployment, change).await;
 }
 
-/// Between a client and the gateway: keeps what the client receives.
+/// A proxy that records what the client receives.
 struct Tap {
     address: SocketAddr,
     received: JoinHandle<Vec<u8>>,
@@ -128,7 +127,7 @@ impl Tap {
     }
 }
 
-/// The lengths of the plaintext of records: of the handshake, and behind it.
+/// The longest plaintexts of records.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Longest {
     handshake: usize,
@@ -136,8 +135,8 @@ struct Longest {
 }
 
 impl Longest {
-    /// Of what a server sent that chose AES-GCM, as the gateway does where the client lets it. In
-    /// TLS 1.3 all encrypted records look like data.
+    /// Parses a server's AES-GCM records, the gateway's choice if offered. In TLS 1.3 all encrypted
+    /// records look like data.
     fn of(mut received: &[u8], is_tls13: bool) -> Self {
         let (mut longest, mut is_encrypted) = (Self::default(), false);
         while let Some((&[kind, _, _, high, low], rest)) = received.split_first_chunk() {
@@ -157,7 +156,7 @@ impl Longest {
     }
 }
 
-/// What a hello offers, and the largest plaintext that is allowed.
+/// The extensions of a hello, and the largest plaintext allowed.
 fn offers() -> Vec<(&'static str, Vec<u8>, usize)> {
     vec![
         ("nothing", vec![], FULL),
@@ -207,7 +206,7 @@ async fn the_handshake_comes_in_records_that_device_and_deployment_allow() {
     stage.world.shut_down().await;
 }
 
-/// Runs a client that sends what it reads, and reads from it what the broker sends.
+/// Runs a client that forwards stdin, and reads the broker's data from it.
 fn talk(command: &mut Command) -> Vec<u8> {
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
     let mut input = client.stdin.take().unwrap();
@@ -222,7 +221,7 @@ fn talk(command: &mut Command) -> Vec<u8> {
     received
 }
 
-/// Lets a client talk through a [`Tap`], to whose port its command line is made.
+/// Runs a client through a [`Tap`], whose port its command line gets.
 async fn tapped(stage: &Stage, is_tls13: bool, command: impl FnOnce(u16) -> Command) -> Longest {
     let tap = Tap::before(stage.world.mqtts()).await;
     let mut command = command(tap.address.port());
@@ -275,7 +274,7 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
                 gnutls
             })
             .await;
-            // In TLS 1.3 the limit that it offers counts the content type; in TLS 1.2 it may be smaller.
+            // In TLS 1.3 the offered limit counts the content type; in TLS 1.2 it may be smaller.
             let allowed = if is_tls13 { size } else { size - 1 }.min(record_bytes);
             assert_eq!(longest.data, allowed, "TLS {version}");
             assert!(longest.handshake <= allowed, "TLS {version} {size}: {longest:?}");
@@ -284,7 +283,6 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
     stage.world.shut_down().await;
 }
 
-/// Compiles a client in C.
 fn compiled(folder: &Path, name: &str, libraries: &[&str]) -> PathBuf {
     let program = folder.join(name);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/gateway/{name}.c"));
@@ -302,7 +300,7 @@ async fn bearssl_works_with_a_small_buffer() {
     let ca = folder.path().join("ca.der");
     std::fs::write(&ca, stage.ca.der()).unwrap();
     let program = compiled(folder.path(), "bearssl_device", &["-lbearssl"]);
-    // It asks for 4,096 bytes at most, unless its buffer holds all that TLS allows.
+    // It requests at most 4,096 bytes, unless its buffer fits a full record.
     for (record_bytes, buffer, allowed) in [
         (FULL, 512, 512),
         (FULL, 1024, 1024),
@@ -326,8 +324,8 @@ async fn bearssl_works_with_a_small_buffer() {
     stage.world.shut_down().await;
 }
 
-/// mbedTLS 2.28 takes no handshake message that comes in several records: with an ordinary leaf each
-/// message fits 512 bytes, and the flight does not.
+/// mbedTLS 2.28 accepts no handshake message split over records: with an ordinary leaf each message
+/// fits 512 bytes, and the flight does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mbedtls_receives_handshake_messages_in_one_piece() {
     let stage = Stage::with_names(0).await;
@@ -349,8 +347,7 @@ async fn mbedtls_receives_handshake_messages_in_one_piece() {
     stage.world.shut_down().await;
 }
 
-/// The answer of the broker, and how the handshake was done, when a device of rustls connects, which
-/// offers nothing.
+/// The broker's answer and the handshake kind of a rustls device, which offers no limit.
 async fn connected(stage: &Stage, device: &Device, host: &str, is_tls13: bool) -> (Longest, HandshakeKind) {
     let tap = Tap::before(stage.world.mqtts()).await;
     let mut connection = device.connect(tap.address, host).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World, eventually, id, settings};
 
-/// More than all buffers on the way hold together.
+/// More than all buffers on the path.
 const MUCH: usize = 10 * 1024 * 1024;
 
 async fn world_with(broker: &Broker) -> (World, Ca) {
@@ -26,28 +26,27 @@ async fn world_of(broker: &Broker, settings: Settings) -> (World, Ca) {
     (world, ca)
 }
 
-/// Holds little itself of what it sends and receives.
+/// Sets small socket buffers.
 fn hold_little(stream: &TcpStream) {
     SockRef::from(stream).set_send_buffer_size(64 * 1024).unwrap();
     SockRef::from(stream).set_recv_buffer_size(64 * 1024).unwrap();
 }
 
-/// Writes without end.
 async fn flood(mut to: impl AsyncWrite + Unpin) {
     let piece = pattern(16 * 1024);
     while to.write_all(&piece).await.is_ok() {}
 }
 
-/// What waits in the socket that is connected to an address.
+/// The socket queues of a connection.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Queues {
-    /// Bytes that the other end does not take.
+    /// Bytes that the peer has not taken.
     unsent: usize,
-    /// Bytes that came and that nobody has read.
+    /// Bytes that are not read yet.
     unread: usize,
 }
 
-/// How many bytes of one kind wait once that does not change any more.
+/// The bytes of one queue once they no longer change.
 async fn in_the_end(peer: SocketAddr, kind: impl Fn(Queues) -> usize) -> usize {
     let mut last = 0;
     loop {
@@ -59,7 +58,7 @@ async fn in_the_end(peer: SocketAddr, kind: impl Fn(Queues) -> usize) -> usize {
     }
 }
 
-/// As the system tells (proc(5)).
+/// From proc(5).
 fn queues_to(peer: SocketAddr) -> Queues {
     const ESTABLISHED: &str = "01";
     let port = format!(":{:04X}", peer.port());
@@ -72,7 +71,7 @@ fn queues_to(peer: SocketAddr) -> Queues {
         let bytes = |text| usize::from_str_radix(text, 16).ok();
         Some(Queues { unsent: bytes(unsent)?, unread: bytes(unread)? })
     });
-    // Others on this machine may be connected to the same port at another address, and are done with what they send.
+    // Other processes may use the same port at another address; their queues are empty.
     waiting.fold(Queues::default(), |most, one| Queues {
         unsent: most.unsent.max(one.unsent),
         unread: most.unread.max(one.unread),
@@ -85,8 +84,8 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
-    // The broker reads nothing until it has sent everything; the device reads nothing until it has sent everything: both
-    // directions fill up, and nothing may be lost or stand still.
+    // Both sides read only after they have sent everything: both directions fill up, and nothing
+    // may be lost or stall.
     let broker = Broker::new(|stream| async move {
         let (mut from, mut to) = stream.into_split();
         let mut connect = vec![0; CONNECT.len()];
@@ -127,9 +126,9 @@ async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
 
 #[tokio::test]
 async fn the_system_keeps_little_for_who_does_not_read() {
-    /// 128 KiB, and the last write that was taken.
+    /// 128 KiB, and the last accepted write.
     const UNSENT_MAX: usize = 256 * 1024;
-    // Neither reads.
+    // Neither side reads.
     let broker = Broker::new(|mut stream| async move {
         hold_little(&stream);
         stream.read_exact(&mut [0; CONNECT.len()]).await.unwrap();
@@ -153,9 +152,9 @@ async fn the_system_keeps_little_for_who_does_not_read() {
 
 #[tokio::test]
 async fn the_system_takes_little_ahead_of_who_has_read_fast() {
-    /// 256 KiB, and as much for what the system needs itself.
+    /// 256 KiB, and as much for the system.
     const UNREAD_MAX: usize = 512 * 1024;
-    /// Reads much, as fast as it comes, and then nothing; writes all the time.
+    /// Reads much, as fast as it arrives, then nothing; writes all the time.
     async fn talk(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let (from, to) = tokio::io::split(stream);
         let flooding = tokio::spawn(flood(to));
@@ -177,7 +176,7 @@ async fn the_system_takes_little_ahead_of_who_has_read_fast() {
     world.shut_down().await;
 }
 
-/// A side that takes nothing for so long is let go.
+/// Closes a side that takes nothing for `stalled`.
 fn stalled_within(stalled: Duration) -> Settings {
     let mut settings = settings();
     settings.deadlines.stalled = stalled;
@@ -224,7 +223,7 @@ async fn a_device_that_is_gone_while_its_broker_takes_nothing_is_forgotten() {
     let (world, ca) = world_of(&broker, stalled_within(Duration::from_millis(300))).await;
     let mut connection = Device::trusting(&ca).connect(world.mqtts(), "d.test").await.unwrap();
     connection.0.write_all(CONNECT).await.unwrap();
-    // Until nothing is taken any more.
+    // Until the socket is full.
     while timeout(Duration::from_millis(100), connection.0.write_all(&pattern(MUCH / 10))).await.is_ok() {}
     drop(connection);
     let stalled = r#"certward_gateway_closed_total{reason="upstream_stalled"}"#;
@@ -259,7 +258,7 @@ async fn a_device_that_ends_its_half_still_hears_the_broker_out() {
     let broker = Broker::new(|mut stream| async move {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
-        // Only now, after the device's end, a long answer.
+        // A long answer after the device's end.
         stream.write_all(&pattern(1024 * 1024)).await.unwrap();
         stream.write_all(&all).await.unwrap();
     })
@@ -311,7 +310,7 @@ async fn the_last_words_of_a_broker_that_resets_the_connection_arrive() {
         let mut connect = vec![0; CONNECT.len()];
         stream.read_exact(&mut connect).await.unwrap();
         stream.write_all(b"refused").await.unwrap();
-        // Closed over what the device goes on sending: the system resets the connection.
+        // Closed with unread data: the system resets the connection.
         stream.readable().await.unwrap();
     })
     .await;
@@ -333,7 +332,7 @@ async fn a_broker_that_resets_the_connection_ends_an_idle_device_cleanly() {
     let broker = Broker::new(|mut stream| async move {
         let mut part = [0; 3];
         stream.read_exact(&mut part).await.unwrap();
-        // Closed over the rest of the CONNECT: the system resets the connection.
+        // Closed with the rest of the CONNECT unread: the system resets the connection.
     })
     .await;
     let (world, ca) = world_with(&broker).await;
@@ -371,13 +370,13 @@ async fn a_device_that_vanishes_without_close_notify_ends_the_brokers_connection
 async fn the_first_packet_that_comes_with_the_finished_is_not_forgotten() {
     let broker = Broker::echo().await;
     let (world, ca) = world_with(&broker).await;
-    // TLS 1.3: the client's Finished and its first bytes leave in one packet.
+    // TLS 1.3: Finished and the first bytes leave in one packet.
     let stream = tokio::net::TcpStream::connect(world.mqtts()).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("d.test").unwrap();
     let connector = tokio_rustls::TlsConnector::from(Device::new(&ca, None, &[TLS13]).config());
     let mut written = false;
     let connecting = connector.connect_with(name, stream, |tls| {
-        // Buffered before the handshake is done, and sent right behind it.
+        // Buffered before the handshake is done, and sent right after it.
         written = std::io::Write::write_all(&mut tls.writer(), CONNECT).is_ok();
     });
     let mut stream = connecting.await.unwrap();

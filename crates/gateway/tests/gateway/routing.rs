@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::stage::{Broker, CONNECT, Ca, Device, TLS12, TLS13, World, any, id, settings};
 
-/// Who answers a device that asks for `name`, or the error.
+/// The broker's name, or the error.
 async fn answer(device: &Device, to: std::net::SocketAddr, name: &str) -> String {
     let connection = device.connect(to, name).await;
     let mut connection = match connection {
@@ -39,7 +39,7 @@ async fn a_name_leads_to_its_deployment_the_exact_host_before_the_wildcard() {
         ("one.test", "received fatal alert: UnrecognisedName"),
         ("z.y.one.test", "received fatal alert: UnrecognisedName"),
         ("other.test", "received fatal alert: UnrecognisedName"),
-        // An address is never sent as a name.
+        // An address is never sent as SNI.
         ("127.0.0.1", "received fatal alert: UnrecognisedName"),
     ];
     for device in [Device::new(&ca, None, &[TLS13]), Device::new(&ca, None, &[TLS12])] {

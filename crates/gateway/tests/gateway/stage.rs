@@ -1,4 +1,4 @@
-//! The stage that all these tests use: a world with a gateway, brokers, devices and certificate authorities.
+//! The test bed: a world with a gateway, brokers, devices and certificate authorities.
 
 use std::{
     future::Future,
@@ -41,12 +41,11 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-/// What a device says first: a CONNECT of MQTT 3.1.1.
+/// A CONNECT of MQTT 3.1.1.
 pub(crate) const CONNECT: &[u8] = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
-/// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The machine's clock, put forward by hand.
+/// The machine's clock with an offset.
 #[derive(Debug, Default)]
 pub(crate) struct ShiftedClock(AtomicI64);
 
@@ -62,12 +61,12 @@ impl Clock for ShiftedClock {
     }
 }
 
-/// A gateway with its store, from start to shutdown.
+/// A gateway with its store.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The gateway's clock; the store's is the machine's.
+    /// The gateway's clock; the store uses the machine's.
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
     pub(crate) admin: ApiKey,
@@ -76,7 +75,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-/// One shared `mqtts` listener and one shared `wss` listener on free ports.
+/// One shared `mqtts` and one shared `wss` listener on free ports.
 pub(crate) fn settings() -> Settings {
     Settings {
         listeners: vec![Listener::shared(any(), Protocol::Mqtts), Listener::shared(any(), Protocol::Wss)],
@@ -106,7 +105,7 @@ impl World {
         Self::build(settings, false).await
     }
 
-    /// With a snapshot of what is served, whole from the beginning.
+    /// With a replica, in sync from the start.
     pub(crate) async fn keeping(settings: Settings) -> Self {
         let world = Self::build(settings, true).await;
         eventually("the snapshot is whole", || async {
@@ -180,7 +179,7 @@ impl World {
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }
 
-    /// Sets or replaces the certificate, and waits until it is `running`.
+    /// Sets the certificate and waits for `running`.
     pub(crate) async fn run(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
         self.put(id, leaf, client_cas).await;
         assert_eq!(self.settled(id).await, "running");
@@ -210,7 +209,7 @@ impl World {
         };
     }
 
-    /// The deployment that has this id now.
+    /// The deployment with this id now.
     async fn this(&self, id: &DeploymentId) -> DeploymentRef {
         self.lifecycle.store().deployment(id).await.unwrap().unwrap().reference()
     }
@@ -227,7 +226,7 @@ impl World {
         self.lifecycle.change_deployment(&self.admin, &self.this(id).await, change).await.unwrap();
     }
 
-    /// The status once it has left `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
+    /// The status after `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
     pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
         self.status_within(id, PATIENCE).await
     }
@@ -248,12 +247,11 @@ impl World {
         }
     }
 
-    /// The status as it is now.
     pub(crate) async fn status(&self, id: &DeploymentId) -> String {
         self.status_within(id, Duration::ZERO).await
     }
 
-    /// The causes of the deployment's failed handshakes, newest first.
+    /// The causes of its failed handshakes, newest first.
     pub(crate) fn failures(&self, id: &DeploymentId) -> Vec<&'static str> {
         let failures = certward_lifecycle::NodeView::recent_failures(&self.gateway, id);
         failures.into_iter().map(|failure| failure.cause).collect()
@@ -263,7 +261,7 @@ impl World {
         certward_lifecycle::NodeView::connections(&self.gateway, id)
     }
 
-    /// The value of one line of the metrics, 0 when there is none.
+    /// A line of the metrics, 0 if absent.
     pub(crate) fn metric(&self, line: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.metrics.lock().unwrap()).unwrap();
@@ -271,7 +269,7 @@ impl World {
         found.unwrap_or(0)
     }
 
-    /// Reaches into the embedded store behind its back.
+    /// Runs a statement on the embedded store, past its API.
     pub(crate) async fn sql(&self, statement: &'static str) {
         let file = self.folder.path().join("store.db");
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
@@ -280,7 +278,7 @@ impl World {
         connection.close().await.unwrap();
     }
 
-    /// A copy of the snapshot as it is now, in a folder of its own.
+    /// A copy of the replica.
     pub(crate) async fn snapshot(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         let (from, to) = (Replica::file_in(self.folder.path()), Replica::file_in(copy.path()));
@@ -301,7 +299,7 @@ impl World {
         self.addresses[1]
     }
 
-    /// Asks the gateway to end, and does not wait for it.
+    /// Starts the shutdown without waiting.
     pub(crate) fn begin_shutdown(&self) {
         self.shutdown.cancel();
     }
@@ -322,14 +320,13 @@ pub(crate) fn master_key() -> MasterKey {
     MasterKey::parse(&"c0".repeat(32)).unwrap()
 }
 
-/// The rules of a store, with this gateway for what they ask of a node.
+/// The lifecycle of a store, with this gateway as its node.
 pub(crate) fn lifecycle_of(gateway: &Gateway, store: Store) -> Lifecycle {
     let port = Arc::new(gateway.clone());
     let settings = certward_lifecycle::Settings::default();
     Lifecycle::new(store, port.clone(), port, Arc::new(SystemEntropy), settings)
 }
 
-/// Waits for a condition.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition().await {
@@ -347,7 +344,6 @@ pub(crate) struct Pair {
     pub(crate) key_der: Vec<u8>,
 }
 
-/// A certificate authority.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {
@@ -380,7 +376,7 @@ impl Ca {
         self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
     }
 
-    /// A client's certificate that says it is a CA: no device may be one.
+    /// A client certificate with the CA flag, which must be refused.
     pub(crate) fn client_that_is_a_ca(&self, name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -395,7 +391,7 @@ impl Ca {
         }
     }
 
-    /// A client's certificate with exactly these subject attributes and no alternative name.
+    /// A client certificate with exactly this subject and no SAN.
     pub(crate) fn client_named(&self, attributes: &[(DnType, &str)]) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -413,7 +409,7 @@ impl Ca {
         }
     }
 
-    /// A client's certificate that becomes valid after `from`.
+    /// A client certificate that becomes valid after `from`.
     pub(crate) fn client_from(&self, name: &str, from: Duration) -> Pair {
         let not_before = Some(SystemClock.now().after(from).to_time());
         let valid = from + Duration::from_secs(86400);
@@ -448,7 +444,7 @@ impl Ca {
     }
 }
 
-/// A device, which remembers its session tickets.
+/// A device, which keeps its session tickets.
 #[derive(Clone)]
 pub(crate) struct Device(Arc<ClientConfig>);
 
@@ -468,7 +464,7 @@ impl Device {
         Self::with_provider(ca, identity, versions, rustls::crypto::aws_lc_rs::default_provider())
     }
 
-    /// Speaks TLS 1.3 and offers first what the gateway does not take: it is asked for a second hello.
+    /// Offers a TLS 1.3 group first that the gateway does not support: it gets a HelloRetryRequest.
     pub(crate) fn asked_again(ca: &Ca) -> Self {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
@@ -503,7 +499,7 @@ impl Device {
         Self(Arc::new(config))
     }
 
-    /// Shows a ticket to whomever it connects to, whoever gave it.
+    /// Offers its tickets to any server.
     pub(crate) fn with_one_drawer(&self) -> Self {
         let mut config = ClientConfig::clone(&self.0);
         config.resumption = Resumption::store(Arc::new(OneDrawer(ClientSessionMemoryCache::new(8))));
@@ -520,7 +516,7 @@ impl Device {
         Ok(Connection(TlsConnector::from(self.config()).connect(name, stream).await?))
     }
 
-    /// Connects and talks to an echoing broker: only then a two-way handshake is known to have succeeded.
+    /// Connects and echoes: only then a two-way handshake is known to have succeeded.
     pub(crate) async fn talk(&self, to: SocketAddr, name: &str) -> io::Result<Connection> {
         let mut connection = self.connect(to, name).await?;
         connection.echo(CONNECT).await?;
@@ -528,7 +524,7 @@ impl Device {
     }
 }
 
-/// Keeps the sessions of all servers together.
+/// One session cache for all servers.
 #[derive(Debug)]
 struct OneDrawer(ClientSessionMemoryCache);
 
@@ -562,11 +558,10 @@ impl ClientSessionStore for OneDrawer {
     }
 }
 
-/// A device's connection.
 pub(crate) struct Connection(pub(crate) TlsStream<TcpStream>);
 
 impl Connection {
-    /// Sends, and waits for the same to come back.
+    /// Sends bytes and awaits their echo.
     pub(crate) async fn echo(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await?;
         self.0.flush().await?;
@@ -584,7 +579,7 @@ impl Connection {
         self.0.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Waits for a clean end: a close_notify, and nothing before it.
+    /// Waits for close_notify, with nothing before it.
     pub(crate) async fn ends_cleanly(&mut self) {
         let mut rest = Vec::new();
         let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
@@ -592,7 +587,7 @@ impl Connection {
     }
 }
 
-/// A broker that does with each connection what it is told.
+/// A broker that handles each connection by a closure.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -621,7 +616,7 @@ impl Broker {
         Self { address, task }
     }
 
-    /// Sends back whatever comes, and ends its half when the device has ended its own.
+    /// Echoes, and closes its half after the device's.
     pub(crate) async fn echo() -> Self {
         Self::new(|mut stream| async move {
             let (mut from, mut to) = stream.split();
@@ -631,7 +626,7 @@ impl Broker {
         .await
     }
 
-    /// Greets with its name after the first bytes, so that a test sees where it was led.
+    /// Sends its name after the first bytes, so that a test sees which broker it reached.
     pub(crate) async fn named(name: &'static str) -> Self {
         Self::named_at(any(), name).await
     }

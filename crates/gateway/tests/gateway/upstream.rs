@@ -1,4 +1,4 @@
-//! Reaching the broker.
+//! Dialling the upstream.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, World, any, eventually, id, settings};
 
-/// A world with a deployment `d` at `d.test` whose broker is at these addresses.
+/// A deployment `d` at `d.test` with these upstreams.
 async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Device) {
     let (world, ca) = (World::with(settings).await, Ca::new("servers"));
     let deployment = world.deploy("d", upstreams[0], &["d.test"]).await;
@@ -23,14 +23,14 @@ async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Dev
     (world, Device::trusting(&ca))
 }
 
-/// With a second for the broker, so that the test does not wait for long.
+/// A dial deadline of one second keeps the test short.
 fn impatient() -> Settings {
     let mut settings = settings();
     settings.deadlines.upstream_connect = Duration::from_secs(1);
     settings
 }
 
-/// Connects, and expects a clean end counted under `reason`.
+/// Connects, and expects a clean close counted under `reason`.
 async fn expect_failure(world: &World, device: &Device, reason: &str) {
     let line = format!(r#"certward_gateway_upstream_failures_total{{reason="{reason}"}}"#);
     let before = world.metric(&line);
@@ -40,12 +40,12 @@ async fn expect_failure(world: &World, device: &Device, reason: &str) {
     assert_eq!(world.metric(&line), before + 1, "{reason}");
 }
 
-/// An address that refuses. No other test listens on this one of loopback's, so that it stays so.
+/// An address that refuses: no other test listens on this loopback address.
 fn dead() -> SocketAddr {
     std::net::TcpListener::bind(("127.0.0.9", 0)).unwrap().local_addr().unwrap()
 }
 
-/// A listener whose queue is full: whoever connects hears nothing.
+/// A listener with a full queue: connects get no answer.
 async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(any()).unwrap();
