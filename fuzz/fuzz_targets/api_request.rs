@@ -1,5 +1,6 @@
-//! Any request to the real server on a real socket, with a valid login, so that bodies are read at all:
-//! `method US path US headers US body`, where US is the unit separator (0x1f). No answer may be a 5xx, and none late.
+//! Any request to the real server on a real socket, with a valid login, so that bodies are read:
+//! `method US path US headers US body`, where US is the unit separator (0x1f). No answer may be a
+//! 5xx or late.
 #![no_main]
 
 use std::io::{Read as _, Write as _};
@@ -42,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
 
     let mut stream = TcpStream::connect(server.address).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
-    // The server may close before it has read all of it.
+    // Ignored: the server may close before it has read everything.
     let _ = stream.write_all(&request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -67,7 +68,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         .enable_all()
         .build()
         .expect("a runtime");
-    // In memory where there is such a folder: every change is fsync'd.
+    // In memory if possible: every change is fsync'd.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
     let (address, login) = runtime.block_on(start(folder.path()));
     Server { address, login, _runtime: runtime, _folder: folder }
@@ -111,7 +112,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
     (address, format!("Basic {login}"))
 }
 
-/// Everything has a way in and can be served.
+/// Everything has an entry point and can be served.
 #[derive(Debug)]
 struct NoGateway;
 

@@ -1,5 +1,5 @@
-//! Any DER as a client's certificate, version 1 above all: the first part is the end entity, the second an
-//! intermediate, the others are the client CAs.
+//! Any DER as a client certificate, mainly version 1: the first part is the end entity, the second
+//! an intermediate, the others are client CAs.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -22,12 +22,11 @@ fuzz_target!(|data: &[u8]| {
     let intermediates: Vec<_> =
         [*intermediate].into_iter().filter(|der| !der.is_empty()).map(CertificateDer::from).collect();
     let verdict = verifier.verify_client_cert(&CertificateDer::from(*end_entity), &intermediates, now);
-    // The normal form of a certificate is its own.
+    // The normal form of a normal form is itself.
     if let Some(normal) = without_critical_policies(&CertificateDer::from(*end_entity)) {
         assert!(without_critical_policies(&normal).is_none(), "policies that stay critical");
     }
-    // Whom an anchor's signature vouches for is unchanged to the byte: nothing is added behind it,
-    // left out, or changed.
+    // Bytes signed by an anchor are unchanged: none added, left out or changed.
     if verdict.is_ok() {
         let refused = |changed: Vec<u8>| {
             verifier.verify_client_cert(&CertificateDer::from(changed), &intermediates, now).is_err()

@@ -1,4 +1,4 @@
-//! What a device sends first, of which the gateway reads how large its records may be.
+//! A device's first bytes, from which the gateway reads its record size limit.
 #![no_main]
 
 use certward_gateway::offered_record_bytes;
@@ -10,7 +10,7 @@ const CHANGE_CIPHER_SPEC: &[u8] = b"\x14\x03\x03\0\x01\x01";
 fuzz_target!(|data: &[u8]| {
     let offered = offered_record_bytes(data);
     assert!(offered.is_none_or(|bytes| bytes >= 63));
-    // The records of a hello may be cut in any way, and anything may follow them.
+    // Records may be split anywhere, and anything may follow.
     if let Some(message) = only_record(data) {
         let cut: Vec<u8> =
             message.chunks(7).flat_map(record).chain(CHANGE_CIPHER_SPEC.iter().copied()).collect();

@@ -1,4 +1,5 @@
-//! Any text in any property: `flags cert US key US cacert US keyPassword`, where US is the unit separator (0x1f).
+//! Any text in any property: `flags cert US key US cacert US keyPassword`, where US is the unit
+//! separator (0x1f).
 #![no_main]
 
 use certward_fuzz::{judged, text};

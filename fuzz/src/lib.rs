@@ -1,14 +1,15 @@
-//! What the fuzz targets share: how the bytes that libFuzzer invents become the parts of an upload.
+//! Shared by the fuzz targets: turns libFuzzer's bytes into the parts of an upload.
 
 use base64::Engine as _;
 use certward_pki::{Circumstances, HostName, Judgement, Profile, Severity, Text, Upload, judge};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-/// The time that everything is judged at; the seeds are valid then.
+/// The time of every judgement; the seeds are valid then.
 pub const NOW: OffsetDateTime = time::macros::datetime!(2030-01-01 12:00 UTC);
 
-/// Parts of an input of DER, each with its length in two bytes before it. A length beyond the end takes what is left.
+/// Parts of a DER input, each after its length in two bytes. A length beyond the end takes the
+/// rest.
 pub fn parts(mut data: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     while let [high, low, rest @ ..] = data {
@@ -26,12 +27,12 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
 }
 
-/// A property that is there.
+/// A present property.
 pub fn text(text: impl Into<String>) -> Text {
     Text::Given(Zeroizing::new(text.into()))
 }
 
-/// Judges, and holds the judgement to what is true of every one.
+/// Judges, and asserts what holds for every judgement.
 pub fn judged(upload: &Upload, profile: Profile) -> Judgement {
     let hosts = [HostName::parse("broker.example.com").expect("a host name")];
     let judgement = judge(upload, &Circumstances { now: NOW, hosts: &hosts, way_in: Ok(()), replaces: None, profile });

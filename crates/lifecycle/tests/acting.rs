@@ -1,4 +1,4 @@
-//! What was judged or read when a request began, and is no longer so when its change is made.
+//! State judged or read at a request's start that has changed by the time of its write.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -16,7 +16,7 @@ fn hosts(names: &[&str]) -> DeploymentChange {
 }
 
 impl World {
-    /// Sets the first certificate beside the test.
+    /// Starts setting the first certificate.
     async fn creating(&self, ca: &Authority) -> JoinHandle<Result<CertificateView, TlsError>> {
         let (lifecycle, admin, this) = (self.lifecycle.clone(), self.admin.clone(), self.this().await);
         let upload = ca.one_way().into();
@@ -46,7 +46,7 @@ async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
 #[tokio::test]
 async fn an_upload_is_judged_by_the_profile_that_holds_when_it_is_stored() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
-    // Of what is left of a year, less than 60 days.
+    // Less than 60 days are left of a year.
     world.clock.advance(std::time::Duration::from_secs(300 * 24 * 60 * 60));
     let mut rehearsals = world.gateway.hold_rehearsals();
     let creating = world.creating(&ca).await;
@@ -97,19 +97,19 @@ async fn a_deployment_created_again_is_another_one() {
     assert_eq!((&before.id, &before.project), (&after.id, &after.project));
     assert_eq!(after.born, after.generation, "the generation of its creation");
     refused_for(&world, &before, &ca).await;
-    // One that has not been created yet, and one of another project.
+    // A later deployment of this id, and one of another project.
     refused_for(&world, &DeploymentRef { born: Generation(after.born.0 + 1), ..before.clone() }, &ca).await;
     let elsewhere = ProjectId::parse("other").unwrap();
     refused_for(&world, &DeploymentRef { project: elsewhere, ..after.reference() }, &ca).await;
     assert_eq!(world.deployment().await, after);
     assert_eq!(world.lifecycle.tls(&was).await.unwrap(), None, "nor is it shown");
-    // What it is does not change with it.
+    // A change keeps its identity.
     world.changed(hosts(&["ge6a1a75.example.com"])).await;
     world.create(ca.one_way()).await;
     assert_eq!(world.this().await, after.reference());
 }
 
-/// Every change of a deployment is refused for the one that is meant.
+/// Every change that means `meant` is refused.
 async fn refused_for(world: &World, meant: &DeploymentRef, ca: &Authority) {
     let (lifecycle, admin) = (&world.lifecycle, &world.admin);
     let upload = || ca.one_way().into();

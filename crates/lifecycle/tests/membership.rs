@@ -1,4 +1,5 @@
-//! Who counts, from when on, and whose word is heard: one case each of what the model tries at random.
+//! Which nodes are counted, from when, and whose reports are accepted: single cases of what the
+//! model tries at random.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -47,7 +48,7 @@ async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
     };
     let refused = asked(false).await;
     assert_eq!(store.nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
-    // What it says while it does not count is not heard.
+    // Reports of an uncounted node are ignored.
     world.report(&refused, Ok(())).await;
     world.report(&b, Ok(())).await;
     let b = asked(true).await;
@@ -71,7 +72,7 @@ async fn a_late_word_of_an_earlier_session_changes_nothing() {
     assert!(!world.renew(&old).await);
     world.leave(&old).await;
     assert!(world.renew(&new).await, "the row is the new one's");
-    // Each join is a session of its own, too.
+    // Each join is a new session.
     let again = world.join("node-a").await;
     world.report(&new, Ok(())).await;
     assert_eq!(world.status().await, "pending");
@@ -96,7 +97,7 @@ async fn a_report_of_what_was_loaded_from_another_history_is_void() {
     }
 }
 
-/// Asks in the node's session, and gives the one that it has afterwards.
+/// Asks in the node's session; the result, and the session after it.
 async fn withdraw(world: &World, node: &Member, generation: Generation) -> (Withdrawal, Member) {
     let as_of = world.lifecycle.store().newest_position().await.unwrap();
     let observation = Observation { id: &world.id, generation, as_of };
@@ -144,7 +145,7 @@ async fn a_withdrawal_is_allowed_to_the_node_of_the_row_or_where_there_is_none()
     assert_eq!(withdraw(&world, &other, generation).await.0, Withdrawal::AnotherSession);
     assert_eq!(world.status().await, "pending", "nothing was done");
 
-    // Of what is not `running` only its own proof is taken back.
+    // Unless `running`, only its own proof is withdrawn.
     world.report(&a, not_proven("not yet")).await;
     let (outcome, a) = withdraw(&world, &a, generation).await;
     assert_eq!((outcome, world.generation().await), (Withdrawal::Done, generation));

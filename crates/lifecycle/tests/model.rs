@@ -1,9 +1,10 @@
-//! Who must have proven what before a certificate is `running`: random schedules of changes, nodes that crash, pause, fall
-//! back or are cut off, clocks that jump, and a database that loses its newest changes, held against a plain model of
-//! the contract after every step. The first cases are the shortest traces that the protocol's model checker found.
+//! Which proofs `running` needs: random schedules of changes, nodes that crash, pause, fall back or
+//! are cut off, clocks that jump, and a database that loses its newest changes, compared with a
+//! model of the contract after every step. First the shortest traces that the protocol's model
+//! checker found.
 //!
-//! Two things are kept apart: the *book*, which says what the store may say, and the *truth*, which is what each simulated
-//! node really serves, or would after a crash. `running` must be in the book, and true.
+//! The *book* says what the store may report; the *truth* is what each simulated node serves, or
+//! would after a crash. `running` must be in the book, and true.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -33,40 +34,40 @@ enum Step {
     Create,
     Replace,
     Hosts,
-    /// A change that is none of TLS's business.
+    /// A change that does not concern TLS.
     Rename,
     Delete,
     /// The node reads what it should serve, and serves it.
     Apply(usize),
-    /// It proves that, keeps it on its disk, and sends its report.
+    /// It proves that, writes it to its replica, and sends its report.
     Send(usize),
-    /// The report arrives, however long ago it was sent, and whatever has become of its process.
+    /// The report arrives, however late, even if its process has ended.
     Arrive(usize),
-    /// All three, as a node does that is left alone.
+    /// All three.
     Prove(usize),
     ReportFailure(usize),
     ReportNoWayIn(usize),
-    /// It cannot serve what it should, for good, and asks to serve what it has kept.
+    /// It can never serve what it should, and asks to serve what it has kept.
     Withdraw(usize),
-    /// It renews its lease; where it does not count, it joins, if it has carried out the newest row.
+    /// It renews its lease; if uncounted, it joins once it has applied the newest row.
     Renew(usize),
-    /// It joins and is killed before it hears the answer.
+    /// It joins and is killed before the answer.
     JoinAndCrash(usize),
     Leave(usize),
-    /// Its process ends without a word.
+    /// Its process ends abruptly.
     Crash(usize),
-    /// A new process of it begins, puts its session into the row, and serves what the node has kept.
+    /// A new process of it puts its session into the row and serves what the node has kept.
     Start(usize),
-    /// It serves what the node has kept, and cannot reach the store.
+    /// It serves what the node has kept and cannot reach the store.
     StartAlone(usize),
-    /// It does nothing, or cannot reach the store, until it is `Resume`d; what it serves, it goes on serving.
+    /// It does nothing, or cannot reach the store, until `Resume`; it continues to serve.
     Pause(usize),
     Resume(usize),
-    /// Every node looks at leases and deadlines; one is enough.
+    /// Leases and deadlines are checked; one node is enough.
     Sweep,
     Forward(u64),
     Back(u64),
-    /// What the database has now is what is left after the next `Restore`: a standby that is behind, or a backup.
+    /// The next `Restore` returns to this state: a standby that lags, or a backup.
     Remember,
     Restore,
 }
@@ -112,7 +113,7 @@ enum State {
     Terminated,
 }
 
-/// What a node holds: a version as it was read at a row of the feed.
+/// A version as read at a row of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Content {
     generation: Generation,
@@ -120,23 +121,22 @@ struct Content {
     as_of: FeedPosition,
 }
 
-/// A simulated node.
 #[derive(Debug)]
 struct Node {
     id: NodeId,
     up: bool,
     paused: bool,
-    /// Its process has put its session into the store.
+    /// Set once its process has put its session into the store.
     session: Option<Session>,
-    /// It believes so.
+    /// Its own belief.
     counts: bool,
-    /// What it serves: nothing, until it has read something, and where it must not.
+    /// Empty before its first read, and where it must refuse.
     serves: Option<Content>,
-    /// Up to which row it has carried everything out.
+    /// The row up to which it has applied everything.
     carried_out: Option<FeedPosition>,
-    /// What is on its disk: a new process serves it.
+    /// Its replica, which a new process serves.
     kept: Option<Content>,
-    /// A report under way.
+    /// A report on its way.
     sent: Option<(Member, Content)>,
 }
 
@@ -146,7 +146,6 @@ impl Node {
             (false, false, None, None, None);
     }
 
-    /// Everything that it holds is dropped.
     fn drop_all(&mut self) {
         (self.serves, self.carried_out, self.kept) = (None, None, None);
     }
@@ -161,7 +160,7 @@ impl Node {
     }
 }
 
-/// What the contract lets the store say.
+/// What the contract lets the store report.
 #[derive(Debug, Clone)]
 struct Book {
     state: State,
@@ -169,11 +168,10 @@ struct Book {
     /// The generation of the newest accepted upload, if one is set.
     version: Option<VersionId>,
     deadline: Timestamp,
-    /// The nodes that have a row, with its session, and when a sweep may end it.
+    /// Nodes with a row: session, and when a sweep may end it.
     rows: BTreeMap<usize, (Session, Timestamp)>,
-    /// Who is counted, and whether it has proven the generation.
+    /// Counted nodes, and whether each has proven the generation.
     counted: BTreeMap<usize, bool>,
-    /// The rows of the feed.
     history: BTreeMap<Generation, FeedPosition>,
     now: Timestamp,
 }
@@ -202,7 +200,7 @@ impl Book {
         self.counted = self.rows.keys().map(|node| (*node, false)).collect();
     }
 
-    /// The certificate is what it was; but what was proven of the generation before says nothing of this one.
+    /// The certificate stays, but proofs of the earlier generation do not count for this one.
     fn change_otherwise(&mut self, generation: Generation) {
         self.generation = generation;
         self.counted.values_mut().for_each(|proven| *proven = false);
@@ -279,14 +277,14 @@ impl Book {
     }
 }
 
-/// The store, the nodes, and the book about both.
+/// The store, the nodes, and the book.
 struct Stage<'a> {
     world: World,
     uploads: std::iter::Cycle<std::slice::Iter<'a, Arc<Upload>>>,
     nodes: Vec<Node>,
     book: Book,
     remembered: Option<(Backup, Book)>,
-    /// How many hosts and names were drawn.
+    /// Counts drawn hosts and names.
     drawn: usize,
 }
 
@@ -320,7 +318,7 @@ impl<'a> Stage<'a> {
         Self { world, uploads, nodes, book, remembered: None, drawn: 0 }
     }
 
-    /// Whether the node can do anything with the store.
+    /// Whether the node can use the store.
     fn acts(&self, node: usize) -> bool {
         self.nodes[node].up && !self.nodes[node].paused && self.nodes[node].session.is_some()
     }
@@ -381,7 +379,7 @@ impl<'a> Stage<'a> {
             Step::Back(seconds) => self.set_clock(self.book.now.before(Duration::from_secs(seconds))),
             Step::Remember => self.remembered = Some((self.world.back_up().await, self.book.clone())),
             Step::Restore => self.restore().await,
-            // Nobody is there who could.
+            // The node is down.
             Step::Apply(_)
             | Step::Prove(_)
             | Step::Withdraw(_)
@@ -424,7 +422,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The generation that it leads to.
+    /// Returns the new generation.
     async fn change(&mut self, change: DeploymentChange) -> Generation {
         let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
         let changed = lifecycle.change_deployment(admin, &this, change).await.unwrap();
@@ -432,14 +430,14 @@ impl<'a> Stage<'a> {
         changed.generation
     }
 
-    /// A change was made: its row.
+    /// Adds the row of a change.
     async fn note_row(&mut self) -> Generation {
         let row = self.world.lifecycle.store().newest_position().await.unwrap();
         assert!(self.book.history.insert(row.generation, row).is_none(), "a row of its own");
         row.generation
     }
 
-    /// Whether what the node holds is of the store's history. If not, it leaves and drops it.
+    /// Whether the node's content is of the store's history. If not, it leaves and drops it.
     async fn looks_at_history(&mut self, node: usize) -> bool {
         let held: Vec<FeedPosition> = {
             let node = &self.nodes[node];
@@ -464,7 +462,7 @@ impl<'a> Stage<'a> {
         node.carried_out = Some(as_of);
     }
 
-    /// What the store hears of is on the disk first.
+    /// Written to its replica before it is reported.
     fn send(&mut self, node: usize) {
         let node = &mut self.nodes[node];
         let Some(content) = node.serves.filter(|_| node.up && node.counts && !node.paused) else { return };
@@ -481,7 +479,7 @@ impl<'a> Stage<'a> {
         self.world.lifecycle.report(&member, &observation, proof).await.unwrap();
     }
 
-    /// Serves an older version than the newest, if it may: as if what it should serve could not be opened.
+    /// Serves an older version than the newest, if permitted: as if the newest could not be opened.
     async fn withdraw(&mut self, node: usize) {
         if !self.looks_at_history(node).await {
             return;
@@ -511,7 +509,7 @@ impl<'a> Stage<'a> {
         if outcome != Withdrawal::AnotherSession {
             let as_of = self.book.newest();
             let node = &mut self.nodes[node];
-            // What it was allowed to serve as a member of this epoch it drops before it joins again.
+            // Content permitted as a member of this epoch is dropped before it joins again.
             node.serves = Some(older);
             node.carried_out = Some(as_of);
         }
@@ -532,8 +530,8 @@ impl<'a> Stage<'a> {
         self.nodes[node].counts = renewed;
     }
 
-    /// As a node does: it has read the feed, drops what it was allowed to serve instead of the newest, and joins where the
-    /// newest row, this very one, is carried out and kept.
+    /// Like a node: it has read the feed, drops content permitted instead of the newest, and joins
+    /// if the newest row, this one, is applied and kept.
     async fn join(&mut self, node: usize) {
         if !self.looks_at_history(node).await {
             return;
@@ -582,7 +580,7 @@ impl<'a> Stage<'a> {
         (node.up, node.serves) = (true, node.kept);
     }
 
-    /// The database goes on from what it once was.
+    /// The database returns to an earlier state.
     async fn restore(&mut self) {
         let Some((backup, book)) = &self.remembered else { return };
         self.world.restore(backup).await;
@@ -594,7 +592,7 @@ impl<'a> Stage<'a> {
         self.book.now = now;
     }
 
-    /// What the store says is what the book says; and `running` is true.
+    /// The store agrees with the book; and `running` is true.
     async fn check(&self) {
         let deployment = self.world.deployment().await;
         let (state, version) = match &deployment.tls {
@@ -615,8 +613,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// While a certificate is `running`, every node that has a row serves this very version or refuses: now, and after a
-    /// crash with the store away. But for what was read from a history that the store has lost: the node has not looked yet.
+    /// While a certificate is `running`, every node with a row serves this version or refuses, now
+    /// and after a crash with the store away. Except for content of a lost history, until the node
+    /// checks.
     fn assert_true(&self) {
         for node in self.book.rows.keys() {
             let Node { id, .. } = &self.nodes[*node];
@@ -626,7 +625,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Everything works again, and what was last asked for comes about.
+    /// Everything works again, and the last request succeeds.
     async fn heal(&mut self) {
         let all: BTreeSet<usize> = (0..NODES).collect();
         for node in &all {
@@ -674,7 +673,7 @@ fn running_is_said_exactly_when_it_is_proven() {
     });
 }
 
-/// The shortest traces to each fault that the protocol closes, as the model checker found them.
+/// The shortest traces to each fault that the protocol closes, found by the model checker.
 #[tokio::test]
 async fn each_known_fault_of_membership_stays_closed() {
     use Step::*;

@@ -1,4 +1,4 @@
-//! Deployments, projects and keys: who may make, change and remove them.
+//! Deployments, projects and keys: who may create, change and remove them.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 

@@ -1,4 +1,4 @@
-/// The text that an HTTP body holds which was sent in chunks (RFC 9112 §7.1); `None` where it was broken off.
+/// Decodes a chunked HTTP body (RFC 9112 §7.1); `None` if it is incomplete.
 pub fn unchunked(mut body: &str) -> Option<String> {
     let mut text = String::new();
     loop {

@@ -5,12 +5,12 @@ use std::{
 
 use certward_store::{Clock, Timestamp};
 
-/// A clock that stands until it is moved.
+/// A manual clock.
 #[derive(Debug)]
 pub struct HandClock(AtomicI64);
 
 impl HandClock {
-    /// A clock that shows `now`.
+    /// A clock at `now`.
     pub fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.0))
     }

@@ -1,4 +1,4 @@
-//! What tests of several crates share. For tests only: it panics where something is missing.
+//! Shared by the tests of several crates. A failure is a panic.
 
 mod chunked;
 mod hand_clock;

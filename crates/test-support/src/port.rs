@@ -5,13 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Ports that this process was given: two parts of one test must not get the same.
+/// Ports given out by this process: each only once.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
-/// A TCP port of the loopback address that nobody listens on now, for programs that cannot choose one themselves.
+/// A free TCP port of the loopback address, for programs that cannot choose one.
 ///
-/// Taken from below the range that the system gives to outgoing connections, so that no client of a parallel test
-/// holds it a moment later. Another process may still be faster: callers try again with another port.
+/// Below the range of outgoing connections, so that no client of a parallel test takes it. Another
+/// process may still be faster: callers retry with another port.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
         // A fresh `RandomState` is random: enough to keep parallel processes apart.

@@ -20,23 +20,24 @@ use crate::free_port;
 const START: Duration = Duration::from_secs(30);
 const USER: &str = "certward";
 
-/// A PostgreSQL server of one's own, from the installed binaries: in a temporary folder, on a Unix socket only (so
-/// that it needs no port), mostly without fsync. It ends when it is dropped, and also when the test's process is killed.
+/// A PostgreSQL server from the installed binaries: in a temporary folder, on a Unix socket only
+/// (no port needed), by default without fsync. It ends on drop, and when the test's process is
+/// killed.
 ///
-/// Run as root it becomes another user, for PostgreSQL refuses root.
+/// As root it changes to another user, because PostgreSQL refuses root.
 #[derive(Debug)]
 pub struct PostgresServer {
     folder: TempDir,
     binaries: PathBuf,
     databases: AtomicU32,
     running: Option<Running>,
-    /// On loopback; without one there is the socket only.
+    /// On loopback; without one, the socket only.
     port: Option<u16>,
-    /// Whether what it commits is on the disk, as it should be where it is measured.
+    /// Whether commits are fsync'd, as measurements need.
     durable: bool,
 }
 
-/// The server's process belongs to a thread that lives as long as it: the death signal that ends the server with the
+/// The server belongs to a thread that lives as long as it: the death signal that ends it with the
 /// test's process is bound to the thread that started it.
 #[derive(Debug)]
 struct Running {
@@ -46,7 +47,7 @@ struct Running {
 }
 
 impl PostgresServer {
-    /// The server that the tests of this process share; it is started for the first and ends with the last.
+    /// Shared by this process's tests; started for the first, ended with the last.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,12 +63,12 @@ impl PostgresServer {
         Self::start_at(None, false)
     }
 
-    /// Starts one with fsync, to be measured.
+    /// Starts one with fsync, for measurements.
     pub fn start_durable() -> Self {
         Self::start_at(None, true)
     }
 
-    /// Starts one that listens on loopback, too, so that it can be one of two.
+    /// Starts one that also listens on loopback, to be one of two.
     pub fn start_on_tcp() -> Self {
         Self::start_at(Some(free_port()), false)
     }
@@ -96,7 +97,7 @@ impl PostgresServer {
         server
     }
 
-    /// A standby of this server, which from then on acknowledges no commit that the standby does not have.
+    /// Starts a standby; this server then acknowledges no commit that the standby lacks.
     pub fn start_synchronous_standby(&self) -> Self {
         let (binaries, folder) = (binaries(), folder());
         let output = as_other_user(&binaries.join("pg_basebackup"))
@@ -122,19 +123,19 @@ impl PostgresServer {
         standby
     }
 
-    /// Makes a standby the primary.
+    /// Promotes a standby.
     pub fn promote(&self) {
         self.query("postgres", "SELECT pg_promote()");
     }
 
-    /// What a statement gives, as text.
+    /// A query's result as text.
     pub fn query(&self, database: &str, sql: &str) -> String {
         let output = self.psql(database).args(["--command", sql]).output().expect("psql can be started");
         assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// `psql`, connected to a database, that prints nothing but what statements give.
+    /// `psql` on a database, printing results only.
     pub fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(self.binaries.join("psql"));
         psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--username", USER, "--host"]);
@@ -142,7 +143,7 @@ impl PostgresServer {
         psql
     }
 
-    /// From now on connections over TCP are encrypted or refused; certificate and key are PEM.
+    /// Requires TLS over TCP, with this certificate and key (PEM).
     pub fn require_tls(&self, certificate: &str, key: &str) {
         self.write("server.crt", certificate);
         self.write("server.key", key);
@@ -156,7 +157,7 @@ impl PostgresServer {
         }
     }
 
-    /// From now on whoever comes over TCP needs this password.
+    /// Requires this password over TCP.
     pub fn require_password(&self, password: &str) {
         self.query("postgres", &format!("ALTER ROLE {USER} PASSWORD '{password}'"));
         self.write("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
@@ -188,7 +189,6 @@ impl PostgresServer {
         output.expect("psql can be started").status.success()
     }
 
-    /// A file of the server's own.
     fn write(&self, name: &str, text: &str) {
         let path = self.folder.path().join("data").join(name);
         fs::write(&path, text).expect("it can be written");
@@ -203,13 +203,13 @@ impl PostgresServer {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port.expect("it listens on loopback"))
     }
 
-    /// Sends a signal to the server and all of its children, as one sends it to a whole machine.
+    /// Signals the server and all its children, as if to a whole machine.
     pub fn signal_all(&self, signal: Signal) {
         let server = self.pid().expect("it runs");
         let children = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // After the name, which may hold anything: state, parent.
+            // After the name, which may contain anything: state, parent.
             let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
             (parent == server).then_some(pid)
         });
@@ -225,7 +225,7 @@ impl PostgresServer {
         self.port.unwrap_or(5432)
     }
 
-    /// Makes an empty database and gives its `postgres://` URL.
+    /// Creates an empty database; its `postgres://` URL.
     pub fn database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let output = Command::new(self.binaries.join("createdb"))
@@ -240,23 +240,23 @@ impl PostgresServer {
         format!("postgres://{USER}@{host}/{name}")
     }
 
-    /// Stops it at once, as a crash would: connections break off.
+    /// Stops it at once, like a crash: connections break.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {
-            // The thread waits for this or for the sender's end; either way it stops the server.
+            // The thread waits for this or for the sender's drop; both stop the server.
             let _ = running.stop.send(());
             let _ = running.thread.join();
         }
     }
 
-    /// Kills every process of it, as a machine does that loses its power. [`PostgresServer::resume`] it, or a few bytes of shared memory
-    /// are left behind.
+    /// Kills every process, like a power loss. [`PostgresServer::resume`] it, or a little shared
+    /// memory leaks.
     pub fn kill(&mut self) {
         self.signal_all(Signal::KILL);
         self.stop();
     }
 
-    /// Starts it again where it was stopped.
+    /// Starts it again.
     pub fn resume(&mut self) {
         let running = self.run();
         let deadline = Instant::now() + START;
@@ -267,7 +267,7 @@ impl PostgresServer {
         self.running = Some(running);
     }
 
-    /// The server's process.
+    /// The server's process id.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.pid)
     }
@@ -321,7 +321,7 @@ impl Drop for PostgresServer {
     }
 }
 
-/// For one server, which may become another user.
+/// For one server, which may run as another user.
 fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("certward-pg-").tempdir().expect("a temporary folder");
     if let Some((uid, gid)) = other_user() {
@@ -331,7 +331,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// SIGQUIT: it breaks off at once. Its children go with it.
+/// SIGQUIT ends it at once, with its children.
 fn end(mut child: Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::QUIT);
@@ -339,7 +339,7 @@ fn end(mut child: Child) {
     let _ = child.wait();
 }
 
-/// The newest installed version, else whatever is in the path.
+/// The newest installed version, else the one in PATH.
 fn binaries() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let versions =
@@ -353,7 +353,7 @@ fn binaries() -> PathBuf {
         .expect("these tests need PostgreSQL 14 or later: install it (on Debian: apt-get install postgresql)")
 }
 
-/// Becomes the other user where there is one, and dies with the thread that started it.
+/// Changes to the other user, if any, and dies with the starting thread.
 fn as_other_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if let Some((uid, gid)) = other_user() {
@@ -363,7 +363,7 @@ fn as_other_user(program: &Path) -> Command {
     command
 }
 
-/// Whom to become: nobody where one is not root; else `postgres`, or `nobody` where that is missing.
+/// For root: `postgres`, or `nobody` if that is missing.
 fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;

@@ -154,7 +154,7 @@ async fn a_wrong_deployment_is_refused_with_every_fault_named() {
     assert!(!taken.text.contains("ge6a1a75"), "the holder is not named: {}", taken.text);
 }
 
-/// The clock is in November, the upload expires in May: less than 60 days are left after that.
+/// The clock starts in November, the upload expires in May: after 150 days less than 60 are left.
 #[tokio::test]
 async fn the_profile_of_a_deployment_decides_how_strictly_is_judged() {
     let world = World::new().await;

@@ -144,7 +144,7 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
     world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&clients]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
-    // The mark covers what was read; the unacknowledged removal is copied in its turn.
+    // Reported changes are in the replica already; a removal is not reported and is copied later.
     let at_once = world.snapshot().await;
     world.remove(&removed).await;
     let alone = Alone::with(at_once.path()).await;

@@ -1,5 +1,4 @@
-//! The stage of the lifecycle's tests: a store in a temporary folder, a clock moved by hand, and a gateway that
-//! says what a test wants it to say.
+//! The test bed: a store in a temporary folder, a manual clock, and a scripted gateway.
 
 #![allow(
     dead_code,
@@ -32,12 +31,12 @@ use rcgen::{
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-/// A gateway that refuses a rehearsal, or has no way in, when told to.
+/// A gateway that can refuse a rehearsal or have no entry point.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) no_way_in: AtomicBool,
-    /// Holds each rehearsal: what says that one has begun, and what it waits for.
+    /// Holds each rehearsal: reports its start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
 }
 
@@ -48,7 +47,6 @@ pub(crate) struct Rehearsals {
 }
 
 impl Rehearsals {
-    /// Waits until the next one has begun.
     pub(crate) async fn begun(&mut self) {
         tokio::time::timeout(Duration::from_secs(30), self.begun.recv()).await.unwrap().unwrap();
     }
@@ -70,7 +68,7 @@ impl FakeGateway {
 impl Rehearsal for FakeGateway {
     fn rehearse(&self, _: &Material) -> Result<(), String> {
         if let Some((tell, wait)) = &mut *self.held.lock().unwrap() {
-            // The test may have ended.
+            // Errors are ignored: the test may have ended.
             let _ = tell.send(());
             let _ = wait.blocking_recv();
         }
@@ -93,7 +91,7 @@ impl NodeView for FakeGateway {
     }
 }
 
-/// The database as it was at one moment.
+/// The database at one moment.
 pub(crate) struct Backup(Vec<u8>);
 
 pub(crate) struct World {
@@ -114,7 +112,7 @@ pub(crate) const SETTINGS: Settings = Settings {
 };
 
 impl World {
-    /// A store with one deployment `ge6a1a75` and an admin key, and no node yet.
+    /// One deployment `ge6a1a75` and an admin key, no node.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock =
@@ -132,7 +130,6 @@ impl World {
         world
     }
 
-    /// What a standby has, or a backup.
     pub(crate) async fn back_up(&mut self) -> Backup {
         self.lifecycle.store().close().await;
         let backup = Backup(std::fs::read(self.database()).unwrap());
@@ -140,7 +137,7 @@ impl World {
         backup
     }
 
-    /// The database goes on from there.
+    /// The database continues from the backup.
     pub(crate) async fn restore(&mut self, backup: &Backup) {
         self.lifecycle.store().close().await;
         std::fs::write(self.database(), &backup.0).unwrap();
@@ -178,7 +175,7 @@ impl World {
         self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
     }
 
-    /// The deployment that is there now, for a change.
+    /// The current deployment.
     pub(crate) async fn this(&self) -> DeploymentRef {
         self.deployment().await.reference()
     }
@@ -196,7 +193,7 @@ impl World {
         self.lifecycle.tls(&self.deployment().await).await.unwrap().unwrap()
     }
 
-    /// `absent`, `pending`, `running`, `failed: REASON`, `terminated`: so that a test reads as a story.
+    /// `absent`, `pending`, `running`, `failed: REASON`, `terminated`.
     pub(crate) async fn status(&self) -> String {
         match self.view().await {
             TlsView::Absent => "absent".into(),
@@ -205,14 +202,14 @@ impl World {
         }
     }
 
-    /// A node joins in a session of its own, having carried out everything.
+    /// A node joins in a session of its own, with everything applied.
     pub(crate) async fn join(&self, node: &str) -> Member {
         let node = Member { id: NodeId::parse(node).unwrap(), session: session() };
         assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
-    /// Another process of the node begins.
+    /// Another process of the node starts.
     pub(crate) async fn restart(&self, node: &Member) -> Member {
         let node = Member { session: session(), ..node.clone() };
         self.lifecycle.register(&node.id, node.session).await.unwrap();
@@ -227,7 +224,6 @@ impl World {
         self.lifecycle.leave(&node.id, node.session).await.unwrap();
     }
 
-    /// The node reports on the newest generation.
     pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
         self.report_on(node, self.generation().await, proof).await;
     }
@@ -256,7 +252,7 @@ impl World {
     }
 }
 
-/// One that no other has.
+/// A session that no other node has.
 pub(crate) fn session() -> Session {
     static DRAWN: AtomicI64 = AtomicI64::new(0);
     Session(DRAWN.fetch_add(1, Ordering::SeqCst) + 1)
@@ -274,7 +270,6 @@ pub(crate) fn not_proven(reason: &str) -> Result<(), ProofFailure> {
     Err(ProofFailure::NotProven(reason.into()))
 }
 
-/// A certificate authority of a test's own.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -289,7 +284,7 @@ impl Authority {
         AsRef::<rcgen::Certificate>::as_ref(&self.0).pem()
     }
 
-    /// A one-way upload with a fresh leaf for the deployment's host.
+    /// A one-way upload with a new leaf for the deployment's host.
     pub(crate) fn one_way(&self) -> Upload {
         let mut params = params("ge6a1a75.example.com");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
@@ -305,7 +300,7 @@ impl Authority {
         }
     }
 
-    /// A one-way upload with a fresh self-signed leaf for the deployment's host.
+    /// The same with a self-signed leaf.
     pub(crate) fn self_signed() -> Upload {
         let mut params = params("ge6a1a75.example.com");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
@@ -319,7 +314,7 @@ impl Authority {
         }
     }
 
-    /// A two-way upload with a fresh leaf, trusting clients of `clients`.
+    /// A two-way upload with a new leaf and these client CAs.
     pub(crate) fn two_way(&self, clients: &[&Authority]) -> Upload {
         let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();
         Upload { tls_type: given("two-way"), cacert: given(&cas.join("\n")), ..self.one_way() }

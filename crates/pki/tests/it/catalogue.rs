@@ -66,7 +66,7 @@ fn every_code_has_an_upload_that_causes_it() {
     }
 }
 
-/// docs/findings.md is made from the table of codes: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-pki findings_md`.
+/// docs/findings.md is generated: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-pki findings_md`.
 #[test]
 fn findings_md_is_what_the_table_says() {
     let page = findings_md();
@@ -107,7 +107,7 @@ fn findings_md() -> String {
     page
 }
 
-/// As [`literal`], but between back quotes everything is literal already.
+/// As [`literal`], except inside back quotes, where everything is literal already.
 fn code_kept(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts
@@ -116,7 +116,7 @@ fn code_kept(text: &str) -> String {
         .join("`")
 }
 
-/// What Markdown would read as markup, and is none.
+/// Escapes what Markdown would read as markup.
 fn literal(text: &str) -> String {
     text.replace('*', "\\*").replace('<', "&lt;")
 }

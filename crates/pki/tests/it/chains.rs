@@ -1,4 +1,4 @@
-//! The corpus of chains: what stands between the leaf and its root, and what is said about it.
+//! The corpus of chains: certificates between leaf and root, and their findings.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair,
@@ -35,7 +35,7 @@ fn a_path_that_is_longer_than_a_ca_allows_is_refused() {
     let strict_root = Ca::root_from(changed("Strict Root", path_len(0)), p256());
     let (below_zero, below_one) = (zero.intermediate("Below Zero"), one.intermediate("Below One"));
     let below_strict = strict_root.intermediate("Below Strict");
-    // The CA's new key, vouched for by its old one, has its name and is not counted.
+    // The CA's new key, signed by its old one, has its name and is not counted.
     let renamed =
         zero.intermediate_from(changed("Zero", |p| p.use_authority_key_identifier_extension = true), p256());
     expect([
@@ -73,7 +73,7 @@ fn of_two_ways_up_the_one_that_clients_accept_is_served() {
     let root = Ca::root("Root");
     let key = || KeyPair::from_pem(KEY.with(|key| key.serialize_pem()).as_str()).unwrap();
     thread_local!(static KEY: KeyPair = p256());
-    // The same CA twice: once it may not stand over another CA.
+    // The same CA twice: one certificate may not be above another CA.
     let strict = root.intermediate_from(changed("Upper", path_len(0)), key());
     let free = root.intermediate_from(changed("Upper", |p| p.not_after = now() + Duration::days(300)), key());
     let lower = strict.intermediate("Lower");
@@ -260,8 +260,7 @@ fn sets_are_sorted_out() {
     ]);
 }
 
-/// What devices make of the served chain: OpenSSL as a client that trusts one root and nothing
-/// else.
+/// The served chain for devices: OpenSSL as a client that trusts one root only.
 #[test]
 fn the_cross_signed_certificate_of_a_root_is_served_beside_that_root() {
     let old = Ca::root("Old Root");

@@ -1,4 +1,4 @@
-//! Whom a two-way deployment lets in: the verifier in real handshakes, TLS 1.2 and 1.3.
+//! Client verification of a two-way deployment in real handshakes, TLS 1.2 and 1.3.
 
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ pub(crate) fn verifier(anchors: &[&str]) -> Arc<dyn ClientCertVerifier> {
     trust.verifier(&provider()).unwrap()
 }
 
-/// A handshake in memory; the chain need not fit the key, unlike anything that rustls would load by itself.
+/// A handshake in memory; the chain need not match the key, which rustls itself would refuse to
+/// load.
 pub(crate) fn handshake(
     verifier: &Arc<dyn ClientCertVerifier>,
     version: &'static SupportedProtocolVersion,
@@ -89,13 +90,13 @@ fn version_1_end_entities_of_an_anchor_are_let_in_and_nothing_more() {
         .sign("other", "stranger", "-sha256")
         .p256("sha1")
         .sign("sha1", "client-ca", "-sha1")
-        // Version 1 certificates that pretend to be issuers.
+        // Version 1 certificates used as issuers.
         .sign("p256", "client-ca", "-sha256")
         .p256("below")
         .sign("below", "p256", "-sha256")
         .p256("below3")
         .sign("below3", "p256", V3)
-        // A version 1 certificate under a proper intermediate.
+        // Version 1 under a valid intermediate.
         .p256("sub")
         .run("req -new -key sub.key -out sub.csr -subj /CN=sub");
     openssl.write("sub.cnf", "basicConstraints = critical,CA:TRUE\nkeyUsage = keyCertSign\n");

@@ -1,4 +1,4 @@
-//! The corpus: what is said about which upload, in the order of the answer.
+//! The corpus: uploads and their findings, in the order of the answer.
 
 use certward_pki::NoWayIn;
 use rcgen::{
@@ -12,7 +12,7 @@ use crate::stage::{Ca, Case, Leaf, Pki, ca_params, dns, encode_pem, expect, leaf
 
 type Row = (&'static str, Case, &'static [&'static str]);
 
-/// A leaf under the intermediate, and its case with the chain.
+/// A changed leaf under the intermediate, as a case with its chain.
 fn changed(pki: &Pki, change: impl FnOnce(&mut CertificateParams)) -> Case {
     let mut params = leaf_params();
     change(&mut params);
@@ -424,7 +424,7 @@ fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
         params.self_signed(&key).unwrap().pem()
     };
     let fresh = self_signed(&|_| {});
-    // A self-signed leaf that has the name of the issuer that it has not.
+    // A self-signed leaf with the name of an issuer that did not issue it.
     let namesake = self_signed(&|p| p.distinguished_name.push(DnType::CommonName, "Example Intermediate"));
     let renewed = self_signed(&|p| p.not_after += Duration::days(200));
     let issued = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap().pem();

@@ -1,9 +1,9 @@
-//! The independent judge: `openssl verify` on whatever the tests make.
+//! The independent judge: `openssl verify` on every case.
 //!
-//! What is accepted, openssl must verify, by the root that was given or else by the topmost certificate that is
-//! served; and where no finding says that a host is not covered, openssl must match that host. What is refused for a
-//! reason that openssl looks at too, it must refuse for that reason. [`VIEWS`] says, code by code, where the two differ
-//! and why; a code that openssl has no opinion on is not in it.
+//! openssl must verify what is accepted, by the given root or the topmost served certificate, and
+//! match each host without a finding. What is refused for a reason that openssl checks too, it must
+//! refuse for that reason. [`VIEWS`] lists the differences by code, with the reason; it omits codes
+//! without an openssl check.
 
 use std::process::Command;
 
@@ -13,9 +13,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::stage::{Case, encode_pem};
 
-/// What openssl thinks of uploads that are refused.
+/// openssl's view of a refused upload.
 enum View {
-    /// It refuses too, and says this.
+    /// It refuses with this message.
     Says(&'static str),
     /// It may accept, for the reason beside it.
     Differs,
@@ -23,9 +23,9 @@ enum View {
 
 use View::{Differs, Says};
 
-/// Refusals that openssl has an opinion on.
+/// Refusals that openssl checks too.
 const VIEWS: &[(&str, View)] = &[
-    // Whoever verifies a chain verifies what is in it, and not which key the server has.
+    // A verifier of the chain does not see the server's key.
     ("KEY_MISMATCH", Differs),
     ("KEY_INCONSISTENT", Differs),
     ("LEAF_EXPIRED", Says("certificate has expired")),
@@ -36,29 +36,30 @@ const VIEWS: &[(&str, View)] = &[
     ("CRITICAL_EXTENSION_UNKNOWN", Says("unhandled critical extension")),
     ("PRECERTIFICATE", Says("unhandled critical extension")),
     ("LEAF_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
-    // openssl does not mind: what a CA may sign and whether it may be a server are two questions to it. webpki refuses.
+    // Different questions for openssl: what a CA may sign, and whether it may be a server. webpki
+    // refuses.
     ("LEAF_IS_CA", Differs),
-    // openssl takes the common name where nothing else is there; webpki and Go want version 3.
+    // openssl uses the common name if there is nothing else; webpki and Go require version 3.
     ("LEAF_VERSION1", Differs),
     ("LEAF_SIGNATURE_BROKEN", Says("signature failure")),
     ("CHAIN_SIGNATURE_BROKEN", Says("signature failure")),
     ("PATH_LENGTH_EXCEEDED", Says("path length constraint exceeded")),
     // "permitted subtree violation", "excluded subtree violation", or too many to compare.
     ("NAME_CONSTRAINT_VIOLATED", Says("")),
-    // openssl looks at policies with -policy_check only.
+    // openssl checks policies with -policy_check only.
     ("POLICY_VIOLATED", Differs),
     ("ISSUER_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
     ("WEAK_SIGNATURE", Says("signature digest algorithm too weak")),
     ("KEY_TOO_SMALL", Says("key too weak")),
-    // openssl knows RSA of any size, and every curve and kind that it can make.
+    // openssl supports RSA of any size, and every curve and kind that it can make.
     ("KEY_TOO_LARGE", Differs),
     ("KEY_CURVE_UNSUPPORTED", Differs),
     ("KEY_KIND_UNSUPPORTED", Differs),
-    // openssl verify refuses explicit parameters with -x509_strict only; its TLS clients refuse them always.
+    // openssl verify refuses explicit parameters with -x509_strict only; its TLS clients always do.
     ("KEY_CURVE_EXPLICIT", Differs),
 ];
 
-/// Holds a judgement against openssl's. Gives back in what they differ.
+/// Compares a judgement with openssl's; returns the difference.
 pub(crate) fn objection(case: &Case, judgement: &Judgement) -> Option<String> {
     match &judgement.material {
         Some(material) => accepted(case, judgement, material.bundle.chain()),
@@ -73,30 +74,30 @@ fn accepted(case: &Case, judgement: &Judgement, chain: &[CertificateDer<'_>]) ->
     let roots: Vec<&Vec<u8>> =
         given.iter().filter(|der| says("ROOT_LEFT_OUT") && is_root_of(der, chain)).collect();
     let mut options = if roots.is_empty() { vec!["-partial_chain"] } else { vec![] };
-    // Two roots may have one name; openssl takes the first that it finds.
+    // Two roots may have one name; openssl uses the first.
     let anchors = if roots.is_empty() {
         vec![chain.last()?.as_ref()]
     } else {
         roots.iter().map(|der| der.as_slice()).collect()
     };
-    // Old hashes and short keys of issuers are warned of, and a root's own signature is nobody's concern.
+    // Weak hashes and keys of issuers are warnings; a root's own signature is not checked.
     let level = if says("ISSUER_KEY_WEAK") { "0" } else { "2" };
     options.extend(["-auth_level", level]);
-    // openssl and rustls want the purpose by name; Go, GnuTLS and Mbed TLS take any.
+    // openssl and rustls require the purpose by name; Go, GnuTLS and Mbed TLS accept any.
     if says("PURPOSE_ANY") {
         options.extend(["-purpose", "any"]);
     }
     let verdicts = anchors.iter().map(|anchor| (anchor, verify(case, &chain[0], &served, anchor, &options)));
     let verdicts: Vec<_> = verdicts.collect();
     let Some((anchor, _)) = verdicts.iter().find(|(_, verdict)| verdict.is_empty()) else {
-        // It is said that nothing was verified.
+        // The finding reports that the signature was not verified.
         let is_said =
             says("SIGNATURE_UNVERIFIED") && verdicts.iter().all(|(_, v)| v.contains("signature failure"));
         return (!is_said).then(|| format!("accepted, and openssl says: {}", verdicts[0].1));
     };
     let hosts = case.hosts.iter().filter(|host| HostName::parse(host).is_ok_and(|host| !host.is_wildcard()));
     for host in hosts {
-        // The host is named in the finding.
+        // The finding names the host.
         let uncovered = judgement.findings.iter().any(|finding| {
             finding.code.as_str() == "HOST_NOT_COVERED" && finding.message.contains(&format!(" {host} "))
         });
@@ -116,8 +117,7 @@ fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
         let view = VIEWS.iter().find(|(code, _)| *code == finding.code.as_str());
         view.filter(|_| finding.field != Field::Cacert).map(|(code, view)| (*code, view))
     });
-    // Where anything else is wrong too, openssl need not even come to it; client CAs are not shown
-    // to it.
+    // With another fault openssl may stop earlier; it does not get the client CAs.
     let views: Vec<_> = views.collect::<Option<_>>()?;
     let given = given(case);
     let (leaf, above) = given.split_first()?;
@@ -140,7 +140,7 @@ fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
     }
 }
 
-/// The certificates of `cert`, where a simple reader can read them too.
+/// The certificates of `cert`, where a simple reader can read them.
 fn given(case: &Case) -> Vec<Vec<u8>> {
     let text = case.cert.as_deref().unwrap_or_default();
     CertificateDer::pem_slice_iter(text.as_bytes())
@@ -148,13 +148,13 @@ fn given(case: &Case) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Self-signed, and of the name that the top of the chain has as its issuer's.
+/// Self-signed, with the issuer name of the chain's top.
 fn is_root_of(der: &[u8], chain: &[CertificateDer<'_>]) -> bool {
     let (root, top) = (certward_pki::describe(der), chain.last().and_then(|der| certward_pki::describe(der)));
     matches!((root, top), (Some(root), Some(top)) if root.self_signed && root.subject == top.issuer && Some(der) != chain.first().map(|leaf| leaf.as_ref()))
 }
 
-/// What openssl has against it; empty if nothing.
+/// openssl's objection; empty if none.
 pub(crate) fn verify(case: &Case, leaf: &[u8], untrusted: &str, anchor: &[u8], options: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

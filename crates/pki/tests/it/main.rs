@@ -1,4 +1,4 @@
-//! What the intake promises, seen from outside. One program, for it links fast; one file per aspect.
+//! The judgement of uploads, from outside. One program, to link fast; a file per aspect.
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
 mod catalogue;

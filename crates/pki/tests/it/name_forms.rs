@@ -1,5 +1,5 @@
-//! Names in several forms: which of them RFC 5280 §7.1 takes for equal, for devices and in uploads.
-//! `openssl verify` is the judge of each case.
+//! Names in several forms: which are equal by RFC 5280 §7.1, for devices and in uploads. `openssl
+//! verify` judges each case.
 
 use certward_pki::ClientRefusal;
 use rustls::Error;
@@ -8,7 +8,7 @@ use crate::clients::{VERSIONS, handshake, verifier};
 use crate::openssl::{Openssl, one_way};
 use crate::salts::damaged;
 
-/// A form of a name: OpenSSL's mask of string types, and the name.
+/// OpenSSL's mask of string types, and the name.
 type Form = (&'static str, &'static str);
 
 const PRINTABLE: &str = "MASK:0x2";
@@ -18,7 +18,7 @@ const UNIVERSAL: &str = "MASK:0x100";
 const BMP: &str = "MASK:0x800";
 const UTF8: &str = "MASK:0x2000";
 
-/// What a CA calls itself, what it is called by what it issued, and whether the two are equal.
+/// A CA's subject, the issuer in what it issued, and whether they are equal.
 const ROWS: &[(Form, Form, bool)] = &[
     ((PRINTABLE, "/CN=Example CA"), (PRINTABLE, "/CN=Example CA"), true),
     ((PRINTABLE, "/CN=Example CA"), (UTF8, "/CN=Example CA"), true),
@@ -33,7 +33,7 @@ const ROWS: &[(Form, Form, bool)] = &[
     ((PRINTABLE, "/CN=Example CA"), (UTF8, "/CN=  example   ca "), true),
     ((PRINTABLE, "/C=DE/O=Example/CN=CA"), (UTF8, "/C=DE/O=example/CN=ca"), true),
     ((UTF8, "/CN=Example CA+O=Example"), (PRINTABLE, "/O=EXAMPLE+CN=EXAMPLE CA"), true),
-    // Letters beyond ASCII have one case to OpenSSL, too.
+    // OpenSSL folds the case of ASCII letters only.
     ((UTF8, "/CN=Exämple CA"), (UTF8, "/CN=EXÄMPLE CA"), false),
     ((UTF8, "/CN=Example CA"), (UTF8, "/CN=ExampleCA"), false),
     ((UTF8, "/CN=Example CA"), (UTF8, "/CN=Example CB"), false),
@@ -46,8 +46,8 @@ const ROWS: &[(Form, Form, bool)] = &[
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
 const LEAF: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:broker.example.com\n";
 
-/// A root, an intermediate and a device. `root` and `sub` have their names in the first form;
-/// `root-called` and `sub-called`, certificates of the same keys, in the second.
+/// A root, an intermediate and a device. `root` and `sub` have the first form, `root-called` and
+/// `sub-called` the second, with the same keys.
 fn stage(is: Form, called: Form) -> Openssl {
     let openssl = Openssl::new();
     openssl.p256("root").p256("sub").p256("device");
@@ -71,7 +71,7 @@ fn stage(is: Form, called: Form) -> Openssl {
     openssl
 }
 
-/// Issues to the device with the certificate of a CA.
+/// Issues to the device by a CA's certificate.
 fn device(openssl: &Openssl, ca: &str, key: &str, extensions: &str) -> String {
     openssl.write("extensions", extensions);
     let extensions = if extensions.is_empty() { "" } else { "-extfile extensions" };
@@ -117,7 +117,7 @@ fn names_are_compared_as_rfc_5280_says_for_devices_and_uploads() {
         expect("of version 1", *equal, &[&device(&openssl, "root-called", "root", "")]);
         let leaf = device(&openssl, "sub-called", "sub", LEAF);
         expect("under an intermediate", *equal, &[&leaf, &sub]);
-        // Its issuer's name is in the other form, and its own too.
+        // Its issuer has the other form, and so has its own name.
         expect("under one that names the root so", *equal, &[&leaf, &openssl.read("sub-called.pem")]);
         let upload = one_way(leaf.clone() + &sub + &root, key.clone());
         let served = upload.judge().material.map_or(0, |material| material.bundle.chain().len());

@@ -1,4 +1,5 @@
-//! What openssl makes, and rcgen cannot: the public EMQX recipe, version 1, old keys, old hashes.
+//! Cases that openssl makes and rcgen cannot: the public EMQX recipe, version 1, old keys, old
+//! hashes.
 
 use std::process::Command;
 
@@ -7,7 +8,6 @@ use time::macros::datetime;
 
 use crate::stage::{Case, expect};
 
-/// A folder in which openssl commands run.
 pub(crate) struct Openssl(TempDir);
 
 impl Openssl {
@@ -30,12 +30,12 @@ impl Openssl {
         self.0.path().join(name)
     }
 
-    /// Runs one command; its words are separated by blanks.
+    /// Runs a command, split at blanks.
     pub(crate) fn run(&self, command: &str) -> &Self {
         self.run_with(command, &[])
     }
 
-    /// Runs one command with more words, which may hold blanks.
+    /// Runs a command with more words, which may contain blanks.
     pub(crate) fn run_with(&self, command: &str, more: &[&str]) -> &Self {
         let output = Command::new("openssl")
             .args(command.split_whitespace())
@@ -47,7 +47,6 @@ impl Openssl {
         self
     }
 
-    /// Whether a command says yes.
     pub(crate) fn succeeds(&self, command: &str) -> bool {
         let mut openssl = Command::new("openssl");
         openssl.args(command.split_whitespace()).current_dir(self.0.path());
@@ -62,14 +61,14 @@ impl Openssl {
         std::fs::read(self.0.path().join(name)).unwrap()
     }
 
-    /// The recipe's CA: its subject is the same for the server's and the clients'.
+    /// The recipe's CA: one subject for the server's and the clients'.
     pub(crate) fn ca(&self, name: &str) -> &Self {
         self.run(&format!("genrsa -out {name}.key 2048")).run(&format!(
             "req -x509 -new -nodes -key {name}.key -sha256 -days 3650 -out {name}.pem -subj /C=CN/O=EMQ/CN=emqx"
         ))
     }
 
-    /// A certificate for `name`.key: version 3 with an extension file, version 1 without.
+    /// A certificate for `name`.key: version 3 with an extension file, else version 1.
     pub(crate) fn sign(&self, name: &str, ca: &str, more: &str) -> &Self {
         self.run(&format!("req -new -key {name}.key -out {name}.csr -subj /CN={name}.example.com")).run(&format!(
             "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -out {name}.pem -days 3650 {more}"
@@ -83,7 +82,7 @@ impl Openssl {
 
 pub(crate) const V3: &str = "-sha256 -extensions v3_req -extfile openssl.cnf";
 
-/// openssl takes the machine's time; the judgement may take a later one.
+/// openssl uses the machine's time; the judgement may take a later one.
 pub(crate) fn one_way(cert: String, key: String) -> Case {
     Case::one_way(cert, key).at(datetime!(2030-01-01 0:00 UTC)).hosts(&["broker.example.com"])
 }
@@ -165,8 +164,8 @@ fn every_form_of_a_key_that_can_be_served_is_read() {
     ]);
 }
 
-/// Forms that tools write and no version of openssl: PKCS#8 without the NULL of RSA, and with
-/// attributes or the public key behind the private one (RFC 5958 §2).
+/// Forms of other tools: PKCS#8 without the NULL of RSA, and with attributes or the public key
+/// after the private one (RFC 5958 §2).
 #[test]
 fn pkcs8_of_other_tools_is_read() {
     let openssl = Openssl::new();
@@ -332,7 +331,7 @@ fn old_versions_and_old_hashes_are_refused_for_servers() {
         case,
         &["WEAK_SIGNATURE", "ISSUER_KEY_KIND_DIFFERS", "ROOT_LEFT_OUT"] as &[_],
     )]);
-    // What the root is signed with is nobody's concern.
+    // A root's own signature is not checked.
     openssl
         .run("req -x509 -new -key ca.key -sha1 -days 3650 -out ca.pem -subj /C=CN/O=EMQ/CN=emqx")
         .sign("broker", "ca", V3);
@@ -421,7 +420,7 @@ fn a_key_whose_parts_contradict_each_other_is_refused() {
     };
     // SEQUENCE, INTEGER 1, OCTET STRING of 32 bytes: the scalar.
     let ec_zero = one_way(openssl.read("ec.pem"), zeroed("ec.der", 7..39, "EC PRIVATE KEY"));
-    // SEQUENCE, INTEGER 0, INTEGER of 257 bytes: the modulus; then INTEGER 65537: the public exponent.
+    // SEQUENCE, INTEGER 0, INTEGER of 257 bytes: the modulus; then INTEGER 65537: the exponent.
     let exponent = openssl.bytes("rsa.der").windows(5).position(|w| w == [2, 3, 1, 0, 1]).unwrap() + 2;
     let rsa_even =
         one_way(openssl.read("rsa.pem"), zeroed("rsa.der", exponent + 2..exponent + 3, "RSA PRIVATE KEY"));

@@ -1,4 +1,4 @@
-//! Which certificates are served, whatever order they come in.
+//! The served chain does not depend on the order of the upload.
 
 use crate::judge::objection;
 use crate::stage::{Ca, Case, ca_params, leaf_params, now, p256, pki};
@@ -51,9 +51,8 @@ fn of_two_self_signed_ca_certificates_of_one_key_the_newer_is_served() {
     }
 }
 
-/// Old root, new root, and the old root's certificate for the new one, as at every change of a
-/// public root. Devices that trust only the old root need that certificate, whichever roots were
-/// given.
+/// Old root, new root, and the cross certificate, as when a public root changes. Devices that trust
+/// only the old root need the cross certificate, whichever roots were given.
 #[test]
 fn a_cross_signed_certificate_is_served_whichever_roots_are_given() {
     let old = Ca::root("Old Root");

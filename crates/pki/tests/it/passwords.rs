@@ -1,4 +1,4 @@
-//! Encrypted keys and the password that opens them.
+//! Encrypted keys and their passwords.
 
 use pkcs8::EncryptedPrivateKeyInfo;
 use pkcs8::der::Encode as _;
@@ -77,7 +77,7 @@ impl Case {
     }
 }
 
-/// An encrypted key that says of itself what it likes; whatever it holds is noise.
+/// An encrypted key with these parameters around noise.
 fn invented(kdf: Kdf, bytes: usize) -> String {
     let parameters = Parameters { kdf, encryption: EncryptionScheme::Aes256Cbc { iv: [0; 16] } };
     let noise = vec![7; bytes];
@@ -93,7 +93,7 @@ fn scrypt(n: u64, r: u16, p: u16) -> Kdf {
     ScryptParams { salt, cost_parameter: n, block_size: r, parallelization: p, key_length: None }.into()
 }
 
-/// The cost stands in the upload; it is looked at before it is paid. A test that paid would not end.
+/// The cost is read from the upload and checked before it is paid: paying it would never end.
 #[test]
 fn a_key_that_asks_for_endless_work_is_refused_before_any_is_done() {
     let case = pki().case();

@@ -1,6 +1,5 @@
-//! Certificate policies as RFC 5280 §6.1 processes them, after the sections of NIST's PKITS that
-//! are about them. `openssl verify -policy_check` is the judge of each case, and the upload of the
-//! same chain gets the same verdict.
+//! Certificate policies by RFC 5280 §6.1, after NIST's PKITS. `openssl verify -policy_check` judges
+//! each case, and an upload of the same chain gets the same verdict.
 
 use certward_pki::ClientRefusal;
 use rustls::Error;
@@ -9,8 +8,7 @@ use crate::clients::{VERSIONS, handshake, verifier};
 use crate::openssl::{Openssl, one_way};
 use crate::salts::damaged;
 
-/// A case: the extensions of the intermediates from the top down, those of the leaf, and whether
-/// the path is valid.
+/// Extensions of the intermediates from the top down, those of the leaf, and validity.
 type Row = (&'static str, &'static [&'static str], &'static str, bool);
 
 const NONE: &str = "";
@@ -188,7 +186,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// A root, and a path below it; gives the file names of the path, the leaf's first.
+/// A root and a path below it; the path's file names, leaf first.
 fn path(openssl: &Openssl, intermediates: &[&str], leaf: &str) -> Vec<String> {
     let mut issuer = "root".to_owned();
     let mut path = Vec::new();
@@ -207,7 +205,7 @@ fn path(openssl: &Openssl, intermediates: &[&str], leaf: &str) -> Vec<String> {
     path
 }
 
-/// The usual extensions beside these, except where these say something about a CA themselves.
+/// Adds the usual extensions, unless these configure a CA themselves.
 fn with_usual(usual: &str, extensions: &str) -> String {
     let usual = if extensions.contains("basicConstraints") { "" } else { usual };
     format!("{usual}{extensions}\n")

@@ -1,4 +1,4 @@
-//! What the profile `emqx-cloud` refuses beside all else.
+//! Refusals of the profile `emqx-cloud`.
 
 use certward_pki::Profile;
 use rcgen::KeyPair;
@@ -25,7 +25,7 @@ fn the_profile_emqx_cloud_is_stricter_in_three_things() {
         let leaf = ca.leaf();
         Case::one_way(leaf.pem + &ca.pem, leaf.key)
     };
-    // The leaf ends 80 days from now.
+    // The leaf expires in 80 days.
     let with_left = |days: i64, seconds: i64| {
         pki.case().at(now() + Duration::days(80 - days) - Duration::seconds(seconds))
     };

@@ -1,4 +1,4 @@
-//! What holds for any input.
+//! Properties of any input.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use crate::stage::{Case, Pki, encode_pem, pki};
 
 static PKI: LazyLock<Pki> = LazyLock::new(pki);
 
-/// Every piece of text that PEM is made of, and what damages it.
+/// Parts of PEM, and damage.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("-----BEGIN CERTIFICATE-----".to_owned()),
@@ -47,7 +47,7 @@ fn changed_der(der: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Few cases in every run; `PROPTEST_CASES=20000` for a soak.
+/// Few cases by default; `PROPTEST_CASES=20000` for a soak.
 fn config() -> ProptestConfig {
     let cases =
         if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 96 };

@@ -1,5 +1,4 @@
-//! Certificates signed with RSASSA-PSS: every length of salt is verified, in handshakes and in
-//! uploads.
+//! RSASSA-PSS signatures: every salt length is verified, in handshakes and in uploads.
 
 use certward_pki::ClientTrust;
 use rustls::pki_types::CertificateDer;
@@ -9,9 +8,9 @@ use crate::clients::{VERSIONS, handshake, verifier};
 use crate::openssl::{Openssl, V3, one_way};
 use crate::stage::{encode_pem, expect};
 
-/// Options of `openssl x509 -req` for the signature, and whether it is verified.
+/// Options of `openssl x509 -req`, and whether the signature is verified.
 const SIGNATURES: [(&str, bool); 14] = [
-    // The default of OpenSSL 3.0: 222 bytes for this key.
+    // OpenSSL 3.0's default: 222 bytes for this key.
     ("-sha256 -sigopt rsa_padding_mode:pss", true),
     ("-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest", true),
     ("-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:max", true),
@@ -23,7 +22,7 @@ const SIGNATURES: [(&str, bool); 14] = [
     ("-sha384 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32", true),
     ("-sha512 -sigopt rsa_padding_mode:pss", true),
     ("-sha512 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20", true),
-    // The policy for all other signatures holds for these.
+    // The same policy as for all other signatures.
     ("-sha1 -sigopt rsa_padding_mode:pss", false),
     ("-sha224 -sigopt rsa_padding_mode:pss", false),
     ("-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_mgf1_md:sha384", false),

@@ -1,4 +1,4 @@
-//! That what is accepted can be served: by a handshake, not by belief.
+//! Accepted material is served in a real handshake.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustls::{
     SignatureScheme,
 };
 
-/// Believes any chain, and holds the server to its signature.
+/// Accepts any chain, but verifies the handshake signature.
 #[derive(Debug)]
 pub(crate) struct AnyChain;
 
@@ -73,7 +73,7 @@ pub(crate) fn shake(client: &mut ClientConnection, server: &mut ServerConnection
     Ok(())
 }
 
-/// Builds a server of the material and meets it with TLS 1.2 and 1.3: the chain must be shown, the key must sign.
+/// Serves the material with TLS 1.2 and 1.3: the chain is sent, the key signs.
 pub(crate) fn assert_served(material: &Material) {
     let bundle = &material.bundle;
     if let Some(trust) = &material.client_trust {

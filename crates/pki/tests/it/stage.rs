@@ -1,4 +1,4 @@
-//! The stage that the tests share: uploads, makers of certificates, and the one call that judges.
+//! The test bed: uploads, makers of certificates, and the one call that judges.
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::judge::objection;
 use crate::serving::assert_served;
 
-/// The time of all tests that do not call openssl.
+/// The time of all tests without openssl.
 pub(crate) fn now() -> OffsetDateTime {
     time::macros::datetime!(2026-06-01 12:00 UTC)
 }
@@ -19,7 +19,7 @@ pub(crate) fn text(text: impl Into<String>) -> Text {
     Text::Given(Zeroizing::new(text.into()))
 }
 
-/// An upload in the making: a good one-way upload until something is changed about it.
+/// A valid one-way upload, to be changed.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) tls_type: Option<String>,
@@ -88,7 +88,7 @@ impl Case {
         judge(&upload, &circumstances)
     }
 
-    /// The codes in the order of the answer. That material is there exactly without errors holds always.
+    /// The codes in order. Also asserts: material exists exactly without errors.
     pub(crate) fn codes(&self) -> Vec<&'static str> {
         let judgement = self.judge();
         let refused = judgement.findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -97,12 +97,12 @@ impl Case {
     }
 }
 
-/// A key of the kind that is made fastest.
+/// The fastest kind of key.
 pub(crate) fn p256() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-/// A CA made by rcgen, of a name that may be another's as well.
+/// A CA made by rcgen; names may repeat.
 pub(crate) struct Ca {
     pub(crate) pem: String,
     pub(crate) der: Vec<u8>,
@@ -178,7 +178,7 @@ pub(crate) fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 
-/// The whole set: root, intermediate, leaf.
+/// Root, intermediate, leaf.
 pub(crate) struct Pki {
     pub(crate) root: Ca,
     pub(crate) intermediate: Ca,
@@ -202,12 +202,13 @@ impl Pki {
     }
 }
 
-/// Whether there is such a code: a misspelt one in a table fails.
+/// Catches misspelt codes in tables.
 pub(crate) fn known(code: &str) -> bool {
     certward_pki::catalogue().any(|doc| doc.name == code)
 }
 
-/// Judges every row, holds the verdict against openssl's, serves what is accepted, and shows all that differ at once.
+/// Judges every row, compares with openssl, serves what is accepted, and reports all differences at
+/// once.
 pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a str])>) {
     let mut wrong = Vec::new();
     for (name, case, expected) in rows {
@@ -234,7 +235,7 @@ pub(crate) fn encode_pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A DER element with a tag of one byte and at most 64 KiB of content.
+/// A DER element with a one-byte tag and at most 64 KiB of content.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let header = match length {

@@ -1,4 +1,4 @@
-//! What text is repaired, and what is named as what it is.
+//! Text that is repaired, and text that is recognised as something else.
 
 use base64::Engine as _;
 
@@ -84,7 +84,7 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
     let pkcs12 = base64::engine::general_purpose::STANDARD.encode(pkcs12);
     let cut = pki.leaf.pem.lines().take(5).collect::<Vec<_>>().join("\n");
     let end = pki.leaf.pem.lines().skip(3).collect::<Vec<_>>().join("\n");
-    // A plus in every line, for certain.
+    // A plus in every line.
     let plus = format!("{}+{}\n{}+{}", "A".repeat(30), "B".repeat(33), "C".repeat(30), "D".repeat(33));
     expect([
         (
@@ -205,7 +205,7 @@ fn what_is_no_usable_key_is_named_as_what_it_is() {
     ]);
 }
 
-/// PEM in base64 is named in every field, whatever stands around it, and no byte of it is shown.
+/// PEM in base64 is recognised in every field, with any text around it, and never shown.
 #[test]
 fn base64_of_pem_is_named_with_the_command_that_decodes_it() {
     let pki = pki();

@@ -1,4 +1,4 @@
-//! The values that the others are handed: bundle, private key, facts.
+//! Values that other crates receive: bundle, private key, facts.
 
 use certward_pki::{Bundle, BundleError, KeyKind, PrivateKey, TlsType, describe};
 use rustls::pki_types::CertificateDer;

@@ -97,7 +97,7 @@ async fn keys_are_listed_oldest_first_and_removed(world: World) {
         made.push(make(&world, name, &[Scope::Tls], projects).await.0);
         world.clock.advance(std::time::Duration::from_secs(1));
         if world.is_postgres() {
-            // Its own clock; two keys of one millisecond come by name, which is random.
+            // Set back: keys of one millisecond are ordered by name, which is random.
             world.tamper("UPDATE api_key SET created_at = created_at - 1000").await;
         }
     }
@@ -220,7 +220,7 @@ async fn a_key_is_not_narrowed_while_a_change_is_under_way(world: World) {
 
 async fn changes_in_the_name_of_one_key_do_not_wait_for_each_other(world: World) {
     if !world.is_postgres() {
-        // One writer at a time.
+        // SQLite has one writer at a time.
         return;
     }
     let (actor, _) = make(&world, "actor", &[Scope::Tls], None).await;

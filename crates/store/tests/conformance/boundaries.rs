@@ -1,4 +1,4 @@
-//! What an admin gives a project, and which upstream addresses are in use, as CONTRACT.md ("Project boundaries") says.
+//! Project boundaries, and upstream addresses in use: CONTRACT.md ("Project boundaries").
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl World {
         tx.commit().await.expect("committed");
     }
 
-    /// Whether a deployment of that project finds the address taken.
+    /// Whether the address is taken for that project.
     async fn taken(&self, of: &str, address: &str) -> bool {
         let upstream = Upstream::parse(address).expect("an upstream");
         let mut tx = self.begin().await;
@@ -126,7 +126,7 @@ async fn suffixes_of_two_projects_never_overlap(world: World) {
         let expected = if free { Ok(()) } else { Err(SuffixRefused::Taken(suffixes(&[wanted]).remove(0))) };
         assert_eq!(verdict, expected, "{wanted}");
     }
-    // Within a project they may, and what is its own it may set again.
+    // A project may set again what it already has.
     let own = boundary(&["b_c.example.com", "example.com"]);
     world.set("two", &Boundary::default()).await.expect("nothing");
     world.set("one", &own).await.expect("its own");
@@ -143,7 +143,7 @@ async fn suffixes_that_hosts_break_are_refused_with_their_number(world: World) {
         (&["a.example.com"], 2, 0),
         (&["example.com", "example.net"], 0, 1),
         (&["example.com", "x.example.net", "plant.org"], 0, 1),
-        // The wildcard of the other would take it.
+        // The other's wildcard covers it.
         (&["example.com", "x.example.net", "line1.plant.org"], 0, 1),
         (&["example.com", "x.example.net", "a.line1.plant.org"], 0, 0),
     ] {
@@ -219,7 +219,7 @@ async fn a_change_is_in_the_feed_and_draws_another_stamp(world: World) {
     let some = world.store.boundaries(Some(none.stamp)).await.expect("read").expect("changed");
     world.set("one", &boundary(&["example.org"])).await.expect("free");
     assert!(world.store.boundaries(Some(some.stamp)).await.expect("read").is_some());
-    // A refused one changes nothing.
+    // A refusal changes nothing.
     let newest = world.store.newest_generation().await.expect("read");
     world.projects(&["two"]).await;
     world.set("two", &boundary(&["org"])).await.expect_err("taken");
@@ -240,7 +240,7 @@ async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World)
         assert_eq!(world.taken("c", address).await, taken, "{address}");
         assert!(!world.taken("b", address).await, "{address}");
     }
-    // Its WebSocket address counts too, and what it gives up does not.
+    // Its WebSocket address counts too; an address that it gives up does not.
     let mut tx = world.begin().await;
     let mut changed = tx.deployment(&id("one")).await.expect("read").expect("there");
     changed.upstream = UpstreamList::parse("other:1").expect("an upstream");
@@ -264,7 +264,7 @@ async fn what_a_node_of_the_release_before_wrote_counts_at_once_and_is_made_up_f
     world.projects(&["a", "b"]).await;
     world.deployment_with("one", "b", "first:1", &[]).await;
     world.deployment_with("two", "b", "second:1", &[]).await;
-    // That node knows nothing of claims.
+    // An older node does not write claims.
     world.tamper("UPDATE deployment SET upstream = 'Third.:01' WHERE id = 'one'").await;
     world.tamper("DELETE FROM upstream_claim WHERE deployment = 'two'").await;
     world.tamper("UPDATE deployment SET claimed = NULL, ws_upstream = 'unreadable' WHERE id = 'two'").await;
@@ -319,7 +319,7 @@ async fn a_nodes_copy_has_the_boundaries(world: World) {
     snapshot.copy(&world.store, &[id("one")], None).await.expect("copied");
     let here = copied().await;
     assert_eq!((here.upstream_allow.len(), here.host_suffixes.len()), (0, 1));
-    // A second process of the node finds it on the disk.
+    // Another process of the node finds it on disk.
     snapshot.close().await;
     assert!(snapshot.open().await.expect("opened"));
     assert_eq!(snapshot.boundaries().await.expect("read").host_suffixes.len(), 1);

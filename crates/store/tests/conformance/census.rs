@@ -24,7 +24,7 @@ async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found
     for (state, ends) in states.into_iter().zip(5_000..) {
         let made = world.deployment(&format!("set-{ends}")).await;
         let mut tx = world.begin().await;
-        // An older upload that ends earlier is nobody's expiry any more.
+        // An older upload's expiry no longer counts.
         for (generation, not_after) in [(Generation(100), Timestamp(10)), (newest, Timestamp(ends))] {
             let upload = Version { not_after, ..version(&made.id, generation) };
             tx.insert_version(&upload, &private_key(b"key")).await.expect("written");

@@ -77,7 +77,7 @@ async fn a_dropped_transaction_leaves_no_trace(world: World) {
     drop(tx);
     assert_eq!(world.store.deployment(&id("a")).await.expect("read"), None);
     assert_eq!(world.store.newest_generation().await.expect("read"), generation);
-    // And the connection it used is whole.
+    // The connection can be used again.
     world.deployment("a").await;
 }
 
@@ -122,7 +122,7 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
         boundary: certward_store::Boundary::default(),
     };
     assert!(tx.insert_project(&others).await.expect("written"));
-    // In the order of bytes, whatever the locale: '-' before digits before letters.
+    // Byte order in any locale: '-' before digits before letters.
     for (name, of) in [("b", "default"), ("a1", "others"), ("a-2", "default"), ("a", "default")] {
         let hosts = [format!("z.{name}.com"), format!("c.{name}.com")];
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();

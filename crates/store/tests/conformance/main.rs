@@ -1,4 +1,4 @@
-//! What the store promises, asked of both engines: one file an aspect.
+//! The store's contract on both engines, a file per aspect.
 
 mod api_keys;
 mod boundaries;
@@ -19,8 +19,8 @@ mod transfer;
 mod versions;
 mod world;
 
-/// Each named behaviour is a test of its own on SQLite. On PostgreSQL all of a file are one test, each in a database
-/// of its own: starting a server is what costs.
+/// Each behaviour is a test on SQLite. On PostgreSQL those of a file are one test, each with its
+/// own database: starting a server is expensive.
 macro_rules! on_both_engines {
     ($($behaviour:ident),+ $(,)?) => {
         mod on_sqlite {

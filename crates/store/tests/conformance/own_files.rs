@@ -1,5 +1,5 @@
-//! The data folder and the files in it must be the process's own: no links, and no other user's. Each refusal leaves what a planted
-//! link leads to as it was.
+//! The data folder and its files must belong to the process: no links, no other owner. A refusal
+//! leaves the link's target unchanged.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{block_on, world::master_key};
 
-/// A user who is neither root nor whoever runs the tests.
+/// Neither root nor the tests' user.
 const STRANGER: u32 = 47_111;
 
 /// The files of a data folder that certward or SQLite opens.
@@ -31,7 +31,7 @@ const FILES: [&str; 9] = [
     "requests.db-journal",
 ];
 
-/// A folder with a store, closed, and a file of somebody's elsewhere.
+/// A folder with a closed store, and a foreign file elsewhere.
 struct Stage {
     data: TempDir,
     elsewhere: TempDir,
@@ -60,7 +60,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What each way to open the store says of it.
+    /// The result of each way to open the store.
     async fn opened(&self) -> Vec<Result<(), StoreError>> {
         let (address, key) = (self.address(), master_key());
         let clock = || Arc::new(SystemClock);
@@ -86,7 +86,7 @@ impl Stage {
     }
 }
 
-/// Gives a file to [`STRANGER`]; false where that takes more privilege than the tests have.
+/// Gives a file to [`STRANGER`]; false without the privilege.
 fn give_away(path: &Path) -> bool {
     lchown(path, Some(STRANGER), Some(STRANGER)).is_ok()
 }
@@ -128,13 +128,14 @@ fn a_file_that_is_a_link_or_another_users_or_no_file_is_refused() {
                 if plant(&stage, &path) {
                     for (way, result) in stage.opened().await.into_iter().enumerate() {
                         match result {
-                            // A link to nothing and a folder are no database: nothing is initialised there.
+                            // A dangling link and a folder are no database: nothing is initialised
+                            // there.
                             Ok(()) if way == 0 && file == "store.db" => {}
-                            // Who opens the store beside another process is handed the lock.
+                            // A second opener in the same process gets the lock passed in.
                             Ok(()) if way == 3 && file == "lock" => {}
                             Err(StoreError::NotInitialised) if file == "store.db" => {}
                             Err(error) if expected(&error) => {}
-                            // To open a folder for writing fails before it is looked at.
+                            // Opening a folder for writing fails before the check.
                             Err(StoreError::Unavailable(_)) if path.is_dir() => {}
                             other => panic!("{story}, way {way}: {other:?}"),
                         }
@@ -226,7 +227,7 @@ fn a_master_key_is_roots_or_the_users_and_in_the_data_folder_no_link() {
     let (path, link) = (folder.path().join("mounted"), folder.path().join("master.key"));
     MasterKey::generate().write_new(&path).unwrap();
     symlink(&path, &link).unwrap();
-    // As Kubernetes mounts a secret that is configured by its path.
+    // As Kubernetes mounts a secret with a configured path.
     assert!(MasterKey::read(&link).is_ok());
     assert!(matches!(MasterKey::read_own(&link), Err(MasterKeyError::NotOwn(NotOwn::Link(_)))));
     assert!(MasterKey::read_own(&path).is_ok());

@@ -1,4 +1,4 @@
-//! What only PostgreSQL has: a server that several nodes share, and that can be lost.
+//! PostgreSQL only: a server shared by several nodes, which can be lost.
 
 use std::{
     sync::Arc,
@@ -41,7 +41,7 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
     });
 }
 
-/// As a node that is stopped, or whose machine is, in the middle of a write: it answers nothing any more.
+/// As when a node or its machine stops in the middle of a write.
 #[test]
 fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
     block_on(async {
@@ -53,7 +53,7 @@ fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
                 "nodes" => stopped.hold_nodes().await.expect("held"),
                 _ => drop(stopped.deployment(&a).await.expect("read").expect("there")),
             }
-            // Another one waits five seconds for a lock, and is refused then.
+            // Another one waits five seconds for a lock, then is refused.
             let mut other = world.begin().await;
             other.hold_nodes().await.expect("it is not waited for longer");
             assert!(other.deployment(&a).await.expect("read").is_some(), "{hold}");
@@ -64,7 +64,7 @@ fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
     });
 }
 
-/// A node that joins waits for no change that hangs, and lets all others go on.
+/// A joining node does not wait for a hanging change and does not block others.
 #[test]
 fn a_join_gives_up_before_it_keeps_changes_waiting() {
     block_on(async {
@@ -82,7 +82,7 @@ fn a_join_gives_up_before_it_keeps_changes_waiting() {
     });
 }
 
-/// Looks for it until it is there.
+/// Retries until it is found.
 async fn found_again(store: &Store) -> Generation {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -141,7 +141,7 @@ fn several_nodes_work_on_one_database() {
     block_on(async {
         let server = PostgresServer::shared();
         let address = postgres(&server.database());
-        // All start at once, and each finds the schema or makes it.
+        // All start at once; each finds the schema or creates it.
         let starts = (0..4).map(|_| {
             let address = address.clone();
             tokio::spawn(async move {
@@ -153,7 +153,7 @@ fn several_nodes_work_on_one_database() {
             nodes.push(start.await.expect("no panic"));
         }
         assert_eq!(nodes[0].projects().await.expect("read").len(), 1);
-        // The same id at once: one makes it, the others find it.
+        // The same id at once: one creates it, the others find it.
         let makers: Vec<_> = nodes
             .iter()
             .cloned()
@@ -245,7 +245,7 @@ async fn another(world: &World) -> Store {
     Store::open(&world.address, &master_key(), world.clock.clone()).await.expect("it opens")
 }
 
-/// Commits through one until the other is woken: while it does not listen yet, or not again, it hears nothing.
+/// Commits until the other store is woken: it misses wake-ups while it does not listen.
 async fn wakes(committing: &Store, listening: &Store) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -261,7 +261,7 @@ async fn wakes(committing: &Store, listening: &Store) {
     }
 }
 
-/// Also of a table that has just been filled, of which the server knows nothing yet.
+/// Also for a newly filled table without statistics.
 #[test]
 fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
     const ALL: usize = 100_000;
@@ -284,7 +284,8 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
         let snapshot = Replica::at(folder.path(), &master_key());
         assert!(!snapshot.open().await.expect("nothing there"));
         snapshot.make(&world.store).await.expect("made");
-        // From another place each time: what is copied is not copied again. With little statistics, as of ten million rows.
+        // From another place each time, as copied rows are skipped. With few statistics, as for ten
+        // million rows.
         let little = "SET default_statistics_target = 1; ANALYZE";
         for (known, from) in [("", "d3"), ("ANALYZE", "d5"), (little, "d7")] {
             world.tamper(known).await;
@@ -299,7 +300,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
             }
         }
         assert_eq!(world.store.census().await.expect("counted").running, ALL as u64);
-        // What a server's process has counted is known for certain once it has ended.
+        // A server process reports its counts at its end at the latest.
         world.store.close().await;
         let others = "SELECT count(*)::text FROM pg_stat_activity
                       WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -310,8 +311,9 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
         let taken = "SELECT sum(seq_tup_read + idx_tup_fetch)::text FROM pg_stat_user_tables
                      WHERE relname IN ('deployment', 'host', 'version')";
         let taken: usize = world.asked(taken).await.parse().expect("a number");
-        // Of a page, three times from two tables; for the snapshot its generation, both, and it with its version. All of them with
-        // their versions for the census. And for each host and version that was made, its deployment.
+        // A page: three times from two tables; for the replica the generation, both, and it with
+        // its version. The census: all with their versions. And the deployment of each host and
+        // version.
         let own = 3 * (3 * 2 + 1 + 2 + 2) * PAGES * PAGE as usize + 2 * ALL + 2 * ALL;
         assert!(taken <= own + own / 10, "{taken} rows for {own}");
     });

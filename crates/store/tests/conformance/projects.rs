@@ -51,7 +51,7 @@ async fn a_key_that_sees_only_a_removed_project_sees_nothing(world: World) {
     let (record, _) = tx.insert_api_key("k", &[Scope::Tls], Some(&projects)).await.expect("written");
     assert_eq!(record.projects, Some(projects.to_vec()));
     tx.remove_project(&project("others")).await.expect("removed");
-    // Also when the name comes back: it is another project then.
+    // A new project of the same name is another one.
     tx.insert_project(&others()).await.expect("written");
     let record = tx.api_key(&record.key).await.expect("read").expect("there");
     assert_eq!(record.projects, Some(Vec::new()));
@@ -91,7 +91,7 @@ async fn makers_and_changers_in_one_project_never_wait_in_a_circle(world: World)
     let workers = (0..6).map(|worker| {
         let store = world.store.clone();
         tokio::spawn(async move {
-            // Two deployments that all meet at, each changed as an operator's changes do it.
+            // Two deployments changed by all workers.
             for turn in 0..20 {
                 let name = if (worker + turn) % 2 == 0 { "a" } else { "b" };
                 make_or_change(&store, &deployment(name, "default", &[])).await?;
@@ -106,7 +106,7 @@ async fn makers_and_changers_in_one_project_never_wait_in_a_circle(world: World)
 
 async fn make_or_change(store: &Store, wanted: &Deployment) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    // Who changes does not ask for the project first; who makes does.
+    // A change does not read the project first; a creation does.
     if wanted.id.as_str() == "a" {
         tx.project(&wanted.project).await?;
     }
@@ -117,7 +117,8 @@ async fn make_or_change(store: &Store, wanted: &Deployment) -> Result<(), StoreE
         None => drop(tx.insert_deployment(&deployment).await?),
         Some(_) => {
             drop(tx.update_deployment(&deployment).await?);
-            // The second change of the row in one transaction: the database checks its foreign key again.
+            // The second change of the row in one transaction: the database checks its foreign key
+            // again.
             tx.set_tls(&deployment.id, generation, &TlsState::Absent).await?;
         }
     }

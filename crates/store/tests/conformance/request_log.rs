@@ -86,7 +86,7 @@ async fn one_more_passes_once_the_window_has_passed(world: World) {
     let refused = hit(&world.store, limit).await;
     assert!(!refused.admitted && refused.reset > Duration::ZERO);
     if world.is_postgres() {
-        // The database's clock is what counts, and it cannot be moved.
+        // The database's clock counts and cannot be moved.
         tokio::time::sleep(refused.reset).await;
     } else {
         world.clock.advance(refused.reset - Duration::from_millis(1));
@@ -106,13 +106,13 @@ async fn pruning_forgets_only_what_no_window_holds(world: World) {
     assert!(hit(&world.store, limit).await.admitted);
 }
 
-/// The rule as one would write it down: all times ever admitted, and no thrift.
+/// The rule in its simplest form: all admitted times are kept.
 struct Model {
     admitted: VecDeque<i64>,
 }
 
 impl Model {
-    /// What has left the window by the clock of that moment is forgotten, and no step back brings it back.
+    /// What has left the window stays forgotten, even if the clock steps back.
     fn prune(&mut self, now: i64, limit: RequestLimit) {
         if self.admitted.back().is_some_and(|newest| *newest <= now - limit.window.as_millis() as i64) {
             self.admitted.clear();
@@ -120,7 +120,7 @@ impl Model {
     }
 
     fn hit(&mut self, now: i64, limit: RequestLimit) -> (bool, u32, i64) {
-        // A clock that steps back takes the past along.
+        // A clock that steps back shifts the past with it.
         if let Some(ahead) = self.admitted.back().map(|newest| newest - now).filter(|ahead| *ahead > 0) {
             self.admitted.iter_mut().for_each(|at| *at -= ahead);
         }

@@ -1,4 +1,4 @@
-//! Several PostgreSQL servers in one list, and a node that remembers which database it uses.
+//! A list of PostgreSQL servers, and a node that remembers its database.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use certward_test_support::PostgresServer;
 
 use crate::{block_on, world::master_key};
 
-/// A server of its own, and the URL of a database there.
+/// A server and the URL of a database on it.
 fn server() -> (PostgresServer, String) {
     let server = PostgresServer::start_on_tcp();
     let database = server.database();
@@ -32,7 +32,7 @@ async fn open(address: &Address) -> Result<Store, StoreError> {
     Store::open(address, &master_key(), Arc::new(SystemClock)).await
 }
 
-/// Why nothing is opened.
+/// Why the store does not open.
 async fn refusal(address: &Address) -> String {
     match open(address).await {
         Err(StoreError::Unavailable(why)) => why,
@@ -40,7 +40,7 @@ async fn refusal(address: &Address) -> String {
     }
 }
 
-/// How often somebody has written here.
+/// The number of pings written here.
 fn pings(server: &PostgresServer, url: &str) -> String {
     server.query(url.rsplit('/').next().expect("a name"), "SELECT value FROM counter WHERE name = 'ping'")
 }
@@ -51,12 +51,12 @@ fn another_database_in_the_list_is_named_and_never_used() {
         let (mut right, right_url) = server();
         let (wrong, wrong_url) = server();
         init(&right_url, &master_key()).await;
-        // Even one that would open: a copy of this very store, made from a dump.
+        // Valid in itself: a copy of this store from a dump.
         init(&wrong_url, &master_key()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("database.seen");
 
-        // Which of them is meant nobody can know yet.
+        // Which is meant is unknown so far.
         let why = refusal(&address([&right_url, &wrong_url], Some(&file))).await;
         let names =
             |url: &str| url.rsplit('@').next().and_then(|rest| rest.split('/').next()).map(str::to_owned);
@@ -66,7 +66,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
         }
         assert!(!file.exists());
 
-        // From then on it is known, in whatever order they stand, and also to the next process.
+        // Known from now on, in any order, and to the next process.
         open(&address([&right_url], Some(&file))).await.expect("the right one").close().await;
         for urls in [[&right_url, &wrong_url], [&wrong_url, &right_url]] {
             let store = open(&address(urls, Some(&file))).await.expect("the right one");
@@ -77,7 +77,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
             store.close().await;
         }
 
-        // Without the right one there is none, and the sentence says what to do where the other one is meant.
+        // Without the right one none is used, and the error says how to choose the other.
         let store = open(&address([&wrong_url, &right_url], Some(&file))).await.expect("the right one");
         right.stop();
         let error = store.ping().await.expect_err("it is gone");
@@ -134,7 +134,8 @@ fn a_primary_that_was_replaced_is_not_used_by_a_new_process_either() {
         let both = address([&primary_url, &standby_url], Some(&file));
         open(&both).await.expect("the primary").close().await;
         standby.promote();
-        // Nobody waits for it any more: it would take writes, as one that comes back after a crash does.
+        // Its standby no longer counts: it would take writes, like a primary that returns after a
+        // crash.
         primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
         primary.query("postgres", "SELECT pg_reload_conf()");
         open(&both).await.expect("the new primary").close().await;

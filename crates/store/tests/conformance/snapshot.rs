@@ -1,4 +1,4 @@
-//! A node's own copy of what it serves.
+//! A node's replica of what it serves.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ on_both_engines![
     a_lost_store_and_a_lost_disk_are_told_apart,
 ];
 
-/// A snapshot of the world's store, empty as yet, in a folder of its own.
+/// An empty replica of the world's store.
 struct Copying {
     snapshot: Replica,
     folder: TempDir,
@@ -80,7 +80,7 @@ async fn in_snapshot(snapshot: &Replica, id: &DeploymentId) -> Option<Deployment
     snapshot.deployment(id).await.expect("read")
 }
 
-/// A deletion whose nodes have not let go yet.
+/// A deletion that its nodes have not confirmed.
 async fn delete(world: &World, id: &DeploymentId) {
     let mut tx = world.begin().await;
     let generation = tx.draw_generation(id).await.expect("a generation");
@@ -125,7 +125,7 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     assert_eq!(hosts.len(), 1);
     assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.hosts));
     assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, ProofState::Unsettled));
-    // A reader of the disk finds sealed bytes.
+    // The disk contains sealed bytes only.
     for file in ["snapshot.db", "snapshot.db-wal"] {
         let bytes = fs::read(copying.folder.path().join(file)).expect("read");
         assert!(!bytes.windows(7).any(|piece| piece == b"the key"), "{file}");
@@ -173,7 +173,7 @@ async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {
     assert_eq!(copying.snapshot.hosts_after(None, 10).await.expect("read"), []);
 }
 
-/// The one sealed key in the snapshot.
+/// The one sealed key in the replica.
 async fn sealed_key(file: &Path) -> Vec<u8> {
     let mut conn =
         sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("opened");
@@ -185,7 +185,7 @@ async fn sealed_key(file: &Path) -> Vec<u8> {
 fn is_in_files(folder: &Path, bytes: &[u8]) -> bool {
     let files =
         fs::read_dir(folder).expect("read").map(|entry| fs::read(entry.expect("read").path()).expect("read"));
-    // Its last part, which no other record shares; the whole may be spread over pages.
+    // Its last part, which is unique; the whole may be spread over pages.
     files.into_iter().any(|file| file.windows(24).any(|piece| piece == &bytes[bytes.len() - 24..]))
 }
 
@@ -201,7 +201,7 @@ async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World
         let ids = [made.id.clone()];
         copying.snapshot.copy(&world.store, &ids, mark).await.expect("copied");
     };
-    // Another process of the node has read later, and come further.
+    // Another process of the node has copied later state.
     let later = Generation(read.generation.0 + 5);
     let set = format!(
         "UPDATE deployment SET generation = {later}; UPDATE counter SET value = {later} WHERE name = 'copied'"
@@ -218,7 +218,7 @@ async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World
     remove(&world, &made.id).await;
     copy(Some(read)).await;
     assert_eq!(generation(&copying).await, Some(later), "it may have been made again since");
-    // One that is made again is made as the store is now, whatever was there.
+    // A new replica follows the store as it is now.
     copying.snapshot.forget_mark().await.expect("forgotten");
     copy(None).await;
     assert_eq!(generation(&copying).await, None);
@@ -304,7 +304,7 @@ async fn a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names(w
     copying.copy(&world, &["a", "b"]).await;
     world.tamper("UPDATE deployment SET upstream = 'nonsense' WHERE id = 'a'").await;
     copying.copy(&world, &["a", "b"]).await;
-    // What it had before is not served in its place.
+    // The earlier version is not served instead.
     assert_eq!(version_in(&copying.snapshot, &id("a"), uploaded).await, None);
     let hosts = copying.snapshot.hosts_after(None, 10).await.expect("read");
     let hosts: Vec<_> = hosts.into_iter().map(|listed| (listed.id, listed.hosts)).collect();
@@ -352,7 +352,7 @@ async fn it_is_told_from_that_of_another_store_and_of_another_history(world: Wor
     }
     assert!(!copying.snapshot.is_of(&another.store).await.expect("answered"));
 
-    // A backup came back, and the very generation of the mark was drawn by another change.
+    // After a restore another change has drawn the mark's generation.
     world.tamper(&format!("UPDATE feed SET at = at + 1 WHERE generation = {uploaded}")).await;
     assert!(!copying.snapshot.is_of(&world.store).await.expect("answered"));
     world.tamper(&format!("DELETE FROM feed WHERE generation = {uploaded}")).await;
@@ -385,7 +385,7 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     {
         fs::write(&file, &garbage).expect("written");
         let snapshot = Replica::at(folder, &master_key());
-        // Half a file may open, and is then found out by whoever reads it all.
+        // Half a file may open; reading it all finds the damage.
         let found = match snapshot.open().await {
             Err(error) => error,
             Ok(_) => snapshot.hosts_after(None, 10).await.expect_err("damaged"),
@@ -397,7 +397,6 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     }
 }
 
-/// A hand in the file.
 async fn sql(file: &Path, statement: &'static str) {
     let mut conn =
         sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("opened");
@@ -431,7 +430,7 @@ async fn session_ticket_keys_are_copied_sealed_and_removed(world: World) {
     assert_eq!(read("tickets.1").await, None);
     assert_eq!(copying.snapshot.remove_secrets("tickets.", "tickets/").await.expect("removed"), 1);
     assert_eq!(read("tickets.2").await, None);
-    // The check value is out of reach.
+    // The check value is not removable.
     copying.snapshot.remove_secrets("", "\u{7f}").await.expect("removed");
     copying.reopen().await;
 }

@@ -1,4 +1,4 @@
-//! An embedded store that goes to PostgreSQL.
+//! An embedded store is copied to PostgreSQL.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What each engine has, and nothing of which goes.
+/// Tables of both engines that are not copied.
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
 const SQLITE_TABLES: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
@@ -28,7 +28,7 @@ const POSTGRES_TABLES: &str =
     "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()";
 const LIMIT: RequestLimit = RequestLimit { requests: 6, window: Duration::from_secs(3600) };
 
-/// A target that nobody else has.
+/// An unshared target.
 fn target() -> (Arc<PostgresServer>, Zeroizing<String>) {
     let server = PostgresServer::shared();
     let url = server.database().into();
@@ -62,9 +62,9 @@ async fn open(address: &Address, world: &World) -> Store {
     Store::open(address, &master_key(), world.clock.clone()).await.expect("it opens")
 }
 
-/// Every kind of row: several pages of some, states of all kinds, an erased key, names of every kind, bytes of every kind.
+/// Every kind of row: several pages of some, every state, an erased key, unusual names and bytes.
 async fn fill(world: &World) {
-    // The request log goes on by the database's clock.
+    // The request log continues by the database's clock.
     world.clock.set(SystemClock.now());
     let mut tx = world.begin().await;
     let other = Project {
@@ -138,11 +138,11 @@ async fn fill(world: &World) {
     for _ in 0..4 {
         assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
     }
-    // A number that was drawn and is gone is not drawn again.
+    // A drawn and deleted number is not drawn again.
     world.tamper("DELETE FROM audit WHERE number = (SELECT max(number) FROM audit)").await;
 }
 
-/// All that a store can be asked, in one text.
+/// Everything that the store can answer, as text.
 async fn everything(store: &Store) -> String {
     let deployments = store.deployments_after(None, u32::MAX).await.expect("read");
     let mut text = format!("{deployments:#?}");
@@ -186,11 +186,11 @@ fn all_that_must_last_goes_and_goes_on() {
         let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;
         assert_eq!(everything(&moved).await, before);
-        // Nobody is live, and nobody is waited for who will never come.
+        // No node is live, and none is waited for.
         assert!(moved.nodes().await.expect("read").is_empty());
         assert!(moved.counts(&id("d3")).await.expect("read").is_empty());
 
-        // It goes on where it stood.
+        // It continues from its generation.
         let newest = moved.newest_generation().await.expect("read");
         let mut tx = moved.begin().await.expect("a transaction");
         assert_eq!(tx.draw_generation(&id("d1")).await.expect("drawn"), Generation(newest.0 + 1));
@@ -217,7 +217,7 @@ fn all_that_must_last_goes_and_goes_on() {
         assert_eq!(admitted, 2, "of six, four were used before");
         moved.close().await;
 
-        // And what was left is whole.
+        // The source is complete.
         let left = world.reopen().await;
         assert_eq!(everything(&left).await, before);
     });
@@ -252,7 +252,7 @@ fn what_is_there_already_is_never_written_over() {
         let error = transferred(&world, &url).await.expect_err("a second time");
         assert!(matches!(error, TransferError::NotEmpty(_)), "{error}");
 
-        // Another's table of the same name is as good a reason.
+        // A foreign table of the same name is refused as well.
         let (_server, url) = target();
         let mut conn = AnyConnection::connect(&url).await.expect("it connects");
         sqlx::raw_sql("CREATE TABLE host (mine TEXT)").execute(&mut conn).await.expect("made");
@@ -317,7 +317,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         let world = World::sqlite().await;
         world.deployment("a").await;
         world.store.close().await;
-        // As the first release made it.
+        // The schema of the first release.
         world
             .tamper(
                 "ALTER TABLE deployment DROP COLUMN profile; ALTER TABLE deployment DROP COLUMN proxy_protocol;

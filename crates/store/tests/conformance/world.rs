@@ -1,4 +1,4 @@
-//! The stage: an empty store on either engine, and a clock that is moved by hand.
+//! The test bed: an empty store on either engine, and a manual clock.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Takes back what the migration of project boundaries has made.
+/// Reverts the migration of project boundaries.
 pub(crate) const WITHOUT_BOUNDARIES: &str =
     "DROP INDEX deployment_unclaimed; ALTER TABLE deployment DROP COLUMN claimed;
     DROP TABLE upstream_claim; DROP TABLE host_suffix; ALTER TABLE project DROP COLUMN upstream_allow;
@@ -54,7 +54,7 @@ impl World {
         self.folder.is_none()
     }
 
-    /// Another opening of the same store, as another process would have it; on SQLite the first is closed for it.
+    /// The store as another process opens it; on SQLite the first is closed before.
     pub(crate) async fn reopen(&self) -> Store {
         self.store.close().await;
         Store::open(&self.address, &master_key(), self.clock.clone()).await.expect("it opens again")
@@ -64,14 +64,14 @@ impl World {
         self.store.begin().await.expect("a transaction")
     }
 
-    /// A hand in the database, past the store.
+    /// Runs SQL past the store.
     pub(crate) async fn tamper(&self, sql: &str) {
         let mut conn = self.connect().await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
         conn.close().await.expect("closed");
     }
 
-    /// The first text that the database itself answers.
+    /// The first text of a query's result.
     pub(crate) async fn asked(&self, sql: &'static str) -> String {
         let mut conn = self.connect().await;
         let text = sqlx::query_scalar(sql).fetch_one(&mut conn).await.expect("answered");
@@ -79,7 +79,7 @@ impl World {
         text
     }
 
-    /// Until a transaction waits for a lock. On SQLite there is one writer, and who comes second cannot but wait.
+    /// Until a transaction waits for a lock. SQLite has one writer, so the second always waits.
     pub(crate) async fn until_one_waits(&self) {
         if !self.is_postgres() {
             return;
@@ -105,7 +105,6 @@ impl World {
         self.tamper(&format!("UPDATE feed SET at = at - {}", by.as_millis())).await;
     }
 
-    /// The folder of an embedded store.
     pub(crate) fn data(&self) -> &Path {
         match &self.address {
             Address::Embedded(folder) => folder,
@@ -113,7 +112,7 @@ impl World {
         }
     }
 
-    /// A deployment of the default project, committed.
+    /// A committed deployment of the default project.
     pub(crate) async fn deployment(&self, id: &str) -> Deployment {
         let mut tx = self.begin().await;
         let mut deployment = deployment(id, "default", &[]);
@@ -123,7 +122,7 @@ impl World {
         deployment
     }
 
-    /// An upload, committed, and its generation.
+    /// A committed upload; its generation.
     pub(crate) async fn upload(&self, id: &DeploymentId, key: &[u8]) -> Generation {
         let mut tx = self.begin().await;
         let generation = tx.draw_generation(id).await.expect("a generation");
@@ -142,12 +141,12 @@ impl World {
         tx.commit().await.expect("committed");
     }
 
-    /// The node joins, in a session of any name.
+    /// The node joins in some session.
     pub(crate) async fn join(&self, node: &NodeId, until: Timestamp) {
         self.join_as(node, Session(1), until).await;
     }
 
-    /// A time that is over by the store's clock.
+    /// A past time by the store's clock.
     pub(crate) async fn earlier(&self) -> Timestamp {
         self.store.now().await.expect("the time").before(Duration::from_millis(1))
     }
@@ -157,7 +156,6 @@ impl World {
     }
 }
 
-/// A database by its URL.
 pub(crate) fn postgres(url: &str) -> Address {
     Address::Postgres(Servers::parse([url]).expect("a URL"))
 }
