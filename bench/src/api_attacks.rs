@@ -1,5 +1,4 @@
-//! Delays of API clients while others occupy its connections, and of a PUT beside another key's
-//! costly uploads.
+//! The API's delay under attacks on it, and of a PUT beside another key's costly uploads.
 
 use std::{
     fmt::Write as _,
@@ -14,13 +13,12 @@ use serde_json::{Value, json};
 
 use crate::worst_day;
 
-/// Target for every probe and for 99 % of other clients' requests.
+/// For every probe and 99 % of other requests.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// Memory that allocators may keep after an attack, KiB.
+/// Kept by allocators after an attack.
 const GROWTH_KIB: u64 = 64 * 1024;
-/// Numbers of source addresses.
 const ADDRESSES: [u8; 2] = [1, 50];
-/// Limit of an encrypted key (PBKDF2 with HMAC-SHA-256).
+/// The limit of an encrypted key (PBKDF2 with HMAC-SHA-256).
 const ITERATIONS: &str = "600000";
 const UPLOADS: usize = 32;
 
@@ -86,7 +84,6 @@ fn cells(noticed: &Noticed) -> String {
     )
 }
 
-/// PUT of one key, alone and beside another key's uploads at the iteration limit.
 fn costly_uploads(scene: &Scene) -> String {
     let (put, costly) = (scene.leaf().one_way(), costly(scene));
     let other = other_key(scene);
@@ -102,7 +99,7 @@ fn costly_uploads(scene: &Scene) -> String {
         let uploads: Vec<_> = (0..UPLOADS)
             .map(|_| scope.spawn(|| other.send("POST", &path, Some(&costly)).expect(200)))
             .collect();
-        // By then all are sent and few are judged.
+        // All are sent and few are judged by then.
         thread::sleep(Duration::from_millis(200));
         let beside = timed(&scene.api());
         for upload in uploads {

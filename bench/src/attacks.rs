@@ -1,4 +1,4 @@
-//! The attacks of the tests with more connections, and the delay of a device at another address.
+//! The attacks of the tests with more connections, and a device's delay.
 
 use std::{fmt::Write as _, net::Ipv4Addr, thread, time::Duration};
 
@@ -20,9 +20,9 @@ pub(crate) struct Attacks {
     only: Option<String>,
 }
 
-/// Bound on the victim's delay, as a multiple of its delay without an attack.
+/// Bound on the victim's delay, relative to none attacked.
 const TIMES_MAX: f64 = 10.0;
-/// Memory that allocators may keep after an attack, KiB.
+/// Kept by allocators after an attack.
 const GROWTH_KIB: u64 = 64 * 1024;
 
 impl Attacks {
@@ -35,7 +35,7 @@ pub(crate) fn measure(attacks: &Attacks) {
     let span = Duration::from_secs(attacks.seconds);
     let setup = || Setup { log_level: "warn", ..Setup::default() };
     let mut field = Battlefield::new(setup());
-    // Measures the machine's load, which all share.
+    // Measures the machine's load.
     let elsewhere = Scene::with(setup());
     elsewhere.run_one_way();
     let mut text = format!(
@@ -84,7 +84,6 @@ pub(crate) fn measure(attacks: &Attacks) {
     }
 }
 
-/// The measurements of the victim and of the one elsewhere.
 fn watch(field: &Battlefield, attack: &Attack, elsewhere: &Scene, meanwhile: impl FnOnce()) -> [Noticed; 2] {
     let victims =
         [field.victim_of(attack), Victim::start(elsewhere.device(), elsewhere.certward.mqtts(), Scene::HOST)];

@@ -8,8 +8,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-/// The broker behind every proxy: CONNACK on CONNECT, close on DISCONNECT, everything else echoed.
-/// Minimal, because it shares the load generator's core.
+/// CONNACK on CONNECT, close on DISCONNECT, else an echo. It shares the load generator's core.
 #[derive(Debug)]
 pub(crate) struct EchoBroker {
     address: SocketAddr,
@@ -21,7 +20,7 @@ const DISCONNECT: [u8; 2] = [0xe0, 0];
 const BUFFER: usize = 256 * 1024;
 
 impl EchoBroker {
-    /// Listens on a loopback port, a free one for 0, until the program ends.
+    /// Port 0: a free one.
     pub(crate) fn start(port: u16) -> Result<Self> {
         let listener =
             std::net::TcpListener::bind(("127.0.0.1", port)).context("the broker's port is taken")?;
@@ -44,11 +43,10 @@ impl EchoBroker {
 async fn accept(listener: TcpListener) {
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
     loop {
-        // The client closed before accept.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let buffer = Rc::clone(&buffer);
         spawn_local(async move {
-            // Errors are ignored here: the measuring client notices.
+            // Ignored: the client notices.
             let _ = serve(stream, &buffer).await;
         });
     }
@@ -59,7 +57,7 @@ async fn serve(mut stream: TcpStream, buffer: &RefCell<Vec<u8>>) -> io::Result<(
     let mut connected = false;
     loop {
         stream.readable().await?;
-        // One buffer for all connections: its content must not outlive an await.
+        // Shared by all connections: no content across an await.
         let rest = {
             let buffer = &mut *buffer.borrow_mut();
             let length = match stream.try_read(buffer) {
@@ -69,7 +67,7 @@ async fn serve(mut stream: TcpStream, buffer: &RefCell<Vec<u8>>) -> io::Result<(
                 Err(error) => return Err(error),
             };
             let answer = match &buffer[..length] {
-                // A CONNECT of a few bytes arrives in one piece.
+                // A short CONNECT arrives in one piece.
                 [CONNECT, ..] if !connected => &CONNACK[..],
                 bytes if bytes == DISCONNECT => return Ok(()),
                 bytes => bytes,

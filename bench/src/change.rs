@@ -6,7 +6,7 @@ use crate::spread::Spread;
 
 const CHANGES: usize = 100;
 
-/// From the answer of a PUT to the first handshake with the new certificate, and to `running`.
+/// From the answer of a PUT to the first handshake with it, and to `running`.
 pub(crate) fn measure() {
     let scene = Scene::new();
     scene.run_one_way();

@@ -27,18 +27,16 @@ use tokio_util::either::Either;
 
 use crate::test::Handshake;
 
-/// An address and what to expect there.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) sni: String,
-    /// The expected leaf (DER); any, if none.
+    /// The expected leaf (DER).
     pub(crate) leaf: Option<Vec<u8>>,
-    /// False for plain TCP.
     pub(crate) tls: bool,
 }
 
-/// A client that connects one time after the other, with its own sessions to resume.
+/// Connects repeatedly, with sessions of its own.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -47,7 +45,6 @@ pub(crate) struct Client {
     nodelay: bool,
 }
 
-/// A connection with an MQTT session.
 pub(crate) struct Session {
     pub(crate) stream: Either<TlsStream<TcpStream>, TcpStream>,
 }
@@ -58,8 +55,7 @@ impl Client {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = match handshake {
             Handshake::Hybrid => vec![kx_group::X25519MLKEM768, kx_group::X25519],
-            // In TLS 1.2 the groups also limit the certificates that a client accepts (RFC 8422
-            // §5.1.1).
+            // In TLS 1.2 the groups also limit a server's certificates (RFC 8422 §5.1.1).
             Handshake::Tls12 => vec![kx_group::X25519, kx_group::SECP256R1],
             _ => vec![kx_group::X25519],
         };
@@ -100,7 +96,6 @@ impl Client {
         Ok(Session { stream })
     }
 
-    /// Handshake, CONNECT, CONNACK.
     pub(crate) async fn connect(&self) -> Result<Session> {
         let mut session = self.handshake().await?;
         session.connect().await?;
@@ -109,9 +104,8 @@ impl Client {
 }
 
 impl Session {
-    /// CONNECT, CONNACK.
     pub(crate) async fn connect(&mut self) -> Result<()> {
-        // A broker ends an older session of the same client id.
+        // A broker ends an older session of the same id.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("bench-{:08x}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.stream.write_all(Packet::connect(&id).bytes()).await?;
@@ -125,7 +119,6 @@ impl Session {
         self.tls().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
-    /// The server's leaf (DER).
     pub(crate) fn leaf(&self) -> &[u8] {
         let shown = self.tls().and_then(|tls| tls.peer_certificates()).and_then(<[_]>::first);
         shown.map(AsRef::as_ref).unwrap_or_default()
@@ -138,16 +131,14 @@ impl Session {
         }
     }
 
-    /// Sends close_notify and closes.
     pub(crate) async fn close(mut self) {
         // Ignored: the peer may have closed.
         let _ = self.stream.shutdown().await;
     }
 
-    /// Closes like a device: DISCONNECT, close_notify, then waits for the peer's close, so that its
-    /// work is done.
+    /// Like a device: DISCONNECT, close_notify, and the peer's close, so that its work is done.
     pub(crate) async fn end(mut self) {
-        // Not measured: errors and the server's last bytes are ignored.
+        // Ignored: not measured.
         let _ = self.stream.write_all(&[0xe0, 0]).await;
         let _ = self.stream.shutdown().await;
         let mut rest = [0; 256];
@@ -155,8 +146,8 @@ impl Session {
     }
 }
 
-/// Accepts the expected leaf and verifies no signature: on the generator's core that would take the
-/// broker's time. The tests verify that the server has the key.
+/// Verifies no signature: on the generator's core it would take the broker's time, and the tests
+/// verify it.
 #[derive(Debug)]
 struct ShownLeaf {
     leaf: Option<Vec<u8>>,

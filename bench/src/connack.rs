@@ -1,5 +1,5 @@
-//! Time from the end of the handshake to CONNACK, with and without Nagle's algorithm (most MQTT
-//! libraries leave it on).
+//! Time to CONNACK after the handshake, with and without Nagle's algorithm (on in most MQTT
+//! libraries).
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Connack {
 /// Mosquitto has `set_tcp_nodelay`.
 const SERVERS: [Kind; 3] = [Kind::Certward, Kind::Mosquitto, Kind::Nginx];
 const TESTS: [Test; 3] = [Test::Full, Test::Resumed, Test::Tls12];
-/// Servers alternate per round, so that the machine's noise meets all.
+/// Servers alternate: the machine's noise meets all.
 const ROUNDS: usize = 10;
 
 pub(crate) fn measure(connack: &Connack) -> Result<()> {

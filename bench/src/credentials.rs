@@ -7,38 +7,33 @@ use anyhow::{Context, Result};
 use certward_tests::{Authority, Leaf};
 use rcgen::KeyPair;
 
-/// The certificates of a run, the same for every server.
+/// The same for every server.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    /// P-256, for one-way and two-way.
+    /// One-way and two-way.
     pub(crate) p256: Credential,
-    /// RSA-2048.
     pub(crate) rsa: Credential,
     pub(crate) server_ca: Authority,
     pub(crate) client_ca: Rc<Authority>,
-    /// The client CA's certificate.
     pub(crate) client_ca_file: PathBuf,
-    /// P-256.
     pub(crate) client: Leaf,
 }
 
-/// A certificate, its key, and both as files.
 #[derive(Debug)]
 pub(crate) struct Credential {
     pub(crate) leaf: Leaf,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
-    /// Both in one file, for haproxy and hitch.
+    /// For haproxy and hitch.
     pub(crate) both: PathBuf,
 }
 
-/// Hosts of certward's deployments; other servers ignore them.
+/// Hosts of certward's deployments.
 pub(crate) const ONE_WAY: &str = "one-way.example.com";
 pub(crate) const RSA: &str = "rsa.example.com";
 pub(crate) const TWO_WAY: &str = "two-way.example.com";
 
 impl Credentials {
-    /// Creates them, with files in `folder`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let server_ca = Authority::new("Bench CA");
         let client_ca = Rc::new(Authority::new("Bench Clients CA"));

@@ -1,4 +1,4 @@
-//! Two certwards full of idle devices, new devices beside them, and the API's delay.
+//! Two certwards full of idle devices, new devices, and the API's delay.
 
 use std::{
     fmt::Write as _,
@@ -41,10 +41,10 @@ pub(crate) struct Devices {
 
 const CERTWARDS: u8 = 2;
 const SHAKING: usize = 32;
-/// For all devices to connect or to close.
+/// For all devices.
 const PATIENCE: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(5);
-/// Plays devices until stdin ends; prints the connected and failed counts every second.
+/// Plays devices until stdin ends; prints connected and failed counts every second.
 pub(crate) fn devices(devices: &Devices) {
     let route = Route {
         target: devices.target,
@@ -56,7 +56,6 @@ pub(crate) fn devices(devices: &Devices) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            // An error ends it as well.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             over.store(true, Ordering::SeqCst);
         });
@@ -105,13 +104,13 @@ pub(crate) fn measure(crowd: &Crowd) {
         let (healthz, tls) = asked.join().expect("answers");
         (new, healthz, tls)
     });
-    // They print every second: the next line is newer than the load.
+    // The next line is newer than the load.
     thread::sleep(Duration::from_secs(2));
     let said: Vec<(usize, usize)> = fleets.iter().map(Playing::said).collect();
     fleets.into_iter().for_each(Playing::stop);
     let after: Vec<Resources> =
         scenes.iter_mut().zip(&before).map(|(scene, before)| recovered(scene, before)).collect();
-    // An allocator's free memory is used again; a leak is not.
+    // An allocator's free memory is reused; a leak is not.
     let fleets = play(&scenes, crowd.devices);
     let again: Vec<Resources> = scenes.iter_mut().map(resources).collect();
     fleets.into_iter().for_each(Playing::stop);
@@ -165,13 +164,11 @@ fn resources(scene: &mut Scene) -> Resources {
     scene.certward.process().resources()
 }
 
-/// Its resources once descriptors are back and the processor is idle.
 fn recovered(scene: &mut Scene, before: &Resources) -> Resources {
     const WHATEVER_KIB: u64 = 1 << 40;
     scene.certward.process().wait_recovered(before, WHATEVER_KIB).0
 }
 
-/// Connects all idle devices of all certwards.
 fn play(scenes: &[Scene], count: usize) -> Vec<Playing> {
     let fleets: Vec<Playing> =
         scenes.iter().zip(1..).map(|(scene, last)| Playing::start(scene, count, last)).collect();
@@ -179,10 +176,9 @@ fn play(scenes: &[Scene], count: usize) -> Vec<Playing> {
     fleets
 }
 
-/// A process with the idle devices of one certward.
 struct Playing {
     child: Child,
-    /// The connected and failed counts that it printed last.
+    /// The last connected and failed counts.
     said: Arc<Mutex<(usize, usize)>>,
 }
 
@@ -221,7 +217,7 @@ impl Playing {
     }
 }
 
-/// Sends API requests for `span`, each on its own connection.
+/// Each request on its own connection.
 fn ask(api: &Api, span: Duration) -> (Noticed, Noticed) {
     let (begin, mut healthz, mut tls) = (Instant::now(), Noticed::default(), Noticed::default());
     let path = format!("/public_api/v1/deployments/{}/tls", Scene::DEPLOYMENT);

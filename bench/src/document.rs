@@ -6,12 +6,12 @@ use certward_tests::workspace_root;
 const DOCUMENT: &str = "docs/lab/performance.md";
 const PLOT: &str = "docs/lab/performance.svg";
 
-/// Replaces a section of docs/lab/performance.md, between its two markers.
+/// Replaces a section of docs/lab/performance.md, between its markers.
 pub(crate) fn write_section(name: &str, text: &str) -> Result<()> {
     write_section_of(DOCUMENT, name, text)
 }
 
-/// As [`write_section`], in another document.
+/// In another document.
 pub(crate) fn write_section_of(path: &'static str, name: &str, text: &str) -> Result<()> {
     let file = workspace_root().join(path);
     let document = fs::read_to_string(&file).context(path)?;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::{servers::Kind, test::Test};
 
-/// The values of one measurement over all rounds.
+/// One measurement over all rounds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series(Vec<f64>);
 
@@ -34,7 +34,7 @@ impl FromIterator<f64> for Series {
     }
 }
 
-/// Results by server, test and round.
+/// By server, test and round.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(BTreeMap<(Test, Kind), BTreeMap<usize, f64>>);
 
@@ -51,22 +51,20 @@ impl Figures {
         self.series(test, kind)?.median()
     }
 
-    /// The smallest median of the servers that `among` admits.
+    /// The smallest median among these servers.
     pub(crate) fn best(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
         let medians = Kind::ALL.into_iter().filter(|kind| among(*kind));
         let medians = medians.filter_map(|kind| Some((kind, self.median(test, kind)?)));
         medians.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
 
-    /// How many times as much another server takes: the median of the ratios per round, because
-    /// noise of the machine meets both within a round, but not every round.
+    /// The median of the ratios per round: noise of the machine meets both within a round.
     pub(crate) fn times(&self, test: Test, other: Kind) -> Option<f64> {
         let (own, others) = (self.0.get(&(test, Kind::Certward))?, self.0.get(&(test, other))?);
         let ratios = own.iter().filter_map(|(round, own)| Some(others.get(round)? / own));
         ratios.collect::<Series>().median()
     }
 
-    /// The admitted server closest to certward, and its ratio.
     pub(crate) fn closest(&self, test: Test, among: impl Fn(Kind) -> bool) -> Option<(Kind, f64)> {
         let times = Kind::ALL.into_iter().filter(|kind| among(*kind));
         let times = times.filter_map(|kind| Some((kind, self.times(test, kind)?)));
@@ -74,7 +72,6 @@ impl Figures {
     }
 }
 
-/// With significant digits only.
 pub(crate) fn digits(value: f64) -> String {
     match value {
         value if value.abs() >= 100.0 => format!("{value:.0}"),
@@ -107,7 +104,7 @@ mod tests {
     #[test]
     fn rounds_are_compared_within_themselves() {
         let mut figures = Figures::default();
-        // The machine was twice as slow in the second round; in the third nginx has no value.
+        // Twice as slow in the second round; no nginx in the third.
         for (round, own, nginx) in [(0, 1.0, Some(3.0)), (1, 2.0, Some(6.0)), (2, 1.0, None)] {
             figures.push(Test::Full, Kind::Certward, round, own);
             if let Some(value) = nginx {

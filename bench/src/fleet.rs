@@ -1,7 +1,5 @@
-//! Ten thousand certificates in one server: memory, start time, and what clients see at a
-//! replacement.
-//!
-//! Only servers that choose a certificate by SNI: certward, HAProxy, hitch, and nginx in its way.
+//! Ten thousand certificates in one server: memory, start, replacement. For servers that choose by
+//! SNI: certward, HAProxy, hitch, and nginx in its way.
 
 mod certward;
 mod haproxy;
@@ -32,40 +30,36 @@ use crate::{
 
 pub(crate) const COUNT: usize = 10_000;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// Stops replacing after that: a slow server is measured by then.
+/// A slow server is measured by then.
 const SWAPS_WITHIN: Duration = Duration::from_secs(25);
 
-/// A server with a fleet's certificates.
 trait Herd: Sync {
-    /// Adds certificates while stopped; the first call adds one.
+    /// While stopped; the first call adds one.
     fn add(&mut self, members: &[Member]) -> Result<()>;
     fn start(&self) -> Result<Program>;
     fn address(&self) -> SocketAddr;
-    /// Replaces a certificate of the running `program` as its manual says; returns with its answer.
+    /// As the manual says; returns with the server's answer.
     fn replace(&self, program: &Program, member: &Member) -> Result<()>;
 }
 
-/// A host of the fleet and its certificate.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) host: String,
     pub(crate) leaf: Leaf,
 }
 
-/// Results of one server.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     kind: Kind,
-    /// Private memory at rest per certificate beyond the first.
+    /// Per certificate beyond the first, at rest.
     kib: f64,
-    /// A full handshake and CONNECT, CPU µs.
+    /// CPU µs, with CONNECT.
     handshake: f64,
-    /// Seconds from process start to the first handshake.
+    /// Seconds to the first handshake.
     start: Series,
     swaps: Vec<Swap>,
 }
 
-/// Measures the capable servers among `kinds`.
 pub(crate) fn measure(
     stage: &Stage<'_>,
     generator: &Generator,
@@ -109,7 +103,6 @@ impl Member {
         format!("d{number}.example.com")
     }
 
-    /// The same host with a newer certificate.
     fn renewed(&self, authority: &Authority) -> Self {
         Self { host: self.host.clone(), leaf: authority.server(&[&self.host]) }
     }
@@ -118,7 +111,7 @@ impl Member {
         Door { address, sni: self.host.clone(), leaf: Some(self.leaf.der.clone()), tls: true }
     }
 
-    /// Writes certificate and key to one file, atomically for readers.
+    /// Certificate and key in one file, atomically.
     fn write(&self, file: &Path) -> Result<()> {
         let new = file.with_extension("new");
         std::fs::write(&new, format!("{}{}", self.leaf.chain_pem, self.leaf.key_pem))?;
@@ -127,7 +120,6 @@ impl Member {
 }
 
 impl Fleet {
-    /// The table's head.
     pub(crate) const HEAD: &str = "| server | KiB per certificate | full handshake and CONNECT, CPU µs | start to first handshake, s | a PUT, command or signal to its answer, ms | \
          the old one is met until … ms after the answer (largest) | handshakes with the old one after the answer | \
          failed handshakes |\n|---|---|---|---|---|---|---|---|\n";
@@ -175,7 +167,6 @@ impl Fleet {
         Ok(Self { kind, kib, handshake, start, swaps })
     }
 
-    /// Its table row.
     pub(crate) fn cells(&self) -> Vec<String> {
         let ms = |of: fn(&Swap) -> Duration| -> Series {
             self.swaps.iter().map(|swap| of(swap).as_secs_f64() * 1e3).collect()
@@ -209,15 +200,14 @@ impl Fleet {
         self.start.median()
     }
 
-    /// The median over all replacements of how long the old certificate was served after the
-    /// answer.
+    /// How long the old certificate is served after the answer.
     pub(crate) fn old_until_ms(&self) -> Option<f64> {
         let series: Series = self.swaps.iter().map(|swap| swap.old_until.as_secs_f64() * 1e3).collect();
         series.median()
     }
 }
 
-/// Starts a server; the time until a client gets `member`'s certificate.
+/// The time until a client gets `member`'s certificate.
 fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(Program, Duration)> {
     let began = Instant::now();
     let program = herd.start()?;
@@ -226,7 +216,6 @@ fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(P
     Ok((program, began.elapsed()))
 }
 
-/// Retries until a handshake succeeds.
 pub(crate) fn first_handshake(generator: &Generator, door: &Door) -> Result<()> {
     let client = Client::new(door, Handshake::Full, None)?;
     let began = Instant::now();
@@ -243,7 +232,7 @@ pub(crate) fn first_handshake(generator: &Generator, door: &Door) -> Result<()> 
     }
 }
 
-/// Waits until a server is idle (certward's proofs after a start are done); false after `within`.
+/// Whether the server is idle (certward's proofs are done) in time.
 pub(crate) fn rest_of(meter: &Meter, within: Duration) -> Result<bool> {
     const SPAN: Duration = Duration::from_secs(2);
     let (began, mut last) = (Instant::now(), meter.cpu()?);

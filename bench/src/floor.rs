@@ -17,9 +17,8 @@ use crate::{
     test::{Entrance, Handshake, Test},
 };
 
-/// CPU µs of the server's side of a handshake: rustls in memory without a socket, set up for speed
-/// (AES-128-GCM, one ticket). A lower bound for all built on it. `None` for tests without
-/// handshakes.
+/// CPU µs of the server's side: rustls in memory, set up for speed (AES-128-GCM, one ticket). A
+/// lower bound for all built on it.
 pub(crate) fn handshake(test: Test, credentials: &Credentials, count: usize) -> Result<Option<f64>> {
     if test.is_idle() || matches!(test, Test::TwoWayFirst | Test::Throughput | Test::Small) {
         return Ok(None);
@@ -38,7 +37,7 @@ pub(crate) fn handshake(test: Test, credentials: &Credentials, count: usize) -> 
     Ok(Some(spent.as_secs_f64() * 1e6 / count as f64))
 }
 
-/// One handshake signature in µs.
+/// One signature in µs.
 pub(crate) fn signature(shown: &Credential, count: usize) -> Result<f64> {
     let key =
         aws_lc_rs::sign::any_supported_type(&PrivatePkcs8KeyDer::from(shown.leaf.key_der.clone()).into())?;
@@ -106,7 +105,6 @@ fn server(test: Test, shown: &Credential, credentials: &Credentials) -> Result<A
     Ok(Arc::new(config))
 }
 
-/// One handshake: the server's time and the kind.
 fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,

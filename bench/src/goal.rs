@@ -1,21 +1,20 @@
 use crate::{servers::Kind, test::Test};
 
-/// A target: a figure, and a ratio to the best rival of the same run.
+/// A figure, and a ratio to the best rival of the same run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
     pub(crate) value: Option<f64>,
     pub(crate) times: Option<f64>,
 }
 
-/// The servers that certward is compared with. Mosquitto is the broker and relays nothing: only its
-/// RSA handshakes, which the goals name, and its memory compare.
+/// Mosquitto relays nothing: only its RSA handshakes, which the goals name, and its memory compare.
 pub(crate) fn is_rival(test: Test, kind: Kind) -> bool {
     let among_all = test.is_idle() || test == Test::Rsa;
     kind.is_tuned() || kind.is_peer() && (among_all || kind != Kind::Mosquitto)
 }
 
-/// Required and desired targets. The figures are of another machine, with its best rivals in the
-/// comments: only the ratio is portable.
+/// Required and desired. The figures are of another machine, its best rivals in the comments: only
+/// the ratio is portable.
 pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
     let figure = |rival: f64, must: f64, aim: f64| {
         let goal = |value: f64| Goal { value: Some(value), times: Some(rival / value) };
@@ -36,7 +35,7 @@ pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
         Test::TwoWay => figure(710.0, 260.0, 195.0),
         // nginx.
         Test::Tls12 => figure(236.0, 125.0, 112.0),
-        // mosquitto, which relays nothing.
+        // mosquitto, without a relay.
         Test::Rsa => figure(569.0, 440.0, 415.0),
         Test::Throughput => times(1.2, 1.4),
         Test::Small => times(1.15, 1.3),
@@ -47,7 +46,6 @@ pub(crate) fn goals(test: Test) -> Option<(Goal, Goal)> {
 }
 
 impl Goal {
-    /// The target, and whether the value or the ratio reaches it.
     pub(crate) fn cell(self, value: Option<f64>, times: Option<f64>) -> String {
         let mark = |reached: Option<bool>| match reached {
             Some(true) => " ✓",

@@ -1,4 +1,4 @@
-//! Costs by number of deployments: start, memory, handshakes, replacements.
+//! Start, memory, handshakes and replacements by number of deployments.
 
 use std::{
     net::SocketAddr,
@@ -22,25 +22,22 @@ use crate::{
     test::Test,
 };
 
-/// For `bench/run growth`, a few minutes.
+/// A few minutes.
 pub(crate) const COUNTS: &[usize] = &[1, 1_000, 10_000];
-/// For `bench/run growth-100k`.
 pub(crate) const COUNTS_TO_100K: &[usize] = &[1, 1_000, 10_000, 100_000];
 
-/// Rounds of starts with handshakes.
 const ROUNDS: usize = 3;
 const SWAPS: usize = 10;
 const HANDSHAKES: usize = 1_000;
-/// After a start all `running` certificates are proven again, two at a time.
+/// After a start all certificates are proven again, two at a time.
 const PROVEN_WITHIN: Duration = Duration::from_secs(15 * 60);
-/// Hosts used once, for the cost of a configuration that is not cached.
+/// For the cost of an uncached configuration.
 const COLD: std::ops::Range<usize> = 10_000..10_500;
 
 const HEAD: &str = "| deployments | start to first handshake, s | own memory then, MiB | all proven again after, s | own memory then, MiB | full handshake, \
      CPU µs | the same, configuration not at hand | a PUT to its answer, ms | the old certificate is met until … ms after it |\n\
      |---|---|---|---|---|---|---|---|---|\n";
 
-/// Measures, prints, and writes docs/lab/performance.md.
 pub(crate) fn measure(counts: &[usize]) -> Result<()> {
     let (broker, generator, authority) =
         (EchoBroker::start(0)?, Generator::new(None)?, Authority::new("Bench CA"));
@@ -101,7 +98,7 @@ impl Row {
         for _ in 0..ROUNDS {
             warm.push(generator.measure(Test::Full, &door(address, last), &meter, HANDSHAKES)?.value);
         }
-        // The hosts proven first are evicted from the cache.
+        // Proven first, evicted first.
         let cold = (count >= 10 * COLD.start).then(|| {
             let doors: Vec<Door> = COLD.map(|number| door(address, number)).collect();
             generator.measure_each(&doors, &meter)
@@ -143,7 +140,7 @@ fn door(address: SocketAddr, number: usize) -> Door {
     Door { address, sni: Member::host(number), leaf: None, tls: true }
 }
 
-/// Starts certward; seconds until the newest deployment accepts a handshake.
+/// Seconds until the newest deployment accepts a handshake.
 fn started(
     fleet: &CertwardFleet,
     generator: &Generator,

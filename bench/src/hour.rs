@@ -1,7 +1,5 @@
-//! Hours of mixed load: memory must stay flat and no descriptor may leak.
-//!
-//! The load is bounded, about 40 % of one core for certward, brokers and clients, so that it can
-//! run beside other work. Every error of a well-behaved device counts as a failure.
+//! Hours of mixed load: memory stays flat and no descriptor leaks. About 40 % of one core for
+//! certward, brokers and clients. Every error of a well-behaved device is a failure.
 
 use std::{
     collections::BTreeMap,
@@ -24,19 +22,15 @@ use serde_json::json;
 
 use crate::worst_day;
 
-/// Sampling interval of memory, descriptors and threads.
 const SAMPLE: Duration = Duration::from_secs(10);
-/// Load before the first sample, so that one-time allocations exist.
+/// One-time allocations exist by then.
 const WARM_UP: Duration = Duration::from_secs(30);
 const TWO_WAY: &str = "two-way";
-/// Deployments created and deleted in turn.
 const PASSING: usize = 50;
-/// Idle connections that ping.
 const PINGING: usize = 50;
-/// Messages until a talking connection is replaced.
+/// Until a connection is replaced.
 const MESSAGES: u64 = 500;
 
-/// Runs the load for `minutes`.
 pub(crate) fn measure(minutes: u64) {
     let mut world = World::new();
     let certward = world.scene.certward.process().id();
@@ -129,7 +123,6 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Repeats `act` with a pause.
     fn repeat(&self, name: &'static str, pause: Duration, mut act: impl FnMut(u64) -> Done) {
         let mut number = 0;
         while !self.over.load(Ordering::SeqCst) {
@@ -159,7 +152,6 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Sends what must be refused, one kind after the other.
     fn misbehave(&self) {
         let (address, device) = (self.world.scene.certward.mqtts(), self.world.scene.device());
         let say = |bytes: &[u8]| {
@@ -184,7 +176,6 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Long connections, replaced one by one.
     fn ping(&self) {
         let device = self.world.scene.device();
         let mut sessions: Vec<Option<Session>> = (0..PINGING).map(|_| None).collect();
@@ -203,7 +194,6 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// A device that receives its own messages.
     fn talk(&self, name: &'static str, length: usize, pause: Duration) {
         let device = self.world.scene.device();
         let topic = format!("topic-{length}");
@@ -228,7 +218,6 @@ impl<'a> Load<'a> {
         });
     }
 
-    /// Replaces the certificates of both deployments in turn.
     fn swap(&self) {
         let World { scene, clients } = self.world;
         self.repeat("certificates replaced, seen running", Duration::from_secs(3), |number| {
@@ -251,7 +240,6 @@ impl<'a> Load<'a> {
         if status == "running" { Ok(()) } else { Err(format!("{id} is {status:?}")) }
     }
 
-    /// Creates a deployment with a certificate, connects, and deletes it.
     fn make_and_delete(&self) {
         let World { scene, .. } = self.world;
         self.repeat("deployments made, met and deleted", Duration::from_secs(5), |number| {
@@ -281,7 +269,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Mean memory in the second and in the last sixth of the time, KiB.
+/// Means of the second and the last sixth, KiB.
 struct Flatness {
     early: f64,
     late: f64,
@@ -309,7 +297,6 @@ struct Summary {
     after: Resources,
     leaked: bool,
     flat: Flatness,
-    /// Processor time of certward.
     used: Duration,
     done: BTreeMap<&'static str, u64>,
     failures: Vec<String>,
@@ -362,7 +349,7 @@ fn table(samples: &[(Duration, Resources)]) -> String {
     text
 }
 
-/// Memory over time, from zero, so that a slope is not exaggerated.
+/// From zero, so that a slope is not exaggerated.
 fn plot(samples: &[(Duration, Resources)]) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 200.0;

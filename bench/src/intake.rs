@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use crate::spread::Spread;
 
-/// Repeats the judgement of each upload for this long.
 const SPAN: Duration = Duration::from_secs(2);
 const CHANGES: usize = 100;
 
@@ -64,7 +63,7 @@ fn judged_over_and_over(upload: &Upload) -> Vec<Duration> {
 
 fn judged(upload: &Upload) -> Judgement {
     let hosts = [HostName::parse(Scene::HOST).expect("a host")];
-    // Within the validity of the tests' certificates; the cost of the clock is not measured.
+    // Within the tests' certificates' validity, without the cost of the clock.
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
     judge(
         upload,
@@ -72,7 +71,6 @@ fn judged(upload: &Upload) -> Judgement {
     )
 }
 
-/// Refused and accepted PUTs, beside the judgement of the same body.
 fn share_of_a_put() {
     let scene = Scene::new();
     scene.run_one_way();
@@ -102,7 +100,7 @@ fn share_of_a_put() {
     println!("\nThe judgement is {:.1} % of an accepted PUT.\n", share * 100.0);
 }
 
-/// CAs of one name: every signature is tried with every key.
+/// Every signature is tried with every key.
 fn same_name(count: usize) -> String {
     (0..count).map(|_| Authority::new("One Name").pem().to_owned()).collect()
 }

@@ -20,56 +20,46 @@ use crate::{
     test::{Handshake, Test},
 };
 
-/// Parallel handshakes.
 const SHAKING: usize = 16;
-/// Connections open at once while handshakes are measured.
 const BATCH: usize = 500;
-/// Connections before the measurement: several per client.
+/// Several per client.
 const WARMING: usize = 4 * SHAKING;
-/// Connections with small messages.
 const TALKING: usize = 64;
-/// Connections with bulk data.
 const CARRYING: usize = 4;
-/// Bytes per write of bulk data.
 const PIECE: usize = 64 * 1024;
 const MEGABYTE: usize = 1_000_000;
-/// A PUBLISH of 100 bytes.
 const MESSAGE: usize = 100;
-/// Bound on the load of one test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The load generator: one thread, which alternates with the broker's.
+/// One thread, which alternates with the broker's.
 #[derive(Debug)]
 pub(crate) struct Generator {
     runtime: Runtime,
     identity: Option<Leaf>,
-    /// Issues a certificate for each new client.
+    /// For new clients.
     client_ca: Option<Rc<Authority>>,
 }
 
-/// The result of one measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     /// In the test's unit.
     pub(crate) value: f64,
-    /// Units per second of wall time, generator and broker included; none for memory tests.
+    /// Per second of wall time, generator and broker included; none for memory tests.
     pub(crate) rate: Option<f64>,
 }
 
 impl Generator {
-    /// `identity`: the client certificate.
     pub(crate) fn new(identity: Option<Leaf>) -> Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { runtime, identity, client_ca: None })
     }
 
-    /// A generator with the clients of a run.
     pub(crate) fn of(credentials: &Credentials) -> Result<Self> {
         let generator = Self::new(Some(credentials.client.clone()))?;
         Ok(Self { client_ca: Some(Rc::clone(&credentials.client_ca)), ..generator })
     }
 
-    /// Runs `count` units of a test at `door`, and reads the cost from `meter`.
+    /// Runs `count` units, and reads the cost from `meter`.
     pub(crate) fn measure(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         match test {
             Test::Throughput => self.throughput(door, meter, count),
@@ -83,7 +73,7 @@ impl Generator {
     fn handshakes(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(test, door, SHAKING)?;
         let resumed = test == Test::Resumed;
-        // Warms caches on both sides, and fetches tickets for resumption.
+        // Warms caches, and fetches tickets.
         let (sessions, _) = self.run(connect_all(&clients, WARMING))?;
         self.run(end_all(sessions))?;
         let (mut cpu, mut took) = (Duration::ZERO, Duration::ZERO);
@@ -95,7 +85,7 @@ impl Generator {
             took += cost.began.elapsed();
             cpu += cost.cpu()?;
             ensure!(!resumed || sessions.iter().all(Session::is_resumed), "it does not resume");
-            // After CONNACK nothing is counted.
+            // Nothing is counted after CONNACK.
             self.run(end_all(sessions))?;
             left -= batch;
         }
@@ -103,13 +93,12 @@ impl Generator {
         Ok(Measured { value: cpu.as_secs_f64() * 1e6 / count as f64, rate })
     }
 
-    /// One full handshake and CONNECT at each door.
     pub(crate) fn measure_each(&self, doors: &[Door], meter: &Meter) -> Result<Measured> {
         let clients = doors.iter().map(|door| Client::new(door, Handshake::Full, None));
         self.once_each(&clients.collect::<Result<Vec<_>>>()?, meter)
     }
 
-    /// One full handshake and CONNECT of `count` clients, each with a new certificate.
+    /// Each client with a new certificate.
     fn first_handshakes(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let ca = self.client_ca.as_ref().context("the clients' authority is needed")?;
         let client =
@@ -153,8 +142,7 @@ impl Generator {
 
     fn idle(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
         let clients = self.clients(test, door, SHAKING)?;
-        // One-time allocations are not per connection. Few connections, because freed memory is
-        // reused.
+        // Excludes one-time allocations. Few connections: freed memory is reused.
         let (sessions, _) = self.run(connect_all(&clients, SHAKING))?;
         self.run(end_all(sessions))?;
         let before = meter.settled_memory_kib()?;
@@ -168,11 +156,10 @@ impl Generator {
         Ok(Measured { value: (after - before) / count as f64, rate: None })
     }
 
-    /// Connects up to CONNACK and keeps the connections.
     pub(crate) fn clients(&self, test: Test, door: &Door, count: usize) -> Result<Vec<Client>> {
         let client = || Client::new(door, test.handshake(), self.identity.as_ref());
         if test.handshake() == Handshake::Resumed {
-            // Each with its own tickets, which are used once.
+            // A ticket is used once.
             (0..count).map(|_| client()).collect()
         } else {
             Ok(vec![client()?; count])
@@ -185,7 +172,6 @@ impl Generator {
     }
 }
 
-/// The cost of a server since a start.
 struct Cost<'a> {
     meter: &'a Meter,
     before: Duration,
@@ -197,12 +183,12 @@ impl<'a> Cost<'a> {
         Ok(Self { meter, before: meter.settled_cpu()?, began: Instant::now() })
     }
 
-    /// CPU time once the server is idle.
+    /// Once the server is idle.
     fn cpu(&self) -> Result<Duration> {
         Ok(self.meter.settled_cpu()? - self.before)
     }
 
-    /// Per unit, in seconds times `scale`.
+    /// In seconds times `scale`.
     fn per(&self, count: usize, scale: f64) -> Result<Measured> {
         let took = self.began.elapsed().as_secs_f64();
         let value = self.cpu()?.as_secs_f64() * scale / count as f64;
@@ -216,7 +202,7 @@ fn take(left: &Cell<usize>) -> bool {
     true
 }
 
-/// Makes `count` connections up to CONNACK and keeps them, with the time of each.
+/// With the time of each.
 pub(crate) async fn connect_all(clients: &[Client], count: usize) -> Result<(Vec<Session>, Vec<Duration>)> {
     let left = Rc::new(Cell::new(count));
     let workers = clients.iter().cloned().map(|client| {
@@ -233,7 +219,7 @@ pub(crate) async fn connect_all(clients: &[Client], count: usize) -> Result<(Vec
     Ok(all(workers.collect::<Vec<_>>()).await?.into_iter().flatten().unzip())
 }
 
-/// Echoes `count` messages in all; each connection awaits the echo before its next one.
+/// Each connection awaits the echo.
 async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Vec<Session>> {
     let each = count.div_ceil(sessions.len().max(1));
     let workers = sessions.into_iter().map(|mut session| {
@@ -250,7 +236,6 @@ async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Ve
     all(workers.collect::<Vec<_>>()).await
 }
 
-/// Echoes `bytes` in all, each connection at full speed.
 async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
     let pieces = (bytes / sessions.len().max(1)).div_ceil(PIECE);
     let workers = sessions.into_iter().map(|session| {
@@ -294,7 +279,6 @@ async fn end_all(sessions: Vec<Session>) -> Result<()> {
     }
 }
 
-/// Joins all; returns the first error.
 async fn all<T>(workers: Vec<tokio::task::JoinHandle<Result<T>>>) -> Result<Vec<T>> {
     let mut results = Vec::with_capacity(workers.len());
     for worker in workers {

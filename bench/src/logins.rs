@@ -1,9 +1,8 @@
 //! Whether the time of a refused login reveals that its key exists.
 //!
-//! Welch's t-test over answers to an unknown key, a wrong secret and an unreadable header, each of
-//! the same length, in turn on one connection. |t| beyond 4.5 is the usual threshold of leakage
-//! tests (TVLA, dudect). Tested on all times, and on those below their 90 %, which have less noise
-//! of the machine.
+//! Welch's t-test over an unknown key, a wrong secret and an unreadable header of one length, in
+//! turn on one connection, with |t| up to 4.5 as in leakage tests (TVLA, dudect): over all times,
+//! and those below their 90 %, with less noise.
 
 use std::{
     io::{Read, Write},
@@ -24,12 +23,11 @@ pub(crate) struct Logins {
 }
 
 const T_MAX: f64 = 4.5;
-/// Requests before the measurement: caches and pools are full then.
+/// Caches and pools are full then.
 const WARM_UP: usize = 2_000;
 const KINDS: [&str; 3] = ["unknown key", "wrong secret", "malformed header"];
-/// Each kind is equally often first, second and third, and after each of the others.
+/// Each kind equally often at each place and after each other.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1]];
-/// The quantile of the second test.
 const CROPPED: f64 = 0.9;
 
 pub(crate) fn measure(logins: &Logins) -> Result<()> {
@@ -73,7 +71,7 @@ pub(crate) fn measure(logins: &Logins) -> Result<()> {
     Ok(())
 }
 
-/// One request per kind, all of the same length.
+/// All of one length.
 fn requests(api: &Api) -> [String; KINDS.len()] {
     let wrong = "0".repeat(api.secret.len());
     let unknown = "0".repeat(api.key.len());
@@ -83,7 +81,6 @@ fn requests(api: &Api) -> [String; KINDS.len()] {
     })
 }
 
-/// A kept connection.
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -96,13 +93,12 @@ impl Connection {
         Self { stream, buffer: vec![0; 16 * 1024] }
     }
 
-    /// The time to the refusal.
     fn refused(&mut self, request: &str) -> Result<Duration> {
         let begun = Instant::now();
         self.stream.write_all(request.as_bytes())?;
         let length = self.stream.read(&mut self.buffer)?;
         let time = begun.elapsed();
-        // An answer of some hundred bytes arrives in one piece on loopback.
+        // A short answer arrives in one piece on loopback.
         let answer = &self.buffer[..length];
         ensure!(
             answer.starts_with(b"HTTP/1.1 401") && answer.ends_with(b"}"),
@@ -129,7 +125,7 @@ impl Sample {
     }
 }
 
-/// The difference of the means in standard errors, for unequal variances.
+/// The means' difference in standard errors, for unequal variances.
 fn welch(one: &Sample, other: &Sample) -> f64 {
     (one.mean - other.mean) / (one.variance / one.count + other.variance / other.count).sqrt()
 }
@@ -146,7 +142,7 @@ mod tests {
 
     #[test]
     fn welchs_t_is_that_of_the_textbook() {
-        // Computed from the formula with Python's `statistics`.
+        // From Python's `statistics`.
         let a = Sample::of(&[
             27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4,
         ]);

@@ -2,10 +2,10 @@ use std::{fs, thread::sleep, time::Duration};
 
 use certward_store::{Clock, SystemClock};
 
-/// Above this CPU use, in percent of one core, the machine is not quiet.
+/// Of one core, by other programs.
 const QUIET_PERCENT: f64 = 10.0;
 
-/// Machine, day, and CPU use of other programs; call before the run.
+/// Before the run.
 pub(crate) fn facts() -> String {
     let (machine, others) = (describe(), others_cpu_percent());
     if others <= QUIET_PERCENT {
@@ -41,7 +41,7 @@ fn memory() -> String {
     format!("{} GiB", kib.div_ceil(1024 * 1024))
 }
 
-/// CPU use of other programs in percent of one core: it makes a run doubtful.
+/// Other programs, in percent of one core.
 fn others_cpu_percent() -> f64 {
     let (before, span) = (busy_ticks(), Duration::from_secs(3));
     sleep(span);

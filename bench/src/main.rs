@@ -1,8 +1,6 @@
-//! Measures the program from outside, and its gateway beside peers: `bench/run` builds it for
-//! release and runs it.
-//!
-//! A [`mod@test`] is measured by a [`meter`] under a [`load`] of [`client`]s before a [`broker`];
-//! the [`servers`] all start with the same [`credentials`].
+//! Measures the program, and its gateway beside peers; `bench/run` builds and runs it. A
+//! [`mod@test`] is measured by a [`meter`] under a [`load`] of [`client`]s before a [`broker`]; the
+//! [`servers`] share the [`credentials`].
 
 mod api_attacks;
 mod attacks;
@@ -68,7 +66,8 @@ enum Command {
     Load(one::Load),
     /// How soon after a PUT the new certificate is met and proven
     Change,
-    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes docs/lab/performance.md
+    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes
+    /// docs/lab/performance.md
     Connack(connack::Connack),
     /// How many GETs of a certificate a second are answered
     Reads,

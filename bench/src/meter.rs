@@ -7,22 +7,21 @@ use std::{
 use anyhow::{Context, Result};
 use nix::{time::clock_getcpuclockid, unistd::Pid};
 
-/// CPU time and memory of a process and all its descendants.
-///
-/// CPU time is `/proc/PID/task/*/schedstat` in nanoseconds; it loses the time of ended threads.
+/// A process and its descendants, by their CPU clocks in nanoseconds, ended threads included, which
+/// `/proc/PID/task/*/schedstat` loses.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     processes: Vec<u32>,
 }
 
-/// A program is idle if it uses less CPU time in one such span.
+/// An idle program uses less in one such span.
 const QUIET: Duration = Duration::from_micros(200);
 const QUIET_SPAN: Duration = Duration::from_millis(20);
-/// A program that never rests is read all the same.
+/// Then a busy program is read all the same.
 const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
 impl Meter {
-    /// Includes the children that exist now.
+    /// With its present children.
     pub(crate) fn of(process: u32) -> Self {
         let mut processes = vec![process];
         let mut next = 0;
@@ -37,7 +36,6 @@ impl Meter {
         self.processes.iter().map(|&process| cpu(process)).sum()
     }
 
-    /// CPU time once the program is idle.
     pub(crate) fn settled_cpu(&self) -> Result<Duration> {
         let (began, mut last) = (Instant::now(), self.cpu()?);
         loop {
@@ -50,13 +48,12 @@ impl Meter {
         }
     }
 
-    /// Private memory in KiB: written pages, shared ones divided among their users; without the
-    /// program's file and kernel memory.
+    /// KiB written to, shared pages divided among their users; no file or kernel memory.
     pub(crate) fn memory_kib(&self) -> Result<f64> {
         self.processes.iter().map(|&process| memory_kib(process)).sum()
     }
 
-    /// Memory once it has changed by at most a thousandth within a second.
+    /// Once it changes by at most a thousandth in a second.
     pub(crate) fn settled_memory_kib(&self) -> Result<f64> {
         let mut last = self.memory_kib()?;
         for _ in 0..30 {

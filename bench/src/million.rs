@@ -1,4 +1,4 @@
-//! A million deployments in one store: disk, memory, and the work that grows with them.
+//! A million deployments in one store: disk, memory, and the work that grows.
 
 use std::{
     fs,
@@ -27,11 +27,9 @@ use crate::{
     test::Handshake,
 };
 
-/// Hosts not used since the start.
 const COLD: usize = 500;
 const SWAPS: usize = 10;
 const ASKED: usize = 20;
-/// Watches the proofs after a start for this long.
 const PROOFS_FOR: Duration = Duration::from_secs(60);
 const INDEX_WITHIN: Duration = Duration::from_secs(10 * 60);
 const MIB: f64 = 1024.0 * 1024.0;
@@ -54,7 +52,6 @@ enum Engine {
     Postgres,
 }
 
-/// Measures, prints, and writes docs/scale.md.
 pub(crate) fn measure(million: &Million) -> Result<()> {
     let &Million { engine, count } = million;
     ensure!(count > 10 * COLD, "the names that are met once must be few among all");
@@ -88,7 +85,6 @@ pub(crate) fn measure(million: &Million) -> Result<()> {
     document::write_section_of("docs/scale.md", section, &text)
 }
 
-/// Copies the embedded store to its own PostgreSQL server.
 fn moved(fleet: &mut CertwardFleet, say: &mut impl FnMut(&str, String)) -> Result<(PostgresServer, String)> {
     let server = PostgresServer::start();
     let url = server.database();
@@ -105,7 +101,6 @@ fn moved(fleet: &mut CertwardFleet, say: &mut impl FnMut(&str, String)) -> Resul
     Ok((server, url))
 }
 
-/// A start and all measurements of that node.
 fn started(
     fleet: &CertwardFleet,
     generator: &Generator,
@@ -128,7 +123,7 @@ fn started(
     let kib = meter.memory_kib()?;
     say("own memory then, MiB", digits(kib / 1024.0));
     say("all of it, by deployment, bytes", digits(kib * 1024.0 / count as f64));
-    // Wall time, not CPU time: proofs use CPU time of the same process.
+    // Wall time: proofs use CPU time of the same process.
     let (mut cold, mut warm) = (Series::default(), Series::default());
     for number in 0..COLD {
         cold.push(shaken(generator, &door(count / 2 + number))?);
@@ -160,7 +155,6 @@ fn started(
     let proofs = program_metric(fleet, "certward_gateway_proofs_total{result=\"ok\"}");
     say("proofs made anew in the first minutes, two at a time", proofs);
     say("own memory then, MiB", digits(meter.memory_kib()? / 1024.0));
-    // Last: the list of all in one answer.
     let began = Instant::now();
     let list = api.send("GET", "/deployments", None);
     let what = format!("{}, {:.0} MiB in {:.1?}", list.status, list.body.len() as f64 / MIB, began.elapsed());
@@ -170,7 +164,6 @@ fn started(
     Ok(())
 }
 
-/// One full handshake, in ms.
 fn shaken(generator: &Generator, door: &Door) -> Result<f64> {
     let client = Client::new(door, Handshake::Full, None)?;
     let began = Instant::now();
@@ -188,7 +181,7 @@ fn program_metric(fleet: &CertwardFleet, name: &str) -> String {
     value.map_or("–".to_owned(), |value| value.trim().to_owned())
 }
 
-/// The node's periodic queries, run alone.
+/// The node's periodic queries.
 fn asked(fleet: &CertwardFleet, url: Option<&str>, say: &mut impl FnMut(&str, String)) -> Result<()> {
     let data = fleet.certward().data();
     let key = MasterKey::read(&data.join("master.key"))?;

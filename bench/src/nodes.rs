@@ -1,4 +1,4 @@
-//! From the answer of a PUT to `running`, with proofs of many nodes.
+//! From the answer of a PUT to `running` on many nodes.
 
 use std::{
     fmt::Write as _,
@@ -29,11 +29,10 @@ pub(crate) struct Nodes {
     print_only: bool,
 }
 
-/// Changed in turn, so that no change overtakes another.
+/// No change overtakes another.
 const DEPLOYMENTS: usize = 40;
 const WAIT: &str = "Prefer: wait=30\r\n";
 
-/// The times of one run.
 #[derive(Default)]
 struct Taken {
     answers: Vec<Duration>,
@@ -90,10 +89,10 @@ fn host(number: usize) -> String {
     format!("d{number}.example.com")
 }
 
-/// Sends one change per beat, whether earlier ones are proven or not.
+/// A change per beat, whether earlier ones are proven or not.
 fn run(fleet: &[Certward], authority: &Authority, pace: u32, changes: u32) -> Taken {
     let apis: Vec<Api> = fleet.iter().map(Certward::api).collect();
-    // Issued before: not part of the measurement.
+    // Not measured.
     let leaves: Vec<Leaf> =
         (0..changes as usize).map(|number| authority.server(&[&host(number % DEPLOYMENTS)])).collect();
     let taken = Arc::<Mutex<Taken>>::default();
@@ -115,7 +114,7 @@ fn run(fleet: &[Certward], authority: &Authority, pace: u32, changes: u32) -> Ta
     Arc::into_inner(taken).and_then(|taken| taken.into_inner().ok()).expect("all changes have ended well")
 }
 
-/// One change: the time to the answer, and from there to the proof.
+/// To the answer, and from there to the proof.
 fn change(by: &Api, from: &Api, id: &str, leaf: &Leaf) -> (Duration, Duration) {
     let asked = Instant::now();
     by.put_tls(id, &leaf.one_way()).expect(200);

@@ -48,7 +48,8 @@ pub(crate) struct Load {
     /// The server's process
     #[arg(long)]
     pid: u32,
-    /// Handshakes, megabytes, messages or connections of each round; the usual number if it is not given
+    /// Handshakes, megabytes, messages or connections of each round; the usual number if it is not
+    /// given
     #[arg(long)]
     count: Option<usize>,
     /// How often
@@ -62,7 +63,6 @@ pub(crate) struct Load {
     identity: Vec<PathBuf>,
 }
 
-/// Starts a server, runs tests on it, and prints the costs.
 pub(crate) fn one(one: &One) -> Result<()> {
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
@@ -74,7 +74,7 @@ pub(crate) fn one(one: &One) -> Result<()> {
         let count = one.count.unwrap_or(test.count(false));
         rounds(test, one.rounds, || {
             if test.is_idle() {
-                // A new process, without freed memory to reuse.
+                // Without freed memory to reuse.
                 server = Server::start(one.server, &stage)?;
             }
             let door = server.door(test, &credentials);
@@ -85,7 +85,6 @@ pub(crate) fn one(one: &One) -> Result<()> {
     Ok(())
 }
 
-/// Runs a test on a server that runs already, and prints the costs.
 pub(crate) fn load(load: &Load) -> Result<()> {
     let _broker = load.broker.map(EchoBroker::start).transpose()?;
     let identity = match load.identity.as_slice() {

@@ -1,5 +1,4 @@
-//! The gateway beside its peers: every test on every server, interleaved, so that the machine's
-//! noise meets all.
+//! Every test on every server, interleaved: the machine's noise meets all.
 
 use anyhow::Result;
 use clap::Args;
@@ -27,7 +26,8 @@ pub(crate) struct Peers {
     /// How often each test is run on each server; 15 if it is not given, 5 with --quick
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only these servers; then docs/lab/performance.md is left as it is, and so it is with the next two
+    /// Only these servers; then docs/lab/performance.md is left as it is, and so it is with the next
+    /// two
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Kind>,
     /// Only these tests
@@ -46,7 +46,6 @@ impl Peers {
         self.no_fleet || !self.servers.is_empty() || !self.tests.is_empty()
     }
 
-    /// All tests on all servers, written to the document.
     pub(crate) fn all(quick: bool) -> Self {
         Self {
             quick,
@@ -62,7 +61,6 @@ impl Peers {
 /// Memory varies little, and a round is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
-/// Measures, prints, and writes docs/lab/performance.md and its plot.
 pub(crate) fn measure(peers: &Peers) -> Result<()> {
     let rounds = peers.rounds.unwrap_or(if peers.quick { 5 } else { 15 }).max(1);
     let machine = machine::facts();
@@ -98,7 +96,7 @@ struct Run<'a> {
     stage: &'a Stage<'a>,
     generator: Generator,
     figures: Figures,
-    /// Failed measurements: a server without a feature must not end the run.
+    /// A server without a feature must not end the run.
     troubles: Vec<String>,
 }
 
@@ -126,7 +124,7 @@ impl Run<'_> {
         }
     }
 
-    /// CPU tests: all servers run, and alternate within each round of each test.
+    /// Servers alternate within each round of each test.
     fn cpu(&mut self, rounds: usize) {
         let servers: Vec<Server> = self.kinds().into_iter().filter_map(|kind| self.start(kind)).collect();
         let tests: Vec<Test> = self.tests().filter(|test| !test.is_idle()).collect();
@@ -140,7 +138,7 @@ impl Run<'_> {
         }
     }
 
-    /// Memory tests: each in a new process, without freed memory to reuse.
+    /// Each in a new process, without freed memory to reuse.
     fn idle(&mut self, rounds: usize) {
         let tests: Vec<Test> = self.tests().filter(|test| test.is_idle()).collect();
         for round in 0..rounds {

@@ -15,7 +15,7 @@ const BAR: f64 = 15.0;
 const HEAD: f64 = 40.0;
 const FOOT: f64 = 34.0;
 
-/// A panel per test, a bar per server, a line from minimum to maximum. Shorter is better.
+/// A panel per test, a bar per server, a line from minimum to maximum.
 pub(crate) fn svg(figures: &Figures) -> String {
     let panels: Vec<(Test, Vec<Kind>)> = Test::ALL
         .into_iter()
@@ -158,7 +158,7 @@ fn color(kind: Kind) -> &'static str {
     }
 }
 
-/// A round tick distance for at most five ticks.
+/// At most five ticks.
 fn step(most: f64) -> f64 {
     let rough = (most / 5.0).max(1e-9);
     let power = 10f64.powf(rough.log10().floor());

@@ -1,4 +1,4 @@
-//! certward's CPU time under load by function, sampled by `perf`.
+//! certward's CPU time under load, sampled by `perf`.
 
 use std::{
     collections::BTreeMap,
@@ -40,19 +40,16 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// For docs/lab/performance.md.
     pub(crate) fn usual() -> Self {
         Self { tests: Vec::new(), symbols: 25, print_only: false }
     }
 }
 
-/// Sampling time; a virtual machine has no counters, only the clock.
+/// A virtual machine has no counters, only the clock.
 const SPAN: Duration = Duration::from_secs(5);
 const SAMPLES_A_SECOND: &str = "4000";
-/// Symbols in the document.
 const NAMED: usize = 6;
 
-/// Profiles, prints, and writes docs/lab/performance.md.
 pub(crate) fn measure(profile: &Profile) -> Result<()> {
     let folder = TempDir::with_prefix("certward-bench-")?;
     let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
@@ -78,17 +75,14 @@ pub(crate) fn measure(profile: &Profile) -> Result<()> {
     if profile.print_only { Ok(()) } else { document::write_section("profile", &text) }
 }
 
-/// A line of perf's report.
 #[derive(Debug, Clone, PartialEq)]
 struct Symbol {
-    /// Percent of all samples.
+    /// In percent.
     share: f64,
-    /// The program or the kernel.
     object: String,
     name: String,
 }
 
-/// Samples `process` while `load` repeats.
 fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<Vec<Symbol>> {
     let file = folder.join("perf.data");
     load()?;
@@ -125,7 +119,7 @@ fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<
     Ok(read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Reads lines like ` 3.21% |certward |[.] name`; the largest first.
+/// Lines like ` 3.21% |certward |[.] name`; the largest first.
 fn read(report: &str) -> Vec<Symbol> {
     let lines = report.lines().filter(|line| !line.starts_with('#'));
     let symbols = lines.filter_map(|line| {
@@ -134,7 +128,6 @@ fn read(report: &str) -> Vec<Symbol> {
         let object = fields.next()?.to_owned();
         // `[k]` or `[.]`: kernel or user.
         let (_, name) = fields.next()?.split_once(']')?;
-        // Empty columns follow.
         let name = name.split("  ").next().unwrap_or_default().trim_matches(['|', ' ']).to_owned();
         Some(Symbol { share, object, name })
     });
@@ -143,7 +136,7 @@ fn read(report: &str) -> Vec<Symbol> {
     symbols
 }
 
-/// The library that a function belongs to, by its name.
+/// By its name.
 fn part(object: &str, name: &str) -> &'static str {
     if object.contains("kernel") || object.contains("unknown") || object.contains("vdso") {
         return "kernel";
@@ -156,7 +149,7 @@ fn part(object: &str, name: &str) -> &'static str {
     if CIPHERS.iter().any(|cipher| name.contains(cipher)) && !name.contains("::") {
         return "aws-lc";
     }
-    // A generic function belongs to the crate that its name begins with.
+    // A generic function belongs to the crate first in its name.
     let name = name.trim_start_matches(['<', '&']).trim_start_matches("dyn ");
     let begins: [(&[&str], &str); 5] = [
         (&["rustls", "webpki", "aws_lc_rs"], "rustls"),
@@ -188,7 +181,6 @@ fn section(test: Test, symbols: &[Symbol]) -> String {
     out
 }
 
-/// The last parts of a long name, safe in a table cell.
 fn short(name: &str) -> String {
     const LENGTH: usize = 48;
     let name = name.replace('|', "/").replace('`', "");

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::meter::Meter;
 
-/// A running peer; on drop it is killed with all its descendants.
+/// A peer; killed on drop with all its descendants.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -23,7 +23,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(3);
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Program {
-    /// Starts `command`; its output goes to `output` in `folder`.
     pub(crate) fn start(folder: &Path, command: &mut Command) -> Result<Self> {
         let output = folder.join("output.log");
         let file = File::options().create(true).append(true).open(&output)?;

@@ -9,8 +9,7 @@ use certward_tests::{Api, Scene};
 
 const SPAN: Duration = Duration::from_secs(3);
 
-/// GETs of a certificate per second over kept connections, each authenticated and counted in the
-/// request log.
+/// GETs of a certificate per second over kept connections, authenticated and counted.
 pub(crate) fn measure() {
     let scene = Scene::new();
     scene.run_one_way();
@@ -42,7 +41,7 @@ fn answers_on_one_connection(api: &Api) -> u32 {
     while begin.elapsed() < SPAN {
         stream.write_all(request.as_bytes()).expect("the API");
         let length = stream.read(&mut buffer).expect("an answer");
-        // An answer of some hundred bytes arrives in one piece on loopback.
+        // A short answer arrives in one piece on loopback.
         assert!(
             buffer[..length].starts_with(b"HTTP/1.1 200"),
             "{}",

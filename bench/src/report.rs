@@ -9,7 +9,6 @@ use crate::{
     test::Test,
 };
 
-/// Results of a run beside the peers.
 pub(crate) struct Report {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
@@ -20,9 +19,8 @@ pub(crate) struct Report {
     pub(crate) troubles: Vec<String>,
 }
 
-/// Lower bounds of any server.
 pub(crate) struct Floor {
-    /// The server's side of rustls in memory, µs.
+    /// rustls in memory, µs.
     pub(crate) handshakes: Vec<(Test, f64)>,
     /// µs.
     pub(crate) p256_signature: f64,
@@ -31,7 +29,6 @@ pub(crate) struct Floor {
 }
 
 impl Report {
-    /// The section of docs/lab/performance.md.
     pub(crate) fn markdown(&self) -> String {
         let parts = [
             self.facts(),
@@ -176,7 +173,6 @@ fn fleet_goals(own: &Fleet) -> String {
     format!("{}.\n", goals.join("; "))
 }
 
-/// Its name without what the column says.
 fn plain(kind: Kind) -> &'static str {
     kind.title().trim_end_matches(" tuned")
 }
@@ -185,7 +181,6 @@ fn cell(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), digits)
 }
 
-/// A table row.
 pub(crate) fn line(out: &mut String, cells: &[String]) {
     // Writing to a `String` does not fail.
     let _ = writeln!(out, "| {} |", cells.join(" | "));

@@ -9,19 +9,16 @@ use certward_tests::{Certward, Leaf};
 use tokio::runtime;
 use zeroize::Zeroizing;
 
-/// Deployments per transaction.
 const AT_ONCE: usize = 2_000;
 
-/// A deployment to write.
 pub(crate) struct Seedling {
     pub(crate) id: String,
     pub(crate) host: String,
     pub(crate) leaf: Leaf,
 }
 
-/// Writes deployments with `running` certificates into the store of a stopped certward, each a copy
-/// of `template`, which the API made. Keys are sealed like uploaded ones. Takes a minute instead of
-/// hours for a hundred thousand requests.
+/// Copies `template`, which the API made, into a stopped certward's store, with sealed keys: a
+/// minute instead of hours for a hundred thousand requests.
 pub(crate) fn seed(
     certward: &Certward,
     template: &str,

@@ -1,4 +1,4 @@
-//! The measured servers, each in its own process with one worker on its own core, configured here.
+//! Each server in its own process with one worker on its own core.
 
 mod certward;
 mod forwarder;
@@ -62,13 +62,11 @@ pub(crate) struct Server {
     running: Running,
 }
 
-/// Ends with the server.
 enum Running {
     Program(Program),
     Certward(Box<certward_tests::Certward>),
 }
 
-/// The addresses of a server by kind of client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doors {
     pub(crate) one_way: SocketAddr,
@@ -76,16 +74,13 @@ pub(crate) struct Doors {
     pub(crate) rsa: SocketAddr,
 }
 
-/// What servers are started with.
 pub(crate) struct Stage<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) credentials: &'a Credentials,
-    /// The upstream of all.
     pub(crate) broker: SocketAddr,
 }
 
 impl Kind {
-    /// In the order of the table.
     pub(crate) const ALL: [Self; 10] = [
         Self::Certward,
         Self::Rustls,
@@ -99,7 +94,6 @@ impl Kind {
         Self::Plain,
     ];
 
-    /// Its name in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Certward => "certward",
@@ -115,17 +109,16 @@ impl Kind {
         }
     }
 
-    /// Whether it is a peer with Debian's settings.
+    /// With Debian's settings.
     pub(crate) fn is_peer(self) -> bool {
         matches!(self, Self::Nginx | Self::Haproxy | Self::Stunnel | Self::Hitch | Self::Mosquitto)
     }
 
-    /// Whether it is a peer tuned for speed.
+    /// Tuned for speed.
     pub(crate) fn is_tuned(self) -> bool {
         matches!(self, Self::NginxTuned | Self::HaproxyTuned)
     }
 
-    /// Whether the test applies.
     pub(crate) fn takes(self, test: Test) -> bool {
         match test {
             _ if self == Self::Plain => matches!(test, Test::Throughput | Test::Small | Test::Idle),
@@ -133,7 +126,7 @@ impl Kind {
             Test::Hybrid => matches!(self, Self::Certward | Self::Rustls),
             // Others do not cache verified certificates.
             Test::TwoWayFirst => matches!(self, Self::Certward | Self::Rustls | Self::NginxTuned),
-            // Mosquitto is the broker and relays nothing.
+            // Relays nothing.
             Test::Throughput | Test::Small => self != Self::Mosquitto,
             _ => true,
         }
@@ -153,7 +146,7 @@ impl Kind {
 }
 
 impl Server {
-    /// Starts a server and waits for it; again if a free port was taken before its bind.
+    /// Again if the port was taken before its bind.
     pub(crate) fn start(kind: Kind, stage: &Stage<'_>) -> Result<Self> {
         const TRIES: usize = 3;
         for _ in 1..TRIES {
@@ -186,7 +179,6 @@ impl Server {
         Ok(Self { kind, doors, meter, running: Running::Program(program) })
     }
 
-    /// The address for a test.
     pub(crate) fn door(&self, test: Test, credentials: &Credentials) -> Door {
         let (address, sni, shown) = match test.entrance() {
             Entrance::OneWay => (self.doors.one_way, ONE_WAY, &credentials.p256),
@@ -205,7 +197,6 @@ impl Server {
         &self.meter
     }
 
-    /// Its log, to explain a failure.
     pub(crate) fn log(&self) -> String {
         match &self.running {
             Running::Program(program) => program.output(),
@@ -220,7 +211,7 @@ impl Doors {
         Self { one_way: free(), two_way: free(), rsa: free() }
     }
 
-    /// Each with its certificate, and whether it requests the client's.
+    /// With its certificate, and whether it requests the client's.
     fn each<'a>(
         &self,
         credentials: &'a Credentials,
@@ -233,10 +224,8 @@ impl Doors {
     }
 }
 
-/// Pins a program to the core of servers under test.
 pub(crate) const ON_SERVER_CORE: &[&str] = &["taskset", "-c", "0"];
 
-/// A command for `program` on the core of servers under test.
 pub(crate) fn on_server_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(ON_SERVER_CORE[0]);
     command.args(&ON_SERVER_CORE[1..]).arg(program);
@@ -249,12 +238,10 @@ pub(crate) fn own_folder(stage: &Stage<'_>, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The first line of its output.
 fn first_line(command: &mut Command) -> String {
     line_with(command, "")
 }
 
-/// The first line of its output with `text`.
 fn line_with(command: &mut Command, text: &str) -> String {
     let output = run(command);
     let said = [output.stdout, output.stderr].concat();

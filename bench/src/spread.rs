@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-/// A distribution of measured times.
 pub(crate) struct Spread(Vec<Duration>);
 
 impl Spread {
@@ -9,7 +8,7 @@ impl Spread {
         Self(times)
     }
 
-    /// `median | 99 % | max` in milliseconds, as cells of a table.
+    /// `median | 99 % | max` in milliseconds.
     pub(crate) fn cells(&self) -> String {
         let at = |share: f64| {
             let index = ((self.0.len() as f64 * share) as usize).min(self.0.len() - 1);

@@ -12,30 +12,25 @@ use crate::{
     test::Handshake,
 };
 
-/// One replacement as clients see it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Swap {
-    /// From the request, or the signal, to its answer.
+    /// From the request or signal.
     pub(crate) answered: Duration,
-    /// From the answer to the start of the last handshake with the old certificate; zero if none.
+    /// From the answer to the last handshake with the old certificate.
     pub(crate) old_until: Duration,
-    /// Handshakes after the answer with the old certificate.
+    /// Handshakes with the old certificate after the answer.
     pub(crate) stale: usize,
-    /// Handshakes that failed, at any time.
     pub(crate) failed: usize,
     pub(crate) handshakes: usize,
 }
 
-/// Clients with continuous handshakes.
 const CLIENTS: usize = 4;
-/// Their lead before the change.
 const BEFORE: Duration = Duration::from_millis(50);
-/// Handshakes in a row with the new certificate until the old one counts as gone.
+/// Then the old certificate is gone.
 const NEW_IN_A_ROW: usize = 100;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Replaces the certificate behind `door` by `change` under handshakes; `leaf` is the new one
-/// (DER).
+/// Under handshakes; `leaf` is the new one (DER).
 pub(crate) fn watch(
     generator: &Generator,
     door: &Door,
@@ -60,7 +55,6 @@ pub(crate) fn watch(
     }
 }
 
-/// One handshake: its start and its certificate.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     began: Instant,
@@ -82,7 +76,7 @@ fn judge(seen: &[Seen], asked: Instant, answered: Instant) -> Swap {
 async fn shake_until_new<T>(clients: Vec<Client>, leaf: Vec<u8>, changed: &OnceLock<T>) -> Result<Vec<Seen>> {
     let (mut seen, mut in_a_row) = (Vec::new(), 0);
     let began = Instant::now();
-    // Few clients in sequence would miss a short gap; all at once on one thread are enough.
+    // Few clients in sequence would miss a short gap.
     while in_a_row < NEW_IN_A_ROW || changed.get().is_none() {
         if began.elapsed() > GONE_WITHIN {
             bail!("the old certificate is still shown after {GONE_WITHIN:?}");

@@ -35,7 +35,6 @@ pub(crate) enum Handshake {
     Hybrid,
 }
 
-/// The listener that a test uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entrance {
     OneWay,
@@ -44,7 +43,6 @@ pub(crate) enum Entrance {
 }
 
 impl Test {
-    /// In the order of the table.
     pub(crate) const ALL: [Self; 11] = [
         Self::Full,
         Self::Resumed,
@@ -59,7 +57,6 @@ impl Test {
         Self::IdleTwoWay,
     ];
 
-    /// Its name in the table.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Full => "full TLS 1.3 handshake and CONNECT, P-256",
@@ -84,8 +81,8 @@ impl Test {
         }
     }
 
-    /// Units per measurement. Those of CPU time last a fraction of a second: many short rounds are
-    /// better than a few long ones if the machine's speed varies.
+    /// Many rounds of a fraction of a second are better than a few long ones if the machine's speed
+    /// varies.
     pub(crate) fn count(self, quick: bool) -> usize {
         match self {
             Self::Full | Self::Resumed | Self::Tls12 | Self::Hybrid => 500,
@@ -97,7 +94,6 @@ impl Test {
         }
     }
 
-    /// Whether it measures memory.
     pub(crate) fn is_idle(self) -> bool {
         matches!(self, Self::Idle | Self::IdleTwoWay)
     }

@@ -8,7 +8,7 @@ pub(crate) fn document(name: &str) -> PathBuf {
     workspace_root().join("docs/lab").join(name)
 }
 
-/// Prints a part of docs/lab/worst-day.md and puts it between its markers there.
+/// Prints a part and puts it between its markers.
 pub(crate) fn write(part: &str, text: &str) {
     println!("{text}");
     let (path, begin, end) =
@@ -20,7 +20,6 @@ pub(crate) fn write(part: &str, text: &str) {
         .expect("docs/lab/worst-day.md can be written");
 }
 
-/// Day and machine as a sentence.
 pub(crate) fn circumstances() -> String {
     let output = |program: &str, arguments: &[&str]| {
         let output =

@@ -1,6 +1,5 @@
-//! Any request to the real server on a real socket, with a valid login, so that bodies are read:
-//! `method US path US headers US body`, where US is the unit separator (0x1f). No answer may be a
-//! 5xx or late.
+//! Any request to the real server with a valid login: `method US path US headers US body`, where US
+//! is the unit separator (0x1f). No answer may be a 5xx or late.
 #![no_main]
 
 use std::io::{Read as _, Write as _};
@@ -43,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
 
     let mut stream = TcpStream::connect(server.address).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
-    // Ignored: the server may close before it has read everything.
+    // The server may close early.
     let _ = stream.write_all(&request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -68,7 +67,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         .enable_all()
         .build()
         .expect("a runtime");
-    // In memory if possible: every change is fsync'd.
+    // In memory if possible: changes are fsync'd.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
     let (address, login) = runtime.block_on(start(folder.path()));
     Server { address, login, _runtime: runtime, _folder: folder }
@@ -112,7 +111,6 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
     (address, format!("Basic {login}"))
 }
 
-/// Everything has an entry point and can be served.
 #[derive(Debug)]
 struct NoGateway;
 

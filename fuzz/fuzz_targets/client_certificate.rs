@@ -1,5 +1,5 @@
-//! Any DER as a client certificate, mainly version 1: the first part is the end entity, the second
-//! an intermediate, the others are client CAs.
+//! Any DER as a client certificate, mainly version 1: the end entity, an intermediate, then client
+//! CAs.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(normal) = without_critical_policies(&CertificateDer::from(*end_entity)) {
         assert!(without_critical_policies(&normal).is_none(), "policies that stay critical");
     }
-    // Bytes signed by an anchor are unchanged: none added, left out or changed.
+    // Bytes signed by an anchor are unchanged.
     if verdict.is_ok() {
         let refused = |changed: Vec<u8>| {
             verifier.verify_client_cert(&CertificateDer::from(changed), &intermediates, now).is_err()

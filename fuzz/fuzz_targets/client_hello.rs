@@ -18,7 +18,6 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The message, if it fills one record.
 fn only_record(data: &[u8]) -> Option<&[u8]> {
     let (&[HANDSHAKE, _, _, high, low], message) = data.split_first_chunk()? else { return None };
     (message.len() == usize::from(u16::from_be_bytes([high, low]))).then_some(message)

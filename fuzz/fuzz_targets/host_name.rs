@@ -1,4 +1,4 @@
-//! Any text as a host name, and any two as names that may cover each other.
+//! Any text as a host name, and any two that may cover each other.
 #![no_main]
 
 use certward_pki::HostName;

@@ -1,4 +1,4 @@
-//! Any DER as certificates and keys: the first part is a key, the others are certificates.
+//! Any DER as a key and certificates.
 #![no_main]
 
 use certward_fuzz::{judged, parts, pem, text};
@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         },
         Profile::Default,
     );
-    // Accepted material can be rebuilt from its bytes, as every node does.
+    // Every node rebuilds accepted material from its bytes.
     if let Some(material) = judgement.material {
         let key = Zeroizing::new(material.bundle.key().expose_pkcs8_der().to_vec());
         let again = Bundle::new(material.bundle.chain().to_vec(), PrivateKey::from_pkcs8_der(key));

@@ -1,14 +1,14 @@
-//! Shared by the fuzz targets: turns libFuzzer's bytes into the parts of an upload.
+//! Turns libFuzzer's bytes into the parts of an upload.
 
 use base64::Engine as _;
 use certward_pki::{Circumstances, HostName, Judgement, Profile, Severity, Text, Upload, judge};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-/// The time of every judgement; the seeds are valid then.
+/// The seeds are valid then.
 pub const NOW: OffsetDateTime = time::macros::datetime!(2030-01-01 12:00 UTC);
 
-/// Parts of a DER input, each after its length in two bytes. A length beyond the end takes the
+/// The parts of a DER input, each after two bytes of length. A length beyond the end takes the
 /// rest.
 pub fn parts(mut data: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();

@@ -62,12 +62,12 @@ impl Answer {
 }
 
 impl Api {
-    /// The base URL of the API, `{api}` in the seed.
+    /// The base URL, `{api}` in the seed.
     pub fn base(&self) -> String {
         format!("http://{}/public_api/v1", self.address)
     }
 
-    /// Sends a request under the base and reads the whole answer.
+    /// Sends a request under the base.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Api {
         read_answer(&answer).ok_or_else(|| std::io::Error::other("the answer is incomplete"))
     }
 
-    /// Sends a request with a JSON body under the base.
+    /// Sends a JSON body under the base.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let (fields, body) = match body {
             Some(body) => ("Content-Type: application/json\r\n", body.to_string()),
@@ -107,7 +107,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("{method} {path} has no answer: {error}"))
     }
 
-    /// The sum of a metric over its labels; 0 if absent.
+    /// The sum over a metric's labels; 0 if absent.
     pub fn metric(&self, name: &str) -> f64 {
         let page = self.try_send_at("GET", "/metrics", "", "").expect("metrics").expect(200).body;
         let value = |line: &str| -> Option<f64> {
@@ -155,13 +155,13 @@ impl Api {
         self.send("DELETE", &format!("/deployments/{id}/tls"), None)
     }
 
-    /// Waits until the certificate is `running`.
+    /// Waits for `running`.
     #[track_caller]
     pub fn wait_running(&self, id: &str) -> Value {
         self.wait_status(id, "running")
     }
 
-    /// Waits for this status of the certificate.
+    /// Waits for this status.
     #[track_caller]
     pub fn wait_status(&self, id: &str, status: &str) -> Value {
         let mut last = String::new();
@@ -189,7 +189,7 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
         answer.body = unchunked(&answer.body)?;
         return Some(answer);
     }
-    // A truncated body is no answer: certward may have been killed while it wrote.
+    // A truncated body is no answer: certward may have been killed.
     let whole = match answer.header("content-length") {
         Some(length) => length.parse() == Ok(answer.body.len()),
         None => status == 204 || status == 304,
@@ -198,12 +198,12 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
 }
 
 impl Leaf {
-    /// An upload for a one-way deployment.
+    /// A one-way upload.
     pub fn one_way(&self) -> Value {
         json!({"tlsType": "one-way", "cert": self.chain_pem, "key": self.key_pem})
     }
 
-    /// An upload for a two-way deployment with these client CAs (PEM).
+    /// A two-way upload with these client CAs (PEM).
     pub fn two_way(&self, client_cas: &str) -> Value {
         json!({"tlsType": "two-way", "cert": self.chain_pem, "key": self.key_pem, "cacert": client_cas})
     }

@@ -1,7 +1,7 @@
 //! Attacks on the API: clients that occupy its connections and finish no request.
 //!
-//! As in `attack.rs`, each attack keeps a bounded number of connections for a bounded time and
-//! replaces those that close. The caller checks what [`ApiVictims`] noticed.
+//! As in `attack.rs`, each keeps a bounded number of connections for a bounded time. The caller
+//! checks what [`ApiVictims`] noticed.
 
 use std::{
     io::{self, Read, Write},
@@ -18,11 +18,11 @@ use crate::{Api, Noticed, Scene, Tally, Victim, attack::forget_answers, connect_
 /// An attack on the API.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiAttack {
-    /// The attack in a few words.
+    /// A short description.
     pub name: &'static str,
-    /// The first bytes of a connection; the argument is a valid login.
+    /// The first bytes; the argument is a valid login.
     begin: fn(&str) -> String,
-    /// Whether one byte follows per second.
+    /// Whether a byte follows per second.
     drips: bool,
 }
 
@@ -36,7 +36,7 @@ pub const API_ATTACKS: [ApiAttack; 3] = [
     },
     ApiAttack {
         name: "a body that drips, with a valid key",
-        // The one body that is read before any request limit.
+        // The one body read before any request limit.
         begin: |login| {
             format!(
                 "POST /public_api/v1/deployments HTTP/1.1\r\nHost: localhost\r\nAuthorization: {login}\r\n\
@@ -47,7 +47,7 @@ pub const API_ATTACKS: [ApiAttack; 3] = [
     },
 ];
 
-/// The source and size of an attack on the API.
+/// Source and size of an attack.
 #[derive(Debug, Clone)]
 pub struct ApiAttacker {
     /// The API's address.
@@ -62,7 +62,7 @@ pub struct ApiAttacker {
     pub span: Duration,
 }
 
-/// Shortest round over all connections.
+/// Shortest round.
 const PACE: Duration = Duration::from_millis(50);
 
 impl ApiAttack {
@@ -89,7 +89,7 @@ impl ApiAttack {
 }
 
 impl ApiAttacker {
-    /// An attacker of a scene's API, from `addresses` addresses.
+    /// From `addresses` addresses.
     pub fn of(scene: &Scene, addresses: u8, connections: usize, span: Duration) -> Self {
         let api = scene.api();
         let addresses = (1..=addresses).map(|last| Ipv4Addr::new(127, 0, 3, last).into()).collect();
@@ -97,7 +97,7 @@ impl ApiAttacker {
     }
 }
 
-/// Clients at other addresses that must not notice an attack; a new connection per request.
+/// Clients at other addresses; a new connection per request.
 #[derive(Debug)]
 pub struct ApiVictims {
     probes: Victim,
@@ -151,7 +151,7 @@ fn get(api: &Api, from: Ipv4Addr, path: &str) -> io::Result<()> {
     }
 }
 
-/// Both ends of a connection are descriptors of this process; 1,024 is a common limit.
+/// Both ends are descriptors of this process; 1,024 is a common limit.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };

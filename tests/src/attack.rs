@@ -1,8 +1,7 @@
-//! Attacks on a gateway's listeners that try to stop service for other clients.
+//! Attacks on the gateway's listeners that try to stop service for other clients.
 //!
 //! Each row of [`ATTACKS`] keeps a bounded number of connections from one address for a bounded
-//! time, replaces those that close, and closes them all at the end. The caller checks what a
-//! [`Victim`] noticed and what certward still holds.
+//! time. The caller checks what a [`Victim`] noticed and what certward still holds.
 //!
 //! [`Victim`]: crate::Victim
 
@@ -23,7 +22,7 @@ use crate::{Device, connect_from};
 /// An attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
-    /// The attack in a few words.
+    /// A short description.
     pub name: &'static str,
     /// How far the attacker gets.
     pub stage: Stage,
@@ -37,7 +36,7 @@ pub struct Attack {
 pub enum Stage {
     /// Handshakes stay unfinished.
     Handshake,
-    /// The handshake is done; the connection is relayed or waits for it.
+    /// The handshake is done.
     Session,
 }
 
@@ -71,9 +70,9 @@ pub struct Attacker {
     pub talkative_host: String,
     /// Source address.
     pub address: IpAddr,
-    /// A source address in the load balancer's network; connections begin with a PROXY header.
+    /// Source address in the load balancer's network, with a PROXY header.
     pub balancer: IpAddr,
-    /// The TLS settings of its handshakes.
+    /// Its TLS settings.
     pub device: Device,
     /// Number of connections.
     pub connections: usize,
@@ -86,9 +85,9 @@ pub struct Attacker {
 pub struct Tally {
     /// Connections opened.
     pub opened: usize,
-    /// Connections that failed, at the latest in the handshake.
+    /// Connections that failed before or in the handshake.
     pub refused: usize,
-    /// Connections that closed before the attack ended.
+    /// Connections that closed early.
     pub ended: usize,
 }
 
@@ -149,22 +148,19 @@ pub const ATTACKS: [Attack; 35] = {
 };
 
 impl Attack {
-    /// Runs the attack, then closes its connections.
+    /// Runs the attack.
     pub fn carry_out(&self, attacker: &Attacker) -> Tally {
         (self.carry_out)(attacker)
     }
 }
 
 impl Attacker {
-    /// Upper bound of new connections per second.
     const OPENED_A_SECOND: f64 = 1000.0;
 
-    /// The same attacker at the `wss` listener.
     fn at_wss(&self) -> Self {
         Self { target: self.wss, ..self.clone() }
     }
 
-    /// The same attacker from the load balancer's network.
     fn as_balancer(&self) -> Self {
         Self { address: self.balancer, ..self.clone() }
     }
@@ -173,8 +169,8 @@ impl Attacker {
         connect_from(Some(self.address), self.target)
     }
 
-    /// Keeps the connections until the attack ends. Each takes one step per round of at least
-    /// `pace`; a closed one is replaced in the next round.
+    /// Each connection takes one step per round of at least `pace`; a closed one is replaced in the
+    /// next round.
     fn keep<C>(
         &self,
         pace: Duration,
@@ -186,7 +182,7 @@ impl Attacker {
 }
 
 impl Tally {
-    /// The tally of such an attack; see [`Attacker::keep`].
+    /// See [`Attacker::keep`].
     pub(crate) fn of<C>(
         connections: usize,
         span: Duration,
@@ -229,7 +225,7 @@ impl Tally {
     }
 }
 
-/// Reads and discards what has arrived; an error if the peer has closed.
+/// Discards what has arrived; an error if the peer has closed.
 pub(crate) fn forget_answers(socket: &mut TcpStream) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {

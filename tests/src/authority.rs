@@ -64,7 +64,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), chain_pem: String::new(), pem, der }
     }
 
-    /// An intermediate of this authority, included in the chains that it issues.
+    /// An intermediate, included in the chains that it issues.
     pub fn intermediate(&self, common_name: &str) -> Self {
         let (params, key) = (authority_params(common_name), KeyPair::generate().unwrap());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -149,7 +149,7 @@ impl Leaf {
         (cert, key)
     }
 
-    /// Reads a certificate (the first of the chain) and its key from the PEM that openssl writes.
+    /// Reads the PEM that openssl writes: a chain's first certificate and its key.
     pub fn from_pem(chain_pem: &str, key_pem: &str) -> Self {
         use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
         let mut chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(chain_pem.as_bytes())

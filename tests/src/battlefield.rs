@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{Attack, Attacker, Authority, Device, RoughBroker, Scene, Setup, Target, Victim};
 
 /// A scene with a victim and an attacker. The victim uses the seed's deployment or one of two with
-/// a limit; two more, with brokers of their own, are targets.
+/// a limit; two more, with their own brokers, are targets.
 #[derive(Debug)]
 pub struct Battlefield {
     /// The scene.
@@ -25,16 +25,16 @@ const FEW_A_SECOND: &str = "few-a-second.example";
 impl Battlefield {
     /// The victim's address.
     pub const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-    /// The attacker's address, if it has only one.
+    /// The address of a single attacker.
     pub const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
     /// The load balancer's network, and an address in it.
     const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 4, 1);
     const BALANCERS: &str = "127.0.4.0/24";
 
-    /// Deployment limits, below an attack's connections and its connections per second.
+    /// Below an attack's connections, and connections per second.
     const CONNECTIONS: u32 = 20;
     const CONNECTION_RATE: u32 = 15;
-    /// A victim of a limited deployment connects at most ten times a second, within the rate.
+    /// Ten connections a second are within the rate.
     const LIMITED_PAUSE: Duration = Duration::from_millis(100);
 
     /// All five certificates are `running` and the victim has connected once.

@@ -9,7 +9,7 @@ pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
 }
 
-/// The program under test: `CERTWARD_BIN` if set (as in `scripts/test`), else built now.
+/// The program: `CERTWARD_BIN` if set (as in `scripts/test`), else built now.
 pub fn certward_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("CERTWARD_BIN") {
@@ -18,7 +18,7 @@ pub fn certward_binary() -> &'static Path {
     })
 }
 
-/// Cargo builds no binary of another package for a test. Cargo's own lock orders parallel builds.
+/// Cargo builds no binary of another package for a test. Its lock orders parallel builds.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/<profile>/deps/<test>

@@ -11,7 +11,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts Mosquitto with a plain and a WebSocket listener on free loopback ports.
+    /// Starts it with a plain and a WebSocket listener on free loopback ports.
     pub fn start(folder: &Path) -> Self {
         for _ in 0..10 {
             let (port, ws_port) = (free_port(), free_port());
@@ -33,8 +33,7 @@ impl Broker {
 
     fn launch(folder: &Path, port: u16, ws_port: u16) -> Process {
         let file = folder.join("mosquitto.conf");
-        // Started by root, Mosquitto changes to a user who cannot read the test's folder, unless
-        // `user root` is set.
+        // As root, Mosquitto changes to a user who cannot read the test's folder.
         let mut text = format!(
             "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n\
              log_dest stderr\nlog_type all\nmax_connections -1\n"

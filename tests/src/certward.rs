@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use crate::{Api, Process, certward_binary, free_port, run, wait_until};
 
-/// The configuration of certward; the defaults suit most tests.
+/// certward's configuration.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// GETs per window; the default is above what any test sends.
+    /// GETs per window, by default unlimited in effect.
     pub reads: u32,
-    /// POSTs, PUTs and DELETEs per window; as above.
+    /// POSTs, PUTs and DELETEs per window.
     pub changes: u32,
     /// Deadline of the proof of a change.
     pub prove_within: &'static str,
@@ -30,19 +30,19 @@ pub struct Setup {
     pub store: Option<String>,
     /// The node's role, if not `all`.
     pub role: Option<&'static str>,
-    /// The deployment of clients with no or an unknown SNI.
+    /// For clients with no or an unknown SNI.
     pub default_deployment: Option<&'static str>,
     /// Connection limit per address.
     pub connections_per_address: Option<u32>,
-    /// The network of the load balancer before the shared `mqtts` listener.
+    /// The load balancer's network before the shared `mqtts` listener.
     pub proxy_protocol_from: Option<&'static str>,
-    /// Adds an `mqtts` listener that is bound to this deployment.
+    /// Adds an `mqtts` listener bound to this deployment.
     pub bound_deployment: Option<&'static str>,
     /// Certificate and key of the API's HTTPS.
     pub api_certificate: Option<(PathBuf, PathBuf)>,
-    /// The data folder, if not one inside the test's folder.
+    /// The data folder, if outside the test's.
     pub data: Option<PathBuf>,
-    /// A command line that starts the program, such as a wrapper.
+    /// A wrapper's command line.
     pub through: &'static [&'static str],
 }
 
@@ -74,7 +74,7 @@ impl Setup {
     }
 }
 
-/// A running certward with its own folder, on ports that stay the same across restarts.
+/// A running certward, on the same ports across restarts.
 #[derive(Debug)]
 pub struct Certward {
     // Dropped first: the program must end before its folder is removed.
@@ -103,7 +103,7 @@ impl Certward {
         certward
     }
 
-    /// Serves as another node on the store and master key of `first`.
+    /// Serves as another node, with the store and master key of `first`.
     pub fn start_beside(first: &Self, setup: Setup) -> Self {
         let mut node = Self::prepare(setup);
         fs::create_dir_all(node.data()).unwrap();
@@ -163,27 +163,26 @@ impl Certward {
         text
     }
 
-    /// Sets a PostgreSQL database as the store in the configuration.
+    /// Sets a PostgreSQL database as the store.
     pub fn use_store(&mut self, url: String) {
         self.setup.store = Some(url);
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
-    /// Sets the role in the configuration.
+    /// Sets the role.
     pub fn use_role(&mut self, role: &'static str) {
         self.setup.role = Some(role);
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
-    /// Serves, again or for the first time, on the same ports.
+    /// Serves on the same ports, also again.
     pub fn serve(&mut self) {
         for attempt in 1.. {
             self.process = Some(self.launch(&[]));
             if self.wait_ready() {
                 return;
             }
-            // A free port can be taken before certward binds it: choose others, but only at the
-            // first start.
+            // A port can be taken before certward binds it, but only at the first start.
             assert!(attempt < 5, "certward does not start:\n{}", self.log());
             if attempt > 1 {
                 self.choose_ports();
@@ -191,7 +190,7 @@ impl Certward {
         }
     }
 
-    /// Starts a process that takes over and waits until it has. Returns the old one, which drains.
+    /// Starts a process that takes over; returns the old one, which drains.
     pub fn take_over(&mut self) -> Process {
         let before = self.log().matches(Self::TAKEN_OVER).count();
         let mut next = self.launch(&["--takeover"]);
@@ -202,10 +201,10 @@ impl Certward {
         self.process.replace(next).expect("it ran")
     }
 
-    /// Logged once the old process accepts no more connections.
+    /// Logged when the old process accepts no more.
     const TAKEN_OVER: &str = "taken over: the process before accepts nothing any more";
 
-    /// Starts a process that would take over, with this configuration instead.
+    /// Starts a process that would take over, with this configuration.
     pub fn run_takeover(&self, config: &Path) -> Output {
         let mut command = Command::new(certward_binary());
         command.args(["serve", "--takeover", "--config"]).arg(config);
@@ -254,7 +253,7 @@ impl Certward {
         run(&mut command)
     }
 
-    /// The command line of an operator, with the API's address and key in the environment.
+    /// The command line with address and key in its environment.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         run(&mut self.cli_command(arguments))
     }
@@ -270,7 +269,7 @@ impl Certward {
         command
     }
 
-    /// The program without address and key, for commands that are no API clients.
+    /// The program without address and key.
     pub fn cli_without_key(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(certward_binary());
         without_variables(&mut command);
@@ -278,7 +277,7 @@ impl Certward {
         command
     }
 
-    /// Sends SIGTERM and waits for the exit.
+    /// SIGTERM, and waits for the exit.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.process.as_mut().expect("it runs").wait()
@@ -299,7 +298,7 @@ impl Certward {
         self.process.as_mut().expect("it runs")
     }
 
-    /// An API client with the first admin key.
+    /// An API client with the admin key.
     pub fn api(&self) -> Api {
         assert!(self.admin.is_some(), "the store is not initialised");
         self.api_unchecked()
@@ -355,7 +354,6 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// The environment of the test run must not reach the program.
 fn without_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
         command.env_remove(name);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::runtime::Runtime;
 
-/// The files of an embedded store, to damage and to lock them.
+/// Direct access to an embedded store.
 #[derive(Debug)]
 pub struct EmbeddedDatabase {
     runtime: Runtime,

@@ -15,23 +15,21 @@ use tempfile::TempDir;
 
 /// A proxy before PostgreSQL's socket that a test can block or slow down.
 ///
-/// While blocked it reads and discards, like a network that drops packets. When freed, the
-/// connections of that time are closed and new ones pass.
+/// While blocked it discards, like a network that drops packets. When freed, it closes the
+/// connections of that time.
 #[derive(Debug)]
 pub struct Detour {
-    /// The folder of the socket.
     _folder: TempDir,
     url: String,
     way: Arc<Way>,
 }
 
-/// The state that a test sets.
 #[derive(Debug, Default)]
 struct Way {
     blocked: AtomicBool,
-    /// Delay of each direction, in milliseconds.
+    /// Milliseconds per direction.
     delay: AtomicU64,
-    /// Blocks as soon as a client sends this.
+    /// Blocks when a client sends this.
     trigger: Mutex<Option<&'static str>>,
 }
 
@@ -40,7 +38,6 @@ impl Way {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    /// Blocks if these bytes contain the trigger.
     fn hear(&self, said: &[u8]) {
         let mut trigger = self.trigger.lock().unwrap();
         if trigger.is_some_and(|text| said.windows(text.len()).any(|part| part == text.as_bytes())) {
@@ -55,11 +52,10 @@ impl Way {
 }
 
 const SOCKET: &str = ".s.PGSQL.5432";
-/// Poll interval for a block.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Detour {
-    /// A proxy before the database of a [`crate::PostgresServer`] URL.
+    /// Before the database of a [`crate::PostgresServer`] URL.
     pub fn before(url: &str) -> Self {
         let host = url.split_once('@').and_then(|(_, rest)| rest.split_once('/')).expect("a URL").0;
         let server = Path::new(&host.replace("%2F", "/")).join(SOCKET);
@@ -82,7 +78,7 @@ impl Detour {
         self.way.blocked.store(true, Ordering::SeqCst);
     }
 
-    /// Blocks once a client sends these bytes, which are not forwarded.
+    /// Blocks before a client's bytes with this pass.
     pub fn block_at(&self, said: &'static str) {
         *self.way.trigger.lock().unwrap() = Some(said);
     }
@@ -104,7 +100,7 @@ impl Detour {
     }
 }
 
-/// Ends with the test's process: it owns only sockets.
+/// Ends with the test's process.
 fn accept(listener: &UnixListener, server: &Path, way: &Arc<Way>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };

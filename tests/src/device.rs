@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 
 use crate::{Authority, Leaf, Packet, connect_from};
 
-/// A device: its trust anchors, identity and TLS settings. No resumption by default.
+/// A device: trust anchors, identity and TLS settings. No resumption by default.
 #[derive(Debug, Clone)]
 pub struct Device {
     roots: Vec<Vec<u8>>,
@@ -57,7 +57,7 @@ impl Device {
         }
     }
 
-    /// A device that accepts any server certificate if the handshake's signature verifies.
+    /// Accepts any server certificate if the handshake signature verifies.
     pub fn trusting_anyone() -> Self {
         Self { any_server: true, ..Self::trusting_der(&[]) }
     }
@@ -90,14 +90,13 @@ impl Device {
         self
     }
 
-    /// The same with this cryptography provider.
     #[must_use]
     pub(crate) fn with_provider(mut self, provider: CryptoProvider) -> Self {
         self.provider = Some(provider);
         self
     }
 
-    /// The same with session tickets, used at its next connection.
+    /// The same with session tickets.
     #[must_use]
     pub fn with_resumption(mut self) -> Self {
         self.resumption = true;
@@ -105,8 +104,7 @@ impl Device {
         self
     }
 
-    /// Completes the handshake on the client's side. In TLS 1.3 a server that refuses the client
-    /// certificate reports it only later.
+    /// Completes the client's side. In TLS 1.3 a server reports a refused client certificate later.
     ///
     /// # Errors
     ///
@@ -134,7 +132,6 @@ impl Device {
         Ok(session)
     }
 
-    /// Its TLS configuration.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         self.config.clone().unwrap_or_else(|| self.build())
     }
@@ -163,8 +160,8 @@ impl Device {
             Some(leaf) => {
                 let chain = std::iter::once(&leaf.der).chain(&leaf.intermediates);
                 let chain = chain.map(|der| CertificateDer::from(der.clone())).collect();
-                // Not `with_client_auth_cert`, which refuses version 1 and a certificate with
-                // another key: the server under test must judge those.
+                // `with_client_auth_cert` refuses version 1 and a certificate with another key,
+                // which the server under test must judge.
                 let key = aws_lc_rs::sign::any_supported_type(&leaf.private_key()).expect("a key");
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
                     chain, key,
@@ -262,7 +259,7 @@ impl Session {
         self.exchange(&Packet::ping(), &Packet::PINGRESP)
     }
 
-    /// Waits until the peer closes; whether with close_notify.
+    /// Whether the peer closes with close_notify.
     ///
     /// # Errors
     ///
@@ -288,7 +285,7 @@ impl Session {
     }
 }
 
-/// Accepts any certificate; the handshake signature is still verified.
+/// The handshake signature is still verified.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

@@ -1,27 +1,27 @@
 use std::time::Duration;
 
-/// How often the long loops run.
+/// Counts of the long loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
-    /// Times that the program is killed under a load of changes.
+    /// `kill -9` under a load of changes.
     pub kills: usize,
-    /// Certificates that are swapped under load.
+    /// Certificate swaps under load.
     pub swaps: usize,
-    /// Processes that take over from each other under load.
+    /// Take-overs under load.
     pub takeovers: usize,
-    /// Connections that ping during the swaps.
+    /// Pinging connections during the swaps.
     pub pinging_connections: usize,
-    /// Workers that do one handshake after the other during the swaps.
+    /// Handshaking workers during the swaps.
     pub handshake_workers: usize,
-    /// Connections that an attack keeps.
+    /// Connections of an attack.
     pub attack_connections: usize,
-    /// Connections that an attack on the API keeps: more than it has places for.
+    /// Connections of an attack on the API, above its limit.
     pub api_attack_connections: usize,
-    /// How long an attack lasts.
+    /// Duration of an attack.
     pub attack_span: Duration,
-    /// Times that a node is killed, paused and cut off from the database, a lease each.
+    /// Nodes killed, paused and cut off from the database, a lease each.
     pub outages: usize,
-    /// Times that a primary database is lost in each way.
+    /// Lost primary databases, in each way.
     pub failovers: usize,
     /// Devices of a fleet.
     pub fleet: usize,

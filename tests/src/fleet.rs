@@ -23,28 +23,26 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Device, Noticed, Packet};
 
-/// Deadline of a device's connect up to CONNACK.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A device's first retry pause; each doubles up to the longest, with jitter.
+/// Each pause doubles up to the longest, with jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Failures that are kept as text.
 const TOLD: usize = 10;
 
-/// The target and the sources of devices.
+/// Target and sources of devices.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// A listener of certward.
     pub target: SocketAddr,
     /// The SNI.
     pub host: String,
-    /// Source addresses in rotation: each has 28,000 ports only.
+    /// Source addresses: each has 28,000 ports only.
     pub addresses: Vec<IpAddr>,
     /// TLS settings.
     pub device: Device,
 }
 
-/// Many devices of this process that connect and stay idle; each reconnects by itself.
+/// Many idle devices, which reconnect by themselves.
 #[derive(Debug)]
 pub struct Fleet {
     runtime: Runtime,
@@ -56,14 +54,13 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Shared {
     walk: Walk,
-    /// Bounds parallel handshakes: one machine plays all devices.
+    /// One machine plays all devices.
     shaking: Semaphore,
     connected: AtomicUsize,
     failed: AtomicUsize,
     failures: Mutex<Vec<String>>,
 }
 
-/// A resolved route.
 struct Walk {
     route: Route,
     connector: TlsConnector,
@@ -71,7 +68,7 @@ struct Walk {
 }
 
 impl Fleet {
-    /// Starts the devices; at most `shaking_at_once` handshake at a time.
+    /// Starts the devices, at most `shaking_at_once` handshakes at a time.
     pub fn start(route: Route, devices: usize, shaking_at_once: usize) -> Self {
         let runtime = runtime();
         let (over, watching) = watch::channel(false);
@@ -107,14 +104,12 @@ impl Fleet {
 
     /// Closes all devices.
     pub fn stop(mut self) {
-        // Fails only if no task holds a receiver any more.
         let _ = self.over.send(true);
         self.runtime.block_on(async { while self.devices.join_next().await.is_some() {} });
     }
 }
 
 impl Shared {
-    /// A device: connect, stay idle, reconnect, until the end.
     async fn live(&self, number: usize, mut over: watch::Receiver<bool>) {
         let mut pause = PAUSE_MIN;
         loop {
@@ -128,7 +123,6 @@ impl Shared {
                 let mut nothing = [0; 16];
                 let told = tokio::select! {
                     _ = over.wait_for(|over| *over) => true,
-                    // Only the end arrives.
                     _ = stream.read(&mut nothing) => false,
                 };
                 self.connected.fetch_sub(1, Ordering::SeqCst);
@@ -147,7 +141,6 @@ impl Shared {
     }
 
     async fn connect(&self, number: usize) -> io::Result<TlsStream<TcpStream>> {
-        // Never closed.
         let _shaking = self.shaking.acquire().await;
         let connected = self.walk.connect(&format!("fleet-{}-{number}", std::process::id())).await;
         if let Err(error) = &connected {
@@ -189,7 +182,7 @@ impl Walk {
         timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Connects, pings and closes; the time up to the ping's answer.
+    /// The time up to the ping's answer.
     async fn visit(&self, client_id: &str) -> io::Result<Duration> {
         let begin = Instant::now();
         let mut stream = self.connect(client_id).await?;
@@ -208,8 +201,7 @@ async fn exchange(stream: &mut TlsStream<TcpStream>, packet: &Packet, answer: &[
     if got == answer { Ok(()) } else { Err(io::Error::other(format!("{got:02x?} instead of {answer:02x?}"))) }
 }
 
-/// Opens new devices at a fixed rate for `span`, however slow the earlier ones are; each pings
-/// once.
+/// Opens devices at a fixed rate for `span`, however slow the earlier ones are; each pings once.
 pub fn newcomers(route: Route, a_second: u32, span: Duration) -> Noticed {
     runtime().block_on(async {
         let walk = Arc::new(Walk::new(route));
@@ -237,7 +229,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads")
 }
 
-/// A random number between 0 and 1.
+/// Between 0 and 1.
 fn scatter() -> f64 {
     // A fresh `RandomState` is random.
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64

@@ -1,10 +1,9 @@
 //! The test bed of the end-to-end tests: certward as a process ([`Certward`]), a broker
-//! ([`Broker`]), devices ([`Device`], or real tools as [`Command`](std::process::Command)s), an API
-//! client ([`Api`]), all on one [`Scene`], and certificates made on the spot ([`Authority`],
-//! [`recipe`]). None of certward's own code is used.
+//! ([`Broker`]), devices ([`Device`], or real tools), an API client ([`Api`]), together a
+//! [`Scene`], and certificates ([`Authority`], [`recipe`]). None of certward's own code is used.
 //!
-//! Ports are free ones, files are in a folder of the test, processes end with their value, and
-//! waits are for a condition with a deadline. A failure is a panic.
+//! Ports are free ones, files are in a folder of the test, processes end with their value, waits
+//! have a condition and a deadline. A failure is a panic.
 
 mod address;
 mod api;

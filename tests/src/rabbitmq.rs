@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{Process, free_port, wait_until, wait_within};
 
-/// A RabbitMQ node of the test's own with its own port mapper (epmd), whose MQTT listener expects a
-/// PROXY header. Debian's service is not used.
+/// A RabbitMQ node with its own port mapper (epmd), whose MQTT listener expects a PROXY header.
+/// Debian's service is not used.
 #[derive(Debug)]
 pub struct RabbitMq {
     node: Process,
@@ -51,7 +51,7 @@ impl RabbitMq {
         );
         fs::write(&configuration, text).unwrap();
         let mut command = Command::new(Self::program());
-        // The Erlang machine is a child of a shell script: one process group ends both.
+        // A child of a shell script: the process group ends both.
         command
             .process_group(0)
             .current_dir(folder)
@@ -69,7 +69,7 @@ impl RabbitMq {
         command
     }
 
-    /// The script itself: the one in PATH insists on Debian's user and folders.
+    /// The script in PATH insists on Debian's user and folders.
     fn program() -> PathBuf {
         let versions = fs::read_dir("/usr/lib/rabbitmq/lib").expect("Debian's package rabbitmq-server");
         let mut scripts = versions.flatten().map(|version| version.path().join("sbin/rabbitmq-server"));

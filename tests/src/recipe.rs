@@ -19,7 +19,7 @@ pub struct Recipe {
 
 const SUBJECT: &str = "/C=CN/ST=Zhejiang/L=Hangzhou/O=EMQX/CN=RootCA";
 
-/// As in the recipe, but with the names that the test's devices connect to.
+/// As in the recipe, with the tests' names.
 const OPENSSL_CNF: &str = "\
 [req]
 default_bits  = 2048
@@ -80,7 +80,7 @@ fn authority(folder: &Path, name: &str) {
     );
 }
 
-/// Runs openssl in `folder`; arguments without spaces inside.
+/// Runs openssl in `folder`; words are split at blanks.
 pub fn openssl(folder: &Path, arguments: &str) {
     let output = run(Command::new("openssl").current_dir(folder).args(arguments.split_whitespace()));
     assert!(output.status.success(), "openssl {arguments}:\n{}", String::from_utf8_lossy(&output.stderr));

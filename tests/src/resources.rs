@@ -5,14 +5,13 @@ use std::{
 
 use crate::{Process, wait_within};
 
-/// Bound on the release of a load's resources: above every deadline that could hold them.
+/// Above every deadline that could hold resources.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Sampling window of the processor time.
 const WINDOW: Duration = Duration::from_millis(500);
-/// Processor time of an idle program per [`WINDOW`]: timers and heartbeats, no busy loop.
+/// An idle program's timers and heartbeats per [`WINDOW`].
 const RESTING: Duration = Duration::from_millis(100);
 
-/// A process's resources, read from `/proc`. certward is not dumpable: only root can read them.
+/// Read from `/proc`; certward is not dumpable, so only root can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Open files and sockets.
@@ -26,7 +25,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// The resources of this process; `None` if there is none.
+    /// `None` if there is no such process.
     pub fn of(id: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let number = |name: &str| -> Option<u64> {
@@ -47,8 +46,7 @@ impl Resources {
     }
 }
 
-/// Fields 14 and 15 of `/proc/<id>/stat`, counted after the name, which may contain anything
-/// (proc(5)).
+/// Fields 14 and 15 of `/proc/<id>/stat`, after the name, which may contain anything (proc(5)).
 fn cpu(id: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -69,8 +67,8 @@ impl Process {
         self.resources().cpu - begin
     }
 
-    /// Waits until it has released a load's resources: no more descriptors than `before`, at most
-    /// `growth_kib` more memory, and an idle processor. Returns those and the time.
+    /// Waits until no more descriptors than `before`, at most `growth_kib` more memory and an idle
+    /// processor are left; those and the time.
     pub fn wait_recovered(&self, before: &Resources, growth_kib: u64) -> (Resources, Duration) {
         let begin = Instant::now();
         let mut last = *before;

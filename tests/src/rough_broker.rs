@@ -13,11 +13,10 @@ use tokio::{
 
 use crate::Packet;
 
-/// A broker that accepts every CONNECT and then only reads or only sends, so that an attack loads
-/// certward and not a broker.
+/// A broker that after CONNACK only reads or only sends, so that an attack loads certward and not
+/// the broker.
 ///
-/// One thread serves all connections, as in real brokers; a thread for each would take the
-/// processor from certward and the victims.
+/// One thread serves all connections: more would take the processor from certward and the victims.
 #[derive(Debug)]
 pub struct RoughBroker {
     address: SocketAddr,
@@ -25,22 +24,21 @@ pub struct RoughBroker {
     _end: oneshot::Sender<()>,
 }
 
-/// What it does after CONNACK.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
-    /// Reads everything and sends nothing.
+    /// Reads and sends nothing.
     Patient,
     /// Sends messages as fast as they are read.
     Talkative,
 }
 
 impl RoughBroker {
-    /// A broker that reads everything and sends nothing.
+    /// Reads and sends nothing.
     pub fn patient() -> Self {
         Self::start(Manner::Patient)
     }
 
-    /// A broker that sends messages as fast as they are read.
+    /// Sends messages as fast as they are read.
     pub fn talkative() -> Self {
         Self::start(Manner::Talkative)
     }
@@ -72,7 +70,7 @@ impl RoughBroker {
 async fn accept(listener: TcpListener, manner: Manner) {
     loop {
         match listener.accept().await {
-            // Errors are ignored here: certward and the attacker notice the close.
+            // Ignored: certward and the attacker notice the close.
             Ok((client, _)) => drop(tokio::spawn(serve(client, manner))),
             Err(_) => tokio::task::yield_now().await,
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{Api, Authority, Broker, Certward, Device, Leaf, Process, Route, Setup};
 
-/// A broker, certward before it, the seed's deployment and an authority.
+/// A broker, certward, the seed's deployment and an authority.
 #[derive(Debug)]
 pub struct Scene {
     /// The program under test.
@@ -52,7 +52,7 @@ impl Scene {
         self.authority.server(&[Self::HOST])
     }
 
-    /// Sets the first certificate, one-way, and waits for `running`.
+    /// Sets a one-way certificate and waits for `running`.
     #[track_caller]
     pub fn run_one_way(&self) -> Leaf {
         let leaf = self.leaf();
@@ -61,7 +61,7 @@ impl Scene {
         leaf
     }
 
-    /// Sets the first certificate, two-way with this client CA, and waits for `running`.
+    /// Sets a two-way certificate with this client CA and waits for `running`.
     #[track_caller]
     pub fn run_two_way(&self, clients: &Authority) -> Leaf {
         let leaf = self.leaf();
@@ -75,7 +75,7 @@ impl Scene {
         Device::trusting(&self.authority)
     }
 
-    /// Connects a device up to CONNACK at the shared `mqtts` listener.
+    /// Connects a device up to CONNACK.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Scene {
         device.connect(self.certward.mqtts(), Self::HOST, client_id)
     }
 
-    /// A fleet's route to the shared `mqtts` listener, from these addresses.
+    /// A fleet's route from these addresses.
     pub fn route(&self, addresses: impl IntoIterator<Item = Ipv4Addr>) -> Route {
         Route {
             target: self.certward.mqtts(),
@@ -101,7 +101,7 @@ impl Scene {
         self.broker.start_again(self.certward.folder());
     }
 
-    /// `mosquitto_pub` or `mosquitto_sub` at the shared `mqtts` listener, trusting the authority.
+    /// `mosquitto_pub` or `mosquitto_sub`, trusting the authority.
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         self.aim(&mut command, arguments);
@@ -116,8 +116,7 @@ impl Scene {
 
     /// Starts `mosquitto_sub` and waits for its subscription.
     pub fn subscribe(&self, name: &str, topic: &str, arguments: &[&str]) -> Process {
-        // Without line buffering, mosquitto_sub reports its subscription to a file only with the
-        // first message.
+        // Else mosquitto_sub reports its subscription to a file only with the first message.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub"]);
         self.aim(&mut command, arguments);

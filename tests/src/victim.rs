@@ -11,8 +11,7 @@ use std::{
 
 use crate::Device;
 
-/// A device that connects, pings the broker and closes, again and again, and must not notice
-/// attacks on others.
+/// A device that connects, pings and closes in a loop, and must not notice attacks on others.
 #[derive(Debug)]
 pub struct Victim {
     over: Arc<AtomicBool>,
@@ -30,10 +29,10 @@ pub struct Noticed {
 }
 
 impl Victim {
-    /// Pause between connections: the victim is one device, not a load.
+    /// The victim is one device, not a load.
     const PAUSE: Duration = Duration::from_millis(5);
 
-    /// Starts against a listener of certward and one of its hosts.
+    /// Starts at a listener and host of certward.
     pub fn start(device: Device, address: SocketAddr, host: &str) -> Self {
         Self::start_pausing(device, address, host, Self::PAUSE)
     }
@@ -83,7 +82,7 @@ impl Victim {
 }
 
 impl Noticed {
-    /// The time within which this share of connections was done.
+    /// The time of this share of the connections.
     pub fn within(&self, share: f64) -> Duration {
         let mut times = self.times.clone();
         times.sort_unstable();

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-/// Default deadline of a wait: far above the need, as two cores are busy.
+/// Far above the need, as two cores are busy.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` returns a value, at most [`DEADLINE`].

@@ -2,7 +2,7 @@ use std::io;
 
 use crate::Session;
 
-/// MQTT over WebSocket (RFC 6455) on a TLS session: binary frames below 126 bytes.
+/// MQTT over WebSocket (RFC 6455): binary frames below 126 bytes.
 #[derive(Debug)]
 pub struct WebSocket {
     session: Session,
@@ -41,7 +41,7 @@ impl WebSocket {
     /// If the connection has closed.
     pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
         let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126).expect("a short frame");
-        // A client must mask (RFC 6455 §5.3); a mask of zeros leaves the bytes unchanged.
+        // A client must mask (RFC 6455 §5.3); zeros leave the bytes unchanged.
         let mut frame = vec![0x82, 0x80 | length, 0, 0, 0, 0];
         frame.extend(payload);
         self.session.send(&frame)

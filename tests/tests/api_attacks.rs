@@ -1,15 +1,14 @@
-//! Connections that occupy the whole API and finish nothing: clients at other addresses and probes
-//! are still answered, and all resources are released.
+//! Connections that fill the API: others are still answered, and all resources are released.
 
 use std::time::Duration;
 
 use certward_tests::{API_ATTACKS, ApiAttacker, ApiVictims, Scene, Setup, effort};
 
-/// Memory that allocators may keep after some 560 connections of 50 KiB each (unoptimised build).
+/// Kept by allocators after 560 connections of 50 KiB each (unoptimised build).
 const GROWTH_KIB: u64 = 40 * 1024;
 
 const EVICTED: &str = "certward_api_connections_evicted_total";
-/// The promise of docs/security.md, fifty times the time measured here.
+/// Promised by docs/security.md, fifty times what was measured.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 fn survive(addresses: u8) {

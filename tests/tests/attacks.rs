@@ -1,15 +1,14 @@
-//! Attacks from one address: a device at another must not notice, and all resources are released.
+//! Attacks from one address: a device at another does not notice, and nothing leaks.
 
 use std::path::Path;
 
 use certward_tests::{ATTACKS, Attack, Battlefield, Device, EmbeddedDatabase, Setup, Stage, effort};
 
-/// Memory that allocators may keep after an attack; a leak of a full attack (`scripts/soak`) is
-/// larger.
+/// Kept by allocators after an attack; a leak of a full attack (`scripts/soak`) is larger.
 const GROWTH_KIB: u64 = 8 * 1024;
 
 fn battlefield() -> Battlefield {
-    // At `debug`, logging the attack would cost more than the attack.
+    // At `debug`, logging would cost more than the attack.
     Battlefield::new(Setup { log_level: "info", ..Setup::default() })
 }
 
@@ -39,7 +38,7 @@ fn survive(attacks: impl Iterator<Item = Attack>) {
     }
 }
 
-/// Half of a stage's attacks; each half has its own certward.
+/// Half of a stage's attacks, each with its own certward.
 fn half(stage: Stage, half: usize) -> impl Iterator<Item = Attack> {
     ATTACKS.into_iter().filter(move |attack| attack.stage == stage).skip(half).step_by(2)
 }
@@ -64,7 +63,7 @@ fn more_attacks_after_the_handshake_hurt_nobody_and_leave_nothing() {
     survive(half(Stage::Session, 1));
 }
 
-/// Renames every table of the embedded store, or restores the names: in between, every read fails.
+/// Renames every table, or restores the names: in between, every read fails.
 fn rename_tables(data: &Path, rename: impl Fn(&str) -> Option<String>) {
     for file in EmbeddedDatabase::files(data) {
         let mut database = EmbeddedDatabase::open(&file);

@@ -12,7 +12,6 @@ fn a_backup_taken_while_it_runs_is_served_after_it_is_restored() {
     let mut sqlite3 = Command::new("sqlite3");
     let output = run(sqlite3.arg(data.join("store.db")).arg(format!(".backup {}", backup.display())));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Not in the backup.
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
 
     let mut restored = Certward::prepare(Setup::default());

@@ -1,10 +1,10 @@
-//! aws-lc-rs is the only cryptography in the build; default features of dependencies bring others.
+//! aws-lc-rs is the only cryptography; default features of dependencies bring others.
 
 use std::process::Command;
 
 use certward_tests::{run, workspace_root};
 
-/// Crates that no build may contain, with the reason.
+/// Banned, with the reason.
 const BANNED: [(&str, &str); 6] = [
     ("ring", "a second cryptography; two of them make rustls panic at first use"),
     ("openssl", "C code that parses hostile input"),

@@ -1,4 +1,4 @@
-//! A broker with several addresses, and a deployment with limits, set by the command line.
+//! A broker with several addresses, and a deployment with limits, by the command line.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ fn set(scene: &Scene, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An address that refuses: no other test listens on this loopback address.
+/// Refuses: no other test listens on this loopback address.
 fn dead() -> String {
     TcpListener::bind(("127.0.0.9", 0)).unwrap().local_addr().unwrap().to_string()
 }
@@ -26,7 +26,6 @@ fn devices_go_to_the_second_broker_while_the_first_is_gone_and_come_back_to_it()
     let api = scene.api();
     let down = || api.metric("certward_gateway_upstreams_down");
 
-    // The node reads the change a moment later.
     wait_until("a first address that is down", || {
         scene.connect(&scene.device(), "first").expect("the second address answers").ping().unwrap();
         (down() >= 1.0).then_some(())
@@ -76,7 +75,6 @@ fn an_operator_who_names_a_wrong_broker_is_told_by_the_log() {
         log.lines().filter(|line| line.contains("devices are let go")).map(str::to_owned).collect::<Vec<_>>()
     };
     wait_until("a line", || {
-        // Closed after the handshake.
         scene.device().handshake(scene.certward.mqtts(), Scene::HOST).unwrap();
         let _ = scene.connect(&scene.device(), "device");
         (!lines().is_empty()).then_some(())

@@ -1,5 +1,4 @@
-//! No byte of a key and no API secret appears in an answer, a log at trace level, an error or a
-//! file.
+//! No byte of a key and no API secret appears in an answer, a trace log, an error or a file.
 
 use std::{fs, path::Path};
 
@@ -8,14 +7,14 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use certward_tests::{PostgresServer, Scene, Setup, recipe, run};
 use serde_json::json;
 
-/// A secret and its search patterns: its bytes and its PEM text.
+/// A secret and its search patterns.
 struct Canary {
     name: &'static str,
     needles: Vec<Vec<u8>>,
 }
 
 impl Canary {
-    /// Only the secret part of a PEM key; the public part is in the certificate as well.
+    /// The public part of a PEM key is in the certificate as well.
     fn key(name: &'static str, pem: &str) -> Self {
         let body: String =
             pem.lines().filter(|line| !line.starts_with("-----") && !line.contains(':')).collect();
@@ -33,7 +32,7 @@ impl Canary {
     }
 }
 
-/// The first canary found, and the pattern that matched.
+/// The first canary found, and its pattern.
 fn find(canaries: &[Canary], places: &[(String, Vec<u8>)]) -> Option<String> {
     let needles: Vec<(&str, &Vec<u8>)> = canaries
         .iter()
@@ -49,10 +48,10 @@ fn find(canaries: &[Canary], places: &[(String, Vec<u8>)]) -> Option<String> {
     })
 }
 
-/// Pieces of a secret in the forms in which programs print bytes.
+/// A secret's pieces in the forms in which programs print bytes.
 fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
-    // A leak of 24 bytes or more contains one of these pieces whole.
+    // A leak of 24 bytes contains a piece whole.
     for piece in bytes.chunks_exact(12) {
         let list = |separator: &str, form: &dyn Fn(&u8) -> String| {
             piece.iter().map(form).collect::<Vec<_>>().join(separator).into_bytes()
@@ -67,7 +66,6 @@ fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Uploads with the key in right and wrong fields and forms.
 fn uploads(cert: &str, key: &str, other: &str, encrypted: &str, public: &str) -> Vec<(&'static str, String)> {
     let one_way = |cert: &str, key: &str| json!({"tlsType": "one-way", "cert": cert, "key": key}).to_string();
     let one_line = key.replace('\n', "");
@@ -125,7 +123,7 @@ fn no_key_and_no_secret_comes_out_with_postgres_nor_stands_in_the_snapshot() {
     assert!(snapshot.is_some_and(|(_, bytes)| bytes.len() > 10_000), "it was looked into");
 }
 
-/// Returns every place that was searched.
+/// Returns the places searched.
 fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     let mut scene = Scene::with(Setup { log_level: "trace", ..setup });
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +165,6 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         }
         api.delete_tls(Scene::DEPLOYMENT);
     }
-    // The secret in wrong places, and wrong secrets.
     let wrong = certward_tests::Api { key: api.secret.clone(), secret: api.key.clone(), ..api.clone() };
     places.push(("a 401".into(), format!("{:?}", wrong.tls(Scene::DEPLOYMENT).expect(401)).into_bytes()));
     let answer = api.get(&format!("/deployments/{}/tls?secret={}", Scene::DEPLOYMENT, api.secret));
@@ -177,7 +174,6 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     canaries.push(Canary::text("another API secret", &secret));
     places.push(("the list of keys".into(), format!("{:?}", api.get("/keys").expect(200)).into_bytes()));
 
-    // Messages of the command line.
     let files = |cert: &str, key: &str| {
         let (cert_file, key_file) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
         fs::write(&cert_file, cert).unwrap();
@@ -199,7 +195,6 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         places.push(("certward tls set".into(), said(&run(set))));
     }
 
-    // The write-ahead logs are removed at the end.
     gather(&scene.certward.data(), &mut places);
     scene.certward.stop();
     places.push(("the log".into(), scene.certward.log().into_bytes()));
@@ -207,7 +202,7 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
     assert!(scene.certward.log().contains(" DEBUG "), "the log tells more than it does by default");
     assert_eq!(find(&canaries, &places), None);
 
-    // The search itself: each canary is found in its own key, in every form.
+    // The search works: each canary is found in its own key.
     for (canary, pem) in canaries.iter().zip([&recipe.server.key_pem, &read("rsa.key"), &ec.key_pem]) {
         let one = |bytes: Vec<u8>| find(std::slice::from_ref(canary), &[("itself".into(), bytes)]);
         assert!(one(pem.clone().into_bytes()).is_some(), "{} as PEM", canary.name);
@@ -224,7 +219,6 @@ fn said(output: &std::process::Output) -> Vec<u8> {
     [&output.stdout[..], &output.stderr[..]].concat()
 }
 
-/// All files of the data folder: the stored keys are sealed.
 fn gather(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

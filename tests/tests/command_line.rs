@@ -1,4 +1,4 @@
-//! The command line from `init` to the end of a deployment, for people and for scripts.
+//! The command line over the life of a deployment, for people and for scripts.
 
 use std::process::Output;
 
@@ -81,7 +81,7 @@ fn a_deployment_lives_from_add_to_remove() {
     assert!(table.contains("ge6a1a75") && !table.contains('{'), "a table for people: {table}");
     assert_eq!(out_json(&cli("deployment show ge6a1a75 --json"))["hosts"], json!(["localhost"]));
 
-    // The same command sends POST for a first certificate, PUT for a later one.
+    // `tls set` sends POST or PUT.
     let view = out_json(&cli("tls set ge6a1a75 --cert first.pem --key first.key --wait --json"));
     assert_eq!((&view["status"], &view["cn"]), (&json!("running"), &json!("first")));
     out(&cli("tls set ge6a1a75 --cert second.pem --key second.key --wait"));
@@ -90,7 +90,7 @@ fn a_deployment_lives_from_add_to_remove() {
     let shown = out(&cli("tls show ge6a1a75"));
     assert!(shown.contains("running") && shown.contains("second"), "{shown}");
 
-    // Two-way stays two-way unless the operator changes it.
+    // Two-way stays two-way by default.
     out(&cli("tls set ge6a1a75 --cert second.pem --key second.key --client-ca clients.pem --wait"));
     let (code, text) = refused(&cli("tls set ge6a1a75 --cert first.pem --key first.key --wait"));
     assert_ne!(code, 0);
@@ -143,7 +143,6 @@ fn a_project_is_given_a_boundary_and_it_holds_for_the_running_program() {
         assert!(exit == 1 && text.contains(code), "{code}: {text}");
     }
     out(&add("line1", "factory", &upstream, "*.factory.local"));
-    // The admin may let two projects share a broker, and is warned.
     out(&add("other", "default", &upstream, "other.example.com"));
     assert!(out(&cli("deployment show other")).contains("UPSTREAM_SHARED"));
     let (exit, text) = refused(&cli("project set factory --host-suffix elsewhere.local"));

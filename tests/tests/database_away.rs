@@ -17,7 +17,7 @@ use serde_json::json;
 const TWO_WAY: &str = "two-way";
 const TWO_WAY_HOST: &str = "two-way.localhost";
 
-/// One node with a running one-way and a running two-way deployment, and a database to stop.
+/// A node with a one-way and a two-way deployment.
 struct Away {
     server: PostgresServer,
     database: String,
@@ -46,7 +46,7 @@ impl Away {
         away
     }
 
-    /// Only the first start has to complete the replica; what runs is in it already.
+    /// Only the first start has to complete the replica.
     fn wait_whole(&self) {
         wait_until("a whole snapshot", || {
             self.scene.certward.log().contains("snapshot is whole").then_some(())
@@ -98,7 +98,7 @@ impl Away {
         self.scene.certward.data().join("snapshot.db")
     }
 
-    /// Starts the node, which must exit; its output.
+    /// The output of a start that must fail.
     fn refused_start(&self) -> String {
         let mut command = self.scene.certward.cli_without_key(&["serve", "--config"]);
         let output = run(command.arg(self.scene.certward.config()));
@@ -131,7 +131,6 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
     away.scene.certward.serve();
     away.assert_serves("restarted");
     away.assert_api_refuses();
-    // Tickets of the old process open in the new one.
     assert!(away.scene.connect(&resuming, "resumes").unwrap().is_resumed());
     let resumed = resuming_two_way.connect(to, TWO_WAY_HOST, "resumes-too").unwrap();
     assert!(resumed.is_resumed());
@@ -143,7 +142,7 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
 
     away.assert_heals();
     lasting.ping().unwrap();
-    // Again, from the replica written after the recovery.
+    // Again, from the new replica.
     away.server.stop();
     away.scene.certward.kill();
     away.scene.certward.serve();
@@ -156,13 +155,12 @@ fn devices_are_served_across_restarts_of_the_node_and_everything_heals_by_itself
 fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
     let mut away = Away::new();
     let api = away.scene.api();
-    // Narrowed trust is not widened, and a deleted certificate is not served.
     let narrowed = away.scene.leaf();
     api.put_tls(Scene::DEPLOYMENT, &narrowed.two_way(away.clients.pem())).expect(200);
     api.wait_running(Scene::DEPLOYMENT);
     api.delete_tls(TWO_WAY).expect(204);
     wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
-    // No wait in between: an acknowledged change is on this node's disk.
+    // No wait: an acknowledged change is on this node's disk.
     away.scene.certward.kill();
     away.server.stop();
     away.scene.certward.serve();
@@ -170,7 +168,6 @@ fn what_was_acknowledged_holds_without_the_database_from_the_moment_it_was() {
     let device = away.scene.device().with_identity(&away.clients.client("device"));
     assert_eq!(away.scene.connect(&device, "known").unwrap().leaf(), narrowed.der);
     device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "deleted").expect_err("it is deleted");
-    // Its sealed key is gone as well.
     let mut snapshot = EmbeddedDatabase::open(&away.snapshot());
     assert_eq!(snapshot.count("SELECT count(*) FROM version WHERE deployment = 'two-way'"), 0);
 }
@@ -235,7 +232,7 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     wait_until("the end of the deletion", || (api.tls(TWO_WAY).json() == json!({})).then_some(()));
     assert!(other.stop().success());
 
-    // It cannot know of these changes yet and serves what it acknowledged itself.
+    // It serves what it acknowledged itself.
     away.server.stop();
     away.scene.certward.serve();
     away.assert_serves("not-told");
@@ -243,7 +240,6 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     untrusted.ping().unwrap();
 
     away.server.resume();
-    // Without another change and without a restart.
     untrusted.wait_closed().expect("whoever is not trusted any more is disconnected");
     wait_until("the other node's certificate", || {
         let device = away.scene.device().with_identity(&away.clients.client("device"));
@@ -259,7 +255,6 @@ fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// The number of counted nodes, by this node.
 fn counted(certward: &Certward) -> usize {
     let nodes = certward.api().get("/nodes").expect(200).json();
     nodes.as_array().unwrap().iter().filter(|node| node["leaseUntil"].is_string()).count()
@@ -279,7 +274,7 @@ fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
     let renewed = scene.leaf();
     scene.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
-    // An unreadable deployment is refused and does not keep the node from being counted.
+    // An unreadable deployment does not keep the node from being counted.
     scene.api().create_deployment("damaged", "127.0.0.1:1", &["damaged.localhost"]);
     server.query(database_of(&store), "UPDATE deployment SET upstream = 'nonsense' WHERE id = 'damaged'");
 
@@ -288,7 +283,7 @@ fn a_node_that_began_without_the_database_counts_only_when_it_has_caught_up() {
     let shown =
         || scene.device().connect(behind.mqtts(), Scene::HOST, "looking").map(|it| it.leaf().to_vec());
     assert_eq!(shown().unwrap(), old.der, "it cannot know better");
-    // The database is back, except for the table of certificates.
+    // The database is back without the certificates.
     server.query(database_of(&store), "ALTER TABLE version RENAME TO version_away");
     detour.free();
     wait_until("the database", || behind.log().contains("the database is back").then_some(()));
@@ -342,7 +337,7 @@ fn what_is_no_snapshot_of_this_node_stops_a_start_without_the_database_and_no_ot
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{case}");
         assert!(away.scene.certward.stop().success());
     }
-    // Without either, the node starts from its replica.
+    // The replica is complete again.
     away.server.stop();
     away.scene.certward.serve();
     away.assert_serves("whole again");
@@ -352,7 +347,7 @@ fn what_is_no_snapshot_of_this_node_stops_a_start_without_the_database_and_no_ot
     assert!(said.contains("unavailable"), "{said}");
 }
 
-/// The bytes of a complete copy of a database, its write-ahead log included.
+/// A compact copy, with the write-ahead log.
 fn copied(file: &Path) -> Vec<u8> {
     let mut database = EmbeddedDatabase::open(file);
     let copy = file.with_extension("copy");
@@ -381,7 +376,7 @@ fn a_deployment_whose_entry_does_not_open_is_refused_alone() {
         device.connect(away.scene.certward.mqtts(), TWO_WAY_HOST, "refused").expect_err(damage);
         assert!(away.scene.certward.stop().success());
     }
-    // A damaged replica does not prevent recovery once the database is back.
+    // A damaged replica does not prevent recovery.
     away.scene.certward.serve();
     EmbeddedDatabase::open(&away.snapshot()).execute("ALTER TABLE deployment RENAME TO lost");
     away.server.resume();
@@ -419,7 +414,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
         api.wait_running(Scene::DEPLOYMENT);
         assert_eq!(scene.connect(&scene.device(), what).unwrap().leaf(), leaf.der);
     };
-    // Free space in its pages may still take a change or two.
+    // Free space in its pages may take a change or two.
     wait_until("a snapshot that cannot be written", || {
         change("full");
         (log("cannot be used and is removed") > 0).then_some(())
@@ -431,7 +426,7 @@ fn a_disk_that_takes_nothing_costs_the_snapshot_and_no_service() {
     drop(disk);
 }
 
-/// A file that cannot be removed: another file system is mounted there, which needs root.
+/// Cannot be removed, as a mount point; needs root.
 struct Pinned(PathBuf);
 
 impl Pinned {
@@ -468,18 +463,17 @@ fn a_snapshot_that_can_neither_be_written_nor_removed_lets_no_proof_pass() {
         let reason = answer["reason"].as_str().unwrap_or_default();
         reason.contains("snapshot can neither be written nor removed").then_some(())
     });
-    // It is served.
     assert_eq!(scene.connect(&scene.device(), "served").unwrap().leaf(), leaf.der);
     drop(pinned);
     lock.execute("ROLLBACK");
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// While it exists, the certificate tables are locked again and again: the database answers slowly.
+/// Locks the certificate tables again and again: the database answers slowly.
 struct Slowness(Child);
 
 impl Slowness {
-    /// Below any lock timeout (5 s); four such waits, the reads of one certificate, exceed the
+    /// Below any lock timeout (5 s); four such waits, one certificate's reads, exceed the
     /// handshake's deadline (10 s).
     const LOCK: &str =
         "BEGIN; LOCK TABLE deployment, version IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT";

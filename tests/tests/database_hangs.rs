@@ -1,5 +1,5 @@
-//! The database hangs: it accepts connections and answers nothing, like a machine with a dead disk.
-//! Devices notice nothing, clients get an error at once, and recovery is automatic.
+//! The database accepts connections and answers nothing, as with a dead disk: devices notice
+//! nothing, clients get an error at once, and recovery is automatic.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,22 @@ use certward_tests::{
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Each with a client that changes its certificate.
 const DEPLOYMENTS: [(&str, &str); 2] = [("one", "one.localhost"), ("two", "two.localhost")];
-/// Reading clients per node.
+/// Per node.
 const READERS: usize = 4;
-/// Requests during a known hang: if each had to time out, they would take minutes.
+/// If each had to time out, they would take minutes.
 const REFUSALS: usize = 200;
-/// Short enough that a lease of 15 s, with at least 10 s left at the start, is renewed in time.
+/// A lease of 15 s, with at least 10 s left, is renewed in time.
 const LEASE_HOLDS: Duration = Duration::from_secs(6);
 /// Longer than a lease and its detection.
 const LEASE_OVER: Duration = Duration::from_secs(20);
 
-/// The changes of one deployment, by number.
 #[derive(Default)]
 struct History {
-    /// The change of each certificate, acknowledged or not.
+    /// The number of each certificate's change, acknowledged or not.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest that was acknowledged.
     acknowledged: usize,
-    /// The newest that was reported `running`.
+    /// The newest reported `running`.
     running: usize,
 }
 
@@ -45,12 +42,11 @@ struct Load<'a> {
     histories: [Mutex<History>; DEPLOYMENTS.len()],
     over: AtomicBool,
     handshakes: AtomicUsize,
-    /// Whether leases may be over: an uncounted node is not waited for and shows old state until it
-    /// is in sync.
+    /// An uncounted node is not waited for and shows old state until it is in sync.
     lapsed: AtomicBool,
-    /// Answers of each node that the store is unavailable.
+    /// Answers that the store is unavailable, per node.
     refused: [AtomicUsize; 2],
-    /// The slowest answer in milliseconds; printed only, as only its deadline is a promise.
+    /// Milliseconds; printed only: the deadline is the promise.
     slowest: AtomicU64,
     faults: Mutex<Vec<String>>,
 }
@@ -64,7 +60,7 @@ impl Load<'_> {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Asks a node. In any state of the database the answer is right or the documented refusal.
+    /// The answer must be right, or the documented refusal.
     fn ask(&self, node: usize, method: &str, path: &str, body: &str) -> Option<Answer> {
         let began = Instant::now();
         let fields = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
@@ -96,7 +92,7 @@ impl Load<'_> {
         }
     }
 
-    /// Changes one deployment again and again; the other node is asked for the result.
+    /// Changes through one node, and waits at the other.
     fn change(&self, index: usize) {
         let (id, host) = DEPLOYMENTS[index];
         let path = format!("/deployments/{id}/tls");
@@ -107,7 +103,7 @@ impl Load<'_> {
             let leaf = self.scene.authority.server(&[host]);
             self.histories[index].lock().unwrap().order.insert(leaf.der.clone(), number);
             if self.ask(number % 2, "PUT", &path, &leaf.one_way().to_string()).is_none() {
-                // Unknown whether it was carried out.
+                // It may have been carried out.
                 continue;
             }
             self.histories[index].lock().unwrap().acknowledged = number;
@@ -127,7 +123,6 @@ impl Load<'_> {
         }
     }
 
-    /// Handshakes with a node, one after the other, at each deployment in turn.
     fn handshake(&self, node: usize) {
         let device = self.scene.device();
         let client_id = format!("device-{node}");
@@ -154,7 +149,7 @@ impl Load<'_> {
         }
     }
 
-    /// Until each deployment has run two more changes.
+    /// Until each deployment has run two changes.
     #[track_caller]
     fn wait_for_changes(&self, what: &str) {
         let running = || self.histories.iter().map(|history| history.lock().unwrap().running);
@@ -177,13 +172,12 @@ impl Load<'_> {
         [0, 1].map(|node| self.refused[node].load(Ordering::SeqCst))
     }
 
-    /// The hangs that each node has detected.
+    /// Detected hangs, per node.
     fn outages(&self) -> [usize; 2] {
         self.nodes.map(|node| node.log().matches("the database cannot be used").count())
     }
 
-    /// Stops the database's answers until the call returns, under load. `before`: [`Load::outages`]
-    /// while it still answered.
+    /// Hangs the database during the call. `before`: [`Load::outages`] before it.
     fn hang(&self, before: [usize; 2]) {
         wait_until("both nodes to know", || {
             self.outages().into_iter().zip(before).all(|(now, before)| now > before).then_some(())
@@ -239,7 +233,6 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
         faults: Mutex::default(),
     };
     thread::scope(|scope| {
-        // Also on a panic of this thread.
         let over = Over(&load.over);
         for index in 0..DEPLOYMENTS.len() {
             let load = &load;
@@ -277,7 +270,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
     let changes: usize = load.histories.iter().map(|history| history.lock().unwrap().running).sum();
     let refusals = load.refusals();
     let handshakes = load.handshakes.load(Ordering::SeqCst);
-    // Repeated requests during a hang do not fill the log.
+    // Repeated requests do not fill the log.
     for (node, refused) in load.nodes.iter().zip(refusals) {
         let told = node.log().matches("the store is unavailable").count();
         assert!(told > 0 && told < refused / 4, "{refused} refusals are told in {told} lines");
@@ -288,7 +281,6 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
     );
 }
 
-/// Ends the load on drop.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

@@ -1,4 +1,4 @@
-//! The database's password appears nowhere, in no failure and at no log level.
+//! The database's password appears nowhere, at any log level.
 
 use std::{
     fs,
@@ -9,13 +9,12 @@ use std::{
 use certward_tests::{Certward, PostgresServer, Scene, Setup, run, wait_until};
 use rustix::process::Signal;
 
-/// As it is, and as encoded in a URL.
+/// Plain, and encoded in a URL.
 const PASSWORD: &str = "CANARY!of the@database";
 const IN_URL: &str = "CANARY%21of%20the%40database";
-/// Each of its forms contains one of these.
+/// Contained in its every form.
 const NEEDLES: [&str; 2] = ["CANARY", "Q0FOQVJZ"];
 
-/// Outputs by place.
 #[derive(Default)]
 struct Places(Vec<(String, Vec<u8>)>);
 
@@ -24,7 +23,7 @@ impl Places {
         self.0.push((place.to_owned(), bytes.into()));
     }
 
-    /// The output of a program that must fail with a useful message.
+    /// A program must fail with a useful message.
     fn add_failure(&mut self, place: &str, output: &Output) {
         let said = [&output.stdout[..], &output.stderr[..]].concat();
         let text = String::from_utf8_lossy(&said).into_owned();
@@ -42,7 +41,6 @@ impl Places {
         }
     }
 
-    /// The place and the text of a leak.
     fn leak(&self) -> Option<String> {
         self.0.iter().find_map(|(place, bytes)| {
             let text = String::from_utf8_lossy(bytes);
@@ -55,12 +53,12 @@ fn setup(store: &str) -> Setup {
     Setup { store: Some(store.to_owned()), log_level: "trace", ..Setup::default() }
 }
 
-/// As verbose as the environment can make programs.
+/// As verbose as the environment allows.
 fn verbose(command: &mut Command) -> &mut Command {
     command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").env("PGOPTIONS", "")
 }
 
-/// Runs every program that reads the database's URL; `embedded` is a store to migrate from.
+/// Every program that reads the URL; `embedded` is a store to migrate from.
 fn everything_that_reads(url: &str, place: &str, embedded: &Certward, places: &mut Places) {
     let certward = Certward::prepare(setup(url));
     for name in ["init", "serve"] {
@@ -87,7 +85,7 @@ fn the_password_of_the_database_comes_out_nowhere() {
     let right = server.tcp_url(database).replace("certward@", &format!("certward:{IN_URL}@"));
     let mut places = Places::default();
 
-    // A working database that goes away and comes back.
+    // The database goes away and comes back.
     let mut scene = Scene::with(setup(&right));
     scene.run_one_way();
     let api = scene.api();
@@ -106,7 +104,7 @@ fn the_password_of_the_database_comes_out_nowhere() {
     scene.certward.signal(Signal::HUP);
     server.resume();
     wait_until("recovery", || (api.tls(Scene::DEPLOYMENT).status == 200).then_some(()));
-    // A new password: open connections stay, new ones are refused.
+    // Open connections stay, new ones are refused.
     server.require_password("another");
     server.query("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()");
     wait_until("a refusal", || (api.tls(Scene::DEPLOYMENT).status == 503).then_some(()));
@@ -118,12 +116,11 @@ fn the_password_of_the_database_comes_out_nowhere() {
     places.add("the log", log);
     places.add_files(&scene.certward.data());
 
-    // The search itself: it finds the password where it is.
+    // The search works.
     let mut control = Places::default();
     control.add_files(scene.certward.folder());
     assert!(control.leak().is_some());
 
-    // A database that never worked.
     let embedded = Certward::prepare(Setup { log_level: "trace", ..Setup::default() });
     assert!(embedded.run_init(&[]).status.success());
     let file = embedded.folder().join("url");

@@ -1,13 +1,12 @@
-//! TLS to PostgreSQL: which server certward accepts as its database, and the error for others.
+//! TLS to PostgreSQL: which server is accepted as the database, and the errors.
 
 use std::fs;
 
 use certward_tests::{Authority, Certward, PostgresServer, Setup};
 
-/// Appears in no message.
 const PASSWORD: &str = "CANARY-password-of-the-database";
 
-/// A server that requires TLS and has a certificate for this name.
+/// A server that requires TLS, with a certificate for this name.
 fn server(authority: &Authority, name: &str) -> (PostgresServer, String) {
     let server = PostgresServer::start_on_tcp();
     let leaf = authority.server(&[name]);
@@ -20,7 +19,6 @@ fn server(authority: &Authority, name: &str) -> (PostgresServer, String) {
     (server, url)
 }
 
-/// Runs `init` on this URL: `Ok` if it creates its tables.
 fn init(url: &str, parameters: &str) -> Result<(), String> {
     let store = format!("{url}?{parameters}");
     let certward = Certward::prepare(Setup { store: Some(store), ..Setup::default() });

@@ -1,5 +1,4 @@
-//! Faults of a device's certificate: each has its own cause, and the remedy's command shows the
-//! fault.
+//! Faults of a device's certificate: each has a cause, and the remedy's command shows it.
 
 use std::{
     fs,
@@ -10,7 +9,6 @@ use std::{
 
 use certward_tests::{Leaf, Packet, Scene, run, wait_until};
 
-/// A folder in which openssl makes a root, intermediates and a device's certificate.
 struct Openssl(tempfile::TempDir);
 
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
@@ -63,13 +61,12 @@ impl Openssl {
         self.issue("device", issuer, extensions, "-sha256");
     }
 
-    /// The chain that the device sends.
     fn chain(&self, names: &[&str]) {
         let chain: String = names.iter().map(|name| self.read(&format!("{name}.pem"))).collect();
         fs::write(self.path().join("chain"), chain).unwrap();
     }
 
-    /// The remedy's output for each certificate that the device sends.
+    /// The output of the remedy's command for each certificate sent.
     fn remedy(&self, remedy: &str, chain: &[&str]) -> String {
         let Some(start) = remedy.find("openssl ") else { return format!("no command: {remedy}") };
         let command = &remedy[start..];
@@ -97,7 +94,7 @@ impl Openssl {
         run(self.client(scene, version).stdin(Stdio::null()));
     }
 
-    /// Whether the broker answers a CONNECT, and the output of `s_client`.
+    /// Whether CONNACK arrived, and the output of `s_client`.
     fn reaches_broker(&self, scene: &Scene, version: &str, options: &[&str]) -> (bool, String) {
         let mut client = self.client(scene, version);
         client.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -122,7 +119,7 @@ impl Openssl {
     }
 }
 
-/// How to make the certificates, the device's chain, the cause, and the remedy's output.
+/// The certificates, the device's chain, the cause, and the remedy's output.
 type Row = (&'static str, fn(&Openssl), &'static [&'static str], &'static str, &'static str);
 
 const ROWS: &[Row] = &[
@@ -337,7 +334,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     let setup = certward_tests::Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Default::default() };
     let scene = Scene::with(setup);
     let openssl = Openssl::new();
-    // The same intermediate with its name in another form, to issue with.
+    // The same intermediate with another form of its name.
     openssl.issue("sub", "ca", &format!("{CA}{POLICY}"), "-sha256 -set_serial 7");
     openssl.run("req -new -key sub.key -subj /CN=SUB -out request");
     openssl.run("x509 -req -in request -CA ca.pem -CAkey ca.key -days 3650 -out SUB.pem -extfile extensions");
@@ -352,7 +349,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     openssl.device("SUB", &format!("{DEVICE}{POLICY}"));
     openssl.chain(&["device", "sub"]);
     for version in ["-tls1_2", "-tls1_3"] {
-        // A new session, the remembered chain, and the session again.
+        // A new session, the remembered chain, the session again.
         for options in [&["-sess_out", "session"][..], &[], &["-sess_in", "session"][..]] {
             let (reached, printed) = openssl.reaches_broker(&scene, version, options);
             assert!(reached, "{version} {options:?}: {printed}");

@@ -1,11 +1,10 @@
-//! Messages from device to device, through certward and a real broker, with common tools.
+//! Messages between devices through certward and a real broker.
 
 use std::process::Command;
 
 use certward_tests::{Authority, Packet, Scene, Setup, WebSocket, recipe, run};
 use rustls::ProtocolVersion;
 
-/// Publishes with `mosquitto_pub`; whether it succeeded.
 fn publish(scene: &Scene, message: &str, arguments: &[&str]) -> bool {
     let mut command = scene.tool("mosquitto_pub", arguments);
     run(command.args(["-q", "1", "-t", "greeting", "-m", message])).status.success()

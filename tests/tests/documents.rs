@@ -9,7 +9,6 @@ use std::{
 use certward_tests::{Authority, Broker, certward_binary, free_port, run, workspace_root};
 use tempfile::TempDir;
 
-/// The blocks of a document marked `sh`.
 fn commands(document: &str) -> String {
     let text = fs::read_to_string(workspace_root().join(document)).unwrap();
     let blocks = text.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap());
@@ -30,7 +29,7 @@ impl Machine {
         let folder = TempDir::with_prefix("certward-documents-").unwrap();
         let broker = Broker::start(folder.path());
         let ports @ [api, mqtts, wss] = std::array::from_fn(|_| free_port());
-        // The default ports may be taken; all else is the default.
+        // The default ports may be taken.
         let configuration = format!(
             "[api]\nlisten = \"127.0.0.1:{api}\"\n\
              [[gateway.listener]]\nlisten = \"127.0.0.1:{mqtts}\"\nprotocol = \"mqtts\"\n\
@@ -40,7 +39,7 @@ impl Machine {
         Self { folder, broker, ports }
     }
 
-    /// Runs the commands in a shell that stops at the first failure and ends its jobs.
+    /// The shell stops at the first failure and ends its jobs.
     fn types(&self, commands: &str) {
         let [api, mqtts, wss] = self.ports.map(|port| port.to_string());
         let broker = self.broker.upstream();

@@ -3,7 +3,6 @@
 use certward_tests::{Device, Leaf, Scene, recipe};
 use serde_json::json;
 
-/// The root's PEM as DER.
 fn der(pem: &str, key_pem: &str) -> Vec<u8> {
     Leaf::from_pem(pem, key_pem).der
 }
@@ -15,7 +14,7 @@ fn the_recipe_is_accepted_as_it_is_with_the_root_included() {
     let recipe = recipe::make(folder.path());
     let (api, id) = (scene.api(), Scene::DEPLOYMENT);
 
-    // The FAQ's order: the server's certificate, then the CA, in one text.
+    // The FAQ's order: leaf, then CA.
     let chain = format!("{}{}", recipe.server.chain_pem, recipe.ca_pem);
     let upload = json!({"tlsType": "one-way", "cert": chain, "key": recipe.server.key_pem});
     api.post_tls(id, &upload).expect(200);
@@ -49,7 +48,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
     let root = der(&recipe.ca_pem, &recipe.server.key_pem);
     let device = || Device::trusting_der(&root).with_identity(&recipe.client);
 
-    // The server's CA as client CA: the same name, but it did not sign the device's certificate.
+    // The server's CA as client CA: the right name, the wrong key.
     let upload = |cacert: &str| {
         json!({
             "tlsType": "two-way", "cert": recipe.server.chain_pem, "key": recipe.server.key_pem, "cacert": cacert,
@@ -59,7 +58,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
     api.wait_running(id);
     scene.connect(&device(), "wrong-ca").expect_err("signed by another key of the same name");
 
-    // Both CAs in both orders: the right one is found by its key.
+    // In any order: the right one is found by its key.
     for cacert in [
         format!("{}{}", recipe.ca_pem, recipe.client_ca_pem),
         format!("{}{}", recipe.client_ca_pem, recipe.ca_pem),
@@ -69,7 +68,7 @@ fn authorities_of_the_same_subject_are_never_confused() {
         scene.connect(&device(), "right-ca").unwrap().ping().unwrap();
     }
 
-    // The client CA in the server's chain: the issuer's name, but not the issuer.
+    // The client CA in the server's chain: the issuer's name, not the issuer.
     let chain = format!("{}{}", recipe.server.chain_pem, recipe.client_ca_pem);
     let upload = json!({"tlsType": "one-way", "cert": chain, "key": recipe.server.key_pem});
     let answer = api.put_tls(id, &upload);

@@ -1,5 +1,4 @@
-//! A primary and its synchronous standby: acknowledged changes survive a fail-over, and devices
-//! notice nothing.
+//! A primary and its synchronous standby: acknowledged changes survive, and devices notice nothing.
 
 use std::{
     collections::HashMap,
@@ -15,28 +14,24 @@ use certward_tests::{Leaf, PostgresServer, Scene, Setup, came_within, effort, wa
 use rustix::process::Signal;
 
 const DATABASE: &str = "test0";
-/// Progress of the load between two events.
 const PROJECTS: usize = 5;
 const SWAPS: usize = 3;
 
-/// Changes and handshakes, until the end.
 struct Load {
     end: AtomicBool,
-    /// Projects with an acknowledged creation.
+    /// Acknowledged ones.
     projects: Mutex<Vec<String>>,
     certificates: Mutex<Certificates>,
     handshakes: AtomicUsize,
     faults: Mutex<Vec<String>>,
 }
 
-/// Certificates of the one deployment, by number of their swap.
 struct Certificates {
-    /// Includes unacknowledged swaps, which may have been carried out.
+    /// By number, with unacknowledged swaps, which may have been carried out.
     order: HashMap<Vec<u8>, usize>,
     acknowledged: usize,
-    /// The newest that was reported `running`.
+    /// The newest reported `running`.
     running: usize,
-    /// Number of swaps reported `running`.
     runs: usize,
 }
 
@@ -76,7 +71,6 @@ impl Load {
         }
     }
 
-    /// Swaps certificates, waiting for `running` after each.
     fn swap(&self, scene: &Scene) {
         let api = scene.api();
         for number in 1.. {
@@ -124,7 +118,6 @@ impl Load {
         (self.projects.lock().unwrap().len(), self.certificates.lock().unwrap().runs)
     }
 
-    /// Waits for more of both.
     #[track_caller]
     fn wait_for_more(&self, what: &str) {
         let (projects, runs) = self.counts();
@@ -136,7 +129,6 @@ impl Load {
     }
 }
 
-/// Ends the load on drop, also on a panic.
 struct End<'a>(&'a Load);
 
 impl Drop for End<'_> {
@@ -145,7 +137,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Under load: `lose` removes the primary, the standby is promoted, `after` inspects both.
+/// `lose` removes the primary under load, the standby is promoted, `after` inspects both.
 fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut PostgresServer, &Load)) {
     let mut primary = PostgresServer::start_on_tcp();
     primary.database();
@@ -170,7 +162,7 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
         assert!(there.lines().any(|line| line == name), "{name} was acknowledged and is lost");
     }
     assert_eq!(*load.faults.lock().unwrap(), Vec::<String>::new());
-    // The last acknowledged one, or a later one with an unknown result.
+    // Or a later one, with an unknown result.
     scene.api().wait_running(Scene::DEPLOYMENT);
     let shown = scene.connect(&scene.device(), "last").unwrap().leaf().to_vec();
     let certificates = load.certificates.lock().unwrap();
@@ -180,8 +172,8 @@ fn fail_over(lose: impl FnOnce(&mut PostgresServer), after: impl FnOnce(&mut Pos
     println!("{} swaps that ran and {handshakes} handshakes", certificates.runs);
 }
 
-/// Waits until the old primary has carried out what it received before it hung. Transactions that
-/// wait for the lost standby wait for ever and stay invisible.
+/// What the old primary received before it hung is carried out. Transactions waiting for the lost
+/// standby wait for ever and stay invisible.
 fn wait_for_what_was_under_way(primary: &PostgresServer) {
     let there = "SELECT coalesce(string_agg(pid::text, ','), '0') FROM pg_stat_activity \
                  WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()";
@@ -192,7 +184,6 @@ fn wait_for_what_was_under_way(primary: &PostgresServer) {
     wait_until("an end of what was under way", || (primary.query(DATABASE, &left) == "0").then_some(()));
 }
 
-/// The old primary is not written to while the load continues.
 fn assert_left_alone(primary: &PostgresServer, load: &Load) {
     let written =
         "SELECT (SELECT count(*) FROM project), (SELECT value FROM counter WHERE name = 'generation'),
@@ -207,7 +198,7 @@ fn a_primary_whose_machine_lost_its_power_costs_nothing_and_is_not_written_to_wh
     for _ in 0..effort().failovers {
         fail_over(PostgresServer::kill, |primary, load| {
             primary.resume();
-            // It acknowledges nothing until it is told not to wait for its standby: the worst case.
+            // The worst case: it no longer waits for its standby.
             primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
             primary.query("postgres", "SELECT pg_reload_conf()");
             wait_until("an old primary that takes writes", || {
@@ -240,7 +231,7 @@ fn without_its_standby_a_primary_acknowledges_nothing_whatever_it_is_asked_for()
     let scene = Scene::with(Setup { store: Some(primary.tcp_url(DATABASE)), ..Setup::default() });
     let first = scene.run_one_way();
     standby.stop();
-    // The write waits for the standby; a timeout must not turn that into a success.
+    // A timeout must not turn the wait for the standby into a success.
     let (second, api) = (scene.leaf(), scene.api());
     let answer = api.put_tls(Scene::DEPLOYMENT, &second.one_way()).expect(503);
     assert_eq!(answer.code(), "STORE_UNAVAILABLE");

@@ -4,11 +4,10 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use certward_tests::{Fleet, Route, Scene, Setup, effort, newcomers, wait_within};
 
-/// Parallel handshakes.
 const SHAKING: usize = 32;
-/// For thousands of devices on two busy cores.
+/// Thousands of devices on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// KiB that allocators may keep per closed device (all it used), and in total.
+/// KiB that allocators keep per closed device, and in total.
 const KEPT_OF_EACH: u64 = 12;
 const KEPT: u64 = 8 * 1024;
 
@@ -63,7 +62,6 @@ fn a_fleet_finds_its_broker_again_when_that_was_gone() {
 
     scene.restart_broker(|| {
         wait_within(PATIENCE, "end of all connections", || (fleet.connected() == 0).then_some(()));
-        // The broker is away.
         wait_within(PATIENCE, "failures", || (fleet.failed() >= devices / 2).then_some(()));
     });
     all_connected(&fleet, devices);

@@ -1,4 +1,4 @@
-//! The list of refused devices and its causes, as an operator asks for it.
+//! The list of refused devices and its causes.
 
 use std::process::Command;
 
@@ -43,7 +43,7 @@ fn what_old_devices_lack_is_told_by_their_own_hellos() {
     let setup = Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Setup::default() };
     let scene = Scene::with(setup);
     scene.run_one_way();
-    // OpenSSL leaves these out: before TLS 1.2 the signatures, without ECDHE the groups.
+    // OpenSSL omits the signatures before TLS 1.2, and the groups without ECDHE.
     let cases: [(&[&str], &str); 8] = [
         (&["-tls1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),
         (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "no_common_version"),

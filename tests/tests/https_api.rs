@@ -5,7 +5,6 @@ use std::process::Command;
 use certward_tests::{Authority, Certward, Setup, run};
 use tempfile::TempDir;
 
-/// An API with a certificate for `localhost`.
 fn start(folder: &TempDir, authority: &Authority) -> Certward {
     let files = authority.server_named("api", &["localhost"]).write(folder.path(), "api");
     Certward::start_with(Setup { api_certificate: Some(files), ..Setup::default() })

@@ -1,4 +1,4 @@
-//! Uploads: a refused one changes nothing, an accepted one is served, a hostile one costs nothing.
+//! Uploads: a refused one changes nothing, an accepted one is served, a hostile one is cheap.
 
 use std::{
     io::{Read, Write},
@@ -25,7 +25,6 @@ fn whatever_is_refused_leaves_the_state_and_the_served_certificate_as_they_were(
     assert_eq!(session.leaf(), served.der);
 }
 
-/// One upload per kind of fault.
 fn refused(scene: &Scene) -> Vec<(Value, &'static str)> {
     let good = scene.leaf();
     let other = scene.leaf();
@@ -127,7 +126,7 @@ fn a_body_of_ten_megabytes_is_refused_and_not_held() {
     assert!(grown < 4 * 1024, "{grown} KiB");
 }
 
-/// Sends as long as the server reads; returns the answer.
+/// Sends until the server closes.
 fn send_ten_megabytes(api: &Api, declared: bool) -> String {
     let user = BASE64_STANDARD.encode(format!("{}:{}", api.key, api.secret));
     let length = if declared { "Content-Length: 10485760" } else { "Transfer-Encoding: chunked" };
@@ -135,7 +134,7 @@ fn send_ten_megabytes(api: &Api, declared: bool) -> String {
     let mut reader = stream.try_clone().unwrap();
     let answer = std::thread::spawn(move || {
         let mut answer = Vec::new();
-        // A reset after the answer is expected: the server does not read a refused body.
+        // A reset after the answer is expected: a refused body is not read.
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = reader.read(&mut buffer) {
             answer.extend_from_slice(&buffer[..count]);
@@ -166,7 +165,6 @@ fn resident_kib(process: u32) -> u64 {
     status_kib(process, "VmRSS:")
 }
 
-/// Peak resident memory.
 fn peak_kib(process: u32) -> u64 {
     status_kib(process, "VmHWM:")
 }
@@ -177,7 +175,7 @@ fn status_kib(process: u32, field: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Two authorities of one name, as in the public EMQX recipe, in any order.
+/// As in the public EMQX recipe, in any order.
 #[test]
 fn of_two_authorities_of_one_name_the_one_that_signed_is_served_under() {
     let scene = Scene::new();

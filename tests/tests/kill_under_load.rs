@@ -11,20 +11,16 @@ use std::{
 
 use certward_tests::{Api, Authority, Certward, Leaf, effort};
 
-/// Deployments changed in parallel.
 const DEPLOYMENTS: usize = 3;
-/// Certificates that each alternates between.
 const VERSIONS: usize = 40;
 
-/// The operator of one deployment.
 struct Operator {
     id: String,
     host: String,
-    /// The common name of each is its number.
+    /// The common name is the number.
     leaves: Vec<Leaf>,
-    /// The last change sent, counted over all leaves.
+    /// Counted over all leaves.
     sent: AtomicUsize,
-    /// The last change acknowledged.
     acknowledged: AtomicUsize,
 }
 
@@ -41,7 +37,6 @@ impl Operator {
         &self.leaves[change % VERSIONS]
     }
 
-    /// Changes the certificate until certward is killed.
     fn change_until_killed(&self, api: &Api, faults: &Mutex<Vec<String>>) {
         let path = format!("/deployments/{}/tls", self.id);
         for change in self.acknowledged.load(Ordering::SeqCst) + 1.. {
@@ -55,7 +50,7 @@ impl Operator {
         }
     }
 
-    /// The state is the last acknowledged change or the one in flight, and it is served.
+    /// The state is the last acknowledged change or the one in flight.
     fn verify(&self, certward: &Certward, authority: &Authority) {
         let (acknowledged, sent) =
             (self.acknowledged.load(Ordering::SeqCst), self.sent.load(Ordering::SeqCst));
@@ -100,7 +95,7 @@ fn no_acknowledged_change_is_lost_none_is_mixed_and_every_restart_serves() {
                 let (api, faults) = (&api, &faults);
                 scope.spawn(move || operator.change_until_killed(api, faults));
             }
-            // The moment differs per round, so that every step of a change is interrupted.
+            // Every step of a change is interrupted in some round.
             thread::sleep(Duration::from_micros(40_000 + (round as u64 * 7_919) % 120_000));
             certward.kill();
         });

@@ -1,15 +1,15 @@
-//! The contract's public client as a state machine: it works with a changed base address.
+//! The contract's public client: it works with a changed base address.
 
 use std::time::{Duration, Instant};
 
 use certward_tests::{Answer, Api, Scene, Setup};
 use serde_json::{Value, json};
 
-/// The error code, all that the client's user sees.
+/// All that the client's user sees.
 #[derive(Debug, PartialEq, Eq)]
 struct Failure(String);
 
-/// The client: reads are repeated, changes never.
+/// Reads are repeated, changes never.
 struct KnownClient {
     api: Api,
     /// A minute in the real client.
@@ -23,7 +23,7 @@ impl KnownClient {
         Self { api, poll_every: Duration::from_millis(50), poll_within: Duration::from_secs(30), reads: 0 }
     }
 
-    /// GET, repeated at most three times on 429, 502, 503 and 504; Retry-After up to five seconds.
+    /// Repeated at most three times on 429, 502, 503 and 504; Retry-After up to five seconds.
     fn read(&mut self, id: &str) -> Answer {
         let mut answer = self.read_once(id);
         for _ in 0..3 {
@@ -83,7 +83,7 @@ impl KnownClient {
         let answer = checked(self.api.delete_tls(id));
         match answer.status {
             204 => assert_eq!(answer.body, ""),
-            // Another client may have been faster: ask with GET.
+            // Another client may have been faster.
             404 => {}
             _ => return Err(failure(&answer)),
         }
@@ -103,7 +103,6 @@ impl KnownClient {
     }
 }
 
-/// Requirements of the client on every answer.
 fn checked(answer: Answer) -> Answer {
     assert!(answer.body.len() < 4 << 20);
     if answer.status != 204 {

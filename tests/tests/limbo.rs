@@ -1,8 +1,8 @@
-//! x509-limbo's client certificates against the running program: verdicts, and time to the answer.
+//! x509-limbo's client certificates against the running program.
 //!
-//! Tier A must match x509-limbo, with TLS 1.2 and 1.3. Deviations in the other tiers are listed
-//! with the reason in docs/lab/limbo.md, made by a run of this test and checked by it:
-//! `CERTWARD_WRITE_DOCS=1 cargo test -p certward-tests --test limbo`.
+//! Tier A must match x509-limbo. docs/lab/limbo.md lists the other tiers' deviations, with reasons;
+//! this test writes it (`CERTWARD_WRITE_DOCS=1 cargo test -p certward-tests --test limbo`) and
+//! checks it.
 
 use std::{
     collections::BTreeMap,
@@ -21,17 +21,15 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
 
-/// Deployments tried in parallel.
 const WORKERS: usize = 4;
-/// Bound on an answer. A busy machine gets a second and a third try.
+/// A busy machine gets three tries.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const TRIES: usize = 3;
 
-/// The one deviation of tier A, on purpose: a version 1 certificate issued directly by a client CA,
-/// as in the public EMQX recipe.
+/// A deviation on purpose: version 1, issued directly by a client CA, as in the public EMQX recipe.
 const VERSION_1: &str = "webpki::v1-cert";
 
-/// A case of tests/limbo/client_cases.jsonl.
+/// From tests/limbo/client_cases.jsonl.
 struct Case {
     id: String,
     tier: String,
@@ -44,7 +42,7 @@ struct Case {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Accepted,
-    /// The client CA was refused before it was stored.
+    /// Refused before it was stored.
     Upload(String),
     Handshake,
 }
@@ -82,7 +80,6 @@ fn cases() -> Vec<Case> {
     text.lines().map(case).collect()
 }
 
-/// A deployment that tries one case after the other.
 struct Worker {
     api: Api,
     deployment: String,
@@ -102,7 +99,7 @@ impl Worker {
         Self { api, deployment, host, leaf, device, gateway }
     }
 
-    /// Sets the case's CAs as client trust and connects with its chain, with TLS 1.2 and 1.3.
+    /// Sets the client trust, and connects with TLS 1.2 and 1.3.
     fn try_case(&self, case: &Case) -> Verdict {
         let answer = self.api.put_tls(&self.deployment, &self.leaf.two_way(&case.client_cas));
         if answer.status == 422 {
@@ -126,7 +123,6 @@ impl Worker {
         panic!("{}: {TRIES} times no answer within {ANSWER_WITHIN:?}", case.id);
     }
 
-    /// Whether CONNACK arrives.
     fn knock(&self, case: &Case, tls13: bool) -> bool {
         let usable = PrivateKeyDer::from_pem_slice(case.key.as_bytes())
             .is_ok_and(|key| any_supported_type(&key).is_ok());
@@ -138,7 +134,7 @@ impl Worker {
         device.connect(self.gateway, &self.host, "limbo").is_ok()
     }
 
-    /// For keys that only openssl accepts: DSA, P-192, RSA of 1024 bits.
+    /// Only openssl accepts DSA, P-192 and RSA of 1024 bits.
     fn knock_with_openssl(&self, case: &Case, tls13: bool) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
@@ -179,7 +175,7 @@ fn run_all(cases: &[Case]) -> BTreeMap<String, Verdict> {
         }
     };
     thread::scope(|scope| workers.iter().for_each(|worker| drop(scope.spawn(|| work(worker)))));
-    // The program still works after all cases.
+    // The program still works.
     let clients = Authority::new("Device CA");
     scene.run_two_way(&clients);
     let device = scene.device().with_identity(&clients.client("device"));
@@ -230,7 +226,6 @@ fn page(cases: &[Case], verdicts: &BTreeMap<String, Verdict>) -> String {
     page
 }
 
-/// Why a case of tier B or C deviates.
 fn reason(id: &str) -> &'static str {
     let found = REASONS.iter().find(|(part, _)| id.contains(part));
     found

@@ -1,14 +1,13 @@
-//! Behind HAProxy: the device's address from its PROXY header reaches logs, lists and the broker.
+//! Behind HAProxy: the address of its PROXY header reaches logs, lists and the broker.
 
 use std::{fs, net::TcpStream, process::Command};
 
 use certward_tests::{Authority, Device, Process, Scene, Setup, free_port, wait_until};
 use serde_json::{Value, json};
 
-/// HAProxy's source address; devices have others.
 const BALANCER: &str = "127.0.0.200";
 
-/// HAProxy before certward, with either header version, and behind it, reading certward's header.
+/// Before certward with either header version, and behind it, reading certward's header.
 struct HaProxy {
     process: Process,
     v1: u16,
@@ -68,7 +67,6 @@ fn haproxy_says_who_the_device_is_to_the_broker_and_to_the_operator() {
             .then_some(())
         });
     }
-    // A direct connection keeps its own address.
     let device = scene.device().at([127, 0, 0, 9]);
     scene.connect(&device, "straight").unwrap().ping().unwrap();
     haproxy.process.wait_for("from=127.0.0.9 ", 1);

@@ -1,5 +1,4 @@
-//! What a node serves from its replica while its connection to the database is cut, slow or
-//! restored.
+//! Service from the replica while the database is cut off, slow or back.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +9,16 @@ use serde_json::json;
 
 const OTHER: &str = "other";
 const OTHER_HOST: &str = "other.localhost";
-/// The query by which a node loads or copies a deployment.
+/// Loads or copies a deployment.
 const READS_A_DEPLOYMENT: &str = "SELECT * FROM deployment WHERE id";
-/// Far above the second that it takes, below a retry pause of ten seconds.
+/// Above the second that it takes, below a retry pause of ten.
 const SOON: Duration = Duration::from_secs(5);
-/// Long enough for growing retry pauses to reach ten seconds.
+/// Growing retry pauses reach ten seconds by then.
 const LONG: Duration = Duration::from_secs(20);
-/// Far above the three seconds that docs/database-away.md promises, below a start that waits for
-/// time-outs.
+/// Above the three seconds of docs/database-away.md, below a start that waits for timeouts.
 const START: Duration = Duration::from_secs(12);
 
-/// Two nodes with the same two deployments; one reaches the database through a proxy that can
-/// block.
+/// One of two nodes reaches the database through a proxy that can block.
 struct Two {
     scene: Scene,
     behind: Certward,
@@ -117,7 +114,6 @@ fn a_database_that_is_slow_delays_the_first_device_of_a_start_by_what_is_promise
     two.behind.serve();
     assert!(two.serves_other());
     assert!(begin.elapsed() < START, "the first device was served after {:?}", begin.elapsed());
-    // It becomes in sync while it serves its devices.
     let newest = two.change(None);
     wait_within(Duration::from_secs(60), "the new certificate", || {
         two.shows(&two.scene.device(), &newest).then_some(())

@@ -1,4 +1,4 @@
-//! Several nodes on one PostgreSQL: the same state everywhere, proven by every gateway.
+//! Several nodes on one PostgreSQL: the same state, proven by every gateway.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ fn setup(store: &str) -> Setup {
     Setup { store: Some(store.to_owned()), prove_within: "60s", ..Setup::default() }
 }
 
-/// Three nodes before one broker; the third reaches the database through a proxy that can block.
+/// The third node reaches the database through a proxy that can block.
 struct Three {
     first: Scene,
     second: Certward,
@@ -47,7 +47,6 @@ impl Three {
         self.third.as_ref().expect("it was not taken")
     }
 
-    /// To stop, pause or cut off the third node.
     fn take_third(&mut self) -> Certward {
         self.third.take().expect("it was not taken")
     }
@@ -57,7 +56,7 @@ impl Three {
         session.is_ok_and(|session| session.leaf() == leaf.der)
     }
 
-    /// Pending proofs of each counted node, by the API.
+    /// Pending proofs of each counted node.
     fn waited_for(&self) -> Vec<u64> {
         let output = self.first.certward.cli(&["nodes", "--json"]);
         let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -80,7 +79,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
     three.assert_all_show(&leaf);
     assert_eq!(three.waited_for(), [0, 0, 0]);
 
-    // A change through one node is `running` at every node.
+    // `running` at every node.
     let renewed = three.first.leaf();
     three.second.api().put_tls(Scene::DEPLOYMENT, &renewed.one_way()).expect(200);
     for node in [three.third(), &three.first.certward, &three.second] {
@@ -88,7 +87,7 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
         three.assert_all_show(&renewed);
     }
 
-    // A paused node has not proven anything and is waited for until its lease is over.
+    // A paused node is waited for until its lease is over.
     three.third().signal(Signal::STOP);
     let newest = three.first.leaf();
     three.first.api().put_tls(Scene::DEPLOYMENT, &newest.one_way()).expect(200);
@@ -97,7 +96,6 @@ fn running_is_said_when_every_live_node_has_proven_it_and_a_node_that_does_not_a
         others.iter().all(|node| three.shows(node, &newest)).then_some(())
     });
     assert_eq!(three.second.api().tls(Scene::DEPLOYMENT).tls_status(), "pending");
-    // The nodes serve it first and prove it next.
     wait_until("that only the paused node is waited for", || {
         let mut waited_for = three.waited_for();
         waited_for.sort_unstable();
@@ -157,7 +155,7 @@ fn limits_are_exact_over_all_nodes() {
     assert_eq!((count(200), count(429)), (6, 44), "{statuses:?}");
 }
 
-/// Writers without a pause, so that a returning node always has changes to read.
+/// A returning node always has changes to read.
 const WRITERS: usize = 4;
 
 #[test]
@@ -201,12 +199,10 @@ fn a_node_that_was_away_counts_again_while_others_change_without_a_pause() {
     drop(second);
 }
 
-/// Shared by changes and handshakes while nodes fail.
 struct Load<'a> {
     three: &'a Three,
-    /// The change of each certificate.
     order: Mutex<HashMap<Vec<u8>, usize>>,
-    /// The newest change reported `running`.
+    /// The newest reported `running`.
     running: AtomicUsize,
     handshakes: AtomicUsize,
     over: AtomicBool,
@@ -222,7 +218,7 @@ impl Load<'_> {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Changes through the two healthy nodes; the last acknowledged and their number.
+    /// Changes through the healthy nodes; the last acknowledged, and their number.
     fn change(&self, mut newest: Leaf) -> (Leaf, usize) {
         let nodes = [&self.three.first.certward, &self.three.second];
         for number in 1.. {
@@ -247,7 +243,6 @@ impl Load<'_> {
         unreachable!("there are numbers without end")
     }
 
-    /// Handshakes with a healthy node.
     fn handshake(&self, node: &Certward) {
         let device = self.three.first.device();
         let client_id = format!("device-of-{}", node.mqtts().port());
@@ -266,7 +261,6 @@ impl Load<'_> {
         }
     }
 
-    /// Waits for changes to run between two events.
     fn wait_for_changes(&self) {
         let before = self.running.load(Ordering::SeqCst);
         wait_within(LEASE_OVER, "two more changes", || {

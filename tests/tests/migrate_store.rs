@@ -9,7 +9,6 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 const TABLES: &str = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND n.nspname = 'public'";
 
-/// Reads the database directly.
 struct Onlooker {
     runtime: tokio::runtime::Runtime,
     connection: PgConnection,
@@ -95,7 +94,7 @@ fn devices_and_programs_go_on_with_what_they_have() {
     assert_eq!(other.leaf(), wild.der);
     scene.connect(&scene.device(), "without").expect_err("two-way");
 
-    // The window continues: of six changes, four were used before.
+    // Of six changes, four were used before.
     let statuses = [0; 3].map(|_| api.put_tls(Scene::DEPLOYMENT, &leaf.two_way(clients.pem())).status);
     assert_eq!(statuses, [200, 200, 429]);
     api.wait_running(Scene::DEPLOYMENT);
@@ -120,7 +119,7 @@ fn killed_in_the_middle_it_leaves_nothing_there_and_everything_here() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // It has written a part: most rows are of the audit.
+    // Written in part: most rows are of the audit.
     wait_until("rows on their way", || {
         assert!(child.try_wait().unwrap().is_none(), "it has ended already");
         let writing = onlooker.count(
@@ -135,7 +134,7 @@ fn killed_in_the_middle_it_leaves_nothing_there_and_everything_here() {
         (left == 0).then_some(())
     });
     assert_eq!(onlooker.count(TABLES), 0);
-    // A second try finds the same source and an empty database.
+    // A second try finds an empty database.
     let output = run(migrate(&scene).args(["--json", "--to", &database]));
     assert!(output.status.success(), "{}", text(&output));
     let copied: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -181,7 +180,7 @@ fn what_stands_in_the_way_is_named_with_a_remedy() {
     refused(from_elsewhere.args(["--to", &database]), 1, &["there is no store in", "data_dir"]);
     assert_eq!(onlooker.count(TABLES), 0);
 
-    // By a file, and by the configuration, which finds it done the second time.
+    // By a file, and again by the configuration.
     let file = scene.certward.folder().join("url");
     std::fs::write(&file, format!("{database}\n")).unwrap();
     let output = run(migrate(&scene).arg("--to-file").arg(&file));

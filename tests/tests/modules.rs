@@ -1,7 +1,5 @@
-//! The files of each crate form layers, without cycles.
-//!
-//! An import counts for the file that defines the name, through all re-exports; code under
-//! `#[cfg(test)]` does not count.
+//! The files of each crate form layers, without cycles. An import counts for the file that defines
+//! the name; `#[cfg(test)]` does not count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,13 +54,12 @@ struct Source {
     modules: BTreeMap<ModulePath, Module>,
 }
 
-/// The names of a module.
 #[derive(Default)]
 struct Module {
     file: PathBuf,
-    /// Absolute paths of its re-exports.
+    /// Absolute paths of re-exports.
     exports: BTreeMap<String, ModulePath>,
-    /// The same of `pub use path::*`.
+    /// Of `pub use path::*`.
     globs: Vec<ModulePath>,
 }
 
@@ -84,7 +81,7 @@ impl Source {
         Self { files, modules }
     }
 
-    /// From each file to those that define the names it uses.
+    /// From each file to those that define its names.
     fn arrows(&self) -> BTreeMap<String, BTreeSet<String>> {
         let arrows = self.files.iter().map(|(name, file)| {
             let mut named = Named::new(module_of(name), is_door(file));
@@ -97,7 +94,6 @@ impl Source {
     }
 
     fn defining_file(&self, path: &[String], depth: usize) -> Option<PathBuf> {
-        // Chains of re-exports end; a cycle would not compile.
         assert!(depth < 16, "{path:?}");
         let known = (0..=path.len()).rev().find(|len| self.modules.contains_key(&path[..*len]))?;
         let module = &self.modules[&path[..known]];
@@ -138,7 +134,7 @@ fn note_module(file: &Path, path: &[String], items: &[Item], modules: &mut BTree
     modules.insert(path.to_vec(), module);
 }
 
-/// The names of a `use`, each with its absolute path; none of other crates.
+/// The names of a `use` with absolute paths, none of other crates.
 fn leaves(tree: &UseTree, here: &[String]) -> Vec<(String, ModulePath)> {
     let mut found = Vec::new();
     walk(tree, &mut Vec::new(), &mut found);
@@ -167,7 +163,7 @@ fn walk(tree: &UseTree, before: &mut ModulePath, found: &mut Vec<(String, Module
     }
 }
 
-/// A path from the crate's root; `None` if it may be another crate's.
+/// `None` if it may be another crate's.
 fn absolute(path: &[String], here: &[String]) -> Option<ModulePath> {
     let (first, rest) = path.split_first()?;
     match first.as_str() {
@@ -182,10 +178,10 @@ fn absolute(path: &[String], here: &[String]) -> Option<ModulePath> {
     }
 }
 
-/// Collects the names that a file uses of its own crate.
+/// The names that a file uses of its own crate.
 struct Named {
     here: ModulePath,
-    /// Whether to ignore its re-exports.
+    /// Whether re-exports are ignored.
     door: bool,
     paths: Vec<ModulePath>,
 }
@@ -226,7 +222,7 @@ impl<'ast> Visit<'ast> for Named {
     }
 }
 
-/// Whether a file only declares and re-exports modules.
+/// A file that only declares and re-exports modules.
 fn is_door(file: &File) -> bool {
     file.items.iter().all(|item| matches!(item, Item::Mod(_) | Item::Use(_)))
 }
@@ -279,7 +275,6 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Groups of files that reach each other.
 fn groups_in_cycles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> =
         arrows.keys().map(|file| (file, reach(arrows, file))).collect();

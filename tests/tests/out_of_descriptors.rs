@@ -1,4 +1,4 @@
-//! The process runs out of descriptors, its scarcest resource.
+//! The process runs out of descriptors.
 
 use std::{
     io::{Read, Write},
@@ -9,9 +9,9 @@ use std::{
 
 use certward_tests::{ATTACKS, Api, Battlefield, Scene, Setup, connect_from, effort, wait_until};
 
-/// Half of the descriptors is for devices, two each: 62 devices, and four unfinished connections.
+/// 62 devices with two descriptors each, and four unfinished connections.
 const THROUGH: &[&str] = &["sh", "-c", "ulimit -n 256 && exec \"$@\"", "sh"];
-/// Connections closed for newer ones before they sent anything.
+/// Closed for newer connections before they sent anything.
 const DISPLACED: &str = "certward_gateway_handshake_failures_total{cause=\"displaced\"}";
 
 #[test]
@@ -52,7 +52,7 @@ fn devices_that_take_all_they_are_given_leave_the_api_and_the_store_theirs() {
     api.wait_running(Scene::DEPLOYMENT);
 }
 
-/// A connection to the API opened before the descriptors ran out.
+/// Opened before the descriptors ran out.
 struct Asking(TcpStream, Api);
 
 impl Asking {
@@ -75,10 +75,10 @@ fn without_descriptors_accept_pauses_does_not_spin_and_resumes_by_itself() {
     let certward = field.scene.certward.process();
     certward.wait_resting();
     let before = certward.resources();
-    // Below the limit that certward read at its start.
+    // Below the limit read at the start.
     certward.limit_descriptors((before.descriptors + LEFT) as u64);
 
-    // The system completes these connections; certward cannot accept them all.
+    // Completed by the system; certward cannot accept all.
     let mut held: Vec<TcpStream> = (0..4 * LEFT)
         .map(|_| connect_from(Some(Battlefield::ATTACKER.into()), field.scene.certward.mqtts()).unwrap())
         .collect();
@@ -89,7 +89,7 @@ fn without_descriptors_accept_pauses_does_not_spin_and_resumes_by_itself() {
     assert!(used < window / 4, "{used:?} of {window:?} for waiting");
     asking.healthz();
 
-    // Each close lets one in, then descriptors run out again, without another log line.
+    // Each close lets one in; running out again is not logged again.
     for gone in held.drain(..LEFT / 2) {
         drop(gone);
         asking.healthz();

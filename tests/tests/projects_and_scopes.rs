@@ -3,7 +3,6 @@
 use certward_tests::{Api, Scene};
 use serde_json::{Value, json};
 
-/// Creates a key with these scopes and projects.
 fn key(api: &Api, scopes: &[&str], projects: Option<&[&str]>) -> Api {
     let mut body = json!({"name": "test", "scopes": scopes});
     if let Some(projects) = projects {
@@ -18,7 +17,6 @@ fn ids(list: &Value, field: &str) -> Vec<String> {
     list.as_array().unwrap().iter().map(|one| one[field].as_str().unwrap().to_owned()).collect()
 }
 
-/// Two projects with a deployment each.
 fn scene() -> Scene {
     let scene = Scene::new();
     let api = scene.api();
@@ -60,7 +58,7 @@ fn a_scope_admits_what_it_names_and_nothing_else() {
     reader.tls("machines").expect(200);
     assert_eq!(reader.post_tls("machines", &leaf.one_way()).expect(403).code(), "NO_ACCESS");
     reader.delete_tls("machines").expect(403);
-    // The scope is checked before the deployment is looked up.
+    // The scope is checked before the deployment.
     reader.put_tls("nosuchid", &leaf.one_way()).expect(403);
 
     let renewer = key(&api, &["tls"], None);

@@ -1,4 +1,4 @@
-//! The PROXY header as HAProxy reads it; it passes the rest to the broker.
+//! The PROXY header as HAProxy reads it.
 
 use std::{fs, net::TcpStream, process::Command};
 
@@ -27,7 +27,7 @@ fn haproxy_reads_the_header_and_the_broker_hears_the_device() {
     let change = json!({"upstream": format!("127.0.0.1:{port}"), "proxyProtocol": "v2"});
     let path = format!("/deployments/{}", Scene::DEPLOYMENT);
     scene.api().send("PATCH", &path, Some(&change)).expect(200);
-    // The node reads the change a moment later; until then the broker itself answers.
+    // Until the node reads the change, the broker itself answers.
     let told = |times| haproxy.count("from=127.0.0.1 name=localhost") >= times;
     wait_until("a way through HAProxy", || {
         let _ = scene.connect(&device, "first");

@@ -1,4 +1,4 @@
-//! The PROXY header as RabbitMQ reads it: a broker that takes the device's address from it.
+//! The PROXY header as RabbitMQ reads it.
 
 use certward_tests::{Authority, Certward, Device, Packet, RabbitMq};
 use serde_json::json;

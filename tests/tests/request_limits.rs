@@ -1,4 +1,4 @@
-//! The limits of the contract: exact under parallel requests and kept over a restart.
+//! The contract's limits: exact under parallel requests, kept over a restart.
 
 use std::{sync::Barrier, thread};
 
@@ -50,7 +50,6 @@ fn every_admitted_request_counts_and_no_other() {
     let answer = api.put_tls(Scene::DEPLOYMENT, &json!("no object")).expect(400);
     assert_eq!(answer.header("ratelimit-remaining"), Some("0"));
     api.put_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(429);
-    // Each method has its own limit.
     api.post_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
 }
 

@@ -1,4 +1,4 @@
-//! The roles `api` and `gateway`, each on its own node.
+//! The roles `api` and `gateway` on nodes of their own.
 
 use std::{net::TcpStream, sync::Arc, time::Duration};
 
@@ -13,7 +13,6 @@ fn setup(store: &str, role: &'static str, prove_within: &'static str) -> Setup {
     Setup { store: Some(store.to_owned()), role: Some(role), prove_within, ..Setup::default() }
 }
 
-/// An API node, and no gateway yet.
 struct Roles {
     scene: Scene,
     prove_within: &'static str,
@@ -47,7 +46,7 @@ impl Roles {
         leaf
     }
 
-    /// Role, status and pending proofs of each node, ordered by role.
+    /// Role, status and pending proofs, ordered by role.
     fn listed(&self) -> Vec<(String, String, u64)> {
         let mut listed: Vec<_> = nodes(self.api())
             .iter()
@@ -86,7 +85,6 @@ fn without_a_gateway_nothing_is_running_and_nobody_warns_of_ways_in_that_others_
 
     let leaf = roles.scene.leaf();
     api.post_tls(Scene::DEPLOYMENT, &leaf.one_way()).expect(200);
-    // Longer than the deadline of a proof.
     let path = format!("/deployments/{}/tls", Scene::DEPLOYMENT);
     let waited = api.try_send("GET", &path, "Prefer: wait=3\r\n", "").unwrap();
     assert_eq!(waited.tls_status(), "pending");
@@ -97,7 +95,7 @@ fn without_a_gateway_nothing_is_running_and_nobody_warns_of_ways_in_that_others_
     let gateway = roles.gateway();
     api.wait_running(Scene::DEPLOYMENT);
     assert!(roles.shows(&gateway, &leaf));
-    // The gateway knows the reason and reports it.
+    // The gateway reports the reason.
     let failed = api.wait_status("bound", "failed");
     assert!(failed["reason"].as_str().unwrap().contains("no device can reach"), "{failed}");
     assert!(!roles.api().data().join("snapshot.db").exists(), "it has nobody to serve from one");
@@ -125,7 +123,7 @@ fn a_change_through_the_api_waits_for_every_gateway_and_the_end_of_the_api_distu
     roles.scene.api().wait_running(Scene::DEPLOYMENT);
     assert!(roles.shows(&second, &renewed));
 
-    // A gateway answers probes and nothing else.
+    // A gateway answers probes only.
     for path in
         ["/public_api/v1/deployments", "/public_api/v1/nodes", "/public_api/v1/deployments/ge6a1a75/tls"]
     {
@@ -142,7 +140,7 @@ fn a_change_through_the_api_waits_for_every_gateway_and_the_end_of_the_api_distu
     assert!(roles.shows(&first, &renewed) && roles.shows(&second, &renewed));
     roles.scene.certward.serve();
     assert_eq!(roles.scene.api().tls(Scene::DEPLOYMENT).tls_status(), "running");
-    // It was not stopped and keeps its node id; a node that stops in order is not waited for.
+    // A node that stops in order is not waited for.
     assert!(second.stop().success());
     roles.wait_listed(&[("api", "uncounted", 0), ("gateway", "counted", 0)]);
     roles.change();
@@ -159,7 +157,6 @@ fn a_node_without_a_gateway_lets_deadlines_and_leases_end_when_no_other_can() {
     roles.change();
     let failed = roles.scene.api().wait_status(Scene::DEPLOYMENT, "failed");
     assert!(failed["reason"].as_str().unwrap().contains("in time"), "{failed}");
-    // No heartbeat for the time of its lease.
     roles.wait_listed(&[("api", "uncounted", 0), ("gateway", "lost", 0)]);
     let last = roles.change();
     gateway.signal(Signal::CONT);
@@ -186,7 +183,7 @@ fn each_role_is_taken_over_and_one_by_another() {
     let counted = [("api", "uncounted", 0), ("gateway", "counted", 0), ("gateway", "counted", 0)];
     roles.wait_listed(&counted);
 
-    // A gateway becomes an API node: it gives up its lease and is not waited for.
+    // It gives up its lease and is not waited for.
     second.use_role("api");
     let mut before = second.take_over();
     assert!(before.wait().success());
@@ -196,7 +193,6 @@ fn each_role_is_taken_over_and_one_by_another() {
     assert!(roles.shows(&first, &leaf));
     TcpStream::connect(second.mqtts()).expect_err("nobody listens there any more");
 
-    // And a gateway again.
     second.use_role("gateway");
     let mut before = second.take_over();
     assert!(before.wait().success());

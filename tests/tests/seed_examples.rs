@@ -5,7 +5,7 @@ use std::process::Command;
 use certward_tests::{Scene, run};
 use serde_json::Value;
 
-/// The examples with the page's broken JSON: a quotation mark and the closing brace are missing.
+/// The page's JSON lacks a quotation mark and the closing brace.
 const EXAMPLES: [(&str, &str); 4] = [
     ("GET", "curl -u key:secret -X GET {api}/deployments/ge6a1a75/tls"),
     (
@@ -23,15 +23,13 @@ fn example(method: &str) -> &'static str {
     EXAMPLES.iter().find(|(name, _)| *name == method).unwrap().1
 }
 
-/// Fixes the two faults of the page's JSON.
 fn repaired(example: &str) -> String {
     example
         .replace("-----END CERTIFICATE-----},", r#"-----END CERTIFICATE-----","#)
         .replace("-----END RSA PRIVATE KEY-----\"'", "-----END RSA PRIVATE KEY-----\"}'")
 }
 
-/// Runs a line of the page in a shell with key, secret and base address filled in; curl also prints
-/// the status.
+/// Fills in key, secret and base address; curl also prints the status.
 fn run_line(scene: &Scene, line: &str) -> (u16, String) {
     let api = scene.api();
     let line = line

@@ -1,4 +1,4 @@
-//! systemd opens the sockets and starts certward: clients that connected before are served.
+//! systemd opens the sockets and starts certward: earlier connections are served.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -10,7 +10,7 @@ use std::{
 
 use certward_tests::{Api, Certward, Process, Scene, Setup, certward_binary, free_port, wait_until};
 
-/// The environment that `systemd-socket-activate` passes to its child.
+/// `systemd-socket-activate` passes only named variables.
 fn activate(certward: &Certward, addresses: &[SocketAddr], notify: &Path) -> Process {
     let mut command = Command::new("systemd-socket-activate");
     for address in addresses {
@@ -38,11 +38,11 @@ fn who_comes_before_certward_is_there_is_served_when_it_is() {
         String::from_utf8_lossy(&state[..length]).into_owned()
     };
     let stray = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    // Not the `wss` listener's, which certward binds itself.
+    // certward binds the `wss` listener itself.
     let addresses = [scene.api().address, scene.certward.mqtts(), stray];
     let mut systemd = activate(&scene.certward, &addresses, &scene.certward.folder().join("notify"));
     systemd.wait_for("Listening on", addresses.len());
-    // The first connection starts it; both wait in the sockets.
+    // The first connection starts it.
     let device = scene.device();
     let waiting: Vec<_> = (0..5)
         .map(|number| {

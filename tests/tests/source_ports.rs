@@ -4,11 +4,10 @@ use std::{env, fs, process::Command};
 
 use certward_tests::{Scene, run};
 
-/// Set inside that namespace.
 const INSIDE: &str = "CERTWARD_TEST_FEW_PORTS";
 const PORTS: usize = 60;
 
-/// Runs a test again in its own network namespace. `false`: not permitted, as in some containers.
+/// `false`: not permitted, as in some containers.
 fn inside_a_network_of_its_own(test: &str) -> bool {
     let unshare = || {
         let mut unshare = Command::new("unshare");
@@ -44,8 +43,8 @@ fn a_change_is_proven_though_no_port_towards_the_broker_is_left() {
     assert!(range.starts_with("40000"), "{range}");
     let scene = Scene::new();
     scene.run_one_way();
-    // The broker is reached from 127.0.0.1, like the listener and the proofs. A port bound
-    // implicitly, as by a device here, can be shared with other targets.
+    // The broker is reached from 127.0.0.1, like the listener and the proofs. An implicitly bound
+    // port, as a device's here, can be shared with other targets.
     let device = scene.device();
     let connected: Vec<_> =
         (0..=PORTS).map_while(|n| scene.connect(&device, &format!("device-{n}")).ok()).collect();

@@ -4,7 +4,6 @@ use std::{fs, path::Path, process::Command};
 
 use certward_tests::{Certward, EmbeddedDatabase, Leaf, Scene, Setup, SmallDisk, run, wait_until};
 
-/// A scene with the checks during and after trouble.
 struct Patient {
     scene: Scene,
     served: Leaf,
@@ -17,13 +16,12 @@ impl Patient {
         Self { scene, served }
     }
 
-    /// Handshakes get the certificate served before.
     fn assert_serves(&self) {
         let session = self.scene.connect(&self.scene.device(), "patient").expect("handshakes go on");
         assert_eq!(session.leaf(), self.served.der);
     }
 
-    /// Changes until the store refuses one; every acknowledged change must hold.
+    /// Every acknowledged change must hold.
     fn change_until_refused(&mut self) {
         let api = self.scene.api();
         wait_until("503", || {
@@ -43,13 +41,11 @@ impl Patient {
         });
     }
 
-    /// The last acknowledged change runs.
     fn assert_nothing_was_lost(&self) {
         self.scene.api().wait_running(Scene::DEPLOYMENT);
         self.assert_serves();
     }
 
-    /// Changes work again by themselves.
     fn assert_recovers(&mut self) {
         let (api, leaf) = (self.scene.api(), self.scene.leaf());
         wait_until("recovery", || {
@@ -62,17 +58,16 @@ impl Patient {
     }
 }
 
-/// Sets the largest file that the running program may write.
 fn limit_file_size(certward: &mut Certward, limit: &str) {
     let id = certward.process().id().to_string();
-    // Only the soft limit: the hard one could not be raised again.
+    // The hard limit could not be raised again.
     let output = run(Command::new("prlimit").args(["--pid", &id, &format!("--fsize={limit}:")]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn files_that_cannot_grow_give_503_while_handshakes_go_on() {
-    // Without the trap the kernel would end the program with SIGXFSZ.
+    // Else the kernel ends the program with SIGXFSZ.
     let through = &["bash", "-c", "trap '' XFSZ; exec \"$@\"", "bash"];
     let mut patient = Patient::with(Setup { through, ..Setup::default() });
     let largest = largest_file(&patient.scene.certward.data());

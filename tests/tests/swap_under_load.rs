@@ -12,12 +12,10 @@ use std::{
 
 use certward_tests::{Device, Leaf, Scene, effort};
 
-/// Shared by load and swaps.
 struct Load {
     scene: Scene,
-    /// The swap of each certificate.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest swap reported `running`.
+    /// The newest reported `running`.
     running: AtomicUsize,
     over: AtomicBool,
     handshakes: AtomicUsize,
@@ -34,12 +32,11 @@ impl Load {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Handshakes in both versions of TLS.
     fn handshake(&self, worker: usize) {
         let device = self.scene.device();
         let device = if worker.is_multiple_of(2) { device.with_tls13() } else { device.with_tls12() };
         while !self.is_over() {
-            // The certificate running before this handshake is the oldest allowed.
+            // The oldest certificate that this handshake may get.
             let oldest = self.running.load(Ordering::SeqCst);
             match self.scene.connect(&device, &format!("worker-{worker}")) {
                 Ok(session) => {
@@ -54,7 +51,6 @@ impl Load {
         }
     }
 
-    /// One connection that must outlast all swaps.
     fn ping(&self, number: usize, device: &Device) {
         let mut session = match self.scene.connect(device, &format!("pinging-{number}")) {
             Ok(session) => session,

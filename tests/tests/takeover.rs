@@ -16,22 +16,19 @@ use certward_tests::{
     Api, Certward, Device, Leaf, Packet, Process, Scene, Session, Setup, effort, wait_until,
 };
 
-/// Devices that reconnect without a pause, beside those that stay.
+/// Devices that reconnect, beside those that stay.
 const WORKERS: usize = 4;
 const STAYING: usize = 10;
 
-/// Shared by load and take-overs.
 struct Load {
     api: Api,
     address: SocketAddr,
-    /// The swap of each certificate.
     order: HashMap<Vec<u8>, usize>,
-    /// The newest swap reported `running`.
+    /// The newest reported `running`.
     running: AtomicUsize,
     over: AtomicBool,
     handshakes: AtomicUsize,
     requests: AtomicUsize,
-    /// Connections that got a close_notify.
     seen_off: AtomicUsize,
     faults: Mutex<Vec<String>>,
 }
@@ -69,7 +66,7 @@ impl Load {
         }
     }
 
-    /// A device that stays and reconnects after a close_notify.
+    /// Reconnects after a close_notify.
     fn stay(&self, number: usize, device: &Device) {
         while !self.is_over() {
             let mut session = match device.connect(self.address, Scene::HOST, &format!("staying-{number}")) {
@@ -98,7 +95,6 @@ impl Load {
         }
     }
 
-    /// Requests, each on its own connection.
     fn ask(&self) {
         while !self.is_over() {
             match self.api.try_send("GET", "/deployments", "", "") {
@@ -110,7 +106,6 @@ impl Load {
         }
     }
 
-    /// Swaps certificates, at either process.
     fn swap(&self, leaves: &[Leaf]) {
         for (number, leaf) in leaves.iter().enumerate().skip(1) {
             if self.is_over() {
@@ -122,7 +117,7 @@ impl Load {
         }
     }
 
-    /// Waits for one more event of each kind of load.
+    /// One more event of each kind of load.
     fn wait(&self) {
         let seen = || {
             [&self.handshakes, &self.requests, &self.running].map(|counter| counter.load(Ordering::SeqCst))
@@ -203,13 +198,13 @@ fn devices_stay_with_the_process_before_until_its_drain_ends() {
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
     session.ping().unwrap();
-    // The old process closes the sessions of a certificate deleted through the new one.
+    // A deletion through the new process closes the old one's sessions.
     scene.api().delete_tls(Scene::DEPLOYMENT).expect(204);
     assert!(session.wait_closed().unwrap());
     assert!(before.wait().success(), "without connections nothing is left to do");
 }
 
-/// The running process is unaffected: the same connection, a new one, a change.
+/// The running process is unaffected.
 fn goes_on(scene: &mut Scene, session: &mut Session) {
     assert!(scene.certward.process().is_running());
     session.ping().unwrap();
@@ -258,7 +253,7 @@ fn a_process_that_is_killed_after_its_takeover_is_started_again_as_usual() {
     let mut session = scene.connect(&scene.device(), "staying").unwrap();
     let _before = scene.certward.take_over();
     scene.certward.kill();
-    // The old process still has devices, and nothing that a new start needs.
+    // The old process has devices, and nothing that a new start needs.
     session.ping().unwrap();
     scene.certward.serve();
     session.ping().unwrap();

@@ -4,20 +4,19 @@ use std::process::Command;
 
 use certward_tests::{Authority, Device, Leaf, Scene, run, wait_until};
 
-/// A change between two connections of a device that keeps its tickets.
+/// A change between two connections of a device.
 struct Change {
     name: &'static str,
-    /// Whether the deployment is two-way at first; the device always has a certificate.
+    /// At first; the device always has a certificate.
     two_way: bool,
     carry_out: fn(&mut Stage),
     after: After,
 }
 
-/// The result of the next connection.
+/// The next connection.
 #[derive(Debug, PartialEq, Eq)]
 enum After {
     Resumed,
-    /// Accepted by a full handshake.
     Full,
     Refused,
 }
@@ -122,7 +121,7 @@ const CHANGES: [Change; 11] = [
     },
 ];
 
-/// The result with TLS 1.2 and with TLS 1.3.
+/// With TLS 1.2 and with TLS 1.3.
 fn play(change: &Change) -> [After; 2] {
     let scene = Scene::new();
     let (clients, others) = (Authority::new("Device CA"), Authority::new("Device CA"));

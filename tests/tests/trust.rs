@@ -2,7 +2,7 @@
 
 use certward_tests::{Authority, EmbeddedDatabase, Packet, Scene, Session, Setup, wait_until};
 
-/// Whether the server closes with close_notify before its deadline.
+/// Whether close_notify comes before the deadline.
 fn closed(session: &mut Session) -> bool {
     session.wait_closed().is_ok()
 }
@@ -89,7 +89,7 @@ fn a_session_ticket_does_not_lead_around_a_change_of_trust() {
     }
 }
 
-/// A scene whose store damages every key sealed from now on.
+/// The store damages every key sealed from now on.
 fn scene_with_damaging_store() -> (Scene, Authority, certward_tests::Leaf) {
     let mut scene = Scene::with(Setup { prove_within: "2s", ..Setup::default() });
     let leaf = scene.run_one_way();
@@ -102,9 +102,7 @@ fn scene_with_damaging_store() -> (Scene, Authority, certward_tests::Leaf) {
     (scene, Authority::new("Device CA"), leaf)
 }
 
-/// The table of sealed keys.
 const SEALED_KEYS: &str = "version";
-/// Overwrites each key after it is written.
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
      UPDATE version SET sealed_key = zeroblob(length(sealed_key)) \
      WHERE deployment = new.deployment AND version = new.version; END";
@@ -149,7 +147,7 @@ fn deployments_share_nothing() {
     api.post_tls("other", &scene.authority.server(&["other.example"]).two_way(clients.pem())).expect(200);
     api.wait_running("other");
 
-    // A ticket of one deployment is invalid at the other, though both have the same issuer.
+    // A ticket is invalid at another deployment of the same issuer.
     let device = scene.device().with_resumption();
     scene.connect(&device, "one").unwrap().ping().unwrap();
     device.connect(scene.certward.mqtts(), "other.example", "two").expect_err("two-way");

@@ -1,4 +1,4 @@
-//! A list of database servers with a wrong database in it, which is never used.
+//! A wrong database in the list of servers is never used.
 
 use certward_tests::{Certward, PostgresServer, Scene, Setup, wait_until};
 
@@ -6,7 +6,7 @@ fn name(url: &str) -> &str {
     url.rsplit('/').next().expect("a name")
 }
 
-/// All content of a database except volatile values.
+/// Except volatile values.
 fn everything(server: &PostgresServer, url: &str) -> String {
     let tables = ["deployment", "feed", "audit", "node", "api_key", "version", "secret"];
     let count = |table: &&str| format!("(SELECT count(*) FROM {table})");
@@ -26,7 +26,7 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     let [right_url, wrong_url] = [&right, &wrong].map(|server| server.tcp_url(name(&server.database())));
     let setup = |store: String| Setup { store: Some(store), ..Setup::default() };
 
-    // Another fleet's database with its own master key.
+    // Another fleet's database and master key.
     let others = Certward::prepare(setup(wrong_url.clone()));
     assert!(others.run_init(&[]).status.success());
     let before = everything(&wrong, &wrong_url);
@@ -36,7 +36,6 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     wait_until("a whole snapshot", || scene.certward.log().contains("snapshot is whole").then_some(()));
     assert!(scene.certward.stop().success());
 
-    // The wrong one is first from now on.
     scene.certward.use_store(format!("{wrong_url} {right_url}"));
     scene.certward.serve();
     let log = scene.certward.log();
@@ -49,7 +48,7 @@ fn a_node_keeps_to_its_own_database_and_serves_without_it_rather_than_from_anoth
     scene.api().wait_running(Scene::DEPLOYMENT);
     assert_ne!(leaf.der, renewed.der);
 
-    // Without the right one a new process does not use the wrong one.
+    // Nor by a new process without the right one.
     right.stop();
     assert_refused(&scene);
     scene.certward.kill();

@@ -10,11 +10,10 @@ use crate::{
     servers::{new_certward, on_server_core},
 };
 
-/// certward with a fleet: the first deployment is made by the API, the others copy it in the store.
+/// The first deployment is made by the API, the others copy it in the store.
 pub(crate) struct CertwardFleet {
     certward: Certward,
     broker: SocketAddr,
-    /// The first member.
     template: Option<String>,
 }
 
@@ -23,13 +22,11 @@ impl CertwardFleet {
         Ok(Self { certward: new_certward(), broker, template: None })
     }
 
-    /// The deployment of a host: its first label.
+    /// The first label.
     fn id(host: &str) -> &str {
         host.split('.').next().unwrap_or_default()
     }
 
-    /// Creates the first deployment by the API and stops certward; later ones are written to its
-    /// store.
     pub(crate) fn add(&mut self, members: impl Iterator<Item = Member>) -> Result<()> {
         let mut members = members.peekable();
         if self.template.is_none()
@@ -52,7 +49,6 @@ impl CertwardFleet {
         }
     }
 
-    /// Serves on the core of servers under test.
     pub(crate) fn start(&self) -> Result<Program> {
         let mut command = on_server_core(certward_binary());
         command.arg("serve").arg("--config").arg(self.certward.config()).env_remove("CERTWARD_BIN");
@@ -67,7 +63,6 @@ impl CertwardFleet {
         &self.certward
     }
 
-    /// Sets this PostgreSQL database as its store.
     pub(crate) fn use_store(&mut self, url: String) {
         self.certward.use_store(url);
     }

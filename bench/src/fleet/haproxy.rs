@@ -17,7 +17,7 @@ use crate::{
     servers::{Stage, haproxy, own_folder},
 };
 
-/// HAProxy with a certificate list, replaced by commands on its socket.
+/// A certificate list, replaced by commands on the socket.
 pub(crate) struct HaproxyFleet {
     folder: PathBuf,
     address: SocketAddr,

@@ -10,7 +10,7 @@ use crate::{
     servers::{Stage, hitch, own_folder},
 };
 
-/// hitch with a folder of certificates, read again on SIGHUP; the signal counts as its answer.
+/// A folder of certificates, read again on SIGHUP; the signal counts as the answer.
 pub(crate) struct HitchFleet {
     folder: PathBuf,
     address: SocketAddr,

@@ -9,8 +9,8 @@ use crate::{
     servers::{Stage, nginx, own_folder},
 };
 
-/// nginx, whose stream module of this version chooses by SNI only by reading the file at every
-/// handshake: it caches none and sees a new file at once.
+/// This version's stream module chooses by SNI only by reading the file at every handshake: no
+/// cache.
 pub(crate) struct NginxFleet {
     folder: PathBuf,
     address: SocketAddr,

@@ -9,7 +9,7 @@ use crate::{
     meter::Meter,
 };
 
-/// A new certward on the core of servers under test, with limits above the load.
+/// With limits above the load.
 pub(crate) fn new_certward() -> Certward {
     Certward::start_with(Setup {
         log_level: "info",

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Doors, Stage, on_server_core, own_folder};
 use crate::program::Program;
 
-/// The arguments of a forwarder, which is this program started again.
+/// The forwarder is this program started again.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Forward {
     /// Where to listen
@@ -57,7 +57,7 @@ pub(crate) fn start(stage: &Stage<'_>, tls: bool) -> Result<(Program, Doors)> {
     Ok((Program::start(&folder, &mut command)?, doors))
 }
 
-/// Forwards until it is killed: the plainest gateway of the same parts.
+/// The plainest gateway of the same parts.
 pub(crate) fn forward(forward: &Forward) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -99,7 +99,6 @@ fn config(shown: &PathBuf, client_ca: &PathBuf) -> Result<ServerConfig> {
 #[derive(Clone)]
 enum How {
     Tls(TlsAcceptor),
-    /// With the shared buffer.
     Plain(Rc<RefCell<Vec<u8>>>),
 }
 
@@ -110,7 +109,7 @@ async fn accept(listener: TcpListener, how: How, upstream: SocketAddr) {
         let Ok((client, _)) = listener.accept().await else { continue };
         let how = how.clone();
         spawn_local(async move {
-            // Errors are ignored here: the measuring client notices.
+            // Ignored: the client notices.
             let _ = match how {
                 How::Tls(acceptor) => relay(client, acceptor, upstream).await,
                 How::Plain(buffer) => relay_plain(client, &buffer, upstream).await,
@@ -143,11 +142,10 @@ async fn relay_plain(
     }
 }
 
-/// Copies until the end.
 async fn pass(from: ReadHalf<'_>, mut to: WriteHalf<'_>, buffer: &RefCell<Vec<u8>>) -> io::Result<()> {
     loop {
         from.readable().await?;
-        // One buffer for all connections: its content must not outlive an await.
+        // Shared by all connections: no content across an await.
         let rest = {
             let buffer = &mut *buffer.borrow_mut();
             let length = match from.try_read(buffer) {

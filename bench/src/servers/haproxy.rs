@@ -12,7 +12,7 @@ pub(crate) fn version() -> String {
     line.split(" 20").next().unwrap_or_default().to_owned()
 }
 
-/// One thread; `tuned`: AES-128-GCM alone (2.6 has no setting for the number of tickets).
+/// `tuned`: AES-128-GCM alone (2.6 has no setting for the number of tickets).
 pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> {
     let (folder, doors) =
         (own_folder(stage, if tuned { "haproxy-tuned" } else { "haproxy" })?, Doors::free());

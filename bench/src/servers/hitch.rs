@@ -11,7 +11,6 @@ pub(crate) fn version() -> String {
     first_line(Command::new(PROGRAM).arg("--version"))
 }
 
-/// One worker.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
     let (folder, doors) = (own_folder(stage, "hitch")?, Doors::free());
     let mut text = preamble(stage);
@@ -40,7 +39,6 @@ pub(crate) fn launch(folder: &Path) -> Result<Program> {
     Program::start(folder, &mut command)
 }
 
-/// One worker before the broker.
 pub(crate) fn preamble(stage: &Stage<'_>) -> String {
     format!(
         "backend = \"[{}]:{}\"\nworkers = 1\ndaemon = off\nuser = \"root\"\nsyslog = off\nlog-level = 0\n\

@@ -11,7 +11,7 @@ pub(crate) fn version() -> String {
     first_line(Command::new(PROGRAM).arg("-h"))
 }
 
-/// The broker itself with its own TLS: it relays nothing.
+/// Its own TLS, without a relay.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Doors)> {
     let (folder, doors) = (own_folder(stage, "mosquitto")?, Doors::free());
     let mut text = "user root\nallow_anonymous true\nmax_connections -1\nlog_dest stderr\nlog_type error\n\

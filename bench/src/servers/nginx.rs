@@ -11,7 +11,7 @@ pub(crate) fn version() -> String {
     line_with(Command::new(PROGRAM).arg("-v"), "version").replace("nginx version: ", "")
 }
 
-/// One worker; `tuned`: AES-128-GCM alone, one ticket.
+/// `tuned`: AES-128-GCM alone, one ticket.
 pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> {
     let (folder, doors) = (own_folder(stage, if tuned { "nginx-tuned" } else { "nginx" })?, Doors::free());
     let mut text = preamble(&folder);
@@ -42,7 +42,7 @@ pub(crate) fn start(stage: &Stage<'_>, tuned: bool) -> Result<(Program, Doors)> 
     Ok((launch(&folder)?, doors))
 }
 
-/// One worker, nginx's defaults; `stream` stays open for the caller.
+/// `stream` stays open for the caller.
 pub(crate) fn preamble(folder: &Path) -> String {
     format!(
         "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\

@@ -13,7 +13,7 @@ use rcgen::{
 use stage::{Run, certward, finish};
 use tempfile::TempDir;
 
-/// Files of a CA and its leaf for `a.example` and `*.b.example`.
+/// A CA and its leaf for `a.example` and `*.b.example`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let ca_key = KeyPair::generate().unwrap();

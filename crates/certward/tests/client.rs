@@ -1,4 +1,4 @@
-//! The client commands against a scripted API: requests, output, exit codes.
+//! The client commands against a scripted API.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 

@@ -1,8 +1,6 @@
-//! Core dumps would contain keys: the program disables them before it reads the first key.
-//!
-//! Visible in `/proc/PID`: once a process is not dumpable, its files belong to root (proc(5)). The
-//! program runs as another user if the tests are root's; else the tests' user cannot read them any
-//! more.
+//! Core dumps would contain keys: the program disables them before it reads the first key. The
+//! files in `/proc/PID` then belong to root (proc(5)); so the program runs as another user if the
+//! tests are root's.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -32,11 +30,11 @@ const CONFIG: &str = r#"
     protocol = "mqtts"
 "#;
 
-/// The program where another user can run it, and that user's folder.
+/// Where another user can run it.
 struct Stage {
     folder: TempDir,
     is_root: bool,
-    /// A database that never answers.
+    /// Never answers.
     silent: TcpListener,
 }
 
@@ -69,7 +67,6 @@ impl Stage {
         format!("postgres://certward:password@{address}/certward?sslmode=disable")
     }
 
-    /// Whether the process's files belong to root.
     fn is_closed(&self, process: &Child) -> bool {
         let file = format!("/proc/{}/environ", process.id());
         match self.is_root {

@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 use stage::{Run, Server, certward, finish, wait_until};
 
-/// Writes a self-signed loopback certificate to `api.pem`, and to another file for clients.
+/// Self-signed, in `api.pem`, and in another file for clients.
 fn issue(folder: &Path, for_clients: &str) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();

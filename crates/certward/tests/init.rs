@@ -12,7 +12,6 @@ fn init(folder: &Path, arguments: &[&str]) -> Run {
     finish(certward(folder).arg("init").args(arguments))
 }
 
-/// Key and secret, from stdout.
 fn key(run: &Run) -> (String, String) {
     let object: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(object.as_object().unwrap().len(), 2, "{object}");
@@ -116,7 +115,7 @@ fn a_wrong_configuration_ends_with_2_before_anything_is_made() {
     assert!(!folder.path().join("certward-data").exists());
 }
 
-/// Root's `init` in another user's folder, with links that this user has planted.
+/// The user of the folder has planted the links.
 #[test]
 fn roots_init_in_another_users_folder_is_refused_and_changes_nothing_through_planted_links() {
     const STRANGER: u32 = 1000;

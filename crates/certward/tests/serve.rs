@@ -13,7 +13,6 @@ use tempfile::TempDir;
 const ON_FREE_PORTS: &str = "[api]\nlisten = \"127.0.0.1:0\"\n[[gateway.listener]]\nlisten = \"127.0.0.1:0\"\nprotocol = \"mqtts\"\n\
                              [[gateway.listener]]\nlisten = \"127.0.0.1:0\"\nprotocol = \"wss\"\n";
 
-/// A folder with a configuration and an initialised store.
 fn initialised(configuration: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), configuration);

@@ -1,4 +1,4 @@
-//! State judged or read at a request's start that has changed by the time of its write.
+//! State read at a request's start that has changed by its write.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -16,7 +16,6 @@ fn hosts(names: &[&str]) -> DeploymentChange {
 }
 
 impl World {
-    /// Starts setting the first certificate.
     async fn creating(&self, ca: &Authority) -> JoinHandle<Result<CertificateView, TlsError>> {
         let (lifecycle, admin, this) = (self.lifecycle.clone(), self.admin.clone(), self.this().await);
         let upload = ca.one_way().into();
@@ -46,7 +45,7 @@ async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
 #[tokio::test]
 async fn an_upload_is_judged_by_the_profile_that_holds_when_it_is_stored() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
-    // Less than 60 days are left of a year.
+    // Less than 60 days are left.
     world.clock.advance(std::time::Duration::from_secs(300 * 24 * 60 * 60));
     let mut rehearsals = world.gateway.hold_rehearsals();
     let creating = world.creating(&ca).await;
@@ -97,19 +96,17 @@ async fn a_deployment_created_again_is_another_one() {
     assert_eq!((&before.id, &before.project), (&after.id, &after.project));
     assert_eq!(after.born, after.generation, "the generation of its creation");
     refused_for(&world, &before, &ca).await;
-    // A later deployment of this id, and one of another project.
+    // A later deployment of this id, and another project's.
     refused_for(&world, &DeploymentRef { born: Generation(after.born.0 + 1), ..before.clone() }, &ca).await;
     let elsewhere = ProjectId::parse("other").unwrap();
     refused_for(&world, &DeploymentRef { project: elsewhere, ..after.reference() }, &ca).await;
     assert_eq!(world.deployment().await, after);
     assert_eq!(world.lifecycle.tls(&was).await.unwrap(), None, "nor is it shown");
-    // A change keeps its identity.
     world.changed(hosts(&["ge6a1a75.example.com"])).await;
     world.create(ca.one_way()).await;
     assert_eq!(world.this().await, after.reference());
 }
 
-/// Every change that means `meant` is refused.
 async fn refused_for(world: &World, meant: &DeploymentRef, ca: &Authority) {
     let (lifecycle, admin) = (&world.lifecycle, &world.admin);
     let upload = || ca.one_way().into();

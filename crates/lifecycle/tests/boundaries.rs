@@ -35,7 +35,6 @@ fn suffixes(texts: &[&str]) -> Vec<HostSuffix> {
     texts.iter().map(|text| HostSuffix::parse(text).unwrap()).collect()
 }
 
-/// Two projects, each with a key that may create deployments.
 struct Stage {
     world: World,
     ours: ApiKey,
@@ -105,7 +104,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, DeploymentError>) -> Result<(),
     match result {
         Ok(_) => Ok(()),
         Err(DeploymentError::OutOfBounds(why)) => Err(why),
-        // Owned or covered: the caller cannot tell which.
+        // The caller cannot tell which.
         Err(DeploymentError::HostTaken(host)) => Err(OutOfBounds::HostOfAnother(host)),
         Err(other) => panic!("{other}"),
     }
@@ -163,7 +162,7 @@ async fn an_admin_lets_projects_share_a_broker_and_what_is_shared_stays_and_is_a
     // Other changes, and the order, are not checked.
     let named = DeploymentChange { name: Some("a name".into()), ..DeploymentChange::default() };
     stage.change("ours", named).await.unwrap();
-    // A PROXY header is: devices could pass for the other project's.
+    // A PROXY header is: devices could pass for another project's.
     let told = DeploymentChange { proxy_protocol: Some(ProxyProtocol::V2), ..DeploymentChange::default() };
     assert_eq!(stage.change("ours", told).await, taken(UpstreamField::Upstream, "10.0.0.1:1883"));
     stage.change("ours", upstreams("[::ffff:10.0.0.1]:1883,10.0.0.2:1883")).await.unwrap();
@@ -173,7 +172,6 @@ async fn an_admin_lets_projects_share_a_broker_and_what_is_shared_stays_and_is_a
         stage.change("ours", upstreams("10.0.0.1:1883")).await,
         taken(UpstreamField::Upstream, "10.0.0.1:1883")
     );
-    // A project's admin is no admin of both.
     let of = [project("ours")];
     let (limited, _) = stage
         .world
@@ -214,14 +212,13 @@ async fn what_a_project_may_not_connect_to_is_refused_and_what_it_had_is_a_warni
         stage.make(&stage.ours, "new", "10.0.0.1:1,192.0.2.2:1883", &[]).await,
         not_allowed("192.0.2.2:1883")
     );
-    // The admin sets the rule and must keep it.
+    // The admin must keep the rule.
     assert_eq!(
         stage.make(&stage.world.admin, "new", "192.0.2.2:1883", &[]).await,
         not_allowed("192.0.2.2:1883")
     );
     stage.make(&stage.ours, "new", "10.0.0.1:1883", &[]).await.unwrap();
     assert_eq!(stage.change("new", upstreams("192.0.2.2:1883")).await, not_allowed("192.0.2.2:1883"));
-    // Other projects are not affected.
     stage.make(&stage.theirs, "theirs", "192.0.2.2:1883", &[]).await.unwrap();
     let warning = BoundaryWarning::UpstreamNotAllowed(UpstreamField::Upstream, upstream("192.0.2.1:1883"));
     assert_eq!(stage.warnings("old").await, [warning]);
@@ -280,10 +277,10 @@ async fn a_wildcard_over_a_public_suffix_is_an_admins_to_allow() {
         ProjectChange { host_suffixes: Some(suffixes(&["github.io", "uk"])), ..ProjectChange::default() };
     stage.set("ours", rule).await.unwrap();
     stage.make(&stage.ours, "named", "a:1", &["*.github.io"]).await.unwrap();
-    // Under the project's suffix, but not named.
+    // Under the suffix, but not named.
     let refused = Err(OutOfBounds::HostPublicSuffix(host("*.co.uk")));
     assert_eq!(stage.make(&stage.ours, "under", "a:1", &["*.co.uk"]).await, refused);
-    // A deployment keeps its hosts when the rule changes.
+    // Hosts outlast the rule.
     let rule = ProjectChange { host_suffixes: Some(Vec::new()), ..ProjectChange::default() };
     stage.set("ours", rule).await.unwrap();
     stage.change("named", hosts(&["*.github.io", "a.example.com"])).await.unwrap();
@@ -305,7 +302,7 @@ async fn a_project_has_as_many_deployments_as_the_quota_says() {
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3, "{made:?}");
     assert!(made.iter().flat_map(|made| made.as_ref().err()).all(|why| *why == OutOfBounds::Quota(3)));
     assert_eq!(make(&stage.world.admin, "one-more").await, Err(OutOfBounds::Quota(3)));
-    // A change needs no room, and a removal frees some.
+    // A change needs no room.
     let first = (0..6).find(|at| made[*at].is_ok()).map(|at| format!("d{at}")).unwrap();
     stage.change(&first, hosts(&["a.example.com"])).await.unwrap();
     lifecycle.remove_deployment(&stage.ours, &stage.world.that(&first).await).await.unwrap();

@@ -1,4 +1,4 @@
-//! The life of a certificate, by operators' and nodes' steps.
+//! The life of a certificate.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -355,7 +355,7 @@ async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage(
     let reading = tokio::spawn({
         let (lifecycle, deployment) = (world.lifecycle.clone(), deployment.clone());
         async move {
-            // Enough to meet a removal between the two reads; nothing depends on the count.
+            // Enough to meet a removal between two reads; nothing depends on it.
             for _ in 0..2000 {
                 lifecycle.tls(&deployment).await.unwrap();
                 lifecycle.assignment(&deployment.id).await.unwrap();

@@ -1,5 +1,4 @@
-//! Which nodes are counted, from when, and whose reports are accepted: single cases of what the
-//! model tries at random.
+//! Counted nodes and accepted reports: single cases of what the model tries at random.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -48,7 +47,6 @@ async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
     };
     let refused = asked(false).await;
     assert_eq!(store.nodes().await.unwrap().len(), 1, "a refusal leaves no trace");
-    // Reports of an uncounted node are ignored.
     world.report(&refused, Ok(())).await;
     world.report(&b, Ok(())).await;
     let b = asked(true).await;
@@ -97,7 +95,7 @@ async fn a_report_of_what_was_loaded_from_another_history_is_void() {
     }
 }
 
-/// Asks in the node's session; the result, and the session after it.
+/// The result, and the session after it.
 async fn withdraw(world: &World, node: &Member, generation: Generation) -> (Withdrawal, Member) {
     let as_of = world.lifecycle.store().newest_position().await.unwrap();
     let observation = Observation { id: &world.id, generation, as_of };

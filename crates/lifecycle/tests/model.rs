@@ -1,10 +1,9 @@
-//! Which proofs `running` needs: random schedules of changes, nodes that crash, pause, fall back or
-//! are cut off, clocks that jump, and a database that loses its newest changes, compared with a
-//! model of the contract after every step. First the shortest traces that the protocol's model
-//! checker found.
+//! The proofs that `running` needs: after every step of random schedules with crashes, pauses, cut
+//! lines, clock jumps and a database that loses its newest changes, the store is compared with a
+//! model of the contract. First the shortest traces that the protocol's model checker found.
 //!
-//! The *book* says what the store may report; the *truth* is what each simulated node serves, or
-//! would after a crash. `running` must be in the book, and true.
+//! The *book* says what the store may report, the *truth* what each simulated node serves, or would
+//! after a crash. `running` must be in the book, and true.
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
@@ -34,14 +33,14 @@ enum Step {
     Create,
     Replace,
     Hosts,
-    /// A change that does not concern TLS.
+    /// Does not concern TLS.
     Rename,
     Delete,
-    /// The node reads what it should serve, and serves it.
+    /// Reads what it should serve, and serves it.
     Apply(usize),
-    /// It proves that, writes it to its replica, and sends its report.
+    /// Proves it, writes it to its replica, and sends its report.
     Send(usize),
-    /// The report arrives, however late, even if its process has ended.
+    /// However late, even if the process has ended.
     Arrive(usize),
     /// All three.
     Prove(usize),
@@ -49,25 +48,24 @@ enum Step {
     ReportNoWayIn(usize),
     /// It can never serve what it should, and asks to serve what it has kept.
     Withdraw(usize),
-    /// It renews its lease; if uncounted, it joins once it has applied the newest row.
+    /// Renews its lease; if uncounted, it joins once it has applied the newest row.
     Renew(usize),
-    /// It joins and is killed before the answer.
+    /// Joins and is killed before the answer.
     JoinAndCrash(usize),
     Leave(usize),
-    /// Its process ends abruptly.
     Crash(usize),
-    /// A new process of it puts its session into the row and serves what the node has kept.
+    /// A new process puts its session into the row and serves what the node has kept.
     Start(usize),
-    /// It serves what the node has kept and cannot reach the store.
+    /// Serves what the node has kept, without the store.
     StartAlone(usize),
-    /// It does nothing, or cannot reach the store, until `Resume`; it continues to serve.
+    /// Without the store until `Resume`; it continues to serve.
     Pause(usize),
     Resume(usize),
-    /// Leases and deadlines are checked; one node is enough.
+    /// Leases and deadlines; one node is enough.
     Sweep,
     Forward(u64),
     Back(u64),
-    /// The next `Restore` returns to this state: a standby that lags, or a backup.
+    /// The state of the next `Restore`: a lagging standby, or a backup.
     Remember,
     Restore,
 }
@@ -113,7 +111,7 @@ enum State {
     Terminated,
 }
 
-/// A version as read at a row of the feed.
+/// As read at a row of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Content {
     generation: Generation,
@@ -126,17 +124,16 @@ struct Node {
     id: NodeId,
     up: bool,
     paused: bool,
-    /// Set once its process has put its session into the store.
+    /// Once stored by its process.
     session: Option<Session>,
     /// Its own belief.
     counts: bool,
     /// Empty before its first read, and where it must refuse.
     serves: Option<Content>,
-    /// The row up to which it has applied everything.
+    /// Applied up to this row.
     carried_out: Option<FeedPosition>,
-    /// Its replica, which a new process serves.
+    /// Its replica.
     kept: Option<Content>,
-    /// A report on its way.
     sent: Option<(Member, Content)>,
 }
 
@@ -160,17 +157,17 @@ impl Node {
     }
 }
 
-/// What the contract lets the store report.
+/// What the store may report.
 #[derive(Debug, Clone)]
 struct Book {
     state: State,
     generation: Generation,
-    /// The generation of the newest accepted upload, if one is set.
+    /// Of the newest accepted upload.
     version: Option<VersionId>,
     deadline: Timestamp,
     /// Nodes with a row: session, and when a sweep may end it.
     rows: BTreeMap<usize, (Session, Timestamp)>,
-    /// Counted nodes, and whether each has proven the generation.
+    /// Whether each counted node has proven the generation.
     counted: BTreeMap<usize, bool>,
     history: BTreeMap<Generation, FeedPosition>,
     now: Timestamp,
@@ -200,7 +197,7 @@ impl Book {
         self.counted = self.rows.keys().map(|node| (*node, false)).collect();
     }
 
-    /// The certificate stays, but proofs of the earlier generation do not count for this one.
+    /// Proofs of the earlier generation do not count.
     fn change_otherwise(&mut self, generation: Generation) {
         self.generation = generation;
         self.counted.values_mut().for_each(|proven| *proven = false);
@@ -277,14 +274,12 @@ impl Book {
     }
 }
 
-/// The store, the nodes, and the book.
 struct Stage<'a> {
     world: World,
     uploads: std::iter::Cycle<std::slice::Iter<'a, Arc<Upload>>>,
     nodes: Vec<Node>,
     book: Book,
     remembered: Option<(Backup, Book)>,
-    /// Counts drawn hosts and names.
     drawn: usize,
 }
 
@@ -318,7 +313,6 @@ impl<'a> Stage<'a> {
         Self { world, uploads, nodes, book, remembered: None, drawn: 0 }
     }
 
-    /// Whether the node can use the store.
     fn acts(&self, node: usize) -> bool {
         self.nodes[node].up && !self.nodes[node].paused && self.nodes[node].session.is_some()
     }
@@ -379,7 +373,6 @@ impl<'a> Stage<'a> {
             Step::Back(seconds) => self.set_clock(self.book.now.before(Duration::from_secs(seconds))),
             Step::Remember => self.remembered = Some((self.world.back_up().await, self.book.clone())),
             Step::Restore => self.restore().await,
-            // The node is down.
             Step::Apply(_)
             | Step::Prove(_)
             | Step::Withdraw(_)
@@ -422,7 +415,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Returns the new generation.
     async fn change(&mut self, change: DeploymentChange) -> Generation {
         let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
         let changed = lifecycle.change_deployment(admin, &this, change).await.unwrap();
@@ -430,14 +422,13 @@ impl<'a> Stage<'a> {
         changed.generation
     }
 
-    /// Adds the row of a change.
     async fn note_row(&mut self) -> Generation {
         let row = self.world.lifecycle.store().newest_position().await.unwrap();
         assert!(self.book.history.insert(row.generation, row).is_none(), "a row of its own");
         row.generation
     }
 
-    /// Whether the node's content is of the store's history. If not, it leaves and drops it.
+    /// If the store's history is another one, the node leaves and drops its content.
     async fn looks_at_history(&mut self, node: usize) -> bool {
         let held: Vec<FeedPosition> = {
             let node = &self.nodes[node];
@@ -479,7 +470,7 @@ impl<'a> Stage<'a> {
         self.world.lifecycle.report(&member, &observation, proof).await.unwrap();
     }
 
-    /// Serves an older version than the newest, if permitted: as if the newest could not be opened.
+    /// As if the newest version could not be opened.
     async fn withdraw(&mut self, node: usize) {
         if !self.looks_at_history(node).await {
             return;
@@ -530,8 +521,8 @@ impl<'a> Stage<'a> {
         self.nodes[node].counts = renewed;
     }
 
-    /// Like a node: it has read the feed, drops content permitted instead of the newest, and joins
-    /// if the newest row, this one, is applied and kept.
+    /// Reads the feed, drops content permitted instead of the newest, and joins if the newest row,
+    /// this one, is applied and kept.
     async fn join(&mut self, node: usize) {
         if !self.looks_at_history(node).await {
             return;
@@ -580,7 +571,6 @@ impl<'a> Stage<'a> {
         (node.up, node.serves) = (true, node.kept);
     }
 
-    /// The database returns to an earlier state.
     async fn restore(&mut self) {
         let Some((backup, book)) = &self.remembered else { return };
         self.world.restore(backup).await;
@@ -592,7 +582,6 @@ impl<'a> Stage<'a> {
         self.book.now = now;
     }
 
-    /// The store agrees with the book; and `running` is true.
     async fn check(&self) {
         let deployment = self.world.deployment().await;
         let (state, version) = match &deployment.tls {
@@ -613,9 +602,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// While a certificate is `running`, every node with a row serves this version or refuses, now
-    /// and after a crash with the store away. Except for content of a lost history, until the node
-    /// checks.
+    /// While `running`, every node with a row serves this version or refuses, now and after a crash
+    /// with the store away; except for content of a lost history, until the node checks.
     fn assert_true(&self) {
         for node in self.book.rows.keys() {
             let Node { id, .. } = &self.nodes[*node];
@@ -625,7 +613,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Everything works again, and the last request succeeds.
+    /// Everything works again: the last request succeeds.
     async fn heal(&mut self) {
         let all: BTreeSet<usize> = (0..NODES).collect();
         for node in &all {
@@ -673,7 +661,7 @@ fn running_is_said_exactly_when_it_is_proven() {
     });
 }
 
-/// The shortest traces to each fault that the protocol closes, found by the model checker.
+/// Found by the model checker, one for each fault that the protocol closes.
 #[tokio::test]
 async fn each_known_fault_of_membership_stays_closed() {
     use Step::*;

@@ -5,16 +5,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Ports given out by this process: each only once.
+/// Each port is given out once.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
 /// A free TCP port of the loopback address, for programs that cannot choose one.
 ///
-/// Below the range of outgoing connections, so that no client of a parallel test takes it. Another
-/// process may still be faster: callers retry with another port.
+/// Below the range of outgoing connections, which parallel tests use. Another process may still be
+/// faster: callers retry.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
-        // A fresh `RandomState` is random: enough to keep parallel processes apart.
+        // A fresh `RandomState` is random and separates parallel processes.
         let port = 10_000 + u16::try_from(RandomState::new().build_hasher().finish() % 22_000).unwrap_or(0);
         let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = given.get_or_insert_default().insert(port);

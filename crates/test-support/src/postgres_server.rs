@@ -20,25 +20,24 @@ use crate::free_port;
 const START: Duration = Duration::from_secs(30);
 const USER: &str = "certward";
 
-/// A PostgreSQL server from the installed binaries: in a temporary folder, on a Unix socket only
-/// (no port needed), by default without fsync. It ends on drop, and when the test's process is
-/// killed.
+/// A PostgreSQL server from the installed binaries: in a temporary folder, on a Unix socket only,
+/// by default without fsync. It ends on drop, and with the test's process.
 ///
-/// As root it changes to another user, because PostgreSQL refuses root.
+/// PostgreSQL refuses root, so root's server runs as another user.
 #[derive(Debug)]
 pub struct PostgresServer {
     folder: TempDir,
     binaries: PathBuf,
     databases: AtomicU32,
     running: Option<Running>,
-    /// On loopback; without one, the socket only.
+    /// On loopback.
     port: Option<u16>,
-    /// Whether commits are fsync'd, as measurements need.
+    /// With fsync.
     durable: bool,
 }
 
-/// The server belongs to a thread that lives as long as it: the death signal that ends it with the
-/// test's process is bound to the thread that started it.
+/// The thread lives as long as the server: the death signal that ends the server with the test's
+/// process is bound to the thread that started it.
 #[derive(Debug)]
 struct Running {
     stop: mpsc::Sender<()>,
@@ -47,7 +46,7 @@ struct Running {
 }
 
 impl PostgresServer {
-    /// Shared by this process's tests; started for the first, ended with the last.
+    /// Shared by this process's tests.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,17 +57,17 @@ impl PostgresServer {
         })
     }
 
-    /// Starts one, for a test that stops it.
+    /// Starts one, to be stopped.
     pub fn start() -> Self {
         Self::start_at(None, false)
     }
 
-    /// Starts one with fsync, for measurements.
+    /// Starts one with fsync.
     pub fn start_durable() -> Self {
         Self::start_at(None, true)
     }
 
-    /// Starts one that also listens on loopback, to be one of two.
+    /// Starts one that also listens on loopback.
     pub fn start_on_tcp() -> Self {
         Self::start_at(Some(free_port()), false)
     }
@@ -97,7 +96,7 @@ impl PostgresServer {
         server
     }
 
-    /// Starts a standby; this server then acknowledges no commit that the standby lacks.
+    /// Starts a synchronous standby.
     pub fn start_synchronous_standby(&self) -> Self {
         let (binaries, folder) = (binaries(), folder());
         let output = as_other_user(&binaries.join("pg_basebackup"))
@@ -203,7 +202,7 @@ impl PostgresServer {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port.expect("it listens on loopback"))
     }
 
-    /// Signals the server and all its children, as if to a whole machine.
+    /// Signals the server and its children.
     pub fn signal_all(&self, signal: Signal) {
         let server = self.pid().expect("it runs");
         let children = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
@@ -240,16 +239,16 @@ impl PostgresServer {
         format!("postgres://{USER}@{host}/{name}")
     }
 
-    /// Stops it at once, like a crash: connections break.
+    /// Stops it at once, like a crash.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {
-            // The thread waits for this or for the sender's drop; both stop the server.
+            // The thread waits for this or for the drop.
             let _ = running.stop.send(());
             let _ = running.thread.join();
         }
     }
 
-    /// Kills every process, like a power loss. [`PostgresServer::resume`] it, or a little shared
+    /// Kills every process, like a power loss. Without [`PostgresServer::resume`] a little shared
     /// memory leaks.
     pub fn kill(&mut self) {
         self.signal_all(Signal::KILL);
@@ -321,7 +320,7 @@ impl Drop for PostgresServer {
     }
 }
 
-/// For one server, which may run as another user.
+/// For a server that may run as another user.
 fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("certward-pg-").tempdir().expect("a temporary folder");
     if let Some((uid, gid)) = other_user() {
@@ -331,7 +330,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// SIGQUIT ends it at once, with its children.
+/// SIGQUIT ends its children as well.
 fn end(mut child: Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::QUIT);
@@ -339,7 +338,7 @@ fn end(mut child: Child) {
     let _ = child.wait();
 }
 
-/// The newest installed version, else the one in PATH.
+/// The newest installed, else in PATH.
 fn binaries() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let versions =
@@ -353,7 +352,7 @@ fn binaries() -> PathBuf {
         .expect("these tests need PostgreSQL 14 or later: install it (on Debian: apt-get install postgresql)")
 }
 
-/// Changes to the other user, if any, and dies with the starting thread.
+/// Also dies with the starting thread.
 fn as_other_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if let Some((uid, gid)) = other_user() {

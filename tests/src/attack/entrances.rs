@@ -44,13 +44,13 @@ pub(super) fn websocket_that_is_not_read(attacker: &Attacker) -> Tally {
     flooded(&attacker.at_wss(), REQUEST, |_| Ok(()))
 }
 
-/// After the handshake at the `wss` listener: these bytes, then silence.
+/// Sends these bytes after the handshake.
 fn said_to_wss(attacker: &Attacker, words: &[u8]) -> Tally {
     let attacker = attacker.at_wss();
     attacker.keep(PACE, || Sealed::saying(&attacker, &attacker.patient_host, words), Sealed::forget_answers)
 }
 
-/// A PROXY v2 header from this IPv4 address, cut after its addresses, that claims this length.
+/// Cut after the addresses; claims this length.
 fn version2(from: [u8; 4], length: u16) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
     header.extend(length.to_be_bytes());

@@ -14,9 +14,8 @@ use rustls_pki_types::ServerName;
 use super::{Attacker, Tally, forget_answers};
 use crate::{Device, Packet};
 
-/// Round of attacks with long connections.
 const PATIENT: Duration = Duration::from_millis(50);
-/// Round of attacks with connections that close after one answer.
+/// For connections that close after one answer.
 const BRIEF: Duration = Duration::from_millis(200);
 
 pub(super) fn silence(attacker: &Attacker) -> Tally {
@@ -27,14 +26,14 @@ pub(super) fn half_open(attacker: &Attacker) -> Tally {
     hold(attacker, || hello(&attacker.device, &attacker.host))
 }
 
-/// More unfinished handshakes than the deployment's connection limit.
+/// More than the deployment's connection limit.
 pub(super) fn held_hellos(attacker: &Attacker) -> Tally {
     hold(attacker, || hello(&attacker.device, &attacker.few_at_once_host))
 }
 
-/// Unfinished handshakes at more than the deployment's connection rate.
+/// More than the deployment's connection rate.
 pub(super) fn quick_hellos(attacker: &Attacker) -> Tally {
-    // So often that no second's worth is saved up between two rounds.
+    // No second's worth is saved up between rounds.
     const PACE: Duration = Duration::from_millis(20);
     let open = || say(attacker, &hello(&attacker.device, &attacker.few_a_second_host));
     attacker.keep(PACE, open, |_| Err(io::ErrorKind::ConnectionAborted.into()))
@@ -77,7 +76,7 @@ pub(super) fn invented_names(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn connections(attacker: &Attacker) -> Tally {
-    // A thousand steps a second, every second of which opens a connection.
+    // A thousand steps a second, every second of which connects.
     let pace = Duration::from_millis(1) * u32::try_from(attacker.connections).unwrap_or(u32::MAX);
     attacker.keep(pace, || attacker.connect(), |_| Err(io::ErrorKind::ConnectionAborted.into()))
 }
@@ -99,12 +98,12 @@ pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally 
     })
 }
 
-/// Sends bytes at once, then stays silent until the server closes.
+/// Then stays silent until the server closes.
 pub(super) fn hold(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     attacker.keep(PATIENT, || say(attacker, &bytes()), forget_answers)
 }
 
-/// Sends bytes at once, reads an answer, and closes.
+/// Reads an answer and closes.
 pub(super) fn brief(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     let open = || Ok((say(attacker, &bytes())?, 0));
     attacker.keep(BRIEF, open, |(socket, rounds)| {
@@ -121,7 +120,7 @@ fn say(attacker: &Attacker, bytes: &[u8]) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A device's first flight: one record with a header of five bytes.
+/// One record with a header of five bytes.
 pub(super) fn hello(device: &Device, host: &str) -> Vec<u8> {
     let name = ServerName::try_from(host.to_owned()).expect("a name");
     let mut tls = ClientConnection::new(device.config(), name).expect("a configuration");

@@ -1,6 +1,6 @@
-//! The client's half of an established TLS session with records sealed here, to send what no TLS
-//! library sends: empty records, endless key updates, handshake messages out of order (RFC 8446
-//! §4.6.3, §5; RFC 5246 §6.2).
+//! The client's half of a TLS session with records sealed here, for what no TLS library sends:
+//! empty records, endless key updates, misplaced handshake messages (RFC 8446 §4.6.3, §5; RFC 5246
+//! §6.2).
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
 
-/// A session of which only the sending half is implemented.
+/// Only the sending half.
 pub(super) struct Sealed {
     socket: TcpStream,
     unsent: Vec<u8>,
@@ -33,7 +33,7 @@ pub(super) struct Sealed {
 
 struct Sealer {
     version: TlsVersion,
-    /// The secret of the next keys (TLS 1.3).
+    /// Of the next keys (TLS 1.3).
     secret: Vec<u8>,
     key: LessSafeKey,
     iv: [u8; 12],
@@ -41,7 +41,6 @@ struct Sealer {
 }
 
 impl Sealed {
-    /// Handshakes with a suite that can be sealed here.
     pub(super) fn open(attacker: &Attacker, host: &str, version: TlsVersion) -> io::Result<Self> {
         let secrets = Arc::<Secrets>::default();
         let mut socket = attacker.connect()?;
@@ -59,7 +58,7 @@ impl Sealed {
         Ok(Self { socket, unsent: Vec::new(), sealer })
     }
 
-    /// As [`Self::open`] with TLS 1.3, and queues these bytes.
+    /// TLS 1.3, and queues these bytes.
     pub(super) fn saying(attacker: &Attacker, host: &str, words: &[u8]) -> io::Result<Self> {
         let mut session = Self::open(attacker, host, TlsVersion::Tls13)?;
         session.seal(APPLICATION_DATA, words);
@@ -67,25 +66,24 @@ impl Sealed {
         Ok(session)
     }
 
-    /// Queues one record.
     pub(super) fn seal(&mut self, kind: u8, content: &[u8]) {
         self.seal_padded(kind, content, 0);
     }
 
-    /// As [`Self::seal`], with padding (TLS 1.3 only).
+    /// TLS 1.3 only.
     pub(super) fn seal_padded(&mut self, kind: u8, content: &[u8], padding: usize) {
         let record = self.sealer.seal(kind, content, padding);
         self.unsent.extend(record);
     }
 
-    /// Queues a key update and changes the keys (RFC 8446 §4.6.3).
+    /// RFC 8446 §4.6.3.
     pub(super) fn update_keys(&mut self, answer_wanted: bool) {
         const KEY_UPDATE: u8 = 24;
         self.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, u8::from(answer_wanted)]);
         self.sealer = Sealer::of_secret(expand(&self.sealer.secret, "traffic upd", 32));
     }
 
-    /// Whether the queue is empty and more may be queued: nothing piles up.
+    /// Whether everything is sent: nothing piles up.
     pub(super) fn send(&mut self) -> io::Result<bool> {
         while !self.unsent.is_empty() {
             match self.socket.write(&self.unsent) {
@@ -97,12 +95,10 @@ impl Sealed {
         Ok(true)
     }
 
-    /// Reads and discards what has arrived; an error if the peer has closed.
     pub(super) fn forget_answers(&mut self) -> io::Result<()> {
         super::forget_answers(&mut self.socket)
     }
 
-    /// As [`Self::forget_answers`], at most `bytes`.
     pub(super) fn forget_some_answers(&mut self, bytes: usize) -> io::Result<()> {
         match self.socket.read(&mut vec![0; bytes]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -187,8 +183,7 @@ fn expand(secret: &[u8], label: &str, length: usize) -> Vec<u8> {
     out
 }
 
-/// The device's configuration with the one suite of each version that is sealed here, and key
-/// logging.
+/// With the suites sealed here, and key logging.
 fn config(device: &Device, version: TlsVersion, secrets: &Arc<Secrets>) -> Arc<ClientConfig> {
     let device = match version {
         TlsVersion::Tls13 => device.clone().with_tls13(),
@@ -212,7 +207,6 @@ fn sealable() -> CryptoProvider {
     provider
 }
 
-/// Collects the secret of the client's traffic keys.
 #[derive(Debug, Default)]
 struct Secrets(Mutex<Vec<u8>>);
 

@@ -1,4 +1,4 @@
-//! Attacks after a handshake, as any client of a one-way deployment can complete.
+//! Attacks after a handshake, which any client of a one-way deployment can complete.
 
 use std::{
     io,
@@ -12,9 +12,8 @@ use super::{
 };
 use crate::Packet;
 
-/// Duration of a round.
 pub(super) const PACE: Duration = Duration::from_millis(20);
-/// Repetitions per connection and round: the attacker shares two cores with the victim.
+/// The attacker shares two cores with the victim.
 const PIECES_A_ROUND: usize = 16;
 
 pub(super) fn key_updates(attacker: &Attacker) -> Tally {
@@ -34,7 +33,7 @@ pub(super) fn slow_reader(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn reader_that_stops(attacker: &Attacker) -> Tally {
-    // Long enough for the system's socket buffers to grow.
+    // The system's socket buffers have grown by then.
     let end = Instant::now() + attacker.span / 2;
     subscribed(attacker, |session| if Instant::now() < end { session.forget_answers() } else { Ok(()) })
 }
@@ -52,7 +51,7 @@ pub(super) fn announced_connect(attacker: &Attacker) -> Tally {
 pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
     let open = || {
         let mut session = Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13)?;
-        // A remaining length of one megabyte, without the last byte.
+        // A remaining length of one megabyte, minus the last byte.
         let mut packet = b"\x10\x80\x80\x40\0\x04MQTT\x04\x02\0\x3c".to_vec();
         packet.resize(4 + 1024 * 1024 - 1, b'a');
         packet.chunks(16 * 1024).for_each(|piece| session.seal(APPLICATION_DATA, piece));
@@ -77,7 +76,7 @@ pub(super) fn empty_records(attacker: &Attacker) -> Tally {
 
 pub(super) fn padded_records(attacker: &Attacker) -> Tally {
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
-        // Not in every round: that would be 40 MB a second per connection.
+        // In every round it would be 40 MB a second per connection.
         if talk.said.is_multiple_of(PIECES_A_ROUND) {
             talk.session.seal_padded(APPLICATION_DATA, &[], 16 * 1024);
         }
@@ -95,7 +94,7 @@ pub(super) fn warnings(attacker: &Attacker) -> Tally {
 
 pub(super) fn endless_message(attacker: &Attacker) -> Tally {
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
-        // A session ticket of 16 MB, the longest that its header can announce.
+        // A ticket of 16 MB, the longest possible.
         let piece: &[u8] = if talk.said == 0 { &[4, 0xff, 0xff, 0xff] } else { &[0; 1024] };
         talk.said += piece.len();
         talk.session.seal(HANDSHAKE, piece);
@@ -103,7 +102,6 @@ pub(super) fn endless_message(attacker: &Attacker) -> Tally {
 }
 
 pub(super) fn messages_out_of_place(attacker: &Attacker) -> Tally {
-    // A Finished long after the handshake.
     endless(attacker, TlsVersion::Tls13, Answers::Forgotten, |talk| {
         talk.session.seal(HANDSHAKE, &[&[20, 0, 0, 32][..], &[0; 32]].concat());
     })
@@ -117,25 +115,23 @@ pub(super) fn renegotiation(attacker: &Attacker) -> Tally {
     })
 }
 
-/// What happens to the server's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
     Forgotten,
     Unread,
 }
 
-/// A session that sends without end.
 struct Talk {
     session: Sealed,
     said: usize,
 }
 
 impl Talk {
-    /// Application data between other records resets the counters of a TLS library: one byte of an
-    /// endless message, which keeps the broker reading.
+    /// Application data resets a TLS library's counters of other records: a byte of an endless
+    /// message.
     fn say_a_byte(&mut self, padding: usize) {
         const PAYLOAD: usize = 1024 * 1024;
-        // A PUBLISH whose remaining length covers a one-letter topic and the payload.
+        // A PUBLISH with a one-letter topic and the payload.
         const HEAD: [u8; 7] = [0x30, 0x83, 0x80, 0x40, 0, 1, b'a'];
         let byte = [0];
         let piece: &[u8] = if self.said.is_multiple_of(PAYLOAD + 1) { &HEAD } else { &byte };
@@ -149,7 +145,6 @@ impl Talk {
     }
 }
 
-/// Connects to the broker that reads everything and repeats `say`.
 fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl Fn(&mut Talk)) -> Tally {
     let open = || {
         let mut session = Sealed::open(attacker, &attacker.patient_host, version)?;
@@ -168,7 +163,7 @@ fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl
     })
 }
 
-/// Makes the broker that sends without pause start, with `words`, and reads by `read`.
+/// Makes the talkative broker start by `words`, and reads by `read`.
 pub(super) fn flooded(
     attacker: &Attacker,
     words: &[u8],
@@ -178,7 +173,6 @@ pub(super) fn flooded(
     attacker.keep(Duration::from_millis(100), open, read)
 }
 
-/// As [`flooded`], with a CONNECT.
 fn subscribed(attacker: &Attacker, read: impl Fn(&mut Sealed) -> io::Result<()>) -> Tally {
     flooded(attacker, Packet::connect("reader").bytes(), read)
 }

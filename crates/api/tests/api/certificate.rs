@@ -7,7 +7,6 @@ use certward_lifecycle::ProofFailure;
 use certward_store::RequestLimit;
 use serde_json::{Value, json};
 
-/// Limits above what these tests send.
 async fn unlimited() -> World {
     World::with(|settings| {
         let limit = RequestLimit { requests: 1000, window: Duration::from_secs(3600) };

@@ -16,12 +16,12 @@ use crate::support::{TLS, World, read_to_end, upload};
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(60);
 
-/// Sends the parts with pauses; the answer, and whether it came within the long deadlines.
+/// The answer, and whether it came within the long deadlines.
 async fn slowly(world: &World, parts: &[&str]) -> String {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for part in parts {
-        // Ignored: the server may have closed already, as expected.
+        // Ignored: the server may have closed.
         let _closed = stream.write_all(part.as_bytes()).await;
         tokio::time::sleep(SHORT / 4).await;
     }
@@ -93,7 +93,7 @@ async fn what_never_becomes_a_request_is_answered_in_json_as_well() {
         (format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
         (format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200)), 431, "HEADERS_TOO_LARGE"),
         (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431, "HEADERS_TOO_LARGE"),
-        // A second request after an answer with a body.
+        // After an answer with a body.
         ("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\nGET\r\n\r\n".to_owned(), 400, "BAD_REQUEST"),
     ] {
         let text = world.raw(&bytes).await;
@@ -160,7 +160,6 @@ async fn the_end_of_the_server_lets_requests_under_way_finish() {
 async fn the_end_of_the_server_answers_a_request_that_is_on_its_way() {
     let world = World::new().await;
     let mut new = TcpStream::connect(world.address).await.unwrap();
-    // Accepted after it.
     world.request("GET", "/healthz").send().await;
     world.shutdown.cancel();
     new.write_all(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.unwrap();
@@ -171,7 +170,7 @@ async fn the_end_of_the_server_answers_a_request_that_is_on_its_way() {
     server.await.unwrap();
 }
 
-/// The listener closes at once, whatever is still being served.
+/// It closes at once, even while requests are served.
 async fn wait_until_closed(address: std::net::SocketAddr) {
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -203,7 +202,6 @@ fn certificate(folder: &std::path::Path) -> (CertificateFiles, Vec<u8>) {
     (files, made.cert.der().to_vec())
 }
 
-/// The server's certificate and its answer over TLS.
 async fn over_tls(world: &World, trusted: &[u8]) -> Result<String, std::io::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.to_vec().into()).unwrap();

@@ -1,6 +1,6 @@
-//! All connection places are taken: which connection is evicted, which waits, which is answered.
+//! All connection places are taken: which connection is evicted, waits, or is answered.
 //!
-//! The clients' addresses are in 127.0.0.0/8; `127.0.0.1` is the local machine.
+//! Clients have addresses in 127.0.0.0/8; `127.0.0.1` is the local machine.
 
 use std::{io, time::Duration};
 
@@ -19,10 +19,9 @@ const ATTACKER: u8 = 3;
 const NEIGHBOUR: u8 = 4;
 
 const LONG: Duration = Duration::from_secs(600);
-/// Far below any deadline that could free a place.
+/// Below any deadline that could free a place.
 const ANSWERED: Duration = Duration::from_secs(30);
 
-/// A server without such deadlines.
 async fn world(connections_max: usize) -> World {
     World::with(|settings| {
         settings.connections_max = connections_max;
@@ -40,7 +39,7 @@ async fn say(stream: &mut TcpStream, bytes: &str) {
     stream.write_all(bytes.as_bytes()).await.unwrap();
 }
 
-/// Whether the server has closed an idle connection, also by a reset.
+/// Also by a reset.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     match timeout(Duration::from_millis(1), stream.read_u8()).await {
         Err(_elapsed) => false,
@@ -51,12 +50,11 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Requests that are served as long as the certificate is pending.
+/// Served as long as the certificate is pending.
 async fn served(world: &World, count: i64) -> Vec<JoinHandle<Answer>> {
     world.request("POST", TLS).json(&upload()).send().await;
     let get = || world.request("GET", TLS).header("Prefer", "wait=60").from(STRANGER).send();
     let held = (0..count).map(|_| tokio::spawn(get())).collect();
-    // Counted once served.
     let counted = async { while world.counted_requests().await < 1 + count {} };
     timeout(ANSWERED, counted).await.expect("all of them are served");
     held
@@ -90,7 +88,7 @@ async fn whatever_an_address_has_begun_it_makes_room_for_others() {
             let answer = answered(world.request("GET", path).from(STRANGER).send()).await;
             assert_eq!(answer.status, 200, "{name}: {path}");
         }
-        // Oldest, but with less held than the other.
+        // Oldest, but with less held.
         say(&mut neighbour, "Connection: close\r\n\r\n").await;
         assert!(read_to_end(&mut neighbour).await.starts_with("HTTP/1.1 200 "), "{name}");
     }
@@ -125,7 +123,7 @@ async fn what_has_been_quiet_for_a_second_makes_room_before_a_request_under_way(
     say(&mut busy, "GET /healthz HTTP/1.1\r\n").await;
     let mut newcomers = Vec::new();
     while newcomers.len() < 2 {
-        // One second without any event must pass.
+        // A second must pass without events.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let mut newcomer = world.connect_from(ATTACKER).await;
         say(&mut newcomer, "GET").await;
@@ -197,7 +195,7 @@ async fn many_bodies_that_end_at_once_leave_the_probes_their_places() {
             world.admin.0
         );
         say(&mut upload, &head).await;
-        // Asked for: its turn is over and free while the body is awaited.
+        // Its turn is over and free while the body is awaited.
         let mut asked_for = [0; 25];
         timeout(ANSWERED, upload.read_exact(&mut asked_for)).await.expect("an answer").unwrap();
         uploads.push(upload);

@@ -1,8 +1,8 @@
-//! HTTP/1.1 by its RFCs: one host, one end of a body, a proper close; over a raw socket.
+//! HTTP/1.1 by its RFCs, over a raw socket.
 
 use crate::support::{Answer, TLS, World};
 
-/// The only answer on a connection that the server closes, in the API's form if an error.
+/// The only answer before the close, in the API's form if an error.
 async fn only_answer(world: &World, request: &str) -> Answer {
     let text = world.raw(request).await;
     assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{request:?}: {text}");
@@ -34,7 +34,7 @@ async fn a_request_is_for_exactly_one_host() {
         ("1.1", "Host: a:8080\r\n", (200, "-")),
         ("1.1", "Host: [2001:db8::1]:8080\r\n", (200, "-")),
         ("1.1", "Host:\r\n", (200, "-")),
-        // HTTP/1.0 had none (RFC 9112 §3.2), and load balancers probe with it.
+        // HTTP/1.0 had none (RFC 9112 §3.2), and load balancers use it.
         ("1.0", "", (200, "-")),
         ("1.0", "Host: a\r\n", (200, "-")),
         ("1.0", "Host: a\r\nHost: a\r\n", (400, "BAD_REQUEST")),
@@ -71,7 +71,7 @@ async fn a_body_ends_in_one_way() {
         "Transfer-Encoding: \r\n",
     ] {
         for method in ["GET", "POST"] {
-            // What follows must not be read as a second request.
+            // No second request.
             let request = format!(
                 "{method} {TLS} HTTP/1.1\r\nHost: t\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
                  {framing}\r\n{chunks}GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n",
@@ -156,7 +156,7 @@ async fn metrics_without_a_key_are_for_loopback_hosts_only() {
         ("/metrics", "192.0.2.1", 421),
         ("/metrics", "0.0.0.0", 421),
         ("/metrics", "", 421),
-        // Load balancers probe these by any name; the answers have no content.
+        // Load balancers use any name; the answers have no content.
         ("/healthz", "evil.example", 200),
         ("/readyz", "evil.example", 200),
     ] {
@@ -195,7 +195,6 @@ async fn what_changes_nothing_about_a_body_is_accepted_with_it() {
         ("Content-Type", "application/json; charset=\"utf-8\"", 200),
         ("Content-Type", "application/json; charset=utf-16", 415),
     ] {
-        // The check answers with the upload's findings.
         let request = world.request("POST", &format!("{TLS}/check")).body("{}");
         let request = match header {
             "Content-Type" => request,

@@ -113,7 +113,6 @@ async fn a_lost_store_is_503_and_asks_to_come_back() {
         assert_eq!((answer.status, answer.code()), (503, "STORE_UNAVAILABLE".to_owned()), "{method} {path}");
         assert_eq!(answer.header("retry-after"), Some("2"));
     }
-    // Devices are still served.
     let ready = world.request("GET", "/readyz").send().await;
     assert_eq!(
         (ready.status, ready.json()),

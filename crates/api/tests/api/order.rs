@@ -34,7 +34,7 @@ async fn of_two_faults_the_earlier_in_the_order_is_named() {
     for (name, request, (status, code)) in cases {
         assert_eq!(request.outcome().await, (status, code.to_owned()), "{name}");
     }
-    // Of the eight, only the four PUTs that reached the deployment were counted.
+    // Only the four PUTs that reached the deployment were counted.
     let answer = put().json(&json!({})).send().await;
     assert_eq!(answer.header("ratelimit-remaining"), Some("1"));
     put().body("x").send().await;
@@ -104,7 +104,7 @@ async fn an_unauthenticated_body_is_never_asked_for() {
     };
     let answer = world.raw(head("")).await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    // Nor a body that is too large, even from a known client.
+    // Nor one too large, even from a known client.
     let login = format!("Authorization: {}\r\n", world.admin.0);
     let answer = world.raw(head(&login).replace("100000", "900000")).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");

@@ -8,14 +8,13 @@ fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The backticked texts in one column of the page's tables.
 fn column(page: &str, column: usize) -> BTreeSet<&str> {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let cells = rows.filter_map(|row| row.split('|').nth(column));
     cells.filter_map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`')).collect()
 }
 
-/// Every code in a source of this crate except tests: a string of capitals and `_`.
+/// Strings of capitals and `_` in this crate, except tests.
 fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

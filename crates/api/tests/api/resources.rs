@@ -1,4 +1,4 @@
-//! Projects, deployments and keys: the contract's names, and a key's scopes and projects.
+//! Projects, deployments and keys, and a key's scopes and projects.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn a_long_list_comes_in_pieces_with_every_deployment_once() {
     let ids = |project: &str, count| -> Vec<String> {
         (0..count).map(|number| format!("{project}-{number:04}")).collect()
     };
-    // A page holds 500: the first has those of three projects.
+    // The first page of 500 has those of three projects.
     let (few, many) = (ids("a-few", 3), ids("many", 1203));
     let of_default: Vec<_> = ids("default", 500 - 4).into_iter().chain(["ge6a1a75".to_owned()]).collect();
     world.deployments(few.clone(), "a-few").await;
@@ -154,7 +154,7 @@ async fn a_wrong_deployment_is_refused_with_every_fault_named() {
     assert!(!taken.text.contains("ge6a1a75"), "the holder is not named: {}", taken.text);
 }
 
-/// The clock starts in November, the upload expires in May: after 150 days less than 60 are left.
+/// The clock starts in November; of a validity until May less than 60 days are left after 150.
 #[tokio::test]
 async fn the_profile_of_a_deployment_decides_how_strictly_is_judged() {
     let world = World::new().await;
@@ -318,7 +318,7 @@ async fn nodes_are_listed_with_what_waits_for_them_and_those_that_are_lost_for_a
     let world = World::new().await;
     assert_eq!(world.get("/nodes").send().await.json(), json!([]));
     world.node().await;
-    // A node of a release that did not report its role.
+    // Of a release that did not report its role.
     let counted = json!({
         "nodeID": "node-1", "status": "counted", "startedAt": "2026-11-25 12:00:00",
         "leaseUntil": "2026-11-25 12:00:15", "unproven": 0,

@@ -1,4 +1,4 @@
-//! Rights are checked where the change is made: events between a request's head and its end count.
+//! Rights are checked where the change is made: events during a request count.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +10,21 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
 use crate::support::{Answer, Login, World, upload};
 
-/// An event during the request.
 #[derive(Debug, Clone, Copy)]
 enum Meanwhile {
     KeyRevoked,
-    /// The key loses the scope of the request.
     ScopesNarrowed,
-    /// The key keeps only the project `p2`.
     ProjectsNarrowed,
     DeploymentRemoved,
-    /// In `p2`, with a certificate if there was one.
+    /// In `p2`, with its certificate.
     DeploymentMadeAgainElsewhere,
-    /// In the same project, with a certificate if there was one.
+    /// In its project, with its certificate.
     DeploymentMadeAgain,
     ProjectRemoved,
 }
 use Meanwhile::*;
 
-/// The order of the columns in [`routes`].
+/// The columns of [`routes`].
 const COLUMNS: [Meanwhile; 7] = [
     KeyRevoked,
     ScopesNarrowed,
@@ -38,22 +35,19 @@ const COLUMNS: [Meanwhile; 7] = [
     ProjectRemoved,
 ];
 
-/// A changing request, and its key.
 struct Route {
     method: &'static str,
-    /// As in the OpenAPI document; [`Stage`] fills in `{id}` and `{key}`.
+    /// [`Stage`] fills in `{id}` and `{key}`.
     path: &'static str,
     scope: Scope,
     projects: Option<&'static [&'static str]>,
-    /// The request's project.
     project: &'static str,
-    /// Whether the deployment has a certificate.
     certificate: bool,
     body: Option<Value>,
     expected: [Expected; COLUMNS.len()],
 }
 
-/// The refusal, or none if the event does not concern the request.
+/// The refusal; none if the event does not concern the request.
 type Expected = Option<(u16, &'static str)>;
 const DONE: Expected = None;
 const NO_KEY: Expected = Some((401, "UNAUTHORIZED"));
@@ -64,7 +58,7 @@ const NO_PROJECT: Expected = Some((422, "PROJECT_UNKNOWN"));
 
 const DEPLOYMENT: &str = "ge6a1a75";
 
-/// A request for the deployment in `p1`; every event affects it.
+/// Every event affects it.
 fn of_a_deployment(
     method: &'static str,
     path: &'static str,
@@ -100,13 +94,12 @@ fn routes() -> Vec<Route> {
     vec![
         of_a_deployment("POST", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(upload())),
-        // Refusals must reveal nothing either: a certificate exists, none exists, and an invalid
-        // upload.
+        // Refusals must not reveal whether there is a certificate.
         of_a_deployment("POST", tls, Scope::Tls, true, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(json!({"tlsType": "one-way"}))),
         of_a_deployment("DELETE", tls, Scope::Tls, true, None),
-        // Stores nothing, but is authorised like a change.
+        // Authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
         of_a_deployment("DELETE", deployment, Scope::Deployments, true, None),
@@ -140,7 +133,7 @@ fn routes() -> Vec<Route> {
             body: Some(json!({"projectName": "changed"})),
             expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, NOT_FOUND],
         },
-        // Boundaries need a key that sees all projects.
+        // Needs a key that sees all projects.
         Route {
             method: "PATCH",
             path: "/projects/{id}",
@@ -179,8 +172,7 @@ fn routes() -> Vec<Route> {
             project: "p1",
             certificate: false,
             body: None,
-            // Without its project, the key to revoke reaches nothing that the caller's key does
-            // not.
+            // Without its project, the key to revoke reaches no more than the caller's.
             expected: [NO_KEY, NO_RIGHT, NOT_FOUND, DONE, DONE, DONE, DONE],
         },
     ]
@@ -212,7 +204,7 @@ async fn what_happens_while_a_status_is_waited_for_counts() {
     let mut wrong = Vec::new();
     for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
         let world = World::bound(|_| {}, |_| {}).await;
-        // Without a proof, as long as it is counted.
+        // Without a proof.
         world.node().await;
         let stage = Stage::set(&world, &route).await;
         let waiting = tokio::spawn(stage.request(&route).header("Prefer", "wait=1").send());
@@ -244,7 +236,7 @@ async fn what_happens_before_the_last_byte_of_a_body_counts() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// A request without a body is held at its key's row, where its rights are checked.
+/// Held at its key's row, where rights are checked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_before_a_removal_is_made_counts() {
     let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
@@ -276,7 +268,7 @@ async fn what_happens_before_a_removal_is_made_counts() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// Until a GET was counted: after its head was judged, before its answer.
+/// After its head was judged, before its answer.
 async fn until_it_is_counted(world: &World) {
     let mut requests = world.connect_to_requests().await;
     let sql = "SELECT count(*) FROM request_scope WHERE scope LIKE '%/get/%'";
@@ -287,7 +279,6 @@ async fn until_it_is_counted(world: &World) {
     }
 }
 
-/// Restores the initial state.
 async fn clear(world: &World) {
     let mut database = world.connect().await;
     for sql in [
@@ -300,7 +291,7 @@ async fn clear(world: &World) {
     database.close().await.unwrap();
 }
 
-/// Until a database connection waits for a lock, or `over` ends the wait.
+/// For a lock, or until `over`.
 async fn until_it_waits(world: &World, over: impl Fn() -> bool) {
     let mut looking = world.connect().await;
     let sql = "SELECT count(*) FROM pg_stat_activity
@@ -312,7 +303,6 @@ async fn until_it_waits(world: &World, over: impl Fn() -> bool) {
     }
 }
 
-/// The answer's deviation in one line.
 fn fault(
     route: &Route,
     meanwhile: Meanwhile,
@@ -336,7 +326,6 @@ fn fault(
     })
 }
 
-/// All state that a change may touch.
 #[derive(Debug, PartialEq)]
 struct Everything {
     newest: Generation,
@@ -359,12 +348,11 @@ impl Everything {
     }
 }
 
-/// The projects `p1`, `p2` and `empty`, the deployment in `p1`, and the caller's key.
 struct Stage<'a> {
     world: &'a World,
     key: ApiKey,
     login: Login,
-    /// A key of `p1`, to be revoked.
+    /// To be revoked.
     other: ApiKey,
 }
 
@@ -391,7 +379,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Keys and projects change by `database`, which may lock the key's row.
+    /// `database` may lock the key's row.
     async fn happens(&self, meanwhile: Meanwhile, route: &Route, database: &mut AnyConnection) {
         let key = &self.key;
         match meanwhile {

@@ -1,5 +1,4 @@
-//! The test bed: the real server on a real socket, a store in a temporary folder, a manual clock, a
-//! scripted gateway, and a client that sends raw bytes.
+//! The test bed: the real server and a store, a manual clock, a scripted gateway, a raw client.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
 
-/// Every deployment has an entry point; can panic in a rehearsal or be not ready.
+/// Can panic in a rehearsal, or not be ready.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) panics: AtomicBool,
@@ -83,13 +82,12 @@ pub(crate) struct World {
     database: Database,
 }
 
-/// The server's store.
 enum Database {
     Embedded(tempfile::TempDir),
     Postgres { url: String, _server: Arc<PostgresServer> },
 }
 
-/// The value of an `Authorization` header.
+/// An `Authorization` header.
 #[derive(Debug, Clone)]
 pub(crate) struct Login(pub(crate) String);
 
@@ -100,7 +98,7 @@ impl Login {
 }
 
 impl World {
-    /// With the deployment `ge6a1a75` in the project `default`.
+    /// With the deployment `ge6a1a75`.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -111,12 +109,11 @@ impl World {
         world
     }
 
-    /// Without a deployment; `look` sees the server before it runs.
+    /// `look` sees the server before it runs.
     pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
         Self::on(Database::Embedded(tempfile::tempdir().unwrap()), adapt, look).await
     }
 
-    /// On a PostgreSQL database of its own, without a deployment.
     pub(crate) async fn on_postgres(adapt: impl FnOnce(&mut Settings)) -> Self {
         let server = PostgresServer::shared();
         let database = Database::Postgres { url: server.database(), _server: server };
@@ -156,7 +153,7 @@ impl World {
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
 
-    /// Creates deployments past the API.
+    /// Past the API.
     pub(crate) async fn deployments(&self, ids: impl IntoIterator<Item = String>, project: &str) {
         let store = self.lifecycle.store();
         let mut tx = store.begin().await.unwrap();
@@ -185,26 +182,23 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    /// Runs a statement that certward never would.
     pub(crate) async fn damage(&self, sql: &'static str) {
         let mut database = self.connect().await;
         assert_eq!(sqlx::query(sql).execute(&mut database).await.unwrap().rows_affected(), 1);
         database.close().await.unwrap();
     }
 
-    /// A connection to the store's database.
     pub(crate) async fn connect(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.database.url()).await.unwrap()
     }
 
-    /// A connection to the request log, a separate file of the embedded store.
+    /// A separate file of the embedded store.
     pub(crate) async fn connect_to_requests(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.database.url().replace("store.db", "requests.db")).await.unwrap()
     }
 
-    /// The requests that the limits have counted.
     pub(crate) async fn counted_requests(&self) -> i64 {
         let mut database = self.connect_to_requests().await;
         let (count,) = sqlx::query_as("SELECT COUNT(*) FROM request").fetch_one(&mut database).await.unwrap();
@@ -212,7 +206,7 @@ impl World {
         count
     }
 
-    /// Creates a key without a request.
+    /// Without a request.
     pub(crate) async fn key(&self, scopes: &[Scope], projects: Option<&[&str]>) -> Login {
         self.key_and_login(scopes, projects).await.1
     }
@@ -228,14 +222,14 @@ impl World {
         (key.key, login)
     }
 
-    /// Adds a counted node.
+    /// A counted node.
     pub(crate) async fn node(&self) -> Member {
         let node = Member { id: NodeId::parse("node-1").unwrap(), session: Session(1) };
         assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
-    /// Reports on the newest generation of `ge6a1a75`.
+    /// On the newest generation of `ge6a1a75`.
     pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
         let (id, store) = (DeploymentId::parse("ge6a1a75").unwrap(), self.lifecycle.store());
         let generation = store.deployment(&id).await.unwrap().unwrap().generation;
@@ -275,12 +269,12 @@ impl World {
         self.request("DELETE", &format!("{BASE}{under_base}"))
     }
 
-    /// A connection from `127.0.0.{last}`.
+    /// From `127.0.0.{last}`.
     pub(crate) async fn connect_from(&self, last: u8) -> TcpStream {
         connect_from(last, self.address).await
     }
 
-    /// Sends raw bytes and reads until the server closes.
+    /// Sends raw bytes and reads to the close.
     pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_ref()).await.unwrap();
@@ -310,7 +304,7 @@ async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// Reads until the server closes, with a deadline.
+/// With a deadline.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut bytes)).await;
@@ -332,7 +326,7 @@ impl Request {
         self.without("Authorization").header("Authorization", &login.0)
     }
 
-    /// Sends from `127.0.0.{last}` instead of `127.0.0.1`.
+    /// From `127.0.0.{last}`.
     pub(crate) fn from(mut self, last: u8) -> Self {
         self.from = last;
         self
@@ -365,7 +359,7 @@ impl Request {
         Answer::parse(&read_to_end(&mut stream).await)
     }
 
-    /// Sends all but the body's last byte, once the server has asked for the body.
+    /// All but the body's last byte, once the server has asked for the body.
     pub(crate) async fn send_held(self) -> Held {
         const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
         let request = self.header("Expect", "100-continue");
@@ -392,14 +386,13 @@ impl Request {
         head + "\r\n"
     }
 
-    /// Sends it; the status and the error's code, `-` if none.
+    /// The status and the error's code, `-` if none.
     pub(crate) async fn outcome(self) -> (u16, String) {
         let answer = self.send().await;
         (answer.status, answer.code())
     }
 }
 
-/// A request without its last byte.
 pub(crate) struct Held {
     stream: TcpStream,
     last: u8,
@@ -455,7 +448,7 @@ impl Answer {
     }
 }
 
-/// An accepted upload for `ge6a1a75`, each with its own key.
+/// Each with its own key.
 pub(crate) fn upload() -> Value {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["ge6a1a75.example.com".to_owned()]).unwrap();

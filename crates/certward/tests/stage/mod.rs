@@ -1,4 +1,4 @@
-//! Shared by the tests of the real program: running it, a folder, a scripted API.
+//! Running the real program, a folder, a scripted API.
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Far above the need of the slowest machine.
+/// Far above the need.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The program without the test run's environment.
+/// Without the test run's environment.
 pub(crate) fn certward(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_certward"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
@@ -33,7 +33,7 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
-/// Runs it to its end. Its output must fit a pipe.
+/// The output must fit a pipe.
 #[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Run {
     let mut child =
@@ -55,14 +55,13 @@ pub(crate) fn finish(command: &mut Command) -> Run {
     }
 }
 
-/// A running `certward serve` with its log; killed on drop.
+/// Killed on drop.
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts it with the folder's configuration.
     pub(crate) fn start(folder: &Path) -> Self {
         Self::start_as(certward(folder).arg("serve"), &folder.join("log"))
     }
@@ -77,7 +76,7 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// A listener's address, from the log.
+    /// From the log.
     pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         let name = format!("listener=\"{listener}\"");
         wait_until(&format!("{listener} in the log"), || {
@@ -95,7 +94,7 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end; its exit status and stdout.
+    /// With its stdout.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let status = wait_until("its end", || self.child.try_wait().unwrap());
         let mut stdout = String::new();
@@ -113,7 +112,6 @@ impl Drop for Server {
     }
 }
 
-/// Status and body of a GET over plain HTTP.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -141,7 +139,7 @@ pub(crate) fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>
 /// Status, further header fields, body.
 pub(crate) type Answer = (u16, &'static str, &'static str);
 
-/// An API that gives these answers, one per connection, and records the requests.
+/// One answer per connection; records the requests.
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
     requests: Receiver<String>,
@@ -160,7 +158,7 @@ impl Script {
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
                 );
-                // Recorded before the answer: the program may exit before this thread runs again.
+                // The program may exit before this thread runs again.
                 if sender.send(request).is_err() {
                     return;
                 }
@@ -170,7 +168,6 @@ impl Script {
         Self { address, requests }
     }
 
-    /// The program with this API's address and a key.
     pub(crate) fn client(&self, folder: &Path) -> Command {
         let mut command = certward(folder);
         command
@@ -180,12 +177,12 @@ impl Script {
         command
     }
 
-    /// Head and body of each request so far.
+    /// Head and body.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.requests.try_iter().collect()
     }
 
-    /// The request lines so far, without the version.
+    /// Without the version.
     pub(crate) fn asked_lines(&self) -> Vec<String> {
         let line = |request: String| request.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
         self.asked().into_iter().map(line).collect()

@@ -1,4 +1,4 @@
-//! The store is away: the node serves from its replica, however long.
+//! Without the store the node serves from its replica, however long.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A node that starts from its replica alone.
+/// Starts from a replica alone.
 struct Alone {
     address: SocketAddr,
     clock: Arc<ShiftedClock>,
@@ -62,7 +62,6 @@ impl Alone {
     }
 }
 
-/// The number of ticket keys in a replica.
 async fn ticket_keys(folder: &Path) -> usize {
     let url = format!("sqlite://{}", Replica::file_in(folder).display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -110,8 +109,8 @@ async fn alone_a_node_serves_for_days_and_devices_resume_as_long_as_the_ticket_k
     let folder = world.snapshot().await;
     assert_eq!(ticket_keys(folder.path()).await, 2, "that of now and the next one");
     let alone = Alone::with(folder.path()).await;
-    // Two periods of six hours have a key; tickets of the second open for two more. The rest of the
-    // first period is unknown.
+    // Two periods of six hours have a key; tickets of the second open for two more. What is left of
+    // the first is unknown.
     for (hours, resumes) in [(0, true), (6, true), (6, true), (12, false), (24, false), (24 * 30, false)] {
         alone.clock.advance(HOUR * hours);
         for device in &devices {
@@ -144,7 +143,7 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
     world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&clients]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
-    // Reported changes are in the replica already; a removal is not reported and is copied later.
+    // Reported changes are in the replica; a removal is not reported and is copied later.
     let at_once = world.snapshot().await;
     world.remove(&removed).await;
     let alone = Alone::with(at_once.path()).await;

@@ -1,5 +1,4 @@
-//! Behind a load balancer: a device's address from a PROXY header, accepted from listed networks
-//! only.
+//! Behind a load balancer: PROXY headers from listed networks only.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -17,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, any, eventually, id, settings};
 
 const HOST: &str = "d.test";
-/// The load balancer; devices connect directly from [`ELSEWHERE`].
+/// Devices connect directly from [`ELSEWHERE`].
 const BALANCER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8883\r\n";
@@ -25,13 +24,12 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8883\r\n";
 struct Stage {
     world: World,
     servers: Ca,
-    /// What the broker received on each connection.
     received: mpsc::Receiver<Vec<u8>>,
     _broker: Broker,
 }
 
 impl Stage {
-    /// A bound listener, so that every failure is in its deployment's list.
+    /// A bound listener: every failure is in its deployment's list.
     async fn new(change: impl FnOnce(&mut Settings)) -> Self {
         let (send, received) = mpsc::channel(9);
         let broker = Broker::new(move |mut stream| {
@@ -57,7 +55,7 @@ impl Stage {
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
         let proxy_protocol = Some(ProxyProtocol::V2);
         world.change(&deployment, DeploymentChange { proxy_protocol, ..Default::default() }).await;
-        // The proof connects to the listener from an address that must send a header.
+        // The proof's source address must send a header.
         world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
         Self { world, servers, received, _broker: broker }
     }
@@ -68,7 +66,7 @@ impl Stage {
         socket.connect(self.world.mqtts()).await.unwrap()
     }
 
-    /// A handshake and a CONNECT after these bytes.
+    /// After these bytes.
     async fn talk(&self, from: Ipv4Addr, header: &[u8]) -> std::io::Result<Connection> {
         let mut tcp = self.tcp(from).await;
         tcp.write_all(header).await?;
@@ -78,7 +76,7 @@ impl Stage {
         Ok(connection)
     }
 
-    /// The addresses in the newest connection's header.
+    /// From the newest connection's header.
     async fn told(&mut self) -> (SocketAddr, SocketAddr) {
         let bytes = self.received.recv().await.unwrap();
         let (header, _) = proxy_header::ProxyHeader::parse(&bytes, Default::default()).unwrap();
@@ -97,7 +95,6 @@ impl Stage {
         .await;
     }
 
-    /// Sends these bytes and waits for the close.
     async fn send(&self, from: Ipv4Addr, bytes: &[u8]) {
         let mut tcp = self.tcp(from).await;
         let _ = tcp.write_all(bytes).await;

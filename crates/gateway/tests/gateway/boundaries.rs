@@ -1,4 +1,4 @@
-//! A project's boundaries hold at once: for new dials, and for the default deployment's names.
+//! Project boundaries hold at once, for dials and for the default deployment's names.
 
 use certward_gateway::Settings;
 use certward_lifecycle::{NewDeployment, ProjectChange};
@@ -69,7 +69,7 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
     assert_eq!(reaches(&device, world.mqtts(), "other.test").await, "served");
     assert_eq!(reaches(&device.without_sni(), world.mqtts(), "other.test").await, "served");
 
-    // The project's own deployment owns what it claims; the rest has no owner.
+    // The project's deployment owns what it claims; the rest has no owner.
     let new = NewDeployment {
         id: Some(id("fleet")),
         name: String::new(),

@@ -1,4 +1,4 @@
-//! Every cause of a failed handshake, provoked, and its entry in the deployment's list.
+//! Every cause of a failed handshake, provoked, and its entry in the list.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 
 const HOST: &str = "d.test";
 
-/// A deployment with a bound listener, so that every failure is its own.
+/// Its bound listener owns every failure.
 struct Stage {
     world: World,
     deployment: DeploymentId,
@@ -47,7 +47,6 @@ impl Stage {
         self.world.addresses[2]
     }
 
-    /// Waits for one more failure.
     async fn next_failure(&self, before: usize, case: &str) -> certward_lifecycle::FailedHandshake {
         let all = || self.world.gateway.recent_failures(&self.deployment);
         eventually(case, || async { all().len() > before }).await;
@@ -70,7 +69,7 @@ impl Stage {
         let _ = socket.read_to_end(&mut Vec::new()).await;
     }
 
-    /// Starts a TLS 1.2 handshake and sends `bytes` after the server's first flight.
+    /// TLS 1.2, up to the server's first flight, then `bytes`.
     async fn go_on_with(&self, bytes: &[u8]) {
         let mut socket = TcpStream::connect(self.bound()).await.unwrap();
         socket.write_all(&Hello::tls12(&names(&[HOST.as_bytes()])).records()).await.unwrap();
@@ -155,7 +154,7 @@ async fn what_is_wrong_with_the_first_packet_is_named_with_what_came() {
     let (v3, v5): (&[u8], &[u8]) = (&[0x20, 2, 0, 1], &[0x20, 3, 0, 0x84, 0]);
     let (mqtts, wss) = (stage.bound(), stage.world.wss());
     let unknown = "mqtt_level_unknown";
-    // Listener, first bytes, answer, cause, and what was received.
+    // Listener, first bytes, answer, cause, received.
     type Case<'a> = (SocketAddr, &'a [u8], &'a [u8], &'a str, Option<&'a str>);
     let cases: [Case<'_>; 9] = [
         (mqtts, b"\x10\x0c\0\x04MQTT\x06\x02\0\x3c\0\0", v5, unknown, Some("MQTT level 6")),
@@ -175,7 +174,7 @@ async fn what_is_wrong_with_the_first_packet_is_named_with_what_came() {
             let mut connection = device.connect(to, HOST).await.unwrap();
             connection.0.write_all(first).await.unwrap();
             let mut all = Vec::new();
-            // No error: close_notify follows the answer.
+            // close_notify follows.
             connection.0.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, answer, "{first:?}");
             let failure = stage.next_failure(before, cause).await;
@@ -189,7 +188,7 @@ async fn what_is_wrong_with_the_first_packet_is_named_with_what_came() {
 async fn a_device_that_asks_for_mqtt_alone_is_served_on_every_listener() {
     let stage = Stage::new().await;
     stage.world.run(&stage.deployment, &stage.leaf, &[]).await;
-    // Listener, the device's ALPN offers, and the result.
+    // Listener, ALPN offers, result.
     type Case<'a> = (SocketAddr, &'a [&'a [u8]], Option<&'a [u8]>);
     let cases: [Case<'_>; 4] = [
         (stage.world.wss(), &[b"mqtt"], None),

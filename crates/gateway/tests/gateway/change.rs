@@ -71,7 +71,7 @@ async fn bound_listeners_and_the_default_are_proven_without_a_name() {
     let (world, ca, broker) = (World::with(settings).await, Ca::new("servers"), Broker::echo().await);
     let bound = world.deploy("bound", broker.address, &[]).await;
     world.run(&bound, &ca.leaf(&["d.test"]), &[]).await;
-    // Its host exists; the missing entry point is a listener.
+    // It has a host; a listener is missing.
     let hosted = world.deploy("hosted", broker.address, &["hosted.test"]).await;
     world.put(&hosted, &ca.leaf(&["hosted.test"]), &[]).await;
     let status = world.settled(&hosted).await;
@@ -100,7 +100,7 @@ async fn swaps_under_load_drop_no_connection_and_fail_no_handshake() {
         });
     }
     for _ in 0..4 {
-        // Its own device: half of the handshakes are full, half resumed.
+        // Half of the handshakes are full, half resumed.
         let (fresh, device, world) = (Device::trusting(&ca), device.clone(), Arc::clone(&world));
         let over = Arc::clone(&over);
         tasks.spawn(async move {
@@ -113,7 +113,6 @@ async fn swaps_under_load_drop_no_connection_and_fail_no_handshake() {
     for _ in 0..SWAPS {
         let leaf = ca.leaf(&["d.test"]);
         world.run(&deployment, &leaf, &[]).await;
-        // No old certificate after `running`.
         let seen = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf();
         assert_eq!(seen, leaf.der);
     }
@@ -144,7 +143,6 @@ async fn a_deletion_closes_the_deployments_connections_and_no_other() {
     let refused = device.connect(world.mqtts(), "deleted.test").await;
     assert!(refused.is_err_and(|error| error.to_string().contains("HandshakeFailure")));
 
-    // And it is created again.
     world.run(&deleted, &ca.leaf(&["deleted.test"]), &[]).await;
     device.talk(world.mqtts(), "deleted.test").await.unwrap();
     world.shut_down().await;

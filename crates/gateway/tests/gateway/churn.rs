@@ -1,4 +1,4 @@
-//! Deployments that are created, used in every way and deleted leave nothing in memory.
+//! Created, used and deleted deployments leave nothing in memory.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, any, eve
 const ROUNDS: usize = 2;
 const DEPLOYMENTS: usize = 4;
 
-/// The tables that must be empty without deployments; `client_chains` and `ticket_keys` apart.
+/// Empty without deployments; `client_chains` and `ticket_keys` apart.
 const EMPTY: [&str; 14] = [
     "addresses",
     "changes",
@@ -35,18 +35,16 @@ fn entries(world: &World, table: &str) -> u64 {
     world.metric(&format!("certward_gateway_entries{{table=\"{table}\"}}"))
 }
 
-/// Shared by all rounds.
 struct Cast {
     world: World,
     servers: Ca,
     clients: Ca,
     broker: Broker,
-    /// An address without a listener.
     nowhere: SocketAddr,
 }
 
 impl Cast {
-    /// Creates a deployment and uses it in every way; its last connection stays open.
+    /// Its last connection stays open.
     async fn use_up(&self, number: usize) -> Connection {
         let Self { world, servers, clients, broker, nowhere } = self;
         let (name, host) = (format!("d{number}"), format!("d{number}.test"));
@@ -66,7 +64,7 @@ impl Cast {
         for version in [TLS12, TLS13] {
             let device = Device::new(servers, Some(&own), &[version]);
             for _ in 0..2 {
-                // Without an upstream only the handshake succeeds.
+                // Only the handshake succeeds.
                 let _ = device.talk(world.mqtts(), &host).await;
             }
             let stranger = Device::new(servers, Some(&servers.client("stranger")), &[version]);
@@ -129,7 +127,7 @@ async fn of_deployments_that_are_gone_nothing_stays_in_memory() {
             cast.remove(number).await;
         }
     }
-    // A handshake during the deletion is listed as a failure after it.
+    // A handshake during the deletion fails after it.
     for _ in 0..4 {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(31)).await;

@@ -26,7 +26,7 @@ async fn world_with(settings: Settings) -> (World, Ca, Broker) {
     (world, ca, broker)
 }
 
-/// The time until the gateway closes.
+/// Until the gateway closes.
 async fn lasts(socket: &mut TcpStream) -> Duration {
     let begin = Instant::now();
     let mut rest = Vec::new();
@@ -50,7 +50,7 @@ async fn dripping_bytes_do_not_extend_the_deadline() {
     let (mut from, mut to) = socket.split();
     let begin = Instant::now();
     let drip = async {
-        // A handshake record of 16 KiB that never becomes complete.
+        // A record of 16 KiB that never becomes complete.
         let _ = to.write_all(&[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb]).await;
         while to.write_all(&[0]).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -129,7 +129,7 @@ async fn connections_over_the_limit_are_closed_and_proofs_are_no_part_of_it() {
     let second = device.talk(world.mqtts(), "d.test").await.unwrap();
     assert!(device.talk(world.mqtts(), "d.test").await.is_err());
     assert_eq!(world.metric(r#"certward_gateway_refused_total{reason="connections_max"}"#), 1);
-    // At the connection limit a change is still proven.
+    // Proven even at the connection limit.
     world.run(&crate::stage::id("d"), &ca.leaf(&["d.test"]), &[]).await;
     drop(second);
     eventually("a place becomes free", || async { device.talk(world.mqtts(), "d.test").await.is_ok() }).await;

@@ -11,7 +11,6 @@ use tokio::{
 
 use crate::stage::{Broker, Ca, Device, TLS13, World, any, eventually, settings};
 
-/// Damages every uploaded key after it is stored.
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
      UPDATE version SET sealed_key = x'00' WHERE deployment = NEW.deployment AND version = NEW.version; END";
 const NO_DAMAGE: &str = "DROP TRIGGER damage";
@@ -43,7 +42,7 @@ async fn a_leaf_that_cannot_be_served_leaves_the_old_one_in_place() {
     world.shut_down().await;
 }
 
-/// Makes the newest key unreadable, and nothing else.
+/// Makes the newest key unreadable.
 const HIDE: [&str; 2] = [
     "ALTER TABLE version RENAME TO stored_version",
     "CREATE VIEW version AS SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, findings, \
@@ -62,7 +61,7 @@ async fn a_key_that_cannot_be_read_for_a_moment_brings_no_older_certificate_back
     let (old, new) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
     world.run(&deployment, &old, &[]).await;
     world.run(&deployment, &new, &[]).await;
-    // The cache has room for one only.
+    // The cache has room for one.
     world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
 
     for statement in HIDE {
@@ -98,7 +97,7 @@ async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
 
     world.sql(DAMAGE).await;
     world.put(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
-    // The trust is known although the key is not: live connections are checked against it.
+    // Trust is known without the key: live connections are checked.
     ends.ends_cleanly().await;
     stays.echo(b"still trusted").await.unwrap();
     let refused = device(&kept).connect(world.mqtts(), "narrowed.test").await.err().unwrap();
@@ -128,7 +127,7 @@ async fn a_lost_store_stops_no_handshake() {
     world.shut_down().await;
 }
 
-/// A proxy that stops forwarding after the device's first bytes until notified.
+/// Stops after the device's first bytes until notified.
 async fn halting_line(to: SocketAddr) -> (SocketAddr, Arc<Notify>) {
     let listener = TcpListener::bind(any()).await.unwrap();
     let (address, go_on) = (listener.local_addr().unwrap(), Arc::<Notify>::default());

@@ -1,4 +1,4 @@
-//! Devices during the warm-up of the host index, which never ends here: one row is unreadable.
+//! The warm-up of the host index, which one unreadable row prevents from ending.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, World, eventually, id, lifecycle_of, master_key, ready, settings};
 
-/// Another node on the same store, whose index stays empty.
+/// Another node, whose index stays empty.
 async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
     unfilled_with(world, settings, None).await
 }
 
-/// The same with a complete replica.
+/// With a complete replica.
 async fn unfilled_with(
     world: &World,
     settings: Settings,
     snapshot: Option<Replica>,
 ) -> (Gateway, std::net::SocketAddr, CancellationToken) {
-    // First in the order of ids, and not a valid id.
+    // The first and invalid id.
     world
         .sql(
             "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state)
@@ -79,7 +79,7 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
         let connection = device.talk(address, name).await.unwrap();
         assert_eq!(connection.leaf(), leaves[leaf].der, "{name}");
     }
-    // A change is still followed and proven.
+    // Still followed and proven.
     let renewed = ca.leaf(&["a.example.com"]);
     world.put(&id("exact"), &renewed, &[]).await;
     assert_eq!(world.settled(&id("exact")).await, "running", "by both nodes");
@@ -139,7 +139,7 @@ async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
     for name in ["a.example.com", "b.example.org", "other.test"] {
         device.talk(address, name).await.unwrap();
     }
-    // The name is of a deployment that is not in the replica: no other answers for it.
+    // A deployment outside the replica owns it: no other answers.
     assert!(device.connect(address, "unheard.of").await.is_err());
     assert!(ready(&gateway));
     shutdown.cancel();

@@ -1,4 +1,4 @@
-//! A node that knows of a change and cannot read it refuses that deployment only.
+//! A node refuses only the deployment whose change it cannot read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Broker, Ca, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings};
 
-/// Hides the certificates; their changes stay in the feed.
+/// Hides certificates, not their changes.
 const HIDE: &str = "ALTER TABLE version RENAME TO version_away";
 const SHOW: &str = "ALTER TABLE version_away RENAME TO version";
 
-/// Makes the change feed unreadable.
 const HIDE_FEED: &str = "ALTER TABLE feed RENAME TO feed_away";
 const SHOW_FEED: &str = "ALTER TABLE feed_away RENAME TO feed";
 
-/// A change of the deployment `changed` by another node.
+/// By another node.
 const CHANGE: [&str; 2] = [
     "UPDATE counter SET value = value + 1 WHERE name = 'generation'",
     "INSERT INTO feed (generation, deployment, at) SELECT value, 'changed', 0 FROM counter WHERE name = 'generation'",

@@ -1,5 +1,4 @@
-//! Malformed ClientHellos, byte by byte: the right alert, never another deployment's certificate,
-//! never a panic.
+//! Malformed ClientHellos: the right alert, never another deployment's certificate, never a panic.
 
 use std::net::SocketAddr;
 
@@ -22,11 +21,10 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// The gateway's first message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The leaf of TLS 1.2, which is not encrypted.
+    /// TLS 1.2, unencrypted.
     Leaf(Vec<u8>),
-    /// A ServerHello or HelloRetryRequest of TLS 1.3.
+    /// Or HelloRetryRequest.
     Hello13,
-    /// A fatal alert, then the close.
     Alert(u8),
     /// The close only.
     Nothing,
@@ -36,7 +34,7 @@ fn u16_be(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap().to_be_bytes()
 }
 
-/// A vector with two bytes of length.
+/// With two bytes of length.
 pub(crate) fn vec16(body: &[u8]) -> Vec<u8> {
     [&u16_be(body.len()), body].concat()
 }
@@ -45,13 +43,12 @@ pub(crate) fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     [kind.to_be_bytes().as_slice(), &vec16(body)].concat()
 }
 
-/// The server_name extension with these host_name entries.
+/// As host_name entries.
 pub(crate) fn names(names: &[&[u8]]) -> Vec<u8> {
     let list: Vec<u8> = names.iter().flat_map(|name| [&[0], vec16(name).as_slice()].concat()).collect();
     extension(0, &vec16(&list))
 }
 
-/// The parts of a ClientHello.
 pub(crate) struct Hello {
     pub(crate) version: [u8; 2],
     pub(crate) suites: Vec<u8>,
@@ -60,7 +57,7 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// A valid one of TLS 1.2 plus `more`.
+    /// A valid one plus `more`.
     pub(crate) fn tls12(more: &[u8]) -> Self {
         let groups = extension(10, &vec16(&[0, 0x1d, 0, 0x17]));
         let formats = extension(11, &[1, 0]);
@@ -73,7 +70,7 @@ impl Hello {
         }
     }
 
-    /// A valid one of TLS 1.3 with an X25519 key share plus `more`.
+    /// A valid one with an X25519 key share plus `more`.
     pub(crate) fn tls13(more: &[u8]) -> Self {
         let mut hello = Self::tls12(more);
         hello.suites = vec![0x13, 1];
@@ -102,14 +99,13 @@ impl Hello {
     }
 }
 
-/// Handshake bytes in records of at most `most` bytes.
 fn records(bytes: &[u8], most: usize) -> Vec<u8> {
     bytes.chunks(most).flat_map(|part| [&[22, 3, 1], vec16(part).as_slice()].concat()).collect()
 }
 
 async fn ask(to: SocketAddr, bytes: &[u8]) -> Answer {
     let mut socket = TcpStream::connect(to).await.unwrap();
-    // Errors are ignored: the gateway may close early.
+    // Ignored: the gateway may close early.
     let _ = socket.write_all(bytes).await;
     timeout(PATIENCE, answer(&mut socket)).await.expect("an answer comes")
 }
@@ -140,7 +136,7 @@ pub(crate) async fn answer(socket: &mut TcpStream) -> Answer {
     }
 }
 
-/// The leaf, once received, or that it will be encrypted.
+/// In TLS 1.3 the leaf is encrypted.
 fn first_flight(mut bytes: &[u8]) -> Option<Answer> {
     let length = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum * 256 + usize::from(*byte));
     while bytes.len() >= 4 {
@@ -156,7 +152,7 @@ fn first_flight(mut bytes: &[u8]) -> Option<Answer> {
     None
 }
 
-/// Two deployments, a wildcard, and perhaps a default; each with its own leaf.
+/// Two deployments, a wildcard, and perhaps a default.
 struct Stage {
     world: World,
     _broker: Broker,
@@ -181,7 +177,6 @@ impl Stage {
         Self { world, _broker: broker, leaves }
     }
 
-    /// The owner of the leaf, or the alert.
     async fn ask(&self, bytes: &[u8]) -> Result<&'static str, Answer> {
         match ask(self.world.mqtts(), bytes).await {
             Answer::Leaf(leaf) => {
@@ -193,7 +188,7 @@ impl Stage {
     }
 }
 
-/// The SNI bytes, and the result without and with a default deployment.
+/// SNI bytes, result without and with a default deployment.
 type NameCase = (&'static str, Vec<u8>, Result<&'static str, u8>, Result<&'static str, u8>);
 
 fn name_cases() -> Vec<NameCase> {
@@ -362,17 +357,15 @@ async fn what_is_no_good_hello_gets_the_right_alert() {
     stage.world.shut_down().await;
 }
 
-/// The second hello after a HelloRetryRequest, with another name.
 #[tokio::test]
 async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
     let stage = Stage::new(false).await;
-    // No certificate is reached.
     let config = Device::asked_again(&Ca::new("nobody's")).config();
     for (second, expected) in [("a.test", Answer::Hello13), ("b.test", Answer::Alert(ILLEGAL_PARAMETER))] {
         let mut client = ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
         let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();
         socket.write_all(&written(&mut client)).await.unwrap();
-        // HelloRetryRequest, and the ChangeCipherSpec for middleboxes (RFC 8446 §D.4).
+        // The ChangeCipherSpec is for middleboxes (RFC 8446 §D.4).
         for kind in [22, 20] {
             let record = record(&mut socket).await;
             assert_eq!(record[0], kind);

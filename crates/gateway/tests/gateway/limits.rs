@@ -1,4 +1,4 @@
-//! A deployment's limits: concurrent connections, and new ones per second.
+//! A deployment's limits: concurrent and new connections.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, eventually};
 
-/// A running deployment `d` at `d.test` with these limits, 0 for none.
+/// 0: no limit.
 async fn limited(world: &World, ca: &Ca, broker: &Broker, at_once: i64, per_second: i64) -> DeploymentId {
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     limit(world, &deployment, at_once, per_second).await;

@@ -1,7 +1,5 @@
-//! Fairness of the handshake queue: many handshakes from one address, and devices elsewhere.
-//!
-//! The gateway runs on the test's only thread: while the test does not await, nothing is computed,
-//! so the test sees the order.
+//! Fairness of the handshake queue. The gateway runs on the test's only thread: until the test
+//! awaits, nothing is computed.
 
 use std::{
     io::Write as _,
@@ -19,7 +17,7 @@ use crate::{
 };
 
 const MANY: usize = 200;
-/// Devices elsewhere. One may hash to the crowd's queue; all three do once in sixteen million runs.
+/// One may hash to the crowd's queue; all three do once in sixteen million runs.
 const ELSEWHERE: [[u8; 4]; 3] = [[127, 0, 0, 3], [127, 0, 0, 4], [127, 0, 0, 5]];
 
 fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
@@ -43,7 +41,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     timeout(PATIENCE, met).await.unwrap_or_else(|_| panic!("it never happens that {what}"));
 }
 
-/// How many of the crowd, all of which sent first, were answered before the first device elsewhere.
+/// How many of the crowd, which sent first, were answered before the first device elsewhere.
 async fn went_before(many: &[TcpStream], elsewhere: &[TcpStream]) -> usize {
     until("a device elsewhere is answered", || elsewhere.iter().any(is_answered)).await;
     let before = many.iter().filter(|device| is_answered(device)).count();
@@ -68,14 +66,12 @@ async fn a_device_elsewhere_is_answered_before_most_hellos_of_one_address() {
     world.shut_down().await;
 }
 
-/// A device whose handshake is driven step by step.
 struct ByHand {
     client: ClientConnection,
     device: TcpStream,
 }
 
 impl ByHand {
-    /// Sends its hello.
     fn new(config: &Arc<ClientConfig>, address: [u8; 4], to: SocketAddr) -> Self {
         let mut client = ClientConnection::new(Arc::clone(config), "d.test".try_into().unwrap()).unwrap();
         let mut device = connect_from(address, to);
@@ -83,10 +79,9 @@ impl ByHand {
         Self { client, device }
     }
 
-    /// Reads the gateway's first flight to its end, and holds back the answer.
+    /// Reads the gateway's first flight and holds back the answer.
     async fn hear(&mut self) {
         let heard = async {
-            // A second flight, or a second hello.
             while !self.client.wants_write() || self.client.handshake_kind().is_none() {
                 match self.client.read_tls(&mut self.device) {
                     Ok(0) => panic!("the gateway has closed the connection"),
@@ -96,11 +91,11 @@ impl ByHand {
             }
         };
         timeout(PATIENCE, heard).await.expect("the gateway answers");
-        // What follows a HelloRetryRequest for middleboxes (RFC 8446 §D.4).
+        // For middleboxes, after a HelloRetryRequest (RFC 8446 §D.4).
         let _ = self.client.read_tls(&mut self.device);
     }
 
-    /// Sends it, with a CONNECT if the handshake is done.
+    /// With a CONNECT if the handshake is done.
     fn go_on(&mut self) {
         if !self.client.is_handshaking() {
             self.client.writer().write_all(CONNECT).unwrap();
@@ -109,7 +104,7 @@ impl ByHand {
     }
 }
 
-/// As [`went_before`], for the flight after the gateway's first.
+/// [`went_before`] for the flight after the gateway's first.
 async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: HandshakeKind) -> usize {
     let from = |address| ByHand::new(config, address, world.mqtts());
     let mut all: Vec<_> = (0..MANY).map(|_| from([127, 0, 0, 2])).chain(ELSEWHERE.map(from)).collect();
@@ -153,7 +148,7 @@ async fn whoever_stood_in_line_is_shown_what_runs_when_it_is_its_turn() {
             in_line.retain(|device| !is_answered(device));
             while in_line.len() < IN_LINE {
                 let mut device = connect_from([127, 0, 0, 2], world.mqtts());
-                // TLS 1.2, whose certificates are not encrypted.
+                // TLS 1.2: certificates are not encrypted.
                 device.write_all(&Hello::tls12(&names(&[b"d.test"])).records()).unwrap();
                 in_line.push(device);
             }

@@ -1,4 +1,4 @@
-//! The gateway with a real store, real loopback sockets and generated certificates.
+//! The gateway with a real store and real loopback sockets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 

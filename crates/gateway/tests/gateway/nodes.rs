@@ -66,7 +66,6 @@ async fn a_node_that_starts_serves_and_proves_what_was_there_before() {
     world.shut_down().await;
 }
 
-/// Damages the key of the newest version, and repairs it.
 const DAMAGE: [&str; 2] = [
     "CREATE TABLE kept AS SELECT deployment, version, sealed_key FROM version",
     "UPDATE version SET sealed_key = x'00' WHERE version = (SELECT max(version) FROM version)",
@@ -86,7 +85,7 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
         world.sql(statement).await;
     }
     let (address, shutdown, running) = another(&world, "node-2").await;
-    // A new device each time: a resumed handshake has no certificate.
+    // A resumed handshake has no certificate.
     let shows = async |address| {
         Device::trusting(&ca).talk(address, "d.test").await.ok().map(|session| session.leaf())
     };
@@ -97,7 +96,7 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
         true
     })
     .await;
-    // The other node has it in memory and continues.
+    // It has it in memory.
     assert_eq!(shows(world.mqtts()).await.as_ref(), Some(&newest.der));
 
     world.sql(REPAIR).await;
@@ -124,7 +123,7 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.run(&deployment, &lost, &[]).await;
     assert_eq!(shows().await.as_ref(), Some(&lost.der));
     world.sql(RESTORE).await;
-    // Draws the lost change's generation again, by a change of another kind.
+    // The lost change's generation is drawn again, by another kind of change.
     let name = Some("after the backup".to_owned());
     let change = certward_lifecycle::DeploymentChange { name, ..Default::default() };
     world.change(&deployment, change).await;
@@ -136,14 +135,12 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.shut_down().await;
 }
 
-/// Saves deployments, versions and the feed.
 const BACK_UP: [&str; 4] = [
     "CREATE TABLE backup_feed AS SELECT * FROM feed",
     "CREATE TABLE backup_deployment AS SELECT * FROM deployment",
     "CREATE TABLE backup_version AS SELECT * FROM version",
     "CREATE TABLE backup_counter AS SELECT * FROM counter",
 ];
-/// Restores them in one transaction.
 const RESTORE: &str = "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON;
      DELETE FROM feed; INSERT INTO feed SELECT * FROM backup_feed;
      DELETE FROM counter; INSERT INTO counter SELECT * FROM backup_counter;

@@ -1,5 +1,4 @@
-//! The PROXY header before the device's first byte, read by a strict parser written from the
-//! specification.
+//! The PROXY header, read by a strict parser written from the specification.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -13,7 +12,6 @@ use crate::stage::{Broker, CONNECT, Ca, Device, Pair, TLS12, TLS13, World};
 
 const HOST: &str = "d.test";
 
-/// A parsed header.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     from: (Ipv4Addr, u16),
@@ -86,7 +84,7 @@ impl Stage {
         Self { world, deployment, servers, clients, received, changes: 0, _broker: broker }
     }
 
-    /// Changes a host as well, which must be proven: then the node has the whole change.
+    /// Another host is proven as well: then the node has the whole change.
     async fn set(&mut self, protocol: ProxyProtocol, identity: DeviceIdentity) {
         self.changes += 1;
         let hosts = [HOST.to_owned(), format!("change-{}.example.com", self.changes)];
@@ -100,7 +98,7 @@ impl Stage {
         assert_eq!(self.world.settled(&self.deployment).await, "running");
     }
 
-    /// What the broker receives; empty if the device is refused.
+    /// Empty if the device is refused.
     async fn told(
         &mut self,
         identity: Option<&Pair>,

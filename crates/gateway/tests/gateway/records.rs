@@ -1,4 +1,4 @@
-//! Lengths of TLS records towards devices with small buffers.
+//! Record lengths towards devices with small buffers.
 
 use std::{
     io::{Read, Write},
@@ -24,12 +24,12 @@ use crate::{
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
-/// AES-GCM overhead per record: nonce and tag in TLS 1.2, content type and tag in TLS 1.3.
+/// Nonce and tag in TLS 1.2, content type and tag in TLS 1.3.
 const ADDED_TLS12: usize = 8 + 16;
 const ADDED_TLS13: usize = 1 + 16;
-/// The largest plaintext of a record.
+/// Plaintext.
 const FULL: usize = 16 * 1024;
-/// As thirty retained messages of 400 bytes, written at once.
+/// Thirty retained messages of 400 bytes, written at once.
 const RETAINED: usize = 12_367;
 
 fn max_fragment_length(code: u8) -> Vec<u8> {
@@ -44,7 +44,7 @@ fn retained() -> Vec<u8> {
     (0..RETAINED).map(|at| (at % 251) as u8).collect()
 }
 
-/// A deployment for each of [`RECORD_BYTES`], and a broker that answers CONNECT with [`retained`].
+/// A deployment per [`RECORD_BYTES`]; the broker answers CONNECT with [`retained`].
 struct Stage {
     world: World,
     ca: Ca,
@@ -53,18 +53,16 @@ struct Stage {
 
 const RECORD_BYTES: [usize; 4] = [FULL, 2048, 1000, 512];
 
-/// The host with this `recordBytes`.
 fn host(record_bytes: usize) -> String {
     format!("r{record_bytes}.test")
 }
 
 impl Stage {
-    /// With a leaf of about 10 KB: longer than 4,096 bytes, shorter than a full record.
+    /// A leaf of about 10 KB: more than 4,096 bytes, less than a full record.
     async fn new() -> Self {
         Self::with_names(200).await
     }
 
-    /// With `more` names in the leaf.
     async fn with_names(more: usize) -> Self {
         let broker = Broker::new(|mut stream| async move {
             let mut connect = vec![0; CONNECT.len()];
@@ -92,14 +90,13 @@ async fn set(world: &World, deployment: &DeploymentId, record_bytes: usize) {
     world.change(deployment, change).await;
 }
 
-/// A proxy that records what the client receives.
+/// Records what the client receives.
 struct Tap {
     address: SocketAddr,
     received: JoinHandle<Vec<u8>>,
 }
 
 impl Tap {
-    /// For one connection.
     async fn before(gateway: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -127,7 +124,7 @@ impl Tap {
     }
 }
 
-/// The longest plaintexts of records.
+/// Plaintexts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Longest {
     handshake: usize,
@@ -135,8 +132,7 @@ struct Longest {
 }
 
 impl Longest {
-    /// Parses a server's AES-GCM records, the gateway's choice if offered. In TLS 1.3 all encrypted
-    /// records look like data.
+    /// AES-GCM, the gateway's choice if offered. In TLS 1.3 all encrypted records look like data.
     fn of(mut received: &[u8], is_tls13: bool) -> Self {
         let (mut longest, mut is_encrypted) = (Self::default(), false);
         while let Some((&[kind, _, _, high, low], rest)) = received.split_first_chunk() {
@@ -156,7 +152,7 @@ impl Longest {
     }
 }
 
-/// The extensions of a hello, and the largest plaintext allowed.
+/// Extensions, and the largest plaintext allowed.
 fn offers() -> Vec<(&'static str, Vec<u8>, usize)> {
     vec![
         ("nothing", vec![], FULL),
@@ -206,7 +202,7 @@ async fn the_handshake_comes_in_records_that_device_and_deployment_allow() {
     stage.world.shut_down().await;
 }
 
-/// Runs a client that forwards stdin, and reads the broker's data from it.
+/// The client forwards stdin; returns the broker's data.
 fn talk(command: &mut Command) -> Vec<u8> {
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
     let mut input = client.stdin.take().unwrap();
@@ -221,7 +217,7 @@ fn talk(command: &mut Command) -> Vec<u8> {
     received
 }
 
-/// Runs a client through a [`Tap`], whose port its command line gets.
+/// Through a [`Tap`], whose port `command` gets.
 async fn tapped(stage: &Stage, is_tls13: bool, command: impl FnOnce(u16) -> Command) -> Longest {
     let tap = Tap::before(stage.world.mqtts()).await;
     let mut command = command(tap.address.port());
@@ -274,7 +270,7 @@ async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
                 gnutls
             })
             .await;
-            // In TLS 1.3 the offered limit counts the content type; in TLS 1.2 it may be smaller.
+            // In TLS 1.3 the limit counts the content type; in TLS 1.2 records may be smaller.
             let allowed = if is_tls13 { size } else { size - 1 }.min(record_bytes);
             assert_eq!(longest.data, allowed, "TLS {version}");
             assert!(longest.handshake <= allowed, "TLS {version} {size}: {longest:?}");
@@ -324,8 +320,8 @@ async fn bearssl_works_with_a_small_buffer() {
     stage.world.shut_down().await;
 }
 
-/// mbedTLS 2.28 accepts no handshake message split over records: with an ordinary leaf each message
-/// fits 512 bytes, and the flight does not.
+/// mbedTLS 2.28 accepts no split handshake message: each message of an ordinary leaf fits 512
+/// bytes, the flight does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mbedtls_receives_handshake_messages_in_one_piece() {
     let stage = Stage::with_names(0).await;
@@ -347,7 +343,7 @@ async fn mbedtls_receives_handshake_messages_in_one_piece() {
     stage.world.shut_down().await;
 }
 
-/// The broker's answer and the handshake kind of a rustls device, which offers no limit.
+/// rustls offers no limit.
 async fn connected(stage: &Stage, device: &Device, host: &str, is_tls13: bool) -> (Longest, HandshakeKind) {
     let tap = Tap::before(stage.world.mqtts()).await;
     let mut connection = device.connect(tap.address, host).await.unwrap();

@@ -26,7 +26,6 @@ async fn world_of(broker: &Broker, settings: Settings) -> (World, Ca) {
     (world, ca)
 }
 
-/// Sets small socket buffers.
 fn hold_little(stream: &TcpStream) {
     SockRef::from(stream).set_send_buffer_size(64 * 1024).unwrap();
     SockRef::from(stream).set_recv_buffer_size(64 * 1024).unwrap();
@@ -37,16 +36,13 @@ async fn flood(mut to: impl AsyncWrite + Unpin) {
     while to.write_all(&piece).await.is_ok() {}
 }
 
-/// The socket queues of a connection.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Queues {
-    /// Bytes that the peer has not taken.
     unsent: usize,
-    /// Bytes that are not read yet.
     unread: usize,
 }
 
-/// The bytes of one queue once they no longer change.
+/// Once they no longer change.
 async fn in_the_end(peer: SocketAddr, kind: impl Fn(Queues) -> usize) -> usize {
     let mut last = 0;
     loop {
@@ -71,7 +67,7 @@ fn queues_to(peer: SocketAddr) -> Queues {
         let bytes = |text| usize::from_str_radix(text, 16).ok();
         Some(Queues { unsent: bytes(unsent)?, unread: bytes(unread)? })
     });
-    // Other processes may use the same port at another address; their queues are empty.
+    // Other processes may use the same port elsewhere, with empty queues.
     waiting.fold(Queues::default(), |most, one| Queues {
         unsent: most.unsent.max(one.unsent),
         unread: most.unread.max(one.unread),
@@ -84,8 +80,7 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
-    // Both sides read only after they have sent everything: both directions fill up, and nothing
-    // may be lost or stall.
+    // Both sides first send everything: both directions fill up, and nothing may be lost or stall.
     let broker = Broker::new(|stream| async move {
         let (mut from, mut to) = stream.into_split();
         let mut connect = vec![0; CONNECT.len()];
@@ -128,7 +123,6 @@ async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
 async fn the_system_keeps_little_for_who_does_not_read() {
     /// 128 KiB, and the last accepted write.
     const UNSENT_MAX: usize = 256 * 1024;
-    // Neither side reads.
     let broker = Broker::new(|mut stream| async move {
         hold_little(&stream);
         stream.read_exact(&mut [0; CONNECT.len()]).await.unwrap();
@@ -154,7 +148,7 @@ async fn the_system_keeps_little_for_who_does_not_read() {
 async fn the_system_takes_little_ahead_of_who_has_read_fast() {
     /// 256 KiB, and as much for the system.
     const UNREAD_MAX: usize = 512 * 1024;
-    /// Reads much, as fast as it arrives, then nothing; writes all the time.
+    /// Reads much, then nothing; writes all the time.
     async fn talk(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let (from, to) = tokio::io::split(stream);
         let flooding = tokio::spawn(flood(to));
@@ -176,7 +170,6 @@ async fn the_system_takes_little_ahead_of_who_has_read_fast() {
     world.shut_down().await;
 }
 
-/// Closes a side that takes nothing for `stalled`.
 fn stalled_within(stalled: Duration) -> Settings {
     let mut settings = settings();
     settings.deadlines.stalled = stalled;
@@ -258,7 +251,7 @@ async fn a_device_that_ends_its_half_still_hears_the_broker_out() {
     let broker = Broker::new(|mut stream| async move {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
-        // A long answer after the device's end.
+        // After the device's end.
         stream.write_all(&pattern(1024 * 1024)).await.unwrap();
         stream.write_all(&all).await.unwrap();
     })
@@ -310,7 +303,7 @@ async fn the_last_words_of_a_broker_that_resets_the_connection_arrive() {
         let mut connect = vec![0; CONNECT.len()];
         stream.read_exact(&mut connect).await.unwrap();
         stream.write_all(b"refused").await.unwrap();
-        // Closed with unread data: the system resets the connection.
+        // Closed with unread data: a reset.
         stream.readable().await.unwrap();
     })
     .await;
@@ -332,7 +325,7 @@ async fn a_broker_that_resets_the_connection_ends_an_idle_device_cleanly() {
     let broker = Broker::new(|mut stream| async move {
         let mut part = [0; 3];
         stream.read_exact(&mut part).await.unwrap();
-        // Closed with the rest of the CONNECT unread: the system resets the connection.
+        // Closed with unread data: a reset.
     })
     .await;
     let (world, ca) = world_with(&broker).await;
@@ -370,13 +363,13 @@ async fn a_device_that_vanishes_without_close_notify_ends_the_brokers_connection
 async fn the_first_packet_that_comes_with_the_finished_is_not_forgotten() {
     let broker = Broker::echo().await;
     let (world, ca) = world_with(&broker).await;
-    // TLS 1.3: Finished and the first bytes leave in one packet.
+    // Finished and the first bytes leave in one packet.
     let stream = tokio::net::TcpStream::connect(world.mqtts()).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("d.test").unwrap();
     let connector = tokio_rustls::TlsConnector::from(Device::new(&ca, None, &[TLS13]).config());
     let mut written = false;
     let connecting = connector.connect_with(name, stream, |tls| {
-        // Buffered before the handshake is done, and sent right after it.
+        // Buffered before the handshake is done.
         written = std::io::Write::write_all(&mut tls.writer(), CONNECT).is_ok();
     });
     let mut stream = connecting.await.unwrap();

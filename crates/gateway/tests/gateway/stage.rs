@@ -1,4 +1,4 @@
-//! The test bed: a world with a gateway, brokers, devices and certificate authorities.
+//! The test bed: a gateway, brokers, devices and certificate authorities.
 
 use std::{
     future::Future,
@@ -41,7 +41,6 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-/// A CONNECT of MQTT 3.1.1.
 pub(crate) const CONNECT: &[u8] = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,12 +60,11 @@ impl Clock for ShiftedClock {
     }
 }
 
-/// A gateway with its store.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The gateway's clock; the store uses the machine's.
+    /// The store uses the machine's.
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) metrics: Arc<Mutex<prometheus_client::registry::Registry>>,
     pub(crate) admin: ApiKey,
@@ -75,7 +73,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-/// One shared `mqtts` and one shared `wss` listener on free ports.
+/// A shared `mqtts` and a shared `wss` listener on free ports.
 pub(crate) fn settings() -> Settings {
     Settings {
         listeners: vec![Listener::shared(any(), Protocol::Mqtts), Listener::shared(any(), Protocol::Wss)],
@@ -179,13 +177,12 @@ impl World {
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }
 
-    /// Sets the certificate and waits for `running`.
+    /// Waits for `running`.
     pub(crate) async fn run(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
         self.put(id, leaf, client_cas).await;
         assert_eq!(self.settled(id).await, "running");
     }
 
-    /// Sets or replaces the certificate.
     pub(crate) async fn put(&self, id: &DeploymentId, leaf: &Pair, client_cas: &[&Ca]) {
         let given = |text: String| Text::Given(Zeroizing::new(text));
         let two_way = !client_cas.is_empty();
@@ -209,7 +206,6 @@ impl World {
         };
     }
 
-    /// The deployment with this id now.
     async fn this(&self, id: &DeploymentId) -> DeploymentRef {
         self.lifecycle.store().deployment(id).await.unwrap().unwrap().reference()
     }
@@ -226,7 +222,7 @@ impl World {
         self.lifecycle.change_deployment(&self.admin, &self.this(id).await, change).await.unwrap();
     }
 
-    /// The status after `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
+    /// After `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
     pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
         self.status_within(id, PATIENCE).await
     }
@@ -251,7 +247,7 @@ impl World {
         self.status_within(id, Duration::ZERO).await
     }
 
-    /// The causes of its failed handshakes, newest first.
+    /// Newest first.
     pub(crate) fn failures(&self, id: &DeploymentId) -> Vec<&'static str> {
         let failures = certward_lifecycle::NodeView::recent_failures(&self.gateway, id);
         failures.into_iter().map(|failure| failure.cause).collect()
@@ -261,7 +257,7 @@ impl World {
         certward_lifecycle::NodeView::connections(&self.gateway, id)
     }
 
-    /// A line of the metrics, 0 if absent.
+    /// 0 if absent.
     pub(crate) fn metric(&self, line: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.metrics.lock().unwrap()).unwrap();
@@ -269,7 +265,7 @@ impl World {
         found.unwrap_or(0)
     }
 
-    /// Runs a statement on the embedded store, past its API.
+    /// Past the store's API.
     pub(crate) async fn sql(&self, statement: &'static str) {
         let file = self.folder.path().join("store.db");
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
@@ -278,7 +274,6 @@ impl World {
         connection.close().await.unwrap();
     }
 
-    /// A copy of the replica.
     pub(crate) async fn snapshot(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
         let (from, to) = (Replica::file_in(self.folder.path()), Replica::file_in(copy.path()));
@@ -299,7 +294,6 @@ impl World {
         self.addresses[1]
     }
 
-    /// Starts the shutdown without waiting.
     pub(crate) fn begin_shutdown(&self) {
         self.shutdown.cancel();
     }
@@ -315,12 +309,10 @@ pub(crate) fn ready(gateway: &Gateway) -> bool {
     certward_lifecycle::NodeView::ready(gateway)
 }
 
-/// The same in all worlds.
 pub(crate) fn master_key() -> MasterKey {
     MasterKey::parse(&"c0".repeat(32)).unwrap()
 }
 
-/// The lifecycle of a store, with this gateway as its node.
 pub(crate) fn lifecycle_of(gateway: &Gateway, store: Store) -> Lifecycle {
     let port = Arc::new(gateway.clone());
     let settings = certward_lifecycle::Settings::default();
@@ -335,7 +327,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: 
     }
 }
 
-/// A certificate and its key, PEM.
+/// PEM.
 #[derive(Clone)]
 pub(crate) struct Pair {
     pub(crate) certificate: String,
@@ -376,7 +368,7 @@ impl Ca {
         self.issue(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth, valid)
     }
 
-    /// A client certificate with the CA flag, which must be refused.
+    /// Must be refused.
     pub(crate) fn client_that_is_a_ca(&self, name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -391,7 +383,7 @@ impl Ca {
         }
     }
 
-    /// A client certificate with exactly this subject and no SAN.
+    /// Without SAN.
     pub(crate) fn client_named(&self, attributes: &[(DnType, &str)]) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -409,7 +401,7 @@ impl Ca {
         }
     }
 
-    /// A client certificate that becomes valid after `from`.
+    /// Valid after `from`.
     pub(crate) fn client_from(&self, name: &str, from: Duration) -> Pair {
         let not_before = Some(SystemClock.now().after(from).to_time());
         let valid = from + Duration::from_secs(86400);
@@ -444,7 +436,7 @@ impl Ca {
     }
 }
 
-/// A device, which keeps its session tickets.
+/// With its session tickets.
 #[derive(Clone)]
 pub(crate) struct Device(Arc<ClientConfig>);
 
@@ -464,7 +456,7 @@ impl Device {
         Self::with_provider(ca, identity, versions, rustls::crypto::aws_lc_rs::default_provider())
     }
 
-    /// Offers a TLS 1.3 group first that the gateway does not support: it gets a HelloRetryRequest.
+    /// Offers an unsupported TLS 1.3 group first, for a HelloRetryRequest.
     pub(crate) fn asked_again(ca: &Ca) -> Self {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
@@ -516,7 +508,7 @@ impl Device {
         Ok(Connection(TlsConnector::from(self.config()).connect(name, stream).await?))
     }
 
-    /// Connects and echoes: only then a two-way handshake is known to have succeeded.
+    /// Only an echo shows that a two-way handshake succeeded.
     pub(crate) async fn talk(&self, to: SocketAddr, name: &str) -> io::Result<Connection> {
         let mut connection = self.connect(to, name).await?;
         connection.echo(CONNECT).await?;
@@ -524,7 +516,6 @@ impl Device {
     }
 }
 
-/// One session cache for all servers.
 #[derive(Debug)]
 struct OneDrawer(ClientSessionMemoryCache);
 
@@ -561,7 +552,6 @@ impl ClientSessionStore for OneDrawer {
 pub(crate) struct Connection(pub(crate) TlsStream<TcpStream>);
 
 impl Connection {
-    /// Sends bytes and awaits their echo.
     pub(crate) async fn echo(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await?;
         self.0.flush().await?;
@@ -579,7 +569,7 @@ impl Connection {
         self.0.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Waits for close_notify, with nothing before it.
+    /// close_notify, with nothing before it.
     pub(crate) async fn ends_cleanly(&mut self) {
         let mut rest = Vec::new();
         let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
@@ -587,7 +577,6 @@ impl Connection {
     }
 }
 
-/// A broker that handles each connection by a closure.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -616,7 +605,7 @@ impl Broker {
         Self { address, task }
     }
 
-    /// Echoes, and closes its half after the device's.
+    /// Closes its half after the device's.
     pub(crate) async fn echo() -> Self {
         Self::new(|mut stream| async move {
             let (mut from, mut to) = stream.split();
@@ -626,7 +615,7 @@ impl Broker {
         .await
     }
 
-    /// Sends its name after the first bytes, so that a test sees which broker it reached.
+    /// Sends its name after the first bytes.
     pub(crate) async fn named(name: &'static str) -> Self {
         Self::named_at(any(), name).await
     }

@@ -1,4 +1,4 @@
-//! Clients that never finish, and connection limits: they do not keep devices out.
+//! Clients that never finish, and connection limits, do not keep devices out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ use crate::{
     stage::{Broker, Ca, Connection, Device, PATIENCE, TLS12, TLS13, World, eventually, settings},
 };
 
-/// The strangers' address; devices use 127.0.0.1.
+/// Devices use 127.0.0.1.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const STRANGERS: usize = 24;
 
@@ -29,7 +29,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A running deployment `d` at `d.test` with these limits, 0 for none.
+    /// 0: no limit.
     async fn new(settings: Settings, is_two_way: bool, at_once: i64, per_second: i64) -> Self {
         let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
         let broker = Broker::echo().await;
@@ -54,7 +54,7 @@ impl Stage {
         self.device().talk(self.world.mqtts(), "d.test").await
     }
 
-    /// A stranger that stays silent after the gateway's first flight.
+    /// Silent after the gateway's first flight.
     async fn hello(&self, from: Ipv4Addr) -> TcpStream {
         let mut stranger = connect(from, self.world.mqtts()).await;
         stranger.write_all(&Hello::tls13(&names(&[b"d.test"])).records()).await.unwrap();
@@ -167,7 +167,7 @@ async fn strangers_who_say_nothing_do_not_fill_the_node() {
     for _ in 0..STRANGERS {
         strangers.push(connect(ELSEWHERE, stage.world.mqtts()).await);
     }
-    // There is room for eight unfinished connections.
+    // Eight unfinished connections have room.
     let displaced = (STRANGERS - 8) as u64;
     eventually("the oldest are displaced", || async { stage.displaced_handshakes() == displaced }).await;
     for stranger in &mut strangers[..STRANGERS - 8] {
@@ -178,7 +178,7 @@ async fn strangers_who_say_nothing_do_not_fill_the_node() {
     for _ in 0..3 {
         devices.push(stage.talk().await.unwrap());
     }
-    // The fourth place is free; strangers do not get it.
+    // Strangers do not get the fourth place.
     for _ in 0..STRANGERS {
         strangers.push(connect(ELSEWHERE, stage.world.mqtts()).await);
     }
@@ -228,7 +228,6 @@ async fn strangers_of_a_devices_own_address_do_not_use_up_what_the_address_may_h
 #[tokio::test]
 async fn an_address_with_many_unfinished_connections_displaces_its_own_and_no_others() {
     let stage = Stage::new(narrow(4, None), true, 0, 0).await;
-    // A slow device: silent for a while after the gateway's first flight.
     let mut slow = stage.hello(Ipv4Addr::new(127, 0, 0, 3)).await;
     for _ in 0..STRANGERS {
         stage.hello(ELSEWHERE).await;
@@ -239,7 +238,7 @@ async fn an_address_with_many_unfinished_connections_displaces_its_own_and_no_ot
     }
     eventually("others are displaced", || async { stage.displaced_handshakes() >= STRANGERS as u64 - 8 })
         .await;
-    // An alert instead of the next flight: the gateway still reads.
+    // The gateway still reads.
     slow.write_all(&[21, 3, 3, 0, 2, 2, 80]).await.unwrap();
     eventually("the slow one was still there", || async {
         stage.world.failures(&stage.deployment).contains(&"client_alert")

@@ -1,4 +1,4 @@
-//! Client verification: one-way, two-way, resumption, and live connections when trust changes.
+//! Client verification, resumption, and live connections when trust changes.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn a_client_whose_certificate_has_expired_does_not_resume() {
         short.talk(world.mqtts(), HOST).await.unwrap();
         long.talk(world.mqtts(), HOST).await.unwrap();
         world.clock.advance(hour * 2);
-        // The tickets themselves last twelve hours.
+        // Tickets last twelve hours.
         assert!(long.talk(world.mqtts(), HOST).await.unwrap().resumed(), "{version:?}");
         assert!(short.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
         assert_eq!(world.failures(&deployment), ["certificate_expired"]);
@@ -103,7 +103,7 @@ async fn a_ticket_outlasts_a_new_leaf() {
 #[tokio::test]
 async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
     let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    // The host moves to another deployment: the device's ticket is for the same name.
+    // The host moves: the ticket is for the same name.
     let first = world.deploy("first", broker.address, &[HOST]).await;
     let second = world.deploy("second", broker.address, &["x.test"]).await;
     let leaf = servers.leaf(&[HOST, "x.test"]);
@@ -154,7 +154,7 @@ async fn no_ticket_allows_early_data() {
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
     world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
     let device = Device::new(&servers, None, &[TLS13]);
-    // Two full handshakes leave two tickets: one to inspect, one to prove that there was one.
+    // Two tickets: one to inspect, one to prove that there was one.
     let mut both = [
         device.connect(world.mqtts(), HOST).await.unwrap(),
         device.connect(world.mqtts(), HOST).await.unwrap(),

@@ -12,7 +12,6 @@ use tokio::{
 
 use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, World, any, eventually, id, settings};
 
-/// A deployment `d` at `d.test` with these upstreams.
 async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Device) {
     let (world, ca) = (World::with(settings).await, Ca::new("servers"));
     let deployment = world.deploy("d", upstreams[0], &["d.test"]).await;
@@ -23,14 +22,13 @@ async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Dev
     (world, Device::trusting(&ca))
 }
 
-/// A dial deadline of one second keeps the test short.
+/// One second to dial.
 fn impatient() -> Settings {
     let mut settings = settings();
     settings.deadlines.upstream_connect = Duration::from_secs(1);
     settings
 }
 
-/// Connects, and expects a clean close counted under `reason`.
 async fn expect_failure(world: &World, device: &Device, reason: &str) {
     let line = format!(r#"certward_gateway_upstream_failures_total{{reason="{reason}"}}"#);
     let before = world.metric(&line);
@@ -40,12 +38,12 @@ async fn expect_failure(world: &World, device: &Device, reason: &str) {
     assert_eq!(world.metric(&line), before + 1, "{reason}");
 }
 
-/// An address that refuses: no other test listens on this loopback address.
+/// Refuses: no other test listens on this loopback address.
 fn dead() -> SocketAddr {
     std::net::TcpListener::bind(("127.0.0.9", 0)).unwrap().local_addr().unwrap()
 }
 
-/// A listener with a full queue: connects get no answer.
+/// Its queue is full: connects get no answer.
 async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(any()).unwrap();

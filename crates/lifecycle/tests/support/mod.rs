@@ -31,16 +31,15 @@ use rcgen::{
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-/// A gateway that can refuse a rehearsal or have no entry point.
+/// Can refuse a rehearsal, or have no entry point.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) no_way_in: AtomicBool,
-    /// Holds each rehearsal: reports its start, and waits for the test.
+    /// Reports a rehearsal's start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
 }
 
-/// The rehearsals of a gateway that holds them.
 pub(crate) struct Rehearsals {
     begun: mpsc::UnboundedReceiver<()>,
     go_on: mpsc::UnboundedSender<()>,
@@ -68,7 +67,7 @@ impl FakeGateway {
 impl Rehearsal for FakeGateway {
     fn rehearse(&self, _: &Material) -> Result<(), String> {
         if let Some((tell, wait)) = &mut *self.held.lock().unwrap() {
-            // Errors are ignored: the test may have ended.
+            // The test may have ended.
             let _ = tell.send(());
             let _ = wait.blocking_recv();
         }
@@ -91,7 +90,6 @@ impl NodeView for FakeGateway {
     }
 }
 
-/// The database at one moment.
 pub(crate) struct Backup(Vec<u8>);
 
 pub(crate) struct World {
@@ -112,7 +110,7 @@ pub(crate) const SETTINGS: Settings = Settings {
 };
 
 impl World {
-    /// One deployment `ge6a1a75` and an admin key, no node.
+    /// With the deployment `ge6a1a75` and an admin key, no node.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock =
@@ -137,7 +135,6 @@ impl World {
         backup
     }
 
-    /// The database continues from the backup.
     pub(crate) async fn restore(&mut self, backup: &Backup) {
         self.lifecycle.store().close().await;
         std::fs::write(self.database(), &backup.0).unwrap();
@@ -175,7 +172,6 @@ impl World {
         self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
     }
 
-    /// The current deployment.
     pub(crate) async fn this(&self) -> DeploymentRef {
         self.deployment().await.reference()
     }
@@ -202,14 +198,14 @@ impl World {
         }
     }
 
-    /// A node joins in a session of its own, with everything applied.
+    /// In a session of its own, with everything applied.
     pub(crate) async fn join(&self, node: &str) -> Member {
         let node = Member { id: NodeId::parse(node).unwrap(), session: session() };
         assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }
 
-    /// Another process of the node starts.
+    /// Another process of the node.
     pub(crate) async fn restart(&self, node: &Member) -> Member {
         let node = Member { session: session(), ..node.clone() };
         self.lifecycle.register(&node.id, node.session).await.unwrap();
@@ -252,7 +248,7 @@ impl World {
     }
 }
 
-/// A session that no other node has.
+/// Unique.
 pub(crate) fn session() -> Session {
     static DRAWN: AtomicI64 = AtomicI64::new(0);
     Session(DRAWN.fetch_add(1, Ordering::SeqCst) + 1)
@@ -284,7 +280,7 @@ impl Authority {
         AsRef::<rcgen::Certificate>::as_ref(&self.0).pem()
     }
 
-    /// A one-way upload with a new leaf for the deployment's host.
+    /// A new leaf for the deployment's host.
     pub(crate) fn one_way(&self) -> Upload {
         let mut params = params("ge6a1a75.example.com");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
@@ -300,7 +296,7 @@ impl Authority {
         }
     }
 
-    /// The same with a self-signed leaf.
+    /// Self-signed.
     pub(crate) fn self_signed() -> Upload {
         let mut params = params("ge6a1a75.example.com");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
@@ -314,7 +310,7 @@ impl Authority {
         }
     }
 
-    /// A two-way upload with a new leaf and these client CAs.
+    /// With these client CAs.
     pub(crate) fn two_way(&self, clients: &[&Authority]) -> Upload {
         let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();
         Upload { tls_type: given("two-way"), cacert: given(&cas.join("\n")), ..self.one_way() }

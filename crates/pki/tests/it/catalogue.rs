@@ -66,7 +66,7 @@ fn every_code_has_an_upload_that_causes_it() {
     }
 }
 
-/// docs/findings.md is generated: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-pki findings_md`.
+/// Generates docs/findings.md: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-pki findings_md`.
 #[test]
 fn findings_md_is_what_the_table_says() {
     let page = findings_md();
@@ -107,7 +107,7 @@ fn findings_md() -> String {
     page
 }
 
-/// As [`literal`], except inside back quotes, where everything is literal already.
+/// Inside back quotes everything is literal.
 fn code_kept(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts
@@ -116,7 +116,7 @@ fn code_kept(text: &str) -> String {
         .join("`")
 }
 
-/// Escapes what Markdown would read as markup.
+/// Escapes Markdown.
 fn literal(text: &str) -> String {
     text.replace('*', "\\*").replace('<', "&lt;")
 }

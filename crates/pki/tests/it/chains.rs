@@ -1,4 +1,4 @@
-//! The corpus of chains: certificates between leaf and root, and their findings.
+//! The corpus of chains.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair,
@@ -73,7 +73,7 @@ fn of_two_ways_up_the_one_that_clients_accept_is_served() {
     let root = Ca::root("Root");
     let key = || KeyPair::from_pem(KEY.with(|key| key.serialize_pem()).as_str()).unwrap();
     thread_local!(static KEY: KeyPair = p256());
-    // The same CA twice: one certificate may not be above another CA.
+    // The same CA twice: one of them may not be above a CA.
     let strict = root.intermediate_from(changed("Upper", path_len(0)), key());
     let free = root.intermediate_from(changed("Upper", |p| p.not_after = now() + Duration::days(300)), key());
     let lower = strict.intermediate("Lower");
@@ -260,7 +260,7 @@ fn sets_are_sorted_out() {
     ]);
 }
 
-/// The served chain for devices: OpenSSL as a client that trusts one root only.
+/// OpenSSL as a client that trusts one root only.
 #[test]
 fn the_cross_signed_certificate_of_a_root_is_served_beside_that_root() {
     let old = Ca::root("Old Root");

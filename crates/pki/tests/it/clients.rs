@@ -1,4 +1,4 @@
-//! Client verification of a two-way deployment in real handshakes, TLS 1.2 and 1.3.
+//! Client verification in real handshakes, TLS 1.2 and 1.3.
 
 use std::sync::Arc;
 
@@ -32,8 +32,7 @@ pub(crate) fn verifier(anchors: &[&str]) -> Arc<dyn ClientCertVerifier> {
     trust.verifier(&provider()).unwrap()
 }
 
-/// A handshake in memory; the chain need not match the key, which rustls itself would refuse to
-/// load.
+/// The chain need not match the key, unlike what rustls loads.
 pub(crate) fn handshake(
     verifier: &Arc<dyn ClientCertVerifier>,
     version: &'static SupportedProtocolVersion,

@@ -12,7 +12,6 @@ use crate::stage::{Ca, Case, Leaf, Pki, ca_params, dns, encode_pem, expect, leaf
 
 type Row = (&'static str, Case, &'static [&'static str]);
 
-/// A changed leaf under the intermediate, as a case with its chain.
 fn changed(pki: &Pki, change: impl FnOnce(&mut CertificateParams)) -> Case {
     let mut params = leaf_params();
     change(&mut params);
@@ -424,7 +423,7 @@ fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
         params.self_signed(&key).unwrap().pem()
     };
     let fresh = self_signed(&|_| {});
-    // A self-signed leaf with the name of an issuer that did not issue it.
+    // Names an issuer that did not issue it.
     let namesake = self_signed(&|p| p.distinguished_name.push(DnType::CommonName, "Example Intermediate"));
     let renewed = self_signed(&|p| p.not_after += Duration::days(200));
     let issued = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap().pem();

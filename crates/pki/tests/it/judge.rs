@@ -1,9 +1,8 @@
 //! The independent judge: `openssl verify` on every case.
 //!
 //! openssl must verify what is accepted, by the given root or the topmost served certificate, and
-//! match each host without a finding. What is refused for a reason that openssl checks too, it must
-//! refuse for that reason. [`VIEWS`] lists the differences by code, with the reason; it omits codes
-//! without an openssl check.
+//! match each host without a finding. It must refuse for the same reason, if it checks that reason;
+//! [`VIEWS`] has the exceptions.
 
 use std::process::Command;
 
@@ -13,11 +12,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::stage::{Case, encode_pem};
 
-/// openssl's view of a refused upload.
 enum View {
-    /// It refuses with this message.
     Says(&'static str),
-    /// It may accept, for the reason beside it.
+    /// For the reason beside it.
     Differs,
 }
 
@@ -36,10 +33,9 @@ const VIEWS: &[(&str, View)] = &[
     ("CRITICAL_EXTENSION_UNKNOWN", Says("unhandled critical extension")),
     ("PRECERTIFICATE", Says("unhandled critical extension")),
     ("LEAF_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
-    // Different questions for openssl: what a CA may sign, and whether it may be a server. webpki
-    // refuses.
+    // Two questions for openssl; webpki refuses.
     ("LEAF_IS_CA", Differs),
-    // openssl uses the common name if there is nothing else; webpki and Go require version 3.
+    // openssl uses the common name if it is alone; webpki and Go require version 3.
     ("LEAF_VERSION1", Differs),
     ("LEAF_SIGNATURE_BROKEN", Says("signature failure")),
     ("CHAIN_SIGNATURE_BROKEN", Says("signature failure")),
@@ -51,15 +47,15 @@ const VIEWS: &[(&str, View)] = &[
     ("ISSUER_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
     ("WEAK_SIGNATURE", Says("signature digest algorithm too weak")),
     ("KEY_TOO_SMALL", Says("key too weak")),
-    // openssl supports RSA of any size, and every curve and kind that it can make.
+    // openssl supports RSA of any size, and every curve and kind.
     ("KEY_TOO_LARGE", Differs),
     ("KEY_CURVE_UNSUPPORTED", Differs),
     ("KEY_KIND_UNSUPPORTED", Differs),
-    // openssl verify refuses explicit parameters with -x509_strict only; its TLS clients always do.
+    // Only with -x509_strict, but always in its TLS clients.
     ("KEY_CURVE_EXPLICIT", Differs),
 ];
 
-/// Compares a judgement with openssl's; returns the difference.
+/// The difference to openssl's judgement.
 pub(crate) fn objection(case: &Case, judgement: &Judgement) -> Option<String> {
     match &judgement.material {
         Some(material) => accepted(case, judgement, material.bundle.chain()),
@@ -80,7 +76,7 @@ fn accepted(case: &Case, judgement: &Judgement, chain: &[CertificateDer<'_>]) ->
     } else {
         roots.iter().map(|der| der.as_slice()).collect()
     };
-    // Weak hashes and keys of issuers are warnings; a root's own signature is not checked.
+    // Weak hashes and keys of issuers are warnings; a root's signature is not checked.
     let level = if says("ISSUER_KEY_WEAK") { "0" } else { "2" };
     options.extend(["-auth_level", level]);
     // openssl and rustls require the purpose by name; Go, GnuTLS and Mbed TLS accept any.
@@ -90,21 +86,19 @@ fn accepted(case: &Case, judgement: &Judgement, chain: &[CertificateDer<'_>]) ->
     let verdicts = anchors.iter().map(|anchor| (anchor, verify(case, &chain[0], &served, anchor, &options)));
     let verdicts: Vec<_> = verdicts.collect();
     let Some((anchor, _)) = verdicts.iter().find(|(_, verdict)| verdict.is_empty()) else {
-        // The finding reports that the signature was not verified.
         let is_said =
             says("SIGNATURE_UNVERIFIED") && verdicts.iter().all(|(_, v)| v.contains("signature failure"));
         return (!is_said).then(|| format!("accepted, and openssl says: {}", verdicts[0].1));
     };
     let hosts = case.hosts.iter().filter(|host| HostName::parse(host).is_ok_and(|host| !host.is_wildcard()));
     for host in hosts {
-        // The finding names the host.
         let uncovered = judgement.findings.iter().any(|finding| {
             finding.code.as_str() == "HOST_NOT_COVERED" && finding.message.contains(&format!(" {host} "))
         });
         let mut options = options.clone();
         options.extend(["-verify_hostname", host]);
         let mismatch = !verify(case, &chain[0], &served, anchor, &options).is_empty();
-        // openssl matches half a wildcard (brok*.example.com); RFC 9525 and strict clients do not.
+        // openssl matches half a wildcard; RFC 9525 and strict clients do not.
         if mismatch != uncovered && !says("WILDCARD_ODD") {
             return Some(format!("{host}: not covered is {uncovered}, and openssl says {mismatch}"));
         }
@@ -117,7 +111,7 @@ fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
         let view = VIEWS.iter().find(|(code, _)| *code == finding.code.as_str());
         view.filter(|_| finding.field != Field::Cacert).map(|(code, view)| (*code, view))
     });
-    // With another fault openssl may stop earlier; it does not get the client CAs.
+    // With another fault openssl may stop earlier; it gets no client CAs.
     let views: Vec<_> = views.collect::<Option<_>>()?;
     let given = given(case);
     let (leaf, above) = given.split_first()?;
@@ -140,7 +134,7 @@ fn refused(case: &Case, judgement: &Judgement) -> Option<String> {
     }
 }
 
-/// The certificates of `cert`, where a simple reader can read them.
+/// Of `cert`, for a simple reader.
 fn given(case: &Case) -> Vec<Vec<u8>> {
     let text = case.cert.as_deref().unwrap_or_default();
     CertificateDer::pem_slice_iter(text.as_bytes())
@@ -148,13 +142,12 @@ fn given(case: &Case) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Self-signed, with the issuer name of the chain's top.
 fn is_root_of(der: &[u8], chain: &[CertificateDer<'_>]) -> bool {
     let (root, top) = (certward_pki::describe(der), chain.last().and_then(|der| certward_pki::describe(der)));
     matches!((root, top), (Some(root), Some(top)) if root.self_signed && root.subject == top.issuer && Some(der) != chain.first().map(|leaf| leaf.as_ref()))
 }
 
-/// openssl's objection; empty if none.
+/// Empty without an objection.
 pub(crate) fn verify(case: &Case, leaf: &[u8], untrusted: &str, anchor: &[u8], options: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

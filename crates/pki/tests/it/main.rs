@@ -1,4 +1,4 @@
-//! The judgement of uploads, from outside. One program, to link fast; a file per aspect.
+//! The judgement of uploads, from outside: one program, to link fast, and a file per aspect.
 #![allow(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
 mod catalogue;

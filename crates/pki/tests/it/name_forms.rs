@@ -1,5 +1,5 @@
-//! Names in several forms: which are equal by RFC 5280 §7.1, for devices and in uploads. `openssl
-//! verify` judges each case.
+//! Equal names in several forms (RFC 5280 §7.1), for devices and in uploads. `openssl verify`
+//! judges each case.
 
 use certward_pki::ClientRefusal;
 use rustls::Error;
@@ -18,7 +18,7 @@ const UNIVERSAL: &str = "MASK:0x100";
 const BMP: &str = "MASK:0x800";
 const UTF8: &str = "MASK:0x2000";
 
-/// A CA's subject, the issuer in what it issued, and whether they are equal.
+/// A CA's subject, the issuer in its certificates, and their equality.
 const ROWS: &[(Form, Form, bool)] = &[
     ((PRINTABLE, "/CN=Example CA"), (PRINTABLE, "/CN=Example CA"), true),
     ((PRINTABLE, "/CN=Example CA"), (UTF8, "/CN=Example CA"), true),
@@ -46,8 +46,8 @@ const ROWS: &[(Form, Form, bool)] = &[
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
 const LEAF: &str = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:broker.example.com\n";
 
-/// A root, an intermediate and a device. `root` and `sub` have the first form, `root-called` and
-/// `sub-called` the second, with the same keys.
+/// `root` and `sub` have the first form, `root-called` and `sub-called`, of the same keys, the
+/// second.
 fn stage(is: Form, called: Form) -> Openssl {
     let openssl = Openssl::new();
     openssl.p256("root").p256("sub").p256("device");
@@ -71,7 +71,6 @@ fn stage(is: Form, called: Form) -> Openssl {
     openssl
 }
 
-/// Issues to the device by a CA's certificate.
 fn device(openssl: &Openssl, ca: &str, key: &str, extensions: &str) -> String {
     openssl.write("extensions", extensions);
     let extensions = if extensions.is_empty() { "" } else { "-extfile extensions" };
@@ -117,7 +116,6 @@ fn names_are_compared_as_rfc_5280_says_for_devices_and_uploads() {
         expect("of version 1", *equal, &[&device(&openssl, "root-called", "root", "")]);
         let leaf = device(&openssl, "sub-called", "sub", LEAF);
         expect("under an intermediate", *equal, &[&leaf, &sub]);
-        // Its issuer has the other form, and so has its own name.
         expect("under one that names the root so", *equal, &[&leaf, &openssl.read("sub-called.pem")]);
         let upload = one_way(leaf.clone() + &sub + &root, key.clone());
         let served = upload.judge().material.map_or(0, |material| material.bundle.chain().len());

@@ -1,10 +1,10 @@
-//! The corpus of subjectAltName entries, and how clients match them.
+//! The corpus of subjectAltName entries.
 
 use rcgen::{CertificateParams, CustomExtension, SanType};
 
 use crate::stage::{Case, dns, expect, leaf_params, p256, pki, tlv};
 
-/// A self-signed leaf with these raw dNSName entries, for the host `broker.example.com`.
+/// Raw dNSName entries; the host is `broker.example.com`.
 fn with_names(names: &[&[u8]]) -> Case {
     let mut entries = Vec::new();
     for name in names {

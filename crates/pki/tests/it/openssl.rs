@@ -1,5 +1,4 @@
-//! Cases that openssl makes and rcgen cannot: the public EMQX recipe, version 1, old keys, old
-//! hashes.
+//! Made by openssl, as rcgen cannot: the public EMQX recipe, version 1, old keys, old hashes.
 
 use std::process::Command;
 
@@ -30,12 +29,12 @@ impl Openssl {
         self.0.path().join(name)
     }
 
-    /// Runs a command, split at blanks.
+    /// Split at blanks.
     pub(crate) fn run(&self, command: &str) -> &Self {
         self.run_with(command, &[])
     }
 
-    /// Runs a command with more words, which may contain blanks.
+    /// `more` may contain blanks.
     pub(crate) fn run_with(&self, command: &str, more: &[&str]) -> &Self {
         let output = Command::new("openssl")
             .args(command.split_whitespace())
@@ -61,14 +60,14 @@ impl Openssl {
         std::fs::read(self.0.path().join(name)).unwrap()
     }
 
-    /// The recipe's CA: one subject for the server's and the clients'.
+    /// One subject for the server's and the clients' CA.
     pub(crate) fn ca(&self, name: &str) -> &Self {
         self.run(&format!("genrsa -out {name}.key 2048")).run(&format!(
             "req -x509 -new -nodes -key {name}.key -sha256 -days 3650 -out {name}.pem -subj /C=CN/O=EMQ/CN=emqx"
         ))
     }
 
-    /// A certificate for `name`.key: version 3 with an extension file, else version 1.
+    /// Version 3 with an extension file, else version 1.
     pub(crate) fn sign(&self, name: &str, ca: &str, more: &str) -> &Self {
         self.run(&format!("req -new -key {name}.key -out {name}.csr -subj /CN={name}.example.com")).run(&format!(
             "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -out {name}.pem -days 3650 {more}"
@@ -164,8 +163,8 @@ fn every_form_of_a_key_that_can_be_served_is_read() {
     ]);
 }
 
-/// Forms of other tools: PKCS#8 without the NULL of RSA, and with attributes or the public key
-/// after the private one (RFC 5958 §2).
+/// PKCS#8 without the NULL of RSA, and with attributes or the public key after the private one (RFC
+/// 5958 §2).
 #[test]
 fn pkcs8_of_other_tools_is_read() {
     let openssl = Openssl::new();
@@ -331,7 +330,7 @@ fn old_versions_and_old_hashes_are_refused_for_servers() {
         case,
         &["WEAK_SIGNATURE", "ISSUER_KEY_KIND_DIFFERS", "ROOT_LEFT_OUT"] as &[_],
     )]);
-    // A root's own signature is not checked.
+    // A root's signature is not checked.
     openssl
         .run("req -x509 -new -key ca.key -sha1 -days 3650 -out ca.pem -subj /C=CN/O=EMQ/CN=emqx")
         .sign("broker", "ca", V3);

@@ -51,8 +51,8 @@ fn of_two_self_signed_ca_certificates_of_one_key_the_newer_is_served() {
     }
 }
 
-/// Old root, new root, and the cross certificate, as when a public root changes. Devices that trust
-/// only the old root need the cross certificate, whichever roots were given.
+/// As when a public root changes: devices that trust only the old root need the cross certificate,
+/// whichever roots were given.
 #[test]
 fn a_cross_signed_certificate_is_served_whichever_roots_are_given() {
     let old = Ca::root("Old Root");

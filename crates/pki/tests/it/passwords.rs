@@ -77,7 +77,7 @@ impl Case {
     }
 }
 
-/// An encrypted key with these parameters around noise.
+/// Noise with these parameters.
 fn invented(kdf: Kdf, bytes: usize) -> String {
     let parameters = Parameters { kdf, encryption: EncryptionScheme::Aes256Cbc { iv: [0; 16] } };
     let noise = vec![7; bytes];
@@ -93,7 +93,7 @@ fn scrypt(n: u64, r: u16, p: u16) -> Kdf {
     ScryptParams { salt, cost_parameter: n, block_size: r, parallelization: p, key_length: None }.into()
 }
 
-/// The cost is read from the upload and checked before it is paid: paying it would never end.
+/// Checked before it is paid, which would never end.
 #[test]
 fn a_key_that_asks_for_endless_work_is_refused_before_any_is_done() {
     let case = pki().case();

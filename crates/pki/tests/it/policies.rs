@@ -1,5 +1,5 @@
-//! Certificate policies by RFC 5280 §6.1, after NIST's PKITS. `openssl verify -policy_check` judges
-//! each case, and an upload of the same chain gets the same verdict.
+//! Certificate policies (RFC 5280 §6.1), after NIST's PKITS. `openssl verify -policy_check` judges
+//! each case; an upload of the same chain gets the same verdict.
 
 use certward_pki::ClientRefusal;
 use rustls::Error;
@@ -8,7 +8,7 @@ use crate::clients::{VERSIONS, handshake, verifier};
 use crate::openssl::{Openssl, one_way};
 use crate::salts::damaged;
 
-/// Extensions of the intermediates from the top down, those of the leaf, and validity.
+/// Extensions of the intermediates, top down, and of the leaf; validity.
 type Row = (&'static str, &'static [&'static str], &'static str, bool);
 
 const NONE: &str = "";
@@ -186,7 +186,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// A root and a path below it; the path's file names, leaf first.
+/// The path's file names, leaf first.
 fn path(openssl: &Openssl, intermediates: &[&str], leaf: &str) -> Vec<String> {
     let mut issuer = "root".to_owned();
     let mut path = Vec::new();
@@ -205,7 +205,7 @@ fn path(openssl: &Openssl, intermediates: &[&str], leaf: &str) -> Vec<String> {
     path
 }
 
-/// Adds the usual extensions, unless these configure a CA themselves.
+/// Unless `extensions` configure a CA.
 fn with_usual(usual: &str, extensions: &str) -> String {
     let usual = if extensions.contains("basicConstraints") { "" } else { usual };
     format!("{usual}{extensions}\n")
@@ -345,7 +345,7 @@ fn what_webpki_refuses_for_another_reason_stays_refused_beside_critical_policies
         openssl.sign("leaf", "sub0", &format!("{options} -extfile extensions"));
         assert_eq!(refusal(&[&openssl.read("leaf.pem"), sub]), Some(expected));
     }
-    // Another CA of the intermediate's name.
+    // Another CA of that name.
     openssl.p256("sub0").sign("sub0", "root", "-sha256 -extfile extensions");
     openssl.sign("leaf", "sub0", "-sha256 -extfile extensions");
     assert_eq!(refusal(&[&openssl.read("leaf.pem"), sub]), Some(ClientRefusal::BadSignature));

@@ -9,7 +9,6 @@ use crate::stage::{Case, Pki, encode_pem, pki};
 
 static PKI: LazyLock<Pki> = LazyLock::new(pki);
 
-/// Parts of PEM, and damage.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("-----BEGIN CERTIFICATE-----".to_owned()),

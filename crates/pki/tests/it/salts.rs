@@ -1,4 +1,4 @@
-//! RSASSA-PSS signatures: every salt length is verified, in handshakes and in uploads.
+//! RSASSA-PSS: every salt length is verified, in handshakes and in uploads.
 
 use certward_pki::ClientTrust;
 use rustls::pki_types::CertificateDer;
@@ -8,7 +8,7 @@ use crate::clients::{VERSIONS, handshake, verifier};
 use crate::openssl::{Openssl, V3, one_way};
 use crate::stage::{encode_pem, expect};
 
-/// Options of `openssl x509 -req`, and whether the signature is verified.
+/// Options of `openssl x509 -req`, and the verdict.
 const SIGNATURES: [(&str, bool); 14] = [
     // OpenSSL 3.0's default: 222 bytes for this key.
     ("-sha256 -sigopt rsa_padding_mode:pss", true),
@@ -41,7 +41,6 @@ fn devices_are_let_in_whatever_the_length_of_the_salt() {
     openssl.ca("ca").p256("device");
     let (key, verifier) = (openssl.read("device.key"), verifier(&[&openssl.read("ca.pem")]));
     for (options, verified) in SIGNATURES {
-        // Version 3 and version 1.
         for more in [format!("{V3} {options}"), options.to_owned()] {
             openssl.sign("device", "ca", &more);
             let device = openssl.read("device.pem");

@@ -11,7 +11,7 @@ use rustls::{
     SignatureScheme,
 };
 
-/// Accepts any chain, but verifies the handshake signature.
+/// The handshake signature is verified.
 #[derive(Debug)]
 pub(crate) struct AnyChain;
 
@@ -54,7 +54,6 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Passes bytes between the two until both are done.
 pub(crate) fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
     while server.is_handshaking() || client.is_handshaking() {
         let mut wire = Vec::new();
@@ -73,7 +72,7 @@ pub(crate) fn shake(client: &mut ClientConnection, server: &mut ServerConnection
     Ok(())
 }
 
-/// Serves the material with TLS 1.2 and 1.3: the chain is sent, the key signs.
+/// With TLS 1.2 and 1.3: the chain is sent, the key signs.
 pub(crate) fn assert_served(material: &Material) {
     let bundle = &material.bundle;
     if let Some(trust) = &material.client_trust {

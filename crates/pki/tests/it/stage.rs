@@ -1,4 +1,4 @@
-//! The test bed: uploads, makers of certificates, and the one call that judges.
+//! The test bed: uploads, certificates, and the call that judges.
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::judge::objection;
 use crate::serving::assert_served;
 
-/// The time of all tests without openssl.
+/// For tests without openssl.
 pub(crate) fn now() -> OffsetDateTime {
     time::macros::datetime!(2026-06-01 12:00 UTC)
 }
@@ -88,7 +88,7 @@ impl Case {
         judge(&upload, &circumstances)
     }
 
-    /// The codes in order. Also asserts: material exists exactly without errors.
+    /// Material exists exactly without errors.
     pub(crate) fn codes(&self) -> Vec<&'static str> {
         let judgement = self.judge();
         let refused = judgement.findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -102,7 +102,7 @@ pub(crate) fn p256() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-/// A CA made by rcgen; names may repeat.
+/// Names may repeat.
 pub(crate) struct Ca {
     pub(crate) pem: String,
     pub(crate) der: Vec<u8>,
@@ -178,7 +178,6 @@ pub(crate) fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 
-/// Root, intermediate, leaf.
 pub(crate) struct Pki {
     pub(crate) root: Ca,
     pub(crate) intermediate: Ca,
@@ -207,8 +206,7 @@ pub(crate) fn known(code: &str) -> bool {
     certward_pki::catalogue().any(|doc| doc.name == code)
 }
 
-/// Judges every row, compares with openssl, serves what is accepted, and reports all differences at
-/// once.
+/// Compares with openssl, serves what is accepted, and reports all differences at once.
 pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a str])>) {
     let mut wrong = Vec::new();
     for (name, case, expected) in rows {
@@ -228,14 +226,13 @@ pub(crate) fn expect<'a>(rows: impl IntoIterator<Item = (&'a str, Case, &'a [&'a
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// DER as PEM.
 pub(crate) fn encode_pem(label: &str, der: &[u8]) -> String {
     let base64 = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A DER element with a one-byte tag and at most 64 KiB of content.
+/// At most 64 KiB of content.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let header = match length {

@@ -1,4 +1,4 @@
-//! The corpus of subjects and issuers: string types, and what OpenSSL cannot decode.
+//! The corpus of subjects and issuers, and what OpenSSL cannot decode.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn name(value: &[u8]) -> Vec<u8> {
     tlv(0x30, &tlv(0x31, &tlv(0x30, &[&[6, 3, 0x55, 4, 3], value].concat())))
 }
 
-/// The certificate with another subject or issuer, signed again.
+/// Signed again.
 fn renamed(der: &[u8], subject: Option<&[u8]>, issuer: Option<&[u8]>, signer: &KeyPair) -> Vec<u8> {
     let outer = elements(content(der));
     // [0] version, serial number, algorithm, issuer, validity, subject, and the rest.
@@ -48,7 +48,6 @@ fn elements(mut content: &[u8]) -> Vec<&[u8]> {
     elements
 }
 
-/// A self-signed leaf with this common name.
 fn self_signed(value: &[u8]) -> Leaf {
     let key = p256();
     let der = leaf_params().self_signed(&key).unwrap().der().to_vec();
@@ -57,7 +56,7 @@ fn self_signed(value: &[u8]) -> Leaf {
     Leaf { pem, der, key: key.serialize_pem(), key_der }
 }
 
-/// The common name by OpenSSL; `None` if it cannot read the certificate.
+/// `None` if OpenSSL cannot read the certificate.
 fn openssl_reads(pem: &str) -> Option<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
@@ -113,7 +112,7 @@ fn a_common_name_is_decoded_as_openssl_decodes_it() {
     }
 }
 
-/// A common name, and whether OpenSSL reads a certificate with it.
+/// Values of a common name, and whether OpenSSL reads them.
 fn values() -> Vec<(&'static str, Vec<u8>, bool)> {
     vec![
         ("Latin-1 in a UTF8String", tlv(12, b"m\xfcller"), false),
@@ -168,7 +167,7 @@ fn names_that_cannot_be_decoded_are_refused_wherever_they_stand() {
     let bad = name(&tlv(12, b"m\xfcller"));
     let root_key = pki.root.issuer.key();
     let pem = |der: Vec<u8>| encode_pem("CERTIFICATE", &der);
-    // An intermediate with such a name, and its leaf; the same for a root.
+    // An intermediate with such a name and its leaf; the same for a root.
     let intermediate = pem(renamed(&pki.intermediate.der, Some(&bad), None, root_key));
     let leaf_of_it = pem(renamed(&pki.leaf.der, None, Some(&bad), pki.intermediate.issuer.key()));
     let below_root = pem(renamed(&pki.intermediate.der, None, Some(&bad), root_key));
@@ -213,7 +212,6 @@ fn names_that_cannot_be_decoded_are_refused_wherever_they_stand() {
     assert_eq!((item.index, item.subject.as_deref()), (1, Some("CN=(cannot be decoded)")));
 }
 
-/// A broker gets the decoded text of a name, or none.
 #[test]
 fn a_devices_name_is_decoded() {
     for (what, value, text) in [

@@ -1,4 +1,4 @@
-//! Text that is repaired, and text that is recognised as something else.
+//! Text that is repaired or recognised.
 
 use base64::Engine as _;
 
@@ -205,7 +205,7 @@ fn what_is_no_usable_key_is_named_as_what_it_is() {
     ]);
 }
 
-/// PEM in base64 is recognised in every field, with any text around it, and never shown.
+/// In every field, with any text around it, and never shown.
 #[test]
 fn base64_of_pem_is_named_with_the_command_that_decodes_it() {
     let pki = pki();

@@ -97,7 +97,7 @@ async fn keys_are_listed_oldest_first_and_removed(world: World) {
         made.push(make(&world, name, &[Scope::Tls], projects).await.0);
         world.clock.advance(std::time::Duration::from_secs(1));
         if world.is_postgres() {
-            // Set back: keys of one millisecond are ordered by name, which is random.
+            // Keys of one millisecond are ordered by name, which is random.
             world.tamper("UPDATE api_key SET created_at = created_at - 1000").await;
         }
     }

@@ -1,4 +1,4 @@
-//! Project boundaries, and upstream addresses in use: CONTRACT.md ("Project boundaries").
+//! Project boundaries and upstream addresses: CONTRACT.md ("Project boundaries").
 
 use std::time::Duration;
 
@@ -78,7 +78,6 @@ impl World {
         tx.commit().await.expect("committed");
     }
 
-    /// Whether the address is taken for that project.
     async fn taken(&self, of: &str, address: &str) -> bool {
         let upstream = Upstream::parse(address).expect("an upstream");
         let mut tx = self.begin().await;
@@ -219,7 +218,6 @@ async fn a_change_is_in_the_feed_and_draws_another_stamp(world: World) {
     let some = world.store.boundaries(Some(none.stamp)).await.expect("read").expect("changed");
     world.set("one", &boundary(&["example.org"])).await.expect("free");
     assert!(world.store.boundaries(Some(some.stamp)).await.expect("read").is_some());
-    // A refusal changes nothing.
     let newest = world.store.newest_generation().await.expect("read");
     world.projects(&["two"]).await;
     world.set("two", &boundary(&["org"])).await.expect_err("taken");
@@ -240,7 +238,7 @@ async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World)
         assert_eq!(world.taken("c", address).await, taken, "{address}");
         assert!(!world.taken("b", address).await, "{address}");
     }
-    // Its WebSocket address counts too; an address that it gives up does not.
+    // Its WebSocket address counts; one that it gives up does not.
     let mut tx = world.begin().await;
     let mut changed = tx.deployment(&id("one")).await.expect("read").expect("there");
     changed.upstream = UpstreamList::parse("other:1").expect("an upstream");
@@ -319,7 +317,7 @@ async fn a_nodes_copy_has_the_boundaries(world: World) {
     snapshot.copy(&world.store, &[id("one")], None).await.expect("copied");
     let here = copied().await;
     assert_eq!((here.upstream_allow.len(), here.host_suffixes.len()), (0, 1));
-    // Another process of the node finds it on disk.
+    // For another process of the node.
     snapshot.close().await;
     assert!(snapshot.open().await.expect("opened"));
     assert_eq!(snapshot.boundaries().await.expect("read").host_suffixes.len(), 1);

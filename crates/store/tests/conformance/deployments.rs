@@ -77,7 +77,6 @@ async fn a_dropped_transaction_leaves_no_trace(world: World) {
     drop(tx);
     assert_eq!(world.store.deployment(&id("a")).await.expect("read"), None);
     assert_eq!(world.store.newest_generation().await.expect("read"), generation);
-    // The connection can be used again.
     world.deployment("a").await;
 }
 

@@ -214,7 +214,7 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
 fn a_step_that_was_given_up_half_way_spoils_the_transaction_and_nothing_else() {
     block_on(async {
         let world = World::sqlite().await;
-        // Polled once; again if the database was faster.
+        // Again if the database was faster.
         let tx = loop {
             let mut tx = world.begin().await;
             if futures_util::FutureExt::now_or_never(tx.draw_generation(&id("a"))).is_none() {

@@ -26,7 +26,6 @@ async fn change(world: &World, name: &str) -> FeedPosition {
     world.store.newest_position().await.expect("read")
 }
 
-/// A page for a reader with nothing beyond `after`.
 async fn after(world: &World, after: FeedPosition, limit: u32) -> FeedPage {
     world.store.feed_after(after, after, limit).await.expect("read")
 }
@@ -43,7 +42,7 @@ async fn the_feed_tells_every_change_in_order(world: World) {
     assert_eq!(after(&world, expected[1].position, 100).await, rows(&expected[2..]));
     assert_eq!(after(&world, expected[3].position, 100).await, rows(&[]));
     assert_eq!(world.store.newest_generation().await.expect("read"), expected[3].generation());
-    // The reader is ahead of the store, which was restored from a backup.
+    // The store was restored from a backup.
     let beyond = FeedPosition { generation: Generation(expected[3].generation().0 + 1), nonce: 1 };
     assert_eq!(after(&world, beyond, 100).await, FeedPage::OtherHistory);
 }
@@ -53,7 +52,7 @@ async fn a_row_of_another_history_is_not_the_row_of_that_number(world: World) {
     assert!(rows[0].nonce != 0 && rows[1].nonce != 0 && rows[0].nonce != rows[1].nonce);
     let other = |row: FeedPosition| FeedPosition { nonce: row.nonce ^ 1, ..row };
     assert_eq!(after(&world, other(rows[0]), 9).await, FeedPage::OtherHistory);
-    // Content read at a row newer than the feed's is checked as well.
+    // Content of a row newer than the feed's is checked as well.
     for (held, is_other) in [(rows[1], false), (other(rows[1]), true)] {
         let page = world.store.feed_after(rows[0], held, 9).await.expect("read");
         assert_eq!(page == FeedPage::OtherHistory, is_other, "{held:?}");
@@ -104,7 +103,7 @@ async fn the_order_of_the_feed_is_the_order_of_the_commits(world: World) {
             })
         })
         .collect();
-    // A reader that continues from the newest row misses nothing.
+    // Continuing from the newest row misses nothing.
     let (mut newest, mut seen) = (FeedPosition::START, Vec::new());
     while seen.len() < 80 {
         let changed = world.store.changed();

@@ -31,20 +31,20 @@ async fn with_others(world: &World) {
 
 async fn between_projects_nothing_may_cover_and_within_one_only_equal_is_refused(world: World) {
     with_others(&world).await;
-    // Owned in `default`, claimed in the same project, claimed in another.
+    // Owned in `default`, claimed in the same and in another project.
     let cases = [
         ("a.example.com", "a.example.com", false, false),
         ("a.example.com", "b.example.com", true, true),
         ("*.example.com", "a.example.com", true, false),
         ("a.example.com", "*.example.com", true, false),
         ("*.example.com", "*.example.com", false, false),
-        // A wildcard covers one label only.
+        // A wildcard covers one label.
         ("*.example.com", "a.b.example.com", true, true),
         ("a.b.example.com", "*.example.com", true, true),
         ("*.example.com", "example.com", true, true),
         ("*.b.example.com", "*.example.com", true, true),
         ("b.example.com", "*.b.example.com", true, true),
-        // LIKE patterns have no meaning here.
+        // No LIKE patterns.
         ("a_b.example.com", "axb.example.com", true, true),
         ("localhost", "localhost", false, false),
         ("localhost", "com", true, true),

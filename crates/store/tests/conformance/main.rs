@@ -19,8 +19,8 @@ mod transfer;
 mod versions;
 mod world;
 
-/// Each behaviour is a test on SQLite. On PostgreSQL those of a file are one test, each with its
-/// own database: starting a server is expensive.
+/// A test per behaviour on SQLite. On PostgreSQL one per file, each behaviour with its own
+/// database: starting a server is expensive.
 macro_rules! on_both_engines {
     ($($behaviour:ident),+ $(,)?) => {
         mod on_sqlite {

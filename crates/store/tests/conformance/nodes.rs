@@ -96,8 +96,7 @@ async fn a_change_counts_every_node_that_has_a_row(world: World) {
     assert_eq!(counted(&world, &a).await, [("n1".to_owned(), 0), ("n2".to_owned(), 0)]);
 }
 
-/// A renewal on its way may arrive after the lease ran out. A change must wait for the node until a
-/// sweep ends the lease; after that no renewal succeeds.
+/// A late renewal may arrive until a sweep ends the lease: changes wait until then.
 async fn a_lease_that_has_run_out_counts_until_a_sweep_ends_it(world: World) {
     let a = world.deployment("a").await.id;
     world.join(&node("n1"), world.earlier().await).await;
@@ -186,7 +185,7 @@ async fn proofs_are_noted_of_counted_nodes_only_and_never_go_back(world: World) 
         (Ok(Generation(5)), 5, None),
         (Ok(Generation(4)), 5, None),
         (Err("again".to_owned()), 5, Some("again")),
-        // A late report on an older generation clears no newer fault.
+        // A late report clears no newer fault.
         (Ok(Generation(4)), 5, Some("again")),
         (Ok(Generation(6)), 6, None),
     ];
@@ -221,7 +220,7 @@ async fn a_node_that_leaves_is_counted_nowhere(world: World) {
     assert!(tx.leave(&node("n1"), leave).await.expect("left").is_empty(), "a second time does nothing");
     tx.commit().await.expect("committed");
     assert_eq!(counted(&world, &id("a")).await, [("n2".to_owned(), 0)]);
-    // Pruned later where no change waits; it is not queried until then.
+    // Not queried until pruned.
     world.store.prune(MINUTE).await.expect("pruned");
     assert_eq!(counted(&world, &id("b")).await, [("n2".to_owned(), 0)]);
     assert_eq!(leases(&world).await.len(), 1);
@@ -240,7 +239,7 @@ async fn leases_that_have_run_out_are_ended_and_a_renewed_one_is_not(world: Worl
     assert_eq!(leases(&world).await.len(), 2);
 }
 
-/// Tries both orders often: the change sees the node, or the node sees the change.
+/// Tries both orders: the change sees the node, or the node sees the change.
 async fn a_node_that_joins_during_a_change_is_counted_for_it(world: World) {
     let a = world.deployment("a").await.id;
     for round in 0..10 {
@@ -305,10 +304,10 @@ async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: Wor
     assert_eq!((of_process.role.as_str(), of_process.version.as_str()), ("api", "1.2.3"));
     assert_eq!((of_process.started_at, of_process.heard_at), (since, since));
     assert_eq!((nodes[0].lease, nodes[0].unproven), (None, 0));
-    // A node of a release without this report.
+    // Of a release without this report.
     assert_eq!((nodes[1].id.as_str(), &nodes[1].process, nodes[1].unproven), ("n2", &None, 1));
 
-    // The next process has another role; a process that continues only reports.
+    // A continuing process keeps its role and start.
     let next = world.store.hear_process(&node("n1"), process(Role::All), None).await.expect("heard");
     let again = world.store.hear_process(&node("n1"), process(Role::All), Some(next)).await.expect("heard");
     assert_eq!(again, next);

@@ -61,7 +61,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     let before_it_was_kept = Deployment { born: Generation(0), ..made };
     let read = store.deployment(&before_it_was_kept.id).await.expect("read");
     assert_eq!(read, Some(before_it_was_kept.clone()));
-    // Its upstream addresses count although no claims are stored.
+    // Counts without stored claims.
     let elsewhere = deployment("b", "another", &[]);
     assert_eq!(
         store.shared_upstreams(&elsewhere).await.expect("read"),
@@ -92,7 +92,7 @@ async fn a_store_that_a_newer_release_widened_is_worked_on_side_by_side(world: W
     tx.insert_deployment(&deployment("b", "default", &[])).await.expect("written").expect("no host is taken");
     tx.commit().await.expect("committed");
     world.tamper("UPDATE deployment SET of_the_future = 8").await;
-    // The schema was not set back to this program's version.
+    // The schema was not set back.
     store.close().await;
     world.tamper("UPDATE schema_version SET compatible = 1000 WHERE part = 'store' AND version = 1000").await;
     let error =
@@ -106,7 +106,7 @@ async fn a_secret_is_made_once_and_kept(world: World) {
     };
     assert_eq!(ask(&world.store, "tickets", b"first").await, b"first");
     assert_eq!(ask(&world.store, "tickets", b"second").await, b"first");
-    // The store's own records have other names.
+    // The store's own records are apart.
     assert_eq!(ask(&world.store, "store.check", b"mine").await, b"mine");
     let store = world.reopen().await;
     assert_eq!(ask(&store, "tickets", b"third").await, b"first");
@@ -124,7 +124,7 @@ async fn secrets_are_removed_by_a_range_of_names(world: World) {
         let found = world.store.secret(name).await.expect("read");
         assert_eq!(found.map(|found| found.to_vec()), stays.then(|| name.as_bytes().to_vec()), "{name}");
     }
-    // The store's own records are not removable.
+    // Keeps the store's own records.
     world.store.remove_secrets("", "\u{7f}").await.expect("removed");
     let store = world.reopen().await;
     assert_eq!(store.secret("other").await.expect("read"), None);

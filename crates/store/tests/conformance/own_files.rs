@@ -1,5 +1,5 @@
-//! The data folder and its files must belong to the process: no links, no other owner. A refusal
-//! leaves the link's target unchanged.
+//! The data folder and its files belong to the process: no links, no other owner. A refusal leaves
+//! the link's target unchanged.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -31,7 +31,7 @@ const FILES: [&str; 9] = [
     "requests.db-journal",
 ];
 
-/// A folder with a closed store, and a foreign file elsewhere.
+/// With a foreign file elsewhere.
 struct Stage {
     data: TempDir,
     elsewhere: TempDir,
@@ -60,7 +60,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The result of each way to open the store.
+    /// By each way to open the store.
     async fn opened(&self) -> Vec<Result<(), StoreError>> {
         let (address, key) = (self.address(), master_key());
         let clock = || Arc::new(SystemClock);
@@ -86,7 +86,7 @@ impl Stage {
     }
 }
 
-/// Gives a file to [`STRANGER`]; false without the privilege.
+/// False without the privilege.
 fn give_away(path: &Path) -> bool {
     lchown(path, Some(STRANGER), Some(STRANGER)).is_ok()
 }
@@ -128,14 +128,13 @@ fn a_file_that_is_a_link_or_another_users_or_no_file_is_refused() {
                 if plant(&stage, &path) {
                     for (way, result) in stage.opened().await.into_iter().enumerate() {
                         match result {
-                            // A dangling link and a folder are no database: nothing is initialised
-                            // there.
+                            // A dangling link and a folder are no database.
                             Ok(()) if way == 0 && file == "store.db" => {}
-                            // A second opener in the same process gets the lock passed in.
+                            // Opened beside another process, the store uses that one's lock.
                             Ok(()) if way == 3 && file == "lock" => {}
                             Err(StoreError::NotInitialised) if file == "store.db" => {}
                             Err(error) if expected(&error) => {}
-                            // Opening a folder for writing fails before the check.
+                            // Opening a folder for writing fails earlier.
                             Err(StoreError::Unavailable(_)) if path.is_dir() => {}
                             other => panic!("{story}, way {way}: {other:?}"),
                         }

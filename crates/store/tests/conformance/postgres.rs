@@ -1,4 +1,4 @@
-//! PostgreSQL only: a server shared by several nodes, which can be lost.
+//! PostgreSQL only: a server that several nodes share and can lose.
 
 use std::{
     sync::Arc,
@@ -41,7 +41,7 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
     });
 }
 
-/// As when a node or its machine stops in the middle of a write.
+/// A node, or its machine, that stops in the middle of a write.
 #[test]
 fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
     block_on(async {
@@ -53,7 +53,7 @@ fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
                 "nodes" => stopped.hold_nodes().await.expect("held"),
                 _ => drop(stopped.deployment(&a).await.expect("read").expect("there")),
             }
-            // Another one waits five seconds for a lock, then is refused.
+            // Others wait five seconds for a lock.
             let mut other = world.begin().await;
             other.hold_nodes().await.expect("it is not waited for longer");
             assert!(other.deployment(&a).await.expect("read").is_some(), "{hold}");
@@ -64,7 +64,7 @@ fn a_transaction_that_is_left_alone_keeps_others_for_two_seconds() {
     });
 }
 
-/// A joining node does not wait for a hanging change and does not block others.
+/// A joining node does not wait for a hanging change.
 #[test]
 fn a_join_gives_up_before_it_keeps_changes_waiting() {
     block_on(async {
@@ -82,7 +82,6 @@ fn a_join_gives_up_before_it_keeps_changes_waiting() {
     });
 }
 
-/// Retries until it is found.
 async fn found_again(store: &Store) -> Generation {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -141,7 +140,6 @@ fn several_nodes_work_on_one_database() {
     block_on(async {
         let server = PostgresServer::shared();
         let address = postgres(&server.database());
-        // All start at once; each finds the schema or creates it.
         let starts = (0..4).map(|_| {
             let address = address.clone();
             tokio::spawn(async move {
@@ -153,7 +151,7 @@ fn several_nodes_work_on_one_database() {
             nodes.push(start.await.expect("no panic"));
         }
         assert_eq!(nodes[0].projects().await.expect("read").len(), 1);
-        // The same id at once: one creates it, the others find it.
+        // One creates it, the others find it.
         let makers: Vec<_> = nodes
             .iter()
             .cloned()
@@ -186,7 +184,6 @@ fn a_transaction_that_failed_is_not_taken_for_committed() {
         let world = World::postgres().await;
         let mut tx = world.begin().await;
         tx.draw_generation(&id("a")).await.expect("a generation");
-        // There is no such project: the database refuses.
         let error = tx.insert_deployment(&deployment("a", "none", &[])).await.expect_err("refused");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let error = tx.commit().await.expect_err("refused");
@@ -245,7 +242,7 @@ async fn another(world: &World) -> Store {
     Store::open(&world.address, &master_key(), world.clock.clone()).await.expect("it opens")
 }
 
-/// Commits until the other store is woken: it misses wake-ups while it does not listen.
+/// A store that does not listen misses wake-ups.
 async fn wakes(committing: &Store, listening: &Store) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -261,7 +258,7 @@ async fn wakes(committing: &Store, listening: &Store) {
     }
 }
 
-/// Also for a newly filled table without statistics.
+/// Also without statistics.
 #[test]
 fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
     const ALL: usize = 100_000;
@@ -284,8 +281,8 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
         let snapshot = Replica::at(folder.path(), &master_key());
         assert!(!snapshot.open().await.expect("nothing there"));
         snapshot.make(&world.store).await.expect("made");
-        // From another place each time, as copied rows are skipped. With few statistics, as for ten
-        // million rows.
+        // From another place, as copied rows are skipped. With few statistics, as for ten million
+        // rows.
         let little = "SET default_statistics_target = 1; ANALYZE";
         for (known, from) in [("", "d3"), ("ANALYZE", "d5"), (little, "d7")] {
             world.tamper(known).await;
@@ -300,7 +297,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
             }
         }
         assert_eq!(world.store.census().await.expect("counted").running, ALL as u64);
-        // A server process reports its counts at its end at the latest.
+        // Counted by then: at the end of a server process.
         world.store.close().await;
         let others = "SELECT count(*)::text FROM pg_stat_activity
                       WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -312,7 +309,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
                      WHERE relname IN ('deployment', 'host', 'version')";
         let taken: usize = world.asked(taken).await.parse().expect("a number");
         // A page: three times from two tables; for the replica the generation, both, and it with
-        // its version. The census: all with their versions. And the deployment of each host and
+        // its version. The census: all with their versions. The deployment of each host and
         // version.
         let own = 3 * (3 * 2 + 1 + 2 + 2) * PAGES * PAGE as usize + 2 * ALL + 2 * ALL;
         assert!(taken <= own + own / 10, "{taken} rows for {own}");

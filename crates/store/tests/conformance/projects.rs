@@ -91,7 +91,6 @@ async fn makers_and_changers_in_one_project_never_wait_in_a_circle(world: World)
     let workers = (0..6).map(|worker| {
         let store = world.store.clone();
         tokio::spawn(async move {
-            // Two deployments changed by all workers.
             for turn in 0..20 {
                 let name = if (worker + turn) % 2 == 0 { "a" } else { "b" };
                 make_or_change(&store, &deployment(name, "default", &[])).await?;
@@ -106,7 +105,7 @@ async fn makers_and_changers_in_one_project_never_wait_in_a_circle(world: World)
 
 async fn make_or_change(store: &Store, wanted: &Deployment) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    // A change does not read the project first; a creation does.
+    // A creation reads the project first.
     if wanted.id.as_str() == "a" {
         tx.project(&wanted.project).await?;
     }
@@ -117,8 +116,7 @@ async fn make_or_change(store: &Store, wanted: &Deployment) -> Result<(), StoreE
         None => drop(tx.insert_deployment(&deployment).await?),
         Some(_) => {
             drop(tx.update_deployment(&deployment).await?);
-            // The second change of the row in one transaction: the database checks its foreign key
-            // again.
+            // The second change of a row in one transaction checks its foreign key again.
             tx.set_tls(&deployment.id, generation, &TlsState::Absent).await?;
         }
     }

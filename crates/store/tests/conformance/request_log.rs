@@ -106,13 +106,13 @@ async fn pruning_forgets_only_what_no_window_holds(world: World) {
     assert!(hit(&world.store, limit).await.admitted);
 }
 
-/// The rule in its simplest form: all admitted times are kept.
+/// Keeps all admitted times.
 struct Model {
     admitted: VecDeque<i64>,
 }
 
 impl Model {
-    /// What has left the window stays forgotten, even if the clock steps back.
+    /// Also if the clock steps back.
     fn prune(&mut self, now: i64, limit: RequestLimit) {
         if self.admitted.back().is_some_and(|newest| *newest <= now - limit.window.as_millis() as i64) {
             self.admitted.clear();
@@ -120,7 +120,7 @@ impl Model {
     }
 
     fn hit(&mut self, now: i64, limit: RequestLimit) -> (bool, u32, i64) {
-        // A clock that steps back shifts the past with it.
+        // The past shifts with the clock.
         if let Some(ahead) = self.admitted.back().map(|newest| newest - now).filter(|ahead| *ahead > 0) {
             self.admitted.iter_mut().for_each(|at| *at -= ahead);
         }

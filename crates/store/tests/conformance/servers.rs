@@ -1,4 +1,4 @@
-//! A list of PostgreSQL servers, and a node that remembers its database.
+//! A list of PostgreSQL servers, and the node's memory of its database.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,7 +7,6 @@ use certward_test_support::PostgresServer;
 
 use crate::{block_on, world::master_key};
 
-/// A server and the URL of a database on it.
 fn server() -> (PostgresServer, String) {
     let server = PostgresServer::start_on_tcp();
     let database = server.database();
@@ -32,7 +31,6 @@ async fn open(address: &Address) -> Result<Store, StoreError> {
     Store::open(address, &master_key(), Arc::new(SystemClock)).await
 }
 
-/// Why the store does not open.
 async fn refusal(address: &Address) -> String {
     match open(address).await {
         Err(StoreError::Unavailable(why)) => why,
@@ -40,7 +38,6 @@ async fn refusal(address: &Address) -> String {
     }
 }
 
-/// The number of pings written here.
 fn pings(server: &PostgresServer, url: &str) -> String {
     server.query(url.rsplit('/').next().expect("a name"), "SELECT value FROM counter WHERE name = 'ping'")
 }
@@ -51,7 +48,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
         let (mut right, right_url) = server();
         let (wrong, wrong_url) = server();
         init(&right_url, &master_key()).await;
-        // Valid in itself: a copy of this store from a dump.
+        // A valid copy of this store.
         init(&wrong_url, &master_key()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("database.seen");
@@ -66,7 +63,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
         }
         assert!(!file.exists());
 
-        // Known from now on, in any order, and to the next process.
+        // Known from now on, in any order, to the next process.
         open(&address([&right_url], Some(&file))).await.expect("the right one").close().await;
         for urls in [[&right_url, &wrong_url], [&wrong_url, &right_url]] {
             let store = open(&address(urls, Some(&file))).await.expect("the right one");
@@ -77,7 +74,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
             store.close().await;
         }
 
-        // Without the right one none is used, and the error says how to choose the other.
+        // Without the right one none is used; the error says how to choose the other.
         let store = open(&address([&wrong_url, &right_url], Some(&file))).await.expect("the right one");
         right.stop();
         let error = store.ping().await.expect_err("it is gone");
@@ -134,8 +131,7 @@ fn a_primary_that_was_replaced_is_not_used_by_a_new_process_either() {
         let both = address([&primary_url, &standby_url], Some(&file));
         open(&both).await.expect("the primary").close().await;
         standby.promote();
-        // Its standby no longer counts: it would take writes, like a primary that returns after a
-        // crash.
+        // Without its standby it takes writes, like a primary that returns after a crash.
         primary.query("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
         primary.query("postgres", "SELECT pg_reload_conf()");
         open(&both).await.expect("the new primary").close().await;

@@ -34,7 +34,6 @@ on_both_engines![
     a_lost_store_and_a_lost_disk_are_told_apart,
 ];
 
-/// An empty replica of the world's store.
 struct Copying {
     snapshot: Replica,
     folder: TempDir,
@@ -54,7 +53,7 @@ impl Copying {
         self.snapshot.copy(&world.store, &ids, None).await.expect("copied");
     }
 
-    /// As the next process finds it.
+    /// For the next process.
     async fn reopen(&self) -> Replica {
         self.snapshot.close().await;
         let snapshot = Replica::at(self.folder.path(), &master_key());
@@ -80,7 +79,7 @@ async fn in_snapshot(snapshot: &Replica, id: &DeploymentId) -> Option<Deployment
     snapshot.deployment(id).await.expect("read")
 }
 
-/// A deletion that its nodes have not confirmed.
+/// Not confirmed by its nodes.
 async fn delete(world: &World, id: &DeploymentId) {
     let mut tx = world.begin().await;
     let generation = tx.draw_generation(id).await.expect("a generation");
@@ -125,7 +124,6 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     assert_eq!(hosts.len(), 1);
     assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.hosts));
     assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, ProofState::Unsettled));
-    // The disk contains sealed bytes only.
     for file in ["snapshot.db", "snapshot.db-wal"] {
         let bytes = fs::read(copying.folder.path().join(file)).expect("read");
         assert!(!bytes.windows(7).any(|piece| piece == b"the key"), "{file}");
@@ -173,7 +171,6 @@ async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {
     assert_eq!(copying.snapshot.hosts_after(None, 10).await.expect("read"), []);
 }
 
-/// The one sealed key in the replica.
 async fn sealed_key(file: &Path) -> Vec<u8> {
     let mut conn =
         sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("opened");
@@ -185,7 +182,7 @@ async fn sealed_key(file: &Path) -> Vec<u8> {
 fn is_in_files(folder: &Path, bytes: &[u8]) -> bool {
     let files =
         fs::read_dir(folder).expect("read").map(|entry| fs::read(entry.expect("read").path()).expect("read"));
-    // Its last part, which is unique; the whole may be spread over pages.
+    // Its last part is unique; the whole may be spread over pages.
     files.into_iter().any(|file| file.windows(24).any(|piece| piece == &bytes[bytes.len() - 24..]))
 }
 
@@ -201,7 +198,7 @@ async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World
         let ids = [made.id.clone()];
         copying.snapshot.copy(&world.store, &ids, mark).await.expect("copied");
     };
-    // Another process of the node has copied later state.
+    // Another process has copied later state.
     let later = Generation(read.generation.0 + 5);
     let set = format!(
         "UPDATE deployment SET generation = {later}; UPDATE counter SET value = {later} WHERE name = 'copied'"
@@ -218,7 +215,6 @@ async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World
     remove(&world, &made.id).await;
     copy(Some(read)).await;
     assert_eq!(generation(&copying).await, Some(later), "it may have been made again since");
-    // A new replica follows the store as it is now.
     copying.snapshot.forget_mark().await.expect("forgotten");
     copy(None).await;
     assert_eq!(generation(&copying).await, None);
@@ -263,7 +259,6 @@ async fn pages_copy_what_differs_and_remove_what_is_gone(world: World) {
     alike().await;
 }
 
-/// Grows with each commit.
 async fn modified(copying: &Copying) -> i64 {
     let url = format!("sqlite://{}", copying.file().display());
     let mut conn = sqlx::SqliteConnection::connect(&url).await.expect("opened");
@@ -304,7 +299,7 @@ async fn a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names(w
     copying.copy(&world, &["a", "b"]).await;
     world.tamper("UPDATE deployment SET upstream = 'nonsense' WHERE id = 'a'").await;
     copying.copy(&world, &["a", "b"]).await;
-    // The earlier version is not served instead.
+    // Not the earlier version.
     assert_eq!(version_in(&copying.snapshot, &id("a"), uploaded).await, None);
     let hosts = copying.snapshot.hosts_after(None, 10).await.expect("read");
     let hosts: Vec<_> = hosts.into_iter().map(|listed| (listed.id, listed.hosts)).collect();
@@ -352,7 +347,7 @@ async fn it_is_told_from_that_of_another_store_and_of_another_history(world: Wor
     }
     assert!(!copying.snapshot.is_of(&another.store).await.expect("answered"));
 
-    // After a restore another change has drawn the mark's generation.
+    // Another change has the mark's generation, after a restore.
     world.tamper(&format!("UPDATE feed SET at = at + 1 WHERE generation = {uploaded}")).await;
     assert!(!copying.snapshot.is_of(&world.store).await.expect("answered"));
     world.tamper(&format!("DELETE FROM feed WHERE generation = {uploaded}")).await;
@@ -385,7 +380,7 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
     {
         fs::write(&file, &garbage).expect("written");
         let snapshot = Replica::at(folder, &master_key());
-        // Half a file may open; reading it all finds the damage.
+        // Half a file may open.
         let found = match snapshot.open().await {
             Err(error) => error,
             Ok(_) => snapshot.hosts_after(None, 10).await.expect_err("damaged"),

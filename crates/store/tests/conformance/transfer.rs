@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// Tables of both engines that are not copied.
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
 const SQLITE_TABLES: &str =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
@@ -28,7 +27,7 @@ const POSTGRES_TABLES: &str =
     "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()";
 const LIMIT: RequestLimit = RequestLimit { requests: 6, window: Duration::from_secs(3600) };
 
-/// An unshared target.
+/// Unshared.
 fn target() -> (Arc<PostgresServer>, Zeroizing<String>) {
     let server = PostgresServer::shared();
     let url = server.database().into();
@@ -62,9 +61,9 @@ async fn open(address: &Address, world: &World) -> Store {
     Store::open(address, &master_key(), world.clock.clone()).await.expect("it opens")
 }
 
-/// Every kind of row: several pages of some, every state, an erased key, unusual names and bytes.
+/// Every kind of row, several pages of some, unusual names and bytes.
 async fn fill(world: &World) {
-    // The request log continues by the database's clock.
+    // Continues by the database's clock.
     world.clock.set(SystemClock.now());
     let mut tx = world.begin().await;
     let other = Project {
@@ -138,11 +137,9 @@ async fn fill(world: &World) {
     for _ in 0..4 {
         assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
     }
-    // A drawn and deleted number is not drawn again.
     world.tamper("DELETE FROM audit WHERE number = (SELECT max(number) FROM audit)").await;
 }
 
-/// Everything that the store can answer, as text.
 async fn everything(store: &Store) -> String {
     let deployments = store.deployments_after(None, u32::MAX).await.expect("read");
     let mut text = format!("{deployments:#?}");
@@ -186,11 +183,9 @@ fn all_that_must_last_goes_and_goes_on() {
         let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;
         assert_eq!(everything(&moved).await, before);
-        // No node is live, and none is waited for.
         assert!(moved.nodes().await.expect("read").is_empty());
         assert!(moved.counts(&id("d3")).await.expect("read").is_empty());
 
-        // It continues from its generation.
         let newest = moved.newest_generation().await.expect("read");
         let mut tx = moved.begin().await.expect("a transaction");
         assert_eq!(tx.draw_generation(&id("d1")).await.expect("drawn"), Generation(newest.0 + 1));
@@ -217,7 +212,6 @@ fn all_that_must_last_goes_and_goes_on() {
         assert_eq!(admitted, 2, "of six, four were used before");
         moved.close().await;
 
-        // The source is complete.
         let left = world.reopen().await;
         assert_eq!(everything(&left).await, before);
     });
@@ -252,7 +246,7 @@ fn what_is_there_already_is_never_written_over() {
         let error = transferred(&world, &url).await.expect_err("a second time");
         assert!(matches!(error, TransferError::NotEmpty(_)), "{error}");
 
-        // A foreign table of the same name is refused as well.
+        // A foreign table of the same name.
         let (_server, url) = target();
         let mut conn = AnyConnection::connect(&url).await.expect("it connects");
         sqlx::raw_sql("CREATE TABLE host (mine TEXT)").execute(&mut conn).await.expect("made");

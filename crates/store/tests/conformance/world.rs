@@ -13,7 +13,6 @@ use tempfile::TempDir;
 
 pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Reverts the migration of project boundaries.
 pub(crate) const WITHOUT_BOUNDARIES: &str =
     "DROP INDEX deployment_unclaimed; ALTER TABLE deployment DROP COLUMN claimed;
     DROP TABLE upstream_claim; DROP TABLE host_suffix; ALTER TABLE project DROP COLUMN upstream_allow;
@@ -54,7 +53,7 @@ impl World {
         self.folder.is_none()
     }
 
-    /// The store as another process opens it; on SQLite the first is closed before.
+    /// Like another process; on SQLite the first store is closed before.
     pub(crate) async fn reopen(&self) -> Store {
         self.store.close().await;
         Store::open(&self.address, &master_key(), self.clock.clone()).await.expect("it opens again")
@@ -64,14 +63,13 @@ impl World {
         self.store.begin().await.expect("a transaction")
     }
 
-    /// Runs SQL past the store.
+    /// Past the store.
     pub(crate) async fn tamper(&self, sql: &str) {
         let mut conn = self.connect().await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
         conn.close().await.expect("closed");
     }
 
-    /// The first text of a query's result.
     pub(crate) async fn asked(&self, sql: &'static str) -> String {
         let mut conn = self.connect().await;
         let text = sqlx::query_scalar(sql).fetch_one(&mut conn).await.expect("answered");
@@ -79,7 +77,7 @@ impl World {
         text
     }
 
-    /// Until a transaction waits for a lock. SQLite has one writer, so the second always waits.
+    /// SQLite has one writer: the second always waits.
     pub(crate) async fn until_one_waits(&self) {
         if !self.is_postgres() {
             return;
@@ -112,7 +110,6 @@ impl World {
         }
     }
 
-    /// A committed deployment of the default project.
     pub(crate) async fn deployment(&self, id: &str) -> Deployment {
         let mut tx = self.begin().await;
         let mut deployment = deployment(id, "default", &[]);
@@ -122,7 +119,7 @@ impl World {
         deployment
     }
 
-    /// A committed upload; its generation.
+    /// Committed.
     pub(crate) async fn upload(&self, id: &DeploymentId, key: &[u8]) -> Generation {
         let mut tx = self.begin().await;
         let generation = tx.draw_generation(id).await.expect("a generation");
@@ -133,7 +130,6 @@ impl World {
         generation
     }
 
-    /// The node joins, or joins again, in this session.
     pub(crate) async fn join_as(&self, node: &NodeId, session: Session, until: Timestamp) {
         let mut tx = self.begin().await;
         tx.hold_changes().await.expect("held");
@@ -141,12 +137,10 @@ impl World {
         tx.commit().await.expect("committed");
     }
 
-    /// The node joins in some session.
     pub(crate) async fn join(&self, node: &NodeId, until: Timestamp) {
         self.join_as(node, Session(1), until).await;
     }
 
-    /// A past time by the store's clock.
     pub(crate) async fn earlier(&self) -> Timestamp {
         self.store.now().await.expect("the time").before(Duration::from_millis(1))
     }
