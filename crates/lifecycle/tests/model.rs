@@ -18,13 +18,9 @@ use std::{
 use certward_lifecycle::{DeploymentChange, Member, Observation, ProofFailure, TlsError, Withdrawal};
 use certward_pki::{HostName, NoWayIn, Upload};
 use certward_store::{FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId};
+use certward_test_support::effort;
 use proptest::{prelude::*, test_runner::Config};
 use support::{Authority, Backup, SETTINGS, World, session};
-
-/// Schedules that are tried; with `CERTWARD_SOAK=1` as many as a night takes.
-fn cases() -> u32 {
-    if std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1") { 3_000 } else { 120 }
-}
 
 const NODES: usize = 3;
 
@@ -655,7 +651,7 @@ async fn play(uploads: &[Arc<Upload>], steps: &[Step]) {
 fn running_is_said_exactly_when_it_is_proven() {
     let uploads = uploads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+    let config = Config { cases: effort().schedules, failure_persistence: None, ..Config::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..80))| {
         runtime.block_on(play(&uploads, &steps));
     });

@@ -25,10 +25,12 @@ pub struct Effort {
     pub failovers: usize,
     /// Devices of a fleet.
     pub fleet: usize,
+    /// Random schedules of the membership model.
+    pub schedules: u32,
 }
 
-/// The one place that every long loop takes its count from: small by default, so that `scripts/test` stays quick; in
-/// full with `CERTWARD_SOAK=1`, as `scripts/soak` sets it.
+/// The counts of every long loop: small by default, so that `scripts/test` stays quick; in full with
+/// `CERTWARD_SOAK=1`, which `scripts/soak` sets.
 pub fn effort() -> Effort {
     let full = std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1");
     let (kills, swaps, takeovers) = if full { (200, 200, 100) } else { (5, 10, 4) };
@@ -45,5 +47,6 @@ pub fn effort() -> Effort {
         outages: if full { 10 } else { 1 },
         failovers: if full { 5 } else { 1 },
         fleet: if full { 5_000 } else { 300 },
+        schedules: if full { 3_000 } else { 120 },
     }
 }
