@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -75,10 +76,23 @@ fn an_encrypted_key_is_served_with_its_password_and_the_password_is_kept_nowhere
     scene.api().wait_running(Scene::DEPLOYMENT);
     assert_eq!(scene.connect(&scene.device(), "device").unwrap().leaf(), leaf.der);
     assert!(!scene.certward.log().contains("horse"));
-    for file in std::fs::read_dir(scene.certward.data()).unwrap().map(|entry| entry.unwrap().path()) {
-        let bytes = std::fs::read(&file).unwrap_or_default();
+    let files = files(&scene.certward.data());
+    assert!(files.iter().any(|file| file.ends_with("store.db")), "{files:?}");
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         assert!(!bytes.windows(5).any(|window| window == b"horse"), "{}", file.display());
     }
+}
+
+/// Sockets are no files.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let of_entry = |entry: std::fs::DirEntry| match entry.file_type().unwrap() {
+        kind if kind.is_dir() => files(&entry.path()),
+        kind if kind.is_file() => vec![entry.path()],
+        _ => Vec::new(),
+    };
+    entries.flat_map(of_entry).collect()
 }
 
 fn encrypted(leaf: &Leaf, password: &str) -> String {
