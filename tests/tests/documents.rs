@@ -1,6 +1,7 @@
 //! The commands in the documents work, and their links have targets.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -122,12 +123,43 @@ fn links_lead_somewhere() {
         let path = root.join(document);
         let text = fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap();
-            if target.is_empty() || target.contains("://") {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
                 continue;
             }
-            let target = path.parent().unwrap_or(Path::new("")).join(target);
+            let target = match target {
+                "" => path.clone(),
+                _ => path.parent().unwrap_or(Path::new("")).join(target),
+            };
             assert!(target.exists(), "{} points to {link}", path.display());
+            let found = anchor.is_empty() || anchors(&target).contains(anchor);
+            assert!(found, "{} points to {link}, and no heading there has this name", path.display());
         }
     }
+}
+
+/// The names that GitHub gives to the headings of a document.
+fn anchors(document: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(document).unwrap();
+    let mut seen = BTreeMap::<String, usize>::new();
+    let mut names = BTreeSet::new();
+    // Every second part is a block of code, where `#` begins a comment.
+    for heading in text.split("\n```").step_by(2).flat_map(str::lines).filter(|line| line.starts_with('#')) {
+        let title = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = |character: &char| character.is_alphanumeric() || " -_".contains(*character);
+        let name: String = title.chars().filter(kept).collect::<String>().replace(' ', "-");
+        let count = seen.entry(name.clone()).or_default();
+        names.insert(if *count == 0 { name } else { format!("{name}-{count}") });
+        *count += 1;
+    }
+    names
+}
+
+#[test]
+fn an_anchor_is_the_heading_in_lower_case_without_punctuation() {
+    let folder = TempDir::new().unwrap();
+    let document = folder.path().join("page.md");
+    let text = "# `a b`, c/d\n```sh\n# no heading\n```\n## Twice\n## Twice\n";
+    fs::write(&document, text).unwrap();
+    assert_eq!(anchors(&document), ["a-b-cd", "twice", "twice-1"].map(str::to_owned).into());
 }
