@@ -5,7 +5,9 @@ use std::time::Duration;
 use certward_gateway::{Deadlines, Settings};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 
-use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, eventually, ready, settings};
+use crate::stage::{
+    Broker, Ca, Connection, Device, PATIENCE, TLS12, TLS13, World, eventually, ready, settings,
+};
 
 const HOST: &str = "d.test";
 
@@ -44,8 +46,26 @@ async fn devices_are_seen_off_one_by_one_each_with_a_close_notify() {
 
 #[tokio::test]
 async fn a_drain_without_connections_is_over_at_once() {
-    let world = World::with(drain(Duration::from_secs(3600))).await;
-    world.shut_down().await;
+    let mut world = World::with(drain(Duration::from_secs(3600))).await;
+    world.begin_shutdown();
+    let ended = tokio::time::timeout(PATIENCE, world.running()).await;
+    ended.expect("a drain of an hour is not waited out").expect("the gateway does not panic");
+}
+
+#[tokio::test]
+async fn a_drain_is_over_with_its_last_connection() {
+    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let mut world = World::with(drain(Duration::from_secs(3600))).await;
+    let deployment = world.deploy("d", broker.address, &[HOST]).await;
+    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    let mut last = Device::trusting(&servers).talk(world.mqtts(), HOST).await.unwrap();
+    world.begin_shutdown();
+    eventually("it is not ready any more", || async { !ready(&world.gateway) }).await;
+    last.echo(b"still served").await.unwrap();
+    assert!(!world.running().is_finished(), "a connection is left");
+    drop(last);
+    let ended = tokio::time::timeout(PATIENCE, world.running()).await;
+    ended.expect("a drain of an hour is not waited out").expect("the gateway does not panic");
 }
 
 #[tokio::test]

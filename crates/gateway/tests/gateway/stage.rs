@@ -298,6 +298,10 @@ impl World {
         self.shutdown.cancel();
     }
 
+    pub(crate) fn running(&mut self) -> &mut JoinHandle<()> {
+        &mut self.running
+    }
+
     pub(crate) async fn shut_down(self) -> tempfile::TempDir {
         self.begin_shutdown();
         tokio::time::timeout(PATIENCE, self.running).await.expect("the gateway stops").unwrap();
