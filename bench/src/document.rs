@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_between_the_marks_is_written_anew() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let document = "a\n<!-- bench/run peers writes this -->\nold\n<!-- end of peers -->\nb\n";
         let expected = "a\n<!-- bench/run peers writes this -->\n\nnew\n\n<!-- end of peers -->\nb\n";
         assert_eq!(replace(document, "peers", "new\n").as_deref(), Some(expected));

@@ -40,11 +40,11 @@ fn survive(addresses: u8) {
 }
 
 #[test]
-fn connections_of_one_address_that_finish_nothing_keep_nobody_out_of_the_api() {
+fn connections_of_one_address_that_finish_nothing_keep_no_client_out_of_the_api() {
     survive(1);
 }
 
 #[test]
-fn connections_of_fifty_addresses_that_finish_nothing_keep_nobody_out_of_the_api() {
+fn connections_of_fifty_addresses_that_finish_nothing_keep_no_client_out_of_the_api() {
     survive(50);
 }

@@ -44,22 +44,22 @@ fn half(stage: Stage, half: usize) -> impl Iterator<Item = Attack> {
 }
 
 #[test]
-fn attacks_before_the_handshake_is_done_hurt_nobody_and_leave_nothing() {
+fn attacks_before_the_handshake_is_done_harm_no_other_device_and_leave_nothing() {
     survive(half(Stage::Handshake, 0));
 }
 
 #[test]
-fn more_attacks_before_the_handshake_is_done_hurt_nobody_and_leave_nothing() {
+fn more_attacks_before_the_handshake_is_done_harm_no_other_device_and_leave_nothing() {
     survive(half(Stage::Handshake, 1));
 }
 
 #[test]
-fn attacks_after_the_handshake_hurt_nobody_and_leave_nothing() {
+fn attacks_after_the_handshake_harm_no_other_device_and_leave_nothing() {
     survive(half(Stage::Session, 0));
 }
 
 #[test]
-fn more_attacks_after_the_handshake_hurt_nobody_and_leave_nothing() {
+fn more_attacks_after_the_handshake_harm_no_other_device_and_leave_nothing() {
     survive(half(Stage::Session, 1));
 }
 

@@ -219,7 +219,7 @@ fn a_process_takes_over_while_the_database_is_away() {
 }
 
 #[test]
-fn what_another_node_changed_meanwhile_is_picked_up_and_proven() {
+fn what_another_node_changed_in_the_outage_is_picked_up_and_proven() {
     let mut away = Away::new();
     let store = away.scene.certward.store_url();
     assert!(away.scene.certward.stop().success());

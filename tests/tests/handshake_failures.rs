@@ -6,7 +6,7 @@ use certward_tests::{Authority, Scene, Setup, run, wait_until};
 use serde_json::Value;
 
 #[test]
-fn the_command_line_shows_who_did_not_get_in_and_what_to_do() {
+fn the_command_line_lists_refused_devices_and_remedies() {
     let scene = Scene::new();
     let clients = Authority::new("Device CA");
     scene.run_two_way(&clients);

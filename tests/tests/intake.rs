@@ -13,7 +13,7 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 #[test]
-fn whatever_is_refused_leaves_the_state_and_the_served_certificate_as_they_were() {
+fn a_refused_upload_changes_neither_the_state_nor_the_served_certificate() {
     let scene = Scene::new();
     let served = scene.run_one_way();
     let before = scene.api().tls(Scene::DEPLOYMENT).json();
@@ -191,7 +191,7 @@ fn status_kib(process: u32, field: &str) -> u64 {
 
 /// As in the public EMQX recipe, in any order.
 #[test]
-fn of_two_authorities_of_one_name_the_one_that_signed_is_served_under() {
+fn the_issuer_is_found_among_two_authorities_of_one_name() {
     let scene = Scene::new();
     let (right, wrong) = (Authority::new("One Name"), Authority::new("One Name"));
     let intermediate = right.intermediate("Intermediate");

@@ -4,7 +4,7 @@ use certward_tests::{Scene, wait_until};
 use serde_json::json;
 
 #[test]
-fn delete_disconnects_the_devices_and_nobody_else() {
+fn delete_disconnects_the_deployments_devices_only() {
     let scene = Scene::new();
     scene.run_one_way();
     let api = scene.api();

@@ -101,7 +101,7 @@ fn devices_and_programs_go_on_with_what_they_have() {
 }
 
 #[test]
-fn killed_in_the_middle_it_leaves_nothing_there_and_everything_here() {
+fn killed_midway_it_leaves_the_target_empty_and_the_source_complete() {
     let mut scene = Scene::new();
     let leaf = scene.run_one_way();
     assert!(scene.certward.stop().success());

@@ -75,7 +75,7 @@ fn nodes(by: &Certward) -> Vec<Value> {
 }
 
 #[test]
-fn without_a_gateway_nothing_is_running_and_nobody_warns_of_ways_in_that_others_have() {
+fn without_a_gateway_nothing_is_running_and_no_node_warns_of_entry_points_that_others_have() {
     let roles = Roles::new("1s");
     let api = roles.scene.api();
     api.create_deployment_with(json!({"deploymentID": "bound", "upstream": "127.0.0.1:1"}));

@@ -26,7 +26,7 @@ fn is_ready(api: &Api) -> bool {
 }
 
 #[test]
-fn who_comes_before_certward_is_there_is_served_when_it_is() {
+fn connections_before_the_start_are_served_after_it() {
     let mut scene = Scene::new();
     let leaf = scene.run_one_way();
     scene.certward.stop();

@@ -131,7 +131,7 @@ impl Load {
 }
 
 #[test]
-fn takeovers_refuse_nobody_cut_nobody_off_and_show_nothing_old() {
+fn takeovers_refuse_and_cut_off_no_device_and_serve_no_old_certificate() {
     let takeovers = effort().takeovers;
     let mut scene = Scene::with(Setup { drain: "2s", log_level: "info", ..Setup::default() });
     let leaves: Vec<Leaf> = (0..=50 * takeovers).map(|_| scene.leaf()).collect();
@@ -262,7 +262,7 @@ fn a_process_that_is_killed_after_its_takeover_is_started_again_as_usual() {
 }
 
 #[test]
-fn with_nobody_to_take_over_from_it_starts_as_usual() {
+fn without_a_process_to_take_over_from_it_starts_as_usual() {
     let mut certward = Certward::start();
     let socket = certward.data().join("takeover.sock");
     wait_until("the offer", || socket.exists().then_some(()));

@@ -58,7 +58,7 @@ fn a_new_leaf_alone_disturbs_no_device() {
 }
 
 #[test]
-fn the_same_leaf_with_another_ca_is_proven_anew() {
+fn the_same_leaf_with_another_ca_is_proven_again() {
     let scene = Scene::new();
     let (old, new) = (Authority::new("Device CA"), Authority::new("Device CA"));
     let leaf = scene.run_two_way(&old);

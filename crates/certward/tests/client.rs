@@ -107,7 +107,7 @@ fn wait_holds_until_it_runs_or_fails() {
 }
 
 #[test]
-fn delete_waits_until_all_nodes_have_let_go() {
+fn delete_waits_until_all_nodes_have_confirmed() {
     let (folder, api) = (folder(), Script::new(vec![(204, "", ""), NONE]));
     let run = finish(api.client(folder.path()).args(["tls", "delete", "d1", "--wait"]));
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -136,7 +136,7 @@ fn a_refusal_says_what_to_do_next_and_no_secret() {
 }
 
 #[test]
-fn nobody_at_the_address_is_said_with_the_address() {
+fn an_address_without_a_listener_is_named() {
     let folder = folder();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = certward(folder.path());

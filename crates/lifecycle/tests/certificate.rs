@@ -114,7 +114,7 @@ async fn running_needs_every_node_that_is_counted() {
 }
 
 #[tokio::test]
-async fn a_process_proves_anew_what_an_earlier_one_of_its_node_has_proven_of_an_unsettled_change() {
+async fn a_process_proves_again_what_an_earlier_one_of_its_node_has_proven_of_an_unsettled_change() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
     world.create(ca.one_way()).await;
@@ -200,7 +200,7 @@ async fn what_is_not_proven_in_time_fails_with_the_reason_and_may_still_be_prove
 }
 
 #[tokio::test]
-async fn without_a_way_in_it_fails_at_once_until_there_is_one() {
+async fn without_an_entry_point_it_fails_at_once_until_there_is_one() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
     world.create(ca.one_way()).await;

@@ -60,7 +60,7 @@ async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
 }
 
 #[tokio::test]
-async fn a_late_word_of_an_earlier_session_changes_nothing() {
+async fn a_late_report_of_an_earlier_session_changes_nothing() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let old = world.join("node-a").await;
     world.create(ca.one_way()).await;

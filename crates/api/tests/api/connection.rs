@@ -32,7 +32,7 @@ async fn slowly(world: &World, parts: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn who_is_too_slow_with_the_headers_is_closed() {
+async fn slow_headers_are_closed() {
     let world = World::with(|settings| {
         settings.deadlines = Deadlines { headers: SHORT, body: LONG, idle: LONG, answer: LONG, drain: LONG };
     })
@@ -48,7 +48,7 @@ async fn who_is_too_slow_with_the_headers_is_closed() {
 }
 
 #[tokio::test]
-async fn who_is_too_slow_with_a_body_is_told_and_closed() {
+async fn a_slow_body_is_answered_and_closed() {
     let world = World::with(|settings| settings.deadlines.body = SHORT).await;
     let head = format!(
         "PUT {TLS} HTTP/1.1\r\nHost: t\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
@@ -60,7 +60,7 @@ async fn who_is_too_slow_with_a_body_is_told_and_closed() {
 }
 
 #[tokio::test]
-async fn who_sends_no_further_request_is_closed() {
+async fn a_connection_without_a_further_request_is_closed() {
     let world = World::with(|settings| {
         settings.deadlines = Deadlines { headers: LONG, body: LONG, idle: SHORT, answer: LONG, drain: LONG };
     })
@@ -110,7 +110,7 @@ async fn what_never_becomes_a_request_is_answered_in_json_as_well() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_does_no_harm() {
+async fn bytes_that_are_not_http_do_no_harm() {
     let world = World::new().await;
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),

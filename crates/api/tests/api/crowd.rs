@@ -61,7 +61,7 @@ async fn served(world: &World, count: i64) -> Vec<JoinHandle<Answer>> {
 }
 
 #[tokio::test]
-async fn whatever_an_address_has_begun_it_makes_room_for_others() {
+async fn one_address_is_evicted_for_others_whatever_it_has_begun() {
     let world = world(16).await;
     let body = format!(
         "POST /public_api/v1/deployments HTTP/1.1\r\nHost: t\r\nAuthorization: {}\r\n\

@@ -169,7 +169,7 @@ async fn header_and_hello_may_come_in_one_packet_or_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn nobody_outside_the_listed_networks_states_an_address() {
+async fn no_header_from_outside_the_listed_networks_states_an_address() {
     let mut stage = Stage::new(|_| {}).await;
     stage.fails("not_tls", stage.send(ELSEWHERE, V1)).await;
     stage.fails("not_tls", stage.send(ELSEWHERE, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")).await;

@@ -37,7 +37,7 @@ async fn proofs_reach_no_broker_and_no_list_of_failures() {
 }
 
 #[tokio::test]
-async fn the_same_leaf_with_another_client_ca_is_proven_anew() {
+async fn the_same_leaf_with_another_client_ca_is_proven_again() {
     let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let (first, second) = (Ca::new("same name"), Ca::new("same name"));
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
@@ -52,7 +52,7 @@ async fn the_same_leaf_with_another_client_ca_is_proven_anew() {
 }
 
 #[tokio::test]
-async fn a_deployment_without_a_way_in_fails_at_once_and_runs_when_it_gets_one() {
+async fn a_deployment_without_an_entry_point_fails_at_once_and_runs_when_it_gets_one() {
     let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &[]).await;
     world.put(&deployment, &ca.leaf(&["d.test"]), &[]).await;

@@ -35,7 +35,7 @@ async fn lasts(socket: &mut TcpStream) -> Duration {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_let_go_at_the_deadline_of_the_handshake() {
+async fn a_silent_client_is_closed_at_the_deadline_of_the_handshake() {
     let (world, ..) = world_with(hasty()).await;
     let mut socket = TcpStream::connect(world.mqtts()).await.unwrap();
     assert!(lasts(&mut socket).await >= Duration::from_millis(250));
@@ -66,7 +66,7 @@ async fn dripping_bytes_do_not_extend_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_device_without_first_packet_is_let_go_with_a_close_notify() {
+async fn a_device_without_first_packet_is_closed_with_a_close_notify() {
     let (world, ca, _broker) = world_with(hasty()).await;
     let device = Device::trusting(&ca);
     let mut silent = device.connect(world.mqtts(), "d.test").await.unwrap();

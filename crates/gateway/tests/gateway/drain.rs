@@ -17,7 +17,7 @@ fn drain(time: Duration) -> Settings {
 }
 
 #[tokio::test]
-async fn devices_are_seen_off_one_by_one_each_with_a_close_notify() {
+async fn devices_are_closed_one_by_one_each_with_a_close_notify() {
     let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
     let world = World::with(drain(Duration::from_secs(2))).await;
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
@@ -110,7 +110,7 @@ async fn proofs_that_are_held_back_count_when_they_are_given_again() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_anothers_by_now_is_not_given_up() {
+async fn a_node_that_another_process_has_is_not_given_up() {
     let world = World::new().await;
     let store = world.lifecycle.store().clone();
     world.gateway.set_anothers(true);

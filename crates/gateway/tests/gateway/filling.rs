@@ -119,7 +119,7 @@ async fn a_flood_of_invented_names_keeps_no_device_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_goes_away_meanwhile_is_stood_in_for_by_the_snapshot() {
+async fn the_replica_stands_in_for_a_store_that_goes_away_during_the_warm_up() {
     let world = World::keeping(settings()).await;
     let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
     for (name, host) in [("exact", "a.example.com"), ("wild", "*.example.org"), ("default", "other.test")] {

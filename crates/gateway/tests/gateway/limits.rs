@@ -65,7 +65,7 @@ async fn of_forty_devices_at_once_exactly_ten_get_in() {
 }
 
 #[tokio::test]
-async fn a_changed_limit_holds_without_a_restart_and_drops_nobody() {
+async fn a_changed_limit_holds_without_a_restart_and_drops_no_device() {
     let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 0, 0).await;
     let device = Device::trusting(&ca);

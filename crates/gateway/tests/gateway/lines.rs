@@ -119,7 +119,7 @@ async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: Handsha
 }
 
 #[tokio::test]
-async fn so_it_is_with_client_certificates_and_with_second_hellos() {
+async fn second_flights_of_one_address_do_not_delay_devices_elsewhere() {
     let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
 
@@ -136,7 +136,7 @@ async fn so_it_is_with_client_certificates_and_with_second_hellos() {
 }
 
 #[tokio::test]
-async fn whoever_stood_in_line_is_shown_what_runs_when_it_is_its_turn() {
+async fn a_queued_handshake_gets_the_certificate_that_runs_at_its_turn() {
     let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;

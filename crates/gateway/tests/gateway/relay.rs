@@ -120,7 +120,7 @@ async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
 }
 
 #[tokio::test]
-async fn the_system_keeps_little_for_who_does_not_read() {
+async fn the_system_buffers_little_for_a_peer_that_does_not_read() {
     /// 128 KiB, and the last accepted write.
     const UNSENT_MAX: usize = 256 * 1024;
     let broker = Broker::new(|mut stream| async move {
@@ -145,7 +145,7 @@ async fn the_system_keeps_little_for_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn the_system_takes_little_ahead_of_who_has_read_fast() {
+async fn the_system_buffers_little_ahead_of_a_fast_reader() {
     /// 256 KiB, and as much for the system.
     const UNREAD_MAX: usize = 512 * 1024;
     /// Reads much, then nothing; writes all the time.
@@ -177,7 +177,7 @@ fn stalled_within(stalled: Duration) -> Settings {
 }
 
 #[tokio::test]
-async fn a_device_that_takes_nothing_is_let_go_though_it_goes_on_talking() {
+async fn a_device_that_takes_nothing_is_closed_though_it_goes_on_sending() {
     let (gone, knows) = tokio::sync::oneshot::channel();
     let gone = std::sync::Mutex::new(Some(gone));
     let broker = Broker::new(move |stream| {
@@ -247,7 +247,7 @@ async fn a_device_that_takes_little_at_a_time_stays() {
 }
 
 #[tokio::test]
-async fn a_device_that_ends_its_half_still_hears_the_broker_out() {
+async fn a_device_that_ends_its_half_still_receives_all_from_the_broker() {
     let broker = Broker::new(|mut stream| async move {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
@@ -269,7 +269,7 @@ async fn a_device_that_ends_its_half_still_hears_the_broker_out() {
 }
 
 #[tokio::test]
-async fn a_broker_that_ends_its_half_still_hears_the_device_out() {
+async fn a_broker_that_ends_its_half_still_receives_all_from_the_device() {
     let (heard, hears) = tokio::sync::oneshot::channel();
     let heard = std::sync::Mutex::new(Some(heard));
     let broker = Broker::new(move |mut stream| {
@@ -298,7 +298,7 @@ async fn a_broker_that_ends_its_half_still_hears_the_device_out() {
 }
 
 #[tokio::test]
-async fn the_last_words_of_a_broker_that_resets_the_connection_arrive() {
+async fn the_last_bytes_of_a_broker_that_resets_the_connection_arrive() {
     let broker = Broker::new(|mut stream| async move {
         let mut connect = vec![0; CONNECT.len()];
         stream.read_exact(&mut connect).await.unwrap();

@@ -110,7 +110,7 @@ async fn a_hello_in_one_byte_records_and_packets_is_understood() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_told_so_and_counted() {
+async fn plain_http_gets_an_alert_and_is_counted() {
     let world = World::new().await;
     let mut socket = TcpStream::connect(world.mqtts()).await.unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

@@ -7,7 +7,7 @@ use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually};
 const HOST: &str = "d.test";
 
 #[tokio::test]
-async fn two_way_lets_in_its_own_clients_and_nobody_else() {
+async fn two_way_accepts_its_own_clients_only() {
     let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
     let (clients, strangers) = (Ca::new("same name"), Ca::new("same name"));
     let deployment = world.deploy("d", broker.address, &[HOST]).await;

@@ -98,7 +98,7 @@ async fn with_half_of_its_addresses_dead_or_silent_every_device_reaches_its_brok
 }
 
 #[tokio::test]
-async fn with_all_of_its_addresses_dead_a_device_is_let_go_cleanly() {
+async fn with_all_of_its_addresses_dead_a_device_is_closed_cleanly() {
     let (hole, _queued) = black_hole().await;
     let (world, device) = world_with(&[dead(), dead()], impatient()).await;
     expect_failure(&world, &device, "refused").await;

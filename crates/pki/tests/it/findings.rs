@@ -35,7 +35,7 @@ fn critical(oid: &[u64]) -> CustomExtension {
 }
 
 #[test]
-fn what_is_good_is_accepted_without_a_word() {
+fn good_uploads_are_accepted_without_findings() {
     let pki = pki();
     let devices = Ca::root("Devices");
     let two_way = |cacert: &str| Case::two_way(pki.chain(), pki.leaf.key.clone(), cacert);
@@ -197,7 +197,7 @@ fn a_leaf_that_would_break_every_client_is_refused() {
 }
 
 #[test]
-fn a_leaf_whose_signature_is_broken_is_refused_only_where_nobody_given_signed_it() {
+fn a_leaf_whose_signature_is_broken_is_refused_only_where_no_given_issuer_signed_it() {
     let pki = pki();
     let mut der = pki.leaf.der.clone();
     let last = der.len() - 1;
@@ -397,7 +397,7 @@ fn what_may_be_meant_is_accepted_and_said() {
 }
 
 #[test]
-fn a_missing_way_in_is_named_with_its_own_remedy() {
+fn a_missing_entry_point_is_named_with_its_own_remedy() {
     for (reason, cause, remedy) in [
         (NoWayIn::NoHost, "it has no host", "--host NAME"),
         (NoWayIn::NoListener, "no shared listener", "[[gateway.listener]]"),

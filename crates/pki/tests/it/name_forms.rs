@@ -132,7 +132,7 @@ fn names_are_compared_as_rfc_5280_says_for_devices_and_uploads() {
 }
 
 #[test]
-fn a_name_in_another_form_lets_in_nobody_that_its_bytes_would_not() {
+fn a_name_in_another_form_admits_no_client_that_its_bytes_would_not() {
     let (is, called) = ((PRINTABLE, "/CN=Example CA"), (UTF8, "/CN=example ca"));
     let (openssl, other) = (stage(is, called), stage(is, called));
     let (root, sub, key) = (openssl.read("root.pem"), openssl.read("sub.pem"), openssl.read("device.key"));

@@ -34,7 +34,7 @@ fn a_bundle_is_a_leaf_and_the_key_that_fits_it_or_nothing() {
 }
 
 #[test]
-fn what_is_judged_can_be_put_together_again_from_its_bytes() {
+fn judged_material_can_be_rebuilt_from_its_bytes() {
     let pki = pki();
     let judged =
         Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone()).judge().material.unwrap();

@@ -229,7 +229,7 @@ fn a_step_that_was_given_up_half_way_spoils_the_transaction_and_nothing_else() {
 }
 
 #[test]
-fn a_folder_passes_from_one_process_to_the_next_and_nobody_else_gets_in_between() {
+fn a_folder_passes_from_one_process_to_the_next_and_no_other_gets_in_between() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let (address, key) = (Address::Embedded(folder.path().to_owned()), master_key());

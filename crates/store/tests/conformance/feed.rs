@@ -10,7 +10,7 @@ use crate::{
 on_both_engines![
     the_feed_tells_every_change_in_order,
     the_order_of_the_feed_is_the_order_of_the_commits,
-    a_reader_behind_what_was_pruned_starts_anew,
+    a_reader_behind_the_pruned_rows_starts_again,
     the_newest_row_is_never_pruned,
     a_row_of_another_history_is_not_the_row_of_that_number,
     what_is_read_says_whether_the_history_goes_on,
@@ -122,7 +122,7 @@ async fn the_order_of_the_feed_is_the_order_of_the_commits(world: World) {
     }
 }
 
-async fn a_reader_behind_what_was_pruned_starts_anew(world: World) {
+async fn a_reader_behind_the_pruned_rows_starts_again(world: World) {
     let old = [change(&world, "a").await, change(&world, "b").await, change(&world, "c").await];
     world.make_feed_older(Duration::from_secs(8 * 24 * 60 * 60)).await;
     let new = change(&world, "d").await;

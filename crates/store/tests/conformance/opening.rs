@@ -7,7 +7,7 @@ use crate::{
 
 on_both_engines![
     a_store_opens_with_its_own_master_key_only,
-    init_leaves_a_store_that_is_there_as_it_is,
+    init_leaves_an_existing_store_unchanged,
     a_store_of_a_newer_release_does_not_open,
     a_store_that_a_newer_release_widened_is_worked_on_side_by_side,
     a_store_of_the_first_release_is_widened_and_loses_nothing,
@@ -29,7 +29,7 @@ async fn a_store_opens_with_its_own_master_key_only(world: World) {
     Store::open(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
 }
 
-async fn init_leaves_a_store_that_is_there_as_it_is(world: World) {
+async fn init_leaves_an_existing_store_unchanged(world: World) {
     let made = world.deployment("a").await;
     let generation = world.upload(&made.id, b"key").await;
     world.store.close().await;

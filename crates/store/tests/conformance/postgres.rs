@@ -221,7 +221,7 @@ fn a_commit_through_one_process_wakes_another() {
 }
 
 #[test]
-fn a_process_whose_listening_connection_is_lost_hears_again() {
+fn a_process_whose_listening_connection_is_lost_is_woken_again() {
     block_on(async {
         let world = World::postgres().await;
         let other = another(&world).await;

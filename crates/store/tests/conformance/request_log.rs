@@ -9,7 +9,7 @@ on_both_engines![
     of_two_hundred_at_once_exactly_sixty_pass,
     the_window_counts_on_after_a_restart,
     each_key_subject_and_method_is_counted_on_its_own,
-    what_is_left_and_when_it_resets_are_told,
+    the_remaining_requests_and_the_reset_are_reported,
     one_more_passes_once_the_window_has_passed,
     pruning_forgets_only_what_no_window_holds,
 ];
@@ -70,7 +70,7 @@ async fn each_key_subject_and_method_is_counted_on_its_own(world: World) {
     }
 }
 
-async fn what_is_left_and_when_it_resets_are_told(world: World) {
+async fn the_remaining_requests_and_the_reset_are_reported(world: World) {
     let limit = RequestLimit { requests: 2, window: HOUR };
     for (admitted, remaining) in [(true, 1), (true, 0), (false, 0), (false, 0)] {
         let answer = hit(&world.store, limit).await;

@@ -26,10 +26,10 @@ on_both_engines![
     what_was_read_earlier_undoes_nothing_where_there_is_a_mark,
     a_host_that_moved_is_its_new_deployments_whichever_is_copied_first,
     a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names,
-    it_outlives_the_process_with_its_mark,
-    it_is_told_from_that_of_another_store_and_of_another_history,
+    a_replica_outlives_the_process_with_its_mark,
+    a_replica_of_another_store_or_history_is_recognised,
     what_is_no_snapshot_is_not_opened,
-    a_half_made_one_counts_as_none,
+    a_half_made_replica_counts_as_none,
     session_ticket_keys_are_copied_sealed_and_removed,
     a_lost_store_and_a_lost_disk_are_told_apart,
 ];
@@ -307,7 +307,7 @@ async fn a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names(w
     assert!(in_snapshot(&copying.snapshot, &id("b")).await.is_some());
 }
 
-async fn it_outlives_the_process_with_its_mark(world: World) {
+async fn a_replica_outlives_the_process_with_its_mark(world: World) {
     let made = world.deployment("a").await;
     let uploaded = world.upload(&made.id, b"key").await;
     let copying = Copying::of(&world).await;
@@ -325,7 +325,7 @@ async fn it_outlives_the_process_with_its_mark(world: World) {
     assert!(matches!(snapshot.deployment(&made.id).await, Err(StoreError::Unavailable(_))));
 }
 
-async fn it_is_told_from_that_of_another_store_and_of_another_history(world: World) {
+async fn a_replica_of_another_store_or_history_is_recognised(world: World) {
     let made = world.deployment("a").await;
     let uploaded = world.upload(&made.id, b"key").await;
     let copying = Copying::of(&world).await;
@@ -399,7 +399,7 @@ async fn sql(file: &Path, statement: &'static str) {
     conn.close().await.expect("closed");
 }
 
-async fn a_half_made_one_counts_as_none(world: World) {
+async fn a_half_made_replica_counts_as_none(world: World) {
     let copying = Copying::of(&world).await;
     copying.snapshot.close().await;
     fs::write(copying.file(), b"").expect("written");

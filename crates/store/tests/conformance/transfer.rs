@@ -167,7 +167,7 @@ async fn everything(store: &Store) -> String {
 }
 
 #[test]
-fn all_that_must_last_goes_and_goes_on() {
+fn all_lasting_state_is_copied_and_continues() {
     block_on(async {
         let world = World::sqlite().await;
         fill(&world).await;
@@ -237,7 +237,7 @@ fn no_table_is_forgotten() {
 }
 
 #[test]
-fn what_is_there_already_is_never_written_over() {
+fn an_existing_target_is_never_overwritten() {
     block_on(async {
         let world = World::sqlite().await;
         world.store.close().await;
