@@ -20,7 +20,7 @@ pub(crate) struct Attacks {
     only: Option<String>,
 }
 
-/// Bound on the victim's delay, relative to none attacked.
+/// Bound on the victim's delay, as a multiple of that without an attack.
 const TIMES_MAX: f64 = 10.0;
 /// Kept by allocators after an attack.
 const GROWTH_KIB: u64 = 64 * 1024;

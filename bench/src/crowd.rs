@@ -40,9 +40,9 @@ pub(crate) struct Devices {
 }
 
 const CERTWARDS: u8 = 2;
-const SHAKING: usize = 32;
+const PARALLEL_HANDSHAKES: usize = 32;
 /// For all devices.
-const PATIENCE: Duration = Duration::from_secs(300);
+const FLEET_TIMEOUT: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(5);
 /// Plays devices until stdin ends; prints connected and failed counts every second.
 pub(crate) fn devices(devices: &Devices) {
@@ -52,7 +52,7 @@ pub(crate) fn devices(devices: &Devices) {
         addresses: vec![devices.address.into()],
         device: Device::trusting_anyone(),
     };
-    let fleet = Fleet::start(route, devices.count, SHAKING);
+    let fleet = Fleet::start(route, devices.count, PARALLEL_HANDSHAKES);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -204,7 +204,7 @@ impl Playing {
 
     fn wait_connected(&self, count: usize) {
         let all = || (self.said().0 == count).then_some(());
-        came_within(PATIENCE, all).unwrap_or_else(|| panic!("{:?} of {count} connected", self.said()));
+        came_within(FLEET_TIMEOUT, all).unwrap_or_else(|| panic!("{:?} of {count} connected", self.said()));
     }
 
     fn said(&self) -> (usize, usize) {
@@ -213,7 +213,7 @@ impl Playing {
 
     fn stop(mut self) {
         drop(self.child.stdin.take());
-        came_within(PATIENCE, || self.child.try_wait().ok().flatten()).expect("the devices are gone");
+        came_within(FLEET_TIMEOUT, || self.child.try_wait().ok().flatten()).expect("the devices are gone");
     }
 }
 

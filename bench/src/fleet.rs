@@ -33,7 +33,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A slow server is measured by then.
 const SWAPS_WITHIN: Duration = Duration::from_secs(25);
 
-trait Herd: Sync {
+trait FleetServer: Sync {
     /// While stopped; the first call adds one.
     fn add(&mut self, members: &[Member]) -> Result<()>;
     fn start(&self) -> Result<Program>;
@@ -71,10 +71,10 @@ pub(crate) fn measure(
     let members: Vec<Member> = (0..COUNT).map(|number| Member::new(authority, number)).collect();
     let mut fleets = Vec::new();
     for &kind in kinds {
-        let Some(herd) = herd(kind, stage).transpose() else { continue };
-        match herd
-            .and_then(|mut herd| Fleet::measure(kind, herd.as_mut(), &members, generator, authority, quick))
-        {
+        let Some(server) = server(kind, stage).transpose() else { continue };
+        match server.and_then(|mut server| {
+            Fleet::measure(kind, server.as_mut(), &members, generator, authority, quick)
+        }) {
             Ok(fleet) => fleets.push(fleet),
             Err(error) => trouble(kind, &error),
         }
@@ -82,7 +82,7 @@ pub(crate) fn measure(
     fleets
 }
 
-fn herd(kind: Kind, stage: &Stage<'_>) -> Result<Option<Box<dyn Herd>>> {
+fn server(kind: Kind, stage: &Stage<'_>) -> Result<Option<Box<dyn FleetServer>>> {
     Ok(Some(match kind {
         Kind::Certward => Box::new(CertwardFleet::new(stage.broker)?),
         Kind::Haproxy => Box::new(haproxy::HaproxyFleet::new(stage)?),
@@ -126,7 +126,7 @@ impl Fleet {
 
     fn measure(
         kind: Kind,
-        herd: &mut dyn Herd,
+        server: &mut dyn FleetServer,
         members: &[Member],
         generator: &Generator,
         authority: &Authority,
@@ -134,24 +134,24 @@ impl Fleet {
     ) -> Result<Self> {
         eprintln!("{} with {} certificates", kind.title(), members.len());
         let (one, rest) = members.split_at(1);
-        herd.add(one)?;
-        let (alone, _) = started(herd, generator, &one[0])?;
+        server.add(one)?;
+        let (alone, _) = started(server, generator, &one[0])?;
         let meter = Meter::of(alone.id());
         rest_of(&meter, Duration::from_secs(30))?;
         let with_one = meter.settled_memory_kib()?;
         drop(alone);
-        herd.add(rest)?;
+        server.add(rest)?;
         let last = members.last().context("a fleet")?;
         let mut start = Series::default();
         for _ in 1..if quick { 1 } else { 3 } {
-            start.push(started(herd, generator, last)?.1.as_secs_f64());
+            start.push(started(server, generator, last)?.1.as_secs_f64());
         }
-        let (program, took) = started(herd, generator, last)?;
+        let (program, took) = started(server, generator, last)?;
         start.push(took.as_secs_f64());
         let meter = Meter::of(program.id());
         rest_of(&meter, Duration::from_secs(180))?;
         let kib = (meter.settled_memory_kib()? - with_one) / rest.len() as f64;
-        let door = members[COUNT / 2].door(herd.address());
+        let door = members[COUNT / 2].door(server.address());
         let handshake = generator.measure(Test::Full, &door, &meter, 4 * Test::Full.count(quick))?.value;
         let mut swaps = Vec::new();
         let began = Instant::now();
@@ -161,8 +161,8 @@ impl Fleet {
             }
             let member = &members[turn * 97];
             let renewed = member.renewed(authority);
-            let change = || herd.replace(&program, &renewed);
-            swaps.push(swap::watch(generator, &member.door(herd.address()), &renewed.leaf.der, change)?);
+            let change = || server.replace(&program, &renewed);
+            swaps.push(swap::watch(generator, &member.door(server.address()), &renewed.leaf.der, change)?);
         }
         Ok(Self { kind, kib, handshake, start, swaps })
     }
@@ -208,10 +208,10 @@ impl Fleet {
 }
 
 /// The time until a client gets `member`'s certificate.
-fn started(herd: &dyn Herd, generator: &Generator, member: &Member) -> Result<(Program, Duration)> {
+fn started(server: &dyn FleetServer, generator: &Generator, member: &Member) -> Result<(Program, Duration)> {
     let began = Instant::now();
-    let program = herd.start()?;
-    first_handshake(generator, &member.door(herd.address()))
+    let program = server.start()?;
+    first_handshake(generator, &member.door(server.address()))
         .with_context(|| format!("it does not start: {}", program.output()))?;
     Ok((program, began.elapsed()))
 }

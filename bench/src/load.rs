@@ -20,16 +20,16 @@ use crate::{
     test::{Handshake, Test},
 };
 
-const SHAKING: usize = 16;
-const BATCH: usize = 500;
+const PARALLEL_HANDSHAKES: usize = 16;
+const OPEN_CONNECTIONS: usize = 500;
 /// Several per client.
-const WARMING: usize = 4 * SHAKING;
-const TALKING: usize = 64;
-const CARRYING: usize = 4;
-const PIECE: usize = 64 * 1024;
+const WARM_UP_CONNECTIONS: usize = 4 * PARALLEL_HANDSHAKES;
+const MESSAGE_CONNECTIONS: usize = 64;
+const BULK_CONNECTIONS: usize = 4;
+const WRITE_BYTES: usize = 64 * 1024;
 const MEGABYTE: usize = 1_000_000;
-const MESSAGE: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(60);
+const MESSAGE_BYTES: usize = 100;
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One thread, which alternates with the broker's.
 #[derive(Debug)]
@@ -71,15 +71,15 @@ impl Generator {
     }
 
     fn handshakes(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
-        let clients = self.clients(test, door, SHAKING)?;
+        let clients = self.clients(test, door, PARALLEL_HANDSHAKES)?;
         let resumed = test == Test::Resumed;
         // Warms caches, and fetches tickets.
-        let (sessions, _) = self.run(connect_all(&clients, WARMING))?;
+        let (sessions, _) = self.run(connect_all(&clients, WARM_UP_CONNECTIONS))?;
         self.run(end_all(sessions))?;
         let (mut cpu, mut took) = (Duration::ZERO, Duration::ZERO);
         let mut left = count;
         while left > 0 {
-            let batch = left.min(BATCH);
+            let batch = left.min(OPEN_CONNECTIONS);
             let cost = Cost::begin(meter)?;
             let (sessions, _) = self.run(connect_all(&clients, batch))?;
             took += cost.began.elapsed();
@@ -109,7 +109,7 @@ impl Generator {
     fn once_each(&self, clients: &[Client], meter: &Meter) -> Result<Measured> {
         let cost = Cost::begin(meter)?;
         let mut sessions = Vec::new();
-        for some in clients.chunks(SHAKING) {
+        for some in clients.chunks(PARALLEL_HANDSHAKES) {
             sessions.extend(self.run(connect_all(some, some.len()))?.0);
         }
         let measured = cost.per(clients.len(), 1e6);
@@ -118,10 +118,10 @@ impl Generator {
     }
 
     fn small(&self, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
-        let clients = self.clients(Test::Small, door, TALKING)?;
-        let (sessions, _) = self.run(connect_all(&clients, TALKING))?;
+        let clients = self.clients(Test::Small, door, MESSAGE_CONNECTIONS)?;
+        let (sessions, _) = self.run(connect_all(&clients, MESSAGE_CONNECTIONS))?;
         let message = message();
-        let sessions = self.run(talk(sessions, &message, TALKING * 20))?;
+        let sessions = self.run(talk(sessions, &message, MESSAGE_CONNECTIONS * 20))?;
         let cost = Cost::begin(meter)?;
         let sessions = self.run(talk(sessions, &message, count))?;
         let measured = cost.per(count, 1e6);
@@ -130,8 +130,8 @@ impl Generator {
     }
 
     fn throughput(&self, door: &Door, meter: &Meter, megabytes: usize) -> Result<Measured> {
-        let clients = self.clients(Test::Throughput, door, CARRYING)?;
-        let (sessions, _) = self.run(connect_all(&clients, CARRYING))?;
+        let clients = self.clients(Test::Throughput, door, BULK_CONNECTIONS)?;
+        let (sessions, _) = self.run(connect_all(&clients, BULK_CONNECTIONS))?;
         let sessions = self.run(carry(sessions, 20 * MEGABYTE))?;
         let cost = Cost::begin(meter)?;
         let sessions = self.run(carry(sessions, megabytes * MEGABYTE))?;
@@ -141,9 +141,9 @@ impl Generator {
     }
 
     fn idle(&self, test: Test, door: &Door, meter: &Meter, count: usize) -> Result<Measured> {
-        let clients = self.clients(test, door, SHAKING)?;
+        let clients = self.clients(test, door, PARALLEL_HANDSHAKES)?;
         // Excludes one-time allocations. Few connections: freed memory is reused.
-        let (sessions, _) = self.run(connect_all(&clients, SHAKING))?;
+        let (sessions, _) = self.run(connect_all(&clients, PARALLEL_HANDSHAKES))?;
         self.run(end_all(sessions))?;
         let before = meter.settled_memory_kib()?;
         let (sessions, _) = self.run(connect_all(&clients, count))?;
@@ -167,7 +167,7 @@ impl Generator {
     }
 
     pub(crate) fn run<T>(&self, load: impl Future<Output = Result<T>>) -> Result<T> {
-        let bounded = async { tokio::time::timeout(PATIENCE, load).await.context("it takes too long")? };
+        let bounded = async { tokio::time::timeout(LOAD_TIMEOUT, load).await.context("it takes too long")? };
         LocalSet::new().block_on(&self.runtime, bounded)
     }
 }
@@ -237,20 +237,20 @@ async fn talk(sessions: Vec<Session>, message: &[u8], count: usize) -> Result<Ve
 }
 
 async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
-    let pieces = (bytes / sessions.len().max(1)).div_ceil(PIECE);
+    let pieces = (bytes / sessions.len().max(1)).div_ceil(WRITE_BYTES);
     let workers = sessions.into_iter().map(|session| {
         spawn_local(async move {
             let (mut reader, mut writer) = tokio::io::split(session.stream);
             let sender = spawn_local(async move {
-                let piece = vec![b'x'; PIECE];
+                let piece = vec![b'x'; WRITE_BYTES];
                 for _ in 0..pieces {
                     writer.write_all(&piece).await?;
                 }
                 writer.flush().await?;
                 anyhow::Ok(writer)
             });
-            let mut buffer = vec![0; PIECE];
-            let mut left = pieces * PIECE;
+            let mut buffer = vec![0; WRITE_BYTES];
+            let mut left = pieces * WRITE_BYTES;
             while left > 0 {
                 let length = reader.read(&mut buffer).await?;
                 ensure!(length > 0, "the echo has ended");
@@ -265,7 +265,7 @@ async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
 async fn end_all(sessions: Vec<Session>) -> Result<()> {
     let mut sessions = sessions.into_iter();
     loop {
-        let some: Vec<_> = sessions.by_ref().take(SHAKING).collect();
+        let some: Vec<_> = sessions.by_ref().take(PARALLEL_HANDSHAKES).collect();
         if some.is_empty() {
             return Ok(());
         }
@@ -290,5 +290,5 @@ async fn all<T>(workers: Vec<tokio::task::JoinHandle<Result<T>>>) -> Result<Vec<
 fn message() -> Vec<u8> {
     let topic = "fleet/device/1/state";
     // Two bytes of header, two of the topic's length.
-    Packet::publish(topic, &vec![b'x'; MESSAGE - 4 - topic.len()]).bytes().to_vec()
+    Packet::publish(topic, &vec![b'x'; MESSAGE_BYTES - 4 - topic.len()]).bytes().to_vec()
 }

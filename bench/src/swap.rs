@@ -25,7 +25,7 @@ pub(crate) struct Swap {
 }
 
 const CLIENTS: usize = 4;
-const BEFORE: Duration = Duration::from_millis(50);
+const LOAD_LEAD: Duration = Duration::from_millis(50);
 /// Then the old certificate is gone.
 const NEW_IN_A_ROW: usize = 100;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(crate) fn watch(
     let clients = vec![Client::new(&Door { leaf: None, ..door.clone() }, Handshake::Full, None)?; CLIENTS];
     let seen = thread::scope(|scope| {
         scope.spawn(|| {
-            sleep(BEFORE);
+            sleep(LOAD_LEAD);
             let asked = Instant::now();
             let outcome = change();
             changed.get_or_init(|| (asked, Instant::now(), outcome))

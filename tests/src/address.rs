@@ -6,7 +6,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connects from a local address: all of 127.0.0.0/8 is local, so devices can have many.
 ///
@@ -18,10 +18,10 @@ pub fn connect_from(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStrea
     if let Some(from) = from {
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
-    socket.connect_timeout(&to.into(), PATIENCE)?;
+    socket.connect_timeout(&to.into(), SOCKET_TIMEOUT)?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(SOCKET_TIMEOUT))?;
+    stream.set_write_timeout(Some(SOCKET_TIMEOUT))?;
     Ok(stream)
 }

@@ -63,7 +63,7 @@ pub struct ApiAttacker {
 }
 
 /// Shortest round.
-const PACE: Duration = Duration::from_millis(50);
+const ROUND_MIN: Duration = Duration::from_millis(50);
 
 impl ApiAttack {
     /// Runs the attack, then closes its connections.
@@ -78,7 +78,7 @@ impl ApiAttack {
             socket.set_nonblocking(true)?;
             Ok((socket, Instant::now()))
         };
-        Tally::of(attacker.connections, attacker.span, PACE, open, |(socket, last)| {
+        Tally::of(attacker.connections, attacker.span, ROUND_MIN, open, |(socket, last)| {
             if self.drips && last.elapsed() >= Duration::from_secs(1) {
                 *last = Instant::now();
                 socket.write_all(b" ")?;

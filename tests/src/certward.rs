@@ -16,7 +16,7 @@ use crate::{Api, Process, certward_binary, free_port, run, wait_until};
 /// certward's configuration.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// GETs per window, by default unlimited in effect.
+    /// GETs per window; no test reaches the default.
     pub reads: u32,
     /// POSTs, PUTs and DELETEs per window.
     pub changes: u32,
@@ -175,7 +175,7 @@ impl Certward {
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
-    /// Serves on the same ports, also again.
+    /// Serves, again or for the first time, on the same ports.
     pub fn serve(&mut self) {
         for attempt in 1.. {
             self.process = Some(self.launch(&[]));

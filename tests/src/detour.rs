@@ -21,11 +21,11 @@ use tempfile::TempDir;
 pub struct Detour {
     _folder: TempDir,
     url: String,
-    way: Arc<Way>,
+    way: Arc<DetourState>,
 }
 
 #[derive(Debug, Default)]
-struct Way {
+struct DetourState {
     blocked: AtomicBool,
     /// Milliseconds per direction.
     delay: AtomicU64,
@@ -33,12 +33,12 @@ struct Way {
     trigger: Mutex<Option<&'static str>>,
 }
 
-impl Way {
+impl DetourState {
     fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    fn hear(&self, said: &[u8]) {
+    fn check_trigger(&self, said: &[u8]) {
         let mut trigger = self.trigger.lock().unwrap();
         if trigger.is_some_and(|text| said.windows(text.len()).any(|part| part == text.as_bytes())) {
             *trigger = None;
@@ -52,7 +52,7 @@ impl Way {
 }
 
 const SOCKET: &str = ".s.PGSQL.5432";
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Detour {
     /// Before the database of a [`crate::PostgresServer`] URL.
@@ -61,7 +61,7 @@ impl Detour {
         let server = Path::new(&host.replace("%2F", "/")).join(SOCKET);
         let folder = TempDir::with_prefix("certward-detour-").unwrap();
         let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
-        let way = Arc::<Way>::default();
+        let way = Arc::<DetourState>::default();
         let own = folder.path().display().to_string().replace('/', "%2F");
         let detour = Self { url: url.replace(host, &own), _folder: folder, way: Arc::clone(&way) };
         thread::spawn(move || accept(&listener, &server, &way));
@@ -78,7 +78,7 @@ impl Detour {
         self.way.blocked.store(true, Ordering::SeqCst);
     }
 
-    /// Blocks before a client's bytes with this pass.
+    /// Blocks once a client sends this, which is not forwarded.
     pub fn block_at(&self, said: &'static str) {
         *self.way.trigger.lock().unwrap() = Some(said);
     }
@@ -101,21 +101,21 @@ impl Detour {
 }
 
 /// Ends with the test's process.
-fn accept(listener: &UnixListener, server: &Path, way: &Arc<Way>) {
+fn accept(listener: &UnixListener, server: &Path, way: &Arc<DetourState>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };
         let Ok(server) = UnixStream::connect(server) else { continue };
         let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { continue };
         let (there, back) = (Arc::clone(way), Arc::clone(way));
-        thread::spawn(move || carry(from_client, server, &there, |said| there.hear(said)));
+        thread::spawn(move || carry(from_client, server, &there, |said| there.check_trigger(said)));
         thread::spawn(move || carry(from_server, client, &back, |_| ()));
     }
 }
 
-fn carry(mut from: UnixStream, mut to: UnixStream, way: &Way, heard: impl Fn(&[u8])) {
+fn carry(mut from: UnixStream, mut to: UnixStream, way: &DetourState, heard: impl Fn(&[u8])) {
     let mut buffer = [0; 16 * 1024];
     let mut swallowed = false;
-    let _ = from.set_read_timeout(Some(LOOK));
+    let _ = from.set_read_timeout(Some(POLL_INTERVAL));
     loop {
         let read = from.read(&mut buffer);
         if let Ok(length) = read {

@@ -23,11 +23,11 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Device, Noticed, Packet};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Each pause doubles up to the longest, with jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-const TOLD: usize = 10;
+const FAILURES_KEPT: usize = 10;
 
 /// Target and sources of devices.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub struct Fleet {
 
 #[derive(Debug)]
 struct Shared {
-    walk: Walk,
+    walk: ResolvedRoute,
     /// One machine plays all devices.
     shaking: Semaphore,
     connected: AtomicUsize,
@@ -61,7 +61,7 @@ struct Shared {
     failures: Mutex<Vec<String>>,
 }
 
-struct Walk {
+struct ResolvedRoute {
     route: Route,
     connector: TlsConnector,
     next: AtomicUsize,
@@ -73,7 +73,7 @@ impl Fleet {
         let runtime = runtime();
         let (over, watching) = watch::channel(false);
         let shared = Arc::new(Shared {
-            walk: Walk::new(route),
+            walk: ResolvedRoute::new(route),
             shaking: Semaphore::new(shaking_at_once),
             connected: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
@@ -146,7 +146,7 @@ impl Shared {
         if let Err(error) = &connected {
             self.failed.fetch_add(1, Ordering::SeqCst);
             let mut failures = self.failures.lock().unwrap();
-            if failures.len() < TOLD {
+            if failures.len() < FAILURES_KEPT {
                 failures.push(error.to_string());
             }
         }
@@ -154,13 +154,13 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Walk {
+impl std::fmt::Debug for ResolvedRoute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.route.fmt(f)
     }
 }
 
-impl Walk {
+impl ResolvedRoute {
     fn new(route: Route) -> Self {
         let connector = TlsConnector::from(route.device.config());
         Self { route, connector, next: AtomicUsize::new(0) }
@@ -179,14 +179,14 @@ impl Walk {
             exchange(&mut stream, &Packet::connect(client_id), &Packet::CONNACK).await?;
             Ok(stream)
         };
-        timeout(PATIENCE, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The time up to the ping's answer.
     async fn visit(&self, client_id: &str) -> io::Result<Duration> {
         let begin = Instant::now();
         let mut stream = self.connect(client_id).await?;
-        timeout(PATIENCE, exchange(&mut stream, &Packet::ping(), &Packet::PINGRESP)).await??;
+        timeout(CONNECT_TIMEOUT, exchange(&mut stream, &Packet::ping(), &Packet::PINGRESP)).await??;
         let took = begin.elapsed();
         stream.shutdown().await?;
         Ok(took)
@@ -204,7 +204,7 @@ async fn exchange(stream: &mut TlsStream<TcpStream>, packet: &Packet, answer: &[
 /// Opens devices at a fixed rate for `span`, however slow the earlier ones are; each pings once.
 pub fn newcomers(route: Route, a_second: u32, span: Duration) -> Noticed {
     runtime().block_on(async {
-        let walk = Arc::new(Walk::new(route));
+        let walk = Arc::new(ResolvedRoute::new(route));
         let mut visits = JoinSet::new();
         let mut ticks = interval(Duration::from_secs(1) / a_second);
         let begin = Instant::now();

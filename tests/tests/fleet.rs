@@ -4,9 +4,9 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use certward_tests::{Fleet, Route, Scene, Setup, effort, newcomers, wait_within};
 
-const SHAKING: usize = 32;
+const PARALLEL_HANDSHAKES: usize = 32;
 /// Thousands of devices on two busy cores.
-const PATIENCE: Duration = Duration::from_secs(120);
+const FLEET_TIMEOUT: Duration = Duration::from_secs(120);
 /// KiB that allocators keep per closed device, and in total.
 const KEPT_OF_EACH: u64 = 12;
 const KEPT: u64 = 8 * 1024;
@@ -20,7 +20,7 @@ fn scene() -> (Scene, Route) {
 }
 
 fn all_connected(fleet: &Fleet, devices: usize) {
-    wait_within(PATIENCE, "fleet", || (fleet.connected() == devices).then_some(()));
+    wait_within(FLEET_TIMEOUT, "fleet", || (fleet.connected() == devices).then_some(()));
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_silent_fleet_rests_lets_new_ones_in_and_leaves_nothing() {
     scene.certward.process().wait_resting();
     let before = scene.certward.process().resources();
 
-    let fleet = Fleet::start(route.clone(), devices, SHAKING);
+    let fleet = Fleet::start(route.clone(), devices, PARALLEL_HANDSHAKES);
     all_connected(&fleet, devices);
     scene.certward.process().wait_resting();
     let with_all = scene.certward.process().resources();
@@ -56,13 +56,13 @@ fn a_fleet_finds_its_broker_again_when_that_was_gone() {
     let (mut scene, route) = scene();
     scene.certward.process().wait_resting();
     let before = scene.certward.process().resources();
-    let fleet = Fleet::start(route, devices, SHAKING);
+    let fleet = Fleet::start(route, devices, PARALLEL_HANDSHAKES);
     all_connected(&fleet, devices);
     let with_all = scene.certward.process().resources();
 
     scene.restart_broker(|| {
-        wait_within(PATIENCE, "end of all connections", || (fleet.connected() == 0).then_some(()));
-        wait_within(PATIENCE, "failures", || (fleet.failed() >= devices / 2).then_some(()));
+        wait_within(FLEET_TIMEOUT, "end of all connections", || (fleet.connected() == 0).then_some(()));
+        wait_within(FLEET_TIMEOUT, "failures", || (fleet.failed() >= devices / 2).then_some(()));
     });
     all_connected(&fleet, devices);
     let again = scene.certward.process().resources();

@@ -115,7 +115,7 @@ impl Worker {
     fn knock_in_time(&self, case: &Case, tls13: bool) -> bool {
         for _ in 0..TRIES {
             let began = Instant::now();
-            let let_in = self.knock(case, tls13);
+            let let_in = self.connects(case, tls13);
             if began.elapsed() < ANSWER_WITHIN {
                 return let_in;
             }
@@ -123,11 +123,11 @@ impl Worker {
         panic!("{}: {TRIES} times no answer within {ANSWER_WITHIN:?}", case.id);
     }
 
-    fn knock(&self, case: &Case, tls13: bool) -> bool {
+    fn connects(&self, case: &Case, tls13: bool) -> bool {
         let usable = PrivateKeyDer::from_pem_slice(case.key.as_bytes())
             .is_ok_and(|key| any_supported_type(&key).is_ok());
         if !usable {
-            return self.knock_with_openssl(case, tls13);
+            return self.connects_with_openssl(case, tls13);
         }
         let device = self.device.clone().with_identity(&Leaf::from_pem(&case.chain, &case.key));
         let device = if tls13 { device.with_tls13() } else { device.with_tls12() };
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Only openssl accepts DSA, P-192 and RSA of 1024 bits.
-    fn knock_with_openssl(&self, case: &Case, tls13: bool) -> bool {
+    fn connects_with_openssl(&self, case: &Case, tls13: bool) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
         fs::write(&chain, &case.chain).unwrap();

@@ -12,11 +12,11 @@ const OTHER_HOST: &str = "other.localhost";
 /// Loads or copies a deployment.
 const READS_A_DEPLOYMENT: &str = "SELECT * FROM deployment WHERE id";
 /// Above the second that it takes, below a retry pause of ten.
-const SOON: Duration = Duration::from_secs(5);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Growing retry pauses reach ten seconds by then.
-const LONG: Duration = Duration::from_secs(20);
+const OUTAGE: Duration = Duration::from_secs(20);
 /// Above the three seconds of docs/database-away.md, below a start that waits for timeouts.
-const START: Duration = Duration::from_secs(12);
+const START_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// One of two nodes reaches the database through a proxy that can block.
 struct Two {
@@ -75,14 +75,14 @@ fn a_node_whose_line_is_cut_when_it_has_read_the_feed_refuses_what_has_changed_a
     let (anybody, known) = (two.scene.device(), two.scene.device().with_identity(&clients.client("device")));
     // Longer than a lease and any wait for the database.
     let begin = Instant::now();
-    while begin.elapsed() < LONG {
+    while begin.elapsed() < OUTAGE {
         let to = two.behind.mqtts();
         anybody.connect(to, Scene::HOST, "anybody").expect_err("it is two-way by now");
         known.connect(to, Scene::HOST, "known").expect_err("how, this node cannot know");
         assert!(two.serves_other());
     }
     two.detour.free();
-    wait_within(SOON, "the new certificate", || two.shows(&known, &narrowed).then_some(()));
+    wait_within(CATCH_UP_TIMEOUT, "the new certificate", || two.shows(&known, &narrowed).then_some(()));
     anybody.connect(two.behind.mqtts(), Scene::HOST, "anybody").expect_err("two-way");
     assert!(two.serves_other());
 }
@@ -97,12 +97,14 @@ fn a_node_whose_line_returns_shows_what_has_changed_at_once() {
     });
     let newest = two.change(None);
     two.scene.api().wait_running(Scene::DEPLOYMENT);
-    while begin.elapsed() < LONG {
+    while begin.elapsed() < OUTAGE {
         assert!(two.serves_other());
         assert!(!two.shows(&two.scene.device(), &newest), "it cannot know of it");
     }
     two.detour.free();
-    wait_within(SOON, "the new certificate", || two.shows(&two.scene.device(), &newest).then_some(()));
+    wait_within(CATCH_UP_TIMEOUT, "the new certificate", || {
+        two.shows(&two.scene.device(), &newest).then_some(())
+    });
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn a_database_that_is_slow_delays_the_first_device_of_a_start_by_what_is_promise
     let begin = Instant::now();
     two.behind.serve();
     assert!(two.serves_other());
-    assert!(begin.elapsed() < START, "the first device was served after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < START_TIMEOUT, "the first device was served after {:?}", begin.elapsed());
     let newest = two.change(None);
     wait_within(Duration::from_secs(60), "the new certificate", || {
         two.shows(&two.scene.device(), &newest).then_some(())

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::Path};
 use anyhow::{Result, ensure};
 use certward_tests::{Certward, certward_binary};
 
-use super::{Herd, Member};
+use super::{FleetServer, Member};
 use crate::{
     program::Program,
     seed::{Seedling, seed},
@@ -78,7 +78,7 @@ impl CertwardFleet {
     }
 }
 
-impl Herd for CertwardFleet {
+impl FleetServer for CertwardFleet {
     fn add(&mut self, members: &[Member]) -> Result<()> {
         let copies =
             members.iter().map(|Member { host, leaf }| Member { host: host.clone(), leaf: leaf.clone() });

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use certward_tests::free_port;
 
-use super::{Herd, Member};
+use super::{FleetServer, Member};
 use crate::{
     program::Program,
     servers::{Stage, haproxy, own_folder},
@@ -56,7 +56,7 @@ impl HaproxyFleet {
     }
 }
 
-impl Herd for HaproxyFleet {
+impl FleetServer for HaproxyFleet {
     fn add(&mut self, members: &[Member]) -> Result<()> {
         let list = self.folder.join("list");
         let mut lines = fs::read_to_string(&list).unwrap_or_default();

@@ -4,7 +4,7 @@ use anyhow::Result;
 use certward_tests::free_port;
 use rustix::process::Signal;
 
-use super::{Herd, Member};
+use super::{FleetServer, Member};
 use crate::{
     program::Program,
     servers::{Stage, hitch, own_folder},
@@ -37,7 +37,7 @@ impl HitchFleet {
     }
 }
 
-impl Herd for HitchFleet {
+impl FleetServer for HitchFleet {
     fn add(&mut self, members: &[Member]) -> Result<()> {
         members.iter().try_for_each(|member| member.write(&self.file(&member.host)))
     }

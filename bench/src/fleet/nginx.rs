@@ -3,7 +3,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 use anyhow::Result;
 use certward_tests::free_port;
 
-use super::{Herd, Member};
+use super::{FleetServer, Member};
 use crate::{
     program::Program,
     servers::{Stage, nginx, own_folder},
@@ -36,7 +36,7 @@ impl NginxFleet {
     }
 }
 
-impl Herd for NginxFleet {
+impl FleetServer for NginxFleet {
     fn add(&mut self, members: &[Member]) -> Result<()> {
         members.iter().try_for_each(|member| member.write(&self.file(&member.host)))
     }

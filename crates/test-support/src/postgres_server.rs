@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::free_port;
 
-const START: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 const USER: &str = "certward";
 
 /// A PostgreSQL server from the installed binaries: in a temporary folder, on a Unix socket only,
@@ -114,7 +114,7 @@ impl PostgresServer {
         standby.resume();
         self.query("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.query("postgres", "SELECT pg_reload_conf()");
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while self.query("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
             assert!(Instant::now() < deadline, "the standby does not follow: {}", standby.log());
             thread::sleep(Duration::from_millis(20));
@@ -149,7 +149,7 @@ impl PostgresServer {
         self.write("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
         self.query("postgres", "ALTER SYSTEM SET ssl = on");
         self.query("postgres", "SELECT pg_reload_conf()");
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while self.query("postgres", "SHOW ssl") != "on" {
             assert!(Instant::now() < deadline, "no TLS: {}", self.log());
             thread::sleep(Duration::from_millis(20));
@@ -161,7 +161,7 @@ impl PostgresServer {
         self.query("postgres", &format!("ALTER ROLE {USER} PASSWORD '{password}'"));
         self.write("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
         self.query("postgres", "SELECT pg_reload_conf()");
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while self.lets_anybody_in() {
             assert!(Instant::now() < deadline, "no password is asked for: {}", self.log());
             thread::sleep(Duration::from_millis(20));
@@ -258,7 +258,7 @@ impl PostgresServer {
     /// Starts it again.
     pub fn resume(&mut self) {
         let running = self.run();
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !self.answers() {
             assert!(Instant::now() < deadline, "PostgreSQL does not answer: {}", self.log());
             thread::sleep(Duration::from_millis(20));

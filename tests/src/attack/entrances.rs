@@ -4,7 +4,7 @@ use super::{
     Attacker, Tally,
     handshakes::{brief, hello, hold, random, slowly},
     sealed::Sealed,
-    sessions::{PACE, flooded},
+    sessions::{ROUND, flooded},
 };
 use crate::Packet;
 
@@ -47,7 +47,7 @@ pub(super) fn websocket_that_is_not_read(attacker: &Attacker) -> Tally {
 /// Sends these bytes after the handshake.
 fn said_to_wss(attacker: &Attacker, words: &[u8]) -> Tally {
     let attacker = attacker.at_wss();
-    attacker.keep(PACE, || Sealed::saying(&attacker, &attacker.patient_host, words), Sealed::forget_answers)
+    attacker.keep(ROUND, || Sealed::saying(&attacker, &attacker.patient_host, words), Sealed::forget_answers)
 }
 
 /// Cut after the addresses; claims this length.

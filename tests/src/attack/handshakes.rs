@@ -14,9 +14,9 @@ use rustls_pki_types::ServerName;
 use super::{Attacker, Tally, forget_answers};
 use crate::{Device, Packet};
 
-const PATIENT: Duration = Duration::from_millis(50);
+const HELD_ROUND: Duration = Duration::from_millis(50);
 /// For connections that close after one answer.
-const BRIEF: Duration = Duration::from_millis(200);
+const BRIEF_ROUND: Duration = Duration::from_millis(200);
 
 pub(super) fn silence(attacker: &Attacker) -> Tally {
     hold(attacker, Vec::new)
@@ -34,9 +34,9 @@ pub(super) fn held_hellos(attacker: &Attacker) -> Tally {
 /// More than the deployment's connection rate.
 pub(super) fn quick_hellos(attacker: &Attacker) -> Tally {
     // No second's worth is saved up between rounds.
-    const PACE: Duration = Duration::from_millis(20);
+    const ROUND: Duration = Duration::from_millis(20);
     let open = || say(attacker, &hello(&attacker.device, &attacker.few_a_second_host));
-    attacker.keep(PACE, open, |_| Err(io::ErrorKind::ConnectionAborted.into()))
+    attacker.keep(ROUND, open, |_| Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
 pub(super) fn one_byte_a_second(attacker: &Attacker) -> Tally {
@@ -89,7 +89,7 @@ pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally 
         next: Instant,
     }
     let open = || Ok(Slow { socket: say(attacker, &[])?, bytes: bytes().into_iter(), next: Instant::now() });
-    attacker.keep(PATIENT, open, |slow| {
+    attacker.keep(HELD_ROUND, open, |slow| {
         if Instant::now() >= slow.next {
             slow.next += Duration::from_secs(1);
             slow.socket.write_all(&slow.bytes.by_ref().take(1).collect::<Vec<u8>>())?;
@@ -100,13 +100,13 @@ pub(super) fn slowly(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally 
 
 /// Then stays silent until the server closes.
 pub(super) fn hold(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
-    attacker.keep(PATIENT, || say(attacker, &bytes()), forget_answers)
+    attacker.keep(HELD_ROUND, || say(attacker, &bytes()), forget_answers)
 }
 
 /// Reads an answer and closes.
 pub(super) fn brief(attacker: &Attacker, bytes: impl Fn() -> Vec<u8>) -> Tally {
     let open = || Ok((say(attacker, &bytes())?, 0));
-    attacker.keep(BRIEF, open, |(socket, rounds)| {
+    attacker.keep(BRIEF_ROUND, open, |(socket, rounds)| {
         forget_answers(socket)?;
         *rounds += 1;
         if *rounds < 2 { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted.into()) }

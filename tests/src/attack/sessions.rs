@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Packet;
 
-pub(super) const PACE: Duration = Duration::from_millis(20);
+pub(super) const ROUND: Duration = Duration::from_millis(20);
 /// The attacker shares two cores with the victim.
 const PIECES_A_ROUND: usize = 16;
 
@@ -45,7 +45,7 @@ pub(super) fn zero_window(attacker: &Attacker) -> Tally {
 pub(super) fn announced_connect(attacker: &Attacker) -> Tally {
     const CONNECT: &[u8] = b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04\x02\0\x3c\0\x01a";
     let open = || Sealed::saying(attacker, &attacker.patient_host, CONNECT);
-    attacker.keep(PACE, open, Sealed::forget_answers)
+    attacker.keep(ROUND, open, Sealed::forget_answers)
 }
 
 pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
@@ -57,7 +57,7 @@ pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
         packet.chunks(16 * 1024).for_each(|piece| session.seal(APPLICATION_DATA, piece));
         Ok(session)
     };
-    attacker.keep(PACE, open, |session| {
+    attacker.keep(ROUND, open, |session| {
         session.send()?;
         session.forget_answers()
     })
@@ -65,7 +65,7 @@ pub(super) fn endless_connect(attacker: &Attacker) -> Tally {
 
 pub(super) fn silence(attacker: &Attacker) -> Tally {
     let open = || Sealed::open(attacker, &attacker.patient_host, TlsVersion::Tls13);
-    attacker.keep(PACE, open, Sealed::forget_answers)
+    attacker.keep(ROUND, open, Sealed::forget_answers)
 }
 
 pub(super) fn empty_records(attacker: &Attacker) -> Tally {
@@ -151,7 +151,7 @@ fn endless(attacker: &Attacker, version: TlsVersion, answers: Answers, say: impl
         session.seal(APPLICATION_DATA, Packet::connect("endless").bytes());
         Ok(Talk { session, said: 0 })
     };
-    attacker.keep(PACE, open, |talk| {
+    attacker.keep(ROUND, open, |talk| {
         if answers == Answers::Forgotten {
             talk.session.forget_answers()?;
         }

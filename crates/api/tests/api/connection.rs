@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::support::{TLS, World, read_to_end, upload};
 
-const SHORT: Duration = Duration::from_millis(400);
-const LONG: Duration = Duration::from_secs(60);
+const SHORT_DEADLINE: Duration = Duration::from_millis(400);
+const LONG_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The answer, and whether it came within the long deadlines.
 async fn slowly(world: &World, parts: &[&str]) -> String {
@@ -23,18 +23,24 @@ async fn slowly(world: &World, parts: &[&str]) -> String {
     for part in parts {
         // Ignored: the server may have closed.
         let _closed = stream.write_all(part.as_bytes()).await;
-        tokio::time::sleep(SHORT / 4).await;
+        tokio::time::sleep(SHORT_DEADLINE / 4).await;
     }
     let mut bytes = Vec::new();
     let _reset = stream.read_to_end(&mut bytes).await;
-    assert!(begun.elapsed() < LONG / 4, "closed by the short deadline");
+    assert!(begun.elapsed() < LONG_DEADLINE / 4, "closed by the short deadline");
     String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]
 async fn slow_headers_are_closed() {
     let world = World::with(|settings| {
-        settings.deadlines = Deadlines { headers: SHORT, body: LONG, idle: LONG, answer: LONG, drain: LONG };
+        settings.deadlines = Deadlines {
+            headers: SHORT_DEADLINE,
+            body: LONG_DEADLINE,
+            idle: LONG_DEADLINE,
+            answer: LONG_DEADLINE,
+            drain: LONG_DEADLINE,
+        };
     })
     .await;
     assert_eq!(slowly(&world, &[]).await, "", "not a byte");
@@ -49,7 +55,7 @@ async fn slow_headers_are_closed() {
 
 #[tokio::test]
 async fn a_slow_body_is_answered_and_closed() {
-    let world = World::with(|settings| settings.deadlines.body = SHORT).await;
+    let world = World::with(|settings| settings.deadlines.body = SHORT_DEADLINE).await;
     let head = format!(
         "PUT {TLS} HTTP/1.1\r\nHost: t\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
          Content-Length: 100\r\n\r\n",
@@ -62,7 +68,13 @@ async fn a_slow_body_is_answered_and_closed() {
 #[tokio::test]
 async fn a_connection_without_a_further_request_is_closed() {
     let world = World::with(|settings| {
-        settings.deadlines = Deadlines { headers: LONG, body: LONG, idle: SHORT, answer: LONG, drain: LONG };
+        settings.deadlines = Deadlines {
+            headers: LONG_DEADLINE,
+            body: LONG_DEADLINE,
+            idle: SHORT_DEADLINE,
+            answer: LONG_DEADLINE,
+            drain: LONG_DEADLINE,
+        };
     })
     .await;
     let answer = slowly(&world, &["GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n"]).await;
@@ -179,7 +191,7 @@ async fn wait_until_closed(address: std::net::SocketAddr) {
 
 #[tokio::test]
 async fn the_end_of_the_server_is_bounded_and_cuts_a_wait_short() {
-    let world = World::with(|settings| settings.deadlines.drain = SHORT).await;
+    let world = World::with(|settings| settings.deadlines.drain = SHORT_DEADLINE).await;
     let _node = world.node().await;
     world.request("POST", TLS).json(&upload()).send().await;
     let held = tokio::spawn(world.request("GET", TLS).header("Prefer", "wait=60").send());

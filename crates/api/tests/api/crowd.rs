@@ -18,21 +18,26 @@ const STRANGER: u8 = 2;
 const ATTACKER: u8 = 3;
 const NEIGHBOUR: u8 = 4;
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG_DEADLINE: Duration = Duration::from_secs(600);
 /// Below any deadline that could free a place.
-const ANSWERED: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn world(connections_max: usize) -> World {
     World::with(|settings| {
         settings.connections_max = connections_max;
-        settings.deadlines =
-            Deadlines { headers: LONG, body: LONG, idle: LONG, answer: LONG, ..settings.deadlines };
+        settings.deadlines = Deadlines {
+            headers: LONG_DEADLINE,
+            body: LONG_DEADLINE,
+            idle: LONG_DEADLINE,
+            answer: LONG_DEADLINE,
+            ..settings.deadlines
+        };
     })
     .await
 }
 
 async fn answered(request: impl Future<Output = Answer>) -> Answer {
-    timeout(ANSWERED, request).await.expect("an answer")
+    timeout(ANSWER_TIMEOUT, request).await.expect("an answer")
 }
 
 async fn say(stream: &mut TcpStream, bytes: &str) {
@@ -56,7 +61,7 @@ async fn served(world: &World, count: i64) -> Vec<JoinHandle<Answer>> {
     let get = || world.request("GET", TLS).header("Prefer", "wait=60").from(STRANGER).send();
     let held = (0..count).map(|_| tokio::spawn(get())).collect();
     let counted = async { while world.counted_requests().await < 1 + count {} };
-    timeout(ANSWERED, counted).await.expect("all of them are served");
+    timeout(ANSWER_TIMEOUT, counted).await.expect("all of them are served");
     held
 }
 
@@ -197,12 +202,12 @@ async fn many_bodies_that_end_at_once_leave_the_probes_their_places() {
         say(&mut upload, &head).await;
         // Its turn is over and free while the body is awaited.
         let mut asked_for = [0; 25];
-        timeout(ANSWERED, upload.read_exact(&mut asked_for)).await.expect("an answer").unwrap();
+        timeout(ANSWER_TIMEOUT, upload.read_exact(&mut asked_for)).await.expect("an answer").unwrap();
         uploads.push(upload);
     }
     let last = tokio::spawn(world.request("GET", TLS).header("Prefer", "wait=60").from(STRANGER).send());
     let counted = async { while world.counted_requests().await < 1 + 12 {} };
-    timeout(ANSWERED, counted).await.expect("it has the turn that they have given back");
+    timeout(ANSWER_TIMEOUT, counted).await.expect("it has the turn that they have given back");
     for upload in &mut uploads {
         say(upload, "{}").await;
     }

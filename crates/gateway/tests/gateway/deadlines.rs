@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Connection, Device, PATIENCE, World, eventually, settings};
+use crate::stage::{Broker, CONNECT, Ca, Connection, Device, TEST_TIMEOUT, World, eventually, settings};
 
 fn hasty() -> Settings {
     let mut settings = settings();
@@ -30,7 +30,7 @@ async fn world_with(settings: Settings) -> (World, Ca, Broker) {
 async fn lasts(socket: &mut TcpStream) -> Duration {
     let begin = Instant::now();
     let mut rest = Vec::new();
-    let _ = timeout(PATIENCE, socket.read_to_end(&mut rest)).await.expect("it ends");
+    let _ = timeout(TEST_TIMEOUT, socket.read_to_end(&mut rest)).await.expect("it ends");
     begin.elapsed()
 }
 

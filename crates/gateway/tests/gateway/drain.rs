@@ -6,7 +6,7 @@ use certward_gateway::{Deadlines, Settings};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::stage::{
-    Broker, Ca, Connection, Device, PATIENCE, TLS12, TLS13, World, eventually, ready, settings,
+    Broker, Ca, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, ready, settings,
 };
 
 const HOST: &str = "d.test";
@@ -48,7 +48,7 @@ async fn devices_are_closed_one_by_one_each_with_a_close_notify() {
 async fn a_drain_without_connections_is_over_at_once() {
     let mut world = World::with(drain(Duration::from_secs(3600))).await;
     world.begin_shutdown();
-    let ended = tokio::time::timeout(PATIENCE, world.running()).await;
+    let ended = tokio::time::timeout(TEST_TIMEOUT, world.running()).await;
     ended.expect("a drain of an hour is not waited out").expect("the gateway does not panic");
 }
 
@@ -64,7 +64,7 @@ async fn a_drain_is_over_with_its_last_connection() {
     last.echo(b"still served").await.unwrap();
     assert!(!world.running().is_finished(), "a connection is left");
     drop(last);
-    let ended = tokio::time::timeout(PATIENCE, world.running()).await;
+    let ended = tokio::time::timeout(TEST_TIMEOUT, world.running()).await;
     ended.expect("a drain of an hour is not waited out").expect("the gateway does not panic");
 }
 

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stage::{Broker, Ca, Device, PATIENCE, Pair, World, id, settings};
+use crate::stage::{Broker, Ca, Device, Pair, TEST_TIMEOUT, World, id, settings};
 
 const DECODE_ERROR: u8 = 50;
 const ILLEGAL_PARAMETER: u8 = 47;
@@ -107,7 +107,7 @@ async fn ask(to: SocketAddr, bytes: &[u8]) -> Answer {
     let mut socket = TcpStream::connect(to).await.unwrap();
     // Ignored: the gateway may close early.
     let _ = socket.write_all(bytes).await;
-    timeout(PATIENCE, answer(&mut socket)).await.expect("an answer comes")
+    timeout(TEST_TIMEOUT, answer(&mut socket)).await.expect("an answer comes")
 }
 
 pub(crate) async fn answer(socket: &mut TcpStream) -> Answer {
@@ -377,7 +377,7 @@ async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
         let at = again.windows(6).position(|six| six == b"a.test").expect("the name stands in it");
         again[at..at + 6].copy_from_slice(second.as_bytes());
         socket.write_all(&again).await.unwrap();
-        assert_eq!(timeout(PATIENCE, answer(&mut socket)).await.unwrap(), expected, "{second}");
+        assert_eq!(timeout(TEST_TIMEOUT, answer(&mut socket)).await.unwrap(), expected, "{second}");
     }
     stage.world.shut_down().await;
 }

@@ -13,7 +13,7 @@ use tokio::{task::yield_now, time::timeout};
 
 use crate::{
     hello::{Answer, Hello, answer, names, written},
-    stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS13, World},
+    stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS13, World},
 };
 
 const MANY: usize = 200;
@@ -38,7 +38,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             yield_now().await;
         }
     };
-    timeout(PATIENCE, met).await.unwrap_or_else(|_| panic!("it never happens that {what}"));
+    timeout(TEST_TIMEOUT, met).await.unwrap_or_else(|_| panic!("it never happens that {what}"));
 }
 
 /// How many of the crowd, which sent first, were answered before the first device elsewhere.
@@ -80,7 +80,7 @@ impl ByHand {
     }
 
     /// Reads the gateway's first flight and holds back the answer.
-    async fn hear(&mut self) {
+    async fn read_flight(&mut self) {
         let heard = async {
             while !self.client.wants_write() || self.client.handshake_kind().is_none() {
                 match self.client.read_tls(&mut self.device) {
@@ -90,13 +90,13 @@ impl ByHand {
                 }
             }
         };
-        timeout(PATIENCE, heard).await.expect("the gateway answers");
+        timeout(TEST_TIMEOUT, heard).await.expect("the gateway answers");
         // For middleboxes, after a HelloRetryRequest (RFC 8446 §D.4).
         let _ = self.client.read_tls(&mut self.device);
     }
 
     /// With a CONNECT if the handshake is done.
-    fn go_on(&mut self) {
+    fn send_flight(&mut self) {
         if !self.client.is_handshaking() {
             self.client.writer().write_all(CONNECT).unwrap();
         }
@@ -109,10 +109,10 @@ async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: Handsha
     let from = |address| ByHand::new(config, address, world.mqtts());
     let mut all: Vec<_> = (0..MANY).map(|_| from([127, 0, 0, 2])).chain(ELSEWHERE.map(from)).collect();
     for one in &mut all {
-        one.hear().await;
+        one.read_flight().await;
         assert_eq!(one.client.handshake_kind(), Some(kind));
     }
-    all.iter_mut().for_each(ByHand::go_on);
+    all.iter_mut().for_each(ByHand::send_flight);
     let mut devices: Vec<_> = all.into_iter().map(|one| one.device).collect();
     let elsewhere = devices.split_off(MANY);
     went_before(&devices, &elsewhere).await
@@ -163,7 +163,7 @@ async fn a_queued_handshake_gets_the_certificate_that_runs_at_its_turn() {
     assert!(in_line.len() > IN_LINE / 4, "only {} stand in line", in_line.len());
     for device in in_line {
         let mut device = tokio::net::TcpStream::from_std(device).unwrap();
-        let answer = timeout(PATIENCE, answer(&mut device)).await.expect("an answer comes");
+        let answer = timeout(TEST_TIMEOUT, answer(&mut device)).await.expect("an answer comes");
         assert!(answer == Answer::Leaf(renewed.der.to_vec()), "an old certificate after `running`");
     }
     world.shut_down().await;

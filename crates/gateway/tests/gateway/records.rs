@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     hello::{Hello, extension, names},
-    stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World},
+    stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS12, TLS13, World},
 };
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -120,7 +120,7 @@ impl Tap {
     }
 
     async fn received(self) -> Vec<u8> {
-        timeout(PATIENCE, self.received).await.expect("the connection ends").unwrap()
+        timeout(TEST_TIMEOUT, self.received).await.expect("the connection ends").unwrap()
     }
 }
 
@@ -187,7 +187,7 @@ async fn the_handshake_comes_in_records_that_device_and_deployment_allow() {
                 socket.write_all(&hello.records()).await.unwrap();
                 socket.shutdown().await.unwrap();
                 let mut flight = Vec::new();
-                timeout(PATIENCE, socket.read_to_end(&mut flight)).await.unwrap().unwrap();
+                timeout(TEST_TIMEOUT, socket.read_to_end(&mut flight)).await.unwrap().unwrap();
                 assert!(flight.len() > 8 * 1024, "{case}: the certificate is long");
                 let Longest { handshake, data } = Longest::of(&flight, is_tls13);
                 let longest = handshake.max(data);
@@ -349,7 +349,7 @@ async fn connected(stage: &Stage, device: &Device, host: &str, is_tls13: bool) -
     let mut connection = device.connect(tap.address, host).await.unwrap();
     connection.0.write_all(CONNECT).await.unwrap();
     let mut received = vec![0; RETAINED];
-    timeout(PATIENCE, connection.0.read_exact(&mut received)).await.unwrap().unwrap();
+    timeout(TEST_TIMEOUT, connection.0.read_exact(&mut received)).await.unwrap().unwrap();
     assert!(received == retained());
     let kind = connection.0.get_ref().1.handshake_kind().unwrap();
     drop(connection);

@@ -10,7 +10,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, TLS12, TLS13, World, eventually, id, settings};
+use crate::stage::{
+    Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, id, settings,
+};
 
 /// More than all buffers on the path.
 const MUCH: usize = 10 * 1024 * 1024;
@@ -112,7 +114,7 @@ async fn much_goes_each_way_at_once_though_readers_are_slow_to_begin() {
         from.read_exact(&mut all).await.unwrap();
         assert!(all == pattern(MUCH));
         let mut done = [0; 4];
-        tokio::time::timeout(PATIENCE, from.read_exact(&mut done)).await.unwrap().unwrap();
+        tokio::time::timeout(TEST_TIMEOUT, from.read_exact(&mut done)).await.unwrap().unwrap();
         assert_eq!(&done, b"done");
         sending.await.unwrap();
     }
@@ -136,7 +138,7 @@ async fn the_system_buffers_little_for_a_peer_that_does_not_read() {
     connection.0.write_all(CONNECT).await.unwrap();
     let flooding = tokio::spawn(flood(connection.0));
     for (who, peer) in [("device", device), ("broker", broker.address)] {
-        let unsent = timeout(PATIENCE, in_the_end(peer, |queues| queues.unsent)).await;
+        let unsent = timeout(TEST_TIMEOUT, in_the_end(peer, |queues| queues.unsent)).await;
         let unsent = unsent.unwrap_or_else(|_| panic!("nothing waits for the {who}, or more and more"));
         assert!(unsent <= UNSENT_MAX, "{unsent} bytes wait for the {who}");
     }
@@ -162,7 +164,7 @@ async fn the_system_buffers_little_ahead_of_a_fast_reader() {
     connection.0.write_all(CONNECT).await.unwrap();
     let talking = tokio::spawn(talk(connection.0));
     for (who, peer) in [("device", device), ("broker", broker.address)] {
-        let unread = timeout(PATIENCE, in_the_end(peer, |queues| queues.unread)).await;
+        let unread = timeout(TEST_TIMEOUT, in_the_end(peer, |queues| queues.unread)).await;
         let unread = unread.unwrap_or_else(|_| panic!("nothing waits from the {who}, or more and more"));
         assert!(unread <= UNREAD_MAX, "{unread} bytes wait from the {who}");
     }
@@ -200,7 +202,7 @@ async fn a_device_that_takes_nothing_is_closed_though_it_goes_on_sending() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    timeout(PATIENCE, knows).await.expect("the broker is told").unwrap();
+    timeout(TEST_TIMEOUT, knows).await.expect("the broker is told").unwrap();
     assert_eq!(world.metric(r#"certward_gateway_closed_total{reason="client_stalled"}"#), 1);
     talking.abort();
     world.shut_down().await;
@@ -239,7 +241,7 @@ async fn a_device_that_takes_little_at_a_time_stays() {
     let begin = std::time::Instant::now();
     let mut some = vec![0; 64 * 1024];
     while begin.elapsed() < Duration::from_secs(5) {
-        timeout(PATIENCE, connection.0.read_exact(&mut some)).await.unwrap().expect("still served");
+        timeout(TEST_TIMEOUT, connection.0.read_exact(&mut some)).await.unwrap().expect("still served");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     drop(connection);
@@ -292,7 +294,7 @@ async fn a_broker_that_ends_its_half_still_receives_all_from_the_device() {
     let more = pattern(1024 * 1024);
     connection.0.write_all(&more).await.unwrap();
     connection.0.shutdown().await.unwrap();
-    let heard = tokio::time::timeout(PATIENCE, hears).await.unwrap().unwrap();
+    let heard = tokio::time::timeout(TEST_TIMEOUT, hears).await.unwrap().unwrap();
     assert!(heard == [CONNECT, &more].concat());
     world.shut_down().await;
 }
@@ -314,7 +316,7 @@ async fn the_last_bytes_of_a_broker_that_resets_the_connection_arrive() {
         connection.0.write_all(CONNECT).await.unwrap();
         connection.0.write_all(&pattern(32 * 1024)).await.unwrap();
         let mut words = [0; 7];
-        tokio::time::timeout(PATIENCE, connection.0.read_exact(&mut words)).await.unwrap().unwrap();
+        tokio::time::timeout(TEST_TIMEOUT, connection.0.read_exact(&mut words)).await.unwrap().unwrap();
         assert_eq!(&words, b"refused");
     }
     world.shut_down().await;
@@ -354,7 +356,7 @@ async fn a_device_that_vanishes_without_close_notify_ends_the_brokers_connection
     connection.0.write_all(CONNECT).await.unwrap();
     connection.0.flush().await.unwrap();
     drop(connection);
-    let heard = tokio::time::timeout(PATIENCE, ends.recv()).await.unwrap().unwrap();
+    let heard = tokio::time::timeout(TEST_TIMEOUT, ends.recv()).await.unwrap().unwrap();
     assert_eq!(heard, CONNECT);
     world.shut_down().await;
 }
@@ -375,7 +377,7 @@ async fn the_first_packet_that_comes_with_the_finished_is_not_forgotten() {
     let mut stream = connecting.await.unwrap();
     assert!(written);
     let mut back = vec![0; CONNECT.len()];
-    tokio::time::timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, stream.read_exact(&mut back)).await.unwrap().unwrap();
     assert_eq!(back, CONNECT);
     world.shut_down().await;
 }
@@ -394,7 +396,7 @@ async fn wss_speaks_http_and_only_offers_http_1_1() {
     let request = b"GET /mqtt HTTP/1.1\r\nHost: d.test\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut back = vec![0; request.len()];
-    tokio::time::timeout(PATIENCE, stream.read_exact(&mut back)).await.unwrap().unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, stream.read_exact(&mut back)).await.unwrap().unwrap();
     assert_eq!(back, request);
     world.shut_down().await;
 }

@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 pub(crate) const CONNECT: &[u8] = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The machine's clock with an offset.
 #[derive(Debug, Default)]
@@ -224,7 +224,7 @@ impl World {
 
     /// After `pending` and `terminated`: `running`, `failed: REASON`, `absent`.
     pub(crate) async fn settled(&self, id: &DeploymentId) -> String {
-        self.status_within(id, PATIENCE).await
+        self.status_within(id, TEST_TIMEOUT).await
     }
 
     async fn status_within(&self, id: &DeploymentId, within: Duration) -> String {
@@ -304,7 +304,7 @@ impl World {
 
     pub(crate) async fn shut_down(self) -> tempfile::TempDir {
         self.begin_shutdown();
-        tokio::time::timeout(PATIENCE, self.running).await.expect("the gateway stops").unwrap();
+        tokio::time::timeout(TEST_TIMEOUT, self.running).await.expect("the gateway stops").unwrap();
         self.folder
     }
 }
@@ -324,7 +324,7 @@ pub(crate) fn lifecycle_of(gateway: &Gateway, store: Store) -> Lifecycle {
 }
 
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TEST_TIMEOUT;
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "it never happens that {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -560,7 +560,7 @@ impl Connection {
         self.0.write_all(bytes).await?;
         self.0.flush().await?;
         let mut back = vec![0; bytes.len()];
-        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut back)).await??;
+        tokio::time::timeout(TEST_TIMEOUT, self.0.read_exact(&mut back)).await??;
         assert_eq!(back, bytes);
         Ok(())
     }
@@ -576,7 +576,7 @@ impl Connection {
     /// close_notify, with nothing before it.
     pub(crate) async fn ends_cleanly(&mut self) {
         let mut rest = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
+        let read = tokio::time::timeout(TEST_TIMEOUT, self.0.read_to_end(&mut rest)).await;
         assert!(matches!(read, Ok(Ok(0))), "{read:?} {rest:?}");
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     hello::{Answer, Hello, answer, names},
-    stage::{Broker, Ca, Connection, Device, PATIENCE, TLS12, TLS13, World, eventually, settings},
+    stage::{Broker, Ca, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, settings},
 };
 
 /// Devices use 127.0.0.1.
@@ -58,7 +58,7 @@ impl Stage {
     async fn hello(&self, from: Ipv4Addr) -> TcpStream {
         let mut stranger = connect(from, self.world.mqtts()).await;
         stranger.write_all(&Hello::tls13(&names(&[b"d.test"])).records()).await.unwrap();
-        let answered = timeout(PATIENCE, answer(&mut stranger)).await.expect("an answer comes");
+        let answered = timeout(TEST_TIMEOUT, answer(&mut stranger)).await.expect("an answer comes");
         assert_eq!(answered, Answer::Hello13);
         stranger
     }
@@ -171,7 +171,7 @@ async fn strangers_who_say_nothing_do_not_fill_the_node() {
     let displaced = (STRANGERS - 8) as u64;
     eventually("the oldest are displaced", || async { stage.displaced_handshakes() == displaced }).await;
     for stranger in &mut strangers[..STRANGERS - 8] {
-        let read = timeout(PATIENCE, stranger.read(&mut [0])).await.expect("the oldest are closed");
+        let read = timeout(TEST_TIMEOUT, stranger.read(&mut [0])).await.expect("the oldest are closed");
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     }
     let mut devices = Vec::new();

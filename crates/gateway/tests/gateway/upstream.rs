@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Device, PATIENCE, World, any, eventually, id, settings};
+use crate::stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, World, any, eventually, id, settings};
 
 async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Device) {
     let (world, ca) = (World::with(settings).await, Ca::new("servers"));
@@ -111,7 +111,7 @@ async fn with_all_of_its_addresses_dead_a_device_is_closed_cleanly() {
 #[tokio::test]
 async fn a_broker_that_accepts_and_never_answers_holds_only_the_device_that_waits_for_it() {
     let silent = Broker::new(|stream| async move {
-        tokio::time::sleep(10 * PATIENCE).await;
+        tokio::time::sleep(10 * TEST_TIMEOUT).await;
         drop(stream);
     })
     .await;

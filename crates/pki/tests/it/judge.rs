@@ -33,7 +33,7 @@ const VIEWS: &[(&str, View)] = &[
     ("CRITICAL_EXTENSION_UNKNOWN", Says("unhandled critical extension")),
     ("PRECERTIFICATE", Says("unhandled critical extension")),
     ("LEAF_NOT_FOR_SERVERS", Says("unsuitable certificate purpose")),
-    // Two questions for openssl; webpki refuses.
+    // For openssl a CA may be a server; webpki refuses.
     ("LEAF_IS_CA", Differs),
     // openssl uses the common name if it is alone; webpki and Go require version 3.
     ("LEAF_VERSION1", Differs),
