@@ -240,7 +240,7 @@ fn what_another_node_changed_in_the_outage_is_picked_up_and_proven() {
     untrusted.ping().unwrap();
 
     away.server.resume();
-    untrusted.wait_closed().expect("whoever is not trusted any more is disconnected");
+    untrusted.wait_closed().expect("a device that is not trusted any more is disconnected");
     wait_until("the other node's certificate", || {
         let device = away.scene.device().with_identity(&away.clients.client("device"));
         let session = away.scene.connect(&device, "told").ok()?;

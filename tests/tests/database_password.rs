@@ -112,7 +112,7 @@ fn the_password_of_the_database_comes_out_nowhere() {
     places.add_files(&scene.certward.data());
     assert!(scene.certward.stop().success());
     let log = scene.certward.log();
-    assert!(log.contains("password authentication failed"), "the cause is told: {log}");
+    assert!(log.contains("password authentication failed"), "the cause is reported: {log}");
     places.add("the log", log);
     places.add_files(&scene.certward.data());
 
@@ -132,7 +132,7 @@ fn the_password_of_the_database_comes_out_nowhere() {
     for (place, url) in [
         ("wrong password", right.clone()),
         ("no database", right.replace(&format!("/{database}"), "/none")),
-        ("nobody listens", right.replace(port, "1")),
+        ("no listener", right.replace(port, "1")),
         ("no such host", right.replace("127.0.0.1", "db.invalid")),
         ("no TLS", format!("{right}?sslmode=require")),
         ("no file", format!("{right}?sslmode=verify-full&sslrootcert={missing}")),

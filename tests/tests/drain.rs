@@ -10,10 +10,10 @@ fn a_node_that_drains_says_that_it_is_not_ready_and_a_second_signal_cuts_it_shor
     let mut session = scene.connect(&scene.device(), "staying").unwrap();
     scene.certward.signal(Signal::TERM);
     let get = |path: &str| scene.api().try_send_at("GET", path, "", "").unwrap().status;
-    wait_until("the load balancer is told", || (get("/readyz") == 503).then_some(()));
-    assert_eq!(get("/healthz"), 200, "nobody restarts it");
+    wait_until("readiness reports the drain", || (get("/readyz") == 503).then_some(()));
+    assert_eq!(get("/healthz"), 200, "it is still healthy");
     assert!(scene.api().metric("certward_gateway_connections") >= 1.0);
-    scene.connect(&scene.device(), "new").expect_err("nobody new");
+    scene.connect(&scene.device(), "new").expect_err("no new device");
     session.ping().unwrap();
     scene.certward.signal(Signal::TERM);
     assert!(scene.certward.process().wait().success());

@@ -35,7 +35,7 @@ fn curl_and_the_command_line_speak_https_with_it() {
     let mut command = certward.cli_command(&["project", "list", "--json"]);
     assert!(
         !run(command.env("CERTWARD_URL", &url)).status.success(),
-        "a CA that nobody named is not trusted"
+        "a CA that was not named is not trusted"
     );
 }
 

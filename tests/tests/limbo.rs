@@ -228,11 +228,7 @@ fn page(cases: &[Case], verdicts: &BTreeMap<String, Verdict>) -> String {
 
 fn reason(id: &str) -> &'static str {
     let found = REASONS.iter().find(|(part, _)| id.contains(part));
-    found
-        .unwrap_or_else(|| {
-            panic!("{id} is answered otherwise than expected, and nobody has written down why")
-        })
-        .1
+    found.unwrap_or_else(|| panic!("{id} deviates without a reason in the list")).1
 }
 
 const INTRODUCTION: &str = "\
@@ -320,4 +316,4 @@ const REASONS: &[(&str, &str)] = &[
 const ROOT: &str =
     "a client CA is trusted because the operator uploaded it: its subject and key count, not its form";
 const CA_AS_DEVICE: &str =
-    "a CA's certificate is no device's: it would let the operator of that CA in as one of its devices";
+    "a CA's certificate is no device's: the owner of that CA would pass as one of its devices";

@@ -98,7 +98,7 @@ fn without_a_gateway_nothing_is_running_and_no_node_warns_of_entry_points_that_o
     // The gateway reports the reason.
     let failed = api.wait_status("bound", "failed");
     assert!(failed["reason"].as_str().unwrap().contains("no device can reach"), "{failed}");
-    assert!(!roles.api().data().join("snapshot.db").exists(), "it has nobody to serve from one");
+    assert!(!roles.api().data().join("snapshot.db").exists(), "it serves no devices from one");
     assert!(gateway.data().join("snapshot.db").exists());
 }
 
@@ -191,7 +191,7 @@ fn each_role_is_taken_over_and_one_by_another() {
     let leaf = roles.change();
     second.api().wait_running(Scene::DEPLOYMENT);
     assert!(roles.shows(&first, &leaf));
-    TcpStream::connect(second.mqtts()).expect_err("nobody listens there any more");
+    TcpStream::connect(second.mqtts()).expect_err("there is no listener any more");
 
     second.use_role("gateway");
     let mut before = second.take_over();

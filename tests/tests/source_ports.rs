@@ -35,7 +35,7 @@ fn inside_a_network_of_its_own(test: &str) -> bool {
 fn a_change_is_proven_though_no_port_towards_the_broker_is_left() {
     if env::var_os(INSIDE).is_none() {
         if !inside_a_network_of_its_own("a_change_is_proven_though_no_port_towards_the_broker_is_left") {
-            eprintln!("not run: this machine lets nobody make a network");
+            eprintln!("not run: this machine permits no network namespace");
         }
         return;
     }

@@ -133,7 +133,7 @@ fn a_narrowing_version_whose_key_is_damaged_fails_closed_and_alone() {
         device
             .handshake(scene.certward.mqtts(), Scene::HOST)
             .and_then(|mut session| session.exchange(&Packet::connect("any"), &Packet::CONNACK))
-            .expect_err("nobody gets in until it can be served");
+            .expect_err("no device is accepted until it can be served");
     }
 }
 
