@@ -29,8 +29,8 @@ pub struct Effort {
     pub schedules: u32,
 }
 
-/// The counts of every long loop: small by default, so that `scripts/test` stays quick; in full with
-/// `CERTWARD_SOAK=1`, which `scripts/soak` sets.
+/// The counts of every long loop: small by default, so that `scripts/test` stays quick; in full
+/// with `CERTWARD_SOAK=1`, which `scripts/soak` sets.
 pub fn effort() -> Effort {
     let full = std::env::var_os("CERTWARD_SOAK").is_some_and(|value| value == "1");
     let (kills, swaps, takeovers) = if full { (200, 200, 100) } else { (5, 10, 4) };
