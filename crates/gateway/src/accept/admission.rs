@@ -1,9 +1,10 @@
-//! How many connections are open, and which ones.
+//! Counts open connections and bounds them.
 //!
-//! A connection is *unfinished* until it has shown that it is a device's: at the end of a two-way handshake, which verifies the
-//! client; of a one-way deployment, when its first packet begins, for anybody can finish a one-way handshake. Limits count finished
-//! connections only, and exactly. Unfinished ones are bounded apart: where there is no room for another, one of them is displaced
-//! (`fair_shares.rs`), so clients that never finish cannot keep a device out.
+//! A connection is *unfinished* until it is known to be a device's: two-way, when the handshake has
+//! verified the client; one-way, when its first packet begins, since any client can finish a
+//! one-way handshake. Limits count finished connections only, exactly. Unfinished ones have their
+//! own bound: the next one displaces another (`fair_shares.rs`), so clients that never finish
+//! cannot keep a device out.
 
 use std::{
     collections::HashMap,
@@ -16,19 +17,17 @@ use tokio::sync::Notify;
 
 use crate::accept::fair_shares::{Age, FairShares};
 
-/// How many connections may be open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Finished ones.
+    /// Finished connections.
     pub(crate) finished_max: usize,
-    /// Finished ones of an address.
+    /// Finished connections of one address.
     pub(crate) per_address_max: Option<usize>,
-    /// Unfinished ones for which there is room also when `finished_max` is all but reached. The places of finished ones that are
-    /// not taken have room for more: a fleet that connects again after a restart comes all at once.
+    /// Room for unfinished connections beyond `finished_max`. They also use the free places of
+    /// finished ones: after a restart a fleet connects all at once.
     pub(crate) unfinished_kept: usize,
 }
 
-/// Counts connections, and keeps them within bounds.
 #[derive(Debug)]
 pub(crate) struct Doorkeeper {
     bounds: Bounds,
@@ -38,30 +37,30 @@ pub(crate) struct Doorkeeper {
 #[derive(Debug)]
 struct Places {
     finished: usize,
-    /// Where the bound of an address is set.
+    /// Empty without `per_address_max`.
     finished_of: HashMap<IpAddr, usize>,
     unfinished: FairShares<Arc<Notify>>,
 }
 
-/// An unfinished connection; forgotten when dropped.
+/// An unfinished connection; removed on drop.
 #[derive(Debug)]
 pub(crate) struct Entrant {
     doorkeeper: Arc<Doorkeeper>,
     address: IpAddr,
-    /// `None`: finished.
+    /// `None` once finished.
     age: Option<Age>,
     displaced: Arc<Notify>,
 }
 
-/// A finished connection's place; free again when dropped.
+/// The place of a finished connection; released on drop.
 #[derive(Debug)]
 pub(crate) struct Admission {
     doorkeeper: Arc<Doorkeeper>,
-    /// Where the bound of an address is set.
+    /// `None` without `per_address_max`.
     address: Option<IpAddr>,
 }
 
-/// The connection has given way to a newer one.
+/// A newer connection took its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Displaced;
 
@@ -71,22 +70,22 @@ impl Doorkeeper {
         Self { bounds, places: Mutex::new(Places { finished: 0, finished_of, unfinished }) }
     }
 
-    /// Of how many addresses finished connections are counted.
+    /// Addresses with counted connections.
     pub(crate) fn addresses(&self) -> usize {
         self.places().finished_of.len()
     }
 
-    /// How many connections are unfinished.
     pub(crate) fn unfinished(&self) -> usize {
         self.places().unfinished.len()
     }
 
-    /// A new connection, which may displace an unfinished one; or the bound that refuses it. `is_device`: `peer` is the device, and
-    /// no load balancer whose header names the device later ([`Entrant::is_from`]).
+    /// Enters a new connection, which may displace an unfinished one; or names the bound that
+    /// refuses it. `is_device` is false for a load balancer whose header names the device later
+    /// ([`Entrant::is_from`]).
     pub(crate) fn come(self: &Arc<Self>, peer: IpAddr, is_device: bool) -> Result<Entrant, &'static str> {
         let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
         let mut places = self.places();
-        // What is refused here is refused before it costs anything.
+        // Refused before anything is stored.
         self.room(&places, is_device.then_some(address))?;
         let age = places.unfinished.add(address, Arc::clone(&displaced));
         if is_device {
@@ -100,7 +99,7 @@ impl Doorkeeper {
         Ok(Entrant { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
     }
 
-    /// Whether one more may be finished; or the bound that is reached.
+    /// `Err`: the bound that is reached.
     fn room(&self, places: &Places, address: Option<IpAddr>) -> Result<(), &'static str> {
         if places.finished >= self.bounds.finished_max {
             return Err("connections_max");
@@ -112,7 +111,7 @@ impl Doorkeeper {
         }
     }
 
-    /// An address has as many unfinished connections at most as it may have finished ones.
+    /// An address may have as many unfinished connections as finished ones.
     fn bound_address(&self, places: &mut Places, address: IpAddr) {
         if let Some(max) = self.bounds.per_address_max
             && places.unfinished.len_of(address) > max
@@ -121,14 +120,15 @@ impl Doorkeeper {
         }
     }
 
-    // Nothing that holds the lock can panic half-way through a change.
+    // No holder of the lock can panic halfway through a change.
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entrant {
-    /// The load balancer's header has named the device, or has left the balancer as the device; or the bound that refuses it.
+    /// Counts the connection to the address that the PROXY header states; or names the bound that
+    /// refuses it.
     pub(crate) fn is_from(&mut self, device: IpAddr) -> Result<(), &'static str> {
         let (from, to) = (self.address, address_group(device));
         let mut places = self.doorkeeper.places();
@@ -142,16 +142,16 @@ impl Entrant {
         Ok(())
     }
 
-    /// Resolves when the connection has to give way: it must then be closed without waiting for anything.
+    /// Resolves once displaced: close then without waiting for the peer.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }
 
-    /// The connection is finished and takes a place; or the reason why it cannot. It is still unfinished then.
+    /// Takes a place. On error the connection stays unfinished.
     pub(crate) fn finish(&mut self) -> Result<Admission, &'static str> {
         let mut places = self.doorkeeper.places();
         self.doorkeeper.room(&places, Some(self.address))?;
-        // Displaced a moment ago, and not told yet: a place that was given away is not taken.
+        // Displaced, but not notified yet: the place is taken.
         let age = self.age.ok_or("displaced")?;
         places.unfinished.remove(self.address, age).ok_or("displaced")?;
         self.age = None;
@@ -165,7 +165,7 @@ impl Entrant {
     }
 }
 
-/// What `future` comes to, unless the connection has to give way before. A proof of this node's own is no entrant and never does.
+/// Runs `future` until the connection is displaced. Probes have no entrant and are never displaced.
 pub(crate) async fn unless_displaced<F: Future>(
     entrant: Option<&Entrant>,
     future: F,
@@ -267,7 +267,7 @@ mod tests {
             (keeper(7, None, 1000), "connections_max"),
             (keeper(1000, Some(7), 1000), "connections_per_address_max"),
         ] {
-            // From a balancer, so that an address has more than seven unfinished ones.
+            // From a balancer, so one address may have more than seven unfinished ones.
             let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.come(A, false).unwrap()).collect();
             let results: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = entrants

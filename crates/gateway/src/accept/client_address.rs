@@ -1,4 +1,4 @@
-//! Who a new connection is from: its peer, or whom the load balancer before it names.
+//! Resolves the device's address: the peer, or the source in the load balancer's PROXY header.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,36 +18,35 @@ use crate::{
     proof::probes::Probe,
 };
 
-/// A connection as it was accepted.
+/// A connection as accepted.
 pub(crate) struct Arrival {
     pub(crate) client: TcpStream,
-    /// Who is at the other end: the device, or the load balancer before it.
+    /// The device, or the load balancer in front of it.
     pub(crate) peer: SocketAddr,
-    /// It comes from a load balancer, which says by a header who the device is.
+    /// The peer is a load balancer and must send a PROXY header.
     pub(crate) header_first: bool,
     pub(crate) listener: Arc<Listener>,
-    /// It is one of this node's own proofs.
+    /// Set for this node's own probes.
     pub(crate) probe: Option<Arc<Probe>>,
-    /// A proof is none.
+    /// `None` for probes.
     pub(crate) entrant: Option<Entrant>,
 }
 
-/// A connection of which it is known who is at its other end.
+/// A connection whose device address is known.
 pub(crate) struct ResolvedClient {
     pub(crate) client: TcpStream,
-    /// The device.
     pub(crate) peer: SocketAddr,
-    /// What the device connected to, where a load balancer says so.
+    /// The destination that the load balancer states.
     pub(crate) to: Option<SocketAddr>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) probe: Option<Arc<Probe>>,
     pub(crate) entrant: Option<Entrant>,
 }
 
-/// Reads the load balancer's header where there must be one, and counts the connection to the device that it names. `None`: the
-/// connection is over, and counted.
+/// Reads the PROXY header if one is due, and counts the connection to the device's address. `None`:
+/// the connection is over and recorded.
 ///
-/// Whether it is a proof of our own was decided by the peer of the connection, before: no header makes anybody one.
+/// Probes were recognised by the TCP peer before this: no header can make a connection a probe.
 pub(crate) async fn resolve(
     context: &NodeContext,
     arrival: Arrival,
@@ -70,7 +69,7 @@ pub(crate) async fn resolve(
                 if probe.is_none() {
                     context.metrics.introduced("nothing");
                 }
-                // A health check is no failure: it would push those of devices out of the list.
+                // A health check is not recorded as a failure: it would evict those of devices.
                 stated?;
             }
             Err(cause) => {

@@ -1,8 +1,8 @@
-//! Which of many unfinished connections gives way when there is no room for another: the oldest one of the address that holds most
-//! (of several such addresses, the one whose oldest is the oldest).
+//! Chooses the unfinished connection to displace: the oldest of the address that holds the most
+//! (ties: the oldest of all).
 //!
-//! One address that opens as many as it can only displaces its own. Against many addresses with one each, every newcomer displaces
-//! the oldest of all, so that a client has the time in which as many newcomers come as there is room for.
+//! An address that floods displaces only its own. Against many addresses with one connection each,
+//! every newcomer displaces the oldest: a client has as long as it takes to fill the room once.
 
 use std::{
     cmp::Reverse,
@@ -10,22 +10,21 @@ use std::{
     net::IpAddr,
 };
 
-/// Unfinished connections by address. What is kept of each grows and shrinks with their number; one that comes or goes costs
-/// the logarithm of it.
+/// Unfinished connections by address. Memory follows their number; adding or removing is O(log n).
 #[derive(Debug)]
 pub(crate) struct FairShares<T> {
     next: Age,
     len: usize,
     holders: HashMap<IpAddr, BTreeMap<Age, T>>,
-    /// The last one gives way first. Kept in step with `holders`.
+    /// The last is displaced first. Kept in step with `holders`.
     ranking: BTreeSet<Rank>,
 }
 
-/// The order in which connections came.
+/// Order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age(u64);
 
-/// How many an address holds, and how old its oldest is.
+/// Connections held, age of the oldest.
 type Rank = (usize, Reverse<Age>, IpAddr);
 
 impl<T> FairShares<T> {
@@ -33,7 +32,6 @@ impl<T> FairShares<T> {
         Self { next: Age(0), len: 0, holders: HashMap::new(), ranking: BTreeSet::new() }
     }
 
-    /// Adds a connection, the youngest of all.
     pub(crate) fn add(&mut self, address: IpAddr, connection: T) -> Age {
         let age = self.next;
         self.next = Age(age.0 + 1);
@@ -41,35 +39,31 @@ impl<T> FairShares<T> {
         age
     }
 
-    /// Removes a connection. `None`: it is not there, or no longer.
+    /// `None`: already removed.
     pub(crate) fn remove(&mut self, address: IpAddr, age: Age) -> Option<T> {
         self.change(address, |held| held.remove(&age))
     }
 
-    /// Counts a connection to another address; its age stays. False: it is not there, or no longer.
+    /// Moves a connection to another address; its age stays. False: already removed.
     pub(crate) fn move_to(&mut self, to: IpAddr, from: IpAddr, age: Age) -> bool {
         let Some(connection) = self.remove(from, age) else { return false };
         self.put(to, age, connection);
         true
     }
 
-    /// Removes the connection that gives way first.
     pub(crate) fn displace(&mut self) -> Option<T> {
         let (_, _, address) = *self.ranking.last()?;
         self.displace_of(address)
     }
 
-    /// Removes the oldest connection of an address.
     pub(crate) fn displace_of(&mut self, address: IpAddr) -> Option<T> {
         self.change(address, |held| held.pop_first()).map(|(_, connection)| connection)
     }
 
-    /// How many connections there are.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many of them an address holds.
     pub(crate) fn len_of(&self, address: IpAddr) -> usize {
         self.holders.get(&address).map_or(0, BTreeMap::len)
     }
@@ -78,7 +72,7 @@ impl<T> FairShares<T> {
         self.change(address, |held| held.insert(age, connection));
     }
 
-    /// Changes what an address holds, and its rank with it.
+    /// Updates an address and its rank together.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeMap<Age, T>) -> R) -> R {
         let held = self.holders.entry(address).or_default();
         if let Some(rank) = rank(address, held) {
@@ -112,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_address_that_holds_most_gives_way() {
-        // The addresses of the connections in the order in which they came, and which of them give way, in order.
+        // The addresses in order of arrival, and the connections displaced, in order.
         let cases: [(&[u8], &[usize]); 5] = [
             (&[1], &[0]),
             (&[1, 2, 3], &[0, 1, 2]),
@@ -133,7 +127,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Come(u8),
-        /// The connection with this number, of those that are there, goes.
+        /// Removes the connection with this index.
         Go(prop::sample::Index),
         Move(prop::sample::Index, u8),
         GiveWay,
@@ -150,7 +144,7 @@ mod tests {
         ]
     }
 
-    /// The same as a plain list, the oldest first.
+    /// A plain list, oldest first.
     #[derive(Default)]
     struct Model(Vec<(u8, Age)>);
 
@@ -206,7 +200,7 @@ mod tests {
                 for last in 0..5 {
                     prop_assert_eq!(shares.len_of(address(last)), model.count(last));
                 }
-                // Nothing is kept of an address without connections.
+                // Nothing is kept for addresses without connections.
                 let holders = (0..5).filter(|last| model.count(*last) > 0).count();
                 prop_assert_eq!((shares.holders.len(), shares.ranking.len()), (holders, holders));
             }

@@ -1,10 +1,10 @@
-//! What a load balancer says of a connection before the device's first byte: the PROXY protocol, versions 1 and 2
-//! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>), taken from listed networks only.
+//! The PROXY header of a load balancer, versions 1 and 2, accepted from listed networks only
+//! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
-//! Strict: what is not exactly as the specification says is refused, for whoever may state addresses decides who a device is.
-//! The `proxy-header` crate, which writes our own headers, is more lenient than that: its version 1 takes `+1` as a port, text behind
-//! `UNKNOWN` and any byte behind `PROXY`; its version 2 takes datagrams and Unix sockets. So only addresses of version 2 are left to it.
-//! Exact: not one byte behind the header is taken from the socket.
+//! Parsing is strict, because the stated address identifies the device. `proxy-header`, which
+//! writes our headers, is lenient: version 1 accepts `+1` as a port, text after `UNKNOWN` and any
+//! byte after `PROXY`; version 2 accepts datagrams and Unix sockets. It parses only version 2's
+//! addresses. No byte after the header is consumed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,37 +15,37 @@ use crate::observe::cause::Cause;
 
 const V1_BEGINS: &[u8] = b"PROXY ";
 const V2_BEGINS: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest line of version 1, its end included.
+/// The longest version 1 line, with its end.
 const V1_BYTES_MAX: usize = 107;
-/// Version 2 up to its length.
+/// Version 2 up to and including the length.
 const V2_BYTES_MIN: usize = 16;
-/// The specification allows 64 KiB. Addresses are 36 bytes; what balancers add (a name, TLS with a subject, an endpoint's id, a
-/// checksum) is some hundred, and a client certificate, the largest that any sends, is at most about three thousand.
+/// The specification allows 64 KiB. Addresses take 36 bytes; what balancers add (name, TLS with
+/// subject, endpoint id, checksum) some hundred; a client certificate, the largest, at most about
+/// 3,000.
 const BYTES_MAX: usize = 4096;
 
-/// A header of version 2 that says nothing: the connection is the balancer's own. What a proof begins with.
+/// A version 2 header without addresses, as probes send.
 pub(crate) const LOCAL: [u8; V2_BYTES_MIN] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// What a header says.
+/// The content of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stated {
-    /// The device's address, and the address that it connected to.
+    /// The device's address and its destination.
     Addresses { from: SocketAddr, to: SocketAddr },
-    /// Nothing (`UNKNOWN`, `LOCAL`, `UNSPEC`): the balancer speaks for itself, as in its health checks.
+    /// `UNKNOWN`, `LOCAL`, `UNSPEC`: the balancer's own connection, such as a health check.
     Nothing,
 }
 
-/// How far a header is that begins with some bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// All of them are the header's, and there is more to come.
+    /// All bytes belong to the header; it is not complete.
     More,
-    /// The header has ended; so many of them are its.
+    /// The header, and its length in bytes.
     Done(Stated, usize),
 }
 
-/// Reads the header at a connection's beginning, and not a byte more. `None`: the connection ended before a device said anything, as a
-/// load balancer's health check does, with a header that states nothing or without any. Whoever calls sees to the deadline.
+/// Reads exactly the header. `None`: the connection ended before the device sent anything, as a
+/// health check does. The caller sets the deadline.
 ///
 /// # Errors
 /// [`Cause::ProxyHeaderMissing`], [`Cause::ProxyHeaderInvalid`], or [`Cause::Closed`].
@@ -64,7 +64,7 @@ pub(crate) async fn read(client: &mut TcpStream) -> Result<Option<Stated>, Cause
         if let Progress::Done(_, length) = progress {
             header.truncate(length);
         }
-        // They are there already: this waits for nothing.
+        // Already received: this does not wait.
         client.read_exact(&mut header[taken..]).await.map_err(|_| Cause::Closed)?;
         match progress {
             Progress::More => {}
@@ -108,7 +108,7 @@ fn line_v1(line: &str) -> Option<Stated> {
     let mut words = line.strip_prefix("PROXY ")?.split(' ');
     let family = words.next()?;
     if family == "UNKNOWN" {
-        // What follows is to be ignored, says the specification, up to the end of the line.
+        // The specification: ignore the rest of the line.
         return Some(Stated::Nothing);
     }
     let (from, to) = (words.next()?, words.next()?);
@@ -127,7 +127,7 @@ fn line_v1(line: &str) -> Option<Stated> {
     Some(addresses(from, to))
 }
 
-/// Digits without a sign or a leading zero.
+/// Digits without sign or leading zero.
 fn port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -136,7 +136,7 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok()
 }
 
-/// §2.2: a binary header that says its length.
+/// §2.2: a binary header with a length.
 fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
@@ -148,7 +148,7 @@ fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     };
     let length = V2_BYTES_MIN + usize::from(u16::from_be_bytes([*high, *low]));
     let (nothing, addresses_length) = match (*command, *family) {
-        // Of LOCAL, everything but the length is to be ignored.
+        // For LOCAL everything but the length is ignored.
         (LOCAL, _) => (true, 0),
         (PROXY, UNSPEC) => (true, 0),
         (PROXY, TCP4) => (false, 12),
@@ -171,7 +171,7 @@ fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     Ok(Progress::Done(addresses(stated.source, stated.destination), length))
 }
 
-/// Whether type, length and value follow each other to the very end. None of them is looked at.
+/// Whether TLVs fill the bytes exactly. Their values are not read.
 fn are_tlvs(mut bytes: &[u8]) -> bool {
     while let [_, high, low, rest @ ..] = bytes {
         match rest.get(usize::from(u16::from_be_bytes([*high, *low]))..) {
@@ -182,7 +182,7 @@ fn are_tlvs(mut bytes: &[u8]) -> bool {
     bytes.is_empty()
 }
 
-/// IPv4 written as IPv6 is IPv4, as everywhere here: a device counts as the same from either.
+/// IPv4-mapped IPv6 becomes IPv4, so a device counts as one address.
 fn addresses(from: SocketAddr, to: SocketAddr) -> Stated {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     Stated::Addresses { from: plain(from), to: plain(to) }
@@ -202,7 +202,8 @@ mod tests {
         Ok(Stated::Addresses { from: from.parse().unwrap(), to: to.parse().unwrap() })
     }
 
-    /// What comes of a connection that sends these bytes and ends; the header must be taken exactly, however it is cut up.
+    /// The result for these bytes and then the end; the header is consumed exactly, however it is
+    /// split.
     fn check(bytes: &[u8]) -> Result<Stated, Cause> {
         let at_once = judge(bytes);
         let mut progress = Ok(Progress::More);
@@ -345,7 +346,7 @@ mod tests {
         assert_eq!(check(&lying), CUT_OFF, "its length says that more comes");
     }
 
-    /// An encoder of the tests alone, plainly by the specification.
+    /// A test encoder that follows the specification.
     fn encode(version: u8, from: SocketAddr, to: SocketAddr, tlvs: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let octets = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),

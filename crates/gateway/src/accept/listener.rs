@@ -21,13 +21,13 @@ use crate::{
     session::connection::serve,
 };
 
-/// Connections that the system keeps for us while we are busy; it may hold fewer (`net.core.somaxconn`).
+/// Accept queue; the system may shorten it (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
-/// Out of file descriptors: each wait doubles, from 10 ms up to a second.
+/// Out of file descriptors: the wait doubles from 10 ms to 1 s.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Takes a listener's address.
+/// Binds a listener's address.
 pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
     match open(listener.listen) {
         Err(_) if listener.listen.is_ipv6() && !has_ipv6() => match addresses(listener).nth(1) {
@@ -38,19 +38,19 @@ pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
     }
 }
 
-/// The addresses that a listener may have, the wanted one first.
+/// The addresses that a listener may bind, the configured one first.
 pub(crate) fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> + use<> {
     let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port()));
     std::iter::once(listener.listen).chain(listener.or_ipv4.then_some(instead))
 }
 
-/// Takes a listening socket that somebody else has opened.
+/// Prepares a listening socket that another process opened.
 pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpListener> {
     inherited_settings(&SockRef::from(&socket))?;
     Ok(socket)
 }
 
-/// What each accepted connection inherits: so many system calls less for each.
+/// Set on the listener and inherited by accepted connections, which saves system calls for each.
 fn inherited_settings(socket: &Socket) -> io::Result<()> {
     socket::settle(socket)?;
     socket.set_nonblocking(true)
@@ -59,7 +59,7 @@ fn inherited_settings(socket: &Socket) -> io::Result<()> {
 fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
     if address.is_ipv6() {
-        // [::] means everywhere, whatever net.ipv6.bindv6only says.
+        // `[::]` includes IPv4 regardless of `net.ipv6.bindv6only`.
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
@@ -73,7 +73,7 @@ fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Accepts connections until the shutdown.
+/// Accepts connections until shutdown.
 pub(crate) async fn accept(
     context: Arc<NodeContext>,
     listener: Arc<Listener>,
@@ -82,10 +82,11 @@ pub(crate) async fn accept(
     connections: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    // At the limit of descriptors each connection that ends lets one in, and the wait begins anew: it does not tell when to speak.
+    // At the descriptor limit every close lets one accept succeed and resets the backoff, so the
+    // backoff cannot throttle the log.
     let said_not_accepted = LogThrottle::default();
     let mut backoff = BACKOFF_MIN;
-    // Every listener has an address.
+    // A bound listener has an address.
     let port = socket.local_addr().map_or(0, |address| address.port());
     loop {
         let accepted = tokio::select! {
@@ -119,7 +120,7 @@ pub(crate) async fn accept(
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
                 context.metrics.refused("accept_failed");
-                // The next turn of the loop sees the shutdown.
+                // The next iteration handles the shutdown.
                 let _ = timeout(backoff, shutdown.cancelled()).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
@@ -127,7 +128,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// The client gave up before it was accepted: no reason to wait.
+/// The client gave up before the accept: no backoff.
 fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

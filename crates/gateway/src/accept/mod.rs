@@ -1,4 +1,4 @@
-//! From accept to a connection whose client address is known and admitted.
+//! From accept to an admitted connection whose client address is known.
 
 pub(crate) mod admission;
 pub(crate) mod client_address;

@@ -1,10 +1,10 @@
-//! Whose turn it is to do much: a few at a time, one after the other, while all others go on as they please. Relays that carry much have
-//! one line; handshakes have many (`handshake_queue.rs`).
+//! Limits how many bulk operations run at once; the others queue. Relays share one queue,
+//! handshakes have many (`handshake_queue.rs`).
 //!
-//! A relay whose source always has more would never wait for a socket. Two hundred of them, each with a thread's time for one full
-//! buffer, and a handshake, which must wait for a thread five or six times, waits each time for all of them. So whoever has
-//! just read a full buffer stands in line for the next; as many may go on as there are threads. Whoever carries small messages
-//! never fills a buffer and hardly ever comes here.
+//! A relay whose source always has data never waits for a socket. With 200 of them, each using a
+//! thread for a full buffer, a handshake, which needs a thread five or six times, would wait for
+//! all of them each time. So a relay that filled a buffer queues for the next; as many run as there
+//! are threads. Relays of small messages rarely queue.
 
 use std::{
     fmt,
@@ -19,19 +19,19 @@ use tokio::{
     task::yield_now,
 };
 
-/// A line, in which whoever waits stands in the order in which it came.
+/// A first-in, first-out queue.
 #[derive(Debug)]
 pub(crate) struct FairShare(Arc<Semaphore>);
 
-/// Where one of them stands.
+/// A place in the queue.
 #[derive(Default)]
 pub(crate) enum Slot {
-    /// Not in line.
+    /// Not queued.
     #[default]
     None,
     Waiting(Waiting),
     Mine {
-        /// For its end, which lets the next one go on.
+        /// Held until drop, which admits the next.
         _permit: OwnedSemaphorePermit,
     },
 }
@@ -39,13 +39,13 @@ pub(crate) enum Slot {
 type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 impl FairShare {
-    /// `at_once`: how many may have their turn at the same time.
+    /// `at_once`: how many hold a turn at once.
     pub(crate) fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once.max(1))))
     }
 
-    /// Waits for a turn, and passes it on at once, so that nobody in line waits for what is done in it: as many as have their turn at
-    /// the same time go on each time that a thread has looked at its sockets, and no more.
+    /// Waits for a turn and passes it on at once: per pass over a thread's sockets at most
+    /// `at_once` go on.
     pub(crate) async fn wait(&self) {
         let mut turn = Slot::None;
         poll_fn(|cx| turn.poll(self, cx)).await;
@@ -53,7 +53,7 @@ impl FairShare {
 }
 
 impl Slot {
-    /// Ready once it is this one's turn, which lasts until [`Slot::pass_on`] or the end of this value.
+    /// Ready on its turn, which lasts until [`Slot::pass_on`] or drop.
     pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<()> {
         let permit = match self {
             Self::Mine { .. } => return Poll::Ready(()),
@@ -68,14 +68,13 @@ impl Slot {
         };
         match permit {
             Ok(permit) => *self = Self::Mine { _permit: permit },
-            // The line is never closed.
+            // The semaphore is never closed.
             Err(_) => return Poll::Ready(()),
         }
         after_all_sockets(cx);
         Poll::Pending
     }
 
-    /// Lets the next one go on.
     pub(crate) fn pass_on(&mut self) {
         *self = Self::None;
     }
@@ -89,8 +88,8 @@ impl Slot {
     }
 }
 
-/// Wakes the task once the thread has looked at all sockets, and has woken those for whom something came: mere waking would only
-/// put it behind those that were woken before, and sockets are looked at once in 61 tasks.
+/// Wakes the task after the thread has polled its sockets and woken their tasks. A plain wake would
+/// only queue it behind tasks already woken, and sockets are polled once in 61 tasks.
 fn after_all_sockets(cx: &mut Context<'_>) {
     if pin!(yield_now()).poll(cx).is_ready() {
         cx.waker().wake_by_ref();
@@ -182,7 +181,7 @@ mod tests {
                 seen.send("socket").unwrap();
             }
         });
-        // One thread: when this one asks for its turn, nobody has looked at the socket yet.
+        // One thread: the socket has not been polled when this task asks for its turn.
         let much = tokio::spawn(async move {
             writer.write_all(b"x").unwrap();
             mine(&mut Slot::default(), &FairShare::new(1)).await;

@@ -1,8 +1,8 @@
-//! A fatal alert after the handshake, in a record of its own.
+//! A fatal alert after the handshake.
 //!
-//! rustls sends alerts for faults of its peer, and close_notify; it has no way to refuse a client whose handshake is done. A client
-//! that a limit of its deployment refuses is told so all the same (`access_denied`, RFC 8446 §6.2). So the connection is taken
-//! apart, and the record is sealed here with its keys. Nothing else is sent or received with them.
+//! rustls sends alerts only for faults of the peer. A client that a deployment's limit refuses gets
+//! `access_denied` (RFC 8446 §6.2): the connection is taken apart and the record sealed here with
+//! its keys, which are used for nothing else.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -15,10 +15,10 @@ use rustls::{
 const ALERT: u8 = 21;
 const APPLICATION_DATA: u8 = 23;
 const FATAL: u8 = 2;
-/// The version that records of TLS 1.2 and 1.3 carry.
+/// The record version of TLS 1.2 and 1.3.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
-/// The alert as a record. `sequence`: the number of the next record. `None`: of a suite that is not served here.
+/// The alert as a record with this `sequence` number. `None`: an unsupported suite.
 pub(crate) fn sealed(
     (sequence, secrets): (u64, ConnectionTrafficSecrets),
     version: ProtocolVersion,
@@ -44,7 +44,7 @@ fn parts(secrets: &ConnectionTrafficSecrets) -> Option<(&'static Algorithm, &Aea
     }
 }
 
-/// The type of the content stands behind it, and the header is what is authenticated beside it (RFC 8446 §5.2).
+/// The content type follows the content; the header is the additional data (RFC 8446 §5.2).
 fn sealed_1_3(
     key: &LessSafeKey,
     algorithm: &Algorithm,
@@ -58,8 +58,8 @@ fn sealed_1_3(
     Some([&header[..], &content].concat())
 }
 
-/// The number of the record and the length of the content are authenticated beside it (RFC 5246 §6.2.3.3). AES-GCM's nonce is sent,
-/// but for its first four bytes (RFC 5288 §3); ChaCha20-Poly1305's is not (RFC 7905 §2).
+/// Additional data: sequence number and content length (RFC 5246 §6.2.3.3). AES-GCM sends its nonce
+/// without the first four bytes (RFC 5288 §3); ChaCha20-Poly1305 does not (RFC 7905 §2).
 fn sealed_1_2(
     key: &LessSafeKey,
     algorithm: &'static Algorithm,

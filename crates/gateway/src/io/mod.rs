@@ -1,4 +1,4 @@
-//! TLS over sockets, in buffers of the thread.
+//! TLS over sockets, in per-thread buffers.
 
 pub(crate) mod fair_share;
 pub(crate) mod last_alert;

@@ -1,32 +1,34 @@
-//! What the system is told of every connection, a device's and a broker's.
+//! Options of all sockets, to devices and to brokers.
 
 use std::{io, os::fd::AsFd, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// An idle peer that vanished is found out after three minutes and a half: two of silence, and Linux's nine probes. No other deadline
-/// watches an idle connection.
+/// An idle peer that vanished is detected after 3.5 minutes: 120 s of silence and Linux's nine
+/// probes. No other deadline covers an idle connection.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
 
-/// A peer that vanished while bytes to it are on their way is found out after as long: keep-alive does not ask then, and the system alone
-/// would go on sending for a quarter of an hour. Longer than a peer may leave its bytes unread (`Deadlines::stalled`), which the
-/// gateway itself sees to and names.
+/// The same for a peer that vanished with unacknowledged bytes: keep-alive does not probe then, and
+/// Linux would retransmit for a quarter of an hour. Longer than `Deadlines::stalled`, which the
+/// gateway enforces and reports itself.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(210);
 
-/// Bytes that wait unsent for one peer; the end of a write that crosses this line comes on top.
+/// Unsent bytes queued for one peer; the write that crosses the limit is added in full.
 ///
-/// Without a bound Linux lets what waits grow up to the last figure of `net.ipv4.tcp_wmem`, 4 MiB mostly, for a peer that reads nothing, too: 200 such
-/// devices brought a machine of 24 GiB to `net.ipv4.tcp_mem`, which all connections share. What is on its way does not count, so a long line is as
-/// fast as without it. Twice what the relay writes at once, so that a fast peer never waits for the relay.
+/// Without it Linux queues up to the maximum of `net.ipv4.tcp_wmem`, usually 4 MiB, even for a peer
+/// that reads nothing: 200 such devices brought a machine of 24 GiB to `net.ipv4.tcp_mem`, which
+/// all connections share. Bytes in flight do not count, so long paths stay as fast. Twice the
+/// relay's write, so a fast peer never waits for the relay.
 const UNSENT_MAX: u32 = 128 * 1024;
 
-/// Bytes that a peer may have sent and certward has not read yet, because the other side takes nothing. The system sees to it that they fit, with
-/// what it needs itself, and takes no more than `net.core.rmem_max`, 208 KiB mostly; left to itself it lets a receive buffer grow up to the last figure
-/// of `net.ipv4.tcp_rmem`, 6 to 32 MiB, for whoever has once been read fast. A peer 10 ms away still sends 20 MB a second.
+/// Received bytes not read yet while the other side is stalled. The system adds its own overhead
+/// and allows at most `net.core.rmem_max`, usually 208 KiB. Unset, a receive buffer grows to the
+/// maximum of `net.ipv4.tcp_rmem`, 6 to 32 MiB, once the peer was read fast. A peer 10 ms away
+/// still sends 20 MB/s.
 const RECEIVED_MAX: usize = 256 * 1024;
 
-/// Tells it of this socket; where that listens, each connection that it accepts inherits it.
+/// Sets the options; accepted connections inherit them from a listener.
 pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
@@ -36,12 +38,12 @@ pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     socket.set_recv_buffer_size(RECEIVED_MAX)
 }
 
-/// Acknowledges what came without waiting for something to send with it.
+/// Acknowledges received bytes at once.
 ///
-/// A peer with Nagle's algorithm sends a short write only when all before it is acknowledged, and Linux
-/// delays that by 40 ms. To be called before the gateway waits for a peer to which it owes no answer.
+/// A peer with Nagle's algorithm holds a short write until all before it is acknowledged, and Linux
+/// delays that by 40 ms. Call it before waiting for a peer that is owed no answer.
 pub(crate) fn acknowledge(socket: &impl AsFd) {
-    // Failing costs the peer the delay and nothing else.
+    // A failure costs the peer only the delay.
     let _ = SockRef::from(socket).set_tcp_quickack(true);
 }
 

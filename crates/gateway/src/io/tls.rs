@@ -1,8 +1,8 @@
-//! The TLS of one connection, without a buffer of its own.
+//! One TLS connection without buffers of its own.
 //!
-//! rustls' buffered connection keeps 4 KiB for what it reads as long as it lives; a fleet of silent devices pays for nothing
-//! else. Here everything that is under way lies in buffers of the thread (`wire.rs`), and a connection keeps only what is not
-//! complete: the beginning of a record or of a handshake message.
+//! rustls' buffered connection keeps a 4 KiB read buffer for life, the main cost of a fleet of
+//! silent devices. Here bytes in transit are in per-thread buffers (`wire.rs`); a connection keeps
+//! only an incomplete record or handshake message.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -14,50 +14,48 @@ use rustls::{
 
 use crate::io::last_alert;
 
-/// What is kept of a message that is not complete. rustls takes messages of 64 KiB, each of whose records adds a header; a message
-/// that is cut into records of a byte each would need much more, and none that is so long is cut so small for a good reason.
+/// Bytes kept of an incomplete message. rustls takes messages of 64 KiB, plus a header for each
+/// record. A message in one-byte records would need far more, but no long message is cut so small
+/// for a good reason.
 pub(crate) const INCOMPLETE_MAX: usize = 80 * 1024;
-/// The same once the handshake is done: a full record, and beside it the beginning of a key update, which is all that a client may
-/// still send as a handshake message.
+/// The same after the handshake: a full record, and the start of a key update, the only handshake
+/// message that a client may still send.
 const INCOMPLETE_LATER_MAX: usize = 20 * 1024;
-/// What encryption adds to a record: its header, TLS 1.2's explicit nonce or TLS 1.3's type, and the tag; rounded up.
+/// Record overhead: header, TLS 1.2's explicit nonce or TLS 1.3's type, and tag; rounded up.
 const OVERHEAD_PER_RECORD: usize = 64;
-/// The plaintext of a record at most (RFC 8446 §5.1).
+/// The largest plaintext of a record (RFC 8446 §5.1).
 const RECORD_MAX: usize = 16 * 1024;
 
-/// The server's end of a TLS connection.
+/// The server side of a TLS connection.
 pub(crate) struct Tls {
     connection: Box<UnbufferedServerConnection>,
     incomplete: Vec<u8>,
-    /// After an error rustls must not be asked anything more: it still counts from bytes that nobody has any more.
+    /// After an error rustls must not be called: it still counts bytes that are gone.
     failed: bool,
 }
 
-/// Bytes to be sent: a buffer that never shrinks, so that nothing is cleared before it is written over.
+/// A send buffer that never shrinks, so nothing is cleared before it is overwritten.
 #[derive(Default)]
 pub(crate) struct SendBuffer {
     bytes: Vec<u8>,
     len: usize,
 }
 
-/// Whether the peer still speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     Open,
-    /// It said close_notify.
+    /// It sent close_notify.
     Closed,
 }
 
-/// How far one look at the incoming bytes came.
 enum Step {
-    /// There may be more in them.
+    /// There may be more to process.
     On,
-    /// There is nothing more to take.
     Done,
 }
 
 impl Tls {
-    /// A connection of which nothing has come yet.
+    /// A connection before its first byte.
     ///
     /// # Errors
     /// rustls refuses the configuration.
@@ -69,16 +67,16 @@ impl Tls {
         })
     }
 
-    /// What came of a record or message that is not complete: [`Tls::take`] wants to see it again, with what follows it.
+    /// An incomplete record or message: [`Tls::take`] needs it again, followed by more.
     pub(crate) fn incomplete(&self) -> &[u8] {
         &self.incomplete
     }
 
-    /// Takes what is complete of `incoming`, which begins with [`Tls::incomplete`]. Decrypts in place; decrypted bytes are
-    /// appended to `plain`, and what is to be sent to `out`, also the alert that tells the peer of the error.
+    /// Processes `incoming`, which begins with [`Tls::incomplete`]. Decrypts in place; appends
+    /// plaintext to `plain`, and bytes to send to `out`, including the alert for an error.
     ///
     /// # Errors
-    /// What the peer did wrong. The connection is then of no more use.
+    /// The peer's fault. The connection is then unusable.
     pub(crate) fn take(
         &mut self,
         incoming: &mut [u8],
@@ -105,7 +103,7 @@ impl Tls {
         if rest.len() > max {
             return Err(self.fail(InvalidMessage::HandshakePayloadTooLarge.into()));
         }
-        // What follows a close_notify counts for nothing (RFC 8446 §6.1).
+        // Bytes after close_notify are ignored (RFC 8446 §6.1).
         let rest = if peer == Peer::Closed { &[] } else { rest };
         if rest.is_empty() {
             self.incomplete = Vec::new();
@@ -141,7 +139,7 @@ impl Tls {
                 }
             }
             ConnectionState::EncodeTlsData(mut data) => out.append(|room| size_wanted(data.encode(room)))?,
-            // It lies in `out`, whose owner sees to its being sent.
+            // Already in `out`; its owner sends it.
             ConnectionState::TransmitTlsData(data) => data.done(),
             ConnectionState::PeerClosed => *peer = Peer::Closed,
             // Early data is not offered.
@@ -151,7 +149,7 @@ impl Tls {
         Ok(Step::On)
     }
 
-    /// The alert of the error that ended the connection. No record is looked at any more.
+    /// Encodes the alert of the error. No further record is processed.
     fn take_alert(&mut self, rest: &mut [u8], out: &mut SendBuffer) {
         while self.connection.wants_write() {
             let status = self.connection.process_tls_records(rest);
@@ -167,14 +165,14 @@ impl Tls {
     /// # Errors
     /// The handshake is not done, the connection has failed, or its keys are used up.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut SendBuffer) -> Result<(), Error> {
-        // For records that are smaller, rustls says how much it needs.
+        // For smaller records rustls reports the size that it needs.
         let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
         self.write(room, out, |traffic, room| traffic.encrypt(plain, room))
     }
 
-    /// Says good-bye, unless that is impossible or was said.
+    /// Sends close_notify, unless sent or impossible.
     pub(crate) fn close_notify(&mut self, out: &mut SendBuffer) {
-        // What cannot be said is left unsaid: the end of the stream follows in any case.
+        // Errors are ignored: the end of the stream follows in any case.
         let _ = self.write(2 * OVERHEAD_PER_RECORD, out, |traffic, room| traffic.queue_close_notify(room));
     }
 
@@ -188,7 +186,7 @@ impl Tls {
             return Err(Error::HandshakeNotComplete);
         }
         loop {
-            // rustls counts from the first byte of what is incomplete, also when it is asked only to write.
+            // rustls counts from the start of the incomplete bytes, also for a write.
             let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.incomplete);
             match state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
@@ -208,7 +206,7 @@ impl Tls {
         }
     }
 
-    /// Ends the connection with a fatal alert, which is to be sent last. Empty where that is impossible: the handshake is not done,
+    /// Ends the connection with a fatal alert, to be sent last. Empty if the handshake is not done
     /// or the connection has failed.
     pub(crate) fn into_alert(self, description: AlertDescription) -> Vec<u8> {
         let Some(version) = self.protocol_version().filter(|_| !self.failed) else { return Vec::new() };
@@ -218,7 +216,6 @@ impl Tls {
         alert.unwrap_or_default()
     }
 
-    /// The version of TLS that was agreed on.
     pub(crate) fn version(&self) -> Option<&'static str> {
         match self.protocol_version()? {
             ProtocolVersion::TLSv1_3 => Some("1.3"),
@@ -230,7 +227,7 @@ impl Tls {
 
 type Writing<'a> = WriteTraffic<'a, ServerConnectionData>;
 
-/// How many bytes were written, or how many would have been.
+/// Bytes written, or `Err` with the bytes needed.
 fn size_wanted(encoded: Result<usize, EncodeError>) -> Result<Result<usize, usize>, Error> {
     match encoded {
         Ok(len) => Ok(Ok(len)),
@@ -239,7 +236,7 @@ fn size_wanted(encoded: Result<usize, EncodeError>) -> Result<Result<usize, usiz
     }
 }
 
-/// What is known of the connection: its version, cipher suite, the client's certificates and so on.
+/// Version, cipher suite, client certificates and so on.
 impl Deref for Tls {
     type Target = CommonState;
 
@@ -279,7 +276,7 @@ impl SendBuffer {
         }
     }
 
-    /// Lets `write` put bytes behind what is there. It says how many it wrote, or how much room it needs, which it then gets.
+    /// Lets `write` append: it returns the bytes written, or the room needed for a second call.
     fn append(
         &mut self,
         mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, usize>, Error>,
@@ -310,11 +307,11 @@ mod tests {
 
     use super::*;
 
-    /// A client as rustls has it, and our end, with the bytes that are under way between them.
+    /// A rustls client and our server, with the bytes in transit between them.
     struct Pair {
         client: ClientConnection,
         server: Tls,
-        /// What our end decrypted.
+        /// Decrypted by the server.
         plain: Vec<u8>,
         out: SendBuffer,
     }
@@ -352,7 +349,7 @@ mod tests {
             }
         }
 
-        /// A pair whose handshake is done, with all bytes carried in pieces of at most `piece`.
+        /// A pair after the handshake, with bytes carried in pieces of at most `piece`.
         fn shaken(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
             Self::new(version).shake(piece)
         }
@@ -364,7 +361,7 @@ mod tests {
             self
         }
 
-        /// Carries what waits on both sides.
+        /// Carries what both sides have queued.
         fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
             let mut peer = Peer::Open;
             for piece in self.said_by_client().chunks(piece) {
@@ -396,7 +393,7 @@ mod tests {
             self.out.clear();
         }
 
-        /// Whatever is asked of our end now brings an error and no panic.
+        /// Every call now returns an error and does not panic.
         fn is_of_no_more_use(&mut self) {
             self.out.clear();
             self.server.close_notify(&mut self.out);
@@ -453,7 +450,7 @@ mod tests {
         let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
         assert!(suites.len() > 6);
         for suite in suites {
-            // The key of this test's certificate is ECDSA's.
+            // This test's certificate has an ECDSA key.
             if !format!("{:?}", suite.suite()).contains("_RSA_") {
                 let mut provider = rustls::crypto::aws_lc_rs::default_provider();
                 provider.cipher_suites = vec![suite];
@@ -512,7 +509,7 @@ mod tests {
             assert_eq!(pair.hear(&bytes).unwrap(), Peer::Closed);
             assert_eq!(pair.plain, b"last words");
             assert!(pair.server.incomplete().is_empty());
-            // Our half is still open.
+            // The server may still send.
             pair.server.encrypt(b"an answer", &mut pair.out).unwrap();
             pair.server.close_notify(&mut pair.out);
             let said = pair.out.as_slice().len();
@@ -568,7 +565,7 @@ mod tests {
     #[test]
     fn a_message_that_never_ends_is_given_up() {
         let mut pair = Pair::new(&TLS13);
-        // A ClientHello of 65,535 bytes, a byte in a record.
+        // A ClientHello of 65,535 bytes in one-byte records.
         let mut begun = b"\x16\x03\x01\0\x04\x01\0\xff\xff".to_vec();
         let mut heard = pair.hear(&begun);
         while heard.is_ok() {
@@ -582,7 +579,7 @@ mod tests {
 
     #[test]
     fn after_a_fault_nothing_more_is_said_or_heard() {
-        // In each, rustls still counts from bytes that are gone when it fails.
+        // In each, rustls still counts bytes that are gone when it fails.
         let cases: [(&str, &[u8]); 4] = [
             ("a record within a message", b"\x16\x03\x01\0\x04\x01\0\xff\xff\x17\x03\x03\0\x01x"),
             ("an empty record, then none", b"\x16\x03\x01\0\0\x99\x03\x03\0\x01x"),
@@ -593,7 +590,7 @@ mod tests {
             let mut pair = Pair::new(&TLS13);
             assert!(pair.hear(bytes).is_err(), "{what}");
             pair.is_of_no_more_use();
-            // And in the middle of a conversation.
+            // And after the handshake.
             for version in both() {
                 let mut pair = Pair::shaken(version, usize::MAX);
                 assert!(pair.hear(bytes).is_err(), "{what}");

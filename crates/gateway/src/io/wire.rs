@@ -1,4 +1,5 @@
-//! Bytes between TLS and sockets, in buffers of the thread: no connection owns one, and none outlives a poll.
+//! Moves bytes between TLS and sockets in per-thread buffers: no connection owns one, and none
+//! outlives a poll.
 
 use std::{
     cell::RefCell,
@@ -22,9 +23,9 @@ use crate::io::{
     tls::{INCOMPLETE_MAX, Peer, SendBuffer, Tls},
 };
 
-/// What is read from a socket at once: four full TLS records.
+/// Bytes of one socket read: four full TLS records.
 const CHUNK: usize = 64 * 1024;
-/// What a peer may still send after we have said good-bye before we stop reading it.
+/// Bytes still read from the peer after our close.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
@@ -36,27 +37,26 @@ thread_local! {
     });
 }
 
-/// The buffers of a thread.
 pub(crate) struct Buffers {
     incoming: Box<[u8]>,
-    /// What was decrypted.
+    /// Decrypted bytes.
     pub(crate) plain: Vec<u8>,
-    /// What is to be sent to the device.
+    /// Bytes for the device.
     pub(crate) out: SendBuffer,
-    /// How much the last read brought.
+    /// Set by the last read.
     pub(crate) amount: Amount,
 }
 
-/// How much a read brought.
+/// How full a read was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// All that was there, very likely.
+    /// Probably everything there was.
     Part,
-    /// As much as it had room for: there may be more.
+    /// The buffer is full: there may be more.
     Full,
 }
 
-/// Why nothing more comes from one side.
+/// Why a side ended.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error("the connection: {0}")]
@@ -65,13 +65,12 @@ pub(crate) enum Fault {
     Tls(#[from] rustls::Error),
 }
 
-/// What one read from a device brought, beside bytes.
+/// Whether the device may send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// It speaks still.
     More,
-    /// It ended its half, with or without a close_notify: many devices send none, and MQTT's own framing shows a packet that was
-    /// cut off.
+    /// It closed its side, with or without close_notify: many devices send none, and MQTT's framing
+    /// reveals a truncated packet.
     End,
 }
 
@@ -84,7 +83,7 @@ impl Heard {
     }
 }
 
-/// Lends the thread's buffers, empty. For one poll, never over an await, and never twice at once.
+/// Lends the thread's buffers, emptied. For one poll, not across an await, not nested.
 pub(crate) fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
     BUFFERS.with_borrow_mut(|buffers| {
         buffers.plain.clear();
@@ -94,7 +93,7 @@ pub(crate) fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
 }
 
 impl Buffers {
-    /// Reads once from a socket to `at` in `incoming`: how many bytes, 0 at the end.
+    /// Reads once into `incoming` at `at`; 0 at the end.
     fn poll_read(
         &mut self,
         at: usize,
@@ -107,8 +106,8 @@ impl Buffers {
         Poll::Ready(Ok(fresh.filled().len()))
     }
 
-    /// Reads once from a device and lets its TLS take what came: decrypted bytes are then in `plain`, answers in `out`, also when
-    /// it fails.
+    /// Reads once from a device through TLS: decrypted bytes go to `plain`, TLS answers to `out`,
+    /// also on error.
     pub(crate) fn poll_hear(
         &mut self,
         tls: &mut Tls,
@@ -125,7 +124,7 @@ impl Buffers {
         Poll::Ready(Ok(Heard::of(taken)))
     }
 
-    /// Reads once from a broker and encrypts what came into `out`: how many bytes, 0 at the end.
+    /// Reads once from a broker and encrypts into `out`; 0 at the end.
     pub(crate) fn poll_encrypt(
         &mut self,
         tls: &mut Tls,
@@ -140,17 +139,17 @@ impl Buffers {
     }
 }
 
-/// What came of one read from a device, in buffers of its own: for the beginning of a connection, where some are needed anyway.
+/// The result of one read from a device in buffers of its own, for the start of a connection.
 pub(crate) struct Hearing {
     pub(crate) outcome: Result<Heard, Fault>,
-    /// What was decrypted.
+    /// Decrypted bytes.
     pub(crate) plain: Vec<u8>,
-    /// What TLS has to send, also when it failed.
+    /// Bytes that TLS has to send, also on error.
     pub(crate) answer: Vec<u8>,
 }
 
 impl Hearing {
-    /// Lets TLS take bytes that were read before it was known whose they are.
+    /// Feeds TLS bytes read before the deployment was known.
     pub(crate) fn again(tls: &mut Tls, heard: &mut [u8]) -> Self {
         with_buffers(|buffers| {
             let taken = tls.take(heard, &mut buffers.plain, &mut buffers.out);
@@ -163,13 +162,12 @@ impl Hearing {
     }
 }
 
-/// Reads once from a device.
 pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
     poll_fn(|cx| poll_hear_once(tls, device, cx)).await
 }
 
-/// Reads once from a device that has got no answer to what it sent last, which is acknowledged if
-/// nothing more is there yet.
+/// Reads once from a device whose last bytes need no answer: acknowledges them if nothing more is
+/// there yet.
 pub(crate) async fn hear_more(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
     let mut acknowledged = false;
     poll_fn(|cx| {
@@ -190,7 +188,7 @@ fn poll_hear_once(tls: &mut Tls, device: &mut TcpStream, cx: &mut Context<'_>) -
     })
 }
 
-/// Reads once from a socket, behind what is in `bytes` already: how many came, 0 at the end.
+/// Reads once and appends to `bytes`; 0 at the end.
 pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         with_buffers(|buffers| {
@@ -202,7 +200,7 @@ pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io
     .await
 }
 
-/// Sends as much of the bytes as the socket takes now: how much that is. Whoever has a rest must poll for its being sent.
+/// Sends what the socket takes now and returns how much. The caller polls for the rest.
 pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
@@ -214,21 +212,21 @@ pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_
     }
 }
 
-/// Sends as much of the bytes as a socket takes that has just been connected: how much that is. The runtime would first have to hear
-/// that it can be written to, with all that a wake costs.
+/// Sends what a fresh socket takes. Through the runtime this would cost a wake for writability
+/// first.
 pub(crate) fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> usize {
-    // What fails here fails again, and is told, where the rest is sent or the answer is read.
+    // Errors are ignored here; the next write or read reports them.
     SockRef::from(stream).send(bytes).unwrap_or(0)
 }
 
-/// Says good-bye: `words`, which are a close_notify or an alert mostly, then the end of our half; then reads what the peer still
+/// Sends `words`, usually a close_notify or an alert, ends our side, then reads what the peer still
 /// sends.
 pub(crate) async fn close(words: &[u8], mut stream: TcpStream, within: Duration) {
     end(words, &mut stream, within).await;
     linger(stream, within).await;
 }
 
-/// Says good-bye, and does not wait for the peer.
+/// Sends `words` and ends our side without waiting for the peer.
 pub(crate) async fn end(words: &[u8], stream: &mut TcpStream, within: Duration) {
     let _ = timeout(within, async {
         stream.write_all(words).await?;
@@ -237,16 +235,15 @@ pub(crate) async fn end(words: &[u8], stream: &mut TcpStream, within: Duration) 
     .await;
 }
 
-/// A connection's close_notify.
 pub(crate) fn good_bye(tls: &mut Tls) -> Vec<u8> {
     say_last(tls, &[])
 }
 
-/// Last bytes for a device, encrypted, and the connection's close_notify.
+/// Encrypts last bytes for a device and appends the close_notify.
 pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     with_buffers(|buffers| {
         if !last.is_empty() {
-            // A connection that cannot say this cannot say its close_notify either.
+            // If this fails, so does the close_notify.
             let _ = tls.encrypt(last, &mut buffers.out);
         }
         tls.close_notify(&mut buffers.out);
@@ -254,8 +251,8 @@ pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Reads what the peer still sends: to close over unread bytes would reset the connection, and the peer could lose the last
-/// alert to that.
+/// Reads what the peer still sends: closing with unread bytes resets the connection, and the peer
+/// may lose the last alert.
 pub(crate) async fn linger(mut stream: TcpStream, within: Duration) {
     let read_all = async {
         let mut read = 0;
@@ -278,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket that delays its acknowledgements, its peer, and a TLS connection over it.
+    /// A socket with delayed acknowledgements, its peer, and TLS over it.
     async fn interactive() -> (Tls, TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let device = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What one side of a relay has not taken yet.
+//! Bytes that one side of a relay has not taken yet.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
 
-/// Bytes that wait for a side, and since when it has taken none of them. Where nothing waits, it costs a pointer.
+/// The backlog, and since when the peer takes none of it. Empty, it costs one pointer.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBacklog(Option<Box<Rest>>);
 
@@ -27,7 +27,6 @@ impl WriteBacklog {
         self.0.as_ref().map_or(&[], |rest| &rest.bytes)
     }
 
-    /// Puts bytes behind those that wait.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Some(rest) => rest.bytes.extend_from_slice(bytes),
@@ -35,17 +34,16 @@ impl WriteBacklog {
         }
     }
 
-    /// All that waits; nothing does then.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.0.take().map(|rest| rest.bytes).unwrap_or_default()
     }
 
-    /// Since when the side was offered what waits and has taken none of it.
+    /// Since when the peer has taken nothing of the backlog.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.0.as_ref()?.stalled_since
     }
 
-    /// Sends some of what waits. Ready at once where nothing does.
+    /// Sends some of the backlog. Ready at once if it is empty.
     pub(crate) fn poll_send(&mut self, to: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(rest) = &mut self.0 else { return Poll::Ready(Ok(())) };
         let written = Pin::new(to).poll_write(cx, &rest.bytes);
