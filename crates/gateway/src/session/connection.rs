@@ -1,4 +1,4 @@
-//! The way of one connection, from accept to its end.
+//! Runs one connection from accept to close.
 
 use std::{fmt::Display, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// A connection whose device and broker talk.
+/// A connection in its relay phase.
 struct Session {
     relay: Relay,
     member: Registration,
@@ -39,10 +39,9 @@ struct Session {
     _admission: Admission,
 }
 
-/// Serves a connection to its end.
 pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<Output = ()> + Send {
-    // Boxed, so that the state of the beginning and of the end is not paid for as long as the connection lasts; and made here, for
-    // what an `async` block is given stays in it to its end.
+    // Boxed, so a long connection does not carry the state of its start and end; and created
+    // outside the `async` block, which keeps its captures to the end.
     let opening = Box::pin(open(context, arrival));
     async {
         let Some(mut session) = opening.await else { return };
@@ -74,7 +73,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
                 context.handshake_failed(&seen, peer, cause);
             }
             if let Some(ClosingAlert { words, client }) = farewell {
-                // One that is displaced now is closed without waiting for its peer, too.
+                // If displaced during the close, stop waiting for the peer.
                 let _ = unless_displaced(entrant.as_ref(), close(&words, client, deadlines.close)).await;
             }
             return None;
@@ -107,17 +106,17 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
     Some(Session { relay, member, context, _admission: admission })
 }
 
-/// A connection between its handshake and its relay.
+/// A connection between handshake and relay.
 struct Beginning<'a> {
     context: &'a NodeContext,
     listener: &'a Listener,
     entrant: Entrant,
-    /// Once it is finished.
+    /// Set once finished.
     admission: Option<Admission>,
     member: Registration,
     destination: &'a RoutedDeployment,
     peer: SocketAddr,
-    /// What the device connected to, where a load balancer says so.
+    /// The destination that the load balancer states.
     to: Option<SocketAddr>,
     seen: &'a mut Seen,
     tls: Tls,
@@ -125,33 +124,30 @@ struct Beginning<'a> {
     opening: Opening,
 }
 
-/// Why there is no relay.
+/// Why no relay starts.
 enum Over {
-    /// For a reason of [`crate::observe::metrics::Metrics::closed`].
+    /// A reason for [`crate::observe::metrics::Metrics::closed`].
     Closed(&'static str),
-    /// It gave way to a newer connection.
+    /// By a newer connection.
     Displaced,
-    /// A limit of the deployment refuses it.
+    /// By a limit of the deployment.
     Denied(Cause),
-    /// Its first packet is not what the listener expects.
     NotSpoken(NotSpoken),
-    /// A limit of the node refuses it: a reason of [`crate::observe::metrics::Metrics::refused`].
+    /// By a limit of the node: a reason for [`crate::observe::metrics::Metrics::refused`].
     Refused(&'static str),
 }
 
-/// What is wrong with the first packet.
 #[derive(Debug, Clone, Copy)]
 enum NotSpoken {
-    /// It did not begin within its deadline.
+    /// Not begun within its deadline.
     Late,
-    /// It is a CONNECT with this protocol level.
+    /// A CONNECT with this protocol level.
     UnknownLevel(u8),
-    /// It looks like this.
+    /// With a description of its bytes.
     Wrong(&'static str),
 }
 
 impl NotSpoken {
-    /// A reason of [`crate::observe::metrics::Metrics::closed`].
     fn reason(self) -> &'static str {
         match self {
             Self::Late => "first_packet_timeout",
@@ -175,7 +171,7 @@ impl NotSpoken {
         }
     }
 
-    /// What is sent before the close_notify.
+    /// Sent before the close_notify.
     fn answer(self) -> &'static [u8] {
         match self {
             Self::UnknownLevel(level) => refusal_of_level(level),
@@ -240,14 +236,14 @@ impl<'a> Beginning<'a> {
                 good_bye(&mut self.tls)
             }
         };
-        // The deployment has let go of it, whether the device goes or not.
+        // Leaves the registry before waiting for the device.
         drop(self.member);
         let words = [self.opening.held, last].concat();
         let closing = close(&words, self.client, self.context.deadlines.close);
         let _ = unless_displaced(Some(&self.entrant), closing).await;
     }
 
-    /// The connection is finished: it takes its places.
+    /// Counts the connection as finished.
     fn finish(&mut self) -> Result<(), Over> {
         let limits = self.served().map(|served| served.limits).unwrap_or_default();
         self.member.count(limits, Instant::now()).map_err(Over::Denied)?;
@@ -255,9 +251,9 @@ impl<'a> Beginning<'a> {
         Ok(())
     }
 
-    /// The broker's connection once the first bytes are there, and the place that the connection has taken.
+    /// Connects to the broker after the first bytes, and takes the connection's place.
     async fn try_both(&mut self) -> Result<(TcpStream, Admission), Over> {
-        // Entered already: whatever changed since it was looked up shows now, or is told by a signal.
+        // Registered first: a change since the lookup is visible now or sends a signal.
         if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
             return Err("untrusted".into());
         }
@@ -328,7 +324,7 @@ impl<'a> Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    /// Tells the operator, whom no device can tell, that no broker can be reached by what the deployment names.
+    /// Logs that the broker cannot be reached at the configured address; devices cannot report it.
     fn misdirected(&self, why: &dyn Display) {
         let deployment = self.member.deployment();
         if self.context.misdirected.now(deployment, Instant::now()) {
@@ -339,7 +335,7 @@ impl Beginning<'_> {
         }
     }
 
-    /// Puts what the broker is told before the device's first bytes.
+    /// Puts the PROXY header before the device's first bytes.
     fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
         if proxy.protocol == ProxyProtocol::None {
             return Ok(());
@@ -359,7 +355,7 @@ impl Beginning<'_> {
     }
 }
 
-/// Does what the connection was told; an error is why it must end.
+/// `Err`: why the connection must end.
 async fn obey(
     context: &NodeContext,
     member: &Registration,
@@ -374,7 +370,7 @@ async fn obey(
     }
 }
 
-/// Reads until the first bytes are enough to know the protocol.
+/// Reads until the protocol is known.
 async fn read_first(
     tls: &mut Tls,
     client: &mut TcpStream,
@@ -382,8 +378,8 @@ async fn read_first(
     opening: &mut Opening,
 ) -> Result<(), Over> {
     loop {
-        // Before the socket: they may have come together with the end of the handshake. And judged before its end is looked at: a
-        // device may say all that it has to say, and its good-bye, at once.
+        // Bytes may have come with the end of the handshake. Judged before the end is checked: a
+        // device may send everything and its close_notify at once.
         match judge(protocol, &opening.first) {
             Verdict::Right => return Ok(()),
             Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
@@ -402,7 +398,7 @@ async fn read_first(
 }
 
 impl Session {
-    /// Relays until the end, and says what brought it about.
+    /// Relays to the end and returns the reason.
     async fn run(&mut self) -> &'static str {
         enum Event {
             Told(Signal),
@@ -419,7 +415,7 @@ impl Session {
                 Event::Over(Err(broken)) => return broken.reason(),
             };
             self.relay.step_aside();
-            // Boxed: it happens once in a connection's life.
+            // Boxed: rare.
             let obeyed = Box::pin(obey(&self.context, &self.member, self.relay.tls(), signal)).await;
             if let Err(reason) = obeyed {
                 return reason;
@@ -432,13 +428,13 @@ impl Session {
         let within = context.deadlines.close;
         context.metrics.closed(reason);
         if relay.is_over() {
-            // Both have said good-bye already.
+            // Both sides are closed.
             return;
         }
         let (mut tls, mut client, mut words) = relay.into_device();
         words.append(&mut good_bye(&mut tls));
         end(&words, &mut client, within).await;
-        // Let go of from here on, whether the device goes or not.
+        // Leaves the registry before waiting for the device.
         drop((tls, member));
         linger(client, within).await;
     }
@@ -454,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_connection_costs_little_beside_its_tls_state() {
-        // Every byte here is paid once for each connected device; with what the runtime adds it is 512 now, and the next step of its
+        // Paid for each connected device. With the runtime's overhead 512 bytes now; its next size
         // is 640.
         assert!(size_of_future(serve) <= 400, "{}", size_of_future(serve));
     }

@@ -1,4 +1,4 @@
-//! The end of a node's connections: evenly over a time, so that devices do not all come back elsewhere at once.
+//! Closes connections evenly over a time, so that devices do not all reconnect at once.
 
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ use tokio::{
 
 use crate::session::registry::{Registry, Signal};
 
-/// How often some are told.
 const EVERY: Duration = Duration::from_millis(100);
-/// Connections that are told in one go; each then encrypts its close_notify, some microseconds.
+/// Signals between yields; each connection then encrypts a close_notify, some microseconds.
 const TOLD_AT_ONCE: usize = 256;
 
-/// Tells the connections that there are now to end, evenly over `time`, and in random order, so that no deployment's are told
-/// all together. One that has ended by itself before is told in vain.
+/// Signals the current connections evenly over `time`, in random order so that no deployment's end
+/// together. A signal to one that has ended has no effect.
 pub(crate) async fn end_over(registry: &Registry, time: Duration, entropy: &dyn Entropy) {
     let mut waiting = registry.everyone();
     shuffle(&mut waiting, entropy);
@@ -36,14 +35,14 @@ pub(crate) async fn end_over(registry: &Registry, time: Duration, entropy: &dyn 
     }
 }
 
-/// How many of `total` still stay when so much of the time has passed.
+/// How many of `total` remain after `passed`.
 fn staying(total: usize, passed: Duration, time: Duration) -> usize {
     let left = time.saturating_sub(passed).as_millis();
     let staying = (total as u128 * left).div_ceil(time.as_millis().max(1));
     usize::try_from(staying).unwrap_or(total)
 }
 
-/// Fisher and Yates; what is left over of 2^64 is far too little to prefer anybody.
+/// Fisher-Yates; the modulo bias of 2^64 is negligible.
 fn shuffle<T>(list: &mut [T], entropy: &dyn Entropy) {
     for last in (1..list.len()).rev() {
         let mut random = [0; 8];

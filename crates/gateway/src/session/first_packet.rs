@@ -1,31 +1,28 @@
-//! What a device must say first, so that a port scanner, a web browser or a wrong protocol never reaches a broker.
-//!
-//! Only the beginning is looked at, byte by byte as it comes; the broker judges the rest.
+//! Checks a device's first bytes, so that port scanners, browsers and wrong protocols never reach a
+//! broker. Only the beginning is checked, as it arrives; the broker judges the rest.
 
 use crate::Protocol;
 
-/// What the first bytes show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Right so far, not enough to know.
+    /// Valid so far.
     Incomplete,
-    /// This is the protocol of the listener.
+    /// The listener's protocol.
     Right,
-    /// A CONNECT of a version of MQTT that does not exist: its protocol level.
+    /// An unknown MQTT protocol level in a CONNECT.
     UnknownLevel(u8),
-    /// This is not.
+    /// Another protocol.
     Wrong,
 }
 
-/// The longest request line that is waited for. Browsers and brokers stop at 8 KiB too.
+/// Browsers and brokers also stop at 8 KiB.
 const REQUEST_LINE_MAX: usize = 8 * 1024;
-/// A CONNECT holds at most a client id, will topic, will payload, user name and password of 64 KiB each, and properties of MQTT 5;
-/// 1 MiB is above every broker's default limit.
+/// Five fields of 64 KiB (client id, will topic and payload, user name, password) and MQTT 5
+/// properties; 1 MiB is above every broker's default.
 const CONNECT_LEN_MAX: u32 = 1024 * 1024;
-/// Protocol name, level, flags, keep-alive and an empty client id.
+/// Protocol name, level, flags, keep-alive, empty client id.
 const CONNECT_LEN_MIN: u32 = 12;
 
-/// Judges the first bytes of a connection.
 pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
     match protocol {
         Protocol::Mqtts => mqtt_connect(bytes),
@@ -33,7 +30,7 @@ pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
     }
 }
 
-/// A CONNECT of MQTT 3.1 (level 3, `MQIsdp`), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
+/// CONNECT of MQTT 3.1 (`MQIsdp`, level 3), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
 fn mqtt_connect(bytes: &[u8]) -> Verdict {
     let Some((&first, rest)) = bytes.split_first() else { return Verdict::Incomplete };
     if first != 0x10 {
@@ -48,7 +45,7 @@ fn mqtt_connect(bytes: &[u8]) -> Verdict {
     if !(CONNECT_LEN_MIN..=CONNECT_LEN_MAX).contains(&len) {
         return Verdict::Wrong;
     }
-    // The high bit of the level marks a bridge (mosquitto and others; MQTT 3.1.1 lets a server refuse it).
+    // The level's high bit marks a bridge, as of mosquitto; an MQTT 3.1.1 server may refuse it.
     let names: [(&[u8], &[u8]); 2] =
         [(b"\0\x04MQTT", &[4, 5, BRIDGE | 4, BRIDGE | 5]), (b"\0\x06MQIsdp", &[3, BRIDGE | 3])];
     for (name, levels) in names {
@@ -63,17 +60,15 @@ fn mqtt_connect(bytes: &[u8]) -> Verdict {
     Verdict::Wrong
 }
 
-/// The bit of a protocol level that marks a bridge.
 const BRIDGE: u8 = 0x80;
 
-/// The CONNACK that refuses a protocol level (MQTT-3.1.2-2): return code 1 in the form of MQTT 3.1.1, or
-/// reason code 0x84 in that of MQTT 5 where the level is above it.
+/// CONNACK for an unknown level (MQTT-3.1.2-2): MQTT 3.1.1's return code 1, or MQTT 5's reason code
+/// 0x84 above level 5.
 pub(crate) fn refusal_of_level(level: u8) -> &'static [u8] {
     if level & !BRIDGE > 5 { b"\x20\x03\0\x84\0" } else { b"\x20\x02\0\x01" }
 }
 
-/// What the bytes look like that are not the listener's protocol. It holds none of them: they may be
-/// a password.
+/// Describes wrong first bytes without quoting them: they may be a password.
 pub(crate) fn describe(bytes: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"PRI ", b"CONNECT "];
     match bytes {
@@ -84,7 +79,7 @@ pub(crate) fn describe(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The remaining length, a variable byte integer of at most four bytes, and what follows it. `None`: not complete.
+/// A variable byte integer of at most four bytes, and the rest. `None`: incomplete.
 fn remaining_length(bytes: &[u8]) -> Result<Option<(u32, &[u8])>, ()> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(4) {
@@ -96,7 +91,7 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(u32, &[u8])>, ()> {
     if bytes.len() >= 4 { Err(()) } else { Ok(None) }
 }
 
-/// `GET target HTTP/1.1`: what a WebSocket handshake begins with (RFC 6455 §4.1).
+/// `GET target HTTP/1.1`, the start of a WebSocket handshake (RFC 6455 §4.1).
 fn websocket_request(bytes: &[u8]) -> Verdict {
     const METHOD: &[u8] = b"GET /";
     if !bytes.starts_with(METHOD) {
@@ -135,10 +130,10 @@ mod tests {
             (MQTT_5, Verdict::Right),
             (b"\x10\x0e\0\x06MQIsdp\x03", Verdict::Right),
             (b"\x10\x0e\0\x06MQIsdp\x83", Verdict::Right),
-            // A long CONNECT: three bytes of remaining length.
+            // Three bytes of remaining length.
             (b"\x10\x80\x80\x04\0\x04MQTT\x04", Verdict::Right),
             (b"\x10\x80\x80", Verdict::Incomplete),
-            // Over a megabyte, five bytes of length, too short to be one.
+            // Over 1 MiB, five length bytes, too short.
             (b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04", Verdict::Wrong),
             (b"\x10\xff\xff\xff\xff", Verdict::Wrong),
             (b"\x10\x04\0\x04MQTT\x04", Verdict::Wrong),

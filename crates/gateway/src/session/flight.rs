@@ -1,20 +1,19 @@
-//! Handshake messages in small records, cut between messages where that is possible.
+//! Cuts handshake messages into small records, between messages where possible.
 //!
-//! rustls joins the messages of a flight and cuts them wherever a record is full. mbedTLS before
-//! 3.6.3 takes several messages in a record, and no message in several records. So what is not
-//! encrypted, all messages of TLS 1.2 that may be long, is cut again. Record boundaries are not
-//! part of the transcript (RFC 8446 §4.4.1), so the peer notices nothing else.
+//! rustls joins the messages of a flight and cuts at full records. mbedTLS before 3.6.3 accepts
+//! several messages in a record, but no message across records. So unencrypted messages, all long
+//! ones of TLS 1.2, are cut again. Record boundaries are not in the transcript (RFC 8446 §4.4.1).
 
-/// Content type of a record that carries handshake messages (RFC 8446 §5.1).
+/// Content type handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
-/// The version that records carry after the ClientHello.
+/// The record version after the ClientHello.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
-/// Cuts the handshake records at the beginning of `flight` again, of which none is encrypted.
-/// A message that fits `record_bytes` comes in one record, perhaps with others; a longer one has
-/// records of its own. What follows stays as it is.
+/// Cuts the unencrypted handshake records at the start of `flight` again. A message that fits
+/// `record_bytes` stays in one record, perhaps with others; a longer one gets its own records. The
+/// rest is unchanged.
 pub(crate) fn cut_between_messages(flight: &[u8], record_bytes: u16) -> Vec<u8> {
-    // Half a message does not come from rustls.
+    // rustls sends no partial message.
     cut(flight, record_bytes).unwrap_or_else(|| flight.to_vec())
 }
 
@@ -39,7 +38,7 @@ fn cut(flight: &[u8], record_bytes: u16) -> Option<Vec<u8>> {
     Some(cut)
 }
 
-/// The content of the records up to the first of another type, and what follows.
+/// The content of the leading handshake records, and the rest.
 fn joined(mut flight: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut messages = Vec::with_capacity(flight.len());
     while let Some((&[HANDSHAKE, _, _, high, low], behind)) = flight.split_first_chunk() {
@@ -50,7 +49,7 @@ fn joined(mut flight: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((messages, flight))
 }
 
-/// The length of the first message with its header.
+/// With the header.
 fn message_len(messages: &[u8]) -> Option<usize> {
     let [_, a, b, c] = *messages.first_chunk()?;
     Some(4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)))
@@ -58,7 +57,7 @@ fn message_len(messages: &[u8]) -> Option<usize> {
 
 fn push_records(records: &mut Vec<u8>, messages: &[u8], record_bytes: u16) {
     for content in messages.chunks(record_bytes.max(1).into()) {
-        // No chunk is longer than `record_bytes`.
+        // No chunk exceeds `record_bytes`.
         let len = u16::try_from(content.len()).unwrap_or(record_bytes);
         records.push(HANDSHAKE);
         records.extend_from_slice(&RECORD_VERSION);
@@ -73,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// Messages of these lengths, header included, each of a type and content of its own.
+    /// Messages of these lengths, header included, with distinct types and contents.
     fn messages(lens: &[usize]) -> Vec<u8> {
         let message = |(at, len): (usize, &usize)| {
             let body = u32::try_from(len - 4).unwrap().to_be_bytes();
@@ -142,7 +141,7 @@ mod tests {
             prop_assert!(behind.is_empty());
             let max = usize::from(record_bytes);
             prop_assert!(record_lens(&cut).iter().all(|len| *len <= max));
-            // Each record begins with a message, or goes on with one that is longer than a record.
+            // Each record starts with a message, or continues one longer than a record.
             let mut begins: Vec<usize> = lens.iter().scan(0, |at, len| {
                 let begin = *at;
                 *at += len;

@@ -1,4 +1,4 @@
-//! From accept to the end of the handshake.
+//! From the ClientHello to the end of the handshake.
 
 use std::sync::Arc;
 
@@ -25,32 +25,30 @@ use crate::{
     session::{flight::cut_between_messages, record_limit::offered_record_bytes, relay::Opening},
 };
 
-/// A connection whose handshake is done.
 pub(crate) struct Established {
     pub(crate) tls: Tls,
     pub(crate) client: TcpStream,
-    /// What came and went with the last flight.
+    /// Bytes in transit after the last flight.
     pub(crate) opening: Opening,
-    /// What it was shaken with.
     pub(crate) destination: RoutedDeployment,
-    /// The trust scope as read before the handshake.
+    /// As read before the handshake.
     pub(crate) scope: TrustScope,
 }
 
-/// Why there is none, and what is left to say to the client.
+/// Why the handshake failed, and the bytes left to send.
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
     pub(crate) farewell: Option<ClosingAlert>,
 }
 
-/// The last words: an alert, or what came before it and could not be sent yet. Nothing is said to a client that is gone.
+/// An alert, or unsent bytes before it.
 pub(crate) struct ClosingAlert {
     pub(crate) words: Vec<u8>,
     pub(crate) client: TcpStream,
 }
 
-/// Shakes hands. `line`: where the device waits for its turn to be computed. `seen` is told what is known as soon as it is known, for
-/// whoever gives up waiting.
+/// Performs the handshake; `line` is the device's queue. `seen` is filled as facts become known, so
+/// that a timeout can report them.
 pub(crate) async fn perform(
     context: &NodeContext,
     listener: &Listener,
@@ -87,10 +85,10 @@ pub(crate) async fn perform(
             version: served.identity.version,
         });
     }
-    // A device that asks for MQTT alone on a `wss` listener means what it speaks inside: it is answered
-    // as one that asks for nothing.
+    // A device that offers only `mqtt` on a `wss` listener is treated as offering no ALPN: it means
+    // the inner protocol.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
-    // Before TLS takes the hello, which puts its records together in place.
+    // Before TLS reads the hello, whose records it joins in place.
     let record_bytes = served.record_bytes.get();
     let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
     let config = served.identity.config_for(alpn, record_bytes);
@@ -112,13 +110,13 @@ pub(crate) async fn perform(
         let cause = Cause::of_refused_hello(error, &bytes, &config);
         return Err(Failed::broken(cause, error, answered.answer, client));
     }
-    // It may be long, and the device slow.
+    // It may be large, and the device slow.
     drop(bytes);
     let (tls, client, opening) = finish(context, served, tls, client, line, answered, seen).await?;
     Ok(Established { tls, client, opening, destination, scope })
 }
 
-/// Why a device is sent away by a plain alert.
+/// A refusal by a plain alert.
 struct Rejected(Cause, AlertDescription);
 
 impl Rejected {
@@ -127,7 +125,7 @@ impl Rejected {
     }
 }
 
-/// The deployment that the connection is for, when it is its turn to be computed. A proof is refused by no limit.
+/// Queues and resolves the deployment. No limit refuses a probe.
 async fn admit(
     context: &NodeContext,
     listener: &Listener,
@@ -136,10 +134,10 @@ async fn admit(
     seen: &mut Seen,
 ) -> Result<RoutedDeployment, Rejected> {
     let destination = find(context, listener, seen).await?;
-    // Before anything that costs, and before the line: a refusal here is cheap.
+    // Before queueing: a refusal here is cheap.
     room(context, &destination, is_proof)?;
     line.wait().await;
-    // Meanwhile another certificate may run, which must then be shown, the name be another's, and the deployment be full.
+    // Again: while the connection queued, certificate, host or room may have changed.
     let destination = find(context, listener, seen).await?;
     room(context, &destination, is_proof)?;
     Ok(destination)
@@ -163,7 +161,7 @@ async fn find(
     }
 }
 
-/// Whether the deployment is served, and has room. A place is taken later, by a connection that is finished.
+/// Whether the deployment is served and has room. A finished connection takes its place later.
 fn room(context: &NodeContext, destination: &RoutedDeployment, is_proof: bool) -> Result<(), Rejected> {
     let served = served(&destination.entry)?;
     if is_proof {
@@ -187,7 +185,7 @@ fn served(entry: &DeploymentConfig) -> Result<&Served, Rejected> {
     }
 }
 
-/// From the server's first flight, which `hearing` has, to the end.
+/// Completes the handshake after the server's first flight, which `hearing` holds.
 async fn finish(
     context: &NodeContext,
     served: &Served,
@@ -215,11 +213,12 @@ async fn finish(
             return Err(Failed::silent(Cause::Closed));
         }
         match answer.is_empty() {
-            // A part of a flight: some TLS libraries write each message by itself.
+            // Part of a flight: some libraries write each message separately.
             true => acknowledge(&client),
             false => client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?,
         }
-        // The device's certificates come, or the second hello, to which the key exchange was put off: that is much, too.
+        // Client certificates, or a second hello with its postponed key exchange, are expensive:
+        // queue.
         let is_much = served.identity.verifier.is_some()
             || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
         hearing = match is_much {
@@ -227,7 +226,7 @@ async fn finish(
             false => hear(&mut tls, &mut client).await,
         };
     };
-    // rustls takes the certificates of a resumed client from its ticket and does not look at them again.
+    // rustls does not verify the certificates in a ticket again.
     if let Some(verifier) = &served.identity.verifier
         && tls.handshake_kind() == Some(HandshakeKind::Resumed)
         && let Err(error) = context.verify_client(verifier, &tls)
@@ -239,16 +238,16 @@ async fn finish(
     Ok((tls, client, opening))
 }
 
-/// As [`hear`], when it is the device's turn.
+/// As [`hear`], after queueing.
 async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &FairShare) -> Hearing {
-    // What is wrong with it, reading tells.
+    // Errors are ignored here; the read reports them.
     let _ = client.readable().await;
     line.wait().await;
     hear(tls, client).await
 }
 
-/// What of the last flight may travel with the broker's first answer: TLS 1.3's session ticket. It saves a packet and a system
-/// call for each connection. In TLS 1.2 the client waits for the flight.
+/// TLS 1.3's session ticket may travel with the broker's first answer, which saves a packet and a
+/// system call. In TLS 1.2 the client waits for the flight.
 async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream) -> Result<Vec<u8>, Failed> {
     if tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
         return Ok(flight);
@@ -257,11 +256,10 @@ async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream
     Ok(Vec::new())
 }
 
-/// A ClientHello, as it came and as it is understood so far.
 struct Hello {
     bytes: Vec<u8>,
     name: Option<Box<str>>,
-    /// Whether it offers `mqtt` by ALPN and nothing else.
+    /// ALPN offers `mqtt` and nothing else.
     alpn_is_mqtt: bool,
 }
 
@@ -270,8 +268,8 @@ enum Broken {
     Refused { cause: Cause, alert: Vec<u8>, hello: Vec<u8> },
 }
 
-/// Reads the ClientHello, however it is cut up: into records of one byte, or over several packets. rustls' `Acceptor` is used
-/// only to understand it: the connection that its deployment's configuration then makes takes the same bytes once more.
+/// Reads the ClientHello, however it is split. rustls' `Acceptor` only parses it; the deployment's
+/// connection processes the same bytes again.
 async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
     let mut acceptor = Acceptor::default();
     let mut bytes = Vec::new();
@@ -287,7 +285,7 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
         let mut fresh = &bytes[before..];
         while !fresh.is_empty() {
             if acceptor.read_tls(&mut fresh).is_err() {
-                // It holds as much as a hello may be long.
+                // Its buffer holds the longest hello.
                 let (cause, alert) = (Cause::Malformed, plain_alert(AlertDescription::DecodeError));
                 return Err(Broken::Refused { cause, alert, hello: bytes });
             }
@@ -310,10 +308,11 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
     }
 }
 
-/// Enough for the longest beginning that is looked for: a CONNECT's up to its protocol's name.
+/// Covers a CONNECT up to its protocol name.
 const FIRST_MAX: usize = 16;
 
-/// rustls' alert, or the right one where it has none: for records that are no handshake, and messages that are too long.
+/// rustls' alert, or one chosen here where it has none: non-handshake records, messages that are
+/// too long.
 fn alert_for(error: &Error, alert: Vec<u8>) -> Vec<u8> {
     if !alert.is_empty() {
         return alert;
@@ -329,12 +328,12 @@ fn alert_for(error: &Error, alert: Vec<u8>) -> Vec<u8> {
 
 fn bytes(mut alert: AcceptedAlert) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Writing to memory does not fail; if it did, there would be nothing to send.
+    // Writing to memory cannot fail.
     let _ = alert.write_all(&mut bytes);
     bytes
 }
 
-/// A fatal alert in a record of its own (RFC 8446 §6): no connection exists yet that could send one.
+/// A fatal alert as a record (RFC 8446 §6), before a connection exists.
 fn plain_alert(description: AlertDescription) -> Vec<u8> {
     const ALERT: u8 = 21;
     const FATAL: u8 = 2;
@@ -350,9 +349,10 @@ impl Failed {
         Self { cause, farewell: Some(ClosingAlert { words, client }) }
     }
 
-    /// The client broke the rules of TLS, which `answer` tells it.
+    /// A TLS fault of the client, with rustls' alert in `answer`.
     fn broken(cause: Cause, error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
-        // The one fault that rustls tells no client. There are no keys yet: the alert is plain (RFC 8446 §4.1.2).
+        // The one fault without an alert of rustls. There are no keys yet, so it is plain (RFC 8446
+        // §4.1.2).
         if *error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
             answer = plain_alert(AlertDescription::IllegalParameter);
         }

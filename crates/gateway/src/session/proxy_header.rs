@@ -1,4 +1,4 @@
-//! What a broker is told of a connection before its first byte: the PROXY protocol, version 2
+//! The PROXY header version 2 sent to brokers
 //! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +11,12 @@ use thiserror::Error;
 
 use crate::io::tls::Tls;
 
-/// What Mosquitto takes at most.
+/// Mosquitto's limit.
 const MOSQUITTO_BYTES_MAX: usize = 500;
-/// `verify` when no certificate was verified: any number but 0.
+/// `verify` without a verified certificate: nonzero.
 const NOT_VERIFIED: u32 = 1;
 
-/// Why a broker cannot be told who connects; then it is told nothing, and the device does not reach it.
+/// Why no header can state the device; the device is then disconnected.
 #[derive(Debug, Error)]
 pub(crate) enum Untellable {
     #[error("the device's name: {0}")]
@@ -25,7 +25,6 @@ pub(crate) enum Untellable {
     TooLong,
 }
 
-/// What is known of a connection.
 struct Facts<'a> {
     version: &'static str,
     cipher: Option<&'a str>,
@@ -35,7 +34,7 @@ struct Facts<'a> {
     resumed: bool,
 }
 
-/// The header for a connection to a broker that wants one.
+/// The header of a connection to a broker that wants one.
 pub(crate) fn header(
     proxy: Proxy,
     tls: &Tls,
@@ -53,7 +52,7 @@ pub(crate) fn header(
             Some("1.2") => "TLSv1.2",
             _ => "TLSv1.3",
         },
-        // OpenSSL's names of TLS 1.3, which are the registry's; rustls' differ in their beginning.
+        // OpenSSL uses the registry's TLS 1.3 names; rustls adds a prefix.
         cipher: suite.as_deref().map(|name| name.strip_prefix("TLS13_").unwrap_or(name)),
         server_name,
         alpn: tls.alpn_protocol(),
@@ -97,7 +96,7 @@ fn encode(
     Ok(bytes)
 }
 
-/// A header names two addresses of one family; IPv4 is written as IPv6 where the other side is IPv6.
+/// Both addresses need one family; IPv4 is mapped if the other is IPv6.
 fn of_one_family(from: SocketAddr, to: SocketAddr) -> (SocketAddr, SocketAddr) {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let mapped = |address: SocketAddr| match address.ip() {

@@ -1,25 +1,22 @@
-//! The largest TLS record that a device takes, as its ClientHello offers it.
+//! The largest TLS record that a ClientHello offers to accept.
 //!
-//! A small device has buffers for small records only. It offers record_size_limit (RFC 8449), or
-//! max_fragment_length (RFC 6066 §4). rustls knows neither and confirms neither; the gateway sends
-//! such a device small records all the same, since a record may always be smaller than allowed.
-//!
-//! As the extensions are not confirmed, a value that the RFCs forbid is ignored like an unknown
-//! extension, and refuses no device.
+//! Small devices offer record_size_limit (RFC 8449) or max_fragment_length (RFC 6066 §4). rustls
+//! knows neither; the gateway confirms neither but sends small records, which is always allowed.
+//! Forbidden values are ignored like unknown extensions and refuse no device.
 
 use crate::routing::client_hello::{extensions, first_message};
 
-/// Extension types as registered with IANA.
+/// IANA extension types.
 const MAX_FRAGMENT_LENGTH: u16 = 1;
 const RECORD_SIZE_LIMIT: u16 = 28;
-/// The smallest record_size_limit (RFC 8449 §4).
+/// RFC 8449 §4.
 const RECORD_SIZE_LIMIT_MIN: u16 = 64;
 
-/// How many bytes of plaintext a record may carry for the client that sent `hello`: 63 or more.
-/// `None` if the client offers no limit.
+/// The plaintext bytes that a record may carry for the sender of `hello`: 63 or more; `None`
+/// without an offer.
 ///
-/// `hello` begins with the records of a ClientHello. Bytes behind it are ignored; a ClientHello
-/// that is malformed or not complete offers nothing.
+/// `hello` begins with ClientHello records; bytes after them are ignored. A malformed or incomplete
+/// ClientHello offers nothing.
 pub fn offered_record_bytes(hello: &[u8]) -> Option<u16> {
     let message = first_message(hello)?;
     let (mut by_fragment, mut by_record) = (None, None);
@@ -34,7 +31,7 @@ pub fn offered_record_bytes(hello: &[u8]) -> Option<u16> {
     by_record.or(by_fragment)
 }
 
-/// One byte: 1 to 4 for 2^9 to 2^12 bytes.
+/// 1 to 4 for 2^9 to 2^12 bytes.
 fn max_fragment_length(body: &[u8]) -> Option<u16> {
     match body {
         [code @ 1..=4] => Some(1 << (8 + code)),
@@ -42,8 +39,8 @@ fn max_fragment_length(body: &[u8]) -> Option<u16> {
     }
 }
 
-/// In TLS 1.3 the limit includes the byte of the content type (RFC 8449 §4). The version is not
-/// negotiated yet, so TLS 1.2 gets a byte less than it could.
+/// TLS 1.3 counts the content type byte (RFC 8449 §4). The version is unknown here, so TLS 1.2 gets
+/// one byte less.
 fn record_size_limit(body: &[u8]) -> Option<u16> {
     let limit = u16::from_be_bytes(body.try_into().ok()?);
     (limit >= RECORD_SIZE_LIMIT_MIN).then(|| limit - 1)
@@ -68,7 +65,7 @@ mod tests {
         [&kind.to_be_bytes(), &len.to_be_bytes(), body].concat()
     }
 
-    /// The ClientHello of rustls' client with `more` before its extensions, as a message.
+    /// A rustls ClientHello with `more` before its extensions.
     fn hello(version: &'static SupportedProtocolVersion, more: &[u8]) -> Vec<u8> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -90,7 +87,7 @@ mod tests {
         message
     }
 
-    /// The message in records of at most `piece` bytes.
+    /// In records of at most `piece` bytes.
     fn records(message: &[u8], piece: usize) -> Vec<u8> {
         let record = |part: &[u8]| {
             let len = u16::try_from(part.len()).unwrap();

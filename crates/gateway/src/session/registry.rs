@@ -1,10 +1,9 @@
-//! The live connections of each deployment, so that a change of trust reaches those that it concerns.
+//! The live connections of each deployment, so that a change of trust reaches them.
 //!
-//! A connection reads its trust scope before the handshake, enters after it, and then looks once more at what is served now:
-//! whatever changed in between, either the change finds the connection here, or the connection finds the change.
-//!
-//! The deployment's own limits are kept here too. They count finished connections (`admission.rs`) under one lock, so exactly as
-//! many get in as may. A ClientHello counts for nothing: it is only asked whether the deployment is full already.
+//! A connection reads its trust scope before the handshake, registers after it and then checks the
+//! served configuration again: either the change finds the connection, or the connection finds the
+//! change. Limits of deployments count finished connections (`admission.rs`) under one lock,
+//! exactly. A ClientHello is not counted, only refused if the deployment is full.
 
 use std::{
     collections::HashMap,
@@ -25,9 +24,9 @@ use crate::{
     session::token_bucket::TokenBucket,
 };
 
-/// Connections that are told at once; then others get their turn, for each may now verify a certificate, some 50 µs.
+/// Signals between yields: each connection may verify a certificate, some 50 µs.
 const TOLD_AT_ONCE: usize = 256;
-/// Deployments that share a shard share a lock that is held for a microsecond.
+/// A shard's lock is held for a microsecond.
 const SHARDS: usize = 64;
 
 #[derive(Debug)]
@@ -39,18 +38,16 @@ pub(crate) struct Registry {
 
 type Shard = HashMap<DeploymentId, DeploymentConnections>;
 
-/// The connections of one deployment.
 #[derive(Debug, Default)]
 struct DeploymentConnections {
-    /// How many of the live ones are finished.
+    /// Finished connections.
     counted: usize,
-    /// Where new connections a second are limited. It outlasts the last connection by a second.
+    /// Set with a rate limit. Outlasts the last connection by a second.
     bucket: Option<TokenBucket>,
     next: u64,
     live: HashMap<u64, Arc<ConnectionHandle>>,
 }
 
-/// One connection, as others see it.
 #[derive(Debug)]
 pub(crate) struct ConnectionHandle {
     scope: Mutex<TrustScope>,
@@ -58,21 +55,19 @@ pub(crate) struct ConnectionHandle {
     waker: AtomicWaker,
 }
 
-/// What a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// The trust changed: verify yourself.
+    /// The trust changed: verify again.
     Verify,
-    /// The deployment's certificate is deleted, or nobody is trusted any more.
+    /// The certificate was deleted, or no client is trusted.
     Deleted,
-    /// The node shuts down.
     Shutdown,
 }
 
 const QUIET: u8 = 0;
 
 impl Signal {
-    /// Higher ones overrule lower ones.
+    /// Higher codes override lower ones.
     fn code(self) -> u8 {
         match self {
             Self::Verify => 1,
@@ -92,8 +87,8 @@ impl Registry {
         Self { shards, shard_of: RandomState::new(), metrics }
     }
 
-    /// Which of the deployment's limits refuses one more connection now. To be asked before a handshake, which costs much; who is
-    /// counted is decided by [`Registration::count`].
+    /// The limit that refuses another connection now. An early check before an expensive handshake;
+    /// [`Registration::count`] decides.
     pub(crate) fn room(
         &self,
         deployment: &DeploymentId,
@@ -106,7 +101,7 @@ impl Registry {
         self.shard(deployment).get(deployment).map_or(Ok(()), |room| room.room(limits, now))
     }
 
-    /// The handshake is done: the connection is known from now on.
+    /// Registers a connection after its handshake.
     pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Registration {
         let live = Arc::new(ConnectionHandle {
             scope: Mutex::new(scope),
@@ -123,28 +118,25 @@ impl Registry {
         Registration { registry: Arc::clone(self), deployment, number, is_counted: false, live }
     }
 
-    /// How many connections the deployment has.
     pub(crate) fn count(&self, deployment: &DeploymentId) -> usize {
         self.shard(deployment).get(deployment).map_or(0, |room| room.live.len())
     }
 
-    /// How many connections there are at all.
     pub(crate) fn total(&self) -> usize {
         let of_shard = |shard: &Mutex<Shard>| lock(shard).values().map(|room| room.live.len()).sum::<usize>();
         self.shards.iter().map(of_shard).sum()
     }
 
-    /// Tells the deployment's connections of any other trust scope to verify themselves.
+    /// Makes the deployment's connections of other trust scopes verify again.
     pub(crate) async fn verify_outside(&self, deployment: &DeploymentId, scope: TrustScope) {
         self.tell(deployment, Signal::Verify, |live| *lock(&live.scope) != scope).await;
     }
 
-    /// Tells all connections of the deployment to end.
+    /// Ends the deployment's connections.
     pub(crate) async fn close(&self, deployment: &DeploymentId) {
         self.tell(deployment, Signal::Deleted, |_| true).await;
     }
 
-    /// All connections of this node.
     pub(crate) fn everyone(&self) -> Vec<Arc<ConnectionHandle>> {
         let of_shard = |shard| -> Vec<_> {
             lock::<Shard>(shard).values().flat_map(|room| room.live.values().cloned()).collect()
@@ -152,7 +144,6 @@ impl Registry {
         self.shards.iter().flat_map(of_shard).collect()
     }
 
-    /// Tells all connections of this node to end.
     pub(crate) fn close_all(&self) {
         self.everyone().iter().for_each(|live| live.tell(Signal::Shutdown));
     }
@@ -163,7 +154,7 @@ impl Registry {
         signal: Signal,
         whom: impl Fn(&ConnectionHandle) -> bool,
     ) {
-        // Woken outside the lock: a connection that ends at once wants it.
+        // Woken outside the lock, which a connection that ends takes.
         let told: Vec<_> = match self.shard(deployment).get(deployment) {
             Some(room) => room.live.values().filter(|live| whom(live)).cloned().collect(),
             None => return,
@@ -176,7 +167,7 @@ impl Registry {
         }
     }
 
-    /// Forgets the deployments of which nothing more than of new ones is to be remembered. To be called once in a while.
+    /// Drops idle deployments. Call it periodically.
     pub(crate) fn sweep(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(shard);
@@ -186,7 +177,6 @@ impl Registry {
         }
     }
 
-    /// Of how many deployments something is remembered.
     pub(crate) fn deployments(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
@@ -208,7 +198,7 @@ impl DeploymentConnections {
     }
 
     fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
-        // A connection that finds the deployment full does not use up the second.
+        // A refused connection takes no token.
         self.room(limits, now)?;
         match limits.per_second {
             None => self.bucket = None,
@@ -220,13 +210,13 @@ impl DeploymentConnections {
         Ok(())
     }
 
-    /// Whether a new room would be as good.
+    /// Whether it equals a new value.
     fn is_idle(&self, now: Instant) -> bool {
         self.live.is_empty() && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
     }
 }
 
-// Nothing that holds one of these locks can panic half-way through a change.
+// No holder of these locks can panic halfway through a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -238,7 +228,7 @@ impl ConnectionHandle {
     }
 }
 
-/// That a connection is in the registry.
+/// A registered connection.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
@@ -253,7 +243,8 @@ impl Registration {
         &self.deployment
     }
 
-    /// The connection is finished: it counts to the deployment's limits from now on, or one of them refuses it.
+    /// Counts the finished connection to the deployment's limits, or names the limit that refuses
+    /// it.
     pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         if let Some(room) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
             room.count(limits, now)?;
@@ -266,14 +257,14 @@ impl Registration {
         *lock(&self.live.scope)
     }
 
-    /// The connection has verified itself within this scope.
+    /// Sets the scope in which the connection was verified.
     pub(crate) fn move_to(&self, scope: TrustScope) {
         *lock(&self.live.scope) = scope;
     }
 
-    /// Takes what the connection was told, if anything; else the task is woken when it is.
+    /// Takes a pending signal, or registers the task for the next.
     pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
-        // Registered first: a signal between the two is then not lost.
+        // Registers first, so a signal in between is not lost.
         self.live.waker.register(cx.waker());
         if self.live.signal.load(Ordering::Acquire) == QUIET {
             return Poll::Pending;
@@ -295,7 +286,7 @@ impl Drop for Registration {
         if let Some(room) = shard.get_mut(&self.deployment) {
             room.live.remove(&self.number);
             room.counted -= usize::from(self.is_counted);
-            // One with a bucket stays for the next sweep: its tokens are not forgotten by going away and coming again.
+            // A bucket stays for the next sweep: reconnecting must not refill it.
             if room.live.is_empty() && room.bucket.is_none() {
                 shard.remove(&self.deployment);
             }
@@ -323,7 +314,7 @@ mod tests {
         registry.enter(id(name), TrustScope([scope; 16]))
     }
 
-    /// A connection that is finished, where the limits allow it.
+    /// A finished connection, or the limit's refusal.
     fn finish(
         registry: &Arc<Registry>,
         name: &str,

@@ -1,8 +1,8 @@
-//! Carries bytes between a device and its broker until both have ended.
+//! Carries bytes between a device and its broker until both sides end.
 //!
-//! Each direction ends on its own: the end of one side is passed on (close_notify to the device, FIN to the broker) while the
-//! other still speaks. A side that does not read stops the other from being read: nothing is queued but what was read at once.
-//! While nothing is under way the relay holds no buffer; leftovers are kept only until they are written.
+//! Each direction ends on its own: as close_notify to the device, FIN to the broker. A side that
+//! does not read stops reads of the other; at most one read is queued. An idle relay holds no
+//! buffer.
 
 use std::{
     future::Future,
@@ -31,15 +31,15 @@ pub(crate) struct Relay {
     tls: Tls,
     device: TcpStream,
     broker: TcpStream,
-    /// Decrypted bytes that the broker has not taken yet.
+    /// Decrypted.
     to_broker: WriteBacklog,
-    /// Encrypted bytes that the device has not taken yet.
+    /// Encrypted.
     to_device: WriteBacklog,
-    /// Whether these wait for what the broker says first.
+    /// `to_device` waits for the broker's first bytes.
     held: bool,
     upward: Half,
     downward: Half,
-    /// Whether more may be there than what was read: it waits for its turn.
+    /// The last read may have left bytes: wait for a turn.
     more: bool,
     turn: Slot,
     limits: Limits,
@@ -47,39 +47,34 @@ pub(crate) struct Relay {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is under way when a relay begins.
+/// Bytes in transit when a relay starts.
 pub(crate) struct Opening {
     /// Decrypted bytes for the broker.
     pub(crate) first: Vec<u8>,
-    /// Encrypted bytes for the device that travel with the broker's first answer: TLS 1.3's session ticket.
+    /// Encrypted bytes that travel with the broker's first answer: TLS 1.3's session ticket.
     pub(crate) held: Vec<u8>,
-    /// Whether the device speaks still.
     pub(crate) heard: Heard,
 }
 
-/// How far a direction is.
+/// The state of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
-    /// Its source still speaks.
     Open,
-    /// Its source has ended; the sink does not know yet.
+    /// The source ended; the sink is not closed yet.
     Ending,
-    /// The sink was told.
     Ended,
 }
 
-/// How long nothing may happen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// While both sides speak.
+    /// While both sides are open.
     pub(crate) idle: Option<Duration>,
     /// Once one has ended.
     pub(crate) half_closed: Duration,
-    /// In one direction, while something waits there to be taken; whatever comes the other way.
+    /// Per direction, while a backlog is not taken, regardless of the other direction.
     pub(crate) stalled: Duration,
 }
 
-/// Why a relay ended before both sides did.
 #[derive(Debug, Error)]
 pub(crate) enum Broken {
     #[error("the device's connection: {0}")]
@@ -123,12 +118,12 @@ impl Broken {
     }
 }
 
-/// How often one direction reads before others have their turn, if what is read is little: after a full buffer it is their turn at
-/// once. A source that is never done must not keep a thread from the handshakes of others.
+/// Small reads of one direction before it yields; a full buffer yields at once, so a busy source
+/// does not delay handshakes.
 const READS_MAX: u32 = 2;
 
 impl Amount {
-    /// How many of the reads that one direction has this one counts for.
+    /// The reads that this one counts as.
     fn weight(self) -> u32 {
         match self {
             Self::Part => 1,
@@ -163,22 +158,21 @@ impl Relay {
         }
     }
 
-    /// The device's TLS, to look at.
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// Whether both sides have ended and know it of each other.
+    /// Whether both directions are closed.
     pub(crate) fn is_over(&self) -> bool {
         self.upward == Half::Ended && self.downward == Half::Ended
     }
 
-    /// The device's side, to say good-bye to it, and what was not sent yet; the broker's is closed.
+    /// Returns the device's side and its backlog; closes the broker's.
     pub(crate) fn into_device(mut self) -> (Tls, TcpStream, Vec<u8>) {
         (self.tls, self.device, self.to_device.take())
     }
 
-    /// Ready when both sides have ended, or one is broken.
+    /// Ready when both sides have ended or one is broken.
     pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.more {
             ready!(self.turn.poll(fair_share, cx));
@@ -187,7 +181,7 @@ impl Relay {
         let polled = self.poll_both(cx);
         self.turn.pass_on();
         if polled.is_pending() && self.more {
-            // Ready only if there were no line to stand in.
+            // Ready only without a queue.
             if self.turn.poll(fair_share, cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
@@ -195,16 +189,16 @@ impl Relay {
         polled
     }
 
-    /// Lets others have this relay's turn while it is not polled.
+    /// Passes on the turn while the relay is not polled.
     pub(crate) fn step_aside(&mut self) {
         self.turn.pass_on();
     }
 
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        // The order matters: what the device sent may make TLS answer, which the second half then sends.
+        // First: the device's bytes may make TLS answer, which the second half sends.
         let up = self.poll_upward(cx);
-        // And an error of the first half waits for the second, however long its turn becomes: a broker that says why it refuses and
-        // then resets the connection must still be heard.
+        // On an error the second half still drains: a broker's refusal before its reset must reach
+        // the device.
         let to_the_end = matches!(up, Poll::Ready(Err(_)));
         let down = self.poll_downward(cx, to_the_end);
         let (up, down) = (up?, down?);
@@ -214,11 +208,10 @@ impl Relay {
         self.poll_timer(cx).map(Err)
     }
 
-    /// The device's bytes to the broker.
     fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let mut reads = 0;
         loop {
-            // A broker that does not read stops its device from being read.
+            // A broker that does not read stops reads of its device.
             ready!(self.poll_send_up(cx))?;
             match self.upward {
                 Half::Open => reads += ready!(self.poll_device(cx))?.weight(),
@@ -236,7 +229,6 @@ impl Relay {
         }
     }
 
-    /// Reads once from the device and passes on what the broker takes at once.
     fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
             let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
@@ -244,7 +236,7 @@ impl Relay {
                 self.to_device.push(buffers.out.as_slice());
                 self.held = false;
             }
-            // What was said before an error counts.
+            // Bytes before an error count.
             let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
             self.to_broker.push(&buffers.plain[sent..]);
             if heard.map_err(Broken::at_the_device)? == Heard::End {
@@ -254,12 +246,11 @@ impl Relay {
         })
     }
 
-    /// The broker's bytes to the device.
     fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), Broken>> {
         let mut reads = 0;
         loop {
             if self.downward == Half::Ended {
-                // Nothing can be sent any more, not even an alert.
+                // Nothing can be sent after the close, not even an alert.
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_send_down(cx))?;
@@ -277,7 +268,6 @@ impl Relay {
         }
     }
 
-    /// Reads once from the broker and passes on what the device takes at once.
     fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
             if self.held {
@@ -329,27 +319,27 @@ impl Relay {
         }
     }
 
-    /// What comes first of all that must not last too long: when, and what it is.
+    /// The first limit to expire, and its error.
     fn due(&self) -> Option<(Instant, Broken)> {
         let limits = &self.limits;
         let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
-        // A side that is not read while the other takes nothing cannot say that it is gone.
+        // A side that is not read because the other is stalled cannot report its end.
         let stalled = |rest: &WriteBacklog, broken| Some((rest.stalled_since()? + limits.stalled, broken));
         let device = stalled(&self.to_device, Broken::DeviceStalled);
         let broker = stalled(&self.to_broker, Broken::BrokerStalled);
         [silent, device, broker].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
-    /// One timer that is set anew when it fires and not at every byte.
+    /// One timer, reset when it fires and not on every byte.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         if self.limit().is_none() && self.to_device.is_empty() && self.to_broker.is_empty() {
-            // As it is mostly.
+            // The usual case.
             return Poll::Pending;
         }
         let Some((due, broken)) = self.due() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
-            // A shorter limit took over.
+            // A shorter limit applies now.
             timer.as_mut().reset(due);
         }
         while timer.as_mut().poll(cx).is_ready() {
@@ -368,7 +358,7 @@ mod tests {
 
     #[test]
     fn an_idle_relay_is_small() {
-        // Every byte here is paid once for each connected device.
+        // Paid for each connected device.
         assert!(size_of::<Relay>() <= 240, "{}", size_of::<Relay>());
     }
 }

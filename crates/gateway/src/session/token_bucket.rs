@@ -1,11 +1,10 @@
 use certward_store::ConnectionLimit;
 use tokio::time::{Duration, Instant};
 
-/// In these parts of a token all sums come out even, whatever the rate.
+/// Billionths of a token keep all sums exact at any rate.
 const PARTS: u64 = 1_000_000_000;
 
-/// How many more may come now. It holds one second's worth, at least one token, and is full after a quiet second, so that one
-/// untouched for so long is as good as a new one.
+/// Holds tokens for one second, at least one. After an idle second it is full, like a new one.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     /// In billionths of a token.
@@ -14,14 +13,14 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// From empty to full, whatever the rate.
+    /// At any rate.
     const FULL_AFTER: Duration = Duration::from_secs(1);
 
     pub(crate) fn full(per_second: ConnectionLimit, now: Instant) -> Self {
         Self { level: u64::from(per_second.get()) * PARTS, at: now }
     }
 
-    /// Takes a token, if there is one. The rate may be another one than the last time.
+    /// Takes a token if there is one. The rate may differ from the last call's.
     pub(crate) fn take(&mut self, per_second: ConnectionLimit, now: Instant) -> bool {
         self.level = self.level_at(per_second, now);
         self.at = self.at.max(now);
@@ -32,7 +31,6 @@ impl TokenBucket {
         true
     }
 
-    /// Whether there is a token to take.
     pub(crate) fn has_one(&self, per_second: ConnectionLimit, now: Instant) -> bool {
         self.level_at(per_second, now) >= PARTS
     }
@@ -40,12 +38,11 @@ impl TokenBucket {
     fn level_at(&self, per_second: ConnectionLimit, now: Instant) -> u64 {
         let rate = u64::from(per_second.get());
         let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
-        // A billionth of a token a nanosecond at rate 1. At most 10⁶ × 10⁹ each: they fit.
+        // A billionth per nanosecond at rate 1. At most 10⁶ × 10⁹ each: no overflow.
         let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
         self.level.saturating_add(gained).min(rate * PARTS)
     }
 
-    /// Whether it is full by now.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) >= Self::FULL_AFTER
     }
