@@ -1,5 +1,5 @@
-//! Why handshakes fail: a closed list, each with what it means and what to do about it. It is a label of a metric, what operators
-//! are shown, and the source of docs/handshake-failures.md.
+//! Causes of failed handshakes, with meaning and remedy: a metric label, the operators' list, and
+//! the source of docs/handshake-failures.md.
 
 use certward_pki::ClientRefusal;
 use rustls::{
@@ -17,21 +17,20 @@ macro_rules! causes {
         }
 
         impl Cause {
-            /// All of them, in the order of a connection's way.
+            /// In the order of a connection's stages.
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$cause,)+];
 
-            /// Its stable name.
+            /// A stable name.
             pub(crate) fn as_str(self) -> &'static str {
                 match self { $(Self::$cause => $name,)+ }
             }
 
-            /// What it means, in one sentence.
+            /// One sentence.
             pub(crate) fn meaning(self) -> &'static str {
                 match self { $(Self::$cause => $meaning,)+ }
             }
 
-            /// What to do about it.
             pub(crate) fn remedy(self) -> &'static str {
                 match self { $(Self::$cause => $remedy,)+ }
             }
@@ -187,27 +186,27 @@ causes! {
 }
 
 impl Cause {
-    /// The cause of an error before a ClientHello was understood; `first` are the first bytes that came.
+    /// Classifies an error before a ClientHello was understood.
     pub(crate) fn of_hello(error: &Error, first: &[u8]) -> Self {
         const METHODS: [&[u8]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PRI "];
-        // A CONNECT: its length, and the length of its protocol's name.
+        // A CONNECT, with its length and its protocol name's.
         let mqtt =
             first.first() == Some(&0x10) && first.windows(4).any(|four| four == b"MQTT" || four == b"MQIs");
         match Self::from(error) {
             _ if mqtt => Self::PlainMqtt,
             _ if METHODS.iter().any(|method| first.starts_with(method)) => Self::PlainHttp,
-            // What begins like a handshake record is meant as TLS.
+            // It starts like a TLS handshake record.
             Self::NotTls | Self::Malformed | Self::Protocol if first.starts_with(&[22, 3]) => Self::Malformed,
             Self::Malformed | Self::Protocol => Self::NotTls,
-            // A client that knows no TLS 1.2 knows no signature_algorithms either, whose absence rustls notices first.
+            // rustls first misses signature_algorithms, which clients before TLS 1.2 lack.
             Self::NoCommonSignature if is_before_tls12(first) => Self::NoCommonVersion,
             cause => cause,
         }
     }
 
-    /// The cause of an error that a ClientHello met with this configuration. rustls tells what it missed first, and looks for groups before
-    /// suites, and for suites that go with the signatures instead of for signatures. Of a hello that came in several records, and was put
-    /// together in place, its word must do.
+    /// Classifies the refusal of a ClientHello by `config`. rustls reports the first mismatch:
+    /// groups before suites, and suites of the wrong signature before signatures. A hello of
+    /// several records, joined in place, cannot be checked again.
     pub(crate) fn of_refused_hello(error: &Error, hello: &[u8], config: &ServerConfig) -> Self {
         let cause = Self::from(error);
         if !matches!(cause, Self::NoCommonCipher | Self::NoCommonGroup) {
@@ -226,14 +225,14 @@ impl Cause {
     }
 }
 
-/// Whether the highest version that a ClientHello offers is below TLS 1.2. Clients that know more say at least that much here, and
-/// the rest in an extension (RFC 8446 §4.1.2).
+/// Whether the hello's legacy version is below TLS 1.2. Newer clients send TLS 1.2 here and the
+/// rest in an extension (RFC 8446 §4.1.2).
 fn is_before_tls12(first: &[u8]) -> bool {
-    // Behind the headers of the record, five bytes, and of the message, four.
+    // After the record header, five bytes, and the message header, four.
     first.get(9..11).is_some_and(|version| *version < [3, 3][..])
 }
 
-/// A ClientHello that was read before.
+/// Parses a ClientHello again.
 fn accept(mut hello: &[u8]) -> Option<Accepted> {
     let mut acceptor = Acceptor::default();
     while !hello.is_empty() {
@@ -331,7 +330,8 @@ mod tests {
         }
     }
 
-    /// The page is made from the table: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-gateway handshake_failures_md`.
+    /// To write the page: `CERTWARD_WRITE_DOCS=1 cargo test -p certward-gateway
+    /// handshake_failures_md`.
     #[test]
     fn handshake_failures_md_is_what_the_table_says() {
         let mut page = INTRODUCTION.to_owned();

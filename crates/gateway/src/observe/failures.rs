@@ -1,4 +1,4 @@
-//! The newest failed handshakes of each deployment, for the operator who asks why a device does not get in.
+//! The newest failed handshakes of each deployment.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,34 +11,31 @@ use certward_store::{DeploymentId, Timestamp};
 
 use crate::observe::cause::Cause;
 
-/// At most 440 bytes each with the longest name: a deployment under attack holds 22 KiB, and all together 22 MiB.
+/// At most 440 bytes each: 22 KiB for a deployment under attack, 22 MiB in total.
 const KEPT_PER_DEPLOYMENT: usize = 50;
-/// The deployments with the newest failures; older ones are forgotten.
+/// Those with the newest failures.
 const DEPLOYMENTS_MAX: usize = 1_000;
-/// How many are forgotten at once, so that it is seldom looked for them.
+/// Evicted together, so that the search is rare.
 const FORGOTTEN_AT_ONCE: usize = DEPLOYMENTS_MAX / 10;
 
-/// What was seen of a handshake before it failed.
+/// Facts seen before a handshake failed.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Whose it is.
     pub(crate) deployment: Option<DeploymentId>,
-    /// The name that the device sent: a DNS name, so letters, digits, `-`, `_` and `.`, at most 253 of them.
+    /// The server name of the device: a DNS name of at most 253 letters, digits, `-`, `_`, `.`.
     pub(crate) server_name: Option<Box<str>>,
-    /// The version that was agreed on.
     pub(crate) tls_version: Option<&'static str>,
-    /// What came, where the cause alone does not say it.
+    /// What was received, if the cause does not say.
     pub(crate) detail: Option<Box<str>>,
 }
 
-/// The bounded list.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(Mutex<Lists>);
 
 #[derive(Debug, Default)]
 struct Lists {
     of: HashMap<DeploymentId, List>,
-    /// Failures so far, by which the newest ones are known.
+    /// Failures so far; orders the lists.
     noted: u64,
 }
 
@@ -46,7 +43,7 @@ struct Lists {
 struct List {
     /// Newest first.
     failures: VecDeque<FailedHandshake>,
-    /// The number of the newest.
+    /// Number of its newest failure.
     newest: u64,
 }
 
@@ -68,7 +65,6 @@ impl Failures {
         list.failures.push_front(failure);
     }
 
-    /// Newest first.
     pub(crate) fn newest(&self, id: &DeploymentId) -> Vec<FailedHandshake> {
         self.lists().of.get(id).map(|list| list.failures.iter().cloned().collect()).unwrap_or_default()
     }
@@ -77,19 +73,18 @@ impl Failures {
         self.lists().of.remove(id);
     }
 
-    /// Of how many deployments something is kept.
     pub(crate) fn deployments(&self) -> usize {
         self.lists().of.len()
     }
 
-    // Nothing that holds the lock can panic half-way through a change.
+    // No holder of the lock can panic halfway through a change.
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lists {
-    /// The deployment's list, to which the newest failure of all is added.
+    /// The deployment's list, numbered as the newest.
     fn next(&mut self, id: &DeploymentId) -> &mut List {
         if self.of.len() >= DEPLOYMENTS_MAX && !self.of.contains_key(id) {
             let mut newest: Vec<u64> = self.of.values().map(|list| list.newest).collect();
@@ -130,7 +125,7 @@ mod tests {
         let note = |number| failures.note(&id(number), Timestamp(0), peer, Cause::Timeout, &Seen::default());
         for number in 0..10 * DEPLOYMENTS_MAX {
             note(number);
-            // One that fails again and again.
+            // One that fails repeatedly.
             note(0);
             assert!(failures.deployments() <= DEPLOYMENTS_MAX);
         }

@@ -6,11 +6,11 @@ use std::{
 
 use tokio::time::{Duration, Instant};
 
-/// Says whether it is time to say something again: what strangers can repeat at will must not fill the log.
+/// Limits repeated log messages: clients must not be able to fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
 
-/// Often enough to be seen by who looks, seldom enough for a week of it.
+/// Frequent enough to notice, rare enough for a week.
 const AT_MOST_EVERY: Duration = Duration::from_secs(60);
 
 impl LogThrottle {
@@ -24,7 +24,7 @@ impl LogThrottle {
     }
 }
 
-/// The same of each of many, of [`EACH_MAX`] of them within the time: of more the log would not be read.
+/// A throttle per key, for at most [`EACH_MAX`] keys per period.
 #[derive(Debug)]
 pub(crate) struct LogThrottles<K>(Mutex<HashMap<K, Instant>>);
 
@@ -47,7 +47,6 @@ impl<K: Clone + Eq + Hash> LogThrottles<K> {
         due
     }
 
-    /// How many it remembers.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

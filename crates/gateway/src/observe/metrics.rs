@@ -6,7 +6,7 @@ use prometheus_client::{
 
 use crate::Protocol;
 
-/// What the gateway counts. No label is a deployment's: a million of them would be a million series.
+/// Gateway metrics. No label names a deployment: a million deployments would be a million series.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     connections: Gauge,
@@ -106,7 +106,7 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// A load balancer stated an address, or nothing.
+    /// Counts PROXY headers by what they state.
     pub(crate) fn introduced(&self, stated: &'static str) {
         self.proxy_headers.get_or_create(&StatedLabel { stated }).inc();
     }
@@ -125,7 +125,7 @@ impl Metrics {
         self.upstream_changes.get_or_create(&HealthLabel { to: "up" }).inc();
     }
 
-    /// One that is down is wanted by nobody any more.
+    /// Drops an unused endpoint that is down.
     pub(crate) fn upstream_forgotten(&self) {
         self.upstreams_down.dec();
     }
@@ -142,7 +142,7 @@ impl Metrics {
         self.proofs.get_or_create(&result(well)).inc();
     }
 
-    /// Whether this node has a snapshot to serve from.
+    /// Sets whether this node has a replica to serve from.
     pub(crate) fn snapshot(&self, is_whole: bool) {
         self.snapshot_whole.set(i64::from(is_whole));
     }

@@ -1,4 +1,4 @@
-//! What operators see: causes, failures, metrics and the rate of log lines.
+//! What operators see: causes, failures, metrics and log throttling.
 
 pub(crate) mod cause;
 pub(crate) mod failures;

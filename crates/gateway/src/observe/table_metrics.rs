@@ -1,5 +1,5 @@
-//! How much is in each of a node's tables: what an operator who sees memory grow wants to know, and what shows that nothing stays
-//! behind of a deployment that is gone.
+//! Sizes of the in-memory tables: for operators who see memory grow, and to show that deleted
+//! deployments leave nothing behind.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::{accept::admission::Doorkeeper, sync::follow::Follower};
 
-/// The tables of a gateway, counted whenever somebody asks; before it runs there are none.
+/// Measured per scrape; empty until the gateway runs.
 #[derive(Debug)]
 pub(crate) struct TableMetrics {
     doorkeeper: Arc<Doorkeeper>,
@@ -31,7 +31,7 @@ impl TableMetrics {
         Self { doorkeeper, follower: OnceLock::new() }
     }
 
-    /// The gateway runs: all its tables are to be found from here. To be done once.
+    /// Attaches the running gateway. Call it once.
     pub(crate) fn are_of(&self, follower: &Arc<Follower>) {
         let _ = self.follower.set(Arc::downgrade(follower));
     }

@@ -1,4 +1,4 @@
-//! Connections that this node makes: to brokers, and to itself.
+//! Connections that this node opens: to brokers, and to itself.
 
 use std::{
     io,
@@ -14,20 +14,20 @@ use tokio::net::TcpStream;
 
 use crate::io::socket;
 
-/// A socket for a connection to `to`, from an address of this machine or from wherever the system chooses.
+/// Opens a socket for `to`. `from`: a local address, else the system chooses.
 pub(crate) fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket::settle(&socket)?;
     if let Some(from) = from {
-        // Else the system would take a port for the address alone, and 28,000 connections were all that it makes to all destinations
-        // together: so it takes one when it connects, and shares it between different destinations.
+        // Without it bind takes a port for all destinations together, 28,000 connections in total.
+        // With it connect takes the port, which different destinations may share.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(socket)
 }
 
-/// Begins to connect; from here on it has its port.
+/// Starts the connect, which takes the port.
 pub(crate) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     match socket.connect(&to.into()) {
         Err(error) if errno(&error) == Errno::EINPROGRESS => Ok(()),
@@ -35,8 +35,8 @@ pub(crate) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Waits for the connection that was begun, and only where there is something to wait for: a program on this machine has answered
-/// before the system says that it goes on. Asked again, it says what came of it.
+/// Completes the connect; waits only if needed: a local peer has answered before the runtime
+/// reports it. A second connect(2) returns the state of the first.
 pub(crate) async fn finish(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     match socket.connect(&to.into()) {
         Ok(()) => TcpStream::from_std(socket.into()),
@@ -50,7 +50,6 @@ pub(crate) async fn finish(socket: Socket, to: SocketAddr) -> io::Result<TcpStre
     }
 }
 
-/// The system's own number of an error.
 pub(crate) fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-/// Random enough to spread load and waits, and for nothing else: whoever sees some throws knows all others.
+/// Randomness for load and delays only: outputs reveal all others.
 #[derive(Debug)]
 pub(super) struct Dice(AtomicU64);
 
@@ -12,7 +12,7 @@ impl Dice {
         Self(AtomicU64::new(seed))
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014): a counter, well mixed, that threads may share.
+    /// SplitMix64 (Steele, Lea and Flood, 2014): a mixed counter that threads share.
     pub(super) fn throw(&self) -> u64 {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut mixed = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
@@ -21,20 +21,20 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`; 0 where there is none.
+    /// A number below `end`, or 0 if `end` is 0.
     pub(super) fn below(&self, end: usize) -> usize {
         (self.throw() % end.max(1) as u64) as usize
     }
 
-    /// From nothing to `max`.
+    /// From zero to `max`.
     pub(super) fn wait(&self, max: Duration) -> Duration {
         part(max, self.throw())
     }
 }
 
-/// As much of `whole` as `random` is of all that it could be.
+/// Scales `whole` by `random` / 2^64.
 pub(super) fn part(whole: Duration, random: u64) -> Duration {
-    // 32 of its bits are fine enough, and the product stays exact.
+    // 32 bits suffice and keep the product exact.
     Duration::from_nanos(((whole.as_nanos() * u128::from(random >> 32)) >> 32) as u64)
 }
 

@@ -16,25 +16,25 @@ use tokio::{
 use super::health::{Eligibility, Health};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
-/// Connects under way to one address; further ones wait in the order in which they came. A broker's queue holds 100
-/// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX) that it has not accepted yet, and what finds it full tries again only after a second: so no more
-/// come at once than it can take in a moment. Over a path of 200 ms it still makes 1,280 a second, 5,000 devices within the deadline.
+/// Concurrent connects to one address; others wait in order. A broker's accept queue holds 100
+/// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX); a SYN to a full one is retried only after a second.
+/// Over a path of 200 ms still 1,280 connects a second, 5,000 devices within the deadline.
 pub(super) const CONNECTS_AT_ONCE: usize = 256;
 
-/// An address of a broker while somebody wants it, or while it is down.
+/// An upstream address in use or down.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     fair_share: Semaphore,
     health: Mutex<Health>,
-    /// That it is down is in the log, and that it is up again is not yet. What devices can bring about again and again, as with a
-    /// broker that takes every second one, is said once a minute.
+    /// "Down" was logged and "up" not yet. Devices can flip this at will, as with a broker that
+    /// accepts every second connect: log once a minute.
     said: AtomicBool,
     rarely: LogThrottle,
     metrics: Arc<Metrics>,
 }
 
-/// All of them. Two deployments with one broker share its destination.
+/// Deployments with the same address share its endpoint.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     known: Mutex<HashMap<SocketAddr, Arc<Endpoint>>>,
@@ -61,7 +61,7 @@ impl Endpoints {
         Arc::clone(endpoint)
     }
 
-    /// Forgets those that nobody uses any more, a millisecond for ten thousand of them. To be called once in a while.
+    /// Drops unused endpoints, 10,000 in a millisecond. Call it periodically.
     pub(super) fn sweep(&self, now: Instant) {
         let mut known = lock(&self.known);
         known.retain(|_, endpoint| !self.forget(endpoint, now));
@@ -73,7 +73,7 @@ impl Endpoints {
         lock(&self.known).len()
     }
 
-    /// Nobody can come by it meanwhile: the map is locked.
+    /// The map is locked, so no new use can start.
     fn forget(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
         let health = *lock(&endpoint.health);
         let forgotten = Arc::strong_count(endpoint) == 1 && health.is_forgettable(now);
@@ -85,7 +85,7 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    /// Waits for a turn to connect.
+    /// Waits for a connect slot.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.fair_share.acquire().await
     }
@@ -125,7 +125,7 @@ impl Endpoint {
     }
 }
 
-/// That one connection tries an address that was down; until dropped.
+/// One connection's try of an address that was down; until dropped.
 pub(super) struct Probe<'a>(&'a Endpoint);
 
 impl Drop for Probe<'_> {

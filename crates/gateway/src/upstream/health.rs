@@ -1,8 +1,8 @@
-//! Whether an address is worth trying, by what its connects came to: nobody is asked for it.
+//! Passive health of an address, from its connects.
 //!
-//! An address whose connect fails is down, and tried after all others, for a wait that grows with every failure at the end of one.
-//! When the wait is over, one connection at a time tries it again before the others; the first connect that succeeds, whoever's it is,
-//! makes it as good as any.
+//! After a failed connect an address is down and tried last. Its wait grows with each failure at
+//! its end. Then one connection at a time probes it before other addresses; any successful connect
+//! marks it up.
 
 use std::time::Duration;
 
@@ -10,33 +10,32 @@ use tokio::time::Instant;
 
 use super::dice::part;
 
-/// The waits double from the first to the longest: a restart is noticed at once, and a dead one is not asked all the time.
+/// The wait doubles: a restart is noticed soon, a dead address is probed rarely.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
-    /// Nothing is known against it.
-    Up { answered_at: Option<Instant> },
-    /// Its last connect failed.
+    Up {
+        answered_at: Option<Instant>,
+    },
     Down {
-        /// How many waits there were.
+        /// Waits so far.
         waits: u32,
-        /// When this one is over.
+        /// End of this wait.
         until: Instant,
-        /// Somebody tries it again already.
+        /// A probe is running.
         probed: bool,
     },
 }
 
-/// Whether to try an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Eligibility {
-    /// In its turn.
+    /// In its order.
     Now,
-    /// In its turn, though it was down, and nobody else until this one is over.
+    /// In its order, as the only probe.
     Probe,
-    /// When nothing else is left.
+    /// After all others.
     AtLast,
 }
 
@@ -47,7 +46,7 @@ impl Health {
         matches!(self, Self::Down { .. })
     }
 
-    /// Whether to try now. Who is given the probe must say how it ended.
+    /// The caller must report how a probe ends.
     pub(super) fn chance(&mut self, now: Instant) -> Eligibility {
         match self {
             Self::Up { .. } => Eligibility::Now,
@@ -59,23 +58,24 @@ impl Health {
         }
     }
 
-    /// A connect succeeded. Whether that is news.
+    /// Returns whether the state changed.
     pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         let was_down = self.is_down();
         *self = Self::Up { answered_at: Some(now) };
         was_down
     }
 
-    /// A connect that began then has failed. Whether that is news.
+    /// Records the failure of a connect started at `began`. Returns whether the state changed.
     pub(super) fn failed(&mut self, began: Instant, now: Instant, probe: bool, random: u64) -> bool {
         match *self {
-            // Another one succeeded since: this one was unlucky in a crowd.
+            // A later connect succeeded: this one failed under load.
             Self::Up { answered_at: Some(answered_at) } if answered_at > began => false,
             Self::Up { .. } => {
                 *self = Self::Down { waits: 1, until: now + wait(1, random), probed: false };
                 true
             }
-            // Those who try it at last do not make the wait longer: of a thousand devices the first seconds would make half a minute.
+            // Last-resort tries do not extend the wait: a thousand devices would raise it to 30 s
+            // within seconds.
             Self::Down { waits, until, probed } => {
                 if probe || !probed && now >= until {
                     let waits = waits.saturating_add(1);
@@ -86,14 +86,14 @@ impl Health {
         }
     }
 
-    /// A probe ended without saying anything about the address.
+    /// The probe ended without a result.
     pub(super) fn abandoned(&mut self) {
         if let Self::Down { probed, .. } = self {
             *probed = false;
         }
     }
 
-    /// Whether nobody has wanted it for so long that it may be forgotten: nothing is known, or not any more.
+    /// Whether the state holds nothing of use.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         match self {
             Self::Up { .. } => true,
@@ -102,7 +102,7 @@ impl Health {
     }
 }
 
-/// 1 s, doubling up to 30 s; of that the half at least, so that the nodes of a cluster do not probe in step.
+/// 1 s doubling to 30 s, at least half of it, so that nodes do not probe in step.
 fn wait(waits: u32, random: u64) -> Duration {
     let whole = FIRST_WAIT.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(LONGEST_WAIT);
     whole / 2 + part(whole / 2, random)

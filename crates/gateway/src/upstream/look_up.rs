@@ -15,27 +15,27 @@ use tokio::{
     sync::{Semaphore, oneshot},
 };
 
-/// Look-ups that the system does at once. Each holds one of the runtime's 512 blocking threads until the system gives up, many seconds
-/// where a name server is dead: there must always be threads left, for names that are answered, too.
+/// Concurrent look-ups. Each blocks one of the runtime's 512 blocking threads, many seconds with a
+/// dead name server: threads must remain for other names.
 const AT_ONCE: usize = 128;
 
-/// The look-ups under way. Connections that want the same name at the same moment share one: when ten thousand devices come
-/// back at once, a slow name server must not hold ten thousand threads, and the other deployments' look-ups behind them.
+/// Look-ups in progress. Connections share the look-up of a name: when 10,000 devices return at
+/// once, a slow name server must not block 10,000 threads and other deployments.
 ///
-/// Nobody can call a look-up off: the system keeps its thread until it has an answer. So each is a task of its own, which stays under
-/// way when those who asked have given up, and whoever asks meanwhile waits for it, too. There is never a second one for a name.
+/// The system cannot cancel a look-up. So each is a task that outlives its callers, and new callers
+/// join it: never two for one name.
 #[derive(Debug)]
 pub(super) struct LookUps(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    /// Also those that wait for a place.
+    /// Includes those waiting for a slot.
     under_way: Mutex<HashMap<Upstream, LookUp>>,
     places: Semaphore,
 }
 
 type Found = io::Result<Arc<[SocketAddr]>>;
-/// To be shared.
+/// Cloneable.
 type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 type LookUp = Shared<BoxFuture<'static, Answer>>;
 
@@ -50,12 +50,11 @@ impl LookUps {
         Self(Arc::new(Table { under_way: Mutex::default(), places: Semaphore::new(places) }))
     }
 
-    /// How many are under way.
     pub(super) fn len(&self) -> usize {
         self.0.under_way().len()
     }
 
-    /// The addresses of a name, as the system gives them. None is kept: the next one asks again.
+    /// Resolves a name. Not cached: the next call resolves again.
     pub(super) async fn ask(&self, upstream: &Upstream) -> Answer {
         // An address needs no name server and no thread.
         if let Some(address) = upstream.socket_address() {
@@ -66,7 +65,7 @@ impl LookUps {
         self.begin(upstream, resolve).await
     }
 
-    /// The look-up of a name that is under way, or else this one.
+    /// Joins the name's look-up in progress, or starts this one.
     fn begin(&self, name: &Upstream, resolve: impl Future<Output = Found> + Send + 'static) -> LookUp {
         let (answer, answered) = oneshot::channel();
         let look_up = match self.0.under_way().entry(name.clone()) {
@@ -78,23 +77,24 @@ impl LookUps {
                 vacant.insert(answered.boxed().shared()).clone()
             }
         };
-        // The table is not locked any more: a runtime that ends drops the task, and the entry with it, before it returns from here.
+        // Unlocked before the spawn: a runtime that shuts down drops the task, and its entry, right
+        // here.
         let under_way = UnderWay { table: Arc::clone(&self.0), name: name.clone() };
         tokio::spawn(async move {
             let found = {
-                // Nobody closes it.
+                // Never closed.
                 let _place = under_way.table.places.acquire().await;
                 resolve.await.map_err(Arc::new)
             };
-            // First: who asks when the answer is there must not be given it.
+            // First: a later caller must not get this answer.
             drop(under_way);
-            // Perhaps nobody waits any more.
+            // All callers may have left.
             let _ = answer.send(found);
         });
         look_up
     }
 
-    /// What the next one who asks for a name is told, if that is before the test awaits anything else.
+    /// Sets the next answer for a name, if asked before the test awaits.
     #[cfg(test)]
     pub(super) fn tell_next(&self, upstream: &Upstream, addresses: &[SocketAddr]) {
         drop(self.begin(upstream, std::future::ready(Ok(Arc::from(addresses)))));
@@ -107,7 +107,7 @@ impl Table {
     }
 }
 
-/// Takes a look-up from those under way when dropped, however its task ends.
+/// Removes the look-up on drop, however its task ends.
 struct UnderWay {
     table: Arc<Table>,
     name: Upstream,
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// With the clock paused, until all tasks wait for something else.
+    /// With a paused clock: until all tasks wait.
     const SETTLED: Duration = Duration::from_millis(1);
 
     fn name(number: usize) -> Upstream {
@@ -138,7 +138,7 @@ mod tests {
         [SocketAddr::from(([10, 0, 0, last], 1883))].into()
     }
 
-    /// A look-up that takes until it is told the answer.
+    /// A look-up that waits for its answer.
     fn slow() -> (oneshot::Sender<Arc<[SocketAddr]>>, impl Future<Output = Found> + Send + 'static) {
         let (answer, answered) = oneshot::channel();
         (answer, answered.map(|answer| answer.map_err(io::Error::other)))

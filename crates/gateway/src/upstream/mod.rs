@@ -1,8 +1,8 @@
-//! The way to a deployment's broker: looked up, checked and connected anew for every connection.
+//! Connects to a deployment's broker: resolved, checked and dialled for every connection.
 //!
-//! A deployment names its addresses in the order of preference; a name may stand for several, which are tried from a random one on, so
-//! that each gets its part. Those that are known to be down come after all others. The time that is left is shared out between those that
-//! are left, so that one dead address does not use up all of it. Connects to one address are bounded and wait their turn.
+//! Configured names are tried in order, the addresses of a name from a random one on, known-down
+//! ones last. The time left is divided among the addresses left, so that a dead one cannot use it
+//! all. Connects to one address are bounded and queue.
 
 pub(crate) mod dial;
 mod dice;
@@ -36,17 +36,16 @@ use self::{
 pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
-/// A connect gets so much of the time at least: half of what a lost packet costs, and more than any path takes. Less would say nothing
-/// about the address.
+/// Minimum per connect: half the cost of a lost packet, more than any path takes. A shorter timeout
+/// says nothing about the address.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
-/// Addresses of one name that one connection tries. A name may stand for hundreds, and one device must not knock at all of them.
+/// Addresses tried of one name, which may have hundreds.
 const ADDRESSES_MAX: usize = 16;
-/// What a device waits at most for an address that was down, where there are others.
+/// Longest wait for an address that was down, if there are others.
 const PROBE_MAX: Duration = Duration::from_secs(1);
-/// Over this time those are spread who try an address that is known to be down because there is no other.
+/// Spreads connects to the only address while it is down.
 const SPREAD_MAX: Duration = Duration::from_millis(500);
 
-/// Looks brokers up and connects to them.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     policy: UpstreamPolicy,
@@ -59,24 +58,24 @@ pub(crate) struct Upstreams {
     said_unusable: LogThrottle,
 }
 
-/// What came of one address.
+/// The result for one address.
 enum Tried {
     Connected(TcpStream),
-    /// Nothing yet: it is down, and others come first.
+    /// Down: others come first.
     PutOff,
     Failed(Unreachable),
 }
 
-/// How far a connection's search for a broker is.
+/// The state of one connection's search.
 struct Search {
     deadline: Instant,
-    /// Those that are down.
+    /// Down addresses.
     put_off: Vec<SocketAddr>,
     failure: Unreachable,
 }
 
 impl Upstreams {
-    /// `sources`: the local addresses that connections are made from.
+    /// `sources`: local addresses.
     pub(crate) fn new(policy: UpstreamPolicy, sources: &[IpAddr], metrics: Arc<Metrics>, seed: u64) -> Self {
         let sources = Sources::new(sources);
         for (ip, error) in sources.unusable() {
@@ -94,7 +93,8 @@ impl Upstreams {
         }
     }
 
-    /// Connects to the first address that is allowed, by this node and by `allow`, the rule of the deployment's project, and answers.
+    /// Connects to the first answering address that this node and `allow`, the project's rule,
+    /// permit.
     pub(crate) async fn connect(
         &self,
         upstreams: &UpstreamList,
@@ -112,12 +112,12 @@ impl Upstreams {
         }
     }
 
-    /// Forgets the addresses that nobody uses any more. To be called once in a while.
+    /// Drops unused endpoints. Call it periodically.
     pub(crate) fn sweep(&self, now: Instant) {
         self.endpoints.sweep(now);
     }
 
-    /// How many addresses are remembered, and how many names are being looked up.
+    /// Endpoints, and look-ups in progress.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.endpoints.len(), self.look_ups.len())
     }
@@ -172,7 +172,7 @@ impl Upstreams {
         None
     }
 
-    /// `rivals` are the addresses that are still to be tried, beside those that are put off.
+    /// `rivals`: addresses still to try, without the put-off ones.
     async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
         let now = Instant::now();
         if now >= search.deadline {
@@ -186,13 +186,13 @@ impl Upstreams {
             Eligibility::Probe if rivals + search.put_off.len() == 0 => {}
             Eligibility::Probe => until = until.min(now + PROBE_MAX),
             Eligibility::AtLast if !at_last => return Tried::PutOff,
-            // All devices of a broker that went away are here within a moment.
+            // All devices of a broker that went down arrive at once.
             Eligibility::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
         }
         let Ok(Ok(_turn)) = timeout_at(until, endpoint.turn()).await else {
             return Tried::Failed(Unreachable::Crowded);
         };
-        // The wait may have been long, and those before may have found out.
+        // During the wait another connect may have failed.
         if !at_last && probe.is_none() && endpoint.is_down() {
             return Tried::PutOff;
         }
@@ -214,7 +214,7 @@ impl Upstreams {
         let tells = match failure {
             Unreachable::Refused(_) => true,
             Unreachable::Timeout => until - began >= ATTEMPT_MIN,
-            // What is amiss on this machine says nothing about that one.
+            // Local faults say nothing about the address.
             _ => false,
         };
         if tells {
@@ -223,7 +223,7 @@ impl Upstreams {
         Tried::Failed(failure)
     }
 
-    /// Says aloud what the operator of this node has to mend; all else is the broker's.
+    /// Logs faults of this node; others are the broker's.
     fn complain(&self, failure: Unreachable) -> Unreachable {
         let now = Instant::now();
         match &failure {
@@ -244,7 +244,7 @@ impl Upstreams {
 }
 
 impl Search {
-    /// Until when one address may take, so that those that come after it have as much.
+    /// The deadline for one address that leaves an equal share to the rest.
     fn share(&self, rivals: usize) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
@@ -252,18 +252,18 @@ impl Search {
         now + (left / sharers).max(ATTEMPT_MIN).min(left)
     }
 
-    /// `None`: no other address will do better.
+    /// `None`: other addresses would fail too.
     fn note(&mut self, failure: Unreachable) -> Option<()> {
         self.failure = failure;
         (!matches!(self.failure, Unreachable::OutOfFiles(_))).then_some(())
     }
 }
 
-/// An IPv4 address is one, however it is written: it has IPv4's sources, and one destination.
+/// IPv4-mapped becomes IPv4: same sources, same endpoint.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        // As it came: it may have a scope.
+        // Unchanged: it may have a scope.
         IpAddr::V6(_) => address,
     }
 }

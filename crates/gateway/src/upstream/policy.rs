@@ -5,14 +5,14 @@ use ipnet::IpNet;
 
 use super::Unreachable;
 
-/// Where upstreams may be.
+/// Which upstream addresses are permitted.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamPolicy {
     /// `None`: the default rule.
     pub(crate) allow: Option<Vec<IpNet>>,
-    /// This program's own addresses: a device must not reach the API, nor the gateway itself in a circle.
+    /// Own listeners: devices must not reach the API, nor the gateway in a loop.
     pub(crate) own: Vec<SocketAddr>,
-    /// Where IPv4 addresses are inside of IPv6 ones: what is refused as `10.0.0.1` is refused as `64:ff9b::10.0.0.1` too.
+    /// IPv4 inside IPv6 is judged as IPv4: `64:ff9b::10.0.0.1` as `10.0.0.1`.
     pub(crate) nat64: Nat64,
 }
 
@@ -31,7 +31,7 @@ impl UpstreamPolicy {
         if own { Err(Unreachable::OwnListener(address)) } else { Ok(()) }
     }
 
-    /// The rule of a project, beside that of this node.
+    /// The project's rule, in addition to the node's.
     pub(super) fn check_by(
         &self,
         allow: Option<&UpstreamAllow>,
@@ -47,7 +47,7 @@ impl UpstreamPolicy {
     }
 
     fn is_own(&self, ip: IpAddr, port: u16) -> bool {
-        // Mostly the port says it already, and the system need not be asked.
+        // The port usually differs, which saves asking the system.
         self.own.iter().filter(|own| own.port() == port).any(|own| match own.ip().to_canonical() {
             everywhere if everywhere.is_unspecified() => is_this_machines(ip),
             one => one == ip,
@@ -55,21 +55,21 @@ impl UpstreamPolicy {
     }
 }
 
-/// Whether an address is one of this machine's: then the system would reach it from that same address. Nothing is sent.
+/// Whether an address is local: the system would then use it as the source. Sends nothing.
 fn is_this_machines(ip: IpAddr) -> bool {
     if ip.is_loopback() {
         return true;
     }
     let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Without a socket to ask with it counts as this machine's: a circle is worse than a refusal.
+    // Without a socket assume local: a loop is worse than a refusal.
     let Ok(socket) = UdpSocket::bind((any, 0)) else { return true };
-    // What cannot be reached at all is elsewhere.
+    // An unreachable address is not local.
     let from = socket.connect((ip, 1)).and_then(|()| socket.local_addr());
     from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// Where clouds hand a machine its credentials, beside the link-local 169.254.169.254 that most of them use: Alibaba Cloud, Azure, AWS
-/// and Google over IPv6. Oracle's and others' are link-local.
+/// Metadata services that hand out a cloud machine's credentials, beside link-local ones such as
+/// 169.254.169.254 and Oracle's: Alibaba Cloud, Azure, AWS and Google over IPv6.
 const METADATA_SERVICES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -77,7 +77,7 @@ const METADATA_SERVICES: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)),
 ];
 
-/// All but what can be no broker or is dangerous to reach: metadata services of clouds, most of which are link-local.
+/// Excludes non-unicast addresses and metadata services, mostly link-local.
 fn allowed_by_default(ip: IpAddr) -> bool {
     let special = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// One IPv4 address by every way to write it inside of an IPv6 one.
+    /// All IPv6 embeddings of an IPv4 address.
     fn embeddings(ip: Ipv4Addr) -> Vec<Ipv6Addr> {
         let [a, b, c, d] = ip.octets();
         let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -115,7 +115,7 @@ mod tests {
             behind([0, 0, 0, 0, 0xffff, 0]),
             behind([0, 0, 0, 0, 0, 0]),
             Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
-            // The client of a Teredo server that is allowed, and a client that is, of this server.
+            // Teredo: server allowed and client refused, and the reverse.
             Ipv6Addr::new(0x2001, 0, 0xa00, 1, 0, 0, !high, !low),
             Ipv6Addr::new(0x2001, 0, high, low, 0, 0, !0xa00, !1),
         ]
@@ -147,11 +147,11 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The plain model: an address is allowed as the IPv4 address inside is.
+        /// The model: an address is allowed as the embedded IPv4 address is.
         #[test]
         fn an_embedded_address_is_judged_as_the_plain_one(ip: u32, bits in 0_u8..=32, network: u32) {
             let ip = Ipv4Addr::from_bits(ip);
-            // Those that are not meant are left out of the local-use prefix and of the compatible addresses.
+            // Excluded: octets unused in the local-use prefix and compatible addresses.
             proptest::prop_assume!(ip.octets()[0] != 0 && ip.octets()[3] != 0);
             let network = ipnet::Ipv4Net::new(Ipv4Addr::from_bits(network), bits).unwrap().trunc();
             let teredo = [Ipv4Addr::new(10, 0, 0, 1)];

@@ -1,4 +1,4 @@
-//! From where brokers are connected to.
+//! Local addresses to connect from.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::{Unreachable, dice::Dice};
 use crate::upstream::dial::{begin, errno, finish, open};
 
-/// The local addresses that connections are made from; for a family without one the system chooses.
+/// A family without a source is left to the system.
 #[derive(Debug)]
 pub(super) struct Sources {
     v4: Box<[IpAddr]>,
@@ -25,8 +25,8 @@ impl Sources {
         Self { v4: v4.into(), v6: v6.into() }
     }
 
-    /// Connects from a source drawn by lot, or from the next that has a port left. Each has its own ports to every
-    /// address of a broker, some 28,000 as the system is mostly set up.
+    /// Connects from a random source, or the next with a free port. Each has its own ports per
+    /// upstream address, by default some 28,000.
     pub(super) async fn connect(&self, to: SocketAddr, dice: &Dice) -> Result<TcpStream, Unreachable> {
         let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
         if sources.is_empty() {
@@ -57,21 +57,20 @@ impl Sources {
         })
     }
 
-    /// Those that no connection can be made from now, with the reason.
+    /// Sources that cannot be bound now, and why.
     pub(super) fn unusable(&self) -> Vec<(IpAddr, io::Error)> {
         let sources = self.v4.iter().chain(&self.v6).copied();
-        // To where does not matter: only the family is looked at.
+        // Only the destination's family matters.
         sources.filter_map(|ip| Some((ip, open(SocketAddr::new(ip, 1), Some(ip)).err()?))).collect()
     }
 }
 
-/// Connects.
 async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     begin(&socket, to)?;
     finish(socket, to).await
 }
 
-/// Tells what is amiss here from what is amiss there.
+/// Separates local faults from the broker's.
 fn of_this_machine(error: io::Error, to: SocketAddr) -> Unreachable {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => Unreachable::SourcePortsExhausted(to),

@@ -24,7 +24,7 @@ fn list(addresses: &[SocketAddr]) -> UpstreamList {
     UpstreamList::parse(&texts.join(",")).unwrap()
 }
 
-/// A broker that accepts, and keeps what it has accepted.
+/// Accepts connections and keeps them.
 struct Broker {
     address: SocketAddr,
     peers: Arc<std::sync::Mutex<Vec<SocketAddr>>>,
@@ -59,7 +59,7 @@ impl Broker {
         self.peers.lock().unwrap().len()
     }
 
-    /// Of so many connections, once they are accepted.
+    /// The sources of the first `connections`.
     async fn sources(&self, connections: usize) -> HashSet<IpAddr> {
         let deadline = Instant::now() + PATIENCE;
         while self.accepted() < connections {
@@ -76,19 +76,19 @@ impl Drop for Broker {
     }
 }
 
-/// An address that refuses. No other test listens on this one of loopback's, so that it stays so.
+/// Refuses connects. No other test listens on this address.
 fn dead() -> SocketAddr {
     std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0)).unwrap().local_addr().unwrap()
 }
 
-/// A listener that accepts nothing, and whose queue holds one more than `queue`.
+/// Accepts nothing; queues one more than `queue`.
 fn deaf(queue: u32) -> TcpListener {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     socket.listen(queue).unwrap()
 }
 
-/// A listener whose queue is full: whoever connects hears nothing.
+/// Its queue is full: connects get no answer.
 async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
     let listener = deaf(1);
     let address = listener.local_addr().unwrap();
@@ -146,7 +146,7 @@ async fn a_project_connects_where_its_rule_says_on_the_resolved_address_and_this
         (&["10.0.0.0/8"], &name, "127.0.0.1", Err("not_allowed_by_project")),
         (&["10.0.0.0/8", &name], &name, "127.0.0.1", Ok(())),
         (&["10.0.0.0/8", "broker.test:1"], &name, "127.0.0.1", Err("not_allowed_by_project")),
-        // The node's own rule stands above.
+        // The node's rule comes first.
         (&["169.254.0.0/16", &name], &name, "169.254.169.254", Err("not_allowed")),
     ] {
         let allow = UpstreamAllow::parse(rule).unwrap();
@@ -157,7 +157,7 @@ async fn a_project_connects_where_its_rule_says_on_the_resolved_address_and_this
         let connected = upstreams.connect(&list, Some(&allow), PATIENCE).await;
         assert_eq!(connected.map(drop).map_err(|failure| failure.reason()), expected, "{rule:?} {resolved}");
     }
-    // The first that is allowed is used.
+    // The first allowed address is used.
     let both = UpstreamList::parse(&format!("127.0.0.2:{port},127.0.0.1:{port}")).unwrap();
     let allow = UpstreamAllow::parse(&["127.0.0.1"]).unwrap();
     let connected = upstreams.connect(&both, Some(&allow), PATIENCE).await.unwrap();
@@ -226,7 +226,7 @@ async fn no_time_to_speak_of_says_nothing_about_an_address() {
     assert!(!is_down(&upstreams, hole));
 }
 
-/// Connects that have been begun and not answered yet, as the system sees them.
+/// Sockets in SYN_SENT.
 fn begun(to: SocketAddr) -> usize {
     const SYN_SENT: &str = "02";
     let port = format!(":{:04X}", to.port());
@@ -249,7 +249,7 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
         assert!(Instant::now() < deadline, "{} are begun", begun(address));
         sleep(Duration::from_millis(5)).await;
     }
-    // They are so many, and stay so many until the broker accepts.
+    // The number holds until the broker accepts.
     for _ in 0..10 {
         assert!(begun(address) <= endpoint::CONNECTS_AT_ONCE);
         sleep(Duration::from_millis(5)).await;
@@ -258,7 +258,7 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
     let mut streams = Vec::new();
     while let Some(connected) = connects.join_next().await {
         streams.push(connected.unwrap().unwrap());
-        // The system's table is long where much goes on beside.
+        // On a busy machine the system's table is long.
         if streams.len().is_multiple_of(100) {
             assert!(begun(address) <= endpoint::CONNECTS_AT_ONCE);
         }
@@ -324,10 +324,10 @@ async fn a_source_that_is_not_this_machines_is_passed_over_and_named_when_it_is_
     assert!(!is_down(&one_of_two, broker.address));
 }
 
-/// Set in the process that a test has for itself.
+/// Set in a test's own process.
 const ALONE: &str = "CERTWARD_TEST_ALONE";
 
-/// Whether to go on: in a process of its own, which a shell starts through `through` and after `prepare`. Else it is waited for.
+/// True in the test's own process; else runs it in a shell via `through`, after `prepare`.
 fn alone(test: &str, through: &[&str], prepare: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -352,7 +352,7 @@ fn alone(test: &str, through: &[&str], prepare: &str) -> bool {
 
 #[tokio::test]
 async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_named() {
-    // A network of its own, with four ports.
+    // A network namespace with four ports.
     let through = ["unshare", "--map-root-user", "--net", "sh", "-c"];
     if !Command::new(through[0]).args(&through[1..]).arg("true").status().is_ok_and(|status| status.success())
     {
@@ -390,7 +390,7 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
         (4, "source_ports_exhausted"),
         "the other source's"
     );
-    // Elsewhere a test has loopback only. A listener on all addresses is found out on each, whatever connections come from.
+    // Other tests have loopback only. A wildcard listener is recognised on each address.
     let policy =
         UpstreamPolicy { allow: None, own: vec!["[::]:50001".parse().unwrap()], nat64: Nat64::default() };
     for (address, own) in [("10.1.2.3:50001", true), ("10.1.2.3:50002", false), ("10.1.2.4:50001", false)] {

@@ -6,7 +6,7 @@ use std::{
 
 use thiserror::Error;
 
-/// Why a broker is not reached.
+/// Why a broker cannot be reached.
 #[derive(Debug, Error)]
 pub(crate) enum Unreachable {
     #[error("its name cannot be looked up: {0}")]
@@ -32,7 +32,7 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
-    /// Whether it lies in what the deployment names: later it will be the same.
+    /// Whether the configured address is at fault, so that a retry fails too.
     pub(crate) fn is_for_its_address(&self) -> bool {
         matches!(
             self,
@@ -40,7 +40,7 @@ impl Unreachable {
         )
     }
 
-    /// Its stable name; docs/brokers.md says what to do about each.
+    /// A stable name; docs/brokers.md has the remedies.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NotResolved(_) => "not_resolved",
