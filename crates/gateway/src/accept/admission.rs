@@ -1,10 +1,9 @@
-//! Counts open connections and bounds them.
+//! Counts and bounds open connections.
 //!
-//! A connection is *unfinished* until it is known to be a device's: two-way, when the handshake has
-//! verified the client; one-way, when its first packet begins, since any client can finish a
-//! one-way handshake. Limits count finished connections only, exactly. Unfinished ones have their
-//! own bound: the next one displaces another (`fair_shares.rs`), so clients that never finish
-//! cannot keep a device out.
+//! A connection is *unfinished* until known to be a device's: two-way, when the handshake verified
+//! it; one-way, when its first packet begins, for any client can finish that handshake. Limits
+//! count finished ones, exactly. Excess unfinished ones are displaced (`fair_shares.rs`), so
+//! clients that never finish keep no device out.
 
 use std::{
     collections::HashMap,
@@ -19,12 +18,11 @@ use crate::accept::fair_shares::{Age, FairShares};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Finished connections.
     pub(crate) finished_max: usize,
-    /// Finished connections of one address.
+    /// Per address.
     pub(crate) per_address_max: Option<usize>,
-    /// Room for unfinished connections beyond `finished_max`. They also use the free places of
-    /// finished ones: after a restart a fleet connects all at once.
+    /// Room for unfinished connections beyond `finished_max`. They also use free places of finished
+    /// ones: after a restart a fleet connects all at once.
     pub(crate) unfinished_kept: usize,
 }
 
@@ -70,7 +68,6 @@ impl Doorkeeper {
         Self { bounds, places: Mutex::new(Places { finished: 0, finished_of, unfinished }) }
     }
 
-    /// Addresses with counted connections.
     pub(crate) fn addresses(&self) -> usize {
         self.places().finished_of.len()
     }
@@ -79,9 +76,8 @@ impl Doorkeeper {
         self.places().unfinished.len()
     }
 
-    /// Enters a new connection, which may displace an unfinished one; or names the bound that
-    /// refuses it. `is_device` is false for a load balancer whose header names the device later
-    /// ([`Entrant::is_from`]).
+    /// Enters a connection; `Err`: the bound that refuses it. `is_device` is false for a load
+    /// balancer before its header ([`Entrant::is_from`]).
     pub(crate) fn come(self: &Arc<Self>, peer: IpAddr, is_device: bool) -> Result<Entrant, &'static str> {
         let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
         let mut places = self.places();
@@ -127,8 +123,7 @@ impl Doorkeeper {
 }
 
 impl Entrant {
-    /// Counts the connection to the address that the PROXY header states; or names the bound that
-    /// refuses it.
+    /// Counts the connection to the address in its PROXY header; `Err`: the bound that refuses it.
     pub(crate) fn is_from(&mut self, device: IpAddr) -> Result<(), &'static str> {
         let (from, to) = (self.address, address_group(device));
         let mut places = self.doorkeeper.places();
@@ -147,11 +142,11 @@ impl Entrant {
         self.displaced.notified().await;
     }
 
-    /// Takes a place. On error the connection stays unfinished.
+    /// On error the connection stays unfinished.
     pub(crate) fn finish(&mut self) -> Result<Admission, &'static str> {
         let mut places = self.doorkeeper.places();
         self.doorkeeper.room(&places, Some(self.address))?;
-        // Displaced, but not notified yet: the place is taken.
+        // Displaced, but not notified yet: its place is taken.
         let age = self.age.ok_or("displaced")?;
         places.unfinished.remove(self.address, age).ok_or("displaced")?;
         self.age = None;
@@ -165,7 +160,7 @@ impl Entrant {
     }
 }
 
-/// Runs `future` until the connection is displaced. Probes have no entrant and are never displaced.
+/// Runs `future` until the connection is displaced. Probes have no entrant.
 pub(crate) async fn unless_displaced<F: Future>(
     entrant: Option<&Entrant>,
     future: F,
@@ -267,7 +262,7 @@ mod tests {
             (keeper(7, None, 1000), "connections_max"),
             (keeper(1000, Some(7), 1000), "connections_per_address_max"),
         ] {
-            // From a balancer, so one address may have more than seven unfinished ones.
+            // From a balancer: one address may have more than seven.
             let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.come(A, false).unwrap()).collect();
             let results: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = entrants

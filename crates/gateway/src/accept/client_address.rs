@@ -1,4 +1,4 @@
-//! Resolves the device's address: the peer, or the source in the load balancer's PROXY header.
+//! The device's address: the peer, or the source in the PROXY header.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,7 +18,6 @@ use crate::{
     proof::probes::Probe,
 };
 
-/// A connection as accepted.
 pub(crate) struct Arrival {
     pub(crate) client: TcpStream,
     /// The device, or the load balancer in front of it.
@@ -32,21 +31,18 @@ pub(crate) struct Arrival {
     pub(crate) entrant: Option<Entrant>,
 }
 
-/// A connection whose device address is known.
 pub(crate) struct ResolvedClient {
     pub(crate) client: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// The destination that the load balancer states.
+    /// Stated by the load balancer.
     pub(crate) to: Option<SocketAddr>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) probe: Option<Arc<Probe>>,
     pub(crate) entrant: Option<Entrant>,
 }
 
-/// Reads the PROXY header if one is due, and counts the connection to the device's address. `None`:
-/// the connection is over and recorded.
-///
-/// Probes were recognised by the TCP peer before this: no header can make a connection a probe.
+/// Reads the PROXY header if one is due and counts the connection to its address. `None`: the
+/// connection is over and recorded. Probes are recognised by their TCP peer: no header makes one.
 pub(crate) async fn resolve(
     context: &NodeContext,
     arrival: Arrival,
@@ -69,7 +65,7 @@ pub(crate) async fn resolve(
                 if probe.is_none() {
                     context.metrics.introduced("nothing");
                 }
-                // A health check is not recorded as a failure: it would evict those of devices.
+                // A health check is not recorded: it would evict failures of devices.
                 stated?;
             }
             Err(cause) => {

@@ -1,8 +1,6 @@
-//! Chooses the unfinished connection to displace: the oldest of the address that holds the most
-//! (ties: the oldest of all).
-//!
-//! An address that floods displaces only its own. Against many addresses with one connection each,
-//! every newcomer displaces the oldest: a client has as long as it takes to fill the room once.
+//! Which unfinished connection to displace: the oldest of the address that holds most (ties: the
+//! oldest of all). One flooding address displaces only its own; against many, a client has as long
+//! as they take to fill the room.
 
 use std::{
     cmp::Reverse,
@@ -10,7 +8,7 @@ use std::{
     net::IpAddr,
 };
 
-/// Unfinished connections by address. Memory follows their number; adding or removing is O(log n).
+/// Memory follows the number of connections; adding or removing is O(log n).
 #[derive(Debug)]
 pub(crate) struct FairShares<T> {
     next: Age,
@@ -44,7 +42,7 @@ impl<T> FairShares<T> {
         self.change(address, |held| held.remove(&age))
     }
 
-    /// Moves a connection to another address; its age stays. False: already removed.
+    /// Keeps the age. False: already removed.
     pub(crate) fn move_to(&mut self, to: IpAddr, from: IpAddr, age: Age) -> bool {
         let Some(connection) = self.remove(from, age) else { return false };
         self.put(to, age, connection);
@@ -72,7 +70,7 @@ impl<T> FairShares<T> {
         self.change(address, |held| held.insert(age, connection));
     }
 
-    /// Updates an address and its rank together.
+    /// Keeps the rank in step.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeMap<Age, T>) -> R) -> R {
         let held = self.holders.entry(address).or_default();
         if let Some(rank) = rank(address, held) {
@@ -144,7 +142,7 @@ mod tests {
         ]
     }
 
-    /// A plain list, oldest first.
+    /// Oldest first.
     #[derive(Default)]
     struct Model(Vec<(u8, Age)>);
 
@@ -200,7 +198,6 @@ mod tests {
                 for last in 0..5 {
                     prop_assert_eq!(shares.len_of(address(last)), model.count(last));
                 }
-                // Nothing is kept for addresses without connections.
                 let holders = (0..5).filter(|last| model.count(*last) > 0).count();
                 prop_assert_eq!((shares.holders.len(), shares.ranking.len()), (holders, holders));
             }

@@ -1,10 +1,9 @@
-//! The PROXY header of a load balancer, versions 1 and 2, accepted from listed networks only
+//! The PROXY header, versions 1 and 2, accepted from listed networks only
 //! (<https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt>).
 //!
-//! Parsing is strict, because the stated address identifies the device. `proxy-header`, which
-//! writes our headers, is lenient: version 1 accepts `+1` as a port, text after `UNKNOWN` and any
-//! byte after `PROXY`; version 2 accepts datagrams and Unix sockets. It parses only version 2's
-//! addresses. No byte after the header is consumed.
+//! Strict, because the address identifies the device. `proxy-header` is lenient: version 1 accepts
+//! `+1` as a port, text after `UNKNOWN`, any byte after `PROXY`; version 2 accepts datagrams and
+//! Unix sockets. So it parses version 2's addresses only. Consumes no byte after the header.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,22 +14,20 @@ use crate::observe::cause::Cause;
 
 const V1_BEGINS: &[u8] = b"PROXY ";
 const V2_BEGINS: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest version 1 line, with its end.
+/// A version 1 line, with its end.
 const V1_BYTES_MAX: usize = 107;
-/// Version 2 up to and including the length.
+/// Version 2 up to and with its length field.
 const V2_BYTES_MIN: usize = 16;
-/// The specification allows 64 KiB. Addresses take 36 bytes; what balancers add (name, TLS with
-/// subject, endpoint id, checksum) some hundred; a client certificate, the largest, at most about
-/// 3,000.
+/// Specification: 64 KiB. Addresses take 36 bytes; a balancer's TLVs (name, TLS subject, endpoint
+/// id, checksum) some hundred; a client certificate, the largest, at most about 3,000.
 const BYTES_MAX: usize = 4096;
 
 /// A version 2 header without addresses, as probes send.
 pub(crate) const LOCAL: [u8; V2_BYTES_MIN] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// The content of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stated {
-    /// The device's address and its destination.
+    /// Source and destination.
     Addresses { from: SocketAddr, to: SocketAddr },
     /// `UNKNOWN`, `LOCAL`, `UNSPEC`: the balancer's own connection, such as a health check.
     Nothing,
@@ -38,14 +35,14 @@ pub(crate) enum Stated {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// All bytes belong to the header; it is not complete.
+    /// Valid so far.
     More,
-    /// The header, and its length in bytes.
+    /// With its length in bytes.
     Done(Stated, usize),
 }
 
-/// Reads exactly the header. `None`: the connection ended before the device sent anything, as a
-/// health check does. The caller sets the deadline.
+/// Reads exactly the header; the caller sets the deadline. `None`: the connection ended before the
+/// device sent anything, as a health check does.
 ///
 /// # Errors
 /// [`Cause::ProxyHeaderMissing`], [`Cause::ProxyHeaderInvalid`], or [`Cause::Closed`].
@@ -64,7 +61,7 @@ pub(crate) async fn read(client: &mut TcpStream) -> Result<Option<Stated>, Cause
         if let Progress::Done(_, length) = progress {
             header.truncate(length);
         }
-        // Already received: this does not wait.
+        // Already received: no wait.
         client.read_exact(&mut header[taken..]).await.map_err(|_| Cause::Closed)?;
         match progress {
             Progress::More => {}
@@ -171,7 +168,7 @@ fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     Ok(Progress::Done(addresses(stated.source, stated.destination), length))
 }
 
-/// Whether TLVs fill the bytes exactly. Their values are not read.
+/// Whether TLVs fill the bytes exactly.
 fn are_tlvs(mut bytes: &[u8]) -> bool {
     while let [_, high, low, rest @ ..] = bytes {
         match rest.get(usize::from(u16::from_be_bytes([*high, *low]))..) {
@@ -202,8 +199,7 @@ mod tests {
         Ok(Stated::Addresses { from: from.parse().unwrap(), to: to.parse().unwrap() })
     }
 
-    /// The result for these bytes and then the end; the header is consumed exactly, however it is
-    /// split.
+    /// The result for these bytes and the end, however they are split.
     fn check(bytes: &[u8]) -> Result<Stated, Cause> {
         let at_once = judge(bytes);
         let mut progress = Ok(Progress::More);
@@ -346,7 +342,7 @@ mod tests {
         assert_eq!(check(&lying), CUT_OFF, "its length says that more comes");
     }
 
-    /// A test encoder that follows the specification.
+    /// A test encoder, written from the specification.
     fn encode(version: u8, from: SocketAddr, to: SocketAddr, tlvs: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let octets = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),

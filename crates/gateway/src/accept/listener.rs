@@ -27,7 +27,6 @@ const BACKLOG: i32 = 4096;
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Binds a listener's address.
 pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
     match open(listener.listen) {
         Err(_) if listener.listen.is_ipv6() && !has_ipv6() => match addresses(listener).nth(1) {
@@ -38,7 +37,7 @@ pub(crate) fn bind(listener: &Listener) -> io::Result<std::net::TcpListener> {
     }
 }
 
-/// The addresses that a listener may bind, the configured one first.
+/// The configured address, then the fallback.
 pub(crate) fn addresses(listener: &Listener) -> impl Iterator<Item = SocketAddr> + use<> {
     let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.listen.port()));
     std::iter::once(listener.listen).chain(listener.or_ipv4.then_some(instead))
@@ -50,7 +49,7 @@ pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<std::net::TcpLi
     Ok(socket)
 }
 
-/// Set on the listener and inherited by accepted connections, which saves system calls for each.
+/// Accepted connections inherit these: fewer system calls for each.
 fn inherited_settings(socket: &Socket) -> io::Result<()> {
     socket::settle(socket)?;
     socket.set_nonblocking(true)
@@ -73,7 +72,6 @@ fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Accepts connections until shutdown.
 pub(crate) async fn accept(
     context: Arc<NodeContext>,
     listener: Arc<Listener>,
@@ -82,8 +80,8 @@ pub(crate) async fn accept(
     connections: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    // At the descriptor limit every close lets one accept succeed and resets the backoff, so the
-    // backoff cannot throttle the log.
+    // At the descriptor limit each close admits one and resets the backoff, so the log needs its
+    // own throttle.
     let said_not_accepted = LogThrottle::default();
     let mut backoff = BACKOFF_MIN;
     // A bound listener has an address.

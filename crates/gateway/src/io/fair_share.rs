@@ -1,10 +1,10 @@
-//! Limits how many bulk operations run at once; the others queue. Relays share one queue,
-//! handshakes have many (`handshake_queue.rs`).
+//! Bounds concurrent bulk work; the rest queues. Relays share one queue, handshakes have many
+//! (`handshake_queue.rs`).
 //!
-//! A relay whose source always has data never waits for a socket. With 200 of them, each using a
-//! thread for a full buffer, a handshake, which needs a thread five or six times, would wait for
-//! all of them each time. So a relay that filled a buffer queues for the next; as many run as there
-//! are threads. Relays of small messages rarely queue.
+//! A relay whose source always has data never waits for a socket. With 200 of them a handshake,
+//! which needs a thread five or six times, would wait each time for a full buffer of each. So a
+//! relay that filled a buffer queues; as many run as there are threads. Small messages rarely
+//! queue.
 
 use std::{
     fmt,
@@ -19,11 +19,10 @@ use tokio::{
     task::yield_now,
 };
 
-/// A first-in, first-out queue.
+/// First in, first out.
 #[derive(Debug)]
 pub(crate) struct FairShare(Arc<Semaphore>);
 
-/// A place in the queue.
 #[derive(Default)]
 pub(crate) enum Slot {
     /// Not queued.
@@ -44,8 +43,7 @@ impl FairShare {
         Self(Arc::new(Semaphore::new(at_once.max(1))))
     }
 
-    /// Waits for a turn and passes it on at once: per pass over a thread's sockets at most
-    /// `at_once` go on.
+    /// Waits for a turn and passes it on: at most `at_once` go on per poll of a thread's sockets.
     pub(crate) async fn wait(&self) {
         let mut turn = Slot::None;
         poll_fn(|cx| turn.poll(self, cx)).await;
@@ -88,8 +86,8 @@ impl Slot {
     }
 }
 
-/// Wakes the task after the thread has polled its sockets and woken their tasks. A plain wake would
-/// only queue it behind tasks already woken, and sockets are polled once in 61 tasks.
+/// Wakes the task after the thread polled its sockets and woke their tasks. A plain wake only
+/// queues behind woken tasks; sockets are polled once in 61 tasks.
 fn after_all_sockets(cx: &mut Context<'_>) {
     if pin!(yield_now()).poll(cx).is_ready() {
         cx.waker().wake_by_ref();
@@ -181,7 +179,7 @@ mod tests {
                 seen.send("socket").unwrap();
             }
         });
-        // One thread: the socket has not been polled when this task asks for its turn.
+        // One thread: the socket is not polled yet.
         let much = tokio::spawn(async move {
             writer.write_all(b"x").unwrap();
             mine(&mut Slot::default(), &FairShare::new(1)).await;

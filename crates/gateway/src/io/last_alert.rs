@@ -1,8 +1,7 @@
 //! A fatal alert after the handshake.
 //!
 //! rustls sends alerts only for faults of the peer. A client that a deployment's limit refuses gets
-//! `access_denied` (RFC 8446 §6.2): the connection is taken apart and the record sealed here with
-//! its keys, which are used for nothing else.
+//! `access_denied` (RFC 8446 §6.2), sealed here with the connection's keys, which are then dropped.
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
@@ -15,7 +14,7 @@ use rustls::{
 const ALERT: u8 = 21;
 const APPLICATION_DATA: u8 = 23;
 const FATAL: u8 = 2;
-/// The record version of TLS 1.2 and 1.3.
+/// The version in records of TLS 1.2 and 1.3.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
 /// The alert as a record with this `sequence` number. `None`: an unsupported suite.
@@ -44,7 +43,7 @@ fn parts(secrets: &ConnectionTrafficSecrets) -> Option<(&'static Algorithm, &Aea
     }
 }
 
-/// The content type follows the content; the header is the additional data (RFC 8446 §5.2).
+/// Content type last; the header is additional data (RFC 8446 §5.2).
 fn sealed_1_3(
     key: &LessSafeKey,
     algorithm: &Algorithm,
@@ -58,8 +57,8 @@ fn sealed_1_3(
     Some([&header[..], &content].concat())
 }
 
-/// Additional data: sequence number and content length (RFC 5246 §6.2.3.3). AES-GCM sends its nonce
-/// without the first four bytes (RFC 5288 §3); ChaCha20-Poly1305 does not (RFC 7905 §2).
+/// Additional data: sequence number and length (RFC 5246 §6.2.3.3). AES-GCM sends its nonce from
+/// byte 4 on (RFC 5288 §3), ChaCha20-Poly1305 none (RFC 7905 §2).
 fn sealed_1_2(
     key: &LessSafeKey,
     algorithm: &'static Algorithm,

@@ -4,28 +4,26 @@ use std::{io, os::fd::AsFd, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// An idle peer that vanished is detected after 3.5 minutes: 120 s of silence and Linux's nine
-/// probes. No other deadline covers an idle connection.
+/// Detects a vanished idle peer in 3.5 minutes: 120 s and Linux's nine probes. No other deadline
+/// covers it.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(120)).with_interval(Duration::from_secs(10));
 
-/// The same for a peer that vanished with unacknowledged bytes: keep-alive does not probe then, and
-/// Linux would retransmit for a quarter of an hour. Longer than `Deadlines::stalled`, which the
-/// gateway enforces and reports itself.
+/// The same with unacknowledged bytes: keep-alive does not probe then, and Linux retransmits for a
+/// quarter of an hour. Longer than `Deadlines::stalled`, which the gateway reports itself.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(210);
 
-/// Unsent bytes queued for one peer; the write that crosses the limit is added in full.
+/// Unsent bytes per peer; the write that crosses the limit is added in full.
 ///
-/// Without it Linux queues up to the maximum of `net.ipv4.tcp_wmem`, usually 4 MiB, even for a peer
-/// that reads nothing: 200 such devices brought a machine of 24 GiB to `net.ipv4.tcp_mem`, which
-/// all connections share. Bytes in flight do not count, so long paths stay as fast. Twice the
-/// relay's write, so a fast peer never waits for the relay.
+/// Linux queues up to the maximum of `net.ipv4.tcp_wmem`, usually 4 MiB, even for a peer that reads
+/// nothing: 200 of them brought a machine of 24 GiB to `net.ipv4.tcp_mem`, which all connections
+/// share. Bytes in flight do not count, so long paths stay fast. Twice the relay's write, so a fast
+/// peer never waits for it.
 const UNSENT_MAX: u32 = 128 * 1024;
 
-/// Received bytes not read yet while the other side is stalled. The system adds its own overhead
-/// and allows at most `net.core.rmem_max`, usually 208 KiB. Unset, a receive buffer grows to the
-/// maximum of `net.ipv4.tcp_rmem`, 6 to 32 MiB, once the peer was read fast. A peer 10 ms away
-/// still sends 20 MB/s.
+/// Received bytes not read yet. The system adds its overhead; the limit is `net.core.rmem_max`,
+/// usually 208 KiB. Unset, a buffer read fast grows to the maximum of `net.ipv4.tcp_rmem`, 6 to 32
+/// MiB. A peer 10 ms away still sends 20 MB/s.
 const RECEIVED_MAX: usize = 256 * 1024;
 
 /// Sets the options; accepted connections inherit them from a listener.
@@ -38,10 +36,8 @@ pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     socket.set_recv_buffer_size(RECEIVED_MAX)
 }
 
-/// Acknowledges received bytes at once.
-///
-/// A peer with Nagle's algorithm holds a short write until all before it is acknowledged, and Linux
-/// delays that by 40 ms. Call it before waiting for a peer that is owed no answer.
+/// Acknowledges received bytes at once. With Nagle's algorithm a peer holds short writes until
+/// then, and Linux delays it by 40 ms. Call before waiting for a peer that is owed no answer.
 pub(crate) fn acknowledge(socket: &impl AsFd) {
     // A failure costs the peer only the delay.
     let _ = SockRef::from(socket).set_tcp_quickack(true);

@@ -1,8 +1,8 @@
-//! One TLS connection without buffers of its own.
+//! A TLS connection without buffers.
 //!
-//! rustls' buffered connection keeps a 4 KiB read buffer for life, the main cost of a fleet of
-//! silent devices. Here bytes in transit are in per-thread buffers (`wire.rs`); a connection keeps
-//! only an incomplete record or handshake message.
+//! rustls' buffered connection keeps 4 KiB for life, the main cost of a fleet of silent devices.
+//! Here bytes in transit are in per-thread buffers (`wire.rs`); a connection keeps only an
+//! incomplete record or handshake message.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -14,23 +14,21 @@ use rustls::{
 
 use crate::io::last_alert;
 
-/// Bytes kept of an incomplete message. rustls takes messages of 64 KiB, plus a header for each
-/// record. A message in one-byte records would need far more, but no long message is cut so small
-/// for a good reason.
+/// Incomplete bytes kept. rustls takes messages of 64 KiB, plus record headers. One-byte records
+/// would need far more; no long message is cut so small for a good reason.
 pub(crate) const INCOMPLETE_MAX: usize = 80 * 1024;
-/// The same after the handshake: a full record, and the start of a key update, the only handshake
-/// message that a client may still send.
+/// The same after the handshake: a full record and the start of a key update, the only message a
+/// client may still send.
 const INCOMPLETE_LATER_MAX: usize = 20 * 1024;
-/// Record overhead: header, TLS 1.2's explicit nonce or TLS 1.3's type, and tag; rounded up.
+/// Per record: header, TLS 1.2's explicit nonce or TLS 1.3's type, tag; rounded up.
 const OVERHEAD_PER_RECORD: usize = 64;
 /// The largest plaintext of a record (RFC 8446 §5.1).
 const RECORD_MAX: usize = 16 * 1024;
 
-/// The server side of a TLS connection.
 pub(crate) struct Tls {
     connection: Box<UnbufferedServerConnection>,
     incomplete: Vec<u8>,
-    /// After an error rustls must not be called: it still counts bytes that are gone.
+    /// After an error rustls still counts bytes that are gone: do not call it.
     failed: bool,
 }
 
@@ -67,13 +65,13 @@ impl Tls {
         })
     }
 
-    /// An incomplete record or message: [`Tls::take`] needs it again, followed by more.
+    /// [`Tls::take`] needs these bytes again, followed by more.
     pub(crate) fn incomplete(&self) -> &[u8] {
         &self.incomplete
     }
 
-    /// Processes `incoming`, which begins with [`Tls::incomplete`]. Decrypts in place; appends
-    /// plaintext to `plain`, and bytes to send to `out`, including the alert for an error.
+    /// Processes `incoming`, which begins with [`Tls::incomplete`], in place. Appends to `plain`,
+    /// and to `out` what to send, including an error's alert.
     ///
     /// # Errors
     /// The peer's fault. The connection is then unusable.
@@ -163,7 +161,7 @@ impl Tls {
     /// Encrypts `plain` into `out`.
     ///
     /// # Errors
-    /// The handshake is not done, the connection has failed, or its keys are used up.
+    /// The handshake is not done, the connection failed, or its keys are used up.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut SendBuffer) -> Result<(), Error> {
         // For smaller records rustls reports the size that it needs.
         let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
@@ -206,8 +204,8 @@ impl Tls {
         }
     }
 
-    /// Ends the connection with a fatal alert, to be sent last. Empty if the handshake is not done
-    /// or the connection has failed.
+    /// Ends with a fatal alert, to be sent last. Empty if the handshake is not done or the
+    /// connection failed.
     pub(crate) fn into_alert(self, description: AlertDescription) -> Vec<u8> {
         let Some(version) = self.protocol_version().filter(|_| !self.failed) else { return Vec::new() };
         let secrets = self.connection.dangerous_into_kernel_connection();
@@ -236,7 +234,6 @@ fn size_wanted(encoded: Result<usize, EncodeError>) -> Result<Result<usize, usiz
     }
 }
 
-/// Version, cipher suite, client certificates and so on.
 impl Deref for Tls {
     type Target = CommonState;
 
@@ -276,7 +273,7 @@ impl SendBuffer {
         }
     }
 
-    /// Lets `write` append: it returns the bytes written, or the room needed for a second call.
+    /// `write` returns the bytes written, or `Err` with the room needed for a retry.
     fn append(
         &mut self,
         mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, usize>, Error>,
@@ -307,11 +304,10 @@ mod tests {
 
     use super::*;
 
-    /// A rustls client and our server, with the bytes in transit between them.
+    /// A client and our server, with the bytes in transit.
     struct Pair {
         client: ClientConnection,
         server: Tls,
-        /// Decrypted by the server.
         plain: Vec<u8>,
         out: SendBuffer,
     }
@@ -361,7 +357,6 @@ mod tests {
             self
         }
 
-        /// Carries what both sides have queued.
         fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
             let mut peer = Peer::Open;
             for piece in self.said_by_client().chunks(piece) {
@@ -393,7 +388,7 @@ mod tests {
             self.out.clear();
         }
 
-        /// Every call now returns an error and does not panic.
+        /// Every call now returns an error.
         fn is_of_no_more_use(&mut self) {
             self.out.clear();
             self.server.close_notify(&mut self.out);
@@ -450,7 +445,7 @@ mod tests {
         let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
         assert!(suites.len() > 6);
         for suite in suites {
-            // This test's certificate has an ECDSA key.
+            // This certificate's key is ECDSA's.
             if !format!("{:?}", suite.suite()).contains("_RSA_") {
                 let mut provider = rustls::crypto::aws_lc_rs::default_provider();
                 provider.cipher_suites = vec![suite];
@@ -590,7 +585,6 @@ mod tests {
             let mut pair = Pair::new(&TLS13);
             assert!(pair.hear(bytes).is_err(), "{what}");
             pair.is_of_no_more_use();
-            // And after the handshake.
             for version in both() {
                 let mut pair = Pair::shaken(version, usize::MAX);
                 assert!(pair.hear(bytes).is_err(), "{what}");

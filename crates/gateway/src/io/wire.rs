@@ -1,5 +1,4 @@
-//! Moves bytes between TLS and sockets in per-thread buffers: no connection owns one, and none
-//! outlives a poll.
+//! Moves bytes between TLS and sockets in per-thread buffers, none of which outlives a poll.
 
 use std::{
     cell::RefCell,
@@ -39,15 +38,11 @@ thread_local! {
 
 pub(crate) struct Buffers {
     incoming: Box<[u8]>,
-    /// Decrypted bytes.
     pub(crate) plain: Vec<u8>,
-    /// Bytes for the device.
     pub(crate) out: SendBuffer,
-    /// Set by the last read.
     pub(crate) amount: Amount,
 }
 
-/// How full a read was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
     /// Probably everything there was.
@@ -56,7 +51,6 @@ pub(crate) enum Amount {
     Full,
 }
 
-/// Why a side ended.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error("the connection: {0}")]
@@ -65,12 +59,11 @@ pub(crate) enum Fault {
     Tls(#[from] rustls::Error),
 }
 
-/// Whether the device may send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     More,
-    /// It closed its side, with or without close_notify: many devices send none, and MQTT's framing
-    /// reveals a truncated packet.
+    /// It ended, perhaps without close_notify: many devices send none, and MQTT's framing reveals
+    /// truncation.
     End,
 }
 
@@ -106,8 +99,7 @@ impl Buffers {
         Poll::Ready(Ok(fresh.filled().len()))
     }
 
-    /// Reads once from a device through TLS: decrypted bytes go to `plain`, TLS answers to `out`,
-    /// also on error.
+    /// Reads once from a device: plaintext goes to `plain`, TLS answers to `out`, also on error.
     pub(crate) fn poll_hear(
         &mut self,
         tls: &mut Tls,
@@ -139,12 +131,11 @@ impl Buffers {
     }
 }
 
-/// The result of one read from a device in buffers of its own, for the start of a connection.
+/// One read from a device, in its own buffers: for the start of a connection.
 pub(crate) struct Hearing {
     pub(crate) outcome: Result<Heard, Fault>,
-    /// Decrypted bytes.
     pub(crate) plain: Vec<u8>,
-    /// Bytes that TLS has to send, also on error.
+    /// Also on error.
     pub(crate) answer: Vec<u8>,
 }
 
@@ -166,8 +157,7 @@ pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
     poll_fn(|cx| poll_hear_once(tls, device, cx)).await
 }
 
-/// Reads once from a device whose last bytes need no answer: acknowledges them if nothing more is
-/// there yet.
+/// Reads once from a device that is owed no answer: acknowledges unless more is there.
 pub(crate) async fn hear_more(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
     let mut acknowledged = false;
     poll_fn(|cx| {
@@ -200,7 +190,7 @@ pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io
     .await
 }
 
-/// Sends what the socket takes now and returns how much. The caller polls for the rest.
+/// Sends what the socket takes and returns how much. The caller polls for the rest.
 pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
@@ -212,15 +202,13 @@ pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_
     }
 }
 
-/// Sends what a fresh socket takes. Through the runtime this would cost a wake for writability
-/// first.
+/// Sends what a fresh socket takes, without a wake for writability first.
 pub(crate) fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> usize {
     // Errors are ignored here; the next write or read reports them.
     SockRef::from(stream).send(bytes).unwrap_or(0)
 }
 
-/// Sends `words`, usually a close_notify or an alert, ends our side, then reads what the peer still
-/// sends.
+/// Sends `words`, usually close_notify or an alert, ends our side and reads the peer's rest.
 pub(crate) async fn close(words: &[u8], mut stream: TcpStream, within: Duration) {
     end(words, &mut stream, within).await;
     linger(stream, within).await;
@@ -239,7 +227,7 @@ pub(crate) fn good_bye(tls: &mut Tls) -> Vec<u8> {
     say_last(tls, &[])
 }
 
-/// Encrypts last bytes for a device and appends the close_notify.
+/// Encrypts `last` and appends the close_notify.
 pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     with_buffers(|buffers| {
         if !last.is_empty() {
@@ -251,8 +239,8 @@ pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Reads what the peer still sends: closing with unread bytes resets the connection, and the peer
-/// may lose the last alert.
+/// Reads the peer's rest: closing over unread bytes resets the connection, and the last alert may
+/// be lost.
 pub(crate) async fn linger(mut stream: TcpStream, within: Duration) {
     let read_all = async {
         let mut read = 0;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
 
-/// The backlog, and since when the peer takes none of it. Empty, it costs one pointer.
+/// Unsent bytes, and since when they stall. Costs a pointer if empty.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBacklog(Option<Box<Rest>>);
 

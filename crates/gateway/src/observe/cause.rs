@@ -1,5 +1,5 @@
-//! Causes of failed handshakes, with meaning and remedy: a metric label, the operators' list, and
-//! the source of docs/handshake-failures.md.
+//! Causes of failed handshakes: a metric label, the operators' list, and
+//! docs/handshake-failures.md.
 
 use certward_pki::ClientRefusal;
 use rustls::{
@@ -10,7 +10,6 @@ use rustls::{
 
 macro_rules! causes {
     ($($cause:ident $name:literal: $meaning:literal; $remedy:literal)+) => {
-        /// Why a handshake failed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Cause {
             $(#[doc = $meaning] $cause,)+
@@ -26,7 +25,6 @@ macro_rules! causes {
                 match self { $(Self::$cause => $name,)+ }
             }
 
-            /// One sentence.
             pub(crate) fn meaning(self) -> &'static str {
                 match self { $(Self::$cause => $meaning,)+ }
             }
@@ -204,9 +202,9 @@ impl Cause {
         }
     }
 
-    /// Classifies the refusal of a ClientHello by `config`. rustls reports the first mismatch:
-    /// groups before suites, and suites of the wrong signature before signatures. A hello of
-    /// several records, joined in place, cannot be checked again.
+    /// Classifies a refusal by `config`. rustls checks groups before suites, and reports missing
+    /// signatures as missing suites. A hello of several records is joined in place and cannot be
+    /// parsed again.
     pub(crate) fn of_refused_hello(error: &Error, hello: &[u8], config: &ServerConfig) -> Self {
         let cause = Self::from(error);
         if !matches!(cause, Self::NoCommonCipher | Self::NoCommonGroup) {
@@ -225,14 +223,12 @@ impl Cause {
     }
 }
 
-/// Whether the hello's legacy version is below TLS 1.2. Newer clients send TLS 1.2 here and the
-/// rest in an extension (RFC 8446 §4.1.2).
+/// The legacy version: newer clients send TLS 1.2 and the rest in an extension (RFC 8446 §4.1.2).
 fn is_before_tls12(first: &[u8]) -> bool {
     // After the record header, five bytes, and the message header, four.
     first.get(9..11).is_some_and(|version| *version < [3, 3][..])
 }
 
-/// Parses a ClientHello again.
 fn accept(mut hello: &[u8]) -> Option<Accepted> {
     let mut acceptor = Acceptor::default();
     while !hello.is_empty() {

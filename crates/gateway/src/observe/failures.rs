@@ -11,18 +11,17 @@ use certward_store::{DeploymentId, Timestamp};
 
 use crate::observe::cause::Cause;
 
-/// At most 440 bytes each: 22 KiB for a deployment under attack, 22 MiB in total.
+/// 440 bytes each at most: 22 KiB per deployment, 22 MiB in total.
 const KEPT_PER_DEPLOYMENT: usize = 50;
-/// Those with the newest failures.
+/// Keeps those with the newest failures.
 const DEPLOYMENTS_MAX: usize = 1_000;
 /// Evicted together, so that the search is rare.
 const FORGOTTEN_AT_ONCE: usize = DEPLOYMENTS_MAX / 10;
 
-/// Facts seen before a handshake failed.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) deployment: Option<DeploymentId>,
-    /// The server name of the device: a DNS name of at most 253 letters, digits, `-`, `_`, `.`.
+    /// A DNS name: at most 253 letters, digits, `-`, `_`, `.`.
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) tls_version: Option<&'static str>,
     /// What was received, if the cause does not say.
@@ -41,9 +40,7 @@ struct Lists {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Newest first.
     failures: VecDeque<FailedHandshake>,
-    /// Number of its newest failure.
     newest: u64,
 }
 
@@ -125,7 +122,6 @@ mod tests {
         let note = |number| failures.note(&id(number), Timestamp(0), peer, Cause::Timeout, &Seen::default());
         for number in 0..10 * DEPLOYMENTS_MAX {
             note(number);
-            // One that fails repeatedly.
             note(0);
             assert!(failures.deployments() <= DEPLOYMENTS_MAX);
         }

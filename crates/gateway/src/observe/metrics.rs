@@ -6,7 +6,7 @@ use prometheus_client::{
 
 use crate::Protocol;
 
-/// Gateway metrics. No label names a deployment: a million deployments would be a million series.
+/// No label names a deployment: a million would be a million series.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     connections: Gauge,
@@ -106,7 +106,6 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts PROXY headers by what they state.
     pub(crate) fn introduced(&self, stated: &'static str) {
         self.proxy_headers.get_or_create(&StatedLabel { stated }).inc();
     }
@@ -125,7 +124,7 @@ impl Metrics {
         self.upstream_changes.get_or_create(&HealthLabel { to: "up" }).inc();
     }
 
-    /// Drops an unused endpoint that is down.
+    /// An unused endpoint that is down was dropped.
     pub(crate) fn upstream_forgotten(&self) {
         self.upstreams_down.dec();
     }

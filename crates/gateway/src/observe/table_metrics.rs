@@ -1,5 +1,4 @@
-//! Sizes of the in-memory tables: for operators who see memory grow, and to show that deleted
-//! deployments leave nothing behind.
+//! Table sizes: explain memory growth, and show that deleted deployments leave nothing.
 
 use std::{
     fmt,
@@ -14,7 +13,7 @@ use prometheus_client::{
 
 use crate::{accept::admission::Doorkeeper, sync::follow::Follower};
 
-/// Measured per scrape; empty until the gateway runs.
+/// Measured per scrape; no tables until the gateway runs.
 #[derive(Debug)]
 pub(crate) struct TableMetrics {
     doorkeeper: Arc<Doorkeeper>,

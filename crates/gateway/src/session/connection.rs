@@ -31,7 +31,6 @@ use crate::{
     },
 };
 
-/// A connection in its relay phase.
 struct Session {
     relay: Relay,
     member: Registration,
@@ -40,8 +39,8 @@ struct Session {
 }
 
 pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<Output = ()> + Send {
-    // Boxed, so a long connection does not carry the state of its start and end; and created
-    // outside the `async` block, which keeps its captures to the end.
+    // Boxed, so that a long relay does not carry this state; created here, because an `async` block
+    // keeps its captures to the end.
     let opening = Box::pin(open(context, arrival));
     async {
         let Some(mut session) = opening.await else { return };
@@ -106,7 +105,6 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
     Some(Session { relay, member, context, _admission: admission })
 }
 
-/// A connection between handshake and relay.
 struct Beginning<'a> {
     context: &'a NodeContext,
     listener: &'a Listener,
@@ -116,7 +114,7 @@ struct Beginning<'a> {
     member: Registration,
     destination: &'a RoutedDeployment,
     peer: SocketAddr,
-    /// The destination that the load balancer states.
+    /// Stated by the load balancer.
     to: Option<SocketAddr>,
     seen: &'a mut Seen,
     tls: Tls,
@@ -124,26 +122,21 @@ struct Beginning<'a> {
     opening: Opening,
 }
 
-/// Why no relay starts.
 enum Over {
-    /// A reason for [`crate::observe::metrics::Metrics::closed`].
+    /// A reason of [`crate::observe::metrics::Metrics::closed`].
     Closed(&'static str),
-    /// By a newer connection.
     Displaced,
     /// By a limit of the deployment.
     Denied(Cause),
     NotSpoken(NotSpoken),
-    /// By a limit of the node: a reason for [`crate::observe::metrics::Metrics::refused`].
+    /// By a limit of the node: a reason of [`crate::observe::metrics::Metrics::refused`].
     Refused(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
 enum NotSpoken {
-    /// Not begun within its deadline.
     Late,
-    /// A CONNECT with this protocol level.
     UnknownLevel(u8),
-    /// With a description of its bytes.
     Wrong(&'static str),
 }
 
@@ -243,7 +236,6 @@ impl<'a> Beginning<'a> {
         let _ = unless_displaced(Some(&self.entrant), closing).await;
     }
 
-    /// Counts the connection as finished.
     fn finish(&mut self) -> Result<(), Over> {
         let limits = self.served().map(|served| served.limits).unwrap_or_default();
         self.member.count(limits, Instant::now()).map_err(Over::Denied)?;
@@ -324,7 +316,7 @@ impl<'a> Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    /// Logs that the broker cannot be reached at the configured address; devices cannot report it.
+    /// Logged for the operator, because devices cannot report it.
     fn misdirected(&self, why: &dyn Display) {
         let deployment = self.member.deployment();
         if self.context.misdirected.now(deployment, Instant::now()) {
@@ -335,7 +327,6 @@ impl Beginning<'_> {
         }
     }
 
-    /// Puts the PROXY header before the device's first bytes.
     fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
         if proxy.protocol == ProxyProtocol::None {
             return Ok(());
@@ -370,7 +361,6 @@ async fn obey(
     }
 }
 
-/// Reads until the protocol is known.
 async fn read_first(
     tls: &mut Tls,
     client: &mut TcpStream,
@@ -378,8 +368,8 @@ async fn read_first(
     opening: &mut Opening,
 ) -> Result<(), Over> {
     loop {
-        // Bytes may have come with the end of the handshake. Judged before the end is checked: a
-        // device may send everything and its close_notify at once.
+        // Bytes may have come with the handshake. Judged before the end: a device may send
+        // everything and close_notify at once.
         match judge(protocol, &opening.first) {
             Verdict::Right => return Ok(()),
             Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
@@ -450,8 +440,7 @@ mod tests {
 
     #[test]
     fn a_connection_costs_little_beside_its_tls_state() {
-        // Paid for each connected device. With the runtime's overhead 512 bytes now; its next size
-        // is 640.
+        // Paid per device. With the runtime's overhead 512 bytes; its next size is 640.
         assert!(size_of_future(serve) <= 400, "{}", size_of_future(serve));
     }
 }

@@ -1,4 +1,4 @@
-//! Closes connections evenly over a time, so that devices do not all reconnect at once.
+//! Closes connections evenly over time, so that devices do not reconnect at once.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Signals between yields; each connection then encrypts a close_notify, some microseconds.
 const TOLD_AT_ONCE: usize = 256;
 
-/// Signals the current connections evenly over `time`, in random order so that no deployment's end
-/// together. A signal to one that has ended has no effect.
+/// Signals the current connections evenly over `time`, in random order: never one deployment at
+/// once.
 pub(crate) async fn end_over(registry: &Registry, time: Duration, entropy: &dyn Entropy) {
     let mut waiting = registry.everyone();
     shuffle(&mut waiting, entropy);

@@ -1,5 +1,5 @@
-//! Checks a device's first bytes, so that port scanners, browsers and wrong protocols never reach a
-//! broker. Only the beginning is checked, as it arrives; the broker judges the rest.
+//! Checks a device's first bytes, so that port scanners, browsers and wrong protocols reach no
+//! broker. The broker judges the rest.
 
 use crate::Protocol;
 
@@ -17,8 +17,8 @@ pub(crate) enum Verdict {
 
 /// Browsers and brokers also stop at 8 KiB.
 const REQUEST_LINE_MAX: usize = 8 * 1024;
-/// Five fields of 64 KiB (client id, will topic and payload, user name, password) and MQTT 5
-/// properties; 1 MiB is above every broker's default.
+/// Client id, will topic and payload, user name and password of 64 KiB each, and properties; 1 MiB
+/// is above every broker's default.
 const CONNECT_LEN_MAX: u32 = 1024 * 1024;
 /// Protocol name, level, flags, keep-alive, empty client id.
 const CONNECT_LEN_MIN: u32 = 12;
@@ -30,7 +30,7 @@ pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
     }
 }
 
-/// CONNECT of MQTT 3.1 (`MQIsdp`, level 3), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
+/// MQTT 3.1 (`MQIsdp`, level 3), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
 fn mqtt_connect(bytes: &[u8]) -> Verdict {
     let Some((&first, rest)) = bytes.split_first() else { return Verdict::Incomplete };
     if first != 0x10 {
@@ -45,7 +45,7 @@ fn mqtt_connect(bytes: &[u8]) -> Verdict {
     if !(CONNECT_LEN_MIN..=CONNECT_LEN_MAX).contains(&len) {
         return Verdict::Wrong;
     }
-    // The level's high bit marks a bridge, as of mosquitto; an MQTT 3.1.1 server may refuse it.
+    // The level's high bit marks a bridge (mosquitto); an MQTT 3.1.1 server may refuse it.
     let names: [(&[u8], &[u8]); 2] =
         [(b"\0\x04MQTT", &[4, 5, BRIDGE | 4, BRIDGE | 5]), (b"\0\x06MQIsdp", &[3, BRIDGE | 3])];
     for (name, levels) in names {
@@ -62,13 +62,12 @@ fn mqtt_connect(bytes: &[u8]) -> Verdict {
 
 const BRIDGE: u8 = 0x80;
 
-/// CONNACK for an unknown level (MQTT-3.1.2-2): MQTT 3.1.1's return code 1, or MQTT 5's reason code
-/// 0x84 above level 5.
+/// CONNACK for an unknown level (MQTT-3.1.2-2): return code 1, or MQTT 5's 0x84 above level 5.
 pub(crate) fn refusal_of_level(level: u8) -> &'static [u8] {
     if level & !BRIDGE > 5 { b"\x20\x03\0\x84\0" } else { b"\x20\x02\0\x01" }
 }
 
-/// Describes wrong first bytes without quoting them: they may be a password.
+/// Quotes none of the bytes: they may be a password.
 pub(crate) fn describe(bytes: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 7] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"PRI ", b"CONNECT "];
     match bytes {

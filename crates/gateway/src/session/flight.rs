@@ -1,17 +1,16 @@
 //! Cuts handshake messages into small records, between messages where possible.
 //!
-//! rustls joins the messages of a flight and cuts at full records. mbedTLS before 3.6.3 accepts
-//! several messages in a record, but no message across records. So unencrypted messages, all long
-//! ones of TLS 1.2, are cut again. Record boundaries are not in the transcript (RFC 8446 §4.4.1).
+//! rustls joins messages and cuts at full records; mbedTLS before 3.6.3 accepts no message across
+//! records. So plaintext messages, all long ones of TLS 1.2, are cut again. Records are not in the
+//! transcript (RFC 8446 §4.4.1).
 
 /// Content type handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 /// The record version after the ClientHello.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
-/// Cuts the unencrypted handshake records at the start of `flight` again. A message that fits
-/// `record_bytes` stays in one record, perhaps with others; a longer one gets its own records. The
-/// rest is unchanged.
+/// Cuts the plaintext handshake records at the start of `flight` again. A message that fits
+/// `record_bytes` stays whole; a longer one gets its own records.
 pub(crate) fn cut_between_messages(flight: &[u8], record_bytes: u16) -> Vec<u8> {
     // rustls sends no partial message.
     cut(flight, record_bytes).unwrap_or_else(|| flight.to_vec())
@@ -49,7 +48,6 @@ fn joined(mut flight: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((messages, flight))
 }
 
-/// With the header.
 fn message_len(messages: &[u8]) -> Option<usize> {
     let [_, a, b, c] = *messages.first_chunk()?;
     Some(4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)))
@@ -81,7 +79,6 @@ mod tests {
         lens.iter().enumerate().flat_map(message).collect()
     }
 
-    /// As rustls cuts them.
     fn records(messages: &[u8], record_bytes: u16) -> Vec<u8> {
         let mut records = Vec::new();
         push_records(&mut records, messages, record_bytes);

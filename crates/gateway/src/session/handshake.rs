@@ -35,20 +35,17 @@ pub(crate) struct Established {
     pub(crate) scope: TrustScope,
 }
 
-/// Why the handshake failed, and the bytes left to send.
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
     pub(crate) farewell: Option<ClosingAlert>,
 }
 
-/// An alert, or unsent bytes before it.
 pub(crate) struct ClosingAlert {
     pub(crate) words: Vec<u8>,
     pub(crate) client: TcpStream,
 }
 
-/// Performs the handshake; `line` is the device's queue. `seen` is filled as facts become known, so
-/// that a timeout can report them.
+/// `seen` is filled as facts become known, so that a timeout can report them.
 pub(crate) async fn perform(
     context: &NodeContext,
     listener: &Listener,
@@ -85,10 +82,10 @@ pub(crate) async fn perform(
             version: served.identity.version,
         });
     }
-    // A device that offers only `mqtt` on a `wss` listener is treated as offering no ALPN: it means
-    // the inner protocol.
+    // A device that offers only `mqtt` on a `wss` listener names the inner protocol: it is answered
+    // as if it offered no ALPN.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
-    // Before TLS reads the hello, whose records it joins in place.
+    // Before TLS joins the hello's records in place.
     let record_bytes = served.record_bytes.get();
     let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
     let config = served.identity.config_for(alpn, record_bytes);
@@ -116,7 +113,6 @@ pub(crate) async fn perform(
     Ok(Established { tls, client, opening, destination, scope })
 }
 
-/// A refusal by a plain alert.
 struct Rejected(Cause, AlertDescription);
 
 impl Rejected {
@@ -161,7 +157,7 @@ async fn find(
     }
 }
 
-/// Whether the deployment is served and has room. A finished connection takes its place later.
+/// Whether the deployment is served and has room. Takes no place.
 fn room(context: &NodeContext, destination: &RoutedDeployment, is_proof: bool) -> Result<(), Rejected> {
     let served = served(&destination.entry)?;
     if is_proof {
@@ -185,7 +181,7 @@ fn served(entry: &DeploymentConfig) -> Result<&Served, Rejected> {
     }
 }
 
-/// Completes the handshake after the server's first flight, which `hearing` holds.
+/// `hearing`: the result of the server's first flight.
 async fn finish(
     context: &NodeContext,
     served: &Served,
@@ -217,8 +213,7 @@ async fn finish(
             true => acknowledge(&client),
             false => client.write_all(&answer).await.map_err(|_| Failed::silent(Cause::Closed))?,
         }
-        // Client certificates, or a second hello with its postponed key exchange, are expensive:
-        // queue.
+        // Client certificates and second hellos are expensive.
         let is_much = served.identity.verifier.is_some()
             || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
         hearing = match is_much {
@@ -246,8 +241,8 @@ async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &FairShare) -
     hear(tls, client).await
 }
 
-/// TLS 1.3's session ticket may travel with the broker's first answer, which saves a packet and a
-/// system call. In TLS 1.2 the client waits for the flight.
+/// TLS 1.3's session ticket may wait for the broker's first answer, which saves a packet and a
+/// system call. In TLS 1.2 the client waits for it.
 async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream) -> Result<Vec<u8>, Failed> {
     if tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
         return Ok(flight);
@@ -259,7 +254,7 @@ async fn sent_with_the_answer(tls: &Tls, flight: Vec<u8>, client: &mut TcpStream
 struct Hello {
     bytes: Vec<u8>,
     name: Option<Box<str>>,
-    /// ALPN offers `mqtt` and nothing else.
+    /// ALPN offers only `mqtt`.
     alpn_is_mqtt: bool,
 }
 
@@ -268,8 +263,8 @@ enum Broken {
     Refused { cause: Cause, alert: Vec<u8>, hello: Vec<u8> },
 }
 
-/// Reads the ClientHello, however it is split. rustls' `Acceptor` only parses it; the deployment's
-/// connection processes the same bytes again.
+/// Reads the ClientHello, however it is split. `Acceptor` only parses; the deployment's connection
+/// processes the bytes again.
 async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
     let mut acceptor = Acceptor::default();
     let mut bytes = Vec::new();
@@ -311,8 +306,7 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
 /// Covers a CONNECT up to its protocol name.
 const FIRST_MAX: usize = 16;
 
-/// rustls' alert, or one chosen here where it has none: non-handshake records, messages that are
-/// too long.
+/// rustls' alert. It has none for non-handshake records and messages that are too long.
 fn alert_for(error: &Error, alert: Vec<u8>) -> Vec<u8> {
     if !alert.is_empty() {
         return alert;
@@ -349,10 +343,9 @@ impl Failed {
         Self { cause, farewell: Some(ClosingAlert { words, client }) }
     }
 
-    /// A TLS fault of the client, with rustls' alert in `answer`.
+    /// `answer`: rustls' alert.
     fn broken(cause: Cause, error: &Error, mut answer: Vec<u8>, client: TcpStream) -> Self {
-        // The one fault without an alert of rustls. There are no keys yet, so it is plain (RFC 8446
-        // §4.1.2).
+        // The one fault without an alert of rustls. No keys yet: plain (RFC 8446 §4.1.2).
         if *error == PeerMisbehaved::ServerNameDifferedOnRetry.into() {
             answer = plain_alert(AlertDescription::IllegalParameter);
         }

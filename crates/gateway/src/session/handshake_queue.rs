@@ -1,12 +1,11 @@
 //! Fair queueing of handshakes by source address.
 //!
-//! A key exchange and a signature take a thread 0.1 ms and more, with RSA 0.5 ms; 200 hellos from
-//! one address would all run before one from elsewhere. So each address queues, a few run at a
-//! time, and threads poll other sockets in between. Second hellos and client certificates queue
-//! too.
+//! A key exchange and a signature take 0.1 ms and more, with RSA 0.5 ms; 200 hellos of one address
+//! would all precede one from elsewhere. So each address queues, a few run at a time, and threads
+//! poll sockets in between. Second hellos and client certificates queue too.
 //!
-//! A keyed hash maps addresses to queues (stochastic fairness queueing: McKenney, 1990): no memory
-//! per address. Sharing one with an attacker is hardly worse than no queues.
+//! A keyed hash picks the queue (stochastic fairness queueing: McKenney, 1990): no memory per
+//! address. Sharing one with an attacker is hardly worse than no queues.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -18,9 +17,9 @@ use certward_store::address_group;
 use crate::io::fair_share::FairShare;
 
 const LINES: usize = 256;
-/// Handshakes of a queue that run at a time, per thread: a device elsewhere waits for so many. An
-/// otherwise idle thread polls sockets once in so many; a fleet behind one address (NAT, or a
-/// balancer without PROXY header) proceeds by so many per poll of a busy thread.
+/// Running handshakes of a queue, per thread: a device elsewhere waits for so many. An idle thread
+/// polls sockets once in so many; a fleet behind one address proceeds by so many per poll of a busy
+/// thread.
 const AT_ONCE: usize = 8;
 
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use thiserror::Error;
 
 use crate::io::tls::Tls;
 
-/// Mosquitto's limit.
 const MOSQUITTO_BYTES_MAX: usize = 500;
 /// `verify` without a verified certificate: nonzero.
 const NOT_VERIFIED: u32 = 1;
@@ -34,7 +33,6 @@ struct Facts<'a> {
     resumed: bool,
 }
 
-/// The header of a connection to a broker that wants one.
 pub(crate) fn header(
     proxy: Proxy,
     tls: &Tls,

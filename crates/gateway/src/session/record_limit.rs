@@ -1,8 +1,8 @@
-//! The largest TLS record that a ClientHello offers to accept.
+//! The largest TLS record that a ClientHello accepts: record_size_limit (RFC 8449) or
+//! max_fragment_length (RFC 6066 §4).
 //!
-//! Small devices offer record_size_limit (RFC 8449) or max_fragment_length (RFC 6066 §4). rustls
-//! knows neither; the gateway confirms neither but sends small records, which is always allowed.
-//! Forbidden values are ignored like unknown extensions and refuse no device.
+//! rustls knows neither. The gateway confirms neither but sends small records, which is always
+//! allowed. Forbidden values are ignored like unknown extensions.
 
 use crate::routing::client_hello::{extensions, first_message};
 
@@ -12,11 +12,9 @@ const RECORD_SIZE_LIMIT: u16 = 28;
 /// RFC 8449 §4.
 const RECORD_SIZE_LIMIT_MIN: u16 = 64;
 
-/// The plaintext bytes that a record may carry for the sender of `hello`: 63 or more; `None`
-/// without an offer.
+/// Plaintext bytes per record for the sender of `hello`: 63 or more; `None` without an offer.
 ///
-/// `hello` begins with ClientHello records; bytes after them are ignored. A malformed or incomplete
-/// ClientHello offers nothing.
+/// Bytes after the ClientHello are ignored. A malformed or incomplete one offers nothing.
 pub fn offered_record_bytes(hello: &[u8]) -> Option<u16> {
     let message = first_message(hello)?;
     let (mut by_fragment, mut by_record) = (None, None);
@@ -39,8 +37,8 @@ fn max_fragment_length(body: &[u8]) -> Option<u16> {
     }
 }
 
-/// TLS 1.3 counts the content type byte (RFC 8449 §4). The version is unknown here, so TLS 1.2 gets
-/// one byte less.
+/// TLS 1.3 counts the content type (RFC 8449 §4). The version is unknown here: TLS 1.2 gets a byte
+/// less.
 fn record_size_limit(body: &[u8]) -> Option<u16> {
     let limit = u16::from_be_bytes(body.try_into().ok()?);
     (limit >= RECORD_SIZE_LIMIT_MIN).then(|| limit - 1)
@@ -65,7 +63,7 @@ mod tests {
         [&kind.to_be_bytes(), &len.to_be_bytes(), body].concat()
     }
 
-    /// A rustls ClientHello with `more` before its extensions.
+    /// With `more` before its extensions.
     fn hello(version: &'static SupportedProtocolVersion, more: &[u8]) -> Vec<u8> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

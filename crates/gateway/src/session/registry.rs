@@ -1,9 +1,9 @@
 //! The live connections of each deployment, so that a change of trust reaches them.
 //!
-//! A connection reads its trust scope before the handshake, registers after it and then checks the
-//! served configuration again: either the change finds the connection, or the connection finds the
-//! change. Limits of deployments count finished connections (`admission.rs`) under one lock,
-//! exactly. A ClientHello is not counted, only refused if the deployment is full.
+//! A connection reads its trust scope before the handshake, registers after it, then checks the
+//! configuration again: the change finds the connection, or the connection the change. Limits count
+//! finished connections (`admission.rs`), exactly, under one lock; a ClientHello only asks for
+//! room.
 
 use std::{
     collections::HashMap,
@@ -87,7 +87,7 @@ impl Registry {
         Self { shards, shard_of: RandomState::new(), metrics }
     }
 
-    /// The limit that refuses another connection now. An early check before an expensive handshake;
+    /// The limit that refuses another connection: an early check before the handshake.
     /// [`Registration::count`] decides.
     pub(crate) fn room(
         &self,
@@ -127,12 +127,10 @@ impl Registry {
         self.shards.iter().map(of_shard).sum()
     }
 
-    /// Makes the deployment's connections of other trust scopes verify again.
     pub(crate) async fn verify_outside(&self, deployment: &DeploymentId, scope: TrustScope) {
         self.tell(deployment, Signal::Verify, |live| *lock(&live.scope) != scope).await;
     }
 
-    /// Ends the deployment's connections.
     pub(crate) async fn close(&self, deployment: &DeploymentId) {
         self.tell(deployment, Signal::Deleted, |_| true).await;
     }
@@ -228,7 +226,6 @@ impl ConnectionHandle {
     }
 }
 
-/// A registered connection.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
@@ -243,8 +240,7 @@ impl Registration {
         &self.deployment
     }
 
-    /// Counts the finished connection to the deployment's limits, or names the limit that refuses
-    /// it.
+    /// Counts the finished connection; `Err`: the limit that refuses it.
     pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         if let Some(room) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
             room.count(limits, now)?;
@@ -257,7 +253,6 @@ impl Registration {
         *lock(&self.live.scope)
     }
 
-    /// Sets the scope in which the connection was verified.
     pub(crate) fn move_to(&self, scope: TrustScope) {
         *lock(&self.live.scope) = scope;
     }
@@ -314,7 +309,6 @@ mod tests {
         registry.enter(id(name), TrustScope([scope; 16]))
     }
 
-    /// A finished connection, or the limit's refusal.
     fn finish(
         registry: &Arc<Registry>,
         name: &str,

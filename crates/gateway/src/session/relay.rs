@@ -1,8 +1,7 @@
 //! Carries bytes between a device and its broker until both sides end.
 //!
-//! Each direction ends on its own: as close_notify to the device, FIN to the broker. A side that
-//! does not read stops reads of the other; at most one read is queued. An idle relay holds no
-//! buffer.
+//! Each direction ends on its own (close_notify to the device, FIN to the broker). A side that does
+//! not read stops reads of the other; at most one read is queued. An idle relay holds no buffer.
 
 use std::{
     future::Future,
@@ -51,16 +50,15 @@ pub(crate) struct Relay {
 pub(crate) struct Opening {
     /// Decrypted bytes for the broker.
     pub(crate) first: Vec<u8>,
-    /// Encrypted bytes that travel with the broker's first answer: TLS 1.3's session ticket.
+    /// Travel with the broker's first answer: TLS 1.3's session ticket.
     pub(crate) held: Vec<u8>,
     pub(crate) heard: Heard,
 }
 
-/// The state of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Half {
     Open,
-    /// The source ended; the sink is not closed yet.
+    /// The sink is not closed yet.
     Ending,
     Ended,
 }
@@ -71,7 +69,7 @@ pub(crate) struct Limits {
     pub(crate) idle: Option<Duration>,
     /// Once one has ended.
     pub(crate) half_closed: Duration,
-    /// Per direction, while a backlog is not taken, regardless of the other direction.
+    /// Per direction, while a backlog is not taken.
     pub(crate) stalled: Duration,
 }
 
@@ -118,12 +116,11 @@ impl Broken {
     }
 }
 
-/// Small reads of one direction before it yields; a full buffer yields at once, so a busy source
-/// does not delay handshakes.
+/// Small reads before a direction yields; a full buffer yields at once. A busy source must not
+/// delay handshakes.
 const READS_MAX: u32 = 2;
 
 impl Amount {
-    /// The reads that this one counts as.
     fn weight(self) -> u32 {
         match self {
             Self::Part => 1,
@@ -162,12 +159,11 @@ impl Relay {
         &self.tls
     }
 
-    /// Whether both directions are closed.
     pub(crate) fn is_over(&self) -> bool {
         self.upward == Half::Ended && self.downward == Half::Ended
     }
 
-    /// Returns the device's side and its backlog; closes the broker's.
+    /// Closes the broker's side.
     pub(crate) fn into_device(mut self) -> (Tls, TcpStream, Vec<u8>) {
         (self.tls, self.device, self.to_device.take())
     }
@@ -181,7 +177,7 @@ impl Relay {
         let polled = self.poll_both(cx);
         self.turn.pass_on();
         if polled.is_pending() && self.more {
-            // Ready only without a queue.
+            // Ready only if the semaphore were closed.
             if self.turn.poll(fair_share, cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
@@ -197,8 +193,8 @@ impl Relay {
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         // First: the device's bytes may make TLS answer, which the second half sends.
         let up = self.poll_upward(cx);
-        // On an error the second half still drains: a broker's refusal before its reset must reach
-        // the device.
+        // On an error still drain downward: a broker's refusal before its reset must reach the
+        // device.
         let to_the_end = matches!(up, Poll::Ready(Err(_)));
         let down = self.poll_downward(cx, to_the_end);
         let (up, down) = (up?, down?);
@@ -319,11 +315,11 @@ impl Relay {
         }
     }
 
-    /// The first limit to expire, and its error.
+    /// The first limit to expire.
     fn due(&self) -> Option<(Instant, Broken)> {
         let limits = &self.limits;
         let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
-        // A side that is not read because the other is stalled cannot report its end.
+        // A side that is not read while the other stalls cannot report its end.
         let stalled = |rest: &WriteBacklog, broken| Some((rest.stalled_since()? + limits.stalled, broken));
         let device = stalled(&self.to_device, Broken::DeviceStalled);
         let broker = stalled(&self.to_broker, Broken::BrokerStalled);
@@ -333,13 +329,11 @@ impl Relay {
     /// One timer, reset when it fires and not on every byte.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         if self.limit().is_none() && self.to_device.is_empty() && self.to_broker.is_empty() {
-            // The usual case.
             return Poll::Pending;
         }
         let Some((due, broken)) = self.due() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
-            // A shorter limit applies now.
             timer.as_mut().reset(due);
         }
         while timer.as_mut().poll(cx).is_ready() {

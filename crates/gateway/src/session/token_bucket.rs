@@ -4,7 +4,7 @@ use tokio::time::{Duration, Instant};
 /// Billionths of a token keep all sums exact at any rate.
 const PARTS: u64 = 1_000_000_000;
 
-/// Holds tokens for one second, at least one. After an idle second it is full, like a new one.
+/// Holds one second's tokens, at least one; full after an idle second, like a new one.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     /// In billionths of a token.
@@ -13,14 +13,14 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// At any rate.
+    /// From empty to full, at any rate.
     const FULL_AFTER: Duration = Duration::from_secs(1);
 
     pub(crate) fn full(per_second: ConnectionLimit, now: Instant) -> Self {
         Self { level: u64::from(per_second.get()) * PARTS, at: now }
     }
 
-    /// Takes a token if there is one. The rate may differ from the last call's.
+    /// The rate may differ from the last call's.
     pub(crate) fn take(&mut self, per_second: ConnectionLimit, now: Instant) -> bool {
         self.level = self.level_at(per_second, now);
         self.at = self.at.max(now);
@@ -38,7 +38,7 @@ impl TokenBucket {
     fn level_at(&self, per_second: ConnectionLimit, now: Instant) -> u64 {
         let rate = u64::from(per_second.get());
         let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
-        // A billionth per nanosecond at rate 1. At most 10⁶ × 10⁹ each: no overflow.
+        // At rate 1 a billionth per nanosecond. At most 10⁶ × 10⁹: no overflow.
         let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
         self.level.saturating_add(gained).min(rate * PARTS)
     }

@@ -19,15 +19,15 @@ pub(crate) fn open(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket::settle(&socket)?;
     if let Some(from) = from {
-        // Without it bind takes a port for all destinations together, 28,000 connections in total.
-        // With it connect takes the port, which different destinations may share.
+        // Else bind takes a port for all destinations: 28,000 connections in total. So connect
+        // takes it, and destinations share ports.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(socket)
 }
 
-/// Starts the connect, which takes the port.
+/// Takes the port.
 pub(crate) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     match socket.connect(&to.into()) {
         Err(error) if errno(&error) == Errno::EINPROGRESS => Ok(()),
@@ -35,8 +35,8 @@ pub(crate) fn begin(socket: &Socket, to: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Completes the connect; waits only if needed: a local peer has answered before the runtime
-/// reports it. A second connect(2) returns the state of the first.
+/// Completes the connect. A local peer has answered before the runtime reports it, so a second
+/// connect(2) returns the result at once.
 pub(crate) async fn finish(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     match socket.connect(&to.into()) {
         Ok(()) => TcpStream::from_std(socket.into()),

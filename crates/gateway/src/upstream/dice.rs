@@ -21,12 +21,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, or 0 if `end` is 0.
+    /// 0 if `end` is 0.
     pub(super) fn below(&self, end: usize) -> usize {
         (self.throw() % end.max(1) as u64) as usize
     }
 
-    /// From zero to `max`.
     pub(super) fn wait(&self, max: Duration) -> Duration {
         part(max, self.throw())
     }

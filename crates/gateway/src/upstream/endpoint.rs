@@ -16,9 +16,9 @@ use tokio::{
 use super::health::{Eligibility, Health};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
-/// Concurrent connects to one address; others wait in order. A broker's accept queue holds 100
-/// (Mosquitto), 128 (RabbitMQ) or 1024 (EMQX); a SYN to a full one is retried only after a second.
-/// Over a path of 200 ms still 1,280 connects a second, 5,000 devices within the deadline.
+/// Concurrent connects to one address; others queue in order. Brokers' accept queues hold 100
+/// (Mosquitto), 128 (RabbitMQ), 1024 (EMQX); a full one costs a second. On a path of 200 ms still
+/// 1,280 a second, 5,000 devices within the deadline.
 pub(super) const CONNECTS_AT_ONCE: usize = 256;
 
 /// An upstream address in use or down.
@@ -27,8 +27,8 @@ pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     fair_share: Semaphore,
     health: Mutex<Health>,
-    /// "Down" was logged and "up" not yet. Devices can flip this at will, as with a broker that
-    /// accepts every second connect: log once a minute.
+    /// "Down" is logged, "up" is not. Devices can cause both repeatedly (a broker that accepts
+    /// every second connect): once a minute.
     said: AtomicBool,
     rarely: LogThrottle,
     metrics: Arc<Metrics>,
@@ -85,7 +85,6 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    /// Waits for a connect slot.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.fair_share.acquire().await
     }
@@ -125,7 +124,7 @@ impl Endpoint {
     }
 }
 
-/// One connection's try of an address that was down; until dropped.
+/// A probe in progress, until dropped.
 pub(super) struct Probe<'a>(&'a Endpoint);
 
 impl Drop for Probe<'_> {

@@ -1,8 +1,7 @@
 //! Passive health of an address, from its connects.
 //!
-//! After a failed connect an address is down and tried last. Its wait grows with each failure at
-//! its end. Then one connection at a time probes it before other addresses; any successful connect
-//! marks it up.
+//! A failed connect marks it down: tried last, for a wait that grows with each failure at its end.
+//! Then one connection at a time probes it first; any successful connect marks it up.
 
 use std::time::Duration;
 
@@ -16,17 +15,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
-    Up {
-        answered_at: Option<Instant>,
-    },
-    Down {
-        /// Waits so far.
-        waits: u32,
-        /// End of this wait.
-        until: Instant,
-        /// A probe is running.
-        probed: bool,
-    },
+    Up { answered_at: Option<Instant> },
+    Down { waits: u32, until: Instant, probed: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +64,8 @@ impl Health {
                 *self = Self::Down { waits: 1, until: now + wait(1, random), probed: false };
                 true
             }
-            // Last-resort tries do not extend the wait: a thousand devices would raise it to 30 s
-            // within seconds.
+            // Last-resort tries do not extend the wait: a thousand devices would reach 30 s within
+            // seconds.
             Self::Down { waits, until, probed } => {
                 if probe || !probed && now >= until {
                     let waits = waits.saturating_add(1);
@@ -86,14 +76,12 @@ impl Health {
         }
     }
 
-    /// The probe ended without a result.
     pub(super) fn abandoned(&mut self) {
         if let Self::Down { probed, .. } = self {
             *probed = false;
         }
     }
 
-    /// Whether the state holds nothing of use.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         match self {
             Self::Up { .. } => true,
@@ -102,7 +90,7 @@ impl Health {
     }
 }
 
-/// 1 s doubling to 30 s, at least half of it, so that nodes do not probe in step.
+/// 1 s doubling to 30 s, at least half of it: nodes must not probe in step.
 fn wait(waits: u32, random: u64) -> Duration {
     let whole = FIRST_WAIT.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(LONGEST_WAIT);
     whole / 2 + part(whole / 2, random)

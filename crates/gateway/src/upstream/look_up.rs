@@ -15,21 +15,19 @@ use tokio::{
     sync::{Semaphore, oneshot},
 };
 
-/// Concurrent look-ups. Each blocks one of the runtime's 512 blocking threads, many seconds with a
-/// dead name server: threads must remain for other names.
+/// Concurrent look-ups. Each holds one of 512 blocking threads, many seconds with a dead name
+/// server: others must remain.
 const AT_ONCE: usize = 128;
 
-/// Look-ups in progress. Connections share the look-up of a name: when 10,000 devices return at
-/// once, a slow name server must not block 10,000 threads and other deployments.
-///
-/// The system cannot cancel a look-up. So each is a task that outlives its callers, and new callers
-/// join it: never two for one name.
+/// Look-ups in progress, one per name, shared: when 10,000 devices return, a slow name server must
+/// not hold 10,000 threads. The system cannot cancel one, so each is a task that outlives its
+/// callers, and new callers join it.
 #[derive(Debug)]
 pub(super) struct LookUps(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    /// Includes those waiting for a slot.
+    /// Includes look-ups that wait for a place.
     under_way: Mutex<HashMap<Upstream, LookUp>>,
     places: Semaphore,
 }
@@ -77,8 +75,7 @@ impl LookUps {
                 vacant.insert(answered.boxed().shared()).clone()
             }
         };
-        // Unlocked before the spawn: a runtime that shuts down drops the task, and its entry, right
-        // here.
+        // Unlocked here: a runtime that shuts down drops the task, and its entry, in spawn.
         let under_way = UnderWay { table: Arc::clone(&self.0), name: name.clone() };
         tokio::spawn(async move {
             let found = {
@@ -138,7 +135,6 @@ mod tests {
         [SocketAddr::from(([10, 0, 0, last], 1883))].into()
     }
 
-    /// A look-up that waits for its answer.
     fn slow() -> (oneshot::Sender<Arc<[SocketAddr]>>, impl Future<Output = Found> + Send + 'static) {
         let (answer, answered) = oneshot::channel();
         (answer, answered.map(|answer| answer.map_err(io::Error::other)))

@@ -1,8 +1,7 @@
 //! Connects to a deployment's broker: resolved, checked and dialled for every connection.
 //!
-//! Configured names are tried in order, the addresses of a name from a random one on, known-down
-//! ones last. The time left is divided among the addresses left, so that a dead one cannot use it
-//! all. Connects to one address are bounded and queue.
+//! Names are tried in order, the addresses of each from a random one on, known-down ones last. The
+//! time left is divided among the addresses left. Connects to one address are bounded and queue.
 
 pub(crate) mod dial;
 mod dice;
@@ -36,12 +35,12 @@ use self::{
 pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
-/// Minimum per connect: half the cost of a lost packet, more than any path takes. A shorter timeout
-/// says nothing about the address.
+/// Per connect: half the cost of a lost packet, more than any path takes. Less says nothing about
+/// the address.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
-/// Addresses tried of one name, which may have hundreds.
+/// Addresses tried per name, which may have hundreds.
 const ADDRESSES_MAX: usize = 16;
-/// Longest wait for an address that was down, if there are others.
+/// For an address that was down, if there are others.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 /// Spreads connects to the only address while it is down.
 const SPREAD_MAX: Duration = Duration::from_millis(500);
@@ -58,7 +57,6 @@ pub(crate) struct Upstreams {
     said_unusable: LogThrottle,
 }
 
-/// The result for one address.
 enum Tried {
     Connected(TcpStream),
     /// Down: others come first.
@@ -66,16 +64,13 @@ enum Tried {
     Failed(Unreachable),
 }
 
-/// The state of one connection's search.
 struct Search {
     deadline: Instant,
-    /// Down addresses.
     put_off: Vec<SocketAddr>,
     failure: Unreachable,
 }
 
 impl Upstreams {
-    /// `sources`: local addresses.
     pub(crate) fn new(policy: UpstreamPolicy, sources: &[IpAddr], metrics: Arc<Metrics>, seed: u64) -> Self {
         let sources = Sources::new(sources);
         for (ip, error) in sources.unusable() {
@@ -93,8 +88,7 @@ impl Upstreams {
         }
     }
 
-    /// Connects to the first answering address that this node and `allow`, the project's rule,
-    /// permit.
+    /// Connects to the first answering address that the node and the project's `allow` permit.
     pub(crate) async fn connect(
         &self,
         upstreams: &UpstreamList,
@@ -117,7 +111,7 @@ impl Upstreams {
         self.endpoints.sweep(now);
     }
 
-    /// Endpoints, and look-ups in progress.
+    /// Endpoints and look-ups.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.endpoints.len(), self.look_ups.len())
     }
@@ -172,7 +166,7 @@ impl Upstreams {
         None
     }
 
-    /// `rivals`: addresses still to try, without the put-off ones.
+    /// `rivals`: untried addresses, without `put_off`.
     async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
         let now = Instant::now();
         if now >= search.deadline {
@@ -244,7 +238,7 @@ impl Upstreams {
 }
 
 impl Search {
-    /// The deadline for one address that leaves an equal share to the rest.
+    /// The deadline that leaves an equal share to the other addresses.
     fn share(&self, rivals: usize) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);

@@ -5,7 +5,6 @@ use ipnet::IpNet;
 
 use super::Unreachable;
 
-/// Which upstream addresses are permitted.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamPolicy {
     /// `None`: the default rule.
@@ -55,7 +54,7 @@ impl UpstreamPolicy {
     }
 }
 
-/// Whether an address is local: the system would then use it as the source. Sends nothing.
+/// Whether the address is local: the system would use it as the source.
 fn is_this_machines(ip: IpAddr) -> bool {
     if ip.is_loopback() {
         return true;
@@ -68,8 +67,8 @@ fn is_this_machines(ip: IpAddr) -> bool {
     from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// Metadata services that hand out a cloud machine's credentials, beside link-local ones such as
-/// 169.254.169.254 and Oracle's: Alibaba Cloud, Azure, AWS and Google over IPv6.
+/// Cloud metadata services, which hand out credentials, beside the link-local ones
+/// (169.254.169.254, Oracle): Alibaba Cloud, Azure, AWS and Google over IPv6.
 const METADATA_SERVICES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -98,7 +97,6 @@ mod tests {
         }
     }
 
-    /// All IPv6 embeddings of an IPv4 address.
     fn embeddings(ip: Ipv4Addr) -> Vec<Ipv6Addr> {
         let [a, b, c, d] = ip.octets();
         let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -147,7 +145,6 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The model: an address is allowed as the embedded IPv4 address is.
         #[test]
         fn an_embedded_address_is_judged_as_the_plain_one(ip: u32, bits in 0_u8..=32, network: u32) {
             let ip = Ipv4Addr::from_bits(ip);

@@ -25,8 +25,8 @@ impl Sources {
         Self { v4: v4.into(), v6: v6.into() }
     }
 
-    /// Connects from a random source, or the next with a free port. Each has its own ports per
-    /// upstream address, by default some 28,000.
+    /// Connects from a random source, or the next with a free port: by default some 28,000 per
+    /// upstream address.
     pub(super) async fn connect(&self, to: SocketAddr, dice: &Dice) -> Result<TcpStream, Unreachable> {
         let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
         if sources.is_empty() {

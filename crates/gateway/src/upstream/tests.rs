@@ -59,7 +59,6 @@ impl Broker {
         self.peers.lock().unwrap().len()
     }
 
-    /// The sources of the first `connections`.
     async fn sources(&self, connections: usize) -> HashSet<IpAddr> {
         let deadline = Instant::now() + PATIENCE;
         while self.accepted() < connections {
@@ -327,7 +326,7 @@ async fn a_source_that_is_not_this_machines_is_passed_over_and_named_when_it_is_
 /// Set in a test's own process.
 const ALONE: &str = "CERTWARD_TEST_ALONE";
 
-/// True in the test's own process; else runs it in a shell via `through`, after `prepare`.
+/// True in the test's own process; else starts it by `through`, after `prepare`.
 fn alone(test: &str, through: &[&str], prepare: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;

@@ -6,7 +6,6 @@ use std::{
 
 use thiserror::Error;
 
-/// Why a broker cannot be reached.
 #[derive(Debug, Error)]
 pub(crate) enum Unreachable {
     #[error("its name cannot be looked up: {0}")]
@@ -32,7 +31,7 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
-    /// Whether the configured address is at fault, so that a retry fails too.
+    /// The configured address is at fault: a retry would fail too.
     pub(crate) fn is_for_its_address(&self) -> bool {
         matches!(
             self,
