@@ -52,15 +52,15 @@ impl TableMetrics {
             ("gated", follower.gate.len()),
             ("hosts", hosts),
             ("look_ups", look_ups),
-            ("misdirected_deployments", context.misdirected.len()),
-            ("nobodys_hosts", context.warmup.len()),
             ("probes", context.probes.len()),
             ("proofs", follower.scheduled()),
             ("ticket_keys", context.tls_configs.ticket_keys()),
             ("unfinished_connections", self.doorkeeper.unfinished()),
+            ("unknown_hosts", context.warmup.len()),
+            ("unreachable_upstreams", context.misdirected.len()),
             ("upstreams", upstreams),
         ];
-        sizes.extend(follower.replicator.as_ref().map(|replicator| ("uncopied", replicator.len())));
+        sizes.extend(follower.replicator.as_ref().map(|replicator| ("replica_pending", replicator.len())));
         sizes
     }
 }

@@ -23,11 +23,11 @@ const EMPTY: [&str; 14] = [
     "failed_deployments",
     "hosts",
     "look_ups",
-    "misdirected_deployments",
-    "nobodys_hosts",
     "probes",
     "proofs",
-    "uncopied",
+    "replica_pending",
+    "unknown_hosts",
+    "unreachable_upstreams",
     "upstreams",
 ];
 
