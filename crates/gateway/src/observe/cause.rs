@@ -47,7 +47,7 @@ causes! {
         "The device spoke MQTT without TLS.";
         "Switch TLS on in the device, or point it to the broker's plain port."
     PlainHttp "plain_http":
-        "Somebody spoke HTTP without TLS.";
+        "The client spoke HTTP without TLS.";
         "Use https or wss; or it is a scanner and needs nothing."
     NotTls "not_tls":
         "What came is neither TLS nor a protocol that is known here.";
