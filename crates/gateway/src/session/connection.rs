@@ -302,7 +302,7 @@ impl<'a> Beginning<'a> {
                         self.context.metrics.upstream_failed(unreachable.reason());
                         tracing::debug!(
                             deployment.id = %self.member.deployment(), %upstream,
-                            "the broker is not reached: {unreachable}"
+                            "the upstream cannot be reached: {unreachable}"
                         );
                         if unreachable.is_for_its_address() {
                             self.misdirected(&unreachable);
@@ -337,7 +337,7 @@ impl Beginning<'_> {
             Err(untellable) => {
                 tracing::debug!(
                     deployment.id = %self.member.deployment(), peer = %self.peer,
-                    "the broker cannot be told who connects: {untellable}"
+                    "the PROXY header cannot be sent: {untellable}"
                 );
                 return Err("identity_refused");
             }

@@ -20,7 +20,7 @@ const NOT_VERIFIED: u32 = 1;
 pub(crate) enum Untellable {
     #[error("the device's name: {0}")]
     Identity(#[from] IdentityRefused),
-    #[error("it is longer than the broker takes")]
+    #[error("it is longer than the broker accepts")]
     TooLong,
 }
 

@@ -81,11 +81,11 @@ pub(crate) enum Broken {
     Tls(rustls::Error),
     #[error("the broker's connection: {0}")]
     Broker(io::Error),
-    #[error("nothing happened for too long")]
+    #[error("the connection was idle for too long")]
     Idle,
-    #[error("the device took nothing of what waits for it for too long")]
+    #[error("the write backlog to the device stalled for too long")]
     DeviceStalled,
-    #[error("the broker took nothing of what waits for it for too long")]
+    #[error("the write backlog to the broker stalled for too long")]
     BrokerStalled,
 }
 

@@ -118,7 +118,7 @@ impl Endpoint {
             self.said.store(true, Ordering::Relaxed);
             tracing::warn!(
                 upstream.address = %self.address,
-                "the broker is down and tried after all others until it answers: {why}"
+                "the broker is down and is tried last until it answers: {why}"
             );
         }
     }

@@ -70,7 +70,7 @@ impl LookUps {
             Entry::Occupied(under_way) => return under_way.get().clone(),
             Entry::Vacant(vacant) => {
                 // The task panicked, or the process ends.
-                let broken_off = || Err(Arc::new(io::Error::other("the look-up was broken off")));
+                let broken_off = || Err(Arc::new(io::Error::other("the look-up was aborted")));
                 let answered = answered.map(move |answer| answer.unwrap_or_else(|_| broken_off()));
                 vacant.insert(answered.boxed().shared()).clone()
             }

@@ -222,7 +222,7 @@ impl Upstreams {
         let now = Instant::now();
         match &failure {
             Unreachable::OutOfFiles(_) if self.said_out_of_files.now(now) => tracing::error!(
-                "a broker cannot be connected to: {failure}; raise the limit of open files (LimitNOFILE), or let fewer devices in"
+                "a broker cannot be connected to: {failure}; raise the limit of open files (LimitNOFILE), or limit the connections"
             ),
             Unreachable::SourcePortsExhausted(_) if self.said_out_of_ports.now(now) => tracing::error!(
                 "a broker cannot be connected to: {failure}; add addresses of this machine to upstream_source, give the broker more \

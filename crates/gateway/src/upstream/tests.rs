@@ -355,7 +355,7 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
     let through = ["unshare", "--map-root-user", "--net", "sh", "-c"];
     if !Command::new(through[0]).args(&through[1..]).arg("true").status().is_ok_and(|status| status.success())
     {
-        eprintln!("not tested: this machine lets nobody make a network namespace");
+        eprintln!("not tested: network namespaces are not permitted here");
         return;
     }
     let prepare = "ip link set lo up && ip address add 10.1.2.3/32 dev lo && echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range &&";

@@ -20,13 +20,13 @@ pub(crate) enum Unreachable {
     Refused(io::Error),
     #[error("it does not answer in time")]
     Timeout,
-    #[error("too many others are being connected to it")]
+    #[error("too many connects to it are pending")]
     Crowded,
-    #[error("no port is left from here to {0}")]
+    #[error("no local port is left for connections to {0}")]
     SourcePortsExhausted(SocketAddr),
     #[error("connections cannot be made from {0}: {1}")]
     SourceUnusable(IpAddr, io::Error),
-    #[error("this program has no file descriptor left: {0}")]
+    #[error("no file descriptor is left: {0}")]
     OutOfFiles(io::Error),
 }
 
