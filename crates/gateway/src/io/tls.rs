@@ -346,11 +346,11 @@ mod tests {
         }
 
         /// A pair after the handshake, with bytes carried in pieces of at most `piece`.
-        fn shaken(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
-            Self::new(version).shake(piece)
+        fn established(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
+            Self::new(version).complete_handshake(piece)
         }
 
-        fn shake(mut self, piece: usize) -> Self {
+        fn complete_handshake(mut self, piece: usize) -> Self {
             while self.client.is_handshaking() || self.server.is_handshaking() {
                 self.carry(piece).unwrap();
             }
@@ -360,9 +360,9 @@ mod tests {
         fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
             let mut peer = Peer::Open;
             for piece in self.said_by_client().chunks(piece) {
-                peer = self.hear(piece)?;
+                peer = self.receive(piece)?;
             }
-            self.tell_client();
+            self.carry_to_client();
             Ok(peer)
         }
 
@@ -374,12 +374,12 @@ mod tests {
             bytes
         }
 
-        fn hear(&mut self, fresh: &[u8]) -> Result<Peer, Error> {
+        fn receive(&mut self, fresh: &[u8]) -> Result<Peer, Error> {
             let mut incoming = [self.server.incomplete(), fresh].concat();
             self.server.take(&mut incoming, &mut self.plain, &mut self.out)
         }
 
-        fn tell_client(&mut self) {
+        fn carry_to_client(&mut self) {
             let mut bytes = self.out.as_slice();
             while !bytes.is_empty() {
                 self.client.read_tls(&mut bytes).unwrap();
@@ -389,15 +389,15 @@ mod tests {
         }
 
         /// Every call now returns an error.
-        fn is_of_no_more_use(&mut self) {
+        fn is_unusable(&mut self) {
             self.out.clear();
             self.server.close_notify(&mut self.out);
             assert!(self.server.encrypt(b"more", &mut self.out).is_err());
-            assert!(self.hear(b"\x16\x03\x01\0\x01").is_err());
+            assert!(self.receive(b"\x16\x03\x01\0\x01").is_err());
             assert!(self.out.is_empty());
         }
 
-        fn heard_by_client(&mut self, len: usize) -> Vec<u8> {
+        fn received_by_client(&mut self, len: usize) -> Vec<u8> {
             let mut bytes = vec![0; len];
             self.client.reader().read_exact(&mut bytes).unwrap();
             bytes
@@ -412,7 +412,7 @@ mod tests {
     fn bytes_arrive_however_they_are_cut() {
         for version in both() {
             for piece in [1, 7, 1000, 100_000] {
-                let mut pair = Pair::shaken(version, piece);
+                let mut pair = Pair::established(version, piece);
                 let long: Vec<u8> = (0..40_000_u32).map(|at| (at % 251) as u8).collect();
                 pair.client.writer().write_all(&long).unwrap();
                 assert_eq!(pair.carry(piece).unwrap(), Peer::Open);
@@ -426,16 +426,16 @@ mod tests {
     #[test]
     fn the_other_direction_goes_on_while_a_record_is_incomplete() {
         for version in both() {
-            let mut pair = Pair::shaken(version, usize::MAX);
+            let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"from the device").unwrap();
             let record = pair.said_by_client();
             let (begin, rest) = record.split_at(record.len() / 2);
-            pair.hear(begin).unwrap();
+            pair.receive(begin).unwrap();
             assert_eq!(pair.server.incomplete(), begin);
             pair.server.encrypt(b"from the broker", &mut pair.out).unwrap();
-            pair.tell_client();
-            assert_eq!(pair.heard_by_client(15), b"from the broker");
-            pair.hear(rest).unwrap();
+            pair.carry_to_client();
+            assert_eq!(pair.received_by_client(15), b"from the broker");
+            pair.receive(rest).unwrap();
             assert_eq!(pair.plain, b"from the device");
         }
     }
@@ -450,15 +450,16 @@ mod tests {
                 let mut provider = rustls::crypto::aws_lc_rs::default_provider();
                 provider.cipher_suites = vec![suite];
                 for sent_before in [0, 3] {
-                    let mut pair = Pair::with(suite.version(), provider.clone()).shake(usize::MAX);
+                    let mut pair =
+                        Pair::with(suite.version(), provider.clone()).complete_handshake(usize::MAX);
                     for _ in 0..sent_before {
                         pair.server.encrypt(b"more", &mut pair.out).unwrap();
                     }
-                    pair.tell_client();
+                    pair.carry_to_client();
                     let alert = pair.server.into_alert(AlertDescription::AccessDenied);
                     pair.client.read_tls(&mut alert.as_slice()).unwrap();
-                    let heard = pair.client.process_new_packets().unwrap_err();
-                    assert_eq!(heard, Error::AlertReceived(AlertDescription::AccessDenied), "{suite:?}");
+                    let received = pair.client.process_new_packets().unwrap_err();
+                    assert_eq!(received, Error::AlertReceived(AlertDescription::AccessDenied), "{suite:?}");
                 }
             }
         }
@@ -474,21 +475,21 @@ mod tests {
     #[test]
     fn much_is_encrypted_at_once() {
         for version in both() {
-            let mut pair = Pair::shaken(version, usize::MAX);
+            let mut pair = Pair::established(version, usize::MAX);
             let long = vec![7; 200_000];
             for len in [0, 1, RECORD_MAX - 1, RECORD_MAX, RECORD_MAX + 1, long.len()] {
                 pair.server.encrypt(&long[..len], &mut pair.out).unwrap();
                 let mut bytes = pair.out.as_slice();
-                let mut heard = Vec::new();
+                let mut received = Vec::new();
                 while !bytes.is_empty() {
                     pair.client.read_tls(&mut bytes).unwrap();
                     let state = pair.client.process_new_packets().unwrap();
                     let mut part = vec![0; state.plaintext_bytes_to_read()];
                     pair.client.reader().read_exact(&mut part).unwrap();
-                    heard.append(&mut part);
+                    received.append(&mut part);
                 }
                 pair.out.clear();
-                assert!(heard == long[..len], "{version:?} {len}");
+                assert!(received == long[..len], "{version:?} {len}");
             }
         }
     }
@@ -496,12 +497,12 @@ mod tests {
     #[test]
     fn a_good_bye_comes_once_from_each_side_and_what_follows_it_counts_for_nothing() {
         for version in both() {
-            let mut pair = Pair::shaken(version, usize::MAX);
+            let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"last words").unwrap();
             pair.client.send_close_notify();
             let mut bytes = pair.said_by_client();
             bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
-            assert_eq!(pair.hear(&bytes).unwrap(), Peer::Closed);
+            assert_eq!(pair.receive(&bytes).unwrap(), Peer::Closed);
             assert_eq!(pair.plain, b"last words");
             assert!(pair.server.incomplete().is_empty());
             // The server may still send.
@@ -510,8 +511,8 @@ mod tests {
             let said = pair.out.as_slice().len();
             pair.server.close_notify(&mut pair.out);
             assert_eq!(pair.out.as_slice().len(), said, "once");
-            pair.tell_client();
-            assert_eq!(pair.heard_by_client(9), b"an answer");
+            pair.carry_to_client();
+            assert_eq!(pair.received_by_client(9), b"an answer");
             assert_eq!(pair.client.reader().read(&mut [0]).unwrap(), 0, "a close_notify, else this fails");
         }
     }
@@ -519,25 +520,25 @@ mod tests {
     #[test]
     fn a_fault_is_told_by_an_alert_after_what_came_before_it() {
         for version in both() {
-            let mut pair = Pair::shaken(version, usize::MAX);
+            let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"good").unwrap();
             let mut bytes = pair.said_by_client();
             pair.client.writer().write_all(b"damaged").unwrap();
             let mut damaged = pair.said_by_client();
             *damaged.last_mut().unwrap() ^= 1;
             bytes.append(&mut damaged);
-            assert_eq!(pair.hear(&bytes).unwrap_err(), Error::DecryptError);
+            assert_eq!(pair.receive(&bytes).unwrap_err(), Error::DecryptError);
             assert_eq!(pair.plain, b"good");
             let mut alert = pair.out.as_slice();
             pair.client.read_tls(&mut alert).unwrap();
-            let told = pair.client.process_new_packets().unwrap_err();
-            assert_eq!(told, Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
+            let received = pair.client.process_new_packets().unwrap_err();
+            assert_eq!(received, Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
         }
     }
 
     #[test]
     fn a_key_update_is_answered_before_the_next_bytes() {
-        let mut pair = Pair::shaken(&TLS13, usize::MAX);
+        let mut pair = Pair::established(&TLS13, usize::MAX);
         for round in 0..5 {
             pair.client.refresh_traffic_keys().unwrap();
             pair.client.writer().write_all(b"new keys").unwrap();
@@ -545,8 +546,8 @@ mod tests {
             assert_eq!(pair.plain, b"new keys", "{round}");
             pair.plain.clear();
             pair.server.encrypt(b"mine too", &mut pair.out).unwrap();
-            pair.tell_client();
-            assert_eq!(pair.heard_by_client(8), b"mine too");
+            pair.carry_to_client();
+            assert_eq!(pair.received_by_client(8), b"mine too");
         }
     }
 
@@ -562,14 +563,14 @@ mod tests {
         let mut pair = Pair::new(&TLS13);
         // A ClientHello of 65,535 bytes in one-byte records.
         let mut begun = b"\x16\x03\x01\0\x04\x01\0\xff\xff".to_vec();
-        let mut heard = pair.hear(&begun);
-        while heard.is_ok() {
+        let mut received = pair.receive(&begun);
+        while received.is_ok() {
             begun = b"\x16\x03\x01\0\x01\0".repeat(1000);
-            heard = pair.hear(&begun);
+            received = pair.receive(&begun);
             assert!(pair.server.incomplete().len() <= INCOMPLETE_MAX);
         }
-        assert_eq!(heard.unwrap_err(), InvalidMessage::HandshakePayloadTooLarge.into());
-        pair.is_of_no_more_use();
+        assert_eq!(received.unwrap_err(), InvalidMessage::HandshakePayloadTooLarge.into());
+        pair.is_unusable();
     }
 
     #[test]
@@ -583,12 +584,12 @@ mod tests {
         ];
         for (what, bytes) in cases {
             let mut pair = Pair::new(&TLS13);
-            assert!(pair.hear(bytes).is_err(), "{what}");
-            pair.is_of_no_more_use();
+            assert!(pair.receive(bytes).is_err(), "{what}");
+            pair.is_unusable();
             for version in both() {
-                let mut pair = Pair::shaken(version, usize::MAX);
-                assert!(pair.hear(bytes).is_err(), "{what}");
-                pair.is_of_no_more_use();
+                let mut pair = Pair::established(version, usize::MAX);
+                assert!(pair.receive(bytes).is_err(), "{what}");
+                pair.is_unusable();
             }
         }
     }

@@ -23,14 +23,14 @@ use crate::io::{
 };
 
 /// Bytes of one socket read: four full TLS records.
-const CHUNK: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// Bytes still read from the peer after our close.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
-        incoming: vec![0; INCOMPLETE_MAX + CHUNK].into(),
-        plain: Vec::with_capacity(CHUNK),
+        incoming: vec![0; INCOMPLETE_MAX + READ_BYTES_MAX].into(),
+        plain: Vec::with_capacity(READ_BYTES_MAX),
         out: SendBuffer::default(),
         amount: Amount::Part,
     });
@@ -60,14 +60,14 @@ pub(crate) enum Fault {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ReadState {
     More,
     /// It ended, perhaps without close_notify: many devices send none, and MQTT's framing reveals
     /// truncation.
     End,
 }
 
-impl Heard {
+impl ReadState {
     fn of(peer: Peer) -> Self {
         match peer {
             Peer::Open => Self::More,
@@ -93,27 +93,27 @@ impl Buffers {
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut fresh = ReadBuf::new(&mut self.incoming[at..at + CHUNK]);
+        let mut fresh = ReadBuf::new(&mut self.incoming[at..at + READ_BYTES_MAX]);
         ready!(Pin::new(stream).poll_read(cx, &mut fresh))?;
         self.amount = if fresh.remaining() == 0 { Amount::Full } else { Amount::Part };
         Poll::Ready(Ok(fresh.filled().len()))
     }
 
     /// Reads once from a device: plaintext goes to `plain`, TLS answers to `out`, also on error.
-    pub(crate) fn poll_hear(
+    pub(crate) fn poll_decrypt(
         &mut self,
         tls: &mut Tls,
         device: &mut TcpStream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Heard, Fault>> {
+    ) -> Poll<Result<ReadState, Fault>> {
         let before = tls.incomplete().len();
         let end = before + ready!(self.poll_read(before, device, cx))?;
         if end == before {
-            return Poll::Ready(Ok(Heard::End));
+            return Poll::Ready(Ok(ReadState::End));
         }
         self.incoming[..before].copy_from_slice(tls.incomplete());
         let taken = tls.take(&mut self.incoming[..end], &mut self.plain, &mut self.out)?;
-        Poll::Ready(Ok(Heard::of(taken)))
+        Poll::Ready(Ok(ReadState::of(taken)))
     }
 
     /// Reads once from a broker and encrypts into `out`; 0 at the end.
@@ -132,36 +132,36 @@ impl Buffers {
 }
 
 /// One read from a device, in its own buffers: for the start of a connection.
-pub(crate) struct Hearing {
-    pub(crate) outcome: Result<Heard, Fault>,
+pub(crate) struct DeviceRead {
+    pub(crate) outcome: Result<ReadState, Fault>,
     pub(crate) plain: Vec<u8>,
     /// Also on error.
     pub(crate) answer: Vec<u8>,
 }
 
-impl Hearing {
+impl DeviceRead {
     /// Feeds TLS bytes read before the deployment was known.
-    pub(crate) fn again(tls: &mut Tls, heard: &mut [u8]) -> Self {
+    pub(crate) fn decrypt(tls: &mut Tls, bytes: &mut [u8]) -> Self {
         with_buffers(|buffers| {
-            let taken = tls.take(heard, &mut buffers.plain, &mut buffers.out);
-            Self::of(taken.map(Heard::of).map_err(Fault::Tls), buffers)
+            let taken = tls.take(bytes, &mut buffers.plain, &mut buffers.out);
+            Self::of(taken.map(ReadState::of).map_err(Fault::Tls), buffers)
         })
     }
 
-    fn of(outcome: Result<Heard, Fault>, buffers: &Buffers) -> Self {
+    fn of(outcome: Result<ReadState, Fault>, buffers: &Buffers) -> Self {
         Self { outcome, plain: buffers.plain.clone(), answer: buffers.out.as_slice().to_vec() }
     }
 }
 
-pub(crate) async fn hear(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
-    poll_fn(|cx| poll_hear_once(tls, device, cx)).await
+pub(crate) async fn read_device(tls: &mut Tls, device: &mut TcpStream) -> DeviceRead {
+    poll_fn(|cx| poll_read_once(tls, device, cx)).await
 }
 
 /// Reads once from a device that is owed no answer: acknowledges unless more is there.
-pub(crate) async fn hear_more(tls: &mut Tls, device: &mut TcpStream) -> Hearing {
+pub(crate) async fn read_device_acknowledged(tls: &mut Tls, device: &mut TcpStream) -> DeviceRead {
     let mut acknowledged = false;
     poll_fn(|cx| {
-        let polled = poll_hear_once(tls, device, cx);
+        let polled = poll_read_once(tls, device, cx);
         if polled.is_pending() && !acknowledged {
             acknowledge(device);
             acknowledged = true;
@@ -171,10 +171,10 @@ pub(crate) async fn hear_more(tls: &mut Tls, device: &mut TcpStream) -> Hearing 
     .await
 }
 
-fn poll_hear_once(tls: &mut Tls, device: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Hearing> {
+fn poll_read_once(tls: &mut Tls, device: &mut TcpStream, cx: &mut Context<'_>) -> Poll<DeviceRead> {
     with_buffers(|buffers| {
-        let outcome = ready!(buffers.poll_hear(tls, device, cx));
-        Poll::Ready(Hearing::of(outcome, buffers))
+        let outcome = ready!(buffers.poll_decrypt(tls, device, cx));
+        Poll::Ready(DeviceRead::of(outcome, buffers))
     })
 }
 
@@ -208,27 +208,27 @@ pub(crate) fn send_at_once(stream: &TcpStream, bytes: &[u8]) -> usize {
     SockRef::from(stream).send(bytes).unwrap_or(0)
 }
 
-/// Sends `words`, usually close_notify or an alert, ends our side and reads the peer's rest.
-pub(crate) async fn close(words: &[u8], mut stream: TcpStream, within: Duration) {
-    end(words, &mut stream, within).await;
+/// Sends `bytes`, usually close_notify or an alert, ends our side and reads the peer's rest.
+pub(crate) async fn close(bytes: &[u8], mut stream: TcpStream, within: Duration) {
+    end(bytes, &mut stream, within).await;
     linger(stream, within).await;
 }
 
-/// Sends `words` and ends our side without waiting for the peer.
-pub(crate) async fn end(words: &[u8], stream: &mut TcpStream, within: Duration) {
+/// Sends `bytes` and ends our side without waiting for the peer.
+pub(crate) async fn end(bytes: &[u8], stream: &mut TcpStream, within: Duration) {
     let _ = timeout(within, async {
-        stream.write_all(words).await?;
+        stream.write_all(bytes).await?;
         stream.shutdown().await
     })
     .await;
 }
 
-pub(crate) fn good_bye(tls: &mut Tls) -> Vec<u8> {
-    say_last(tls, &[])
+pub(crate) fn close_notify(tls: &mut Tls) -> Vec<u8> {
+    last_bytes(tls, &[])
 }
 
 /// Encrypts `last` and appends the close_notify.
-pub(crate) fn say_last(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
+pub(crate) fn last_bytes(tls: &mut Tls, last: &[u8]) -> Vec<u8> {
     with_buffers(|buffers| {
         if !last.is_empty() {
             // If this fails, so does the close_notify.
@@ -279,13 +279,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_gets_no_answer_is_acknowledged_at_once_by_hear_more_alone() {
+    async fn only_read_device_acknowledged_acknowledges_at_once() {
         let quick = |socket: &TcpStream| SockRef::from(socket).tcp_quickack().unwrap();
         let (mut tls, mut accepted, _device) = interactive().await;
         let moment = Duration::from_millis(1);
-        assert!(timeout(moment, hear(&mut tls, &mut accepted)).await.is_err());
+        assert!(timeout(moment, read_device(&mut tls, &mut accepted)).await.is_err());
         assert!(!quick(&accepted));
-        assert!(timeout(moment, hear_more(&mut tls, &mut accepted)).await.is_err());
+        assert!(timeout(moment, read_device_acknowledged(&mut tls, &mut accepted)).await.is_err());
         assert!(quick(&accepted));
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     context::{NodeContext, RoutedDeployment},
     io::{
         tls::Tls,
-        wire::{Fault, Heard, Hearing, close, end, good_bye, hear_more, linger, say_last, send_at_once},
+        wire::{
+            DeviceRead, Fault, ReadState, close, close_notify, end, last_bytes, linger,
+            read_device_acknowledged, send_at_once,
+        },
     },
     observe::{cause::Cause, failures::Seen},
     session::{
@@ -55,32 +58,32 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
     let ResolvedClient { client, peer, to, listener, probe, entrant } =
         resolve(&context, arrival, deadline).await?;
     let mut seen = Seen::default();
-    let line = match probe {
+    let queue = match probe {
         Some(_) => context.handshake_queues.of_proofs(),
         None => context.handshake_queues.of(peer.ip()),
     };
-    let shaking =
-        timeout_at(deadline, perform(&context, &listener, client, line, probe.as_deref(), &mut seen));
-    let shaken = match unless_displaced(entrant.as_ref(), shaking).await {
+    let handshake =
+        timeout_at(deadline, perform(&context, &listener, client, queue, probe.as_deref(), &mut seen));
+    let outcome = match unless_displaced(entrant.as_ref(), handshake).await {
         Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
         Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
     };
-    let Established { mut tls, client, opening, destination, scope } = match shaken {
-        Ok(shaken) => shaken,
-        Err(Failed { cause, farewell }) => {
+    let Established { mut tls, client, opening, destination, scope } = match outcome {
+        Ok(outcome) => outcome,
+        Err(Failed { cause, closing_alert }) => {
             if probe.is_none() {
                 context.handshake_failed(&seen, peer, cause);
             }
-            if let Some(ClosingAlert { words, client }) = farewell {
+            if let Some(ClosingAlert { bytes, client }) = closing_alert {
                 // If displaced during the close, stop waiting for the peer.
-                let _ = unless_displaced(entrant.as_ref(), close(&words, client, deadlines.close)).await;
+                let _ = unless_displaced(entrant.as_ref(), close(&bytes, client, deadlines.close)).await;
             }
             return None;
         }
     };
     let Some(entrant) = entrant else {
-        let words = [opening.held, good_bye(&mut tls)].concat();
-        close(&words, client, deadlines.close).await;
+        let bytes = [opening.held, close_notify(&mut tls)].concat();
+        close(&bytes, client, deadlines.close).await;
         return None;
     };
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -207,11 +210,11 @@ impl<'a> Beginning<'a> {
         let last = match over {
             Over::Closed(reason) => {
                 metrics.closed(reason);
-                good_bye(&mut self.tls)
+                close_notify(&mut self.tls)
             }
             Over::Displaced => {
                 metrics.closed("displaced");
-                send_at_once(&self.client, &[self.opening.held, good_bye(&mut self.tls)].concat());
+                send_at_once(&self.client, &[self.opening.held, close_notify(&mut self.tls)].concat());
                 return;
             }
             Over::Denied(cause) => {
@@ -222,17 +225,17 @@ impl<'a> Beginning<'a> {
                 metrics.closed(not_spoken.reason());
                 self.seen.detail = not_spoken.detail();
                 self.context.handshake_failed(self.seen, self.peer, not_spoken.cause());
-                say_last(&mut self.tls, not_spoken.answer())
+                last_bytes(&mut self.tls, not_spoken.answer())
             }
             Over::Refused(reason) => {
                 metrics.refused(reason);
-                good_bye(&mut self.tls)
+                close_notify(&mut self.tls)
             }
         };
         // Leaves the registry before waiting for the device.
         drop(self.member);
-        let words = [self.opening.held, last].concat();
-        let closing = close(&words, self.client, self.context.deadlines.close);
+        let bytes = [self.opening.held, last].concat();
+        let closing = close(&bytes, self.client, self.context.deadlines.close);
         let _ = unless_displaced(Some(&self.entrant), closing).await;
     }
 
@@ -374,13 +377,13 @@ async fn read_first(
             Verdict::Right => return Ok(()),
             Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
             Verdict::Wrong => return Err(NotSpoken::Wrong(describe(&opening.first)).into()),
-            Verdict::Incomplete if opening.heard == Heard::End => return Err("client_silent".into()),
+            Verdict::Incomplete if opening.read_state == ReadState::End => return Err("client_silent".into()),
             Verdict::Incomplete => {}
         }
-        let Hearing { outcome, mut plain, mut answer } = hear_more(tls, client).await;
+        let DeviceRead { outcome, mut plain, mut answer } = read_device_acknowledged(tls, client).await;
         opening.first.append(&mut plain);
         opening.held.append(&mut answer);
-        opening.heard = outcome.map_err(|fault| match fault {
+        opening.read_state = outcome.map_err(|fault| match fault {
             Fault::Socket(_) => "client_broken",
             Fault::Tls(_) => "tls_error",
         })?;
@@ -421,9 +424,9 @@ impl Session {
             // Both sides are closed.
             return;
         }
-        let (mut tls, mut client, mut words) = relay.into_device();
-        words.append(&mut good_bye(&mut tls));
-        end(&words, &mut client, within).await;
+        let (mut tls, mut client, mut bytes) = relay.into_device();
+        bytes.append(&mut close_notify(&mut tls));
+        end(&bytes, &mut client, within).await;
         // Leaves the registry before waiting for the device.
         drop((tls, member));
         linger(client, within).await;

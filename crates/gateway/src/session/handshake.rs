@@ -17,7 +17,7 @@ use crate::{
         fair_share::FairShare,
         socket::acknowledge,
         tls::Tls,
-        wire::{Fault, Heard, Hearing, good_bye, hear, read_more},
+        wire::{DeviceRead, Fault, ReadState, close_notify, read_device, read_more},
     },
     observe::{cause::Cause, failures::Seen},
     proof::probes::{Probe, Used},
@@ -37,11 +37,11 @@ pub(crate) struct Established {
 
 pub(crate) struct Failed {
     pub(crate) cause: Cause,
-    pub(crate) farewell: Option<ClosingAlert>,
+    pub(crate) closing_alert: Option<ClosingAlert>,
 }
 
 pub(crate) struct ClosingAlert {
-    pub(crate) words: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) client: TcpStream,
 }
 
@@ -50,15 +50,15 @@ pub(crate) async fn perform(
     context: &NodeContext,
     listener: &Listener,
     mut client: TcpStream,
-    line: &FairShare,
+    queue: &FairShare,
     probe: Option<&Probe>,
     seen: &mut Seen,
 ) -> Result<Established, Failed> {
     seen.deployment = listener.deployment.clone();
     let Hello { mut bytes, name, alpn_is_mqtt } = match hello(&mut client).await {
         Ok(hello) => hello,
-        Err(Broken::Gone) => return Err(Failed::silent(Cause::Closed)),
-        Err(Broken::Refused { cause, alert, hello }) => {
+        Err(HelloFailed::Gone) => return Err(Failed::silent(Cause::Closed)),
+        Err(HelloFailed::Refused { cause, alert, hello }) => {
             if cause == Cause::InvalidName {
                 seen.detail = shown_server_name(&hello).map(Box::from);
             }
@@ -66,13 +66,13 @@ pub(crate) async fn perform(
         }
     };
     seen.server_name = name;
-    let destination = match admit(context, listener, line, probe.is_some(), seen).await {
+    let destination = match admit(context, listener, queue, probe.is_some(), seen).await {
         Ok(destination) => destination,
-        Err(sent_away) => return Err(sent_away.tell(client)),
+        Err(rejected) => return Err(rejected.into_failed(client)),
     };
     let served = match served(&destination.entry) {
         Ok(served) => served,
-        Err(sent_away) => return Err(sent_away.tell(client)),
+        Err(rejected) => return Err(rejected.into_failed(client)),
     };
     let scope = served.identity.trust_scope;
     if let Some(probe) = probe {
@@ -99,7 +99,7 @@ pub(crate) async fn perform(
             ));
         }
     };
-    let mut answered = Hearing::again(&mut tls, &mut bytes);
+    let mut answered = DeviceRead::decrypt(&mut tls, &mut bytes);
     if record_bytes < RecordBytes::MAX {
         answered.answer = cut_between_messages(&answered.answer, record_bytes);
     }
@@ -109,14 +109,14 @@ pub(crate) async fn perform(
     }
     // It may be large, and the device slow.
     drop(bytes);
-    let (tls, client, opening) = finish(context, served, tls, client, line, answered, seen).await?;
+    let (tls, client, opening) = finish(context, served, tls, client, queue, answered, seen).await?;
     Ok(Established { tls, client, opening, destination, scope })
 }
 
 struct Rejected(Cause, AlertDescription);
 
 impl Rejected {
-    fn tell(self, client: TcpStream) -> Failed {
+    fn into_failed(self, client: TcpStream) -> Failed {
         Failed::alert(self.0, plain_alert(self.1), client)
     }
 }
@@ -125,14 +125,14 @@ impl Rejected {
 async fn admit(
     context: &NodeContext,
     listener: &Listener,
-    line: &FairShare,
+    queue: &FairShare,
     is_proof: bool,
     seen: &mut Seen,
 ) -> Result<RoutedDeployment, Rejected> {
     let destination = find(context, listener, seen).await?;
     // Before queueing: a refusal here is cheap.
     room(context, &destination, is_proof)?;
-    line.wait().await;
+    queue.wait().await;
     // Again: while the connection queued, certificate, host or room may have changed.
     let destination = find(context, listener, seen).await?;
     room(context, &destination, is_proof)?;
@@ -181,21 +181,21 @@ fn served(entry: &DeploymentConfig) -> Result<&Served, Rejected> {
     }
 }
 
-/// `hearing`: the result of the server's first flight.
+/// `read`: the result of the server's first flight.
 async fn finish(
     context: &NodeContext,
     served: &Served,
     mut tls: Tls,
     mut client: TcpStream,
-    line: &FairShare,
-    mut hearing: Hearing,
+    queue: &FairShare,
+    mut read: DeviceRead,
     seen: &mut Seen,
 ) -> Result<(Tls, TcpStream, Opening), Failed> {
     let opening = loop {
         seen.tls_version = tls.version();
-        let Hearing { outcome, plain, answer } = hearing;
-        let heard = match outcome {
-            Ok(heard) => heard,
+        let DeviceRead { outcome, plain, answer } = read;
+        let read_state = match outcome {
+            Ok(read_state) => read_state,
             Err(Fault::Socket(_)) => return Err(Failed::silent(Cause::Closed)),
             Err(Fault::Tls(error)) => {
                 return Err(Failed::broken(Cause::from(&error), &error, answer, client));
@@ -203,9 +203,9 @@ async fn finish(
         };
         if !tls.is_handshaking() {
             let held = sent_with_the_answer(&tls, answer, &mut client).await?;
-            break Opening { first: plain, held, heard };
+            break Opening { first: plain, held, read_state };
         }
-        if heard == Heard::End {
+        if read_state == ReadState::End {
             return Err(Failed::silent(Cause::Closed));
         }
         match answer.is_empty() {
@@ -216,9 +216,9 @@ async fn finish(
         // Client certificates and second hellos are expensive.
         let is_much = served.identity.verifier.is_some()
             || tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
-        hearing = match is_much {
-            true => hear_in_turn(&mut tls, &mut client, line).await,
-            false => hear(&mut tls, &mut client).await,
+        read = match is_much {
+            true => read_device_in_turn(&mut tls, &mut client, queue).await,
+            false => read_device(&mut tls, &mut client).await,
         };
     };
     // rustls does not verify the certificates in a ticket again.
@@ -226,19 +226,19 @@ async fn finish(
         && tls.handshake_kind() == Some(HandshakeKind::Resumed)
         && let Err(error) = context.verify_client(verifier, &tls)
     {
-        let mut words = opening.held;
-        words.append(&mut good_bye(&mut tls));
-        return Err(Failed::alert(Cause::from(&error), words, client));
+        let mut bytes = opening.held;
+        bytes.append(&mut close_notify(&mut tls));
+        return Err(Failed::alert(Cause::from(&error), bytes, client));
     }
     Ok((tls, client, opening))
 }
 
-/// As [`hear`], after queueing.
-async fn hear_in_turn(tls: &mut Tls, client: &mut TcpStream, line: &FairShare) -> Hearing {
+/// As [`read_device`], after queueing.
+async fn read_device_in_turn(tls: &mut Tls, client: &mut TcpStream, queue: &FairShare) -> DeviceRead {
     // Errors are ignored here; the read reports them.
     let _ = client.readable().await;
-    line.wait().await;
-    hear(tls, client).await
+    queue.wait().await;
+    read_device(tls, client).await
 }
 
 /// TLS 1.3's session ticket may wait for the broker's first answer, which saves a packet and a
@@ -258,14 +258,14 @@ struct Hello {
     alpn_is_mqtt: bool,
 }
 
-enum Broken {
+enum HelloFailed {
     Gone,
     Refused { cause: Cause, alert: Vec<u8>, hello: Vec<u8> },
 }
 
 /// Reads the ClientHello, however it is split. `Acceptor` only parses; the deployment's connection
 /// processes the bytes again.
-async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
+async fn hello(client: &mut TcpStream) -> Result<Hello, HelloFailed> {
     let mut acceptor = Acceptor::default();
     let mut bytes = Vec::new();
     loop {
@@ -274,7 +274,7 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
             acknowledge(client);
         }
         match read_more(client, &mut bytes).await {
-            Ok(0) | Err(_) => return Err(Broken::Gone),
+            Ok(0) | Err(_) => return Err(HelloFailed::Gone),
             Ok(_) => {}
         }
         let mut fresh = &bytes[before..];
@@ -282,7 +282,7 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
             if acceptor.read_tls(&mut fresh).is_err() {
                 // Its buffer holds the longest hello.
                 let (cause, alert) = (Cause::Malformed, plain_alert(AlertDescription::DecodeError));
-                return Err(Broken::Refused { cause, alert, hello: bytes });
+                return Err(HelloFailed::Refused { cause, alert, hello: bytes });
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
@@ -296,7 +296,7 @@ async fn hello(client: &mut TcpStream) -> Result<Hello, Broken> {
                 Err((error, alert)) => {
                     let cause = Cause::of_hello(&error, &bytes[..bytes.len().min(FIRST_MAX)]);
                     let alert = alert_for(&error, self::bytes(alert));
-                    return Err(Broken::Refused { cause, alert, hello: bytes });
+                    return Err(HelloFailed::Refused { cause, alert, hello: bytes });
                 }
             }
         }
@@ -336,11 +336,11 @@ fn plain_alert(description: AlertDescription) -> Vec<u8> {
 
 impl Failed {
     pub(crate) fn silent(cause: Cause) -> Self {
-        Self { cause, farewell: None }
+        Self { cause, closing_alert: None }
     }
 
-    fn alert(cause: Cause, words: Vec<u8>, client: TcpStream) -> Self {
-        Self { cause, farewell: Some(ClosingAlert { words, client }) }
+    fn alert(cause: Cause, bytes: Vec<u8>, client: TcpStream) -> Self {
+        Self { cause, closing_alert: Some(ClosingAlert { bytes, client }) }
     }
 
     /// `answer`: rustls' alert.

@@ -21,7 +21,7 @@ use tokio::{
 use crate::io::{
     fair_share::{FairShare, Slot},
     tls::Tls,
-    wire::{Amount, Fault, Heard, send_now, with_buffers},
+    wire::{Amount, Fault, ReadState, send_now, with_buffers},
     write_backlog::WriteBacklog,
 };
 
@@ -52,7 +52,7 @@ pub(crate) struct Opening {
     pub(crate) first: Vec<u8>,
     /// Travel with the broker's first answer: TLS 1.3's session ticket.
     pub(crate) held: Vec<u8>,
-    pub(crate) heard: Heard,
+    pub(crate) read_state: ReadState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Relay {
         opening: Opening,
         limits: Limits,
     ) -> Self {
-        let Opening { first, held, heard } = opening;
+        let Opening { first, held, read_state } = opening;
         Self {
             tls,
             device,
@@ -145,7 +145,7 @@ impl Relay {
             to_broker: first.into(),
             held: !held.is_empty(),
             to_device: held.into(),
-            upward: if heard == Heard::End { Half::Ending } else { Half::Open },
+            upward: if read_state == ReadState::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             more: false,
             turn: Slot::None,
@@ -227,7 +227,7 @@ impl Relay {
 
     fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
         with_buffers(|buffers| {
-            let heard = ready!(buffers.poll_hear(&mut self.tls, &mut self.device, cx));
+            let read_state = ready!(buffers.poll_decrypt(&mut self.tls, &mut self.device, cx));
             if !buffers.out.is_empty() {
                 self.to_device.push(buffers.out.as_slice());
                 self.held = false;
@@ -235,7 +235,7 @@ impl Relay {
             // Bytes before an error count.
             let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
             self.to_broker.push(&buffers.plain[sent..]);
-            if heard.map_err(Broken::at_the_device)? == Heard::End {
+            if read_state.map_err(Broken::at_the_device)? == ReadState::End {
                 self.upward = Half::Ending;
             }
             Poll::Ready(Ok(buffers.amount))
