@@ -29,11 +29,11 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Doorkeeper {
     bounds: Bounds,
-    places: Mutex<Places>,
+    places: Mutex<ConnectionCounts>,
 }
 
 #[derive(Debug)]
-struct Places {
+struct ConnectionCounts {
     finished: usize,
     /// Empty without `per_address_max`.
     finished_of: HashMap<IpAddr, usize>,
@@ -42,7 +42,7 @@ struct Places {
 
 /// An unfinished connection; removed on drop.
 #[derive(Debug)]
-pub(crate) struct Entrant {
+pub(crate) struct UnfinishedConnection {
     doorkeeper: Arc<Doorkeeper>,
     address: IpAddr,
     /// `None` once finished.
@@ -52,7 +52,7 @@ pub(crate) struct Entrant {
 
 /// The place of a finished connection; released on drop.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct ConnectionPlace {
     doorkeeper: Arc<Doorkeeper>,
     /// `None` without `per_address_max`.
     address: Option<IpAddr>,
@@ -65,7 +65,7 @@ pub(crate) struct Displaced;
 impl Doorkeeper {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let (finished_of, unfinished) = (HashMap::new(), FairShares::new());
-        Self { bounds, places: Mutex::new(Places { finished: 0, finished_of, unfinished }) }
+        Self { bounds, places: Mutex::new(ConnectionCounts { finished: 0, finished_of, unfinished }) }
     }
 
     pub(crate) fn addresses(&self) -> usize {
@@ -77,12 +77,16 @@ impl Doorkeeper {
     }
 
     /// Enters a connection; `Err`: the bound that refuses it. `is_device` is false for a load
-    /// balancer before its header ([`Entrant::is_from`]).
-    pub(crate) fn come(self: &Arc<Self>, peer: IpAddr, is_device: bool) -> Result<Entrant, &'static str> {
+    /// balancer before its header ([`UnfinishedConnection::set_device`]).
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        is_device: bool,
+    ) -> Result<UnfinishedConnection, &'static str> {
         let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
         let mut places = self.places();
         // Refused before anything is stored.
-        self.room(&places, is_device.then_some(address))?;
+        self.check_room(&places, is_device.then_some(address))?;
         let age = places.unfinished.add(address, Arc::clone(&displaced));
         if is_device {
             self.bound_address(&mut places, address);
@@ -92,11 +96,11 @@ impl Doorkeeper {
             places.unfinished.displace().iter().for_each(|displaced| displaced.notify_one());
         }
         drop(places);
-        Ok(Entrant { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
+        Ok(UnfinishedConnection { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
     }
 
     /// `Err`: the bound that is reached.
-    fn room(&self, places: &Places, address: Option<IpAddr>) -> Result<(), &'static str> {
+    fn check_room(&self, places: &ConnectionCounts, address: Option<IpAddr>) -> Result<(), &'static str> {
         if places.finished >= self.bounds.finished_max {
             return Err("connections_max");
         }
@@ -108,7 +112,7 @@ impl Doorkeeper {
     }
 
     /// An address may have as many unfinished connections as finished ones.
-    fn bound_address(&self, places: &mut Places, address: IpAddr) {
+    fn bound_address(&self, places: &mut ConnectionCounts, address: IpAddr) {
         if let Some(max) = self.bounds.per_address_max
             && places.unfinished.len_of(address) > max
         {
@@ -117,17 +121,17 @@ impl Doorkeeper {
     }
 
     // No holder of the lock can panic halfway through a change.
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn places(&self) -> MutexGuard<'_, ConnectionCounts> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entrant {
+impl UnfinishedConnection {
     /// Counts the connection to the address in its PROXY header; `Err`: the bound that refuses it.
-    pub(crate) fn is_from(&mut self, device: IpAddr) -> Result<(), &'static str> {
+    pub(crate) fn set_device(&mut self, device: IpAddr) -> Result<(), &'static str> {
         let (from, to) = (self.address, address_group(device));
         let mut places = self.doorkeeper.places();
-        self.doorkeeper.room(&places, Some(to))?;
+        self.doorkeeper.check_room(&places, Some(to))?;
         self.address = to;
         if let Some(age) = self.age
             && places.unfinished.move_to(to, from, age)
@@ -143,9 +147,9 @@ impl Entrant {
     }
 
     /// On error the connection stays unfinished.
-    pub(crate) fn finish(&mut self) -> Result<Admission, &'static str> {
+    pub(crate) fn finish(&mut self) -> Result<ConnectionPlace, &'static str> {
         let mut places = self.doorkeeper.places();
-        self.doorkeeper.room(&places, Some(self.address))?;
+        self.doorkeeper.check_room(&places, Some(self.address))?;
         // Displaced, but not notified yet: its place is taken.
         let age = self.age.ok_or("displaced")?;
         places.unfinished.remove(self.address, age).ok_or("displaced")?;
@@ -156,13 +160,13 @@ impl Entrant {
             *places.finished_of.entry(address).or_default() += 1;
         }
         drop(places);
-        Ok(Admission { doorkeeper: Arc::clone(&self.doorkeeper), address })
+        Ok(ConnectionPlace { doorkeeper: Arc::clone(&self.doorkeeper), address })
     }
 }
 
 /// Runs `future` until the connection is displaced. Probes have no entrant.
 pub(crate) async fn unless_displaced<F: Future>(
-    entrant: Option<&Entrant>,
+    entrant: Option<&UnfinishedConnection>,
     future: F,
 ) -> Result<F::Output, Displaced> {
     let Some(entrant) = entrant else { return Ok(future.await) };
@@ -173,7 +177,7 @@ pub(crate) async fn unless_displaced<F: Future>(
     }
 }
 
-impl Drop for Entrant {
+impl Drop for UnfinishedConnection {
     fn drop(&mut self) {
         if let Some(age) = self.age {
             self.doorkeeper.places().unfinished.remove(self.address, age);
@@ -181,7 +185,7 @@ impl Drop for Entrant {
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut places = self.doorkeeper.places();
         places.finished -= 1;
@@ -212,11 +216,11 @@ mod tests {
         Arc::new(Doorkeeper::new(Bounds { finished_max, per_address_max, unfinished_kept }))
     }
 
-    fn finish(keeper: &Arc<Doorkeeper>, address: IpAddr) -> Result<Admission, &'static str> {
-        keeper.come(address, true)?.finish()
+    fn finish(keeper: &Arc<Doorkeeper>, address: IpAddr) -> Result<ConnectionPlace, &'static str> {
+        keeper.enter(address, true)?.finish()
     }
 
-    fn is_displaced(entrant: &Entrant) -> bool {
+    fn is_displaced(entrant: &UnfinishedConnection) -> bool {
         entrant.displaced().now_or_never().is_some()
     }
 
@@ -263,11 +267,13 @@ mod tests {
             (keeper(1000, Some(7), 1000), "connections_per_address_max"),
         ] {
             // From a balancer: one address may have more than seven.
-            let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.come(A, false).unwrap()).collect();
+            let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.enter(A, false).unwrap()).collect();
             let results: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = entrants
                     .chunks_mut(7)
-                    .map(|chunk| scope.spawn(|| chunk.iter_mut().map(Entrant::finish).collect::<Vec<_>>()))
+                    .map(|chunk| {
+                        scope.spawn(|| chunk.iter_mut().map(UnfinishedConnection::finish).collect::<Vec<_>>())
+                    })
                     .collect();
                 threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
             });
@@ -280,12 +286,12 @@ mod tests {
     #[test]
     fn unfinished_connections_count_to_no_limit_and_give_way_by_fair_shares() {
         let keeper = keeper(2, None, 2);
-        let strangers: Vec<_> = (0..4).map(|_| keeper.come(A, true).unwrap()).collect();
+        let strangers: Vec<_> = (0..4).map(|_| keeper.enter(A, true).unwrap()).collect();
         assert!(!strangers.iter().any(is_displaced), "there is room for two more than may finish");
-        let mut device = keeper.come(B, true).unwrap();
+        let mut device = keeper.enter(B, true).unwrap();
         let displaced: Vec<_> = strangers.iter().map(is_displaced).collect();
         assert_eq!(displaced, [true, false, false, false]);
-        let _more: Vec<_> = (0..9).map(|_| keeper.come(A, true).unwrap()).collect();
+        let _more: Vec<_> = (0..9).map(|_| keeper.enter(A, true).unwrap()).collect();
         assert!(!is_displaced(&device));
         let _place = device.finish().unwrap();
         assert!(finish(&keeper, B).is_ok(), "a place is left");
@@ -294,8 +300,8 @@ mod tests {
     #[test]
     fn one_that_was_displaced_does_not_finish() {
         let keeper = keeper(1, None, 0);
-        let mut first = keeper.come(A, true).unwrap();
-        let mut second = keeper.come(A, true).unwrap();
+        let mut first = keeper.enter(A, true).unwrap();
+        let mut second = keeper.enter(A, true).unwrap();
         assert_eq!(first.finish().unwrap_err(), "displaced");
         let _place = second.finish().unwrap();
         drop(first);
@@ -305,7 +311,7 @@ mod tests {
     #[test]
     fn an_address_holds_as_many_unfinished_ones_as_finished_ones_at_most() {
         let keeper = keeper(100, Some(2), 100);
-        let come = || keeper.come(A, true).unwrap();
+        let come = || keeper.enter(A, true).unwrap();
         let strangers = [come(), come()];
         let mut device = come();
         assert_eq!(strangers.each_ref().map(is_displaced), [true, false]);
@@ -316,11 +322,11 @@ mod tests {
     fn behind_a_balancer_the_devices_address_counts_and_not_the_balancers() {
         let keeper = keeper(100, Some(1), 100);
         let from = |device| {
-            let mut entrant = keeper.come(B, false)?;
-            entrant.is_from(device).map(|()| entrant)
+            let mut entrant = keeper.enter(B, false)?;
+            entrant.set_device(device).map(|()| entrant)
         };
         let mut first = from(A).unwrap();
-        let _waiting: Vec<_> = (0..3).map(|_| keeper.come(B, false).unwrap()).collect();
+        let _waiting: Vec<_> = (0..3).map(|_| keeper.enter(B, false).unwrap()).collect();
         assert!(!is_displaced(&first));
         let _place = first.finish().unwrap();
         assert_eq!(from(A).unwrap_err(), "connections_per_address_max");

@@ -10,7 +10,7 @@ use tokio::{
 use crate::{
     Listener,
     accept::{
-        admission::{Displaced, Entrant, unless_displaced},
+        admission::{Displaced, UnfinishedConnection, unless_displaced},
         incoming_proxy::{Stated, read},
     },
     context::NodeContext,
@@ -28,7 +28,7 @@ pub(crate) struct Arrival {
     /// Set for this node's own probes.
     pub(crate) probe: Option<Arc<Probe>>,
     /// `None` for probes.
-    pub(crate) entrant: Option<Entrant>,
+    pub(crate) entrant: Option<UnfinishedConnection>,
 }
 
 pub(crate) struct ResolvedClient {
@@ -38,7 +38,7 @@ pub(crate) struct ResolvedClient {
     pub(crate) to: Option<SocketAddr>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) probe: Option<Arc<Probe>>,
-    pub(crate) entrant: Option<Entrant>,
+    pub(crate) entrant: Option<UnfinishedConnection>,
 }
 
 /// Reads the PROXY header if one is due and counts the connection to its address. `None`: the
@@ -58,12 +58,12 @@ pub(crate) async fn resolve(
         };
         match stated {
             Ok(Some(Stated::Addresses { from, to: stated })) => {
-                context.metrics.introduced("address");
+                context.metrics.proxy_header("address");
                 (peer, to) = (from, Some(stated));
             }
             Ok(stated) => {
                 if probe.is_none() {
-                    context.metrics.introduced("nothing");
+                    context.metrics.proxy_header("nothing");
                 }
                 // A health check is not recorded: it would evict failures of devices.
                 stated?;
@@ -76,7 +76,7 @@ pub(crate) async fn resolve(
                 return None;
             }
         }
-        if let Some(Err(reason)) = entrant.as_mut().map(|entrant| entrant.is_from(peer.ip())) {
+        if let Some(Err(reason)) = entrant.as_mut().map(|entrant| entrant.set_device(peer.ip())) {
             context.metrics.refused(reason);
             return None;
         }

@@ -34,7 +34,7 @@ pub(crate) enum Stated {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Progress {
+enum HeaderProgress {
     /// Valid so far.
     More,
     /// With its length in bytes.
@@ -58,15 +58,15 @@ pub(crate) async fn read(client: &mut TcpStream) -> Result<Option<Stated>, Cause
         let taken = header.len();
         header.extend_from_slice(&ahead[..length]);
         let progress = decode(&header)?;
-        if let Progress::Done(_, length) = progress {
+        if let HeaderProgress::Done(_, length) = progress {
             header.truncate(length);
         }
         // Already received: no wait.
         client.read_exact(&mut header[taken..]).await.map_err(|_| Cause::Closed)?;
         match progress {
-            Progress::More => {}
-            Progress::Done(Stated::Nothing, _) if is_over(client).await => return Ok(None),
-            Progress::Done(stated, _) => return Ok(Some(stated)),
+            HeaderProgress::More => {}
+            HeaderProgress::Done(Stated::Nothing, _) if is_over(client).await => return Ok(None),
+            HeaderProgress::Done(stated, _) => return Ok(Some(stated)),
         }
     }
 }
@@ -76,7 +76,7 @@ async fn is_over(client: &TcpStream) -> bool {
     matches!(client.peek(&mut [0]).await, Ok(0) | Err(_))
 }
 
-fn decode(bytes: &[u8]) -> Result<Progress, Cause> {
+fn decode(bytes: &[u8]) -> Result<HeaderProgress, Cause> {
     let begins = |signature: &[u8]| {
         let length = bytes.len().min(signature.len());
         bytes[..length] == signature[..length]
@@ -91,14 +91,18 @@ fn decode(bytes: &[u8]) -> Result<Progress, Cause> {
 }
 
 /// §2.1: one line of ASCII.
-fn decode_v1(bytes: &[u8]) -> Result<Progress, Cause> {
+fn decode_v1(bytes: &[u8]) -> Result<HeaderProgress, Cause> {
     let line = &bytes[..bytes.len().min(V1_BYTES_MAX)];
     let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
-        return if line.len() < V1_BYTES_MAX { Ok(Progress::More) } else { Err(Cause::ProxyHeaderInvalid) };
+        return if line.len() < V1_BYTES_MAX {
+            Ok(HeaderProgress::More)
+        } else {
+            Err(Cause::ProxyHeaderInvalid)
+        };
     };
     let text = line[..end].strip_suffix(b"\r").and_then(|line| std::str::from_utf8(line).ok());
     let stated = text.and_then(line_v1).ok_or(Cause::ProxyHeaderInvalid)?;
-    Ok(Progress::Done(stated, end + 1))
+    Ok(HeaderProgress::Done(stated, end + 1))
 }
 
 fn line_v1(line: &str) -> Option<Stated> {
@@ -134,14 +138,14 @@ fn port(text: &str) -> Option<u16> {
 }
 
 /// §2.2: a binary header with a length.
-fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
+fn decode_v2(bytes: &[u8]) -> Result<HeaderProgress, Cause> {
     const LOCAL: u8 = 0x20;
     const PROXY: u8 = 0x21;
     const UNSPEC: u8 = 0;
     const TCP4: u8 = 0x11;
     const TCP6: u8 = 0x21;
     let Some([command, family, high, low]) = bytes.get(V2_BEGINS.len()..V2_BYTES_MIN) else {
-        return Ok(Progress::More);
+        return Ok(HeaderProgress::More);
     };
     let length = V2_BYTES_MIN + usize::from(u16::from_be_bytes([*high, *low]));
     let (nothing, addresses_length) = match (*command, *family) {
@@ -155,9 +159,9 @@ fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     if length > BYTES_MAX || length < V2_BYTES_MIN + addresses_length {
         return Err(Cause::ProxyHeaderInvalid);
     }
-    let Some(header) = bytes.get(..length) else { return Ok(Progress::More) };
+    let Some(header) = bytes.get(..length) else { return Ok(HeaderProgress::More) };
     if nothing {
-        return Ok(Progress::Done(Stated::Nothing, length));
+        return Ok(HeaderProgress::Done(Stated::Nothing, length));
     }
     if !are_tlvs(&header[V2_BYTES_MIN + addresses_length..]) {
         return Err(Cause::ProxyHeaderInvalid);
@@ -165,7 +169,7 @@ fn decode_v2(bytes: &[u8]) -> Result<Progress, Cause> {
     let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
     let (parsed, _) = ProxyHeader::parse(header, config).map_err(|_| Cause::ProxyHeaderInvalid)?;
     let stated = parsed.proxied_address().ok_or(Cause::ProxyHeaderInvalid)?;
-    Ok(Progress::Done(addresses(stated.source, stated.destination), length))
+    Ok(HeaderProgress::Done(addresses(stated.source, stated.destination), length))
 }
 
 /// Whether TLVs fill the bytes exactly.
@@ -202,18 +206,18 @@ mod tests {
     /// The result for these bytes and the end, however they are split.
     fn check(bytes: &[u8]) -> Result<Stated, Cause> {
         let at_once = judge(bytes);
-        let mut progress = Ok(Progress::More);
+        let mut progress = Ok(HeaderProgress::More);
         for end in 1..=bytes.len() {
             progress = decode(&bytes[..end]);
-            if progress != Ok(Progress::More) {
+            if progress != Ok(HeaderProgress::More) {
                 break;
             }
         }
         let in_bytes = match progress {
-            Ok(Progress::More) => CUT_OFF,
-            Ok(Progress::Done(stated, length)) => {
+            Ok(HeaderProgress::More) => CUT_OFF,
+            Ok(HeaderProgress::Done(stated, length)) => {
                 let behind = [&bytes[..length], b"\x16\x03\x01"].concat();
-                assert_eq!(decode(&behind), Ok(Progress::Done(stated, length)), "what follows counts");
+                assert_eq!(decode(&behind), Ok(HeaderProgress::Done(stated, length)), "what follows counts");
                 Ok(stated)
             }
             Err(cause) => Err(cause),
@@ -224,8 +228,8 @@ mod tests {
 
     fn judge(bytes: &[u8]) -> Result<Stated, Cause> {
         match decode(bytes)? {
-            Progress::More => CUT_OFF,
-            Progress::Done(stated, length) => {
+            HeaderProgress::More => CUT_OFF,
+            HeaderProgress::Done(stated, length) => {
                 assert_eq!(length, bytes.len(), "the header's length");
                 Ok(stated)
             }
@@ -381,9 +385,9 @@ mod tests {
             behind in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             let header = encode(version, from, to, &tlvs);
-            let expected = Ok(Progress::Done(addresses(from, to), header.len()));
+            let expected = Ok(HeaderProgress::Done(addresses(from, to), header.len()));
             for end in 0..header.len() {
-                prop_assert_eq!(decode(&header[..end]), Ok(Progress::More));
+                prop_assert_eq!(decode(&header[..end]), Ok(HeaderProgress::More));
             }
             prop_assert_eq!(decode(&[header, behind].concat()), expected);
         }
@@ -392,7 +396,7 @@ mod tests {
         fn whatever_comes_is_judged_and_never_waited_for_without_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let begun = [V1_BEGINS, &bytes].concat();
             for bytes in [&bytes, &begun] {
-                if decode(bytes) == Ok(Progress::More) {
+                if decode(bytes) == Ok(HeaderProgress::More) {
                     prop_assert!(bytes.len() < BYTES_MAX);
                 }
             }

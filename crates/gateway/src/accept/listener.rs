@@ -82,7 +82,7 @@ pub(crate) async fn accept(
 ) {
     // At the descriptor limit each close admits one and resets the backoff, so the log needs its
     // own throttle.
-    let said_not_accepted = LogThrottle::default();
+    let accept_failure_log = LogThrottle::default();
     let mut backoff = BACKOFF_MIN;
     // A bound listener has an address.
     let port = socket.local_addr().map_or(0, |address| address.port());
@@ -100,7 +100,7 @@ pub(crate) async fn accept(
                 let header_first = listener.awaits_header_from(peer.ip());
                 let entrant = match &probe {
                     Some(_) => None,
-                    None => match doorkeeper.come(peer.ip(), !header_first) {
+                    None => match doorkeeper.enter(peer.ip(), !header_first) {
                         Ok(entrant) => Some(entrant),
                         Err(reason) => {
                             context.metrics.refused(reason);
@@ -114,7 +114,7 @@ pub(crate) async fn accept(
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                if said_not_accepted.now(Instant::now()) {
+                if accept_failure_log.now(Instant::now()) {
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
                 context.metrics.refused("accept_failed");

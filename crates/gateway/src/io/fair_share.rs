@@ -24,18 +24,18 @@ use tokio::{
 pub(crate) struct FairShare(Arc<Semaphore>);
 
 #[derive(Default)]
-pub(crate) enum Slot {
+pub(crate) enum QueueSlot {
     /// Not queued.
     #[default]
     None,
-    Waiting(Waiting),
+    Waiting(WaitingFuture),
     Mine {
         /// Held until drop, which admits the next.
         _permit: OwnedSemaphorePermit,
     },
 }
 
-type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+type WaitingFuture = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 impl FairShare {
     /// `at_once`: how many hold a turn at once.
@@ -45,13 +45,13 @@ impl FairShare {
 
     /// Waits for a turn and passes it on: at most `at_once` go on per poll of a thread's sockets.
     pub(crate) async fn wait(&self) {
-        let mut turn = Slot::None;
+        let mut turn = QueueSlot::None;
         poll_fn(|cx| turn.poll(self, cx)).await;
     }
 }
 
-impl Slot {
-    /// Ready on its turn, which lasts until [`Slot::pass_on`] or drop.
+impl QueueSlot {
+    /// Ready on its turn, which lasts until [`QueueSlot::pass_on`] or drop.
     pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<()> {
         let permit = match self {
             Self::Mine { .. } => return Poll::Ready(()),
@@ -77,7 +77,7 @@ impl Slot {
         *self = Self::None;
     }
 
-    fn insert(&mut self, waiting: Waiting) -> &mut Waiting {
+    fn insert(&mut self, waiting: WaitingFuture) -> &mut WaitingFuture {
         *self = Self::Waiting(waiting);
         match self {
             Self::Waiting(waiting) => waiting,
@@ -94,7 +94,7 @@ fn after_all_sockets(cx: &mut Context<'_>) {
     }
 }
 
-impl fmt::Debug for Slot {
+impl fmt::Debug for QueueSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    async fn mine(turn: &mut Slot, fair_share: &FairShare) {
+    async fn mine(turn: &mut QueueSlot, fair_share: &FairShare) {
         poll_fn(|cx| turn.poll(fair_share, cx)).await;
     }
 
@@ -123,7 +123,7 @@ mod tests {
     async fn those_who_have_much_go_on_one_after_the_other_in_the_order_in_which_they_came() {
         let (fair_share, seen) = (FairShare::new(1), RefCell::new(Vec::new()));
         join_all((0..3).map(async |number| {
-            let mut turn = Slot::default();
+            let mut turn = QueueSlot::default();
             for _ in 0..3 {
                 mine(&mut turn, &fair_share).await;
                 seen.borrow_mut().push(number);
@@ -137,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_go_on_at_once_than_may() {
         let fair_share = FairShare::new(2);
-        let mut all: [Slot; 3] = Default::default();
+        let mut all: [QueueSlot; 3] = Default::default();
         for turn in &mut all[..2] {
             mine(turn, &fair_share).await;
         }
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_goes_away_in_line_or_in_its_turn_stops_nobody() {
         let fair_share = FairShare::new(1);
-        let [mut first, mut second, mut third]: [Slot; 3] = Default::default();
+        let [mut first, mut second, mut third]: [QueueSlot; 3] = Default::default();
         mine(&mut first, &fair_share).await;
         poll_fn(|cx| {
             assert!(second.poll(&fair_share, cx).is_pending());
@@ -182,7 +182,7 @@ mod tests {
         // One thread: the socket is not polled yet.
         let much = tokio::spawn(async move {
             writer.write_all(b"x").unwrap();
-            mine(&mut Slot::default(), &FairShare::new(1)).await;
+            mine(&mut QueueSlot::default(), &FairShare::new(1)).await;
             seen.send("turn").unwrap();
         });
         little.await.unwrap();

@@ -40,13 +40,13 @@ pub(crate) struct SendBuffer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub(crate) enum PeerState {
     Open,
     /// It sent close_notify.
     Closed,
 }
 
-enum Step {
+enum TlsStep {
     /// There may be more to process.
     On,
     Done,
@@ -80,16 +80,16 @@ impl Tls {
         incoming: &mut [u8],
         plain: &mut Vec<u8>,
         out: &mut SendBuffer,
-    ) -> Result<Peer, Error> {
+    ) -> Result<PeerState, Error> {
         if self.failed {
             return Err(Error::HandshakeNotComplete);
         }
         let mut used = 0;
-        let mut peer = Peer::Open;
+        let mut peer = PeerState::Open;
         loop {
             match self.step(&mut incoming[used..], &mut used, plain, out, &mut peer) {
-                Ok(Step::On) => {}
-                Ok(Step::Done) => break,
+                Ok(TlsStep::On) => {}
+                Ok(TlsStep::Done) => break,
                 Err(error) => {
                     self.take_alert(&mut incoming[used..], out);
                     return Err(self.fail(error));
@@ -102,7 +102,7 @@ impl Tls {
             return Err(self.fail(InvalidMessage::HandshakePayloadTooLarge.into()));
         }
         // Bytes after close_notify are ignored (RFC 8446 §6.1).
-        let rest = if peer == Peer::Closed { &[] } else { rest };
+        let rest = if peer == PeerState::Closed { &[] } else { rest };
         if rest.is_empty() {
             self.incomplete = Vec::new();
         } else {
@@ -124,8 +124,8 @@ impl Tls {
         used: &mut usize,
         plain: &mut Vec<u8>,
         out: &mut SendBuffer,
-        peer: &mut Peer,
-    ) -> Result<Step, Error> {
+        peer: &mut PeerState,
+    ) -> Result<TlsStep, Error> {
         let UnbufferedStatus { discard, state } = self.connection.process_tls_records(incoming);
         *used += discard;
         match state? {
@@ -139,12 +139,12 @@ impl Tls {
             ConnectionState::EncodeTlsData(mut data) => out.append(|room| size_wanted(data.encode(room)))?,
             // Already in `out`; its owner sends it.
             ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::PeerClosed => *peer = Peer::Closed,
+            ConnectionState::PeerClosed => *peer = PeerState::Closed,
             // Early data is not offered.
             ConnectionState::ReadEarlyData(_) => return Err(Error::General("early data".to_owned())),
-            _ => return Ok(Step::Done),
+            _ => return Ok(TlsStep::Done),
         }
-        Ok(Step::On)
+        Ok(TlsStep::On)
     }
 
     /// Encodes the alert of the error. No further record is processed.
@@ -357,8 +357,8 @@ mod tests {
             self
         }
 
-        fn carry(&mut self, piece: usize) -> Result<Peer, Error> {
-            let mut peer = Peer::Open;
+        fn carry(&mut self, piece: usize) -> Result<PeerState, Error> {
+            let mut peer = PeerState::Open;
             for piece in self.said_by_client().chunks(piece) {
                 peer = self.receive(piece)?;
             }
@@ -374,7 +374,7 @@ mod tests {
             bytes
         }
 
-        fn receive(&mut self, fresh: &[u8]) -> Result<Peer, Error> {
+        fn receive(&mut self, fresh: &[u8]) -> Result<PeerState, Error> {
             let mut incoming = [self.server.incomplete(), fresh].concat();
             self.server.take(&mut incoming, &mut self.plain, &mut self.out)
         }
@@ -415,7 +415,7 @@ mod tests {
                 let mut pair = Pair::established(version, piece);
                 let long: Vec<u8> = (0..40_000_u32).map(|at| (at % 251) as u8).collect();
                 pair.client.writer().write_all(&long).unwrap();
-                assert_eq!(pair.carry(piece).unwrap(), Peer::Open);
+                assert_eq!(pair.carry(piece).unwrap(), PeerState::Open);
                 assert!(pair.plain == long, "{version:?} {piece}");
                 assert!(pair.server.incomplete().is_empty());
                 assert_eq!(pair.server.incomplete.capacity(), 0, "an idle connection holds no buffer");
@@ -502,7 +502,7 @@ mod tests {
             pair.client.send_close_notify();
             let mut bytes = pair.said_by_client();
             bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
-            assert_eq!(pair.receive(&bytes).unwrap(), Peer::Closed);
+            assert_eq!(pair.receive(&bytes).unwrap(), PeerState::Closed);
             assert_eq!(pair.plain, b"last words");
             assert!(pair.server.incomplete().is_empty());
             // The server may still send.

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::io::{
     socket::acknowledge,
-    tls::{INCOMPLETE_MAX, Peer, SendBuffer, Tls},
+    tls::{INCOMPLETE_MAX, PeerState, SendBuffer, Tls},
 };
 
 /// Bytes of one socket read: four full TLS records.
@@ -68,10 +68,10 @@ pub(crate) enum ReadState {
 }
 
 impl ReadState {
-    fn of(peer: Peer) -> Self {
+    fn of(peer: PeerState) -> Self {
         match peer {
-            Peer::Open => Self::More,
-            Peer::Closed => Self::End,
+            PeerState::Open => Self::More,
+            PeerState::Closed => Self::End,
         }
     }
 }

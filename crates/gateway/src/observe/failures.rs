@@ -16,7 +16,7 @@ const KEPT_PER_DEPLOYMENT: usize = 50;
 /// Keeps those with the newest failures.
 const DEPLOYMENTS_MAX: usize = 1_000;
 /// Evicted together, so that the search is rare.
-const FORGOTTEN_AT_ONCE: usize = DEPLOYMENTS_MAX / 10;
+const EVICTED_AT_ONCE: usize = DEPLOYMENTS_MAX / 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -85,8 +85,8 @@ impl Lists {
     fn next(&mut self, id: &DeploymentId) -> &mut List {
         if self.of.len() >= DEPLOYMENTS_MAX && !self.of.contains_key(id) {
             let mut newest: Vec<u64> = self.of.values().map(|list| list.newest).collect();
-            let (_, last_forgotten, _) = newest.select_nth_unstable(FORGOTTEN_AT_ONCE - 1);
-            self.of.retain(|_, list| list.newest > *last_forgotten);
+            let (_, last_evicted, _) = newest.select_nth_unstable(EVICTED_AT_ONCE - 1);
+            self.of.retain(|_, list| list.newest > *last_evicted);
         }
         self.noted += 1;
         let list = self.of.entry(id.clone()).or_default();
@@ -126,7 +126,7 @@ mod tests {
             assert!(failures.deployments() <= DEPLOYMENTS_MAX);
         }
         let last = 10 * DEPLOYMENTS_MAX - 1;
-        let kept = DEPLOYMENTS_MAX - FORGOTTEN_AT_ONCE;
+        let kept = DEPLOYMENTS_MAX - EVICTED_AT_ONCE;
         for number in (last - kept + 2..=last).chain([0]) {
             assert!(!failures.newest(&id(number)).is_empty(), "{number}");
         }

@@ -11,12 +11,12 @@ use tokio::time::{Duration, Instant};
 pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
 
 /// Frequent enough to notice, rare enough for a week.
-const AT_MOST_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl LogThrottle {
     pub(crate) fn now(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= AT_MOST_EVERY);
+        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_INTERVAL);
         if due {
             *last = Some(now);
         }
@@ -24,11 +24,11 @@ impl LogThrottle {
     }
 }
 
-/// A throttle per key, for at most [`EACH_MAX`] keys per period.
+/// A throttle per key, for at most [`KEYS_MAX`] keys per period.
 #[derive(Debug)]
 pub(crate) struct LogThrottles<K>(Mutex<HashMap<K, Instant>>);
 
-const EACH_MAX: usize = 32;
+const KEYS_MAX: usize = 32;
 
 impl<K> Default for LogThrottles<K> {
     fn default() -> Self {
@@ -38,11 +38,11 @@ impl<K> Default for LogThrottles<K> {
 
 impl<K: Clone + Eq + Hash> LogThrottles<K> {
     pub(crate) fn now(&self, of: &K, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, last| now.saturating_duration_since(*last) < AT_MOST_EVERY);
-        let due = said.len() < EACH_MAX && !said.contains_key(of);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_, last| now.saturating_duration_since(*last) < LOG_INTERVAL);
+        let due = logged.len() < KEYS_MAX && !logged.contains_key(of);
         if due {
-            said.insert(of.clone(), now);
+            logged.insert(of.clone(), now);
         }
         due
     }
@@ -58,22 +58,22 @@ mod tests {
 
     #[test]
     fn it_is_said_at_once_and_then_once_a_minute() {
-        let (rarely, start) = (LogThrottle::default(), Instant::now());
-        let said =
-            [0, 0, 30, 59, 60, 61, 300].map(|seconds| rarely.now(start + Duration::from_secs(seconds)));
-        assert_eq!(said, [true, false, false, false, true, false, true]);
+        let (throttle, start) = (LogThrottle::default(), Instant::now());
+        let logged =
+            [0, 0, 30, 59, 60, 61, 300].map(|seconds| throttle.now(start + Duration::from_secs(seconds)));
+        assert_eq!(logged, [true, false, false, false, true, false, true]);
     }
 
     #[test]
     fn of_each_it_is_said_once_a_minute_and_of_so_many_only() {
-        let (rarely, start) = (LogThrottles::default(), Instant::now());
+        let (throttle, start) = (LogThrottles::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let said = [(1, 0), (1, 30), (2, 30), (1, 60), (2, 60), (2, 90)];
+        let logged = [(1, 0), (1, 30), (2, 30), (1, 60), (2, 60), (2, 90)];
         assert_eq!(
-            said.map(|(of, seconds)| rarely.now(&of, at(seconds))),
+            logged.map(|(of, seconds)| throttle.now(&of, at(seconds))),
             [true, false, true, true, false, true]
         );
-        let said = (0..1000).filter(|of| rarely.now(of, at(1000))).count();
-        assert_eq!((said, rarely.len()), (EACH_MAX, EACH_MAX));
+        let logged = (0..1000).filter(|of| throttle.now(of, at(1000))).count();
+        assert_eq!((logged, throttle.len()), (KEYS_MAX, KEYS_MAX));
     }
 }

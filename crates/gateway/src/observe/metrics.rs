@@ -106,7 +106,7 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub(crate) fn introduced(&self, stated: &'static str) {
+    pub(crate) fn proxy_header(&self, stated: &'static str) {
         self.proxy_headers.get_or_create(&StatedLabel { stated }).inc();
     }
 

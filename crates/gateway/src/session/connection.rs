@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     Deadlines, Listener, Protocol,
     accept::{
-        admission::{Admission, Displaced, Entrant, unless_displaced},
+        admission::{ConnectionPlace, Displaced, UnfinishedConnection, unless_displaced},
         client_address::{Arrival, ResolvedClient, resolve},
     },
     config::deployment_config::{DeploymentConfig, Served},
@@ -26,19 +26,19 @@ use crate::{
     },
     observe::{cause::Cause, failures::Seen},
     session::{
-        first_packet::{Verdict, describe, judge, refusal_of_level},
+        first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
         handshake::{ClosingAlert, Established, Failed, perform},
         proxy_header,
-        registry::{Registration, Signal},
-        relay::{Broken, Limits, Opening, Relay},
+        registry::{ConnectionSignal, Registration},
+        relay::{Opening, Relay, RelayError, RelayLimits},
     },
 };
 
-struct Session {
+struct RelaySession {
     relay: Relay,
     member: Registration,
     context: Arc<NodeContext>,
-    _admission: Admission,
+    _admission: ConnectionPlace,
 }
 
 pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<Output = ()> + Send {
@@ -52,7 +52,7 @@ pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<
     }
 }
 
-async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
+async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySession> {
     let deadlines = context.deadlines;
     let deadline = Instant::now() + deadlines.handshake;
     let ResolvedClient { client, peer, to, listener, probe, entrant } =
@@ -90,7 +90,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
     context.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
 
     let member = context.registry.enter(destination.deployment.clone(), scope);
-    let beginning = Beginning {
+    let pending = PendingSession {
         context: &context,
         listener: &listener,
         entrant,
@@ -104,16 +104,16 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<Session> {
         client,
         opening,
     };
-    let (relay, member, admission) = beginning.first_packet_and_upstream().await?;
-    Some(Session { relay, member, context, _admission: admission })
+    let (relay, member, admission) = pending.first_packet_and_upstream().await?;
+    Some(RelaySession { relay, member, context, _admission: admission })
 }
 
-struct Beginning<'a> {
+struct PendingSession<'a> {
     context: &'a NodeContext,
     listener: &'a Listener,
-    entrant: Entrant,
+    entrant: UnfinishedConnection,
     /// Set once finished.
-    admission: Option<Admission>,
+    admission: Option<ConnectionPlace>,
     member: Registration,
     destination: &'a RoutedDeployment,
     peer: SocketAddr,
@@ -125,25 +125,25 @@ struct Beginning<'a> {
     opening: Opening,
 }
 
-enum Over {
+enum SetupError {
     /// A reason of [`crate::observe::metrics::Metrics::closed`].
     Closed(&'static str),
     Displaced,
     /// By a limit of the deployment.
     Denied(Cause),
-    NotSpoken(NotSpoken),
+    FirstPacket(FirstPacketError),
     /// By a limit of the node: a reason of [`crate::observe::metrics::Metrics::refused`].
     Refused(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
-enum NotSpoken {
+enum FirstPacketError {
     Late,
     UnknownLevel(u8),
     Wrong(&'static str),
 }
 
-impl NotSpoken {
+impl FirstPacketError {
     fn reason(self) -> &'static str {
         match self {
             Self::Late => "first_packet_timeout",
@@ -176,58 +176,58 @@ impl NotSpoken {
     }
 }
 
-impl From<NotSpoken> for Over {
-    fn from(not_spoken: NotSpoken) -> Self {
-        Self::NotSpoken(not_spoken)
+impl From<FirstPacketError> for SetupError {
+    fn from(error: FirstPacketError) -> Self {
+        Self::FirstPacket(error)
     }
 }
 
-impl From<&'static str> for Over {
+impl From<&'static str> for SetupError {
     fn from(reason: &'static str) -> Self {
         Self::Closed(reason)
     }
 }
 
-impl<'a> Beginning<'a> {
-    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Registration, Admission)> {
-        let (upstream, admission) = match self.try_both().await {
+impl<'a> PendingSession<'a> {
+    async fn first_packet_and_upstream(mut self) -> Option<(Relay, Registration, ConnectionPlace)> {
+        let (upstream, admission) = match self.admit_and_connect().await {
             Ok(both) => both,
-            Err(over) => {
-                self.end(over).await;
+            Err(error) => {
+                self.end(error).await;
                 return None;
             }
         };
         let sent = send_at_once(&upstream, &self.opening.first);
         self.opening.first.drain(..sent);
         let Deadlines { idle, half_closed, stalled, .. } = self.context.deadlines;
-        let limits = Limits { idle, half_closed, stalled };
+        let limits = RelayLimits { idle, half_closed, stalled };
         let relay = Relay::new(self.tls, self.client, upstream, self.opening, limits);
         Some((relay, self.member, admission))
     }
 
-    async fn end(mut self, over: Over) {
+    async fn end(mut self, error: SetupError) {
         let metrics = &self.context.metrics;
-        let last = match over {
-            Over::Closed(reason) => {
+        let last = match error {
+            SetupError::Closed(reason) => {
                 metrics.closed(reason);
                 close_notify(&mut self.tls)
             }
-            Over::Displaced => {
+            SetupError::Displaced => {
                 metrics.closed("displaced");
                 send_at_once(&self.client, &[self.opening.held, close_notify(&mut self.tls)].concat());
                 return;
             }
-            Over::Denied(cause) => {
+            SetupError::Denied(cause) => {
                 self.context.handshake_failed(self.seen, self.peer, cause);
                 self.tls.into_alert(AlertDescription::AccessDenied)
             }
-            Over::NotSpoken(not_spoken) => {
-                metrics.closed(not_spoken.reason());
-                self.seen.detail = not_spoken.detail();
-                self.context.handshake_failed(self.seen, self.peer, not_spoken.cause());
-                last_bytes(&mut self.tls, not_spoken.answer())
+            SetupError::FirstPacket(error) => {
+                metrics.closed(error.reason());
+                self.seen.detail = error.detail();
+                self.context.handshake_failed(self.seen, self.peer, error.cause());
+                last_bytes(&mut self.tls, error.answer())
             }
-            Over::Refused(reason) => {
+            SetupError::Refused(reason) => {
                 metrics.refused(reason);
                 close_notify(&mut self.tls)
             }
@@ -239,15 +239,15 @@ impl<'a> Beginning<'a> {
         let _ = unless_displaced(Some(&self.entrant), closing).await;
     }
 
-    fn finish(&mut self) -> Result<(), Over> {
+    fn finish(&mut self) -> Result<(), SetupError> {
         let limits = self.served().map(|served| served.limits).unwrap_or_default();
-        self.member.count(limits, Instant::now()).map_err(Over::Denied)?;
-        self.admission = Some(self.entrant.finish().map_err(Over::Refused)?);
+        self.member.count(limits, Instant::now()).map_err(SetupError::Denied)?;
+        self.admission = Some(self.entrant.finish().map_err(SetupError::Refused)?);
         Ok(())
     }
 
     /// Connects to the broker after the first bytes, and takes the connection's place.
-    async fn try_both(&mut self) -> Result<(TcpStream, Admission), Over> {
+    async fn admit_and_connect(&mut self) -> Result<(TcpStream, ConnectionPlace), SetupError> {
         // Registered first: a change since the lookup is visible now or sends a signal.
         if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
             return Err("untrusted".into());
@@ -261,19 +261,19 @@ impl<'a> Beginning<'a> {
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.context, &self.member, &self.tls, signal).await?,
-                () = self.entrant.displaced() => return Err(Over::Displaced),
+                signal = self.member.signal() => handle_signal(self.context, &self.member, &self.tls, signal).await?,
+                () = self.entrant.displaced() => return Err(SetupError::Displaced),
                 read = timeout_at(
                     deadline,
                     read_first(&mut self.tls, &mut self.client, self.listener.protocol, &mut self.opening),
-                ) => break read.map_err(|_| NotSpoken::Late)??,
+                ) => break read.map_err(|_| FirstPacketError::Late)??,
             }
         }
         if !is_verified {
             self.finish()?;
         }
         let upstream = self.connect().await?;
-        self.admission.take().map(|admission| (upstream, admission)).ok_or(Over::Displaced)
+        self.admission.take().map(|admission| (upstream, admission)).ok_or(SetupError::Displaced)
     }
 
     fn served(&self) -> Option<&'a Served> {
@@ -288,17 +288,17 @@ impl<'a> Beginning<'a> {
         let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
         let proxy = served.map(|served| served.proxy).unwrap_or_default();
         let allow = served.and_then(|served| self.context.boundaries.upstream_allow(&served.project));
-        self.tell(proxy)?;
+        self.prepend_proxy_header(proxy)?;
         let Some(upstream) = upstream else {
             self.context.metrics.upstream_failed("not_configured");
-            self.misdirected(&"it has none for this listener's protocol");
+            self.log_unreachable(&"it has none for this listener's protocol");
             return Err("upstream_failed");
         };
         let within = self.context.deadlines.upstream_connect;
         loop {
             tokio::select! {
                 biased;
-                signal = self.member.signal() => obey(self.context, &self.member, &self.tls, signal).await?,
+                signal = self.member.signal() => handle_signal(self.context, &self.member, &self.tls, signal).await?,
                 connected = self.context.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
                     Ok(stream) => Ok(stream),
                     Err(unreachable) => {
@@ -308,7 +308,7 @@ impl<'a> Beginning<'a> {
                             "the upstream cannot be reached: {unreachable}"
                         );
                         if unreachable.is_for_its_address() {
-                            self.misdirected(&unreachable);
+                            self.log_unreachable(&unreachable);
                         }
                         Err("upstream_failed")
                     }
@@ -318,9 +318,9 @@ impl<'a> Beginning<'a> {
     }
 }
 
-impl Beginning<'_> {
+impl PendingSession<'_> {
     /// Logged for the operator, because devices cannot report it.
-    fn misdirected(&self, why: &dyn Display) {
+    fn log_unreachable(&self, why: &dyn Display) {
         let deployment = self.member.deployment();
         if self.context.misdirected.now(deployment, Instant::now()) {
             tracing::warn!(
@@ -330,17 +330,17 @@ impl Beginning<'_> {
         }
     }
 
-    fn tell(&mut self, proxy: Proxy) -> Result<(), &'static str> {
+    fn prepend_proxy_header(&mut self, proxy: Proxy) -> Result<(), &'static str> {
         if proxy.protocol == ProxyProtocol::None {
             return Ok(());
         }
         let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
         match proxy_header::header(proxy, &self.tls, self.seen.server_name.as_deref(), self.peer, to) {
             Ok(header) => drop(self.opening.first.splice(..0, header)),
-            Err(untellable) => {
+            Err(unavailable) => {
                 tracing::debug!(
                     deployment.id = %self.member.deployment(), peer = %self.peer,
-                    "the PROXY header cannot be sent: {untellable}"
+                    "the PROXY header cannot be sent: {unavailable}"
                 );
                 return Err("identity_refused");
             }
@@ -350,17 +350,17 @@ impl Beginning<'_> {
 }
 
 /// `Err`: why the connection must end.
-async fn obey(
+async fn handle_signal(
     context: &NodeContext,
     member: &Registration,
     tls: &Tls,
-    signal: Signal,
+    signal: ConnectionSignal,
 ) -> Result<(), &'static str> {
     match signal {
-        Signal::Verify if context.may_stay(member, tls).await => Ok(()),
-        Signal::Verify => Err("untrusted"),
-        Signal::Deleted => Err("deleted"),
-        Signal::Shutdown => Err("shutdown"),
+        ConnectionSignal::Verify if context.may_stay(member, tls).await => Ok(()),
+        ConnectionSignal::Verify => Err("untrusted"),
+        ConnectionSignal::Deleted => Err("deleted"),
+        ConnectionSignal::Shutdown => Err("shutdown"),
     }
 }
 
@@ -369,16 +369,20 @@ async fn read_first(
     client: &mut TcpStream,
     protocol: Protocol,
     opening: &mut Opening,
-) -> Result<(), Over> {
+) -> Result<(), SetupError> {
     loop {
         // Bytes may have come with the handshake. Judged before the end: a device may send
         // everything and close_notify at once.
         match judge(protocol, &opening.first) {
-            Verdict::Right => return Ok(()),
-            Verdict::UnknownLevel(level) => return Err(NotSpoken::UnknownLevel(level).into()),
-            Verdict::Wrong => return Err(NotSpoken::Wrong(describe(&opening.first)).into()),
-            Verdict::Incomplete if opening.read_state == ReadState::End => return Err("client_silent".into()),
-            Verdict::Incomplete => {}
+            FirstPacketVerdict::Right => return Ok(()),
+            FirstPacketVerdict::UnknownLevel(level) => {
+                return Err(FirstPacketError::UnknownLevel(level).into());
+            }
+            FirstPacketVerdict::Wrong => return Err(FirstPacketError::Wrong(describe(&opening.first)).into()),
+            FirstPacketVerdict::Incomplete if opening.read_state == ReadState::End => {
+                return Err("client_silent".into());
+            }
+            FirstPacketVerdict::Incomplete => {}
         }
         let DeviceRead { outcome, mut plain, mut answer } = read_device_acknowledged(tls, client).await;
         opening.first.append(&mut plain);
@@ -390,27 +394,28 @@ async fn read_first(
     }
 }
 
-impl Session {
+impl RelaySession {
     /// Relays to the end and returns the reason.
     async fn run(&mut self) -> &'static str {
-        enum Event {
-            Told(Signal),
-            Over(Result<(), Broken>),
+        enum SessionEvent {
+            Signalled(ConnectionSignal),
+            Ended(Result<(), RelayError>),
         }
         loop {
             let event = poll_fn(|cx| match self.member.poll_signal(cx) {
-                Poll::Ready(signal) => Poll::Ready(Event::Told(signal)),
-                Poll::Pending => self.relay.poll(&self.context.fair_share, cx).map(Event::Over),
+                Poll::Ready(signal) => Poll::Ready(SessionEvent::Signalled(signal)),
+                Poll::Pending => self.relay.poll(&self.context.fair_share, cx).map(SessionEvent::Ended),
             });
             let signal = match event.await {
-                Event::Told(signal) => signal,
-                Event::Over(Ok(())) => return "ended",
-                Event::Over(Err(broken)) => return broken.reason(),
+                SessionEvent::Signalled(signal) => signal,
+                SessionEvent::Ended(Ok(())) => return "ended",
+                SessionEvent::Ended(Err(broken)) => return broken.reason(),
             };
-            self.relay.step_aside();
+            self.relay.pass_turn_on();
             // Boxed: rare.
-            let obeyed = Box::pin(obey(&self.context, &self.member, self.relay.tls(), signal)).await;
-            if let Err(reason) = obeyed {
+            let handled =
+                Box::pin(handle_signal(&self.context, &self.member, self.relay.tls(), signal)).await;
+            if let Err(reason) = handled {
                 return reason;
             }
         }

@@ -8,29 +8,29 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::session::registry::{Registry, Signal};
+use crate::session::registry::{ConnectionSignal, Registry};
 
-const EVERY: Duration = Duration::from_millis(100);
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 /// Signals between yields; each connection then encrypts a close_notify, some microseconds.
-const TOLD_AT_ONCE: usize = 256;
+const SIGNALS_PER_YIELD: usize = 256;
 
 /// Signals the current connections evenly over `time`, in random order: never one deployment at
 /// once.
 pub(crate) async fn end_over(registry: &Registry, time: Duration, entropy: &dyn Entropy) {
-    let mut waiting = registry.everyone();
+    let mut waiting = registry.all_connections();
     shuffle(&mut waiting, entropy);
     let (began, total) = (Instant::now(), waiting.len());
     while !waiting.is_empty() {
         let passed = began.elapsed();
         let stay = staying(total, passed, time).min(waiting.len());
         for (count, live) in waiting.drain(stay..).enumerate() {
-            live.tell(Signal::Shutdown);
-            if count % TOLD_AT_ONCE == TOLD_AT_ONCE - 1 {
+            live.send(ConnectionSignal::Shutdown);
+            if count % SIGNALS_PER_YIELD == SIGNALS_PER_YIELD - 1 {
                 yield_now().await;
             }
         }
         if !waiting.is_empty() {
-            sleep(EVERY.min(time.saturating_sub(passed))).await;
+            sleep(SIGNAL_INTERVAL.min(time.saturating_sub(passed))).await;
         }
     }
 }

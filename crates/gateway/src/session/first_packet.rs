@@ -4,7 +4,7 @@
 use crate::Protocol;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FirstPacketVerdict {
     /// Valid so far.
     Incomplete,
     /// The listener's protocol.
@@ -23,7 +23,7 @@ const CONNECT_LEN_MAX: u32 = 1024 * 1024;
 /// Protocol name, level, flags, keep-alive, empty client id.
 const CONNECT_LEN_MIN: u32 = 12;
 
-pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
+pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> FirstPacketVerdict {
     match protocol {
         Protocol::Mqtts => mqtt_connect(bytes),
         Protocol::Wss => websocket_request(bytes),
@@ -31,33 +31,33 @@ pub(crate) fn judge(protocol: Protocol, bytes: &[u8]) -> Verdict {
 }
 
 /// MQTT 3.1 (`MQIsdp`, level 3), 3.1.1 (level 4) or 5 (OASIS MQTT 5.0 §3.1, 3.1.1 §3.1).
-fn mqtt_connect(bytes: &[u8]) -> Verdict {
-    let Some((&first, rest)) = bytes.split_first() else { return Verdict::Incomplete };
+fn mqtt_connect(bytes: &[u8]) -> FirstPacketVerdict {
+    let Some((&first, rest)) = bytes.split_first() else { return FirstPacketVerdict::Incomplete };
     if first != 0x10 {
-        return Verdict::Wrong;
+        return FirstPacketVerdict::Wrong;
     }
     let Some((len, rest)) = (match remaining_length(rest) {
         Ok(found) => found,
-        Err(()) => return Verdict::Wrong,
+        Err(()) => return FirstPacketVerdict::Wrong,
     }) else {
-        return Verdict::Incomplete;
+        return FirstPacketVerdict::Incomplete;
     };
     if !(CONNECT_LEN_MIN..=CONNECT_LEN_MAX).contains(&len) {
-        return Verdict::Wrong;
+        return FirstPacketVerdict::Wrong;
     }
     // The level's high bit marks a bridge (mosquitto); an MQTT 3.1.1 server may refuse it.
     let names: [(&[u8], &[u8]); 2] =
         [(b"\0\x04MQTT", &[4, 5, BRIDGE | 4, BRIDGE | 5]), (b"\0\x06MQIsdp", &[3, BRIDGE | 3])];
     for (name, levels) in names {
         match rest.strip_prefix(name).map(<[u8]>::first) {
-            Some(Some(level)) if levels.contains(level) => return Verdict::Right,
-            Some(Some(level)) => return Verdict::UnknownLevel(*level),
-            Some(None) => return Verdict::Incomplete,
-            None if name.starts_with(rest) => return Verdict::Incomplete,
+            Some(Some(level)) if levels.contains(level) => return FirstPacketVerdict::Right,
+            Some(Some(level)) => return FirstPacketVerdict::UnknownLevel(*level),
+            Some(None) => return FirstPacketVerdict::Incomplete,
+            None if name.starts_with(rest) => return FirstPacketVerdict::Incomplete,
             None => {}
         }
     }
-    Verdict::Wrong
+    FirstPacketVerdict::Wrong
 }
 
 const BRIDGE: u8 = 0x80;
@@ -91,24 +91,32 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(u32, &[u8])>, ()> {
 }
 
 /// `GET target HTTP/1.1`, the start of a WebSocket handshake (RFC 6455 §4.1).
-fn websocket_request(bytes: &[u8]) -> Verdict {
+fn websocket_request(bytes: &[u8]) -> FirstPacketVerdict {
     const METHOD: &[u8] = b"GET /";
     if !bytes.starts_with(METHOD) {
-        return if METHOD.starts_with(bytes) { Verdict::Incomplete } else { Verdict::Wrong };
+        return if METHOD.starts_with(bytes) {
+            FirstPacketVerdict::Incomplete
+        } else {
+            FirstPacketVerdict::Wrong
+        };
     }
     let Some(end) = bytes.iter().take(REQUEST_LINE_MAX).position(|b| *b == b'\n') else {
         let printable = bytes.iter().all(|b| b.is_ascii_graphic() || matches!(b, b' ' | b'\r'));
         return if printable && bytes.len() < REQUEST_LINE_MAX {
-            Verdict::Incomplete
+            FirstPacketVerdict::Incomplete
         } else {
-            Verdict::Wrong
+            FirstPacketVerdict::Wrong
         };
     };
     let line = &bytes[..end];
     let Some(target) = line.strip_prefix(b"GET ").and_then(|line| line.strip_suffix(b" HTTP/1.1\r")) else {
-        return Verdict::Wrong;
+        return FirstPacketVerdict::Wrong;
     };
-    if target.iter().all(u8::is_ascii_graphic) { Verdict::Right } else { Verdict::Wrong }
+    if target.iter().all(u8::is_ascii_graphic) {
+        FirstPacketVerdict::Right
+    } else {
+        FirstPacketVerdict::Wrong
+    }
 }
 
 #[cfg(test)]
@@ -121,32 +129,32 @@ mod tests {
 
     #[test]
     fn mqtt_connects_are_known_and_nothing_else() {
-        let cases: [(&[u8], Verdict); 23] = [
-            (b"", Verdict::Incomplete),
-            (b"\x10", Verdict::Incomplete),
-            (b"\x10\x0c\0\x04MQ", Verdict::Incomplete),
-            (b"\x10\x0c\0\x04MQTT\x04", Verdict::Right),
-            (MQTT_5, Verdict::Right),
-            (b"\x10\x0e\0\x06MQIsdp\x03", Verdict::Right),
-            (b"\x10\x0e\0\x06MQIsdp\x83", Verdict::Right),
+        let cases: [(&[u8], FirstPacketVerdict); 23] = [
+            (b"", FirstPacketVerdict::Incomplete),
+            (b"\x10", FirstPacketVerdict::Incomplete),
+            (b"\x10\x0c\0\x04MQ", FirstPacketVerdict::Incomplete),
+            (b"\x10\x0c\0\x04MQTT\x04", FirstPacketVerdict::Right),
+            (MQTT_5, FirstPacketVerdict::Right),
+            (b"\x10\x0e\0\x06MQIsdp\x03", FirstPacketVerdict::Right),
+            (b"\x10\x0e\0\x06MQIsdp\x83", FirstPacketVerdict::Right),
             // Three bytes of remaining length.
-            (b"\x10\x80\x80\x04\0\x04MQTT\x04", Verdict::Right),
-            (b"\x10\x80\x80", Verdict::Incomplete),
+            (b"\x10\x80\x80\x04\0\x04MQTT\x04", FirstPacketVerdict::Right),
+            (b"\x10\x80\x80", FirstPacketVerdict::Incomplete),
             // Over 1 MiB, five length bytes, too short.
-            (b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04", Verdict::Wrong),
-            (b"\x10\xff\xff\xff\xff", Verdict::Wrong),
-            (b"\x10\x04\0\x04MQTT\x04", Verdict::Wrong),
-            (b"\x10\x0c\0\x04MQTT\x06", Verdict::UnknownLevel(6)),
-            (b"\x10\x0c\0\x04MQTT", Verdict::Incomplete),
-            (b"\x10\x0c\0\x04MQTT\0", Verdict::UnknownLevel(0)),
-            (b"\x10\x0c\0\x04MQTT\x03", Verdict::UnknownLevel(3)),
-            (b"\x10\x0c\0\x04MQTT\x83", Verdict::UnknownLevel(0x83)),
-            (b"\x10\x0c\0\x04MQTT\x86", Verdict::UnknownLevel(0x86)),
-            (b"\x10\x0e\0\x06MQIsdp\x04", Verdict::UnknownLevel(4)),
-            (b"\x10\x0c\0\x04HTTP\x04", Verdict::Wrong),
-            (b"\x11\x0c\0\x04MQTT\x04", Verdict::Wrong),
-            (b"\x30\x0c", Verdict::Wrong),
-            (b"GET / HTTP/1.1\r\n", Verdict::Wrong),
+            (b"\x10\xff\xff\xff\x7f\0\x04MQTT\x04", FirstPacketVerdict::Wrong),
+            (b"\x10\xff\xff\xff\xff", FirstPacketVerdict::Wrong),
+            (b"\x10\x04\0\x04MQTT\x04", FirstPacketVerdict::Wrong),
+            (b"\x10\x0c\0\x04MQTT\x06", FirstPacketVerdict::UnknownLevel(6)),
+            (b"\x10\x0c\0\x04MQTT", FirstPacketVerdict::Incomplete),
+            (b"\x10\x0c\0\x04MQTT\0", FirstPacketVerdict::UnknownLevel(0)),
+            (b"\x10\x0c\0\x04MQTT\x03", FirstPacketVerdict::UnknownLevel(3)),
+            (b"\x10\x0c\0\x04MQTT\x83", FirstPacketVerdict::UnknownLevel(0x83)),
+            (b"\x10\x0c\0\x04MQTT\x86", FirstPacketVerdict::UnknownLevel(0x86)),
+            (b"\x10\x0e\0\x06MQIsdp\x04", FirstPacketVerdict::UnknownLevel(4)),
+            (b"\x10\x0c\0\x04HTTP\x04", FirstPacketVerdict::Wrong),
+            (b"\x11\x0c\0\x04MQTT\x04", FirstPacketVerdict::Wrong),
+            (b"\x30\x0c", FirstPacketVerdict::Wrong),
+            (b"GET / HTTP/1.1\r\n", FirstPacketVerdict::Wrong),
         ];
         for (bytes, expected) in cases {
             assert_eq!(judge(Protocol::Mqtts, bytes), expected, "{bytes:?}");
@@ -181,19 +189,19 @@ mod tests {
 
     #[test]
     fn websocket_requests_are_known_and_nothing_else() {
-        let cases: [(&[u8], Verdict); 12] = [
-            (b"", Verdict::Incomplete),
-            (b"GE", Verdict::Incomplete),
-            (b"GET /mqtt HT", Verdict::Incomplete),
-            (b"GET /mqtt HTTP/1.1\r", Verdict::Incomplete),
-            (b"GET /mqtt HTTP/1.1\r\nHost", Verdict::Right),
-            (b"GET /mqtt?a=b HTTP/1.1\r\n", Verdict::Right),
-            (b"GET /mqtt HTTP/1.0\r\n", Verdict::Wrong),
-            (b"GET /mqtt x HTTP/1.1\r\n", Verdict::Wrong),
-            (b"GET /mqtt HTTP/1.1\n", Verdict::Wrong),
-            (b"POST / HTTP/1.1\r\n", Verdict::Wrong),
-            (b"GET /\0", Verdict::Wrong),
-            (MQTT_5, Verdict::Wrong),
+        let cases: [(&[u8], FirstPacketVerdict); 12] = [
+            (b"", FirstPacketVerdict::Incomplete),
+            (b"GE", FirstPacketVerdict::Incomplete),
+            (b"GET /mqtt HT", FirstPacketVerdict::Incomplete),
+            (b"GET /mqtt HTTP/1.1\r", FirstPacketVerdict::Incomplete),
+            (b"GET /mqtt HTTP/1.1\r\nHost", FirstPacketVerdict::Right),
+            (b"GET /mqtt?a=b HTTP/1.1\r\n", FirstPacketVerdict::Right),
+            (b"GET /mqtt HTTP/1.0\r\n", FirstPacketVerdict::Wrong),
+            (b"GET /mqtt x HTTP/1.1\r\n", FirstPacketVerdict::Wrong),
+            (b"GET /mqtt HTTP/1.1\n", FirstPacketVerdict::Wrong),
+            (b"POST / HTTP/1.1\r\n", FirstPacketVerdict::Wrong),
+            (b"GET /\0", FirstPacketVerdict::Wrong),
+            (MQTT_5, FirstPacketVerdict::Wrong),
         ];
         for (bytes, expected) in cases {
             assert_eq!(judge(Protocol::Wss, bytes), expected, "{bytes:?}");
@@ -204,9 +212,9 @@ mod tests {
     fn a_request_line_without_end_is_not_waited_for() {
         let mut line = b"GET /".to_vec();
         line.resize(REQUEST_LINE_MAX - 1, b'a');
-        assert_eq!(judge(Protocol::Wss, &line), Verdict::Incomplete);
+        assert_eq!(judge(Protocol::Wss, &line), FirstPacketVerdict::Incomplete);
         line.push(b'a');
-        assert_eq!(judge(Protocol::Wss, &line), Verdict::Wrong);
+        assert_eq!(judge(Protocol::Wss, &line), FirstPacketVerdict::Wrong);
     }
 
     proptest! {
@@ -216,7 +224,7 @@ mod tests {
                 let before = judge(protocol, &bytes);
                 let mut longer = bytes.clone();
                 longer.push(more);
-                if before != Verdict::Incomplete {
+                if before != FirstPacketVerdict::Incomplete {
                     prop_assert_eq!(judge(protocol, &longer), before);
                 }
             }
@@ -224,7 +232,7 @@ mod tests {
 
         #[test]
         fn a_right_beginning_is_waited_for_at_every_byte(cut in 0..10usize) {
-            prop_assert_ne!(judge(Protocol::Mqtts, &MQTT_5[..cut]), Verdict::Wrong);
+            prop_assert_ne!(judge(Protocol::Mqtts, &MQTT_5[..cut]), FirstPacketVerdict::Wrong);
         }
     }
 }

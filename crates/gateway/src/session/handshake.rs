@@ -131,11 +131,11 @@ async fn admit(
 ) -> Result<RoutedDeployment, Rejected> {
     let destination = find(context, listener, seen).await?;
     // Before queueing: a refusal here is cheap.
-    room(context, &destination, is_proof)?;
+    check_room(context, &destination, is_proof)?;
     queue.wait().await;
     // Again: while the connection queued, certificate, host or room may have changed.
     let destination = find(context, listener, seen).await?;
-    room(context, &destination, is_proof)?;
+    check_room(context, &destination, is_proof)?;
     Ok(destination)
 }
 
@@ -158,12 +158,12 @@ async fn find(
 }
 
 /// Whether the deployment is served and has room. Takes no place.
-fn room(context: &NodeContext, destination: &RoutedDeployment, is_proof: bool) -> Result<(), Rejected> {
+fn check_room(context: &NodeContext, destination: &RoutedDeployment, is_proof: bool) -> Result<(), Rejected> {
     let served = served(&destination.entry)?;
     if is_proof {
         return Ok(());
     }
-    let room = context.registry.room(&destination.deployment, served.limits, Instant::now());
+    let room = context.registry.check_room(&destination.deployment, served.limits, Instant::now());
     room.map_err(|cause| Rejected(cause, AlertDescription::AccessDenied))
 }
 

@@ -16,7 +16,7 @@ use certward_store::address_group;
 
 use crate::io::fair_share::FairShare;
 
-const LINES: usize = 256;
+const QUEUES: usize = 256;
 /// Running handshakes of a queue, per thread: a device elsewhere waits for so many. An idle thread
 /// polls sockets once in so many; a fleet behind one address proceeds by so many per poll of a busy
 /// thread.
@@ -25,15 +25,15 @@ const AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct HandshakeQueues {
     handshake_queues: Box<[FairShare]>,
-    line_of: RandomState,
+    queue_of: RandomState,
     of_proofs: FairShare,
 }
 
 impl HandshakeQueues {
     pub(crate) fn new(threads: usize) -> Self {
         let line = || FairShare::new(AT_ONCE * threads);
-        let handshake_queues = (0..LINES).map(|_| line()).collect();
-        Self { handshake_queues, line_of: RandomState::new(), of_proofs: line() }
+        let handshake_queues = (0..QUEUES).map(|_| line()).collect();
+        Self { handshake_queues, queue_of: RandomState::new(), of_proofs: line() }
     }
 
     /// For probes, so that no device delays them.
@@ -42,7 +42,7 @@ impl HandshakeQueues {
     }
 
     pub(crate) fn of(&self, address: IpAddr) -> &FairShare {
-        &self.handshake_queues[self.line_of.hash_one(address_group(address)) as usize % LINES]
+        &self.handshake_queues[self.queue_of.hash_one(address_group(address)) as usize % QUEUES]
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn nobody_knows_beforehand_who_shares_a_line() {
         let place = |handshake_queues: &HandshakeQueues, n: u8| {
-            handshake_queues.line_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % LINES
+            handshake_queues.queue_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % QUEUES
         };
         let (one, other) = (HandshakeQueues::new(1), HandshakeQueues::new(1));
         assert!((0..16).any(|n| place(&one, n) != place(&other, n)));

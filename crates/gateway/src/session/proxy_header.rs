@@ -17,7 +17,7 @@ const NOT_VERIFIED: u32 = 1;
 
 /// Why no header can state the device; the device is then disconnected.
 #[derive(Debug, Error)]
-pub(crate) enum Untellable {
+pub(crate) enum HeaderUnavailable {
     #[error("the device's name: {0}")]
     Identity(#[from] IdentityRefused),
     #[error("it is longer than the broker accepts")]
@@ -39,7 +39,7 @@ pub(crate) fn header(
     server_name: Option<&str>,
     from: SocketAddr,
     to: SocketAddr,
-) -> Result<Vec<u8>, Untellable> {
+) -> Result<Vec<u8>, HeaderUnavailable> {
     let identity = match tls.peer_certificates().and_then(<[_]>::first) {
         Some(certificate) => Some(proxy.identity.of(certificate)?),
         None => None,
@@ -65,7 +65,7 @@ fn encode(
     facts: &Facts<'_>,
     from: SocketAddr,
     to: SocketAddr,
-) -> Result<Vec<u8>, Untellable> {
+) -> Result<Vec<u8>, HeaderUnavailable> {
     let verify = if facts.identity.is_some() { 0 } else { NOT_VERIFIED };
     let has_certificate = facts.identity.is_some();
     let mut ssl = SslInfo::new(true, has_certificate && !facts.resumed, has_certificate, verify);
@@ -87,9 +87,9 @@ fn encode(
     let mut bytes = Vec::new();
     ProxyHeader::with_tlvs(Some(ProxiedAddress::stream(from, to)), tlvs)
         .encode_v2(&mut bytes)
-        .map_err(|_| Untellable::TooLong)?;
+        .map_err(|_| HeaderUnavailable::TooLong)?;
     if protocol == ProxyProtocol::Mosquitto && bytes.len() > MOSQUITTO_BYTES_MAX {
-        return Err(Untellable::TooLong);
+        return Err(HeaderUnavailable::TooLong);
     }
     Ok(bytes)
 }
@@ -148,7 +148,7 @@ mod tests {
         assert!(encode(ProxyProtocol::Mosquitto, &facts(Some(&long)), from, to).unwrap().len() <= 500);
         let longer = "n".repeat(480);
         let refused = encode(ProxyProtocol::Mosquitto, &facts(Some(&longer)), from, to);
-        assert!(matches!(refused, Err(Untellable::TooLong)));
+        assert!(matches!(refused, Err(HeaderUnavailable::TooLong)));
         assert!(encode(ProxyProtocol::V2, &facts(Some(&longer)), from, to).is_ok());
     }
 

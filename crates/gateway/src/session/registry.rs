@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Signals between yields: each connection may verify a certificate, some 50 µs.
-const TOLD_AT_ONCE: usize = 256;
+const SIGNALS_PER_YIELD: usize = 256;
 /// A shard's lock is held for a microsecond.
 const SHARDS: usize = 64;
 
@@ -56,7 +56,7 @@ pub(crate) struct ConnectionHandle {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
+pub(crate) enum ConnectionSignal {
     /// The trust changed: verify again.
     Verify,
     /// The certificate was deleted, or no client is trusted.
@@ -66,7 +66,7 @@ pub(crate) enum Signal {
 
 const QUIET: u8 = 0;
 
-impl Signal {
+impl ConnectionSignal {
     /// Higher codes override lower ones.
     fn code(self) -> u8 {
         match self {
@@ -89,7 +89,7 @@ impl Registry {
 
     /// The limit that refuses another connection: an early check before the handshake.
     /// [`Registration::count`] decides.
-    pub(crate) fn room(
+    pub(crate) fn check_room(
         &self,
         deployment: &DeploymentId,
         limits: ConnectionLimits,
@@ -98,7 +98,9 @@ impl Registry {
         if limits == ConnectionLimits::default() {
             return Ok(());
         }
-        self.shard(deployment).get(deployment).map_or(Ok(()), |room| room.room(limits, now))
+        self.shard(deployment)
+            .get(deployment)
+            .map_or(Ok(()), |connections| connections.check_room(limits, now))
     }
 
     /// Registers a connection after its handshake.
@@ -109,59 +111,61 @@ impl Registry {
             waker: AtomicWaker::new(),
         });
         let mut shard = self.shard(&deployment);
-        let room = shard.entry(deployment.clone()).or_default();
-        let number = room.next;
-        room.next += 1;
-        room.live.insert(number, Arc::clone(&live));
+        let connections = shard.entry(deployment.clone()).or_default();
+        let number = connections.next;
+        connections.next += 1;
+        connections.live.insert(number, Arc::clone(&live));
         drop(shard);
         self.metrics.connected();
         Registration { registry: Arc::clone(self), deployment, number, is_counted: false, live }
     }
 
     pub(crate) fn count(&self, deployment: &DeploymentId) -> usize {
-        self.shard(deployment).get(deployment).map_or(0, |room| room.live.len())
+        self.shard(deployment).get(deployment).map_or(0, |connections| connections.live.len())
     }
 
     pub(crate) fn total(&self) -> usize {
-        let of_shard = |shard: &Mutex<Shard>| lock(shard).values().map(|room| room.live.len()).sum::<usize>();
+        let of_shard = |shard: &Mutex<Shard>| {
+            lock(shard).values().map(|connections| connections.live.len()).sum::<usize>()
+        };
         self.shards.iter().map(of_shard).sum()
     }
 
     pub(crate) async fn verify_outside(&self, deployment: &DeploymentId, scope: TrustScope) {
-        self.tell(deployment, Signal::Verify, |live| *lock(&live.scope) != scope).await;
+        self.signal(deployment, ConnectionSignal::Verify, |live| *lock(&live.scope) != scope).await;
     }
 
     pub(crate) async fn close(&self, deployment: &DeploymentId) {
-        self.tell(deployment, Signal::Deleted, |_| true).await;
+        self.signal(deployment, ConnectionSignal::Deleted, |_| true).await;
     }
 
-    pub(crate) fn everyone(&self) -> Vec<Arc<ConnectionHandle>> {
+    pub(crate) fn all_connections(&self) -> Vec<Arc<ConnectionHandle>> {
         let of_shard = |shard| -> Vec<_> {
-            lock::<Shard>(shard).values().flat_map(|room| room.live.values().cloned()).collect()
+            lock::<Shard>(shard).values().flat_map(|connections| connections.live.values().cloned()).collect()
         };
         self.shards.iter().flat_map(of_shard).collect()
     }
 
     pub(crate) fn close_all(&self) {
-        self.everyone().iter().for_each(|live| live.tell(Signal::Shutdown));
+        self.all_connections().iter().for_each(|live| live.send(ConnectionSignal::Shutdown));
     }
 
-    async fn tell(
+    async fn signal(
         &self,
         deployment: &DeploymentId,
-        signal: Signal,
-        whom: impl Fn(&ConnectionHandle) -> bool,
+        signal: ConnectionSignal,
+        selects: impl Fn(&ConnectionHandle) -> bool,
     ) {
         // Woken outside the lock, which a connection that ends takes.
-        let told: Vec<_> = match self.shard(deployment).get(deployment) {
-            Some(room) => room.live.values().filter(|live| whom(live)).cloned().collect(),
+        let selected: Vec<_> = match self.shard(deployment).get(deployment) {
+            Some(connections) => connections.live.values().filter(|live| selects(live)).cloned().collect(),
             None => return,
         };
-        for (at, live) in told.iter().enumerate() {
-            if at > 0 && at.is_multiple_of(TOLD_AT_ONCE) {
+        for (at, live) in selected.iter().enumerate() {
+            if at > 0 && at.is_multiple_of(SIGNALS_PER_YIELD) {
                 yield_now().await;
             }
-            live.tell(signal);
+            live.send(signal);
         }
     }
 
@@ -169,7 +173,7 @@ impl Registry {
     pub(crate) fn sweep(&self, now: Instant) {
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.retain(|_, room| !room.is_idle(now));
+            shard.retain(|_, connections| !connections.is_idle(now));
             let in_use = shard.len();
             shard.shrink_to(2 * in_use);
         }
@@ -185,7 +189,7 @@ impl Registry {
 }
 
 impl DeploymentConnections {
-    fn room(&self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
+    fn check_room(&self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         if limits.at_once.is_some_and(|max| self.counted >= max.get() as usize) {
             return Err(Cause::DeploymentConnectionsMax);
         }
@@ -197,7 +201,7 @@ impl DeploymentConnections {
 
     fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         // A refused connection takes no token.
-        self.room(limits, now)?;
+        self.check_room(limits, now)?;
         match limits.per_second {
             None => self.bucket = None,
             Some(rate) => {
@@ -220,7 +224,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ConnectionHandle {
-    pub(crate) fn tell(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: ConnectionSignal) {
         self.signal.fetch_max(signal.code(), Ordering::AcqRel);
         self.waker.wake();
     }
@@ -242,8 +246,8 @@ impl Registration {
 
     /// Counts the finished connection; `Err`: the limit that refuses it.
     pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
-        if let Some(room) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
-            room.count(limits, now)?;
+        if let Some(connections) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
+            connections.count(limits, now)?;
             self.is_counted = true;
         }
         Ok(())
@@ -258,19 +262,19 @@ impl Registration {
     }
 
     /// Takes a pending signal, or registers the task for the next.
-    pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+    pub(crate) fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<ConnectionSignal> {
         // Registers first, so a signal in between is not lost.
         self.live.waker.register(cx.waker());
         if self.live.signal.load(Ordering::Acquire) == QUIET {
             return Poll::Pending;
         }
-        match Signal::from_code(self.live.signal.swap(QUIET, Ordering::AcqRel)) {
+        match ConnectionSignal::from_code(self.live.signal.swap(QUIET, Ordering::AcqRel)) {
             Some(signal) => Poll::Ready(signal),
             None => Poll::Pending,
         }
     }
 
-    pub(crate) async fn signal(&self) -> Signal {
+    pub(crate) async fn signal(&self) -> ConnectionSignal {
         std::future::poll_fn(|cx| self.poll_signal(cx)).await
     }
 }
@@ -278,11 +282,11 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut shard = self.registry.shard(&self.deployment);
-        if let Some(room) = shard.get_mut(&self.deployment) {
-            room.live.remove(&self.number);
-            room.counted -= usize::from(self.is_counted);
+        if let Some(connections) = shard.get_mut(&self.deployment) {
+            connections.live.remove(&self.number);
+            connections.counted -= usize::from(self.is_counted);
             // A bucket stays for the next sweep: reconnecting must not refill it.
-            if room.live.is_empty() && room.bucket.is_none() {
+            if connections.live.is_empty() && connections.bucket.is_none() {
                 shard.remove(&self.deployment);
             }
         }
@@ -331,7 +335,7 @@ mod tests {
         let new = enter(&registry, "a", 2);
         let other = enter(&registry, "b", 1);
         registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
-        assert_eq!(old.signal().now_or_never(), Some(Signal::Verify));
+        assert_eq!(old.signal().now_or_never(), Some(ConnectionSignal::Verify));
         assert_eq!(new.signal().now_or_never(), None);
         assert_eq!(other.signal().now_or_never(), None);
     }
@@ -342,7 +346,7 @@ mod tests {
         let member = enter(&registry, "a", 1);
         registry.close(&id("a")).now_or_never().unwrap();
         registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
-        assert_eq!(member.signal().now_or_never(), Some(Signal::Deleted));
+        assert_eq!(member.signal().now_or_never(), Some(ConnectionSignal::Deleted));
     }
 
     #[test]
@@ -359,7 +363,9 @@ mod tests {
         let registry = registry();
         let members = ["a", "b"].map(|name| enter(&registry, name, 1));
         registry.close_all();
-        assert!(members.iter().all(|member| member.signal().now_or_never() == Some(Signal::Shutdown)));
+        assert!(
+            members.iter().all(|member| member.signal().now_or_never() == Some(ConnectionSignal::Shutdown))
+        );
     }
 
     #[test]
@@ -389,7 +395,7 @@ mod tests {
                 all.iter().filter_map(|taken| taken.as_ref().err()).all(|cause| *cause == refusal),
                 "{limits}"
             );
-            assert_eq!(registry.room(&id(&name), limits, now), Err(refusal), "{limits}");
+            assert_eq!(registry.check_room(&id(&name), limits, now), Err(refusal), "{limits}");
         }
     }
 
@@ -398,9 +404,9 @@ mod tests {
         let registry = registry();
         let (limits, now) = (limits(1, 1), Instant::now());
         let _unfinished: Vec<_> = (0..9).map(|_| enter(&registry, "a", 1)).collect();
-        assert_eq!(registry.room(&id("a"), limits, now), Ok(()));
+        assert_eq!(registry.check_room(&id("a"), limits, now), Ok(()));
         let _finished = finish(&registry, "a", limits, now).unwrap();
-        assert_eq!(registry.room(&id("a"), limits, now), Err(Cause::DeploymentConnectionsMax));
+        assert_eq!(registry.check_room(&id("a"), limits, now), Err(Cause::DeploymentConnectionsMax));
         assert_eq!(registry.count(&id("a")), 10);
     }
 
@@ -432,7 +438,7 @@ mod tests {
         let start = Instant::now();
         let take = |name: &str, ms| {
             let now = start + std::time::Duration::from_millis(ms);
-            let has_room = registry.room(&id(name), limits(0, 2), now).is_ok();
+            let has_room = registry.check_room(&id(name), limits(0, 2), now).is_ok();
             assert_eq!(finish(&registry, name, limits(0, 2), now).is_ok(), has_room);
             has_room
         };

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::io::{
-    fair_share::{FairShare, Slot},
+    fair_share::{FairShare, QueueSlot},
     tls::Tls,
     wire::{Amount, Fault, ReadState, send_now, with_buffers},
     write_backlog::WriteBacklog,
@@ -40,8 +40,8 @@ pub(crate) struct Relay {
     downward: Half,
     /// The last read may have left bytes: wait for a turn.
     more: bool,
-    turn: Slot,
-    limits: Limits,
+    turn: QueueSlot,
+    limits: RelayLimits,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -64,7 +64,7 @@ enum Half {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct RelayLimits {
     /// While both sides are open.
     pub(crate) idle: Option<Duration>,
     /// Once one has ended.
@@ -74,7 +74,7 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum Broken {
+pub(crate) enum RelayError {
     #[error("the device's connection: {0}")]
     Device(io::Error),
     #[error("TLS: {0}")]
@@ -89,7 +89,7 @@ pub(crate) enum Broken {
     BrokerStalled,
 }
 
-impl Broken {
+impl RelayError {
     fn at_the_device(fault: Fault) -> Self {
         match fault {
             Fault::Socket(error) => Self::Device(error),
@@ -135,7 +135,7 @@ impl Relay {
         device: TcpStream,
         broker: TcpStream,
         opening: Opening,
-        limits: Limits,
+        limits: RelayLimits,
     ) -> Self {
         let Opening { first, held, read_state } = opening;
         Self {
@@ -148,7 +148,7 @@ impl Relay {
             upward: if read_state == ReadState::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             more: false,
-            turn: Slot::None,
+            turn: QueueSlot::None,
             limits,
             last: Instant::now(),
             timer: None,
@@ -169,7 +169,11 @@ impl Relay {
     }
 
     /// Ready when both sides have ended or one is broken.
-    pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(
+        &mut self,
+        fair_share: &FairShare,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), RelayError>> {
         if self.more {
             ready!(self.turn.poll(fair_share, cx));
             self.more = false;
@@ -186,11 +190,11 @@ impl Relay {
     }
 
     /// Passes on the turn while the relay is not polled.
-    pub(crate) fn step_aside(&mut self) {
+    pub(crate) fn pass_turn_on(&mut self) {
         self.turn.pass_on();
     }
 
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         // First: the device's bytes may make TLS answer, which the second half sends.
         let up = self.poll_upward(cx);
         // On an error still drain downward: a broker's refusal before its reset must reach the
@@ -204,7 +208,7 @@ impl Relay {
         self.poll_timer(cx).map(Err)
     }
 
-    fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         let mut reads = 0;
         loop {
             // A broker that does not read stops reads of its device.
@@ -212,7 +216,7 @@ impl Relay {
             match self.upward {
                 Half::Open => reads += ready!(self.poll_device(cx))?.weight(),
                 Half::Ending => {
-                    ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(Broken::Broker)?;
+                    ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(RelayError::Broker)?;
                     self.upward = Half::Ended;
                 }
                 Half::Ended => return Poll::Ready(Ok(())),
@@ -225,7 +229,7 @@ impl Relay {
         }
     }
 
-    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
+    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, RelayError>> {
         with_buffers(|buffers| {
             let read_state = ready!(buffers.poll_decrypt(&mut self.tls, &mut self.device, cx));
             if !buffers.out.is_empty() {
@@ -233,16 +237,16 @@ impl Relay {
                 self.held = false;
             }
             // Bytes before an error count.
-            let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(Broken::Broker)?;
+            let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(RelayError::Broker)?;
             self.to_broker.push(&buffers.plain[sent..]);
-            if read_state.map_err(Broken::at_the_device)? == ReadState::End {
+            if read_state.map_err(RelayError::at_the_device)? == ReadState::End {
                 self.upward = Half::Ending;
             }
             Poll::Ready(Ok(buffers.amount))
         })
     }
 
-    fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), Broken>> {
+    fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), RelayError>> {
         let mut reads = 0;
         loop {
             if self.downward == Half::Ended {
@@ -251,7 +255,7 @@ impl Relay {
             }
             ready!(self.poll_send_down(cx))?;
             if self.downward == Half::Ending {
-                ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(Broken::Device)?;
+                ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(RelayError::Device)?;
                 self.downward = Half::Ended;
             } else {
                 reads += ready!(self.poll_broker(cx))?.weight();
@@ -264,13 +268,13 @@ impl Relay {
         }
     }
 
-    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, Broken>> {
+    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, RelayError>> {
         with_buffers(|buffers| {
             if self.held {
                 buffers.out.extend_from_slice(self.to_device.as_slice());
             }
             let read = ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx));
-            if read.map_err(Broken::at_the_broker)? == 0 {
+            if read.map_err(RelayError::at_the_broker)? == 0 {
                 self.tls.close_notify(&mut buffers.out);
                 self.downward = Half::Ending;
             }
@@ -279,23 +283,23 @@ impl Relay {
                 self.to_device = WriteBacklog::default();
             }
             let out = buffers.out.as_slice();
-            let sent = send_now(&mut self.device, out, cx).map_err(Broken::Device)?;
+            let sent = send_now(&mut self.device, out, cx).map_err(RelayError::Device)?;
             self.to_device.push(&out[sent..]);
             Poll::Ready(Ok(buffers.amount))
         })
     }
 
-    fn poll_send_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_send_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         while !self.to_broker.is_empty() {
-            ready!(self.to_broker.poll_send(&mut self.broker, cx)).map_err(Broken::Broker)?;
+            ready!(self.to_broker.poll_send(&mut self.broker, cx)).map_err(RelayError::Broker)?;
             self.happened();
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_send_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_send_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         while !self.held && !self.to_device.is_empty() {
-            ready!(self.to_device.poll_send(&mut self.device, cx)).map_err(Broken::Device)?;
+            ready!(self.to_device.poll_send(&mut self.device, cx)).map_err(RelayError::Device)?;
             self.happened();
         }
         Poll::Ready(Ok(()))
@@ -316,18 +320,18 @@ impl Relay {
     }
 
     /// The first limit to expire.
-    fn due(&self) -> Option<(Instant, Broken)> {
+    fn due(&self) -> Option<(Instant, RelayError)> {
         let limits = &self.limits;
-        let silent = self.limit().map(|limit| (self.last + limit, Broken::Idle));
+        let silent = self.limit().map(|limit| (self.last + limit, RelayError::Idle));
         // A side that is not read while the other stalls cannot report its end.
         let stalled = |rest: &WriteBacklog, broken| Some((rest.stalled_since()? + limits.stalled, broken));
-        let device = stalled(&self.to_device, Broken::DeviceStalled);
-        let broker = stalled(&self.to_broker, Broken::BrokerStalled);
+        let device = stalled(&self.to_device, RelayError::DeviceStalled);
+        let broker = stalled(&self.to_broker, RelayError::BrokerStalled);
         [silent, device, broker].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
 
     /// One timer, reset when it fires and not on every byte.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<RelayError> {
         if self.limit().is_none() && self.to_device.is_empty() && self.to_broker.is_empty() {
             return Poll::Pending;
         }

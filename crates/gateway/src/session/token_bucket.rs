@@ -2,7 +2,7 @@ use certward_store::ConnectionLimit;
 use tokio::time::{Duration, Instant};
 
 /// Billionths of a token keep all sums exact at any rate.
-const PARTS: u64 = 1_000_000_000;
+const PARTS_PER_TOKEN: u64 = 1_000_000_000;
 
 /// Holds one second's tokens, at least one; full after an idle second, like a new one.
 #[derive(Debug)]
@@ -17,30 +17,30 @@ impl TokenBucket {
     const FULL_AFTER: Duration = Duration::from_secs(1);
 
     pub(crate) fn full(per_second: ConnectionLimit, now: Instant) -> Self {
-        Self { level: u64::from(per_second.get()) * PARTS, at: now }
+        Self { level: u64::from(per_second.get()) * PARTS_PER_TOKEN, at: now }
     }
 
     /// The rate may differ from the last call's.
     pub(crate) fn take(&mut self, per_second: ConnectionLimit, now: Instant) -> bool {
         self.level = self.level_at(per_second, now);
         self.at = self.at.max(now);
-        if self.level < PARTS {
+        if self.level < PARTS_PER_TOKEN {
             return false;
         }
-        self.level -= PARTS;
+        self.level -= PARTS_PER_TOKEN;
         true
     }
 
     pub(crate) fn has_one(&self, per_second: ConnectionLimit, now: Instant) -> bool {
-        self.level_at(per_second, now) >= PARTS
+        self.level_at(per_second, now) >= PARTS_PER_TOKEN
     }
 
     fn level_at(&self, per_second: ConnectionLimit, now: Instant) -> u64 {
         let rate = u64::from(per_second.get());
         let since = now.saturating_duration_since(self.at).min(Self::FULL_AFTER);
         // At rate 1 a billionth per nanosecond. At most 10⁶ × 10⁹: no overflow.
-        let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS * since.as_secs();
-        self.level.saturating_add(gained).min(rate * PARTS)
+        let gained = rate * u64::from(since.subsec_nanos()) + rate * PARTS_PER_TOKEN * since.as_secs();
+        self.level.saturating_add(gained).min(rate * PARTS_PER_TOKEN)
     }
 
     pub(crate) fn is_full(&self, now: Instant) -> bool {

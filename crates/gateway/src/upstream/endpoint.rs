@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::health::{Eligibility, Health};
+use super::health::{Eligibility, EndpointHealth};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
 /// Concurrent connects to one address; others queue in order. Brokers' accept queues hold 100
@@ -25,12 +25,12 @@ pub(super) const CONNECTS_AT_ONCE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    fair_share: Semaphore,
-    health: Mutex<Health>,
+    connect_slots: Semaphore,
+    health: Mutex<EndpointHealth>,
     /// "Down" is logged, "up" is not. Devices can cause both repeatedly (a broker that accepts
     /// every second connect): once a minute.
-    said: AtomicBool,
-    rarely: LogThrottle,
+    down_logged: AtomicBool,
+    log_throttle: LogThrottle,
     metrics: Arc<Metrics>,
 }
 
@@ -51,10 +51,10 @@ impl Endpoints {
         let endpoint = known.entry(address).or_insert_with(|| {
             Arc::new(Endpoint {
                 address,
-                fair_share: Semaphore::new(CONNECTS_AT_ONCE),
-                health: Mutex::new(Health::NEW),
-                said: AtomicBool::new(false),
-                rarely: LogThrottle::default(),
+                connect_slots: Semaphore::new(CONNECTS_AT_ONCE),
+                health: Mutex::new(EndpointHealth::NEW),
+                down_logged: AtomicBool::new(false),
+                log_throttle: LogThrottle::default(),
                 metrics: Arc::clone(&self.metrics),
             })
         });
@@ -85,23 +85,23 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.fair_share.acquire().await
+    pub(super) async fn connect_slot(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.connect_slots.acquire().await
     }
 
     pub(super) fn is_down(&self) -> bool {
         lock(&self.health).is_down()
     }
 
-    pub(super) fn chance(&self, now: Instant) -> (Eligibility, Option<Probe<'_>>) {
-        let chance = lock(&self.health).chance(now);
-        (chance, (chance == Eligibility::Probe).then_some(Probe(self)))
+    pub(super) fn eligibility(&self, now: Instant) -> (Eligibility, Option<ProbeGuard<'_>>) {
+        let eligibility = lock(&self.health).eligibility(now);
+        (eligibility, (eligibility == Eligibility::Probe).then_some(ProbeGuard(self)))
     }
 
     pub(super) fn succeeded(&self) {
         if lock(&self.health).succeeded(Instant::now()) {
             self.metrics.upstream_up();
-            if !self.said.swap(false, Ordering::Relaxed) {
+            if !self.down_logged.swap(false, Ordering::Relaxed) {
                 return;
             }
             tracing::info!(upstream.address = %self.address, "the broker answers again");
@@ -112,10 +112,10 @@ impl Endpoint {
         let now = Instant::now();
         if lock(&self.health).failed(began, now, probe, random) {
             self.metrics.upstream_down();
-            if !self.rarely.now(now) {
+            if !self.log_throttle.now(now) {
                 return;
             }
-            self.said.store(true, Ordering::Relaxed);
+            self.down_logged.store(true, Ordering::Relaxed);
             tracing::warn!(
                 upstream.address = %self.address,
                 "the broker is down and is tried last until it answers: {why}"
@@ -125,9 +125,9 @@ impl Endpoint {
 }
 
 /// A probe in progress, until dropped.
-pub(super) struct Probe<'a>(&'a Endpoint);
+pub(super) struct ProbeGuard<'a>(&'a Endpoint);
 
-impl Drop for Probe<'_> {
+impl Drop for ProbeGuard<'_> {
     fn drop(&mut self) {
         lock(&self.0.health).abandoned();
     }
@@ -168,9 +168,9 @@ mod tests {
         let endpoint = endpoints.at(SocketAddr::from(([10, 0, 0, 1], 1)));
         endpoint.failed(start, false, 0, &"refused");
         let later = start + Duration::from_secs(2);
-        let (chance, probe) = endpoint.chance(later);
-        assert_eq!((chance, endpoint.chance(later).0), (Eligibility::Probe, Eligibility::AtLast));
+        let (eligibility, probe) = endpoint.eligibility(later);
+        assert_eq!((eligibility, endpoint.eligibility(later).0), (Eligibility::Probe, Eligibility::AtLast));
         drop(probe);
-        assert_eq!(endpoint.chance(later).0, Eligibility::Probe);
+        assert_eq!(endpoint.eligibility(later).0, Eligibility::Probe);
     }
 }

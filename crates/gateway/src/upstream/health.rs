@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::dice::part;
+use super::jitter::part;
 
 /// The wait doubles: a restart is noticed soon, a dead address is probed rarely.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const PROBE_WAIT_MIN: Duration = Duration::from_secs(1);
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(super) enum EndpointHealth {
     Up { answered_at: Option<Instant> },
     Down { waits: u32, until: Instant, probed: bool },
 }
@@ -29,7 +29,7 @@ pub(super) enum Eligibility {
     AtLast,
 }
 
-impl Health {
+impl EndpointHealth {
     pub(super) const NEW: Self = Self::Up { answered_at: None };
 
     pub(super) fn is_down(&self) -> bool {
@@ -37,7 +37,7 @@ impl Health {
     }
 
     /// The caller must report how a probe ends.
-    pub(super) fn chance(&mut self, now: Instant) -> Eligibility {
+    pub(super) fn eligibility(&mut self, now: Instant) -> Eligibility {
         match self {
             Self::Up { .. } => Eligibility::Now,
             Self::Down { until, probed, .. } if now >= *until && !*probed => {
@@ -85,14 +85,14 @@ impl Health {
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         match self {
             Self::Up { .. } => true,
-            Self::Down { until, .. } => now.saturating_duration_since(*until) >= LONGEST_WAIT,
+            Self::Down { until, .. } => now.saturating_duration_since(*until) >= PROBE_WAIT_MAX,
         }
     }
 }
 
 /// 1 s doubling to 30 s, at least half of it: nodes must not probe in step.
 fn wait(waits: u32, random: u64) -> Duration {
-    let whole = FIRST_WAIT.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(LONGEST_WAIT);
+    let whole = PROBE_WAIT_MIN.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(PROBE_WAIT_MAX);
     whole / 2 + part(whole / 2, random)
 }
 
@@ -119,49 +119,53 @@ mod tests {
     #[test]
     fn a_failure_makes_it_the_last_choice_and_a_success_a_good_one_at_once() {
         let start = Instant::now();
-        let mut health = Health::NEW;
-        assert_eq!(health.chance(start), Eligibility::Now);
+        let mut health = EndpointHealth::NEW;
+        assert_eq!(health.eligibility(start), Eligibility::Now);
         assert!(health.failed(start, start, false, LONGEST), "news");
-        assert_eq!(health.chance(start), Eligibility::AtLast);
+        assert_eq!(health.eligibility(start), Eligibility::AtLast);
         assert!(!health.failed(start, start, false, LONGEST), "no news");
         assert!(health.succeeded(start), "news");
-        assert_eq!(health.chance(start), Eligibility::Now);
+        assert_eq!(health.eligibility(start), Eligibility::Now);
         assert!(!health.succeeded(start), "no news");
     }
 
     #[test]
     fn when_the_wait_is_over_one_at_a_time_tries_it_again() {
         let start = Instant::now();
-        let mut health = Health::NEW;
+        let mut health = EndpointHealth::NEW;
         health.failed(start, start, false, LONGEST);
-        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe);
-        assert_eq!(health.chance(start + seconds(1)), Eligibility::AtLast, "while the probe goes on");
+        assert_eq!(health.eligibility(start + seconds(1)), Eligibility::Probe);
+        assert_eq!(health.eligibility(start + seconds(1)), Eligibility::AtLast, "while the probe goes on");
         health.abandoned();
-        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe, "the first one went away");
+        assert_eq!(health.eligibility(start + seconds(1)), Eligibility::Probe, "the first one went away");
         health.failed(start, start + seconds(1), true, LONGEST);
-        assert_eq!(health.chance(start + seconds(2)), Eligibility::AtLast, "the wait is two seconds now");
-        assert_eq!(health.chance(start + seconds(3)), Eligibility::Probe);
+        assert_eq!(
+            health.eligibility(start + seconds(2)),
+            Eligibility::AtLast,
+            "the wait is two seconds now"
+        );
+        assert_eq!(health.eligibility(start + seconds(3)), Eligibility::Probe);
         assert!(health.succeeded(start + seconds(3)));
     }
 
     #[test]
     fn those_who_try_it_at_last_do_not_make_the_wait_longer() {
         let start = Instant::now();
-        let mut health = Health::NEW;
+        let mut health = EndpointHealth::NEW;
         for _ in 0..1000 {
             health.failed(start, start, false, LONGEST);
         }
-        assert_eq!(health.chance(start + seconds(1)), Eligibility::Probe);
+        assert_eq!(health.eligibility(start + seconds(1)), Eligibility::Probe);
         for _ in 0..1000 {
             health.failed(start, start + seconds(1), false, LONGEST);
         }
-        assert_eq!(health.chance(start + seconds(1)), Eligibility::AtLast, "nor do they end the probe");
+        assert_eq!(health.eligibility(start + seconds(1)), Eligibility::AtLast, "nor do they end the probe");
     }
 
     #[test]
     fn a_connect_that_began_before_another_one_succeeded_says_nothing() {
         let start = Instant::now();
-        let mut health = Health::NEW;
+        let mut health = EndpointHealth::NEW;
         health.succeeded(start + seconds(4));
         assert!(!health.failed(start, start + seconds(5), false, LONGEST));
         assert!(!health.is_down());
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn what_nobody_has_wanted_for_long_is_forgotten() {
         let start = Instant::now();
-        let mut health = Health::NEW;
+        let mut health = EndpointHealth::NEW;
         assert!(health.is_forgettable(start));
         health.failed(start, start, false, LONGEST);
         assert!(!health.is_forgettable(start + seconds(30)));

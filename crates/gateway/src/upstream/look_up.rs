@@ -17,43 +17,43 @@ use tokio::{
 
 /// Concurrent look-ups. Each holds one of 512 blocking threads, many seconds with a dead name
 /// server: others must remain.
-const AT_ONCE: usize = 128;
+const LOOK_UPS_MAX: usize = 128;
 
 /// Look-ups in progress, one per name, shared: when 10,000 devices return, a slow name server must
 /// not hold 10,000 threads. The system cannot cancel one, so each is a task that outlives its
 /// callers, and new callers join it.
 #[derive(Debug)]
-pub(super) struct LookUps(Arc<Table>);
+pub(super) struct LookUps(Arc<LookUpTable>);
 
 #[derive(Debug)]
-struct Table {
+struct LookUpTable {
     /// Includes look-ups that wait for a place.
-    under_way: Mutex<HashMap<Upstream, LookUp>>,
+    in_progress: Mutex<HashMap<Upstream, LookUp>>,
     places: Semaphore,
 }
 
-type Found = io::Result<Arc<[SocketAddr]>>;
+type Resolved = io::Result<Arc<[SocketAddr]>>;
 /// Cloneable.
-type Answer = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
-type LookUp = Shared<BoxFuture<'static, Answer>>;
+type LookUpResult = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
+type LookUp = Shared<BoxFuture<'static, LookUpResult>>;
 
 impl Default for LookUps {
     fn default() -> Self {
-        Self::at_once(AT_ONCE)
+        Self::at_once(LOOK_UPS_MAX)
     }
 }
 
 impl LookUps {
     fn at_once(places: usize) -> Self {
-        Self(Arc::new(Table { under_way: Mutex::default(), places: Semaphore::new(places) }))
+        Self(Arc::new(LookUpTable { in_progress: Mutex::default(), places: Semaphore::new(places) }))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.under_way().len()
+        self.0.in_progress().len()
     }
 
     /// Resolves a name. Not cached: the next call resolves again.
-    pub(super) async fn ask(&self, upstream: &Upstream) -> Answer {
+    pub(super) async fn ask(&self, upstream: &Upstream) -> LookUpResult {
         // An address needs no name server and no thread.
         if let Some(address) = upstream.socket_address() {
             return Ok([address].into());
@@ -64,10 +64,10 @@ impl LookUps {
     }
 
     /// Joins the name's look-up in progress, or starts this one.
-    fn begin(&self, name: &Upstream, resolve: impl Future<Output = Found> + Send + 'static) -> LookUp {
+    fn begin(&self, name: &Upstream, resolve: impl Future<Output = Resolved> + Send + 'static) -> LookUp {
         let (answer, answered) = oneshot::channel();
-        let look_up = match self.0.under_way().entry(name.clone()) {
-            Entry::Occupied(under_way) => return under_way.get().clone(),
+        let look_up = match self.0.in_progress().entry(name.clone()) {
+            Entry::Occupied(in_progress) => return in_progress.get().clone(),
             Entry::Vacant(vacant) => {
                 // The task panicked, or the process ends.
                 let broken_off = || Err(Arc::new(io::Error::other("the look-up was aborted")));
@@ -76,15 +76,15 @@ impl LookUps {
             }
         };
         // Unlocked here: a runtime that shuts down drops the task, and its entry, in spawn.
-        let under_way = UnderWay { table: Arc::clone(&self.0), name: name.clone() };
+        let in_progress = InProgress { table: Arc::clone(&self.0), name: name.clone() };
         tokio::spawn(async move {
             let found = {
                 // Never closed.
-                let _place = under_way.table.places.acquire().await;
+                let _place = in_progress.table.places.acquire().await;
                 resolve.await.map_err(Arc::new)
             };
             // First: a later caller must not get this answer.
-            drop(under_way);
+            drop(in_progress);
             // All callers may have left.
             let _ = answer.send(found);
         });
@@ -93,26 +93,26 @@ impl LookUps {
 
     /// Sets the next answer for a name, if asked before the test awaits.
     #[cfg(test)]
-    pub(super) fn tell_next(&self, upstream: &Upstream, addresses: &[SocketAddr]) {
+    pub(super) fn answer_next(&self, upstream: &Upstream, addresses: &[SocketAddr]) {
         drop(self.begin(upstream, std::future::ready(Ok(Arc::from(addresses)))));
     }
 }
 
-impl Table {
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+impl LookUpTable {
+    fn in_progress(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Removes the look-up on drop, however its task ends.
-struct UnderWay {
-    table: Arc<Table>,
+struct InProgress {
+    table: Arc<LookUpTable>,
     name: Upstream,
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
-        self.table.under_way().remove(&self.name);
+        self.table.in_progress().remove(&self.name);
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
         [SocketAddr::from(([10, 0, 0, last], 1883))].into()
     }
 
-    fn slow() -> (oneshot::Sender<Arc<[SocketAddr]>>, impl Future<Output = Found> + Send + 'static) {
+    fn slow() -> (oneshot::Sender<Arc<[SocketAddr]>>, impl Future<Output = Resolved> + Send + 'static) {
         let (answer, answered) = oneshot::channel();
         (answer, answered.map(|answer| answer.map_err(io::Error::other)))
     }

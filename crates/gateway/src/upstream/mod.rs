@@ -4,9 +4,9 @@
 //! time left is divided among the addresses left. Connects to one address are bounded and queue.
 
 pub(crate) mod dial;
-mod dice;
 mod endpoint;
 mod health;
+mod jitter;
 mod look_up;
 mod policy;
 mod source;
@@ -26,11 +26,11 @@ use tokio::{
 };
 
 use self::{
-    dice::Dice,
     endpoint::{Endpoint, Endpoints},
     health::Eligibility,
+    jitter::Jitter,
     look_up::LookUps,
-    source::Sources,
+    source::UpstreamSources,
 };
 pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
@@ -41,23 +41,23 @@ const ATTEMPT_MIN: Duration = Duration::from_millis(500);
 /// Addresses tried per name, which may have hundreds.
 const ADDRESSES_MAX: usize = 16;
 /// For an address that was down, if there are others.
-const PROBE_MAX: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Spreads connects to the only address while it is down.
 const SPREAD_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     policy: UpstreamPolicy,
-    sources: Sources,
+    sources: UpstreamSources,
     look_ups: LookUps,
     endpoints: Endpoints,
-    dice: Dice,
-    said_out_of_files: LogThrottle,
-    said_out_of_ports: LogThrottle,
-    said_unusable: LogThrottle,
+    jitter: Jitter,
+    out_of_files_log: LogThrottle,
+    out_of_ports_log: LogThrottle,
+    unusable_log: LogThrottle,
 }
 
-enum Tried {
+enum AttemptOutcome {
     Connected(TcpStream),
     /// Down: others come first.
     PutOff,
@@ -72,7 +72,7 @@ struct Search {
 
 impl Upstreams {
     pub(crate) fn new(policy: UpstreamPolicy, sources: &[IpAddr], metrics: Arc<Metrics>, seed: u64) -> Self {
-        let sources = Sources::new(sources);
+        let sources = UpstreamSources::new(sources);
         for (ip, error) in sources.unusable() {
             tracing::warn!("upstream_source: connections cannot be made from {ip} now: {error}");
         }
@@ -81,10 +81,10 @@ impl Upstreams {
             sources,
             look_ups: LookUps::default(),
             endpoints: Endpoints::new(metrics),
-            dice: Dice::new(seed),
-            said_out_of_files: LogThrottle::default(),
-            said_out_of_ports: LogThrottle::default(),
-            said_unusable: LogThrottle::default(),
+            jitter: Jitter::new(seed),
+            out_of_files_log: LogThrottle::default(),
+            out_of_ports_log: LogThrottle::default(),
+            unusable_log: LogThrottle::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Upstreams {
         };
         match self.search(upstreams, allow, &mut search).await {
             Some(stream) => Ok(stream),
-            None => Err(self.complain(search.failure)),
+            None => Err(self.log_local_fault(search.failure)),
         }
     }
 
@@ -137,7 +137,7 @@ impl Upstreams {
                     continue;
                 }
             };
-            let start = self.dice.below(found.len());
+            let start = self.jitter.index_below(found.len());
             let tried_of_it = found.len().min(ADDRESSES_MAX);
             for n in 0..tried_of_it {
                 let address = canonical(found[(start + n) % found.len()]);
@@ -149,58 +149,64 @@ impl Upstreams {
                 }
                 let rivals = tried_of_it - n - 1 + names_left;
                 match self.attempt(address, search, rivals, false).await {
-                    Tried::Connected(stream) => return Some(stream),
-                    Tried::PutOff => search.put_off.push(address),
-                    Tried::Failed(failure) => search.note(failure)?,
+                    AttemptOutcome::Connected(stream) => return Some(stream),
+                    AttemptOutcome::PutOff => search.put_off.push(address),
+                    AttemptOutcome::Failed(failure) => search.note(failure)?,
                 }
             }
         }
         while !search.put_off.is_empty() {
             let address = search.put_off.remove(0);
             match self.attempt(address, search, 0, true).await {
-                Tried::Connected(stream) => return Some(stream),
-                Tried::Failed(failure) => search.note(failure)?,
-                Tried::PutOff => {}
+                AttemptOutcome::Connected(stream) => return Some(stream),
+                AttemptOutcome::Failed(failure) => search.note(failure)?,
+                AttemptOutcome::PutOff => {}
             }
         }
         None
     }
 
     /// `rivals`: untried addresses, without `put_off`.
-    async fn attempt(&self, address: SocketAddr, search: &Search, rivals: usize, at_last: bool) -> Tried {
+    async fn attempt(
+        &self,
+        address: SocketAddr,
+        search: &Search,
+        rivals: usize,
+        at_last: bool,
+    ) -> AttemptOutcome {
         let now = Instant::now();
         if now >= search.deadline {
-            return Tried::Failed(Unreachable::Timeout);
+            return AttemptOutcome::Failed(Unreachable::Timeout);
         }
         let endpoint = self.endpoints.at(address);
-        let (chance, probe) = endpoint.chance(now);
+        let (eligibility, probe) = endpoint.eligibility(now);
         let mut until = search.share(rivals);
-        match chance {
+        match eligibility {
             Eligibility::Now => {}
             Eligibility::Probe if rivals + search.put_off.len() == 0 => {}
-            Eligibility::Probe => until = until.min(now + PROBE_MAX),
-            Eligibility::AtLast if !at_last => return Tried::PutOff,
+            Eligibility::Probe => until = until.min(now + PROBE_TIMEOUT),
+            Eligibility::AtLast if !at_last => return AttemptOutcome::PutOff,
             // All devices of a broker that went down arrive at once.
-            Eligibility::AtLast => sleep(self.dice.wait(SPREAD_MAX.min((until - now) / 4))).await,
+            Eligibility::AtLast => sleep(self.jitter.delay(SPREAD_MAX.min((until - now) / 4))).await,
         }
-        let Ok(Ok(_turn)) = timeout_at(until, endpoint.turn()).await else {
-            return Tried::Failed(Unreachable::Crowded);
+        let Ok(Ok(_slot)) = timeout_at(until, endpoint.connect_slot()).await else {
+            return AttemptOutcome::Failed(Unreachable::Crowded);
         };
         // During the wait another connect may have failed.
         if !at_last && probe.is_none() && endpoint.is_down() {
-            return Tried::PutOff;
+            return AttemptOutcome::PutOff;
         }
         let began = Instant::now();
         let until = until.max(began + ATTEMPT_MIN).min(search.deadline);
         self.dial(&endpoint, began, until, probe.is_some()).await
     }
 
-    async fn dial(&self, endpoint: &Endpoint, began: Instant, until: Instant, probe: bool) -> Tried {
-        let connecting = self.sources.connect(endpoint.address, &self.dice);
+    async fn dial(&self, endpoint: &Endpoint, began: Instant, until: Instant, probe: bool) -> AttemptOutcome {
+        let connecting = self.sources.connect(endpoint.address, &self.jitter);
         let failure = match timeout_at(until, connecting).await {
             Ok(Ok(stream)) => {
                 endpoint.succeeded();
-                return Tried::Connected(stream);
+                return AttemptOutcome::Connected(stream);
             }
             Ok(Err(failure)) => failure,
             Err(_) => Unreachable::Timeout,
@@ -212,23 +218,23 @@ impl Upstreams {
             _ => false,
         };
         if tells {
-            endpoint.failed(began, probe, self.dice.throw(), &failure);
+            endpoint.failed(began, probe, self.jitter.next(), &failure);
         }
-        Tried::Failed(failure)
+        AttemptOutcome::Failed(failure)
     }
 
     /// Logs faults of this node; others are the broker's.
-    fn complain(&self, failure: Unreachable) -> Unreachable {
+    fn log_local_fault(&self, failure: Unreachable) -> Unreachable {
         let now = Instant::now();
         match &failure {
-            Unreachable::OutOfFiles(_) if self.said_out_of_files.now(now) => tracing::error!(
+            Unreachable::OutOfFiles(_) if self.out_of_files_log.now(now) => tracing::error!(
                 "a broker cannot be connected to: {failure}; raise the limit of open files (LimitNOFILE), or limit the connections"
             ),
-            Unreachable::SourcePortsExhausted(_) if self.said_out_of_ports.now(now) => tracing::error!(
+            Unreachable::SourcePortsExhausted(_) if self.out_of_ports_log.now(now) => tracing::error!(
                 "a broker cannot be connected to: {failure}; add addresses of this machine to upstream_source, give the broker more \
                  addresses or ports, or widen net.ipv4.ip_local_port_range"
             ),
-            Unreachable::SourceUnusable(..) if self.said_unusable.now(now) => tracing::error!(
+            Unreachable::SourceUnusable(..) if self.unusable_log.now(now) => tracing::error!(
                 "a broker cannot be connected to: {failure}; give this machine the address, or take it out of upstream_source"
             ),
             _ => {}

@@ -9,17 +9,17 @@ use nix::errno::Errno;
 use socket2::Socket;
 use tokio::net::TcpStream;
 
-use super::{Unreachable, dice::Dice};
+use super::{Unreachable, jitter::Jitter};
 use crate::upstream::dial::{begin, errno, finish, open};
 
 /// A family without a source is left to the system.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(super) struct UpstreamSources {
     v4: Box<[IpAddr]>,
     v6: Box<[IpAddr]>,
 }
 
-impl Sources {
+impl UpstreamSources {
     pub(super) fn new(addresses: &[IpAddr]) -> Self {
         let (v4, v6) = addresses.iter().copied().partition::<Vec<_>, _>(IpAddr::is_ipv4);
         Self { v4: v4.into(), v6: v6.into() }
@@ -27,13 +27,13 @@ impl Sources {
 
     /// Connects from a random source, or the next with a free port: by default some 28,000 per
     /// upstream address.
-    pub(super) async fn connect(&self, to: SocketAddr, dice: &Dice) -> Result<TcpStream, Unreachable> {
+    pub(super) async fn connect(&self, to: SocketAddr, jitter: &Jitter) -> Result<TcpStream, Unreachable> {
         let sources = if to.is_ipv4() { &self.v4 } else { &self.v6 };
         if sources.is_empty() {
             let socket = open(to, None).map_err(|error| of_this_machine(error, to))?;
             return connect(socket, to).await.map_err(|error| of_this_machine(error, to));
         }
-        let start = dice.below(sources.len());
+        let start = jitter.index_below(sources.len());
         let mut exhausted = false;
         let mut unusable = None;
         for n in 0..sources.len() {

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn upstreams(sources: &[&str]) -> Arc<Upstreams> {
     let policy = UpstreamPolicy { allow: None, own: Vec::new(), nat64: Nat64::default() };
@@ -60,7 +60,7 @@ impl Broker {
     }
 
     async fn sources(&self, connections: usize) -> HashSet<IpAddr> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while self.accepted() < connections {
             assert!(Instant::now() < deadline, "{} are accepted", self.accepted());
             sleep(Duration::from_millis(1)).await;
@@ -152,14 +152,14 @@ async fn a_project_connects_where_its_rule_says_on_the_resolved_address_and_this
         let list = UpstreamList::parse(upstream).unwrap();
         upstreams
             .look_ups
-            .tell_next(&list.as_slice()[0], &[SocketAddr::new(resolved.parse().unwrap(), port)]);
-        let connected = upstreams.connect(&list, Some(&allow), PATIENCE).await;
+            .answer_next(&list.as_slice()[0], &[SocketAddr::new(resolved.parse().unwrap(), port)]);
+        let connected = upstreams.connect(&list, Some(&allow), TEST_TIMEOUT).await;
         assert_eq!(connected.map(drop).map_err(|failure| failure.reason()), expected, "{rule:?} {resolved}");
     }
     // The first allowed address is used.
     let both = UpstreamList::parse(&format!("127.0.0.2:{port},127.0.0.1:{port}")).unwrap();
     let allow = UpstreamAllow::parse(&["127.0.0.1"]).unwrap();
-    let connected = upstreams.connect(&both, Some(&allow), PATIENCE).await.unwrap();
+    let connected = upstreams.connect(&both, Some(&allow), TEST_TIMEOUT).await.unwrap();
     assert_eq!(connected.peer_addr().unwrap(), broker.address);
 }
 
@@ -170,7 +170,7 @@ async fn the_addresses_of_a_name_share_its_connections() {
     let addresses = brokers.each_ref().map(|broker| broker.address);
     let name = UpstreamList::parse("brokers.test:1883").unwrap();
     for _ in 0..300 {
-        upstreams.look_ups.tell_next(&name.as_slice()[0], &addresses);
+        upstreams.look_ups.answer_next(&name.as_slice()[0], &addresses);
         peer(&upstreams, &name).await.unwrap();
     }
     let counts = brokers.each_ref().map(Broker::accepted);
@@ -195,7 +195,7 @@ async fn an_address_that_is_back_is_preferred_again_after_its_wait() {
     assert_eq!(peer(&upstreams, &both).await, Ok(other.address));
     let _back = Broker::at(address).await;
     assert_eq!(peer(&upstreams, &both).await, Ok(other.address), "it waits");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while peer(&upstreams, &both).await != Ok(address) {
         assert!(Instant::now() < deadline);
         sleep(Duration::from_millis(10)).await;
@@ -241,9 +241,9 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
     let mut connects = JoinSet::new();
     for _ in 0..1000 {
         let upstreams = Arc::clone(&upstreams);
-        connects.spawn(async move { upstreams.connect(&list(&[address]), None, 3 * PATIENCE).await });
+        connects.spawn(async move { upstreams.connect(&list(&[address]), None, 3 * TEST_TIMEOUT).await });
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while begun(address) < endpoint::CONNECTS_AT_ONCE {
         assert!(Instant::now() < deadline, "{} are begun", begun(address));
         sleep(Duration::from_millis(5)).await;
@@ -274,9 +274,9 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
     let mut before = JoinSet::new();
     for _ in 0..endpoint::CONNECTS_AT_ONCE {
         let (upstreams, hole) = (Arc::clone(&upstreams), hole.clone());
-        before.spawn(async move { upstreams.connect(&hole, None, 3 * PATIENCE).await });
+        before.spawn(async move { upstreams.connect(&hole, None, 3 * TEST_TIMEOUT).await });
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while begun(hole.as_slice()[0].socket_address().unwrap()) < endpoint::CONNECTS_AT_ONCE {
         assert!(Instant::now() < deadline);
         sleep(Duration::from_millis(5)).await;
@@ -287,8 +287,8 @@ async fn whose_turn_does_not_come_in_time_is_told_so() {
 
 #[tokio::test]
 async fn a_broker_on_this_machine_is_not_waited_for() {
-    let (sources, dice, broker) = (Sources::new(&[]), Dice::new(7), Broker::new().await);
-    let connected = |address| sources.connect(address, &dice).now_or_never().expect("it is known at once");
+    let (sources, jitter, broker) = (UpstreamSources::new(&[]), Jitter::new(7), Broker::new().await);
+    let connected = |address| sources.connect(address, &jitter).now_or_never().expect("it is known at once");
     assert_eq!(connected(broker.address).unwrap().peer_addr().unwrap(), broker.address);
     assert_eq!(connected(dead()).unwrap_err().reason(), "refused");
 }
@@ -369,7 +369,7 @@ async fn a_source_has_its_own_ports_to_each_broker_and_running_out_of_them_is_na
     let mut used_up = async |sources: &[&str], broker: &Broker| {
         let (upstreams, mut connected) = (upstreams(sources), 0);
         let failure = loop {
-            match upstreams.connect(&list(&[broker.address]), None, PATIENCE).await {
+            match upstreams.connect(&list(&[broker.address]), None, TEST_TIMEOUT).await {
                 Ok(stream) => held.push(stream),
                 Err(failure) => break failure.reason(),
             }

@@ -5,15 +5,15 @@ use std::{
 
 /// Randomness for load and delays only: outputs reveal all others.
 #[derive(Debug)]
-pub(super) struct Dice(AtomicU64);
+pub(super) struct Jitter(AtomicU64);
 
-impl Dice {
+impl Jitter {
     pub(super) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
     /// SplitMix64 (Steele, Lea and Flood, 2014): a mixed counter that threads share.
-    pub(super) fn throw(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut mixed = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,12 +22,12 @@ impl Dice {
     }
 
     /// 0 if `end` is 0.
-    pub(super) fn below(&self, end: usize) -> usize {
-        (self.throw() % end.max(1) as u64) as usize
+    pub(super) fn index_below(&self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
     }
 
-    pub(super) fn wait(&self, max: Duration) -> Duration {
-        part(max, self.throw())
+    pub(super) fn delay(&self, max: Duration) -> Duration {
+        part(max, self.next())
     }
 }
 
@@ -43,19 +43,19 @@ mod tests {
 
     #[test]
     fn the_throws_are_those_of_the_paper() {
-        let dice = Dice::new(1_234_567);
-        assert_eq!([dice.throw(), dice.throw()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+        let jitter = Jitter::new(1_234_567);
+        assert_eq!([jitter.next(), jitter.next()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
     }
 
     #[test]
     fn waits_and_places_are_spread_over_all_that_is_allowed() {
-        let dice = Dice::new(0);
-        assert_eq!(dice.below(0), 0);
+        let jitter = Jitter::new(0);
+        assert_eq!(jitter.index_below(0), 0);
         let mut seen = [0; 3];
-        (0..3000).for_each(|_| seen[dice.below(3)] += 1);
+        (0..3000).for_each(|_| seen[jitter.index_below(3)] += 1);
         assert!(seen.iter().all(|times| (800..1200).contains(times)), "{seen:?}");
         let whole = Duration::from_secs(30);
-        let waits: Vec<_> = (0..1000).map(|_| dice.wait(whole)).collect();
+        let waits: Vec<_> = (0..1000).map(|_| jitter.delay(whole)).collect();
         assert!(waits.iter().all(|wait| *wait < whole));
         assert!(
             waits.iter().any(|wait| *wait < whole / 10) && waits.iter().any(|wait| *wait > whole * 9 / 10)
