@@ -393,7 +393,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_judged_and_never_waited_for_without_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_judged_within_the_length_bound(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let begun = [V1_BEGINS, &bytes].concat();
             for bytes in [&bytes, &begun] {
                 if decode(bytes) == Ok(HeaderProgress::More) {

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_goes_away_in_line_or_in_its_turn_stops_nobody() {
+    async fn dropping_a_queued_or_running_slot_blocks_no_other() {
         let fair_share = FairShare::new(1);
         let [mut first, mut second, mut third]: [QueueSlot; 3] = Default::default();
         mine(&mut first, &fair_share).await;

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_listener_is_told_holds_for_what_it_accepts() {
+    fn accepted_connections_inherit_the_listeners_options() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         settle(&listener).unwrap();
         let _device = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_only_does_not_read_is_the_gateways_to_let_go() {
+    fn a_peer_that_only_does_not_read_is_left_to_the_gateways_deadline() {
         assert!(UNACKNOWLEDGED_MAX > crate::Deadlines::default().stalled);
     }
 }

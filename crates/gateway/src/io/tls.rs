@@ -359,14 +359,14 @@ mod tests {
 
         fn carry(&mut self, piece: usize) -> Result<PeerState, Error> {
             let mut peer = PeerState::Open;
-            for piece in self.said_by_client().chunks(piece) {
+            for piece in self.sent_by_client().chunks(piece) {
                 peer = self.receive(piece)?;
             }
             self.carry_to_client();
             Ok(peer)
         }
 
-        fn said_by_client(&mut self) -> Vec<u8> {
+        fn sent_by_client(&mut self) -> Vec<u8> {
             let mut bytes = Vec::new();
             while self.client.wants_write() {
                 self.client.write_tls(&mut bytes).unwrap();
@@ -428,7 +428,7 @@ mod tests {
         for version in both() {
             let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"from the device").unwrap();
-            let record = pair.said_by_client();
+            let record = pair.sent_by_client();
             let (begin, rest) = record.split_at(record.len() / 2);
             pair.receive(begin).unwrap();
             assert_eq!(pair.server.incomplete(), begin);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_whose_handshake_is_done_is_refused_by_an_alert_in_every_suite_that_is_served() {
+    fn after_the_handshake_an_alert_refuses_a_client_in_every_supported_suite() {
         let suites = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
         assert!(suites.len() > 6);
         for suite in suites {
@@ -495,12 +495,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_bye_comes_once_from_each_side_and_what_follows_it_counts_for_nothing() {
+    fn each_side_sends_one_close_notify_and_bytes_after_it_are_ignored() {
         for version in both() {
             let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"last words").unwrap();
             pair.client.send_close_notify();
-            let mut bytes = pair.said_by_client();
+            let mut bytes = pair.sent_by_client();
             bytes.extend_from_slice(b"\x17\x03\x03\x00\x01?");
             assert_eq!(pair.receive(&bytes).unwrap(), PeerState::Closed);
             assert_eq!(pair.plain, b"last words");
@@ -518,13 +518,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_by_an_alert_after_what_came_before_it() {
+    fn an_alert_reports_a_fault_after_the_bytes_before_it() {
         for version in both() {
             let mut pair = Pair::established(version, usize::MAX);
             pair.client.writer().write_all(b"good").unwrap();
-            let mut bytes = pair.said_by_client();
+            let mut bytes = pair.sent_by_client();
             pair.client.writer().write_all(b"damaged").unwrap();
-            let mut damaged = pair.said_by_client();
+            let mut damaged = pair.sent_by_client();
             *damaged.last_mut().unwrap() ^= 1;
             bytes.append(&mut damaged);
             assert_eq!(pair.receive(&bytes).unwrap_err(), Error::DecryptError);
@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_fault_nothing_more_is_said_or_heard() {
+    fn after_a_fault_nothing_more_is_sent_or_received() {
         // In each, rustls still counts bytes that are gone when it fails.
         let cases: [(&str, &[u8]); 4] = [
             ("a record within a message", b"\x16\x03\x01\0\x04\x01\0\xff\xff\x17\x03\x03\0\x01x"),

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_said_at_once_and_then_once_a_minute() {
+    fn the_first_message_is_logged_and_then_one_a_minute() {
         let (throttle, start) = (LogThrottle::default(), Instant::now());
         let logged =
             [0, 0, 30, 59, 60, 61, 300].map(|seconds| throttle.now(start + Duration::from_secs(seconds)));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_it_is_said_once_a_minute_and_of_so_many_only() {
+    fn each_key_is_logged_once_a_minute_up_to_the_bound() {
         let (throttle, start) = (LogThrottles::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let logged = [(1, 0), (1, 30), (2, 30), (1, 60), (2, 60), (2, 90)];

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_another_each_time_and_nobody_is_left_out() {
+    fn the_order_differs_each_time_and_is_complete() {
         let sorted: Vec<u32> = (0..100).collect();
         let [first, second] = std::array::from_fn(|_| {
             let mut list = sorted.clone();

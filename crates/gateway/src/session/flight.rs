@@ -154,7 +154,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_cut_without_a_panic(
+        fn any_bytes_are_cut_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..300),
             record_bytes: u16,
         ) {

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_knows_beforehand_who_shares_a_line() {
+    fn queue_sharing_is_not_predictable() {
         let place = |handshake_queues: &HandshakeQueues, n: u8| {
             handshake_queues.queue_of.hash_one(address_group(IpAddr::from([192, 0, 2, n]))) as usize % QUEUES
         };

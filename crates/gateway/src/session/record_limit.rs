@@ -186,7 +186,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_read_without_a_panic(
+        fn any_bytes_are_read_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..400),
             flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
             piece in 1_usize..600,

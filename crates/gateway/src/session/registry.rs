@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_trust_is_told_to_connections_of_other_scopes_only() {
+    fn a_change_of_trust_signals_connections_of_other_scopes_only() {
         let registry = registry();
         let old = enter(&registry, "a", 1);
         let new = enter(&registry, "a", 2);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_is_told_to_all() {
+    fn a_shutdown_signals_all_connections() {
         let registry = registry();
         let members = ["a", "b"].map(|name| enter(&registry, name, 1));
         registry.close_all();

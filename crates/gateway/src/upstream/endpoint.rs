@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_kept_of_addresses_that_nobody_wants() {
+    fn nothing_is_kept_of_unused_addresses() {
         let endpoints = Endpoints::new(Arc::default());
         let start = Instant::now();
         let address = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_wanted_for_long_is_forgotten() {
+    fn state_unused_for_long_is_forgotten() {
         let start = Instant::now();
         let mut health = EndpointHealth::NEW;
         assert!(health.is_forgettable(start));

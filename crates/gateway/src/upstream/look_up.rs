@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_up_whose_callers_gave_up_is_shared_by_those_who_ask_while_it_takes() {
+    async fn a_look_up_outlives_its_callers_and_new_callers_share_it() {
         let (look_ups, name) = (LookUps::default(), name(1));
         let (answer, slow) = slow();
         drop(look_ups.begin(&name, slow));

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn own_listeners_are_no_upstreams_whatever_is_allowed() {
+    fn own_listeners_are_never_upstreams() {
         let policy = policy(Some(&["0.0.0.0/0", "::/0"]), &["[::]:8883", "127.0.0.1:8080"]);
         let cases = [
             ("127.0.0.1:8080", false),

@@ -267,7 +267,7 @@ async fn a_thousand_at_once_are_connected_and_never_more_than_the_bound_is_begun
 }
 
 #[tokio::test]
-async fn whose_turn_does_not_come_in_time_is_told_so() {
+async fn a_connect_that_waits_too_long_for_a_slot_is_reported() {
     let upstreams = upstreams(&[]);
     let (hole, _queued) = black_hole().await;
     let hole = list(&[hole.local_addr().unwrap()]);

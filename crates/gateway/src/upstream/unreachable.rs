@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_are_told_what_to_do_about_each_reason() {
+    fn the_docs_have_a_remedy_for_each_reason() {
         let (page, error) = (include_str!("../../../../docs/brokers.md"), || io::Error::other("it"));
         let address = SocketAddr::from(([10, 0, 0, 1], 1883));
         for failure in [
