@@ -10,88 +10,85 @@ use tokio::time::Instant;
 
 use crate::{Protocol, config::tls_config::Identity, sync::membership::Epoch};
 
-/// What this node does with a deployment's connections: one immutable value behind one pointer. A change is a new value.
+/// How this node handles a deployment's connections: immutable, replaced as a whole.
 #[derive(Debug)]
 pub(crate) enum DeploymentConfig {
-    /// They are served.
     Served(Served),
-    /// They are refused, these alone.
+    /// Connections of this deployment are refused.
     Refused(Refused),
 }
 
-/// A deployment as it is served.
+/// A served deployment.
 #[derive(Debug)]
 pub(crate) struct Served {
-    /// The deployment's generation that this value was built for.
+    /// The deployment's generation this value was built for.
     pub(crate) generation: Generation,
     pub(crate) project: ProjectId,
     pub(crate) hosts: Box<[HostName]>,
     upstream: UpstreamList,
     ws_upstream: Option<UpstreamList>,
-    /// What the broker is told of a connection.
+    /// The PROXY header sent to the broker.
     pub(crate) proxy: Proxy,
-    /// How many connections this node lets in.
+    /// Limits on connections at this node.
     pub(crate) limits: ConnectionLimits,
-    /// The largest TLS record that devices are sent.
+    /// Upper bound of the TLS records sent to devices.
     pub(crate) record_bytes: RecordBytes,
     pub(crate) identity: Arc<Identity>,
-    /// If this is the version before, and not the newest.
+    /// Set if the previous version is served instead of the newest.
     pub(crate) fallback: Option<Fallback>,
 }
 
-/// That a version before the newest is served.
+/// The previous version is served instead of the newest.
 #[derive(Debug, Clone)]
 pub(crate) struct Fallback {
-    /// The newest, which cannot be served.
+    /// The version that cannot be served.
     pub(crate) newest: VersionId,
-    /// Why, in one plain sentence.
+    /// One plain sentence.
     pub(crate) reason: String,
-    /// It was allowed in this epoch of the node's membership, and in no other.
+    /// Permission holds for this membership epoch only.
     pub(crate) allowed_in: Epoch,
 }
 
-/// A deployment that is not served.
+/// A refused deployment.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
-    /// Whom live connections may still be.
+    /// Decides which live connections may stay.
     pub(crate) trust: KnownTrust,
-    /// When a handshake may ask the store again, in case the feed did not tell.
+    /// From then on a handshake may read the store again, in case the feed has no row for it.
     pub(crate) ask_again_at: Instant,
 }
 
-/// Why a deployment is not served.
+/// Why a deployment is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It does not exist.
     Gone,
-    /// No certificate is set.
     NoCertificate,
-    /// What is stored cannot be served.
+    /// The stored material cannot be served.
     Unservable(String),
     /// The store did not answer.
     Unavailable(String),
 }
 
-/// What is known of whom a deployment trusts, though it cannot be served.
+/// The trust of a deployment that cannot be served, as far as it is known.
 #[derive(Debug)]
 pub(crate) enum KnownTrust {
-    /// Nothing: the store did not say.
+    /// The store did not answer.
     Unknown,
-    /// Nobody: the certificate is deleted, or the client trust cannot be built.
+    /// No device: the certificate is deleted, or the client trust cannot be built.
     Nobody,
-    /// The newest version's trust could be built, though its certificate cannot be served.
+    /// The newest version's trust could be built, its bundle could not.
     Scope { scope: TrustScope, verifier: Option<Arc<dyn ClientCertVerifier>> },
 }
 
-/// Whether live connections of another trust scope may stay.
+/// Which live connections of another trust scope may stay.
 #[derive(Debug)]
 pub(crate) enum Trust<'a> {
-    /// Those of this scope may, and in two-way those whose certificate passes the verifier, and in one-way all.
+    /// Those of this scope; two-way also those with a chain that the verifier accepts, one-way all.
     Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
-    /// Nothing is known: no reason to ask them.
+    /// All: trust is unknown.
     Unknown,
-    /// None may.
+    /// None.
     Nobody,
 }
 
@@ -109,17 +106,17 @@ impl DeploymentConfig {
         }
     }
 
-    /// Whether it is refused because the store did not answer.
+    /// Refused because the store did not answer.
     pub(crate) fn is_for_the_store(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
     }
 
-    /// Whether what is stored cannot be served.
+    /// Refused because the stored material cannot be served.
     pub(crate) fn is_unservable(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unservable(_), .. }))
     }
 
-    /// Whether it still holds without asking the store again. `epoch`: of the node's membership.
+    /// Whether it can be used without reading the store. `epoch`: of the node's membership.
     pub(crate) fn is_fresh(&self, epoch: Epoch) -> bool {
         match self {
             Self::Served(served) => {
@@ -162,7 +159,7 @@ impl Refused {
 }
 
 impl Refusal {
-    /// The reason, where there is more to say than the kind.
+    /// The detail, beyond the kind.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Unservable(reason) | Self::Unavailable(reason) => Some(reason),
@@ -172,7 +169,8 @@ impl Refusal {
 
     fn ask_again_after(&self) -> Duration {
         match self {
-            // The feed tells of every change within a second; this is only for a deployment that never was in it.
+            // The feed reports changes within a second; this covers a deployment that has no row in
+            // it.
             Self::Gone | Self::NoCertificate => Duration::from_secs(30),
             Self::Unservable(_) => Duration::from_secs(10),
             Self::Unavailable(_) => Duration::from_secs(1),

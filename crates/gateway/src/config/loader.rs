@@ -1,9 +1,9 @@
-//! What this node does with a deployment's connections, built from the store or the replica, in a bounded cache.
+//! A bounded cache of deployment configurations, built from the store or the replica.
 //!
-//! Where a deployment is read is one rule, whatever the store does ([`Gate`]): from the replica where that holds what the
-//! feed has announced; else from the store, which has a deadline; else it is refused, alone. The cache is held to
-//! it too. What of it is served is one rule for a swap, an eviction and a restart: the newest version; else the one that
-//! the assignment offers to fall back to, never wider in trust; else nothing.
+//! Where to read ([`Gate`]): the replica if it has what the feed announced; else the store, within
+//! a deadline; else this deployment is refused. Cached values follow the same rule. What to serve,
+//! equally for a swap, an eviction and a restart: the newest version; else the assignment's
+//! fallback, never wider in trust; else nothing.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -35,11 +35,11 @@ use crate::{
     },
 };
 
-/// Deployments that share a slot wait for each other's load, a few milliseconds, and only when neither is in the cache.
+/// Deployments that share a slot queue for its lock, only on a cache miss, a few milliseconds.
 const SLOTS: usize = 256;
-/// How long a device waits for the store, and for those that read before it: half of what a handshake may take.
+/// Includes queueing behind other reads: half of the handshake timeout.
 const STORE_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Reads of the replica that may be overtaken by a change, one after the other, before the store is asked.
+/// Replica reads overtaken by a change in a row before the store is read.
 const REPLICA_READS_MAX: u32 = 3;
 
 #[derive(Debug)]
@@ -58,73 +58,71 @@ pub(crate) struct Loader {
     slot_of: RandomState,
 }
 
-/// What decides where a deployment is read, and whether it is.
+/// What decides where a deployment is read from.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
-    /// Of this node's replica, where it keeps one.
+    /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
 }
 
-/// A deployment that was read together with the feed that announces its change.
+/// A deployment read in the transaction that read its feed row.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     id: DeploymentId,
     loaded: Loaded,
-    /// What was put in the cache of its slot before.
+    /// The slot's cache writes before the read.
     writes: u64,
 }
 
-/// What was put in the cache so far.
+/// Cache writes so far, by slot.
 #[derive(Debug)]
 pub(crate) struct Writes(Box<[u64]>);
 
 #[derive(Debug, Clone)]
 struct Cached {
     entry: Arc<DeploymentConfig>,
-    /// What was announced since is not in it.
+    /// Announcements after this moment are not included.
     read_at: Moment,
 }
 
-/// What deployments share whose ids come to the same.
+/// Shared by the deployments of one hash.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Held while the store is read.
+    /// Held during a store read.
     store: Mutex<()>,
-    /// Held while the replica is read. It does not wait for the store.
+    /// Held during a replica read, which must not wait for the store.
     replica: Mutex<()>,
     counts: StdMutex<Counts>,
 }
 
-/// What happened so far to the deployments of a slot.
 #[derive(Debug, Default)]
 struct Counts {
-    /// Changes that were announced or carried out.
+    /// Changes announced or carried out.
     changes: u64,
-    /// Values that were put in the cache.
+    /// Cache writes.
     writes: u64,
 }
 
-/// How much had changed when a deployment was looked up.
+/// The slot's changes at a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
-/// What is true of a deployment, and what this node does with its connections now.
+/// The assignment, and the configuration built from it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
     pub(crate) entry: Arc<DeploymentConfig>,
-    /// The newest row of the feed when it was read.
+    /// The newest feed row at the time of the read.
     pub(crate) as_of: FeedPosition,
 }
 
-/// What is built of a deployment.
 struct Built {
     entry: DeploymentConfig,
-    /// Instead of the newest version, which cannot be served for good: to be served when the node may.
+    /// Served instead of an unservable newest version, once the node has permission.
     fallback: Option<(Arc<Identity>, String)>,
 }
 
@@ -134,14 +132,14 @@ impl From<DeploymentConfig> for Built {
     }
 }
 
-/// Who loads: a device, or the node that carries a change out.
+/// Who a load is for: a device, or a change that this node carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum For {
     Device,
     Change,
 }
 
-/// Reads whose history could not be told, one after the other, before a load is given up for now.
+/// Reads in a row that may fail the history check before a load fails.
 const READS_MAX: u32 = 8;
 
 impl Loader {
@@ -153,7 +151,8 @@ impl Loader {
         metrics: Arc<Metrics>,
         capacity: usize,
     ) -> Self {
-        // What was just built is always let in, and what devices come back to outlasts what was only proven.
+        // The cache always admits a new value; entries used by devices outlive those used once by a
+        // proof.
         let cache = Cache::new(capacity.max(1));
         let slots = (0..SLOTS).map(|_| Slot::default()).collect();
         Self {
@@ -172,8 +171,8 @@ impl Loader {
         }
     }
 
-    /// What to do with a connection of the deployment; built now if it is not at hand. Handshakes that want the same one at once
-    /// share one load.
+    /// The configuration for a connection, built if it is not cached. Concurrent handshakes share
+    /// one load.
     pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let entry = match self.at_hand(id) {
             Some(entry) => Some(entry),
@@ -185,8 +184,8 @@ impl Loader {
         }
     }
 
-    /// Two-way deployments are refused where what this node knows of trust is older than the operator allows. Live connections are
-    /// held to what is known.
+    /// Refuses two-way deployments if this node's trust is older than the operator allows. Live
+    /// connections are kept to the known trust.
     fn unless_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
         let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
@@ -198,7 +197,7 @@ impl Loader {
         Arc::new(DeploymentConfig::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
     }
 
-    /// `None`: the replica does not hold what was announced of the deployment, or there is none.
+    /// `None`: there is no replica, or it lacks an announced change of the deployment.
     async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         let replicator = self.replicator.as_ref()?;
         replicator.readable()?;
@@ -220,7 +219,7 @@ impl Loader {
                 }
             };
             let mut counts = slot.counts();
-            // Whatever was put there since may be newer.
+            // A value cached since the read may be newer.
             if counts.writes == writes {
                 self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
                 counts.writes += 1;
@@ -238,13 +237,13 @@ impl Loader {
         let Some(replica) = replicator.readable() else { return Ok(None) };
         let reading = replica.reading().await?;
         let assignment = assignment_in(&reading, id).await?;
-        // A deployment that is not here may have been made since.
+        // A missing deployment may have been created since.
         let Some((deployment, _)) = &assignment else { return Ok(None) };
         if !self.gate.covers(id, deployment.generation) {
             return Ok(None);
         }
         let before = self.before(id);
-        // A version before the newest is served only when the store was asked, which then is read as well.
+        // A fallback needs permission from the store; that case reads the store as well.
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
@@ -253,7 +252,7 @@ impl Loader {
         Ok(Some(entry).filter(|entry| !entry.is_unservable()))
     }
 
-    /// A store that does not answer in time leaves the deployment refused, for a moment.
+    /// If the store times out, the deployment is refused for a moment.
     async fn read_remotely(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let read = async {
             let _lock = self.slot(id).store.lock().await;
@@ -269,32 +268,32 @@ impl Loader {
         }
     }
 
-    /// The feed has announced changes of these: handshakes under way are looked at once more when they end.
+    /// Handshakes in progress resolve these deployments again when they end.
     pub(crate) fn announced<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>) {
         for id in ids {
             self.slot(id).counts().changes += 1;
         }
     }
 
-    /// As [`Loader::announced`], of all deployments.
+    /// As [`Loader::announced`], for all deployments.
     pub(crate) fn announced_everything(&self) {
         self.slots.iter().for_each(|slot| slot.counts().changes += 1);
     }
 
-    /// How many deployments are at hand.
+    /// How many deployments are cached.
     pub(crate) fn len(&self) -> usize {
         self.cache.len()
     }
 
-    /// To be asked before the transaction begins of [`Loader::read_ahead`].
+    /// Must be called before the transaction of [`Loader::read_ahead`] begins.
     pub(crate) fn writes(&self) -> Writes {
         Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
     }
 
-    /// Reads these in the transaction that has read their rows in the feed. Nothing is served of it yet.
+    /// Reads deployments in the transaction that read their feed rows. Does not serve them yet.
     ///
     /// # Errors
-    /// [`StoreError`], where one of them cannot be read.
+    /// [`StoreError`] if one cannot be read.
     pub(crate) async fn read_ahead(
         &self,
         reading: &Reading,
@@ -305,7 +304,8 @@ impl Loader {
         for id in ids {
             let assignment = assignment_in(reading, &id).await?;
             let before = self.before(&id);
-            // A version before the newest is served only when the change is carried out, and the store was asked.
+            // A fallback is served only once the change is carried out and the store gave
+            // permission.
             let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
             let loaded = Loaded { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
             let writes = writes[self.slot_number(&id)];
@@ -314,8 +314,8 @@ impl Loader {
         Ok(read)
     }
 
-    /// Serves what was read ahead. To be called when its rows have just been announced. Where something was read since, that may be
-    /// newer, and the deployment is read once more.
+    /// Serves what [`Loader::read_ahead`] read; must follow the announcement of its rows at once.
+    /// If the cache was written since, that value may be newer: the deployment is read again.
     pub(crate) fn swap_ahead(&self, read: Vec<ReadAhead>) {
         let read_at = self.gate.now();
         for ReadAhead { id, loaded, writes } in read {
@@ -326,20 +326,20 @@ impl Loader {
         }
     }
 
-    /// The owner of the first of these names that the replica knows.
+    /// The owner, by the replica, of the first of these names that it knows.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
         self.replicator.as_ref()?.readable()?.first_of(names).await.ok()?
     }
 
-    /// Reads the store anew and swaps what is served. When the store does not answer, everything stays as it is, and what was
-    /// announced is refused; when it answers with something unreadable, the deployment is refused.
+    /// Reads the store and swaps the configuration. If the store does not answer, the cache stays,
+    /// and announced deployments are refused; an unreadable answer refuses the deployment.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let slot = self.slot(id);
         let _lock = slot.store.lock().await;
         let read_at = self.gate.now();
         let loaded = self.load(id, For::Change).await;
         match &loaded {
-            // Nobody asked: what is said of it, the index says too, by not having it any more.
+            // No device asked; the index no longer has it either.
             Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
             Ok(_) | Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
@@ -347,30 +347,30 @@ impl Loader {
                 self.gate.was_unreadable(id, read_at);
             }
         }
-        // After the swap, and before connections are told: see `is_as_it_was`.
+        // After the swap, and before the registry closes connections: see `is_as_it_was`.
         slot.counts().changes += 1;
         loaded
     }
 
-    /// To be asked before [`Loader::get`].
+    /// Must be called before [`Loader::get`].
     pub(crate) fn stamp(&self, id: &DeploymentId) -> Stamp {
         Stamp(self.slot(id).counts().changes)
     }
 
-    /// Whether what [`Loader::get`] said after this stamp is still true, as far as this node knows. Of what changes from now on, those
-    /// connections are told that are in the registry.
+    /// Whether the [`Loader::get`] after this stamp is still valid. Later changes reach connections
+    /// through the registry.
     pub(crate) fn is_as_it_was(&self, id: &DeploymentId, stamp: Stamp) -> bool {
         self.stamp(id) == stamp
     }
 
-    /// Refuses new connections of the deployment. Live ones stay: nothing is known against them.
+    /// Refuses new connections. Live ones stay: nothing is known against them.
     fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<DeploymentConfig> {
         let (refusal, is_certain) = match error {
             StoreError::Unavailable(reason) => (Refusal::Unavailable(reason.clone()), false),
             error => (Refusal::Unservable(error.to_string()), true),
         };
         let mut counts = self.slot(id).counts();
-        // A store that is only late may have answered another one meanwhile.
+        // The store was only late; another read may have succeeded since.
         if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
             return entry;
         }
@@ -386,7 +386,7 @@ impl Loader {
         (entry.is_fresh(self.membership.epoch()) && self.gate.is_current(id, read_at)).then_some(entry)
     }
 
-    /// What was served last, as far as it is known.
+    /// The configuration served last, if cached.
     fn before(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         self.cache.peek(id).map(|cached| cached.entry)
     }
@@ -399,7 +399,7 @@ impl Loader {
         self.slot_of.hash_one(id) as usize % self.slots.len()
     }
 
-    /// To be called under the lock of the deployment's slot.
+    /// Must be called under the slot's lock.
     async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
         let read_at = self.gate.now();
         let reading = self.read(whose).await?;
@@ -407,7 +407,7 @@ impl Loader {
         let assignment = assignment_in(&reading, id).await?;
         let before = self.before(id);
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
-        // A withdrawal must not wait for what it holds.
+        // The withdrawal must not wait for this reading's connection.
         drop(reading);
         let entry = match (&assignment, built.fallback) {
             (Some((deployment, Some(certificate))), Some((identity, reason))) => {
@@ -428,7 +428,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Serves what the store has said, unless something is served that was read later.
+    /// Serves what the store returned, unless a later read is served.
     fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
         let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
         if self.cache.peek(id).is_some_and(is_newer) {
@@ -444,7 +444,7 @@ impl Loader {
         counts.writes += 1;
     }
 
-    /// One state of the store that belongs to what this node holds.
+    /// A snapshot of the store that continues the history this node has read.
     async fn read(&self, whose: For) -> Result<Reading, StoreError> {
         let store = self.lifecycle.store();
         for _ in 0..READS_MAX {
@@ -462,7 +462,8 @@ impl Loader {
         Err(another_history())
     }
 
-    /// Other loads may have read something newer while this one waited for a connection; the same transaction is asked about that.
+    /// Other loads may have advanced the history while this one waited for a connection; the same
+    /// transaction is checked against it.
     async fn judge(&self, mut held: Held, reading: &Reading) -> Result<Verdict, StoreError> {
         let mut continues = reading.continues();
         for _ in 0..READS_MAX {
@@ -479,7 +480,7 @@ impl Loader {
         Ok(Verdict::ReadAgain)
     }
 
-    /// Whether this node may serve the version before the newest now, which it asks the store about.
+    /// Asks the store whether this node may serve the previous version now.
     async fn may_fall_back(
         &self,
         observation: &Observation<'_>,
@@ -512,7 +513,7 @@ impl Loader {
         Some(Fallback { newest, reason, allowed_in })
     }
 
-    /// What cannot be served for good is refused; what cannot be read now is an error.
+    /// An unservable version is refused; one that cannot be read now is an error.
     async fn build(
         &self,
         records: &impl Records,
@@ -540,8 +541,8 @@ impl Loader {
         Ok(Built { entry, fallback: fallback.map(|identity| (identity, reason)) })
     }
 
-    /// The identity of a version: that which is served already, or a new one; or why there is none for good, in one
-    /// plain sentence.
+    /// Reuses the served identity of this version, or builds it. The inner error is permanent, in
+    /// one plain sentence.
     async fn identity(
         &self,
         records: &impl Records,
@@ -570,7 +571,7 @@ impl Loader {
         Ok(identity.map_err(|unservable| unservable.to_string()))
     }
 
-    /// Whom a version trusts that cannot be served: its live connections are held to that all the same.
+    /// The trust of an unservable version: its live connections are still kept to it.
     fn trust_of(&self, version: &Version) -> KnownTrust {
         let scope = version.trust_scope;
         if version.client_cas.is_empty() {
@@ -585,7 +586,7 @@ impl Loader {
 }
 
 impl Slot {
-    // Nothing that holds it can panic half-way through a change.
+    // No panic while the lock is held.
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What a deployment's handshakes are made with: read, built and cached.
+//! The TLS configuration of each deployment: read, built and cached.
 
 pub(crate) mod deployment_config;
 pub(crate) mod loader;

@@ -1,12 +1,10 @@
-//! What the change feed has announced, and what may be served until that is read.
+//! Which values may be served after an announcement of the change feed.
 //!
-//! The rule: a value in memory may be served if it was read from the store after the newest announcement
-//! of its deployment; a row of the replica, if it holds what was announced. Everything else is read from
-//! the store, or refused: this deployment alone.
-//!
-//! An announcement is kept until it is read here and copied to the replica, so there are at most as many
-//! as deployments changed and are not carried out. Values in memory are compared by the order of events in
-//! this process, never by generations: a fail-over may give the same numbers to other changes.
+//! A value in memory may be served if it was read from the store after its deployment's newest
+//! announcement; a replica row, if it has what was announced. All else is read from the store, or
+//! that deployment is refused. An announcement is kept until it is read and in the replica. Values
+//! in memory are ordered by events of this process, not by generation: after a fail-over the same
+//! number may mean another change.
 
 use std::{
     collections::HashMap,
@@ -20,7 +18,7 @@ use certward_store::{DeploymentId, FeedEntry, Generation};
 
 use crate::sync::schedule::ROOM_AT_REST;
 
-/// When something happened, in the order of this process's announcements.
+/// A position in the order of this process's announcements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
@@ -34,38 +32,39 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     now: Moment,
-    /// The feed could not tell what has changed: nothing that was read before is current.
+    /// The feed could not list the changes: nothing read before this is current.
     everything: Moment,
     known: HashMap<DeploymentId, Known>,
-    /// Up to where the replica holds everything. `None`: nothing is read from one.
+    /// The replica's mark. `None`: no replica is read.
     copied: Option<Generation>,
 }
 
-/// What is known of a deployment and not carried out.
+/// An announced deployment that is not carried out yet.
 #[derive(Debug)]
 struct Known {
-    /// Values in memory must have been read since.
+    /// Values in memory must be read after this.
     announced: Moment,
-    /// A copy must have been read since.
+    /// Replica rows must be read after this.
     noted: Moment,
-    /// What the replica must have. `None`: the deployment is gone, and no row of the replica is current.
+    /// The generation the replica must have. `None`: the deployment is gone, no replica row is
+    /// current.
     wanted: Option<Generation>,
     is_read: bool,
 }
 
 impl Gate {
-    /// The moment now: to be asked before the store is read.
+    /// Must be called before the store is read.
     pub(crate) fn now(&self) -> Moment {
         self.state().now
     }
 
-    /// The feed says that these have changed.
+    /// The feed reports changes of these deployments.
     pub(crate) fn announce(&self, rows: &[FeedEntry]) {
         let mut state = self.state();
         let now = state.tick();
         for row in rows {
             let wanted = match state.known.get(&row.deployment).map(|known| known.wanted) {
-                // What the store has said since stays: it may be ahead of the feed.
+                // What the store returned stays: it may be ahead of the feed.
                 Some(None) => None,
                 Some(Some(ahead)) if ahead >= row.generation() => Some(ahead),
                 Some(Some(_)) | None => Some(row.generation()),
@@ -75,21 +74,21 @@ impl Gate {
         }
     }
 
-    /// The feed cannot tell what has changed. Generations of before mean nothing any more.
+    /// The feed cannot list the changes. Earlier generations no longer compare.
     pub(crate) fn announce_everything(&self) {
         let mut state = self.state();
         state.everything = state.tick();
         state.known = HashMap::new();
     }
 
-    /// Whether a value that was read at this moment may still be served.
+    /// Whether a value read at this moment may be served.
     pub(crate) fn is_current(&self, id: &DeploymentId, read_at: Moment) -> bool {
         let state = self.state();
         let is_before = |known: &Known| read_at < known.announced;
         read_at >= state.everything && !state.known.get(id).is_some_and(is_before)
     }
 
-    /// Whether a row of the replica may be served.
+    /// Whether a replica row may be served.
     pub(crate) fn covers(&self, id: &DeploymentId, row: Generation) -> bool {
         match self.state().known.get(id) {
             None => true,
@@ -97,8 +96,8 @@ impl Gate {
         }
     }
 
-    /// The store has said what is true of the deployment: its newest change, or that it is gone. It is served
-    /// or refused accordingly. The store may be ahead of the feed; then the replica is behind it.
+    /// Records the store's answer: the deployment's generation, or `None` if it is gone. It may be
+    /// ahead of the feed; then the replica is behind it.
     pub(crate) fn was_read(&self, id: &DeploymentId, read_at: Moment, found: Option<Generation>) {
         let mut state = self.state();
         if let Some(known) = state.known.get_mut(id) {
@@ -123,7 +122,7 @@ impl Gate {
         state.forget_unless_copied(id);
     }
 
-    /// The store has said something of the deployment that cannot be read: it is refused for that.
+    /// The store's record of the deployment is unreadable; the deployment is refused.
     pub(crate) fn was_unreadable(&self, id: &DeploymentId, read_at: Moment) {
         let mut state = self.state();
         if let Some(known) = state.known.get_mut(id) {
@@ -132,7 +131,7 @@ impl Gate {
         state.forget_unless_copied(id);
     }
 
-    /// These are in the replica as the store had them at this moment or later.
+    /// The replica has these as the store had them at this moment or later.
     pub(crate) fn copied<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>, read_at: Moment) {
         let mut state = self.state();
         for id in ids {
@@ -144,7 +143,7 @@ impl Gate {
         state.shrink();
     }
 
-    /// The replica holds everything up to here, and is read from.
+    /// The replica is read from, and complete up to `mark`.
     pub(crate) fn copied_up_to(&self, mark: Generation) {
         let mut state = self.state();
         state.copied = Some(mark);
@@ -153,12 +152,12 @@ impl Gate {
         state.shrink();
     }
 
-    /// A replica is being made: what is read from now on may be missing there.
+    /// A replica is being built, and may lack later reads.
     pub(crate) fn may_be_uncopied(&self) {
         self.state().copied.get_or_insert(Generation(-1));
     }
 
-    /// Nothing is read from a replica any more.
+    /// No replica is read from any more.
     pub(crate) fn without_replica(&self) {
         let mut state = self.state();
         state.copied = None;
@@ -166,14 +165,14 @@ impl Gate {
         state.shrink();
     }
 
-    /// Those that are gone in the store, and perhaps not in the replica.
+    /// Deployments that are gone in the store, but perhaps not in the replica.
     pub(crate) fn gone(&self) -> Vec<DeploymentId> {
         let state = self.state();
         let gone = state.known.iter().filter(|(_, known)| known.wanted.is_none() && known.is_read);
         gone.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Whether the feed could not be read the last time.
+    /// Whether the last read of the feed failed.
     pub(crate) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
     }
@@ -182,12 +181,12 @@ impl Gate {
         self.silent.store(is_silent, Ordering::Relaxed);
     }
 
-    /// How many deployments have changed and are not carried out.
+    /// How many announced deployments are not carried out.
     pub(crate) fn len(&self) -> usize {
         self.state().known.len()
     }
 
-    // Nothing that holds it can panic half-way through a change.
+    // No panic while the lock is held.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,7 +198,7 @@ impl State {
         self.now
     }
 
-    /// Without a replica nothing has to be copied.
+    /// Without a replica, being read is enough.
     fn forget_unless_copied(&mut self, id: &DeploymentId) {
         let Self { known, copied, .. } = self;
         let has = |wanted: Option<Generation>| match (wanted, *copied) {
@@ -238,7 +237,7 @@ mod tests {
         Generation(generation)
     }
 
-    /// With a replica that holds everything up to 5.
+    /// With a replica complete up to generation 5.
     fn gate() -> Gate {
         let gate = Gate::default();
         gate.copied_up_to(Generation(5));
@@ -253,7 +252,7 @@ mod tests {
         assert!(!gate.is_current(&id("d"), before));
         assert!(!gate.covers(&id("d"), at(5)));
         assert!(gate.is_current(&id("other"), before) && gate.covers(&id("other"), at(1)));
-        // It is at once if it was copied ahead of the feed, or is read.
+        // Current at once if the replica was ahead of the feed, or after a read.
         assert!(gate.covers(&id("d"), at(6)) && gate.covers(&id("d"), at(7)));
         assert!(gate.is_current(&id("d"), gate.now()));
     }
@@ -313,7 +312,7 @@ mod tests {
         assert!(!gate.covers(&id("gone"), at(9)));
         assert!(gate.covers(&id("as-copied"), at(5)));
         assert!(gate.is_current(&id("changed"), began), "what was read is served");
-        // Neither does an older row of the feed, nor a copy that was read before.
+        // Older feed rows and older replica reads change nothing either.
         gate.announce(&[row("changed", 6), row("gone", 6)]);
         assert!(!gate.covers(&id("changed"), at(6)) && !gate.covers(&id("gone"), at(6)));
         gate.was_read(&id("changed"), gate.now(), Some(at(7)));

@@ -1,7 +1,8 @@
-//! The session ticket keys in the store: one sealed record for each period of six hours.
+//! Session ticket keys in the store: one sealed record per period of six hours.
 //!
-//! Whichever node comes first draws the key, and all others read it. The next one is drawn one period ahead, so that a lost
-//! store costs no resumption until then. Records whose time is over are removed, and with them what they sealed.
+//! The first node to need a key draws it; all others read it. Keys are drawn one period ahead, so
+//! that an outage of the store costs no resumption until then. Expired records are deleted, so
+//! their tickets cannot be decrypted any more.
 
 use std::sync::Arc;
 
@@ -11,18 +12,18 @@ use zeroize::Zeroizing;
 
 use crate::config::tickets::{KeyRing, TicketKey};
 
-/// What the records' names begin with. Releases before kept a single secret under this very name, which goes too.
+/// Prefix of the record names; older releases kept one secret under exactly this name.
 const NAME: &str = "session-tickets";
 
-/// The range in which all records' names are.
+/// The range of all record names.
 pub(crate) const NAMES: (&str, &str) = ("session-tickets.", "session-tickets/");
 
-/// With as many digits as a period may have, so that names are in order.
+/// Zero-padded, so that names sort by period.
 fn name(period: i64) -> String {
     format!("{NAME}.{:012}", period.max(0))
 }
 
-/// Forgets the keys whose time is over, and brings those that are missing.
+/// Drops expired keys and creates missing ones.
 pub(crate) async fn keep_current(
     ring: &KeyRing,
     store: &Store,
@@ -50,8 +51,8 @@ pub(crate) async fn keep_current(
     Ok(())
 }
 
-/// Holds the keys that this node's snapshot has, for a start without the store. What is missing costs full handshakes, and
-/// nothing else.
+/// Loads the replica's keys, for a start without the store. A missing key only costs full
+/// handshakes.
 pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for period in ring.periods() {
@@ -62,7 +63,7 @@ pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), Sto
     Ok(())
 }
 
-/// Removes the keys whose time is over from this node's snapshot.
+/// Deletes expired keys from the replica.
 pub(crate) async fn forget_old(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     snapshot.remove_secrets(NAMES.0, &name(*ring.periods().start())).await?;
     Ok(())

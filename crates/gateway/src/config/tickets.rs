@@ -1,13 +1,11 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) that resume only within their trust scope.
 //!
-//! rustls resumes whatever its ticketer can open: with one ticketer for all, a client without certificate would resume into a
-//! two-way deployment, and a revoked one would go on resuming. Here the trust scope is associated data of the sealed ticket, so a
-//! ticket of another scope does not open, and the client makes a full handshake.
-//!
-//! A ticket is `key id (8) | nonce (12) | AES-256-GCM`. There is a key for every six hours, random and shared by all nodes
-//! through the store (`ticket_keys.rs`): a ticket of one node resumes on another, and after a restart. Two older keys open
-//! tickets still, and the next one does already, for another node's clock may be a little before this one's. What is older is
-//! forgotten, here and in the store: recorded TLS 1.2 sessions cannot be decrypted by whoever comes later.
+//! rustls' ticketer would let a client without certificate resume into a two-way deployment, and a
+//! revoked one go on resuming. Here the trust scope is associated data of the sealed ticket; in
+//! another scope the client makes a full handshake. Format:
+//! `key id (8) | nonce (12) | AES-256-GCM`. All nodes share a random key per six hours
+//! (`ticket_keys.rs`); two older keys and, for faster clocks, the next one also open tickets. Older
+//! keys are erased, so that recorded TLS 1.2 sessions stay secret.
 
 use std::{
     fmt,
@@ -23,22 +21,22 @@ use certward_store::{Clock, Timestamp, TrustScope};
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
 
-/// How long a key seals tickets.
+/// How long a key seals.
 const PERIOD_MS: i64 = 6 * 60 * 60 * 1000;
-/// How many older keys still open tickets.
+/// Older keys that still open tickets.
 const OLDER_ACCEPTED: i64 = 2;
-/// A ticket lives at least as long as the older keys, and is worthless after one period more.
+/// Keys open tickets at least this long, and at most one period more.
 const LIFETIME_S: u32 = (OLDER_ACCEPTED * PERIOD_MS / 1000) as u32;
 const KEY_ID_LEN: usize = 8;
 const FORMAT: u8 = 1;
 
-/// The ticket keys of the process. Without the key of now no tickets are made, and all handshakes are full ones.
+/// The process's ticket keys. Without the current key no tickets are issued.
 pub(crate) struct KeyRing {
     clock: Arc<dyn Clock>,
     keys: RwLock<Vec<Arc<TicketKey>>>,
 }
 
-/// The key of one period of six hours, which are counted from 1970.
+/// The key of one six-hour period, counted from 1970.
 pub(crate) struct TicketKey {
     period: i64,
     id: [u8; KEY_ID_LEN],
@@ -50,29 +48,28 @@ impl KeyRing {
         Self { clock, keys: RwLock::default() }
     }
 
-    /// The period of now.
+    /// The current period.
     pub(crate) fn period(&self) -> i64 {
         let Timestamp(now) = self.clock.now();
         now.div_euclid(PERIOD_MS)
     }
 
-    /// The periods whose keys are of use.
+    /// Periods with a usable key.
     pub(crate) fn periods(&self) -> RangeInclusive<i64> {
         let now = self.period();
         now - OLDER_ACCEPTED..=now + 1
     }
 
-    /// Holds these keys and no others.
+    /// Replaces all keys.
     pub(crate) fn hold(&self, keys: Vec<Arc<TicketKey>>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.with(<[_]>::len)
     }
 
-    /// Forgets the keys whose time is over. Whether those of now and of the next period are there.
+    /// Drops expired keys. Returns whether the current and the next key are present.
     pub(crate) fn forget_old(&self) -> bool {
         let (periods, now) = (self.periods(), self.period());
         let is_old = |key: &Arc<TicketKey>| !periods.contains(&key.period);
@@ -99,7 +96,7 @@ impl KeyRing {
 }
 
 impl TicketKey {
-    /// The key that is made from 32 random bytes. `None`: they are not 32.
+    /// Derives the key from `random`. `None` unless it is 32 bytes.
     pub(crate) fn of(period: i64, random: &[u8]) -> Option<Self> {
         if random.len() != 32 {
             return None;
@@ -128,7 +125,7 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// The tickets of one trust scope: what a deployment's configuration holds.
+/// The ticketer of one trust scope.
 pub(crate) struct ScopedTickets {
     ring: Arc<KeyRing>,
     scope: TrustScope,
@@ -198,7 +195,7 @@ mod tests {
         Arc::new(HandClock::at(Timestamp(0)))
     }
 
-    /// A ring with the keys of all periods that these tests reach; the periods differ, and the seed.
+    /// A ring with the keys of all periods used here, different by period and seed.
     fn ring(clock: &Arc<HandClock>, seed: u8) -> Arc<KeyRing> {
         let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(clock);
         let ring = KeyRing::new(clock);

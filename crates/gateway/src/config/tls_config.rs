@@ -25,18 +25,18 @@ use crate::{
     },
 };
 
-/// What a deployment's handshakes are made with: leaf, key, client trust, policy and ticket scope of one version, in one immutable
-/// value, so that none of them ever meets another version's.
+/// One version's leaf, key, client trust, policy and ticket scope in one immutable value, so that
+/// versions never mix.
 pub(crate) struct Identity {
     pub(crate) version: VersionId,
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     mqtts: Arc<ServerConfig>,
-    /// Made when the first device wants it: most deployments have no use for it, and it takes as much room as the other.
+    /// Built on first use: most deployments need none, and it is as large as the other.
     wss: OnceLock<Arc<ServerConfig>>,
 }
 
-/// What rustls' `max_fragment_size` counts beside the plaintext: the header of the record.
+/// rustls' `max_fragment_size` includes the record header.
 const RECORD_HEADER: usize = 5;
 
 /// Why material cannot be served.
@@ -51,7 +51,7 @@ pub(crate) enum Unservable {
 }
 
 impl Identity {
-    /// The configuration for a listener of this protocol: they differ in ALPN alone.
+    /// The configuration for a protocol; they differ in ALPN only.
     pub(crate) fn config(&self, protocol: Protocol) -> &Arc<ServerConfig> {
         match protocol {
             Protocol::Mqtts => &self.mqtts,
@@ -63,8 +63,8 @@ impl Identity {
         }
     }
 
-    /// As [`Identity::config`], for a device that takes records of at most `record_bytes` bytes of
-    /// plaintext. Certificate, verifier, tickets and all else are shared with it.
+    /// As [`Identity::config`], for devices that take at most `record_bytes` of plaintext per
+    /// record. Everything else is shared.
     pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
         let config = self.config(protocol);
         if record_bytes >= RecordBytes::MAX {
@@ -86,8 +86,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Makes identities that share all that can be shared: a configuration of its own for each deployment costs 0.3 KiB this way,
-/// and 9 KiB with rustls' defaults.
+/// Builds identities that share what they can: 0.3 KiB per deployment instead of 9 KiB with rustls'
+/// defaults.
 #[derive(Debug)]
 pub(crate) struct TlsConfigFactory {
     provider: Arc<CryptoProvider>,
@@ -96,7 +96,7 @@ pub(crate) struct TlsConfigFactory {
     session_storage: Arc<NoServerSessionStorage>,
     no_compression: Arc<CompressionCache>,
     no_key_log: Arc<NoKeyLog>,
-    /// Of one-way deployments: nobody is asked for a certificate.
+    /// For one-way deployments: requests no certificate.
     no_client_auth: Arc<dyn ClientCertVerifier>,
     chains: Arc<VerifiedChains>,
 }
@@ -119,22 +119,19 @@ impl TlsConfigFactory {
         &self.provider
     }
 
-    /// How many session ticket keys are held.
     pub(crate) fn ticket_keys(&self) -> usize {
         self.ring.len()
     }
 
-    /// How many chains of clients are remembered.
     pub(crate) fn chains(&self) -> usize {
         self.chains.len()
     }
 
-    /// The time that certificates of clients are judged by.
+    /// The time used to verify client certificates.
     pub(crate) fn now(&self) -> Option<UnixTime> {
         self.time.current_time()
     }
 
-    /// Puts one together.
     pub(crate) fn identity(
         &self,
         material: &Material,
@@ -165,7 +162,7 @@ impl TlsConfigFactory {
         let verifier = verifier.unwrap_or_else(|| Arc::clone(&self.no_client_auth));
         let builder = builder.with_client_cert_verifier(verifier);
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        // Sessions are resumed by tickets, which know their trust scope, and never by an id kept here.
+        // Resumption uses tickets only: they are bound to a trust scope.
         config.session_storage = Arc::<NoServerSessionStorage>::clone(&self.session_storage);
         config.cert_compression_cache = Arc::clone(&self.no_compression);
         config.key_log = Arc::<NoKeyLog>::clone(&self.no_key_log);
@@ -174,16 +171,17 @@ impl TlsConfigFactory {
         config.ticketer = tickets;
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
-        // For the alert with which a limit refuses a device (`last_alert.rs`).
+        // Needed for the alert sent when a limit refuses a device (`last_alert.rs`).
         config.enable_secret_extraction = true;
-        // One is enough for a device that resumes once in a while, and saves bytes and a sealing for all others.
+        // Enough for a device that resumes now and then; saves bytes and a sealing for the others.
         config.send_tls13_tickets = 1;
         Ok(config)
     }
 }
 
-/// aws-lc-rs with AES-128-GCM first: SHA-256 has instructions where SHA-384 has none, which saves a seventh of a handshake, and
-/// 128 bits are as strong as the P-256 and X25519 beside them. AES-256 and ChaCha20 stay on offer.
+/// aws-lc-rs with AES-128-GCM first: SHA-256 has CPU instructions where SHA-384 has none, which
+/// saves a seventh of a handshake, and 128 bits match P-256 and X25519. AES-256 and ChaCha20 stay
+/// enabled.
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
@@ -197,7 +195,7 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// The house's clock, as rustls asks for the time.
+/// Gives rustls the injected clock.
 #[derive(Debug)]
 struct RustlsTime(Arc<dyn Clock>);
 

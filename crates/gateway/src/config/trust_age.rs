@@ -6,22 +6,22 @@ use std::{
 use certward_lifecycle::Entropy;
 use certward_store::Clock;
 
-/// How old what this node knows of trust may become before two-way deployments are refused: for an operator
-/// who has devices wait rather than let in one whose CA may have been removed since.
+/// Refuses two-way deployments once this node's trust is too old: for operators who would rather
+/// refuse a device than accept a CA that may have been removed.
 ///
-/// The age counts from the sending of the last read of the feed that was answered, by a clock that goes on while
-/// the machine sleeps. A process that has not read the feed yet knows no age, and refuses.
+/// The age counts from the sending of the last feed read that was answered, on a clock that runs
+/// while the machine sleeps. Before its first feed read a process refuses.
 #[derive(Debug)]
 pub(crate) struct TrustAge {
     clock: Arc<dyn Clock>,
-    /// `None`: devices are served by what is known, however old that is.
+    /// `None`: no limit.
     max: Option<Duration>,
-    /// When the last read of the feed that was answered was sent.
+    /// When the last answered feed read was sent.
     sent: Mutex<Option<Duration>>,
 }
 
 impl TrustAge {
-    /// Up to a tenth is taken off `max`, at random, so that the nodes of a fleet do not all refuse at once.
+    /// Shortens `max` by up to a tenth, at random, so that nodes do not all refuse at once.
     pub(crate) fn new(clock: Arc<dyn Clock>, max: Option<Duration>, entropy: &dyn Entropy) -> Self {
         let mut byte = [0];
         entropy.fill(&mut byte);
@@ -29,18 +29,18 @@ impl TrustAge {
         Self { clock, max, sent: Mutex::default() }
     }
 
-    /// The time now: to be asked before the feed is read, for [`TrustAge::answered`].
+    /// Must be called before the feed is read, for [`TrustAge::answered`].
     pub(crate) fn now(&self) -> Duration {
         self.clock.uptime()
     }
 
-    /// The feed was read, by a request sent then.
+    /// The feed read sent at `sent` was answered.
     pub(crate) fn answered(&self, sent: Duration) {
-        // Nothing that holds it can panic half-way through a change.
+        // No panic while the lock is held.
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
     }
 
-    /// Whether what this node knows of trust is too old to be served.
+    /// Whether this node's trust is too old.
     pub(crate) fn is_over(&self) -> bool {
         let Some(max) = self.max else { return false };
         let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,6 @@ mod tests {
 
     use super::*;
 
-    /// The same byte always.
     #[derive(Debug)]
     struct Constant(u8);
 
@@ -87,7 +86,7 @@ mod tests {
             clock.advance(Duration::from_secs(seconds));
             assert_eq!(over(), expected, "{seconds} s later");
         }
-        // What was sent long ago is old when it is answered.
+        // The age counts from sending, not from the answer.
         answer(served.now() - Duration::from_secs(200));
         assert_eq!(over(), [false, true, true]);
         answer(served.now());

@@ -1,9 +1,9 @@
-//! Client chains that were verified before, so that a device that comes again costs no second verification: a fifth of a
-//! two-way handshake.
+//! A cache of verified client chains: a reconnect saves a fifth of a two-way handshake.
 //!
-//! A chain is known by the SHA-256 of its trust scope and of all that the client sent, byte for byte. The scope is drawn anew
-//! whenever the client CAs change, so what an old set of CAs let in is never found under a new one. The answer holds while all
-//! certificates of the chain are valid. Only what passed is kept; that the client has the key is proven in each handshake anew.
+//! The key is the SHA-256 of the trust scope and the chain as sent. The scope is drawn again when
+//! the client CAs change, so chains accepted by earlier CAs are not found. An entry holds while all
+//! its certificates are valid. Only accepted chains are kept; each handshake still proves possession
+//! of the key.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-/// Chains that are remembered at most, about 100 bytes each: a fleet that reconnects after an outage.
+/// About 100 bytes each; enough for a fleet that reconnects after an outage.
 const CHAINS_MAX: usize = 50_000;
 
 type ChainHash = [u8; 32];
 
-/// The first and the last second in which all certificates of a chain are valid, since 1970.
+/// First and last second, since 1970, in which the whole chain is valid.
 type Validity = (i64, i64);
 
-/// The chains of all deployments of this node.
+/// Shared by all deployments of this node.
 #[derive(Debug)]
 pub(crate) struct VerifiedChains(Cache<ChainHash, Validity>);
 
@@ -37,12 +37,11 @@ impl Default for VerifiedChains {
 }
 
 impl VerifiedChains {
-    /// How many chains are remembered.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A verifier that asks `verifier` only about chains that it has not let in before.
+    /// Wraps `verifier`, which is called only for chains not accepted before.
     pub(crate) fn remembering(
         self: &Arc<Self>,
         verifier: Arc<dyn ClientCertVerifier>,
@@ -64,7 +63,7 @@ impl Remembering {
         let mut context = Context::new(&SHA256);
         context.update(&self.scope.0);
         for certificate in std::iter::once(leaf).chain(intermediates) {
-            // With its length: no two chains are the same bytes.
+            // Length-prefixed, so that different chains never hash the same bytes.
             context.update(&(certificate.len() as u64).to_be_bytes());
             context.update(certificate);
         }
@@ -145,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is asked, and lets in whoever is valid, as webpki would.
+    /// Counts its calls and accepts chains that are valid, as webpki would.
     #[derive(Debug, Default)]
     struct Counting(AtomicUsize);
 
@@ -213,7 +212,7 @@ mod tests {
         let steps: [(u8, &CertificateDer<'_>, &[CertificateDer<'_>], usize); 7] = [
             (1, &leaf, &[], 1),
             (1, &leaf, &[], 1),
-            // Another scope, a longer chain and another leaf are others.
+            // The scope, the length and the leaf all make another key.
             (2, &leaf, &[], 2),
             (1, &leaf, std::slice::from_ref(&other), 3),
             (1, &other, &[], 4),

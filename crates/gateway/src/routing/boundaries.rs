@@ -1,5 +1,5 @@
-//! What admins gave the projects: where each may relay to, and the names that belong to one alone. All of it is in memory, as the
-//! index of hosts is, so that no handshake and no connect asks the store for it; the feed says when it changes.
+//! Project boundaries set by admins: allowed upstreams and reserved host suffixes. Kept in memory,
+//! so that no handshake and no dial reads the store; the feed reports changes.
 
 use std::{
     collections::HashMap,
@@ -14,14 +14,14 @@ pub(crate) struct Boundaries(RwLock<Arc<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// `None`: nothing was read yet.
+    /// `None`: not read yet.
     stamp: Option<Stamp>,
     upstream_allow: HashMap<ProjectId, Arc<UpstreamAllow>>,
     owners: HashMap<Box<str>, ProjectId>,
 }
 
 impl Boundaries {
-    /// Reads them, if they have changed.
+    /// Reads the boundaries if they changed.
     pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = store.boundaries(known).await? {
@@ -30,7 +30,7 @@ impl Boundaries {
         Ok(())
     }
 
-    /// The same, of the moment of a transaction.
+    /// As [`Boundaries::follow`], in a transaction.
     pub(crate) async fn follow_in(&self, reading: &Reading) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = reading.boundaries(known).await? {
@@ -39,7 +39,7 @@ impl Boundaries {
         Ok(())
     }
 
-    /// These hold from now on: for new connections and handshakes.
+    /// Applies to new connections and handshakes.
     pub(crate) fn set(&self, stored: Stored) {
         let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
         let owners =
@@ -54,8 +54,8 @@ impl Boundaries {
         self.known().upstream_allow.get(project).cloned()
     }
 
-    /// Whether the name belongs to another project: it, or a name above it, is a suffix of that one. Suffixes of two projects never
-    /// overlap, so the first that is found decides; there are at most 127 to look for.
+    /// Whether the name, or a name above it, is a suffix of another project. Suffixes of two
+    /// projects never overlap, so the first match decides; at most 127 look-ups.
     pub(crate) fn is_anothers(&self, name: &HostName, project: &ProjectId) -> bool {
         let known = self.known();
         if known.owners.is_empty() {
@@ -66,7 +66,7 @@ impl Boundaries {
         names.filter_map(|name| known.owners.get(name)).next().is_some_and(|owner| owner != project)
     }
 
-    /// How many projects are restricted, and how many suffixes there are.
+    /// How many projects are restricted, plus how many suffixes there are.
     pub(crate) fn len(&self) -> usize {
         let known = self.known();
         known.upstream_allow.len() + known.owners.len()

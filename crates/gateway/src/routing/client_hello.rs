@@ -1,20 +1,20 @@
-//! The extensions of a ClientHello, read from its bytes: rustls' `Acceptor` does not show them.
+//! The extensions of a ClientHello from its bytes: rustls' `Acceptor` does not expose them.
 //!
-//! `hello` begins with the records of a ClientHello, cut up in any way. Bytes behind it are ignored; one
-//! that is malformed or not complete has no extensions.
+//! `hello` starts with the records of a ClientHello, fragmented in any way; later bytes are
+//! ignored. One that is malformed or incomplete has no extensions.
 
-/// Content type of a record that carries handshake messages (RFC 8446 §5.1).
+/// Record content type (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
-/// Type of a handshake message (RFC 8446 §4).
+/// Handshake message type (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;
 /// Extension type (RFC 6066 §3).
 const SERVER_NAME: u16 = 0;
-/// Type of a server name (RFC 6066 §3).
+/// Server name type (RFC 6066 §3).
 const HOST_NAME: u8 = 0;
-/// The longest server name that is shown.
+/// Longest server name shown, in characters.
 const SHOWN_NAME_MAX: usize = 64;
 
-/// The first handshake message with its header, put together from its records.
+/// The first handshake message with its header, reassembled from records.
 pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
     let mut records = Reader(records);
     let mut message = Vec::with_capacity(records.0.len());
@@ -34,7 +34,7 @@ pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The extensions of a ClientHello message, each with its type (RFC 8446 §4.1.2).
+/// The extensions of a ClientHello message by type (RFC 8446 §4.1.2).
 pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     const HEADER: usize = 3;
     const VERSION_AND_RANDOM: usize = 2 + 32;
@@ -57,8 +57,8 @@ pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(extensions)
 }
 
-/// The server name of a ClientHello as it was sent, to be shown: printable ASCII, other bytes as `?`, at most
-/// 64 characters. For names that are no DNS names, which rustls does not report.
+/// The server name as sent, for display: printable ASCII, other bytes as `?`, at most 64
+/// characters. For invalid DNS names, which rustls does not report.
 pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     let message = first_message(hello)?;
     let (_, body) = extensions(&message)?.into_iter().find(|(kind, _)| *kind == SERVER_NAME)?;
@@ -70,7 +70,7 @@ pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     Some(list.vector16()?.iter().take(SHOWN_NAME_MAX).map(shown).collect())
 }
 
-/// Bytes that are not read yet.
+/// The unread bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,9 +1,8 @@
-//! Which deployment a host leads to: every host of every deployment, so that an invented name never reaches the store
-//! once it is full.
+//! The deployment of every host. Once complete, unknown names never reach the store.
 //!
-//! Only a keyed 64-bit hash of each host is kept, 20 bytes and the slack of a hash table, and the id of each deployment, once. Should
-//! two hosts ever share a hash, one of them is not found any more; the other deployment is never served in its place, for whoever
-//! asks the index must then verify that the deployment really has the host.
+//! A host costs a keyed 64-bit hash, 20 bytes and the slack of a hash table; an id is kept once. If
+//! two hosts share a hash, one is not found; the other deployment is never served in its place,
+//! since the caller must verify that the deployment has the host.
 
 use std::{
     collections::HashSet,
@@ -17,7 +16,7 @@ use hashbrown::{HashTable, hash_table::Entry};
 
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
-    /// Keyed at random for each process, so that nobody can make up hosts that collide.
+    /// Random per process, so that hosts with colliding hashes cannot be prepared.
     key: RandomState,
     tables: RwLock<Tables>,
 }
@@ -25,16 +24,16 @@ pub(crate) struct HostIndex {
 #[derive(Debug, Default)]
 struct Tables {
     hosts: HashTable<Row>,
-    /// Where in `deployments` each is.
+    /// Indices into `deployments`, by id.
     places: HashTable<u32>,
     deployments: Vec<Option<Place>>,
     free: Vec<u32>,
-    /// While it is being filled: what was set or removed for a better reason than that the store had it so when its page was read.
+    /// During warm-up: ids that the feed changed; an older page must not overwrite them.
     newer: HashSet<DeploymentId>,
     is_listed: bool,
 }
 
-/// A host, and the place of the deployment that it leads to.
+/// A host, and its deployment's place.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     host: HostHash,
@@ -47,14 +46,14 @@ struct Place {
     hosts: Hosts,
 }
 
-/// Most deployments have one host, which needs no memory elsewhere.
+/// Most deployments have one host, which needs no allocation.
 #[derive(Debug)]
 enum Hosts {
     One(HostHash),
     Others(Box<[HostHash]>),
 }
 
-/// Two halves, so that a row of the table is 12 bytes and not 16.
+/// Two halves make a table row 12 bytes instead of 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HostHash([u32; 2]);
 
@@ -67,7 +66,7 @@ impl HostIndex {
         tables.deployments.get(place as usize)?.as_ref().map(|place| place.id.clone())
     }
 
-    /// These and no other hosts lead to the deployment from now on.
+    /// Replaces the deployment's hosts.
     pub(crate) fn set(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts = self.hashes(hosts);
         let mut tables = self.write();
@@ -83,8 +82,8 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
-    /// These hosts led to the deployment when its page was read, while the index is being filled: what is known of it, or of one of
-    /// the hosts, by something newer than the page stays.
+    /// Adds a row of a warm-up page. Anything newer about the deployment, or one of its hosts,
+    /// stays.
     pub(crate) fn list(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts = self.hashes(hosts);
         let mut tables = self.write();
@@ -99,24 +98,24 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
-    /// All pages are listed.
+    /// Warm-up has read all pages.
     pub(crate) fn end_list(&self) {
         let mut tables = self.write();
         tables.newer = HashSet::new();
         tables.is_listed = true;
     }
 
-    /// Whether all pages are listed.
+    /// Whether warm-up has read all pages.
     pub(crate) fn is_listed(&self) -> bool {
         self.read().is_listed
     }
 
-    /// Forgets everything, to be filled from elsewhere.
+    /// Clears the index for another warm-up.
     pub(crate) fn forget(&self) {
         *self.write() = Tables::default();
     }
 
-    /// Nothing leads to the deployment any more.
+    /// Removes the deployment and its hosts.
     pub(crate) fn remove(&self, id: &DeploymentId) {
         let mut tables = self.write();
         tables.note_newer(id);
@@ -127,12 +126,11 @@ impl HostIndex {
         }
     }
 
-    /// All deployments of the index.
     pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
         self.read().deployments.iter().flatten().map(|place| place.id.clone()).collect()
     }
 
-    /// How many deployments and how many hosts it has.
+    /// The number of deployments and of hosts.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let tables = self.read();
         (tables.places.len(), tables.hosts.len())
@@ -149,7 +147,7 @@ impl HostIndex {
         HostHash::of(self.key.hash_one(host.as_str()))
     }
 
-    // Nothing that holds the lock can panic half-way through a change.
+    // No panic while the lock is held.
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +172,7 @@ impl Tables {
         }
         let place = free.pop().unwrap_or_else(|| {
             deployments.push(None);
-            // Four thousand million deployments do not fit into a machine's memory.
+            // 2^32 deployments do not fit into memory.
             (deployments.len() - 1) as u32
         });
         deployments[place as usize] = Some(Place { id: id.clone(), hosts: Hosts::Others(Box::default()) });
@@ -199,7 +197,7 @@ impl Tables {
         self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
-    /// Takes the hosts of a place out, but for those that lead elsewhere by now: a host may have moved on.
+    /// Removes the hosts of a place, except those that moved to another one.
     fn clear(&mut self, place: u32) {
         let Some(old) = &mut self.deployments[place as usize] else { return };
         let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));
@@ -212,7 +210,7 @@ impl Tables {
     }
 }
 
-/// Whether the place is the deployment's. Every place that stands in `places` is some deployment's.
+/// Whether the place is the deployment's. Every place in `places` is in use.
 fn is_of(deployments: &[Option<Place>], place: u32, id: &DeploymentId) -> bool {
     deployments[place as usize].as_ref().is_some_and(|place| place.id == *id)
 }
@@ -231,7 +229,7 @@ impl HostHash {
         Self([(hash >> 32) as u32, hash as u32])
     }
 
-    /// The hash as it was: hashing it again would gain nothing.
+    /// Already a hash; not hashed again.
     fn hash(self) -> u64 {
         let [high, low] = self.0;
         u64::from(high) << 32 | u64::from(low)
@@ -279,7 +277,7 @@ mod tests {
     #[test]
     fn a_page_that_was_read_before_a_change_undoes_nothing_of_it() {
         let (x, y) = (host("x.example.com"), host("y.example.com"));
-        // The page has x with a; meanwhile a was removed and x is b's.
+        // The page has x with a; since then a was removed, and x belongs to b.
         let index = HostIndex::default();
         index.remove(&id("a"));
         index.set(&id("b"), std::slice::from_ref(&x));
@@ -287,7 +285,7 @@ mod tests {
         assert_eq!(index.find(&x), Some(id("b")));
         assert_eq!(index.deployments(), [id("b")]);
 
-        // Meanwhile x went from a to b, and b is heard of first.
+        // x moved from a to b, and b's change is read first.
         let index = HostIndex::default();
         index.set(&id("b"), std::slice::from_ref(&x));
         index.list(&id("a"), &[x.clone(), y.clone()]);
@@ -295,7 +293,7 @@ mod tests {
         index.set(&id("a"), std::slice::from_ref(&y));
         assert_eq!((index.find(&x), index.find(&y)), (Some(id("b")), Some(id("a"))));
 
-        // A page that is read again, after an error, is listed once.
+        // A page read again after an error is listed once.
         index.list(&id("c"), &[host("z.example.com")]);
         index.list(&id("c"), &[host("z.example.com")]);
         index.end_list();

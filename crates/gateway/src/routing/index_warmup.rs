@@ -1,11 +1,10 @@
-//! While the index of hosts is being filled.
+//! Resolves names while the host index is being filled.
 //!
-//! A node lets devices in before it knows all names. Until then a name that is not in the index may be anybody's, so the store
-//! is asked for it: the exact name first, then the wildcard that covers it, as in the index. Whoever cannot be answered is refused,
-//! and never led to the wildcard or to the default in place of the name's own deployment.
-//!
-//! Invented names reach the store in this time, and only in it. So there are two questions at once at most, whoever asks waits for his turn
-//! or for the index, whichever comes first, and a name that nobody has is not asked for again at once.
+//! A node accepts devices before the index is complete. Until then a name missing from it is looked
+//! up in the store: the exact name, then its wildcard, as in the index. If that fails the device is
+//! refused, never routed to the wildcard or the default deployment. Unknown names reach the store
+//! only during warm-up; so at most two look-ups run at once, each ends early when the index is
+//! complete, and a negative cache stops repeats.
 
 use std::{
     collections::HashMap,
@@ -24,25 +23,25 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Questions at once. Each is short, and devices whose deployment is known have their turn at the store's connections in between.
+/// Short look-ups; reads for known deployments get the store's connections in between.
 const QUESTIONS_AT_ONCE: usize = 2;
-/// Of the ten seconds that a handshake has in all.
+/// Of the ten seconds of a handshake.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a name is nobody's. Whoever makes a deployment waits no longer than this for its first device.
+/// Lifetime in the negative cache, and so the longest delay of a new deployment's first device.
 const NOBODYS_FOR: Duration = Duration::from_secs(1);
-/// Names that are nobody's; some 100 bytes each. When there are as many, all are asked for again.
+/// About 100 bytes each. A full negative cache is cleared.
 const NOBODYS_MAX: usize = 4_096;
 
-/// Whose a name is, by the index or by the store.
+/// The owner of a name, by the index or by the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is known by the index now.
+    /// The index is complete now: ask it.
     Indexed,
-    /// By the store.
+    /// Found in the store.
     Found(HostName, DeploymentId),
-    /// Nobody's.
+    /// No deployment has the name.
     Nobodys,
-    /// It cannot be told.
+    /// The store did not answer.
     Unknown,
 }
 
@@ -50,9 +49,9 @@ pub(crate) enum Answer {
 pub(crate) struct IndexWarmup {
     is_over: watch::Sender<bool>,
     questions: Semaphore,
-    /// Until when a name is nobody's.
+    /// The negative cache: names and their expiry.
     nobodys: Mutex<HashMap<HostName, Instant>>,
-    /// The store did not answer the last time.
+    /// The last look-up got no answer.
     unanswered: AtomicBool,
     answer_within: Duration,
 }
@@ -70,34 +69,34 @@ impl Default for IndexWarmup {
 }
 
 impl IndexWarmup {
-    /// Whether the index has all names, so that nobody asks here any more.
+    /// Whether the index is complete.
     pub(crate) fn is_over(&self) -> bool {
         *self.is_over.borrow()
     }
 
-    /// The index has all names from now on.
+    /// The index is complete from now on.
     pub(crate) fn end(&self) {
         self.is_over.send_replace(true);
         *self.nobodys() = HashMap::new();
     }
 
-    /// Whether any device whose certificate is served could be served now.
+    /// Whether every device with a servable deployment could be served now.
     pub(crate) fn knows_all(&self) -> bool {
         self.is_over() || !self.unanswered.load(Ordering::Acquire)
     }
 
-    /// How many names are known to be nobody's.
+    /// The size of the negative cache.
     pub(crate) fn len(&self) -> usize {
         self.nobodys().len()
     }
 
-    /// Notes whether the store answers.
+    /// Records whether the store answered.
     pub(crate) fn answered<T>(&self, answer: &Result<T, StoreError>) {
         let unanswered = matches!(answer, Err(StoreError::Unavailable(_)));
         self.unanswered.store(unanswered, Ordering::Release);
     }
 
-    /// Asks the store whose `name` is, by `ask`.
+    /// Looks `name` up in the store by `ask`.
     pub(crate) async fn ask<F>(&self, name: &HostName, ask: impl FnOnce() -> F) -> Answer
     where
         F: Future<Output = Result<Option<(HostName, DeploymentId)>, StoreError>>,
@@ -109,7 +108,7 @@ impl IndexWarmup {
                 _ = over.wait_for(|over| *over) => return Answer::Indexed,
                 turn = self.questions.acquire() => turn,
             };
-            // After the turn has come: of many that ask for one name, one asks the store.
+            // Checked after queueing: of many devices with one name, one reads the store.
             if self.is_nobodys(name) {
                 return Answer::Nobodys;
             }
@@ -142,7 +141,7 @@ impl IndexWarmup {
         nobodys.insert(name.clone(), Instant::now() + NOBODYS_FOR);
     }
 
-    // Nothing that holds the lock can panic half-way through a change.
+    // No panic while the lock is held.
     fn nobodys(&self) -> MutexGuard<'_, HashMap<HostName, Instant>> {
         self.nobodys.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,7 +186,7 @@ mod tests {
         while asked.load(SeqCst) < 202 {
             yield_now().await;
         }
-        // Now the index is full, and all who still wait are answered by it.
+        // The index is complete; all waiting devices are answered by it.
         warmup.end();
         answers.add_permits(2);
         let answers = devices.join_all().await;

@@ -1,11 +1,11 @@
 use certward_pki::HostName;
 
-/// The name that a device asks for by SNI (RFC 6066 §3), normalised once: lower case, no trailing dot.
+/// The SNI name of a device (RFC 6066 §3), normalised once: lower case, no trailing dot.
 ///
-/// `None` for nothing, for an IP address, which RFC 6066 forbids and many devices send all the same, and for what can be no
-/// host of ours: all of them reach the default deployment, if there is one.
+/// `None` for no name, an IP address, which RFC 6066 forbids and many devices still send, and names
+/// that no host can have. All of these get the default deployment, if there is one.
 pub(crate) fn normalise(server_name: Option<&str>) -> Option<HostName> {
-    // A device asks for a name; a wildcard is only what an operator claims.
+    // Wildcards are for operators; a device sends a plain name.
     HostName::parse(server_name?).ok().filter(|name| !name.is_wildcard())
 }
 
