@@ -5,21 +5,17 @@ use certward_store::{Deployment, DeploymentId};
 
 use crate::{Listener, Protocol};
 
-/// How many hosts of a deployment a proof goes through: the rest share their configuration by construction.
+/// The other hosts share the same configuration.
 const HOSTS_PROVEN_MAX: usize = 8;
 
-/// A way by which a device reaches a deployment: a listener, and a name or none.
+/// A listener and a host, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WayIn {
-    /// The listener's index.
     pub(crate) listener: usize,
     pub(crate) host: Option<HostName>,
 }
 
-/// The ways into a deployment, at most eight hosts a listener; at least one.
-///
-/// # Errors
-/// No device can reach it.
+/// A deployment's entry points, at least one; at most eight hosts per listener.
 pub(crate) fn ways_in(
     listeners: &[Listener],
     default: Option<&DeploymentId>,
@@ -48,12 +44,12 @@ pub(crate) fn ways_in(
     if ways.is_empty() { Err(reason) } else { Ok(ways) }
 }
 
-/// Where to connect to for a listener of this address, from the same machine.
+/// The address to connect to from this machine.
 pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
     let mut address = listening;
     match listening {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
-        // A listener on [::] takes IPv4 too (it is opened that way), and loopback may lack IPv6 where a container does.
+        // A listener on [::] also takes IPv4, and a container's loopback may lack IPv6.
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! The proof that this node serves a change, through its own listeners.
+//! Proofs through this node's own listeners.
 
 pub(crate) mod entry_point;
 pub(crate) mod prober;

@@ -1,8 +1,9 @@
-//! The proof that this node serves a generation: real handshakes through its own listeners, as a device makes them.
+//! Proves a generation by handshakes through this node's own listeners, as a device makes them.
 //!
-//! Proven is a generation when on every way in, in TLS 1.2 and TLS 1.3, the presented chain is the version's, the server's
-//! signature verifies with it, a client certificate is asked for exactly in two-way and by this version's CA names, and the
-//! accepting side says that it used this very generation: the same leaf with another CA must not pass.
+//! At every entry point, in TLS 1.2 and 1.3: the chain is the version's; the server's signature
+//! verifies; a client certificate is requested exactly in two-way, with this version's CA names;
+//! and the accepting side used this generation, so that the same leaf with another CA does not
+//! pass.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,14 +30,13 @@ use crate::{
     upstream::dial,
 };
 
-/// One handshake with this very process.
+/// For one handshake with this process.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// What a prover needs to know of this node.
 #[derive(Debug)]
 pub(crate) struct Prover {
     pub(crate) listeners: Vec<Listener>,
-    /// The addresses that the listeners really have.
+    /// The bound addresses.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) default: Option<certward_store::DeploymentId>,
     pub(crate) provider: Arc<CryptoProvider>,
@@ -44,16 +44,15 @@ pub(crate) struct Prover {
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
-/// What every handshake must show.
 struct Expected {
     used: Used,
     chain: Vec<Vec<u8>>,
-    /// Two-way: the CA names.
+    /// The CA names in two-way.
     asked_by: Option<BTreeSet<Vec<u8>>>,
 }
 
 impl Prover {
-    /// Proves that this node serves `version` at the deployment's generation.
+    /// Proves that `version` is served at the deployment's generation.
     pub(crate) async fn prove(&self, deployment: &Deployment, version: &Version) -> Result<(), ProofFailure> {
         let ways =
             ways_in(&self.listeners, self.default.as_ref(), deployment).map_err(ProofFailure::NoWayIn)?;
@@ -95,7 +94,8 @@ impl Prover {
         let shaken = timeout(WITHIN, async {
             let mut stream = dial::finish(socket, target).await?;
             if self.listeners[way.listener].awaits_header_from(registered.source().ip()) {
-                // As a load balancer's own check: the listener takes nobody from there without a header.
+                // Like a load balancer's health check: the listener requires a header from that
+                // address.
                 stream.write_all(&incoming_proxy::LOCAL).await?;
             }
             connector.connect(name, stream).await
@@ -107,10 +107,10 @@ impl Prover {
 
     fn name(&self, way: &WayIn) -> Result<ServerName<'static>, String> {
         let Some(host) = &way.host else {
-            // An address is never sent as SNI.
+            // An IP address is not sent as SNI.
             return Ok(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1]))));
         };
-        // Invented, so that it is nobody's exact host.
+        // Random, so that it matches the wildcard only.
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         let label = format!("certward-proof-{:016x}", u64::from_be_bytes(random));
@@ -141,7 +141,8 @@ impl Expected {
         used: Option<&Used>,
         error: Option<std::io::Error>,
     ) -> Result<(), String> {
-        // Two-way ends without success here, for this client has no certificate; but only after the server has shown itself.
+        // Without a client certificate a two-way handshake fails, but only after the server's proof
+        // of its key.
         let shown = !seen.chain.is_empty() && seen.signature_verified;
         match error {
             Some(error) if !shown || self.asked_by.is_none() => {

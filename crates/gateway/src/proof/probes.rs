@@ -10,35 +10,30 @@ use socket2::Socket;
 
 use crate::upstream::dial;
 
-/// What the accepting side of a proof's connection used.
+/// What the accepting side used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) deployment: DeploymentId,
-    /// The deployment's generation.
     pub(crate) generation: Generation,
-    /// The upload's version.
     pub(crate) version: VersionId,
 }
 
-/// The source addresses of proofs under way. A connection from one of them reaches no broker, no limit and no list of failures; the
-/// node itself holds the address while it stands here, so nobody else can come from it.
-///
-/// Of two connections to different listeners the source may be the same.
+/// The source addresses of proofs in progress. Their connections skip broker, limits and failure
+/// list. The node holds each address while it is registered, so no other client can use it.
+/// Connections to different listeners may share a source.
 #[derive(Debug, Default)]
 pub(crate) struct Probes(Mutex<HashMap<Line, Arc<Probe>>>);
 
-/// A connection of this node to itself: from where, and to which port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Line {
     source: SocketAddr,
     port: u16,
 }
 
-/// One proof's connection, as its accepting side sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Used>>);
 
-/// That a source address is registered; until dropped.
+/// Registers a source address until dropped.
 #[derive(Debug)]
 pub(crate) struct Registered {
     probes: Arc<Probes>,
@@ -47,9 +42,10 @@ pub(crate) struct Registered {
 }
 
 impl Probes {
-    /// Begins a proof's connection, which is registered before anybody can accept it.
+    /// Starts a connection, registered before it can be accepted.
     pub(crate) fn begin(self: &Arc<Self>, socket: &Socket, to: SocketAddr) -> io::Result<Registered> {
-        // Held meanwhile: from where it comes is known only once it is under way, and the listener looks here first.
+        // Locked throughout: the source is known only after the connect, and the listener looks
+        // here first.
         let mut map = self.map();
         dial::begin(socket, to)?;
         let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -58,12 +54,10 @@ impl Probes {
         Ok(Registered { probes: Arc::clone(self), line, probe })
     }
 
-    /// How many proofs' connections are under way.
     pub(crate) fn len(&self) -> usize {
         self.map().len()
     }
 
-    /// The probe that comes from this address to the listener with this port, if it is one.
     pub(crate) fn of(&self, peer: SocketAddr, port: u16) -> Option<Arc<Probe>> {
         self.map().get(&Line { source: peer, port }).cloned()
     }
@@ -80,12 +74,10 @@ impl Probe {
 }
 
 impl Registered {
-    /// Where the connection comes from.
     pub(crate) fn source(&self) -> SocketAddr {
         self.line.source
     }
 
-    /// What the accepting side said, so far.
     pub(crate) fn used(&self) -> Option<Used> {
         self.probe.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! A TLS client that trusts nothing and writes down what a server shows: for the rehearsal and for the proof.
+//! A TLS client that trusts nothing and records the handshake, for rehearsals and proofs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,14 +14,13 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// What one handshake showed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct HandshakeRecord {
-    /// The chain as presented, leaf first.
+    /// As presented, leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// Whether the server's signature verified with the presented leaf's key: it has the private key.
+    /// The server's signature verified with the leaf's key.
     pub(crate) signature_verified: bool,
-    /// The CA names (DER) with which a client certificate was asked for; `None`: it was not.
+    /// The CA names (DER) of the certificate request, if there was one.
     pub(crate) asked_by: Option<Vec<Vec<u8>>>,
 }
 
@@ -37,7 +36,7 @@ impl Witness {
         Arc::new(Self { provider, seen: Mutex::default() })
     }
 
-    /// A configuration for exactly one handshake of exactly one version, without resumption and without a client certificate.
+    /// One TLS version, without resumption or client certificate.
     pub(crate) fn config(
         self: &Arc<Self>,
         version: &'static SupportedProtocolVersion,
@@ -88,8 +87,7 @@ impl ServerCertVerifier for Witness {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // Written down, and compared by whoever asked: trust plays no part here, an operator may well serve a certificate that
-        // no public root knows.
+        // Recorded and compared by the caller; the issuer may well be private.
         self.with_seen(|seen| {
             seen.chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
         });

@@ -1,4 +1,4 @@
-//! Would this be served? A handshake in memory, before anything is stored.
+//! Trial handshakes in memory, before an upload is stored.
 
 use std::{io, sync::Arc};
 
@@ -9,10 +9,10 @@ use rustls_pki_types::ServerName;
 
 use crate::{Protocol, config::tls_config::TlsConfigFactory, proof::recording_client::Witness};
 
-/// A full handshake takes three flights; more means that the two sides talk in circles.
+/// A full handshake takes three flights.
 const FLIGHTS_MAX: usize = 8;
 
-/// Builds what would be served and shakes hands with it in both versions of TLS.
+/// Builds the configuration and makes a handshake in each TLS version.
 pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> Result<(), String> {
     let identity = tls_configs
         .identity(material, VersionId(0), TrustScope([0; 16]))
@@ -21,7 +21,8 @@ pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> R
         let witness = Witness::new(Arc::clone(tls_configs.provider()));
         let shaken = shake(identity.config(Protocol::Mqtts), &witness, version);
         let seen = witness.testimony();
-        // Without a client certificate, a two-way handshake must fail, but only after the server has shown itself.
+        // Without a client certificate a two-way handshake must fail, but only after the server's
+        // signature.
         let two_way = identity.verifier.is_some();
         match shaken {
             Err(error) if !two_way || !seen.signature_verified => {

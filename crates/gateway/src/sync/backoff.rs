@@ -7,17 +7,17 @@ use tokio_util::sync::CancellationToken;
 const MIN: Duration = Duration::from_millis(200);
 const MAX: Duration = Duration::from_secs(10);
 
-/// How long to wait after so many tries in vain: 0.2 s, doubling up to 10 s.
+/// The pause after `tries` failures: 0.2 s, doubling up to 10 s.
 pub(crate) fn after(tries: u32) -> Duration {
     MIN.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(MAX)
 }
 
-/// Waits that long, or until what failed may work again.
+/// Pauses, or returns earlier once `may_work` resolves.
 pub(crate) async fn wait(tries: u32, may_work: impl Future<Output = ()>) {
     wait_at_most(MAX, tries, may_work).await;
 }
 
-/// As [`wait`], and not for longer than `max`.
+/// As [`wait`], for at most `max`.
 pub(crate) async fn wait_at_most(max: Duration, tries: u32, may_work: impl Future<Output = ()>) {
     tokio::select! {
         () = sleep(after(tries).min(max)) => {}
@@ -25,12 +25,12 @@ pub(crate) async fn wait_at_most(max: Duration, tries: u32, may_work: impl Futur
     }
 }
 
-/// Whether so many tries in vain are worth a line in the log: the first, and then every ten minutes.
+/// Whether to log this failure: the first, then every ten minutes.
 pub(crate) fn worth_a_word(tries: u32) -> bool {
     tries == 1 || tries.is_multiple_of(60)
 }
 
-/// Tries until it succeeds, at once when the store answers again; `None` when the shutdown came first.
+/// Retries until success, at once when the store answers again. `None`: shut down.
 pub(crate) async fn until_done<T, E, F>(
     store: &Store,
     shutdown: &CancellationToken,

@@ -1,4 +1,5 @@
-//! Follows the store: what changed is loaded, swapped, told to its connections, proven and reported.
+//! Follows the change feed: each change is loaded, swapped, applied to live connections, proven and
+//! reported.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -41,33 +42,33 @@ use crate::{
     },
 };
 
-/// Rows of the feed, or deployments to be looked at, that are read at once.
+/// Rows of the feed, or deployments, per read.
 const PAGE: u32 = 500;
-/// Deployments that are listed at once; about 200 bytes each, so that a page is 1 MB.
+/// About 200 bytes each: 1 MB per page.
 const LISTED: u32 = 5_000;
-/// Pages whose proofs are not scheduled yet.
+/// Pages read ahead of the schedule.
 const PAGES_AHEAD: usize = 4;
-/// Deployments worked on at once. Most of them wait, for their proof's turn or for what that waits for.
+/// Most of them wait, for a proof permit or for what the proof waits for.
 const AT_ONCE: usize = 256;
-/// Those that are brought up to date at once, by a few reads of the store: a certificate's removal waits for nobody's proof.
+/// Bounds store reads; separate from proofs, so that removals do not wait for them.
 const SWAPS_AT_ONCE: usize = 16;
-/// Proofs at once, each a few handshakes with ourselves.
+/// Each is a few handshakes with this process.
 const PROOFS_AT_ONCE: usize = 16;
-/// Of these, proofs of what was proven before: they must not take the processor from devices that come back after a restart.
+/// Repeated proofs must not take the CPU from devices reconnecting after a restart.
 const IN_BACKGROUND: usize = 2;
-/// The store's wake-up may be lost; then this is how late a change is noticed.
+/// The delay of a change if the store's wake-up is lost.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// Deployments that are read together with the feed. More than these change at once only where a node catches up.
+/// More changes at once occur only while a node catches up.
 const READ_AHEAD_MAX: usize = 32;
-/// Until the feed is read again after a failure: a device must not meet an old certificate for longer than this once
-/// the store is back, whether a wake-up comes or not.
+/// Once the store is back, an old certificate is served no longer than this, even without a
+/// wake-up.
 const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
-/// How long the newest row is waited for before it is asked for again.
+/// Then the newest row is read again.
 const CAUGHT_UP_TIMEOUT: Duration = Duration::from_secs(10);
-/// A small read; who drains ends soon.
+/// A small read, and a drain is short.
 const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 
-/// The part of a node that acts on changes.
+/// The part of a node that carries out changes.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) context: Arc<NodeContext>,
@@ -77,17 +78,16 @@ pub(crate) struct Follower {
     pub(crate) reports: Arc<ReportGate>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
-    /// Of this node's replica, where it keeps one.
+    /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
     pub(crate) progress: Progress,
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
-    /// How many deployments are to be worked on.
+    /// Pending and running jobs.
     pub(crate) scheduled: AtomicUsize,
     pub(crate) places: Places,
 }
 
-/// For how many there is room at once.
 #[derive(Debug)]
 pub(crate) struct Places {
     swaps: Semaphore,
@@ -100,23 +100,21 @@ impl Default for Places {
     }
 }
 
-/// Where a node stands in the feed when it begins to follow it, and what is to be done first.
 #[derive(Debug)]
 pub(crate) struct Start {
     after: FeedPosition,
     schedule: Schedule,
-    /// What is to be proven beside, as it is found.
+    /// Filled with what warm-up finds, to be proven in the background.
     listed: Option<mpsc::Receiver<Vec<Listed>>>,
 }
 
 impl Start {
-    /// Up to where this node knows everything.
     pub(crate) fn after(&self) -> FeedPosition {
         self.after
     }
 }
 
-/// The first read of the feed, from the replica's mark on: what is known of it also when the rest takes too long.
+/// The first feed read, from the replica's mark; its rows survive a timeout.
 #[derive(Debug)]
 pub(crate) struct FirstRead {
     after: FeedPosition,
@@ -129,10 +127,9 @@ impl FirstRead {
     }
 }
 
-/// Where the feed's reader tells which deployments changed.
 #[derive(Debug)]
 enum Changed {
-    /// To be worked on later.
+    /// Until [`Follower::run`].
     Kept(std::sync::Mutex<Vec<DeploymentId>>),
     Sent(mpsc::Sender<Vec<DeploymentId>>),
 }
@@ -140,15 +137,14 @@ enum Changed {
 impl Changed {
     async fn tell(&self, ids: Vec<DeploymentId>) {
         match self {
-            // Nothing that holds it can panic half-way through a change.
             Self::Kept(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend(ids),
-            // The receiver ends only together with the sender's task.
+            // The receiver outlives the sender's task.
             Self::Sent(sender) => drop(sender.send(ids).await),
         }
     }
 }
 
-/// An index of hosts that is being filled, while devices are served already.
+/// Progress of warm-up, while devices are already served.
 #[derive(Debug)]
 pub(crate) struct Names {
     from: Source,
@@ -157,27 +153,26 @@ pub(crate) struct Names {
     listed: mpsc::Sender<Vec<Listed>>,
 }
 
-/// Where names are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Store,
     Replica,
-    /// All names of the replica are in the index; what has changed since its mark comes by the feed.
+    /// The replica is indexed; later changes come from the feed.
     Indexed,
 }
 
 impl Follower {
-    /// Where to follow the feed from, while the index is filled beside it from the store.
+    /// Begins at the feed's end; warm-up reads the store.
     pub(crate) async fn begin(&self) -> Result<(Start, Names), StoreError> {
         let sent = self.trust_age.now();
-        // Read first: what changes while the pages are read comes again by the feed.
+        // Read before the pages: changes during warm-up then come through the feed.
         let after = self.lifecycle.store().newest_position().await?;
         self.context.boundaries.follow(self.lifecycle.store()).await?;
         self.trust_age.answered(sent);
         Ok(Self::start(after, Schedule::default(), Source::Store))
     }
 
-    /// The same, while the index is filled from the replica.
+    /// Begins at the replica's mark; warm-up reads the replica.
     pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, Names) {
         let mut schedule = Schedule::default();
         if let Changed::Kept(kept) = first.changed {
@@ -193,7 +188,7 @@ impl Follower {
         (Start { after, schedule, listed: Some(listed) }, names)
     }
 
-    /// Reads the names of all deployments into the index of hosts, from where an earlier try has come to.
+    /// Fills the host index, resuming an earlier try.
     pub(crate) async fn fill(&self, names: &Mutex<Names>) -> Result<(), StoreError> {
         let mut names = names.lock().await;
         if names.from == Source::Replica {
@@ -216,7 +211,7 @@ impl Follower {
             names.last = Some(end.id.clone());
             names.total += page.len();
             page.iter().for_each(|listed| self.context.index.list(&listed.id, &listed.hosts));
-            // Nobody hears it at the end of the process.
+            // Fails only at shutdown.
             let _ = names.listed.send(page).await;
         }
         self.context.index.end_list();
@@ -224,7 +219,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads all names of the replica into the index. Where the names are to be read next.
+    /// Indexes all hosts of the replica. Returns where to read next.
     async fn index_replica(&self, names: &mut Names) -> Source {
         let index = &self.context.index;
         while let Some(page) = self.replica_page(names).await {
@@ -240,19 +235,19 @@ impl Follower {
                 return Source::Indexed;
             }
         }
-        // Pages of the store would not undo what an older page says of a host that has moved.
+        // An older page's host that has moved would survive pages of the store.
         index.forget();
         (names.last, names.total) = (None, 0);
         Source::Store
     }
 
-    /// Once what has changed since the replica's mark is carried out, the index has all names.
+    /// The index is complete once all changes since the replica's mark are carried out.
     async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         loop {
             let newest = store.newest_position().await;
             self.context.warmup.answered(&newest);
-            // After a fail-over the row may be gone again.
+            // After a fail-over the row may be gone.
             if timeout(CAUGHT_UP_TIMEOUT, self.progress.was_caught_up(newest?)).await.is_ok() {
                 break;
             }
@@ -265,14 +260,14 @@ impl Follower {
             };
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
-            // What waits for this node's proof the store says, and not a replica, which is older.
+            // The store lists what waits for this node's proof; the replica is older.
             page.retain(|listed| listed.standing != ProofState::Absent);
             page.iter_mut().for_each(|listed| listed.standing = ProofState::Running);
             let _ = names.listed.send(page).await;
         }
     }
 
-    /// `None`: there is no replica that can be read. One that is damaged shows here at the latest.
+    /// `None`: no readable replica. Damage shows here at the latest.
     async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
         let replicator = self.replicator.as_ref()?;
         let page = replicator.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
@@ -283,7 +278,7 @@ impl Follower {
         .ok()
     }
 
-    /// A deployment that the configuration names may be made later; until then its connections are refused.
+    /// Warns of configured deployments that do not exist; their connections are refused.
     async fn look_for_named(&self, store: &Store) -> Result<(), StoreError> {
         let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
         for id in bound.chain(&self.prover.default) {
@@ -298,8 +293,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Acts on changes until it is dropped. Once its reports are closed it proves nothing any more, but goes on telling connections of
-    /// changes: those that a node which drains still has must not outlast their trust.
+    /// Carries out changes until dropped. After the reports are closed nothing is proven, but live
+    /// connections are still checked: those of a draining node must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
         let Start { after, mut schedule, mut listed } = start;
         self.progress.begin(after, schedule.wanted());
@@ -308,13 +303,13 @@ impl Follower {
         tokio::pin!(feed);
         let mut work = JoinSet::new();
         let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
-        // What ends a proof of what is replaced already, so that the change need not wait for it.
+        // Cancels a proof of a replaced configuration, so that the change need not wait.
         let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
         let mut answers_again = Box::pin(self.lifecycle.store().answers_again());
         loop {
             while work.len() < AT_ONCE {
                 let next = schedule.next(Instant::now());
-                // What was proven before is not proven by who proves nothing any more.
+                // No proofs after the reports are closed.
                 let at_once = if self.reports.are_closed() { 0 } else { IN_BACKGROUND };
                 let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
                 let Some((id, tries)) = next else { break };
@@ -344,7 +339,7 @@ impl Follower {
                     page.into_iter().for_each(|listed| want(&mut schedule, listed));
                 }
                 Some(ended) = work.join_next_with_id() => {
-                    // A task that panicked has done nothing well; its defect is in the log already.
+                    // A task that panicked counts as failed; the panic is in the log.
                     let (task, ended) = ended.unwrap_or_else(|error| (error.id(), Ended::Unread));
                     if let Some(id) = worked_on.remove(&task) {
                         overtaken.remove(&id);
@@ -356,20 +351,19 @@ impl Follower {
         }
     }
 
-    /// How many deployments are to be worked on, or are being worked on.
     pub(crate) fn scheduled(&self) -> usize {
         self.scheduled.load(Ordering::Relaxed)
     }
 
-    /// Hands on which deployments changed, in the order of the feed. Never ends by itself.
+    /// Sends changed deployments in feed order. Never returns.
     async fn read_feed(self: Arc<Self>, mut after: FeedPosition, changed: mpsc::Sender<Vec<DeploymentId>>) {
         let store = self.lifecycle.store();
         let changed = Changed::Sent(changed);
         let (mut tries, mut unheard) = (0, false);
-        // All that there was up to here is to be looked at again.
+        // Everything up to here must be read again.
         let mut anew: Option<FeedPosition> = None;
         loop {
-            // Called before the feed is read: a change in between is then not slept through.
+            // Subscribed before the read, so that no change in between is missed.
             let (wake_up, answers_again) = (store.changed(), store.answers_again());
             let read = async {
                 store.reach().await?;
@@ -383,7 +377,7 @@ impl Follower {
                     anew = None;
                 }
                 if self.progress.is_unread() && anew.is_none() {
-                    // Before the replica begins to be made again: what it reads then is newer.
+                    // Before the replica is rebuilt, whose reads must be newer.
                     after = store.newest_position().await?;
                     self.history.read([after].into_iter());
                     anew = Some(after);
@@ -421,22 +415,22 @@ impl Follower {
         }
     }
 
-    /// Another process of this node makes the changes now, and on SQLite nobody wakes this one.
+    /// While draining, another process writes, and SQLite has no wake-up across processes.
     fn look_again(&self) -> Duration {
         if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
     }
 
-    /// The feed from the mark of a replica that an earlier process has left. `false`: nothing tells what has changed since. When it is
-    /// given up, what was read is not lost.
+    /// Reads the feed from an earlier process's replica mark. `false`: it cannot list the changes.
+    /// Rows read before a cancellation are kept in `first`.
     pub(crate) async fn read_first(&self, first: &mut FirstRead) -> Result<bool, StoreError> {
         self.lifecycle.store().reach().await?;
         self.read_on(&mut first.after, &first.changed).await
     }
 
-    /// `false`: the feed does not tell what has changed since.
+    /// `false`: the feed cannot list the changes.
     async fn read_on(&self, after: &mut FeedPosition, changed: &Changed) -> Result<bool, StoreError> {
         let store = self.lifecycle.store();
-        // A replica is followed from its own mark, once it is known to be of this history.
+        // A stale replica must belong to this history before the feed is followed from its mark.
         if let Some(replicator) =
             self.replicator.as_ref().filter(|replicator| replicator.stale_mark().is_some())
             && !replicator.is_of(store).await?
@@ -456,12 +450,13 @@ impl Follower {
                 }
             };
             if let Some(reading) = &reading {
-                // A row may name a project; and before a deployment is served, its project's rule is known.
+                // A row may name a project; its boundaries must be known before a deployment is
+                // served.
                 self.context.boundaries.follow_in(reading).await?;
             }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
-                // A node that begins serves nothing else of them in any case.
+                // At a start these are not served yet.
                 _ => Vec::new(),
             };
             self.history.read(rows.iter().map(|row| row.position));
@@ -476,9 +471,9 @@ impl Follower {
         }
     }
 
-    /// What has changed, where it is little, is read in the transaction that says so: a line that is lost in between leaves
-    /// the node as one that has not heard of the change, and closes no deployment. Where the store answers, and cannot
-    /// say what a deployment is, the change is announced without it.
+    /// Reads a few changed deployments in the transaction that read their rows, so that a
+    /// connection lost in between does not close them. If the store answers but a deployment is
+    /// unreadable, its change is announced without it.
     async fn read_ahead(
         &self,
         rows: &[FeedEntry],
@@ -501,16 +496,16 @@ impl Follower {
         }
     }
 
-    /// What this node holds is of another history of the store: it counts no longer, and drops all of it.
+    /// The store has another history: leave, and drop everything.
     async fn drop_everything(&self) -> Result<(), StoreError> {
-        // First: a node that counts must not be without what it has proven.
+        // First: a counted node must have what it has proven.
         self.membership.leave().await?;
         self.history.start_over();
         self.announce_everything();
         Ok(())
     }
 
-    /// From now on nothing of before is served of these, in memory or in the replica.
+    /// Earlier values and replica rows of these are served no longer.
     fn announce(&self, rows: &[FeedEntry]) {
         let ids = || rows.iter().map(|row| &row.deployment);
         self.gate.announce(rows);
@@ -523,7 +518,7 @@ impl Follower {
         }
     }
 
-    /// As [`Follower::announce`], where the feed does not tell of which.
+    /// As [`Follower::announce`], for all deployments.
     pub(crate) fn announce_everything(&self) {
         if let Some(replicator) = &self.replicator {
             replicator.distrust();
@@ -533,18 +528,18 @@ impl Follower {
         self.progress.forget();
     }
 
-    /// Proves what waits for this node, though nothing of it changed.
+    /// Requests proofs that the store still waits for.
     async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
         changed.tell(self.lifecycle.store().unproven(&self.node).await?).await;
         Ok(())
     }
 
-    /// Every deployment may have changed: those of the store, and those that are only in the index any more.
+    /// Requests every deployment of the store and of the index.
     async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         self.context.boundaries.follow(store).await?;
         let known = self.context.index.deployments();
-        // The feed counts as read when all of them are listed.
+        // The feed counts as read once all are listed.
         self.progress.begin_over(known.iter());
         changed.tell(known).await;
         let mut last: Option<DeploymentId> = None;
@@ -560,15 +555,16 @@ impl Follower {
         }
     }
 
-    /// Brings one deployment up to date, and says so; then proves what is served, until something newer is to be.
+    /// Brings one deployment up to date, then proves it, until `overtaken`.
     async fn carry_out(&self, id: &DeploymentId, tries: u32, overtaken: CancellationToken) -> Ended {
-        // Neither is ever closed.
+        // The semaphores are never closed.
         let swap = self.places.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
         let Loaded { assignment, entry, as_of } = match self.context.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                // Unreadable, it is refused from now on: nothing old is served, and it keeps the node from counting no longer.
+                // An unreadable deployment is refused: nothing old is served, so the node may be
+                // counted.
                 if !matches!(error, StoreError::Unavailable(_)) {
                     self.progress.is_done(id, wanted);
                 }
@@ -576,7 +572,7 @@ impl Follower {
                 return Ended::Unread;
             }
         };
-        // After the swap: a connection that enters from now on sees the new value by itself.
+        // After the swap: later connections see the new value.
         match entry.trust() {
             Trust::Scope(scope, _) => self.context.registry.verify_outside(id, scope).await,
             Trust::Nobody => self.context.registry.close(id).await,
@@ -594,14 +590,14 @@ impl Follower {
         };
         tokio::select! {
             biased;
-            // Nothing to prove, and nobody to tell.
+            // Nothing to prove or report any more.
             () = self.reports.closed() => Ended::Well,
             () = overtaken.cancelled() => Ended::Well,
             well = proof => if well { Ended::Well } else { Ended::Unproven },
         }
     }
 
-    /// Proves what is served, and reports it. `false`: to be tried again.
+    /// `false`: retry.
     async fn prove(
         &self,
         deployment: &Deployment,
@@ -633,7 +629,7 @@ impl Follower {
         tries: u32,
     ) -> bool {
         let Deployment { id, generation, .. } = deployment;
-        // Without a way in there is nothing to try again until the deployment changes.
+        // Without an entry point a retry is useless until the deployment changes.
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
             Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
@@ -654,11 +650,11 @@ impl Follower {
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let is_proven = outcome.is_ok();
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
-        // What a node has to say that does not count, it is asked for when it joins.
+        // A node that is not counted is asked for its reports when it joins.
         let Some(member) = self.membership.member() else { return true };
         let observation = Observation { id, generation: *generation, as_of };
         match self.lifecycle.report(&member, &observation, outcome).await {
-            // Of a session that is over: it is proven again, and reported in the one that the node has by now.
+            // The session is over; prove again and report in the new one.
             Ok(false) => false,
             Ok(true) => {
                 if is_proven {
@@ -673,7 +669,7 @@ impl Follower {
         }
     }
 
-    /// What the store hears of is in this node's snapshot first. A report of what runs, or never was, says nothing new.
+    /// A reported generation must be in the replica first. Reports that change nothing do not wait.
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
         let Some(replicator) = &self.replicator else { return Ok(()) };
         if is_news(&deployment.tls) {
@@ -683,14 +679,13 @@ impl Follower {
         }
     }
 
-    /// Waits until the last connection of a deleted certificate is closed.
     async fn let_go(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
         let deadline = Instant::now() + self.context.deadlines.close + Duration::from_secs(1);
         while self.context.registry.count(id) > 0 {
             if Instant::now() > deadline {
                 return Err(not_proven(Some("connections are still being closed")));
             }
-            // Again each time: one may have entered since.
+            // Repeated: a connection may have been registered since.
             self.context.registry.close(id).await;
             sleep(Duration::from_millis(10)).await;
         }
@@ -698,7 +693,7 @@ impl Follower {
     }
 }
 
-/// Once it is reported, so that what is proven again and again, for it cannot be reported, is not said as often.
+/// Logged after the report: a proof that cannot be reported is repeated often.
 fn say_proven(deployment: &Deployment) {
     let Deployment { id, generation, tls, .. } = deployment;
     let what = if *tls == TlsState::Terminated { "let go of by this node" } else { "proven on this node" };
@@ -707,7 +702,7 @@ fn say_proven(deployment: &Deployment) {
     }
 }
 
-/// Whether a report of what is so has somebody who waits for it.
+/// Whether the store waits for a report in this state.
 fn is_news(tls: &TlsState) -> bool {
     match tls {
         TlsState::Absent | TlsState::Running { .. } => false,
@@ -715,7 +710,7 @@ fn is_news(tls: &TlsState) -> bool {
     }
 }
 
-/// At a start: what waits for the nodes is urgent, what was proven before is not.
+/// At a start only unsettled deployments are urgent.
 fn want(schedule: &mut Schedule, listed: Listed) {
     match listed.standing {
         ProofState::Absent => {}
@@ -724,7 +719,7 @@ fn want(schedule: &mut Schedule, listed: Listed) {
     }
 }
 
-/// Never resolves when there is none any more.
+/// Never resolves after the last page.
 async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<Listed> {
     let page = match listed {
         Some(pages) => pages.recv().await,
@@ -736,7 +731,7 @@ async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<List
     page.unwrap_or_default()
 }
 
-/// Says what went wrong aloud the first time, and every thousandth after it: what stays broken must not fill the log.
+/// Logs the first failure as a warning, then every thousandth, to bound the log.
 fn complain(id: &DeploymentId, tries: u32, what: &str) {
     if tries.is_multiple_of(1000) {
         tracing::warn!(deployment.id = %id, tries, "{what}");

@@ -1,9 +1,9 @@
-//! Which history of the store this node's knowledge belongs to.
+//! Which history of the store this node has read.
 //!
-//! A fail-over can lose the newest changes, and a backup that comes back does; both draw the same
-//! generations again. So each answer of the store says as of which row of the feed it is true, and
-//! whether the store has the newest row that the node holds anything of. An answer that is of another
-//! history is not used: the node leaves, drops what it holds, and reads everything again.
+//! A fail-over or a restored backup loses the newest changes, and the store then issues the same
+//! generations again. So each answer carries the feed row it is as of, and whether the store has
+//! the newest row this node has read. On an answer of another history the node leaves, drops
+//! everything and reads again.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 use certward_store::{FeedPosition, Generation};
 use tokio::sync::Notify;
 
-/// Rows that are remembered: some seconds of the most changes that a store takes; 32 bytes each.
+/// Some seconds of the highest write rate; 32 bytes each.
 const RECENT_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
@@ -24,41 +24,40 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest row that anything was read at.
+    /// The newest row read.
     held: FeedPosition,
-    /// Rows that are known to belong to it, by number.
+    /// Nonces of recent rows of this history, by generation.
     recent: BTreeMap<i64, i64>,
     is_lost: bool,
-    /// Grows when everything is dropped.
+    /// Incremented by [`History::start_over`].
     epoch: u64,
 }
 
-/// What the node holds when a read begins.
+/// What the node has read when a read begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) position: FeedPosition,
     epoch: u64,
 }
 
-/// What is to be done with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It belongs to what the node holds.
+    /// Same history: use it.
     Use,
-    /// It cannot be told: the node has read something newer meanwhile. Read again.
+    /// Undecided: a newer row was read in between.
     ReadAgain,
-    /// It is of another history.
+    /// Another history.
     Lost,
 }
 
 impl History {
-    /// To be passed to a read, and back with its answer.
+    /// Must be called before a read, and passed back with its answer.
     pub(crate) fn held(&self) -> Held {
         let state = self.state();
         Held { position: state.held, epoch: state.epoch }
     }
 
-    /// Judges an answer that is true as of `as_of`. `continues`: what the store said of `held`.
+    /// Judges an answer as of `as_of`. `continues`: whether the store has `held`.
     pub(crate) fn judge(&self, held: Held, as_of: FeedPosition, continues: bool) -> Verdict {
         let mut state = self.state();
         if held.epoch != state.epoch || state.is_lost {
@@ -83,7 +82,7 @@ impl History {
         verdict
     }
 
-    /// Rows of the feed that were read. They only name work, and the next read of the feed checks them.
+    /// Records feed rows. They only name work; the next feed read checks them.
     pub(crate) fn read(&self, rows: impl Iterator<Item = FeedPosition>) {
         let mut state = self.state();
         for row in rows {
@@ -94,22 +93,22 @@ impl History {
         }
     }
 
-    /// The store has said that its history is another one.
+    /// The store reported another history.
     pub(crate) fn is_other(&self) {
         self.lose(&mut self.state());
     }
 
-    /// Whether everything is to be dropped.
+    /// Whether everything must be dropped.
     pub(crate) fn is_lost(&self) -> bool {
         self.state().is_lost
     }
 
-    /// Resolves when everything is to be dropped.
+    /// Resolves when everything must be dropped.
     pub(crate) async fn lost(&self) {
         self.lost.notified().await;
     }
 
-    /// Everything is dropped from now on, and what was being read does not count.
+    /// Everything is dropped; reads in progress are void.
     pub(crate) fn start_over(&self) {
         let mut state = self.state();
         *state = State { epoch: state.epoch + 1, ..State::default() };
@@ -126,7 +125,6 @@ impl History {
         self.lost.notify_one();
     }
 
-    // Nothing that holds it can panic half-way through a change.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,10 +157,10 @@ mod tests {
         let held = history.held();
         assert_eq!(history.judge(held, row(5, 50), true), Verdict::Use, "the first answer is believed");
         assert_eq!(history.held().position, row(5, 50));
-        // A read that began before, and ended at a row that nobody else has seen.
+        // A read that began earlier and ended at a row not seen otherwise.
         assert_eq!(history.judge(held, row(4, 40), true), Verdict::ReadAgain);
         assert_eq!(history.judge(held, row(7, 70), true), Verdict::ReadAgain);
-        // A row that the feed has named since is known to belong.
+        // A row since read from the feed belongs to this history.
         history.read([row(6, 60), row(7, 70)].into_iter());
         assert_eq!(history.judge(held, row(6, 60), true), Verdict::Use);
         assert_eq!(history.judge(held, row(6, 61), true), Verdict::Lost);

@@ -1,4 +1,4 @@
-//! Joins as soon as this node has caught up, and keeps its lease.
+//! Joins once this node has caught up, then renews its lease.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,19 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::{backoff, follow::Follower, membership::CarriesOut};
 
-/// Rows that may be missing when it begins to hold changes: what it carries out within that time by far.
+/// Rows that may be missing at a join: far fewer than the node carries out in that time.
 const MISSING_MAX: usize = 32;
-/// How long it catches up before the newest row is asked for again.
+/// Time to catch up before the newest row is read again.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// The longest pause between two tries to join or to renew: a node that does not count keeps no change
-/// from `running`, but is no use either.
+/// Upper bound of the pause: a node that is not counted delays no change, but is of no use.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl CarriesOut for Follower {
     async fn has_carried_out(&self, newest: FeedPosition) -> bool {
         self.progress.caught_up(newest).await;
         if let Some(replicator) = &self.replicator {
-            // What cannot be kept is said by the replica itself; without it the node does not count.
+            // The replica logs its failures; while it cannot be written the node does not join.
             while replicator.holds_all(newest).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
             }
@@ -30,9 +29,9 @@ impl CarriesOut for Follower {
 }
 
 impl Follower {
-    /// Joins once, unless too much is missing, or another process is taking the node over.
+    /// One try. `false`: too much is missing, or a take-over is in progress.
     pub(crate) async fn try_to_join(&self) -> Result<bool, StoreError> {
-        // Without holding changes: of what comes while it catches up, little is left for later.
+        // Catches up before changes are held, so that little is left to do while they are.
         let newest = self.lifecycle.store().newest_position().await?;
         if timeout(CATCH_UP, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
             return Ok(false);
@@ -47,7 +46,7 @@ impl Follower {
     }
 }
 
-/// Joins, renews the lease, and joins again when it is over, until the shutdown.
+/// Joins, renews, and joins again after an expiry, until shutdown.
 pub(crate) async fn keep(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
     tokio::select! {
         biased;
@@ -68,7 +67,7 @@ async fn keep_up(follower: &Follower, every: Duration) {
             membership.renew().await
         } else {
             let had_counted = std::mem::take(&mut counted);
-            // While another process takes the node over, it counts for that one.
+            // During a take-over the other process is counted.
             if had_counted && follower.reports.open().await.is_some() {
                 tracing::warn!("this node counts no longer: it catches up before it does again");
             }
@@ -81,7 +80,7 @@ async fn keep_up(follower: &Follower, every: Duration) {
                 }
                 tries = 0;
             }
-            // Not a failure where it has just found out that it does not count.
+            // Not a failure: the lease was just found expired.
             Ok(false) if counted => {}
             Ok(false) => {
                 tries += 1;

@@ -1,9 +1,9 @@
-//! Whether this node counts, and in which session of its membership it speaks.
+//! Whether this node is counted, and its current session.
 //!
-//! The rule: while the node's row is in the store, everything that this node can serve of a settled
-//! deployment is current, or refused. So it joins only when it has carried out everything that has
-//! changed, while nothing can change; it reports only while it counts; and before it serves a version
-//! other than the newest, it says so (a *withdrawal*).
+//! The rule: while the node's row is in the store, the node serves every settled deployment at its
+//! newest version or refuses it. So it joins only after carrying out every change, while changes
+//! are held; reports only while counted; and asks (a *withdrawal*) before it serves an older
+//! version.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long all changes wait for a node that joins.
+/// How long all changes wait for a joining node.
 const HELD_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Membership {
     node: NodeId,
     entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
-    /// Registration, joins and withdrawals come one after the other.
+    /// Serialises registration, joins and withdrawals.
     changing: AsyncMutex<()>,
     joined: Notify,
 }
@@ -36,18 +36,16 @@ struct State {
     session: Session,
     counts: bool,
     is_joining: bool,
-    /// Grows with each try to join.
     epoch: Epoch,
 }
 
-/// From one try to join to the next: what a withdrawal allowed in it is to be asked for again after it.
+/// Incremented by each try to join; permissions by a withdrawal end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
-/// Who knows what this node has carried out.
 pub(crate) trait CarriesOut: Sync {
-    /// Waits until everything up to `newest`, this very row, is carried out and kept in the replica. `false`: this node
-    /// holds something that the store's history does not have, or not yet.
+    /// Waits until everything up to exactly this row is carried out and in the replica. `false`:
+    /// this node's history and the store's differ.
     fn has_carried_out(&self, newest: FeedPosition) -> impl Future<Output = bool> + Send;
 }
 
@@ -64,10 +62,7 @@ impl Membership {
         }
     }
 
-    /// This process is the node's from now on: an earlier one's reports and renewals are void.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Makes this process the node's: reports and renewals of an earlier process become void.
     pub(crate) async fn register(&self) -> Result<(), StoreError> {
         let _one = self.changing.lock().await;
         let session = self.fresh();
@@ -75,27 +70,26 @@ impl Membership {
         self.lifecycle.register(&self.node, session).await
     }
 
-    /// As who this node reports. `None`: it does not count, and has nothing to report.
+    /// The identity for reports. `None`: not counted, nothing to report.
     pub(crate) fn member(&self) -> Option<Member> {
         let state = self.state();
         state.counts.then(|| Member { id: self.node.clone(), session: state.session })
     }
 
-    /// See [`Epoch`].
     pub(crate) fn epoch(&self) -> Epoch {
         self.state().epoch
     }
 
-    /// Resolves when the node counts again, or in another session: what it has said meanwhile may not have been heard.
+    /// Resolves when the node is counted again or has a new session: reports may have been lost.
     pub(crate) async fn joined(&self) {
         self.joined.notified().await;
     }
 
-    /// Joins, if this node has carried out everything by the time that nothing changes any more.
+    /// Joins if everything is carried out while changes are held.
     pub(crate) async fn join(&self, work: &impl CarriesOut) -> Result<bool, StoreError> {
         let session = self.fresh();
         {
-            // Before it counts: what was allowed to a node that did not is not allowed any more.
+            // Before the node is counted: permissions given while it was not must end.
             let mut state = self.state();
             (state.counts, state.is_joining) = (false, true);
             state.epoch.0 += 1;
@@ -115,10 +109,7 @@ impl Membership {
         joined
     }
 
-    /// Asks to serve another version than the newest of a deployment, which `reason` keeps from being served. `None`: it must not.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it must not, either.
+    /// Asks to serve the previous version because of `reason`. `None` or an error: it must not.
     pub(crate) async fn withdraw(
         self: &Arc<Self>,
         observation: &Observation<'_>,
@@ -126,7 +117,7 @@ impl Membership {
     ) -> Result<Option<Epoch>, StoreError> {
         let (this, id, reason) = (Arc::clone(self), observation.id.clone(), reason.to_owned());
         let (generation, as_of) = (observation.generation, observation.as_of);
-        // To its end, also when the device that asked has gone: the session in the row must be known here.
+        // Runs to its end even if the device disconnects: the row's session must be known here.
         let withdrawal = tokio::spawn(async move {
             let observation = Observation { id: &id, generation, as_of };
             this.withdraw_now(&observation, &reason).await
@@ -139,14 +130,14 @@ impl Membership {
         observation: &Observation<'_>,
         reason: &str,
     ) -> Result<Option<Epoch>, StoreError> {
-        // A node that joins waits for what is loaded here, which must not wait for it.
+        // A join waits for loads, so a load must not wait for a join.
         if self.state().is_joining {
             return Ok(None);
         }
         let _one = self.changing.lock().await;
         let (member, epoch) = {
             let state = self.state();
-            // It waits for the lock: what would be allowed now is not allowed in the epoch that it has begun.
+            // The join waits for this lock; permission would be for its epoch, not for this one.
             if state.is_joining {
                 return Ok(None);
             }
@@ -156,7 +147,7 @@ impl Membership {
         match self.lifecycle.withdraw(&member, fresh, observation, reason).await? {
             Withdrawal::Done => {
                 self.state().session = fresh;
-                // ReportGate of the session before that were under way are void, and asked for again.
+                // Pending reports of the previous session are void; request them again.
                 self.joined.notify_one();
                 Ok(Some(epoch))
             }
@@ -165,10 +156,7 @@ impl Membership {
         }
     }
 
-    /// The node counts no longer, unless its row is another process's by now.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Stops being counted, unless the row belongs to another process.
     pub(crate) async fn leave(&self) -> Result<(), StoreError> {
         let session = {
             let mut state = self.state();
@@ -178,14 +166,14 @@ impl Membership {
         self.lifecycle.leave(&self.node, session).await
     }
 
-    /// `false`: this node counts no longer.
+    /// `false`: no longer counted.
     pub(crate) async fn renew(&self) -> Result<bool, StoreError> {
         let Some(member) = self.member() else { return Ok(false) };
         if self.lifecycle.renew(&member.id, member.session).await? {
             return Ok(true);
         }
         let mut state = self.state();
-        // A withdrawal may have drawn another session meanwhile.
+        // A withdrawal may have changed the session since.
         if state.session != member.session {
             return Ok(state.counts);
         }
@@ -199,7 +187,6 @@ impl Membership {
         Session(i64::from_ne_bytes(bytes))
     }
 
-    // Nothing that holds it can panic half-way through a change.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What this node does about changes: the feed, the reconciler, reports and the replica.
+//! Carrying out changes: the feed, the schedule, reports and the replica.
 
 pub(crate) mod backoff;
 pub(crate) mod follow;

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::sync::schedule::ROOM_AT_REST;
 
-/// How far this node has carried the change feed out: not only read, but swapped and told to its connections.
+/// How far the change feed is carried out: configurations swapped and connections checked.
 #[derive(Debug)]
 pub(crate) struct Progress(watch::Sender<State>);
 
@@ -13,18 +13,16 @@ pub(crate) struct Progress(watch::Sender<State>);
 struct State {
     /// The feed is read up to this row.
     read: Option<FeedPosition>,
-    /// What of it is not carried out yet, and how often it was wanted.
+    /// Pending deployments, and how often each was requested.
     to_do: HashMap<DeploymentId, u64>,
 }
 
 impl Progress {
-    /// Nothing is read yet.
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(State { read: None, to_do: HashMap::new() }))
     }
 
-    /// These are to be carried out, and nothing else up to `read`. Not before: what is said of an earlier start or of
-    /// another history.
+    /// Only `to_do` is pending up to `read`; called after a start or a change of history.
     pub(crate) fn begin<'a>(&self, read: FeedPosition, to_do: impl Iterator<Item = &'a DeploymentId>) {
         self.0.send_modify(|state| {
             state.add(to_do);
@@ -32,7 +30,7 @@ impl Progress {
         });
     }
 
-    /// These are to be carried out, and more may be: the feed is not read up to anywhere.
+    /// Adds pending deployments; more may follow, so the feed counts as unread.
     pub(crate) fn begin_over<'a>(&self, to_do: impl Iterator<Item = &'a DeploymentId>) {
         self.0.send_modify(|state| {
             state.add(to_do);
@@ -40,32 +38,31 @@ impl Progress {
         });
     }
 
-    /// These changed, and the feed is read up to `read`.
+    /// Adds pending deployments; the feed is read up to `read`.
     pub(crate) fn is_to_do<'a>(&self, ids: impl Iterator<Item = &'a DeploymentId>, read: FeedPosition) {
         self.begin(read, ids);
     }
 
-    /// Nothing tells what has changed: the feed counts as read up to nowhere.
+    /// The feed cannot list the changes: it counts as unread.
     pub(crate) fn forget(&self) {
         self.begin_over([].into_iter());
     }
 
-    /// As if nothing was read: what was to be carried out is found again by whoever begins.
+    /// Forgets everything; the next start finds it again.
     pub(crate) fn reset(&self) {
         self.0.send_replace(State { read: None, to_do: HashMap::new() });
     }
 
-    /// Whether the feed counts as read up to nowhere.
     pub(crate) fn is_unread(&self) -> bool {
         self.0.borrow().read.is_none()
     }
 
-    /// To be asked before a change is carried out, for [`Progress::is_done`].
+    /// Must be called before a change is carried out, for [`Progress::is_done`].
     pub(crate) fn times_wanted(&self, id: &DeploymentId) -> Option<u64> {
         self.0.borrow().to_do.get(id).copied()
     }
 
-    /// It is carried out, as far as it was wanted when that began.
+    /// Done, unless requested again since `wanted` was read.
     pub(crate) fn is_done(&self, id: &DeploymentId, wanted: Option<u64>) {
         self.0.send_if_modified(|state| {
             let done = wanted.is_some() && state.to_do.get(id).copied() == wanted;
@@ -77,17 +74,16 @@ impl Progress {
         });
     }
 
-    /// How many deployments have changes that are not carried out yet.
     pub(crate) fn len(&self) -> usize {
         self.0.borrow().to_do.len()
     }
 
-    /// Waits until everything up to this very row is carried out.
+    /// Waits until everything up to exactly this row is carried out.
     pub(crate) async fn caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| state.read == Some(row) && state.to_do.is_empty()).await;
     }
 
-    /// Waits until everything up to this row was carried out: more may have been read by then.
+    /// Waits until everything up to this row is carried out; later rows may be read too.
     pub(crate) async fn was_caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| {
             state.read.is_some_and(|read| read.generation >= row.generation) && state.to_do.is_empty()
@@ -95,7 +91,7 @@ impl Progress {
         .await;
     }
 
-    /// Waits until no more than so many rows up to `newest`, or deployments, are to be read and carried out.
+    /// Waits until at most `missing_max` rows up to `newest`, and deployments, are pending.
     pub(crate) async fn is_near(&self, newest: FeedPosition, missing_max: usize) {
         self.wait_for(|state| {
             let missing = state.read.map(|read| newest.generation.0.saturating_sub(read.generation.0));
@@ -106,7 +102,7 @@ impl Progress {
 
     async fn wait_for(&self, condition: impl FnMut(&State) -> bool) {
         let mut states = self.0.subscribe();
-        // Never an error: the sender is this value's own.
+        // The sender lives as long as `self`.
         let _ = states.wait_for(condition).await;
     }
 }

@@ -1,10 +1,10 @@
-//! Keeps this node's replica of what it serves, and says when it may be read.
+//! Maintains this node's replica, and decides when it may be read.
 //!
-//! The rule: **what this node has reported is in its replica, durable, before the store hears of it; or there is
-//! durably no replica.** So a node that starts again without its store never trusts more than it last
-//! acknowledged. A replica that can no longer be written is removed; one that cannot even be removed lets no proof
-//! pass. One task writes, in the order of the feed as the follower has read it: what changed is copied from the store
-//! as it is then, in one transaction with the mark up to which everything is copied.
+//! The rule: **what this node reports is first durable in its replica, or durably there is no
+//! replica.** So a node that starts without its store never trusts more than it last reported. A
+//! replica that cannot be written is removed; while it cannot be removed either, no proof passes.
+//! One task writes, in feed order: each transaction copies deployments from the store and advances
+//! the mark.
 
 use std::{
     collections::HashSet,
@@ -35,21 +35,21 @@ use crate::{
     sync::backoff,
 };
 
-/// Deployments that are copied in one transaction.
+/// Deployments per transaction.
 const AT_ONCE: u32 = 100;
-/// Deployments that are compared at once.
+/// Deployments per page of a build.
 const PAGE: u32 = 500;
-/// How long a proof waits to be in the replica.
+/// How long a proof waits for the replica.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
-/// How late a new session ticket key is copied: it is drawn six hours ahead.
+/// New ticket keys are drawn six hours ahead.
 const TICKET_KEYS_EVERY: Duration = Duration::from_secs(60);
-/// Writes that may fail, one after the other within a second and a half, before the replica is given up.
+/// Failed writes in a row, within 1.5 s, before the replica is given up.
 const FAILURES_MAX: u32 = 3;
-/// Until one that was given up is made again.
+/// Pause before a replica that was given up is built again.
 const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Until one that cannot be removed is tried again.
+/// Pause before a failed removal is tried again.
 const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// A replica that is made again because of a deployment that cannot be served may have the same again.
+/// The rebuilt replica may have the same unservable deployment.
 const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
@@ -57,11 +57,9 @@ pub(crate) struct Replicator {
     snapshot: Replica,
     gate: Arc<Gate>,
     state: Mutex<State>,
-    /// There may be something to do.
     work: Notify,
-    /// The state has changed.
     progress: watch::Sender<()>,
-    /// The period whose older ticket keys are removed.
+    /// The period up to which old ticket keys are deleted.
     forgotten: AtomicI64,
     metrics: Arc<Metrics>,
 }
@@ -69,36 +67,32 @@ pub(crate) struct Replicator {
 #[derive(Debug)]
 struct State {
     replica: ReplicaState,
-    /// Nothing tells what of it is as in the store: a build that is under way is not enough.
+    /// The rows cannot be trusted: a build in progress is not enough.
     is_void: bool,
     doubt: Doubt,
 }
 
-/// What is on the disk, and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ReplicaState {
-    /// There is durably none that a start would read: no mark, or no file. Proofs wait for nothing.
+    /// Durably none: no mark, or no file. Proofs do not wait.
     Absent,
-    /// It is not read. A start may find it, or soon will: proofs wait until it holds them, or is gone. `queue`: what the
-    /// follower has read meanwhile.
+    /// Not readable here, but a later start may find it: proofs wait. `queue`: rows read since.
     Building { queue: Vec<FeedEntry> },
-    /// As an earlier process has left it; the feed has not been read since its mark.
+    /// From an earlier process; the feed is not read since its mark.
     Stale { mark: Generation },
-    /// The feed is followed from the mark; what is in the queue is not copied yet.
+    /// Follows the feed from the mark; `queue` is not copied yet.
     InSync { mark: Generation, queue: Vec<FeedEntry> },
-    /// It can neither be written nor removed.
+    /// Can be neither written nor removed.
     Broken { reason: String },
 }
 
-/// Something in the replica could not be used.
 #[derive(Debug, Default)]
 struct Doubt {
     is_open: bool,
-    /// When the replica was made again for that, last.
+    /// The last rebuild for this reason.
     settled: Option<Instant>,
 }
 
-/// What the copier does next.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Wait,
@@ -108,12 +102,11 @@ enum Step {
 }
 
 impl ReplicaState {
-    /// Where nothing is read from it and no proof waits for it, what the follower reads need not be kept: a build
-    /// reads the feed itself, from a point before it began.
+    /// Absent and broken keep no rows: a build reads the feed itself, from before it began.
     fn follow(&mut self, rows: &[FeedEntry]) {
         match self {
             Self::Stale { mark } => *self = Self::InSync { mark: *mark, queue: rows.to_vec() },
-            // A build may have come further than the follower.
+            // A build may be ahead of the follower.
             Self::InSync { mark, queue } => {
                 queue.extend(rows.iter().filter(|row| row.generation() > *mark).cloned());
             }
@@ -122,14 +115,14 @@ impl ReplicaState {
         }
     }
 
-    /// What it holds may be of another history, or the feed does not tell what has changed. The mark is still there.
+    /// Unusable: another history, or the feed cannot list the changes. The mark still exists.
     fn distrust(&mut self) {
         if matches!(self, Self::Stale { .. } | Self::InSync { .. }) {
             *self = Self::Building { queue: Vec::new() };
         }
     }
 
-    /// Everything up to here is copied, durable.
+    /// Everything up to `up_to` is durable.
     fn copied(&mut self, up_to: Generation) {
         if let Self::InSync { mark, queue } = self {
             *mark = up_to;
@@ -137,7 +130,7 @@ impl ReplicaState {
         }
     }
 
-    /// A build has copied everything up to here, and written the mark.
+    /// A build copied everything up to `up_to` and wrote the mark.
     fn built(&mut self, up_to: Generation) {
         if let Self::Building { queue } = self {
             let mut queue = std::mem::take(queue);
@@ -160,7 +153,7 @@ impl ReplicaState {
         }
     }
 
-    /// Whether everything up to here is durable, or durably nothing is. `None`: not yet.
+    /// Whether everything up to here is durable, or durably no replica exists. `None`: wait.
     fn holds(&self, up_to: Generation) -> Option<Result<(), String>> {
         match self {
             Self::Absent => Some(Ok(())),
@@ -175,7 +168,7 @@ impl State {
     fn next(&self) -> Step {
         match &self.replica {
             ReplicaState::Absent | ReplicaState::Building { .. } | ReplicaState::Broken { .. } => Step::Build,
-            // The follower says what becomes of it.
+            // The follower decides.
             ReplicaState::Stale { .. } => Step::Wait,
             ReplicaState::InSync { .. } if self.doubt.is_open => Step::Mend,
             ReplicaState::InSync { queue, .. } if queue.is_empty() => Step::Wait,
@@ -187,7 +180,7 @@ impl State {
 }
 
 impl Replicator {
-    /// With a replica that was opened, if there was one. `mark`: what it says of itself.
+    /// `mark`: of a replica that could be opened.
     pub(crate) fn new(
         snapshot: Replica,
         mark: Option<Generation>,
@@ -196,7 +189,7 @@ impl Replicator {
     ) -> Self {
         let replica = match mark {
             Some(mark) => ReplicaState::Stale { mark },
-            // An operator may make it usable again before it is made again.
+            // An operator may repair it before it is built again.
             None if snapshot.path().exists() && !snapshot.is_open() => ReplicaState::Broken {
                 reason: "an unusable snapshot of this node is still to be removed".to_owned(),
             },
@@ -218,12 +211,12 @@ impl Replicator {
         }
     }
 
-    /// The replica, where it may be read: each deployment only as far as [`Gate::covers`] allows it.
+    /// The replica, if readable; rows only as [`Gate::covers`] allows.
     pub(crate) fn readable(&self) -> Option<&Replica> {
         self.state().replica.mark().is_some().then_some(&self.snapshot)
     }
 
-    /// Up to where a replica that an earlier process has left holds everything, until the feed is read from there.
+    /// The mark of an earlier process's replica, until the feed is read from it.
     pub(crate) fn stale_mark(&self) -> Option<Generation> {
         match self.state().replica {
             ReplicaState::Stale { mark } => Some(mark),
@@ -231,15 +224,12 @@ impl Replicator {
         }
     }
 
-    /// Whether durably nothing is there that a start would read.
     pub(crate) fn is_absent(&self) -> bool {
         self.state().replica == ReplicaState::Absent
     }
 
-    /// Whether a replica that was left is of this store, and of its history as it is now.
-    ///
-    /// # Errors
-    /// What the store says. A replica that cannot be read is none of this store.
+    /// Whether an earlier process's replica belongs to this store and its history. An unreadable
+    /// one does not.
     pub(crate) async fn is_of(&self, store: &Store) -> Result<bool, StoreError> {
         match self.snapshot.is_of(store).await {
             Ok(is_of) => Ok(is_of),
@@ -251,13 +241,12 @@ impl Replicator {
         }
     }
 
-    /// The follower has read this in the feed, from the mark on and without a gap. To be called after
-    /// [`Gate::announce`].
+    /// Rows read from the feed, without a gap from the mark on. Must follow [`Gate::announce`].
     pub(crate) fn follow(&self, rows: &[FeedEntry]) {
         self.change(|state| state.replica.follow(rows));
     }
 
-    /// The follower cannot tell what has changed. From now on nothing is read here until it is made again.
+    /// The feed cannot list the changes: not readable until rebuilt.
     pub(crate) fn distrust(&self) {
         self.change(|state| {
             state.is_void = true;
@@ -265,7 +254,7 @@ impl Replicator {
         });
     }
 
-    /// Something in the replica cannot be used: it is made again when the store is there.
+    /// A row is unusable: rebuild when the store answers.
     pub(crate) fn doubt(&self) {
         self.change(|state| {
             let was_settled = state.doubt.settled.is_some_and(|at| at.elapsed() < DOUBTED_AT_MOST_EVERY);
@@ -273,15 +262,13 @@ impl Replicator {
         });
     }
 
-    /// How many changes are not copied yet, as far as it is known.
+    /// Known changes not copied yet.
     pub(crate) fn len(&self) -> usize {
         self.state().replica.queue().len()
     }
 
-    /// Waits until the replica's row of a deployment is that of this change, durable, or there is no replica.
-    ///
-    /// # Errors
-    /// Why that cannot be, in one plain sentence.
+    /// Waits until the replica durably has exactly this generation, or there is none. The error is
+    /// one plain sentence.
     pub(crate) async fn holds(&self, deployment: &Deployment) -> Result<(), String> {
         let late = || Err("this node's snapshot is not written in time".to_owned());
         let held = async {
@@ -291,14 +278,14 @@ impl Replicator {
                 if let Some(held) = self.holds_now(&deployment.id, deployment.generation).await {
                     return held;
                 }
-                // The sender lives as long as this.
+                // The sender lives as long as `self`.
                 let _ = progress.changed().await;
             }
         };
         timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
     }
 
-    /// That the mark is beyond it would not be enough: after a fail-over the number may be another change's.
+    /// Comparing with the mark is not enough: after a fail-over the number may be another change.
     async fn holds_now(&self, id: &DeploymentId, wanted: Generation) -> Option<Result<(), String>> {
         let held = self.state().replica.holds(Generation(i64::MIN))?;
         if held.is_err() || self.is_absent() {
@@ -310,7 +297,7 @@ impl Replicator {
         }
     }
 
-    /// Waits until about everything up to here is copied, or there is no replica, or it is broken.
+    /// Waits until about everything up to here is copied, or there is no usable replica.
     pub(crate) async fn holds_up_to(&self, generation: Generation) {
         let mut progress = self.progress.subscribe();
         while self.state().replica.holds(generation).is_none() {
@@ -318,10 +305,8 @@ impl Replicator {
         }
     }
 
-    /// Waits until everything up to this very row is copied and durable, or there is no replica.
-    ///
-    /// # Errors
-    /// Why that cannot be, in one plain sentence.
+    /// Waits until everything up to exactly this row is durable, or there is no replica. The error
+    /// is one plain sentence.
     pub(crate) async fn holds_all(&self, newest: FeedPosition) -> Result<(), String> {
         let mut progress = self.progress.subscribe();
         loop {
@@ -338,7 +323,7 @@ impl Replicator {
                 }
             }
         }
-        // After a fail-over the number may be another change's.
+        // After a fail-over the number may be another change.
         match self.snapshot.mark_position().await {
             Ok(Some(mark)) if mark == newest => Ok(()),
             Ok(_) => Err("this node's snapshot is not at the newest change".to_owned()),
@@ -346,7 +331,7 @@ impl Replicator {
         }
     }
 
-    /// Copies until it is dropped. A lost store stops it, and nothing else does.
+    /// Runs until dropped; waits while the store does not answer.
     pub(crate) async fn run(&self, store: &Store) {
         let (mut failures, mut tries) = (0, 0);
         loop {
@@ -355,7 +340,7 @@ impl Replicator {
             match error {
                 CopyError::Store(error) => {
                     tries += 1;
-                    // That it is away, the follower says.
+                    // The follower logs an unavailable store.
                     if backoff::worth_a_word(tries) && !matches!(error, StoreError::Unavailable(_)) {
                         tracing::warn!(tries, "this node's snapshot cannot be kept: {error}; trying again");
                     }
@@ -374,7 +359,7 @@ impl Replicator {
     }
 
     async fn give_up(&self, error: &StoreError, failures: u32) {
-        // Once for each time that it begins: a full disk would be said every minute.
+        // Once per outage: a full disk would be logged every minute.
         let is_first = failures == FAILURES_MAX;
         let path = self.snapshot.path().display();
         match self.snapshot.discard().await {
@@ -386,7 +371,7 @@ impl Replicator {
                         "this node's snapshot cannot be used and is removed: {error}; until it is made anew, which is tried every minute, this node serves but does not start while the database is away"
                     );
                 }
-                // What was damaged is made again at once; what did not fit may not fit again.
+                // A damaged file is rebuilt at once; a full disk likely stays full.
                 if !is_first {
                     sleep(MADE_AGAIN_AFTER).await;
                 }
@@ -406,7 +391,6 @@ impl Replicator {
         }
     }
 
-    /// Makes the replica, and keeps it in sync.
     async fn keep(
         &self,
         store: &Store,
@@ -419,7 +403,7 @@ impl Replicator {
             let is_in_sync = matches!(step, Step::Wait | Step::Copy(_)) && self.stale_mark().is_none();
             if is_in_sync && Instant::now() >= next_ticket_keys {
                 self.copy_ticket_keys(store).await?;
-                // A program of the release before has passed over them.
+                // The previous release skipped boundaries.
                 self.snapshot.copy_boundaries(store).await?;
                 next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
             }
@@ -445,7 +429,7 @@ impl Replicator {
         }
     }
 
-    /// Waits for the store: without it what is there is better than nothing.
+    /// Waits for the store: until then a damaged replica is better than none.
     async fn mend(&self, store: &Store) -> Result<(), CopyError> {
         store.newest_generation().await.map_err(CopyError::Store)?;
         self.change(|state| {
@@ -460,10 +444,10 @@ impl Replicator {
         Ok(())
     }
 
-    /// Makes the store and the replica alike, page by page, and then what has changed meanwhile. Until the end there is no mark,
-    /// so no start would read it and no proof has to wait for it; before the mark is written, proofs wait again.
+    /// Copies the store page by page, then the changes since. Until then there is no mark, so no
+    /// start reads it and no proof waits; proofs wait again before the mark is written.
     async fn build(&self, store: &Store) -> Result<(), CopyError> {
-        // What voids it from now on is not seen by this build.
+        // A later request to void is for the next build.
         let is_void = std::mem::take(&mut self.state().is_void);
         if let Err(error) = self.build_now(store, is_void).await {
             self.state().is_void |= is_void;
@@ -474,12 +458,12 @@ impl Replicator {
 
     async fn build_now(&self, store: &Store, is_void: bool) -> Result<(), CopyError> {
         if is_void || !self.snapshot.is_open() {
-            // Rows of another history may have the numbers of this one's.
+            // Rows of another history may have the same generations.
             self.snapshot.make(store).await?;
         } else {
             self.snapshot.forget_mark().await.map_err(CopyError::Replica)?;
         }
-        // Not before: only now whatever was there is gone.
+        // Only now the old rows are gone.
         self.stand(ReplicaState::Absent);
         self.copy_ticket_keys(store).await?;
         self.snapshot.copy_boundaries(store).await?;
@@ -491,22 +475,22 @@ impl Replicator {
                 break;
             }
         }
-        // From here on proofs wait. Whatever was proven without waiting is in the feed by now.
+        // From here on proofs wait; those that did not wait are in the feed by now.
         self.stand(ReplicaState::Building { queue: Vec::new() });
         let Some(end) = self.copy_changes(store, begun).await? else {
-            // What was copied may be of another history, and generations do not tell.
+            // The rows may be of another history, which generations do not show.
             self.change(|state| {
                 state.is_void = true;
                 state.replica = ReplicaState::Absent;
             });
             return Ok(());
         };
-        // It may have been voided since; then the next build takes the mark away again.
+        // If voided since, the next build removes the mark again.
         self.snapshot.copy(store, &[], Some(end)).await?;
         self.built(end.generation)
     }
 
-    /// Copies what has changed since, until nothing has any more; up to where. `None`: the feed does not tell.
+    /// Copies changes until none is left; returns the last row. `None`: the feed cannot list them.
     async fn copy_changes(
         &self,
         store: &Store,
@@ -558,8 +542,7 @@ impl Replicator {
         Ok(())
     }
 
-    /// That a deployment is gone in the store needs to be known only until it is gone here too. Often it was before
-    /// anything asked.
+    /// Drops the gate's entries for deleted deployments that the replica does not have.
     async fn forget_gone(&self) -> Result<(), CopyError> {
         let read_at = self.gate.now();
         for id in self.gate.gone() {
@@ -595,7 +578,7 @@ impl Replicator {
         Ok(())
     }
 
-    /// While the store is away nothing else removes the session ticket keys whose time is over.
+    /// Nothing else deletes expired keys while the store is away.
     pub(crate) async fn forget_old_ticket_keys(&self, ring: &KeyRing) {
         let period = ring.period();
         if self.forgotten.load(Ordering::Relaxed) == period {
@@ -608,12 +591,11 @@ impl Replicator {
         }
     }
 
-    /// Closes the replica; what is in it stays.
+    /// Closes the file and keeps it.
     pub(crate) async fn close(&self) {
         self.snapshot.close().await;
     }
 
-    // Nothing that holds it can panic half-way through a change.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -670,7 +652,7 @@ mod tests {
         let copied: Event = |replica| replica.copied(Generation(7));
         let built: Event = |replica| replica.built(Generation(7));
         for (before, event, after) in [
-            // What an earlier process left is in sync as soon as the feed is followed from its mark.
+            // A stale replica is in sync once the feed is followed from its mark.
             (stale(5), follow, in_sync(5, &[6, 7, 8])),
             (stale(5), nothing_new, in_sync(5, &[])),
             (in_sync(5, &[6]), copied, in_sync(7, &[])),
@@ -679,7 +661,7 @@ mod tests {
             (in_sync(7, &[]), follow, in_sync(7, &[8])),
             (building(&[]), follow, building(&[6, 7, 8])),
             (building(&[6, 7, 8]), built, in_sync(7, &[8])),
-            // Without a feed that reaches back nothing is read from it, whatever a write under way still copies.
+            // Without the feed it is not readable, whatever a write in progress still copies.
             (stale(5), distrust, building(&[])),
             (in_sync(5, &[6]), distrust, building(&[])),
             (building(&[6]), distrust, building(&[6])),
@@ -701,7 +683,7 @@ mod tests {
     #[test]
     fn each_state_says_whether_it_is_read_whether_proofs_wait_and_what_is_done_next() {
         let copy = |generations: &[i64]| Step::Copy(rows(generations));
-        // What is held of 7: `None` where a proof waits.
+        // Whether generation 7 is held; `None`: the proof waits.
         for (replica, is_read, held, next) in [
             (ReplicaState::Absent, false, Some(true), Step::Build),
             (building(&[]), false, None, Step::Build),

@@ -1,46 +1,44 @@
-//! Whether this process speaks for its node: its proofs are reported, held back, or never reported again.
+//! Whether this process reports proofs for its node: now, later, or never again.
 //!
-//! While a node passes from one process to the next, both hold its listeners. A proof is then worth nothing: the handshake may be the
-//! one's and the next device's connection the other's. So the old process holds its proofs back before the new one may accept, and
-//! the new one proves only after the old one has stopped accepting.
+//! During a hand-over both processes have the listeners, so a proof may reach the one and the next
+//! device the other. The old process therefore holds its reports before the new one accepts, and
+//! the new one proves only after the old one stopped accepting.
 
 use tokio::sync::{Notify, RwLock, RwLockReadGuard};
 use tokio_util::sync::CancellationToken;
 
-/// Shared by the gateway and its follower.
 #[derive(Debug, Default)]
 pub(crate) struct ReportGate {
-    /// Read while a report is under way.
+    /// Read-locked by each report.
     held: RwLock<bool>,
     resumed: Notify,
     closed: CancellationToken,
 }
 
 impl ReportGate {
-    /// The right to report, until dropped. `None`: not now, or not any more.
+    /// A permit to report. `None`: held or closed.
     pub(crate) async fn open(&self) -> Option<RwLockReadGuard<'_, bool>> {
         let held = self.held.read().await;
         (!*held && !self.closed.is_cancelled()).then_some(held)
     }
 
-    /// When this returns, no report is under way, and none begins until [`ReportGate::resume`].
+    /// When this returns, no report is in progress, and none begins before [`ReportGate::resume`].
     pub(crate) async fn hold(&self) {
         *self.held.write().await = true;
     }
 
-    /// Takes [`ReportGate::hold`] back.
     pub(crate) async fn resume(&self) {
         *self.held.write().await = false;
         self.resumed.notify_one();
     }
 
-    /// Resolves when what was held back may be reported: everything is to be proven anew, for nobody knows what the other process
-    /// has told the store.
+    /// Resolves after [`ReportGate::resume`]: prove everything again, since the other process's
+    /// reports are unknown.
     pub(crate) async fn resumed(&self) {
         self.resumed.notified().await;
     }
 
-    /// The node is given up, or another process has it: when this returns, no report is under way, and none begins.
+    /// Closes for good: when this returns, no report is in progress, and none begins.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
         drop(self.held.write().await);

@@ -1,4 +1,4 @@
-//! Which deployment is worked on next: one at a time each, changes before the rest, failures again later.
+//! The order of work: one job per deployment, changes first, failures with backoff.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -7,24 +7,24 @@ use tokio::time::Instant;
 
 use crate::sync::backoff;
 
-/// What an empty table may keep of the room that it once needed: more than a quiet hour's changes take.
+/// Capacity kept by an emptied table: more than a quiet hour needs.
 pub(crate) const ROOM_AT_REST: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
-    /// What is to be brought up to date.
+    /// Deployments to bring up to date, by due time.
     changes: BTreeSet<(Instant, DeploymentId)>,
-    /// What was, and could not be proven: it comes after all changes.
+    /// Deployments up to date but not proven: after all changes.
     retries: BTreeSet<(Instant, DeploymentId)>,
-    /// How many are being tried again.
+    /// Retries in progress.
     retrying: usize,
-    /// What is done when nothing else is: at the start, the proof of what was proven before.
+    /// Run when nothing else is due: at a start, proofs of what was proven before.
     background: VecDeque<DeploymentId>,
     in_background: HashSet<DeploymentId>,
 }
 
-/// How many may be tried again at once: what fails may take long for it, and changes must not wait for that.
+/// Bounds slow retries, so that changes need not wait for them.
 const RETRIES_AT_ONCE: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,12 @@ enum Turn {
     Retry,
 }
 
-/// How the work on a deployment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// There is nothing more to do.
     Well,
-    /// It is not even up to date.
+    /// Not brought up to date.
     Unread,
-    /// It is up to date, and not proven.
+    /// Brought up to date, but not proven.
     Unproven,
 }
 
@@ -51,7 +49,7 @@ enum Job {
 }
 
 impl Schedule {
-    /// The deployment changed: it is worked on as soon as possible, and once more if it is being worked on.
+    /// Runs the deployment as soon as possible, and again if it is running.
     pub(crate) fn want(&mut self, id: DeploymentId, now: Instant) {
         match self.jobs.get_mut(&id) {
             Some(Job::Running { again, .. }) => *again = true,
@@ -59,17 +57,17 @@ impl Schedule {
         }
     }
 
-    /// The deployment is worked on when nothing else is to do.
+    /// Runs the deployment when nothing else is due.
     pub(crate) fn want_some_time(&mut self, id: DeploymentId) {
         self.background.push_back(id);
     }
 
-    /// What is to be worked on, or is, but for what may wait.
+    /// Pending and running deployments, without the background.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = &DeploymentId> {
         self.jobs.keys()
     }
 
-    /// Takes what is due, and how often it was tried in vain.
+    /// Takes what is due, with its failure count.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
         let is_due =
             |waiting: &BTreeSet<(Instant, DeploymentId)>| waiting.first().is_some_and(|(due, _)| *due <= now);
@@ -90,14 +88,14 @@ impl Schedule {
         Some((id, tries))
     }
 
-    /// Takes what may be done when nothing is due, unless `at_once_max` of that kind are under way.
+    /// Takes a background job, unless `at_once_max` are running.
     pub(crate) fn next_in_background(&mut self, at_once_max: usize) -> Option<DeploymentId> {
         while self.in_background.len() < at_once_max {
             let Some(id) = self.background.pop_front() else {
                 self.background.shrink_to(ROOM_AT_REST);
                 return None;
             };
-            // One that has changed meanwhile is proven by its own job.
+            // A deployment that changed since is proven by its own job.
             if !self.jobs.contains_key(&id) {
                 self.jobs.insert(id.clone(), Job::Running { turn: Turn::Change, tries: 0, again: false });
                 self.in_background.insert(id.clone());
@@ -107,7 +105,7 @@ impl Schedule {
         None
     }
 
-    /// The work on a deployment ended: well, or to be tried again later.
+    /// Ends a job, or schedules a retry.
     pub(crate) fn done(&mut self, id: DeploymentId, ended: Ended, now: Instant) {
         self.in_background.remove(&id);
         let (tries, again) = match self.jobs.remove(&id) {
@@ -130,7 +128,7 @@ impl Schedule {
         }
     }
 
-    /// What waits to be tried again is due now: what it failed for may be over.
+    /// Makes all retries due: the cause may be over.
     pub(crate) fn hasten(&mut self, now: Instant) {
         let waits = |(id, job): (&DeploymentId, &Job)| match job {
             Job::Waiting { turn, due, tries } if *due > now => Some((id.clone(), *turn, *tries)),
@@ -142,12 +140,11 @@ impl Schedule {
         }
     }
 
-    /// How many deployments it has to do with.
     pub(crate) fn len(&self) -> usize {
         self.jobs.len() + self.background.len()
     }
 
-    /// When something is due that may be done then.
+    /// The next due time of a job that may run then.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let retry = self.retries.first().filter(|_| self.may_retry());
         self.changes.first().into_iter().chain(retry).map(|(due, _)| *due).min()
