@@ -9,8 +9,8 @@ use crate::{
     proof::rehearsal,
 };
 
-/// What stands in the gateway's place on a node that serves the API alone. It rehearses as a gateway does, so that what no gateway could
-/// serve is refused here too; and it knows of no device.
+/// Stands in for the gateway on an API-only node: rehearses uploads as a gateway does, and has no
+/// devices.
 pub struct NoGateway {
     tls_configs: TlsConfigFactory,
 }
@@ -36,12 +36,11 @@ impl Rehearsal for NoGateway {
 }
 
 impl NodeView for NoGateway {
-    /// There is nothing to wait for.
     fn ready(&self) -> bool {
         true
     }
 
-    /// The listeners are others', who know: where there is none, they say so, and the change is `failed` at once.
+    /// The gateway nodes report a missing entry point; the change is then `failed` at once.
     fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
         Ok(())
     }

@@ -32,15 +32,15 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// All that a connection needs of this node.
+/// What a connection needs of this node.
 #[derive(Debug)]
 pub(crate) struct NodeContext {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
-    /// To carry much.
+    /// Slots for bulk transfers.
     pub(crate) fair_share: FairShare,
-    /// To compute a handshake.
+    /// Queues for handshake computation.
     pub(crate) handshake_queues: HandshakeQueues,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) boundaries: Boundaries,
@@ -53,12 +53,12 @@ pub(crate) struct NodeContext {
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,
-    /// Deployments of which the log says that no broker can be reached by what they name.
+    /// Throttles log lines about upstreams that resolve to no allowed address.
     pub(crate) misdirected: LogThrottles<DeploymentId>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A deployment, and what was known of it.
+/// A deployment, its configuration, and the stamp of the look-up.
 #[derive(Debug)]
 pub(crate) struct RoutedDeployment {
     pub(crate) deployment: DeploymentId,
@@ -66,20 +66,19 @@ pub(crate) struct RoutedDeployment {
     stamp: Stamp,
 }
 
-/// Whose a connection is.
+/// Where a connection is routed.
 #[derive(Debug)]
 pub(crate) enum Route {
-    /// A deployment's, and what is done with it.
     To(RoutedDeployment),
-    /// Nobody's.
+    /// No deployment has the name.
     Nowhere,
-    /// It cannot be told yet: the index of hosts is not full, and the store does not answer.
+    /// Unknown: the host index is incomplete and the store does not answer.
     Unknown,
 }
 
 impl NodeContext {
-    /// Whose connection this is, and what to do with it: the listener's deployment; else by name, the exact host before the
-    /// one-label wildcard; else the default, unless the name belongs to another project than the default's.
+    /// Routes a connection: the listener's deployment; else by name, exact host before one-label
+    /// wildcard; else the default, unless the name belongs to another project than the default's.
     pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
         if let Some(bound) = &listener.deployment {
             return Route::To(self.look_up(bound.clone()).await);
@@ -108,8 +107,8 @@ impl NodeContext {
         RoutedDeployment { deployment, entry, stamp }
     }
 
-    /// The exact host, then the wildcard that covers it. Until the index of hosts has all names, a name that it does not have may
-    /// be that of a deployment which only the store knows yet.
+    /// Exact host, then wildcard. During warm-up a name missing from the index may belong to a
+    /// deployment that only the store has.
     async fn by_name(&self, name: HostName) -> Route {
         if let Some(route) = self.by_index(&name).await {
             return route;
@@ -119,7 +118,7 @@ impl NodeContext {
             if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
                 return route;
             }
-            // It may have got the name since.
+            // The index may have received it since.
             if let Some(route) = self.by_index(&name).await {
                 return route;
             }
@@ -128,8 +127,8 @@ impl NodeContext {
         self.by_index(&wildcard).await.unwrap_or(Route::Nowhere)
     }
 
-    /// Whether the store does not answer, and all that this node knows of is in the index: then the index decides, as the replica
-    /// does of trust. Where a change is known and not carried out, a name may be another deployment's.
+    /// Whether the index decides although incomplete: the store does not answer, everything known
+    /// is indexed, and no change is pending that could move a name.
     fn knows_no_better(&self) -> bool {
         self.gate.is_silent() && self.index.is_listed() && self.gate.len() == 0
     }
@@ -139,8 +138,8 @@ impl NodeContext {
         self.to(host, id).await
     }
 
-    /// By the replica, which answers for the exact name, and for the wildcard only while the store does not; else by the store.
-    /// `None`: the index has all names by now.
+    /// Asks the replica for the exact name, and for the wildcard only while the store is silent;
+    /// else the store. `None`: the index is complete by now.
     async fn by_records(&self, name: &HostName, wildcard: Option<&HostName>) -> Option<Route> {
         let names: Vec<_> = [Some(name), wildcard].into_iter().flatten().cloned().collect();
         let known = self.loader.first_known(&names).await;
@@ -157,8 +156,8 @@ impl NodeContext {
         }
     }
 
-    /// By the store, and by the replica while that is away. A name that only the replica does not know may be a newer
-    /// deployment's: of that nothing is said.
+    /// The store, or the replica while the store is unavailable. A name missing from the replica
+    /// may be newer than it: an error, not a «no».
     async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
         match self.store.first_of(names).await {
             Err(error @ StoreError::Unavailable(_)) => {
@@ -168,7 +167,8 @@ impl NodeContext {
         }
     }
 
-    /// `None`: the host is not the deployment's. The index knows hashes, and what the store said may have changed; only here it shows.
+    /// `None`: the deployment does not have the host. The index holds hashes, and the store's
+    /// answer may be outdated; this check decides.
     async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
         let destination = self.look_up(id).await;
         match &*destination.entry {
@@ -177,18 +177,18 @@ impl NodeContext {
         }
     }
 
-    /// Whether a connection that is in the registry now may stay, whose handshake was made by what was known when it began. Mostly
-    /// nothing has changed meanwhile, and whether that is still at hand does not matter.
+    /// Whether a connection, registered after its handshake, may stay. Usually nothing changed
+    /// since the handshake began, and the cache is not needed.
     pub(crate) async fn may_enter(&self, member: &Registration, tls: &Tls, began: &RoutedDeployment) -> bool {
         self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
     }
 
-    /// Whether a connection may stay under what its deployment trusts now: asked whenever it is told that the trust changed. A store
-    /// that is merely lost gives no reason to ask.
+    /// Whether a connection may stay under the deployment's current trust. Called when trust
+    /// changed, not when the store is merely unavailable.
     pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
-            // Whoever asks has a reason to: something changed. What cannot be known then counts as refused.
+            // Trust changed, so unknown trust refuses.
             Trust::Unknown | Trust::Nobody => false,
             Trust::Scope(scope, _) if scope == member.scope() => true,
             Trust::Scope(scope, verifier) => {
@@ -201,7 +201,8 @@ impl NodeContext {
         }
     }
 
-    /// Verifies the client's certificate outside a handshake: rustls does not when it resumes, and trust may have changed since.
+    /// Verifies the client certificate outside a handshake: rustls does not on resumption, and
+    /// trust may have changed since.
     pub(crate) fn verify_client(
         &self,
         verifier: &Arc<dyn ClientCertVerifier>,
@@ -214,7 +215,7 @@ impl NodeContext {
         verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
 
-    /// Counts a failed handshake, and keeps it for the deployment's operator.
+    /// Counts a failed handshake and records it for the operator.
     pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
         self.metrics.handshake_failed(cause.as_str());
         let id = seen.deployment.as_ref();

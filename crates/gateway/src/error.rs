@@ -7,28 +7,27 @@ use crate::Protocol;
 /// Why the gateway does not start, or stops.
 #[derive(Debug, Error)]
 pub enum GatewayError {
-    /// No listener is configured: no device could ever arrive.
+    /// No listener is configured.
     #[error("no gateway listener is configured: add a [[gateway.listener]]")]
     NoListeners,
-    /// An address cannot be listened on.
+    /// Binding an address failed.
     #[error("cannot listen on {listen} ({protocol}): {}", advice(.source))]
     Bind {
         /// The address.
         listen: SocketAddr,
-        /// What would be spoken there.
+        /// Its protocol.
         protocol: Protocol,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The runtime refuses a listener.
     #[error("the listener cannot be used: {0}")]
     Listener(#[source] io::Error),
-    /// A part of the gateway has panicked; its defect is in the log.
+    /// A task panicked; the panic is in the log.
     #[error("a part of the gateway has panicked")]
     Panicked,
 }
 
-/// What the system said, and what to do about it.
 fn advice(error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "stop the other program on that port, or choose another port",

@@ -61,17 +61,17 @@ use crate::{
     upstream::{UpstreamPolicy, Upstreams},
 };
 
-/// How often leases, deadlines and ticket keys are looked at.
+/// Interval for leases, deadlines and ticket keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How often what nobody uses any more is looked for.
+/// Interval for evicting unused table entries.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
-/// What the first read of the feed may take before devices are served from this node's replica, where there is one. With what
-/// the program takes to open the store at the most (2 s), a device waits for three seconds.
+/// The first feed read's timeout before devices are served from the replica. With the store's
+/// opening (at most 2 s) a device waits up to three seconds.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// To tell the store that this node is gone; else its lease ends by itself.
+/// After it the lease expires by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The gateway of this node. Cheap to clone: all clones are one gateway.
+/// The gateway of this node; clones share it.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -95,16 +95,16 @@ struct Inner {
     reports: Arc<ReportGate>,
     gate: Arc<Gate>,
     trust_age: Arc<TrustAge>,
-    /// Of this node's snapshot, where it keeps one.
+    /// `None`: this node has no replica.
     replicator: OnceLock<Arc<Replicator>>,
     ready: AtomicBool,
-    /// Whether the node is another process's.
+    /// Another process has the node.
     anothers: AtomicBool,
-    /// Cancelled when nothing is accepted and nothing reported any more.
+    /// Cancelled once nothing is accepted or reported any more.
     stopped: CancellationToken,
 }
 
-/// Listening sockets that nobody accepts from yet.
+/// Bound sockets, not yet accepting.
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<std::net::TcpListener>,
@@ -112,7 +112,7 @@ pub struct Bound {
 }
 
 impl Gateway {
-    /// Puts the gateway together; nothing is opened yet. Metrics are registered as `certward_gateway_…`.
+    /// Builds the gateway; opens nothing. Registers its metrics as `certward_gateway_…`.
     ///
     /// # Errors
     /// [`GatewayError::NoListeners`].
@@ -165,22 +165,22 @@ impl Gateway {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Keeps `snapshot`, from which devices are served while the store is away, also after a start. `mark`: see [`Replica::mark`].
-    /// To be called before [`Gateway::prepare`], and once.
+    /// Sets the replica that serves devices while the store is unavailable. `mark`: see
+    /// [`Replica::mark`]. Must be called once, before [`Gateway::prepare`].
     pub fn keep(&self, snapshot: Replica, mark: Option<Generation>) {
         let (gate, metrics) = (Arc::clone(&self.inner.gate), Arc::clone(&self.inner.metrics));
         let _ = self.inner.replicator.set(Arc::new(Replicator::new(snapshot, mark, gate, metrics)));
     }
 
-    /// Takes the addresses of all listeners. Connections wait in the system's queue until [`Gateway::run`].
+    /// Binds all listeners. Connections queue in the kernel until [`Gateway::run`].
     ///
     /// # Errors
-    /// [`GatewayError::Bind`] names the address and what to do.
+    /// [`GatewayError::Bind`], with the address and a remedy.
     pub fn bind(&self) -> Result<Bound, GatewayError> {
         self.bind_or_take(|_| None)
     }
 
-    /// As [`Gateway::bind`], but a listening socket that `passed` has for an address is taken instead.
+    /// As [`Gateway::bind`], but uses an inherited socket if `passed` has one for the address.
     ///
     /// # Errors
     /// As [`Gateway::bind`].
@@ -216,8 +216,8 @@ impl Gateway {
         self.prepare(bound, lifecycle, shutdown).await.serve().await
     }
 
-    /// Joins and reads the session ticket keys: all that must be done before the first device is let in. A store that cannot be reached
-    /// is waited for, until `shutdown`. To be done once.
+    /// Does what must precede the first accept: joins and reads the ticket keys. Waits for the
+    /// store until `shutdown`. Must be called once.
     pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let (node, entropy) = (self.inner.node.clone(), Arc::clone(&self.inner.entropy));
         let membership = Arc::new(Membership::new(lifecycle.clone(), node, entropy));
@@ -230,23 +230,24 @@ impl Gateway {
         Prepared { gateway: self.clone(), bound, context, follower, lifecycle, tasks, start, shutdown }
     }
 
-    /// Another process is about to take this node over. When this returns, no proof of this one is reported until
-    /// [`Gateway::resume_proofs`]; devices are served as before.
+    /// Before a take-over: when this returns, no proof is reported until
+    /// [`Gateway::resume_proofs`]. Devices are served as before.
     pub async fn hold_proofs(&self) {
         self.inner.reports.hold().await;
     }
 
-    /// The other process did not come that far: everything is proven anew, for it may have told the store that nothing is.
+    /// After a failed take-over: proves everything again, since the other process may have voided
+    /// the proofs.
     pub async fn resume_proofs(&self) {
         self.inner.reports.resume().await;
     }
 
-    /// Whose the node is: this process's, as at first, or another's, to whom a shutdown then leaves the node's lease.
+    /// Whether another process has the node; a shutdown then leaves the lease to it.
     pub fn set_anothers(&self, anothers: bool) {
         self.inner.anothers.store(anothers, Ordering::Release);
     }
 
-    /// Resolves after a shutdown, when this process accepts no device and reports no proof any more; its connections may still last.
+    /// Resolves after a shutdown once nothing is accepted or reported; connections may remain.
     pub async fn stopped(&self) {
         self.inner.stopped.cancelled().await;
     }
@@ -339,8 +340,7 @@ impl Gateway {
         }
     }
 
-    /// All that must be known before the first device: from the replica, where there is one that can be used, and otherwise from the
-    /// store, which is waited for. `None`: the shutdown came first.
+    /// Loads the replica if usable, else waits for the store. `None`: shut down.
     async fn start(
         &self,
         lifecycle: &Lifecycle,
@@ -363,8 +363,8 @@ impl Gateway {
         until_done(lifecycle.store(), shutdown, "this node cannot begin", begin).await
     }
 
-    /// With the replica. The feed is asked what has changed since its mark, and not waited for longer than devices can wait; what is
-    /// known to have changed is not served from the replica. `None`: it is of no use.
+    /// Begins with the replica. The feed since its mark is read for as long as devices can wait;
+    /// what it announces is not served from the replica. `None`: unusable.
     async fn begin_with_replica(
         &self,
         replicator: &Replicator,
@@ -392,7 +392,8 @@ impl Gateway {
         let read = timeout_at(deadline, follower.read_first(&mut first)).await.unwrap_or_else(late);
         match read {
             Ok(true) => {
-                // The replica has them, but for those of a node that was switched off for long: without them nothing resumes.
+                // Usually in the replica; but after a long time off its keys have expired, and
+                // nothing would resume.
                 let _ = timeout_at(deadline, self.keep_ticket_keys(lifecycle)).await;
             }
             Ok(false) => {
@@ -416,8 +417,8 @@ impl Gateway {
         Some(Beginning { start, names, is_registered: false })
     }
 
-    /// With the store. A node that has nothing of before has nothing to catch up with: it counts before it serves the first device,
-    /// unless others change something at this very moment.
+    /// Begins with the store. A node without a replica has nothing to catch up with, and is counted
+    /// before its first device, unless changes are being made.
     async fn begin(&self, lifecycle: &Lifecycle, follower: &Follower) -> Result<Beginning, StoreError> {
         lifecycle.store().reach().await?;
         self.keep_ticket_keys(lifecycle).await?;
@@ -473,7 +474,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Gives the node up, unless another process has it by now.
+    /// Leaves, unless another process has the node.
     async fn leave(&self, membership: &Membership) {
         if self.inner.anothers.load(Ordering::Acquire) {
             return;
@@ -485,7 +486,7 @@ impl Gateway {
         }
     }
 
-    /// Ends the connections over the drain's time; those that end by themselves before are well.
+    /// Closes the connections over the drain time.
     async fn drain(&self, connections: &TaskTracker) {
         connections.close();
         let Inner { settings, registry, entropy, .. } = &*self.inner;
@@ -496,14 +497,14 @@ impl Gateway {
             () = connections.wait() => return,
             () = ended => {}
         }
-        // Those that have entered meanwhile: their handshakes were under way.
+        // Connections registered since: their handshakes were in progress.
         registry.close_all();
-        // Saying good-bye takes twice the deadline at most; what then still runs ends with the process.
+        // Closing takes at most twice the deadline; the rest ends with the process.
         let _ = timeout(deadlines.close * 2, connections.wait()).await;
     }
 }
 
-/// A gateway that may accept. Its lease is kept; connections wait in the system's queue.
+/// A gateway ready to accept. Connections queue in the kernel.
 #[derive(Debug)]
 pub struct Prepared {
     gateway: Gateway,
@@ -512,39 +513,42 @@ pub struct Prepared {
     follower: Arc<Follower>,
     lifecycle: Lifecycle,
     tasks: JoinSet<()>,
-    /// `None`: the shutdown came first.
+    /// `None`: shut down first.
     start: Option<Beginning>,
     shutdown: CancellationToken,
 }
 
-/// What a node begins with.
+/// How a node begins.
 #[derive(Debug)]
 struct Beginning {
     start: Start,
     names: Names,
-    /// It counts, or is about to. Otherwise it counts when it has caught up.
+    /// Counted or about to be; else the node joins after catching up.
     is_registered: bool,
 }
 
 impl Prepared {
-    /// Serves devices, follows the feed and proves what it serves, until the shutdown; then stops accepting, gives the node up, ends
-    /// the connections over [`crate::Deadlines::drain`] and returns. A lost store stops no handshake.
+    /// Serves devices and carries out changes until the shutdown; then stops accepting, leaves,
+    /// closes the connections over [`crate::Deadlines::drain`] and returns. Losing the store stops
+    /// no handshake.
     ///
     /// # Errors
-    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`]: a node without one of its parts must not go on counting.
+    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`], since a node that lost a task must
+    /// not stay counted.
     pub async fn serve(self) -> Result<(), GatewayError> {
         let Self { gateway, bound, context, follower, lifecycle, mut tasks, start, shutdown } = self;
         let inner = &gateway.inner;
         let membership = Arc::clone(&follower.membership);
         let connections = TaskTracker::new();
-        // Apart from the others: as long as there are connections, they must hear of changes of trust.
+        // Separate: live connections need changes of trust until they end.
         let mut following = JoinSet::new();
         if let Some(start) = start {
             gateway.accept(bound, &context, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
             let Beginning { start, names, is_registered } = start;
             following.spawn(Arc::clone(&follower).run(start));
-            // Not before the feed is followed: what a node that joins holds all changes for, nothing else would carry out.
+            // Not before the feed is followed: a join holds all changes until the feed is carried
+            // out.
             let every = inner.settings.lease / 3;
             if is_registered {
                 tasks.spawn(lease::keep(Arc::clone(&follower), every, shutdown.clone()));
@@ -565,7 +569,7 @@ impl Prepared {
             }
         }
         inner.ready.store(false, Ordering::Release);
-        // All of them first, so that nothing renews the lease after it was given up, and nothing speaks for the node.
+        // First, so that nothing renews the lease or reports afterwards.
         while tasks.join_next().await.is_some() {}
         inner.reports.close().await;
         inner.stopped.cancel();
@@ -578,7 +582,7 @@ impl Prepared {
     }
 }
 
-/// Resolves when one of the tasks has panicked. Some of them end by themselves.
+/// Resolves when a task panics; a task may also end normally.
 async fn panicked(tasks: &mut JoinSet<()>) {
     loop {
         match tasks.join_next().await {
@@ -589,7 +593,7 @@ async fn panicked(tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Lets a node count that has begun with its replica, when it has caught up: until then it may serve what others have replaced.
+/// Joins after catching up: a node that began with its replica may serve what others replaced.
 async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
     let store = follower.lifecycle.store();
     let was_away = follower.gate.is_silent();
@@ -605,14 +609,14 @@ async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: Cancellat
     lease::keep(follower, every, shutdown).await;
 }
 
-/// Fills the index of hosts. Devices do not wait for it.
+/// Fills the host index; devices do not wait for it.
 async fn fill(follower: Arc<Follower>, names: Names, shutdown: CancellationToken) {
     let names = Mutex::new(names);
     let store = follower.lifecycle.store();
     until_done(store, &shutdown, "the index of hosts cannot be filled", || follower.fill(&names)).await;
 }
 
-/// Keeps the snapshot, as long as this process speaks for its node.
+/// Maintains the replica while this process has the node.
 async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: CancellationToken) {
     tokio::select! {
         biased;
@@ -626,7 +630,7 @@ async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
     periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
 }
 
-/// Takes what nobody uses any more out of the tables.
+/// Evicts unused table entries.
 async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
     let forget = || async {
         let now = Instant::now();
@@ -637,7 +641,7 @@ async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
     periodically(TIDY_EVERY, &context.store, shutdown, "tables cannot be tidied up", forget).await;
 }
 
-/// What fails is tried again at the latest after `every`, and at once when the store answers again.
+/// A failure is retried after `every`, or at once when the store answers again.
 async fn periodically<E, F>(
     every: Duration,
     store: &Store,
@@ -667,7 +671,7 @@ async fn periodically<E, F>(
         match acted {
             Ok(()) => failing = false,
             Err(error) => {
-                // Once for each time that it begins: a lost store would fill the log.
+                // Once per outage, to bound the log.
                 if !failing {
                     tracing::warn!("{what}: {error}; trying again");
                 }
@@ -678,15 +682,15 @@ async fn periodically<E, F>(
 }
 
 impl Bound {
-    /// The same sockets once more, for another process to take; they stay open as long as these do.
+    /// Duplicates the sockets for another process.
     ///
     /// # Errors
-    /// What the system says: there may be no file descriptor left.
+    /// The system's error, such as no file descriptor left.
     pub fn share(&self) -> io::Result<Vec<OwnedFd>> {
         self.sockets.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
-    /// The addresses, in the order of [`Settings::listeners`]; with the ports taken where 0 was asked for.
+    /// In the order of [`Settings::listeners`], with the ports chosen where 0 was configured.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
     }
@@ -700,7 +704,8 @@ impl Rehearsal for Gateway {
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
-        // While the index of hosts is filled, the store is asked for whom it does not have yet, and while that is away the snapshot.
+        // During warm-up unknown names are looked up in the store, or in the replica while that is
+        // unavailable.
         let has_snapshot =
             || self.inner.replicator.get().is_some_and(|replicator| replicator.readable().is_some());
         self.inner.ready.load(Ordering::Acquire) && (self.inner.warmup.knows_all() || has_snapshot())

@@ -1,14 +1,10 @@
-//! Where devices arrive: listeners, SNI, handshakes, session tickets, the relay to the broker, and the proof of what is served.
+//! Listeners, SNI, TLS handshakes, session tickets, the relay to the broker, and proofs.
 //!
-//! A device's way: accept, limits, ClientHello, the deployment by listener or name, handshake with that deployment's own
-//! configuration, first packet, upstream, relay. A change's way: the store's feed wakes the node, the new configuration is
-//! built apart, one pointer is swapped, and the node proves by handshakes through its own listeners that it serves it.
-//!
-//! Promises: a swap drops no connection and fails no handshake; a deployment that cannot be served is refused alone, and
-//! never falls to another certificate or to less verification; a session ticket resumes only within its trust scope; nothing
-//! here is unbounded. It decides nothing about the life of a certificate: that is `lifecycle`'s.
-//!
-//! Start reading at [`Gateway`].
+//! A connection: accept, limits, ClientHello, deployment, handshake, first packet, upstream, relay.
+//! A change: feed, new configuration, pointer swap, proof through this node's own listeners.
+//! Guarantees: a swap closes no connection and fails no handshake; an unservable deployment is
+//! refused alone, never served another certificate or weaker verification; tickets resume only
+//! within their trust scope; everything is bounded. Start reading at [`Gateway`].
 
 mod accept;
 mod api_only;

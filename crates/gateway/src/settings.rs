@@ -7,43 +7,43 @@ use std::{
 use certward_store::{DeploymentId, Nat64};
 use ipnet::IpNet;
 
-/// What an operator may set of the gateway.
+/// The gateway's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where devices arrive; by default `mqtts` on `[::]:8883` and `wss` on `[::]:8084`.
+    /// By default `mqtts` on `[::]:8883` and `wss` on `[::]:8084`.
     pub listeners: Vec<Listener>,
-    /// The deployment of devices that send no, or an unknown, name to a shared listener. `None`: they are refused.
+    /// For devices with no or an unknown name on a shared listener. `None`: refuse them.
     pub default_deployment: Option<DeploymentId>,
-    /// Where upstreams may be. `None`: anywhere but link-local, multicast, broadcast and unspecified addresses. A listener of
-    /// this program is never an upstream, whatever stands here.
+    /// Allowed upstream networks. `None`: all but link-local, multicast, broadcast and unspecified
+    /// addresses. This program's own listeners are never allowed.
     pub upstream_allow: Option<Vec<IpNet>>,
-    /// Where this network's NAT64 translators put IPv4 addresses, beside the well-known prefixes: addresses there are judged by
-    /// the IPv4 address inside.
+    /// NAT64 prefixes beside the well-known ones; addresses in them are checked as the IPv4 address
+    /// they contain.
     pub upstream_nat64: Nat64,
-    /// The addresses of this machine that brokers are connected to from, one by lot for each; where there is none of a broker's family, the system
-    /// chooses. Each has about 28,000 ports to every address of a broker.
+    /// Local source addresses of upstream connections, chosen at random; the system chooses if none
+    /// has the broker's family. Each has about 28,000 ports per broker address.
     pub upstream_source: Vec<IpAddr>,
-    /// Addresses of this program beside the gateway's listeners (the API's): never an upstream.
+    /// Other addresses of this program (the API's): never an upstream.
     pub own_addresses: Vec<SocketAddr>,
-    /// How long things may take.
     pub deadlines: Deadlines,
-    /// How many built configurations are kept, about 2.3 KiB each. One that is not kept costs the next handshake a few reads of the store, and
-    /// with the embedded one about a third of a millisecond of the processor.
+    /// Cached configurations, about 2.3 KiB each. A miss costs a handshake a few store reads, with
+    /// the embedded store a third of a millisecond of CPU time.
     pub config_cache: usize,
-    /// How many finished connections are open at once, over all listeners; further ones are closed as they come. A connection is
-    /// finished when a two-way handshake has verified its client, or when the first packet of a one-way one begins.
+    /// Finished connections open at once, over all listeners; more are closed on accept. A
+    /// connection is finished when a two-way handshake verified its client, or when a one-way one
+    /// sends the first packet.
     pub connections_max: usize,
-    /// How many unfinished connections there is room for beside `connections_max`. More may use the places of finished ones that
-    /// are not taken; then the oldest of the address that holds most gives way to a newcomer.
+    /// Unfinished connections beside `connections_max`. More may use free places of finished ones;
+    /// then the oldest of the address with the most is evicted for a new one.
     pub unfinished_kept: usize,
-    /// How many finished connections one client address may hold, and as many unfinished ones; off by default, for devices share
-    /// addresses behind carriers.
+    /// Finished connections per client address, and as many unfinished ones. Off by default:
+    /// devices share addresses behind carriers.
     pub connections_per_address_max: Option<usize>,
-    /// How long this node counts without a sign of life: the same as `certward_lifecycle::Settings::lease`. A third of it is
-    /// the interval of those signs.
+    /// How long this node stays counted without renewal; equals
+    /// `certward_lifecycle::Settings::lease`. Renewed every third of it.
     pub lease: Duration,
-    /// How long after the last read of the change feed that was answered two-way deployments are served. `None`: for as long
-    /// as it takes. See docs/database-away.md, "How old trust may become".
+    /// How long after the last answered feed read two-way deployments are served. `None`: no limit.
+    /// See docs/running.md, how old trust may become.
     pub stale_trust: Option<Duration>,
 }
 
@@ -68,46 +68,47 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Against clients with one connection each, from many addresses, a device has the time in which so many come. A slow one
-    /// finishes in three round trips of 0.3 s, so that 8,000 a second do not keep it out; 800 a second do not shorten the deadline
-    /// of 10 s. Silent ones take a descriptor and some 3 KiB each, 24 MiB in all.
+    /// Against clients with one connection each from many addresses, a device has as long as this
+    /// many take to arrive. A slow one finishes in three round trips of 0.3 s, so 8,000 per second
+    /// do not keep it out, and 800 per second do not shorten the 10 s deadline. Idle ones cost a
+    /// descriptor and 3 KiB each, 24 MiB in all.
     pub const UNFINISHED_KEPT: usize = 8192;
 }
 
 /// An address of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// The address; port 0 takes a free one (for tests).
+    /// The address; port 0 picks a free one (for tests).
     pub listen: SocketAddr,
-    /// What devices speak here, within TLS.
+    /// The protocol within TLS.
     pub protocol: Protocol,
-    /// Whose connections these are, whatever name they send. `None`: shared, the name decides.
+    /// The deployment of all its connections. `None`: shared, by name.
     pub deployment: Option<DeploymentId>,
-    /// Whether to listen on `0.0.0.0` instead where `[::]` cannot be had because the machine has no IPv6.
+    /// Falls back from `[::]` to `0.0.0.0` on a machine without IPv6.
     pub or_ipv4: bool,
-    /// The load balancers before this listener: a connection from these networks must begin with a PROXY header, whose address is
-    /// then the device's. From everywhere else none is looked for, so nobody can claim to be somebody else.
+    /// Networks of load balancers. Their connections must begin with a PROXY header, which names
+    /// the device's address; other connections are never read for one, so that no client can forge
+    /// an address.
     pub proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Listener {
-    /// A shared listener on exactly this address.
+    /// A shared listener.
     pub fn shared(listen: SocketAddr, protocol: Protocol) -> Self {
         Self { listen, protocol, deployment: None, or_ipv4: false, proxy_protocol_from: Vec::new() }
     }
 
-    /// A listener whose connections are all one deployment's.
+    /// A listener bound to one deployment.
     pub fn bound_to(deployment: DeploymentId, listen: SocketAddr, protocol: Protocol) -> Self {
         Self { deployment: Some(deployment), ..Self::shared(listen, protocol) }
     }
 
-    /// Whether a connection from this address must begin with a PROXY header.
     pub(crate) fn awaits_header_from(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.proxy_protocol_from.iter().any(|network| network.contains(&peer))
     }
 
-    /// The listeners of a configuration that names none.
+    /// The listeners of a configuration without any.
     pub fn defaults() -> Vec<Self> {
         let any = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
         [(8883, Protocol::Mqtts), (8084, Protocol::Wss)]
@@ -116,7 +117,7 @@ impl Listener {
     }
 }
 
-/// What devices speak within TLS.
+/// The protocol within TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// MQTT.
@@ -126,7 +127,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name, as in the configuration.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mqtts => "mqtts",
@@ -141,24 +142,24 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// How long things may take.
+/// Timeouts; defaults in parentheses.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// From accept to the end of the handshake, everything included (10 s).
+    /// From accept to the end of the handshake (10 s).
     pub handshake: Duration,
-    /// From there to enough of the first packet to know it (10 s).
+    /// From there until the first packet is recognised (10 s).
     pub first_packet: Duration,
-    /// To look up and reach the upstream (5 s).
+    /// To resolve and dial the upstream (5 s).
     pub upstream_connect: Duration,
-    /// Without a byte either way; off by default, for MQTT has its own keep-alive, and only the broker knows it.
+    /// Without a byte either way. Off by default: only the broker knows the MQTT keep-alive.
     pub idle: Option<Duration>,
-    /// Without a byte after one side has ended its half (60 s).
+    /// Without a byte after one side closed its half (60 s).
     pub half_closed: Duration,
-    /// Without a byte taken by a side for which more waits than the system keeps (3 min).
+    /// Without progress for a write backlog beyond the system's buffer (3 min).
     pub stalled: Duration,
-    /// To say good-bye: a last alert sent and the peer's last bytes read, so that it is not cut off (2 s).
+    /// To send the last alert and read the peer's last bytes, so that none is lost (2 s).
     pub close: Duration,
-    /// From the wish to shut down until the last connection is ended; they are ended evenly over this time (30 s).
+    /// Of a shutdown; connections are closed evenly over it (30 s).
     pub drain: Duration,
 }
 

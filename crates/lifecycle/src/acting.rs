@@ -1,8 +1,8 @@
-//! Changes in the name of an API key.
+//! Changes made by an API key.
 //!
-//! A request may take long between its head and its change, and its key may be revoked or narrowed meanwhile. So a change is
-//! asked for by the name of the key alone: what the key may do is only in the record that the changing transaction reads, and
-//! that stays so until its end. A deployment is named by a [`DeploymentRef`], so that a later one of its id is another one.
+//! A key may be revoked or narrowed while a request is in progress. A change therefore names only
+//! the key; its rights are read in the changing transaction and hold until its end. A
+//! [`DeploymentRef`] excludes a later deployment of the same id.
 
 use certward_store::{ApiKey, ApiKeyRecord, Deployment, DeploymentRef, Scope, StoreError, Tx};
 use thiserror::Error;
@@ -15,7 +15,7 @@ pub enum Denied {
     /// The API key does not exist any more.
     #[error("the API key does not exist")]
     NoKey,
-    /// The API key does not have the scope, or not any more.
+    /// The API key lacks the scope.
     #[error("the API key does not have the scope {}", .0.as_str())]
     NoScope(Scope),
     /// The store failed.
@@ -23,20 +23,20 @@ pub enum Denied {
     Store(#[from] StoreError),
 }
 
-/// A transaction, and the API key in whose name it is.
+/// A transaction on behalf of an API key.
 pub(crate) struct Acting {
     pub(crate) tx: Tx,
-    /// As it is in this transaction.
+    /// As read in this transaction.
     pub(crate) actor: ApiKeyRecord,
 }
 
 impl Lifecycle {
-    /// Begins a change for which a key needs the scope.
+    /// Begins a change that requires the scope.
     pub(crate) async fn begin_as(&self, key: &ApiKey, scope: Scope) -> Result<Acting, Denied> {
         Acting::with(self.store.begin_as(key).await?, scope)
     }
 
-    /// Begins a change that other keys are affected by: for it a key needs the scope `admin`.
+    /// Begins a change that affects other keys; requires `admin`.
     pub(crate) async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Acting, Denied> {
         Acting::with(self.store.begin_on_keys_as(key).await?, Scope::Admin)
     }
@@ -48,7 +48,7 @@ impl Acting {
         if actor.may(scope) { Ok(Self { tx, actor }) } else { Err(Denied::NoScope(scope)) }
     }
 
-    /// The deployment, locked; `None` when it is gone, when another one has its id, or when the key does not see it.
+    /// The deployment, locked. `None`: gone, replaced under the same id, or not visible to the key.
     pub(crate) async fn deployment(
         &mut self,
         wanted: &DeploymentRef,

@@ -1,7 +1,8 @@
-//! What a project's deployments may claim: upstream addresses and hosts, and how many deployments there may be.
+//! Project boundaries: the upstreams, hosts and number of deployments a project may claim.
 //!
-//! Decided in the transaction of the change, under the lock of host claims. Only what the change adds is asked: what a deployment
-//! had before the rule stays, and [`Lifecycle::boundary_warnings`] says what of it the rule would refuse.
+//! Checked in the changing transaction, under the lock of host claims, and only for what the change
+//! adds. Older claims stay; [`Lifecycle::boundary_warnings`] lists those that would be refused
+//! today.
 
 use certward_pki::HostName;
 use certward_store::{
@@ -10,22 +11,22 @@ use certward_store::{
 
 use crate::{DeploymentError, Lifecycle, OutOfBounds, Settings, UpstreamField};
 
-/// What of a deployment today's rules would refuse.
+/// A claim that would be refused today.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BoundaryWarning {
-    /// A deployment of another project uses the address, too.
+    /// A deployment of another project uses the address too.
     UpstreamShared(UpstreamField, Upstream),
-    /// The project does not allow it any more: devices are let go as it is connected to.
+    /// The project no longer allows it: devices are disconnected when it is dialled.
     UpstreamNotAllowed(UpstreamField, Upstream),
 }
 
-/// Whether the key may make deployments of different projects share a broker.
+/// Whether the key may let deployments of different projects share a broker.
 fn may_share(actor: &ApiKeyRecord) -> bool {
     actor.may(Scope::Admin) && actor.projects.is_none()
 }
 
-/// Whether what the change adds to a deployment is within its project's boundary. To be called when the change is written: a host
-/// that another deployment has is the first thing to say. Refused, the transaction leaves no trace.
+/// Checks what the change adds. Must follow the write, so that a taken host is reported first; on
+/// refusal the transaction is dropped.
 pub(crate) async fn check(
     tx: &mut Tx,
     settings: &Settings,
@@ -42,7 +43,7 @@ pub(crate) async fn check(
     }
     let boundary = tx.boundary(&after.project).await?;
     check_allowed(settings, &boundary, &upstreams)?;
-    // Under other names its devices are new to a broker that was shared before.
+    // A new proxy identity makes its devices new to a shared broker.
     let named = if is_new_identity { added_upstreams(None, after) } else { upstreams };
     check_not_taken(tx, actor, &after.project, &named).await?;
     for host in hosts {
@@ -95,7 +96,7 @@ async fn check_host(
     if !suffixes.is_empty() && !suffixes.iter().any(|suffix| suffix.covers(host)) {
         return Err(OutOfBounds::HostNotAllowed(host.clone()).into());
     }
-    // An admin has allowed it by naming the very suffix.
+    // An admin allowed it by naming the suffix.
     let is_named = |suffix: &HostSuffix| Some(suffix.as_str()) == host.parent();
     if host.is_over_public_suffix() && !suffixes.iter().any(is_named) {
         return Err(OutOfBounds::HostPublicSuffix(host.clone()).into());
@@ -106,14 +107,14 @@ async fn check_host(
     Ok(())
 }
 
-/// Whether the project may have one deployment more. To be called when the generation is drawn.
+/// Checks the project's quota. Must be called when the generation is drawn.
 pub(crate) async fn check_quota(
     tx: &mut Tx,
     settings: &Settings,
     project: &ProjectId,
 ) -> Result<(), DeploymentError> {
     let max = settings.deployments_per_project_max;
-    // The lock of claims comes with it: of two deployments made at once the second counts the first.
+    // Takes the lock of claims, so that concurrent creations are counted.
     if max > 0 && tx.deployments_in_for_one_more(project).await? >= u64::from(max) {
         return Err(OutOfBounds::Quota(max).into());
     }
@@ -129,7 +130,6 @@ fn added_upstreams<'a>(
     upstreams(after).filter(|(_, upstream)| !had.contains(&upstream.claimed())).collect()
 }
 
-/// All addresses of a deployment.
 fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &Upstream)> {
     let plain = deployment.upstream.as_slice().iter().map(|address| (UpstreamField::Upstream, address));
     let ws = deployment.ws_upstream.as_ref().map(UpstreamList::as_slice).unwrap_or_default();
@@ -137,7 +137,7 @@ fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &U
 }
 
 impl Lifecycle {
-    /// What of the deployment its project's boundary, or that of others, would refuse today.
+    /// The deployment's claims that boundaries would refuse today.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{Denied, OutOfBounds};
 
-/// Why a deployment was not made, changed or removed.
+/// Why a deployment was not created, changed or removed.
 #[derive(Debug, Error)]
 pub enum DeploymentError {
     /// It does not exist.
@@ -13,19 +13,19 @@ pub enum DeploymentError {
     /// The id is taken.
     #[error("a deployment of this id exists")]
     Exists,
-    /// The project does not exist, or the key does not see it.
+    /// The project does not exist or is not visible to the key.
     #[error("the project does not exist")]
     NoProject,
-    /// The host is another deployment's.
+    /// Another deployment has the host.
     #[error("the host {0} is taken by another deployment")]
     HostTaken(HostName),
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The project's boundary, or another's, does not allow it.
+    /// A project boundary does not allow it.
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
-    /// The store failed. Whether the change was made is not known where its answer was lost.
+    /// The store failed; whether the change was made may be unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

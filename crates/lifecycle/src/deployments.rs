@@ -7,58 +7,58 @@ use certward_store::{
 
 use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
 
-/// A deployment to make.
+/// A deployment to create.
 #[derive(Debug, Clone)]
 pub struct NewDeployment {
-    /// Its id; drawn (8 lower-case alphanumerics) when absent.
+    /// Drawn (8 lower-case alphanumerics) if absent.
     pub id: Option<DeploymentId>,
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// The project; `default` when absent.
+    /// `default` if absent.
     pub project: Option<ProjectId>,
     /// The broker's plain MQTT addresses.
     pub upstream: UpstreamList,
     /// The broker's plain WebSocket addresses.
     pub ws_upstream: Option<UpstreamList>,
-    /// The names that lead here; duplicates are dropped.
+    /// Its hosts; duplicates are dropped.
     pub hosts: Vec<HostName>,
-    /// How strictly its uploads are judged.
+    /// How strictly uploads are judged.
     pub profile: Profile,
-    /// What its broker is told of its devices.
+    /// The PROXY header sent to its broker.
     pub proxy: Proxy,
-    /// How many devices each node lets in.
+    /// Connection limits per node.
     pub limits: ConnectionLimits,
-    /// The largest TLS record that its devices are sent.
+    /// The largest TLS record sent to its devices.
     pub record_bytes: RecordBytes,
 }
 
-/// What to change of a deployment; `None` leaves it as it is.
+/// Changes of a deployment; `None` leaves a field.
 #[derive(Debug, Clone, Default)]
 pub struct DeploymentChange {
-    /// For people.
+    /// Display name.
     pub name: Option<String>,
     /// The broker's plain MQTT addresses.
     pub upstream: Option<UpstreamList>,
-    /// The broker's plain WebSocket addresses; `Some(None)` takes them away.
+    /// The broker's plain WebSocket addresses; `Some(None)` removes them.
     pub ws_upstream: Option<Option<UpstreamList>>,
-    /// The names that lead here.
+    /// Its hosts.
     pub hosts: Option<Vec<HostName>>,
-    /// How strictly its uploads are judged from now on; what was accepted before stays.
+    /// How strictly later uploads are judged.
     pub profile: Option<Profile>,
-    /// Whether, and in which dialect, its broker is told of its devices.
+    /// The PROXY protocol version sent to its broker, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// What its broker is told as a device's name.
+    /// The device name sent to its broker.
     pub proxy_identity: Option<DeviceIdentity>,
-    /// How many connections each node lets in at once; `Some(None)` takes the limit away. Those that are there stay.
+    /// Connections per node; `Some(None)` removes the limit. Live ones stay.
     pub connections_at_once: Option<Option<ConnectionLimit>>,
-    /// How many new connections each node lets in a second; `Some(None)` takes the limit away.
+    /// New connections per node and second; `Some(None)` removes the limit.
     pub connections_per_second: Option<Option<ConnectionLimit>>,
-    /// The largest TLS record that its devices are sent. Those that are there keep theirs.
+    /// The largest TLS record sent to its devices. Live connections keep theirs.
     pub record_bytes: Option<RecordBytes>,
 }
 
 impl Lifecycle {
-    /// Makes a deployment.
+    /// Creates a deployment.
     ///
     /// # Errors
     /// [`DeploymentError`].
@@ -72,7 +72,8 @@ impl Lifecycle {
         if tx.project(&project).await?.is_none() || !actor.sees(&project) {
             return Err(DeploymentError::NoProject);
         }
-        // 36⁸ ids: one drawn is free unless thousands of millions are taken, and then `Exists` says to try again.
+        // 36⁸ ids: a collision is unlikely before billions are taken, and `Exists` then asks for a
+        // retry.
         let id = new.id.unwrap_or_else(|| self.drawn_id());
         if tx.deployment(&id).await?.is_some() {
             return Err(DeploymentError::Exists);
@@ -102,7 +103,7 @@ impl Lifecycle {
         Ok(deployment)
     }
 
-    /// Changes a deployment. New hosts or a new way in make its certificate `pending` again until they are proven.
+    /// Changes a deployment. New hosts or entry points make its certificate `pending` again.
     ///
     /// # Errors
     /// [`DeploymentError`].
@@ -158,13 +159,14 @@ impl Lifecycle {
         self.drawn_text(|text| DeploymentId::parse(text).ok())
     }
 
-    /// Eight letters and digits, as the public service's own ids have (`ge6a1a75`), in whatever type reads them.
+    /// Eight letters and digits, as the ids of the public service (`ge6a1a75`).
     pub(crate) fn drawn_text<T>(&self, parse: impl Fn(&str) -> Option<T>) -> T {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
         loop {
             let mut bytes = [0; 8];
             self.entropy.fill(&mut bytes);
-            // 252 is the greatest multiple of 36 in a byte: above it the first letters would be drawn more often.
+            // 252 is the greatest multiple of 36 in a byte; above it the first letters would be
+            // more likely.
             if bytes.iter().any(|byte| *byte >= 252) {
                 continue;
             }
@@ -213,8 +215,8 @@ impl DeploymentChange {
     }
 }
 
-/// Whether a proof of `before` says nothing about `after`: other names, or `wss` come or gone. Another broker address
-/// is none of TLS's business.
+/// Whether proofs of `before` do not cover `after`: other hosts, or `wss` added or removed. Broker
+/// addresses do not matter to TLS.
 pub(crate) fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
     before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
 }

@@ -1,16 +1,16 @@
-/// Where random bytes come from: handed in by `main`, counted out in tests.
+/// A source of random bytes, deterministic in tests.
 pub trait Entropy: Send + Sync + std::fmt::Debug + 'static {
     /// Fills `bytes` with random ones.
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The operating system's random bytes, by way of aws-lc.
+/// The operating system's random bytes, through aws-lc.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        // aws-lc aborts the process rather than fail here; the error exists only for the signature's sake.
+        // aws-lc aborts the process instead of failing.
         aws_lc_rs::rand::fill(bytes)
             .expect("the system's source of randomness never fails once it has started");
     }

@@ -3,18 +3,18 @@ use std::{
     hash::Hash,
 };
 
-/// A queue that gives each key its turn: first come, first served among those of one key, and one of each key after the
-/// other among keys. So who comes with a new key waits for at most one of each other key.
+/// Round-robin among keys, first in first out within a key: an entry of a new key waits for at most
+/// one of each other key.
 #[derive(Debug)]
 pub(crate) struct FairQueue<K, T> {
-    /// Never empty ones.
+    /// Never empty.
     lines: HashMap<K, VecDeque<(Ticket, T)>>,
-    /// Every key that has a line once, the next first.
+    /// Every key of `lines` once, next first.
     turns: VecDeque<K>,
     tickets: u64,
 }
 
-/// Stands for one that waits, to take it out again.
+/// Identifies an entry for removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
@@ -25,12 +25,11 @@ impl<K: Clone + Eq + Hash, T> Default for FairQueue<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
-    /// How many of this key wait.
+    /// The number of entries of this key.
     pub(crate) fn waiting(&self, key: &K) -> usize {
         self.lines.get(key).map_or(0, VecDeque::len)
     }
 
-    /// One more waits.
     pub(crate) fn push(&mut self, key: K, waiting: T) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
@@ -42,7 +41,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         ticket
     }
 
-    /// Whose turn it is.
+    /// Takes the next entry.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let key = self.turns.pop_front()?;
         let line = self.lines.get_mut(&key)?;
@@ -55,7 +54,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         next.map(|(_, waiting)| waiting)
     }
 
-    /// One does not wait any more; nothing happens if it has had its turn.
+    /// Removes an entry, if it is still queued.
     pub(crate) fn remove(&mut self, key: &K, ticket: Ticket) {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.retain(|(other, _)| *other != ticket);
@@ -112,11 +111,11 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain list: next is the key that was served longest ago among those that wait, or else came first.
+        /// Model: next is the waiting key that was served longest ago, else that came first.
         #[test]
         fn it_is_the_queue_of_the_plain_rule(steps in proptest::collection::vec((0..3u8, 0..4u8, any::<usize>()), 0..80)) {
             let mut queue = FairQueue::default();
-            // Waiting ones, and for each key when its turn counts from.
+            // Entries, and the start of each key's turn.
             let mut list: Vec<(u8, Ticket, usize)> = Vec::new();
             let mut since: HashMap<u8, usize> = HashMap::new();
             for (time, (step, key, nth)) in steps.into_iter().enumerate() {

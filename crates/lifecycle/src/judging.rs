@@ -1,8 +1,8 @@
-//! Where uploads are judged: beside the runtime's own threads, never so many at once that devices starve, and in turns of the keys.
+//! A bounded pool of threads for judging uploads, with fair queueing by API key.
 //!
-//! The largest upload that is accepted (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of milliseconds
-//! of signatures. On the threads that carry handshakes, eight such clients at once made every other request of a machine
-//! with two cores wait 100 ms, and some for half a second.
+//! The largest accepted upload (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of
+//! milliseconds of signatures. On the threads of handshakes, eight such clients delayed every other
+//! request of a two-core machine by 100 ms, some by half a second.
 
 use std::{
     num::NonZeroUsize,
@@ -18,22 +18,22 @@ use tokio::{
 
 use crate::fair_queue::{FairQueue, Ticket};
 
-/// The places in which uploads are judged, each with a thread. When all are taken, API keys take turns (`fair_queue.rs`): the
-/// many costly uploads of one key wait for each other, and one of another key for those that are judged and one more.
+/// Judging slots with a thread each. When all are taken, keys take turns (`fair_queue.rs`): an
+/// upload waits for those being judged and one of each other key.
 ///
-/// They are threads of their own. `block_in_place`, which was used before, lets another thread take over the devices of the one that is
-/// busy, with buffers of its own; how many such threads there come to be is luck, and each further one took 0.6 MiB for good.
+/// Not `block_in_place`: it moves the devices of a busy thread to a new one, and each such thread
+/// kept 0.6 MiB for good.
 #[derive(Debug, Clone)]
 pub(crate) struct Judging {
     places: Arc<Places>,
     threads: Arc<Threads>,
 }
 
-/// So many uploads of one key wait at most. Each holds up to 256 KiB and a connection: this keeps one key from taking all of
-/// the API's connections for as long as its uploads are judged.
+/// Each queued upload holds up to 256 KiB and a connection; this keeps one key from taking all API
+/// connections.
 const WAITING_PER_KEY_MAX: usize = 64;
 
-/// So many uploads of the key wait already.
+/// The key's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
@@ -46,11 +46,11 @@ struct Line {
     waiting: FairQueue<ApiKey, oneshot::Sender<Place>>,
 }
 
-/// A place that is taken; the next takes it when it is dropped.
+/// A slot in use; passed to the next upload on drop.
 #[derive(Debug)]
 struct Place(Arc<Places>);
 
-/// One that waits for a place; leaves the queue when dropped.
+/// A queued upload; leaves the queue on drop.
 struct Waiting<'a> {
     places: &'a Places,
     key: &'a ApiKey,
@@ -61,22 +61,20 @@ struct Waiting<'a> {
 struct Threads(Option<Runtime>);
 
 impl Judging {
-    /// Half of the processors, so that the other half is always left for devices.
+    /// Half of the processors; the rest stays free for devices.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::with_places((processors / 2).max(1))
     }
 
     fn with_places(places: usize) -> Self {
-        // Of this runtime only the threads are used that it keeps for what blocks: it has nothing to do with sockets and timers, which
-        // is what can fail.
+        // Only its blocking threads are used. No I/O or timer driver, which could fail.
         let runtime = Builder::new_current_thread().max_blocking_threads(places).thread_name("judge").build();
         let line = Line { free: places, waiting: FairQueue::default() };
         Self { places: Arc::new(Places(Mutex::new(line))), threads: Arc::new(Threads(runtime.ok())) }
     }
 
-    /// Runs what costs time, in the turn of `key`. A caller that does not wait for it any more leaves the queue, and what it wanted
-    /// judged goes with it.
+    /// Runs `judge` in the turn of `key`. A caller that is dropped leaves the queue.
     ///
     /// # Errors
     /// [`TooMany`].
@@ -88,7 +86,7 @@ impl Judging {
         let Some(threads) = &self.threads.0 else { return Ok(judge()) };
         let place = self.place(key).await?;
         let judging = threads.spawn_blocking(move || {
-            // Taken until the judgement is done, whether anybody waits for it or not.
+            // Held until the judgement ends, even if the caller is gone.
             let _place = place;
             judge()
         });
@@ -115,7 +113,7 @@ impl Judging {
             let ticket = line.waiting.push(key.clone(), sender);
             (turn, Waiting { places: &self.places, key, ticket })
         };
-        // Nobody drops the sender without sending; if it were done, judging without a place would still be right.
+        // The sender is never dropped unsent; judging without a slot would still be correct.
         Ok(turn.await.ok())
     }
 }
@@ -135,7 +133,7 @@ impl Drop for Place {
             next
         };
         if let Some(next) = next {
-            // One that has left meanwhile gives the place back by dropping it.
+            // If the receiver is gone, dropping the slot frees it.
             let _given_back = next.send(Place(Arc::clone(&self.0)));
         }
     }
@@ -150,7 +148,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(threads) = self.0.take() {
-            // It may be dropped where nothing may wait.
+            // May be dropped where blocking is not allowed.
             threads.shutdown_background();
         }
     }
@@ -174,7 +172,7 @@ mod tests {
     async fn the_runtime_goes_on_while_an_upload_is_judged() {
         let judging = Judging::new();
         let (other, heard) = tokio::sync::oneshot::channel();
-        // With one worker this task can only run if the judgement does not hold it.
+        // With one worker this task runs only if the judgement does not block it.
         let judged = tokio::spawn(async move { judging.run(&key("a"), move || heard.blocking_recv()).await });
         tokio::spawn(async move { other.send(()) });
         let judged = tokio::time::timeout(Duration::from_secs(10), judged).await;
@@ -235,7 +233,7 @@ mod tests {
         assert_eq!(judging.run(&key("a"), || 7).await, Ok(7));
     }
 
-    /// Takes the only place until the sender is dropped.
+    /// Takes the only slot until the sender is dropped.
     async fn hold(judging: &Judging) -> std::sync::mpsc::Sender<()> {
         let (end, ended) = std::sync::mpsc::channel();
         let holding = judging.clone();
@@ -246,7 +244,7 @@ mod tests {
         end
     }
 
-    /// Waits until so many uploads of a key wait.
+    /// Waits for `count` queued uploads.
     async fn until_waiting(judging: &Judging, of: &ApiKey, count: usize) {
         while judging.places.line().waiting.waiting(of) != count {
             tokio::task::yield_now().await;
@@ -311,7 +309,7 @@ mod tests {
             _ = &mut left => panic!("there is no place"),
             () = std::future::ready(()) => {}
         }
-        // Its turn comes before it leaves, and before it knows.
+        // Its turn comes before it leaves.
         drop(end);
         until_waiting(&judging, &leaving, 0).await;
         drop(left);

@@ -3,31 +3,31 @@ use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting};
 
-/// Why an API key was not made or revoked.
+/// Why an API key was not created or revoked.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// A key grants only what it has: this scope or this reach it has not.
+    /// A key grants only scopes and projects that it has.
     #[error("the key does not have what it would grant")]
     GrantsMore,
-    /// A project does not exist, or the key does not see it.
+    /// A project does not exist or is not visible to the key.
     #[error("the project {0} does not exist")]
     NoProject(ProjectId),
     /// It does not exist.
     #[error("the key does not exist")]
     NotFound,
-    /// It is the last that may do everything.
+    /// It is the last unrestricted admin key.
     #[error("it is the last admin key")]
     LastAdmin,
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The store failed. Whether the change was made is not known where its answer was lost.
+    /// The store failed; whether the change was made may be unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Lifecycle {
-    /// Makes an API key; its secret is shown here and never again.
+    /// Creates an API key. The secret cannot be shown again.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -53,7 +53,7 @@ impl Lifecycle {
         Ok(made)
     }
 
-    /// Makes an admin key without being asked by a key: for `init`, which needs the files.
+    /// Creates an admin key without a key: for `init`, which needs access to the files.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -64,7 +64,7 @@ impl Lifecycle {
         Ok(made)
     }
 
-    /// Revokes an API key. A key whose reach is limited revokes only keys within its reach; the others do not exist for it.
+    /// Revokes an API key. Keys outside the actor's projects do not exist for it.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -94,7 +94,7 @@ async fn insert(
     Ok(made)
 }
 
-/// Whether the key may do everything everywhere.
+/// Whether the key may do everything in every project.
 fn is_admin(key: &ApiKeyRecord) -> bool {
     key.may(Scope::Admin) && key.projects.is_none()
 }

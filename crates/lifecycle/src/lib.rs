@@ -1,11 +1,9 @@
-//! The life of a deployment's certificate: create, replace, prove, fail, delete.
+//! The life cycle of a deployment's certificate: create, replace, prove, fail, delete.
 //!
-//! Every change an operator asks for and every report a gateway node makes goes through [`Lifecycle`]: it judges,
-//! decides the next state by pure functions, and carries the decision out in one transaction of the store. HTTP
-//! and TLS are unknown here: `api` calls in from one side, `gateway` from the other, and the two ports
-//! [`Rehearsal`] and [`NodeView`] are all that lifecycle knows of the gateway.
-//!
-//! Start reading at [`Lifecycle`]; the rules of the states are in `state.rs`.
+//! Operators' changes and nodes' reports go through [`Lifecycle`]: it judges, computes the next
+//! state by pure functions, and stores it in one transaction. It knows neither HTTP nor TLS: `api`
+//! and `gateway` call it, and [`Rehearsal`] and [`NodeView`] are its only view of the gateway.
+//! Start reading at [`Lifecycle`]; the state rules are in `state.rs`.
 
 mod acting;
 mod boundary;

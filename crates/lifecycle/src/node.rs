@@ -14,21 +14,21 @@ use crate::{Lifecycle, ProofFailure, narrows, state};
 pub struct Certificate {
     /// The newest accepted upload.
     pub newest: Version,
-    /// What to go on serving when the newest cannot be: the newest older version that was once proven, and than which
-    /// the newest is not narrower in trust. `None`: refuse handshakes then.
+    /// Served if the newest cannot be: the newest older version that was proven and is not wider in
+    /// trust. `None`: refuse handshakes.
     pub fallback: Option<Version>,
 }
 
-/// Why a stored version is no material.
+/// Why a stored version is unusable.
 #[derive(Debug, Error)]
 pub enum MaterialError {
     /// Its key is erased.
     #[error("the private key is erased")]
     Erased,
-    /// What is stored does not make a bundle or a client trust.
+    /// The stored data is not a valid bundle or client trust.
     #[error("the stored certificate cannot be used: {0}")]
     Unusable(String),
-    /// The store failed, or the sealed key does not open.
+    /// The store failed, or the key cannot be unsealed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -38,40 +38,40 @@ pub enum MaterialError {
 pub struct Member {
     /// The node.
     pub id: NodeId,
-    /// The session that its row had when it joined, or last withdrew.
+    /// The session of its last join or withdrawal.
     pub session: Session,
 }
 
-/// What a node loaded of a deployment, and reports on.
+/// The load that a node reports on.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     /// The deployment.
     pub id: &'a DeploymentId,
     /// Its generation.
     pub generation: Generation,
-    /// The newest row of the feed when it was loaded.
+    /// The newest feed row at the load.
     pub as_of: FeedPosition,
 }
 
-/// What becomes of a withdrawal.
+/// The result of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawal {
-    /// The node may serve the version before.
+    /// The node may serve the previous version.
     Done,
-    /// It may: it does not count. Before it joins, it has to ask again.
+    /// It may, being not counted; it must ask again before it joins.
     NotCounted,
-    /// Nothing was done: the deployment has changed, or the store's history is another one.
+    /// Refused: the deployment or the store's history changed.
     Outdated,
-    /// Nothing was done: another process is the node by now, or the node has joined again.
+    /// Refused: another process has the node, or it joined again.
     AnotherSession,
 }
 
-/// How many overdue changes one sweep fails; the next sweep takes the rest.
+/// Changes failed per sweep; the next sweep continues.
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
-    /// A new process of a node begins. Where the row of an earlier one is still there, the node goes on counting: what
-    /// waits for it waits for this process, which has to prove it again, and the earlier one's reports are void.
+    /// Begins a process of a node. If an earlier process's row exists, the node stays counted: this
+    /// process must prove again, and reports of the earlier one are void.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -83,15 +83,14 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// The node counts from now on, in a session of its own, until a sweep ends its lease; to be kept by
-    /// [`Lifecycle::renew`] every third of [`crate::Settings::lease`]. It is waited for in every unsettled change, and is
-    /// given as long as any other to prove it: what it is to prove [`certward_store::Store::unproven`] names.
+    /// Makes the node counted until its lease expires; renew every third of
+    /// [`crate::Settings::lease`]. Every unsettled change then waits for its proof, with a new
+    /// deadline; [`certward_store::Store::unproven`] lists them.
     ///
-    /// While nothing can change, `is_carried_out` says whether the node has carried out everything up to the newest row;
-    /// if not, nothing is done, and the answer is `false`. All changes wait meanwhile: it must take a second at most.
-    ///
+    /// All changes are held while `is_carried_out` checks that the node carried out everything up
+    /// to the newest row, for a second at most; if not, nothing is done and the result is `false`.
     /// # Errors
-    /// [`StoreError`]. Where the answer of the database was lost, the node may count; it is to join again.
+    /// [`StoreError`]. If the answer was lost, the node may be counted; join again.
     pub async fn join<F>(
         &self,
         node: &NodeId,
@@ -113,8 +112,7 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Renews the lease of a node that counts. `false`: it counts no longer, or for another process, and has to
-    /// [`Lifecycle::join`].
+    /// Renews a lease. `false`: not counted, or another process's; [`Lifecycle::join`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -122,8 +120,8 @@ impl Lifecycle {
         self.store.renew_lease(node, session, self.settings.lease).await
     }
 
-    /// A node counts no longer: it drains, or what it holds is of another history of the store. A late word of an earlier
-    /// session changes nothing.
+    /// The node is not counted any more: it drains, or has another history. A late call of an
+    /// earlier session changes nothing.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -135,7 +133,7 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// A process of the node begins that has no gateway: whatever an earlier one was waited for, the node counts no longer.
+    /// A process without gateway begins: the node is not counted any more.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -148,9 +146,10 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// A node cannot serve the newest version for good, and asks to serve the one before: to be done before it does, so
-    /// that no change is `running` that a counted node does not serve. What was `running` is `failed` and counts all
-    /// nodes again. The node goes on in the session `fresh`, so that a report that is under way comes too late.
+    /// Asks to serve the previous version of a deployment whose newest is unservable. Must precede
+    /// serving it, so that no `running` change is unserved by a counted node: `running` becomes
+    /// `failed` and counts all nodes again. The node goes on in session `fresh`, which voids
+    /// reports in progress.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -188,7 +187,7 @@ impl Lifecycle {
         Ok(Withdrawal::Done)
     }
 
-    /// What is true of a deployment now: `None` when it is gone; no certificate when none is set or it is being deleted.
+    /// The deployment's assignment. `None`: gone. Without certificate: none set, or being deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -199,7 +198,7 @@ impl Lifecycle {
         assignment_in(&self.store, id).await
     }
 
-    /// Opens the key of a version and puts the material together.
+    /// Unseals a version's key and builds its material.
     ///
     /// # Errors
     /// [`MaterialError`].
@@ -207,10 +206,9 @@ impl Lifecycle {
         material_in(&self.store, version).await
     }
 
-    /// A node says that it serves what it loaded and has proven it; or, where a deletion is being carried out, that it has
-    /// closed its connections; or why it could not. The last missing proof makes the change `running`. Ignored: a report
-    /// of an older generation than the deployment's, of a session that is not the node's any more, and of a load from
-    /// another history of the store. `false`: it was void for one of the last two reasons.
+    /// A node's proof, or its failure; for a deletion, that its connections are closed. The last
+    /// missing proof makes the change `running`. An older generation is ignored. `false`: void,
+    /// from an old session or another history.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -221,7 +219,7 @@ impl Lifecycle {
         proof: Result<(), ProofFailure>,
     ) -> Result<bool, StoreError> {
         let Observation { id, generation, as_of } = *loaded;
-        // Most reports change nothing (a restarted node proves everything again): those must not take the writer.
+        // Most reports change nothing, as after a restart: they must not take the writer.
         let wanted = |deployment: &Deployment| {
             deployment.generation == generation
                 && !matches!(deployment.tls, TlsState::Absent | TlsState::Running { .. })
@@ -235,7 +233,7 @@ impl Lifecycle {
             None => return Ok(true),
         }
         let mut tx = self.store.begin().await?;
-        // Locks the nodes as well: the session stays what it is until the end of the transaction.
+        // Also locks the nodes: the session cannot change during the transaction.
         let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(true) };
         if tx.session(&node.id).await? != Some(node.session) || !tx.has(as_of).await? {
             return Ok(false);
@@ -258,13 +256,12 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Lets time do its work: ends leases that are over, fails changes whose deadline is over. Called every second or
-    /// so by one task of each node.
+    /// Ends expired leases and fails overdue changes. Called every second by a task of each node.
     ///
-    /// On PostgreSQL it cannot wait in a circle with a change, which locks a deployment's row and counts the nodes:
-    /// wherever a row is locked, the lock of the nodes comes first and is shared (`lock.rs` of the store). So when the
-    /// first loop has it alone, nobody else holds a row; and the second holds several rows, longest overdue first, but
-    /// waits for nothing that whoever holds the next row would come to ask for.
+    /// No deadlock with changes on PostgreSQL: before any row lock, the nodes' lock is taken shared
+    /// (`lock.rs` of the store). While the first loop has it exclusively, no row is locked; the
+    /// second locks rows, longest overdue first, and waits for no lock that a holder of the next
+    /// row could wait for.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -275,7 +272,7 @@ impl Lifecycle {
             tracing::warn!(node.id = %node, "the lease of a node is over: it is not waited for any more");
             waited.extend(deployments);
         }
-        // Once all of them are gone: else the proof of one that is over as well could be the last missing one.
+        // After all expired nodes: else an expired node's proof could be the last missing one.
         settle_all(&mut tx, waited).await?;
         for id in tx.overdue(OVERDUE_BATCH).await? {
             let Some(deployment) = tx.deployment(&id).await? else { continue };
@@ -296,7 +293,7 @@ impl Lifecycle {
     }
 }
 
-/// As [`Lifecycle::assignment`], by these records: the rule is the same in the store and in a node's snapshot of it.
+/// As [`Lifecycle::assignment`], from the store or a replica: one rule for both.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -311,7 +308,7 @@ pub async fn assignment_in(
     Ok(Some((deployment, Some(Certificate { newest, fallback }))))
 }
 
-/// As [`Lifecycle::material`], by these records.
+/// As [`Lifecycle::material`], from the store or a replica.
 ///
 /// # Errors
 /// [`MaterialError`].
@@ -323,10 +320,10 @@ pub async fn material_in(records: &impl Records, version: &Version) -> Result<Ma
     Ok(Material { bundle, client_trust: client_trust(version)? })
 }
 
-/// A deployment with its newest accepted upload, if a certificate is set.
+/// A deployment with its newest upload.
 ///
-/// They are read one after the other. Where the upload is gone, the deployment has been removed or changed in between
-/// and is read again; only under a deployment that is still the same is it damage, and never «no certificate».
+/// Two reads: if the upload is missing, the deployment changed in between and is read again. A
+/// missing upload of an unchanged deployment is an error, never «no certificate».
 async fn with_newest(
     records: &impl Records,
     id: &DeploymentId,
@@ -338,7 +335,7 @@ async fn with_newest(
         if let Some(newest) = records.version(id, version).await? {
             return Ok(Some((deployment, Some(newest))));
         }
-        // Each change draws a new generation, so the loop ends as soon as nothing changes.
+        // Each change draws a generation, so the loop ends when changes pause.
         if without.replace(deployment.generation) == Some(deployment.generation) {
             return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
         }
@@ -362,7 +359,7 @@ async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<(), StoreError> 
     }
 }
 
-/// Carries a step out that nobody asked for by name: time or the nodes brought it about.
+/// Performs a transition caused by time or by nodes, and audits it.
 async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
     let id = &deployment.id;
     tx.set_tls(id, deployment.generation, next).await?;
@@ -382,7 +379,7 @@ async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(),
     tx.audit(entry).await
 }
 
-/// A running certificate stays `running`: what a node cannot prove again, it goes on trying and says here.
+/// A running certificate stays `running`; the node retries.
 fn warn_if_unproven(
     node: &NodeId,
     deployment: &Deployment,
@@ -395,7 +392,7 @@ fn warn_if_unproven(
     }
 }
 
-/// The client trust of a stored version. Fails closed: a two-way version without CAs is unusable, never one-way.
+/// Fails closed: a two-way version without CAs is unusable, never one-way.
 fn client_trust(version: &Version) -> Result<Option<ClientTrust>, MaterialError> {
     match (version.tls_type, version.client_cas.is_empty()) {
         (TlsType::OneWay, true) => Ok(None),

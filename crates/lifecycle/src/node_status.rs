@@ -2,19 +2,19 @@ use certward_store::{NodeRecord, StoreError};
 
 use crate::Lifecycle;
 
-/// How a node stands.
+/// The status of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeStatus {
-    /// It is waited for in every change.
+    /// Every change waits for its proof.
     Counted,
-    /// It runs, and nobody waits for it: it has no gateway, catches up, or sees its devices off.
+    /// Running, but not counted: without gateway, catching up, or draining.
     Uncounted,
-    /// It was not heard of for as long as a lease lasts, and has not said that it ends.
+    /// Silent for longer than a lease, without a clean stop.
     Lost,
 }
 
 impl Lifecycle {
-    /// The nodes that run, and those that were lost within the last hour, by id.
+    /// The running nodes, and those lost within the last hour, by id.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -6,20 +6,20 @@ use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting};
 
-/// What to change of a project; `None` leaves it as it is.
+/// Changes of a project; `None` leaves a field.
 #[derive(Debug, Clone, Default)]
 pub struct ProjectChange {
-    /// For people.
+    /// Display name.
     pub name: Option<String>,
-    /// For people.
+    /// Free text.
     pub description: Option<String>,
-    /// Where its deployments may relay to; `Some(None)` takes the restriction away.
+    /// Allowed upstreams; `Some(None)` removes the restriction.
     pub upstream_allow: Option<Option<UpstreamAllow>>,
-    /// The names that it alone may claim; an empty list takes them away.
+    /// Reserved host suffixes; an empty list removes them.
     pub host_suffixes: Option<Vec<HostSuffix>>,
 }
 
-/// Why a project was not made, changed or removed.
+/// Why a project was not created, changed or removed.
 #[derive(Debug, Error)]
 pub enum ProjectError {
     /// The id is taken.
@@ -31,10 +31,10 @@ pub enum ProjectError {
     /// It has deployments.
     #[error("the project has {0} deployments")]
     NotEmpty(u64),
-    /// The project `default` always exists.
+    /// The project `default` cannot be removed.
     #[error("the default project cannot be removed")]
     Default,
-    /// The key does not see all projects, and would not see the one that it made.
+    /// The key is limited to projects, and could not see a new one.
     #[error("the key does not see all projects")]
     LimitedKey,
     /// The key may not do it.
@@ -43,15 +43,15 @@ pub enum ProjectError {
     /// A suffix overlaps with another project's.
     #[error("the host suffix {0} overlaps with one of another project")]
     SuffixTaken(HostSuffix),
-    /// Hosts that deployments have would break the rule.
+    /// Existing hosts would violate the suffixes.
     #[error("{outside} hosts of the project are outside of its suffixes, {of_others} of others are inside")]
     SuffixInUse {
-        /// Hosts of the project that are under none of the suffixes.
+        /// Hosts of the project under none of the suffixes.
         outside: u64,
-        /// Hosts of other projects that are under one of them, or cover one.
+        /// Hosts of other projects under a suffix, or covering one.
         of_others: u64,
     },
-    /// The store failed. Whether the change was made is not known where its answer was lost.
+    /// The store failed; whether the change was made may be unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -66,7 +66,7 @@ impl From<SuffixRefused> for ProjectError {
 }
 
 impl Lifecycle {
-    /// Makes a project; the id is drawn when absent.
+    /// Creates a project; the id is drawn if absent.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -95,8 +95,8 @@ impl Lifecycle {
         Ok(project)
     }
 
-    /// Changes a project. A new boundary holds for what is claimed and connected from then on; hosts that would break it are
-    /// refused, brokers that would are not connected to any more. Connections that live stay.
+    /// Changes a project. A new boundary applies to later claims and dials; hosts that violate it
+    /// refuse the change. Live connections stay.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -125,12 +125,12 @@ impl Lifecycle {
         Ok(after)
     }
 
-    /// Removes a project without deployments. What was its own, others may claim.
+    /// Removes a project without deployments; its suffixes become free.
     ///
     /// # Errors
     /// [`ProjectError`].
     pub async fn remove_project(&self, actor: &ApiKey, id: &ProjectId) -> Result<(), ProjectError> {
-        // The keys that see it lose it.
+        // Affects the keys that are limited to it.
         let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
         if tx.project_to_remove(id).await?.is_none() || !actor.sees(id) {
             return Err(ProjectError::NotFound);

@@ -4,16 +4,16 @@ use certward_store::{Nat64, Store};
 
 use crate::{Entropy, NodeView, Rehearsal, judging::Judging};
 
-/// The house's rules that an operator may set.
+/// Settings of the life cycle.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long a change may take to be proven before it is `failed` (60 s by default).
+    /// Deadline of a proof; then the change is `failed` (60 s by default).
     pub prove_within: Duration,
-    /// How long a node counts without renewing its lease (15 s by default).
+    /// How long a node stays counted without renewal (15 s by default).
     pub lease: Duration,
-    /// How many deployments a project may have; 0: no limit.
+    /// Deployments per project; 0: no limit.
     pub deployments_per_project_max: u32,
-    /// Where IPv4 addresses are inside of IPv6 ones that a deployment names.
+    /// The NAT64 prefixes of upstream addresses.
     pub nat64: Nat64,
 }
 
@@ -28,10 +28,8 @@ impl Default for Settings {
     }
 }
 
-/// All that operators and nodes can ask for. Cheap to clone.
-///
-/// Methods are grouped by file: certificates in `tls.rs`, deployments, projects and keys in files of their names,
-/// what nodes say and ask in `node.rs`.
+/// All operations of operators and nodes, one file per subject: certificates in `tls.rs`, nodes in
+/// `node.rs`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     pub(crate) store: Store,
@@ -43,7 +41,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Puts the parts together.
+    /// Creates the life cycle.
     pub fn new(
         store: Store,
         rehearsal: Arc<dyn Rehearsal>,
@@ -54,7 +52,7 @@ impl Lifecycle {
         Self { store, rehearsal, node_view, entropy, settings, judging: Judging::new() }
     }
 
-    /// The store: for reads that need no rule (lists, authentication, request log).
+    /// The store, for reads without a rule (lists, authentication, request log).
     pub fn store(&self) -> &Store {
         &self.store
     }

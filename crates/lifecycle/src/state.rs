@@ -1,18 +1,18 @@
-//! The states of a deployment's certificate, as pure functions of what is stored and what was said.
+//! The states of a deployment's certificate, as pure functions.
 //!
 //! ```text
 //!            POST, PUT                 last missing proof
 //!  absent ───────────────▶ pending ───────────────────────▶ running
-//!    ▲                        │ deadline, or no way in          │
+//!    ▲                        │ deadline, or no entry point     │
 //!    │                        ▼          last missing proof     │
 //!    │                     failed ──────────────────────────────┤
-//!    │  all let go                                              │
+//!    │  last connection closed                                  │
 //!    └───────────────── terminated ◀────────── DELETE ──────────┘
 //! ```
 //!
-//! A newer upload, or new hosts, lead from any state that has a certificate back to `pending`. `failed` is not
-//! final: nodes go on trying. `running` is `failed` again when a counted node cannot serve it any more. A node that is counted no longer is not waited for; with nobody counted a change
-//! stays `pending` (nobody has proven anything), while a deletion is over at once (nobody holds anything).
+//! A new upload or new hosts lead from any state with a certificate to `pending`. After `failed` the
+//! nodes retry. `running` becomes `failed` when a counted node stops serving the version. Without a
+//! counted node a change stays `pending`, and a deletion ends at once.
 
 use std::time::Duration;
 
@@ -21,21 +21,21 @@ use certward_store::{
     Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version, VersionId,
 };
 
-/// Why a node could not prove a generation.
+/// Why a node did not prove a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
     /// No listener and name lead to the deployment: `failed` at once.
     NoWayIn(NoWayIn),
-    /// The newest try failed, in one plain sentence; the node goes on trying. `failed` at the deadline.
+    /// The last try failed, in one plain sentence; the node retries. `failed` at the deadline.
     NotProven(String),
 }
 
-/// The state of an upload, or of new hosts of an old one, the moment they are stored.
+/// The state of a new upload, or of one with new hosts.
 pub(crate) fn pending(version: VersionId, now: Timestamp, prove_within: Duration) -> TlsState {
     TlsState::Pending { version, deadline: now.after(prove_within) }
 }
 
-/// Where a deployment goes once the counted nodes have said what `counts` holds; `None`: it stays.
+/// The next state, given the proofs of the counted nodes; `None`: unchanged.
 pub(crate) fn settled(
     state: &TlsState,
     generation: Generation,
@@ -53,8 +53,8 @@ pub(crate) fn settled(
     }
 }
 
-/// Where a deployment goes when a counted node could not prove it; `None`: it stays. Before the deadline only a missing
-/// way in is a failure: no time will mend it.
+/// The next state when a counted node fails; `None`: unchanged. Before the deadline only a missing
+/// entry point fails the change: retries cannot fix it.
 pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) -> Option<TlsState> {
     let (version, known) = match state {
         TlsState::Pending { version, .. } => (*version, None),
@@ -69,15 +69,14 @@ pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) ->
     (known != Some(&reason)).then_some(TlsState::Failed { version, reason })
 }
 
-/// Where a deployment goes when a counted node cannot serve its newest version any more; `None`: it stays, for it is not
-/// `running` without that node.
+/// The next state when a counted node no longer serves the newest version; `None`: not `running`.
 pub(crate) fn withdrawn(state: &TlsState, node: &NodeId, reason: &str) -> Option<TlsState> {
     let TlsState::Running { version } = state else { return None };
     let reason = format!("the node {node} cannot serve it any more: {reason}");
     Some(TlsState::Failed { version: *version, reason })
 }
 
-/// Where a pending deployment goes at `now`; `None`: its time is not over, or nobody is counted.
+/// The next state at the deadline; `None`: not over, or no missing proof.
 pub(crate) fn overdue(
     state: &TlsState,
     generation: Generation,
@@ -93,19 +92,18 @@ pub(crate) fn overdue(
     Some(TlsState::Failed { version: *version, reason })
 }
 
-/// The uploader reads this: the cause, and the remedy that belongs to it.
+/// For the uploader: cause and remedy.
 fn no_way_in(node: &NodeId, reason: NoWayIn) -> String {
     format!("no device can reach the deployment through the node {node}: {reason}. {}", reason.remedy())
 }
 
-/// The trust scope of a new upload: kept only when a certificate is replaced and the same clients are trusted as before.
-/// `fresh` is used otherwise.
+/// A new upload keeps the trust scope if it replaces one of the same type and client CAs; else
+/// `fresh`.
 pub(crate) fn trust_scope(replaced: Option<&Version>, material: &Material, fresh: TrustScope) -> TrustScope {
     let same_trust = |before: &Version| {
         let anchors = material.client_trust.iter().flat_map(|trust| trust.anchors());
         let mut new: Vec<&[u8]> = anchors.map(|anchor| anchor.as_ref()).collect();
         let mut old: Vec<&[u8]> = before.client_cas.iter().map(Vec::as_slice).collect();
-        // The order of the CAs is the operator's taste and decides nothing.
         new.sort_unstable();
         old.sort_unstable();
         before.tls_type == material.tls_type() && new == old
@@ -113,8 +111,8 @@ pub(crate) fn trust_scope(replaced: Option<&Version>, material: &Material, fresh
     replaced.filter(|before| same_trust(before)).map_or(fresh, |before| before.trust_scope)
 }
 
-/// Whether a client that `before` admitted may be one that `new` must refuse: one-way became two-way, or a client CA
-/// is gone. Where the new version cannot be served, the old one must not be served either.
+/// Whether `new` must refuse a client of `before`: one-way became two-way, or a client CA was
+/// removed. Then `before` must not be served in place of `new`.
 pub fn narrows(new: &Version, before: &Version) -> bool {
     if new.client_cas.is_empty() {
         return false;
@@ -154,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_the_last_missing_proof_settles_a_state() {
-        // The deployment stands at generation 9: proofs of 7 and 8 are of no use.
+        // The generation is 9: proofs of 7 and 8 do not count.
         let cases = [
             (state_pending(), &[][..], None),
             (state_pending(), &[9], Some(RUNNING)),

@@ -9,92 +9,91 @@ use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judging::TooMany, state};
 
-/// What an operator sees of a deployment's certificate.
+/// A deployment's certificate, as shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsView {
     /// None is set.
     Absent,
-    /// A deletion is being carried out.
+    /// Being deleted.
     Terminated,
     /// One is set.
     Set(Box<CertificateView>),
 }
 
-/// The newest accepted upload, and where it stands.
+/// The newest accepted upload and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateView {
     /// One-way or two-way.
     pub tls_type: TlsType,
     /// The leaf's notAfter.
     pub not_after: Timestamp,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// The leaf's common name, if it has one.
+    /// The leaf's common name.
     pub common_name: Option<String>,
-    /// The warnings and notices it was accepted with.
+    /// Warnings and notices of the upload.
     pub warnings: Vec<Finding>,
 }
 
-/// Where the newest accepted upload stands.
+/// The status of the newest accepted upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Not yet proven on every counted node.
     Pending,
     /// Proven on every counted node.
     Running,
-    /// Not proven in time, or no way in.
+    /// Not proven in time, or no entry point.
     Failed {
-        /// Why, in one plain sentence.
+        /// One plain sentence.
         reason: String,
     },
 }
 
-/// Why a change of a certificate was not made.
+/// Why a certificate was not changed.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The deployment is gone.
+    /// The deployment does not exist.
     #[error("the deployment does not exist")]
     NoDeployment,
-    /// POST where one is set.
+    /// POST, but a certificate is set.
     #[error("a certificate is set already")]
     AlreadyExists,
-    /// PUT or DELETE where none is set.
+    /// PUT or DELETE, but none is set.
     #[error("no certificate is set")]
     NotFound,
-    /// The findings refuse the upload. Most important first; the first is an error.
+    /// Findings refuse the upload; most important first, an error.
     #[error("the upload is refused")]
     Refused(Vec<Finding>),
-    /// Its hosts or its profile were changed each time that the upload was judged.
+    /// Hosts or profile changed during each judgement.
     #[error("the deployment was changed again and again while the upload was judged")]
     KeepsChanging,
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// So many uploads of this key wait to be judged that no further one may.
+    /// The key's queue of uploads is full.
     #[error("too many uploads of this API key wait already")]
     TooManyUploads,
-    /// The store failed. Whether the change was made is not known where its answer was lost.
+    /// The store failed; whether the change was made may be unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The two ways by which an upload comes in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Create,
     Replace,
 }
 
-/// How often an upload is judged where the deployment that it is judged for has changed when the upload is to be stored. A
-/// judgement takes tens of milliseconds at most, and changes of hosts or profile are an operator's: the second one holds.
+/// Judgements of one upload if the deployment changes in between. Each takes tens of milliseconds;
+/// changes of hosts or profile are manual, so the second normally holds.
 const JUDGEMENTS_MAX: u32 = 4;
 
-/// While a change of another node may settle a status, it is looked at this often.
+/// Poll interval for changes by other nodes.
 const SETTLED_POLL: Duration = Duration::from_millis(250);
 
 impl Lifecycle {
-    /// What an operator sees of the deployment's certificate. `None` when the deployment is gone meanwhile, also when
-    /// another one has its id now.
+    /// The certificate as shown to operators. `None`: the deployment is gone, or another has its
+    /// id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,12 +105,12 @@ impl Lifecycle {
             (TlsState::Running { .. }, Some(version)) => set(version, Status::Running),
             (TlsState::Failed { reason, .. }, Some(version)) => set(version, Status::Failed { reason }),
             (TlsState::Terminated, _) => TlsView::Terminated,
-            // The others have a version.
+            // The other states have a version.
             (_, _) => TlsView::Absent,
         }))
     }
 
-    /// As [`Lifecycle::tls`], but holds the answer until the status leaves `pending` and `terminated`, or `wait` has passed.
+    /// As [`Lifecycle::tls`], after the status leaves `pending` and `terminated`, or after `wait`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -127,12 +126,12 @@ impl Lifecycle {
                 return Ok(view);
             }
             let poll = (tokio::time::Instant::now() + SETTLED_POLL).min(deadline);
-            // A change of this process wakes at once; elapsing is the ordinary case for those of others.
+            // A local change wakes it at once; a timeout is normal for remote ones.
             let _elapsed = tokio::time::timeout_at(poll, self.store.changed()).await;
         }
     }
 
-    /// Judges and rehearses an upload without storing anything, in the turn of the actor's key.
+    /// Judges and rehearses an upload without storing it, queued by API key.
     ///
     /// # Errors
     /// [`TlsError::TooManyUploads`], [`TlsError::Store`].
@@ -169,7 +168,7 @@ impl Lifecycle {
         judgement
     }
 
-    /// POST: sets the first certificate. Durable when this returns.
+    /// POST: sets the first certificate. Durable on return.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -182,7 +181,7 @@ impl Lifecycle {
         self.accept(Change::Create, actor, deployment, upload).await
     }
 
-    /// PUT: replaces the certificate. Durable when this returns.
+    /// PUT: replaces the certificate. Durable on return.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -195,7 +194,7 @@ impl Lifecycle {
         self.accept(Change::Replace, actor, deployment, upload).await
     }
 
-    /// DELETE: erases all keys of the deployment; the nodes then let go. Durable when this returns.
+    /// DELETE: erases all keys; the nodes then close connections. Durable on return.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -220,8 +219,8 @@ impl Lifecycle {
         Ok(tx.commit().await?)
     }
 
-    /// One upload, from text to a durable `pending`. The judgement, which costs time, comes before the transaction, which
-    /// holds the only writer; what it depends on is looked at again inside, and if that has changed, it is judged again.
+    /// Judges before the transaction, which holds the only writer; if the deployment changed in
+    /// between, judges again.
     async fn accept(
         &self,
         change: Change,
@@ -248,7 +247,7 @@ impl Lifecycle {
         Err(TlsError::KeepsChanging)
     }
 
-    /// Stores an upload that was judged for the deployment as it is.
+    /// Stores an upload judged for this deployment.
     async fn keep(
         &self,
         change: Change,
@@ -293,7 +292,6 @@ impl Lifecycle {
 }
 
 impl TlsView {
-    /// Whether nothing is under way.
     fn is_settled(&self) -> bool {
         match self {
             Self::Absent => true,
@@ -304,7 +302,7 @@ impl TlsView {
 }
 
 impl Change {
-    /// Whether a state admits the change. A deletion under way counts as no certificate: POST supersedes it.
+    /// During a deletion no certificate is set: POST supersedes it.
     fn admits(self, state: &TlsState) -> Result<(), TlsError> {
         match (self, state.version()) {
             (Self::Create, Some(_)) => Err(TlsError::AlreadyExists),
@@ -338,7 +336,7 @@ impl Change {
     }
 }
 
-/// Whether an upload is judged the same for both: see [`Circumstances`].
+/// Whether both have the same [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
     one.profile == other.profile && !ways_in_differ(one, other)
 }

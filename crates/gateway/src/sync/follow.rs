@@ -377,7 +377,7 @@ impl Follower {
                     anew = None;
                 }
                 if self.progress.is_unread() && anew.is_none() {
-                    // Before the replica is rebuilt, whose reads must be newer.
+                    // Before a rebuild of the replica, which must read newer rows.
                     after = store.newest_position().await?;
                     self.history.read([after].into_iter());
                     anew = Some(after);

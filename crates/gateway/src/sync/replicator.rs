@@ -661,7 +661,7 @@ mod tests {
             (in_sync(7, &[]), follow, in_sync(7, &[8])),
             (building(&[]), follow, building(&[6, 7, 8])),
             (building(&[6, 7, 8]), built, in_sync(7, &[8])),
-            // Without the feed it is not readable, whatever a write in progress still copies.
+            // Without the feed it is not readable, even if a write in progress still copies rows.
             (stale(5), distrust, building(&[])),
             (in_sync(5, &[6]), distrust, building(&[])),
             (building(&[6]), distrust, building(&[6])),

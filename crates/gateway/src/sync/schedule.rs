@@ -19,7 +19,7 @@ pub(crate) struct Schedule {
     retries: BTreeSet<(Instant, DeploymentId)>,
     /// Retries in progress.
     retrying: usize,
-    /// Run when nothing else is due: at a start, proofs of what was proven before.
+    /// Run when nothing else is due: at a start, repeated proofs.
     background: VecDeque<DeploymentId>,
     in_background: HashSet<DeploymentId>,
 }
@@ -67,7 +67,7 @@ impl Schedule {
         self.jobs.keys()
     }
 
-    /// Takes what is due, with its failure count.
+    /// Takes a due job, with its failure count.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
         let is_due =
             |waiting: &BTreeSet<(Instant, DeploymentId)>| waiting.first().is_some_and(|(due, _)| *due <= now);
