@@ -14,81 +14,72 @@ use crate::{Protocol, config::tls_config::Identity, sync::membership::Epoch};
 #[derive(Debug)]
 pub(crate) enum DeploymentConfig {
     Served(Served),
-    /// Connections of this deployment are refused.
+    /// Affects this deployment only.
     Refused(Refused),
 }
 
-/// A served deployment.
 #[derive(Debug)]
 pub(crate) struct Served {
-    /// The deployment's generation this value was built for.
+    /// That this value was built for.
     pub(crate) generation: Generation,
     pub(crate) project: ProjectId,
     pub(crate) hosts: Box<[HostName]>,
     upstream: UpstreamList,
     ws_upstream: Option<UpstreamList>,
-    /// The PROXY header sent to the broker.
     pub(crate) proxy: Proxy,
-    /// Limits on connections at this node.
+    /// Per node.
     pub(crate) limits: ConnectionLimits,
-    /// Upper bound of the TLS records sent to devices.
+    /// Per record to a device.
     pub(crate) record_bytes: RecordBytes,
     pub(crate) identity: Arc<Identity>,
-    /// Set if the previous version is served instead of the newest.
+    /// Set if the previous version is served.
     pub(crate) fallback: Option<Fallback>,
 }
 
-/// The previous version is served instead of the newest.
 #[derive(Debug, Clone)]
 pub(crate) struct Fallback {
     /// The version that cannot be served.
     pub(crate) newest: VersionId,
     /// One plain sentence.
     pub(crate) reason: String,
-    /// Permission holds for this membership epoch only.
+    /// Valid in this membership epoch only.
     pub(crate) allowed_in: Epoch,
 }
 
-/// A refused deployment.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
-    /// Decides which live connections may stay.
+    /// For live connections.
     pub(crate) trust: KnownTrust,
-    /// From then on a handshake may read the store again, in case the feed has no row for it.
+    /// Then a handshake reads the store again, in case the feed has no row.
     pub(crate) ask_again_at: Instant,
 }
 
-/// Why a deployment is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Gone,
     NoCertificate,
-    /// The stored material cannot be served.
     Unservable(String),
-    /// The store did not answer.
     Unavailable(String),
 }
 
-/// The trust of a deployment that cannot be served, as far as it is known.
+/// The trust of a refused deployment.
 #[derive(Debug)]
 pub(crate) enum KnownTrust {
     /// The store did not answer.
     Unknown,
-    /// No device: the certificate is deleted, or the client trust cannot be built.
+    /// No device: the certificate is deleted, or the client trust is invalid.
     Nobody,
-    /// The newest version's trust could be built, its bundle could not.
+    /// The trust could be built, the bundle could not.
     Scope { scope: TrustScope, verifier: Option<Arc<dyn ClientCertVerifier>> },
 }
 
-/// Which live connections of another trust scope may stay.
+/// Which live connections may stay.
 #[derive(Debug)]
 pub(crate) enum Trust<'a> {
-    /// Those of this scope; two-way also those with a chain that the verifier accepts, one-way all.
+    /// This scope's; in two-way those that the verifier accepts; in one-way all.
     Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
-    /// All: trust is unknown.
     Unknown,
-    /// None.
     Nobody,
 }
 
@@ -106,17 +97,14 @@ impl DeploymentConfig {
         }
     }
 
-    /// Refused because the store did not answer.
     pub(crate) fn is_for_the_store(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
     }
 
-    /// Refused because the stored material cannot be served.
     pub(crate) fn is_unservable(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unservable(_), .. }))
     }
 
-    /// Whether it can be used without reading the store. `epoch`: of the node's membership.
     pub(crate) fn is_fresh(&self, epoch: Epoch) -> bool {
         match self {
             Self::Served(served) => {
@@ -159,7 +147,6 @@ impl Refused {
 }
 
 impl Refusal {
-    /// The detail, beyond the kind.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Unservable(reason) | Self::Unavailable(reason) => Some(reason),
@@ -169,8 +156,7 @@ impl Refusal {
 
     fn ask_again_after(&self) -> Duration {
         match self {
-            // The feed reports changes within a second; this covers a deployment that has no row in
-            // it.
+            // Only for a deployment without a feed row; others change within a second.
             Self::Gone | Self::NoCertificate => Duration::from_secs(30),
             Self::Unservable(_) => Duration::from_secs(10),
             Self::Unavailable(_) => Duration::from_secs(1),

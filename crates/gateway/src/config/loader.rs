@@ -1,9 +1,8 @@
 //! A bounded cache of deployment configurations, built from the store or the replica.
 //!
 //! Where to read ([`Gate`]): the replica if it has what the feed announced; else the store, within
-//! a deadline; else this deployment is refused. Cached values follow the same rule. What to serve,
-//! equally for a swap, an eviction and a restart: the newest version; else the assignment's
-//! fallback, never wider in trust; else nothing.
+//! a deadline; else refuse this deployment. What to serve, after a swap, an eviction or a restart:
+//! the newest version; else the fallback, never wider in trust; else nothing.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -35,11 +34,11 @@ use crate::{
     },
 };
 
-/// Deployments that share a slot queue for its lock, only on a cache miss, a few milliseconds.
+/// A slot's deployments queue for its lock on a cache miss, for a few milliseconds.
 const SLOTS: usize = 256;
-/// Includes queueing behind other reads: half of the handshake timeout.
+/// Includes queueing; half of the handshake timeout.
 const STORE_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Replica reads overtaken by a change in a row before the store is read.
+/// Reads overtaken by changes before the store is read.
 const REPLICA_READS_MAX: u32 = 3;
 
 #[derive(Debug)]
@@ -58,7 +57,6 @@ pub(crate) struct Loader {
     slot_of: RandomState,
 }
 
-/// What decides where a deployment is read from.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) membership: Arc<Membership>,
@@ -69,60 +67,54 @@ pub(crate) struct Sources {
     pub(crate) replicator: Option<Arc<Replicator>>,
 }
 
-/// A deployment read in the transaction that read its feed row.
+/// Read in the transaction of its feed row.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     id: DeploymentId,
     loaded: Loaded,
-    /// The slot's cache writes before the read.
+    /// The slot's writes before the read.
     writes: u64,
 }
 
-/// Cache writes so far, by slot.
+/// Cache writes by slot.
 #[derive(Debug)]
 pub(crate) struct Writes(Box<[u64]>);
 
 #[derive(Debug, Clone)]
 struct Cached {
     entry: Arc<DeploymentConfig>,
-    /// Announcements after this moment are not included.
+    /// Later announcements are not included.
     read_at: Moment,
 }
 
-/// Shared by the deployments of one hash.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Held during a store read.
     store: Mutex<()>,
-    /// Held during a replica read, which must not wait for the store.
+    /// Separate, so that replica reads do not wait for the store.
     replica: Mutex<()>,
     counts: StdMutex<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Changes announced or carried out.
     changes: u64,
-    /// Cache writes.
     writes: u64,
 }
 
-/// The slot's changes at a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
-/// The assignment, and the configuration built from it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
     pub(crate) entry: Arc<DeploymentConfig>,
-    /// The newest feed row at the time of the read.
+    /// The newest feed row at the read.
     pub(crate) as_of: FeedPosition,
 }
 
 struct Built {
     entry: DeploymentConfig,
-    /// Served instead of an unservable newest version, once the node has permission.
+    /// For an unservable newest version; needs permission.
     fallback: Option<(Arc<Identity>, String)>,
 }
 
@@ -132,14 +124,13 @@ impl From<DeploymentConfig> for Built {
     }
 }
 
-/// Who a load is for: a device, or a change that this node carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum For {
     Device,
     Change,
 }
 
-/// Reads in a row that may fail the history check before a load fails.
+/// Reads in a row that may fail the history check.
 const READS_MAX: u32 = 8;
 
 impl Loader {
@@ -151,8 +142,7 @@ impl Loader {
         metrics: Arc<Metrics>,
         capacity: usize,
     ) -> Self {
-        // The cache always admits a new value; entries used by devices outlive those used once by a
-        // proof.
+        // Always admits new values; entries used by devices outlive those of proofs.
         let cache = Cache::new(capacity.max(1));
         let slots = (0..SLOTS).map(|_| Slot::default()).collect();
         Self {
@@ -171,8 +161,7 @@ impl Loader {
         }
     }
 
-    /// The configuration for a connection, built if it is not cached. Concurrent handshakes share
-    /// one load.
+    /// Concurrent handshakes share one load.
     pub(crate) async fn get(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let entry = match self.at_hand(id) {
             Some(entry) => Some(entry),
@@ -184,8 +173,7 @@ impl Loader {
         }
     }
 
-    /// Refuses two-way deployments if this node's trust is older than the operator allows. Live
-    /// connections are kept to the known trust.
+    /// Refuses two-way if this node's trust is too old. Live connections are checked by it still.
     fn unless_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
         let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
@@ -197,7 +185,7 @@ impl Loader {
         Arc::new(DeploymentConfig::Refused(Refused::new(refusal, KnownTrust::Scope { scope, verifier })))
     }
 
-    /// `None`: there is no replica, or it lacks an announced change of the deployment.
+    /// `None`: no replica, or it lacks an announced change.
     async fn read_locally(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         let replicator = self.replicator.as_ref()?;
         replicator.readable()?;
@@ -219,7 +207,6 @@ impl Loader {
                 }
             };
             let mut counts = slot.counts();
-            // A value cached since the read may be newer.
             if counts.writes == writes {
                 self.cache.insert(id.clone(), Cached { entry: Arc::clone(&entry), read_at });
                 counts.writes += 1;
@@ -237,13 +224,13 @@ impl Loader {
         let Some(replica) = replicator.readable() else { return Ok(None) };
         let reading = replica.reading().await?;
         let assignment = assignment_in(&reading, id).await?;
-        // A missing deployment may have been created since.
+        // It may have been created since.
         let Some((deployment, _)) = &assignment else { return Ok(None) };
         if !self.gate.covers(id, deployment.generation) {
             return Ok(None);
         }
         let before = self.before(id);
-        // A fallback needs permission from the store; that case reads the store as well.
+        // A fallback needs the store's permission.
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
@@ -252,7 +239,7 @@ impl Loader {
         Ok(Some(entry).filter(|entry| !entry.is_unservable()))
     }
 
-    /// If the store times out, the deployment is refused for a moment.
+    /// Refuses for a moment on a timeout.
     async fn read_remotely(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let read = async {
             let _lock = self.slot(id).store.lock().await;
@@ -268,29 +255,27 @@ impl Loader {
         }
     }
 
-    /// Handshakes in progress resolve these deployments again when they end.
+    /// Handshakes in progress are routed again at their end.
     pub(crate) fn announced<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>) {
         for id in ids {
             self.slot(id).counts().changes += 1;
         }
     }
 
-    /// As [`Loader::announced`], for all deployments.
     pub(crate) fn announced_everything(&self) {
         self.slots.iter().for_each(|slot| slot.counts().changes += 1);
     }
 
-    /// How many deployments are cached.
     pub(crate) fn len(&self) -> usize {
         self.cache.len()
     }
 
-    /// Must be called before the transaction of [`Loader::read_ahead`] begins.
+    /// Must be called before the transaction begins.
     pub(crate) fn writes(&self) -> Writes {
         Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
     }
 
-    /// Reads deployments in the transaction that read their feed rows. Does not serve them yet.
+    /// Does not serve what it reads.
     ///
     /// # Errors
     /// [`StoreError`] if one cannot be read.
@@ -304,8 +289,7 @@ impl Loader {
         for id in ids {
             let assignment = assignment_in(reading, &id).await?;
             let before = self.before(&id);
-            // A fallback is served only once the change is carried out and the store gave
-            // permission.
+            // A fallback is served only when the change is carried out.
             let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
             let loaded = Loaded { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
             let writes = writes[self.slot_number(&id)];
@@ -314,8 +298,7 @@ impl Loader {
         Ok(read)
     }
 
-    /// Serves what [`Loader::read_ahead`] read; must follow the announcement of its rows at once.
-    /// If the cache was written since, that value may be newer: the deployment is read again.
+    /// Must follow the announcement at once. A deployment cached since the read is read again.
     pub(crate) fn swap_ahead(&self, read: Vec<ReadAhead>) {
         let read_at = self.gate.now();
         for ReadAhead { id, loaded, writes } in read {
@@ -326,20 +309,20 @@ impl Loader {
         }
     }
 
-    /// The owner, by the replica, of the first of these names that it knows.
+    /// The owner of the first name that the replica knows.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
         self.replicator.as_ref()?.readable()?.first_of(names).await.ok()?
     }
 
-    /// Reads the store and swaps the configuration. If the store does not answer, the cache stays,
-    /// and announced deployments are refused; an unreadable answer refuses the deployment.
+    /// Reads the store and swaps. Without an answer the cache stays, and announced deployments are
+    /// refused; an unreadable one is refused.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let slot = self.slot(id);
         let _lock = slot.store.lock().await;
         let read_at = self.gate.now();
         let loaded = self.load(id, For::Change).await;
         match &loaded {
-            // No device asked; the index no longer has it either.
+            // Not requested by a device; the index lacks it too.
             Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
             Ok(_) | Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
@@ -357,20 +340,19 @@ impl Loader {
         Stamp(self.slot(id).counts().changes)
     }
 
-    /// Whether the [`Loader::get`] after this stamp is still valid. Later changes reach connections
-    /// through the registry.
+    /// Whether that answer is still valid. Later changes reach connections through the registry.
     pub(crate) fn is_as_it_was(&self, id: &DeploymentId, stamp: Stamp) -> bool {
         self.stamp(id) == stamp
     }
 
-    /// Refuses new connections. Live ones stay: nothing is known against them.
+    /// Live connections stay: nothing is known against them.
     fn refuse(&self, id: &DeploymentId, error: &StoreError) -> Arc<DeploymentConfig> {
         let (refusal, is_certain) = match error {
             StoreError::Unavailable(reason) => (Refusal::Unavailable(reason.clone()), false),
             error => (Refusal::Unservable(error.to_string()), true),
         };
         let mut counts = self.slot(id).counts();
-        // The store was only late; another read may have succeeded since.
+        // Another read may have succeeded since.
         if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
             return entry;
         }
@@ -386,7 +368,6 @@ impl Loader {
         (entry.is_fresh(self.membership.epoch()) && self.gate.is_current(id, read_at)).then_some(entry)
     }
 
-    /// The configuration served last, if cached.
     fn before(&self, id: &DeploymentId) -> Option<Arc<DeploymentConfig>> {
         self.cache.peek(id).map(|cached| cached.entry)
     }
@@ -399,7 +380,7 @@ impl Loader {
         self.slot_of.hash_one(id) as usize % self.slots.len()
     }
 
-    /// Must be called under the slot's lock.
+    /// Under the slot's lock.
     async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
         let read_at = self.gate.now();
         let reading = self.read(whose).await?;
@@ -407,7 +388,7 @@ impl Loader {
         let assignment = assignment_in(&reading, id).await?;
         let before = self.before(id);
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
-        // The withdrawal must not wait for this reading's connection.
+        // A withdrawal needs a connection too.
         drop(reading);
         let entry = match (&assignment, built.fallback) {
             (Some((deployment, Some(certificate))), Some((identity, reason))) => {
@@ -428,7 +409,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Serves what the store returned, unless a later read is served.
+    /// Keeps a later read.
     fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
         let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
         if self.cache.peek(id).is_some_and(is_newer) {
@@ -444,7 +425,7 @@ impl Loader {
         counts.writes += 1;
     }
 
-    /// A snapshot of the store that continues the history this node has read.
+    /// A snapshot that continues this node's history.
     async fn read(&self, whose: For) -> Result<Reading, StoreError> {
         let store = self.lifecycle.store();
         for _ in 0..READS_MAX {
@@ -462,8 +443,7 @@ impl Loader {
         Err(another_history())
     }
 
-    /// Other loads may have advanced the history while this one waited for a connection; the same
-    /// transaction is checked against it.
+    /// Other loads may have advanced the history; the same transaction is checked against it.
     async fn judge(&self, mut held: Held, reading: &Reading) -> Result<Verdict, StoreError> {
         let mut continues = reading.continues();
         for _ in 0..READS_MAX {
@@ -480,7 +460,6 @@ impl Loader {
         Ok(Verdict::ReadAgain)
     }
 
-    /// Asks the store whether this node may serve the previous version now.
     async fn may_fall_back(
         &self,
         observation: &Observation<'_>,
@@ -513,7 +492,7 @@ impl Loader {
         Some(Fallback { newest, reason, allowed_in })
     }
 
-    /// An unservable version is refused; one that cannot be read now is an error.
+    /// Unservable is refused; unreadable now is an error.
     async fn build(
         &self,
         records: &impl Records,
@@ -541,8 +520,7 @@ impl Loader {
         Ok(Built { entry, fallback: fallback.map(|identity| (identity, reason)) })
     }
 
-    /// Reuses the served identity of this version, or builds it. The inner error is permanent, in
-    /// one plain sentence.
+    /// The inner error is permanent, in one plain sentence.
     async fn identity(
         &self,
         records: &impl Records,
@@ -571,7 +549,7 @@ impl Loader {
         Ok(identity.map_err(|unservable| unservable.to_string()))
     }
 
-    /// The trust of an unservable version: its live connections are still kept to it.
+    /// Live connections are still checked by it.
     fn trust_of(&self, version: &Version) -> KnownTrust {
         let scope = version.trust_scope;
         if version.client_cas.is_empty() {

@@ -1,10 +1,9 @@
-//! Which values may be served after an announcement of the change feed.
+//! What may be served after an announcement of the change feed.
 //!
-//! A value in memory may be served if it was read from the store after its deployment's newest
-//! announcement; a replica row, if it has what was announced. All else is read from the store, or
-//! that deployment is refused. An announcement is kept until it is read and in the replica. Values
-//! in memory are ordered by events of this process, not by generation: after a fail-over the same
-//! number may mean another change.
+//! A value in memory: if read from the store after its newest announcement. A replica row: if it
+//! has what was announced. Else the store is read, or the deployment refused. An announcement is
+//! kept until read and in the replica. Values in memory are ordered by events of this process:
+//! after a fail-over a generation may mean another change.
 
 use std::{
     collections::HashMap,
@@ -18,36 +17,33 @@ use certward_store::{DeploymentId, FeedEntry, Generation};
 
 use crate::sync::schedule::ROOM_AT_REST;
 
-/// A position in the order of this process's announcements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
-    /// The last read of the feed failed.
     silent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     now: Moment,
-    /// The feed could not list the changes: nothing read before this is current.
+    /// Nothing read before is current.
     everything: Moment,
     known: HashMap<DeploymentId, Known>,
     /// The replica's mark. `None`: no replica is read.
     copied: Option<Generation>,
 }
 
-/// An announced deployment that is not carried out yet.
+/// Announced, not carried out.
 #[derive(Debug)]
 struct Known {
-    /// Values in memory must be read after this.
+    /// Values in memory must be newer.
     announced: Moment,
-    /// Replica rows must be read after this.
+    /// Replica rows must be newer.
     noted: Moment,
-    /// The generation the replica must have. `None`: the deployment is gone, no replica row is
-    /// current.
+    /// The generation the replica must have; `None`: gone, no row is current.
     wanted: Option<Generation>,
     is_read: bool,
 }
@@ -58,13 +54,12 @@ impl Gate {
         self.state().now
     }
 
-    /// The feed reports changes of these deployments.
     pub(crate) fn announce(&self, rows: &[FeedEntry]) {
         let mut state = self.state();
         let now = state.tick();
         for row in rows {
             let wanted = match state.known.get(&row.deployment).map(|known| known.wanted) {
-                // What the store returned stays: it may be ahead of the feed.
+                // It may be ahead of the feed.
                 Some(None) => None,
                 Some(Some(ahead)) if ahead >= row.generation() => Some(ahead),
                 Some(Some(_)) | None => Some(row.generation()),
@@ -74,21 +69,19 @@ impl Gate {
         }
     }
 
-    /// The feed cannot list the changes. Earlier generations no longer compare.
+    /// Earlier generations no longer compare.
     pub(crate) fn announce_everything(&self) {
         let mut state = self.state();
         state.everything = state.tick();
         state.known = HashMap::new();
     }
 
-    /// Whether a value read at this moment may be served.
     pub(crate) fn is_current(&self, id: &DeploymentId, read_at: Moment) -> bool {
         let state = self.state();
         let is_before = |known: &Known| read_at < known.announced;
         read_at >= state.everything && !state.known.get(id).is_some_and(is_before)
     }
 
-    /// Whether a replica row may be served.
     pub(crate) fn covers(&self, id: &DeploymentId, row: Generation) -> bool {
         match self.state().known.get(id) {
             None => true,
@@ -96,8 +89,8 @@ impl Gate {
         }
     }
 
-    /// Records the store's answer: the deployment's generation, or `None` if it is gone. It may be
-    /// ahead of the feed; then the replica is behind it.
+    /// Records the generation read, `None` if gone. The store may be ahead of the feed and the
+    /// replica.
     pub(crate) fn was_read(&self, id: &DeploymentId, read_at: Moment, found: Option<Generation>) {
         let mut state = self.state();
         if let Some(known) = state.known.get_mut(id) {
@@ -122,7 +115,7 @@ impl Gate {
         state.forget_unless_copied(id);
     }
 
-    /// The store's record of the deployment is unreadable; the deployment is refused.
+    /// The deployment is refused as unreadable.
     pub(crate) fn was_unreadable(&self, id: &DeploymentId, read_at: Moment) {
         let mut state = self.state();
         if let Some(known) = state.known.get_mut(id) {
@@ -131,7 +124,7 @@ impl Gate {
         state.forget_unless_copied(id);
     }
 
-    /// The replica has these as the store had them at this moment or later.
+    /// In the replica as of this moment or later.
     pub(crate) fn copied<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>, read_at: Moment) {
         let mut state = self.state();
         for id in ids {
@@ -143,7 +136,7 @@ impl Gate {
         state.shrink();
     }
 
-    /// The replica is read from, and complete up to `mark`.
+    /// The replica is complete up to `mark`.
     pub(crate) fn copied_up_to(&self, mark: Generation) {
         let mut state = self.state();
         state.copied = Some(mark);
@@ -152,12 +145,11 @@ impl Gate {
         state.shrink();
     }
 
-    /// A replica is being built, and may lack later reads.
+    /// A replica under construction may lack later reads.
     pub(crate) fn may_be_uncopied(&self) {
         self.state().copied.get_or_insert(Generation(-1));
     }
 
-    /// No replica is read from any more.
     pub(crate) fn without_replica(&self) {
         let mut state = self.state();
         state.copied = None;
@@ -165,14 +157,13 @@ impl Gate {
         state.shrink();
     }
 
-    /// Deployments that are gone in the store, but perhaps not in the replica.
+    /// Gone in the store, perhaps not in the replica.
     pub(crate) fn gone(&self) -> Vec<DeploymentId> {
         let state = self.state();
         let gone = state.known.iter().filter(|(_, known)| known.wanted.is_none() && known.is_read);
         gone.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Whether the last read of the feed failed.
     pub(crate) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
     }
@@ -181,7 +172,6 @@ impl Gate {
         self.silent.store(is_silent, Ordering::Relaxed);
     }
 
-    /// How many announced deployments are not carried out.
     pub(crate) fn len(&self) -> usize {
         self.state().known.len()
     }

@@ -1,8 +1,7 @@
 //! Session ticket keys in the store: one sealed record per period of six hours.
 //!
-//! The first node to need a key draws it; all others read it. Keys are drawn one period ahead, so
-//! that an outage of the store costs no resumption until then. Expired records are deleted, so
-//! their tickets cannot be decrypted any more.
+//! The first node draws a key; the others read it. Drawn one period ahead, so that an outage costs
+//! no resumption until then. Expired records are deleted, and their tickets with them.
 
 use std::sync::Arc;
 
@@ -12,10 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::config::tickets::{KeyRing, TicketKey};
 
-/// Prefix of the record names; older releases kept one secret under exactly this name.
+/// Older releases kept one secret under exactly this name.
 const NAME: &str = "session-tickets";
 
-/// The range of all record names.
 pub(crate) const NAMES: (&str, &str) = ("session-tickets.", "session-tickets/");
 
 /// Zero-padded, so that names sort by period.
@@ -23,7 +21,6 @@ fn name(period: i64) -> String {
     format!("{NAME}.{:012}", period.max(0))
 }
 
-/// Drops expired keys and creates missing ones.
 pub(crate) async fn keep_current(
     ring: &KeyRing,
     store: &Store,
@@ -51,8 +48,7 @@ pub(crate) async fn keep_current(
     Ok(())
 }
 
-/// Loads the replica's keys, for a start without the store. A missing key only costs full
-/// handshakes.
+/// Loads keys from the replica. Missing ones only cost full handshakes.
 pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for period in ring.periods() {
@@ -63,7 +59,6 @@ pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), Sto
     Ok(())
 }
 
-/// Deletes expired keys from the replica.
 pub(crate) async fn forget_old(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
     snapshot.remove_secrets(NAMES.0, &name(*ring.periods().start())).await?;
     Ok(())

@@ -1,11 +1,10 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) that resume only within their trust scope.
 //!
-//! rustls' ticketer would let a client without certificate resume into a two-way deployment, and a
-//! revoked one go on resuming. Here the trust scope is associated data of the sealed ticket; in
-//! another scope the client makes a full handshake. Format:
-//! `key id (8) | nonce (12) | AES-256-GCM`. All nodes share a random key per six hours
-//! (`ticket_keys.rs`); two older keys and, for faster clocks, the next one also open tickets. Older
-//! keys are erased, so that recorded TLS 1.2 sessions stay secret.
+//! rustls' ticketer would let a client without certificate resume into a two-way deployment. Here
+//! the trust scope is associated data of the ticket; in another scope the handshake is a full one.
+//! `key id (8) | nonce (12) | AES-256-GCM`, with a random key per six hours for all nodes
+//! (`ticket_keys.rs`). Two older keys, and for faster clocks the next one, also open tickets. Older
+//! ones are erased, so that recorded TLS 1.2 sessions stay secret.
 
 use std::{
     fmt,
@@ -21,16 +20,14 @@ use certward_store::{Clock, Timestamp, TrustScope};
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
 
-/// How long a key seals.
 const PERIOD_MS: i64 = 6 * 60 * 60 * 1000;
-/// Older keys that still open tickets.
 const OLDER_ACCEPTED: i64 = 2;
-/// Keys open tickets at least this long, and at most one period more.
+/// Tickets open at least this long, at most one period more.
 const LIFETIME_S: u32 = (OLDER_ACCEPTED * PERIOD_MS / 1000) as u32;
 const KEY_ID_LEN: usize = 8;
 const FORMAT: u8 = 1;
 
-/// The process's ticket keys. Without the current key no tickets are issued.
+/// Without the current key no tickets are issued.
 pub(crate) struct KeyRing {
     clock: Arc<dyn Clock>,
     keys: RwLock<Vec<Arc<TicketKey>>>,
@@ -48,19 +45,16 @@ impl KeyRing {
         Self { clock, keys: RwLock::default() }
     }
 
-    /// The current period.
     pub(crate) fn period(&self) -> i64 {
         let Timestamp(now) = self.clock.now();
         now.div_euclid(PERIOD_MS)
     }
 
-    /// Periods with a usable key.
     pub(crate) fn periods(&self) -> RangeInclusive<i64> {
         let now = self.period();
         now - OLDER_ACCEPTED..=now + 1
     }
 
-    /// Replaces all keys.
     pub(crate) fn hold(&self, keys: Vec<Arc<TicketKey>>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
@@ -69,7 +63,7 @@ impl KeyRing {
         self.with(<[_]>::len)
     }
 
-    /// Drops expired keys. Returns whether the current and the next key are present.
+    /// Returns whether the current and the next key are present.
     pub(crate) fn forget_old(&self) -> bool {
         let (periods, now) = (self.periods(), self.period());
         let is_old = |key: &Arc<TicketKey>| !periods.contains(&key.period);
@@ -96,7 +90,7 @@ impl KeyRing {
 }
 
 impl TicketKey {
-    /// Derives the key from `random`. `None` unless it is 32 bytes.
+    /// `None` unless `random` is 32 bytes.
     pub(crate) fn of(period: i64, random: &[u8]) -> Option<Self> {
         if random.len() != 32 {
             return None;
@@ -125,7 +119,6 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// The ticketer of one trust scope.
 pub(crate) struct ScopedTickets {
     ring: Arc<KeyRing>,
     scope: TrustScope,
@@ -195,7 +188,7 @@ mod tests {
         Arc::new(HandClock::at(Timestamp(0)))
     }
 
-    /// A ring with the keys of all periods used here, different by period and seed.
+    /// Different by period and seed.
     fn ring(clock: &Arc<HandClock>, seed: u8) -> Arc<KeyRing> {
         let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(clock);
         let ring = KeyRing::new(clock);

@@ -25,21 +25,19 @@ use crate::{
     },
 };
 
-/// One version's leaf, key, client trust, policy and ticket scope in one immutable value, so that
-/// versions never mix.
+/// Immutable, so that leaf, key, trust and ticket scope of versions never mix.
 pub(crate) struct Identity {
     pub(crate) version: VersionId,
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     mqtts: Arc<ServerConfig>,
-    /// Built on first use: most deployments need none, and it is as large as the other.
+    /// On first use: few deployments need it, and it is as large as the other.
     wss: OnceLock<Arc<ServerConfig>>,
 }
 
 /// rustls' `max_fragment_size` includes the record header.
 const RECORD_HEADER: usize = 5;
 
-/// Why material cannot be served.
 #[derive(Debug, Error)]
 pub(crate) enum Unservable {
     #[error("the TLS library refuses the private key: {0}")]
@@ -51,7 +49,7 @@ pub(crate) enum Unservable {
 }
 
 impl Identity {
-    /// The configuration for a protocol; they differ in ALPN only.
+    /// They differ in ALPN only.
     pub(crate) fn config(&self, protocol: Protocol) -> &Arc<ServerConfig> {
         match protocol {
             Protocol::Mqtts => &self.mqtts,
@@ -63,8 +61,7 @@ impl Identity {
         }
     }
 
-    /// As [`Identity::config`], for devices that take at most `record_bytes` of plaintext per
-    /// record. Everything else is shared.
+    /// For records of at most `record_bytes` of plaintext.
     pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
         let config = self.config(protocol);
         if record_bytes >= RecordBytes::MAX {
@@ -86,8 +83,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Builds identities that share what they can: 0.3 KiB per deployment instead of 9 KiB with rustls'
-/// defaults.
+/// Shares parts: 0.3 KiB per identity instead of 9 KiB with rustls' defaults.
 #[derive(Debug)]
 pub(crate) struct TlsConfigFactory {
     provider: Arc<CryptoProvider>,
@@ -96,7 +92,6 @@ pub(crate) struct TlsConfigFactory {
     session_storage: Arc<NoServerSessionStorage>,
     no_compression: Arc<CompressionCache>,
     no_key_log: Arc<NoKeyLog>,
-    /// For one-way deployments: requests no certificate.
     no_client_auth: Arc<dyn ClientCertVerifier>,
     chains: Arc<VerifiedChains>,
 }
@@ -127,7 +122,6 @@ impl TlsConfigFactory {
         self.chains.len()
     }
 
-    /// The time used to verify client certificates.
     pub(crate) fn now(&self) -> Option<UnixTime> {
         self.time.current_time()
     }
@@ -162,7 +156,7 @@ impl TlsConfigFactory {
         let verifier = verifier.unwrap_or_else(|| Arc::clone(&self.no_client_auth));
         let builder = builder.with_client_cert_verifier(verifier);
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        // Resumption uses tickets only: they are bound to a trust scope.
+        // Tickets are bound to a trust scope, session ids are not.
         config.session_storage = Arc::<NoServerSessionStorage>::clone(&self.session_storage);
         config.cert_compression_cache = Arc::clone(&self.no_compression);
         config.key_log = Arc::<NoKeyLog>::clone(&self.no_key_log);
@@ -171,17 +165,16 @@ impl TlsConfigFactory {
         config.ticketer = tickets;
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
-        // Needed for the alert sent when a limit refuses a device (`last_alert.rs`).
+        // For the alert of a refusal by a limit (`last_alert.rs`).
         config.enable_secret_extraction = true;
-        // Enough for a device that resumes now and then; saves bytes and a sealing for the others.
+        // Enough for occasional resumption; saves bytes and a sealing.
         config.send_tls13_tickets = 1;
         Ok(config)
     }
 }
 
-/// aws-lc-rs with AES-128-GCM first: SHA-256 has CPU instructions where SHA-384 has none, which
-/// saves a seventh of a handshake, and 128 bits match P-256 and X25519. AES-256 and ChaCha20 stay
-/// enabled.
+/// AES-128-GCM first: SHA-256 has CPU instructions where SHA-384 has none, which saves a seventh of
+/// a handshake; 128 bits match P-256 and X25519.
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
@@ -195,7 +188,6 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// Gives rustls the injected clock.
 #[derive(Debug)]
 struct RustlsTime(Arc<dyn Clock>);
 

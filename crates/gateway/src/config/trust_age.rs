@@ -6,22 +6,20 @@ use std::{
 use certward_lifecycle::Entropy;
 use certward_store::Clock;
 
-/// Refuses two-way deployments once this node's trust is too old: for operators who would rather
-/// refuse a device than accept a CA that may have been removed.
+/// Refuses two-way once trust is too old: a CA may have been removed since.
 ///
-/// The age counts from the sending of the last feed read that was answered, on a clock that runs
-/// while the machine sleeps. Before its first feed read a process refuses.
+/// The age counts from the sending of the last answered feed read, on a clock that runs while the
+/// machine sleeps. Without a read it refuses.
 #[derive(Debug)]
 pub(crate) struct TrustAge {
     clock: Arc<dyn Clock>,
     /// `None`: no limit.
     max: Option<Duration>,
-    /// When the last answered feed read was sent.
     sent: Mutex<Option<Duration>>,
 }
 
 impl TrustAge {
-    /// Shortens `max` by up to a tenth, at random, so that nodes do not all refuse at once.
+    /// Up to a tenth less, at random, so that nodes do not refuse all at once.
     pub(crate) fn new(clock: Arc<dyn Clock>, max: Option<Duration>, entropy: &dyn Entropy) -> Self {
         let mut byte = [0];
         entropy.fill(&mut byte);
@@ -29,18 +27,16 @@ impl TrustAge {
         Self { clock, max, sent: Mutex::default() }
     }
 
-    /// Must be called before the feed is read, for [`TrustAge::answered`].
+    /// Must be called before the feed is read.
     pub(crate) fn now(&self) -> Duration {
         self.clock.uptime()
     }
 
-    /// The feed read sent at `sent` was answered.
     pub(crate) fn answered(&self, sent: Duration) {
         // No panic while the lock is held.
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
     }
 
-    /// Whether this node's trust is too old.
     pub(crate) fn is_over(&self) -> bool {
         let Some(max) = self.max else { return false };
         let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +82,7 @@ mod tests {
             clock.advance(Duration::from_secs(seconds));
             assert_eq!(over(), expected, "{seconds} s later");
         }
-        // The age counts from sending, not from the answer.
+        // Counted from the sending.
         answer(served.now() - Duration::from_secs(200));
         assert_eq!(over(), [false, true, true]);
         answer(served.now());

@@ -1,9 +1,8 @@
-//! A cache of verified client chains: a reconnect saves a fifth of a two-way handshake.
+//! A cache of verified client chains; saves a fifth of a two-way handshake.
 //!
-//! The key is the SHA-256 of the trust scope and the chain as sent. The scope is drawn again when
-//! the client CAs change, so chains accepted by earlier CAs are not found. An entry holds while all
-//! its certificates are valid. Only accepted chains are kept; each handshake still proves possession
-//! of the key.
+//! Keyed by the SHA-256 of trust scope and chain as sent. Another set of client CAs has another
+//! scope. An entry holds while its certificates are valid. Only accepted chains are kept; each
+//! handshake still proves possession of the key.
 
 use std::sync::Arc;
 
@@ -18,15 +17,14 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-/// About 100 bytes each; enough for a fleet that reconnects after an outage.
+/// About 100 bytes each: a fleet reconnecting after an outage.
 const CHAINS_MAX: usize = 50_000;
 
 type ChainHash = [u8; 32];
 
-/// First and last second, since 1970, in which the whole chain is valid.
+/// First and last valid second since 1970.
 type Validity = (i64, i64);
 
-/// Shared by all deployments of this node.
 #[derive(Debug)]
 pub(crate) struct VerifiedChains(Cache<ChainHash, Validity>);
 
@@ -41,7 +39,7 @@ impl VerifiedChains {
         self.0.len()
     }
 
-    /// Wraps `verifier`, which is called only for chains not accepted before.
+    /// Calls `verifier` for unknown chains only.
     pub(crate) fn remembering(
         self: &Arc<Self>,
         verifier: Arc<dyn ClientCertVerifier>,
@@ -63,7 +61,7 @@ impl Remembering {
         let mut context = Context::new(&SHA256);
         context.update(&self.scope.0);
         for certificate in std::iter::once(leaf).chain(intermediates) {
-            // Length-prefixed, so that different chains never hash the same bytes.
+            // Length-prefixed: no two chains hash the same bytes.
             context.update(&(certificate.len() as u64).to_be_bytes());
             context.update(certificate);
         }
@@ -144,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts its calls and accepts chains that are valid, as webpki would.
+    /// Accepts valid chains, as webpki would.
     #[derive(Debug, Default)]
     struct Counting(AtomicUsize);
 
@@ -212,7 +210,7 @@ mod tests {
         let steps: [(u8, &CertificateDer<'_>, &[CertificateDer<'_>], usize); 7] = [
             (1, &leaf, &[], 1),
             (1, &leaf, &[], 1),
-            // The scope, the length and the leaf all make another key.
+            // Scope, length and leaf are part of the key.
             (2, &leaf, &[], 2),
             (1, &leaf, std::slice::from_ref(&other), 3),
             (1, &other, &[], 4),

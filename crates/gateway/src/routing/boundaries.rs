@@ -1,5 +1,5 @@
-//! Project boundaries set by admins: allowed upstreams and reserved host suffixes. Kept in memory,
-//! so that no handshake and no dial reads the store; the feed reports changes.
+//! Project boundaries: allowed upstreams and reserved host suffixes, in memory, so that no
+//! handshake or dial reads the store.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,6 @@ struct Known {
 }
 
 impl Boundaries {
-    /// Reads the boundaries if they changed.
     pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = store.boundaries(known).await? {
@@ -30,7 +29,6 @@ impl Boundaries {
         Ok(())
     }
 
-    /// As [`Boundaries::follow`], in a transaction.
     pub(crate) async fn follow_in(&self, reading: &Reading) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = reading.boundaries(known).await? {
@@ -39,7 +37,7 @@ impl Boundaries {
         Ok(())
     }
 
-    /// Applies to new connections and handshakes.
+    /// For new connections and handshakes.
     pub(crate) fn set(&self, stored: Stored) {
         let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
         let owners =
@@ -49,13 +47,12 @@ impl Boundaries {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
-    /// Where the project may relay to. `None`: wherever this node may.
+    /// `None`: no restriction by the project.
     pub(crate) fn upstream_allow(&self, project: &ProjectId) -> Option<Arc<UpstreamAllow>> {
         self.known().upstream_allow.get(project).cloned()
     }
 
-    /// Whether the name, or a name above it, is a suffix of another project. Suffixes of two
-    /// projects never overlap, so the first match decides; at most 127 look-ups.
+    /// Suffixes of two projects never overlap, so the first match decides; at most 127 look-ups.
     pub(crate) fn is_anothers(&self, name: &HostName, project: &ProjectId) -> bool {
         let known = self.known();
         if known.owners.is_empty() {
@@ -66,7 +63,6 @@ impl Boundaries {
         names.filter_map(|name| known.owners.get(name)).next().is_some_and(|owner| owner != project)
     }
 
-    /// How many projects are restricted, plus how many suffixes there are.
     pub(crate) fn len(&self) -> usize {
         let known = self.known();
         known.upstream_allow.len() + known.owners.len()

@@ -1,7 +1,7 @@
 //! The extensions of a ClientHello from its bytes: rustls' `Acceptor` does not expose them.
 //!
-//! `hello` starts with the records of a ClientHello, fragmented in any way; later bytes are
-//! ignored. One that is malformed or incomplete has no extensions.
+//! `hello` starts with its records, fragmented in any way; later bytes are ignored. A malformed or
+//! incomplete one has no extensions.
 
 /// Record content type (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
@@ -11,10 +11,9 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 /// Server name type (RFC 6066 §3).
 const HOST_NAME: u8 = 0;
-/// Longest server name shown, in characters.
 const SHOWN_NAME_MAX: usize = 64;
 
-/// The first handshake message with its header, reassembled from records.
+/// Reassembled from records, with its header.
 pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
     let mut records = Reader(records);
     let mut message = Vec::with_capacity(records.0.len());
@@ -34,7 +33,7 @@ pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The extensions of a ClientHello message by type (RFC 8446 §4.1.2).
+/// By type (RFC 8446 §4.1.2).
 pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     const HEADER: usize = 3;
     const VERSION_AND_RANDOM: usize = 2 + 32;
@@ -57,8 +56,7 @@ pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(extensions)
 }
 
-/// The server name as sent, for display: printable ASCII, other bytes as `?`, at most 64
-/// characters. For invalid DNS names, which rustls does not report.
+/// For display of names that rustls does not report: printable ASCII, other bytes as `?`.
 pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     let message = first_message(hello)?;
     let (_, body) = extensions(&message)?.into_iter().find(|(kind, _)| *kind == SERVER_NAME)?;
@@ -70,7 +68,6 @@ pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     Some(list.vector16()?.iter().take(SHOWN_NAME_MAX).map(shown).collect())
 }
 
-/// The unread bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,8 +1,7 @@
 //! The deployment of every host. Once complete, unknown names never reach the store.
 //!
-//! A host costs a keyed 64-bit hash, 20 bytes and the slack of a hash table; an id is kept once. If
-//! two hosts share a hash, one is not found; the other deployment is never served in its place,
-//! since the caller must verify that the deployment has the host.
+//! A host costs a keyed 64-bit hash, 20 bytes and the table's slack. If two hosts share a hash, one
+//! is not found; the other is not served, since the caller verifies the deployment's hosts.
 
 use std::{
     collections::HashSet,
@@ -16,7 +15,7 @@ use hashbrown::{HashTable, hash_table::Entry};
 
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
-    /// Random per process, so that hosts with colliding hashes cannot be prepared.
+    /// Random per process, against prepared collisions.
     key: RandomState,
     tables: RwLock<Tables>,
 }
@@ -33,7 +32,6 @@ struct Tables {
     is_listed: bool,
 }
 
-/// A host, and its deployment's place.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     host: HostHash,
@@ -46,19 +44,19 @@ struct Place {
     hosts: Hosts,
 }
 
-/// Most deployments have one host, which needs no allocation.
+/// Saves an allocation for most deployments.
 #[derive(Debug)]
 enum Hosts {
     One(HostHash),
     Others(Box<[HostHash]>),
 }
 
-/// Two halves make a table row 12 bytes instead of 16.
+/// Makes a table row 12 bytes instead of 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HostHash([u32; 2]);
 
 impl HostIndex {
-    /// The deployment of exactly this name or wildcard.
+    /// Exact name or wildcard.
     pub(crate) fn find(&self, host: &HostName) -> Option<DeploymentId> {
         let hash = self.hash(host);
         let tables = self.read();
@@ -66,7 +64,6 @@ impl HostIndex {
         tables.deployments.get(place as usize)?.as_ref().map(|place| place.id.clone())
     }
 
-    /// Replaces the deployment's hosts.
     pub(crate) fn set(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts = self.hashes(hosts);
         let mut tables = self.write();
@@ -82,8 +79,7 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
-    /// Adds a row of a warm-up page. Anything newer about the deployment, or one of its hosts,
-    /// stays.
+    /// From a warm-up page. Newer knowledge of the deployment or its hosts stays.
     pub(crate) fn list(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts = self.hashes(hosts);
         let mut tables = self.write();
@@ -98,24 +94,21 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
-    /// Warm-up has read all pages.
     pub(crate) fn end_list(&self) {
         let mut tables = self.write();
         tables.newer = HashSet::new();
         tables.is_listed = true;
     }
 
-    /// Whether warm-up has read all pages.
     pub(crate) fn is_listed(&self) -> bool {
         self.read().is_listed
     }
 
-    /// Clears the index for another warm-up.
+    /// For another warm-up.
     pub(crate) fn forget(&self) {
         *self.write() = Tables::default();
     }
 
-    /// Removes the deployment and its hosts.
     pub(crate) fn remove(&self, id: &DeploymentId) {
         let mut tables = self.write();
         tables.note_newer(id);
@@ -130,7 +123,7 @@ impl HostIndex {
         self.read().deployments.iter().flatten().map(|place| place.id.clone()).collect()
     }
 
-    /// The number of deployments and of hosts.
+    /// Deployments and hosts.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let tables = self.read();
         (tables.places.len(), tables.hosts.len())
@@ -197,7 +190,7 @@ impl Tables {
         self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
-    /// Removes the hosts of a place, except those that moved to another one.
+    /// Hosts that moved elsewhere stay.
     fn clear(&mut self, place: u32) {
         let Some(old) = &mut self.deployments[place as usize] else { return };
         let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));
@@ -210,7 +203,7 @@ impl Tables {
     }
 }
 
-/// Whether the place is the deployment's. Every place in `places` is in use.
+/// Every place in `places` is in use.
 fn is_of(deployments: &[Option<Place>], place: u32, id: &DeploymentId) -> bool {
     deployments[place as usize].as_ref().is_some_and(|place| place.id == *id)
 }
@@ -229,7 +222,6 @@ impl HostHash {
         Self([(hash >> 32) as u32, hash as u32])
     }
 
-    /// Already a hash; not hashed again.
     fn hash(self) -> u64 {
         let [high, low] = self.0;
         u64::from(high) << 32 | u64::from(low)
@@ -277,7 +269,7 @@ mod tests {
     #[test]
     fn a_page_that_was_read_before_a_change_undoes_nothing_of_it() {
         let (x, y) = (host("x.example.com"), host("y.example.com"));
-        // The page has x with a; since then a was removed, and x belongs to b.
+        // The page has x with a; a was removed since, x is b's.
         let index = HostIndex::default();
         index.remove(&id("a"));
         index.set(&id("b"), std::slice::from_ref(&x));
@@ -285,7 +277,7 @@ mod tests {
         assert_eq!(index.find(&x), Some(id("b")));
         assert_eq!(index.deployments(), [id("b")]);
 
-        // x moved from a to b, and b's change is read first.
+        // x moved from a to b; b's change came first.
         let index = HostIndex::default();
         index.set(&id("b"), std::slice::from_ref(&x));
         index.list(&id("a"), &[x.clone(), y.clone()]);
@@ -293,7 +285,6 @@ mod tests {
         index.set(&id("a"), std::slice::from_ref(&y));
         assert_eq!((index.find(&x), index.find(&y)), (Some(id("b")), Some(id("a"))));
 
-        // A page read again after an error is listed once.
         index.list(&id("c"), &[host("z.example.com")]);
         index.list(&id("c"), &[host("z.example.com")]);
         index.end_list();

@@ -1,10 +1,9 @@
 //! Resolves names while the host index is being filled.
 //!
-//! A node accepts devices before the index is complete. Until then a name missing from it is looked
-//! up in the store: the exact name, then its wildcard, as in the index. If that fails the device is
-//! refused, never routed to the wildcard or the default deployment. Unknown names reach the store
-//! only during warm-up; so at most two look-ups run at once, each ends early when the index is
-//! complete, and a negative cache stops repeats.
+//! A name missing from it is looked up in the store: exact, then wildcard. If that fails the device
+//! is refused, never routed to the wildcard or the default. Unknown names thus reach the store, so
+//! two look-ups run at once, each ends when the index is complete, and a negative cache stops
+//! repeats.
 
 use std::{
     collections::HashMap,
@@ -23,25 +22,21 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Short look-ups; reads for known deployments get the store's connections in between.
+/// Leaves the store's connections to known deployments.
 const QUESTIONS_AT_ONCE: usize = 2;
 /// Of the ten seconds of a handshake.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Lifetime in the negative cache, and so the longest delay of a new deployment's first device.
+/// Delays a new deployment's first device by no more.
 const NOBODYS_FOR: Duration = Duration::from_secs(1);
-/// About 100 bytes each. A full negative cache is cleared.
+/// About 100 bytes each; cleared when full.
 const NOBODYS_MAX: usize = 4_096;
 
-/// The owner of a name, by the index or by the store.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The index is complete now: ask it.
+    /// The index is complete: ask it.
     Indexed,
-    /// Found in the store.
     Found(HostName, DeploymentId),
-    /// No deployment has the name.
     Nobodys,
-    /// The store did not answer.
     Unknown,
 }
 
@@ -49,9 +44,8 @@ pub(crate) enum Answer {
 pub(crate) struct IndexWarmup {
     is_over: watch::Sender<bool>,
     questions: Semaphore,
-    /// The negative cache: names and their expiry.
+    /// The negative cache, with expiry.
     nobodys: Mutex<HashMap<HostName, Instant>>,
-    /// The last look-up got no answer.
     unanswered: AtomicBool,
     answer_within: Duration,
 }
@@ -69,34 +63,29 @@ impl Default for IndexWarmup {
 }
 
 impl IndexWarmup {
-    /// Whether the index is complete.
     pub(crate) fn is_over(&self) -> bool {
         *self.is_over.borrow()
     }
 
-    /// The index is complete from now on.
     pub(crate) fn end(&self) {
         self.is_over.send_replace(true);
         *self.nobodys() = HashMap::new();
     }
 
-    /// Whether every device with a servable deployment could be served now.
+    /// Whether no name must be refused for lack of an answer.
     pub(crate) fn knows_all(&self) -> bool {
         self.is_over() || !self.unanswered.load(Ordering::Acquire)
     }
 
-    /// The size of the negative cache.
     pub(crate) fn len(&self) -> usize {
         self.nobodys().len()
     }
 
-    /// Records whether the store answered.
     pub(crate) fn answered<T>(&self, answer: &Result<T, StoreError>) {
         let unanswered = matches!(answer, Err(StoreError::Unavailable(_)));
         self.unanswered.store(unanswered, Ordering::Release);
     }
 
-    /// Looks `name` up in the store by `ask`.
     pub(crate) async fn ask<F>(&self, name: &HostName, ask: impl FnOnce() -> F) -> Answer
     where
         F: Future<Output = Result<Option<(HostName, DeploymentId)>, StoreError>>,
@@ -108,7 +97,7 @@ impl IndexWarmup {
                 _ = over.wait_for(|over| *over) => return Answer::Indexed,
                 turn = self.questions.acquire() => turn,
             };
-            // Checked after queueing: of many devices with one name, one reads the store.
+            // After queueing: devices with one name cause one read.
             if self.is_nobodys(name) {
                 return Answer::Nobodys;
             }
@@ -186,7 +175,7 @@ mod tests {
         while asked.load(SeqCst) < 202 {
             yield_now().await;
         }
-        // The index is complete; all waiting devices are answered by it.
+        // The index answers all waiting devices.
         warmup.end();
         answers.add_permits(2);
         let answers = devices.join_all().await;

@@ -1,11 +1,11 @@
 use certward_pki::HostName;
 
-/// The SNI name of a device (RFC 6066 §3), normalised once: lower case, no trailing dot.
+/// The SNI (RFC 6066 §3), lower case, without trailing dot.
 ///
-/// `None` for no name, an IP address, which RFC 6066 forbids and many devices still send, and names
-/// that no host can have. All of these get the default deployment, if there is one.
+/// `None`, and so the default deployment, for no name, an IP address, which RFC 6066 forbids and
+/// many devices send, and names no host can have.
 pub(crate) fn normalise(server_name: Option<&str>) -> Option<HostName> {
-    // Wildcards are for operators; a device sends a plain name.
+    // Devices send no wildcards.
     HostName::parse(server_name?).ok().filter(|name| !name.is_wildcard())
 }
 
