@@ -9,8 +9,7 @@ use crate::{
     proof::rehearsal,
 };
 
-/// Stands in for the gateway on an API-only node: rehearses uploads as a gateway does, and has no
-/// devices.
+/// The gateway of an API-only node: rehearses uploads, has no devices.
 pub struct NoGateway {
     tls_configs: TlsConfigFactory,
 }
@@ -40,7 +39,7 @@ impl NodeView for NoGateway {
         true
     }
 
-    /// The gateway nodes report a missing entry point; the change is then `failed` at once.
+    /// Gateway nodes report it; the change is then `failed` at once.
     fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
         Ok(())
     }

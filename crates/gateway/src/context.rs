@@ -32,15 +32,12 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// What a connection needs of this node.
 #[derive(Debug)]
 pub(crate) struct NodeContext {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
     pub(crate) upstreams: Upstreams,
-    /// Slots for bulk transfers.
     pub(crate) fair_share: FairShare,
-    /// Queues for handshake computation.
     pub(crate) handshake_queues: HandshakeQueues,
     pub(crate) index: Arc<HostIndex>,
     pub(crate) boundaries: Boundaries,
@@ -53,12 +50,11 @@ pub(crate) struct NodeContext {
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,
-    /// Throttles log lines about upstreams that resolve to no allowed address.
+    /// Throttles log lines about upstreams without an allowed address.
     pub(crate) misdirected: LogThrottles<DeploymentId>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A deployment, its configuration, and the stamp of the look-up.
 #[derive(Debug)]
 pub(crate) struct RoutedDeployment {
     pub(crate) deployment: DeploymentId,
@@ -66,19 +62,17 @@ pub(crate) struct RoutedDeployment {
     stamp: Stamp,
 }
 
-/// Where a connection is routed.
 #[derive(Debug)]
 pub(crate) enum Route {
     To(RoutedDeployment),
-    /// No deployment has the name.
     Nowhere,
-    /// Unknown: the host index is incomplete and the store does not answer.
+    /// The index is incomplete and the store does not answer.
     Unknown,
 }
 
 impl NodeContext {
-    /// Routes a connection: the listener's deployment; else by name, exact host before one-label
-    /// wildcard; else the default, unless the name belongs to another project than the default's.
+    /// Routes by the listener's deployment; else by name, exact before wildcard; else to the
+    /// default, unless another project has the name.
     pub(crate) async fn route(&self, listener: &Listener, name: Option<HostName>) -> Route {
         if let Some(bound) = &listener.deployment {
             return Route::To(self.look_up(bound.clone()).await);
@@ -107,8 +101,7 @@ impl NodeContext {
         RoutedDeployment { deployment, entry, stamp }
     }
 
-    /// Exact host, then wildcard. During warm-up a name missing from the index may belong to a
-    /// deployment that only the store has.
+    /// Exact host, then wildcard. During warm-up the name may be known to the store only.
     async fn by_name(&self, name: HostName) -> Route {
         if let Some(route) = self.by_index(&name).await {
             return route;
@@ -118,7 +111,7 @@ impl NodeContext {
             if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
                 return route;
             }
-            // The index may have received it since.
+            // It may be indexed since.
             if let Some(route) = self.by_index(&name).await {
                 return route;
             }
@@ -127,8 +120,8 @@ impl NodeContext {
         self.by_index(&wildcard).await.unwrap_or(Route::Nowhere)
     }
 
-    /// Whether the index decides although incomplete: the store does not answer, everything known
-    /// is indexed, and no change is pending that could move a name.
+    /// Whether the index decides: the store is silent, all known is indexed, and no change is
+    /// pending.
     fn knows_no_better(&self) -> bool {
         self.gate.is_silent() && self.index.is_listed() && self.gate.len() == 0
     }
@@ -138,8 +131,8 @@ impl NodeContext {
         self.to(host, id).await
     }
 
-    /// Asks the replica for the exact name, and for the wildcard only while the store is silent;
-    /// else the store. `None`: the index is complete by now.
+    /// Asks the replica, for a wildcard only while the store is silent; else the store. `None`: the
+    /// index is complete.
     async fn by_records(&self, name: &HostName, wildcard: Option<&HostName>) -> Option<Route> {
         let names: Vec<_> = [Some(name), wildcard].into_iter().flatten().cloned().collect();
         let known = self.loader.first_known(&names).await;
@@ -156,8 +149,7 @@ impl NodeContext {
         }
     }
 
-    /// The store, or the replica while the store is unavailable. A name missing from the replica
-    /// may be newer than it: an error, not a «no».
+    /// Asks the replica while the store is unavailable. A name it lacks may be newer: an error.
     async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
         match self.store.first_of(names).await {
             Err(error @ StoreError::Unavailable(_)) => {
@@ -167,8 +159,7 @@ impl NodeContext {
         }
     }
 
-    /// `None`: the deployment does not have the host. The index holds hashes, and the store's
-    /// answer may be outdated; this check decides.
+    /// `None`: not a host of it. Index hashes may collide and answers age; this check decides.
     async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
         let destination = self.look_up(id).await;
         match &*destination.entry {
@@ -177,18 +168,16 @@ impl NodeContext {
         }
     }
 
-    /// Whether a connection, registered after its handshake, may stay. Usually nothing changed
-    /// since the handshake began, and the cache is not needed.
+    /// Whether a registered connection may stay. Usually nothing changed since its handshake began.
     pub(crate) async fn may_enter(&self, member: &Registration, tls: &Tls, began: &RoutedDeployment) -> bool {
         self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
     }
 
-    /// Whether a connection may stay under the deployment's current trust. Called when trust
-    /// changed, not when the store is merely unavailable.
+    /// Whether it may stay under current trust. Not called because the store is unavailable.
     pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
-            // Trust changed, so unknown trust refuses.
+            // Trust changed, so unknown trust is refused.
             Trust::Unknown | Trust::Nobody => false,
             Trust::Scope(scope, _) if scope == member.scope() => true,
             Trust::Scope(scope, verifier) => {
@@ -201,8 +190,7 @@ impl NodeContext {
         }
     }
 
-    /// Verifies the client certificate outside a handshake: rustls does not on resumption, and
-    /// trust may have changed since.
+    /// rustls does not verify on resumption, and trust may have changed.
     pub(crate) fn verify_client(
         &self,
         verifier: &Arc<dyn ClientCertVerifier>,
@@ -215,7 +203,6 @@ impl NodeContext {
         verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
 
-    /// Counts a failed handshake and records it for the operator.
     pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
         self.metrics.handshake_failed(cause.as_str());
         let id = seen.deployment.as_ref();

@@ -61,17 +61,14 @@ use crate::{
     upstream::{UpstreamPolicy, Upstreams},
 };
 
-/// Interval for leases, deadlines and ticket keys.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Interval for evicting unused table entries.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
-/// The first feed read's timeout before devices are served from the replica. With the store's
-/// opening (at most 2 s) a device waits up to three seconds.
+/// With the opening of the store (2 s at most) a device waits up to three seconds.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// After it the lease expires by itself.
+/// Then the lease expires by itself.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The gateway of this node; clones share it.
+/// This node's gateway; clones share it.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -98,13 +95,12 @@ struct Inner {
     /// `None`: this node has no replica.
     replicator: OnceLock<Arc<Replicator>>,
     ready: AtomicBool,
-    /// Another process has the node.
     anothers: AtomicBool,
-    /// Cancelled once nothing is accepted or reported any more.
+    /// Cancelled when nothing is accepted or reported any more.
     stopped: CancellationToken,
 }
 
-/// Bound sockets, not yet accepting.
+/// Sockets that do not accept yet.
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<std::net::TcpListener>,
@@ -112,7 +108,7 @@ pub struct Bound {
 }
 
 impl Gateway {
-    /// Builds the gateway; opens nothing. Registers its metrics as `certward_gateway_…`.
+    /// Builds the gateway; opens nothing. Metrics are registered as `certward_gateway_…`.
     ///
     /// # Errors
     /// [`GatewayError::NoListeners`].
@@ -165,22 +161,22 @@ impl Gateway {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sets the replica that serves devices while the store is unavailable. `mark`: see
-    /// [`Replica::mark`]. Must be called once, before [`Gateway::prepare`].
+    /// Serves devices from a replica while the store is unavailable. `mark`: see [`Replica::mark`].
+    /// Call once, before [`Gateway::prepare`].
     pub fn keep(&self, snapshot: Replica, mark: Option<Generation>) {
         let (gate, metrics) = (Arc::clone(&self.inner.gate), Arc::clone(&self.inner.metrics));
         let _ = self.inner.replicator.set(Arc::new(Replicator::new(snapshot, mark, gate, metrics)));
     }
 
-    /// Binds all listeners. Connections queue in the kernel until [`Gateway::run`].
+    /// Binds all listeners; connections queue until [`Gateway::run`].
     ///
     /// # Errors
-    /// [`GatewayError::Bind`], with the address and a remedy.
+    /// [`GatewayError::Bind`], with a remedy.
     pub fn bind(&self) -> Result<Bound, GatewayError> {
         self.bind_or_take(|_| None)
     }
 
-    /// As [`Gateway::bind`], but uses an inherited socket if `passed` has one for the address.
+    /// As [`Gateway::bind`], with inherited sockets from `passed`.
     ///
     /// # Errors
     /// As [`Gateway::bind`].
@@ -216,8 +212,8 @@ impl Gateway {
         self.prepare(bound, lifecycle, shutdown).await.serve().await
     }
 
-    /// Does what must precede the first accept: joins and reads the ticket keys. Waits for the
-    /// store until `shutdown`. Must be called once.
+    /// Joins and reads the ticket keys, before the first accept. Waits for the store until
+    /// `shutdown`. Call once.
     pub async fn prepare(&self, bound: Bound, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let (node, entropy) = (self.inner.node.clone(), Arc::clone(&self.inner.entropy));
         let membership = Arc::new(Membership::new(lifecycle.clone(), node, entropy));
@@ -230,24 +226,22 @@ impl Gateway {
         Prepared { gateway: self.clone(), bound, context, follower, lifecycle, tasks, start, shutdown }
     }
 
-    /// Before a take-over: when this returns, no proof is reported until
-    /// [`Gateway::resume_proofs`]. Devices are served as before.
+    /// On return no proof is reported until [`Gateway::resume_proofs`]. Devices are served on.
     pub async fn hold_proofs(&self) {
         self.inner.reports.hold().await;
     }
 
-    /// After a failed take-over: proves everything again, since the other process may have voided
-    /// the proofs.
+    /// Proves everything again: the other process may have voided the proofs.
     pub async fn resume_proofs(&self) {
         self.inner.reports.resume().await;
     }
 
-    /// Whether another process has the node; a shutdown then leaves the lease to it.
+    /// If another process has the node, a shutdown leaves it the lease.
     pub fn set_anothers(&self, anothers: bool) {
         self.inner.anothers.store(anothers, Ordering::Release);
     }
 
-    /// Resolves after a shutdown once nothing is accepted or reported; connections may remain.
+    /// Resolves once nothing is accepted or reported; connections may remain.
     pub async fn stopped(&self) {
         self.inner.stopped.cancelled().await;
     }
@@ -340,7 +334,7 @@ impl Gateway {
         }
     }
 
-    /// Loads the replica if usable, else waits for the store. `None`: shut down.
+    /// Begins with the replica if usable, else waits for the store. `None`: shut down.
     async fn start(
         &self,
         lifecycle: &Lifecycle,
@@ -363,8 +357,8 @@ impl Gateway {
         until_done(lifecycle.store(), shutdown, "this node cannot begin", begin).await
     }
 
-    /// Begins with the replica. The feed since its mark is read for as long as devices can wait;
-    /// what it announces is not served from the replica. `None`: unusable.
+    /// The feed is read for as long as devices can wait; announced deployments are not served from
+    /// the replica. `None`: unusable.
     async fn begin_with_replica(
         &self,
         replicator: &Replicator,
@@ -392,8 +386,7 @@ impl Gateway {
         let read = timeout_at(deadline, follower.read_first(&mut first)).await.unwrap_or_else(late);
         match read {
             Ok(true) => {
-                // Usually in the replica; but after a long time off its keys have expired, and
-                // nothing would resume.
+                // After a long time off the replica's keys are expired, and nothing resumes.
                 let _ = timeout_at(deadline, self.keep_ticket_keys(lifecycle)).await;
             }
             Ok(false) => {
@@ -417,8 +410,8 @@ impl Gateway {
         Some(Beginning { start, names, is_registered: false })
     }
 
-    /// Begins with the store. A node without a replica has nothing to catch up with, and is counted
-    /// before its first device, unless changes are being made.
+    /// A node without a replica has nothing to catch up with, and is usually counted before its
+    /// first device.
     async fn begin(&self, lifecycle: &Lifecycle, follower: &Follower) -> Result<Beginning, StoreError> {
         lifecycle.store().reach().await?;
         self.keep_ticket_keys(lifecycle).await?;
@@ -474,7 +467,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// Leaves, unless another process has the node.
     async fn leave(&self, membership: &Membership) {
         if self.inner.anothers.load(Ordering::Acquire) {
             return;
@@ -497,14 +489,14 @@ impl Gateway {
             () = connections.wait() => return,
             () = ended => {}
         }
-        // Connections registered since: their handshakes were in progress.
+        // Registered since: their handshakes were in progress.
         registry.close_all();
-        // Closing takes at most twice the deadline; the rest ends with the process.
+        // Closing takes at most twice the deadline.
         let _ = timeout(deadlines.close * 2, connections.wait()).await;
     }
 }
 
-/// A gateway ready to accept. Connections queue in the kernel.
+/// A gateway ready to accept; its lease is kept.
 #[derive(Debug)]
 pub struct Prepared {
     gateway: Gateway,
@@ -513,42 +505,38 @@ pub struct Prepared {
     follower: Arc<Follower>,
     lifecycle: Lifecycle,
     tasks: JoinSet<()>,
-    /// `None`: shut down first.
     start: Option<Beginning>,
     shutdown: CancellationToken,
 }
 
-/// How a node begins.
 #[derive(Debug)]
 struct Beginning {
     start: Start,
     names: Names,
-    /// Counted or about to be; else the node joins after catching up.
+    /// Else it joins after catching up.
     is_registered: bool,
 }
 
 impl Prepared {
-    /// Serves devices and carries out changes until the shutdown; then stops accepting, leaves,
-    /// closes the connections over [`crate::Deadlines::drain`] and returns. Losing the store stops
-    /// no handshake.
+    /// Serves until the shutdown; then stops accepting, leaves, and closes connections over
+    /// [`crate::Deadlines::drain`]. Losing the store stops no handshake.
     ///
     /// # Errors
-    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`], since a node that lost a task must
-    /// not stay counted.
+    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`]: a node without a task must not stay
+    /// counted.
     pub async fn serve(self) -> Result<(), GatewayError> {
         let Self { gateway, bound, context, follower, lifecycle, mut tasks, start, shutdown } = self;
         let inner = &gateway.inner;
         let membership = Arc::clone(&follower.membership);
         let connections = TaskTracker::new();
-        // Separate: live connections need changes of trust until they end.
+        // Separate: live connections need changes of trust to the end.
         let mut following = JoinSet::new();
         if let Some(start) = start {
             gateway.accept(bound, &context, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
             let Beginning { start, names, is_registered } = start;
             following.spawn(Arc::clone(&follower).run(start));
-            // Not before the feed is followed: a join holds all changes until the feed is carried
-            // out.
+            // After the feed is followed: a join holds all changes until they are carried out.
             let every = inner.settings.lease / 3;
             if is_registered {
                 tasks.spawn(lease::keep(Arc::clone(&follower), every, shutdown.clone()));
@@ -569,7 +557,7 @@ impl Prepared {
             }
         }
         inner.ready.store(false, Ordering::Release);
-        // First, so that nothing renews the lease or reports afterwards.
+        // First, so that nothing renews or reports afterwards.
         while tasks.join_next().await.is_some() {}
         inner.reports.close().await;
         inner.stopped.cancel();
@@ -582,7 +570,7 @@ impl Prepared {
     }
 }
 
-/// Resolves when a task panics; a task may also end normally.
+/// Tasks may also end normally.
 async fn panicked(tasks: &mut JoinSet<()>) {
     loop {
         match tasks.join_next().await {
@@ -593,7 +581,7 @@ async fn panicked(tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Joins after catching up: a node that began with its replica may serve what others replaced.
+/// Joins after catching up: until then the node may serve what others replaced.
 async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
     let store = follower.lifecycle.store();
     let was_away = follower.gate.is_silent();
@@ -609,14 +597,12 @@ async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: Cancellat
     lease::keep(follower, every, shutdown).await;
 }
 
-/// Fills the host index; devices do not wait for it.
 async fn fill(follower: Arc<Follower>, names: Names, shutdown: CancellationToken) {
     let names = Mutex::new(names);
     let store = follower.lifecycle.store();
     until_done(store, &shutdown, "the index of hosts cannot be filled", || follower.fill(&names)).await;
 }
 
-/// Maintains the replica while this process has the node.
 async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: CancellationToken) {
     tokio::select! {
         biased;
@@ -630,7 +616,6 @@ async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
     periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
 }
 
-/// Evicts unused table entries.
 async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
     let forget = || async {
         let now = Instant::now();
@@ -641,7 +626,7 @@ async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
     periodically(TIDY_EVERY, &context.store, shutdown, "tables cannot be tidied up", forget).await;
 }
 
-/// A failure is retried after `every`, or at once when the store answers again.
+/// Retried at once when the store answers again.
 async fn periodically<E, F>(
     every: Duration,
     store: &Store,
@@ -671,7 +656,7 @@ async fn periodically<E, F>(
         match acted {
             Ok(()) => failing = false,
             Err(error) => {
-                // Once per outage, to bound the log.
+                // Once per outage.
                 if !failing {
                     tracing::warn!("{what}: {error}; trying again");
                 }
@@ -682,15 +667,15 @@ async fn periodically<E, F>(
 }
 
 impl Bound {
-    /// Duplicates the sockets for another process.
+    /// Duplicates the sockets, for another process.
     ///
     /// # Errors
-    /// The system's error, such as no file descriptor left.
+    /// The system's error.
     pub fn share(&self) -> io::Result<Vec<OwnedFd>> {
         self.sockets.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
-    /// In the order of [`Settings::listeners`], with the ports chosen where 0 was configured.
+    /// The addresses in the order of [`Settings::listeners`], with chosen ports.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
     }
@@ -704,8 +689,7 @@ impl Rehearsal for Gateway {
 
 impl NodeView for Gateway {
     fn ready(&self) -> bool {
-        // During warm-up unknown names are looked up in the store, or in the replica while that is
-        // unavailable.
+        // During warm-up names are looked up in the store or the replica.
         let has_snapshot =
             || self.inner.replicator.get().is_some_and(|replicator| replicator.readable().is_some());
         self.inner.ready.load(Ordering::Acquire) && (self.inner.warmup.knows_all() || has_snapshot())

@@ -1,10 +1,10 @@
 //! Listeners, SNI, TLS handshakes, session tickets, the relay to the broker, and proofs.
 //!
 //! A connection: accept, limits, ClientHello, deployment, handshake, first packet, upstream, relay.
-//! A change: feed, new configuration, pointer swap, proof through this node's own listeners.
-//! Guarantees: a swap closes no connection and fails no handshake; an unservable deployment is
-//! refused alone, never served another certificate or weaker verification; tickets resume only
-//! within their trust scope; everything is bounded. Start reading at [`Gateway`].
+//! A change: feed, new configuration, pointer swap, proof. A swap closes no connection and fails no
+//! handshake; an unservable deployment is refused alone, never served another certificate or weaker
+//! verification; tickets stay in their trust scope; everything is bounded. Start reading at
+//! [`Gateway`].
 
 mod accept;
 mod api_only;

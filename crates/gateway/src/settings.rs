@@ -12,38 +12,37 @@ use ipnet::IpNet;
 pub struct Settings {
     /// By default `mqtts` on `[::]:8883` and `wss` on `[::]:8084`.
     pub listeners: Vec<Listener>,
-    /// For devices with no or an unknown name on a shared listener. `None`: refuse them.
+    /// For devices with no or an unknown name on a shared listener. `None`: they are refused.
     pub default_deployment: Option<DeploymentId>,
     /// Allowed upstream networks. `None`: all but link-local, multicast, broadcast and unspecified
-    /// addresses. This program's own listeners are never allowed.
+    /// addresses. Own listeners are never allowed.
     pub upstream_allow: Option<Vec<IpNet>>,
-    /// NAT64 prefixes beside the well-known ones; addresses in them are checked as the IPv4 address
-    /// they contain.
+    /// NAT64 prefixes beside the well-known ones, checked by the IPv4 address inside.
     pub upstream_nat64: Nat64,
-    /// Local source addresses of upstream connections, chosen at random; the system chooses if none
-    /// has the broker's family. Each has about 28,000 ports per broker address.
+    /// Source addresses of dials, chosen at random; by the system if none has the broker's family.
+    /// Each has about 28,000 ports per broker address.
     pub upstream_source: Vec<IpAddr>,
-    /// Other addresses of this program (the API's): never an upstream.
+    /// Other own addresses (the API's): never an upstream.
     pub own_addresses: Vec<SocketAddr>,
+    /// Timeouts.
     pub deadlines: Deadlines,
-    /// Cached configurations, about 2.3 KiB each. A miss costs a handshake a few store reads, with
-    /// the embedded store a third of a millisecond of CPU time.
+    /// Cached configurations, about 2.3 KiB each. A miss costs a few store reads, embedded a third
+    /// of a millisecond of CPU time.
     pub config_cache: usize,
-    /// Finished connections open at once, over all listeners; more are closed on accept. A
-    /// connection is finished when a two-way handshake verified its client, or when a one-way one
-    /// sends the first packet.
+    /// Finished connections at once, over all listeners; more are closed. Finished: the client is
+    /// verified (two-way), or the first packet begins (one-way).
     pub connections_max: usize,
-    /// Unfinished connections beside `connections_max`. More may use free places of finished ones;
-    /// then the oldest of the address with the most is evicted for a new one.
+    /// Unfinished connections beside `connections_max`. More may use its free places; then the
+    /// oldest of the address with the most is evicted.
     pub unfinished_kept: usize,
-    /// Finished connections per client address, and as many unfinished ones. Off by default:
-    /// devices share addresses behind carriers.
+    /// Finished, and as many unfinished connections per client address. Off by default: carriers
+    /// share addresses.
     pub connections_per_address_max: Option<usize>,
-    /// How long this node stays counted without renewal; equals
-    /// `certward_lifecycle::Settings::lease`. Renewed every third of it.
+    /// How long a node stays counted, as `certward_lifecycle::Settings::lease`. Renewed every third
+    /// of it.
     pub lease: Duration,
-    /// How long after the last answered feed read two-way deployments are served. `None`: no limit.
-    /// See docs/running.md, how old trust may become.
+    /// How long after the last answered feed read two-way is served. `None`: no limit. See
+    /// docs/running.md.
     pub stale_trust: Option<Duration>,
 }
 
@@ -68,10 +67,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Against clients with one connection each from many addresses, a device has as long as this
+    /// Against clients with one connection each, from many addresses: a device has as long as so
     /// many take to arrive. A slow one finishes in three round trips of 0.3 s, so 8,000 per second
-    /// do not keep it out, and 800 per second do not shorten the 10 s deadline. Idle ones cost a
-    /// descriptor and 3 KiB each, 24 MiB in all.
+    /// do not keep it out, and 800 do not shorten the 10 s deadline. Idle ones cost a descriptor
+    /// and 3 KiB each, 24 MiB in all.
     pub const UNFINISHED_KEPT: usize = 8192;
 }
 
@@ -82,13 +81,12 @@ pub struct Listener {
     pub listen: SocketAddr,
     /// The protocol within TLS.
     pub protocol: Protocol,
-    /// The deployment of all its connections. `None`: shared, by name.
+    /// The deployment of all its connections. `None`: by name.
     pub deployment: Option<DeploymentId>,
-    /// Falls back from `[::]` to `0.0.0.0` on a machine without IPv6.
+    /// `0.0.0.0` instead of `[::]` on a machine without IPv6.
     pub or_ipv4: bool,
-    /// Networks of load balancers. Their connections must begin with a PROXY header, which names
-    /// the device's address; other connections are never read for one, so that no client can forge
-    /// an address.
+    /// Networks of load balancers: a PROXY header is required. From elsewhere none is read, so that
+    /// no client can forge an address.
     pub proxy_protocol_from: Vec<IpNet>,
 }
 
@@ -142,12 +140,12 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Timeouts; defaults in parentheses.
+/// Timeouts, with defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
     /// From accept to the end of the handshake (10 s).
     pub handshake: Duration,
-    /// From there until the first packet is recognised (10 s).
+    /// Until the first packet is recognised (10 s).
     pub first_packet: Duration,
     /// To resolve and dial the upstream (5 s).
     pub upstream_connect: Duration,
@@ -155,11 +153,11 @@ pub struct Deadlines {
     pub idle: Option<Duration>,
     /// Without a byte after one side closed its half (60 s).
     pub half_closed: Duration,
-    /// Without progress for a write backlog beyond the system's buffer (3 min).
+    /// Without progress of a write backlog (3 min).
     pub stalled: Duration,
-    /// To send the last alert and read the peer's last bytes, so that none is lost (2 s).
+    /// For the last alert and the peer's last bytes (2 s).
     pub close: Duration,
-    /// Of a shutdown; connections are closed evenly over it (30 s).
+    /// The drain time of a shutdown; connections are closed evenly over it (30 s).
     pub drain: Duration,
 }
 

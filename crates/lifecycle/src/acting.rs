@@ -1,21 +1,21 @@
 //! Changes made by an API key.
 //!
-//! A key may be revoked or narrowed while a request is in progress. A change therefore names only
-//! the key; its rights are read in the changing transaction and hold until its end. A
-//! [`DeploymentRef`] excludes a later deployment of the same id.
+//! A key may be revoked or narrowed during a request, so its rights are read in the changing
+//! transaction and hold until its end. A [`DeploymentRef`] excludes a later deployment of the same
+//! id.
 
 use certward_store::{ApiKey, ApiKeyRecord, Deployment, DeploymentRef, Scope, StoreError, Tx};
 use thiserror::Error;
 
 use crate::Lifecycle;
 
-/// Why a change is not begun.
+/// Why no change is begun.
 #[derive(Debug, Error)]
 pub enum Denied {
-    /// The API key does not exist any more.
+    /// The key does not exist.
     #[error("the API key does not exist")]
     NoKey,
-    /// The API key lacks the scope.
+    /// The key lacks the scope.
     #[error("the API key does not have the scope {}", .0.as_str())]
     NoScope(Scope),
     /// The store failed.
@@ -23,20 +23,17 @@ pub enum Denied {
     Store(#[from] StoreError),
 }
 
-/// A transaction on behalf of an API key.
 pub(crate) struct Acting {
     pub(crate) tx: Tx,
-    /// As read in this transaction.
     pub(crate) actor: ApiKeyRecord,
 }
 
 impl Lifecycle {
-    /// Begins a change that requires the scope.
     pub(crate) async fn begin_as(&self, key: &ApiKey, scope: Scope) -> Result<Acting, Denied> {
         Acting::with(self.store.begin_as(key).await?, scope)
     }
 
-    /// Begins a change that affects other keys; requires `admin`.
+    /// For changes that affect other keys.
     pub(crate) async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Acting, Denied> {
         Acting::with(self.store.begin_on_keys_as(key).await?, Scope::Admin)
     }
@@ -48,7 +45,7 @@ impl Acting {
         if actor.may(scope) { Ok(Self { tx, actor }) } else { Err(Denied::NoScope(scope)) }
     }
 
-    /// The deployment, locked. `None`: gone, replaced under the same id, or not visible to the key.
+    /// The deployment, locked. `None`: gone, replaced, or not visible to the key.
     pub(crate) async fn deployment(
         &mut self,
         wanted: &DeploymentRef,

@@ -1,8 +1,7 @@
-//! Project boundaries: the upstreams, hosts and number of deployments a project may claim.
+//! Project boundaries: upstreams, hosts and the number of deployments.
 //!
-//! Checked in the changing transaction, under the lock of host claims, and only for what the change
-//! adds. Older claims stay; [`Lifecycle::boundary_warnings`] lists those that would be refused
-//! today.
+//! Checked in the changing transaction, under the lock of claims, for what the change adds.
+//! [`Lifecycle::boundary_warnings`] lists older claims that would be refused.
 
 use certward_pki::HostName;
 use certward_store::{
@@ -14,19 +13,18 @@ use crate::{DeploymentError, Lifecycle, OutOfBounds, Settings, UpstreamField};
 /// A claim that would be refused today.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BoundaryWarning {
-    /// A deployment of another project uses the address too.
+    /// Also used in another project.
     UpstreamShared(UpstreamField, Upstream),
-    /// The project no longer allows it: devices are disconnected when it is dialled.
+    /// The project no longer allows it; devices are disconnected at the dial.
     UpstreamNotAllowed(UpstreamField, Upstream),
 }
 
-/// Whether the key may let deployments of different projects share a broker.
+/// Whether deployments of different projects may share a broker.
 fn may_share(actor: &ApiKeyRecord) -> bool {
     actor.may(Scope::Admin) && actor.projects.is_none()
 }
 
-/// Checks what the change adds. Must follow the write, so that a taken host is reported first; on
-/// refusal the transaction is dropped.
+/// Must follow the write, so that a taken host is reported first.
 pub(crate) async fn check(
     tx: &mut Tx,
     settings: &Settings,
@@ -43,7 +41,7 @@ pub(crate) async fn check(
     }
     let boundary = tx.boundary(&after.project).await?;
     check_allowed(settings, &boundary, &upstreams)?;
-    // A new proxy identity makes its devices new to a shared broker.
+    // Under a new proxy identity its devices are new to a shared broker.
     let named = if is_new_identity { added_upstreams(None, after) } else { upstreams };
     check_not_taken(tx, actor, &after.project, &named).await?;
     for host in hosts {
@@ -107,14 +105,14 @@ async fn check_host(
     Ok(())
 }
 
-/// Checks the project's quota. Must be called when the generation is drawn.
+/// Must be called when the generation is drawn.
 pub(crate) async fn check_quota(
     tx: &mut Tx,
     settings: &Settings,
     project: &ProjectId,
 ) -> Result<(), DeploymentError> {
     let max = settings.deployments_per_project_max;
-    // Takes the lock of claims, so that concurrent creations are counted.
+    // Under the lock of claims, so that concurrent creations are counted.
     if max > 0 && tx.deployments_in_for_one_more(project).await? >= u64::from(max) {
         return Err(OutOfBounds::Quota(max).into());
     }
@@ -137,7 +135,7 @@ fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &U
 }
 
 impl Lifecycle {
-    /// The deployment's claims that boundaries would refuse today.
+    /// Lists claims that would be refused today.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -13,19 +13,19 @@ pub enum DeploymentError {
     /// The id is taken.
     #[error("a deployment of this id exists")]
     Exists,
-    /// The project does not exist or is not visible to the key.
+    /// The project does not exist, or is not visible.
     #[error("the project does not exist")]
     NoProject,
-    /// Another deployment has the host.
+    /// Another deployment has it.
     #[error("the host {0} is taken by another deployment")]
     HostTaken(HostName),
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// A project boundary does not allow it.
+    /// A boundary forbids it.
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
-    /// The store failed; whether the change was made may be unknown.
+    /// The store failed; the change may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -10,23 +10,23 @@ use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
 /// A deployment to create.
 #[derive(Debug, Clone)]
 pub struct NewDeployment {
-    /// Drawn (8 lower-case alphanumerics) if absent.
+    /// Drawn if absent (8 lower-case alphanumerics).
     pub id: Option<DeploymentId>,
     /// Display name.
     pub name: String,
     /// `default` if absent.
     pub project: Option<ProjectId>,
-    /// The broker's plain MQTT addresses.
+    /// The broker's MQTT addresses.
     pub upstream: UpstreamList,
-    /// The broker's plain WebSocket addresses.
+    /// The broker's WebSocket addresses.
     pub ws_upstream: Option<UpstreamList>,
-    /// Its hosts; duplicates are dropped.
+    /// Duplicates are dropped.
     pub hosts: Vec<HostName>,
-    /// How strictly uploads are judged.
+    /// Strictness of judgement.
     pub profile: Profile,
-    /// The PROXY header sent to its broker.
+    /// The PROXY header sent to the broker.
     pub proxy: Proxy,
-    /// Connection limits per node.
+    /// Limits per node.
     pub limits: ConnectionLimits,
     /// The largest TLS record sent to its devices.
     pub record_bytes: RecordBytes,
@@ -37,23 +37,23 @@ pub struct NewDeployment {
 pub struct DeploymentChange {
     /// Display name.
     pub name: Option<String>,
-    /// The broker's plain MQTT addresses.
+    /// The broker's MQTT addresses.
     pub upstream: Option<UpstreamList>,
-    /// The broker's plain WebSocket addresses; `Some(None)` removes them.
+    /// The broker's WebSocket addresses; `Some(None)` removes them.
     pub ws_upstream: Option<Option<UpstreamList>>,
     /// Its hosts.
     pub hosts: Option<Vec<HostName>>,
-    /// How strictly later uploads are judged.
+    /// For later uploads.
     pub profile: Option<Profile>,
-    /// The PROXY protocol version sent to its broker, if any.
+    /// PROXY protocol version, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// The device name sent to its broker.
+    /// The device name sent to the broker.
     pub proxy_identity: Option<DeviceIdentity>,
-    /// Connections per node; `Some(None)` removes the limit. Live ones stay.
+    /// At once per node; `Some(None)`: no limit. Live connections stay.
     pub connections_at_once: Option<Option<ConnectionLimit>>,
-    /// New connections per node and second; `Some(None)` removes the limit.
+    /// New per node and second; `Some(None)`: no limit.
     pub connections_per_second: Option<Option<ConnectionLimit>>,
-    /// The largest TLS record sent to its devices. Live connections keep theirs.
+    /// The largest TLS record, for new connections.
     pub record_bytes: Option<RecordBytes>,
 }
 
@@ -72,8 +72,7 @@ impl Lifecycle {
         if tx.project(&project).await?.is_none() || !actor.sees(&project) {
             return Err(DeploymentError::NoProject);
         }
-        // 36⁸ ids: a collision is unlikely before billions are taken, and `Exists` then asks for a
-        // retry.
+        // 36⁸ ids: a collision is rare, and `Exists` asks for a retry.
         let id = new.id.unwrap_or_else(|| self.drawn_id());
         if tx.deployment(&id).await?.is_some() {
             return Err(DeploymentError::Exists);
@@ -103,7 +102,7 @@ impl Lifecycle {
         Ok(deployment)
     }
 
-    /// Changes a deployment. New hosts or entry points make its certificate `pending` again.
+    /// Changes a deployment. New hosts or entry points make it `pending` again.
     ///
     /// # Errors
     /// [`DeploymentError`].
@@ -159,14 +158,13 @@ impl Lifecycle {
         self.drawn_text(|text| DeploymentId::parse(text).ok())
     }
 
-    /// Eight letters and digits, as the ids of the public service (`ge6a1a75`).
+    /// Eight letters and digits, like the ids of the public service (`ge6a1a75`).
     pub(crate) fn drawn_text<T>(&self, parse: impl Fn(&str) -> Option<T>) -> T {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
         loop {
             let mut bytes = [0; 8];
             self.entropy.fill(&mut bytes);
-            // 252 is the greatest multiple of 36 in a byte; above it the first letters would be
-            // more likely.
+            // The greatest multiple of 36 in a byte, for a uniform choice.
             if bytes.iter().any(|byte| *byte >= 252) {
                 continue;
             }
@@ -215,8 +213,8 @@ impl DeploymentChange {
     }
 }
 
-/// Whether proofs of `before` do not cover `after`: other hosts, or `wss` added or removed. Broker
-/// addresses do not matter to TLS.
+/// Whether proofs of `before` are void: other hosts, or `wss` added or removed. Broker addresses do
+/// not matter to TLS.
 pub(crate) fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
     before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
 }

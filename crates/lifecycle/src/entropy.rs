@@ -1,10 +1,10 @@
-/// A source of random bytes, deterministic in tests.
+/// A source of random bytes; deterministic in tests.
 pub trait Entropy: Send + Sync + std::fmt::Debug + 'static {
-    /// Fills `bytes` with random ones.
+    /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The operating system's random bytes, through aws-lc.
+/// The operating system's random bytes, by aws-lc.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 

@@ -3,13 +3,12 @@ use std::{
     hash::Hash,
 };
 
-/// Round-robin among keys, first in first out within a key: an entry of a new key waits for at most
-/// one of each other key.
+/// Round-robin among keys, first in first out within a key.
 #[derive(Debug)]
 pub(crate) struct FairQueue<K, T> {
     /// Never empty.
     lines: HashMap<K, VecDeque<(Ticket, T)>>,
-    /// Every key of `lines` once, next first.
+    /// Each key of `lines`, next first.
     turns: VecDeque<K>,
     tickets: u64,
 }
@@ -25,7 +24,6 @@ impl<K: Clone + Eq + Hash, T> Default for FairQueue<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
-    /// The number of entries of this key.
     pub(crate) fn waiting(&self, key: &K) -> usize {
         self.lines.get(key).map_or(0, VecDeque::len)
     }
@@ -41,7 +39,6 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         ticket
     }
 
-    /// Takes the next entry.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let key = self.turns.pop_front()?;
         let line = self.lines.get_mut(&key)?;
@@ -54,7 +51,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         next.map(|(_, waiting)| waiting)
     }
 
-    /// Removes an entry, if it is still queued.
+    /// Removes an entry, unless it was taken.
     pub(crate) fn remove(&mut self, key: &K, ticket: Ticket) {
         let Some(line) = self.lines.get_mut(key) else { return };
         line.retain(|(other, _)| *other != ticket);
@@ -111,11 +108,10 @@ mod tests {
     }
 
     proptest! {
-        /// Model: next is the waiting key that was served longest ago, else that came first.
+        /// Model: the waiting key served longest ago, else the first.
         #[test]
         fn it_is_the_queue_of_the_plain_rule(steps in proptest::collection::vec((0..3u8, 0..4u8, any::<usize>()), 0..80)) {
             let mut queue = FairQueue::default();
-            // Entries, and the start of each key's turn.
             let mut list: Vec<(u8, Ticket, usize)> = Vec::new();
             let mut since: HashMap<u8, usize> = HashMap::new();
             for (time, (step, key, nth)) in steps.into_iter().enumerate() {

@@ -1,8 +1,8 @@
-//! A bounded pool of threads for judging uploads, with fair queueing by API key.
+//! Threads for judging uploads, with fair queueing by API key.
 //!
-//! The largest accepted upload (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of
-//! milliseconds of signatures. On the threads of handshakes, eight such clients delayed every other
-//! request of a two-core machine by 100 ms, some by half a second.
+//! The largest upload (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of milliseconds.
+//! On the threads of handshakes, eight such clients delayed other requests of a two-core machine by
+//! 100 ms, some by half a second.
 
 use std::{
     num::NonZeroUsize,
@@ -18,22 +18,19 @@ use tokio::{
 
 use crate::fair_queue::{FairQueue, Ticket};
 
-/// Judging slots with a thread each. When all are taken, keys take turns (`fair_queue.rs`): an
-/// upload waits for those being judged and one of each other key.
+/// A bounded number of slots with a thread each; then keys take turns (`fair_queue.rs`).
 ///
-/// Not `block_in_place`: it moves the devices of a busy thread to a new one, and each such thread
-/// kept 0.6 MiB for good.
+/// Not `block_in_place`: it moves a busy thread's devices to a new thread, which costs 0.6 MiB for
+/// good.
 #[derive(Debug, Clone)]
 pub(crate) struct Judging {
     places: Arc<Places>,
     threads: Arc<Threads>,
 }
 
-/// Each queued upload holds up to 256 KiB and a connection; this keeps one key from taking all API
-/// connections.
+/// Each upload holds up to 256 KiB and a connection; one key must not take them all.
 const WAITING_PER_KEY_MAX: usize = 64;
 
-/// The key's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
@@ -46,11 +43,11 @@ struct Line {
     waiting: FairQueue<ApiKey, oneshot::Sender<Place>>,
 }
 
-/// A slot in use; passed to the next upload on drop.
+/// A slot; passed on when dropped.
 #[derive(Debug)]
 struct Place(Arc<Places>);
 
-/// A queued upload; leaves the queue on drop.
+/// Leaves the queue when dropped.
 struct Waiting<'a> {
     places: &'a Places,
     key: &'a ApiKey,
@@ -61,20 +58,20 @@ struct Waiting<'a> {
 struct Threads(Option<Runtime>);
 
 impl Judging {
-    /// Half of the processors; the rest stays free for devices.
+    /// The other half of the processors is for devices.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::with_places((processors / 2).max(1))
     }
 
     fn with_places(places: usize) -> Self {
-        // Only its blocking threads are used. No I/O or timer driver, which could fail.
+        // For its blocking threads only: no I/O or timer driver, which could fail.
         let runtime = Builder::new_current_thread().max_blocking_threads(places).thread_name("judge").build();
         let line = Line { free: places, waiting: FairQueue::default() };
         Self { places: Arc::new(Places(Mutex::new(line))), threads: Arc::new(Threads(runtime.ok())) }
     }
 
-    /// Runs `judge` in the turn of `key`. A caller that is dropped leaves the queue.
+    /// Runs `judge` in the turn of `key`. Leaves the queue when dropped.
     ///
     /// # Errors
     /// [`TooMany`].
@@ -86,7 +83,7 @@ impl Judging {
         let Some(threads) = &self.threads.0 else { return Ok(judge()) };
         let place = self.place(key).await?;
         let judging = threads.spawn_blocking(move || {
-            // Held until the judgement ends, even if the caller is gone.
+            // Held to the end, even if the caller is gone.
             let _place = place;
             judge()
         });
@@ -113,7 +110,7 @@ impl Judging {
             let ticket = line.waiting.push(key.clone(), sender);
             (turn, Waiting { places: &self.places, key, ticket })
         };
-        // The sender is never dropped unsent; judging without a slot would still be correct.
+        // Never dropped unsent; without a slot it would still be correct.
         Ok(turn.await.ok())
     }
 }
@@ -133,7 +130,7 @@ impl Drop for Place {
             next
         };
         if let Some(next) = next {
-            // If the receiver is gone, dropping the slot frees it.
+            // Without a receiver the slot is freed.
             let _given_back = next.send(Place(Arc::clone(&self.0)));
         }
     }
@@ -148,7 +145,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(threads) = self.0.take() {
-            // May be dropped where blocking is not allowed.
+            // Dropped where blocking may be forbidden.
             threads.shutdown_background();
         }
     }
@@ -172,7 +169,7 @@ mod tests {
     async fn the_runtime_goes_on_while_an_upload_is_judged() {
         let judging = Judging::new();
         let (other, heard) = tokio::sync::oneshot::channel();
-        // With one worker this task runs only if the judgement does not block it.
+        // One worker: this runs only if the judgement does not block it.
         let judged = tokio::spawn(async move { judging.run(&key("a"), move || heard.blocking_recv()).await });
         tokio::spawn(async move { other.send(()) });
         let judged = tokio::time::timeout(Duration::from_secs(10), judged).await;
@@ -233,7 +230,7 @@ mod tests {
         assert_eq!(judging.run(&key("a"), || 7).await, Ok(7));
     }
 
-    /// Takes the only slot until the sender is dropped.
+    /// Until the sender is dropped.
     async fn hold(judging: &Judging) -> std::sync::mpsc::Sender<()> {
         let (end, ended) = std::sync::mpsc::channel();
         let holding = judging.clone();
@@ -244,7 +241,6 @@ mod tests {
         end
     }
 
-    /// Waits for `count` queued uploads.
     async fn until_waiting(judging: &Judging, of: &ApiKey, count: usize) {
         while judging.places.line().waiting.waiting(of) != count {
             tokio::task::yield_now().await;
@@ -309,7 +305,6 @@ mod tests {
             _ = &mut left => panic!("there is no place"),
             () = std::future::ready(()) => {}
         }
-        // Its turn comes before it leaves.
         drop(end);
         until_waiting(&judging, &leaving, 0).await;
         drop(left);

@@ -3,31 +3,31 @@ use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting};
 
-/// Why an API key was not created or revoked.
+/// Why no key was created or revoked.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// A key grants only scopes and projects that it has.
+    /// A key grants only its own scopes and projects.
     #[error("the key does not have what it would grant")]
     GrantsMore,
-    /// A project does not exist or is not visible to the key.
+    /// The project does not exist, or is not visible.
     #[error("the project {0} does not exist")]
     NoProject(ProjectId),
     /// It does not exist.
     #[error("the key does not exist")]
     NotFound,
-    /// It is the last unrestricted admin key.
+    /// The last unrestricted admin key.
     #[error("it is the last admin key")]
     LastAdmin,
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The store failed; whether the change was made may be unknown.
+    /// The store failed; the change may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Lifecycle {
-    /// Creates an API key. The secret cannot be shown again.
+    /// Creates a key. The secret is not shown again.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -53,7 +53,7 @@ impl Lifecycle {
         Ok(made)
     }
 
-    /// Creates an admin key without a key: for `init`, which needs access to the files.
+    /// Creates an admin key for `init`, which has access to the files.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -64,7 +64,7 @@ impl Lifecycle {
         Ok(made)
     }
 
-    /// Revokes an API key. Keys outside the actor's projects do not exist for it.
+    /// Revokes a key. Keys outside the actor's projects are not found.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -94,7 +94,6 @@ async fn insert(
     Ok(made)
 }
 
-/// Whether the key may do everything in every project.
 fn is_admin(key: &ApiKeyRecord) -> bool {
     key.may(Scope::Admin) && key.projects.is_none()
 }

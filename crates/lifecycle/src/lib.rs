@@ -1,9 +1,9 @@
 //! The life cycle of a deployment's certificate: create, replace, prove, fail, delete.
 //!
-//! Operators' changes and nodes' reports go through [`Lifecycle`]: it judges, computes the next
-//! state by pure functions, and stores it in one transaction. It knows neither HTTP nor TLS: `api`
-//! and `gateway` call it, and [`Rehearsal`] and [`NodeView`] are its only view of the gateway.
-//! Start reading at [`Lifecycle`]; the state rules are in `state.rs`.
+//! [`Lifecycle`] takes operators' changes and nodes' reports, judges, computes the next state by
+//! pure functions, and stores it in one transaction. It knows neither HTTP nor TLS; [`Rehearsal`]
+//! and [`NodeView`] are its view of the gateway. Start reading at [`Lifecycle`]; the rules are in
+//! `state.rs`.
 
 mod acting;
 mod boundary;

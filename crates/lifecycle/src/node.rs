@@ -14,8 +14,8 @@ use crate::{Lifecycle, ProofFailure, narrows, state};
 pub struct Certificate {
     /// The newest accepted upload.
     pub newest: Version,
-    /// Served if the newest cannot be: the newest older version that was proven and is not wider in
-    /// trust. `None`: refuse handshakes.
+    /// Served if the newest is unservable: the newest older version that was proven and is not
+    /// wider in trust. `None`: refuse.
     pub fallback: Option<Version>,
 }
 
@@ -25,10 +25,10 @@ pub enum MaterialError {
     /// Its key is erased.
     #[error("the private key is erased")]
     Erased,
-    /// The stored data is not a valid bundle or client trust.
+    /// Not a valid bundle or client trust.
     #[error("the stored certificate cannot be used: {0}")]
     Unusable(String),
-    /// The store failed, or the key cannot be unsealed.
+    /// The store failed, or the key does not unseal.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -42,36 +42,36 @@ pub struct Member {
     pub session: Session,
 }
 
-/// The load that a node reports on.
+/// What a node loaded, and reports on.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     /// The deployment.
     pub id: &'a DeploymentId,
     /// Its generation.
     pub generation: Generation,
-    /// The newest feed row at the load.
+    /// The newest feed row read with it.
     pub as_of: FeedPosition,
 }
 
 /// The result of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawal {
-    /// The node may serve the previous version.
+    /// The previous version may be served.
     Done,
-    /// It may, being not counted; it must ask again before it joins.
+    /// The previous version may be served until the node joins.
     NotCounted,
-    /// Refused: the deployment or the store's history changed.
+    /// The deployment or the history changed.
     Outdated,
-    /// Refused: another process has the node, or it joined again.
+    /// Another process has the node, or it joined again.
     AnotherSession,
 }
 
-/// Changes failed per sweep; the next sweep continues.
+/// Changes failed per sweep.
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
-    /// Begins a process of a node. If an earlier process's row exists, the node stays counted: this
-    /// process must prove again, and reports of the earlier one are void.
+    /// Begins a node's process. A counted node stays counted, but must prove again; the earlier
+    /// process's reports are void.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -83,14 +83,15 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// Makes the node counted until its lease expires; renew every third of
-    /// [`crate::Settings::lease`]. Every unsettled change then waits for its proof, with a new
-    /// deadline; [`certward_store::Store::unproven`] lists them.
+    /// Counts the node until its lease expires; renew every third of [`crate::Settings::lease`].
+    /// Unsettled changes wait for its proof, with a new deadline; see
+    /// [`certward_store::Store::unproven`].
     ///
-    /// All changes are held while `is_carried_out` checks that the node carried out everything up
-    /// to the newest row, for a second at most; if not, nothing is done and the result is `false`.
+    /// Holds all changes, for a second at most, while `is_carried_out` checks that the newest row
+    /// is carried out. If not: `false`, nothing done.
+    ///
     /// # Errors
-    /// [`StoreError`]. If the answer was lost, the node may be counted; join again.
+    /// [`StoreError`]. The node may be counted then; join again.
     pub async fn join<F>(
         &self,
         node: &NodeId,
@@ -112,7 +113,7 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Renews a lease. `false`: not counted, or another process's; [`Lifecycle::join`].
+    /// Renews a lease. `false`: not counted, or another process has the node.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -120,8 +121,7 @@ impl Lifecycle {
         self.store.renew_lease(node, session, self.settings.lease).await
     }
 
-    /// The node is not counted any more: it drains, or has another history. A late call of an
-    /// earlier session changes nothing.
+    /// Stops counting a node that drains or has another history. Void from an earlier session.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,7 +133,7 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// A process without gateway begins: the node is not counted any more.
+    /// A process without gateway begins: its node is not counted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -146,10 +146,9 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// Asks to serve the previous version of a deployment whose newest is unservable. Must precede
-    /// serving it, so that no `running` change is unserved by a counted node: `running` becomes
-    /// `failed` and counts all nodes again. The node goes on in session `fresh`, which voids
-    /// reports in progress.
+    /// Permits the previous version where the newest is unservable. Must precede serving it, so
+    /// that each counted node serves what is `running`: that becomes `failed` and counts all nodes
+    /// again. Session `fresh` voids reports in progress.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -175,7 +174,7 @@ impl Lifecycle {
         }
         tx.set_session(&node.id, fresh).await?;
         if let Some(next) = state::withdrawn(&deployment.tls, &node.id, reason) {
-            // A change of its own: every node carries it out, and proves it again.
+            // A change of its own: every node proves it again.
             let generation = tx.draw_generation(loaded.id).await?;
             tx.count_nodes(loaded.id).await?;
             go(&mut tx, &Deployment { generation, ..deployment }, &next).await?;
@@ -187,7 +186,7 @@ impl Lifecycle {
         Ok(Withdrawal::Done)
     }
 
-    /// The deployment's assignment. `None`: gone. Without certificate: none set, or being deleted.
+    /// The deployment's assignment. `None`: gone. No certificate: none set, or being deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -198,7 +197,7 @@ impl Lifecycle {
         assignment_in(&self.store, id).await
     }
 
-    /// Unseals a version's key and builds its material.
+    /// Unseals the key and builds the material.
     ///
     /// # Errors
     /// [`MaterialError`].
@@ -206,9 +205,9 @@ impl Lifecycle {
         material_in(&self.store, version).await
     }
 
-    /// A node's proof, or its failure; for a deletion, that its connections are closed. The last
-    /// missing proof makes the change `running`. An older generation is ignored. `false`: void,
-    /// from an old session or another history.
+    /// Takes a node's proof or failure; for a deletion, that its connections are closed. The last
+    /// proof makes the change `running`. Older generations are ignored. `false`: void, of an old
+    /// session or another history.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -219,7 +218,7 @@ impl Lifecycle {
         proof: Result<(), ProofFailure>,
     ) -> Result<bool, StoreError> {
         let Observation { id, generation, as_of } = *loaded;
-        // Most reports change nothing, as after a restart: they must not take the writer.
+        // Most reports change nothing: they must not take the writer.
         let wanted = |deployment: &Deployment| {
             deployment.generation == generation
                 && !matches!(deployment.tls, TlsState::Absent | TlsState::Running { .. })
@@ -233,7 +232,7 @@ impl Lifecycle {
             None => return Ok(true),
         }
         let mut tx = self.store.begin().await?;
-        // Also locks the nodes: the session cannot change during the transaction.
+        // Also locks the nodes, and so the session.
         let Some(deployment) = tx.deployment(id).await?.filter(wanted) else { return Ok(true) };
         if tx.session(&node.id).await? != Some(node.session) || !tx.has(as_of).await? {
             return Ok(false);
@@ -256,12 +255,12 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Ends expired leases and fails overdue changes. Called every second by a task of each node.
+    /// Ends expired leases and fails overdue changes; called every second on each node.
     ///
-    /// No deadlock with changes on PostgreSQL: before any row lock, the nodes' lock is taken shared
-    /// (`lock.rs` of the store). While the first loop has it exclusively, no row is locked; the
-    /// second locks rows, longest overdue first, and waits for no lock that a holder of the next
-    /// row could wait for.
+    /// No deadlock on PostgreSQL: row locks come after the nodes' lock, taken shared (`lock.rs` of
+    /// the store). While the first loop has it exclusively, no row is locked. The second locks
+    /// rows, longest overdue first, and waits for nothing that the holder of the next row waits
+    /// for.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -272,7 +271,7 @@ impl Lifecycle {
             tracing::warn!(node.id = %node, "the lease of a node is over: it is not waited for any more");
             waited.extend(deployments);
         }
-        // After all expired nodes: else an expired node's proof could be the last missing one.
+        // After all expired nodes: else the proof of one could be the last missing one.
         settle_all(&mut tx, waited).await?;
         for id in tx.overdue(OVERDUE_BATCH).await? {
             let Some(deployment) = tx.deployment(&id).await? else { continue };
@@ -293,7 +292,7 @@ impl Lifecycle {
     }
 }
 
-/// As [`Lifecycle::assignment`], from the store or a replica: one rule for both.
+/// As [`Lifecycle::assignment`], of the store or a replica.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -308,7 +307,7 @@ pub async fn assignment_in(
     Ok(Some((deployment, Some(Certificate { newest, fallback }))))
 }
 
-/// As [`Lifecycle::material`], from the store or a replica.
+/// As [`Lifecycle::material`], of the store or a replica.
 ///
 /// # Errors
 /// [`MaterialError`].
@@ -320,10 +319,8 @@ pub async fn material_in(records: &impl Records, version: &Version) -> Result<Ma
     Ok(Material { bundle, client_trust: client_trust(version)? })
 }
 
-/// A deployment with its newest upload.
-///
-/// Two reads: if the upload is missing, the deployment changed in between and is read again. A
-/// missing upload of an unchanged deployment is an error, never «no certificate».
+/// Two reads: if the upload is missing, the deployment changed and is read again. Missing for an
+/// unchanged deployment is an error, never «no certificate».
 async fn with_newest(
     records: &impl Records,
     id: &DeploymentId,
@@ -359,7 +356,7 @@ async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<(), StoreError> 
     }
 }
 
-/// Performs a transition caused by time or by nodes, and audits it.
+/// Audits a transition caused by time or nodes.
 async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
     let id = &deployment.id;
     tx.set_tls(id, deployment.generation, next).await?;
@@ -379,7 +376,7 @@ async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(),
     tx.audit(entry).await
 }
 
-/// A running certificate stays `running`; the node retries.
+/// It stays `running`; the node retries.
 fn warn_if_unproven(
     node: &NodeId,
     deployment: &Deployment,
@@ -392,7 +389,7 @@ fn warn_if_unproven(
     }
 }
 
-/// Fails closed: a two-way version without CAs is unusable, never one-way.
+/// Fails closed: two-way without CAs is unusable.
 fn client_trust(version: &Version) -> Result<Option<ClientTrust>, MaterialError> {
     match (version.tls_type, version.client_cas.is_empty()) {
         (TlsType::OneWay, true) => Ok(None),

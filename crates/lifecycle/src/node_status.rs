@@ -9,12 +9,12 @@ pub enum NodeStatus {
     Counted,
     /// Running, but not counted: without gateway, catching up, or draining.
     Uncounted,
-    /// Silent for longer than a lease, without a clean stop.
+    /// Silent for a lease, without a clean stop.
     Lost,
 }
 
 impl Lifecycle {
-    /// The running nodes, and those lost within the last hour, by id.
+    /// Nodes that run, or were lost within the last hour; by id.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -27,7 +27,7 @@ pub enum OutOfBounds {
     /// Under none of the project's suffixes.
     #[error("the host {0} is under none of the project's suffixes")]
     HostNotAllowed(HostName),
-    /// A wildcard over names of different registrants that no suffix of the project names.
+    /// Covers names of different registrants, and no suffix of the project names it.
     #[error("the host {0} covers names of different registrants")]
     HostPublicSuffix(HostName),
     /// The quota is used up.

@@ -1,30 +1,30 @@
 use certward_pki::{Material, NoWayIn};
 use certward_store::{Deployment, DeploymentId, Timestamp};
 
-/// Checks whether material can be served; implemented by the gateway, in memory.
+/// Checks whether material can be served. Implemented by the gateway, in memory.
 pub trait Rehearsal: Send + Sync + std::fmt::Debug + 'static {
-    /// Builds the configuration and makes a trial handshake in each TLS version.
+    /// Makes trial handshakes in each TLS version.
     ///
     /// # Errors
-    /// Why it cannot be served, in one plain sentence without secrets.
+    /// One plain sentence without secrets.
     fn rehearse(&self, material: &Material) -> Result<(), String>;
 }
 
-/// This node's view of itself; implemented by the gateway.
+/// This node's view of itself. Implemented by the gateway.
 pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
-    /// Whether the node accepts connections and can resolve every host.
+    /// Whether the node accepts, and can resolve every host.
     fn ready(&self) -> bool;
 
-    /// Whether a device can reach the deployment through this node's listeners.
+    /// Whether a device can reach the deployment through this node.
     ///
     /// # Errors
     /// The reason.
     fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn>;
 
-    /// Connections to the deployment through this node.
+    /// Connections through this node.
     fn connections(&self, deployment: &DeploymentId) -> u64;
 
-    /// Recent failed handshakes, newest first; bounded.
+    /// Newest first; bounded.
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake>;
 }
 
@@ -41,10 +41,10 @@ pub struct FailedHandshake {
     pub meaning: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    /// The SNI: at most 253 letters, digits, `-`, `_` and `.`.
+    /// SNI: at most 253 letters, digits, `-`, `_` and `.`.
     pub server_name: Option<Box<str>>,
     /// `1.2` or `1.3`, once negotiated.
     pub tls_version: Option<&'static str>,
-    /// Detail beyond the cause, such as `MQTT level 6`; at most 64 characters.
+    /// Such as `MQTT level 6`; at most 64 characters.
     pub detail: Option<Box<str>>,
 }

@@ -31,27 +31,27 @@ pub enum ProjectError {
     /// It has deployments.
     #[error("the project has {0} deployments")]
     NotEmpty(u64),
-    /// The project `default` cannot be removed.
+    /// `default` cannot be removed.
     #[error("the default project cannot be removed")]
     Default,
-    /// The key is limited to projects, and could not see a new one.
+    /// The key is limited, and could not see a new project.
     #[error("the key does not see all projects")]
     LimitedKey,
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// A suffix overlaps with another project's.
+    /// Another project's suffix overlaps.
     #[error("the host suffix {0} overlaps with one of another project")]
     SuffixTaken(HostSuffix),
-    /// Existing hosts would violate the suffixes.
+    /// Hosts would violate the suffixes.
     #[error("{outside} hosts of the project are outside of its suffixes, {of_others} of others are inside")]
     SuffixInUse {
         /// Hosts of the project under none of the suffixes.
         outside: u64,
-        /// Hosts of other projects under a suffix, or covering one.
+        /// Hosts of others under a suffix, or covering one.
         of_others: u64,
     },
-    /// The store failed; whether the change was made may be unknown.
+    /// The store failed; the change may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -66,7 +66,7 @@ impl From<SuffixRefused> for ProjectError {
 }
 
 impl Lifecycle {
-    /// Creates a project; the id is drawn if absent.
+    /// Creates a project; draws the id if absent.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -95,8 +95,8 @@ impl Lifecycle {
         Ok(project)
     }
 
-    /// Changes a project. A new boundary applies to later claims and dials; hosts that violate it
-    /// refuse the change. Live connections stay.
+    /// Changes a project. A boundary applies to later claims and dials; existing hosts must fit.
+    /// Live connections stay.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -125,12 +125,12 @@ impl Lifecycle {
         Ok(after)
     }
 
-    /// Removes a project without deployments; its suffixes become free.
+    /// Removes an empty project; its suffixes become free.
     ///
     /// # Errors
     /// [`ProjectError`].
     pub async fn remove_project(&self, actor: &ApiKey, id: &ProjectId) -> Result<(), ProjectError> {
-        // Affects the keys that are limited to it.
+        // Keys limited to the project are affected.
         let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
         if tx.project_to_remove(id).await?.is_none() || !actor.sees(id) {
             return Err(ProjectError::NotFound);

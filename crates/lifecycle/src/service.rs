@@ -7,13 +7,13 @@ use crate::{Entropy, NodeView, Rehearsal, judging::Judging};
 /// Settings of the life cycle.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Deadline of a proof; then the change is `failed` (60 s by default).
+    /// Until a change is `failed` (60 s by default).
     pub prove_within: Duration,
     /// How long a node stays counted without renewal (15 s by default).
     pub lease: Duration,
     /// Deployments per project; 0: no limit.
     pub deployments_per_project_max: u32,
-    /// The NAT64 prefixes of upstream addresses.
+    /// NAT64 prefixes of upstream addresses.
     pub nat64: Nat64,
 }
 
@@ -28,8 +28,8 @@ impl Default for Settings {
     }
 }
 
-/// All operations of operators and nodes, one file per subject: certificates in `tls.rs`, nodes in
-/// `node.rs`. Cheap to clone.
+/// Operations of operators and nodes, by file: certificates in `tls.rs`, nodes in `node.rs`. Cheap
+/// to clone.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     pub(crate) store: Store,
@@ -41,7 +41,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Creates the life cycle.
+    /// Creates the life cycle; opens nothing.
     pub fn new(
         store: Store,
         rehearsal: Arc<dyn Rehearsal>,

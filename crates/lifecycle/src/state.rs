@@ -10,9 +10,9 @@
 //!    └───────────────── terminated ◀────────── DELETE ──────────┘
 //! ```
 //!
-//! A new upload or new hosts lead from any state with a certificate to `pending`. After `failed` the
-//! nodes retry. `running` becomes `failed` when a counted node stops serving the version. Without a
-//! counted node a change stays `pending`, and a deletion ends at once.
+//! A new upload, or new hosts, lead to `pending`. After `failed` nodes retry. `running` fails when
+//! a counted node stops serving it. Without a counted node a change stays `pending`, and a deletion
+//! ends at once.
 
 use std::time::Duration;
 
@@ -21,21 +21,20 @@ use certward_store::{
     Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version, VersionId,
 };
 
-/// Why a node did not prove a generation.
+/// Why a proof failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
-    /// No listener and name lead to the deployment: `failed` at once.
+    /// No entry point: `failed` at once.
     NoWayIn(NoWayIn),
-    /// The last try failed, in one plain sentence; the node retries. `failed` at the deadline.
+    /// The last failure, in one plain sentence. `failed` at the deadline.
     NotProven(String),
 }
 
-/// The state of a new upload, or of one with new hosts.
 pub(crate) fn pending(version: VersionId, now: Timestamp, prove_within: Duration) -> TlsState {
     TlsState::Pending { version, deadline: now.after(prove_within) }
 }
 
-/// The next state, given the proofs of the counted nodes; `None`: unchanged.
+/// `None`: unchanged.
 pub(crate) fn settled(
     state: &TlsState,
     generation: Generation,
@@ -53,8 +52,7 @@ pub(crate) fn settled(
     }
 }
 
-/// The next state when a counted node fails; `None`: unchanged. Before the deadline only a missing
-/// entry point fails the change: retries cannot fix it.
+/// `None`: unchanged. Before the deadline only a missing entry point fails: retries cannot fix it.
 pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) -> Option<TlsState> {
     let (version, known) = match state {
         TlsState::Pending { version, .. } => (*version, None),
@@ -69,14 +67,14 @@ pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) ->
     (known != Some(&reason)).then_some(TlsState::Failed { version, reason })
 }
 
-/// The next state when a counted node no longer serves the newest version; `None`: not `running`.
+/// `None`: not `running`.
 pub(crate) fn withdrawn(state: &TlsState, node: &NodeId, reason: &str) -> Option<TlsState> {
     let TlsState::Running { version } = state else { return None };
     let reason = format!("the node {node} cannot serve it any more: {reason}");
     Some(TlsState::Failed { version: *version, reason })
 }
 
-/// The next state at the deadline; `None`: not over, or no missing proof.
+/// `None`: not overdue, or no proof is missing.
 pub(crate) fn overdue(
     state: &TlsState,
     generation: Generation,
@@ -92,13 +90,12 @@ pub(crate) fn overdue(
     Some(TlsState::Failed { version: *version, reason })
 }
 
-/// For the uploader: cause and remedy.
+/// Cause and remedy, for the uploader.
 fn no_way_in(node: &NodeId, reason: NoWayIn) -> String {
     format!("no device can reach the deployment through the node {node}: {reason}. {}", reason.remedy())
 }
 
-/// A new upload keeps the trust scope if it replaces one of the same type and client CAs; else
-/// `fresh`.
+/// The replaced version's scope if type and client CAs are the same; else `fresh`.
 pub(crate) fn trust_scope(replaced: Option<&Version>, material: &Material, fresh: TrustScope) -> TrustScope {
     let same_trust = |before: &Version| {
         let anchors = material.client_trust.iter().flat_map(|trust| trust.anchors());
@@ -111,8 +108,8 @@ pub(crate) fn trust_scope(replaced: Option<&Version>, material: &Material, fresh
     replaced.filter(|before| same_trust(before)).map_or(fresh, |before| before.trust_scope)
 }
 
-/// Whether `new` must refuse a client of `before`: one-way became two-way, or a client CA was
-/// removed. Then `before` must not be served in place of `new`.
+/// Whether `new` must refuse a client of `before`: now two-way, or a CA removed. Then never serve
+/// `before` instead.
 pub fn narrows(new: &Version, before: &Version) -> bool {
     if new.client_cas.is_empty() {
         return false;
@@ -152,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_the_last_missing_proof_settles_a_state() {
-        // The generation is 9: proofs of 7 and 8 do not count.
+        // Proofs of 7 and 8 are too old for generation 9.
         let cases = [
             (state_pending(), &[][..], None),
             (state_pending(), &[9], Some(RUNNING)),

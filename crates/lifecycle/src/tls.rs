@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judging::TooMany, state};
 
-/// A deployment's certificate, as shown to operators.
+/// A certificate as shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsView {
     /// None is set.
@@ -20,7 +20,7 @@ pub enum TlsView {
     Set(Box<CertificateView>),
 }
 
-/// The newest accepted upload and its status.
+/// The newest upload and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateView {
     /// One-way or two-way.
@@ -35,14 +35,14 @@ pub struct CertificateView {
     pub warnings: Vec<Finding>,
 }
 
-/// The status of the newest accepted upload.
+/// The status of the newest upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Not yet proven on every counted node.
     Pending,
     /// Proven on every counted node.
     Running,
-    /// Not proven in time, or no entry point.
+    /// Overdue, or no entry point.
     Failed {
         /// One plain sentence.
         reason: String,
@@ -61,7 +61,7 @@ pub enum TlsError {
     /// PUT or DELETE, but none is set.
     #[error("no certificate is set")]
     NotFound,
-    /// Findings refuse the upload; most important first, an error.
+    /// Most important first; the first is an error.
     #[error("the upload is refused")]
     Refused(Vec<Finding>),
     /// Hosts or profile changed during each judgement.
@@ -70,10 +70,10 @@ pub enum TlsError {
     /// The key may not do it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The key's queue of uploads is full.
+    /// The key's queue is full.
     #[error("too many uploads of this API key wait already")]
     TooManyUploads,
-    /// The store failed; whether the change was made may be unknown.
+    /// The store failed; the change may have been made.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -84,16 +84,15 @@ enum Change {
     Replace,
 }
 
-/// Judgements of one upload if the deployment changes in between. Each takes tens of milliseconds;
-/// changes of hosts or profile are manual, so the second normally holds.
+/// Repeated if the deployment changes in between. Judging takes tens of milliseconds, so the second
+/// attempt normally holds.
 const JUDGEMENTS_MAX: u32 = 4;
 
-/// Poll interval for changes by other nodes.
+/// For changes by other nodes.
 const SETTLED_POLL: Duration = Duration::from_millis(250);
 
 impl Lifecycle {
-    /// The certificate as shown to operators. `None`: the deployment is gone, or another has its
-    /// id.
+    /// The certificate as shown. `None`: gone, or another has its id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -110,7 +109,7 @@ impl Lifecycle {
         }))
     }
 
-    /// As [`Lifecycle::tls`], after the status leaves `pending` and `terminated`, or after `wait`.
+    /// As [`Lifecycle::tls`], once settled or after `wait`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -126,12 +125,12 @@ impl Lifecycle {
                 return Ok(view);
             }
             let poll = (tokio::time::Instant::now() + SETTLED_POLL).min(deadline);
-            // A local change wakes it at once; a timeout is normal for remote ones.
+            // Local changes wake it; remote ones time out.
             let _elapsed = tokio::time::timeout_at(poll, self.store.changed()).await;
         }
     }
 
-    /// Judges and rehearses an upload without storing it, queued by API key.
+    /// Judges and rehearses without storing; queued by API key.
     ///
     /// # Errors
     /// [`TlsError::TooManyUploads`], [`TlsError::Store`].
@@ -194,7 +193,7 @@ impl Lifecycle {
         self.accept(Change::Replace, actor, deployment, upload).await
     }
 
-    /// DELETE: erases all keys; the nodes then close connections. Durable on return.
+    /// DELETE: erases all keys; nodes close connections. Durable on return.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -219,8 +218,7 @@ impl Lifecycle {
         Ok(tx.commit().await?)
     }
 
-    /// Judges before the transaction, which holds the only writer; if the deployment changed in
-    /// between, judges again.
+    /// Judges outside of the transaction, the only writer; again if the deployment changed.
     async fn accept(
         &self,
         change: Change,
@@ -247,7 +245,6 @@ impl Lifecycle {
         Err(TlsError::KeepsChanging)
     }
 
-    /// Stores an upload judged for this deployment.
     async fn keep(
         &self,
         change: Change,
@@ -302,7 +299,7 @@ impl TlsView {
 }
 
 impl Change {
-    /// During a deletion no certificate is set: POST supersedes it.
+    /// A deletion counts as no certificate.
     fn admits(self, state: &TlsState) -> Result<(), TlsError> {
         match (self, state.version()) {
             (Self::Create, Some(_)) => Err(TlsError::AlreadyExists),
@@ -336,7 +333,7 @@ impl Change {
     }
 }
 
-/// Whether both have the same [`Circumstances`].
+/// See [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
     one.profile == other.profile && !ways_in_differ(one, other)
 }

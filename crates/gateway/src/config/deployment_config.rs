@@ -20,16 +20,16 @@ pub(crate) enum DeploymentConfig {
 
 #[derive(Debug)]
 pub(crate) struct Served {
-    /// That this value was built for.
+    /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
     pub(crate) project: ProjectId,
     pub(crate) hosts: Box<[HostName]>,
     upstream: UpstreamList,
     ws_upstream: Option<UpstreamList>,
     pub(crate) proxy: Proxy,
-    /// Per node.
+    /// Limits per node.
     pub(crate) limits: ConnectionLimits,
-    /// Per record to a device.
+    /// The largest TLS record sent to devices.
     pub(crate) record_bytes: RecordBytes,
     pub(crate) identity: Arc<Identity>,
     /// Set if the previous version is served.
@@ -51,7 +51,7 @@ pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     /// For live connections.
     pub(crate) trust: KnownTrust,
-    /// Then a handshake reads the store again, in case the feed has no row.
+    /// From then on a handshake reads the store again, in case the feed has no row.
     pub(crate) ask_again_at: Instant,
 }
 
@@ -68,16 +68,16 @@ pub(crate) enum Refusal {
 pub(crate) enum KnownTrust {
     /// The store did not answer.
     Unknown,
-    /// No device: the certificate is deleted, or the client trust is invalid.
+    /// No device is trusted: the certificate is deleted, or the client trust is invalid.
     Nobody,
-    /// The trust could be built, the bundle could not.
+    /// The client trust could be built, the bundle could not.
     Scope { scope: TrustScope, verifier: Option<Arc<dyn ClientCertVerifier>> },
 }
 
 /// Which live connections may stay.
 #[derive(Debug)]
 pub(crate) enum Trust<'a> {
-    /// This scope's; in two-way those that the verifier accepts; in one-way all.
+    /// Those of this scope; in two-way also those the verifier accepts; in one-way all.
     Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
     Unknown,
     Nobody,
@@ -156,7 +156,7 @@ impl Refusal {
 
     fn ask_again_after(&self) -> Duration {
         match self {
-            // Only for a deployment without a feed row; others change within a second.
+            // For a deployment without a feed row; the feed reports other changes within a second.
             Self::Gone | Self::NoCertificate => Duration::from_secs(30),
             Self::Unservable(_) => Duration::from_secs(10),
             Self::Unavailable(_) => Duration::from_secs(1),

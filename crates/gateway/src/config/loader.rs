@@ -38,7 +38,7 @@ use crate::{
 const SLOTS: usize = 256;
 /// Includes queueing; half of the handshake timeout.
 const STORE_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Reads overtaken by changes before the store is read.
+/// Reads overtaken by a change, in a row, before the store is read.
 const REPLICA_READS_MAX: u32 = 3;
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ pub(crate) struct Loaded {
 
 struct Built {
     entry: DeploymentConfig,
-    /// For an unservable newest version; needs permission.
+    /// Served instead of an unservable newest version, with the store's permission.
     fallback: Option<(Arc<Identity>, String)>,
 }
 
@@ -142,7 +142,7 @@ impl Loader {
         metrics: Arc<Metrics>,
         capacity: usize,
     ) -> Self {
-        // Always admits new values; entries used by devices outlive those of proofs.
+        // The cache always admits new values; entries of devices outlive those of proofs.
         let cache = Cache::new(capacity.max(1));
         let slots = (0..SLOTS).map(|_| Slot::default()).collect();
         Self {
@@ -173,7 +173,7 @@ impl Loader {
         }
     }
 
-    /// Refuses two-way if this node's trust is too old. Live connections are checked by it still.
+    /// Refuses two-way if this node's trust is too old. Live connections are still checked by it.
     fn unless_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
         let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
@@ -224,13 +224,13 @@ impl Loader {
         let Some(replica) = replicator.readable() else { return Ok(None) };
         let reading = replica.reading().await?;
         let assignment = assignment_in(&reading, id).await?;
-        // It may have been created since.
+        // A missing deployment may have been created since.
         let Some((deployment, _)) = &assignment else { return Ok(None) };
         if !self.gate.covers(id, deployment.generation) {
             return Ok(None);
         }
         let before = self.before(id);
-        // A fallback needs the store's permission.
+        // A fallback needs the store's permission, so the store is read for it.
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
@@ -239,7 +239,7 @@ impl Loader {
         Ok(Some(entry).filter(|entry| !entry.is_unservable()))
     }
 
-    /// Refuses for a moment on a timeout.
+    /// A timeout refuses the deployment for a moment.
     async fn read_remotely(&self, id: &DeploymentId) -> Arc<DeploymentConfig> {
         let read = async {
             let _lock = self.slot(id).store.lock().await;
@@ -275,7 +275,7 @@ impl Loader {
         Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
     }
 
-    /// Does not serve what it reads.
+    /// Reads deployments in the transaction of their feed rows; does not serve them.
     ///
     /// # Errors
     /// [`StoreError`] if one cannot be read.
@@ -315,7 +315,7 @@ impl Loader {
     }
 
     /// Reads the store and swaps. Without an answer the cache stays, and announced deployments are
-    /// refused; an unreadable one is refused.
+    /// refused; an unreadable deployment is refused.
     pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
         let slot = self.slot(id);
         let _lock = slot.store.lock().await;
@@ -352,7 +352,7 @@ impl Loader {
             error => (Refusal::Unservable(error.to_string()), true),
         };
         let mut counts = self.slot(id).counts();
-        // Another read may have succeeded since.
+        // The store was late; another read may have succeeded since.
         if let Some(entry) = self.at_hand(id).filter(|_| !is_certain) {
             return entry;
         }
@@ -380,7 +380,7 @@ impl Loader {
         self.slot_of.hash_one(id) as usize % self.slots.len()
     }
 
-    /// Under the slot's lock.
+    /// Must be called under the slot's lock.
     async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
         let read_at = self.gate.now();
         let reading = self.read(whose).await?;
@@ -388,7 +388,7 @@ impl Loader {
         let assignment = assignment_in(&reading, id).await?;
         let before = self.before(id);
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
-        // A withdrawal needs a connection too.
+        // The withdrawal must not wait for this reading's connection.
         drop(reading);
         let entry = match (&assignment, built.fallback) {
             (Some((deployment, Some(certificate))), Some((identity, reason))) => {
@@ -409,7 +409,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Keeps a later read.
+    /// Serves what was read, unless a later read is served.
     fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
         let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
         if self.cache.peek(id).is_some_and(is_newer) {
@@ -492,7 +492,7 @@ impl Loader {
         Some(Fallback { newest, reason, allowed_in })
     }
 
-    /// Unservable is refused; unreadable now is an error.
+    /// An unservable version is refused; one that cannot be read now is an error.
     async fn build(
         &self,
         records: &impl Records,

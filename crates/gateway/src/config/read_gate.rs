@@ -39,9 +39,9 @@ struct State {
 /// Announced, not carried out.
 #[derive(Debug)]
 struct Known {
-    /// Values in memory must be newer.
+    /// Values in memory must be read later.
     announced: Moment,
-    /// Replica rows must be newer.
+    /// Replica rows must be read later.
     noted: Moment,
     /// The generation the replica must have; `None`: gone, no row is current.
     wanted: Option<Generation>,
@@ -124,7 +124,7 @@ impl Gate {
         state.forget_unless_copied(id);
     }
 
-    /// In the replica as of this moment or later.
+    /// The replica has these as of this moment or later.
     pub(crate) fn copied<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>, read_at: Moment) {
         let mut state = self.state();
         for id in ids {

@@ -31,7 +31,7 @@ pub(crate) struct Identity {
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     mqtts: Arc<ServerConfig>,
-    /// On first use: few deployments need it, and it is as large as the other.
+    /// Built on first use: few deployments need it, and it is as large as the other.
     wss: OnceLock<Arc<ServerConfig>>,
 }
 
@@ -61,7 +61,7 @@ impl Identity {
         }
     }
 
-    /// For records of at most `record_bytes` of plaintext.
+    /// As [`Identity::config`], for records of at most `record_bytes` of plaintext.
     pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
         let config = self.config(protocol);
         if record_bytes >= RecordBytes::MAX {
@@ -165,9 +165,9 @@ impl TlsConfigFactory {
         config.ticketer = tickets;
         config.ignore_client_order = true;
         config.max_early_data_size = 0;
-        // For the alert of a refusal by a limit (`last_alert.rs`).
+        // Needed to send an alert when a limit refuses a device (`last_alert.rs`).
         config.enable_secret_extraction = true;
-        // Enough for occasional resumption; saves bytes and a sealing.
+        // One ticket is enough for occasional resumption, and saves bytes and a sealing.
         config.send_tls13_tickets = 1;
         Ok(config)
     }

@@ -19,7 +19,7 @@ pub(crate) struct TrustAge {
 }
 
 impl TrustAge {
-    /// Up to a tenth less, at random, so that nodes do not refuse all at once.
+    /// Shortens `max` by up to a tenth, at random, so that nodes do not refuse all at once.
     pub(crate) fn new(clock: Arc<dyn Clock>, max: Option<Duration>, entropy: &dyn Entropy) -> Self {
         let mut byte = [0];
         entropy.fill(&mut byte);

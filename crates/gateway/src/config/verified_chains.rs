@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// Accepts valid chains, as webpki would.
+    /// Counts calls and accepts valid chains, as webpki would.
     #[derive(Debug, Default)]
     struct Counting(AtomicUsize);
 

@@ -15,7 +15,7 @@ pub(crate) struct WayIn {
     pub(crate) host: Option<HostName>,
 }
 
-/// A deployment's entry points, at least one; at most eight hosts per listener.
+/// At least one; at most eight hosts per listener.
 pub(crate) fn ways_in(
     listeners: &[Listener],
     default: Option<&DeploymentId>,
@@ -44,7 +44,7 @@ pub(crate) fn ways_in(
     if ways.is_empty() { Err(reason) } else { Ok(ways) }
 }
 
-/// The address to connect to from this machine.
+/// To dial from this machine.
 pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
     let mut address = listening;
     match listening {

@@ -1,9 +1,8 @@
-//! Proves a generation by handshakes through this node's own listeners, as a device makes them.
+//! Proves a generation by handshakes through this node's listeners, as a device makes them.
 //!
-//! At every entry point, in TLS 1.2 and 1.3: the chain is the version's; the server's signature
-//! verifies; a client certificate is requested exactly in two-way, with this version's CA names;
-//! and the accepting side used this generation, so that the same leaf with another CA does not
-//! pass.
+//! At every entry point, in TLS 1.2 and 1.3: the version's chain; a verified server signature; a
+//! certificate request exactly in two-way, with the version's CA names; and the accepting side used
+//! this generation, not the same leaf with another CA.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,13 +29,11 @@ use crate::{
     upstream::dial,
 };
 
-/// For one handshake with this process.
 const WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Prover {
     pub(crate) listeners: Vec<Listener>,
-    /// The bound addresses.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) default: Option<certward_store::DeploymentId>,
     pub(crate) provider: Arc<CryptoProvider>,
@@ -47,12 +44,10 @@ pub(crate) struct Prover {
 struct Expected {
     used: Used,
     chain: Vec<Vec<u8>>,
-    /// The CA names in two-way.
     asked_by: Option<BTreeSet<Vec<u8>>>,
 }
 
 impl Prover {
-    /// Proves that `version` is served at the deployment's generation.
     pub(crate) async fn prove(&self, deployment: &Deployment, version: &Version) -> Result<(), ProofFailure> {
         let ways =
             ways_in(&self.listeners, self.default.as_ref(), deployment).map_err(ProofFailure::NoWayIn)?;
@@ -94,8 +89,7 @@ impl Prover {
         let shaken = timeout(WITHIN, async {
             let mut stream = dial::finish(socket, target).await?;
             if self.listeners[way.listener].awaits_header_from(registered.source().ip()) {
-                // Like a load balancer's health check: the listener requires a header from that
-                // address.
+                // The listener requires a header from that address.
                 stream.write_all(&incoming_proxy::LOCAL).await?;
             }
             connector.connect(name, stream).await
@@ -110,7 +104,7 @@ impl Prover {
             // An IP address is not sent as SNI.
             return Ok(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1]))));
         };
-        // Random, so that it matches the wildcard only.
+        // Random, to match only the wildcard.
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         let label = format!("certward-proof-{:016x}", u64::from_be_bytes(random));
@@ -141,8 +135,7 @@ impl Expected {
         used: Option<&Used>,
         error: Option<std::io::Error>,
     ) -> Result<(), String> {
-        // Without a client certificate a two-way handshake fails, but only after the server's proof
-        // of its key.
+        // Two-way fails without a client certificate, but after the server's signature.
         let shown = !seen.chain.is_empty() && seen.signature_verified;
         match error {
             Some(error) if !shown || self.asked_by.is_none() => {

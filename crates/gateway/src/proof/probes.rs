@@ -10,7 +10,6 @@ use socket2::Socket;
 
 use crate::upstream::dial;
 
-/// What the accepting side used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) deployment: DeploymentId,
@@ -18,9 +17,9 @@ pub(crate) struct Used {
     pub(crate) version: VersionId,
 }
 
-/// The source addresses of proofs in progress. Their connections skip broker, limits and failure
-/// list. The node holds each address while it is registered, so no other client can use it.
-/// Connections to different listeners may share a source.
+/// Source addresses of proofs in progress; these connections skip broker, limits and failure list.
+/// The node holds the address, so no client can use it. Different listeners may see the same
+/// source.
 #[derive(Debug, Default)]
 pub(crate) struct Probes(Mutex<HashMap<Line, Arc<Probe>>>);
 
@@ -33,7 +32,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Used>>);
 
-/// Registers a source address until dropped.
+/// A registered source address, until dropped.
 #[derive(Debug)]
 pub(crate) struct Registered {
     probes: Arc<Probes>,
@@ -42,10 +41,9 @@ pub(crate) struct Registered {
 }
 
 impl Probes {
-    /// Starts a connection, registered before it can be accepted.
+    /// Begins a connection, registered before it can be accepted.
     pub(crate) fn begin(self: &Arc<Self>, socket: &Socket, to: SocketAddr) -> io::Result<Registered> {
-        // Locked throughout: the source is known only after the connect, and the listener looks
-        // here first.
+        // Held throughout: the source is known only after the connect, and the listener looks here.
         let mut map = self.map();
         dial::begin(socket, to)?;
         let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;

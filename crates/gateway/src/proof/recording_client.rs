@@ -24,7 +24,6 @@ pub(crate) struct HandshakeRecord {
     pub(crate) asked_by: Option<Vec<Vec<u8>>>,
 }
 
-/// The client side of one handshake.
 #[derive(Debug)]
 pub(crate) struct Witness {
     provider: Arc<CryptoProvider>,
@@ -36,7 +35,7 @@ impl Witness {
         Arc::new(Self { provider, seen: Mutex::default() })
     }
 
-    /// One TLS version, without resumption or client certificate.
+    /// No resumption, no client certificate.
     pub(crate) fn config(
         self: &Arc<Self>,
         version: &'static SupportedProtocolVersion,
@@ -87,7 +86,7 @@ impl ServerCertVerifier for Witness {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // Recorded and compared by the caller; the issuer may well be private.
+        // For the caller to compare; the issuer may be private.
         self.with_seen(|seen| {
             seen.chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
         });

@@ -12,7 +12,6 @@ use crate::{Protocol, config::tls_config::TlsConfigFactory, proof::recording_cli
 /// A full handshake takes three flights.
 const FLIGHTS_MAX: usize = 8;
 
-/// Builds the configuration and makes a handshake in each TLS version.
 pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> Result<(), String> {
     let identity = tls_configs
         .identity(material, VersionId(0), TrustScope([0; 16]))
@@ -21,8 +20,7 @@ pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> R
         let witness = Witness::new(Arc::clone(tls_configs.provider()));
         let shaken = shake(identity.config(Protocol::Mqtts), &witness, version);
         let seen = witness.testimony();
-        // Without a client certificate a two-way handshake must fail, but only after the server's
-        // signature.
+        // Two-way must fail without a client certificate, but after the server's signature.
         let two_way = identity.verifier.is_some();
         match shaken {
             Err(error) if !two_way || !seen.signature_verified => {

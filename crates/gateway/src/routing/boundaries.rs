@@ -37,7 +37,7 @@ impl Boundaries {
         Ok(())
     }
 
-    /// For new connections and handshakes.
+    /// Applies to new connections and handshakes.
     pub(crate) fn set(&self, stored: Stored) {
         let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
         let owners =
@@ -52,7 +52,8 @@ impl Boundaries {
         self.known().upstream_allow.get(project).cloned()
     }
 
-    /// Suffixes of two projects never overlap, so the first match decides; at most 127 look-ups.
+    /// Whether another project has the name. Suffixes of two projects never overlap, so the first
+    /// match decides; at most 127 look-ups.
     pub(crate) fn is_anothers(&self, name: &HostName, project: &ProjectId) -> bool {
         let known = self.known();
         if known.owners.is_empty() {

@@ -56,7 +56,7 @@ pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(extensions)
 }
 
-/// For display of names that rustls does not report: printable ASCII, other bytes as `?`.
+/// The name as sent, for display where rustls reports none: printable ASCII, other bytes as `?`.
 pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     let message = first_message(hello)?;
     let (_, body) = extensions(&message)?.into_iter().find(|(kind, _)| *kind == SERVER_NAME)?;

@@ -1,7 +1,7 @@
 //! The deployment of every host. Once complete, unknown names never reach the store.
 //!
 //! A host costs a keyed 64-bit hash, 20 bytes and the table's slack. If two hosts share a hash, one
-//! is not found; the other is not served, since the caller verifies the deployment's hosts.
+//! is not found. The other's deployment is never served instead: the caller must verify its hosts.
 
 use std::{
     collections::HashSet,
@@ -79,7 +79,7 @@ impl HostIndex {
         tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
     }
 
-    /// From a warm-up page. Newer knowledge of the deployment or its hosts stays.
+    /// Adds a row of a warm-up page. Newer knowledge of the deployment or its hosts stays.
     pub(crate) fn list(&self, id: &DeploymentId, hosts: &[HostName]) {
         let hosts = self.hashes(hosts);
         let mut tables = self.write();
@@ -104,7 +104,7 @@ impl HostIndex {
         self.read().is_listed
     }
 
-    /// For another warm-up.
+    /// Clears the index, for another warm-up.
     pub(crate) fn forget(&self) {
         *self.write() = Tables::default();
     }
@@ -190,7 +190,7 @@ impl Tables {
         self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
-    /// Hosts that moved elsewhere stay.
+    /// Removes the hosts of a place, except those that moved elsewhere.
     fn clear(&mut self, place: u32) {
         let Some(old) = &mut self.deployments[place as usize] else { return };
         let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));

@@ -1,9 +1,9 @@
 //! Resolves names while the host index is being filled.
 //!
 //! A name missing from it is looked up in the store: exact, then wildcard. If that fails the device
-//! is refused, never routed to the wildcard or the default. Unknown names thus reach the store, so
-//! two look-ups run at once, each ends when the index is complete, and a negative cache stops
-//! repeats.
+//! is refused, never routed to the wildcard or the default. Unknown names thus reach the store; so
+//! at most two look-ups run at once, each ends when the index is complete, and a negative cache
+//! stops repeats.
 
 use std::{
     collections::HashMap,
@@ -22,11 +22,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Leaves the store's connections to known deployments.
+/// Short look-ups; known deployments use the store's connections in between.
 const QUESTIONS_AT_ONCE: usize = 2;
 /// Of the ten seconds of a handshake.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Delays a new deployment's first device by no more.
+/// A new deployment's first device waits no longer than this.
 const NOBODYS_FOR: Duration = Duration::from_secs(1);
 /// About 100 bytes each; cleared when full.
 const NOBODYS_MAX: usize = 4_096;
@@ -72,7 +72,7 @@ impl IndexWarmup {
         *self.nobodys() = HashMap::new();
     }
 
-    /// Whether no name must be refused for lack of an answer.
+    /// Whether every name can be resolved, as far as is known.
     pub(crate) fn knows_all(&self) -> bool {
         self.is_over() || !self.unanswered.load(Ordering::Acquire)
     }
@@ -97,7 +97,7 @@ impl IndexWarmup {
                 _ = over.wait_for(|over| *over) => return Answer::Indexed,
                 turn = self.questions.acquire() => turn,
             };
-            // After queueing: devices with one name cause one read.
+            // After queueing: of many devices with one name, one reads the store.
             if self.is_nobodys(name) {
                 return Answer::Nobodys;
             }

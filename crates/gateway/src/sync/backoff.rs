@@ -25,12 +25,12 @@ pub(crate) async fn wait_at_most(max: Duration, tries: u32, may_work: impl Futur
     }
 }
 
-/// Whether to log this failure: the first, then every ten minutes.
+/// Whether to log: the first failure, then one every ten minutes.
 pub(crate) fn worth_a_word(tries: u32) -> bool {
     tries == 1 || tries.is_multiple_of(60)
 }
 
-/// Retries until success, at once when the store answers again. `None`: shut down.
+/// Retries at once when the store answers again. `None`: shut down.
 pub(crate) async fn until_done<T, E, F>(
     store: &Store,
     shutdown: &CancellationToken,

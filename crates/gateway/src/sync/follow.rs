@@ -1,5 +1,4 @@
-//! Follows the change feed: each change is loaded, swapped, applied to live connections, proven and
-//! reported.
+//! Follows the change feed: loads, swaps, applies to live connections, proves and reports.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -42,33 +41,29 @@ use crate::{
     },
 };
 
-/// Rows of the feed, or deployments, per read.
 const PAGE: u32 = 500;
-/// About 200 bytes each: 1 MB per page.
+/// About 200 bytes each.
 const LISTED: u32 = 5_000;
 /// Pages read ahead of the schedule.
 const PAGES_AHEAD: usize = 4;
-/// Most of them wait, for a proof permit or for what the proof waits for.
+/// Most of them wait for a permit, or for what the proof waits for.
 const AT_ONCE: usize = 256;
-/// Bounds store reads; separate from proofs, so that removals do not wait for them.
+/// A swap is a few store reads. Separate from proofs, which removals must not wait for.
 const SWAPS_AT_ONCE: usize = 16;
-/// Each is a few handshakes with this process.
+/// A few handshakes each.
 const PROOFS_AT_ONCE: usize = 16;
-/// Repeated proofs must not take the CPU from devices reconnecting after a restart.
+/// Bounds repeated proofs, so that devices reconnecting after a restart have the CPU.
 const IN_BACKGROUND: usize = 2;
-/// The delay of a change if the store's wake-up is lost.
+/// How late a change is noticed if the wake-up is lost.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// More changes at once occur only while a node catches up.
+/// More changes occur only while catching up.
 const READ_AHEAD_MAX: usize = 32;
-/// Once the store is back, an old certificate is served no longer than this, even without a
-/// wake-up.
+/// Bounds the use of an old certificate once the store is back.
 const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
-/// Then the newest row is read again.
 const CAUGHT_UP_TIMEOUT: Duration = Duration::from_secs(10);
-/// A small read, and a drain is short.
+/// A small read during a short drain.
 const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
 
-/// The part of a node that carries out changes.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) context: Arc<NodeContext>,
@@ -83,7 +78,6 @@ pub(crate) struct Follower {
     pub(crate) progress: Progress,
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
-    /// Pending and running jobs.
     pub(crate) scheduled: AtomicUsize,
     pub(crate) places: Places,
 }
@@ -104,7 +98,7 @@ impl Default for Places {
 pub(crate) struct Start {
     after: FeedPosition,
     schedule: Schedule,
-    /// Filled with what warm-up finds, to be proven in the background.
+    /// From warm-up, to be proven in the background.
     listed: Option<mpsc::Receiver<Vec<Listed>>>,
 }
 
@@ -144,7 +138,6 @@ impl Changed {
     }
 }
 
-/// Progress of warm-up, while devices are already served.
 #[derive(Debug)]
 pub(crate) struct Names {
     from: Source,
@@ -157,12 +150,12 @@ pub(crate) struct Names {
 enum Source {
     Store,
     Replica,
-    /// The replica is indexed; later changes come from the feed.
+    /// Later changes come from the feed.
     Indexed,
 }
 
 impl Follower {
-    /// Begins at the feed's end; warm-up reads the store.
+    /// Begins at the newest row; warm-up reads the store.
     pub(crate) async fn begin(&self) -> Result<(Start, Names), StoreError> {
         let sent = self.trust_age.now();
         // Read before the pages: changes during warm-up then come through the feed.
@@ -188,7 +181,7 @@ impl Follower {
         (Start { after, schedule, listed: Some(listed) }, names)
     }
 
-    /// Fills the host index, resuming an earlier try.
+    /// Fills the host index; resumes an earlier try.
     pub(crate) async fn fill(&self, names: &Mutex<Names>) -> Result<(), StoreError> {
         let mut names = names.lock().await;
         if names.from == Source::Replica {
@@ -211,7 +204,6 @@ impl Follower {
             names.last = Some(end.id.clone());
             names.total += page.len();
             page.iter().for_each(|listed| self.context.index.list(&listed.id, &listed.hosts));
-            // Fails only at shutdown.
             let _ = names.listed.send(page).await;
         }
         self.context.index.end_list();
@@ -219,7 +211,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Indexes all hosts of the replica. Returns where to read next.
+    /// Indexes the replica's hosts. Returns where to read next.
     async fn index_replica(&self, names: &mut Names) -> Source {
         let index = &self.context.index;
         while let Some(page) = self.replica_page(names).await {
@@ -235,13 +227,13 @@ impl Follower {
                 return Source::Indexed;
             }
         }
-        // An older page's host that has moved would survive pages of the store.
+        // Store pages would not correct an older page's host that moved.
         index.forget();
         (names.last, names.total) = (None, 0);
         Source::Store
     }
 
-    /// The index is complete once all changes since the replica's mark are carried out.
+    /// The index is complete once the changes since the replica's mark are carried out.
     async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         loop {
@@ -260,14 +252,14 @@ impl Follower {
             };
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
-            // The store lists what waits for this node's proof; the replica is older.
+            // The store lists what still needs a proof; the replica is older.
             page.retain(|listed| listed.standing != ProofState::Absent);
             page.iter_mut().for_each(|listed| listed.standing = ProofState::Running);
             let _ = names.listed.send(page).await;
         }
     }
 
-    /// `None`: no readable replica. Damage shows here at the latest.
+    /// `None`: not readable. Damage shows here at the latest.
     async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
         let replicator = self.replicator.as_ref()?;
         let page = replicator.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
@@ -278,7 +270,7 @@ impl Follower {
         .ok()
     }
 
-    /// Warns of configured deployments that do not exist; their connections are refused.
+    /// Their connections are refused until they exist.
     async fn look_for_named(&self, store: &Store) -> Result<(), StoreError> {
         let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
         for id in bound.chain(&self.prover.default) {
@@ -293,8 +285,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Carries out changes until dropped. After the reports are closed nothing is proven, but live
-    /// connections are still checked: those of a draining node must not outlast their trust.
+    /// Runs until dropped. After the reports close it only checks live connections: those of a
+    /// draining node must not outlast their trust.
     pub(crate) async fn run(self: Arc<Self>, start: Start) {
         let Start { after, mut schedule, mut listed } = start;
         self.progress.begin(after, schedule.wanted());
@@ -303,13 +295,12 @@ impl Follower {
         tokio::pin!(feed);
         let mut work = JoinSet::new();
         let mut worked_on: HashMap<task::Id, DeploymentId> = HashMap::new();
-        // Cancels a proof of a replaced configuration, so that the change need not wait.
+        // Cancels the proof of a replaced configuration.
         let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
         let mut answers_again = Box::pin(self.lifecycle.store().answers_again());
         loop {
             while work.len() < AT_ONCE {
                 let next = schedule.next(Instant::now());
-                // No proofs after the reports are closed.
                 let at_once = if self.reports.are_closed() { 0 } else { IN_BACKGROUND };
                 let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
                 let Some((id, tries)) = next else { break };
@@ -339,7 +330,7 @@ impl Follower {
                     page.into_iter().for_each(|listed| want(&mut schedule, listed));
                 }
                 Some(ended) = work.join_next_with_id() => {
-                    // A task that panicked counts as failed; the panic is in the log.
+                    // A panicked task counts as failed.
                     let (task, ended) = ended.unwrap_or_else(|error| (error.id(), Ended::Unread));
                     if let Some(id) = worked_on.remove(&task) {
                         overtaken.remove(&id);
@@ -360,7 +351,7 @@ impl Follower {
         let store = self.lifecycle.store();
         let changed = Changed::Sent(changed);
         let (mut tries, mut unheard) = (0, false);
-        // Everything up to here must be read again.
+        // Read everything up to here again.
         let mut anew: Option<FeedPosition> = None;
         loop {
             // Subscribed before the read, so that no change in between is missed.
@@ -377,7 +368,7 @@ impl Follower {
                     anew = None;
                 }
                 if self.progress.is_unread() && anew.is_none() {
-                    // Before a rebuild of the replica, which must read newer rows.
+                    // Before the replica is rebuilt, from newer rows.
                     after = store.newest_position().await?;
                     self.history.read([after].into_iter());
                     anew = Some(after);
@@ -415,22 +406,21 @@ impl Follower {
         }
     }
 
-    /// While draining, another process writes, and SQLite has no wake-up across processes.
+    /// Another process writes now, and SQLite has no wake-up across processes.
     fn look_again(&self) -> Duration {
         if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
     }
 
-    /// Reads the feed from an earlier process's replica mark. `false`: it cannot list the changes.
-    /// Rows read before a cancellation are kept in `first`.
+    /// `false`: the feed cannot list the changes since the replica's mark. `first` keeps its rows
+    /// when cancelled.
     pub(crate) async fn read_first(&self, first: &mut FirstRead) -> Result<bool, StoreError> {
         self.lifecycle.store().reach().await?;
         self.read_on(&mut first.after, &first.changed).await
     }
 
-    /// `false`: the feed cannot list the changes.
     async fn read_on(&self, after: &mut FeedPosition, changed: &Changed) -> Result<bool, StoreError> {
         let store = self.lifecycle.store();
-        // A stale replica must belong to this history before the feed is followed from its mark.
+        // First: a stale replica must belong to this history.
         if let Some(replicator) =
             self.replicator.as_ref().filter(|replicator| replicator.stale_mark().is_some())
             && !replicator.is_of(store).await?
@@ -450,13 +440,12 @@ impl Follower {
                 }
             };
             if let Some(reading) = &reading {
-                // A row may name a project; its boundaries must be known before a deployment is
-                // served.
+                // A project's boundaries must be known before its deployments are served.
                 self.context.boundaries.follow_in(reading).await?;
             }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
-                // At a start these are not served yet.
+                // Not served yet at a start.
                 _ => Vec::new(),
             };
             self.history.read(rows.iter().map(|row| row.position));
@@ -471,9 +460,8 @@ impl Follower {
         }
     }
 
-    /// Reads a few changed deployments in the transaction that read their rows, so that a
-    /// connection lost in between does not close them. If the store answers but a deployment is
-    /// unreadable, its change is announced without it.
+    /// Reads a few deployments in the transaction of their rows, so that a connection lost in
+    /// between does not refuse them. An unreadable one is announced without its value.
     async fn read_ahead(
         &self,
         rows: &[FeedEntry],
@@ -496,16 +484,16 @@ impl Follower {
         }
     }
 
-    /// The store has another history: leave, and drop everything.
+    /// The store has another history.
     async fn drop_everything(&self) -> Result<(), StoreError> {
-        // First: a counted node must have what it has proven.
+        // First: a counted node must have what it proved.
         self.membership.leave().await?;
         self.history.start_over();
         self.announce_everything();
         Ok(())
     }
 
-    /// Earlier values and replica rows of these are served no longer.
+    /// Earlier values and replica rows are not served any more.
     fn announce(&self, rows: &[FeedEntry]) {
         let ids = || rows.iter().map(|row| &row.deployment);
         self.gate.announce(rows);
@@ -518,7 +506,6 @@ impl Follower {
         }
     }
 
-    /// As [`Follower::announce`], for all deployments.
     pub(crate) fn announce_everything(&self) {
         if let Some(replicator) = &self.replicator {
             replicator.distrust();
@@ -528,18 +515,17 @@ impl Follower {
         self.progress.forget();
     }
 
-    /// Requests proofs that the store still waits for.
     async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
         changed.tell(self.lifecycle.store().unproven(&self.node).await?).await;
         Ok(())
     }
 
-    /// Requests every deployment of the store and of the index.
+    /// Deployments of the store and of the index.
     async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         self.context.boundaries.follow(store).await?;
         let known = self.context.index.deployments();
-        // The feed counts as read once all are listed.
+        // The feed counts as read when all are listed.
         self.progress.begin_over(known.iter());
         changed.tell(known).await;
         let mut last: Option<DeploymentId> = None;
@@ -555,7 +541,7 @@ impl Follower {
         }
     }
 
-    /// Brings one deployment up to date, then proves it, until `overtaken`.
+    /// Brings a deployment up to date, then proves it, until `overtaken`.
     async fn carry_out(&self, id: &DeploymentId, tries: u32, overtaken: CancellationToken) -> Ended {
         // The semaphores are never closed.
         let swap = self.places.swaps.acquire().await;
@@ -590,7 +576,6 @@ impl Follower {
         };
         tokio::select! {
             biased;
-            // Nothing to prove or report any more.
             () = self.reports.closed() => Ended::Well,
             () = overtaken.cancelled() => Ended::Well,
             well = proof => if well { Ended::Well } else { Ended::Unproven },
@@ -650,11 +635,11 @@ impl Follower {
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let is_proven = outcome.is_ok();
         let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
-        // A node that is not counted is asked for its reports when it joins.
+        // A node that is not counted reports when it joins.
         let Some(member) = self.membership.member() else { return true };
         let observation = Observation { id, generation: *generation, as_of };
         match self.lifecycle.report(&member, &observation, outcome).await {
-            // The session is over; prove again and report in the new one.
+            // The session is over: prove again.
             Ok(false) => false,
             Ok(true) => {
                 if is_proven {
@@ -669,7 +654,7 @@ impl Follower {
         }
     }
 
-    /// A reported generation must be in the replica first. Reports that change nothing do not wait.
+    /// A proof must be in the replica before it is reported, unless the report changes nothing.
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
         let Some(replicator) = &self.replicator else { return Ok(()) };
         if is_news(&deployment.tls) {
@@ -693,7 +678,7 @@ impl Follower {
     }
 }
 
-/// Logged after the report: a proof that cannot be reported is repeated often.
+/// Called after the report: an unreported proof is repeated often.
 fn say_proven(deployment: &Deployment) {
     let Deployment { id, generation, tls, .. } = deployment;
     let what = if *tls == TlsState::Terminated { "let go of by this node" } else { "proven on this node" };
@@ -702,7 +687,7 @@ fn say_proven(deployment: &Deployment) {
     }
 }
 
-/// Whether the store waits for a report in this state.
+/// Whether the store waits for a report.
 fn is_news(tls: &TlsState) -> bool {
     match tls {
         TlsState::Absent | TlsState::Running { .. } => false,
@@ -719,7 +704,6 @@ fn want(schedule: &mut Schedule, listed: Listed) {
     }
 }
 
-/// Never resolves after the last page.
 async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<Listed> {
     let page = match listed {
         Some(pages) => pages.recv().await,
@@ -731,7 +715,7 @@ async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<List
     page.unwrap_or_default()
 }
 
-/// Logs the first failure as a warning, then every thousandth, to bound the log.
+/// Warns once, then every thousandth time, to bound the log.
 fn complain(id: &DeploymentId, tries: u32, what: &str) {
     if tries.is_multiple_of(1000) {
         tracing::warn!(deployment.id = %id, tries, "{what}");

@@ -1,9 +1,8 @@
 //! Which history of the store this node has read.
 //!
-//! A fail-over or a restored backup loses the newest changes, and the store then issues the same
-//! generations again. So each answer carries the feed row it is as of, and whether the store has
-//! the newest row this node has read. On an answer of another history the node leaves, drops
-//! everything and reads again.
+//! A fail-over or a restored backup loses changes and issues their generations again. So each
+//! answer carries its newest feed row, and whether the store has this node's. On another history
+//! the node leaves, drops everything and reads again.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +12,7 @@ use std::{
 use certward_store::{FeedPosition, Generation};
 use tokio::sync::Notify;
 
-/// Some seconds of the highest write rate; 32 bytes each.
+/// Some seconds of writes; 32 bytes each.
 const RECENT_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
@@ -24,16 +23,13 @@ pub(crate) struct History {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest row read.
     held: FeedPosition,
-    /// Nonces of recent rows of this history, by generation.
+    /// Nonces by generation.
     recent: BTreeMap<i64, i64>,
     is_lost: bool,
-    /// Incremented by [`History::start_over`].
     epoch: u64,
 }
 
-/// What the node has read when a read begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) position: FeedPosition,
@@ -42,11 +38,9 @@ pub(crate) struct Held {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Same history: use it.
     Use,
-    /// Undecided: a newer row was read in between.
+    /// A newer row was read in between.
     ReadAgain,
-    /// Another history.
     Lost,
 }
 
@@ -57,7 +51,7 @@ impl History {
         Held { position: state.held, epoch: state.epoch }
     }
 
-    /// Judges an answer as of `as_of`. `continues`: whether the store has `held`.
+    /// `continues`: whether the store has `held`.
     pub(crate) fn judge(&self, held: Held, as_of: FeedPosition, continues: bool) -> Verdict {
         let mut state = self.state();
         if held.epoch != state.epoch || state.is_lost {
@@ -82,7 +76,7 @@ impl History {
         verdict
     }
 
-    /// Records feed rows. They only name work; the next feed read checks them.
+    /// The next feed read checks them.
     pub(crate) fn read(&self, rows: impl Iterator<Item = FeedPosition>) {
         let mut state = self.state();
         for row in rows {
@@ -93,22 +87,19 @@ impl History {
         }
     }
 
-    /// The store reported another history.
     pub(crate) fn is_other(&self) {
         self.lose(&mut self.state());
     }
 
-    /// Whether everything must be dropped.
     pub(crate) fn is_lost(&self) -> bool {
         self.state().is_lost
     }
 
-    /// Resolves when everything must be dropped.
     pub(crate) async fn lost(&self) {
         self.lost.notified().await;
     }
 
-    /// Everything is dropped; reads in progress are void.
+    /// Reads in progress are void.
     pub(crate) fn start_over(&self) {
         let mut state = self.state();
         *state = State { epoch: state.epoch + 1, ..State::default() };
@@ -157,10 +148,10 @@ mod tests {
         let held = history.held();
         assert_eq!(history.judge(held, row(5, 50), true), Verdict::Use, "the first answer is believed");
         assert_eq!(history.held().position, row(5, 50));
-        // A read that began earlier and ended at a row not seen otherwise.
+        // This read began earlier, and ended at an unknown row.
         assert_eq!(history.judge(held, row(4, 40), true), Verdict::ReadAgain);
         assert_eq!(history.judge(held, row(7, 70), true), Verdict::ReadAgain);
-        // A row since read from the feed belongs to this history.
+        // The feed has named the row since.
         history.read([row(6, 60), row(7, 70)].into_iter());
         assert_eq!(history.judge(held, row(6, 60), true), Verdict::Use);
         assert_eq!(history.judge(held, row(6, 61), true), Verdict::Lost);

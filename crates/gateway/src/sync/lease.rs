@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::{backoff, follow::Follower, membership::CarriesOut};
 
-/// Rows that may be missing at a join: far fewer than the node carries out in that time.
+/// Far fewer rows than the node carries out in that time.
 const MISSING_MAX: usize = 32;
-/// Time to catch up before the newest row is read again.
+/// Then the newest row is read again.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// Upper bound of the pause: a node that is not counted delays no change, but is of no use.
+/// A node that is not counted delays no change, but is of no use.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl CarriesOut for Follower {
     async fn has_carried_out(&self, newest: FeedPosition) -> bool {
         self.progress.caught_up(newest).await;
         if let Some(replicator) = &self.replicator {
-            // The replica logs its failures; while it cannot be written the node does not join.
+            // The replicator logs its failures; until they end the node does not join.
             while replicator.holds_all(newest).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
             }
@@ -29,9 +29,9 @@ impl CarriesOut for Follower {
 }
 
 impl Follower {
-    /// One try. `false`: too much is missing, or a take-over is in progress.
+    /// `false`: too much is missing, or a take-over is in progress.
     pub(crate) async fn try_to_join(&self) -> Result<bool, StoreError> {
-        // Catches up before changes are held, so that little is left to do while they are.
+        // Catches up before changes are held, so that little is left to do then.
         let newest = self.lifecycle.store().newest_position().await?;
         if timeout(CATCH_UP, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
             return Ok(false);
@@ -46,7 +46,7 @@ impl Follower {
     }
 }
 
-/// Joins, renews, and joins again after an expiry, until shutdown.
+/// Until shutdown; joins again after an expiry.
 pub(crate) async fn keep(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
     tokio::select! {
         biased;

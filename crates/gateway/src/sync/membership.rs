@@ -1,9 +1,8 @@
 //! Whether this node is counted, and its current session.
 //!
-//! The rule: while the node's row is in the store, the node serves every settled deployment at its
-//! newest version or refuses it. So it joins only after carrying out every change, while changes
-//! are held; reports only while counted; and asks (a *withdrawal*) before it serves an older
-//! version.
+//! The rule: while the node's row exists, the node serves each settled deployment's newest version
+//! or refuses it. So it joins only after carrying out every change, while changes are held; reports
+//! only while counted; and asks (a *withdrawal*) before serving an older version.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long all changes wait for a joining node.
+/// All changes wait for a join.
 const HELD_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -26,7 +25,6 @@ pub(crate) struct Membership {
     node: NodeId,
     entropy: Arc<dyn Entropy>,
     state: Mutex<State>,
-    /// Serialises registration, joins and withdrawals.
     changing: AsyncMutex<()>,
     joined: Notify,
 }
@@ -39,13 +37,12 @@ struct State {
     epoch: Epoch,
 }
 
-/// Incremented by each try to join; permissions by a withdrawal end with it.
+/// Grows with each try to join; permissions do not outlast it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch(u64);
 
 pub(crate) trait CarriesOut: Sync {
-    /// Waits until everything up to exactly this row is carried out and in the replica. `false`:
-    /// this node's history and the store's differ.
+    /// Waits until exactly this row is carried out and in the replica. `false`: histories differ.
     fn has_carried_out(&self, newest: FeedPosition) -> impl Future<Output = bool> + Send;
 }
 
@@ -62,7 +59,7 @@ impl Membership {
         }
     }
 
-    /// Makes this process the node's: reports and renewals of an earlier process become void.
+    /// Voids reports and renewals of an earlier process.
     pub(crate) async fn register(&self) -> Result<(), StoreError> {
         let _one = self.changing.lock().await;
         let session = self.fresh();
@@ -70,7 +67,7 @@ impl Membership {
         self.lifecycle.register(&self.node, session).await
     }
 
-    /// The identity for reports. `None`: not counted, nothing to report.
+    /// The identity for reports. `None`: not counted.
     pub(crate) fn member(&self) -> Option<Member> {
         let state = self.state();
         state.counts.then(|| Member { id: self.node.clone(), session: state.session })
@@ -80,16 +77,16 @@ impl Membership {
         self.state().epoch
     }
 
-    /// Resolves when the node is counted again or has a new session: reports may have been lost.
+    /// Resolves on a new session: reports may have been lost.
     pub(crate) async fn joined(&self) {
         self.joined.notified().await;
     }
 
-    /// Joins if everything is carried out while changes are held.
+    /// Joins if all is carried out while changes are held.
     pub(crate) async fn join(&self, work: &impl CarriesOut) -> Result<bool, StoreError> {
         let session = self.fresh();
         {
-            // Before the node is counted: permissions given while it was not must end.
+            // First: permissions given to a node that is not counted must end.
             let mut state = self.state();
             (state.counts, state.is_joining) = (false, true);
             state.epoch.0 += 1;
@@ -109,7 +106,7 @@ impl Membership {
         joined
     }
 
-    /// Asks to serve the previous version because of `reason`. `None` or an error: it must not.
+    /// Asks to serve the previous version. `None` or an error: it must not.
     pub(crate) async fn withdraw(
         self: &Arc<Self>,
         observation: &Observation<'_>,
@@ -117,7 +114,7 @@ impl Membership {
     ) -> Result<Option<Epoch>, StoreError> {
         let (this, id, reason) = (Arc::clone(self), observation.id.clone(), reason.to_owned());
         let (generation, as_of) = (observation.generation, observation.as_of);
-        // Runs to its end even if the device disconnects: the row's session must be known here.
+        // Runs on if the device disconnects: the row's session must be known here.
         let withdrawal = tokio::spawn(async move {
             let observation = Observation { id: &id, generation, as_of };
             this.withdraw_now(&observation, &reason).await
@@ -137,7 +134,7 @@ impl Membership {
         let _one = self.changing.lock().await;
         let (member, epoch) = {
             let state = self.state();
-            // The join waits for this lock; permission would be for its epoch, not for this one.
+            // A join is waiting for this lock; permission would be for its epoch.
             if state.is_joining {
                 return Ok(None);
             }
@@ -147,7 +144,7 @@ impl Membership {
         match self.lifecycle.withdraw(&member, fresh, observation, reason).await? {
             Withdrawal::Done => {
                 self.state().session = fresh;
-                // Pending reports of the previous session are void; request them again.
+                // Pending reports of the previous session are void.
                 self.joined.notify_one();
                 Ok(Some(epoch))
             }
@@ -156,7 +153,7 @@ impl Membership {
         }
     }
 
-    /// Stops being counted, unless the row belongs to another process.
+    /// Unless another process has the node.
     pub(crate) async fn leave(&self) -> Result<(), StoreError> {
         let session = {
             let mut state = self.state();
@@ -166,14 +163,14 @@ impl Membership {
         self.lifecycle.leave(&self.node, session).await
     }
 
-    /// `false`: no longer counted.
+    /// `false`: not counted any more.
     pub(crate) async fn renew(&self) -> Result<bool, StoreError> {
         let Some(member) = self.member() else { return Ok(false) };
         if self.lifecycle.renew(&member.id, member.session).await? {
             return Ok(true);
         }
         let mut state = self.state();
-        // A withdrawal may have changed the session since.
+        // A withdrawal may have changed the session.
         if state.session != member.session {
             return Ok(state.counts);
         }

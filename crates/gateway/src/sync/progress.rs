@@ -5,13 +5,12 @@ use tokio::sync::watch;
 
 use crate::sync::schedule::ROOM_AT_REST;
 
-/// How far the change feed is carried out: configurations swapped and connections checked.
+/// How far changes are carried out: swapped, and applied to live connections.
 #[derive(Debug)]
 pub(crate) struct Progress(watch::Sender<State>);
 
 #[derive(Debug)]
 struct State {
-    /// The feed is read up to this row.
     read: Option<FeedPosition>,
     /// Pending deployments, and how often each was requested.
     to_do: HashMap<DeploymentId, u64>,
@@ -22,7 +21,7 @@ impl Progress {
         Self(watch::Sender::new(State { read: None, to_do: HashMap::new() }))
     }
 
-    /// Only `to_do` is pending up to `read`; called after a start or a change of history.
+    /// Only `to_do` is pending up to `read`; after a start or a change of history.
     pub(crate) fn begin<'a>(&self, read: FeedPosition, to_do: impl Iterator<Item = &'a DeploymentId>) {
         self.0.send_modify(|state| {
             state.add(to_do);
@@ -30,7 +29,7 @@ impl Progress {
         });
     }
 
-    /// Adds pending deployments; more may follow, so the feed counts as unread.
+    /// More may follow: the feed counts as unread.
     pub(crate) fn begin_over<'a>(&self, to_do: impl Iterator<Item = &'a DeploymentId>) {
         self.0.send_modify(|state| {
             state.add(to_do);
@@ -38,17 +37,16 @@ impl Progress {
         });
     }
 
-    /// Adds pending deployments; the feed is read up to `read`.
     pub(crate) fn is_to_do<'a>(&self, ids: impl Iterator<Item = &'a DeploymentId>, read: FeedPosition) {
         self.begin(read, ids);
     }
 
-    /// The feed cannot list the changes: it counts as unread.
+    /// The feed counts as unread.
     pub(crate) fn forget(&self) {
         self.begin_over([].into_iter());
     }
 
-    /// Forgets everything; the next start finds it again.
+    /// The next start finds it again.
     pub(crate) fn reset(&self) {
         self.0.send_replace(State { read: None, to_do: HashMap::new() });
     }
@@ -57,12 +55,12 @@ impl Progress {
         self.0.borrow().read.is_none()
     }
 
-    /// Must be called before a change is carried out, for [`Progress::is_done`].
+    /// Must be called before a change is carried out.
     pub(crate) fn times_wanted(&self, id: &DeploymentId) -> Option<u64> {
         self.0.borrow().to_do.get(id).copied()
     }
 
-    /// Done, unless requested again since `wanted` was read.
+    /// Done, unless requested again since.
     pub(crate) fn is_done(&self, id: &DeploymentId, wanted: Option<u64>) {
         self.0.send_if_modified(|state| {
             let done = wanted.is_some() && state.to_do.get(id).copied() == wanted;
@@ -78,12 +76,12 @@ impl Progress {
         self.0.borrow().to_do.len()
     }
 
-    /// Waits until everything up to exactly this row is carried out.
+    /// Waits until exactly this row is carried out.
     pub(crate) async fn caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| state.read == Some(row) && state.to_do.is_empty()).await;
     }
 
-    /// Waits until everything up to this row is carried out; later rows may be read too.
+    /// Waits until this row or a later one is carried out.
     pub(crate) async fn was_caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| {
             state.read.is_some_and(|read| read.generation >= row.generation) && state.to_do.is_empty()
@@ -91,7 +89,7 @@ impl Progress {
         .await;
     }
 
-    /// Waits until at most `missing_max` rows up to `newest`, and deployments, are pending.
+    /// Waits until at most `missing_max` rows and deployments are pending.
     pub(crate) async fn is_near(&self, newest: FeedPosition, missing_max: usize) {
         self.wait_for(|state| {
             let missing = state.read.map(|read| newest.generation.0.saturating_sub(read.generation.0));
@@ -102,7 +100,7 @@ impl Progress {
 
     async fn wait_for(&self, condition: impl FnMut(&State) -> bool) {
         let mut states = self.0.subscribe();
-        // The sender lives as long as `self`.
+        // The sender is this value's own.
         let _ = states.wait_for(condition).await;
     }
 }

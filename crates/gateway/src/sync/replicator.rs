@@ -1,10 +1,9 @@
 //! Maintains this node's replica, and decides when it may be read.
 //!
-//! The rule: **what this node reports is first durable in its replica, or durably there is no
-//! replica.** So a node that starts without its store never trusts more than it last reported. A
-//! replica that cannot be written is removed; while it cannot be removed either, no proof passes.
-//! One task writes, in feed order: each transaction copies deployments from the store and advances
-//! the mark.
+//! The rule: **a report is durable in the replica first, or durably there is no replica.** So a
+//! node that starts without its store never trusts more than it last reported. A replica that
+//! cannot be written is removed; while that fails no proof passes. One task writes, in feed order;
+//! a transaction copies deployments and advances the mark.
 
 use std::{
     collections::HashSet,
@@ -35,21 +34,18 @@ use crate::{
     sync::backoff,
 };
 
-/// Deployments per transaction.
+/// Per transaction.
 const AT_ONCE: u32 = 100;
-/// Deployments per page of a build.
+/// Per page of a build.
 const PAGE: u32 = 500;
-/// How long a proof waits for the replica.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
-/// New ticket keys are drawn six hours ahead.
+/// They are drawn six hours ahead.
 const TICKET_KEYS_EVERY: Duration = Duration::from_secs(60);
-/// Failed writes in a row, within 1.5 s, before the replica is given up.
+/// Failed writes in a row, within 1.5 s.
 const FAILURES_MAX: u32 = 3;
-/// Pause before a replica that was given up is built again.
 const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Pause before a failed removal is tried again.
 const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// The rebuilt replica may have the same unservable deployment.
+/// The rebuilt replica may have the same row.
 const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
@@ -59,7 +55,7 @@ pub(crate) struct Replicator {
     state: Mutex<State>,
     work: Notify,
     progress: watch::Sender<()>,
-    /// The period up to which old ticket keys are deleted.
+    /// Ticket keys of older periods are deleted.
     forgotten: AtomicI64,
     metrics: Arc<Metrics>,
 }
@@ -67,29 +63,36 @@ pub(crate) struct Replicator {
 #[derive(Debug)]
 struct State {
     replica: ReplicaState,
-    /// The rows cannot be trusted: a build in progress is not enough.
+    /// No row can be trusted; a build in progress is not enough.
     is_void: bool,
     doubt: Doubt,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ReplicaState {
-    /// Durably none: no mark, or no file. Proofs do not wait.
+    /// Durably none: no mark or no file. Proofs do not wait.
     Absent,
-    /// Not readable here, but a later start may find it: proofs wait. `queue`: rows read since.
-    Building { queue: Vec<FeedEntry> },
-    /// From an earlier process; the feed is not read since its mark.
-    Stale { mark: Generation },
-    /// Follows the feed from the mark; `queue` is not copied yet.
-    InSync { mark: Generation, queue: Vec<FeedEntry> },
-    /// Can be neither written nor removed.
-    Broken { reason: String },
+    /// Not readable, but a start may find it: proofs wait. `queue`: rows read since.
+    Building {
+        queue: Vec<FeedEntry>,
+    },
+    /// From an earlier process; the feed since is unread.
+    Stale {
+        mark: Generation,
+    },
+    /// `queue` is not copied yet.
+    InSync {
+        mark: Generation,
+        queue: Vec<FeedEntry>,
+    },
+    Broken {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Doubt {
     is_open: bool,
-    /// The last rebuild for this reason.
     settled: Option<Instant>,
 }
 
@@ -102,7 +105,7 @@ enum Step {
 }
 
 impl ReplicaState {
-    /// Absent and broken keep no rows: a build reads the feed itself, from before it began.
+    /// Absent and broken keep no rows: a build reads the feed from before it began.
     fn follow(&mut self, rows: &[FeedEntry]) {
         match self {
             Self::Stale { mark } => *self = Self::InSync { mark: *mark, queue: rows.to_vec() },
@@ -115,14 +118,13 @@ impl ReplicaState {
         }
     }
 
-    /// Unusable: another history, or the feed cannot list the changes. The mark still exists.
+    /// Not usable any more; the mark still exists.
     fn distrust(&mut self) {
         if matches!(self, Self::Stale { .. } | Self::InSync { .. }) {
             *self = Self::Building { queue: Vec::new() };
         }
     }
 
-    /// Everything up to `up_to` is durable.
     fn copied(&mut self, up_to: Generation) {
         if let Self::InSync { mark, queue } = self {
             *mark = up_to;
@@ -130,7 +132,6 @@ impl ReplicaState {
         }
     }
 
-    /// A build copied everything up to `up_to` and wrote the mark.
     fn built(&mut self, up_to: Generation) {
         if let Self::Building { queue } = self {
             let mut queue = std::mem::take(queue);
@@ -153,7 +154,7 @@ impl ReplicaState {
         }
     }
 
-    /// Whether everything up to here is durable, or durably no replica exists. `None`: wait.
+    /// Whether `up_to` is durable, or durably no replica exists. `None`: wait.
     fn holds(&self, up_to: Generation) -> Option<Result<(), String>> {
         match self {
             Self::Absent => Some(Ok(())),
@@ -168,7 +169,6 @@ impl State {
     fn next(&self) -> Step {
         match &self.replica {
             ReplicaState::Absent | ReplicaState::Building { .. } | ReplicaState::Broken { .. } => Step::Build,
-            // The follower decides.
             ReplicaState::Stale { .. } => Step::Wait,
             ReplicaState::InSync { .. } if self.doubt.is_open => Step::Mend,
             ReplicaState::InSync { queue, .. } if queue.is_empty() => Step::Wait,
@@ -180,7 +180,7 @@ impl State {
 }
 
 impl Replicator {
-    /// `mark`: of a replica that could be opened.
+    /// `mark`: of an opened replica.
     pub(crate) fn new(
         snapshot: Replica,
         mark: Option<Generation>,
@@ -216,7 +216,7 @@ impl Replicator {
         self.state().replica.mark().is_some().then_some(&self.snapshot)
     }
 
-    /// The mark of an earlier process's replica, until the feed is read from it.
+    /// The mark an earlier process left.
     pub(crate) fn stale_mark(&self) -> Option<Generation> {
         match self.state().replica {
             ReplicaState::Stale { mark } => Some(mark),
@@ -228,8 +228,7 @@ impl Replicator {
         self.state().replica == ReplicaState::Absent
     }
 
-    /// Whether an earlier process's replica belongs to this store and its history. An unreadable
-    /// one does not.
+    /// Whether it is of this store and history; an unreadable one is not.
     pub(crate) async fn is_of(&self, store: &Store) -> Result<bool, StoreError> {
         match self.snapshot.is_of(store).await {
             Ok(is_of) => Ok(is_of),
@@ -241,7 +240,7 @@ impl Replicator {
         }
     }
 
-    /// Rows read from the feed, without a gap from the mark on. Must follow [`Gate::announce`].
+    /// Rows of the feed, without a gap from the mark on; call after [`Gate::announce`].
     pub(crate) fn follow(&self, rows: &[FeedEntry]) {
         self.change(|state| state.replica.follow(rows));
     }
@@ -262,13 +261,12 @@ impl Replicator {
         });
     }
 
-    /// Known changes not copied yet.
     pub(crate) fn len(&self) -> usize {
         self.state().replica.queue().len()
     }
 
-    /// Waits until the replica durably has exactly this generation, or there is none. The error is
-    /// one plain sentence.
+    /// Waits until exactly this generation is durable, or no replica exists. The error is one plain
+    /// sentence.
     pub(crate) async fn holds(&self, deployment: &Deployment) -> Result<(), String> {
         let late = || Err("this node's snapshot is not written in time".to_owned());
         let held = async {
@@ -278,14 +276,14 @@ impl Replicator {
                 if let Some(held) = self.holds_now(&deployment.id, deployment.generation).await {
                     return held;
                 }
-                // The sender lives as long as `self`.
+                // The sender is this value's own.
                 let _ = progress.changed().await;
             }
         };
         timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
     }
 
-    /// Comparing with the mark is not enough: after a fail-over the number may be another change.
+    /// Not by the mark: after a fail-over the number may be another change.
     async fn holds_now(&self, id: &DeploymentId, wanted: Generation) -> Option<Result<(), String>> {
         let held = self.state().replica.holds(Generation(i64::MIN))?;
         if held.is_err() || self.is_absent() {
@@ -297,7 +295,7 @@ impl Replicator {
         }
     }
 
-    /// Waits until about everything up to here is copied, or there is no usable replica.
+    /// Waits roughly, or until no replica is usable.
     pub(crate) async fn holds_up_to(&self, generation: Generation) {
         let mut progress = self.progress.subscribe();
         while self.state().replica.holds(generation).is_none() {
@@ -305,8 +303,8 @@ impl Replicator {
         }
     }
 
-    /// Waits until everything up to exactly this row is durable, or there is no replica. The error
-    /// is one plain sentence.
+    /// Waits until exactly this row is durable, or no replica exists. The error is one plain
+    /// sentence.
     pub(crate) async fn holds_all(&self, newest: FeedPosition) -> Result<(), String> {
         let mut progress = self.progress.subscribe();
         loop {
@@ -323,7 +321,7 @@ impl Replicator {
                 }
             }
         }
-        // After a fail-over the number may be another change.
+        // After a fail-over it may be another change.
         match self.snapshot.mark_position().await {
             Ok(Some(mark)) if mark == newest => Ok(()),
             Ok(_) => Err("this node's snapshot is not at the newest change".to_owned()),
@@ -331,7 +329,7 @@ impl Replicator {
         }
     }
 
-    /// Runs until dropped; waits while the store does not answer.
+    /// Runs until dropped; pauses while the store does not answer.
     pub(crate) async fn run(&self, store: &Store) {
         let (mut failures, mut tries) = (0, 0);
         loop {
@@ -340,7 +338,7 @@ impl Replicator {
             match error {
                 CopyError::Store(error) => {
                     tries += 1;
-                    // The follower logs an unavailable store.
+                    // The follower logs that.
                     if backoff::worth_a_word(tries) && !matches!(error, StoreError::Unavailable(_)) {
                         tracing::warn!(tries, "this node's snapshot cannot be kept: {error}; trying again");
                     }
@@ -371,7 +369,7 @@ impl Replicator {
                         "this node's snapshot cannot be used and is removed: {error}; until it is made anew, which is tried every minute, this node serves but does not start while the database is away"
                     );
                 }
-                // A damaged file is rebuilt at once; a full disk likely stays full.
+                // Damage is rebuilt at once; a full disk likely stays full.
                 if !is_first {
                     sleep(MADE_AGAIN_AFTER).await;
                 }
@@ -403,7 +401,6 @@ impl Replicator {
             let is_in_sync = matches!(step, Step::Wait | Step::Copy(_)) && self.stale_mark().is_none();
             if is_in_sync && Instant::now() >= next_ticket_keys {
                 self.copy_ticket_keys(store).await?;
-                // The previous release skipped boundaries.
                 self.snapshot.copy_boundaries(store).await?;
                 next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
             }
@@ -429,7 +426,7 @@ impl Replicator {
         }
     }
 
-    /// Waits for the store: until then a damaged replica is better than none.
+    /// Until the store answers, damaged is better than none.
     async fn mend(&self, store: &Store) -> Result<(), CopyError> {
         store.newest_generation().await.map_err(CopyError::Store)?;
         self.change(|state| {
@@ -444,10 +441,10 @@ impl Replicator {
         Ok(())
     }
 
-    /// Copies the store page by page, then the changes since. Until then there is no mark, so no
-    /// start reads it and no proof waits; proofs wait again before the mark is written.
+    /// Copies all pages, then the changes since. Until then there is no mark: no start reads it, no
+    /// proof waits. Proofs wait again before the mark is written.
     async fn build(&self, store: &Store) -> Result<(), CopyError> {
-        // A later request to void is for the next build.
+        // Later requests to void are for the next build.
         let is_void = std::mem::take(&mut self.state().is_void);
         if let Err(error) = self.build_now(store, is_void).await {
             self.state().is_void |= is_void;
@@ -458,7 +455,7 @@ impl Replicator {
 
     async fn build_now(&self, store: &Store, is_void: bool) -> Result<(), CopyError> {
         if is_void || !self.snapshot.is_open() {
-            // Rows of another history may have the same generations.
+            // Another history may have the same generations.
             self.snapshot.make(store).await?;
         } else {
             self.snapshot.forget_mark().await.map_err(CopyError::Replica)?;
@@ -475,17 +472,17 @@ impl Replicator {
                 break;
             }
         }
-        // From here on proofs wait; those that did not wait are in the feed by now.
+        // Proofs wait from here on; earlier ones are in the feed by now.
         self.stand(ReplicaState::Building { queue: Vec::new() });
         let Some(end) = self.copy_changes(store, begun).await? else {
-            // The rows may be of another history, which generations do not show.
+            // The rows may be of another history.
             self.change(|state| {
                 state.is_void = true;
                 state.replica = ReplicaState::Absent;
             });
             return Ok(());
         };
-        // If voided since, the next build removes the mark again.
+        // If voided since, the next build removes the mark.
         self.snapshot.copy(store, &[], Some(end)).await?;
         self.built(end.generation)
     }
@@ -542,7 +539,7 @@ impl Replicator {
         Ok(())
     }
 
-    /// Drops the gate's entries for deleted deployments that the replica does not have.
+    /// Drops gate entries of deleted deployments that the replica lacks.
     async fn forget_gone(&self) -> Result<(), CopyError> {
         let read_at = self.gate.now();
         for id in self.gate.gone() {
@@ -578,7 +575,7 @@ impl Replicator {
         Ok(())
     }
 
-    /// Nothing else deletes expired keys while the store is away.
+    /// While the store is away nothing else deletes them.
     pub(crate) async fn forget_old_ticket_keys(&self, ring: &KeyRing) {
         let period = ring.period();
         if self.forgotten.load(Ordering::Relaxed) == period {
@@ -591,7 +588,6 @@ impl Replicator {
         }
     }
 
-    /// Closes the file and keeps it.
     pub(crate) async fn close(&self) {
         self.snapshot.close().await;
     }
@@ -652,16 +648,15 @@ mod tests {
         let copied: Event = |replica| replica.copied(Generation(7));
         let built: Event = |replica| replica.built(Generation(7));
         for (before, event, after) in [
-            // A stale replica is in sync once the feed is followed from its mark.
+            // The feed is followed from its mark.
             (stale(5), follow, in_sync(5, &[6, 7, 8])),
             (stale(5), nothing_new, in_sync(5, &[])),
             (in_sync(5, &[6]), copied, in_sync(7, &[])),
             (in_sync(5, &[6, 7, 8]), copied, in_sync(7, &[8])),
-            // The follower may be behind a build.
             (in_sync(7, &[]), follow, in_sync(7, &[8])),
             (building(&[]), follow, building(&[6, 7, 8])),
             (building(&[6, 7, 8]), built, in_sync(7, &[8])),
-            // Without the feed it is not readable, even if a write in progress still copies rows.
+            // Even if a write in progress still copies rows.
             (stale(5), distrust, building(&[])),
             (in_sync(5, &[6]), distrust, building(&[])),
             (building(&[6]), distrust, building(&[6])),

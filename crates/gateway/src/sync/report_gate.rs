@@ -1,4 +1,4 @@
-//! Whether this process reports proofs for its node: now, later, or never again.
+//! Whether this process reports proofs: now, later, or never again.
 //!
 //! During a hand-over both processes have the listeners, so a proof may reach the one and the next
 //! device the other. The old process therefore holds its reports before the new one accepts, and
@@ -22,7 +22,7 @@ impl ReportGate {
         (!*held && !self.closed.is_cancelled()).then_some(held)
     }
 
-    /// When this returns, no report is in progress, and none begins before [`ReportGate::resume`].
+    /// On return no report is in progress, and none begins before [`ReportGate::resume`].
     pub(crate) async fn hold(&self) {
         *self.held.write().await = true;
     }
@@ -32,13 +32,12 @@ impl ReportGate {
         self.resumed.notify_one();
     }
 
-    /// Resolves after [`ReportGate::resume`]: prove everything again, since the other process's
-    /// reports are unknown.
+    /// The other process's reports are unknown: prove everything again.
     pub(crate) async fn resumed(&self) {
         self.resumed.notified().await;
     }
 
-    /// Closes for good: when this returns, no report is in progress, and none begins.
+    /// On return no report is in progress, and none begins again.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
         drop(self.held.write().await);

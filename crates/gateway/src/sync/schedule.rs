@@ -1,4 +1,4 @@
-//! The order of work: one job per deployment, changes first, failures with backoff.
+//! The order of work: one job per deployment, changes first, retries with backoff.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -7,24 +7,23 @@ use tokio::time::Instant;
 
 use crate::sync::backoff;
 
-/// Capacity kept by an emptied table: more than a quiet hour needs.
+/// Kept by an emptied table: more than a quiet hour needs.
 pub(crate) const ROOM_AT_REST: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
-    /// Deployments to bring up to date, by due time.
+    /// Deployments to bring up to date.
     changes: BTreeSet<(Instant, DeploymentId)>,
-    /// Deployments up to date but not proven: after all changes.
+    /// Deployments up to date but not proven; after all changes.
     retries: BTreeSet<(Instant, DeploymentId)>,
-    /// Retries in progress.
     retrying: usize,
-    /// Run when nothing else is due: at a start, repeated proofs.
+    /// When nothing else is due: repeated proofs at a start.
     background: VecDeque<DeploymentId>,
     in_background: HashSet<DeploymentId>,
 }
 
-/// Bounds slow retries, so that changes need not wait for them.
+/// Changes need not wait for slow retries.
 const RETRIES_AT_ONCE: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +35,8 @@ enum Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Well,
-    /// Not brought up to date.
     Unread,
-    /// Brought up to date, but not proven.
+    /// Up to date.
     Unproven,
 }
 
@@ -49,7 +47,7 @@ enum Job {
 }
 
 impl Schedule {
-    /// Runs the deployment as soon as possible, and again if it is running.
+    /// Runs it as soon as possible; again, if it is running.
     pub(crate) fn want(&mut self, id: DeploymentId, now: Instant) {
         match self.jobs.get_mut(&id) {
             Some(Job::Running { again, .. }) => *again = true,
@@ -57,17 +55,17 @@ impl Schedule {
         }
     }
 
-    /// Runs the deployment when nothing else is due.
+    /// Runs it when nothing else is due.
     pub(crate) fn want_some_time(&mut self, id: DeploymentId) {
         self.background.push_back(id);
     }
 
-    /// Pending and running deployments, without the background.
+    /// Without the background.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = &DeploymentId> {
         self.jobs.keys()
     }
 
-    /// Takes a due job, with its failure count.
+    /// With its failure count.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(DeploymentId, u32)> {
         let is_due =
             |waiting: &BTreeSet<(Instant, DeploymentId)>| waiting.first().is_some_and(|(due, _)| *due <= now);
@@ -88,14 +86,13 @@ impl Schedule {
         Some((id, tries))
     }
 
-    /// Takes a background job, unless `at_once_max` are running.
     pub(crate) fn next_in_background(&mut self, at_once_max: usize) -> Option<DeploymentId> {
         while self.in_background.len() < at_once_max {
             let Some(id) = self.background.pop_front() else {
                 self.background.shrink_to(ROOM_AT_REST);
                 return None;
             };
-            // A deployment that changed since is proven by its own job.
+            // It changed since, and is proven by its own job.
             if !self.jobs.contains_key(&id) {
                 self.jobs.insert(id.clone(), Job::Running { turn: Turn::Change, tries: 0, again: false });
                 self.in_background.insert(id.clone());
@@ -105,7 +102,6 @@ impl Schedule {
         None
     }
 
-    /// Ends a job, or schedules a retry.
     pub(crate) fn done(&mut self, id: DeploymentId, ended: Ended, now: Instant) {
         self.in_background.remove(&id);
         let (tries, again) = match self.jobs.remove(&id) {
@@ -128,7 +124,7 @@ impl Schedule {
         }
     }
 
-    /// Makes all retries due: the cause may be over.
+    /// Retries are due now: the cause may be over.
     pub(crate) fn hasten(&mut self, now: Instant) {
         let waits = |(id, job): (&DeploymentId, &Job)| match job {
             Job::Waiting { turn, due, tries } if *due > now => Some((id.clone(), *turn, *tries)),
@@ -144,7 +140,6 @@ impl Schedule {
         self.jobs.len() + self.background.len()
     }
 
-    /// The next due time of a job that may run then.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let retry = self.retries.first().filter(|_| self.may_retry());
         self.changes.first().into_iter().chain(retry).map(|(due, _)| *due).min()
