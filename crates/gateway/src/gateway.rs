@@ -354,7 +354,7 @@ impl Gateway {
             }
         }
         let begin = || self.begin(lifecycle, follower);
-        until_done(lifecycle.store(), shutdown, "this node cannot begin", begin).await
+        until_done(lifecycle.store(), shutdown, "this node cannot start", begin).await
     }
 
     /// The feed is read for as long as devices can wait; announced deployments are not served from
@@ -392,7 +392,7 @@ impl Gateway {
             Ok(false) => {
                 tracing::warn!(
                     "this node's snapshot is of another store, of another history of this one, or too old to be caught up: it \
-                     is removed and made anew"
+                     is removed and built again"
                 );
                 replicator.distrust();
                 follower.history.start_over();
@@ -422,7 +422,7 @@ impl Gateway {
             follower.membership.register().await?;
             follower.progress.begin(start.after(), [].into_iter());
             if let Err(error) = follower.try_to_join().await {
-                tracing::debug!("this node does not count yet: {error}");
+                tracing::debug!("this node is not counted yet: {error}");
             }
         }
         Ok(Beginning { start, names, is_registered })
@@ -473,8 +473,8 @@ impl Gateway {
         }
         match timeout(LEAVE_WITHIN, membership.leave()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the store does not know that this node leaves: {error}"),
-            Err(_) => tracing::warn!("the store does not know that this node leaves: it does not answer"),
+            Ok(Err(error)) => tracing::warn!("the store has not recorded that this node leaves: {error}"),
+            Err(_) => tracing::warn!("the store has not recorded that this node leaves: it does not answer"),
         }
     }
 
@@ -483,7 +483,7 @@ impl Gateway {
         connections.close();
         let Inner { settings, registry, entropy, .. } = &*self.inner;
         let deadlines = &settings.deadlines;
-        tracing::info!(connections = registry.total(), over = ?deadlines.drain, "connections are ended one by one");
+        tracing::info!(connections = registry.total(), over = ?deadlines.drain, "draining: connections are closed one by one");
         let ended = end_over(registry, deadlines.drain, &**entropy);
         tokio::select! {
             () = connections.wait() => return,
@@ -593,7 +593,7 @@ async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: Cancellat
         return;
     }
     let back = if was_away { "the database is back: " } else { "" };
-    tracing::info!("{back}this node catches up before it counts");
+    tracing::info!("{back}this node catches up before it is counted");
     lease::keep(follower, every, shutdown).await;
 }
 
@@ -612,7 +612,7 @@ async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: Cance
 }
 
 async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
-    let what = "leases and deadlines cannot be looked at";
+    let what = "leases and deadlines cannot be checked";
     periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
 }
 
@@ -623,7 +623,8 @@ async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
         context.upstreams.sweep(now);
         Ok::<_, Infallible>(())
     };
-    periodically(TIDY_EVERY, &context.store, shutdown, "tables cannot be tidied up", forget).await;
+    periodically(TIDY_EVERY, &context.store, shutdown, "unused table entries cannot be evicted", forget)
+        .await;
 }
 
 /// Retried at once when the store answers again.

@@ -91,7 +91,7 @@ impl Judging {
             Ok(judged) => Ok(judged),
             Err(error) => match error.try_into_panic() {
                 Ok(cause) => panic::resume_unwind(cause),
-                Err(_) => unreachable!("nobody ends it, and the threads last as long as this value"),
+                Err(_) => unreachable!("the runtime lives as long as this value, and aborts no task"),
             },
         }
     }

@@ -268,7 +268,7 @@ impl Lifecycle {
         let mut tx = self.store.begin().await?;
         let mut waited = BTreeSet::new();
         for (node, deployments) in tx.end_expired().await? {
-            tracing::warn!(node.id = %node, "the lease of a node is over: it is not waited for any more");
+            tracing::warn!(node.id = %node, "the lease of a node is over: changes do not wait for it any more");
             waited.extend(deployments);
         }
         // After all expired nodes: else the proof of one could be the last missing one.

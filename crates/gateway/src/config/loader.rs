@@ -484,7 +484,7 @@ impl Loader {
                 Ok(allowed) => allowed?,
                 Err(error) => {
                     let id = observation.id;
-                    tracing::debug!(deployment.id = %id, "the version before is not served yet: {error}");
+                    tracing::debug!(deployment.id = %id, "the previous version is not served yet: {error}");
                     return None;
                 }
             }

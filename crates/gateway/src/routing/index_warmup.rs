@@ -110,7 +110,7 @@ impl IndexWarmup {
                     Answer::Nobodys
                 }
                 Err(error) => {
-                    tracing::debug!("it cannot be told whose a name is: {error}");
+                    tracing::debug!("a name cannot be resolved: {error}");
                     Answer::Unknown
                 }
             }

@@ -681,7 +681,8 @@ impl Follower {
 /// Called after the report: an unreported proof is repeated often.
 fn say_proven(deployment: &Deployment) {
     let Deployment { id, generation, tls, .. } = deployment;
-    let what = if *tls == TlsState::Terminated { "let go of by this node" } else { "proven on this node" };
+    let what =
+        if *tls == TlsState::Terminated { "connections closed on this node" } else { "proven on this node" };
     if is_news(tls) {
         tracing::info!(deployment.id = %id, deployment.generation = %generation, "{what}");
     }

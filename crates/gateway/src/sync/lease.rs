@@ -69,14 +69,14 @@ async fn keep_up(follower: &Follower, every: Duration) {
             let had_counted = std::mem::take(&mut counted);
             // During a take-over the other process is counted.
             if had_counted && follower.reports.open().await.is_some() {
-                tracing::warn!("this node counts no longer: it catches up before it does again");
+                tracing::warn!("this node is not counted any more: it joins again after catching up");
             }
             follower.try_to_join().await
         };
         match kept {
             Ok(true) => {
                 if !std::mem::replace(&mut counted, true) {
-                    tracing::info!("this node has caught up, and counts");
+                    tracing::info!("this node has caught up, and is counted");
                 }
                 tries = 0;
             }

@@ -366,7 +366,7 @@ impl Replicator {
                 if is_first {
                     tracing::warn!(
                         file = %path,
-                        "this node's snapshot cannot be used and is removed: {error}; until it is made anew, which is tried every minute, this node serves but does not start while the database is away"
+                        "this node's snapshot cannot be used and is removed: {error}; until it is built again, which is tried every minute, this node serves but does not start while the database is away"
                     );
                 }
                 // Damage is rebuilt at once; a full disk likely stays full.
@@ -436,7 +436,7 @@ impl Replicator {
         });
         tracing::warn!(
             file = %self.snapshot.path().display(),
-            "this node's snapshot is damaged, or holds what cannot be served: it is removed and made anew"
+            "this node's snapshot is damaged, or holds what cannot be served: it is removed and built again"
         );
         Ok(())
     }
