@@ -8,7 +8,7 @@ use crate::{
     Deadlines, Listener,
     config::{
         deployment_config::{DeploymentConfig, Trust},
-        loader::{Loader, Stamp},
+        loader::{LoadStamp, Loader},
         read_gate::Gate,
         tls_config::TlsConfigFactory,
     },
@@ -21,9 +21,9 @@ use crate::{
     },
     proof::probes::Probes,
     routing::{
-        boundaries::Boundaries,
+        boundaries::BoundaryIndex,
         host_index::HostIndex,
-        index_warmup::{Answer, IndexWarmup},
+        index_warmup::{IndexWarmup, NameLookup},
     },
     session::{
         handshake_queue::HandshakeQueues,
@@ -40,7 +40,7 @@ pub(crate) struct NodeContext {
     pub(crate) fair_share: FairShare,
     pub(crate) handshake_queues: HandshakeQueues,
     pub(crate) index: Arc<HostIndex>,
-    pub(crate) boundaries: Boundaries,
+    pub(crate) boundaries: BoundaryIndex,
     pub(crate) warmup: Arc<IndexWarmup>,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
@@ -59,7 +59,7 @@ pub(crate) struct NodeContext {
 pub(crate) struct RoutedDeployment {
     pub(crate) deployment: DeploymentId,
     pub(crate) entry: Arc<DeploymentConfig>,
-    stamp: Stamp,
+    stamp: LoadStamp,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl NodeContext {
         let destination = self.look_up(default).await;
         match (&name, &*destination.entry) {
             (Some(name), DeploymentConfig::Served(served))
-                if self.boundaries.is_anothers(name, &served.project) =>
+                if self.boundaries.belongs_to_another(name, &served.project) =>
             {
                 Route::Nowhere
             }
@@ -107,7 +107,7 @@ impl NodeContext {
             return route;
         }
         let wildcard = name.covering_wildcard();
-        if !self.warmup.is_over() && !self.knows_no_better() {
+        if !self.warmup.is_over() && !self.index_decides() {
             if let Some(route) = self.by_records(&name, wildcard.as_ref()).await {
                 return route;
             }
@@ -122,7 +122,7 @@ impl NodeContext {
 
     /// Whether the index decides: the store is silent, all known is indexed, and no change is
     /// pending.
-    fn knows_no_better(&self) -> bool {
+    fn index_decides(&self) -> bool {
         self.gate.is_silent() && self.index.is_listed() && self.gate.len() == 0
     }
 
@@ -142,10 +142,10 @@ impl NodeContext {
             return Some(route);
         }
         match self.warmup.ask(name, || self.first_of(&names)).await {
-            Answer::Found(host, id) => Some(self.to(&host, id).await.unwrap_or(Route::Unknown)),
-            Answer::Nobodys => Some(Route::Nowhere),
-            Answer::Unknown => Some(Route::Unknown),
-            Answer::Indexed => None,
+            NameLookup::Found(host, id) => Some(self.to(&host, id).await.unwrap_or(Route::Unknown)),
+            NameLookup::Unclaimed => Some(Route::Nowhere),
+            NameLookup::Unknown => Some(Route::Unknown),
+            NameLookup::Indexed => None,
         }
     }
 
@@ -170,7 +170,7 @@ impl NodeContext {
 
     /// Whether a registered connection may stay. Usually nothing changed since its handshake began.
     pub(crate) async fn may_enter(&self, member: &Registration, tls: &Tls, began: &RoutedDeployment) -> bool {
-        self.loader.is_as_it_was(&began.deployment, began.stamp) || self.may_stay(member, tls).await
+        self.loader.is_unchanged(&began.deployment, began.stamp) || self.may_stay(member, tls).await
     }
 
     /// Whether it may stay under current trust. Not called because the store is unavailable.

@@ -33,7 +33,7 @@ use crate::{
         listener,
     },
     config::{
-        loader::{Loader, Sources},
+        loader::{Loader, LoaderSources},
         read_gate::Gate,
         ticket_keys::{keep_current, recall},
         tickets::KeyRing,
@@ -45,36 +45,36 @@ use crate::{
     observe::{
         failures::Failures, log_throttle::LogThrottles, metrics::Metrics, table_metrics::TableMetrics,
     },
-    proof::{entry_point::ways_in, prober::Prover, probes::Probes, rehearsal},
-    routing::{boundaries::Boundaries, host_index::HostIndex, index_warmup::IndexWarmup},
+    proof::{entry_point::entry_points, prober::Prover, probes::Probes, rehearsal},
+    routing::{boundaries::BoundaryIndex, host_index::HostIndex, index_warmup::IndexWarmup},
     session::{drain::end_over, handshake_queue::HandshakeQueues, registry::Registry},
     sync::{
         backoff::until_done,
-        follow::{FirstRead, Follower, Names, Places, Start},
+        follow::{FirstRead, Follower, HostWarmup, Permits, Start},
         history::History,
         lease,
         membership::Membership,
-        progress::Progress,
+        progress::FeedProgress,
         replicator::Replicator,
         report_gate::ReportGate,
     },
     upstream::{UpstreamPolicy, Upstreams},
 };
 
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-const TIDY_EVERY: Duration = Duration::from_secs(30);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const EVICT_INTERVAL: Duration = Duration::from_secs(30);
 /// With the opening of the store (2 s at most) a device waits up to three seconds.
 const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Then the lease expires by itself.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// This node's gateway; clones share it.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
+    inner: Arc<GatewayInner>,
 }
 
-struct Inner {
+struct GatewayInner {
     settings: Settings,
     node: NodeId,
     doorkeeper: Arc<Doorkeeper>,
@@ -135,7 +135,7 @@ impl Gateway {
             .register_collector(Box::new(Arc::clone(&tables)));
         let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
         let trust_age = Arc::new(TrustAge::new(Arc::clone(&clock), settings.stale_trust, &*entropy));
-        let inner = Inner {
+        let inner = GatewayInner {
             settings,
             node,
             doorkeeper,
@@ -253,7 +253,7 @@ impl Gateway {
         membership: &Arc<Membership>,
         history: &Arc<History>,
     ) -> NodeContext {
-        let Inner { settings, .. } = &*self.inner;
+        let GatewayInner { settings, .. } = &*self.inner;
         let own = [bound.addresses.as_slice(), &settings.own_addresses].concat();
         let policy = UpstreamPolicy {
             allow: settings.upstream_allow.clone(),
@@ -271,13 +271,13 @@ impl Gateway {
             fair_share: FairShare::new(threads),
             handshake_queues: HandshakeQueues::new(threads),
             index: Arc::clone(&self.inner.index),
-            boundaries: Boundaries::default(),
+            boundaries: BoundaryIndex::default(),
             warmup: Arc::clone(&self.inner.warmup),
             store: lifecycle.store().clone(),
             gate: Arc::clone(&self.inner.gate),
             loader: Loader::new(
                 lifecycle,
-                Sources {
+                LoaderSources {
                     membership: Arc::clone(membership),
                     history: Arc::clone(history),
                     gate: Arc::clone(&self.inner.gate),
@@ -326,11 +326,11 @@ impl Gateway {
             gate: Arc::clone(&self.inner.gate),
             trust_age: Arc::clone(&self.inner.trust_age),
             replicator: self.inner.replicator.get().cloned(),
-            progress: Progress::new(),
+            progress: FeedProgress::new(),
             membership,
             history,
             scheduled: AtomicUsize::new(0),
-            places: Places::default(),
+            permits: Permits::default(),
         }
     }
 
@@ -340,7 +340,7 @@ impl Gateway {
         lifecycle: &Lifecycle,
         follower: &Arc<Follower>,
         shutdown: &CancellationToken,
-    ) -> Option<Beginning> {
+    ) -> Option<NodeStart> {
         if let Some(replicator) = self.inner.replicator.get()
             && replicator.stale_mark().is_some()
         {
@@ -364,7 +364,7 @@ impl Gateway {
         replicator: &Replicator,
         lifecycle: &Lifecycle,
         follower: &Follower,
-    ) -> Option<Beginning> {
+    ) -> Option<NodeStart> {
         let replica = replicator.readable()?;
         let read = async {
             recall(&self.inner.ring, replica).await?;
@@ -375,7 +375,7 @@ impl Gateway {
             Ok(mark) => mark?,
             Err(error) => {
                 tracing::warn!("this node's snapshot cannot be read: {error}");
-                replicator.distrust();
+                replicator.invalidate();
                 return None;
             }
         };
@@ -394,7 +394,7 @@ impl Gateway {
                     "this node's snapshot is of another store, of another history of this one, or too old to be caught up: it \
                      is removed and built again"
                 );
-                replicator.distrust();
+                replicator.invalidate();
                 follower.history.start_over();
                 follower.progress.reset();
                 return None;
@@ -407,12 +407,12 @@ impl Gateway {
             }
         }
         let (start, names) = Follower::begin_with_replica(first);
-        Some(Beginning { start, names, is_registered: false })
+        Some(NodeStart { start, names, is_registered: false })
     }
 
     /// A node without a replica has nothing to catch up with, and is usually counted before its
     /// first device.
-    async fn begin(&self, lifecycle: &Lifecycle, follower: &Follower) -> Result<Beginning, StoreError> {
+    async fn begin(&self, lifecycle: &Lifecycle, follower: &Follower) -> Result<NodeStart, StoreError> {
         lifecycle.store().reach().await?;
         self.keep_ticket_keys(lifecycle).await?;
         let (start, names) = follower.begin().await?;
@@ -425,14 +425,14 @@ impl Gateway {
                 tracing::debug!("this node is not counted yet: {error}");
             }
         }
-        Ok(Beginning { start, names, is_registered })
+        Ok(NodeStart { start, names, is_registered })
     }
 
     async fn keep_ticket_keys(&self, lifecycle: &Lifecycle) -> Result<(), StoreError> {
         keep_current(&self.inner.ring, lifecycle.store(), &*self.inner.entropy).await
     }
 
-    async fn turn_ticket_keys(self, lifecycle: Lifecycle, shutdown: CancellationToken) {
+    async fn rotate_ticket_keys(self, lifecycle: Lifecycle, shutdown: CancellationToken) {
         let what = "the session ticket keys cannot be renewed";
         let keep = || async {
             let kept = self.keep_ticket_keys(&lifecycle).await;
@@ -441,7 +441,7 @@ impl Gateway {
             }
             kept
         };
-        periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, keep).await;
+        periodically(SWEEP_INTERVAL, lifecycle.store(), shutdown, what, keep).await;
     }
 
     fn accept(
@@ -452,7 +452,7 @@ impl Gateway {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) -> Result<(), GatewayError> {
-        let Inner { settings, doorkeeper, .. } = &*self.inner;
+        let GatewayInner { settings, doorkeeper, .. } = &*self.inner;
         for (listener, socket) in settings.listeners.iter().zip(bound.sockets) {
             let socket = TcpListener::from_std(socket).map_err(GatewayError::Listener)?;
             tasks.spawn(listener::accept(
@@ -471,7 +471,7 @@ impl Gateway {
         if self.inner.anothers.load(Ordering::Acquire) {
             return;
         }
-        match timeout(LEAVE_WITHIN, membership.leave()).await {
+        match timeout(LEAVE_TIMEOUT, membership.leave()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the store has not recorded that this node leaves: {error}"),
             Err(_) => tracing::warn!("the store has not recorded that this node leaves: it does not answer"),
@@ -481,7 +481,7 @@ impl Gateway {
     /// Closes the connections over the drain time.
     async fn drain(&self, connections: &TaskTracker) {
         connections.close();
-        let Inner { settings, registry, entropy, .. } = &*self.inner;
+        let GatewayInner { settings, registry, entropy, .. } = &*self.inner;
         let deadlines = &settings.deadlines;
         tracing::info!(connections = registry.total(), over = ?deadlines.drain, "draining: connections are closed one by one");
         let ended = end_over(registry, deadlines.drain, &**entropy);
@@ -505,14 +505,14 @@ pub struct Prepared {
     follower: Arc<Follower>,
     lifecycle: Lifecycle,
     tasks: JoinSet<()>,
-    start: Option<Beginning>,
+    start: Option<NodeStart>,
     shutdown: CancellationToken,
 }
 
 #[derive(Debug)]
-struct Beginning {
+struct NodeStart {
     start: Start,
-    names: Names,
+    names: HostWarmup,
     /// Else it joins after catching up.
     is_registered: bool,
 }
@@ -534,22 +534,22 @@ impl Prepared {
         if let Some(start) = start {
             gateway.accept(bound, &context, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
-            let Beginning { start, names, is_registered } = start;
+            let NodeStart { start, names, is_registered } = start;
             following.spawn(Arc::clone(&follower).run(start));
             // After the feed is followed: a join holds all changes until they are carried out.
             let every = inner.settings.lease / 3;
             if is_registered {
                 tasks.spawn(lease::keep(Arc::clone(&follower), every, shutdown.clone()));
             } else {
-                tasks.spawn(come_back(Arc::clone(&follower), every, shutdown.clone()));
+                tasks.spawn(rejoin(Arc::clone(&follower), every, shutdown.clone()));
             }
             tasks.spawn(fill(follower, names, shutdown.clone()));
             if let Some(replicator) = inner.replicator.get() {
                 tasks.spawn(copy(Arc::clone(replicator), lifecycle.clone(), shutdown.clone()));
             }
             tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
-            tasks.spawn(tidy(Arc::clone(&context), shutdown.clone()));
-            tasks.spawn(gateway.clone().turn_ticket_keys(lifecycle.clone(), shutdown.clone()));
+            tasks.spawn(evict_unused(Arc::clone(&context), shutdown.clone()));
+            tasks.spawn(gateway.clone().rotate_ticket_keys(lifecycle.clone(), shutdown.clone()));
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = panicked(&mut following) => return Err(GatewayError::Panicked),
@@ -582,7 +582,7 @@ async fn panicked(tasks: &mut JoinSet<()>) {
 }
 
 /// Joins after catching up: until then the node may serve what others replaced.
-async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
+async fn rejoin(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
     let store = follower.lifecycle.store();
     let was_away = follower.gate.is_silent();
     let begin = || async {
@@ -597,7 +597,7 @@ async fn come_back(follower: Arc<Follower>, every: Duration, shutdown: Cancellat
     lease::keep(follower, every, shutdown).await;
 }
 
-async fn fill(follower: Arc<Follower>, names: Names, shutdown: CancellationToken) {
+async fn fill(follower: Arc<Follower>, names: HostWarmup, shutdown: CancellationToken) {
     let names = Mutex::new(names);
     let store = follower.lifecycle.store();
     until_done(store, &shutdown, "the index of hosts cannot be filled", || follower.fill(&names)).await;
@@ -613,17 +613,17 @@ async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: Cance
 
 async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
     let what = "leases and deadlines cannot be checked";
-    periodically(SWEEP_EVERY, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
+    periodically(SWEEP_INTERVAL, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
 }
 
-async fn tidy(context: Arc<NodeContext>, shutdown: CancellationToken) {
+async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
     let forget = || async {
         let now = Instant::now();
         context.registry.sweep(now);
         context.upstreams.sweep(now);
         Ok::<_, Infallible>(())
     };
-    periodically(TIDY_EVERY, &context.store, shutdown, "unused table entries cannot be evicted", forget)
+    periodically(EVICT_INTERVAL, &context.store, shutdown, "unused table entries cannot be evicted", forget)
         .await;
 }
 
@@ -698,7 +698,7 @@ impl NodeView for Gateway {
 
     fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn> {
         let Settings { listeners, default_deployment, .. } = &self.inner.settings;
-        ways_in(listeners, default_deployment.as_ref(), deployment).map(|_| ())
+        entry_points(listeners, default_deployment.as_ref(), deployment).map(|_| ())
     }
 
     fn connections(&self, deployment: &DeploymentId) -> u64 {

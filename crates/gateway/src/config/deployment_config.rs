@@ -97,7 +97,7 @@ impl DeploymentConfig {
         }
     }
 
-    pub(crate) fn is_for_the_store(&self) -> bool {
+    pub(crate) fn is_store_unavailable(&self) -> bool {
         matches!(self, Self::Refused(Refused { refusal: Refusal::Unavailable(_), .. }))
     }
 

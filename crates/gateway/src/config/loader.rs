@@ -28,7 +28,7 @@ use crate::{
     observe::metrics::Metrics,
     routing::host_index::HostIndex,
     sync::{
-        history::{Held, History, Verdict},
+        history::{Held, History, HistoryVerdict},
         membership::Membership,
         replicator::Replicator,
     },
@@ -53,12 +53,12 @@ pub(crate) struct Loader {
     index: Arc<HostIndex>,
     metrics: Arc<Metrics>,
     cache: Cache<DeploymentId, Cached>,
-    slots: Box<[Slot]>,
+    slots: Box<[LoadSlot]>,
     slot_of: RandomState,
 }
 
 #[derive(Debug)]
-pub(crate) struct Sources {
+pub(crate) struct LoaderSources {
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
     pub(crate) gate: Arc<Gate>,
@@ -71,7 +71,7 @@ pub(crate) struct Sources {
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     id: DeploymentId,
-    loaded: Loaded,
+    loaded: LoadedDeployment,
     /// The slot's writes before the read.
     writes: u64,
 }
@@ -88,7 +88,7 @@ struct Cached {
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct LoadSlot {
     store: Mutex<()>,
     /// Separate, so that replica reads do not wait for the store.
     replica: Mutex<()>,
@@ -102,10 +102,10 @@ struct Counts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
+pub(crate) struct LoadStamp(u64);
 
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedDeployment {
     pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
     pub(crate) entry: Arc<DeploymentConfig>,
     /// The newest feed row at the read.
@@ -125,7 +125,7 @@ impl From<DeploymentConfig> for Built {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum For {
+enum LoadPurpose {
     Device,
     Change,
 }
@@ -136,7 +136,7 @@ const READS_MAX: u32 = 8;
 impl Loader {
     pub(crate) fn new(
         lifecycle: Lifecycle,
-        Sources { membership, history, gate, trust_age, replicator }: Sources,
+        LoaderSources { membership, history, gate, trust_age, replicator }: LoaderSources,
         tls_configs: Arc<TlsConfigFactory>,
         index: Arc<HostIndex>,
         metrics: Arc<Metrics>,
@@ -144,7 +144,7 @@ impl Loader {
     ) -> Self {
         // The cache always admits new values; entries of devices outlive those of proofs.
         let cache = Cache::new(capacity.max(1));
-        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
+        let slots = (0..SLOTS).map(|_| LoadSlot::default()).collect();
         Self {
             lifecycle,
             membership,
@@ -168,13 +168,13 @@ impl Loader {
             None => self.read_locally(id).await,
         };
         match entry {
-            Some(entry) => self.unless_too_old(entry),
-            None => self.unless_too_old(self.read_remotely(id).await),
+            Some(entry) => self.refuse_if_too_old(entry),
+            None => self.refuse_if_too_old(self.read_remotely(id).await),
         }
     }
 
     /// Refuses two-way if this node's trust is too old. Live connections are still checked by it.
-    fn unless_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
+    fn refuse_if_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
         let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
             return entry;
@@ -200,7 +200,7 @@ impl Loader {
                 Ok(entry) => entry?,
                 Err(error) => {
                     if matches!(error, StoreError::Corrupt(_)) {
-                        replicator.doubt();
+                        replicator.mark_suspect();
                     }
                     tracing::debug!(deployment.id = %id, "this node's snapshot cannot be read: {error}");
                     return None;
@@ -234,7 +234,7 @@ impl Loader {
         let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
-            replicator.doubt();
+            replicator.mark_suspect();
         }
         Ok(Some(entry).filter(|entry| !entry.is_unservable()))
     }
@@ -245,7 +245,7 @@ impl Loader {
             let _lock = self.slot(id).store.lock().await;
             match self.at_hand(id) {
                 Some(entry) => Ok(entry),
-                None => self.load(id, For::Device).await.map(|loaded| loaded.entry),
+                None => self.load(id, LoadPurpose::Device).await.map(|loaded| loaded.entry),
             }
         };
         let late = |_| Err(StoreError::Unavailable("it does not answer in time".to_owned()));
@@ -291,7 +291,8 @@ impl Loader {
             let before = self.before(&id);
             // A fallback is served only when the change is carried out.
             let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
-            let loaded = Loaded { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
+            let loaded =
+                LoadedDeployment { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
             let writes = writes[self.slot_number(&id)];
             read.push(ReadAhead { id, loaded, writes });
         }
@@ -316,32 +317,32 @@ impl Loader {
 
     /// Reads the store and swaps. Without an answer the cache stays, and announced deployments are
     /// refused; an unreadable deployment is refused.
-    pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<Loaded, StoreError> {
+    pub(crate) async fn refresh(&self, id: &DeploymentId) -> Result<LoadedDeployment, StoreError> {
         let slot = self.slot(id);
         let _lock = slot.store.lock().await;
         let read_at = self.gate.now();
-        let loaded = self.load(id, For::Change).await;
+        let loaded = self.load(id, LoadPurpose::Change).await;
         match &loaded {
             // Not requested by a device; the index lacks it too.
-            Ok(Loaded { assignment: None, .. }) => drop(self.cache.remove(id)),
+            Ok(LoadedDeployment { assignment: None, .. }) => drop(self.cache.remove(id)),
             Ok(_) | Err(StoreError::Unavailable(_)) => {}
             Err(error) => {
                 self.refuse(id, error);
                 self.gate.was_unreadable(id, read_at);
             }
         }
-        // After the swap, and before the registry closes connections: see `is_as_it_was`.
+        // After the swap, and before the registry closes connections: see `is_unchanged`.
         slot.counts().changes += 1;
         loaded
     }
 
     /// Must be called before [`Loader::get`].
-    pub(crate) fn stamp(&self, id: &DeploymentId) -> Stamp {
-        Stamp(self.slot(id).counts().changes)
+    pub(crate) fn stamp(&self, id: &DeploymentId) -> LoadStamp {
+        LoadStamp(self.slot(id).counts().changes)
     }
 
     /// Whether that answer is still valid. Later changes reach connections through the registry.
-    pub(crate) fn is_as_it_was(&self, id: &DeploymentId, stamp: Stamp) -> bool {
+    pub(crate) fn is_unchanged(&self, id: &DeploymentId, stamp: LoadStamp) -> bool {
         self.stamp(id) == stamp
     }
 
@@ -372,7 +373,7 @@ impl Loader {
         self.cache.peek(id).map(|cached| cached.entry)
     }
 
-    fn slot(&self, id: &DeploymentId) -> &Slot {
+    fn slot(&self, id: &DeploymentId) -> &LoadSlot {
         &self.slots[self.slot_number(id)]
     }
 
@@ -381,7 +382,7 @@ impl Loader {
     }
 
     /// Must be called under the slot's lock.
-    async fn load(&self, id: &DeploymentId, whose: For) -> Result<Loaded, StoreError> {
+    async fn load(&self, id: &DeploymentId, whose: LoadPurpose) -> Result<LoadedDeployment, StoreError> {
         let read_at = self.gate.now();
         let reading = self.read(whose).await?;
         let as_of = reading.as_of();
@@ -404,14 +405,14 @@ impl Loader {
             }
             _ => built.entry,
         };
-        let loaded = Loaded { assignment, entry: Arc::new(entry), as_of };
+        let loaded = LoadedDeployment { assignment, entry: Arc::new(entry), as_of };
         self.put(&mut self.slot(id).counts(), id, &loaded, read_at);
         Ok(loaded)
     }
 
     /// Serves what was read, unless a later read is served.
-    fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &Loaded, read_at: Moment) {
-        let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_for_the_store();
+    fn put(&self, counts: &mut Counts, id: &DeploymentId, loaded: &LoadedDeployment, read_at: Moment) {
+        let is_newer = |there: Cached| there.read_at > read_at && !there.entry.is_store_unavailable();
         if self.cache.peek(id).is_some_and(is_newer) {
             return;
         }
@@ -426,29 +427,29 @@ impl Loader {
     }
 
     /// A snapshot that continues this node's history.
-    async fn read(&self, whose: For) -> Result<Reading, StoreError> {
+    async fn read(&self, whose: LoadPurpose) -> Result<Reading, StoreError> {
         let store = self.lifecycle.store();
         for _ in 0..READS_MAX {
             let held = self.history.held();
             let reading = match whose {
-                For::Device => store.reading(held.position).await?,
-                For::Change => store.reading_as_member(held.position).await?,
+                LoadPurpose::Device => store.reading(held.position).await?,
+                LoadPurpose::Change => store.reading_as_member(held.position).await?,
             };
             match self.judge(held, &reading).await? {
-                Verdict::Use => return Ok(reading),
-                Verdict::ReadAgain => {}
-                Verdict::Lost => break,
+                HistoryVerdict::Use => return Ok(reading),
+                HistoryVerdict::ReadAgain => {}
+                HistoryVerdict::Lost => break,
             }
         }
         Err(another_history())
     }
 
     /// Other loads may have advanced the history; the same transaction is checked against it.
-    async fn judge(&self, mut held: Held, reading: &Reading) -> Result<Verdict, StoreError> {
+    async fn judge(&self, mut held: Held, reading: &Reading) -> Result<HistoryVerdict, StoreError> {
         let mut continues = reading.continues();
         for _ in 0..READS_MAX {
             match self.history.judge(held, reading.as_of(), continues) {
-                Verdict::ReadAgain => {}
+                HistoryVerdict::ReadAgain => {}
                 verdict => return Ok(verdict),
             }
             held = self.history.held();
@@ -457,7 +458,7 @@ impl Loader {
             }
             continues = reading.continues_from(held.position).await?;
         }
-        Ok(Verdict::ReadAgain)
+        Ok(HistoryVerdict::ReadAgain)
     }
 
     async fn may_fall_back(
@@ -563,7 +564,7 @@ impl Loader {
     }
 }
 
-impl Slot {
+impl LoadSlot {
     // No panic while the lock is held.
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)

@@ -22,23 +22,23 @@ pub(crate) struct Moment(u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     silent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct GateState {
     now: Moment,
     /// Nothing read before is current.
     everything: Moment,
-    known: HashMap<DeploymentId, Known>,
+    known: HashMap<DeploymentId, Announced>,
     /// The replica's mark. `None`: no replica is read.
     copied: Option<Generation>,
 }
 
 /// Announced, not carried out.
 #[derive(Debug)]
-struct Known {
+struct Announced {
     /// Values in memory must be read later.
     announced: Moment,
     /// Replica rows must be read later.
@@ -64,7 +64,7 @@ impl Gate {
                 Some(Some(ahead)) if ahead >= row.generation() => Some(ahead),
                 Some(Some(_)) | None => Some(row.generation()),
             };
-            let known = Known { announced: now, noted: now, wanted, is_read: false };
+            let known = Announced { announced: now, noted: now, wanted, is_read: false };
             state.known.insert(row.deployment.clone(), known);
         }
     }
@@ -78,7 +78,7 @@ impl Gate {
 
     pub(crate) fn is_current(&self, id: &DeploymentId, read_at: Moment) -> bool {
         let state = self.state();
-        let is_before = |known: &Known| read_at < known.announced;
+        let is_before = |known: &Announced| read_at < known.announced;
         read_at >= state.everything && !state.known.get(id).is_some_and(is_before)
     }
 
@@ -104,7 +104,7 @@ impl Gate {
         };
         if is_news {
             let noted = state.tick();
-            let known = state.known.entry(id.clone()).or_insert(Known {
+            let known = state.known.entry(id.clone()).or_insert(Announced {
                 announced: read_at,
                 noted,
                 wanted: found,
@@ -128,7 +128,7 @@ impl Gate {
     pub(crate) fn copied<'a>(&self, ids: impl IntoIterator<Item = &'a DeploymentId>, read_at: Moment) {
         let mut state = self.state();
         for id in ids {
-            let is_copied = |known: &Known| known.is_read && known.noted <= read_at;
+            let is_copied = |known: &Announced| known.is_read && known.noted <= read_at;
             if state.known.get(id).is_some_and(is_copied) {
                 state.known.remove(id);
             }
@@ -177,12 +177,12 @@ impl Gate {
     }
 
     // No panic while the lock is held.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl GateState {
     fn tick(&mut self) -> Moment {
         self.now.0 += 1;
         self.now

@@ -10,17 +10,17 @@ const HOSTS_PROVEN_MAX: usize = 8;
 
 /// A listener and a host, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WayIn {
+pub(crate) struct EntryPoint {
     pub(crate) listener: usize,
     pub(crate) host: Option<HostName>,
 }
 
 /// At least one; at most eight hosts per listener.
-pub(crate) fn ways_in(
+pub(crate) fn entry_points(
     listeners: &[Listener],
     default: Option<&DeploymentId>,
     deployment: &Deployment,
-) -> Result<Vec<WayIn>, NoWayIn> {
+) -> Result<Vec<EntryPoint>, NoWayIn> {
     let hosts: Vec<Option<HostName>> = {
         let hosts = deployment.hosts.iter().take(HOSTS_PROVEN_MAX).cloned().map(Some);
         hosts.chain((default == Some(&deployment.id)).then_some(None)).collect()
@@ -38,7 +38,7 @@ pub(crate) fn ways_in(
         } else if listener.protocol == Protocol::Wss && deployment.ws_upstream.is_none() {
             reason = NoWayIn::NoWebSocketBroker;
         } else {
-            ways.extend(names.iter().map(|host| WayIn { listener: at, host: host.clone() }));
+            ways.extend(names.iter().map(|host| EntryPoint { listener: at, host: host.clone() }));
         }
     }
     if ways.is_empty() { Err(reason) } else { Ok(ways) }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn ways(listeners: &[Listener], default: Option<&str>, deployment: &Deployment) -> Vec<(usize, String)> {
-        ways_in(listeners, default.map(id).as_ref(), deployment)
+        entry_points(listeners, default.map(id).as_ref(), deployment)
             .into_iter()
             .flatten()
             .map(|way| (way.listener, way.host.map_or("-".to_owned(), |host| host.to_string())))
@@ -147,7 +147,7 @@ mod tests {
                 NoWebSocketBroker,
             ),
         ] {
-            assert_eq!(ways_in(&listeners, default.map(id).as_ref(), deployment), Err(reason), "{what}");
+            assert_eq!(entry_points(&listeners, default.map(id).as_ref(), deployment), Err(reason), "{what}");
         }
     }
 

@@ -22,14 +22,14 @@ use crate::{
     Listener, Protocol,
     accept::incoming_proxy,
     proof::{
-        entry_point::{WayIn, reach, ways_in},
+        entry_point::{EntryPoint, entry_points, reach},
         probes::{Probes, Used},
-        recording_client::{HandshakeRecord, Witness},
+        recording_client::{HandshakeRecord, RecordingClient},
     },
     upstream::dial,
 };
 
-const WITHIN: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Prover {
@@ -49,12 +49,12 @@ struct Expected {
 
 impl Prover {
     pub(crate) async fn prove(&self, deployment: &Deployment, version: &Version) -> Result<(), ProofFailure> {
-        let ways =
-            ways_in(&self.listeners, self.default.as_ref(), deployment).map_err(ProofFailure::NoWayIn)?;
+        let ways = entry_points(&self.listeners, self.default.as_ref(), deployment)
+            .map_err(ProofFailure::NoWayIn)?;
         let expected = Expected::of(deployment, version).map_err(ProofFailure::NotProven)?;
         for way in &ways {
             for tls in [&TLS13, &TLS12] {
-                self.shake(way, tls, &expected).await.map_err(|reason| {
+                self.handshake(way, tls, &expected).await.map_err(|reason| {
                     let Listener { protocol, .. } = &self.listeners[way.listener];
                     let name = way.host.as_ref().map_or("without a name", |host| host.as_str());
                     let address = self.addresses[way.listener];
@@ -68,25 +68,25 @@ impl Prover {
         Ok(())
     }
 
-    async fn shake(
+    async fn handshake(
         &self,
-        way: &WayIn,
+        way: &EntryPoint,
         tls: &'static SupportedProtocolVersion,
         expected: &Expected,
     ) -> Result<(), String> {
-        let witness = Witness::new(Arc::clone(&self.provider));
+        let recorder = RecordingClient::new(Arc::clone(&self.provider));
         let alpn = match self.listeners[way.listener].protocol {
             Protocol::Mqtts => None,
             Protocol::Wss => Some(b"http/1.1".as_slice()),
         };
-        let config = witness.config(tls, alpn, way.host.is_some()).map_err(|error| error.to_string())?;
+        let config = recorder.config(tls, alpn, way.host.is_some()).map_err(|error| error.to_string())?;
         let name = self.name(way)?;
         let connector = TlsConnector::from(Arc::new(config));
 
         let target = reach(self.addresses[way.listener]);
         let socket = dial::open(target, Some(target.ip())).map_err(io("no socket"))?;
         let registered = self.probes.begin(&socket, target).map_err(io("no connection"))?;
-        let shaken = timeout(WITHIN, async {
+        let outcome = timeout(HANDSHAKE_TIMEOUT, async {
             let mut stream = dial::finish(socket, target).await?;
             if self.listeners[way.listener].awaits_header_from(registered.source().ip()) {
                 // The listener requires a header from that address.
@@ -96,10 +96,10 @@ impl Prover {
         })
         .await
         .map_err(|_| "the handshake does not end in time".to_owned())?;
-        expected.compare(&witness.testimony(), registered.used().as_ref(), shaken.err())
+        expected.compare(&recorder.record(), registered.used().as_ref(), outcome.err())
     }
 
-    fn name(&self, way: &WayIn) -> Result<ServerName<'static>, String> {
+    fn name(&self, way: &EntryPoint) -> Result<ServerName<'static>, String> {
         let Some(host) = &way.host else {
             // An IP address is not sent as SNI.
             return Ok(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1]))));

@@ -21,10 +21,10 @@ pub(crate) struct Used {
 /// The node holds the address, so no client can use it. Different listeners may see the same
 /// source.
 #[derive(Debug, Default)]
-pub(crate) struct Probes(Mutex<HashMap<Line, Arc<Probe>>>);
+pub(crate) struct Probes(Mutex<HashMap<ProbeSource, Arc<Probe>>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Line {
+struct ProbeSource {
     source: SocketAddr,
     port: u16,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Probe(Mutex<Option<Used>>);
 #[derive(Debug)]
 pub(crate) struct Registered {
     probes: Arc<Probes>,
-    line: Line,
+    line: ProbeSource,
     probe: Arc<Probe>,
 }
 
@@ -47,7 +47,7 @@ impl Probes {
         let mut map = self.map();
         dial::begin(socket, to)?;
         let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let (line, probe) = (Line { source, port: to.port() }, Arc::<Probe>::default());
+        let (line, probe) = (ProbeSource { source, port: to.port() }, Arc::<Probe>::default());
         map.insert(line, Arc::clone(&probe));
         Ok(Registered { probes: Arc::clone(self), line, probe })
     }
@@ -57,10 +57,10 @@ impl Probes {
     }
 
     pub(crate) fn of(&self, peer: SocketAddr, port: u16) -> Option<Arc<Probe>> {
-        self.map().get(&Line { source: peer, port }).cloned()
+        self.map().get(&ProbeSource { source: peer, port }).cloned()
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<Line, Arc<Probe>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ProbeSource, Arc<Probe>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,12 +25,12 @@ pub(crate) struct HandshakeRecord {
 }
 
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(crate) struct RecordingClient {
     provider: Arc<CryptoProvider>,
     seen: Mutex<HandshakeRecord>,
 }
 
-impl Witness {
+impl RecordingClient {
     pub(crate) fn new(provider: Arc<CryptoProvider>) -> Arc<Self> {
         Arc::new(Self { provider, seen: Mutex::default() })
     }
@@ -53,7 +53,7 @@ impl Witness {
         Ok(config)
     }
 
-    pub(crate) fn testimony(&self) -> HandshakeRecord {
+    pub(crate) fn record(&self) -> HandshakeRecord {
         self.with_seen(|seen| seen.clone())
     }
 
@@ -77,7 +77,7 @@ impl Witness {
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingClient {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -122,7 +122,7 @@ impl ServerCertVerifier for Witness {
     }
 }
 
-impl ResolvesClientCert for Witness {
+impl ResolvesClientCert for RecordingClient {
     fn resolve(
         &self,
         root_hint_subjects: &[&[u8]],

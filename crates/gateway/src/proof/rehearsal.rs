@@ -7,7 +7,7 @@ use certward_store::{TrustScope, VersionId};
 use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::ServerName;
 
-use crate::{Protocol, config::tls_config::TlsConfigFactory, proof::recording_client::Witness};
+use crate::{Protocol, config::tls_config::TlsConfigFactory, proof::recording_client::RecordingClient};
 
 /// A full handshake takes three flights.
 const FLIGHTS_MAX: usize = 8;
@@ -17,12 +17,12 @@ pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> R
         .identity(material, VersionId(0), TrustScope([0; 16]))
         .map_err(|unservable| unservable.to_string())?;
     for version in [&version::TLS13, &version::TLS12] {
-        let witness = Witness::new(Arc::clone(tls_configs.provider()));
-        let shaken = shake(identity.config(Protocol::Mqtts), &witness, version);
-        let seen = witness.testimony();
+        let recorder = RecordingClient::new(Arc::clone(tls_configs.provider()));
+        let outcome = handshake(identity.config(Protocol::Mqtts), &recorder, version);
+        let seen = recorder.record();
         // Two-way must fail without a client certificate, but after the server's signature.
         let two_way = identity.verifier.is_some();
-        match shaken {
+        match outcome {
             Err(error) if !two_way || !seen.signature_verified => {
                 return Err(format!("a trial handshake failed: {error}"));
             }
@@ -35,14 +35,14 @@ pub(crate) fn rehearse(tls_configs: &TlsConfigFactory, material: &Material) -> R
     Ok(())
 }
 
-fn shake(
+fn handshake(
     config: &Arc<ServerConfig>,
-    witness: &Arc<Witness>,
+    recorder: &Arc<RecordingClient>,
     version: &'static SupportedProtocolVersion,
 ) -> Result<(), rustls::Error> {
     let mut server = ServerConnection::new(Arc::clone(config))?;
     let name = ServerName::try_from("rehearsal.invalid").map_err(|_| general("no name"))?;
-    let mut client = ClientConnection::new(Arc::new(witness.config(version, None, true)?), name)?;
+    let mut client = ClientConnection::new(Arc::new(recorder.config(version, None, true)?), name)?;
     for _ in 0..FLIGHTS_MAX {
         carry(
             |out| client.write_tls(out),

@@ -10,17 +10,17 @@ use certward_pki::HostName;
 use certward_store::{Boundaries as Stored, ProjectId, Reading, Stamp, Store, StoreError, UpstreamAllow};
 
 #[derive(Debug, Default)]
-pub(crate) struct Boundaries(RwLock<Arc<Known>>);
+pub(crate) struct BoundaryIndex(RwLock<Arc<BoundaryTables>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct BoundaryTables {
     /// `None`: not read yet.
     stamp: Option<Stamp>,
     upstream_allow: HashMap<ProjectId, Arc<UpstreamAllow>>,
     owners: HashMap<Box<str>, ProjectId>,
 }
 
-impl Boundaries {
+impl BoundaryIndex {
     pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
         let known = self.known().stamp;
         if let Some(stored) = store.boundaries(known).await? {
@@ -42,8 +42,11 @@ impl Boundaries {
         let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
         let owners =
             stored.host_suffixes.into_iter().map(|(suffix, project)| (suffix.as_str().into(), project));
-        let known =
-            Known { stamp: Some(stored.stamp), upstream_allow: allow.collect(), owners: owners.collect() };
+        let known = BoundaryTables {
+            stamp: Some(stored.stamp),
+            upstream_allow: allow.collect(),
+            owners: owners.collect(),
+        };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
@@ -54,7 +57,7 @@ impl Boundaries {
 
     /// Whether another project has the name. Suffixes of two projects never overlap, so the first
     /// match decides; at most 127 look-ups.
-    pub(crate) fn is_anothers(&self, name: &HostName, project: &ProjectId) -> bool {
+    pub(crate) fn belongs_to_another(&self, name: &HostName, project: &ProjectId) -> bool {
         let known = self.known();
         if known.owners.is_empty() {
             return false;
@@ -69,7 +72,7 @@ impl Boundaries {
         known.upstream_allow.len() + known.owners.len()
     }
 
-    fn known(&self) -> Arc<Known> {
+    fn known(&self) -> Arc<BoundaryTables> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -83,8 +86,8 @@ mod tests {
     #[test]
     fn a_name_is_anothers_where_it_or_a_name_above_it_is_a_suffix_of_that_one() {
         let project = |id: &str| ProjectId::parse(id).unwrap();
-        let boundaries = Boundaries::default();
-        assert!(!boundaries.is_anothers(&HostName::parse("a.plant.example").unwrap(), &project("a")));
+        let boundaries = BoundaryIndex::default();
+        assert!(!boundaries.belongs_to_another(&HostName::parse("a.plant.example").unwrap(), &project("a")));
         let suffix = |text: &str, of: &str| (HostSuffix::parse(text).unwrap(), project(of));
         boundaries.set(Stored {
             host_suffixes: vec![suffix("plant.example", "b"), suffix("local", "a")],
@@ -99,7 +102,7 @@ mod tests {
             ("local", false, true, true),
         ] {
             let name = HostName::parse(name).unwrap();
-            let found = ["a", "b", "c"].map(|of| boundaries.is_anothers(&name, &project(of)));
+            let found = ["a", "b", "c"].map(|of| boundaries.belongs_to_another(&name, &project(of)));
             assert_eq!(found, [of_a, of_b, of_c], "{name}");
         }
     }

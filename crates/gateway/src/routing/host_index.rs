@@ -17,15 +17,15 @@ use hashbrown::{HashTable, hash_table::Entry};
 pub(crate) struct HostIndex {
     /// Random per process, against prepared collisions.
     key: RandomState,
-    tables: RwLock<Tables>,
+    tables: RwLock<HostTables>,
 }
 
 #[derive(Debug, Default)]
-struct Tables {
-    hosts: HashTable<Row>,
+struct HostTables {
+    hosts: HashTable<HostRow>,
     /// Indices into `deployments`, by id.
     places: HashTable<u32>,
-    deployments: Vec<Option<Place>>,
+    deployments: Vec<Option<IndexedDeployment>>,
     free: Vec<u32>,
     /// During warm-up: ids that the feed changed; an older page must not overwrite them.
     newer: HashSet<DeploymentId>,
@@ -33,13 +33,13 @@ struct Tables {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct HostRow {
     host: HostHash,
     place: u32,
 }
 
 #[derive(Debug)]
-struct Place {
+struct IndexedDeployment {
     id: DeploymentId,
     hosts: Hosts,
 }
@@ -73,10 +73,10 @@ impl HostIndex {
         for hash in hosts.as_slice() {
             match tables.row(*hash) {
                 Entry::Occupied(mut row) => row.get_mut().place = place,
-                Entry::Vacant(row) => drop(row.insert(Row { host: *hash, place })),
+                Entry::Vacant(row) => drop(row.insert(HostRow { host: *hash, place })),
             }
         }
-        tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
+        tables.deployments[place as usize] = Some(IndexedDeployment { id: id.clone(), hosts });
     }
 
     /// Adds a row of a warm-up page. Newer knowledge of the deployment or its hosts stays.
@@ -89,9 +89,9 @@ impl HostIndex {
         let place = tables.place(&self.key, id);
         tables.clear(place);
         for hash in hosts.as_slice() {
-            tables.row(*hash).or_insert(Row { host: *hash, place });
+            tables.row(*hash).or_insert(HostRow { host: *hash, place });
         }
-        tables.deployments[place as usize] = Some(Place { id: id.clone(), hosts });
+        tables.deployments[place as usize] = Some(IndexedDeployment { id: id.clone(), hosts });
     }
 
     pub(crate) fn end_list(&self) {
@@ -106,7 +106,7 @@ impl HostIndex {
 
     /// Clears the index, for another warm-up.
     pub(crate) fn forget(&self) {
-        *self.write() = Tables::default();
+        *self.write() = HostTables::default();
     }
 
     pub(crate) fn remove(&self, id: &DeploymentId) {
@@ -141,16 +141,16 @@ impl HostIndex {
     }
 
     // No panic while the lock is held.
-    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+    fn read(&self) -> RwLockReadGuard<'_, HostTables> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+    fn write(&self) -> RwLockWriteGuard<'_, HostTables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tables {
+impl HostTables {
     fn note_newer(&mut self, id: &DeploymentId) {
         if !self.is_listed && !self.newer.contains(id) {
             self.newer.insert(id.clone());
@@ -168,7 +168,8 @@ impl Tables {
             // 2^32 deployments do not fit into memory.
             (deployments.len() - 1) as u32
         });
-        deployments[place as usize] = Some(Place { id: id.clone(), hosts: Hosts::Others(Box::default()) });
+        deployments[place as usize] =
+            Some(IndexedDeployment { id: id.clone(), hosts: Hosts::Others(Box::default()) });
         places.insert_unique(key.hash_one(id), place, |place| match &deployments[*place as usize] {
             Some(place) => key.hash_one(&place.id),
             None => 0,
@@ -186,7 +187,7 @@ impl Tables {
         self.hosts.find(host.hash(), |row| row.host == host).map(|row| row.place)
     }
 
-    fn row(&mut self, host: HostHash) -> Entry<'_, Row> {
+    fn row(&mut self, host: HostHash) -> Entry<'_, HostRow> {
         self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
@@ -195,7 +196,7 @@ impl Tables {
         let Some(old) = &mut self.deployments[place as usize] else { return };
         let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));
         for host in hosts.as_slice() {
-            let leads_here = |row: &Row| row.host == *host && row.place == place;
+            let leads_here = |row: &HostRow| row.host == *host && row.place == place;
             if let Ok(row) = self.hosts.find_entry(host.hash(), leads_here) {
                 row.remove();
             }
@@ -204,7 +205,7 @@ impl Tables {
 }
 
 /// Every place in `places` is in use.
-fn is_of(deployments: &[Option<Place>], place: u32, id: &DeploymentId) -> bool {
+fn is_of(deployments: &[Option<IndexedDeployment>], place: u32, id: &DeploymentId) -> bool {
     deployments[place as usize].as_ref().is_some_and(|place| place.id == *id)
 }
 
@@ -306,6 +307,6 @@ mod tests {
 
     #[test]
     fn a_host_takes_twelve_bytes_and_a_deployment_thirty_two() {
-        assert_eq!((size_of::<Row>(), size_of::<Option<Place>>()), (12, 32));
+        assert_eq!((size_of::<HostRow>(), size_of::<Option<IndexedDeployment>>()), (12, 32));
     }
 }

@@ -23,41 +23,41 @@ use tokio::{
 };
 
 /// Short look-ups; known deployments use the store's connections in between.
-const QUESTIONS_AT_ONCE: usize = 2;
+const LOOKUPS_AT_ONCE: usize = 2;
 /// Of the ten seconds of a handshake.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A new deployment's first device waits no longer than this.
-const NOBODYS_FOR: Duration = Duration::from_secs(1);
+const NEGATIVE_CACHE_TTL: Duration = Duration::from_secs(1);
 /// About 100 bytes each; cleared when full.
-const NOBODYS_MAX: usize = 4_096;
+const NEGATIVE_CACHE_MAX: usize = 4_096;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum NameLookup {
     /// The index is complete: ask it.
     Indexed,
     Found(HostName, DeploymentId),
-    Nobodys,
+    Unclaimed,
     Unknown,
 }
 
 #[derive(Debug)]
 pub(crate) struct IndexWarmup {
     is_over: watch::Sender<bool>,
-    questions: Semaphore,
+    lookups: Semaphore,
     /// The negative cache, with expiry.
-    nobodys: Mutex<HashMap<HostName, Instant>>,
+    negative_cache: Mutex<HashMap<HostName, Instant>>,
     unanswered: AtomicBool,
-    answer_within: Duration,
+    lookup_timeout: Duration,
 }
 
 impl Default for IndexWarmup {
     fn default() -> Self {
         Self {
             is_over: watch::Sender::new(false),
-            questions: Semaphore::new(QUESTIONS_AT_ONCE),
-            nobodys: Mutex::default(),
+            lookups: Semaphore::new(LOOKUPS_AT_ONCE),
+            negative_cache: Mutex::default(),
             unanswered: AtomicBool::new(false),
-            answer_within: ANSWER_WITHIN,
+            lookup_timeout: LOOKUP_TIMEOUT,
         }
     }
 }
@@ -69,7 +69,7 @@ impl IndexWarmup {
 
     pub(crate) fn end(&self) {
         self.is_over.send_replace(true);
-        *self.nobodys() = HashMap::new();
+        *self.negative_cache() = HashMap::new();
     }
 
     /// Whether every name can be resolved, as far as is known.
@@ -78,7 +78,7 @@ impl IndexWarmup {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.nobodys().len()
+        self.negative_cache().len()
     }
 
     pub(crate) fn answered<T>(&self, answer: &Result<T, StoreError>) {
@@ -86,7 +86,7 @@ impl IndexWarmup {
         self.unanswered.store(unanswered, Ordering::Release);
     }
 
-    pub(crate) async fn ask<F>(&self, name: &HostName, ask: impl FnOnce() -> F) -> Answer
+    pub(crate) async fn ask<F>(&self, name: &HostName, ask: impl FnOnce() -> F) -> NameLookup
     where
         F: Future<Output = Result<Option<(HostName, DeploymentId)>, StoreError>>,
     {
@@ -94,45 +94,45 @@ impl IndexWarmup {
             let mut over = self.is_over.subscribe();
             let _turn = tokio::select! {
                 biased;
-                _ = over.wait_for(|over| *over) => return Answer::Indexed,
-                turn = self.questions.acquire() => turn,
+                _ = over.wait_for(|over| *over) => return NameLookup::Indexed,
+                turn = self.lookups.acquire() => turn,
             };
             // After queueing: of many devices with one name, one reads the store.
-            if self.is_nobodys(name) {
-                return Answer::Nobodys;
+            if self.is_known_unclaimed(name) {
+                return NameLookup::Unclaimed;
             }
             let answer = ask().await;
             self.answered(&answer);
             match answer {
-                Ok(Some((host, id))) => Answer::Found(host, id),
+                Ok(Some((host, id))) => NameLookup::Found(host, id),
                 Ok(None) => {
-                    self.note_nobodys(name);
-                    Answer::Nobodys
+                    self.note_unclaimed(name);
+                    NameLookup::Unclaimed
                 }
                 Err(error) => {
                     tracing::debug!("a name cannot be resolved: {error}");
-                    Answer::Unknown
+                    NameLookup::Unknown
                 }
             }
         };
-        timeout(self.answer_within, answer).await.unwrap_or(Answer::Unknown)
+        timeout(self.lookup_timeout, answer).await.unwrap_or(NameLookup::Unknown)
     }
 
-    fn is_nobodys(&self, name: &HostName) -> bool {
-        self.nobodys().get(name).is_some_and(|until| Instant::now() < *until)
+    fn is_known_unclaimed(&self, name: &HostName) -> bool {
+        self.negative_cache().get(name).is_some_and(|until| Instant::now() < *until)
     }
 
-    fn note_nobodys(&self, name: &HostName) {
-        let mut nobodys = self.nobodys();
-        if nobodys.len() >= NOBODYS_MAX {
-            nobodys.clear();
+    fn note_unclaimed(&self, name: &HostName) {
+        let mut negative_cache = self.negative_cache();
+        if negative_cache.len() >= NEGATIVE_CACHE_MAX {
+            negative_cache.clear();
         }
-        nobodys.insert(name.clone(), Instant::now() + NOBODYS_FOR);
+        negative_cache.insert(name.clone(), Instant::now() + NEGATIVE_CACHE_TTL);
     }
 
     // No panic while the lock is held.
-    fn nobodys(&self) -> MutexGuard<'_, HashMap<HostName, Instant>> {
-        self.nobodys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn negative_cache(&self) -> MutexGuard<'_, HashMap<HostName, Instant>> {
+        self.negative_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,8 +180,8 @@ mod tests {
         answers.add_permits(2);
         let answers = devices.join_all().await;
         let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
-        assert_eq!(most.load(SeqCst), QUESTIONS_AT_ONCE);
-        assert_eq!((count(Answer::Nobodys), count(Answer::Indexed)), (202, 798));
+        assert_eq!(most.load(SeqCst), LOOKUPS_AT_ONCE);
+        assert_eq!((count(NameLookup::Unclaimed), count(NameLookup::Indexed)), (202, 798));
         assert_eq!(asked.load(SeqCst), 202);
     }
 
@@ -202,23 +202,23 @@ mod tests {
             });
         }
         let answers = devices.join_all().await;
-        assert!(answers.iter().all(|answer| *answer == Answer::Nobodys));
-        assert!(asked.load(SeqCst) <= QUESTIONS_AT_ONCE, "those that came first, before anything was known");
+        assert!(answers.iter().all(|answer| *answer == NameLookup::Unclaimed));
+        assert!(asked.load(SeqCst) <= LOOKUPS_AT_ONCE, "those that came first, before anything was known");
     }
 
     #[tokio::test]
     async fn who_cannot_be_answered_is_told_so_in_time() {
-        let warmup = IndexWarmup { answer_within: Duration::from_millis(1), ..IndexWarmup::default() };
+        let warmup = IndexWarmup { lookup_timeout: Duration::from_millis(1), ..IndexWarmup::default() };
         assert!(warmup.knows_all());
         let silent = warmup.ask(&name(0), std::future::pending).await;
-        assert_eq!(silent, Answer::Unknown);
+        assert_eq!(silent, NameLookup::Unknown);
         let warmup = IndexWarmup::default();
         let away = || async { Err(StoreError::Unavailable("away".to_owned())) };
-        assert_eq!(warmup.ask(&name(0), away).await, Answer::Unknown);
+        assert_eq!(warmup.ask(&name(0), away).await, NameLookup::Unknown);
         assert!(!warmup.knows_all());
         let id = DeploymentId::parse("a").unwrap();
         let found = || async { Ok(Some((name(0), id.clone()))) };
-        assert_eq!(warmup.ask(&name(0), found).await, Answer::Found(name(0), id.clone()));
+        assert_eq!(warmup.ask(&name(0), found).await, NameLookup::Found(name(0), id.clone()));
         assert!(warmup.knows_all());
         let _ = warmup.ask(&name(1), away).await;
         warmup.end();

@@ -26,7 +26,7 @@ pub(crate) async fn wait_at_most(max: Duration, tries: u32, may_work: impl Futur
 }
 
 /// Whether to log: the first failure, then one every ten minutes.
-pub(crate) fn worth_a_word(tries: u32) -> bool {
+pub(crate) fn should_log(tries: u32) -> bool {
     tries == 1 || tries.is_multiple_of(60)
 }
 
@@ -53,7 +53,7 @@ where
             Ok(done) => return Some(done),
             Err(error) => {
                 tries += 1;
-                if worth_a_word(tries) {
+                if should_log(tries) {
                     tracing::warn!(tries, "{what}: {error}; trying again");
                 }
             }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{
         deployment_config::{DeploymentConfig, Trust},
-        loader::{Loaded, ReadAhead, Writes},
+        loader::{LoadedDeployment, ReadAhead, Writes},
         read_gate::Gate,
         trust_age::TrustAge,
     },
@@ -32,37 +32,37 @@ use crate::{
     proof::prober::Prover,
     sync::{
         backoff,
-        history::{Held, History, Verdict},
+        history::{Held, History, HistoryVerdict},
         membership::Membership,
-        progress::Progress,
+        progress::FeedProgress,
         replicator::Replicator,
         report_gate::ReportGate,
         schedule::{Ended, Schedule},
     },
 };
 
-const PAGE: u32 = 500;
+const FEED_PAGE: u32 = 500;
 /// About 200 bytes each.
-const LISTED: u32 = 5_000;
+const HOSTS_PAGE: u32 = 5_000;
 /// Pages read ahead of the schedule.
 const PAGES_AHEAD: usize = 4;
 /// Most of them wait for a permit, or for what the proof waits for.
-const AT_ONCE: usize = 256;
+const JOBS_AT_ONCE: usize = 256;
 /// A swap is a few store reads. Separate from proofs, which removals must not wait for.
 const SWAPS_AT_ONCE: usize = 16;
 /// A few handshakes each.
 const PROOFS_AT_ONCE: usize = 16;
 /// Bounds repeated proofs, so that devices reconnecting after a restart have the CPU.
-const IN_BACKGROUND: usize = 2;
+const BACKGROUND_PROOFS_AT_ONCE: usize = 2;
 /// How late a change is noticed if the wake-up is lost.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+const FEED_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// More changes occur only while catching up.
 const READ_AHEAD_MAX: usize = 32;
 /// Bounds the use of an old certificate once the store is back.
-const FEED_TRIED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+const FEED_RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 const CAUGHT_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A small read during a short drain.
-const LOOK_WHILE_DRAINING_EVERY: Duration = Duration::from_millis(100);
+const DRAINING_FEED_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -75,20 +75,20 @@ pub(crate) struct Follower {
     pub(crate) trust_age: Arc<TrustAge>,
     /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
-    pub(crate) progress: Progress,
+    pub(crate) progress: FeedProgress,
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
     pub(crate) scheduled: AtomicUsize,
-    pub(crate) places: Places,
+    pub(crate) permits: Permits,
 }
 
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Permits {
     swaps: Semaphore,
     proofs: Semaphore,
 }
 
-impl Default for Places {
+impl Default for Permits {
     fn default() -> Self {
         Self { swaps: Semaphore::new(SWAPS_AT_ONCE), proofs: Semaphore::new(PROOFS_AT_ONCE) }
     }
@@ -129,7 +129,7 @@ enum Changed {
 }
 
 impl Changed {
-    async fn tell(&self, ids: Vec<DeploymentId>) {
+    async fn send(&self, ids: Vec<DeploymentId>) {
         match self {
             Self::Kept(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend(ids),
             // The receiver outlives the sender's task.
@@ -139,15 +139,15 @@ impl Changed {
 }
 
 #[derive(Debug)]
-pub(crate) struct Names {
-    from: Source,
+pub(crate) struct HostWarmup {
+    from: HostSource,
     last: Option<DeploymentId>,
     total: usize,
     listed: mpsc::Sender<Vec<Listed>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum HostSource {
     Store,
     Replica,
     /// Later changes come from the feed.
@@ -156,48 +156,48 @@ enum Source {
 
 impl Follower {
     /// Begins at the newest row; warm-up reads the store.
-    pub(crate) async fn begin(&self) -> Result<(Start, Names), StoreError> {
+    pub(crate) async fn begin(&self) -> Result<(Start, HostWarmup), StoreError> {
         let sent = self.trust_age.now();
         // Read before the pages: changes during warm-up then come through the feed.
         let after = self.lifecycle.store().newest_position().await?;
         self.context.boundaries.follow(self.lifecycle.store()).await?;
         self.trust_age.answered(sent);
-        Ok(Self::start(after, Schedule::default(), Source::Store))
+        Ok(Self::start(after, Schedule::default(), HostSource::Store))
     }
 
     /// Begins at the replica's mark; warm-up reads the replica.
-    pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, Names) {
+    pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, HostWarmup) {
         let mut schedule = Schedule::default();
         if let Changed::Kept(kept) = first.changed {
             let changed = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
             changed.into_iter().for_each(|id| schedule.want(id, Instant::now()));
         }
-        Self::start(first.after, schedule, Source::Replica)
+        Self::start(first.after, schedule, HostSource::Replica)
     }
 
-    fn start(after: FeedPosition, schedule: Schedule, from: Source) -> (Start, Names) {
+    fn start(after: FeedPosition, schedule: Schedule, from: HostSource) -> (Start, HostWarmup) {
         let (sender, listed) = mpsc::channel(PAGES_AHEAD);
-        let names = Names { from, last: None, total: 0, listed: sender };
+        let names = HostWarmup { from, last: None, total: 0, listed: sender };
         (Start { after, schedule, listed: Some(listed) }, names)
     }
 
     /// Fills the host index; resumes an earlier try.
-    pub(crate) async fn fill(&self, names: &Mutex<Names>) -> Result<(), StoreError> {
+    pub(crate) async fn fill(&self, names: &Mutex<HostWarmup>) -> Result<(), StoreError> {
         let mut names = names.lock().await;
-        if names.from == Source::Replica {
+        if names.from == HostSource::Replica {
             names.from = self.index_replica(&mut names).await;
         }
         match names.from {
-            Source::Store => self.fill_from_store(&mut names).await?,
-            Source::Replica | Source::Indexed => self.complete_replica(&mut names).await?,
+            HostSource::Store => self.fill_from_store(&mut names).await?,
+            HostSource::Replica | HostSource::Indexed => self.complete_replica(&mut names).await?,
         }
         tracing::info!(deployments = names.total, "the index of hosts is complete");
-        self.look_for_named(self.lifecycle.store()).await
+        self.warn_of_missing(self.lifecycle.store()).await
     }
 
-    async fn fill_from_store(&self, names: &mut Names) -> Result<(), StoreError> {
+    async fn fill_from_store(&self, names: &mut HostWarmup) -> Result<(), StoreError> {
         loop {
-            let page = self.lifecycle.store().hosts_after(names.last.as_ref(), LISTED).await;
+            let page = self.lifecycle.store().hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
             self.context.warmup.answered(&page);
             let page = page?;
             let Some(end) = page.last() else { break };
@@ -212,7 +212,7 @@ impl Follower {
     }
 
     /// Indexes the replica's hosts. Returns where to read next.
-    async fn index_replica(&self, names: &mut Names) -> Source {
+    async fn index_replica(&self, names: &mut HostWarmup) -> HostSource {
         let index = &self.context.index;
         while let Some(page) = self.replica_page(names).await {
             page.iter().for_each(|listed| index.list(&listed.id, &listed.hosts));
@@ -224,17 +224,17 @@ impl Follower {
                     deployments = names.total,
                     "the index of hosts is filled from this node's snapshot"
                 );
-                return Source::Indexed;
+                return HostSource::Indexed;
             }
         }
         // Store pages would not correct an older page's host that moved.
         index.forget();
         (names.last, names.total) = (None, 0);
-        Source::Store
+        HostSource::Store
     }
 
     /// The index is complete once the changes since the replica's mark are carried out.
-    async fn complete_replica(&self, names: &mut Names) -> Result<(), StoreError> {
+    async fn complete_replica(&self, names: &mut HostWarmup) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         loop {
             let newest = store.newest_position().await;
@@ -248,7 +248,7 @@ impl Follower {
         loop {
             let mut page = match self.replica_page(names).await {
                 Some(page) => page,
-                None => store.hosts_after(names.last.as_ref(), LISTED).await?,
+                None => store.hosts_after(names.last.as_ref(), HOSTS_PAGE).await?,
             };
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
@@ -260,18 +260,18 @@ impl Follower {
     }
 
     /// `None`: not readable. Damage shows here at the latest.
-    async fn replica_page(&self, names: &Names) -> Option<Vec<Listed>> {
+    async fn replica_page(&self, names: &HostWarmup) -> Option<Vec<Listed>> {
         let replicator = self.replicator.as_ref()?;
-        let page = replicator.readable()?.hosts_after(names.last.as_ref(), LISTED).await;
+        let page = replicator.readable()?.hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
         page.inspect_err(|error| {
             tracing::warn!("this node's snapshot cannot be read: {error}");
-            replicator.doubt();
+            replicator.mark_suspect();
         })
         .ok()
     }
 
     /// Their connections are refused until they exist.
-    async fn look_for_named(&self, store: &Store) -> Result<(), StoreError> {
+    async fn warn_of_missing(&self, store: &Store) -> Result<(), StoreError> {
         let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
         for id in bound.chain(&self.prover.default) {
             if store.deployment(id).await?.is_none() {
@@ -299,9 +299,9 @@ impl Follower {
         let mut overtaken: HashMap<DeploymentId, CancellationToken> = HashMap::new();
         let mut answers_again = Box::pin(self.lifecycle.store().answers_again());
         loop {
-            while work.len() < AT_ONCE {
+            while work.len() < JOBS_AT_ONCE {
                 let next = schedule.next(Instant::now());
-                let at_once = if self.reports.are_closed() { 0 } else { IN_BACKGROUND };
+                let at_once = if self.reports.is_closed() { 0 } else { BACKGROUND_PROOFS_AT_ONCE };
                 let next = next.or_else(|| Some((schedule.next_in_background(at_once)?, 0)));
                 let Some((id, tries)) = next else { break };
                 let follower = Arc::clone(&self);
@@ -337,7 +337,7 @@ impl Follower {
                         schedule.done(id, ended, Instant::now());
                     }
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < AT_ONCE => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && work.len() < JOBS_AT_ONCE => {}
             }
         }
     }
@@ -350,36 +350,36 @@ impl Follower {
     async fn read_feed(self: Arc<Self>, mut after: FeedPosition, changed: mpsc::Sender<Vec<DeploymentId>>) {
         let store = self.lifecycle.store();
         let changed = Changed::Sent(changed);
-        let (mut tries, mut unheard) = (0, false);
+        let (mut tries, mut reports_lost) = (0, false);
         // Read everything up to here again.
-        let mut anew: Option<FeedPosition> = None;
+        let mut reread: Option<FeedPosition> = None;
         loop {
             // Subscribed before the read, so that no change in between is missed.
             let (wake_up, answers_again) = (store.changed(), store.answers_again());
             let read = async {
                 store.reach().await?;
-                let follows = anew.is_some() || self.read_on(&mut after, &changed).await?;
+                let follows = reread.is_some() || self.read_on(&mut after, &changed).await?;
                 if self.history.is_lost() {
                     self.drop_everything().await?;
-                    anew = None;
+                    reread = None;
                 } else if !follows {
                     tracing::warn!("this node is too far behind the change feed: it reads everything again");
                     self.announce_everything();
-                    anew = None;
+                    reread = None;
                 }
-                if self.progress.is_unread() && anew.is_none() {
+                if self.progress.is_unread() && reread.is_none() {
                     // Before the replica is rebuilt, from newer rows.
                     after = store.newest_position().await?;
                     self.history.read([after].into_iter());
-                    anew = Some(after);
+                    reread = Some(after);
                 }
-                if let Some(newest) = anew {
+                if let Some(newest) = reread {
                     self.want_everything(newest, &changed).await?;
-                    anew = None;
+                    reread = None;
                 }
-                if unheard {
+                if reports_lost {
                     self.want_unproven(&changed).await?;
-                    unheard = false;
+                    reports_lost = false;
                 }
                 Ok::<_, StoreError>(())
             };
@@ -389,26 +389,26 @@ impl Follower {
                 Ok(()) => tries = 0,
                 Err(error) => {
                     tries += 1;
-                    if backoff::worth_a_word(tries) {
+                    if backoff::should_log(tries) {
                         tracing::warn!(tries, "the change feed cannot be read: {error}; trying again");
                     }
-                    backoff::wait_at_most(FEED_TRIED_AGAIN_WITHIN, tries, answers_again).await;
+                    backoff::wait_at_most(FEED_RETRY_DELAY_MAX, tries, answers_again).await;
                     continue;
                 }
             }
             tokio::select! {
                 () = wake_up => {}
-                () = sleep(self.look_again()) => {}
-                () = self.reports.resumed() => anew = Some(after),
-                () = self.membership.joined() => unheard = true,
+                () = sleep(self.poll_interval()) => {}
+                () = self.reports.resumed() => reread = Some(after),
+                () = self.membership.joined() => reports_lost = true,
                 () = self.history.lost() => {}
             }
         }
     }
 
     /// Another process writes now, and SQLite has no wake-up across processes.
-    fn look_again(&self) -> Duration {
-        if self.reports.are_closed() { LOOK_WHILE_DRAINING_EVERY } else { LOOK_AT_LEAST_EVERY }
+    fn poll_interval(&self) -> Duration {
+        if self.reports.is_closed() { DRAINING_FEED_POLL_INTERVAL } else { FEED_POLL_INTERVAL }
     }
 
     /// `false`: the feed cannot list the changes since the replica's mark. `first` keeps its rows
@@ -430,7 +430,7 @@ impl Follower {
         loop {
             let (sent, writes) = (self.trust_age.now(), self.context.loader.writes());
             let held = self.history.held();
-            let (page, reading) = store.feed_reading(*after, held.position, PAGE).await?;
+            let (page, reading) = store.feed_reading(*after, held.position, FEED_PAGE).await?;
             let rows = match page {
                 FeedPage::Rows(rows) => rows,
                 FeedPage::Pruned => return Ok(false),
@@ -456,7 +456,7 @@ impl Follower {
                 return Ok(true);
             };
             *after = last.position;
-            changed.tell(rows.into_iter().map(|row| row.deployment).collect()).await;
+            changed.send(rows.into_iter().map(|row| row.deployment).collect()).await;
         }
     }
 
@@ -470,7 +470,8 @@ impl Follower {
         writes: &Writes,
     ) -> Result<Vec<ReadAhead>, StoreError> {
         let ids: HashSet<&DeploymentId> = rows.iter().map(|row| &row.deployment).collect();
-        let is_ours = || self.history.judge(held, reading.as_of(), reading.continues()) == Verdict::Use;
+        let is_ours =
+            || self.history.judge(held, reading.as_of(), reading.continues()) == HistoryVerdict::Use;
         if ids.len() > READ_AHEAD_MAX || !is_ours() {
             return Ok(Vec::new());
         }
@@ -508,7 +509,7 @@ impl Follower {
 
     pub(crate) fn announce_everything(&self) {
         if let Some(replicator) = &self.replicator {
-            replicator.distrust();
+            replicator.invalidate();
         }
         self.gate.announce_everything();
         self.context.loader.announced_everything();
@@ -516,7 +517,7 @@ impl Follower {
     }
 
     async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
-        changed.tell(self.lifecycle.store().unproven(&self.node).await?).await;
+        changed.send(self.lifecycle.store().unproven(&self.node).await?).await;
         Ok(())
     }
 
@@ -527,26 +528,26 @@ impl Follower {
         let known = self.context.index.deployments();
         // The feed counts as read when all are listed.
         self.progress.begin_over(known.iter());
-        changed.tell(known).await;
+        changed.send(known).await;
         let mut last: Option<DeploymentId> = None;
         loop {
-            let page = store.deployments_after(last.as_ref(), PAGE).await?;
+            let page = store.deployments_after(last.as_ref(), FEED_PAGE).await?;
             let Some(end) = page.last() else {
                 self.progress.is_to_do([].into_iter(), newest);
                 return Ok(());
             };
             last = Some(end.id.clone());
             self.progress.begin_over(page.iter().map(|deployment| &deployment.id));
-            changed.tell(page.into_iter().map(|deployment| deployment.id).collect()).await;
+            changed.send(page.into_iter().map(|deployment| deployment.id).collect()).await;
         }
     }
 
     /// Brings a deployment up to date, then proves it, until `overtaken`.
     async fn carry_out(&self, id: &DeploymentId, tries: u32, overtaken: CancellationToken) -> Ended {
         // The semaphores are never closed.
-        let swap = self.places.swaps.acquire().await;
+        let swap = self.permits.swaps.acquire().await;
         let wanted = self.progress.times_wanted(id);
-        let Loaded { assignment, entry, as_of } = match self.context.loader.refresh(id).await {
+        let LoadedDeployment { assignment, entry, as_of } = match self.context.loader.refresh(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 // An unreadable deployment is refused: nothing old is served, so the node may be
@@ -554,7 +555,7 @@ impl Follower {
                 if !matches!(error, StoreError::Unavailable(_)) {
                     self.progress.is_done(id, wanted);
                 }
-                complain(id, tries, &format!("a change cannot be read: {error}"));
+                log_failure(id, tries, &format!("a change cannot be read: {error}"));
                 return Ended::Unread;
             }
         };
@@ -571,7 +572,7 @@ impl Follower {
             return Ended::Well;
         };
         let proof = async {
-            let _proof = self.places.proofs.acquire().await;
+            let _proof = self.permits.proofs.acquire().await;
             self.prove(&deployment, certificate.as_ref(), &entry, as_of, tries).await
         };
         tokio::select! {
@@ -599,7 +600,7 @@ impl Follower {
                 },
                 DeploymentConfig::Refused(refused) => Err(not_proven(refused.refusal.reason())),
             },
-            None if deployment.tls == TlsState::Terminated => self.let_go(&deployment.id).await,
+            None if deployment.tls == TlsState::Terminated => self.close_connections(&deployment.id).await,
             None => return true,
         };
         self.context.metrics.proven(outcome.is_ok());
@@ -619,10 +620,10 @@ impl Follower {
         match &outcome {
             Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
             Err(ProofFailure::NoWayIn(reason)) => {
-                complain(id, tries, &format!("no device can reach it: {reason}"));
+                log_failure(id, tries, &format!("no device can reach it: {reason}"));
             }
             Err(ProofFailure::NotProven(reason)) => {
-                complain(id, tries, &format!("generation {generation} is not proven: {reason}"));
+                log_failure(id, tries, &format!("generation {generation} is not proven: {reason}"));
             }
         }
         let outcome = match outcome {
@@ -630,11 +631,11 @@ impl Follower {
             failed => failed,
         };
         if let (true, Err(ProofFailure::NotProven(reason))) = (settled, &outcome) {
-            complain(id, tries, &format!("generation {generation} is proven, and not reported: {reason}"));
+            log_failure(id, tries, &format!("generation {generation} is proven, and not reported: {reason}"));
         }
         let settled = settled && !matches!(outcome, Err(ProofFailure::NotProven(_)));
         let is_proven = outcome.is_ok();
-        let Some(_open) = self.reports.open().await else { return self.reports.are_closed() };
+        let Some(_open) = self.reports.open().await else { return self.reports.is_closed() };
         // A node that is not counted reports when it joins.
         let Some(member) = self.membership.member() else { return true };
         let observation = Observation { id, generation: *generation, as_of };
@@ -643,12 +644,12 @@ impl Follower {
             Ok(false) => false,
             Ok(true) => {
                 if is_proven {
-                    say_proven(deployment);
+                    log_proven(deployment);
                 }
                 settled
             }
             Err(error) => {
-                complain(id, tries, &format!("a proof cannot be reported: {error}"));
+                log_failure(id, tries, &format!("a proof cannot be reported: {error}"));
                 false
             }
         }
@@ -658,13 +659,13 @@ impl Follower {
     async fn is_copied(&self, deployment: &Deployment) -> Result<(), ProofFailure> {
         let Some(replicator) = &self.replicator else { return Ok(()) };
         if is_news(&deployment.tls) {
-            replicator.holds(deployment).await.map_err(ProofFailure::NotProven)
+            replicator.wait_durable(deployment).await.map_err(ProofFailure::NotProven)
         } else {
             Ok(())
         }
     }
 
-    async fn let_go(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
+    async fn close_connections(&self, id: &DeploymentId) -> Result<(), ProofFailure> {
         let deadline = Instant::now() + self.context.deadlines.close + Duration::from_secs(1);
         while self.context.registry.count(id) > 0 {
             if Instant::now() > deadline {
@@ -679,7 +680,7 @@ impl Follower {
 }
 
 /// Called after the report: an unreported proof is repeated often.
-fn say_proven(deployment: &Deployment) {
+fn log_proven(deployment: &Deployment) {
     let Deployment { id, generation, tls, .. } = deployment;
     let what =
         if *tls == TlsState::Terminated { "connections closed on this node" } else { "proven on this node" };
@@ -717,7 +718,7 @@ async fn next_page(listed: &mut Option<mpsc::Receiver<Vec<Listed>>>) -> Vec<List
 }
 
 /// Warns once, then every thousandth time, to bound the log.
-fn complain(id: &DeploymentId, tries: u32, what: &str) {
+fn log_failure(id: &DeploymentId, tries: u32, what: &str) {
     if tries.is_multiple_of(1000) {
         tracing::warn!(deployment.id = %id, tries, "{what}");
     } else {

@@ -17,12 +17,12 @@ const RECENT_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    state: Mutex<State>,
+    state: Mutex<HistoryState>,
     lost: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HistoryState {
     held: FeedPosition,
     /// Nonces by generation.
     recent: BTreeMap<i64, i64>,
@@ -37,7 +37,7 @@ pub(crate) struct Held {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum HistoryVerdict {
     Use,
     /// A newer row was read in between.
     ReadAgain,
@@ -52,26 +52,26 @@ impl History {
     }
 
     /// `continues`: whether the store has `held`.
-    pub(crate) fn judge(&self, held: Held, as_of: FeedPosition, continues: bool) -> Verdict {
+    pub(crate) fn judge(&self, held: Held, as_of: FeedPosition, continues: bool) -> HistoryVerdict {
         let mut state = self.state();
         if held.epoch != state.epoch || state.is_lost {
-            return Verdict::ReadAgain;
+            return HistoryVerdict::ReadAgain;
         }
         let verdict = if !continues {
-            Verdict::Lost
+            HistoryVerdict::Lost
         } else if held.position == state.held {
-            Verdict::Use
+            HistoryVerdict::Use
         } else {
             match state.recent.get(&as_of.generation.0) {
-                Some(nonce) if *nonce == as_of.nonce => Verdict::Use,
-                Some(_) => Verdict::Lost,
-                None => Verdict::ReadAgain,
+                Some(nonce) if *nonce == as_of.nonce => HistoryVerdict::Use,
+                Some(_) => HistoryVerdict::Lost,
+                None => HistoryVerdict::ReadAgain,
             }
         };
         match verdict {
-            Verdict::Use => state.note(as_of),
-            Verdict::Lost => self.lose(&mut state),
-            Verdict::ReadAgain => {}
+            HistoryVerdict::Use => state.note(as_of),
+            HistoryVerdict::Lost => self.lose(&mut state),
+            HistoryVerdict::ReadAgain => {}
         }
         verdict
     }
@@ -102,10 +102,10 @@ impl History {
     /// Reads in progress are void.
     pub(crate) fn start_over(&self) {
         let mut state = self.state();
-        *state = State { epoch: state.epoch + 1, ..State::default() };
+        *state = HistoryState { epoch: state.epoch + 1, ..HistoryState::default() };
     }
 
-    fn lose(&self, state: &mut State) {
+    fn lose(&self, state: &mut HistoryState) {
         if !state.is_lost {
             tracing::warn!(
                 "the database has another history than this node's: changes were lost by a fail-over, or a backup \
@@ -116,12 +116,12 @@ impl History {
         self.lost.notify_one();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HistoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl HistoryState {
     fn note(&mut self, position: FeedPosition) {
         if position.generation == Generation(0) {
             return;
@@ -146,19 +146,23 @@ mod tests {
     fn an_answer_of_another_history_is_never_used() {
         let history = History::default();
         let held = history.held();
-        assert_eq!(history.judge(held, row(5, 50), true), Verdict::Use, "the first answer is believed");
+        assert_eq!(
+            history.judge(held, row(5, 50), true),
+            HistoryVerdict::Use,
+            "the first answer is believed"
+        );
         assert_eq!(history.held().position, row(5, 50));
         // This read began earlier, and ended at an unknown row.
-        assert_eq!(history.judge(held, row(4, 40), true), Verdict::ReadAgain);
-        assert_eq!(history.judge(held, row(7, 70), true), Verdict::ReadAgain);
+        assert_eq!(history.judge(held, row(4, 40), true), HistoryVerdict::ReadAgain);
+        assert_eq!(history.judge(held, row(7, 70), true), HistoryVerdict::ReadAgain);
         // The feed has named the row since.
         history.read([row(6, 60), row(7, 70)].into_iter());
-        assert_eq!(history.judge(held, row(6, 60), true), Verdict::Use);
-        assert_eq!(history.judge(held, row(6, 61), true), Verdict::Lost);
+        assert_eq!(history.judge(held, row(6, 60), true), HistoryVerdict::Use);
+        assert_eq!(history.judge(held, row(6, 61), true), HistoryVerdict::Lost);
         assert!(history.is_lost());
         assert_eq!(
             history.judge(history.held(), row(8, 80), true),
-            Verdict::ReadAgain,
+            HistoryVerdict::ReadAgain,
             "until it starts over"
         );
     }
@@ -167,18 +171,18 @@ mod tests {
     fn what_began_before_everything_was_dropped_does_not_count() {
         let history = History::default();
         let held = history.held();
-        assert_eq!(history.judge(held, row(5, 50), false), Verdict::Lost);
+        assert_eq!(history.judge(held, row(5, 50), false), HistoryVerdict::Lost);
         history.start_over();
         assert!(!history.is_lost());
-        assert_eq!(history.judge(held, row(5, 50), true), Verdict::ReadAgain);
-        assert_eq!(history.judge(history.held(), row(3, 31), true), Verdict::Use);
+        assert_eq!(history.judge(held, row(5, 50), true), HistoryVerdict::ReadAgain);
+        assert_eq!(history.judge(history.held(), row(3, 31), true), HistoryVerdict::Use);
         assert_eq!(history.held().position, row(3, 31));
     }
 
     #[test]
     fn a_feed_that_contradicts_what_was_loaded_is_of_another_history() {
         let history = History::default();
-        assert_eq!(history.judge(history.held(), row(5, 50), true), Verdict::Use);
+        assert_eq!(history.judge(history.held(), row(5, 50), true), HistoryVerdict::Use);
         history.read([row(5, 50)].into_iter());
         assert!(!history.is_lost());
         history.read([row(5, 51)].into_iter());

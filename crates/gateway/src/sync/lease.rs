@@ -11,16 +11,16 @@ use crate::sync::{backoff, follow::Follower, membership::CarriesOut};
 /// Far fewer rows than the node carries out in that time.
 const MISSING_MAX: usize = 32;
 /// Then the newest row is read again.
-const CATCH_UP: Duration = Duration::from_secs(10);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that is not counted delays no change, but is of no use.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
 impl CarriesOut for Follower {
     async fn has_carried_out(&self, newest: FeedPosition) -> bool {
         self.progress.caught_up(newest).await;
         if let Some(replicator) = &self.replicator {
             // The replicator logs its failures; until they end the node does not join.
-            while replicator.holds_all(newest).await.is_err() {
+            while replicator.wait_durable_row(newest).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -33,11 +33,11 @@ impl Follower {
     pub(crate) async fn try_to_join(&self) -> Result<bool, StoreError> {
         // Catches up before changes are held, so that little is left to do then.
         let newest = self.lifecycle.store().newest_position().await?;
-        if timeout(CATCH_UP, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
+        if timeout(CATCH_UP_TIMEOUT, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
             return Ok(false);
         }
         if let Some(replicator) = &self.replicator
-            && timeout(CATCH_UP, replicator.holds_up_to(newest.generation)).await.is_err()
+            && timeout(CATCH_UP_TIMEOUT, replicator.wait_copied(newest.generation)).await.is_err()
         {
             return Ok(false);
         }
@@ -84,14 +84,14 @@ async fn keep_up(follower: &Follower, every: Duration) {
             Ok(false) if counted => {}
             Ok(false) => {
                 tries += 1;
-                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
+                backoff::wait_at_most(RETRY_DELAY_MAX, tries, answers_again).await;
             }
             Err(error) => {
                 tries += 1;
-                if backoff::worth_a_word(tries) {
+                if backoff::should_log(tries) {
                     tracing::warn!(tries, "this node's lease cannot be kept: {error}; trying again");
                 }
-                backoff::wait_at_most(PAUSE_MAX, tries, answers_again).await;
+                backoff::wait_at_most(RETRY_DELAY_MAX, tries, answers_again).await;
             }
         }
     }

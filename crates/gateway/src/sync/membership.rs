@@ -17,20 +17,20 @@ use tokio::{
 };
 
 /// All changes wait for a join.
-const HELD_MAX: Duration = Duration::from_secs(1);
+const CHANGES_HELD_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Membership {
     lifecycle: Lifecycle,
     node: NodeId,
     entropy: Arc<dyn Entropy>,
-    state: Mutex<State>,
+    state: Mutex<MembershipState>,
     changing: AsyncMutex<()>,
     joined: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct MembershipState {
     session: Session,
     counts: bool,
     is_joining: bool,
@@ -48,7 +48,8 @@ pub(crate) trait CarriesOut: Sync {
 
 impl Membership {
     pub(crate) fn new(lifecycle: Lifecycle, node: NodeId, entropy: Arc<dyn Entropy>) -> Self {
-        let state = State { session: Session(0), counts: false, is_joining: false, epoch: Epoch(0) };
+        let state =
+            MembershipState { session: Session(0), counts: false, is_joining: false, epoch: Epoch(0) };
         Self {
             lifecycle,
             node,
@@ -93,8 +94,9 @@ impl Membership {
         }
         let joined = {
             let _one = self.changing.lock().await;
-            let is_carried_out =
-                async |newest| matches!(timeout(HELD_MAX, work.has_carried_out(newest)).await, Ok(true));
+            let is_carried_out = async |newest| {
+                matches!(timeout(CHANGES_HELD_MAX, work.has_carried_out(newest)).await, Ok(true))
+            };
             self.lifecycle.join(&self.node, session, is_carried_out).await
         };
         let mut state = self.state();
@@ -184,7 +186,7 @@ impl Membership {
         Session(i64::from_ne_bytes(bytes))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MembershipState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

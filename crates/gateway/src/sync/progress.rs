@@ -7,18 +7,18 @@ use crate::sync::schedule::ROOM_AT_REST;
 
 /// How far changes are carried out: swapped, and applied to live connections.
 #[derive(Debug)]
-pub(crate) struct Progress(watch::Sender<State>);
+pub(crate) struct FeedProgress(watch::Sender<ProgressState>);
 
 #[derive(Debug)]
-struct State {
+struct ProgressState {
     read: Option<FeedPosition>,
     /// Pending deployments, and how often each was requested.
     to_do: HashMap<DeploymentId, u64>,
 }
 
-impl Progress {
+impl FeedProgress {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(State { read: None, to_do: HashMap::new() }))
+        Self(watch::Sender::new(ProgressState { read: None, to_do: HashMap::new() }))
     }
 
     /// Only `to_do` is pending up to `read`; after a start or a change of history.
@@ -48,7 +48,7 @@ impl Progress {
 
     /// The next start finds it again.
     pub(crate) fn reset(&self) {
-        self.0.send_replace(State { read: None, to_do: HashMap::new() });
+        self.0.send_replace(ProgressState { read: None, to_do: HashMap::new() });
     }
 
     pub(crate) fn is_unread(&self) -> bool {
@@ -98,14 +98,14 @@ impl Progress {
         .await;
     }
 
-    async fn wait_for(&self, condition: impl FnMut(&State) -> bool) {
+    async fn wait_for(&self, condition: impl FnMut(&ProgressState) -> bool) {
         let mut states = self.0.subscribe();
         // The sender is this value's own.
         let _ = states.wait_for(condition).await;
     }
 }
 
-impl State {
+impl ProgressState {
     fn add<'a>(&mut self, ids: impl Iterator<Item = &'a DeploymentId>) {
         for id in ids {
             *self.to_do.entry(id.clone()).or_default() += 1;
@@ -125,13 +125,13 @@ mod tests {
         FeedPosition { generation: Generation(generation), nonce: 7 }
     }
 
-    async fn is_caught_up(progress: &Progress, row: FeedPosition) -> bool {
+    async fn is_caught_up(progress: &FeedProgress, row: FeedPosition) -> bool {
         tokio::time::timeout(Duration::ZERO, progress.caught_up(row)).await.is_ok()
     }
 
     #[tokio::test]
     async fn a_change_is_carried_out_only_when_nothing_came_while_it_was() {
-        let (progress, id) = (Progress::new(), DeploymentId::parse("a").unwrap());
+        let (progress, id) = (FeedProgress::new(), DeploymentId::parse("a").unwrap());
         progress.begin(row(3), [].into_iter());
         assert!(is_caught_up(&progress, row(3)).await);
         assert!(!is_caught_up(&progress, row(4)).await, "not read so far");
@@ -162,7 +162,7 @@ mod tests {
             (Some(10), 0, true),
         ];
         for (read, to_do, expected) in cases {
-            let progress = Progress::new();
+            let progress = FeedProgress::new();
             let ids = std::iter::repeat_n(&id, to_do);
             match read {
                 Some(read) => progress.begin(row(read), ids),

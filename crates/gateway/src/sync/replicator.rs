@@ -35,24 +35,24 @@ use crate::{
 };
 
 /// Per transaction.
-const AT_ONCE: u32 = 100;
+const COPIED_AT_ONCE: u32 = 100;
 /// Per page of a build.
-const PAGE: u32 = 500;
-const HELD_WITHIN: Duration = Duration::from_secs(10);
+const BUILD_PAGE: u32 = 500;
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// They are drawn six hours ahead.
-const TICKET_KEYS_EVERY: Duration = Duration::from_secs(60);
+const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(60);
 /// Failed writes in a row, within 1.5 s.
-const FAILURES_MAX: u32 = 3;
-const MADE_AGAIN_AFTER: Duration = Duration::from_secs(60);
-const REMOVED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+const WRITE_FAILURES_MAX: u32 = 3;
+const REBUILD_DELAY: Duration = Duration::from_secs(60);
+const REMOVE_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// The rebuilt replica may have the same row.
-const DOUBTED_AT_MOST_EVERY: Duration = Duration::from_secs(60 * 60);
+const SUSPECT_REBUILD_INTERVAL_MIN: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct Replicator {
     snapshot: Replica,
     gate: Arc<Gate>,
-    state: Mutex<State>,
+    state: Mutex<ReplicatorState>,
     work: Notify,
     progress: watch::Sender<()>,
     /// Ticket keys of older periods are deleted.
@@ -61,11 +61,11 @@ pub(crate) struct Replicator {
 }
 
 #[derive(Debug)]
-struct State {
+struct ReplicatorState {
     replica: ReplicaState,
     /// No row can be trusted; a build in progress is not enough.
     is_void: bool,
-    doubt: Doubt,
+    suspicion: Suspicion,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,17 +91,17 @@ enum ReplicaState {
 }
 
 #[derive(Debug, Default)]
-struct Doubt {
+struct Suspicion {
     is_open: bool,
     settled: Option<Instant>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum ReplicationStep {
     Wait,
     Build,
     Copy(Vec<FeedEntry>),
-    Mend,
+    RebuildSuspect,
 }
 
 impl ReplicaState {
@@ -119,7 +119,7 @@ impl ReplicaState {
     }
 
     /// Not usable any more; the mark still exists.
-    fn distrust(&mut self) {
+    fn invalidate(&mut self) {
         if matches!(self, Self::Stale { .. } | Self::InSync { .. }) {
             *self = Self::Building { queue: Vec::new() };
         }
@@ -155,7 +155,7 @@ impl ReplicaState {
     }
 
     /// Whether `up_to` is durable, or durably no replica exists. `None`: wait.
-    fn holds(&self, up_to: Generation) -> Option<Result<(), String>> {
+    fn durable(&self, up_to: Generation) -> Option<Result<(), String>> {
         match self {
             Self::Absent => Some(Ok(())),
             Self::InSync { mark, .. } => (*mark >= up_to).then_some(Ok(())),
@@ -165,15 +165,17 @@ impl ReplicaState {
     }
 }
 
-impl State {
-    fn next(&self) -> Step {
+impl ReplicatorState {
+    fn next(&self) -> ReplicationStep {
         match &self.replica {
-            ReplicaState::Absent | ReplicaState::Building { .. } | ReplicaState::Broken { .. } => Step::Build,
-            ReplicaState::Stale { .. } => Step::Wait,
-            ReplicaState::InSync { .. } if self.doubt.is_open => Step::Mend,
-            ReplicaState::InSync { queue, .. } if queue.is_empty() => Step::Wait,
+            ReplicaState::Absent | ReplicaState::Building { .. } | ReplicaState::Broken { .. } => {
+                ReplicationStep::Build
+            }
+            ReplicaState::Stale { .. } => ReplicationStep::Wait,
+            ReplicaState::InSync { .. } if self.suspicion.is_open => ReplicationStep::RebuildSuspect,
+            ReplicaState::InSync { queue, .. } if queue.is_empty() => ReplicationStep::Wait,
             ReplicaState::InSync { queue, .. } => {
-                Step::Copy(queue.iter().take(AT_ONCE as usize).cloned().collect())
+                ReplicationStep::Copy(queue.iter().take(COPIED_AT_ONCE as usize).cloned().collect())
             }
         }
     }
@@ -203,7 +205,7 @@ impl Replicator {
         Self {
             snapshot,
             gate,
-            state: Mutex::new(State { replica, is_void: false, doubt: Doubt::default() }),
+            state: Mutex::new(ReplicatorState { replica, is_void: false, suspicion: Suspicion::default() }),
             work: Notify::new(),
             progress,
             forgotten: AtomicI64::new(i64::MIN),
@@ -246,18 +248,19 @@ impl Replicator {
     }
 
     /// The feed cannot list the changes: not readable until rebuilt.
-    pub(crate) fn distrust(&self) {
+    pub(crate) fn invalidate(&self) {
         self.change(|state| {
             state.is_void = true;
-            state.replica.distrust();
+            state.replica.invalidate();
         });
     }
 
     /// A row is unusable: rebuild when the store answers.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn mark_suspect(&self) {
         self.change(|state| {
-            let was_settled = state.doubt.settled.is_some_and(|at| at.elapsed() < DOUBTED_AT_MOST_EVERY);
-            state.doubt.is_open |= !was_settled;
+            let was_settled =
+                state.suspicion.settled.is_some_and(|at| at.elapsed() < SUSPECT_REBUILD_INTERVAL_MIN);
+            state.suspicion.is_open |= !was_settled;
         });
     }
 
@@ -267,25 +270,25 @@ impl Replicator {
 
     /// Waits until exactly this generation is durable, or no replica exists. The error is one plain
     /// sentence.
-    pub(crate) async fn holds(&self, deployment: &Deployment) -> Result<(), String> {
+    pub(crate) async fn wait_durable(&self, deployment: &Deployment) -> Result<(), String> {
         let late = || Err("this node's snapshot is not written in time".to_owned());
         let held = async {
             let mut progress = self.progress.subscribe();
             loop {
                 progress.mark_unchanged();
-                if let Some(held) = self.holds_now(&deployment.id, deployment.generation).await {
+                if let Some(held) = self.durable_now(&deployment.id, deployment.generation).await {
                     return held;
                 }
                 // The sender is this value's own.
                 let _ = progress.changed().await;
             }
         };
-        timeout(HELD_WITHIN, held).await.unwrap_or_else(|_| late())
+        timeout(DURABLE_TIMEOUT, held).await.unwrap_or_else(|_| late())
     }
 
     /// Not by the mark: after a fail-over the number may be another change.
-    async fn holds_now(&self, id: &DeploymentId, wanted: Generation) -> Option<Result<(), String>> {
-        let held = self.state().replica.holds(Generation(i64::MIN))?;
+    async fn durable_now(&self, id: &DeploymentId, wanted: Generation) -> Option<Result<(), String>> {
+        let held = self.state().replica.durable(Generation(i64::MIN))?;
         if held.is_err() || self.is_absent() {
             return Some(held);
         }
@@ -296,22 +299,22 @@ impl Replicator {
     }
 
     /// Waits roughly, or until no replica is usable.
-    pub(crate) async fn holds_up_to(&self, generation: Generation) {
+    pub(crate) async fn wait_copied(&self, generation: Generation) {
         let mut progress = self.progress.subscribe();
-        while self.state().replica.holds(generation).is_none() {
+        while self.state().replica.durable(generation).is_none() {
             let _ = progress.changed().await;
         }
     }
 
     /// Waits until exactly this row is durable, or no replica exists. The error is one plain
     /// sentence.
-    pub(crate) async fn holds_all(&self, newest: FeedPosition) -> Result<(), String> {
+    pub(crate) async fn wait_durable_row(&self, newest: FeedPosition) -> Result<(), String> {
         let mut progress = self.progress.subscribe();
         loop {
             progress.mark_unchanged();
             let (held, is_absent) = {
-                let State { replica, .. } = &*self.state();
-                (replica.holds(newest.generation), *replica == ReplicaState::Absent)
+                let ReplicatorState { replica, .. } = &*self.state();
+                (replica.durable(newest.generation), *replica == ReplicaState::Absent)
             };
             match held {
                 Some(Ok(())) if !is_absent => break,
@@ -339,14 +342,14 @@ impl Replicator {
                 CopyError::Store(error) => {
                     tries += 1;
                     // The follower logs that.
-                    if backoff::worth_a_word(tries) && !matches!(error, StoreError::Unavailable(_)) {
+                    if backoff::should_log(tries) && !matches!(error, StoreError::Unavailable(_)) {
                         tracing::warn!(tries, "this node's snapshot cannot be kept: {error}; trying again");
                     }
                     backoff::wait(tries, answers_again).await;
                 }
                 CopyError::Replica(error) => {
                     failures += 1;
-                    if failures < FAILURES_MAX {
+                    if failures < WRITE_FAILURES_MAX {
                         sleep(backoff::after(failures)).await;
                     } else {
                         self.give_up(&error, failures).await;
@@ -358,11 +361,11 @@ impl Replicator {
 
     async fn give_up(&self, error: &StoreError, failures: u32) {
         // Once per outage: a full disk would be logged every minute.
-        let is_first = failures == FAILURES_MAX;
+        let is_first = failures == WRITE_FAILURES_MAX;
         let path = self.snapshot.path().display();
         match self.snapshot.discard().await {
             Ok(()) => {
-                self.stand(ReplicaState::Absent);
+                self.set_state(ReplicaState::Absent);
                 if is_first {
                     tracing::warn!(
                         file = %path,
@@ -371,11 +374,11 @@ impl Replicator {
                 }
                 // Damage is rebuilt at once; a full disk likely stays full.
                 if !is_first {
-                    sleep(MADE_AGAIN_AFTER).await;
+                    sleep(REBUILD_DELAY).await;
                 }
             }
             Err(removing) => {
-                self.stand(ReplicaState::Broken {
+                self.set_state(ReplicaState::Broken {
                     reason: format!("this node's snapshot can neither be written nor removed: {removing}"),
                 });
                 if is_first {
@@ -384,7 +387,7 @@ impl Replicator {
                         "this node's snapshot can neither be written ({error}) nor removed ({removing}): this node proves no change until it can, for with an old snapshot it would serve what is replaced"
                     );
                 }
-                sleep(REMOVED_AGAIN_AFTER).await;
+                sleep(REMOVE_RETRY_DELAY).await;
             }
         }
     }
@@ -398,17 +401,18 @@ impl Replicator {
         let mut next_ticket_keys = Instant::now();
         loop {
             let step = self.state().next();
-            let is_in_sync = matches!(step, Step::Wait | Step::Copy(_)) && self.stale_mark().is_none();
+            let is_in_sync = matches!(step, ReplicationStep::Wait | ReplicationStep::Copy(_))
+                && self.stale_mark().is_none();
             if is_in_sync && Instant::now() >= next_ticket_keys {
                 self.copy_ticket_keys(store).await?;
                 self.snapshot.copy_boundaries(store).await?;
-                next_ticket_keys = Instant::now() + TICKET_KEYS_EVERY;
+                next_ticket_keys = Instant::now() + TICKET_KEYS_INTERVAL;
             }
             match step {
-                Step::Build => self.build(store).await?,
-                Step::Copy(rows) => self.copy(store, &rows).await?,
-                Step::Mend => self.mend(store).await?,
-                Step::Wait => {
+                ReplicationStep::Build => self.build(store).await?,
+                ReplicationStep::Copy(rows) => self.copy(store, &rows).await?,
+                ReplicationStep::RebuildSuspect => self.rebuild_suspect(store).await?,
+                ReplicationStep::Wait => {
                     if is_in_sync {
                         self.forget_gone().await?;
                     }
@@ -419,7 +423,7 @@ impl Replicator {
                     continue;
                 }
             }
-            if *failures >= FAILURES_MAX {
+            if *failures >= WRITE_FAILURES_MAX {
                 tracing::info!("this node's snapshot is whole again");
             }
             (*failures, *tries) = (0, 0);
@@ -427,12 +431,12 @@ impl Replicator {
     }
 
     /// Until the store answers, damaged is better than none.
-    async fn mend(&self, store: &Store) -> Result<(), CopyError> {
+    async fn rebuild_suspect(&self, store: &Store) -> Result<(), CopyError> {
         store.newest_generation().await.map_err(CopyError::Store)?;
         self.change(|state| {
             state.is_void = true;
-            state.replica.distrust();
-            state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) };
+            state.replica.invalidate();
+            state.suspicion = Suspicion { is_open: false, settled: Some(Instant::now()) };
         });
         tracing::warn!(
             file = %self.snapshot.path().display(),
@@ -461,19 +465,19 @@ impl Replicator {
             self.snapshot.forget_mark().await.map_err(CopyError::Replica)?;
         }
         // Only now the old rows are gone.
-        self.stand(ReplicaState::Absent);
+        self.set_state(ReplicaState::Absent);
         self.copy_ticket_keys(store).await?;
         self.snapshot.copy_boundaries(store).await?;
         let begun = store.newest_position().await.map_err(CopyError::Store)?;
         let mut after = None;
         loop {
-            after = self.snapshot.copy_page(store, after.as_ref(), PAGE).await?;
+            after = self.snapshot.copy_page(store, after.as_ref(), BUILD_PAGE).await?;
             if after.is_none() {
                 break;
             }
         }
         // Proofs wait from here on; earlier ones are in the feed by now.
-        self.stand(ReplicaState::Building { queue: Vec::new() });
+        self.set_state(ReplicaState::Building { queue: Vec::new() });
         let Some(end) = self.copy_changes(store, begun).await? else {
             // The rows may be of another history.
             self.change(|state| {
@@ -496,7 +500,7 @@ impl Replicator {
         let mut end = begun;
         loop {
             let read_at = self.gate.now();
-            let page = store.feed_after(end, end, AT_ONCE).await.map_err(CopyError::Store)?;
+            let page = store.feed_after(end, end, COPIED_AT_ONCE).await.map_err(CopyError::Store)?;
             let FeedPage::Rows(rows) = page else { return Ok(None) };
             let Some(last) = rows.last() else { return Ok(Some(end)) };
             let ids = distinct(&rows);
@@ -550,11 +554,11 @@ impl Replicator {
         Ok(())
     }
 
-    fn stand(&self, replica: ReplicaState) {
+    fn set_state(&self, replica: ReplicaState) {
         self.change(|state| state.replica = replica);
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut ReplicatorState)) {
         let mut state = self.state();
         change(&mut state);
         match state.replica {
@@ -592,7 +596,7 @@ impl Replicator {
         self.snapshot.close().await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ReplicatorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -644,7 +648,7 @@ mod tests {
         type Event = fn(&mut ReplicaState);
         let follow: Event = |replica| replica.follow(&rows(&[6, 7, 8]));
         let nothing_new: Event = |replica| replica.follow(&[]);
-        let distrust: Event = ReplicaState::distrust;
+        let invalidate: Event = ReplicaState::invalidate;
         let copied: Event = |replica| replica.copied(Generation(7));
         let built: Event = |replica| replica.built(Generation(7));
         for (before, event, after) in [
@@ -657,16 +661,16 @@ mod tests {
             (building(&[]), follow, building(&[6, 7, 8])),
             (building(&[6, 7, 8]), built, in_sync(7, &[8])),
             // Even if a write in progress still copies rows.
-            (stale(5), distrust, building(&[])),
-            (in_sync(5, &[6]), distrust, building(&[])),
-            (building(&[6]), distrust, building(&[6])),
+            (stale(5), invalidate, building(&[])),
+            (in_sync(5, &[6]), invalidate, building(&[])),
+            (building(&[6]), invalidate, building(&[6])),
             (building(&[6]), copied, building(&[6])),
             (stale(5), copied, stale(5)),
             (ReplicaState::Absent, follow, ReplicaState::Absent),
-            (ReplicaState::Absent, distrust, ReplicaState::Absent),
+            (ReplicaState::Absent, invalidate, ReplicaState::Absent),
             (ReplicaState::Absent, built, ReplicaState::Absent),
             (broken(), follow, broken()),
-            (broken(), distrust, broken()),
+            (broken(), invalidate, broken()),
             (broken(), built, broken()),
         ] {
             let mut replica = before.clone();
@@ -677,18 +681,18 @@ mod tests {
 
     #[test]
     fn each_state_says_whether_it_is_read_whether_proofs_wait_and_what_is_done_next() {
-        let copy = |generations: &[i64]| Step::Copy(rows(generations));
+        let copy = |generations: &[i64]| ReplicationStep::Copy(rows(generations));
         // Whether generation 7 is held; `None`: the proof waits.
         for (replica, is_read, held, next) in [
-            (ReplicaState::Absent, false, Some(true), Step::Build),
-            (building(&[]), false, None, Step::Build),
-            (stale(9), true, None, Step::Wait),
-            (in_sync(7, &[]), true, Some(true), Step::Wait),
+            (ReplicaState::Absent, false, Some(true), ReplicationStep::Build),
+            (building(&[]), false, None, ReplicationStep::Build),
+            (stale(9), true, None, ReplicationStep::Wait),
+            (in_sync(7, &[]), true, Some(true), ReplicationStep::Wait),
             (in_sync(6, &[7]), true, None, copy(&[7])),
-            (broken(), false, Some(false), Step::Build),
+            (broken(), false, Some(false), ReplicationStep::Build),
         ] {
-            let holds = replica.holds(Generation(7)).map(|held| held.is_ok());
-            let state = State { replica, is_void: false, doubt: Doubt::default() };
+            let holds = replica.durable(Generation(7)).map(|held| held.is_ok());
+            let state = ReplicatorState { replica, is_void: false, suspicion: Suspicion::default() };
             let found = (state.replica.mark().is_some(), holds, state.next());
             assert_eq!(found, (is_read, held, next), "{:?}", state.replica);
         }
@@ -697,14 +701,15 @@ mod tests {
     #[test]
     fn what_is_damaged_is_made_again_once_in_a_while_and_serves_until_then() {
         let replicator = replicator(Some(5));
-        replicator.doubt();
-        assert_eq!(replicator.state().next(), Step::Wait, "the store has to be there first");
+        replicator.mark_suspect();
+        assert_eq!(replicator.state().next(), ReplicationStep::Wait, "the store has to be there first");
         replicator.follow(&[]);
-        assert_eq!(replicator.state().next(), Step::Mend);
+        assert_eq!(replicator.state().next(), ReplicationStep::RebuildSuspect);
         assert!(replicator.readable().is_some());
-        replicator.change(|state| state.doubt = Doubt { is_open: false, settled: Some(Instant::now()) });
-        replicator.doubt();
-        assert_eq!(replicator.state().next(), Step::Wait, "it may hold the same again");
+        replicator
+            .change(|state| state.suspicion = Suspicion { is_open: false, settled: Some(Instant::now()) });
+        replicator.mark_suspect();
+        assert_eq!(replicator.state().next(), ReplicationStep::Wait, "it may hold the same again");
     }
 
     #[test]
@@ -714,7 +719,8 @@ mod tests {
             let snapshot = Replica::at(folder.path(), &MasterKey::generate());
             Replicator::new(snapshot, None, Arc::default(), Arc::default())
         };
-        let holds = |replicator: &Replicator| replicator.holds_all(rows(&[1])[0].position).now_or_never();
+        let holds =
+            |replicator: &Replicator| replicator.wait_durable_row(rows(&[1])[0].position).now_or_never();
         assert_eq!(holds(&replicator()), Some(Ok(())));
         std::fs::write(Replica::file_in(folder.path()), "garbage").unwrap();
         assert!(holds(&replicator()).unwrap().is_err());
@@ -723,7 +729,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_woken() {
         let replicator = replicator(Some(5));
-        let waiting = replicator.holds_up_to(Generation(6));
+        let waiting = replicator.wait_copied(Generation(6));
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
         replicator.follow(&rows(&[6]));
@@ -739,7 +745,7 @@ mod tests {
         replicator.follow(&rows(&[6]));
         replicator.gate.was_read(&rows(&[6])[0].deployment, replicator.gate.now(), Some(Generation(6)));
         assert_eq!((replicator.len(), replicator.gate.len()), (1, 1));
-        replicator.stand(ReplicaState::Absent);
+        replicator.set_state(ReplicaState::Absent);
         assert_eq!((replicator.len(), replicator.gate.len()), (0, 0));
     }
 }

@@ -43,7 +43,7 @@ impl ReportGate {
         drop(self.held.write().await);
     }
 
-    pub(crate) fn are_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 

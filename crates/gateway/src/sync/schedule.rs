@@ -27,7 +27,7 @@ pub(crate) struct Schedule {
 const RETRIES_AT_ONCE: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum JobKind {
     Change,
     Retry,
 }
@@ -42,8 +42,8 @@ pub(crate) enum Ended {
 
 #[derive(Debug, Clone, Copy)]
 enum Job {
-    Waiting { turn: Turn, due: Instant, tries: u32 },
-    Running { turn: Turn, tries: u32, again: bool },
+    Waiting { turn: JobKind, due: Instant, tries: u32 },
+    Running { turn: JobKind, tries: u32, again: bool },
 }
 
 impl Schedule {
@@ -51,7 +51,7 @@ impl Schedule {
     pub(crate) fn want(&mut self, id: DeploymentId, now: Instant) {
         match self.jobs.get_mut(&id) {
             Some(Job::Running { again, .. }) => *again = true,
-            Some(Job::Waiting { .. }) | None => self.wait_until(id, Turn::Change, now, 0),
+            Some(Job::Waiting { .. }) | None => self.wait_until(id, JobKind::Change, now, 0),
         }
     }
 
@@ -70,14 +70,14 @@ impl Schedule {
         let is_due =
             |waiting: &BTreeSet<(Instant, DeploymentId)>| waiting.first().is_some_and(|(due, _)| *due <= now);
         let turn = if is_due(&self.changes) {
-            Turn::Change
+            JobKind::Change
         } else if self.may_retry() && is_due(&self.retries) {
-            Turn::Retry
+            JobKind::Retry
         } else {
             return None;
         };
         let (_, id) = self.waiting(turn).pop_first()?;
-        self.retrying += usize::from(turn == Turn::Retry);
+        self.retrying += usize::from(turn == JobKind::Retry);
         let tries = match self.jobs.get(&id) {
             Some(Job::Waiting { tries, .. } | Job::Running { tries, .. }) => *tries,
             None => 0,
@@ -94,7 +94,7 @@ impl Schedule {
             };
             // It changed since, and is proven by its own job.
             if !self.jobs.contains_key(&id) {
-                self.jobs.insert(id.clone(), Job::Running { turn: Turn::Change, tries: 0, again: false });
+                self.jobs.insert(id.clone(), Job::Running { turn: JobKind::Change, tries: 0, again: false });
                 self.in_background.insert(id.clone());
                 return Some(id);
             }
@@ -106,7 +106,7 @@ impl Schedule {
         self.in_background.remove(&id);
         let (tries, again) = match self.jobs.remove(&id) {
             Some(Job::Running { turn, tries, again }) => {
-                self.retrying -= usize::from(turn == Turn::Retry);
+                self.retrying -= usize::from(turn == JobKind::Retry);
                 (tries, again)
             }
             Some(Job::Waiting { .. }) | None => (0, false),
@@ -114,10 +114,10 @@ impl Schedule {
         let later = tries.saturating_add(1);
         let due = now + backoff::after(later);
         match ended {
-            _ if again => self.wait_until(id, Turn::Change, now, 0),
+            _ if again => self.wait_until(id, JobKind::Change, now, 0),
             Ended::Well => {}
-            Ended::Unread => self.wait_until(id, Turn::Change, due, later),
-            Ended::Unproven => self.wait_until(id, Turn::Retry, due, later),
+            Ended::Unread => self.wait_until(id, JobKind::Change, due, later),
+            Ended::Unproven => self.wait_until(id, JobKind::Retry, due, later),
         }
         if self.jobs.is_empty() {
             self.jobs.shrink_to(ROOM_AT_REST);
@@ -149,14 +149,14 @@ impl Schedule {
         self.retrying < RETRIES_AT_ONCE
     }
 
-    fn waiting(&mut self, turn: Turn) -> &mut BTreeSet<(Instant, DeploymentId)> {
+    fn waiting(&mut self, turn: JobKind) -> &mut BTreeSet<(Instant, DeploymentId)> {
         match turn {
-            Turn::Change => &mut self.changes,
-            Turn::Retry => &mut self.retries,
+            JobKind::Change => &mut self.changes,
+            JobKind::Retry => &mut self.retries,
         }
     }
 
-    fn wait_until(&mut self, id: DeploymentId, turn: Turn, due: Instant, tries: u32) {
+    fn wait_until(&mut self, id: DeploymentId, turn: JobKind, due: Instant, tries: u32) {
         if let Some(Job::Waiting { turn, due, .. }) = self.jobs.get(&id).copied() {
             self.waiting(turn).remove(&(due, id.clone()));
         }
