@@ -11,7 +11,7 @@ mod deployment_error;
 mod deployments;
 mod entropy;
 mod fair_queue;
-mod judging;
+mod judge_pool;
 mod keys;
 mod node;
 mod node_status;

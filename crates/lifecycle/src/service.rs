@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use certward_store::{Nat64, Store};
 
-use crate::{Entropy, NodeView, Rehearsal, judging::Judging};
+use crate::{Entropy, NodeView, Rehearsal, judge_pool::JudgePool};
 
 /// Settings of the life cycle.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Lifecycle {
     pub(crate) node_view: Arc<dyn NodeView>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
-    pub(crate) judging: Judging,
+    pub(crate) judge_pool: JudgePool,
 }
 
 impl Lifecycle {
@@ -49,7 +49,7 @@ impl Lifecycle {
         entropy: Arc<dyn Entropy>,
         settings: Settings,
     ) -> Self {
-        Self { store, rehearsal, node_view, entropy, settings, judging: Judging::new() }
+        Self { store, rehearsal, node_view, entropy, settings, judge_pool: JudgePool::new() }
     }
 
     /// The store, for reads without a rule (lists, authentication, request log).

@@ -7,7 +7,7 @@ use certward_store::{
 };
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judging::TooMany, state};
+use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judge_pool::TooMany, state};
 
 /// A certificate as shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Lifecycle {
         };
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
         let judge = move || lifecycle.judge(&deployment, replaced.as_ref(), &upload);
-        self.judging.run(actor, judge).await.map_err(|TooMany| TlsError::TooManyUploads)
+        self.judge_pool.run(actor, judge).await.map_err(|TooMany| TlsError::TooManyUploads)
     }
 
     fn judge(&self, deployment: &Deployment, replaced: Option<&Version>, upload: &Upload) -> Judgement {

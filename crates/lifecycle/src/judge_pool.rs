@@ -23,33 +23,33 @@ use crate::fair_queue::{FairQueue, Ticket};
 /// Not `block_in_place`: it moves a busy thread's devices to a new thread, which costs 0.6 MiB for
 /// good.
 #[derive(Debug, Clone)]
-pub(crate) struct Judging {
-    places: Arc<Places>,
+pub(crate) struct JudgePool {
+    slots: Arc<JudgeSlots>,
     threads: Arc<Threads>,
 }
 
 /// Each upload holds up to 256 KiB and a connection; one key must not take them all.
-const WAITING_PER_KEY_MAX: usize = 64;
+const QUEUED_PER_KEY_MAX: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
 #[derive(Debug)]
-struct Places(Mutex<Line>);
+struct JudgeSlots(Mutex<JudgeQueue>);
 
 #[derive(Debug)]
-struct Line {
+struct JudgeQueue {
     free: usize,
-    waiting: FairQueue<ApiKey, oneshot::Sender<Place>>,
+    waiting: FairQueue<ApiKey, oneshot::Sender<JudgeSlot>>,
 }
 
 /// A slot; passed on when dropped.
 #[derive(Debug)]
-struct Place(Arc<Places>);
+struct JudgeSlot(Arc<JudgeSlots>);
 
 /// Leaves the queue when dropped.
-struct Waiting<'a> {
-    places: &'a Places,
+struct QueuedUpload<'a> {
+    slots: &'a JudgeSlots,
     key: &'a ApiKey,
     ticket: Ticket,
 }
@@ -57,18 +57,18 @@ struct Waiting<'a> {
 #[derive(Debug)]
 struct Threads(Option<Runtime>);
 
-impl Judging {
+impl JudgePool {
     /// The other half of the processors is for devices.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::with_places((processors / 2).max(1))
+        Self::with_slots((processors / 2).max(1))
     }
 
-    fn with_places(places: usize) -> Self {
+    fn with_slots(slots: usize) -> Self {
         // For its blocking threads only: no I/O or timer driver, which could fail.
-        let runtime = Builder::new_current_thread().max_blocking_threads(places).thread_name("judge").build();
-        let line = Line { free: places, waiting: FairQueue::default() };
-        Self { places: Arc::new(Places(Mutex::new(line))), threads: Arc::new(Threads(runtime.ok())) }
+        let runtime = Builder::new_current_thread().max_blocking_threads(slots).thread_name("judge").build();
+        let queue = JudgeQueue { free: slots, waiting: FairQueue::default() };
+        Self { slots: Arc::new(JudgeSlots(Mutex::new(queue))), threads: Arc::new(Threads(runtime.ok())) }
     }
 
     /// Runs `judge` in the turn of `key`. Leaves the queue when dropped.
@@ -81,10 +81,10 @@ impl Judging {
         judge: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TooMany> {
         let Some(threads) = &self.threads.0 else { return Ok(judge()) };
-        let place = self.place(key).await?;
+        let slot = self.slot(key).await?;
         let judging = threads.spawn_blocking(move || {
             // Held to the end, even if the caller is gone.
-            let _place = place;
+            let _slot = slot;
             judge()
         });
         match judging.await {
@@ -96,49 +96,49 @@ impl Judging {
         }
     }
 
-    async fn place(&self, key: &ApiKey) -> Result<Option<Place>, TooMany> {
+    async fn slot(&self, key: &ApiKey) -> Result<Option<JudgeSlot>, TooMany> {
         let (turn, _waiting) = {
-            let mut line = self.places.line();
-            if line.free > 0 {
-                line.free -= 1;
-                return Ok(Some(Place(Arc::clone(&self.places))));
+            let mut queue = self.slots.queue();
+            if queue.free > 0 {
+                queue.free -= 1;
+                return Ok(Some(JudgeSlot(Arc::clone(&self.slots))));
             }
-            if line.waiting.waiting(key) >= WAITING_PER_KEY_MAX {
+            if queue.waiting.waiting(key) >= QUEUED_PER_KEY_MAX {
                 return Err(TooMany);
             }
             let (sender, turn) = oneshot::channel();
-            let ticket = line.waiting.push(key.clone(), sender);
-            (turn, Waiting { places: &self.places, key, ticket })
+            let ticket = queue.waiting.push(key.clone(), sender);
+            (turn, QueuedUpload { slots: &self.slots, key, ticket })
         };
         // Never dropped unsent; without a slot it would still be correct.
         Ok(turn.await.ok())
     }
 }
 
-impl Places {
-    fn line(&self) -> MutexGuard<'_, Line> {
+impl JudgeSlots {
+    fn queue(&self) -> MutexGuard<'_, JudgeQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for JudgeSlot {
     fn drop(&mut self) {
         let next = {
-            let mut line = self.0.line();
-            let next = line.waiting.pop();
-            line.free += usize::from(next.is_none());
+            let mut queue = self.0.queue();
+            let next = queue.waiting.pop();
+            queue.free += usize::from(next.is_none());
             next
         };
         if let Some(next) = next {
             // Without a receiver the slot is freed.
-            let _given_back = next.send(Place(Arc::clone(&self.0)));
+            let _given_back = next.send(JudgeSlot(Arc::clone(&self.0)));
         }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedUpload<'_> {
     fn drop(&mut self) {
-        self.places.line().waiting.remove(self.key, self.ticket);
+        self.slots.queue().waiting.remove(self.key, self.ticket);
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_runtime_goes_on_while_an_upload_is_judged() {
-        let judging = Judging::new();
+        let judging = JudgePool::new();
         let (other, heard) = tokio::sync::oneshot::channel();
         // One worker: this runs only if the judgement does not block it.
         let judged = tokio::spawn(async move { judging.run(&key("a"), move || heard.blocking_recv()).await });
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_more_are_judged_at_once_than_there_are_places() {
-        let judging = Judging::with_places(2);
+        let judging = JudgePool::with_slots(2);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let tasks: Vec<_> = (0..12)
             .map(|_| {
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_wait_any_more_leaves_the_line() {
-        let judging = Judging::with_places(1);
+        let judging = JudgePool::with_slots(1);
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let first = tokio::spawn({
             let judging = judging.clone();
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_judgement_that_panics_takes_no_place_with_it() {
-        let judging = Judging::with_places(1);
+        let judging = JudgePool::with_slots(1);
         let panicking = judging.clone();
         let cause = tokio::spawn(async move { panicking.run(&key("a"), || panic!("of itself")).await }).await;
         let cause = cause.unwrap_err().into_panic();
@@ -231,31 +231,31 @@ mod tests {
     }
 
     /// Until the sender is dropped.
-    async fn hold(judging: &Judging) -> std::sync::mpsc::Sender<()> {
+    async fn hold(judging: &JudgePool) -> std::sync::mpsc::Sender<()> {
         let (end, ended) = std::sync::mpsc::channel();
         let holding = judging.clone();
         tokio::spawn(async move { holding.run(&key("first"), move || ended.recv()).await });
-        while judging.places.line().free > 0 {
+        while judging.slots.queue().free > 0 {
             tokio::task::yield_now().await;
         }
         end
     }
 
-    async fn until_waiting(judging: &Judging, of: &ApiKey, count: usize) {
-        while judging.places.line().waiting.waiting(of) != count {
+    async fn until_waiting(judging: &JudgePool, of: &ApiKey, count: usize) {
+        while judging.slots.queue().waiting.waiting(of) != count {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
     async fn an_upload_of_another_key_waits_for_one_of_a_key_that_has_many() {
-        let judging = Judging::with_places(1);
+        let judging = JudgePool::with_slots(1);
         let end = hold(&judging).await;
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for name in ["a1", "a2", "a3", "a4", "b1", "a5", "c1", "b2"] {
             let of = key(&name[..1]);
-            let waiting = judging.places.line().waiting.waiting(&of);
+            let waiting = judging.slots.queue().waiting.waiting(&of);
             let (running, order) = (judging.clone(), Arc::clone(&order));
             tasks.push(tokio::spawn(async move {
                 running.run(&key(&name[..1]), move || order.lock().unwrap().push(name)).await.unwrap();
@@ -267,20 +267,20 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(*order.lock().unwrap(), ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"]);
-        assert_eq!(judging.places.line().free, 1);
+        assert_eq!(judging.slots.queue().free, 1);
     }
 
     #[tokio::test]
     async fn so_many_of_one_key_wait_and_no_more_and_those_of_others_do_all_the_same() {
-        let judging = Judging::with_places(1);
+        let judging = JudgePool::with_slots(1);
         let end = hold(&judging).await;
-        let many: Vec<_> = (0..WAITING_PER_KEY_MAX)
+        let many: Vec<_> = (0..QUEUED_PER_KEY_MAX)
             .map(|_| {
                 let judging = judging.clone();
                 tokio::spawn(async move { judging.run(&key("a"), || ()).await })
             })
             .collect();
-        until_waiting(&judging, &key("a"), WAITING_PER_KEY_MAX).await;
+        until_waiting(&judging, &key("a"), QUEUED_PER_KEY_MAX).await;
         assert_eq!(judging.run(&key("a"), || ()).await, Err(TooMany));
         let other = tokio::spawn({
             let judging = judging.clone();
@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_comes_to_one_who_has_left_goes_on_to_the_next() {
-        let judging = Judging::with_places(1);
+        let judging = JudgePool::with_slots(1);
         let end = hold(&judging).await;
         let leaving = key("a");
         let mut left = Box::pin(judging.run(&leaving, || 1));
@@ -309,7 +309,7 @@ mod tests {
         until_waiting(&judging, &leaving, 0).await;
         drop(left);
         assert_eq!(judging.run(&key("b"), || 2).await, Ok(2));
-        while judging.places.line().free == 0 {
+        while judging.slots.queue().free == 0 {
             tokio::task::yield_now().await;
         }
     }
