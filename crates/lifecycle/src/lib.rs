@@ -6,6 +6,7 @@
 //! `state.rs`.
 
 mod acting;
+mod assignment;
 mod boundary;
 mod deployment_error;
 mod deployments;
@@ -13,7 +14,7 @@ mod entropy;
 mod fair_queue;
 mod judge_pool;
 mod keys;
-mod node;
+mod membership;
 mod node_status;
 mod out_of_bounds;
 mod ports;
@@ -23,12 +24,13 @@ mod state;
 mod tls;
 
 pub use acting::Denied;
+pub use assignment::{Certificate, MaterialError, assignment_in, material_in};
 pub use boundary::BoundaryWarning;
 pub use deployment_error::DeploymentError;
 pub use deployments::{DeploymentChange, NewDeployment};
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
-pub use node::{Certificate, MaterialError, Member, Observation, Withdrawal, assignment_in, material_in};
+pub use membership::{Member, Observation, Withdrawal};
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use ports::{FailedHandshake, NodeView, Rehearsal};

@@ -28,8 +28,8 @@ impl Default for Settings {
     }
 }
 
-/// Operations of operators and nodes, by file: certificates in `tls.rs`, nodes in `node.rs`. Cheap
-/// to clone.
+/// Operations of operators and nodes, by file: certificates in `tls.rs`, nodes in `membership.rs`
+/// and `assignment.rs`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     pub(crate) store: Store,

@@ -1,37 +1,10 @@
 use std::collections::BTreeSet;
 
-use certward_pki::{Bundle, ClientTrust, Material, TlsType};
 use certward_store::{
-    AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Records, Session, StoreError,
-    TlsState, Tx, Version,
+    AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Session, StoreError, TlsState, Tx,
 };
-use thiserror::Error;
 
-use crate::{Lifecycle, ProofFailure, narrows, state};
-
-/// What a node should serve for a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// The newest accepted upload.
-    pub newest: Version,
-    /// Served if the newest is unservable: the newest older version that was proven and is not
-    /// wider in trust. `None`: refuse.
-    pub fallback: Option<Version>,
-}
-
-/// Why a stored version is unusable.
-#[derive(Debug, Error)]
-pub enum MaterialError {
-    /// Its key is erased.
-    #[error("the private key is erased")]
-    Erased,
-    /// Not a valid bundle or client trust.
-    #[error("the stored certificate cannot be used: {0}")]
-    Unusable(String),
-    /// The store failed, or the key does not unseal.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::{Lifecycle, ProofFailure, state};
 
 /// A node in a session of its membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,32 +150,13 @@ impl Lifecycle {
             // A change of its own: every node proves it again.
             let generation = tx.draw_generation(loaded.id).await?;
             tx.count_nodes(loaded.id).await?;
-            go(&mut tx, &Deployment { generation, ..deployment }, &next).await?;
+            transition(&mut tx, &Deployment { generation, ..deployment }, &next).await?;
         } else {
             tx.forget_proof(loaded.id, &node.id).await?;
         }
         tx.record_proof(loaded.id, &node.id, Err(reason.to_owned())).await?;
         tx.commit().await?;
         Ok(Withdrawal::Done)
-    }
-
-    /// The deployment's assignment. `None`: gone. No certificate: none set, or being deleted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn assignment(
-        &self,
-        id: &DeploymentId,
-    ) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
-        assignment_in(&self.store, id).await
-    }
-
-    /// Unseals the key and builds the material.
-    ///
-    /// # Errors
-    /// [`MaterialError`].
-    pub async fn material(&self, version: &Version) -> Result<Material, MaterialError> {
-        material_in(&self.store, version).await
     }
 
     /// Takes a node's proof or failure; for a deletion, that its connections are closed. The last
@@ -247,7 +201,7 @@ impl Lifecycle {
             Ok(()) => settle(&mut tx, &deployment).await?,
             Err(failure) => {
                 if let Some(next) = state::failed(&deployment.tls, &node.id, &failure) {
-                    go(&mut tx, &deployment, &next).await?;
+                    transition(&mut tx, &deployment, &next).await?;
                 }
             }
         }
@@ -278,64 +232,10 @@ impl Lifecycle {
             let counts = tx.counts(&id).await?;
             let now = tx.now();
             if let Some(next) = state::overdue(&deployment.tls, deployment.generation, &counts, now) {
-                go(&mut tx, &deployment, &next).await?;
+                transition(&mut tx, &deployment, &next).await?;
             }
         }
         tx.commit().await
-    }
-
-    pub(crate) async fn with_newest(
-        &self,
-        id: &DeploymentId,
-    ) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
-        with_newest(&self.store, id).await
-    }
-}
-
-/// As [`Lifecycle::assignment`], of the store or a replica.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn assignment_in(
-    records: &impl Records,
-    id: &DeploymentId,
-) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
-    let Some((deployment, newest)) = with_newest(records, id).await? else { return Ok(None) };
-    let Some(newest) = newest else { return Ok(Some((deployment, None))) };
-    let older = records.last_proven_version(id, newest.version).await?;
-    let fallback = older.filter(|older| !narrows(&newest, older));
-    Ok(Some((deployment, Some(Certificate { newest, fallback }))))
-}
-
-/// As [`Lifecycle::material`], of the store or a replica.
-///
-/// # Errors
-/// [`MaterialError`].
-pub async fn material_in(records: &impl Records, version: &Version) -> Result<Material, MaterialError> {
-    let key = records.private_key(&version.deployment, version.version).await?;
-    let key = key.ok_or(MaterialError::Erased)?;
-    let chain = version.chain.iter().map(|der| der.clone().into()).collect();
-    let bundle = Bundle::new(chain, key).map_err(|error| MaterialError::Unusable(error.to_string()))?;
-    Ok(Material { bundle, client_trust: client_trust(version)? })
-}
-
-/// Two reads: if the upload is missing, the deployment changed and is read again. Missing for an
-/// unchanged deployment is an error, never «no certificate».
-async fn with_newest(
-    records: &impl Records,
-    id: &DeploymentId,
-) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
-    let mut without = None;
-    loop {
-        let Some(deployment) = records.deployment(id).await? else { return Ok(None) };
-        let Some(version) = deployment.tls.version() else { return Ok(Some((deployment, None))) };
-        if let Some(newest) = records.version(id, version).await? {
-            return Ok(Some((deployment, Some(newest))));
-        }
-        // Each change draws a generation, so the loop ends when changes pause.
-        if without.replace(deployment.generation) == Some(deployment.generation) {
-            return Err(StoreError::Corrupt(format!("version {version} of {id} is missing")));
-        }
     }
 }
 
@@ -351,13 +251,13 @@ async fn settle_all(tx: &mut Tx, ids: impl IntoIterator<Item = DeploymentId>) ->
 async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<(), StoreError> {
     let counts = tx.counts(&deployment.id).await?;
     match state::settled(&deployment.tls, deployment.generation, &counts) {
-        Some(next) => go(tx, deployment, &next).await,
+        Some(next) => transition(tx, deployment, &next).await,
         None => Ok(()),
     }
 }
 
 /// Audits a transition caused by time or nodes.
-async fn go(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
+async fn transition(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
     let id = &deployment.id;
     tx.set_tls(id, deployment.generation, next).await?;
     let (action, detail) = match next {
@@ -386,19 +286,5 @@ fn warn_if_unproven(
     let running = matches!(deployment.tls, TlsState::Running { .. }) && deployment.generation == generation;
     if let (true, Err(failure)) = (running, proof) {
         tracing::warn!(deployment.id = %deployment.id, node.id = %node, ?failure, "a running certificate could not be proven again");
-    }
-}
-
-/// Fails closed: two-way without CAs is unusable.
-fn client_trust(version: &Version) -> Result<Option<ClientTrust>, MaterialError> {
-    match (version.tls_type, version.client_cas.is_empty()) {
-        (TlsType::OneWay, true) => Ok(None),
-        (TlsType::TwoWay, false) => {
-            let anchors = version.client_cas.iter().map(|der| der.clone().into()).collect();
-            ClientTrust::new(anchors).map(Some).map_err(|error| MaterialError::Unusable(error.to_string()))
-        }
-        (TlsType::OneWay, false) | (TlsType::TwoWay, true) => {
-            Err(MaterialError::Unusable("its type and its client CAs do not fit together".into()))
-        }
     }
 }
