@@ -168,9 +168,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_runtime_goes_on_while_an_upload_is_judged() {
         let judging = JudgePool::new();
-        let (other, heard) = tokio::sync::oneshot::channel();
+        let (other, received) = tokio::sync::oneshot::channel();
         // One worker: this runs only if the judgement does not block it.
-        let judged = tokio::spawn(async move { judging.run(&key("a"), move || heard.blocking_recv()).await });
+        let judged =
+            tokio::spawn(async move { judging.run(&key("a"), move || received.blocking_recv()).await });
         tokio::spawn(async move { other.send(()) });
         let judged = tokio::time::timeout(Duration::from_secs(10), judged).await;
         assert!(judged.expect("the other task ran").unwrap().unwrap().is_ok());

@@ -382,9 +382,9 @@ impl Loader {
     }
 
     /// Must be called under the slot's lock.
-    async fn load(&self, id: &DeploymentId, whose: LoadPurpose) -> Result<LoadedDeployment, StoreError> {
+    async fn load(&self, id: &DeploymentId, purpose: LoadPurpose) -> Result<LoadedDeployment, StoreError> {
         let read_at = self.gate.now();
-        let reading = self.read(whose).await?;
+        let reading = self.read(purpose).await?;
         let as_of = reading.as_of();
         let assignment = assignment_in(&reading, id).await?;
         let before = self.before(id);
@@ -427,11 +427,11 @@ impl Loader {
     }
 
     /// A snapshot that continues this node's history.
-    async fn read(&self, whose: LoadPurpose) -> Result<Reading, StoreError> {
+    async fn read(&self, purpose: LoadPurpose) -> Result<Reading, StoreError> {
         let store = self.lifecycle.store();
         for _ in 0..READS_MAX {
             let held = self.history.held();
-            let reading = match whose {
+            let reading = match purpose {
                 LoadPurpose::Device => store.reading(held.position).await?,
                 LoadPurpose::Change => store.reading_as_member(held.position).await?,
             };

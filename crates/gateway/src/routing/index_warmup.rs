@@ -222,6 +222,6 @@ mod tests {
         assert!(warmup.knows_all());
         let _ = warmup.ask(&name(1), away).await;
         warmup.end();
-        assert!(warmup.knows_all(), "a full index asks nobody");
+        assert!(warmup.knows_all(), "a complete index needs no store");
     }
 }

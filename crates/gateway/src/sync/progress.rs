@@ -140,7 +140,7 @@ mod tests {
         let wanted = progress.times_wanted(&id);
         progress.is_to_do([&id].into_iter(), row(5));
         progress.is_done(&id, wanted);
-        assert!(!is_caught_up(&progress, row(5)).await, "it changed again meanwhile");
+        assert!(!is_caught_up(&progress, row(5)).await, "it changed again since");
         progress.is_done(&id, progress.times_wanted(&id));
         assert!(is_caught_up(&progress, row(5)).await);
         assert!(
