@@ -42,7 +42,7 @@ pub struct Settings {
     /// of it.
     pub lease: Duration,
     /// How long after the last answered feed read two-way is served. `None`: no limit. See
-    /// docs/running.md.
+    /// docs/database-away.md.
     pub stale_trust: Option<Duration>,
 }
 
