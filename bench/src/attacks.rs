@@ -41,7 +41,7 @@ pub(crate) fn measure(attacks: &Attacks) {
     let mut text = format!(
         "{}\n\n{} connections at a time from one address, {} s of each attack; the victim is at another address and does one new handshake, \
          CONNECT, CONNACK and ping after the other. Times are milliseconds up to the ping's answer. Elsewhere: a victim that does the \
-         same at a second certward on this machine, which nobody attacks; what it waits for is a free core.\n\n\
+         same at a second certward on this machine, which is not attacked; what it waits for is a free core.\n\n\
          | attack | its connections | victim's connections | failed | 99 % quiet | 99 % attacked | ratio | 99 % elsewhere | descriptors before, after | MiB before, after |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
         worst_day::circumstances(),

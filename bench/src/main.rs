@@ -52,9 +52,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The gateway beside nginx, HAProxy, stunnel, hitch and Mosquitto: writes docs/lab/performance.md
+    /// The gateway beside nginx, HAProxy, stunnel, hitch, Mosquitto: writes docs/lab/performance.md
     Peers(peers::Peers),
-    /// Everything that docs/lab/performance.md shows: peers, growth and profile, one after the other
+    /// All that docs/lab/performance.md shows: peers, connack, growth and profile
     All {
         /// Fewer rounds, each shorter
         #[arg(long)]

@@ -153,7 +153,7 @@ fn started(
     say("GET of one deployment, ms", spread(&one));
     std::thread::sleep(PROOFS_FOR);
     let proofs = program_metric(fleet, "certward_gateway_proofs_total{result=\"ok\"}");
-    say("proofs made anew in the first minutes, two at a time", proofs);
+    say("proofs made again in the first minutes, two at a time", proofs);
     say("own memory then, MiB", digits(meter.memory_kib()? / 1024.0));
     let began = Instant::now();
     let list = api.send("GET", "/deployments", None);

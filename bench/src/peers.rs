@@ -26,7 +26,7 @@ pub(crate) struct Peers {
     /// How often each test is run on each server; 15 if it is not given, 5 with --quick
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only these servers; then docs/lab/performance.md is left as it is, and so it is with the next
+    /// Only these servers; docs/lab/performance.md is then left as it is, as with the next
     /// two
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Kind>,

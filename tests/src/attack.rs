@@ -128,7 +128,7 @@ pub const ATTACKS: [Attack; 35] = {
         limited("hellos against connectionRate", Target::FewASecond, handshakes::quick_hellos),
         after("key updates without end", sessions::key_updates),
         after("key updates that want an answer", sessions::answered_key_updates),
-        after("key updates whose answers nobody reads", sessions::unread_key_updates),
+        after("key updates whose answers are not read", sessions::unread_key_updates),
         after("a slow reader of a fast broker", sessions::slow_reader),
         after("a fast reader of a fast broker that stops", sessions::reader_that_stops),
         after("a zero window before a fast broker", sessions::zero_window),
@@ -143,7 +143,7 @@ pub const ATTACKS: [Attack; 35] = {
         after("renegotiation in TLS 1.2", sessions::renegotiation),
         after("a WebSocket request that does not end", entrances::request_without_end),
         after("MQTT without WebSocket on wss", entrances::plain_mqtt_in_wss),
-        after("a WebSocket that nobody reads before a fast broker", entrances::websocket_that_is_not_read),
+        after("a WebSocket that is not read before a fast broker", entrances::websocket_that_is_not_read),
     ]
 };
 

@@ -1,8 +1,8 @@
 //! webpki's client verification, with two extensions.
 //!
 //! A strict version 1 end entity is accepted if a trust anchor signed it directly and it is valid;
-//! version 1 never issues. Anchors are told apart by signature: the public EMQX recipe makes two
-//! CAs of one name.
+//! version 1 never issues. Signatures distinguish anchors: the public EMQX recipe makes two CAs
+//! of one name.
 //!
 //! If names, policies or salt lengths may cause a refusal, webpki verifies the chain's normal form
 //! (`normal_path.rs`).

@@ -1,8 +1,8 @@
 //! The intermediates that may be on a path from a leaf, within bounds on the search among them.
 //!
-//! webpki tries every order of intermediates of one name, and parses all that were sent at each
-//! step. Its budgets count neither the parsing nor, where no anchor is reached, any signature: 60 KB
-//! of invented certificates took it seconds. So the search is counted before, on the names alone.
+//! webpki tries every order of intermediates of one name and parses all of them at each step. Its
+//! budgets do not count the parsing, nor a search that reaches no anchor: 60 KB of invented
+//! certificates took seconds. Here the search is counted first, by names alone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,10 +11,9 @@ use rustls_pki_types::CertificateDer;
 use crate::normal_name::normal_name;
 use crate::tbs::Tbs;
 
-/// Steps of the search; an honest chain takes one for each intermediate, and a few more where some
-/// are cross-signed.
+/// Steps of the search. An honest chain takes one per intermediate; cross-signed ones take more.
 const STEPS_MAX: usize = 64;
-/// Bytes of all candidates, parsed at each step: 2 MB in all. An upload's chain has the same bound.
+/// All candidates, parsed at each step: 2 MB in all. Uploads have the same bound.
 const BYTES_MAX: usize = 32 * 1024;
 /// webpki takes no longer path.
 const DEPTH_MAX: usize = 8;
@@ -23,8 +22,7 @@ const DEPTH_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// Those of `issuers` whose names lead to the leaf, each once. A certificate that cannot be read leads
-/// nowhere.
+/// Those of `issuers` whose names lead to the leaf, each once; unreadable ones are dropped.
 pub(crate) fn path_candidates<'a>(
     leaf: &CertificateDer<'_>,
     issuers: &'a [CertificateDer<'a>],
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
     use crate::der::wrap;
 
-    /// A certificate that is signed by nobody, with extensions of no meaning to make it long.
+    /// A certificate without a signature; meaningless extensions make it long.
     fn invented(issuer: &[u8], subject: &[u8], key: u8, extensions: usize) -> CertificateDer<'static> {
         let name = |text: &[u8]| {
             let attribute = [wrap(6, &[0x55, 4, 3]), wrap(12, text)].concat();

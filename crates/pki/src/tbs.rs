@@ -1,5 +1,4 @@
-//! The parts of a certificate that decide who issued it (RFC 5280 §4.1), read without its extensions'
-//! contents. Cheap: a stranger sends them.
+//! Names and key of a certificate (RFC 5280 §4.1), read cheaply: strangers send them.
 
 use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 
@@ -25,8 +24,7 @@ pub(crate) struct Tbs<'a> {
 pub(crate) const EXTENSIONS: u8 = 0xa3;
 
 impl<'a> Tbs<'a> {
-    /// `None` if it is not a certificate in DER. The outer header is not signed, so another form of it
-    /// would be another certificate of the same content.
+    /// `None` if it is not a certificate in DER. The outer header is not signed: it has one form.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
         let (_, outer) = sequence(der)?;
         if !der.starts_with(&tlv_prefix(0x30, outer.len())) {

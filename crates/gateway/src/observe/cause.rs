@@ -348,13 +348,15 @@ mod tests {
     const INTRODUCTION: &str = "\
 # Why handshakes fail
 
-`certward tls failures ID` and `GET /deployments/{id}/tls/failures` show the newest failed handshakes of a deployment, newest
-first: when, from which address, the server name that the device sent, the version of TLS if it was agreed on, the cause, what
-came where the cause alone does not say it, what it means and what to do. A first packet that is late, or that the listener does
-not expect, is listed as well. Every node keeps the newest 50 of each deployment, of the 1,000 deployments that failed last, in memory
-alone: ask each node of a cluster, and a restart forgets them. A node of the role `api` has none and says so (404); one of the role
-`gateway` cannot be asked, and counts them. A failure before the deployment is known, on a listener that
-several share, is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
+`certward tls failures ID` and `GET /deployments/{id}/tls/failures` show the newest failed
+handshakes of a deployment, newest first: when, from which address, the server name that the device
+sent, the version of TLS if it was agreed on, the cause, what came where the cause alone does not
+say it, what it means and what to do. A first packet that is late, or that the listener does not
+expect, is listed as well. Every node keeps the newest 50 of each deployment, of the 1,000
+deployments that failed last, in memory alone: ask each node of a cluster, and a restart forgets
+them. A node of the role `api` has none and says so (404); one of the role `gateway` cannot be
+asked, and counts them. A failure before the deployment is known, on a listener that several share,
+is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
 
 The causes are these and no others.
 

@@ -80,9 +80,10 @@ fn findings_md_is_what_the_table_says() {
 
 fn findings_md() -> String {
     let mut page = "# Findings\n\n\
-        What certward says about an upload, most important first. An **error** refuses the upload; its code is also the \
-        `code` of the 422 answer if nothing more important was found. A **warning** accepts and reports. A **notice** \
-        reports a repair. `certward check` and `POST …/tls/check` say the same without storing anything.\n\n\
+        What certward says about an upload, most important first. An **error** refuses the upload; its\n\
+        code is also the `code` of the 422 answer if nothing more important was found. A **warning**\n\
+        accepts and reports. A **notice** reports a repair. `certward check` and `POST …/tls/check` say\n\
+        the same without storing anything.\n\n\
         This page is made from the table in `crates/pki/src/code.rs`.\n"
         .to_owned();
     let mut severity = None;
@@ -95,16 +96,34 @@ fn findings_md() -> String {
             };
             page += &format!("\n## {title}\n");
         }
-        page += &format!(
-            "\n### {}\n\n{}\n\n**Example:** {}\n\n**Remedy:** {}\n\n*Source: {}*\n",
-            doc.name,
+        page += &format!("\n### {}\n", doc.name);
+        for paragraph in [
             literal(doc.meaning),
-            code_kept(doc.example),
-            literal(doc.remedy),
-            doc.source
-        );
+            format!("**Example:** {}", code_kept(doc.example)),
+            format!("**Remedy:** {}", literal(doc.remedy)),
+            format!("*Source: {}*", doc.source),
+        ] {
+            page += &format!("\n{}\n", wrapped(&paragraph));
+        }
     }
     page
+}
+
+/// Breaks lines at blanks, before column 100.
+fn wrapped(paragraph: &str) -> String {
+    let (mut lines, mut column) = (String::new(), 0);
+    for word in paragraph.split(' ') {
+        let len = word.chars().count();
+        let separator = match column {
+            0 => "",
+            _ if column + 1 + len > 100 => "\n",
+            _ => " ",
+        };
+        column = if separator == " " { column + 1 + len } else { len };
+        lines += separator;
+        lines += word;
+    }
+    lines
 }
 
 /// Inside back quotes everything is literal.
