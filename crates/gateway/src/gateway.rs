@@ -50,8 +50,10 @@ use crate::{
     session::{drain::end_over, handshake_queue::HandshakeQueues, registry::Registry},
     sync::{
         backoff::until_done,
-        follow::{FirstRead, Follower, HostWarmup, Permits, Start},
+        feed_reader::FirstRead,
+        follower::{Follower, Permits},
         history::History,
+        host_warmup::{HostWarmup, Start},
         lease,
         membership::Membership,
         progress::FeedProgress,

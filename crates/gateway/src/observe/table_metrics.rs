@@ -11,7 +11,7 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
 };
 
-use crate::{accept::admission::Doorkeeper, sync::follow::Follower};
+use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 
 /// Measured per scrape; no tables until the gateway runs.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use certward_store::{FeedPosition, StoreError};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::sync::{backoff, follow::Follower, membership::CarriesOut};
+use crate::sync::{backoff, follower::Follower, membership::CarriesOut};
 
 /// Far fewer rows than the node carries out in that time.
 const MISSING_MAX: usize = 32;
