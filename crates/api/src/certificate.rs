@@ -1,8 +1,6 @@
-use std::{
-    path::Path,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{path::Path, sync::Arc};
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -24,7 +22,7 @@ impl HttpsCertificate {
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         // Nothing panics while the lock is held.
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 }
 
@@ -39,7 +37,7 @@ impl Reloader {
     /// [`ApiError`] names the file and the fault; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), ApiError> {
         let config = configuration(&self.0.files)?;
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.0.current.write() = config;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,6 +17,7 @@ use std::{
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
@@ -194,8 +195,8 @@ impl ConnectionDeadline {
         self.0.place.set_state(phase.state())
     }
 
-    fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
-        self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn phase(&self) -> parking_lot::MutexGuard<'_, Phase> {
+        self.0.phase.lock()
     }
 }
 

@@ -4,14 +4,10 @@
 //! addresses. Not loopback: it is this machine or a local proxy. IPv6 by /64, one host's usual
 //! allocation.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use certward_store::address_group;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Failures per [`FAILURES_WINDOW`] before 429. A script with a wrong secret stays far below; 256
@@ -36,7 +32,7 @@ impl LoginGuard {
     /// Counts a failure; above the limit, the time until the count restarts.
     pub(crate) fn failed(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let address = group(address)?;
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock();
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
             addresses.retain(|_, failures| now < failures.until);
             if addresses.len() >= ADDRESSES_MAX {
@@ -110,8 +106,8 @@ mod tests {
         for number in 0..10_000u32 {
             guard.failed(IpAddr::V4(number.wrapping_add(0x0a00_0000).into()), now);
         }
-        assert_eq!(guard.addresses.lock().unwrap().len(), ADDRESSES_MAX);
+        assert_eq!(guard.addresses.lock().len(), ADDRESSES_MAX);
         guard.failed(ip("192.0.2.1"), now + FAILURES_WINDOW);
-        assert_eq!(guard.addresses.lock().unwrap().len(), 1);
+        assert_eq!(guard.addresses.lock().len(), 1);
     }
 }

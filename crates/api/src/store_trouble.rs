@@ -1,9 +1,7 @@
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use certward_store::StoreError;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -47,7 +45,7 @@ impl StoreTrouble {
 
     /// The count to log, or `None` within [`LOG_INTERVAL`] of the last line.
     fn count(&self, now: Instant) -> Option<u64> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         match &mut *said {
             Some(LastLog { at, unsaid }) if now.duration_since(*at) < LOG_INTERVAL => {
                 *unsaid = unsaid.saturating_add(1);

@@ -4,13 +4,10 @@
 //! On the threads of handshakes, eight such clients delayed other requests of a two-core machine by
 //! 100 ms, some by half a second.
 
-use std::{
-    num::NonZeroUsize,
-    panic,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{num::NonZeroUsize, panic, sync::Arc};
 
 use certward_store::ApiKey;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -117,7 +114,7 @@ impl JudgePool {
 
 impl JudgeSlots {
     fn queue(&self) -> MutexGuard<'_, JudgeQueue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -259,7 +256,7 @@ mod tests {
             let waiting = judging.slots.queue().waiting.waiting(&of);
             let (running, order) = (judging.clone(), Arc::clone(&order));
             tasks.push(tokio::spawn(async move {
-                running.run(&key(&name[..1]), move || order.lock().unwrap().push(name)).await.unwrap();
+                running.run(&key(&name[..1]), move || order.lock().push(name)).await.unwrap();
             }));
             until_waiting(&judging, &of, waiting + 1).await;
         }
@@ -267,7 +264,7 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(*order.lock().unwrap(), ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"]);
+        assert_eq!(*order.lock(), ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"]);
         assert_eq!(judging.slots.queue().free, 1);
     }
 

@@ -5,13 +5,10 @@
 //! count finished ones, exactly. Excess unfinished ones are displaced (`fair_shares.rs`), so
 //! clients that never finish keep no device out.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use certward_store::address_group;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::accept::fair_shares::{Age, FairShares};
@@ -122,7 +119,7 @@ impl Doorkeeper {
 
     // No holder of the lock can panic halfway through a change.
     fn places(&self) -> MutexGuard<'_, ConnectionCounts> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use certward_pki::{ClientTrust, HostName};
 use certward_store::{
     Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
 };
+use parking_lot::{Mutex as StdMutex, MutexGuard};
 use quick_cache::sync::Cache;
 use tokio::{sync::Mutex, time::timeout};
 
@@ -567,7 +568,7 @@ impl Loader {
 impl LoadSlot {
     // No panic while the lock is held.
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock()
     }
 }
 

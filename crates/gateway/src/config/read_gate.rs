@@ -7,13 +7,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use certward_store::{DeploymentId, FeedEntry, Generation};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::sync::schedule::ROOM_AT_REST;
 
@@ -178,7 +176,7 @@ impl Gate {
 
     // No panic while the lock is held.
     fn state(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

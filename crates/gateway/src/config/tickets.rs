@@ -6,17 +6,14 @@
 //! (`ticket_keys.rs`). Two older keys, and for faster clocks the next one, also open tickets. Older
 //! ones are erased, so that recorded TLS 1.2 sessions stay secret.
 
-use std::{
-    fmt,
-    ops::RangeInclusive,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     hkdf,
 };
 use certward_store::{Clock, Timestamp, TrustScope};
+use parking_lot::RwLock;
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
 
@@ -56,7 +53,7 @@ impl KeyRing {
     }
 
     pub(crate) fn hold(&self, keys: Vec<Arc<TicketKey>>) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.keys.write() = keys;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,7 +66,7 @@ impl KeyRing {
         let is_old = |key: &Arc<TicketKey>| !periods.contains(&key.period);
         let has_old = self.with(|keys| keys.iter().any(is_old));
         if has_old {
-            self.keys.write().unwrap_or_else(PoisonError::into_inner).retain(|key| !is_old(key));
+            self.keys.write().retain(|key| !is_old(key));
         }
         self.with(|keys| [now, now + 1].iter().all(|period| keys.iter().any(|key| key.period == *period)))
     }
@@ -85,7 +82,7 @@ impl KeyRing {
     }
 
     fn with<T>(&self, look: impl FnOnce(&[Arc<TicketKey>]) -> T) -> T {
-        look(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.keys.read())
     }
 }
 
@@ -246,7 +243,7 @@ mod tests {
         let ring = ring(&clock, 1);
         let tickets = tickets(&ring, 1);
         let ticket = tickets.encrypt(b"state").unwrap();
-        ring.keys.write().unwrap().retain(|key| key.period == 0);
+        ring.keys.write().retain(|key| key.period == 0);
         clock.advance(HOUR * 6);
         assert!(tickets.encrypt(b"state").is_none());
         assert!(tickets.decrypt(&ticket).is_some());

@@ -1,10 +1,8 @@
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::Entropy;
 use certward_store::Clock;
+use parking_lot::Mutex;
 
 /// Refuses two-way once trust is too old: a CA may have been removed since.
 ///
@@ -34,12 +32,12 @@ impl TrustAge {
 
     pub(crate) fn answered(&self, sent: Duration) {
         // No panic while the lock is held.
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
+        *self.sent.lock() = Some(sent);
     }
 
     pub(crate) fn is_over(&self) -> bool {
         let Some(max) = self.max else { return false };
-        let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = *self.sent.lock();
         sent.is_none_or(|sent| self.now().saturating_sub(sent) > max)
     }
 }

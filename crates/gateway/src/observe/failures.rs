@@ -3,11 +3,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use certward_lifecycle::FailedHandshake;
 use certward_store::{DeploymentId, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::observe::cause::Cause;
 
@@ -76,7 +76,7 @@ impl Failures {
 
     // No holder of the lock can panic halfway through a change.
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

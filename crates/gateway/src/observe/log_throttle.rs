@@ -1,9 +1,6 @@
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, hash::Hash};
 
+use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 /// Limits repeated log messages: clients must not be able to fill the log.
@@ -15,7 +12,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl LogThrottle {
     pub(crate) fn now(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let due = last.is_none_or(|last| now.saturating_duration_since(last) >= LOG_INTERVAL);
         if due {
             *last = Some(now);
@@ -38,7 +35,7 @@ impl<K> Default for LogThrottles<K> {
 
 impl<K: Clone + Eq + Hash> LogThrottles<K> {
     pub(crate) fn now(&self, of: &K, now: Instant) -> bool {
-        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.0.lock();
         logged.retain(|_, last| now.saturating_duration_since(*last) < LOG_INTERVAL);
         let due = logged.len() < KEYS_MAX && !logged.contains_key(of);
         if due {
@@ -48,7 +45,7 @@ impl<K: Clone + Eq + Hash> LogThrottles<K> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.lock().len()
     }
 }
 

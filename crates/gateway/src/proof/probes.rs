@@ -1,11 +1,7 @@
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
 use certward_store::{DeploymentId, Generation, VersionId};
+use parking_lot::{Mutex, MutexGuard};
 use socket2::Socket;
 
 use crate::upstream::dial;
@@ -61,13 +57,13 @@ impl Probes {
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<ProbeSource, Arc<Probe>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 impl Probe {
     pub(crate) fn report(&self, used: Used) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+        *self.0.lock() = Some(used);
     }
 }
 
@@ -77,7 +73,7 @@ impl Registered {
     }
 
     pub(crate) fn used(&self) -> Option<Used> {
-        self.probe.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.probe.0.lock().clone()
     }
 }
 

@@ -1,8 +1,9 @@
 //! A TLS client that trusts nothing and records the handshake, for rehearsals and proofs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use certward_pki::without_critical_policies;
+use parking_lot::Mutex;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
     client::{
@@ -58,7 +59,7 @@ impl RecordingClient {
     }
 
     fn with_seen<T>(&self, look: impl FnOnce(&mut HandshakeRecord) -> T) -> T {
-        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.seen.lock())
     }
 
     fn signed(

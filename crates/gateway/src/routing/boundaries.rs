@@ -1,13 +1,11 @@
 //! Project boundaries: allowed upstreams and reserved host suffixes, in memory, so that no
 //! handshake or dial reads the store.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use certward_pki::HostName;
 use certward_store::{Boundaries as Stored, ProjectId, Reading, Stamp, Store, StoreError, UpstreamAllow};
+use parking_lot::RwLock;
 
 #[derive(Debug, Default)]
 pub(crate) struct BoundaryIndex(RwLock<Arc<BoundaryTables>>);
@@ -47,7 +45,7 @@ impl BoundaryIndex {
             upstream_allow: allow.collect(),
             owners: owners.collect(),
         };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        *self.0.write() = Arc::new(known);
     }
 
     /// `None`: no restriction by the project.
@@ -73,7 +71,7 @@ impl BoundaryIndex {
     }
 
     fn known(&self) -> Arc<BoundaryTables> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 

@@ -6,12 +6,12 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use certward_pki::HostName;
 use certward_store::DeploymentId;
 use hashbrown::{HashTable, hash_table::Entry};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
@@ -142,11 +142,11 @@ impl HostIndex {
 
     // No panic while the lock is held.
     fn read(&self) -> RwLockReadGuard<'_, HostTables> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HostTables> {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+        self.tables.write()
     }
 }
 

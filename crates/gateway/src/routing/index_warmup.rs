@@ -8,15 +8,13 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use certward_pki::HostName;
 use certward_store::{DeploymentId, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout},
@@ -132,7 +130,7 @@ impl IndexWarmup {
 
     // No panic while the lock is held.
     fn negative_cache(&self) -> MutexGuard<'_, HashMap<HostName, Instant>> {
-        self.negative_cache.lock().unwrap_or_else(PoisonError::into_inner)
+        self.negative_cache.lock()
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -17,6 +17,7 @@ use std::{
 
 use certward_store::{ConnectionLimits, DeploymentId, TrustScope};
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
 
 use crate::{
@@ -220,7 +221,7 @@ impl DeploymentConnections {
 
 // No holder of these locks can panic halfway through a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl ConnectionHandle {

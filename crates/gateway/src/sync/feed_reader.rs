@@ -1,10 +1,6 @@
 //! Reads the change feed: announces what changed, and hands it to the reconciler.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use certward_store::{DeploymentId, FeedEntry, FeedPage, FeedPosition, Reading, StoreError};
 use tokio::{sync::mpsc, time::sleep};
@@ -37,21 +33,21 @@ pub(crate) struct FirstRead {
 
 impl FirstRead {
     pub(crate) fn from(mark: FeedPosition) -> Self {
-        Self { after: mark, changed: Changed::Kept(std::sync::Mutex::default()) }
+        Self { after: mark, changed: Changed::Kept(parking_lot::Mutex::default()) }
     }
 }
 
 #[derive(Debug)]
 pub(super) enum Changed {
     /// Until the reconciler runs.
-    Kept(std::sync::Mutex<Vec<DeploymentId>>),
+    Kept(parking_lot::Mutex<Vec<DeploymentId>>),
     Sent(mpsc::Sender<Vec<DeploymentId>>),
 }
 
 impl Changed {
     pub(super) async fn send(&self, ids: Vec<DeploymentId>) {
         match self {
-            Self::Kept(kept) => kept.lock().unwrap_or_else(PoisonError::into_inner).extend(ids),
+            Self::Kept(kept) => kept.lock().extend(ids),
             // The receiver outlives the sender's task.
             Self::Sent(sender) => drop(sender.send(ids).await),
         }

@@ -4,12 +4,10 @@
 //! answer carries its newest feed row, and whether the store has this node's. On another history
 //! the node leaves, drops everything and reads again.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use certward_store::{FeedPosition, Generation};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Some seconds of writes; 32 bytes each.
@@ -117,7 +115,7 @@ impl History {
     }
 
     fn state(&self) -> MutexGuard<'_, HistoryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where a node begins: its place in the feed, and the first fill of its host index.
 
 use certward_store::{DeploymentId, FeedPosition, Listed, ProofState, Store, StoreError};
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 use tokio::{
     sync::{Mutex, mpsc},
     time::{Instant, timeout},
@@ -64,7 +64,7 @@ impl Follower {
     pub(crate) fn begin_with_replica(first: FirstRead) -> (Start, HostWarmup) {
         let mut schedule = Schedule::default();
         if let Changed::Kept(kept) = first.changed {
-            let changed = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let changed = kept.into_inner();
             changed.into_iter().for_each(|id| schedule.want(id, Instant::now()));
         }
         Self::start(first.after, schedule, HostSource::Replica)

@@ -4,13 +4,11 @@
 //! or refuses it. So it joins only after carrying out every change, while changes are held; reports
 //! only while counted; and asks (a *withdrawal*) before serving an older version.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{Entropy, Lifecycle, Member, Observation, Withdrawal};
 use certward_store::{FeedPosition, NodeId, Session, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify},
     time::timeout,
@@ -187,6 +185,6 @@ impl Membership {
     }
 
     fn state(&self) -> MutexGuard<'_, MembershipState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -9,7 +9,7 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use certward_store::{
     CopyError, Deployment, DeploymentId, FeedEntry, FeedPage, FeedPosition, Generation, Replica, Store,
     StoreError,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -597,7 +598,7 @@ impl Replicator {
     }
 
     fn state(&self) -> MutexGuard<'_, ReplicatorState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,7 +2,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use certward_store::Upstream;
@@ -10,6 +10,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     net::lookup_host,
     sync::{Semaphore, oneshot},
@@ -100,7 +101,7 @@ impl LookUps {
 
 impl LookUpTable {
     fn in_progress(&self) -> MutexGuard<'_, HashMap<Upstream, LookUp>> {
-        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_progress.lock()
     }
 }
 

@@ -9,13 +9,13 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use crate::{
     NotOwn, StoreError,
     engine::own_file::{look_at_own_file, open_own_file, own_folder},
 };
+use parking_lot::Mutex;
 
 #[derive(Debug)]
 pub(crate) struct DataFolder {
@@ -85,13 +85,13 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(self.path.display().to_string())),
             Err(TryLockError::Error(error)) => return Err(self.unavailable(error)),
         }
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        *self.lock.lock() = Some(lock);
         Ok(())
     }
 
     /// Held while either process has it open.
     pub(crate) fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = self.lock.lock();
         lock.as_ref().map(|lock| lock.try_clone().map(OwnedFd::from)).transpose()
     }
 
@@ -115,7 +115,7 @@ impl DataFolder {
     }
 
     pub(crate) fn release(&self) {
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock.lock() = None;
     }
 }
 

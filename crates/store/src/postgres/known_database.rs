@@ -7,13 +7,11 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::engine::own_file::{open_own_file, own_folder};
+use parking_lot::Mutex;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseIdentity {
@@ -61,7 +59,7 @@ impl LastSeen {
 
     /// Writes changed values durably. Failures are logged once, and retried at the next call.
     pub(crate) fn keep(&self, seen: &DatabaseIdentity) {
-        if self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(seen) {
+        if self.written.lock().as_ref() == Some(seen) {
             return;
         }
         match write(&self.path, seen) {
@@ -78,7 +76,7 @@ impl LastSeen {
     }
 
     fn set_written(&self, seen: Option<DatabaseIdentity>) {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.written.lock() = seen;
     }
 }
 

@@ -7,12 +7,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use sqlx::{Any, AnyConnection, Connection, Pool};
 use tokio::{
     sync::{Notify, watch},
@@ -203,7 +204,7 @@ impl PrimaryTracker {
 
     /// Once for each cause.
     fn log_unusable(&self, wrong: &[Option<String>]) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         for ((logged, why), server) in logged.iter_mut().zip(wrong).zip(self.servers.all()) {
             if let Some(why) = why.as_ref().filter(|why| logged.as_ref() != Some(*why)) {
                 tracing::warn!(database = server.name(), "this server is not used: {why}");

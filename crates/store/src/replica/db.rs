@@ -11,10 +11,11 @@ use std::{
     fmt, fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use certward_pki::{HostName, PrivateKey};
+use parking_lot::RwLock;
 use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions,
     pool::PoolConnection,
@@ -214,7 +215,7 @@ impl Replica {
 
     /// Closes it without removing it.
     pub async fn close(&self) {
-        let pools = self.pools.write().unwrap_or_else(PoisonError::into_inner).take();
+        let pools = self.pools.write().take();
         if let Some(pools) = pools {
             close(&pools).await;
         }
@@ -582,12 +583,12 @@ impl Replica {
     }
 
     fn pools(&self) -> Result<Pools, StoreError> {
-        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        let pools = self.pools.read();
         pools.clone().ok_or_else(|| StoreError::unavailable("there is no replica"))
     }
 
     fn hold(&self, pools: Option<Pools>) {
-        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = pools;
+        *self.pools.write() = pools;
     }
 
     fn unavailable(&self, error: &io::Error) -> StoreError {
