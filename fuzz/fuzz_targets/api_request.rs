@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine as _;
-use certward_api::{Api, Deadlines, Settings, register_metrics};
+use certward_api::{Api, ApiDeadlines, ApiSettings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
 use certward_pki::{HostName, Material, NoWayIn, Profile};
 use certward_store::{
@@ -81,7 +81,7 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
     let login =
         base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", key.key.as_str(), secret.expose()));
     let gateway = Arc::new(NoGateway);
-    let rules = certward_lifecycle::Settings::default();
+    let rules = certward_lifecycle::LifecycleSettings::default();
     let lifecycle = Lifecycle::new(store, gateway.clone(), gateway, Arc::new(SystemEntropy), rules);
     let new = NewDeployment {
         id: Some(DeploymentId::parse("ge6a1a75").expect("an id")),
@@ -97,12 +97,12 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
     };
     lifecycle.create_deployment(&key.key, new).await.expect("it is the first");
 
-    let mut settings = Settings::new(([127, 0, 0, 1], 0).into());
+    let mut settings = ApiSettings::new(([127, 0, 0, 1], 0).into());
     let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
     settings.limits.reads = unlimited;
     settings.limits.changes = unlimited;
     let short = Duration::from_secs(2);
-    settings.deadlines = Deadlines { headers: short, body: short, idle: short, ..settings.deadlines };
+    settings.deadlines = ApiDeadlines { headers: short, body: short, idle: short, ..settings.deadlines };
     let bound = Api::bind(settings).expect("a free port");
     let address = bound.address();
     let mut registry = Registry::default();

@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    Deadlines,
+    ApiDeadlines,
     auth::PeerAddress,
     connection_deadline::{AnswerBody, ConnectionDeadline, RequestBody, Watched},
     framing::HadContentLength,
     hyper_error_body::WithErrorBody,
-    places::ConnectionPlace,
+    places::ApiConnectionPlace,
     routes,
 };
 
@@ -56,9 +56,9 @@ pub(crate) async fn serve<S>(
     stream: S,
     peer: SocketAddr,
     router: Router,
-    deadlines: Deadlines,
+    deadlines: ApiDeadlines,
     signals: ShutdownSignal,
-    place: Arc<ConnectionPlace>,
+    place: Arc<ApiConnectionPlace>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -25,10 +25,10 @@ use tokio::{
 };
 
 use crate::{
-    Deadlines,
+    ApiDeadlines,
     evictions::ConnectionState,
     heads::Heads,
-    places::{ConnectionPlace, ServePermit},
+    places::{ApiConnectionPlace, ServePermit},
 };
 
 /// A safety net: at most 20 s of body and 60 s of `Prefer: wait`; the store times out after
@@ -84,8 +84,8 @@ pub(crate) struct ConnectionDeadline(Arc<DeadlineState>);
 
 #[derive(Debug)]
 struct DeadlineState {
-    deadlines: Deadlines,
-    place: Arc<ConnectionPlace>,
+    deadlines: ApiDeadlines,
+    place: Arc<ApiConnectionPlace>,
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
     body_is_read: AtomicBool,
@@ -95,7 +95,7 @@ struct DeadlineState {
 
 impl ConnectionDeadline {
     /// First byte and first headers have one deadline.
-    pub(crate) fn new(deadlines: Deadlines, place: Arc<ConnectionPlace>) -> Self {
+    pub(crate) fn new(deadlines: ApiDeadlines, place: Arc<ApiConnectionPlace>) -> Self {
         let now = Instant::now();
         let deadline = watch::Sender::new(now + deadlines.headers);
         let phase = Phase::New { since: now };

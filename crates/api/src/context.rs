@@ -5,13 +5,13 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiMetrics, Settings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
+    ApiMetrics, ApiSettings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
 };
 
 /// State of all handlers.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) settings: Settings,
+    pub(crate) settings: ApiSettings,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: ApiMetrics,
     pub(crate) registry: Arc<Registry>,

@@ -43,5 +43,5 @@ pub use api_error::ApiError;
 pub use certificate::Reloader;
 pub use metrics::{ApiMetrics, register_metrics};
 pub use openapi::openapi;
-pub use server::{Api, Bound};
-pub use settings::{CertificateFiles, Deadlines, Limits, Settings};
+pub use server::{Api, BoundApi};
+pub use settings::{ApiDeadlines, ApiSettings, CertificateFiles, Limits};

@@ -45,7 +45,7 @@ struct PlaceTable {
 
 /// Freed on drop.
 #[derive(Debug)]
-pub(crate) struct ConnectionPlace {
+pub(crate) struct ApiConnectionPlace {
     shared: Arc<PlacesInner>,
     id: ConnectionId,
     address: IpAddr,
@@ -85,7 +85,7 @@ impl ConnectionPlaces {
     }
 
     /// A place, and the address (of IPv6, the network) of the evicted connection.
-    pub(crate) fn take(&self, address: IpAddr) -> (ConnectionPlace, Option<IpAddr>) {
+    pub(crate) fn take(&self, address: IpAddr) -> (ApiConnectionPlace, Option<IpAddr>) {
         let evicted = CancellationToken::new();
         let group = address_group(address);
         let mut table = self.0.table();
@@ -93,11 +93,11 @@ impl ConnectionPlaces {
         table.connections.insert(id, (group, evicted.clone()));
         let gave_way = gave_way.and_then(|other| table.evict(other));
         drop(table);
-        (ConnectionPlace { shared: Arc::clone(&self.0), id, address, evicted }, gave_way)
+        (ApiConnectionPlace { shared: Arc::clone(&self.0), id, address, evicted }, gave_way)
     }
 }
 
-impl ConnectionPlace {
+impl ApiConnectionPlace {
     /// `false` if evicted: nothing more may be done for it.
     pub(crate) fn set_state(&self, state: ConnectionState) -> bool {
         let stays = self.shared.table().evictions.set_state(self.id, state);
@@ -132,7 +132,7 @@ fn is_this_machine(address: IpAddr) -> bool {
     [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address.to_canonical())
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ApiConnectionPlace {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         table.connections.remove(&self.id);

@@ -18,13 +18,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ApiError, ApiMetrics, Deadlines, Reloader, Settings,
+    ApiDeadlines, ApiError, ApiMetrics, ApiSettings, Reloader,
     certificate::HttpsCertificate,
     connection,
     connection::ShutdownSignal,
     context::Context,
     login_guard::LoginGuard,
-    places::{ConnectionPlace, ConnectionPlaces},
+    places::{ApiConnectionPlace, ConnectionPlaces},
     readiness::Readiness,
     routes,
     store_trouble::StoreTrouble,
@@ -36,8 +36,8 @@ pub struct Api;
 
 /// A bound address with its certificate.
 #[derive(Debug)]
-pub struct Bound {
-    settings: Settings,
+pub struct BoundApi {
+    settings: ApiSettings,
     listener: std::net::TcpListener,
     address: SocketAddr,
     certificate: Option<Arc<HttpsCertificate>>,
@@ -48,7 +48,7 @@ impl Api {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub fn bind(settings: Settings) -> Result<Bound, ApiError> {
+    pub fn bind(settings: ApiSettings) -> Result<BoundApi, ApiError> {
         Self::bind_or_take(settings, |_| None)
     }
 
@@ -57,9 +57,9 @@ impl Api {
     /// # Errors
     /// [`ApiError`].
     pub fn bind_or_take(
-        settings: Settings,
+        settings: ApiSettings,
         passed: impl FnOnce(SocketAddr) -> Option<std::net::TcpListener>,
-    ) -> Result<Bound, ApiError> {
+    ) -> Result<BoundApi, ApiError> {
         let certificate = settings.tls.clone().map(HttpsCertificate::read).transpose()?.map(Arc::new);
         let listen = |source| ApiError::Listen { address: settings.listen, source };
         let listener = match passed(settings.listen) {
@@ -70,22 +70,22 @@ impl Api {
         SockRef::from(&listener).listen(BACKLOG).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Bound { settings, listener, address, certificate })
+        Ok(BoundApi { settings, listener, address, certificate })
     }
 
-    /// Serves until `shutdown`, then finishes requests within [`crate::Deadlines::drain`].
+    /// Serves until `shutdown`, then finishes requests within [`crate::ApiDeadlines::drain`].
     /// `/metrics` shows `registry`.
     ///
     /// # Errors
     /// [`ApiError::Listen`] when the runtime cannot take the listener.
     pub async fn run(
-        bound: Bound,
+        bound: BoundApi,
         lifecycle: Lifecycle,
         metrics: ApiMetrics,
         registry: Arc<Registry>,
         shutdown: CancellationToken,
     ) -> Result<(), ApiError> {
-        let Bound { settings, listener, address, certificate } = bound;
+        let BoundApi { settings, listener, address, certificate } = bound;
         let listener =
             TcpListener::from_std(listener).map_err(|source| ApiError::Listen { address, source })?;
         let (connections_max, deadlines) = (settings.connections_max, settings.deadlines);
@@ -127,7 +127,7 @@ const EVICTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 struct ApiServer {
     router: Router,
     certificate: Option<Arc<HttpsCertificate>>,
-    deadlines: Deadlines,
+    deadlines: ApiDeadlines,
     metrics: ApiMetrics,
     signals: ShutdownSignal,
     /// Ends every request.
@@ -186,7 +186,13 @@ impl ApiServer {
         }
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: ConnectionPlace, connections: &TaskTracker) {
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: ApiConnectionPlace,
+        connections: &TaskTracker,
+    ) {
         let server = self.clone();
         connections.spawn(async move {
             server.metrics.connections.inc();
@@ -202,7 +208,7 @@ impl ApiServer {
         });
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<ConnectionPlace>) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, place: &Arc<ApiConnectionPlace>) {
         // Answers are written whole. Errors show at the first read.
         let _later = stream.set_nodelay(true);
         let (router, signals, place) = (self.router.clone(), self.signals.clone(), Arc::clone(place));
@@ -252,7 +258,7 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
-impl Bound {
+impl BoundApi {
     /// The bound address, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address

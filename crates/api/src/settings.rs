@@ -4,8 +4,8 @@ use certward_store::{RequestLimit, Role};
 
 /// The API's settings. The caller decides whether plain HTTP is allowed.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Port 0 takes a free one, see [`crate::Bound::address`].
+pub struct ApiSettings {
+    /// Port 0 takes a free one, see [`crate::BoundApi::address`].
     pub listen: SocketAddr,
     /// A gateway-only node serves just health and metrics.
     pub role: Role,
@@ -20,10 +20,10 @@ pub struct Settings {
     /// At this number waiting connections are evicted (`evictions.rs`).
     pub connections_max: usize,
     /// Client deadlines.
-    pub deadlines: Deadlines,
+    pub deadlines: ApiDeadlines,
 }
 
-impl Settings {
+impl ApiSettings {
     /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; far less in practice, as only
     /// admitted requests have a body.
     pub const CONNECTIONS_MAX: usize = 1024;
@@ -38,7 +38,7 @@ impl Settings {
             platform: "certward".to_owned(),
             region: "local".to_owned(),
             connections_max: Self::CONNECTIONS_MAX,
-            deadlines: Deadlines::default(),
+            deadlines: ApiDeadlines::default(),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Default for Limits {
 
 /// Time limits of a client; then its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
+pub struct ApiDeadlines {
     /// The TLS handshake; then headers, from there or a request's first byte: 10 s.
     pub headers: Duration,
     /// From the first read to the end: 20 s, then 408.
@@ -83,7 +83,7 @@ pub struct Deadlines {
     pub drain: Duration,
 }
 
-impl Default for Deadlines {
+impl Default for ApiDeadlines {
     fn default() -> Self {
         Self {
             headers: Duration::from_secs(10),

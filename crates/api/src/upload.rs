@@ -30,13 +30,13 @@ pub(crate) struct UploadBody {
 
 /// A property that is not text is refused by the judgement (422), not here.
 pub(crate) fn read(bytes: &[u8]) -> Result<Upload, Error> {
-    json::object::<ParsedUpload>(bytes).map(|read| read.0)
+    json::object::<UploadFields>(bytes).map(|read| read.0)
 }
 
 #[derive(Default)]
-struct ParsedUpload(Upload);
+struct UploadFields(Upload);
 
-impl json::FromFields for ParsedUpload {
+impl json::FromFields for UploadFields {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
         let field = match name {
             "tlsType" => &mut self.0.tls_type,

@@ -6,7 +6,7 @@ use crate::{Lifecycle, narrows};
 
 /// What a node should serve for a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
+pub struct AssignedCertificate {
     /// The newest accepted upload.
     pub newest: Version,
     /// Served if the newest is unservable: the newest older version that was proven and is not
@@ -36,7 +36,7 @@ impl Lifecycle {
     pub async fn assignment(
         &self,
         id: &DeploymentId,
-    ) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
+    ) -> Result<Option<(Deployment, Option<AssignedCertificate>)>, StoreError> {
         assignment_in(&self.store, id).await
     }
 
@@ -63,12 +63,12 @@ impl Lifecycle {
 pub async fn assignment_in(
     records: &impl Records,
     id: &DeploymentId,
-) -> Result<Option<(Deployment, Option<Certificate>)>, StoreError> {
+) -> Result<Option<(Deployment, Option<AssignedCertificate>)>, StoreError> {
     let Some((deployment, newest)) = with_newest(records, id).await? else { return Ok(None) };
     let Some(newest) = newest else { return Ok(Some((deployment, None))) };
     let older = records.last_proven_version(id, newest.version).await?;
     let fallback = older.filter(|older| !narrows(&newest, older));
-    Ok(Some((deployment, Some(Certificate { newest, fallback }))))
+    Ok(Some((deployment, Some(AssignedCertificate { newest, fallback }))))
 }
 
 /// As [`Lifecycle::material`], of the store or a replica.

@@ -8,7 +8,7 @@ use certward_store::{
     ApiKeyRecord, Boundary, Deployment, HostSuffix, ProjectId, Scope, StoreError, Tx, Upstream, UpstreamList,
 };
 
-use crate::{DeploymentError, Lifecycle, OutOfBounds, Settings, UpstreamField};
+use crate::{DeploymentError, Lifecycle, LifecycleSettings, OutOfBounds, UpstreamField};
 
 /// A claim that would be refused today.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ fn may_share(actor: &ApiKeyRecord) -> bool {
 /// Must follow the write, so that a taken host is reported first.
 pub(crate) async fn check(
     tx: &mut Tx,
-    settings: &Settings,
+    settings: &LifecycleSettings,
     actor: &ApiKeyRecord,
     before: Option<&Deployment>,
     after: &Deployment,
@@ -51,7 +51,7 @@ pub(crate) async fn check(
 }
 
 fn check_allowed(
-    settings: &Settings,
+    settings: &LifecycleSettings,
     boundary: &Boundary,
     added: &[(UpstreamField, &Upstream)],
 ) -> Result<(), DeploymentError> {
@@ -108,7 +108,7 @@ async fn check_host(
 /// Must be called when the generation is drawn.
 pub(crate) async fn check_quota(
     tx: &mut Tx,
-    settings: &Settings,
+    settings: &LifecycleSettings,
     project: &ProjectId,
 ) -> Result<(), DeploymentError> {
     let max = settings.deployments_per_project_max;

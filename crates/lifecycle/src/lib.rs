@@ -24,7 +24,7 @@ mod state;
 mod tls;
 
 pub use acting::Denied;
-pub use assignment::{Certificate, MaterialError, assignment_in, material_in};
+pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material_in};
 pub use boundary::BoundaryWarning;
 pub use deployment_error::DeploymentError;
 pub use deployments::{DeploymentChange, NewDeployment};
@@ -35,6 +35,6 @@ pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use ports::{FailedHandshake, NodeView, Rehearsal};
 pub use projects::{ProjectChange, ProjectError};
-pub use service::{Lifecycle, Settings};
+pub use service::{Lifecycle, LifecycleSettings};
 pub use state::{ProofFailure, narrows};
 pub use tls::{CertificateView, Status, TlsError, TlsView};

@@ -4,9 +4,9 @@ use certward_store::{Nat64, Store};
 
 use crate::{Entropy, NodeView, Rehearsal, judge_pool::JudgePool};
 
-/// Settings of the life cycle.
+/// LifecycleSettings of the life cycle.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct LifecycleSettings {
     /// Until a change is `failed` (60 s by default).
     pub prove_within: Duration,
     /// How long a node stays counted without renewal (15 s by default).
@@ -17,7 +17,7 @@ pub struct Settings {
     pub nat64: Nat64,
 }
 
-impl Default for Settings {
+impl Default for LifecycleSettings {
     fn default() -> Self {
         Self {
             prove_within: Duration::from_secs(60),
@@ -36,7 +36,7 @@ pub struct Lifecycle {
     pub(crate) rehearsal: Arc<dyn Rehearsal>,
     pub(crate) node_view: Arc<dyn NodeView>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: LifecycleSettings,
     pub(crate) judge_pool: JudgePool,
 }
 
@@ -47,7 +47,7 @@ impl Lifecycle {
         rehearsal: Arc<dyn Rehearsal>,
         node_view: Arc<dyn NodeView>,
         entropy: Arc<dyn Entropy>,
-        settings: Settings,
+        settings: LifecycleSettings,
     ) -> Self {
         Self { store, rehearsal, node_view, entropy, settings, judge_pool: JudgePool::new() }
     }

@@ -5,8 +5,8 @@
 mod support;
 
 use certward_lifecycle::{
-    BoundaryWarning, DeploymentChange, DeploymentError, Lifecycle, NewDeployment, OutOfBounds, ProjectChange,
-    ProjectError, Settings, SystemEntropy, UpstreamField,
+    BoundaryWarning, DeploymentChange, DeploymentError, Lifecycle, LifecycleSettings, NewDeployment,
+    OutOfBounds, ProjectChange, ProjectError, SystemEntropy, UpstreamField,
 };
 use certward_pki::HostName;
 use certward_store::{
@@ -289,7 +289,7 @@ async fn a_wildcard_over_a_public_suffix_is_an_admins_to_allow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_has_as_many_deployments_as_the_quota_says() {
     let stage = Stage::new().await;
-    let settings = Settings { deployments_per_project_max: 3, ..support::SETTINGS };
+    let settings = LifecycleSettings { deployments_per_project_max: 3, ..support::SETTINGS };
     let gateway = &stage.world.gateway;
     let store = stage.world.lifecycle.store().clone();
     let lifecycle =

@@ -50,12 +50,12 @@ impl<'a> Tbs<'a> {
     }
 
     /// The value of the first extension of this type; an error if the extensions cannot be read.
-    pub(crate) fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, Unreadable> {
+    pub(crate) fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, UnreadableExtensions> {
         let mut fields = self.after_key;
         while let Some(&first) = fields.first() {
-            let (rest, field) = Any::from_der(fields).map_err(|_| Unreadable)?;
+            let (rest, field) = Any::from_der(fields).map_err(|_| UnreadableExtensions)?;
             if first == EXTENSIONS {
-                let (_, extensions) = sequence(field.data).ok_or(Unreadable)?;
+                let (_, extensions) = sequence(field.data).ok_or(UnreadableExtensions)?;
                 return extension_of(extensions, wanted);
             }
             fields = rest;
@@ -66,15 +66,18 @@ impl<'a> Tbs<'a> {
 
 /// What follows the subject's key is not as RFC 5280 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unreadable;
+pub(crate) struct UnreadableExtensions;
 
-fn extension_of<'a>(mut extensions: &'a [u8], wanted: &[u8]) -> Result<Option<&'a [u8]>, Unreadable> {
+fn extension_of<'a>(
+    mut extensions: &'a [u8],
+    wanted: &[u8],
+) -> Result<Option<&'a [u8]>, UnreadableExtensions> {
     while !extensions.is_empty() {
-        let (rest, extension) = sequence(extensions).ok_or(Unreadable)?;
-        let (after_oid, oid) = element(extension, Tag::Oid).ok_or(Unreadable)?;
+        let (rest, extension) = sequence(extensions).ok_or(UnreadableExtensions)?;
+        let (after_oid, oid) = element(extension, Tag::Oid).ok_or(UnreadableExtensions)?;
         if oid == wanted {
             let after_critical = element(after_oid, Tag::Boolean).map_or(after_oid, |(rest, _)| rest);
-            let (_, value) = element(after_critical, Tag::OctetString).ok_or(Unreadable)?;
+            let (_, value) = element(after_critical, Tag::OctetString).ok_or(UnreadableExtensions)?;
             return Ok(Some(value));
         }
         extensions = rest;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_api::{Api, ApiError, CertificateFiles, Deadlines, Settings};
+use certward_api::{Api, ApiDeadlines, ApiError, ApiSettings, CertificateFiles};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -34,7 +34,7 @@ async fn slowly(world: &World, parts: &[&str]) -> String {
 #[tokio::test]
 async fn slow_headers_are_closed() {
     let world = World::with(|settings| {
-        settings.deadlines = Deadlines {
+        settings.deadlines = ApiDeadlines {
             headers: SHORT_DEADLINE,
             body: LONG_DEADLINE,
             idle: LONG_DEADLINE,
@@ -68,7 +68,7 @@ async fn a_slow_body_is_answered_and_closed() {
 #[tokio::test]
 async fn a_connection_without_a_further_request_is_closed() {
     let world = World::with(|settings| {
-        settings.deadlines = Deadlines {
+        settings.deadlines = ApiDeadlines {
             headers: LONG_DEADLINE,
             body: LONG_DEADLINE,
             idle: SHORT_DEADLINE,
@@ -259,7 +259,7 @@ async fn https_is_served_and_its_certificate_can_be_exchanged() {
 fn a_wrong_certificate_or_a_taken_address_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let bind = |files: &CertificateFiles| {
-        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        let mut settings = ApiSettings::new("127.0.0.1:0".parse().unwrap());
         settings.tls = Some(files.clone());
         Api::bind(settings).err()
     };
@@ -275,6 +275,6 @@ fn a_wrong_certificate_or_a_taken_address_stops_the_start() {
     assert!(matches!(bind(&files), Some(ApiError::Unservable { .. })), "the key of another");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let error = Api::bind(Settings::new(taken.local_addr().unwrap())).err();
+    let error = Api::bind(ApiSettings::new(taken.local_addr().unwrap())).err();
     assert!(matches!(error, Some(ApiError::Listen { .. })));
 }

@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use certward_api::Deadlines;
+use certward_api::ApiDeadlines;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -25,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 async fn world(connections_max: usize) -> World {
     World::with(|settings| {
         settings.connections_max = connections_max;
-        settings.deadlines = Deadlines {
+        settings.deadlines = ApiDeadlines {
             headers: LONG_DEADLINE,
             body: LONG_DEADLINE,
             idle: LONG_DEADLINE,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use certward_api::{Api, Bound, Deadlines, Settings, register_metrics};
+use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
     FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
 };
@@ -103,36 +103,40 @@ impl World {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(adapt: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn with(adapt: impl FnOnce(&mut ApiSettings)) -> Self {
         let world = Self::bound(adapt, |_| {}).await;
         world.deployment("ge6a1a75", "default").await;
         world
     }
 
     /// `look` sees the server before it runs.
-    pub(crate) async fn bound(adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
+    pub(crate) async fn bound(adapt: impl FnOnce(&mut ApiSettings), look: impl FnOnce(&BoundApi)) -> Self {
         Self::on(Database::Embedded(tempfile::tempdir().unwrap()), adapt, look).await
     }
 
-    pub(crate) async fn on_postgres(adapt: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn on_postgres(adapt: impl FnOnce(&mut ApiSettings)) -> Self {
         let server = PostgresServer::shared();
         let database = Database::Postgres { url: server.database(), _server: server };
         Self::on(database, adapt, |_| {}).await
     }
 
-    async fn on(database: Database, adapt: impl FnOnce(&mut Settings), look: impl FnOnce(&Bound)) -> Self {
+    async fn on(
+        database: Database,
+        adapt: impl FnOnce(&mut ApiSettings),
+        look: impl FnOnce(&BoundApi),
+    ) -> Self {
         let begun = Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC));
         let clock = Arc::new(HandClock::at(begun));
         let address = database.address();
         let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();
         let (key, secret) = Lifecycle::create_first_key(&store).await.unwrap();
         let gateway = Arc::new(FakeGateway::default());
-        let rules = certward_lifecycle::Settings::default();
+        let rules = certward_lifecycle::LifecycleSettings::default();
         let lifecycle =
             Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), rules);
 
-        let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
-        settings.deadlines = Deadlines { drain: Duration::from_secs(5), ..Deadlines::default() };
+        let mut settings = ApiSettings::new("127.0.0.1:0".parse().unwrap());
+        settings.deadlines = ApiDeadlines { drain: Duration::from_secs(5), ..ApiDeadlines::default() };
         adapt(&mut settings);
         let bound = Api::bind(settings).unwrap();
         look(&bound);

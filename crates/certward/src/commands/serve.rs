@@ -223,7 +223,7 @@ async fn open_now(
 }
 
 struct Parts {
-    api: certward_api::Bound,
+    api: certward_api::BoundApi,
     reloader: Option<Reloader>,
     /// `None` for the role `api`.
     devices: Option<GatewayParts>,
@@ -403,7 +403,7 @@ fn lifecycle(config: &Config, store: &Store, devices: Option<&GatewayParts>) -> 
     }
 }
 
-fn say_addresses(config: &Config, api: &certward_api::Bound, devices: Option<&GatewayParts>) {
+fn say_addresses(config: &Config, api: &certward_api::BoundApi, devices: Option<&GatewayParts>) {
     let listener = if config.role.has_api() { "api" } else { "health" };
     tracing::info!(listener, address = %api.address(), tls = config.api.cert.is_some(), "listening");
     let Some(GatewayParts { bound, .. }) = devices else { return };

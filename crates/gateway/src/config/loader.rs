@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Certificate, Lifecycle, MaterialError, Observation, assignment_in, material_in};
+use certward_lifecycle::{
+    AssignedCertificate, Lifecycle, MaterialError, Observation, assignment_in, material_in,
+};
 use certward_pki::{ClientTrust, HostName};
 use certward_store::{
     Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
@@ -107,7 +109,7 @@ pub(crate) struct LoadStamp(u64);
 
 #[derive(Debug)]
 pub(crate) struct LoadedDeployment {
-    pub(crate) assignment: Option<(Deployment, Option<Certificate>)>,
+    pub(crate) assignment: Option<(Deployment, Option<AssignedCertificate>)>,
     pub(crate) entry: Arc<DeploymentConfig>,
     /// The newest feed row at the read.
     pub(crate) as_of: FeedPosition,
@@ -466,7 +468,7 @@ impl Loader {
         &self,
         observation: &Observation<'_>,
         deployment: &Deployment,
-        certificate: &Certificate,
+        certificate: &AssignedCertificate,
         reason: String,
         before: Option<&DeploymentConfig>,
     ) -> Option<Fallback> {
@@ -498,14 +500,14 @@ impl Loader {
     async fn build(
         &self,
         records: &impl Records,
-        assignment: Option<&(Deployment, Option<Certificate>)>,
+        assignment: Option<&(Deployment, Option<AssignedCertificate>)>,
         before: Option<&DeploymentConfig>,
     ) -> Result<Built, StoreError> {
         let refused = |refusal, trust| DeploymentConfig::Refused(Refused::new(refusal, trust));
         let Some((deployment, certificate)) = assignment else {
             return Ok(refused(Refusal::Gone, KnownTrust::Nobody).into());
         };
-        let Some(Certificate { newest, fallback }) = certificate else {
+        let Some(AssignedCertificate { newest, fallback }) = certificate else {
             return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
         };
         let reason = match self.identity(records, newest, before).await? {

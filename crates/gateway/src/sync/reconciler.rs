@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Certificate, ProofFailure};
+use certward_lifecycle::{AssignedCertificate, ProofFailure};
 use certward_store::{Deployment, DeploymentId, FeedPosition, Listed, ProofState, StoreError, TlsState};
 use tokio::{
     sync::mpsc,
@@ -140,13 +140,13 @@ impl Follower {
     async fn prove(
         &self,
         deployment: &Deployment,
-        certificate: Option<&Certificate>,
+        certificate: Option<&AssignedCertificate>,
         entry: &DeploymentConfig,
         as_of: FeedPosition,
         tries: u32,
     ) -> bool {
         let outcome = match certificate {
-            Some(Certificate { newest, .. }) => match entry {
+            Some(AssignedCertificate { newest, .. }) => match entry {
                 DeploymentConfig::Served(served) => match &served.fallback {
                     None => self.prover.prove(deployment, newest).await,
                     Some(fallback) => Err(not_proven(Some(&fallback.reason))),

@@ -319,7 +319,7 @@ pub(crate) fn master_key() -> MasterKey {
 
 pub(crate) fn lifecycle_of(gateway: &Gateway, store: Store) -> Lifecycle {
     let port = Arc::new(gateway.clone());
-    let settings = certward_lifecycle::Settings::default();
+    let settings = certward_lifecycle::LifecycleSettings::default();
     Lifecycle::new(store, port.clone(), port, Arc::new(SystemEntropy), settings)
 }
 

@@ -15,8 +15,8 @@ use std::{
 };
 
 use certward_lifecycle::{
-    CertificateView, FailedHandshake, Lifecycle, Member, NewDeployment, NodeView, Observation, ProofFailure,
-    Rehearsal, Settings, SystemEntropy, TlsView,
+    CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, Member, NewDeployment, NodeView,
+    Observation, ProofFailure, Rehearsal, SystemEntropy, TlsView,
 };
 use certward_pki::{HostName, Material, NoWayIn, Profile, Text, Upload};
 use certward_store::{
@@ -102,7 +102,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-pub(crate) const SETTINGS: Settings = Settings {
+pub(crate) const SETTINGS: LifecycleSettings = LifecycleSettings {
     prove_within: Duration::from_secs(60),
     lease: Duration::from_secs(15),
     deployments_per_project_max: 0,

@@ -7,18 +7,18 @@ use certward_store::RequestLimit;
 use crate::{config::Config, file_limit};
 
 /// `files` is the limit of open files.
-pub(super) fn of_api(config: &Config, files: u64) -> certward_api::Settings {
+pub(super) fn of_api(config: &Config, files: u64) -> certward_api::ApiSettings {
     let (api, limits) = (&config.api, &config.limits);
     let limit = |requests| RequestLimit { requests, window: limits.window };
     let tls = api.cert.clone().zip(api.key.clone());
-    certward_api::Settings {
+    certward_api::ApiSettings {
         tls: tls.map(|(cert, key)| certward_api::CertificateFiles { cert, key }),
         role: config.role,
         limits: certward_api::Limits { reads: limit(limits.reads), changes: limit(limits.changes) },
         platform: api.platform.clone(),
         region: api.region.clone(),
-        connections_max: certward_api::Settings::CONNECTIONS_MAX.min(file_limit::api_connections(files)),
-        ..certward_api::Settings::new(api.listen)
+        connections_max: certward_api::ApiSettings::CONNECTIONS_MAX.min(file_limit::api_connections(files)),
+        ..certward_api::ApiSettings::new(api.listen)
     }
 }
 
@@ -51,12 +51,12 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
     }
 }
 
-pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::Settings {
-    certward_lifecycle::Settings {
+pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::LifecycleSettings {
+    certward_lifecycle::LifecycleSettings {
         prove_within: config.gateway.prove_within,
         deployments_per_project_max: config.limits.deployments_per_project,
         nat64: config.gateway.upstream_nat64.clone(),
-        ..certward_lifecycle::Settings::default()
+        ..certward_lifecycle::LifecycleSettings::default()
     }
 }
 
