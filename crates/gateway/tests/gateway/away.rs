@@ -176,7 +176,8 @@ async fn alone_a_node_holds_projects_to_their_boundaries() {
         let before = world.snapshot().await;
         let alone = Alone::having(before.path(), settings()).await;
         let name = if of == "fleet" { "x.fleet.test" } else { "own.test" };
-        device.talk(alone.address, name).await.unwrap();
+        // Until the index is filled, a name that it lacks is asked of the store, which is away.
+        eventually(name, || async { device.talk(alone.address, name).await.is_ok() }).await;
         alone.end().await;
 
         // Only the feed carries this change.
