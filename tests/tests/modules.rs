@@ -31,6 +31,39 @@ fn no_file_depends_on_itself_by_way_of_others() {
 }
 
 #[test]
+fn no_type_name_stands_for_two_things() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in CRATES {
+        let source = Source::read(&workspace_root().join("crates").join(name).join("src"));
+        for (path, file) in &source.files {
+            let mut types = Vec::new();
+            type_names(&file.items, &mut types);
+            for of in types {
+                places.entry(of).or_default().push(format!("{name}/{}", path.display()));
+            }
+        }
+    }
+    assert!(places.len() > 300, "only {} types are found", places.len());
+    let twice = places.into_iter().filter(|(_, places)| places.len() > 1);
+    let twice: Vec<_> = twice.map(|(name, places)| format!("{name}: {}", places.join(", "))).collect();
+    assert!(twice.is_empty(), "types of one name:\n{}", twice.join("\n"));
+}
+
+/// The types that a file defines, outside of tests.
+fn type_names(items: &[Item], names: &mut Vec<String>) {
+    for item in items.iter().filter(|item| !is_test(attributes(item))) {
+        match item {
+            Item::Struct(item) => names.push(item.ident.to_string()),
+            Item::Enum(item) => names.push(item.ident.to_string()),
+            Item::Trait(item) => names.push(item.ident.to_string()),
+            Item::Type(item) => names.push(item.ident.to_string()),
+            Item::Mod(item) => type_names(item.content.as_ref().map_or(&[], |(_, items)| items), names),
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn a_cycle_by_way_of_a_re_export_is_found() {
     let files = [
         ("lib.rs", "mod a; mod b; mod c; pub use b::B;"),

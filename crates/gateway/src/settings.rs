@@ -38,8 +38,8 @@ pub struct Settings {
     /// Finished, and as many unfinished connections per client address. Off by default: carriers
     /// share addresses.
     pub connections_per_address_max: Option<usize>,
-    /// How long a node stays counted, as `certward_lifecycle::LifecycleSettings::lease`. Renewed every third
-    /// of it.
+    /// How long a node stays counted, as `certward_lifecycle::LifecycleSettings::lease`. Renewed
+    /// every third of it.
     pub lease: Duration,
     /// How long after the last answered feed read two-way is served. `None`: no limit. See
     /// docs/database-away.md.

@@ -56,7 +56,8 @@ impl Lifecycle {
         tx.commit().await
     }
 
-    /// Counts the node until its lease expires; renew every third of [`crate::LifecycleSettings::lease`].
+    /// Counts the node until its lease expires; renew every third of
+    /// [`crate::LifecycleSettings::lease`].
     /// Unsettled changes wait for its proof, with a new deadline; see
     /// [`certward_store::Store::unproven`].
     ///
