@@ -45,7 +45,7 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
             });
         }
         Err(error) => {
-            tracing::warn!(file, "this node's snapshot cannot be used and is rebuilt: {error}");
+            tracing::warn!(file, "this node's snapshot cannot be used and is built again: {error}");
             if let Err(error) = snapshot.discard().await {
                 tracing::warn!(file, "the unusable snapshot cannot be removed: {error}");
             }
