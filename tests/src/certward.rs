@@ -81,6 +81,8 @@ pub struct Certward {
     process: Option<Process>,
     setup: Setup,
     ports: [u16; 4],
+    /// Whether it has served on these ports: no other process can have taken them before.
+    has_served: bool,
     admin: Option<(String, String)>,
     folder: TempDir,
 }
@@ -117,13 +119,15 @@ impl Certward {
     /// Creates the folder and the configuration only.
     pub fn prepare(setup: Setup) -> Self {
         let folder = TempDir::with_prefix("certward-test-").unwrap();
-        let mut certward = Self { process: None, setup, ports: [0; 4], admin: None, folder };
+        let mut certward =
+            Self { process: None, setup, ports: [0; 4], has_served: false, admin: None, folder };
         certward.choose_ports();
         certward
     }
 
     fn choose_ports(&mut self) {
         self.ports = std::array::from_fn(|_| free_port());
+        self.has_served = false;
         fs::write(self.config(), self.configuration()).unwrap();
     }
 
@@ -230,6 +234,7 @@ impl Certward {
     fn wait_ready(&mut self) -> bool {
         let (mut process, api) = (self.process.take().expect("launched"), self.api_unchecked());
         let https = self.setup.api_certificate.is_some();
+        let may_be_anothers = !self.has_served && self.admin.is_some();
         let ready = wait_until("readiness of certward", || {
             if !process.is_running() {
                 return Some(false);
@@ -237,11 +242,15 @@ impl Certward {
             let up = if https {
                 std::net::TcpStream::connect(api.address).is_ok()
             } else {
-                api.try_send_at("GET", "/readyz", "", "").is_ok_and(|answer| answer.status == 200)
+                let status = |path| api.try_send_at("GET", path, "", "").map(|answer| answer.status);
+                status("/readyz").is_ok_and(|ready| ready == 200)
+                    // Another test's certward on the port refuses this key; no limit counts it.
+                    && !(may_be_anothers && status("/public_api/v1/none").is_ok_and(|of| of == 401))
             };
             up.then_some(true)
         });
         self.process = Some(process);
+        self.has_served = ready;
         ready
     }
 
