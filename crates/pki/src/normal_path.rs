@@ -21,8 +21,8 @@ pub(crate) struct NormalAnchors {
     pub(crate) names: Vec<NameForms>,
 }
 
-/// webpki's maximum in a path. It tries every order of intermediates of one name: 2,000 steps, and
-/// 100 signatures by its own bound.
+/// webpki's maximum in a path. `path_candidates` bounds the search among them, webpki itself the
+/// signatures: to 100.
 const ISSUERS_MAX: usize = 6;
 
 impl NormalAnchors {
