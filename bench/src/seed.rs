@@ -56,9 +56,10 @@ struct Template {
 impl Template {
     async fn read(store: &Store, id: &str) -> Result<Self> {
         let id = DeploymentId::parse(id)?;
-        let deployment = store.deployment(&id).await?.context("the template is missing")?;
+        let deployment = store.read().deployment(&id).await?.context("the template is missing")?;
         let version = deployment.tls.version().context("the template has no certificate")?;
-        let version = store.version(&id, version).await?.context("the template's certificate is missing")?;
+        let version =
+            store.read().version(&id, version).await?.context("the template's certificate is missing")?;
         Ok(Self { deployment, version })
     }
 

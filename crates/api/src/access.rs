@@ -24,7 +24,7 @@ impl Context {
             caller.require(scope)?;
         }
         let id = id.parse(|text| DeploymentId::parse(text).ok()).ok_or(Error::DeploymentNotFound)?;
-        let deployment = self.lifecycle.store().deployment(&id).await?;
+        let deployment = self.lifecycle.store().read().deployment(&id).await?;
         deployment.filter(|found| caller.sees(&found.project)).ok_or(Error::DeploymentNotFound)
     }
 
@@ -32,7 +32,7 @@ impl Context {
     pub(crate) async fn project(&self, caller: &Caller, id: &PathId) -> Result<Project, Error> {
         let id = id.parse(|text| ProjectId::parse(text).ok()).filter(|id| caller.sees(id));
         let id = id.ok_or(ProjectError::NotFound)?;
-        Ok(self.lifecycle.store().project(&id).await?.ok_or(ProjectError::NotFound)?)
+        Ok(self.lifecycle.store().read().project(&id).await?.ok_or(ProjectError::NotFound)?)
     }
 
     /// Steps 1 to 3 again, after a wait for the client or the gateway.
@@ -43,11 +43,11 @@ impl Context {
         deployment: &Deployment,
     ) -> Result<(), Error> {
         let store = self.lifecycle.store();
-        let key = store.api_key(&caller.key).await?.ok_or(Error::Unauthorized)?;
+        let key = store.read().api_key(&caller.key).await?.ok_or(Error::Unauthorized)?;
         if !key.may(scope) {
             return Err(Error::NoScope(scope));
         }
-        let found = store.deployment(&deployment.id).await?;
+        let found = store.read().deployment(&deployment.id).await?;
         let same = found.filter(|found| deployment.reference().means(found) && key.sees(&found.project));
         same.map(drop).ok_or(Error::DeploymentNotFound)
     }

@@ -151,7 +151,7 @@ impl NodeContext {
 
     /// Asks the replica while the store is unavailable. A name it lacks may be newer: an error.
     async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
-        match self.store.first_of(names).await {
+        match self.store.read().first_of(names).await {
             Err(error @ StoreError::Unavailable(_)) => {
                 self.loader.first_known(names).await.map(Some).ok_or(error)
             }

@@ -369,8 +369,9 @@ impl Gateway {
     ) -> Option<NodeStart> {
         let replica = replicator.readable()?;
         let read = async {
-            recall(&self.inner.ring, replica).await?;
-            follower.context.boundaries.set(replica.boundaries().await?);
+            let reader = replica.read();
+            recall(&self.inner.ring, &reader).await?;
+            follower.context.boundaries.follow(&reader).await?;
             replica.mark_position().await
         };
         let mark = match read.await {

@@ -1,5 +1,5 @@
 use certward_pki::{Bundle, ClientTrust, Material, TlsType};
-use certward_store::{Deployment, DeploymentId, Records, StoreError, Version};
+use certward_store::{Deployment, DeploymentId, Reader, StoreError, Version};
 use thiserror::Error;
 
 use crate::{Lifecycle, narrows};
@@ -37,7 +37,7 @@ impl Lifecycle {
         &self,
         id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<AssignedCertificate>)>, StoreError> {
-        assignment_in(&self.store, id).await
+        assignment_in(&self.store.read(), id).await
     }
 
     /// Unseals the key and builds the material.
@@ -45,14 +45,14 @@ impl Lifecycle {
     /// # Errors
     /// [`MaterialError`].
     pub async fn material(&self, version: &Version) -> Result<Material, MaterialError> {
-        material_in(&self.store, version).await
+        material_in(&self.store.read(), version).await
     }
 
     pub(crate) async fn with_newest(
         &self,
         id: &DeploymentId,
     ) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
-        with_newest(&self.store, id).await
+        with_newest(&self.store.read(), id).await
     }
 }
 
@@ -61,12 +61,12 @@ impl Lifecycle {
 /// # Errors
 /// [`StoreError`].
 pub async fn assignment_in(
-    records: &impl Records,
+    reader: &Reader,
     id: &DeploymentId,
 ) -> Result<Option<(Deployment, Option<AssignedCertificate>)>, StoreError> {
-    let Some((deployment, newest)) = with_newest(records, id).await? else { return Ok(None) };
+    let Some((deployment, newest)) = with_newest(reader, id).await? else { return Ok(None) };
     let Some(newest) = newest else { return Ok(Some((deployment, None))) };
-    let older = records.last_proven_version(id, newest.version).await?;
+    let older = reader.last_proven_version(id, newest.version).await?;
     let fallback = older.filter(|older| !narrows(&newest, older));
     Ok(Some((deployment, Some(AssignedCertificate { newest, fallback }))))
 }
@@ -75,8 +75,8 @@ pub async fn assignment_in(
 ///
 /// # Errors
 /// [`MaterialError`].
-pub async fn material_in(records: &impl Records, version: &Version) -> Result<Material, MaterialError> {
-    let key = records.private_key(&version.deployment, version.version).await?;
+pub async fn material_in(reader: &Reader, version: &Version) -> Result<Material, MaterialError> {
+    let key = reader.private_key(&version.deployment, version.version).await?;
     let key = key.ok_or(MaterialError::Erased)?;
     let chain = version.chain.iter().map(|der| der.clone().into()).collect();
     let bundle = Bundle::new(chain, key).map_err(|error| MaterialError::Unusable(error.to_string()))?;
@@ -86,14 +86,14 @@ pub async fn material_in(records: &impl Records, version: &Version) -> Result<Ma
 /// Two reads: if the upload is missing, the deployment changed and is read again. Missing for an
 /// unchanged deployment is an error, never «no certificate».
 async fn with_newest(
-    records: &impl Records,
+    reader: &Reader,
     id: &DeploymentId,
 ) -> Result<Option<(Deployment, Option<Version>)>, StoreError> {
     let mut without = None;
     loop {
-        let Some(deployment) = records.deployment(id).await? else { return Ok(None) };
+        let Some(deployment) = reader.deployment(id).await? else { return Ok(None) };
         let Some(version) = deployment.tls.version() else { return Ok(Some((deployment, None))) };
-        if let Some(newest) = records.version(id, version).await? {
+        if let Some(newest) = reader.version(id, version).await? {
             return Ok(Some((deployment, Some(newest))));
         }
         // Each change draws a generation, so the loop ends when changes pause.

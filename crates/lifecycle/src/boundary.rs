@@ -143,8 +143,8 @@ impl Lifecycle {
         &self,
         deployment: &Deployment,
     ) -> Result<Vec<BoundaryWarning>, StoreError> {
-        let shared = self.store.shared_upstreams(deployment).await?;
-        let project = self.store.project(&deployment.project).await?;
+        let shared = self.store.read().shared_upstreams(deployment).await?;
+        let project = self.store.read().project(&deployment.project).await?;
         let allow = project.and_then(|project| project.boundary.upstream_allow);
         let mut warnings = Vec::new();
         for (list, upstream) in upstreams(deployment) {

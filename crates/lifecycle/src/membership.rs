@@ -178,7 +178,7 @@ impl Lifecycle {
             deployment.generation == generation
                 && !matches!(deployment.tls, TlsState::Absent | TlsState::Running { .. })
         };
-        match self.store.deployment(id).await? {
+        match self.store.read().deployment(id).await? {
             Some(deployment) if wanted(&deployment) => {}
             Some(deployment) => {
                 warn_if_unproven(&node.id, &deployment, generation, &proof);

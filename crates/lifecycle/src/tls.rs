@@ -141,7 +141,7 @@ impl Lifecycle {
         upload: Arc<Upload>,
     ) -> Result<Judgement, TlsError> {
         let replaced = match deployment.tls.version() {
-            Some(version) => self.store.version(&deployment.id, version).await?,
+            Some(version) => self.store.read().version(&deployment.id, version).await?,
             None => None,
         };
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
@@ -226,7 +226,7 @@ impl Lifecycle {
         wanted: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<CertificateView, TlsError> {
-        let found = self.store.deployment(&wanted.id).await?.filter(|found| wanted.means(found));
+        let found = self.store.read().deployment(&wanted.id).await?.filter(|found| wanted.means(found));
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
         for _ in 0..JUDGEMENTS_MAX {
             change.admits(&judged_for.tls)?;

@@ -95,7 +95,7 @@ impl Stage {
 
     async fn warnings(&self, id: &str) -> Vec<BoundaryWarning> {
         let id = DeploymentId::parse(id).unwrap();
-        let deployment = self.world.lifecycle.store().deployment(&id).await.unwrap().unwrap();
+        let deployment = self.world.lifecycle.store().read().deployment(&id).await.unwrap().unwrap();
         self.world.lifecycle.boundary_warnings(&deployment).await.unwrap()
     }
 }

@@ -36,6 +36,7 @@ async fn a_certificate_is_created_proven_replaced_and_deleted() {
     let actions: Vec<String> = world
         .lifecycle
         .store()
+        .read()
         .audit(20)
         .await
         .unwrap()

@@ -31,7 +31,7 @@ async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
     world.lifecycle.sweep().await.unwrap();
     world.create(ca.one_way()).await;
     let (lifecycle, store) = (&world.lifecycle, world.lifecycle.store());
-    let newest = store.newest_position().await.unwrap();
+    let newest = store.read_as_member().newest_position().await.unwrap();
     let asked = async |carried_out: bool| {
         let mut held = None;
         let fresh = Member { id: b.id.clone(), session: session() };
@@ -50,12 +50,12 @@ async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
     world.report(&refused, Ok(())).await;
     world.report(&b, Ok(())).await;
     let b = asked(true).await;
-    assert_eq!(store.unproven(&b.id).await.unwrap(), std::slice::from_ref(&world.id));
+    assert_eq!(store.read_as_member().unproven(&b.id).await.unwrap(), std::slice::from_ref(&world.id));
     world.report(&a, Ok(())).await;
     assert_eq!(world.status().await, "pending", "who joins while it is pending is counted");
     world.report(&b, Ok(())).await;
     assert_eq!(world.status().await, "running");
-    assert!(store.unproven(&b.id).await.unwrap().is_empty());
+    assert!(store.read_as_member().unproven(&b.id).await.unwrap().is_empty());
     assert!(world.renew(&b).await);
 }
 
@@ -83,7 +83,7 @@ async fn a_report_of_what_was_loaded_from_another_history_is_void() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
     world.create(ca.one_way()).await;
-    let row = world.lifecycle.store().newest_position().await.unwrap();
+    let row = world.lifecycle.store().read_as_member().newest_position().await.unwrap();
     let generation = world.generation().await;
     let beyond = FeedPosition { generation: Generation(row.generation.0 + 1), nonce: 1 };
     for (as_of, expected) in
@@ -97,7 +97,7 @@ async fn a_report_of_what_was_loaded_from_another_history_is_void() {
 
 /// The result, and the session after it.
 async fn withdraw(world: &World, node: &Member, generation: Generation) -> (Withdrawal, Member) {
-    let as_of = world.lifecycle.store().newest_position().await.unwrap();
+    let as_of = world.lifecycle.store().read_as_member().newest_position().await.unwrap();
     let observation = Observation { id: &world.id, generation, as_of };
     let fresh = session();
     let outcome = world.lifecycle.withdraw(node, fresh, &observation, "the key does not open").await.unwrap();

@@ -294,7 +294,7 @@ impl<'a> Stage<'a> {
             sent: None,
         };
         let store = world.lifecycle.store();
-        let (now, row) = (store.clock().now(), store.newest_position().await.unwrap());
+        let (now, row) = (store.clock().now(), store.read_as_member().newest_position().await.unwrap());
         let book = Book {
             state: State::Absent,
             generation: world.generation().await,
@@ -419,7 +419,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn note_row(&mut self) -> Generation {
-        let row = self.world.lifecycle.store().newest_position().await.unwrap();
+        let row = self.world.lifecycle.store().read_as_member().newest_position().await.unwrap();
         assert!(self.book.history.insert(row.generation, row).is_none(), "a row of its own");
         row.generation
     }

@@ -37,8 +37,8 @@ async fn a_deployment_is_made_once_and_goes_with_all_it_has() {
     let version = world.deployment().await.tls.version().unwrap();
     world.lifecycle.remove_deployment(&world.admin, &world.this().await).await.unwrap();
     let store = world.lifecycle.store();
-    assert!(store.deployment(&world.id).await.unwrap().is_none());
-    assert!(store.private_key(&world.id, version).await.unwrap().is_none());
+    assert!(store.read().deployment(&world.id).await.unwrap().is_none());
+    assert!(store.read().private_key(&world.id, version).await.unwrap().is_none());
 
     let made =
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_host_of_another_is_refused_and_nothing_is_half_done() {
     let Err(DeploymentError::HostTaken(host)) = refused else { panic!("{refused:?}") };
     assert_eq!(host.as_str(), "*.example.com");
     let second = DeploymentId::parse("second").unwrap();
-    assert!(world.lifecycle.store().deployment(&second).await.unwrap().is_none());
+    assert!(world.lifecycle.store().read().deployment(&second).await.unwrap().is_none());
 
     new.hosts.pop();
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_host_of_another_is_refused_and_nothing_is_half_done() {
     let change = DeploymentChange { hosts, ..DeploymentChange::default() };
     let refused = world.lifecycle.change_deployment(&world.admin, &world.that("second").await, change).await;
     assert!(matches!(refused, Err(DeploymentError::HostTaken(_))));
-    let kept = world.lifecycle.store().deployment(&second).await.unwrap().unwrap();
+    let kept = world.lifecycle.store().read().deployment(&second).await.unwrap().unwrap();
     assert_eq!(kept.hosts, [HostName::parse("mine.example.org").unwrap()]);
 }
 

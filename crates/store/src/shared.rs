@@ -8,12 +8,9 @@ use tokio::{
 
 use crate::{
     Address, Clock, StoreError,
-    engine::{
-        durability,
-        pool::{Engine, step},
-    },
+    engine::pool::Engine,
     postgres::listen::{ChangeListener, NotifySource},
-    sealed::{sealing::Sealer, secret},
+    sealed::sealing::Sealer,
 };
 
 /// Shared by all clones and transactions.
@@ -66,23 +63,5 @@ impl StoreInner {
 
     pub(crate) fn pepper(&self) -> Result<&hmac::Key, StoreError> {
         self.opened().map(|opened| &opened.pepper)
-    }
-}
-
-impl Opened {
-    pub(crate) async fn with(engine: Engine, inner: &StoreInner) -> Result<Self, StoreError> {
-        let mut conn = engine.read().await?;
-        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
-        for risk in step(durability::risks(&mut conn)).await? {
-            tracing::warn!("{risk}");
-        }
-        drop(conn);
-        if let Some(tracker) = engine.tracker() {
-            tracker.remember().await;
-        }
-        let listener = engine.tracker().map(|tracker| {
-            ChangeListener::start(Arc::clone(tracker), inner.changes.clone(), inner.notify_source.clone())
-        });
-        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
     }
 }

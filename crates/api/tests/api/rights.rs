@@ -339,11 +339,11 @@ impl Everything {
     async fn of(world: &World) -> Self {
         let store = world.lifecycle.store();
         Self {
-            newest: store.newest_generation().await.unwrap(),
-            deployments: store.deployments_after(None, 100).await.unwrap(),
-            projects: store.projects().await.unwrap(),
-            keys: store.api_keys().await.unwrap(),
-            audit: store.audit(1000).await.unwrap(),
+            newest: store.read().newest_generation().await.unwrap(),
+            deployments: store.read().deployments_after(None, 100).await.unwrap(),
+            projects: store.read().projects().await.unwrap(),
+            keys: store.read().api_keys().await.unwrap(),
+            audit: store.read().audit(1000).await.unwrap(),
         }
     }
 }

@@ -216,7 +216,7 @@ impl World {
     }
 
     pub(crate) async fn key_and_login(&self, scopes: &[Scope], projects: Option<&[&str]>) -> (ApiKey, Login) {
-        let keys = self.lifecycle.store().api_keys().await.unwrap();
+        let keys = self.lifecycle.store().read().api_keys().await.unwrap();
         let actor = keys.into_iter().find(|key| key.name == "admin").unwrap();
         let ids: Option<Vec<ProjectId>> =
             projects.map(|ids| ids.iter().map(|id| ProjectId::parse(id).unwrap()).collect());
@@ -236,8 +236,8 @@ impl World {
     /// On the newest generation of `ge6a1a75`.
     pub(crate) async fn report(&self, node: &Member, proof: Result<(), ProofFailure>) {
         let (id, store) = (DeploymentId::parse("ge6a1a75").unwrap(), self.lifecycle.store());
-        let generation = store.deployment(&id).await.unwrap().unwrap().generation;
-        let as_of = store.newest_position().await.unwrap();
+        let generation = store.read().deployment(&id).await.unwrap().unwrap().generation;
+        let as_of = store.read_as_member().newest_position().await.unwrap();
         let observation = Observation { id: &id, generation, as_of };
         self.lifecycle.report(node, &observation, proof).await.unwrap();
     }

@@ -15,7 +15,7 @@ use certward_lifecycle::{
 };
 use certward_pki::{ClientTrust, HostName};
 use certward_store::{
-    Deployment, DeploymentId, FeedPosition, Reading, Records, StoreError, TlsState, Version,
+    Deployment, DeploymentId, FeedPosition, Reader, Reading, StoreError, TlsState, Version,
 };
 use parking_lot::{Mutex as StdMutex, MutexGuard};
 use quick_cache::sync::Cache;
@@ -225,8 +225,8 @@ impl Loader {
         id: &DeploymentId,
     ) -> Result<Option<Arc<DeploymentConfig>>, StoreError> {
         let Some(replica) = replicator.readable() else { return Ok(None) };
-        let reading = replica.reading().await?;
-        let assignment = assignment_in(&reading, id).await?;
+        let snapshot = replica.snapshot().await?;
+        let assignment = assignment_in(&snapshot, id).await?;
         // A missing deployment may have been created since.
         let Some((deployment, _)) = &assignment else { return Ok(None) };
         if !self.gate.covers(id, deployment.generation) {
@@ -234,7 +234,7 @@ impl Loader {
         }
         let before = self.before(id);
         // A fallback needs the store's permission, so the store is read for it.
-        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        let built = self.build(&snapshot, assignment.as_ref(), before.as_deref()).await?;
         let entry = Arc::new(built.entry);
         if entry.is_unservable() {
             replicator.mark_suspect();
@@ -290,10 +290,10 @@ impl Loader {
     ) -> Result<Vec<ReadAhead>, StoreError> {
         let mut read = Vec::new();
         for id in ids {
-            let assignment = assignment_in(reading, &id).await?;
+            let assignment = assignment_in(reading.read(), &id).await?;
             let before = self.before(&id);
             // A fallback is served only when the change is carried out.
-            let built = self.build(reading, assignment.as_ref(), before.as_deref()).await?;
+            let built = self.build(reading.read(), assignment.as_ref(), before.as_deref()).await?;
             let loaded =
                 LoadedDeployment { assignment, entry: Arc::new(built.entry), as_of: reading.as_of() };
             let writes = writes[self.slot_number(&id)];
@@ -315,7 +315,7 @@ impl Loader {
 
     /// The owner of the first name that the replica knows.
     pub(crate) async fn first_known(&self, names: &[HostName]) -> Option<(HostName, DeploymentId)> {
-        self.replicator.as_ref()?.readable()?.first_of(names).await.ok()?
+        self.replicator.as_ref()?.readable()?.read().first_of(names).await.ok()?
     }
 
     /// Reads the store and swaps. Without an answer the cache stays, and announced deployments are
@@ -389,9 +389,9 @@ impl Loader {
         let read_at = self.gate.now();
         let reading = self.read(purpose).await?;
         let as_of = reading.as_of();
-        let assignment = assignment_in(&reading, id).await?;
+        let assignment = assignment_in(reading.read(), id).await?;
         let before = self.before(id);
-        let built = self.build(&reading, assignment.as_ref(), before.as_deref()).await?;
+        let built = self.build(reading.read(), assignment.as_ref(), before.as_deref()).await?;
         // The withdrawal must not wait for this reading's connection.
         drop(reading);
         let entry = match (&assignment, built.fallback) {
@@ -499,7 +499,7 @@ impl Loader {
     /// An unservable version is refused; one that cannot be read now is an error.
     async fn build(
         &self,
-        records: &impl Records,
+        reader: &Reader,
         assignment: Option<&(Deployment, Option<AssignedCertificate>)>,
         before: Option<&DeploymentConfig>,
     ) -> Result<Built, StoreError> {
@@ -510,14 +510,14 @@ impl Loader {
         let Some(AssignedCertificate { newest, fallback }) = certificate else {
             return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
         };
-        let reason = match self.identity(records, newest, before).await? {
+        let reason = match self.identity(reader, newest, before).await? {
             Ok(identity) => {
                 return Ok(DeploymentConfig::Served(Served::new(deployment, identity, None)).into());
             }
             Err(reason) => reason,
         };
         let fallback = match fallback {
-            Some(fallback) => self.identity(records, fallback, before).await?.ok(),
+            Some(fallback) => self.identity(reader, fallback, before).await?.ok(),
             None => None,
         };
         let entry = refused(Refusal::Unservable(reason.clone()), self.trust_of(newest));
@@ -527,24 +527,24 @@ impl Loader {
     /// The inner error is permanent, in one plain sentence.
     async fn identity(
         &self,
-        records: &impl Records,
+        reader: &Reader,
         version: &Version,
         before: Option<&DeploymentConfig>,
     ) -> Result<Result<Arc<Identity>, String>, StoreError> {
         if let Some(identity) = served_already(version, before) {
             return Ok(Ok(Arc::clone(identity)));
         }
-        let built = self.build_identity(records, version).await;
+        let built = self.build_identity(reader, version).await;
         self.metrics.loaded(matches!(built, Ok(Ok(_))));
         Ok(built?.map(Arc::new))
     }
 
     async fn build_identity(
         &self,
-        records: &impl Records,
+        reader: &Reader,
         version: &Version,
     ) -> Result<Result<Identity, String>, StoreError> {
-        let material = match material_in(records, version).await {
+        let material = match material_in(reader, version).await {
             Ok(material) => material,
             Err(MaterialError::Store(error @ StoreError::Unavailable(_))) => return Err(error),
             Err(error) => return Ok(Err(error.to_string())),

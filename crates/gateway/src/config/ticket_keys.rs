@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use certward_lifecycle::Entropy;
-use certward_store::{Replica, Store, StoreError};
+use certward_store::{Reader, Replica, Store, StoreError};
 use zeroize::Zeroizing;
 
 use crate::config::tickets::{KeyRing, TicketKey};
@@ -34,7 +34,7 @@ pub(crate) async fn keep_current(
     let mut keys = Vec::new();
     for period in periods {
         let random = if period < now {
-            store.secret(&name(period)).await?
+            store.read().secret(&name(period)).await?
         } else {
             let mut fresh = Zeroizing::new(vec![0; 32]);
             entropy.fill(&mut fresh);
@@ -49,10 +49,10 @@ pub(crate) async fn keep_current(
 }
 
 /// Loads the replica's keys, for a start without the store. Missing keys only cost full handshakes.
-pub(crate) async fn recall(ring: &KeyRing, snapshot: &Replica) -> Result<(), StoreError> {
+pub(crate) async fn recall(ring: &KeyRing, replica: &Reader) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for period in ring.periods() {
-        let random = snapshot.secret(&name(period)).await?;
+        let random = replica.secret(&name(period)).await?;
         keys.extend(random.and_then(|random| read(period, &random)));
     }
     ring.hold(keys);

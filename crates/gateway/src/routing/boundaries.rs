@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use certward_pki::HostName;
-use certward_store::{Boundaries as Stored, ProjectId, Reading, Stamp, Store, StoreError, UpstreamAllow};
+use certward_store::{Boundaries as Stored, ProjectId, Reader, Stamp, StoreError, UpstreamAllow};
 use parking_lot::RwLock;
 
 #[derive(Debug, Default)]
@@ -19,17 +19,9 @@ struct BoundaryTables {
 }
 
 impl BoundaryIndex {
-    pub(crate) async fn follow(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn follow(&self, reader: &Reader) -> Result<(), StoreError> {
         let known = self.known().stamp;
-        if let Some(stored) = store.boundaries(known).await? {
-            self.set(stored);
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn follow_in(&self, reading: &Reading) -> Result<(), StoreError> {
-        let known = self.known().stamp;
-        if let Some(stored) = reading.boundaries(known).await? {
+        if let Some(stored) = reader.boundaries(known).await? {
             self.set(stored);
         }
         Ok(())

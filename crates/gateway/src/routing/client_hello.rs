@@ -15,7 +15,7 @@ const SHOWN_NAME_MAX: usize = 64;
 
 /// Reassembled from records, with its header.
 pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
-    let mut records = Reader(records);
+    let mut records = Cursor(records);
     let mut message = Vec::with_capacity(records.0.len());
     loop {
         if records.u8()? != HANDSHAKE {
@@ -37,7 +37,7 @@ pub(crate) fn first_message(records: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     const HEADER: usize = 3;
     const VERSION_AND_RANDOM: usize = 2 + 32;
-    let mut hello = Reader(message);
+    let mut hello = Cursor(message);
     if hello.u8()? != CLIENT_HELLO {
         return None;
     }
@@ -45,7 +45,7 @@ pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let _session_id = hello.vector8()?;
     let _cipher_suites = hello.vector16()?;
     let _compression_methods = hello.vector8()?;
-    let mut list = Reader(hello.vector16()?);
+    let mut list = Cursor(hello.vector16()?);
     if !hello.0.is_empty() {
         return None;
     }
@@ -60,7 +60,7 @@ pub(crate) fn extensions(message: &[u8]) -> Option<Vec<(u16, &[u8])>> {
 pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     let message = first_message(hello)?;
     let (_, body) = extensions(&message)?.into_iter().find(|(kind, _)| *kind == SERVER_NAME)?;
-    let mut list = Reader(Reader(body).vector16()?);
+    let mut list = Cursor(Cursor(body).vector16()?);
     if list.u8()? != HOST_NAME {
         return None;
     }
@@ -68,9 +68,9 @@ pub(crate) fn shown_server_name(hello: &[u8]) -> Option<String> {
     Some(list.vector16()?.iter().take(SHOWN_NAME_MAX).map(shown).collect())
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;

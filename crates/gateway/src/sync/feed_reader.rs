@@ -89,7 +89,7 @@ impl Follower {
                 }
                 if self.progress.is_unread() && reread.is_none() {
                     // Before the replica is rebuilt, from newer rows.
-                    after = store.newest_position().await?;
+                    after = store.read_as_member().newest_position().await?;
                     self.history.read([after].into_iter());
                     reread = Some(after);
                 }
@@ -154,7 +154,7 @@ impl Follower {
             };
             if let Some(reading) = &reading {
                 // A project's boundaries must be known before its deployments are served.
-                self.context.boundaries.follow_in(reading).await?;
+                self.context.boundaries.follow(reading.read()).await?;
             }
             let ahead = match (changed, reading) {
                 (Changed::Sent(_), Some(reading)) => self.read_ahead(&rows, &reading, held, &writes).await?,
@@ -191,7 +191,7 @@ impl Follower {
         match self.context.loader.read_ahead(reading, writes, ids.into_iter().cloned()).await {
             Ok(read) => Ok(read),
             Err(StoreError::Unavailable(_)) => {
-                self.lifecycle.store().newest_position().await?;
+                self.lifecycle.store().read_as_member().newest_position().await?;
                 Ok(Vec::new())
             }
             Err(_) => Ok(Vec::new()),
@@ -230,21 +230,21 @@ impl Follower {
     }
 
     async fn want_unproven(&self, changed: &Changed) -> Result<(), StoreError> {
-        changed.send(self.lifecycle.store().unproven(&self.node).await?).await;
+        changed.send(self.lifecycle.store().read_as_member().unproven(&self.node).await?).await;
         Ok(())
     }
 
     /// Deployments of the store and of the index.
     async fn want_everything(&self, newest: FeedPosition, changed: &Changed) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
-        self.context.boundaries.follow(store).await?;
+        self.context.boundaries.follow(&store.read()).await?;
         let known = self.context.index.deployments();
         // The feed counts as read when all are listed.
         self.progress.begin_over(known.iter());
         changed.send(known).await;
         let mut last: Option<DeploymentId> = None;
         loop {
-            let page = store.deployments_after(last.as_ref(), FEED_PAGE).await?;
+            let page = store.read().deployments_after(last.as_ref(), FEED_PAGE).await?;
             let Some(end) = page.last() else {
                 self.progress.is_to_do([].into_iter(), newest);
                 return Ok(());

@@ -54,8 +54,8 @@ impl Follower {
     pub(crate) async fn begin(&self) -> Result<(Start, HostWarmup), StoreError> {
         let sent = self.trust_age.now();
         // Read before the pages: changes during warm-up then come through the feed.
-        let after = self.lifecycle.store().newest_position().await?;
-        self.context.boundaries.follow(self.lifecycle.store()).await?;
+        let after = self.lifecycle.store().read_as_member().newest_position().await?;
+        self.context.boundaries.follow(&self.lifecycle.store().read()).await?;
         self.trust_age.answered(sent);
         Ok(Self::start(after, Schedule::default(), HostSource::Store))
     }
@@ -92,7 +92,7 @@ impl Follower {
 
     async fn fill_from_store(&self, names: &mut HostWarmup) -> Result<(), StoreError> {
         loop {
-            let page = self.lifecycle.store().hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
+            let page = self.lifecycle.store().read().hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
             self.context.warmup.answered(&page);
             let page = page?;
             let Some(end) = page.last() else { break };
@@ -132,7 +132,7 @@ impl Follower {
     async fn complete_replica(&self, names: &mut HostWarmup) -> Result<(), StoreError> {
         let store = self.lifecycle.store();
         loop {
-            let newest = store.newest_position().await;
+            let newest = store.read_as_member().newest_position().await;
             self.context.warmup.answered(&newest);
             // After a fail-over the row may be gone.
             if timeout(CAUGHT_UP_TIMEOUT, self.progress.was_caught_up(newest?)).await.is_ok() {
@@ -143,7 +143,7 @@ impl Follower {
         loop {
             let mut page = match self.replica_page(names).await {
                 Some(page) => page,
-                None => store.hosts_after(names.last.as_ref(), HOSTS_PAGE).await?,
+                None => store.read().hosts_after(names.last.as_ref(), HOSTS_PAGE).await?,
             };
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
@@ -157,7 +157,7 @@ impl Follower {
     /// `None`: not readable. Damage shows here at the latest.
     async fn replica_page(&self, names: &HostWarmup) -> Option<Vec<Listed>> {
         let replicator = self.replicator.as_ref()?;
-        let page = replicator.readable()?.hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
+        let page = replicator.readable()?.read().hosts_after(names.last.as_ref(), HOSTS_PAGE).await;
         page.inspect_err(|error| {
             tracing::warn!("this node's snapshot cannot be read: {error}");
             replicator.mark_suspect();
@@ -169,7 +169,7 @@ impl Follower {
     async fn warn_of_missing(&self, store: &Store) -> Result<(), StoreError> {
         let bound = self.prover.listeners.iter().filter_map(|listener| listener.deployment.as_ref());
         for id in bound.chain(&self.prover.default) {
-            if store.deployment(id).await?.is_none() {
+            if store.read().deployment(id).await?.is_none() {
                 tracing::warn!(
                     deployment.id = %id,
                     "the configuration (`gateway.default_deployment` or a listener's `deployment`) names a deployment that does not exist; its \

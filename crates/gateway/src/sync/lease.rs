@@ -32,7 +32,7 @@ impl Follower {
     /// `false`: too much is missing, or a take-over is in progress.
     pub(crate) async fn try_to_join(&self) -> Result<bool, StoreError> {
         // Catches up before changes are held, so that little is left to do then.
-        let newest = self.lifecycle.store().newest_position().await?;
+        let newest = self.lifecycle.store().read_as_member().newest_position().await?;
         if timeout(CATCH_UP_TIMEOUT, self.progress.is_near(newest, MISSING_MAX)).await.is_err() {
             return Ok(false);
         }

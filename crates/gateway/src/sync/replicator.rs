@@ -433,7 +433,7 @@ impl Replicator {
 
     /// Until the store answers, damaged is better than none.
     async fn rebuild_suspect(&self, store: &Store) -> Result<(), CopyError> {
-        store.newest_generation().await.map_err(CopyError::Store)?;
+        store.read().newest_generation().await.map_err(CopyError::Store)?;
         self.change(|state| {
             state.is_void = true;
             state.replica.invalidate();
@@ -469,7 +469,7 @@ impl Replicator {
         self.set_state(ReplicaState::Absent);
         self.copy_ticket_keys(store).await?;
         self.snapshot.copy_boundaries(store).await?;
-        let begun = store.newest_position().await.map_err(CopyError::Store)?;
+        let begun = store.read_as_member().newest_position().await.map_err(CopyError::Store)?;
         let mut after = None;
         loop {
             after = self.snapshot.copy_page(store, after.as_ref(), BUILD_PAGE).await?;
@@ -501,7 +501,11 @@ impl Replicator {
         let mut end = begun;
         loop {
             let read_at = self.gate.now();
-            let page = store.feed_after(end, end, COPIED_AT_ONCE).await.map_err(CopyError::Store)?;
+            let page = store
+                .read_as_member()
+                .feed_after(end, end, COPIED_AT_ONCE)
+                .await
+                .map_err(CopyError::Store)?;
             let FeedPage::Rows(rows) = page else { return Ok(None) };
             let Some(last) = rows.last() else { return Ok(Some(end)) };
             let ids = distinct(&rows);

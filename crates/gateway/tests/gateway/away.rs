@@ -182,7 +182,7 @@ async fn alone_a_node_holds_projects_to_their_boundaries() {
 
         // Only the feed carries this change.
         world.change_project(of, change).await;
-        let newest = world.lifecycle.store().newest_generation().await.unwrap();
+        let newest = world.lifecycle.store().read().newest_generation().await.unwrap();
         eventually("it is in the snapshot", || async {
             let copy = world.snapshot().await;
             let snapshot = Replica::at(copy.path(), &master_key());

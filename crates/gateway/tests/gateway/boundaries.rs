@@ -25,7 +25,7 @@ pub(crate) fn allow(places: &[&str]) -> ProjectChange {
 
 impl World {
     pub(crate) async fn change_project(&self, of: &str, change: ProjectChange) {
-        if self.lifecycle.store().project(&project(of)).await.unwrap().is_none() {
+        if self.lifecycle.store().read().project(&project(of)).await.unwrap().is_none() {
             let made = self.lifecycle.create_project(
                 &self.admin,
                 Some(project(of)),

@@ -197,7 +197,7 @@ impl World {
                 Text::Absent
             },
         });
-        let deployment = self.lifecycle.store().deployment(id).await.unwrap().unwrap();
+        let deployment = self.lifecycle.store().read().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
             Some(TlsView::Set(_)) => {
                 self.lifecycle.replace_tls(&self.admin, &deployment.reference(), upload).await.unwrap()
@@ -207,7 +207,7 @@ impl World {
     }
 
     async fn this(&self, id: &DeploymentId) -> DeploymentRef {
-        self.lifecycle.store().deployment(id).await.unwrap().unwrap().reference()
+        self.lifecycle.store().read().deployment(id).await.unwrap().unwrap().reference()
     }
 
     pub(crate) async fn delete_tls(&self, id: &DeploymentId) {
@@ -228,7 +228,7 @@ impl World {
     }
 
     async fn status_within(&self, id: &DeploymentId, within: Duration) -> String {
-        let Some(deployment) = self.lifecycle.store().deployment(id).await.unwrap() else {
+        let Some(deployment) = self.lifecycle.store().read().deployment(id).await.unwrap() else {
             return "gone".to_owned();
         };
         match self.lifecycle.tls_settled(&deployment, within).await.unwrap() {

@@ -204,7 +204,8 @@ async fn ticket_keys_are_random_records_that_are_forgotten_when_their_time_is_ov
     world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
     let store = world.lifecycle.store();
     let period = |clock: &dyn certward_store::Clock| clock.now().0.div_euclid(6 * 3600 * 1000);
-    let record = async |period: i64| store.secret(&format!("session-tickets.{period:012}")).await.unwrap();
+    let record =
+        async |period: i64| store.read().secret(&format!("session-tickets.{period:012}")).await.unwrap();
     let now = period(&*world.clock);
     let kept = record(now).await.expect("the key of now");
     assert_ne!(Some(kept), record(now + 1).await, "each period has a key of its own");

@@ -169,7 +169,7 @@ impl World {
     }
 
     pub(crate) async fn deployment(&self) -> Deployment {
-        self.lifecycle.store().deployment(&self.id).await.unwrap().unwrap()
+        self.lifecycle.store().read().deployment(&self.id).await.unwrap().unwrap()
     }
 
     pub(crate) async fn this(&self) -> DeploymentRef {
@@ -178,7 +178,7 @@ impl World {
 
     pub(crate) async fn that(&self, id: &str) -> DeploymentRef {
         let id = DeploymentId::parse(id).unwrap();
-        self.lifecycle.store().deployment(&id).await.unwrap().unwrap().reference()
+        self.lifecycle.store().read().deployment(&id).await.unwrap().unwrap().reference()
     }
 
     pub(crate) async fn generation(&self) -> Generation {
@@ -230,7 +230,7 @@ impl World {
         generation: Generation,
         proof: Result<(), ProofFailure>,
     ) {
-        let as_of = self.lifecycle.store().newest_position().await.unwrap();
+        let as_of = self.lifecycle.store().read_as_member().newest_position().await.unwrap();
         let observation = Observation { id: &self.id, generation, as_of };
         self.lifecycle.report(node, &observation, proof).await.unwrap();
     }

@@ -350,6 +350,19 @@ pub(crate) async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -
     tokio::time::timeout(STEP_TIMEOUT, work).await.unwrap_or_else(|_| Err(silent()))
 }
 
+/// Work and commit within one deadline.
+pub(crate) async fn transact<T>(
+    mut transaction: Transaction<'static, Any>,
+    work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    step(async {
+        let value = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(value)
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::{future::poll_fn, task::Poll, time::Instant};

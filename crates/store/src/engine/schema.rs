@@ -246,7 +246,7 @@ mod tests {
         }
         for store in opening.join_all().await {
             let store = store.expect("it opens");
-            assert_eq!(store.projects().await.expect("read").len(), 1);
+            assert_eq!(store.read().projects().await.expect("read").len(), 1);
             store.ping().await.expect("it can be written");
             store.close().await;
         }

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 use zeroize::Zeroizing;
 
 use crate::{
-    ProjectId, StoreError, Timestamp,
+    ProjectId, Reader, Store, StoreError, Timestamp, Tx,
     engine::{lock, row},
     sealed::random,
 };
@@ -160,17 +160,165 @@ fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
 /// Always one row: the key's or, if absent, the first key's. Either way one look-up misses (no key
 /// is empty) and one hits. An empty table gives a dummy row.
 const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k.name, d.name, '') AS name,
-            coalesce(k.scopes, d.scopes, '') AS scopes,
-            coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
-            coalesce(k.digest, d.digest, $2) AS digest, coalesce(k.created_at, d.created_at, 0) AS created_at
-     FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
-     LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
+                                   coalesce(k.scopes, d.scopes, '') AS scopes,
+                                   coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
+                                   coalesce(k.digest, d.digest, $2) AS digest, coalesce(k.created_at, d.created_at, 0) AS created_at
+                            FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
+                            LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
+
+impl Store {
+    /// As [`Store::begin`], for a change by an API key, which is locked as it is now: its rights
+    /// may have changed since the request began. `None`: it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
+        let mut tx = self.begin().await?;
+        Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
+    }
+
+    /// As [`Store::begin_as`], for changes of API keys or of their projects.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
+        let mut tx = self.begin().await?;
+        tx.step(async |conn| lock::api_keys(conn).await).await?;
+        Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
+    }
+
+    /// The API key, if the secret matches. Unknown keys take as long.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn authenticate(&self, key: &str, secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
+        let pepper = self.inner.pepper()?;
+        self.read().run(async |conn| authenticate(conn, pepper, key, secret).await).await
+    }
+}
+
+impl Reader {
+    /// All API keys, oldest first.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        self.run(async |conn| {
+            let keys = sqlx::query(select!("ORDER BY created_at, key")).fetch_all(&mut *conn).await?;
+            let mut records = keys.iter().map(ApiKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
+            let seen = sqlx::query("SELECT key, project FROM api_key_project ORDER BY key, project")
+                .fetch_all(conn)
+                .await?;
+            let mut projects = std::collections::HashMap::<String, Vec<ProjectId>>::new();
+            for row in &seen {
+                projects.entry(row::text(row, "key")?).or_default().push(row::project_id(row, "project")?);
+            }
+            for record in &mut records {
+                if record.projects.is_some() {
+                    record.projects = Some(projects.remove(record.key.as_str()).unwrap_or_default());
+                }
+            }
+            Ok(records)
+        })
+        .await
+    }
+
+    /// One API key. For changes see [`Store::begin_as`].
+    pub async fn api_key(&self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        self.run(async |conn| find(conn, key).await).await
+    }
+}
+
+impl Tx {
+    /// The current key, locked against changes. Any other condition that ends a key's rights
+    /// belongs here and in [`authenticate`].
+    pub(crate) async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        self.step(async |conn| {
+            // FOR KEY SHARE would not block an UPDATE of scopes.
+            lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
+            find(conn, key).await
+        })
+        .await
+    }
+
+    /// An API key to change or remove, locked.
+    pub async fn api_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        self.step(async |conn| {
+            lock::api_keys(conn).await?;
+            lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR UPDATE", key.as_str()).await?;
+            find(conn, key).await
+        })
+        .await
+    }
+
+    /// Adds an API key with a new secret.
+    pub async fn insert_api_key(
+        &mut self,
+        name: &str,
+        scopes: &[Scope],
+        projects: Option<&[ProjectId]>,
+    ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+        let store = Arc::clone(&self.store);
+        let pepper = store.pepper()?;
+        let now = self.now;
+        self.change(async |conn| {
+    lock::api_keys(conn).await?;
+    let key = ApiKey(random::name().into());
+    let mut secret = Zeroizing::new(String::with_capacity(64));
+    random::push_hex(&mut secret, random::key().as_slice());
+    let scopes_text =
+        serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
+    sqlx::query(
+        "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.as_str())
+    .bind(row::storable(name).into_owned())
+    .bind(scopes_text)
+    .bind(i64::from(projects.is_none()))
+    .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    for project in projects.unwrap_or_default() {
+        sqlx::query("INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(key.as_str())
+            .bind(project.as_str())
+            .execute(&mut *conn)
+            .await?;
+    }
+    let record = find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
+    Ok((record, ApiSecret(secret)))
+}).await
+    }
+
+    /// The number of `admin` keys without a project limit. Locks: concurrent revocations must not
+    /// both see a second key.
+    pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
+        self.step(async |conn| {
+            lock::api_keys(conn).await?;
+            let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;
+            let mut admins = 0;
+            for row in &rows {
+                admins += u64::from(ApiKeyRecord::read(row)?.scopes.contains(&Scope::Admin));
+            }
+            Ok(admins)
+        })
+        .await
+    }
+
+    /// Removes an API key.
+    pub async fn remove_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            lock::api_keys(conn).await?;
+            sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
+            Ok(())
+        })
+        .await
+    }
+}
 
 /// `None` unless the secret matches.
 ///
 /// Always fetches and decodes one row, computes one digest and compares it in constant time: a
 /// refusal's time does not show whether the key exists (`bench/run logins`).
-pub(crate) async fn authenticate(
+async fn authenticate(
     conn: &mut AnyConnection,
     pepper: &hmac::Key,
     key: &str,
@@ -208,44 +356,6 @@ async fn with_projects(
     Ok(record)
 }
 
-pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<ApiKeyRecord>, StoreError> {
-    let keys = sqlx::query(select!("ORDER BY created_at, key")).fetch_all(&mut *conn).await?;
-    let mut records = keys.iter().map(ApiKeyRecord::read).collect::<Result<Vec<_>, _>>()?;
-    let seen =
-        sqlx::query("SELECT key, project FROM api_key_project ORDER BY key, project").fetch_all(conn).await?;
-    let mut projects = std::collections::HashMap::<String, Vec<ProjectId>>::new();
-    for row in &seen {
-        projects.entry(row::text(row, "key")?).or_default().push(row::project_id(row, "project")?);
-    }
-    for record in &mut records {
-        if record.projects.is_some() {
-            record.projects = Some(projects.remove(record.key.as_str()).unwrap_or_default());
-        }
-    }
-    Ok(records)
-}
-
-/// Locks the key against changes. Any other condition that ends a key's rights belongs here and in
-/// [`authenticate`].
-pub(crate) async fn find_kept(
-    conn: &mut AnyConnection,
-    key: &ApiKey,
-) -> Result<Option<ApiKeyRecord>, StoreError> {
-    // FOR KEY SHARE would not block an UPDATE of scopes.
-    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
-    find(conn, key).await
-}
-
-/// Locked against use and changes.
-pub(crate) async fn find_to_change(
-    conn: &mut AnyConnection,
-    key: &ApiKey,
-) -> Result<Option<ApiKeyRecord>, StoreError> {
-    lock::api_keys(conn).await?;
-    lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR UPDATE", key.as_str()).await?;
-    find(conn, key).await
-}
-
 /// They are about to lose the project.
 pub(crate) async fn lock_those_of_project(
     conn: &mut AnyConnection,
@@ -265,63 +375,10 @@ async fn lock_row(conn: &mut AnyConnection, sql: &'static str, bound: &str) -> R
     Ok(())
 }
 
-pub(crate) async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+async fn find(conn: &mut AnyConnection, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
     let row = sqlx::query(select!("WHERE key = $1")).bind(key.as_str()).fetch_optional(&mut *conn).await?;
     match row {
         Some(row) => Ok(Some(with_projects(conn, ApiKeyRecord::read(&row)?).await?)),
         None => Ok(None),
     }
-}
-
-pub(crate) async fn insert(
-    conn: &mut AnyConnection,
-    pepper: &hmac::Key,
-    name: &str,
-    scopes: &[Scope],
-    projects: Option<&[ProjectId]>,
-    now: Timestamp,
-) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
-    lock::api_keys(conn).await?;
-    let key = ApiKey(random::name().into());
-    let mut secret = Zeroizing::new(String::with_capacity(64));
-    random::push_hex(&mut secret, random::key().as_slice());
-    let scopes_text =
-        serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
-    sqlx::query(
-        "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(key.as_str())
-    .bind(row::storable(name).into_owned())
-    .bind(scopes_text)
-    .bind(i64::from(projects.is_none()))
-    .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
-    .bind(now.0)
-    .execute(&mut *conn)
-    .await?;
-    for project in projects.unwrap_or_default() {
-        sqlx::query("INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(key.as_str())
-            .bind(project.as_str())
-            .execute(&mut *conn)
-            .await?;
-    }
-    let record = find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
-    Ok((record, ApiSecret(secret)))
-}
-
-/// Locks until the end of the transaction.
-pub(crate) async fn admins(conn: &mut AnyConnection) -> Result<u64, StoreError> {
-    lock::api_keys(conn).await?;
-    let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;
-    let mut admins = 0;
-    for row in &rows {
-        admins += u64::from(ApiKeyRecord::read(row)?.scopes.contains(&Scope::Admin));
-    }
-    Ok(admins)
-}
-
-pub(crate) async fn remove(conn: &mut AnyConnection, key: &ApiKey) -> Result<(), StoreError> {
-    lock::api_keys(conn).await?;
-    sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
-    Ok(())
 }

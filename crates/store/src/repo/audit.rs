@@ -1,6 +1,6 @@
 use sqlx::AnyConnection;
 
-use crate::{StoreError, Timestamp, engine::row};
+use crate::{Reader, StoreError, Timestamp, Tx, engine::row};
 
 /// 20 MB at some 200 bytes each.
 pub(crate) const KEPT: i64 = 100_000;
@@ -35,41 +35,50 @@ pub struct AuditRecord {
     pub detail: String,
 }
 
-pub(crate) async fn note(
-    conn: &mut AnyConnection,
-    entry: &AuditEntry,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)")
-        .bind(now.0)
-        .bind(row::storable(&entry.actor).into_owned())
-        .bind(entry.action)
-        .bind(row::storable(&entry.subject).into_owned())
-        .bind(row::storable(&entry.detail).into_owned())
-        .execute(conn)
-        .await?;
-    Ok(())
+impl Reader {
+    /// At most `limit` audit records, newest first.
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.run(async |conn| {
+            let rows = sqlx::query(
+                "SELECT number, at, actor, action, subject, detail FROM audit ORDER BY number DESC LIMIT $1",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(AuditRecord {
+                        number: row::integer(row, "number")?,
+                        at: Timestamp(row::integer(row, "at")?),
+                        actor: row::text(row, "actor")?,
+                        action: row::text(row, "action")?,
+                        subject: row::text(row, "subject")?,
+                        detail: row::text(row, "detail")?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
 }
 
-pub(crate) async fn newest(conn: &mut AnyConnection, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT number, at, actor, action, subject, detail FROM audit ORDER BY number DESC LIMIT $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(AuditRecord {
-                number: row::integer(row, "number")?,
-                at: Timestamp(row::integer(row, "at")?),
-                actor: row::text(row, "actor")?,
-                action: row::text(row, "action")?,
-                subject: row::text(row, "subject")?,
-                detail: row::text(row, "detail")?,
-            })
+impl Tx {
+    /// Appends to the audit.
+    pub async fn audit(&mut self, entry: AuditEntry) -> Result<(), StoreError> {
+        let now = self.now;
+        self.change(async |conn| {
+            sqlx::query("INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)")
+                .bind(now.0)
+                .bind(row::storable(&entry.actor).into_owned())
+                .bind(entry.action)
+                .bind(row::storable(&entry.subject).into_owned())
+                .bind(row::storable(&entry.detail).into_owned())
+                .execute(conn)
+                .await?;
+            Ok(())
         })
-        .collect()
+        .await
+    }
 }
 
 /// Returns whether more may remain.

@@ -6,7 +6,7 @@ use certward_pki::HostName;
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
-    Boundary, DeploymentId, HostSuffix, ProjectId, StoreError, Timestamp, UpstreamAllow,
+    Boundary, DeploymentId, HostSuffix, ProjectId, Reader, StoreError, Tx, UpstreamAllow,
     engine::{lock, row},
     model::host_suffix,
     repo::{feed, host_suffix as host_suffix_rows, project},
@@ -44,18 +44,59 @@ pub struct Stamp(i64);
 
 const STAMP: &str = "boundary";
 
-/// Locks boundaries and claims.
-pub(crate) async fn held_to(conn: &mut AnyConnection, project: &ProjectId) -> Result<Boundary, StoreError> {
-    lock::hosts(conn).await?;
-    let found = project::find_unlocked(conn, project).await?;
-    Ok(found.map(|found| found.boundary).unwrap_or_default())
+impl Reader {
+    /// The boundaries of all projects; `None` if still those of `known`.
+    pub async fn boundaries(&self, known: Option<Stamp>) -> Result<Option<Boundaries>, StoreError> {
+        self.run(async |conn| unless_known(conn, known).await).await
+    }
 }
 
-pub(crate) async fn is_anothers(
-    conn: &mut AnyConnection,
-    host: &HostName,
-    project: &ProjectId,
-) -> Result<bool, StoreError> {
+impl Tx {
+    /// Sets a project's boundary, if allowed, with a row of the feed.
+    pub async fn set_boundary(
+        &mut self,
+        id: &ProjectId,
+        boundary: &Boundary,
+    ) -> Result<Result<(), SuffixRefused>, StoreError> {
+        let now = self.now;
+        self.change(async |conn| {
+            // A deployment of the project's name, if any, is merely reloaded.
+            let named = DeploymentId::parse(id.as_str()).map_err(|_| row::unreadable("project"))?;
+            // No generation may be drawn while a node joins.
+            lock::nodes_stay(conn).await?;
+            feed::draw(conn, &named, now).await?;
+            lock::hosts(conn).await?;
+            if let Some(refused) = refusal(conn, id, &boundary.host_suffixes).await? {
+                return Ok(Err(refused));
+            }
+            write(conn, id, boundary).await?;
+            let mut stamp = [0; 8];
+            random::fill(&mut stamp);
+            // 0 is a store without boundaries.
+            set_stamp(conn, Stamp((i64::from_ne_bytes(stamp) & i64::MAX).max(1))).await?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// A project's boundary. Locks boundaries and claims of hosts and upstream addresses. After
+    /// deployments and the generation.
+    pub async fn boundary(&mut self, project: &ProjectId) -> Result<Boundary, StoreError> {
+        self.step(async |conn| {
+            lock::hosts(conn).await?;
+            let found = project::find_unlocked(conn, project).await?;
+            Ok(found.map(|found| found.boundary).unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Whether a foreign suffix covers the host, or is covered by it.
+    pub async fn is_under_anothers_suffix(
+        &mut self,
+        host: &HostName,
+        project: &ProjectId,
+    ) -> Result<bool, StoreError> {
+        self.step(async |conn| {
     let names: Vec<&str> = host_suffix::ancestors(host).collect();
     let covered = host.parent().filter(|_| host.is_wildcard());
     let sql = format!(
@@ -68,30 +109,8 @@ pub(crate) async fn is_anothers(
         query = query.bind(name);
     }
     Ok(query.fetch_optional(conn).await?.is_some())
-}
-
-/// For a locked project; with a feed row.
-pub(crate) async fn set(
-    conn: &mut AnyConnection,
-    id: &ProjectId,
-    boundary: &Boundary,
-    now: Timestamp,
-) -> Result<Result<(), SuffixRefused>, StoreError> {
-    // A deployment of the project's name, if any, is merely reloaded.
-    let named = DeploymentId::parse(id.as_str()).map_err(|_| row::unreadable("project"))?;
-    // No generation may be drawn while a node joins.
-    lock::nodes_stay(conn).await?;
-    feed::draw(conn, &named, now).await?;
-    lock::hosts(conn).await?;
-    if let Some(refused) = refusal(conn, id, &boundary.host_suffixes).await? {
-        return Ok(Err(refused));
+}).await
     }
-    write(conn, id, boundary).await?;
-    let mut stamp = [0; 8];
-    random::fill(&mut stamp);
-    // 0 is a store without boundaries.
-    set_stamp(conn, Stamp((i64::from_ne_bytes(stamp) & i64::MAX).max(1))).await?;
-    Ok(Ok(()))
 }
 
 async fn refusal(

@@ -3,7 +3,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
     ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation, HostTaken, ProjectId, Proxy,
-    ProxyProtocol, RecordBytes, StoreError, Timestamp, TlsState, UpstreamList,
+    ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
     repo::{host, upstream_claim},
@@ -22,6 +22,183 @@ macro_rules! select {
     };
 }
 
+impl Reader {
+    /// One deployment.
+    pub async fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        self.run(async |conn| find(conn, id).await).await
+    }
+
+    /// A project's deployments by id after `after`, at most `limit`.
+    pub async fn deployments_of(
+        &self,
+        project: &ProjectId,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Deployment>, StoreError> {
+        self.run(async |conn| {
+            let sql =
+                select!("(SELECT * FROM deployment WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3)");
+            let query = sqlx::query(sql).bind(project.as_str()).bind(after.map_or("", DeploymentId::as_str));
+            collect(&query.bind(i64::from(limit)).fetch_all(conn).await?)
+        })
+        .await
+    }
+
+    /// Deployments by id after `after`, at most `limit`.
+    pub async fn deployments_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Deployment>, StoreError> {
+        self.run(async |conn| {
+            let sql = select!("(SELECT * FROM deployment WHERE id > $1 ORDER BY id LIMIT $2)");
+            // Sorts before every id.
+            let after = after.map_or("", DeploymentId::as_str);
+            collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
+        })
+        .await
+    }
+}
+
+impl Tx {
+    /// One deployment, locked.
+    pub async fn deployment(&mut self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        self.step(async |conn| {
+            // Locks before reading: the read sees what the lock waited for.
+            if lock::is_postgres(conn) {
+                lock::nodes_stay(conn).await?;
+                if !lock_row(conn, id).await? {
+                    lock::absent_deployment(conn, id.as_str()).await?;
+                    // The lock's owner may have made the deployment.
+                    lock_row(conn, id).await?;
+                }
+            }
+            find(conn, id).await
+        })
+        .await
+    }
+
+    /// Adds a deployment and claims its hosts.
+    pub async fn insert_deployment(
+        &mut self,
+        deployment: &Deployment,
+    ) -> Result<Result<(), HostTaken>, StoreError> {
+        self.change(async |conn| {
+            // Claims first: a taken host leaves no row behind.
+            if let Err(taken) = host::claim(conn, deployment).await? {
+                return Ok(Err(taken));
+            }
+            write(conn, deployment).await?;
+            upstream_claim::write(conn, deployment).await?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Updates name, upstreams, hosts and generation (not the TLS state).
+    pub async fn update_deployment(
+        &mut self,
+        deployment: &Deployment,
+    ) -> Result<Result<(), HostTaken>, StoreError> {
+        self.change(async |conn| {
+            let hosts = host::of_deployment(conn, &deployment.id).await?;
+            if hosts != deployment.hosts {
+                if let Err(taken) = host::claim(conn, deployment).await? {
+                    return Ok(Err(taken));
+                }
+                host::free(conn, &deployment.id).await?;
+                host::write(conn, deployment).await?;
+            }
+            sqlx::query(
+                "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5,
+                        profile = $6, proxy_protocol = $7, proxy_identity = $8, connections_max = $9,
+                        connection_rate_max = $10, record_bytes = $11
+                 WHERE id = $1",
+            )
+            .bind(deployment.id.as_str())
+            .bind(row::storable(&deployment.name).into_owned())
+            .bind(deployment.upstream.to_string())
+            .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
+            .bind(deployment.generation.0)
+            .bind(deployment.profile.as_str())
+            .bind(deployment.proxy.protocol.as_str())
+            .bind(deployment.proxy.identity.as_str())
+            .bind(ConnectionLimit::number(deployment.limits.at_once))
+            .bind(ConnectionLimit::number(deployment.limits.per_second))
+            .bind(i64::from(deployment.record_bytes.get()))
+            .execute(&mut *conn)
+            .await?;
+            upstream_claim::write(conn, deployment).await?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Removes a deployment with all that belongs to it.
+    pub async fn remove_deployment(&mut self, id: &DeploymentId) -> Result<(), StoreError> {
+        self.change(async |conn| remove(conn, id).await).await
+    }
+
+    /// Updates the TLS state and the generation.
+    pub async fn set_tls(
+        &mut self,
+        id: &DeploymentId,
+        generation: Generation,
+        tls: &TlsState,
+    ) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            let tls = tls_state::Columns::of(tls);
+            sqlx::query(
+                "UPDATE deployment SET generation = $2, tls_state = $3, tls_version = $4, tls_deadline = $5,
+                                       tls_reason = $6
+                 WHERE id = $1",
+            )
+            .bind(id.as_str())
+            .bind(generation.0)
+            .bind(tls.state)
+            .bind(tls.version)
+            .bind(tls.deadline)
+            .bind(tls.reason)
+            .execute(conn)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Moves earlier deadlines to `deadline`, for a joining node.
+    pub async fn extend_deadlines(&mut self, deadline: Timestamp) -> Result<(), StoreError> {
+        self.step(async |conn| {
+            sqlx::query(
+                "UPDATE deployment SET tls_deadline = $1 WHERE tls_state = 'pending' AND tls_deadline < $1",
+            )
+            .bind(deadline.0)
+            .execute(conn)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// At most `limit` pending deployments past their deadline.
+    pub async fn overdue(&mut self, limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
+        let now = self.now;
+        self.step(async |conn| {
+            // Longest overdue first.
+            let rows = sqlx::query(
+                "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
+                 ORDER BY tls_deadline, id LIMIT $2",
+            )
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
+            rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+        })
+        .await
+    }
+}
+
 pub(crate) async fn find(
     conn: &mut AnyConnection,
     id: &DeploymentId,
@@ -31,47 +208,9 @@ pub(crate) async fn find(
     Ok(collect(&rows)?.pop())
 }
 
-/// Locks before reading: the read sees what the lock waited for.
-pub(crate) async fn find_locked(
-    conn: &mut AnyConnection,
-    id: &DeploymentId,
-) -> Result<Option<Deployment>, StoreError> {
-    if lock::is_postgres(conn) {
-        lock::nodes_stay(conn).await?;
-        if !lock_row(conn, id).await? {
-            lock::absent_deployment(conn, id.as_str()).await?;
-            // The lock's owner may have made the deployment.
-            lock_row(conn, id).await?;
-        }
-    }
-    find(conn, id).await
-}
-
 async fn lock_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT id FROM deployment WHERE id = $1 FOR UPDATE");
     Ok(row.bind(id.as_str()).fetch_optional(conn).await?.is_some())
-}
-
-pub(crate) async fn of_project(
-    conn: &mut AnyConnection,
-    project: &ProjectId,
-    after: Option<&DeploymentId>,
-    limit: u32,
-) -> Result<Vec<Deployment>, StoreError> {
-    let sql = select!("(SELECT * FROM deployment WHERE project = $1 AND id > $2 ORDER BY id LIMIT $3)");
-    let query = sqlx::query(sql).bind(project.as_str()).bind(after.map_or("", DeploymentId::as_str));
-    collect(&query.bind(i64::from(limit)).fetch_all(conn).await?)
-}
-
-pub(crate) async fn page(
-    conn: &mut AnyConnection,
-    after: Option<&DeploymentId>,
-    limit: u32,
-) -> Result<Vec<Deployment>, StoreError> {
-    let sql = select!("(SELECT * FROM deployment WHERE id > $1 ORDER BY id LIMIT $2)");
-    // Sorts before every id.
-    let after = after.map_or("", DeploymentId::as_str);
-    collect(&sqlx::query(sql).bind(after).bind(i64::from(limit)).fetch_all(conn).await?)
 }
 
 pub(crate) async fn between(
@@ -155,19 +294,6 @@ fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
     Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
 }
 
-/// Claims first: a taken host leaves no row behind.
-pub(crate) async fn insert(
-    conn: &mut AnyConnection,
-    deployment: &Deployment,
-) -> Result<Result<(), HostTaken>, StoreError> {
-    if let Err(taken) = host::claim(conn, deployment).await? {
-        return Ok(Err(taken));
-    }
-    write(conn, deployment).await?;
-    upstream_claim::write(conn, deployment).await?;
-    Ok(Ok(()))
-}
-
 /// For claimed hosts.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
@@ -201,95 +327,9 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     host::write(conn, deployment).await
 }
 
-pub(crate) async fn update(
-    conn: &mut AnyConnection,
-    deployment: &Deployment,
-) -> Result<Result<(), HostTaken>, StoreError> {
-    let hosts = host::of_deployment(conn, &deployment.id).await?;
-    if hosts != deployment.hosts {
-        if let Err(taken) = host::claim(conn, deployment).await? {
-            return Ok(Err(taken));
-        }
-        host::free(conn, &deployment.id).await?;
-        host::write(conn, deployment).await?;
-    }
-    sqlx::query(
-        "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5, profile = $6,
-                proxy_protocol = $7, proxy_identity = $8, connections_max = $9, connection_rate_max = $10,
-                record_bytes = $11
-         WHERE id = $1",
-    )
-    .bind(deployment.id.as_str())
-    .bind(row::storable(&deployment.name).into_owned())
-    .bind(deployment.upstream.to_string())
-    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
-    .bind(deployment.generation.0)
-    .bind(deployment.profile.as_str())
-    .bind(deployment.proxy.protocol.as_str())
-    .bind(deployment.proxy.identity.as_str())
-    .bind(ConnectionLimit::number(deployment.limits.at_once))
-    .bind(ConnectionLimit::number(deployment.limits.per_second))
-    .bind(i64::from(deployment.record_bytes.get()))
-    .execute(&mut *conn)
-    .await?;
-    upstream_claim::write(conn, deployment).await?;
-    Ok(Ok(()))
-}
-
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
     // Cascades to hosts, versions and sealed keys.
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())
-}
-
-pub(crate) async fn set_tls(
-    conn: &mut AnyConnection,
-    id: &DeploymentId,
-    generation: Generation,
-    tls: &TlsState,
-) -> Result<(), StoreError> {
-    let tls = tls_state::Columns::of(tls);
-    sqlx::query(
-        "UPDATE deployment SET generation = $2, tls_state = $3, tls_version = $4, tls_deadline = $5,
-                               tls_reason = $6
-         WHERE id = $1",
-    )
-    .bind(id.as_str())
-    .bind(generation.0)
-    .bind(tls.state)
-    .bind(tls.version)
-    .bind(tls.deadline)
-    .bind(tls.reason)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-pub(crate) async fn extend_deadlines(
-    conn: &mut AnyConnection,
-    deadline: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE deployment SET tls_deadline = $1 WHERE tls_state = 'pending' AND tls_deadline < $1")
-        .bind(deadline.0)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Longest overdue first.
-pub(crate) async fn overdue(
-    conn: &mut AnyConnection,
-    now: Timestamp,
-    limit: u32,
-) -> Result<Vec<DeploymentId>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
-         ORDER BY tls_deadline, id LIMIT $2",
-    )
-    .bind(now.0)
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
 }

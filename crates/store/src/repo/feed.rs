@@ -1,6 +1,6 @@
 use sqlx::{AnyConnection, any::AnyRow};
 
-use crate::{DeploymentId, Generation, StoreError, Timestamp, engine::row, sealed::random};
+use crate::{DeploymentId, Generation, Reader, StoreError, Timestamp, Tx, engine::row, sealed::random};
 
 /// A row of the change feed, by number and nonce.
 ///
@@ -56,6 +56,43 @@ pub enum FeedPage {
     Pruned,
     /// Another history: what the reader holds may never have existed.
     OtherHistory,
+}
+
+impl Reader {
+    /// The newest generation; `Generation(0)` in an empty store.
+    pub async fn newest_generation(&self) -> Result<Generation, StoreError> {
+        self.run(async |conn| newest(conn).await).await
+    }
+
+    /// The newest feed row; [`FeedPosition::START`] in an empty store.
+    pub async fn newest_position(&self) -> Result<FeedPosition, StoreError> {
+        self.run(async |conn| newest_position(conn).await).await
+    }
+
+    /// At most `limit` feed rows after `after`. `held`: the newest position of what the reader
+    /// holds, checked against the store's history.
+    pub async fn feed_after(
+        &self,
+        after: FeedPosition,
+        held: FeedPosition,
+        limit: u32,
+    ) -> Result<FeedPage, StoreError> {
+        self.run(async |conn| rows_after(conn, after, held, limit).await).await
+    }
+}
+
+impl Tx {
+    /// Whether the store's history has this row, unpruned.
+    pub async fn has(&mut self, position: FeedPosition) -> Result<bool, StoreError> {
+        let ancestry = self.step(async |conn| ancestry(conn, position).await).await?;
+        Ok(ancestry == Ancestry::Own)
+    }
+
+    /// Draws the next generation, with the deployment's feed row.
+    pub async fn draw_generation(&mut self, deployment: &DeploymentId) -> Result<Generation, StoreError> {
+        let now = self.now;
+        self.change(async |conn| draw(conn, deployment, now).await).await
+    }
 }
 
 /// The counter's row stays locked until the transaction ends, so numbers follow the order of
@@ -124,8 +161,7 @@ pub(crate) async fn ancestry(
     Ok(if found.position == position { Ancestry::Own } else { Ancestry::Foreign })
 }
 
-/// `held`: see [`crate::Store::feed_after`].
-pub(crate) async fn after(
+async fn rows_after(
     conn: &mut AnyConnection,
     after: FeedPosition,
     held: FeedPosition,

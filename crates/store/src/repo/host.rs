@@ -9,7 +9,7 @@ use sqlx::AnyConnection;
 use thiserror::Error;
 
 use crate::{
-    Deployment, DeploymentId, Generation, StoreError,
+    Deployment, DeploymentId, Generation, Reader, StoreError,
     engine::{lock, row},
 };
 
@@ -17,6 +17,65 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the host {0} is taken")]
 pub struct HostTaken(pub HostName);
+
+impl Reader {
+    /// Deployments by id after `after`, at most `limit`, as nodes index them: for the warm-up.
+    pub async fn hosts_after(
+        &self,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Vec<Listed>, StoreError> {
+        self.run(async |conn| {
+            // Includes deployments without names.
+            let rows = sqlx::query(
+                "SELECT d.id, d.generation, d.tls_state, h.name
+                 FROM (SELECT id, generation, tls_state FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
+                 LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position",
+            )
+            .bind(after.map_or("", DeploymentId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
+            let mut listed: Vec<Listed> = Vec::new();
+            for row in &rows {
+                let id = row::text(row, "id")?;
+                if listed.last().is_none_or(|last| last.id.as_str() != id) {
+                    let standing = match row::text(row, "tls_state")?.as_str() {
+                        "absent" => ProofState::Absent,
+                        "running" => ProofState::Running,
+                        _ => ProofState::Unsettled,
+                    };
+                    let id = row::deployment_id(row, "id")?;
+                    let generation = Generation(row::integer(row, "generation")?);
+                    listed.push(Listed { id, hosts: Vec::new(), generation, standing });
+                }
+                let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
+                if let Some(last) = listed.last_mut() {
+                    last.hosts.extend(name);
+                }
+            }
+            Ok(listed)
+        })
+        .await
+    }
+
+    /// The owner of the first claimed name: for the warm-up.
+    pub async fn first_of(&self, names: &[HostName]) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
+        self.run(async |conn| {
+            for name in names {
+                let row = sqlx::query("SELECT deployment FROM host WHERE name = $1")
+                    .bind(name.as_str())
+                    .fetch_optional(&mut *conn)
+                    .await?;
+                if let Some(row) = row {
+                    return Ok(Some((name.clone(), row::deployment_id(&row, "deployment")?)));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+}
 
 pub(crate) async fn of_deployment(
     conn: &mut AnyConnection,
@@ -125,56 +184,4 @@ pub enum ProofState {
     Running,
     /// [`crate::TlsState::Pending`], `Failed` or `Terminated`.
     Unsettled,
-}
-
-/// Includes deployments without names.
-pub(crate) async fn by_deployment(
-    conn: &mut AnyConnection,
-    after: Option<&DeploymentId>,
-    limit: u32,
-) -> Result<Vec<Listed>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT d.id, d.generation, d.tls_state, h.name
-         FROM (SELECT id, generation, tls_state FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
-         LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position",
-    )
-    .bind(after.map_or("", DeploymentId::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
-    let mut listed: Vec<Listed> = Vec::new();
-    for row in &rows {
-        let id = row::text(row, "id")?;
-        if listed.last().is_none_or(|last| last.id.as_str() != id) {
-            let standing = match row::text(row, "tls_state")?.as_str() {
-                "absent" => ProofState::Absent,
-                "running" => ProofState::Running,
-                _ => ProofState::Unsettled,
-            };
-            let id = row::deployment_id(row, "id")?;
-            let generation = Generation(row::integer(row, "generation")?);
-            listed.push(Listed { id, hosts: Vec::new(), generation, standing });
-        }
-        let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
-        if let Some(last) = listed.last_mut() {
-            last.hosts.extend(name);
-        }
-    }
-    Ok(listed)
-}
-
-pub(crate) async fn first_of(
-    conn: &mut AnyConnection,
-    names: &[HostName],
-) -> Result<Option<(HostName, DeploymentId)>, StoreError> {
-    for name in names {
-        let row = sqlx::query("SELECT deployment FROM host WHERE name = $1")
-            .bind(name.as_str())
-            .fetch_optional(&mut *conn)
-            .await?;
-        if let Some(row) = row {
-            return Ok(Some((name.clone(), row::deployment_id(&row, "deployment")?)));
-        }
-    }
-    Ok(None)
 }

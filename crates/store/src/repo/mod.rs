@@ -1,4 +1,5 @@
-//! One file per table: rows and SQL.
+//! One file per table: its rows and SQL, with the reads of [`crate::Reader`] and the steps of
+//! [`crate::Tx`] that use them.
 
 pub(crate) mod api_key;
 pub(crate) mod audit;
@@ -11,6 +12,7 @@ pub(crate) mod node;
 pub(crate) mod node_process;
 pub(crate) mod project;
 pub(crate) mod request_log;
+pub(crate) mod secret;
 pub(crate) mod status_counts;
 pub(crate) mod upstream_claim;
 pub(crate) mod version;

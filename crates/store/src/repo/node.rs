@@ -1,11 +1,11 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, Generation, NodeId, StoreError, Timestamp,
-    engine::{lock, row},
-    repo::node_process,
+    DeploymentId, FeedPosition, Generation, NodeId, Reader, Store, StoreError, Timestamp, Tx,
+    engine::{lock, pool::step, row},
+    repo::{feed, node_process},
 };
 
 /// A membership session: random, drawn by each process, join and withdrawal. Reports of other
@@ -108,7 +108,240 @@ impl NodeRecord {
     }
 }
 
-pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
+impl Store {
+    /// Renews the session's lease, expired or not; `false`: the node must join again.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn renew_lease(
+        &self,
+        node: &NodeId,
+        session: Session,
+        lease: Duration,
+    ) -> Result<bool, StoreError> {
+        let engine = self.inner.engine()?;
+        let mut conn = engine.write_as_member().await?;
+        step(async {
+            let until = engine.now(&mut conn, self.inner.clock.as_ref()).await?.after(lease);
+            renew(&mut conn, node, session, until).await
+        })
+        .await
+    }
+
+    /// Nodes with a lease or a report in the last hour, by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        let engine = self.inner.engine()?;
+        let listed = async |conn: &mut AnyConnection| {
+            let now = engine.now(conn, self.inner.clock.as_ref()).await?;
+            listed(conn, now).await
+        };
+        self.read().run(listed).await
+    }
+}
+
+impl Reader {
+    /// Unsettled deployments that wait for this node, by id.
+    pub async fn unproven(&self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
+        self.run(async |conn| {
+            let rows = sqlx::query(concat!("SELECT d.id ", waiting!(), " AND c.node = $1 ORDER BY d.id"))
+                .bind(node.as_str())
+                .fetch_all(conn)
+                .await?;
+            rows.iter().map(|row| row::deployment_id(row, "id")).collect()
+        })
+        .await
+    }
+
+    /// The nodes counted for a deployment's newest change.
+    pub async fn counts(&self, deployment: &DeploymentId) -> Result<Vec<RequiredProof>, StoreError> {
+        self.run(async |conn| counts(conn, deployment).await).await
+    }
+}
+
+impl Tx {
+    /// Locks out changes of nodes, sessions and deployments. Before any deployment is locked.
+    pub async fn hold_nodes(&mut self) -> Result<(), StoreError> {
+        self.step(async |conn| lock::nodes_change(conn).await).await
+    }
+
+    /// As [`Tx::hold_nodes`], for a joining node: fails after 250 ms. Returns the newest feed row,
+    /// which stays the newest.
+    pub async fn hold_changes(&mut self) -> Result<FeedPosition, StoreError> {
+        let hold = async |conn: &mut AnyConnection| {
+            lock::nodes_change_soon(conn).await?;
+            feed::newest_position(conn).await
+        };
+        self.step(hold).await
+    }
+
+    /// Removes this session's row. Returns the unsettled deployments where the node was counted.
+    /// After [`Tx::hold_nodes`].
+    pub async fn leave(&mut self, node: &NodeId, session: Session) -> Result<Vec<DeploymentId>, StoreError> {
+        let leave = async |conn: &mut AnyConnection| {
+            if leave(conn, node, session).await? { uncount(conn, node).await } else { Ok(Vec::new()) }
+        };
+        self.change(leave).await
+    }
+
+    /// Ends expired leases. Returns the nodes, each with the unsettled deployments where it was
+    /// counted.
+    pub async fn end_expired(&mut self) -> Result<Vec<(NodeId, Vec<DeploymentId>)>, StoreError> {
+        let now = self.now;
+        if !self.step(async |conn| some_expired(conn, now).await).await? {
+            return Ok(Vec::new());
+        }
+        let store = Arc::clone(&self.store);
+        let end = async |conn: &mut AnyConnection| {
+            lock::nodes_change(conn).await?;
+            // Again, under the lock: a node may have renewed.
+            let now = store.engine()?.now(conn, store.clock.as_ref()).await?;
+            let mut ended = Vec::new();
+            for node in remove_expired(conn, now).await? {
+                let waited = uncount(conn, &node).await?;
+                ended.push((node, waited));
+            }
+            Ok(ended)
+        };
+        self.change(end).await
+    }
+
+    /// Counts all nodes with a lease for a deployment's newest change, unproven. Returns their
+    /// number.
+    pub async fn count_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
+        self.change(async |conn| {
+            // Expired or not. Under the lock, a joining node is counted here or counts itself.
+            lock::nodes_stay(conn).await?;
+            sqlx::query("DELETE FROM node_count WHERE deployment = $1")
+                .bind(deployment.as_str())
+                .execute(&mut *conn)
+                .await?;
+            let done =
+                sqlx::query("INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node")
+                    .bind(deployment.as_str())
+                    .execute(conn)
+                    .await?;
+            Ok(done.rows_affected())
+        })
+        .await
+    }
+
+    /// The nodes counted for a deployment's newest change.
+    pub async fn counts(&mut self, deployment: &DeploymentId) -> Result<Vec<RequiredProof>, StoreError> {
+        self.step(async |conn| counts(conn, deployment).await).await
+    }
+
+    /// Records a counted node's report: it proved (or removed) `generation`, or why it could not.
+    pub async fn record_proof(
+        &mut self,
+        deployment: &DeploymentId,
+        node: &NodeId,
+        proof: Result<Generation, String>,
+    ) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            // Reports about older generations are ignored.
+            let query = match proof {
+                Ok(generation) => sqlx::query(
+                    "UPDATE node_count SET proven = $3, reason = NULL
+                     WHERE deployment = $1 AND node = $2 AND proven <= $3",
+                )
+                .bind(deployment.as_str())
+                .bind(node.as_str())
+                .bind(generation.0),
+                Err(reason) => {
+                    sqlx::query("UPDATE node_count SET reason = $3 WHERE deployment = $1 AND node = $2")
+                        .bind(deployment.as_str())
+                        .bind(node.as_str())
+                        .bind(row::storable(&reason).into_owned())
+                }
+            };
+            query.execute(conn).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session in the node's row; `None`: not counted.
+    pub async fn session(&mut self, node: &NodeId) -> Result<Option<Session>, StoreError> {
+        self.step(async |conn| {
+            let row = sqlx::query("SELECT session FROM node WHERE id = $1")
+                .bind(node.as_str())
+                .fetch_optional(conn)
+                .await?;
+            row.map(|row| row::integer(&row, "session").map(Session)).transpose()
+        })
+        .await
+    }
+
+    /// Replaces the session in the node's row. After [`Tx::hold_nodes`].
+    pub async fn set_session(&mut self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        self.step(async |conn| {
+            sqlx::query("UPDATE node SET session = $2 WHERE id = $1")
+                .bind(node.as_str())
+                .bind(session.0)
+                .execute(conn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Discards the node's proofs of unsettled deployments. After [`Tx::hold_nodes`].
+    pub async fn forget_proofs(&mut self, node: &NodeId) -> Result<(), StoreError> {
+        self.step(async |conn| forget_proofs(conn, node).await).await
+    }
+
+    /// Discards the node's proof of one deployment.
+    pub async fn forget_proof(&mut self, deployment: &DeploymentId, node: &NodeId) -> Result<(), StoreError> {
+        self.step(async |conn| {
+            sqlx::query("UPDATE node_count SET proven = 0 WHERE deployment = $1 AND node = $2")
+                .bind(deployment.as_str())
+                .bind(node.as_str())
+                .execute(conn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Counts the node from now on, for unsettled deployments too. After [`Tx::hold_changes`].
+    pub async fn join(
+        &mut self,
+        node: &NodeId,
+        session: Session,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        self.change(async |conn| {
+            sqlx::query(
+                "INSERT INTO node (id, session, started_at, lease_until) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (id) DO UPDATE SET session = excluded.session, lease_until = excluded.lease_until",
+            )
+            .bind(node.as_str())
+            .bind(session.0)
+            .bind(now.0)
+            .bind(until.0)
+            .execute(&mut *conn)
+            .await?;
+            forget_proofs(&mut *conn, node).await?;
+            sqlx::query(concat!(
+                "INSERT INTO node_count (deployment, node, proven) ",
+                "SELECT id, $1, 0 FROM deployment WHERE tls_state IN ",
+                unsettled!(),
+                " ON CONFLICT (deployment, node) DO NOTHING"
+            ))
+            .bind(node.as_str())
+            .execute(conn)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
     let rows = sqlx::query(concat!(
         "WITH live AS (SELECT id, started_at AS since, lease_until FROM node), ",
         "heard AS (SELECT node AS id, role, version, started_at, heard_at FROM node_process WHERE heard_at > $1) ",
@@ -127,7 +360,7 @@ pub(crate) async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<V
 
 /// Renews expired leases, too; `false`: the node has no row of this session. One autocommitted
 /// statement, so that nothing read earlier can be stale when it takes effect.
-pub(crate) async fn renew(
+async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
     session: Session,
@@ -142,65 +375,8 @@ pub(crate) async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
-pub(crate) async fn session(conn: &mut AnyConnection, node: &NodeId) -> Result<Option<Session>, StoreError> {
-    let row = sqlx::query("SELECT session FROM node WHERE id = $1")
-        .bind(node.as_str())
-        .fetch_optional(conn)
-        .await?;
-    row.map(|row| row::integer(&row, "session").map(Session)).transpose()
-}
-
 /// Under [`lock::nodes_change`].
-pub(crate) async fn set_session(
-    conn: &mut AnyConnection,
-    node: &NodeId,
-    session: Session,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE node SET session = $2 WHERE id = $1")
-        .bind(node.as_str())
-        .bind(session.0)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Under [`lock::nodes_change`]. Also for unsettled changes.
-pub(crate) async fn join(
-    conn: &mut AnyConnection,
-    node: &NodeId,
-    session: Session,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO node (id, session, started_at, lease_until) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (id) DO UPDATE SET session = excluded.session, lease_until = excluded.lease_until",
-    )
-    .bind(node.as_str())
-    .bind(session.0)
-    .bind(now.0)
-    .bind(until.0)
-    .execute(&mut *conn)
-    .await?;
-    forget_proofs(&mut *conn, node).await?;
-    sqlx::query(concat!(
-        "INSERT INTO node_count (deployment, node, proven) ",
-        "SELECT id, $1, 0 FROM deployment WHERE tls_state IN ",
-        unsettled!(),
-        " ON CONFLICT (deployment, node) DO NOTHING"
-    ))
-    .bind(node.as_str())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Under [`lock::nodes_change`].
-pub(crate) async fn leave(
-    conn: &mut AnyConnection,
-    node: &NodeId,
-    session: Session,
-) -> Result<bool, StoreError> {
+async fn leave(conn: &mut AnyConnection, node: &NodeId, session: Session) -> Result<bool, StoreError> {
     let left = sqlx::query("DELETE FROM node WHERE id = $1 AND session = $2")
         .bind(node.as_str())
         .bind(session.0)
@@ -210,7 +386,7 @@ pub(crate) async fn leave(
 }
 
 /// Without a lock: mostly none has.
-pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
+async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<bool, StoreError> {
     let some = sqlx::query("SELECT id FROM node WHERE lease_until <= $1 LIMIT 1")
         .bind(now.0)
         .fetch_optional(conn)
@@ -220,10 +396,7 @@ pub(crate) async fn some_expired(conn: &mut AnyConnection, now: Timestamp) -> Re
 
 /// Under [`lock::nodes_change`], as must be `now`. The lease is compared again after the row's
 /// lock: an earlier renewal is seen.
-pub(crate) async fn remove_expired(
-    conn: &mut AnyConnection,
-    now: Timestamp,
-) -> Result<Vec<NodeId>, StoreError> {
+async fn remove_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeId>, StoreError> {
     let rows = sqlx::query("DELETE FROM node WHERE lease_until <= $1 RETURNING id")
         .bind(now.0)
         .fetch_all(conn)
@@ -232,10 +405,7 @@ pub(crate) async fn remove_expired(
 }
 
 /// Under [`lock::nodes_change`]. Returns the unsettled deployments where the node was counted.
-pub(crate) async fn uncount(
-    conn: &mut AnyConnection,
-    node: &NodeId,
-) -> Result<Vec<DeploymentId>, StoreError> {
+async fn uncount(conn: &mut AnyConnection, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
     // Unsettled ones only: the node may be counted in a million changes. Settled ones need no
     // proof, and the rest is pruned.
     let rows = sqlx::query(concat!(
@@ -252,35 +422,7 @@ pub(crate) async fn uncount(
     Ok(waited)
 }
 
-/// Expired or not. Under the lock, a joining node is counted here or counts itself.
-pub(crate) async fn count_nodes(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-) -> Result<u64, StoreError> {
-    lock::nodes_stay(conn).await?;
-    sqlx::query("DELETE FROM node_count WHERE deployment = $1")
-        .bind(deployment.as_str())
-        .execute(&mut *conn)
-        .await?;
-    let done = sqlx::query("INSERT INTO node_count (deployment, node, proven) SELECT $1, id, 0 FROM node")
-        .bind(deployment.as_str())
-        .execute(conn)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-pub(crate) async fn unproven(
-    conn: &mut AnyConnection,
-    node: &NodeId,
-) -> Result<Vec<DeploymentId>, StoreError> {
-    let rows = sqlx::query(concat!("SELECT d.id ", waiting!(), " AND c.node = $1 ORDER BY d.id"))
-        .bind(node.as_str())
-        .fetch_all(conn)
-        .await?;
-    rows.iter().map(|row| row::deployment_id(row, "id")).collect()
-}
-
-pub(crate) async fn counts(
+async fn counts(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
 ) -> Result<Vec<RequiredProof>, StoreError> {
@@ -302,32 +444,8 @@ pub(crate) async fn counts(
         .collect()
 }
 
-/// Reports about older generations are ignored.
-pub(crate) async fn record_proof(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-    node: &NodeId,
-    proof: Result<Generation, String>,
-) -> Result<(), StoreError> {
-    let query = match proof {
-        Ok(generation) => sqlx::query(
-            "UPDATE node_count SET proven = $3, reason = NULL
-             WHERE deployment = $1 AND node = $2 AND proven <= $3",
-        )
-        .bind(deployment.as_str())
-        .bind(node.as_str())
-        .bind(generation.0),
-        Err(reason) => sqlx::query("UPDATE node_count SET reason = $3 WHERE deployment = $1 AND node = $2")
-            .bind(deployment.as_str())
-            .bind(node.as_str())
-            .bind(row::storable(&reason).into_owned()),
-    };
-    query.execute(conn).await?;
-    Ok(())
-}
-
 /// Under [`lock::nodes_change`].
-pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
+async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
     sqlx::query(concat!(
         "UPDATE node_count SET proven = 0 WHERE node = $1 AND proven <> 0 AND deployment IN ",
         "(SELECT id FROM deployment WHERE tls_state IN ",
@@ -337,19 +455,6 @@ pub(crate) async fn forget_proofs(conn: &mut AnyConnection, node: &NodeId) -> Re
     .bind(node.as_str())
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-pub(crate) async fn forget_proof(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-    node: &NodeId,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE node_count SET proven = 0 WHERE deployment = $1 AND node = $2")
-        .bind(deployment.as_str())
-        .bind(node.as_str())
-        .execute(conn)
-        .await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
-use crate::{NodeId, StoreError, Timestamp};
+use crate::{NodeId, Store, StoreError, Timestamp};
 
 /// After the last report.
 pub(crate) const LISTED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -58,8 +58,42 @@ pub struct NodeProcess {
     pub version: &'static str,
 }
 
+impl Store {
+    /// Records that a process runs; not a membership. `since`: `None` at first, then the value
+    /// returned.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hear_process(
+        &self,
+        node: &NodeId,
+        process: NodeProcess,
+        since: Option<Timestamp>,
+    ) -> Result<Timestamp, StoreError> {
+        let mut tx = self.begin().await?;
+        let (since, now) = (since.unwrap_or(tx.now()), tx.now());
+        tx.step(async |conn| hear(conn, node, process, since, now).await).await?;
+        tx.commit().await?;
+        Ok(since)
+    }
+
+    /// Removes the report of a process that ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn forget_process(&self, node: &NodeId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let forget = tx.step(async |conn| {
+            sqlx::query("DELETE FROM node_process WHERE node = $1").bind(node.as_str()).execute(conn).await?;
+            Ok(())
+        });
+        forget.await?;
+        tx.commit().await
+    }
+}
+
 /// Writes all columns: the row may have been pruned.
-pub(crate) async fn hear(
+async fn hear(
     conn: &mut AnyConnection,
     node: &NodeId,
     process: NodeProcess,
@@ -78,11 +112,6 @@ pub(crate) async fn hear(
     .bind(now.0)
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-pub(crate) async fn forget(conn: &mut AnyConnection, node: &NodeId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM node_process WHERE node = $1").bind(node.as_str()).execute(conn).await?;
     Ok(())
 }
 

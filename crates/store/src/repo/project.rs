@@ -1,7 +1,7 @@
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
-    Boundary, ProjectId, StoreError, Timestamp, UpstreamAllow,
+    Boundary, ProjectId, Reader, StoreError, Timestamp, Tx, UpstreamAllow,
     engine::{lock, row},
     repo::{api_key, host_suffix},
 };
@@ -43,6 +43,103 @@ impl Project {
     }
 }
 
+impl Reader {
+    /// All projects by id.
+    pub async fn projects(&self) -> Result<Vec<Project>, StoreError> {
+        self.run(async |conn| {
+            let rows = sqlx::query(
+                "SELECT id, name, description, created_at, upstream_allow FROM project ORDER BY id",
+            )
+            .fetch_all(&mut *conn)
+            .await?;
+            let mut projects = rows.iter().map(Project::read).collect::<Result<Vec<_>, _>>()?;
+            for (suffix, of) in host_suffix::all(conn).await? {
+                if let Ok(at) = projects.binary_search_by(|project| project.id.cmp(&of)) {
+                    projects[at].boundary.host_suffixes.push(suffix);
+                }
+            }
+            Ok(projects)
+        })
+        .await
+    }
+
+    /// One project.
+    pub async fn project(&self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        self.run(async |conn| find_unlocked(conn, id).await).await
+    }
+}
+
+impl Tx {
+    /// As [`Tx::deployments_in`], locked to add one. After the generation.
+    pub async fn deployments_in_for_one_more(&mut self, project: &ProjectId) -> Result<u64, StoreError> {
+        let count = async |conn: &mut AnyConnection| {
+            lock::hosts(conn).await?;
+            deployments_in(conn, project).await
+        };
+        self.step(count).await
+    }
+
+    /// A project, kept from removal by this transaction.
+    pub async fn project(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        self.step(async |conn| {
+            // As a foreign key check locks it. A stronger lock would deadlock with a change that
+            // holds the generation and checks its key.
+            find(conn, id, " FOR KEY SHARE").await
+        })
+        .await
+    }
+
+    /// A project to remove: waits for changes in it, and blocks them.
+    pub async fn project_to_remove(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        self.step(async |conn| {
+            // The project's keys lose it, so their rows are locked first; only the acting key's
+            // lock comes before.
+            api_key::lock_those_of_project(conn, id).await?;
+            find(conn, id, " FOR UPDATE").await
+        })
+        .await
+    }
+
+    /// A project to change, locked; does not wait for changes inside it.
+    pub async fn project_to_change(&mut self, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+        self.step(async |conn| find(conn, id, " FOR NO KEY UPDATE").await).await
+    }
+
+    /// Updates name and description of a project.
+    pub async fn set_project_texts(&mut self, project: &Project) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")
+                .bind(project.id.as_str())
+                .bind(row::storable(&project.name).into_owned())
+                .bind(row::storable(&project.description).into_owned())
+                .execute(conn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Adds a project; `false` if its id exists.
+    pub async fn insert_project(&mut self, project: &Project) -> Result<bool, StoreError> {
+        self.change(async |conn| insert(conn, project).await).await
+    }
+
+    /// Removes a project without deployments. A key limited to it alone then sees nothing.
+    pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            // Cascades to its rows of API keys.
+            sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(conn).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The number of a project's deployments.
+    pub async fn deployments_in(&mut self, id: &ProjectId) -> Result<u64, StoreError> {
+        self.step(async |conn| deployments_in(conn, id).await).await
+    }
+}
+
 /// A row for deployments to reference.
 pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
     sqlx::query(
@@ -55,52 +152,11 @@ pub(crate) async fn ensure(conn: &mut AnyConnection, id: &ProjectId) -> Result<(
     Ok(())
 }
 
-pub(crate) async fn all(conn: &mut AnyConnection) -> Result<Vec<Project>, StoreError> {
-    let rows =
-        sqlx::query("SELECT id, name, description, created_at, upstream_allow FROM project ORDER BY id")
-            .fetch_all(&mut *conn)
-            .await?;
-    let mut projects = rows.iter().map(Project::read).collect::<Result<Vec<_>, _>>()?;
-    for (suffix, of) in host_suffix::all(conn).await? {
-        if let Ok(at) = projects.binary_search_by(|project| project.id.cmp(&of)) {
-            projects[at].boundary.host_suffixes.push(suffix);
-        }
-    }
-    Ok(projects)
-}
-
 pub(crate) async fn find_unlocked(
     conn: &mut AnyConnection,
     id: &ProjectId,
 ) -> Result<Option<Project>, StoreError> {
     find(conn, id, "").await
-}
-
-/// Locks against removal, as a foreign key check does. A stronger lock would deadlock with a change
-/// that holds the generation and checks its key.
-pub(crate) async fn find_kept(
-    conn: &mut AnyConnection,
-    id: &ProjectId,
-) -> Result<Option<Project>, StoreError> {
-    find(conn, id, " FOR KEY SHARE").await
-}
-
-/// Exclusive: waits for changes in the project, and blocks them. The project's keys lose it, so
-/// their rows are locked first; only the acting key's lock comes before.
-pub(crate) async fn find_to_remove(
-    conn: &mut AnyConnection,
-    id: &ProjectId,
-) -> Result<Option<Project>, StoreError> {
-    api_key::lock_those_of_project(conn, id).await?;
-    find(conn, id, " FOR UPDATE").await
-}
-
-/// Does not wait for changes inside the project.
-pub(crate) async fn find_to_change(
-    conn: &mut AnyConnection,
-    id: &ProjectId,
-) -> Result<Option<Project>, StoreError> {
-    find(conn, id, " FOR NO KEY UPDATE").await
 }
 
 async fn find(
@@ -131,22 +187,6 @@ pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Resul
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-pub(crate) async fn update_texts(conn: &mut AnyConnection, project: &Project) -> Result<(), StoreError> {
-    sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")
-        .bind(project.id.as_str())
-        .bind(row::storable(&project.name).into_owned())
-        .bind(row::storable(&project.description).into_owned())
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn remove(conn: &mut AnyConnection, id: &ProjectId) -> Result<(), StoreError> {
-    // Cascades to its rows of API keys.
-    sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(conn).await?;
-    Ok(())
 }
 
 pub(crate) async fn deployments_in(conn: &mut AnyConnection, id: &ProjectId) -> Result<u64, StoreError> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use sqlx::AnyConnection;
 
 use crate::{
-    ApiKey, Clock, StoreError, Timestamp,
-    engine::{lock, row},
+    ApiKey, Clock, Store, StoreError, Timestamp,
+    engine::{lock, pool::step, row},
 };
 
 /// A separately limited method.
@@ -53,8 +53,34 @@ pub struct Admission {
     pub reset: Duration,
 }
 
+impl Store {
+    /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for lists), if
+    /// within the limit. Exact under concurrency, durable across restarts.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn admit(
+        &self,
+        key: &ApiKey,
+        subject: &str,
+        method: Method,
+        limit: RequestLimit,
+    ) -> Result<Admission, StoreError> {
+        let scope = scope(key, method, subject);
+        let mut tx = self.inner.engine()?.begin_on_requests().await?;
+        let decision = step(admit(&mut tx, self.inner.clock.as_ref(), &scope, limit)).await?;
+        if decision.wrote {
+            step(async { Ok(tx.commit().await?) }).await?;
+        } else {
+            // Refused requests must not cost disk writes.
+            step(async { Ok(tx.rollback().await?) }).await?;
+        }
+        Ok(decision.admission)
+    }
+}
+
 /// One key, method and subject.
-pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
+fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     let method = match method {
         Method::Get => "get",
         Method::Post => "post",
@@ -67,9 +93,9 @@ pub(crate) fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
 }
 
 #[derive(Debug)]
-pub(crate) struct Decision {
-    pub(crate) admission: Admission,
-    pub(crate) wrote: bool,
+struct Decision {
+    admission: Admission,
+    wrote: bool,
 }
 
 /// Locked by a write.
@@ -80,7 +106,7 @@ struct ScopeRow {
 }
 
 /// Roll back if nothing was written.
-pub(crate) async fn admit(
+async fn admit(
     conn: &mut AnyConnection,
     clock: &dyn Clock,
     scope: &str,

@@ -5,11 +5,36 @@
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
-    Deployment, ProjectId, StoreError, UpstreamList,
+    Deployment, ProjectId, Reader, StoreError, Tx, Upstream, UpstreamList,
     engine::{lock, row},
 };
 
 const SCAN_PAGE_ROWS: i64 = 1_000;
+
+impl Reader {
+    /// The deployment's upstreams that other projects use, too.
+    pub async fn shared_upstreams(&self, deployment: &Deployment) -> Result<Vec<Upstream>, StoreError> {
+        let addresses = claimed(&deployment.upstream, deployment.ws_upstream.as_ref());
+        let taken = self.run(async |conn| taken(conn, addresses, &deployment.project).await).await?;
+        let upstreams = [Some(&deployment.upstream), deployment.ws_upstream.as_ref()];
+        let upstreams = upstreams.into_iter().flatten().flat_map(UpstreamList::as_slice);
+        Ok(upstreams.filter(|upstream| taken.contains(&upstream.claimed())).cloned().collect())
+    }
+}
+
+impl Tx {
+    /// The first upstream that another project uses.
+    pub async fn taken_upstream(
+        &mut self,
+        upstreams: &[&Upstream],
+        project: &ProjectId,
+    ) -> Result<Option<Upstream>, StoreError> {
+        let addresses = upstreams.iter().map(|upstream| upstream.claimed()).collect();
+        let taken = self.step(async |conn| taken(conn, addresses, project).await).await?;
+        let is_taken = |upstream: &&&Upstream| taken.contains(&upstream.claimed());
+        Ok(upstreams.iter().find(is_taken).map(|upstream| (*upstream).clone()))
+    }
+}
 
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let ws_upstream = deployment.ws_upstream.as_ref();
@@ -52,7 +77,7 @@ async fn write_for(
 }
 
 /// Each once.
-pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<String> {
+fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<String> {
     let lists = std::iter::once(upstream).chain(ws_upstream);
     let mut addresses: Vec<_> = lists.flat_map(UpstreamList::as_slice).map(|it| it.claimed()).collect();
     addresses.sort_unstable();
@@ -61,7 +86,7 @@ pub(crate) fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList
 }
 
 /// In the given order.
-pub(crate) async fn taken(
+async fn taken(
     conn: &mut AnyConnection,
     addresses: Vec<String>,
     project: &ProjectId,

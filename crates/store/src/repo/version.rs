@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use certward_pki::{Finding, PrivateKey, TlsType};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, StoreError, Timestamp, TrustScope, VersionId,
+    DeploymentId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
     engine::row,
     sealed::sealing::{RecordPlace, Sealer},
 };
@@ -75,6 +77,104 @@ impl Version {
     }
 }
 
+impl Reader {
+    /// An accepted upload.
+    pub async fn version(
+        &self,
+        deployment: &DeploymentId,
+        version: VersionId,
+    ) -> Result<Option<Version>, StoreError> {
+        self.run(async |conn| find(conn, deployment, version).await).await
+    }
+
+    /// The fallback: the newest version before `before` that was proven and has its key.
+    pub async fn last_proven_version(
+        &self,
+        deployment: &DeploymentId,
+        before: VersionId,
+    ) -> Result<Option<Version>, StoreError> {
+        self.run(async |conn| {
+            let row = sqlx::query(select!(
+                "WHERE deployment = $1 AND version < $2 AND proven = 1 AND sealed_key IS NOT NULL
+                 ORDER BY version DESC LIMIT 1"
+            ))
+            .bind(deployment.as_str())
+            .bind(before.0)
+            .fetch_optional(conn)
+            .await?;
+            row.as_ref().map(Version::read).transpose()
+        })
+        .await
+    }
+
+    /// Opens a version's sealed key; `None` if erased.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`].
+    pub async fn private_key(
+        &self,
+        deployment: &DeploymentId,
+        version: VersionId,
+    ) -> Result<Option<PrivateKey>, StoreError> {
+        let sealer = &self.sealer;
+        self.run(async |conn| private_key(conn, sealer, deployment, version).await).await
+    }
+}
+
+impl Tx {
+    /// Stores an upload and its sealed key; keeps the deployment's newest 10 versions.
+    pub async fn insert_version(&mut self, version: &Version, key: &PrivateKey) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.store);
+        let sealer = &store.sealer;
+        self.change(async |conn| {
+            let sealed = sealer.seal(place(&version.deployment, version.version), key.expose_pkcs8_der())?;
+            write(conn, version, Some(sealed)).await?;
+            drop_surplus(conn, &version.deployment).await
+        })
+        .await
+    }
+
+    /// An accepted upload.
+    pub async fn version(
+        &mut self,
+        deployment: &DeploymentId,
+        version: VersionId,
+    ) -> Result<Option<Version>, StoreError> {
+        self.step(async |conn| find(conn, deployment, version).await).await
+    }
+
+    /// Marks a version as proven by all counted nodes.
+    pub async fn mark_proven(
+        &mut self,
+        deployment: &DeploymentId,
+        version: VersionId,
+    ) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            sqlx::query("UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2")
+                .bind(deployment.as_str())
+                .bind(version.0)
+                .execute(conn)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Erases all sealed keys of a deployment.
+    pub async fn erase_keys(&mut self, deployment: &DeploymentId) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            sqlx::query(
+                "UPDATE version SET sealed_key = NULL WHERE deployment = $1 AND sealed_key IS NOT NULL",
+            )
+            .bind(deployment.as_str())
+            .execute(conn)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
 pub(crate) async fn find(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -85,22 +185,6 @@ pub(crate) async fn find(
         .bind(version.0)
         .fetch_optional(conn)
         .await?;
-    row.as_ref().map(Version::read).transpose()
-}
-
-pub(crate) async fn last_proven(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-    before: VersionId,
-) -> Result<Option<Version>, StoreError> {
-    let row = sqlx::query(select!(
-        "WHERE deployment = $1 AND version < $2 AND proven = 1 AND sealed_key IS NOT NULL
-         ORDER BY version DESC LIMIT 1"
-    ))
-    .bind(deployment.as_str())
-    .bind(before.0)
-    .fetch_optional(conn)
-    .await?;
     row.as_ref().map(Version::read).transpose()
 }
 
@@ -135,17 +219,6 @@ pub(crate) async fn private_key(
         other => other,
     })?;
     Ok(Some(PrivateKey::from_pkcs8_der(opened)))
-}
-
-pub(crate) async fn insert(
-    conn: &mut AnyConnection,
-    sealer: &Sealer,
-    version: &Version,
-    key: &PrivateKey,
-) -> Result<(), StoreError> {
-    let sealed = sealer.seal(place(&version.deployment, version.version), key.expose_pkcs8_der())?;
-    write(conn, version, Some(sealed)).await?;
-    drop_surplus(conn, &version.deployment).await
 }
 
 pub(crate) async fn write(
@@ -237,30 +310,6 @@ fn surplus(versions: &[(i64, bool)]) -> Vec<i64> {
     let kept = if fallback.is_some() { KEPT - 1 } else { KEPT };
     let beyond = versions.iter().enumerate().skip(kept);
     beyond.filter(|(index, _)| Some(*index) != fallback).map(|(_, (version, _))| *version).collect()
-}
-
-pub(crate) async fn mark_proven(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-    version: VersionId,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2")
-        .bind(deployment.as_str())
-        .bind(version.0)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn erase_keys(
-    conn: &mut AnyConnection,
-    deployment: &DeploymentId,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE version SET sealed_key = NULL WHERE deployment = $1 AND sealed_key IS NOT NULL")
-        .bind(deployment.as_str())
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 /// With 4-byte lengths.

@@ -102,7 +102,7 @@ async fn keys_are_listed_oldest_first_and_removed(world: World) {
         }
     }
     let ids = |records: &[ApiKeyRecord]| records.iter().map(|record| record.key.clone()).collect::<Vec<_>>();
-    let listed = world.store.api_keys().await.expect("read");
+    let listed = world.store.read().api_keys().await.expect("read");
     assert_eq!(ids(&listed), ids(&made));
     assert_eq!(listed[0].projects, None);
     assert_eq!(listed[1].projects, Some(vec![project("default")]));
@@ -111,7 +111,10 @@ async fn keys_are_listed_oldest_first_and_removed(world: World) {
     tx.remove_api_key(&made[1].key).await.expect("removed");
     assert_eq!(tx.api_key(&made[1].key).await.expect("read"), None);
     tx.commit().await.expect("committed");
-    assert_eq!(ids(&world.store.api_keys().await.expect("read")), [made[0].key.clone(), made[2].key.clone()]);
+    assert_eq!(
+        ids(&world.store.read().api_keys().await.expect("read")),
+        [made[0].key.clone(), made[2].key.clone()]
+    );
 }
 
 async fn only_admins_of_everything_count_as_admins(world: World) {
@@ -144,7 +147,7 @@ async fn of_two_revocations_at_once_one_sees_the_other(world: World) {
         revoked += u32::from(revocation.await.expect("no panic"));
     }
     assert_eq!(revoked, 1);
-    assert_eq!(world.store.api_keys().await.expect("read").len(), 1);
+    assert_eq!(world.store.read().api_keys().await.expect("read").len(), 1);
 }
 
 async fn a_change_acts_with_the_key_as_it_is_now(world: World) {

@@ -66,7 +66,7 @@ impl World {
     }
 
     async fn boundary_of(&self, of: &str) -> Boundary {
-        self.store.project(&project(of)).await.expect("read").expect("there").boundary
+        self.store.read().project(&project(of)).await.expect("read").expect("there").boundary
     }
 
     async fn deployment_with(&self, name: &str, of: &str, upstream: &str, hosts: &[&str]) {
@@ -94,7 +94,7 @@ async fn a_boundary_is_read_as_it_was_written_and_can_be_taken_away(world: World
     };
     assert_eq!(world.set("fleet", &given).await, Ok(()));
     assert_eq!(world.boundary_of("fleet").await, given);
-    let listed = world.store.projects().await.expect("read");
+    let listed = world.store.read().projects().await.expect("read");
     assert_eq!(
         listed.iter().map(|project| &project.boundary).collect::<Vec<_>>(),
         [&Boundary::default(), &given]
@@ -102,7 +102,7 @@ async fn a_boundary_is_read_as_it_was_written_and_can_be_taken_away(world: World
     let mut tx = world.begin().await;
     assert_eq!(tx.boundary(&project("fleet")).await.expect("read"), given);
     drop(tx);
-    let known = world.store.boundaries(None).await.expect("read").expect("not known");
+    let known = world.store.read().boundaries(None).await.expect("read").expect("not known");
     assert_eq!(known.upstream_allow, [(project("fleet"), given.upstream_allow.clone().expect("given"))]);
     assert_eq!(known.host_suffixes.len(), 2);
     assert_eq!(world.set("fleet", &Boundary::default()).await, Ok(()));
@@ -208,20 +208,20 @@ async fn a_host_and_a_suffix_over_it_set_at_once_do_not_both_pass(world: World) 
 
 async fn a_change_is_in_the_feed_and_draws_another_stamp(world: World) {
     world.projects(&["one"]).await;
-    let before = world.store.newest_position().await.expect("read");
-    let none = world.store.boundaries(None).await.expect("read").expect("not known");
-    assert!(world.store.boundaries(Some(none.stamp)).await.expect("read").is_none());
+    let before = world.store.read_as_member().newest_position().await.expect("read");
+    let none = world.store.read().boundaries(None).await.expect("read").expect("not known");
+    assert!(world.store.read().boundaries(Some(none.stamp)).await.expect("read").is_none());
     world.set("one", &boundary(&["example.com"])).await.expect("free");
-    let page = world.store.feed_after(before, before, 10).await.expect("read");
+    let page = world.store.read_as_member().feed_after(before, before, 10).await.expect("read");
     let FeedPage::Rows(rows) = page else { panic!("not pruned") };
     assert_eq!(rows.iter().map(|row| row.deployment.as_str()).collect::<Vec<_>>(), ["one"]);
-    let some = world.store.boundaries(Some(none.stamp)).await.expect("read").expect("changed");
+    let some = world.store.read().boundaries(Some(none.stamp)).await.expect("read").expect("changed");
     world.set("one", &boundary(&["example.org"])).await.expect("free");
-    assert!(world.store.boundaries(Some(some.stamp)).await.expect("read").is_some());
-    let newest = world.store.newest_generation().await.expect("read");
+    assert!(world.store.read().boundaries(Some(some.stamp)).await.expect("read").is_some());
+    let newest = world.store.read().newest_generation().await.expect("read");
     world.projects(&["two"]).await;
     world.set("two", &boundary(&["org"])).await.expect_err("taken");
-    assert_eq!(world.store.newest_generation().await.expect("read"), newest);
+    assert_eq!(world.store.read().newest_generation().await.expect("read"), newest);
 }
 
 async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World) {
@@ -252,7 +252,7 @@ async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World)
         let mut probe = deployment("probe", of, &[]);
         probe.upstream = UpstreamList::parse("other:2,free:1").expect("upstreams");
         let world = &world;
-        async move { world.store.shared_upstreams(&probe).await.expect("read") }
+        async move { world.store.read().shared_upstreams(&probe).await.expect("read") }
     };
     assert_eq!(shared("a").await, [Upstream::parse("other:2").expect("an upstream")]);
     assert!(shared("b").await.is_empty());
@@ -300,14 +300,17 @@ async fn a_nodes_copy_has_the_boundaries(world: World) {
     let snapshot = Replica::at(folder.path(), &MasterKey::parse(MASTER_KEY).expect("a key"));
     snapshot.make(&world.store).await.expect("made");
     let copied = || async {
-        let (here, there) = (snapshot.boundaries().await.expect("read"), world.store.boundaries(None).await);
+        let (here, there) = (
+            snapshot.read().boundaries(None).await.expect("read").unwrap_or_default(),
+            world.store.read().boundaries(None).await,
+        );
         let there = there.expect("read").expect("not known");
         assert_eq!(here.upstream_allow, there.upstream_allow);
         assert_eq!(here.host_suffixes, there.host_suffixes);
         assert_eq!(here.stamp, there.stamp);
         here
     };
-    let row = world.store.newest_position().await.expect("read");
+    let row = world.store.read_as_member().newest_position().await.expect("read");
     snapshot.copy(&world.store, &[], Some(row)).await.expect("copied");
     assert_eq!(copied().await.host_suffixes.len(), 2);
     world.set("two", &boundary(&["c.example"])).await.expect("free");
@@ -320,12 +323,15 @@ async fn a_nodes_copy_has_the_boundaries(world: World) {
     // For another process of the node.
     snapshot.close().await;
     assert!(snapshot.open().await.expect("opened"));
-    assert_eq!(snapshot.boundaries().await.expect("read").host_suffixes.len(), 1);
+    assert_eq!(
+        snapshot.read().boundaries(None).await.expect("read").unwrap_or_default().host_suffixes.len(),
+        1
+    );
 }
 
 async fn an_unreadable_list_allows_nothing(world: World) {
     world.tamper("UPDATE project SET upstream_allow = 'of a later release' WHERE id = 'default'").await;
-    let known = world.store.boundaries(None).await.expect("read").expect("not known");
+    let known = world.store.read().boundaries(None).await.expect("read").expect("not known");
     let (of, list) = &known.upstream_allow[0];
     let upstream = Upstream::parse("127.0.0.1:1").expect("an upstream");
     assert_eq!(of, &project("default"));
@@ -334,5 +340,5 @@ async fn an_unreadable_list_allows_nothing(world: World) {
         "127.0.0.1:1".parse().expect("an address"),
         &certward_store::Nat64::default()
     ));
-    assert!(world.store.project(&project("default")).await.is_err());
+    assert!(world.store.read().project(&project("default")).await.is_err());
 }

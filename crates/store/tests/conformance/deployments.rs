@@ -34,11 +34,15 @@ async fn a_deployment_is_read_as_it_was_written(world: World) {
     tx.insert_deployment(&wanted).await.expect("written").expect("free");
     wanted.name = "a \u{1f512} name\u{fffd}".into();
     assert_eq!(tx.deployment(&wanted.id).await.expect("read"), Some(wanted.clone()), "reads its own writes");
-    assert_eq!(world.store.deployment(&wanted.id).await.expect("read"), None, "others do not see it yet");
+    assert_eq!(
+        world.store.read().deployment(&wanted.id).await.expect("read"),
+        None,
+        "others do not see it yet"
+    );
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.deployment(&wanted.id).await.expect("read"), Some(wanted.clone()));
+    assert_eq!(world.store.read().deployment(&wanted.id).await.expect("read"), Some(wanted.clone()));
     let reopened = world.reopen().await;
-    assert_eq!(reopened.deployment(&wanted.id).await.expect("read"), Some(wanted));
+    assert_eq!(reopened.read().deployment(&wanted.id).await.expect("read"), Some(wanted));
 }
 
 async fn every_state_of_the_certificate_is_kept(world: World) {
@@ -54,7 +58,7 @@ async fn every_state_of_the_certificate_is_kept(world: World) {
         let mut tx = world.begin().await;
         tx.set_tls(&made.id, Generation(9), &tls).await.expect("written");
         tx.commit().await.expect("committed");
-        let read = world.store.deployment(&made.id).await.expect("read").expect("there");
+        let read = world.store.read().deployment(&made.id).await.expect("read").expect("there");
         let wanted = match tls {
             TlsState::Failed { .. } => TlsState::Failed {
                 version: version.into(),
@@ -67,7 +71,7 @@ async fn every_state_of_the_certificate_is_kept(world: World) {
 }
 
 async fn a_dropped_transaction_leaves_no_trace(world: World) {
-    let generation = world.store.newest_generation().await.expect("read");
+    let generation = world.store.read().newest_generation().await.expect("read");
     let mut tx = world.begin().await;
     tx.draw_generation(&id("a")).await.expect("a generation");
     tx.insert_deployment(&deployment("a", "default", &["a.example.com"]))
@@ -75,8 +79,8 @@ async fn a_dropped_transaction_leaves_no_trace(world: World) {
         .expect("written")
         .expect("free");
     drop(tx);
-    assert_eq!(world.store.deployment(&id("a")).await.expect("read"), None);
-    assert_eq!(world.store.newest_generation().await.expect("read"), generation);
+    assert_eq!(world.store.read().deployment(&id("a")).await.expect("read"), None);
+    assert_eq!(world.store.read().newest_generation().await.expect("read"), generation);
     world.deployment("a").await;
 }
 
@@ -95,7 +99,7 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     let update = Deployment { tls: TlsState::Absent, ..made.clone() };
     tx.update_deployment(&update).await.expect("written").expect("free");
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.deployment(&made.id).await.expect("read"), Some(made));
+    assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), Some(made));
 }
 
 async fn removal_takes_hosts_versions_and_counts_along(world: World) {
@@ -104,9 +108,9 @@ async fn removal_takes_hosts_versions_and_counts_along(world: World) {
     let mut tx = world.begin().await;
     tx.remove_deployment(&made.id).await.expect("removed");
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.deployment(&made.id).await.expect("read"), None);
-    assert_eq!(world.store.version(&made.id, version.into()).await.expect("read"), None);
-    assert!(world.store.private_key(&made.id, version.into()).await.expect("read").is_none());
+    assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), None);
+    assert_eq!(world.store.read().version(&made.id, version.into()).await.expect("read"), None);
+    assert!(world.store.read().private_key(&made.id, version.into()).await.expect("read").is_none());
     let again = world.deployment("a").await;
     assert!(again.generation > version, "a generation is never used again");
 }
@@ -132,12 +136,12 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
     let ids = |deployments: Vec<Deployment>| -> Vec<String> {
         deployments.into_iter().map(|deployment| deployment.id.to_string()).collect()
     };
-    let all = world.store.deployments_after(None, 10).await.expect("read");
+    let all = world.store.read().deployments_after(None, 10).await.expect("read");
     assert_eq!(all[1].hosts, [host("z.a-2.com"), host("c.a-2.com")]);
     assert_eq!(ids(all), ["a", "a-2", "a1", "b"]);
     let of = async |name, after: Option<&str>, limit| {
         let after = after.map(crate::world::id);
-        ids(world.store.deployments_of(&project(name), after.as_ref(), limit).await.expect("read"))
+        ids(world.store.read().deployments_of(&project(name), after.as_ref(), limit).await.expect("read"))
     };
     assert_eq!(of("others", None, 10).await, ["a1"]);
     assert_eq!(of("default", None, 10).await, ["a", "a-2", "b"]);
@@ -147,7 +151,7 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
     assert!(of("none", None, 10).await.is_empty());
     let after = async |id: Option<&str>, limit| {
         let id = id.map(crate::world::id);
-        ids(world.store.deployments_after(id.as_ref(), limit).await.expect("read"))
+        ids(world.store.read().deployments_after(id.as_ref(), limit).await.expect("read"))
     };
     assert_eq!(after(None, 2).await, ["a", "a-2"]);
     assert_eq!(after(Some("a-2"), 2).await, ["a1", "b"]);

@@ -164,7 +164,7 @@ fn a_locked_database_is_unavailable_reads_go_on_and_it_recovers() {
         let error = world.store.begin().await.expect_err("locked");
         assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("locked")), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10), "bounded");
-        assert!(world.store.deployment(&made.id).await.expect("read").is_some(), "reads go on");
+        assert!(world.store.read().deployment(&made.id).await.expect("read").is_some(), "reads go on");
         sqlx::query("ROLLBACK").execute(&mut other).await.expect("free again");
         world.deployment("b").await;
     });
@@ -184,7 +184,7 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
         ];
         for fault in faults {
             world.tamper(fault).await;
-            let error = world.store.deployment(&made.id).await.expect_err("unreadable");
+            let error = world.store.read().deployment(&made.id).await.expect_err("unreadable");
             assert!(matches!(error, StoreError::Corrupt(_)), "{fault}: {error}");
             assert!(!format!("{error} {error:?}").contains("CANARY"), "{fault}: {error:?}");
         }
@@ -194,7 +194,8 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
             "findings = '[]', trust_scope = x'00'",
         ] {
             world.tamper(&format!("UPDATE version SET {fault}")).await;
-            let error = world.store.version(&made.id, generation.into()).await.expect_err("unreadable");
+            let error =
+                world.store.read().version(&made.id, generation.into()).await.expect_err("unreadable");
             assert!(matches!(error, StoreError::Corrupt(_)), "{fault}: {error}");
         }
         for sealed in [
@@ -204,7 +205,8 @@ fn a_damaged_row_is_corrupt_and_its_values_are_not_told() {
             "substr(sealed_key, 1, length(sealed_key) - 1)",
         ] {
             world.tamper(&format!("UPDATE version SET sealed_key = {sealed}")).await;
-            let error = world.store.private_key(&made.id, generation.into()).await.expect_err("unreadable");
+            let error =
+                world.store.read().private_key(&made.id, generation.into()).await.expect_err("unreadable");
             assert!(matches!(error, StoreError::Sealed(_)), "{sealed}: {error}");
         }
     });
@@ -223,7 +225,7 @@ fn a_step_that_was_given_up_half_way_spoils_the_transaction_and_nothing_else() {
         };
         let error = tx.commit().await.expect_err("refused");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-        assert_eq!(world.store.newest_generation().await.expect("read"), Generation(0));
+        assert_eq!(world.store.read().newest_generation().await.expect("read"), Generation(0));
         world.deployment("a").await;
     });
 }
@@ -242,7 +244,10 @@ fn a_folder_passes_from_one_process_to_the_next_and_no_other_gets_in_between() {
         new.adopt_folder(old.share_folder().unwrap().unwrap()).unwrap();
         old.release_folder();
         assert!(in_use().await, "the new one has it");
-        assert!(old.projects().await.is_ok() && new.projects().await.is_ok(), "both use the store");
+        assert!(
+            old.read().projects().await.is_ok() && new.read().projects().await.is_ok(),
+            "both use the store"
+        );
         old.close().await;
         assert!(in_use().await, "the old one's end takes nothing from the new one");
         let mut tx = new.begin().await.unwrap();

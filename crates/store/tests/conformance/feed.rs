@@ -23,15 +23,15 @@ async fn change(world: &World, name: &str) -> FeedPosition {
     let mut tx = world.begin().await;
     tx.draw_generation(&id(name)).await.expect("a generation");
     tx.commit().await.expect("committed");
-    world.store.newest_position().await.expect("read")
+    world.store.read_as_member().newest_position().await.expect("read")
 }
 
 async fn after(world: &World, after: FeedPosition, limit: u32) -> FeedPage {
-    world.store.feed_after(after, after, limit).await.expect("read")
+    world.store.read_as_member().feed_after(after, after, limit).await.expect("read")
 }
 
 async fn the_feed_tells_every_change_in_order(world: World) {
-    assert_eq!(world.store.newest_position().await.expect("read"), FeedPosition::START);
+    assert_eq!(world.store.read_as_member().newest_position().await.expect("read"), FeedPosition::START);
     let mut expected = Vec::new();
     for name in ["a", "b", "a", "c"] {
         expected.push(FeedEntry { position: change(&world, name).await, deployment: id(name) });
@@ -41,7 +41,7 @@ async fn the_feed_tells_every_change_in_order(world: World) {
     assert_eq!(after(&world, FeedPosition::START, 2).await, rows(&expected[..2]));
     assert_eq!(after(&world, expected[1].position, 100).await, rows(&expected[2..]));
     assert_eq!(after(&world, expected[3].position, 100).await, rows(&[]));
-    assert_eq!(world.store.newest_generation().await.expect("read"), expected[3].generation());
+    assert_eq!(world.store.read().newest_generation().await.expect("read"), expected[3].generation());
     // The store was restored from a backup.
     let beyond = FeedPosition { generation: Generation(expected[3].generation().0 + 1), nonce: 1 };
     assert_eq!(after(&world, beyond, 100).await, FeedPage::OtherHistory);
@@ -54,7 +54,7 @@ async fn a_row_of_another_history_is_not_the_row_of_that_number(world: World) {
     assert_eq!(after(&world, other(rows[0]), 9).await, FeedPage::OtherHistory);
     // Content of a row newer than the feed's is checked as well.
     for (held, is_other) in [(rows[1], false), (other(rows[1]), true)] {
-        let page = world.store.feed_after(rows[0], held, 9).await.expect("read");
+        let page = world.store.read_as_member().feed_after(rows[0], held, 9).await.expect("read");
         assert_eq!(page == FeedPage::OtherHistory, is_other, "{held:?}");
     }
     let mut tx = world.begin().await;
@@ -85,7 +85,7 @@ async fn the_newest_row_is_never_pruned(world: World) {
     let row = change(&world, "a").await;
     world.make_feed_older(Duration::from_secs(8 * 24 * 60 * 60)).await;
     world.store.prune(Duration::from_secs(3600)).await.expect("pruned");
-    assert_eq!(world.store.newest_position().await.expect("read"), row);
+    assert_eq!(world.store.read_as_member().newest_position().await.expect("read"), row);
     assert_eq!(after(&world, row, 9).await, FeedPage::Rows(vec![]));
     assert_eq!(after(&world, FeedPosition { nonce: 0, ..row }, 9).await, FeedPage::OtherHistory);
 }
@@ -131,7 +131,7 @@ async fn a_reader_behind_the_pruned_rows_starts_again(world: World) {
         assert_eq!(after(&world, gone, 10).await, FeedPage::Pruned, "{gone:?}");
     }
     assert_eq!(after(&world, new, 10).await, FeedPage::Rows(vec![]));
-    assert_eq!(world.store.newest_position().await.expect("read"), new);
+    assert_eq!(world.store.read_as_member().newest_position().await.expect("read"), new);
     assert!(change(&world, "a").await.generation > new.generation, "never used again");
 }
 
@@ -169,7 +169,7 @@ async fn the_audit_gives_the_newest_first(world: World) {
         tx.audit(entry).await.expect("written");
         tx.commit().await.expect("committed");
     }
-    let records = world.store.audit(2).await.expect("read");
+    let records = world.store.read().audit(2).await.expect("read");
     let subjects: Vec<&str> = records.iter().map(|record| record.subject.as_str()).collect();
     assert_eq!(subjects, ["d2", "d1"]);
     assert!(records[0].number > records[1].number);

@@ -78,8 +78,8 @@ async fn a_refused_claim_writes_nothing(world: World) {
     other.name = "renamed".into();
     assert!(tx.update_deployment(&other).await.expect("decided").is_err());
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.deployment(&id("claimer")).await.expect("read"), None);
-    let other = world.store.deployment(&id("other")).await.expect("read").expect("there");
+    assert_eq!(world.store.read().deployment(&id("claimer")).await.expect("read"), None);
+    let other = world.store.read().deployment(&id("other")).await.expect("read").expect("there");
     assert_eq!(other.hosts, [host("b.example.com")]);
     assert_eq!(other.name, "other for people");
 }
@@ -96,7 +96,10 @@ async fn a_freed_host_can_be_claimed_and_an_own_one_kept(world: World) {
     first.hosts.push(host("a.example.com"));
     tx.update_deployment(&first).await.expect("written").expect("a was freed again");
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.deployment(&first.id).await.expect("read").expect("there").hosts, first.hosts);
+    assert_eq!(
+        world.store.read().deployment(&first.id).await.expect("read").expect("there").hosts,
+        first.hosts
+    );
 }
 
 async fn a_host_given_twice_counts_once(world: World) {
@@ -104,7 +107,7 @@ async fn a_host_given_twice_counts_once(world: World) {
     let twice = deployment("a", "default", &["a.example.com", "b.example.com", "a.example.com"]);
     tx.insert_deployment(&twice).await.expect("written").expect("free");
     tx.commit().await.expect("committed");
-    let read = world.store.deployment(&twice.id).await.expect("read").expect("there");
+    let read = world.store.read().deployment(&twice.id).await.expect("read").expect("there");
     assert_eq!(read.hosts, [host("a.example.com"), host("b.example.com")]);
 }
 
@@ -112,7 +115,7 @@ async fn of_many_who_claim_at_once_one_gets_it(world: World) {
     let claims = (0..12).map(|n| claim(&world, format!("d{n}"), "default", "a.example.com"));
     let won = futures_util::future::join_all(claims).await.into_iter().filter(|won| *won).count();
     assert_eq!(won, 1);
-    assert_eq!(world.store.deployments_after(None, u32::MAX).await.expect("read").len(), 1);
+    assert_eq!(world.store.read().deployments_after(None, u32::MAX).await.expect("read").len(), 1);
 }
 
 async fn wildcard_and_covered_name_claimed_at_once_do_not_both_pass(world: World) {

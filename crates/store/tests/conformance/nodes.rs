@@ -39,7 +39,7 @@ async fn leases(world: &World) -> Vec<Lease> {
 }
 
 async fn counted(world: &World, name: &DeploymentId) -> Vec<(String, i64)> {
-    let counts = world.store.counts(name).await.expect("read");
+    let counts = world.store.read().counts(name).await.expect("read");
     counts.into_iter().map(|count| (count.node.to_string(), count.proven.0)).collect()
 }
 

@@ -35,8 +35,8 @@ async fn init_leaves_an_existing_store_unchanged(world: World) {
     world.store.close().await;
     assert!(Store::is_initialised(&world.address).await.expect("answered"));
     let store = Store::init(&world.address, &master_key(), world.clock.clone()).await.expect("it opens");
-    assert!(store.private_key(&made.id, generation.into()).await.expect("opens").is_some());
-    assert_eq!(store.projects().await.expect("read").len(), 1);
+    assert!(store.read().private_key(&made.id, generation.into()).await.expect("opens").is_some());
+    assert_eq!(store.read().projects().await.expect("read").len(), 1);
 }
 
 async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World) {
@@ -59,12 +59,12 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     let before_it_was_kept = Deployment { born: Generation(0), ..made };
-    let read = store.deployment(&before_it_was_kept.id).await.expect("read");
+    let read = store.read().deployment(&before_it_was_kept.id).await.expect("read");
     assert_eq!(read, Some(before_it_was_kept.clone()));
     // Counts without stored claims.
     let elsewhere = deployment("b", "another", &[]);
     assert_eq!(
-        store.shared_upstreams(&elsewhere).await.expect("read"),
+        store.read().shared_upstreams(&elsewhere).await.expect("read"),
         before_it_was_kept.upstream.as_slice()
     );
 }
@@ -86,7 +86,7 @@ async fn a_store_that_a_newer_release_widened_is_worked_on_side_by_side(world: W
     world.tamper("ALTER TABLE deployment ADD COLUMN of_the_future BIGINT NOT NULL DEFAULT 7").await;
     world.tamper("UPDATE schema_version SET version = 1000, compatible = 4 WHERE part = 'store'").await;
     let store = world.reopen().await;
-    assert!(store.deployment(&made.id).await.expect("read").is_some());
+    assert!(store.read().deployment(&made.id).await.expect("read").is_some());
     let mut tx = store.begin().await.expect("a transaction");
     tx.draw_generation(&made.id).await.expect("a generation");
     tx.insert_deployment(&deployment("b", "default", &[])).await.expect("written").expect("no host is taken");
@@ -117,17 +117,17 @@ async fn secrets_are_removed_by_a_range_of_names(world: World) {
     for name in names {
         world.store.secret_or_insert(name, name.as_bytes().to_vec().into()).await.expect("kept");
     }
-    assert_eq!(world.store.secret("missing").await.expect("read"), None);
+    assert_eq!(world.store.read().secret("missing").await.expect("read"), None);
     assert_eq!(world.store.remove_secrets("keys", "keys.02").await.expect("removed"), 2);
     assert_eq!(world.store.remove_secrets("keys", "keys.02").await.expect("nothing there"), 0);
     for (name, stays) in names.into_iter().zip([false, false, true, true, true, true]) {
-        let found = world.store.secret(name).await.expect("read");
+        let found = world.store.read().secret(name).await.expect("read");
         assert_eq!(found.map(|found| found.to_vec()), stays.then(|| name.as_bytes().to_vec()), "{name}");
     }
     // Keeps the store's own records.
     world.store.remove_secrets("", "\u{7f}").await.expect("removed");
     let store = world.reopen().await;
-    assert_eq!(store.secret("other").await.expect("read"), None);
+    assert_eq!(store.read().secret("other").await.expect("read"), None);
 }
 
 async fn a_secret_asked_for_by_many_at_once_is_one(world: World) {

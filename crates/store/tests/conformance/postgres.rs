@@ -29,7 +29,7 @@ fn a_lost_server_is_unavailable_and_its_return_is_found() {
         let error = tx.commit().await.expect_err("lost");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let started = Instant::now();
-        let error = store.newest_generation().await.expect_err("lost");
+        let error = store.read().newest_generation().await.expect_err("lost");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert!(!error.to_string().contains("postgres://"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10), "bounded");
@@ -85,7 +85,7 @@ fn a_join_gives_up_before_it_keeps_changes_waiting() {
 async fn found_again(store: &Store) -> Generation {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        match store.newest_generation().await {
+        match store.read().newest_generation().await {
             Ok(generation) => return generation,
             Err(error) => assert!(Instant::now() < deadline, "not found again: {error}"),
         }
@@ -113,7 +113,7 @@ fn a_store_that_is_away_refuses_at_once_until_it_is_reached() {
         store.reach().await.expect("it is back");
         store.reach().await.expect("once is enough");
         changed.await;
-        assert_eq!(store.newest_generation().await.expect("read"), Generation(0));
+        assert_eq!(store.read().newest_generation().await.expect("read"), Generation(0));
         store.close().await;
     });
 }
@@ -130,7 +130,7 @@ fn a_store_that_comes_back_with_another_master_key_is_not_taken() {
         Store::init(&address, &master_key(), clock).await.expect("made");
         let error = away.reach().await.expect_err("another's");
         assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
-        let error = away.newest_generation().await.expect_err("not reached");
+        let error = away.read().newest_generation().await.expect_err("not reached");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     });
 }
@@ -150,7 +150,7 @@ fn several_nodes_work_on_one_database() {
         for start in starts {
             nodes.push(start.await.expect("no panic"));
         }
-        assert_eq!(nodes[0].projects().await.expect("read").len(), 1);
+        assert_eq!(nodes[0].read().projects().await.expect("read").len(), 1);
         // One creates it, the others find it.
         let makers: Vec<_> = nodes
             .iter()
@@ -188,7 +188,7 @@ fn a_transaction_that_failed_is_not_taken_for_committed() {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         let error = tx.commit().await.expect_err("refused");
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-        assert_eq!(world.store.newest_generation().await.expect("read"), Generation(0));
+        assert_eq!(world.store.read().newest_generation().await.expect("read"), Generation(0));
     });
 }
 
@@ -288,15 +288,16 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
             world.tamper(known).await;
             let mut last = Some(id(from));
             for _ in 0..PAGES {
-                let page = world.store.deployments_after(last.as_ref(), PAGE).await.expect("read");
-                let hosts = world.store.hosts_after(last.as_ref(), PAGE).await.expect("read");
-                let listed = world.store.deployments_of(&default, last.as_ref(), PAGE).await.expect("read");
+                let page = world.store.read().deployments_after(last.as_ref(), PAGE).await.expect("read");
+                let hosts = world.store.read().hosts_after(last.as_ref(), PAGE).await.expect("read");
+                let listed =
+                    world.store.read().deployments_of(&default, last.as_ref(), PAGE).await.expect("read");
                 assert!(page == listed && page.len() == hosts.len());
                 last = snapshot.copy_page(&world.store, last.as_ref(), PAGE).await.expect("copied");
                 assert_eq!(last, page.into_iter().last().map(|deployment| deployment.id));
             }
         }
-        assert_eq!(world.store.census().await.expect("counted").running, ALL as u64);
+        assert_eq!(world.store.read().census().await.expect("counted").running, ALL as u64);
         // Counted by then: at the end of a server process.
         world.store.close().await;
         let others = "SELECT count(*)::text FROM pg_stat_activity

@@ -24,7 +24,7 @@ fn others() -> Project {
 }
 
 async fn the_default_project_is_there_from_the_start(world: World) {
-    let projects = world.store.projects().await.expect("read");
+    let projects = world.store.read().projects().await.expect("read");
     assert_eq!(projects.len(), 1);
     assert_eq!(projects[0].id, ProjectId::default_project());
 }
@@ -37,11 +37,11 @@ async fn a_project_is_added_once_and_removed(world: World) {
     assert_eq!(tx.project(&project("others")).await.expect("read"), Some(kept.clone()));
     assert_eq!(tx.deployments_in(&project("others")).await.expect("counted"), 0);
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.projects().await.expect("read")[1], kept);
+    assert_eq!(world.store.read().projects().await.expect("read")[1], kept);
     let mut tx = world.begin().await;
     tx.remove_project(&project("others")).await.expect("removed");
     tx.commit().await.expect("committed");
-    assert_eq!(world.store.projects().await.expect("read").len(), 1);
+    assert_eq!(world.store.read().projects().await.expect("read").len(), 1);
 }
 
 async fn a_key_that_sees_only_a_removed_project_sees_nothing(world: World) {

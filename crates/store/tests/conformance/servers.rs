@@ -84,7 +84,7 @@ fn another_database_in_the_list_is_named_and_never_used() {
         assert!(why.contains(&format!("remove {}", file.display())), "{why}");
         right.resume();
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while store.newest_generation().await.is_err() {
+        while store.read().newest_generation().await.is_err() {
             assert!(std::time::Instant::now() < deadline, "it is found again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use certward_store::{
-    CopyError, Deployment, DeploymentId, FeedPosition, Generation, MasterKey, ProofState, Records, Replica,
+    CopyError, Deployment, DeploymentId, FeedPosition, Generation, MasterKey, ProofState, Reader, Replica,
     StoreError, TlsState, Version,
 };
 use sqlx::{Connection, Row};
@@ -66,17 +66,17 @@ impl Copying {
     }
 }
 
-async fn key(from: &impl Records, id: &DeploymentId, version: Generation) -> Option<Vec<u8>> {
+async fn key(from: &Reader, id: &DeploymentId, version: Generation) -> Option<Vec<u8>> {
     let key = from.private_key(id, version.into()).await.expect("read");
     key.map(|key| key.expose_pkcs8_der().to_vec())
 }
 
-async fn version_in(from: &impl Records, id: &DeploymentId, version: Generation) -> Option<Version> {
+async fn version_in(from: &Reader, id: &DeploymentId, version: Generation) -> Option<Version> {
     from.version(id, version.into()).await.expect("read")
 }
 
 async fn in_snapshot(snapshot: &Replica, id: &DeploymentId) -> Option<Deployment> {
-    snapshot.deployment(id).await.expect("read")
+    snapshot.read().deployment(id).await.expect("read")
 }
 
 /// Not confirmed by its nodes.
@@ -112,14 +112,17 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     let copied =
         copying.snapshot.copy(&world.store, &[made.id.clone(), id("none")], None).await.expect("copied");
     assert_eq!((copied[&made.id], copied[&id("none")]), (Some(uploaded), None));
-    let stored = world.store.deployment(&made.id).await.expect("read");
+    let stored = world.store.read().deployment(&made.id).await.expect("read");
     assert_eq!(in_snapshot(&copying.snapshot, &made.id).await, stored);
     assert_eq!(
-        version_in(&copying.snapshot, &made.id, uploaded).await,
-        version_in(&world.store, &made.id, uploaded).await
+        version_in(&copying.snapshot.read(), &made.id, uploaded).await,
+        version_in(&world.store.read(), &made.id, uploaded).await
     );
-    assert_eq!(key(&copying.snapshot, &made.id, uploaded).await.as_deref(), Some(b"the key".as_slice()));
-    let hosts = copying.snapshot.hosts_after(None, 10).await.expect("read");
+    assert_eq!(
+        key(&copying.snapshot.read(), &made.id, uploaded).await.as_deref(),
+        Some(b"the key".as_slice())
+    );
+    let hosts = copying.snapshot.read().hosts_after(None, 10).await.expect("read");
     let stored = stored.expect("there");
     assert_eq!(hosts.len(), 1);
     assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.hosts));
@@ -146,10 +149,11 @@ async fn only_what_is_served_and_what_could_be_fallen_back_to_is_copied(world: W
     copying.copy(&world, &["a"]).await;
     let mut there = Vec::new();
     for version in &versions {
-        there.push(key(&copying.snapshot, &made.id, *version).await.is_some());
+        there.push(key(&copying.snapshot.read(), &made.id, *version).await.is_some());
     }
     assert_eq!(there, [false, true, false, true]);
-    let fallback = copying.snapshot.last_proven_version(&made.id, versions[3].into()).await.expect("read");
+    let fallback =
+        copying.snapshot.read().last_proven_version(&made.id, versions[3].into()).await.expect("read");
     assert_eq!(fallback.map(|fallback| fallback.version), Some(versions[1].into()));
 }
 
@@ -163,12 +167,12 @@ async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {
     delete(&world, &made.id).await;
     copying.copy(&world, &["a"]).await;
     assert_eq!(in_snapshot(&copying.snapshot, &made.id).await.expect("there").tls, TlsState::Terminated);
-    assert_eq!(key(&copying.snapshot, &made.id, uploaded).await, None);
+    assert_eq!(key(&copying.snapshot.read(), &made.id, uploaded).await, None);
     assert!(!is_in_files(copying.folder.path(), &sealed), "also the sealed bytes are overwritten");
     remove(&world, &made.id).await;
     copying.copy(&world, &["a"]).await;
     assert_eq!(in_snapshot(&copying.snapshot, &made.id).await, None);
-    assert_eq!(copying.snapshot.hosts_after(None, 10).await.expect("read"), []);
+    assert_eq!(copying.snapshot.read().hosts_after(None, 10).await.expect("read"), []);
 }
 
 async fn sealed_key(file: &Path) -> Vec<u8> {
@@ -189,7 +193,7 @@ fn is_in_files(folder: &Path, bytes: &[u8]) -> bool {
 async fn what_was_read_earlier_undoes_nothing_where_there_is_a_mark(world: World) {
     let made = world.deployment("a").await;
     world.upload(&made.id, b"key").await;
-    let read = world.store.newest_position().await.expect("read");
+    let read = world.store.read_as_member().newest_position().await.expect("read");
     let copying = Copying::of(&world).await;
     let generation = async |copying: &Copying| {
         in_snapshot(&copying.snapshot, &made.id).await.map(|deployment| deployment.generation)
@@ -237,7 +241,7 @@ async fn pages_copy_what_differs_and_remove_what_is_gone(world: World) {
         }
     };
     let alike = async || {
-        let mut there = world.store.deployments_after(None, u32::MAX).await.expect("read");
+        let mut there = world.store.read().deployments_after(None, u32::MAX).await.expect("read");
         for deployment in &mut there {
             assert_eq!(in_snapshot(&copying.snapshot, &deployment.id).await.as_ref(), Some(&*deployment));
         }
@@ -270,7 +274,7 @@ async fn modified(copying: &Copying) -> i64 {
 async fn a_host_that_moved_is_its_new_deployments_whichever_is_copied_first(world: World) {
     for order in [["a", "b"], ["b", "a"]] {
         for name in ["a", "b"] {
-            if world.store.deployment(&id(name)).await.expect("read").is_none() {
+            if world.store.read().deployment(&id(name)).await.expect("read").is_none() {
                 world.deployment(name).await;
             }
             set_hosts(&world, &id(name), &[]).await;
@@ -283,7 +287,7 @@ async fn a_host_that_moved_is_its_new_deployments_whichever_is_copied_first(worl
         for name in order {
             copying.copy(&world, &[name]).await;
         }
-        let hosts = copying.snapshot.hosts_after(None, 10).await.expect("read");
+        let hosts = copying.snapshot.read().hosts_after(None, 10).await.expect("read");
         let hosts: Vec<_> = hosts.into_iter().map(|listed| (listed.id, listed.hosts)).collect();
         assert_eq!(hosts, [(id("a"), vec![]), (id("b"), vec![host("x.example.com")])], "{order:?}");
     }
@@ -300,8 +304,8 @@ async fn a_deployment_that_cannot_be_read_is_refused_alone_and_keeps_its_names(w
     world.tamper("UPDATE deployment SET upstream = 'nonsense' WHERE id = 'a'").await;
     copying.copy(&world, &["a", "b"]).await;
     // Not the earlier version.
-    assert_eq!(version_in(&copying.snapshot, &id("a"), uploaded).await, None);
-    let hosts = copying.snapshot.hosts_after(None, 10).await.expect("read");
+    assert_eq!(version_in(&copying.snapshot.read(), &id("a"), uploaded).await, None);
+    let hosts = copying.snapshot.read().hosts_after(None, 10).await.expect("read");
     let hosts: Vec<_> = hosts.into_iter().map(|listed| (listed.id, listed.hosts)).collect();
     assert_eq!(hosts, [(id("a"), vec![host("a.example.com")]), (id("b"), vec![host("b.example.com")])]);
     assert!(in_snapshot(&copying.snapshot, &id("b")).await.is_some());
@@ -313,23 +317,23 @@ async fn a_replica_outlives_the_process_with_its_mark(world: World) {
     let copying = Copying::of(&world).await;
     copying.copy(&world, &["a"]).await;
     assert_eq!(copying.snapshot.mark().await.expect("read"), None, "it was never complete");
-    let row = world.store.newest_position().await.expect("read");
+    let row = world.store.read_as_member().newest_position().await.expect("read");
     copying.snapshot.copy(&world.store, &[], Some(row)).await.expect("copied");
     let snapshot = copying.reopen().await;
     assert_eq!(snapshot.mark().await.expect("read"), Some(uploaded));
     assert_eq!(snapshot.mark_position().await.expect("read"), Some(row));
-    assert_eq!(key(&snapshot, &made.id, uploaded).await.as_deref(), Some(b"key".as_slice()));
+    assert_eq!(key(&snapshot.read(), &made.id, uploaded).await.as_deref(), Some(b"key".as_slice()));
     snapshot.discard().await.expect("removed");
     assert!(!snapshot.is_open());
     assert_eq!(fs::read_dir(copying.folder.path()).expect("read").count(), 0);
-    assert!(matches!(snapshot.deployment(&made.id).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(snapshot.read().deployment(&made.id).await, Err(StoreError::Unavailable(_))));
 }
 
 async fn a_replica_of_another_store_or_history_is_recognised(world: World) {
     let made = world.deployment("a").await;
     let uploaded = world.upload(&made.id, b"key").await;
     let copying = Copying::of(&world).await;
-    let row = world.store.newest_position().await.expect("read");
+    let row = world.store.read_as_member().newest_position().await.expect("read");
     let other = FeedPosition { nonce: row.nonce ^ 1, ..row };
     let copy =
         async |mark| copying.snapshot.copy(&world.store, std::slice::from_ref(&made.id), Some(mark)).await;
@@ -343,7 +347,9 @@ async fn a_replica_of_another_store_or_history_is_recognised(world: World) {
 
     let another = World::sqlite().await;
     for _ in 0..9 {
-        another.deployment(&format!("d{}", another.store.newest_generation().await.expect("read"))).await;
+        another
+            .deployment(&format!("d{}", another.store.read().newest_generation().await.expect("read")))
+            .await;
     }
     assert!(!copying.snapshot.is_of(&another.store).await.expect("answered"));
 
@@ -383,7 +389,7 @@ async fn what_is_no_snapshot_is_not_opened(world: World) {
         // Half a file may open.
         let found = match snapshot.open().await {
             Err(error) => error,
-            Ok(_) => snapshot.hosts_after(None, 10).await.expect_err("damaged"),
+            Ok(_) => snapshot.read().hosts_after(None, 10).await.expect_err("damaged"),
         };
         assert!(matches!(found, StoreError::Corrupt(_)), "{found}");
         snapshot.make(&world.store).await.expect("made anew");
@@ -417,7 +423,8 @@ async fn session_ticket_keys_are_copied_sealed_and_removed(world: World) {
         async || copying.snapshot.copy_secrets(&world.store, "tickets.", "tickets/").await.expect("copied");
     assert!(copy().await);
     assert!(!copy().await, "nothing has changed");
-    let read = async |name| copying.snapshot.secret(name).await.expect("read").map(|secret| secret.to_vec());
+    let read =
+        async |name| copying.snapshot.read().secret(name).await.expect("read").map(|secret| secret.to_vec());
     assert_eq!(read("tickets.1").await.as_deref(), Some(b"tickets.1".as_slice()));
     assert_eq!(read("other").await, None);
     world.store.remove_secrets("tickets.", "tickets.2").await.expect("removed");

@@ -133,7 +133,7 @@ async fn fill(world: &World) {
         tx.commit().await.expect("committed");
     }
     world.store.secret_or_insert("tickets.1", b"a ticket key".to_vec().into()).await.expect("kept");
-    let key = world.store.api_keys().await.expect("read").remove(0).key;
+    let key = world.store.read().api_keys().await.expect("read").remove(0).key;
     for _ in 0..4 {
         assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
     }
@@ -141,28 +141,33 @@ async fn fill(world: &World) {
 }
 
 async fn everything(store: &Store) -> String {
-    let deployments = store.deployments_after(None, u32::MAX).await.expect("read");
+    let deployments = store.read().deployments_after(None, u32::MAX).await.expect("read");
     let mut text = format!("{deployments:#?}");
     for deployment in &deployments {
         for generation in 1..=12 {
-            let version = store.version(&deployment.id, VersionId(generation)).await.expect("read");
-            let key = store.private_key(&deployment.id, VersionId(generation)).await.expect("it opens");
+            let version = store.read().version(&deployment.id, VersionId(generation)).await.expect("read");
+            let key =
+                store.read().private_key(&deployment.id, VersionId(generation)).await.expect("it opens");
             let key = key.map(|key| key.expose_pkcs8_der().to_vec());
             if version.is_some() {
                 text += &format!("{version:#?} {key:?}");
             }
         }
     }
-    text += &format!("{:#?}", store.projects().await.expect("read"));
-    text += &format!("{:#?}", store.api_keys().await.expect("read"));
-    text += &format!("{:#?}", store.audit(10_000).await.expect("read"));
+    text += &format!("{:#?}", store.read().projects().await.expect("read"));
+    text += &format!("{:#?}", store.read().api_keys().await.expect("read"));
+    text += &format!("{:#?}", store.read().audit(10_000).await.expect("read"));
     text += &format!(
         "{:#?}",
-        store.feed_after(FeedPosition::START, FeedPosition::START, 10_000).await.expect("read")
+        store
+            .read_as_member()
+            .feed_after(FeedPosition::START, FeedPosition::START, 10_000)
+            .await
+            .expect("read")
     );
-    text += &format!("{:#?}", store.newest_generation().await.expect("read"));
-    text += &format!("{:?}", store.secret("tickets.1").await.expect("it opens"));
-    text += &format!("{:#?}", store.census().await.expect("read"));
+    text += &format!("{:#?}", store.read().newest_generation().await.expect("read"));
+    text += &format!("{:?}", store.read().secret("tickets.1").await.expect("it opens"));
+    text += &format!("{:#?}", store.read().census().await.expect("read"));
     text
 }
 
@@ -184,9 +189,9 @@ fn all_lasting_state_is_copied_and_continues() {
         let moved = open(&address, &world).await;
         assert_eq!(everything(&moved).await, before);
         assert!(moved.nodes().await.expect("read").is_empty());
-        assert!(moved.counts(&id("d3")).await.expect("read").is_empty());
+        assert!(moved.read().counts(&id("d3")).await.expect("read").is_empty());
 
-        let newest = moved.newest_generation().await.expect("read");
+        let newest = moved.read().newest_generation().await.expect("read");
         let mut tx = moved.begin().await.expect("a transaction");
         assert_eq!(tx.draw_generation(&id("d1")).await.expect("drawn"), Generation(newest.0 + 1));
         let taken = deployment("late", "default", &["x.example.org"]);
@@ -203,7 +208,7 @@ fn all_lasting_state_is_copied_and_continues() {
         let number = rows(&url, "SELECT max(number)::text FROM audit").await;
         let next = |drawn: &[String]| drawn[0].parse::<i64>().expect("a number") + 1;
         assert_eq!(number[0].parse::<i64>().expect("a number"), next(&audit_drawn));
-        let key = moved.api_keys().await.expect("read").remove(0).key;
+        let key = moved.read().api_keys().await.expect("read").remove(0).key;
         let mut admitted = 0;
         for _ in 0..4 {
             let admission = moved.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided");
@@ -329,7 +334,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
             rows(&sqlite_url(&world, "store.db"), "SELECT CAST(version AS TEXT) FROM schema_version").await;
         assert_eq!(version, ["1"], "the source is as it was");
         let moved = open(&Address::Postgres(servers(&url)), &world).await;
-        let there = moved.deployment(&id("a")).await.expect("read").expect("it is there");
+        let there = moved.read().deployment(&id("a")).await.expect("read").expect("it is there");
         assert_eq!((there.profile, there.name.as_str()), (Profile::Default, "a for people"));
         moved.close().await;
     });

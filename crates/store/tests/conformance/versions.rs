@@ -20,7 +20,7 @@ async fn an_upload_is_read_as_it_was_written(world: World) {
     let made = world.deployment("a").await;
     let generation = world.upload(&made.id, b"key").await;
     assert_eq!(
-        world.store.version(&made.id, generation.into()).await.expect("read"),
+        world.store.read().version(&made.id, generation.into()).await.expect("read"),
         Some(version(&made.id, generation))
     );
     let mut tx = world.begin().await;
@@ -36,9 +36,9 @@ async fn an_upload_is_read_as_it_was_written(world: World) {
     assert_eq!(tx.version(&made.id, one_way.version).await.expect("read"), Some(one_way.clone()));
     tx.commit().await.expect("committed");
     let store = world.reopen().await;
-    assert_eq!(store.version(&made.id, one_way.version).await.expect("read"), Some(one_way));
-    assert_eq!(store.version(&made.id, VersionId(999)).await.expect("read"), None);
-    assert_eq!(store.version(&id("b"), generation.into()).await.expect("read"), None);
+    assert_eq!(store.read().version(&made.id, one_way.version).await.expect("read"), Some(one_way));
+    assert_eq!(store.read().version(&made.id, VersionId(999)).await.expect("read"), None);
+    assert_eq!(store.read().version(&id("b"), generation.into()).await.expect("read"), None);
 }
 
 async fn a_private_key_comes_back_byte_for_byte(world: World) {
@@ -46,10 +46,10 @@ async fn a_private_key_comes_back_byte_for_byte(world: World) {
     for key in [vec![], vec![0], vec![7; 121], (0..=255).cycle().take(2400).collect()] {
         let generation = world.upload(&made.id, &key).await;
         let opened =
-            world.store.private_key(&made.id, generation.into()).await.expect("opens").expect("there");
+            world.store.read().private_key(&made.id, generation.into()).await.expect("opens").expect("there");
         assert_eq!(opened.expose_pkcs8_der(), key);
     }
-    assert!(world.store.private_key(&made.id, VersionId(99_999)).await.expect("read").is_none());
+    assert!(world.store.read().private_key(&made.id, VersionId(99_999)).await.expect("read").is_none());
 }
 
 async fn the_newest_ten_versions_are_kept(world: World) {
@@ -60,11 +60,11 @@ async fn the_newest_ten_versions_are_kept(world: World) {
         generations.push(world.upload(&a, b"key").await);
     }
     for (n, generation) in generations.iter().enumerate() {
-        let found = world.store.version(&a, VersionId::from(*generation)).await.expect("read");
+        let found = world.store.read().version(&a, VersionId::from(*generation)).await.expect("read");
         assert_eq!(found.is_some(), n >= 2, "number {n}");
     }
     assert!(
-        world.store.version(&b, other.into()).await.expect("read").is_some(),
+        world.store.read().version(&b, other.into()).await.expect("read").is_some(),
         "each deployment has its own ten"
     );
 }
@@ -79,9 +79,10 @@ async fn the_last_proven_version_outlives_any_number_of_failures(world: World) {
     for _ in 0..15 {
         newest = world.upload(&a, b"bad").await;
     }
-    let fallback = world.store.last_proven_version(&a, newest.into()).await.expect("read").expect("there");
+    let fallback =
+        world.store.read().last_proven_version(&a, newest.into()).await.expect("read").expect("there");
     assert_eq!((fallback.version, fallback.proven), (proven.into(), true));
-    assert!(world.store.private_key(&a, proven.into()).await.expect("opens").is_some());
+    assert!(world.store.read().private_key(&a, proven.into()).await.expect("opens").is_some());
 }
 
 async fn the_fallback_is_the_newest_proven_one_with_a_key(world: World) {
@@ -91,7 +92,13 @@ async fn the_fallback_is_the_newest_proven_one_with_a_key(world: World) {
         generations.push(world.upload(&a, b"key").await);
     }
     let before = async |generation| {
-        world.store.last_proven_version(&a, generation).await.expect("read").map(|version| version.version)
+        world
+            .store
+            .read()
+            .last_proven_version(&a, generation)
+            .await
+            .expect("read")
+            .map(|version| version.version)
     };
     assert_eq!(before(generations[3].into()).await, None);
     let mut tx = world.begin().await;
@@ -113,11 +120,11 @@ async fn erased_keys_are_gone_and_the_versions_stay(world: World) {
     tx.erase_keys(&a).await.expect("erased");
     tx.commit().await.expect("committed");
     for generation in of_a {
-        assert!(world.store.private_key(&a, generation.into()).await.expect("read").is_none());
-        assert!(world.store.version(&a, generation.into()).await.expect("read").is_some());
+        assert!(world.store.read().private_key(&a, generation.into()).await.expect("read").is_none());
+        assert!(world.store.read().version(&a, generation.into()).await.expect("read").is_some());
     }
-    assert_eq!(world.store.last_proven_version(&a, VersionId(i64::MAX)).await.expect("read"), None);
-    assert!(world.store.private_key(&b, of_b.into()).await.expect("read").is_some());
+    assert_eq!(world.store.read().last_proven_version(&a, VersionId(i64::MAX)).await.expect("read"), None);
+    assert!(world.store.read().private_key(&b, of_b.into()).await.expect("read").is_some());
 }
 
 async fn a_sealed_key_moved_to_another_row_does_not_open(world: World) {
@@ -133,7 +140,7 @@ async fn a_sealed_key_moved_to_another_row_does_not_open(world: World) {
             ))
             .await;
     }
-    let opened = async |deployment, version| world.store.private_key(deployment, version).await;
+    let opened = async |deployment, version| world.store.read().private_key(deployment, version).await;
     assert!(opened(&a, first.into()).await.expect("opens").is_some());
     for (deployment, version) in [(&a, second), (&b, other)] {
         let error = opened(deployment, version.into()).await.expect_err("does not open");

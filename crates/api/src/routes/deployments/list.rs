@@ -43,7 +43,7 @@ pub(crate) struct ListedDeployment {
     responses((status = 200, description = "A bare array.", body = [ListedDeployment])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/deployments", Method::Neighbours, async {
-        let mut projects = api.lifecycle.store().projects().await?;
+        let mut projects = api.lifecycle.store().read().projects().await?;
         projects.retain(|project| caller.sees(&project.id));
         let mut listing =
             Listing { api: Shared::clone(&api), projects: projects.into(), after: None, begun: false };
@@ -78,7 +78,7 @@ impl Listing {
         let (mut text, mut left) = (Vec::new(), PIECE_DEPLOYMENTS_MAX);
         while let (Some(project), 1..) = (self.projects.front(), left) {
             let store = self.api.lifecycle.store();
-            let found = store.deployments_of(&project.id, self.after.as_ref(), left).await?;
+            let found = store.read().deployments_of(&project.id, self.after.as_ref(), left).await?;
             left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
             self.after = found.last().map(|deployment| deployment.id.clone());
             for deployment in found {

@@ -10,7 +10,7 @@ use crate::{auth::Caller, context::Shared, error::Error};
     responses((status = 200, description = "A bare array.", body = [KeyBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<KeyBody>>, Error> {
     caller.require(Scope::Admin)?;
-    let keys = api.lifecycle.store().api_keys().await?;
+    let keys = api.lifecycle.store().read().api_keys().await?;
     Ok(Json(keys.iter().filter(|key| reaches(&caller, key)).map(KeyBody::from).collect()))
 }
 

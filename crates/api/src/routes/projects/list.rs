@@ -13,7 +13,7 @@ use crate::{auth::Caller, context::Shared, error::Error};
     responses((status = 200, description = "A bare array.", body = [ProjectBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/projects", Method::Neighbours, async {
-        let projects = api.lifecycle.store().projects().await?.into_iter();
+        let projects = api.lifecycle.store().read().projects().await?.into_iter();
         let seen = projects.filter(|project| caller.sees(&project.id)).map(ProjectBody::from);
         Ok(Json(seen.collect::<Vec<_>>()).into_response())
     })

@@ -68,7 +68,7 @@ impl StatusMetrics {
                 () = sleep(wait) => {}
             }
             let began = Instant::now();
-            match store.census().await {
+            match store.read().census().await {
                 Ok(census) => self.set(&census),
                 Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
             }

@@ -1,0 +1,150 @@
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::hmac;
+
+use crate::{
+    Address, Clock, MasterKey, Project, Store, StoreError,
+    engine::{
+        durability,
+        pool::{Engine, step},
+        schema,
+    },
+    postgres::listen::ChangeListener,
+    repo::project,
+    sealed::{sealing::Sealer, secret},
+    shared::{Opened, StoreInner},
+};
+
+impl Store {
+    /// Opens and migrates a store made by [`Store::init`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`], [`StoreError::InUse`],
+    /// [`StoreError::TooNew`], [`StoreError::Unavailable`].
+    pub async fn open(
+        address: &Address,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(Engine::open(address, false).await?, master_key, clock).await
+    }
+
+    /// As [`Store::open`], while another process holds the folder and is about to hand it over, see
+    /// [`Store::adopt_folder`]. SQLite allows both.
+    ///
+    /// # Errors
+    /// As [`Store::open`], except [`StoreError::InUse`].
+    pub async fn open_beside(
+        address: &Address,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(Engine::open_beside(address).await?, master_key, clock).await
+    }
+
+    async fn open_on(
+        engine: Engine,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        bring_up_to_date(&engine).await?;
+        Self::with(engine, Sealer::new(master_key), clock).await
+    }
+
+    /// Tries once to open and migrate a store that is [`Store::away`]. Once reached, it recovers by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.inner.reaching.lock().await;
+        let Some(address) = self.inner.address.as_ref().filter(|_| self.inner.opened.get().is_none()) else {
+            return Ok(());
+        };
+        let engine = Engine::open(address, false).await?;
+        bring_up_to_date(&engine).await?;
+        let opened = Opened::with(engine, &self.inner).await?;
+        let _ = self.inner.opened.set(opened);
+        self.inner.changes.send_replace(());
+        Ok(())
+    }
+
+    /// Initialises an empty store with schema, `default` project and check value, and opens it. An
+    /// existing store is unchanged.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn init(
+        address: &Address,
+        master_key: &MasterKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let engine = Engine::open(address, true).await?;
+        engine.migrate_requests().await?;
+        let sealer = Sealer::new(master_key);
+        // Concurrent nodes initialise once.
+        let mut tx = engine.begin().await?;
+        schema::STORE.migrate(&mut tx).await?;
+        if !secret::is_initialised(&mut tx).await? {
+            let now = engine.now(&mut tx, clock.as_ref()).await?;
+            secret::init(&mut tx, &sealer, now).await?;
+            project::insert(&mut tx, &Project::default_at(now)).await?;
+        }
+        tx.commit().await?;
+        Self::with(engine, sealer, clock).await
+    }
+
+    async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let inner = StoreInner::new(None, sealer, clock);
+        let opened = Opened::with(engine, &inner).await?;
+        let inner = StoreInner { opened: OnceLock::from(opened), ..inner };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether `init` has run.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::InUse`].
+    pub async fn is_initialised(address: &Address) -> Result<bool, StoreError> {
+        let engine = match Engine::open(address, false).await {
+            Err(StoreError::NotInitialised) => return Ok(false),
+            engine => engine?,
+        };
+        let initialised = async {
+            if engine.version().await? == 0 {
+                return Ok(false);
+            }
+            let mut conn = engine.read().await?;
+            step(secret::is_initialised(&mut conn)).await
+        };
+        let initialised = initialised.await;
+        engine.close().await;
+        initialised
+    }
+}
+
+impl Opened {
+    pub(crate) async fn with(engine: Engine, inner: &StoreInner) -> Result<Self, StoreError> {
+        let mut conn = engine.read().await?;
+        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
+        for risk in step(durability::risks(&mut conn)).await? {
+            tracing::warn!("{risk}");
+        }
+        drop(conn);
+        if let Some(tracker) = engine.tracker() {
+            tracker.remember().await;
+        }
+        let listener = engine.tracker().map(|tracker| {
+            ChangeListener::start(Arc::clone(tracker), inner.changes.clone(), inner.notify_source.clone())
+        });
+        Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
+    }
+}
+
+async fn bring_up_to_date(engine: &Engine) -> Result<(), StoreError> {
+    if engine.version().await? == 0 {
+        return Err(StoreError::NotInitialised);
+    }
+    engine.migrate_requests().await?;
+    engine.migrate_store().await
+}

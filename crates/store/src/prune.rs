@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+
+use crate::{
+    Store, StoreError,
+    engine::pool::transact,
+    repo::{audit, feed, node, node_process, request_log, upstream_claim},
+};
+
+/// Older positions require a full read.
+const FEED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Writers must not wait long.
+const PRUNED_AT_ONCE: u32 = 5_000;
+const CAUGHT_UP_AT_ONCE: u32 = 500;
+/// Per run: 1,000,000 rows.
+const PRUNES_MAX: u32 = 200;
+
+impl Store {
+    /// Prunes the feed (older than 7 days), audit (newest 100,000 kept), nodes (silent for an hour)
+    /// and request log (older than its window), and writes upstream claims that an older release
+    /// omitted. Called periodically by one task per node.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
+        let engine = self.inner.engine()?;
+        let now = self.now().await?;
+        for _ in 0..PRUNES_MAX {
+            let prune = async |conn: &mut AnyConnection| {
+                let feed = feed::prune(conn, now.before(FEED_RETENTION), PRUNED_AT_ONCE).await?;
+                let audit = audit::prune(conn, audit::KEPT, PRUNED_AT_ONCE).await?;
+                Ok(feed || audit)
+            };
+            if !transact(engine.begin().await?, prune).await? {
+                break;
+            }
+        }
+        transact(engine.begin().await?, async |conn| node_process::prune(conn, now).await).await?;
+        // To the end: every claim scans the deployments without.
+        let catch_up =
+            async |conn: &mut AnyConnection| upstream_claim::catch_up(conn, CAUGHT_UP_AT_ONCE).await;
+        while transact(engine.begin().await?, catch_up).await? {}
+        // To the end: pages are short, and a failing one does not undo the above.
+        let mut after = Some(String::new());
+        while let Some(from) = after {
+            let prune =
+                async |conn: &mut AnyConnection| node::prune_counts(conn, &from, PRUNED_AT_ONCE).await;
+            after = transact(engine.begin().await?, prune).await?;
+        }
+        for _ in 0..PRUNES_MAX {
+            let before = now.before(request_window);
+            let prune =
+                async |conn: &mut AnyConnection| request_log::prune(conn, before, PRUNED_AT_ONCE).await;
+            if !transact(engine.begin_on_requests().await?, prune).await? {
+                break;
+            }
+        }
+        engine.checkpoint().await
+    }
+}

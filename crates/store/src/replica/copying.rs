@@ -1,0 +1,252 @@
+//! Copies a store into a replica, rows still sealed.
+
+use std::collections::HashMap;
+
+use sqlx::AnyConnection;
+use thiserror::Error;
+
+use crate::{
+    Boundaries, DeploymentId, FeedPosition, Generation, Replica, Store, StoreError,
+    replica::{
+        db::{mark, set_mark},
+        rows::{self, CopiedDeployment},
+    },
+    repo::{
+        boundary, deployment,
+        feed::{self, FeedFingerprint},
+        secret::of_the_program,
+    },
+    sealed::secret,
+};
+
+/// Above it, a page is read whole.
+const ONE_BY_ONE_MAX: usize = 20;
+
+/// Which side failed.
+#[derive(Debug, Error)]
+pub enum CopyError {
+    /// The store; the replica is unchanged.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The node's disk.
+    #[error("this node's replica: {0}")]
+    Replica(StoreError),
+}
+
+struct SourceState {
+    newest: Generation,
+    mark: Option<Generation>,
+    landmark: Option<FeedFingerprint>,
+}
+
+impl Replica {
+    /// Makes an empty replica of this store, replacing any other.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn make(&self, store: &Store) -> Result<(), CopyError> {
+        let check = store.read().run(async |conn| secret::sealed_check(conn).await).await;
+        let check = check.map_err(CopyError::Store)?.ok_or(CopyError::Store(StoreError::NotInitialised))?;
+        self.make_with(&check).await.map_err(CopyError::Replica)
+    }
+
+    /// Whether it copies this store's present history, not one replaced by a backup.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn is_of(&self, store: &Store) -> Result<bool, CopyError> {
+        let here = async |conn: &mut AnyConnection| {
+            let (check, mark) = (secret::sealed_check(conn).await?, mark(conn).await?);
+            let landmark = match mark {
+                Some(mark) => feed::landmark(conn, mark).await?,
+                None => None,
+            };
+            Ok((check, mark, landmark))
+        };
+        let (check, mark, landmark) = self.read().run(here).await.map_err(CopyError::Replica)?;
+        let there = async |conn: &mut AnyConnection| {
+            if secret::sealed_check(conn).await? != check {
+                return Ok(false);
+            }
+            let Some(mark) = mark else { return Ok(true) };
+            if mark > feed::newest(conn).await? {
+                return Ok(false);
+            }
+            if landmark.is_none() || feed::is_pruned(conn, mark).await? {
+                return Ok(true);
+            }
+            Ok(feed::landmark(conn, mark).await? == landmark)
+        };
+        let is_of = async { store.snapshot().await?.run(there).await };
+        is_of.await.map_err(CopyError::Store)
+    }
+
+    /// Copies changed boundaries, then these deployments or their removal: never allows more than
+    /// is known. With `mark`, complete up to that row. Durable; erased content is overwritten.
+    ///
+    /// # Errors
+    /// [`CopyError`], with nothing copied. [`StoreError::Unavailable`] if the store's history lacks
+    /// the row.
+    pub async fn copy(
+        &self,
+        store: &Store,
+        ids: &[DeploymentId],
+        mark: Option<FeedPosition>,
+    ) -> Result<HashMap<DeploymentId, Option<Generation>>, CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
+        let read = async |conn: &mut AnyConnection| {
+            let boundaries = boundary::unless_known(conn, Some(known)).await?;
+            let copied = rows::each(conn, ids).await?;
+            let mut landmark = None;
+            if let Some(mark) = mark {
+                if feed::ancestry(conn, mark).await? != feed::Ancestry::Own {
+                    return Err(StoreError::unavailable("its history is not the one that was read"));
+                }
+                landmark = feed::landmark(conn, mark.generation).await?;
+            }
+            let mark = mark.map(|mark| mark.generation);
+            let read = SourceState { newest: feed::newest(conn).await?, mark, landmark };
+            Ok((boundaries, copied, read))
+        };
+        // As a member: all requests may wait for a joining node, which waits for this copy.
+        let read = async { store.snapshot_as_member().await?.run(read).await };
+        let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)?;
+        self.write_copied(&copied, &read).await.map_err(CopyError::Replica)?;
+        let generation = |copied: &CopiedDeployment| match copied {
+            CopiedDeployment::Whole(copy) => Some(copy.deployment.generation),
+            CopiedDeployment::Gone(_) | CopiedDeployment::Unreadable(_) => None,
+        };
+        Ok(copied.iter().map(|copied| (copied.id().clone(), generation(copied))).collect())
+    }
+
+    /// Syncs at most `limit` deployments after `after`, only where generations differ. Returns
+    /// where to continue.
+    ///
+    /// # Errors
+    /// [`CopyError`], with nothing copied.
+    pub async fn copy_page(
+        &self,
+        store: &Store,
+        after: Option<&DeploymentId>,
+        limit: u32,
+    ) -> Result<Option<DeploymentId>, CopyError> {
+        let snapshot = store.snapshot().await.map_err(CopyError::Store)?;
+        let page = snapshot.run(async |conn| deployment::generations(conn, after, None, limit).await);
+        let page = page.await.map_err(CopyError::Store)?;
+        // The last page is open-ended, to remove extra rows.
+        let last =
+            if (page.len() as u64) < u64::from(limit) { None } else { page.last().map(|(id, _)| id.clone()) };
+        let mut here = self.generations(after, last.as_ref()).await.map_err(CopyError::Replica)?;
+        let mut is_new = |(id, generation): &(DeploymentId, Generation)| here.remove(id) != Some(*generation);
+        let differ: Vec<DeploymentId> = page.into_iter().filter(|it| is_new(it)).map(|(id, _)| id).collect();
+        let read = async |conn: &mut AnyConnection| {
+            let copied = page_rows(conn, &differ).await?;
+            let newest = feed::newest(conn).await?;
+            Ok((copied, SourceState { newest, mark: None, landmark: None }))
+        };
+        let (mut copied, read) = snapshot.run(read).await.map_err(CopyError::Store)?;
+        drop(snapshot);
+        copied.extend(here.into_keys().map(CopiedDeployment::Gone));
+        if !copied.is_empty() {
+            self.write_copied(&copied, &read).await.map_err(CopyError::Replica)?;
+        }
+        Ok(last)
+    }
+
+    /// With a mark, neither it nor a deployment goes back: during a take-over two processes may
+    /// write. Without, all follows the store.
+    async fn write_copied(&self, copied: &[CopiedDeployment], read: &SourceState) -> Result<(), StoreError> {
+        let write = async |conn: &mut AnyConnection| {
+            let before = mark(conn).await?;
+            let mut erased = false;
+            for copied in copied {
+                if before.is_none() || !rows::is_older(conn, copied, read.newest).await? {
+                    erased |= rows::write(conn, copied).await?;
+                }
+            }
+            if let Some(mark) = read.mark.filter(|mark| before.is_none_or(|before| *mark >= before)) {
+                set_mark(conn, mark).await?;
+                if let Some(landmark) = &read.landmark {
+                    feed::keep_only(conn, landmark).await?;
+                }
+            }
+            Ok(erased)
+        };
+        let erased = self.write(write).await?;
+        if erased { self.checkpoint().await } else { Ok(()) }
+    }
+
+    /// The generations of deployments after `after`, up to `to` if given.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn generations(
+        &self,
+        after: Option<&DeploymentId>,
+        to: Option<&DeploymentId>,
+    ) -> Result<HashMap<DeploymentId, Generation>, StoreError> {
+        let all =
+            self.read().run(async |conn| deployment::generations(conn, after, to, u32::MAX).await).await?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// Syncs the boundaries; writes only differences.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_boundaries(&self, store: &Store) -> Result<(), CopyError> {
+        let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
+        let boundaries = store.read().boundaries(Some(known)).await.map_err(CopyError::Store)?;
+        self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)
+    }
+
+    async fn boundaries_stamp(&self) -> Result<boundary::Stamp, StoreError> {
+        self.read().run(async |conn| boundary::stamp(conn).await).await
+    }
+
+    async fn replace_boundaries(&self, boundaries: Option<Boundaries>) -> Result<(), StoreError> {
+        let Some(boundaries) = boundaries else { return Ok(()) };
+        self.write(async |conn| boundary::replace(conn, &boundaries).await).await
+    }
+
+    /// Syncs the sealed records with `from <= name < before`. Returns whether any differed.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy_secrets(&self, store: &Store, from: &str, before: &str) -> Result<bool, CopyError> {
+        let (from, before) = (of_the_program(from), of_the_program(before));
+        let read = async |conn: &mut AnyConnection| secret::all_sealed(conn, &from, &before).await;
+        let there = store.read().run(read).await.map_err(CopyError::Store)?;
+        let replace = async {
+            if self.read().run(read).await? == there {
+                return Ok(false);
+            }
+            let write = async |conn: &mut AnyConnection| {
+                secret::remove(conn, &from, &before).await?;
+                for record in &there {
+                    secret::write_sealed(conn, record).await?;
+                }
+                Ok(())
+            };
+            self.write(write).await?;
+            self.checkpoint().await?;
+            Ok(true)
+        };
+        replace.await.map_err(CopyError::Replica)
+    }
+}
+
+/// At once if many, unless one of them cannot be read.
+async fn page_rows(
+    conn: &mut AnyConnection,
+    ids: &[DeploymentId],
+) -> Result<Vec<CopiedDeployment>, StoreError> {
+    if let [first, .., last] = ids
+        && ids.len() > ONE_BY_ONE_MAX
+        && let Ok(found) = rows::between(conn, first, last).await
+    {
+        return Ok(found.into_iter().map(CopiedDeployment::Whole).collect());
+    }
+    rows::each(conn, ids).await
+}
