@@ -237,18 +237,11 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let verdict = match self.webpki.verify_tls12_signature(message, certificate, dss) {
-            Err(refusal) if is_about_version(&refusal) => match Version1::read(certificate) {
-                Some(certificate) => self.verify_tls12_version1(message, &certificate, dss),
-                None => Err(refusal),
-            },
-            Err(refusal) => match without_critical_policies(certificate) {
-                Some(readable) => self.webpki.verify_tls12_signature(message, &readable, dss),
-                None => Err(refusal),
-            },
-            verdict => verdict,
-        };
-        verdict.map_err(|refusal| explain_handshake(refusal, certificate))
+        verify_handshake(
+            certificate,
+            |certificate| self.webpki.verify_tls12_signature(message, certificate, dss),
+            |version1| self.verify_tls12_version1(message, version1, dss),
+        )
     }
 
     fn verify_tls13_signature(
@@ -257,21 +250,14 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let verdict = match self.webpki.verify_tls13_signature(message, certificate, dss) {
-            Err(refusal) if is_about_version(&refusal) => match Version1::read(certificate) {
-                Some(certificate) => {
-                    let spki = SubjectPublicKeyInfoDer::from(certificate.spki);
-                    verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
-                }
-                None => Err(refusal),
+        verify_handshake(
+            certificate,
+            |certificate| self.webpki.verify_tls13_signature(message, certificate, dss),
+            |version1| {
+                let spki = SubjectPublicKeyInfoDer::from(version1.spki);
+                verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
             },
-            Err(refusal) => match without_critical_policies(certificate) {
-                Some(readable) => self.webpki.verify_tls13_signature(message, &readable, dss),
-                None => Err(refusal),
-            },
-            verdict => verdict,
-        };
-        verdict.map_err(|refusal| explain_handshake(refusal, certificate))
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -300,13 +286,27 @@ fn has_verifiable_key(certificate: &CertificateDer<'_>) -> bool {
     kind.is_none_or(KeyKind::is_verifiable)
 }
 
-fn explain_handshake(refusal: Error, certificate: &CertificateDer<'_>) -> Error {
-    match refusal {
+/// With `by_webpki`; certificates that webpki does not read in a readable form, or `by_version1`.
+fn verify_handshake(
+    certificate: &CertificateDer<'_>,
+    by_webpki: impl Fn(&CertificateDer<'_>) -> Result<HandshakeSignatureValid, Error>,
+    by_version1: impl FnOnce(&Version1<'_>) -> Result<HandshakeSignatureValid, Error>,
+) -> Result<HandshakeSignatureValid, Error> {
+    let verdict = match by_webpki(certificate) {
+        Err(refusal) if is_about_version(&refusal) => {
+            Version1::read(certificate).map_or(Err(refusal), |version1| by_version1(&version1))
+        }
+        Err(refusal) => {
+            without_critical_policies(certificate).map_or(Err(refusal), |readable| by_webpki(&readable))
+        }
+        verdict => verdict,
+    };
+    verdict.map_err(|refusal| match refusal {
         Error::InvalidCertificate(CertificateError::BadSignature) if !has_verifiable_key(certificate) => {
             refused(ClientRefusal::UnsupportedKey)
         }
         refusal => refusal,
-    }
+    })
 }
 
 /// Refusals that the normal form may lift.
