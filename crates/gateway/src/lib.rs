@@ -16,14 +16,17 @@ mod io;
 mod observe;
 mod proof;
 mod routing;
+mod serving;
 mod session;
 mod settings;
+mod start;
 mod sync;
 mod upstream;
 
 pub use api_only::NoGateway;
 pub use error::GatewayError;
-pub use gateway::{Bound, Gateway, Prepared};
+pub use gateway::{Gateway, NodeReplica};
 pub use ipnet::IpNet;
 pub use session::record_limit::offered_record_bytes;
 pub use settings::{Deadlines, Listener, Protocol, Settings};
+pub use start::{Bound, Prepared};

@@ -2,13 +2,13 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use certward_lifecycle::{Rehearsal, SystemEntropy};
+use certward_gateway::NoGateway;
+use certward_lifecycle::Rehearsal;
 use certward_pki::{
     CertificateFacts, Circumstances, Finding, HostName, Judgement, Material, Profile, Text, Upload, describe,
     judge,
 };
-use certward_store::{Clock, NodeId, SystemClock};
-use prometheus_client::registry::Registry;
+use certward_store::{Clock, SystemClock};
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
@@ -49,7 +49,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         replaces: None,
         profile,
     };
-    let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances))?;
+    let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances));
     let check = CheckAnswer {
         accepted: material.is_some(),
         findings: findings.iter().map(api_types::FindingAnswer::from).collect(),
@@ -69,20 +69,13 @@ fn given(text: &str) -> Text {
 }
 
 /// Builds the configuration, as the server does; opens nothing.
-fn rehearse(mut judgement: Judgement) -> anyhow::Result<Judgement> {
-    let Some(material) = &judgement.material else { return Ok(judgement) };
-    let gateway = certward_gateway::Gateway::new(
-        certward_gateway::Settings::default(),
-        NodeId::parse("check")?,
-        Arc::new(SystemClock),
-        Arc::new(SystemEntropy),
-        &mut Registry::default(),
-    )?;
-    if let Err(reason) = gateway.rehearse(material) {
+fn rehearse(mut judgement: Judgement) -> Judgement {
+    let Some(material) = &judgement.material else { return judgement };
+    if let Err(reason) = NoGateway::new(Arc::new(SystemClock)).rehearse(material) {
         judgement.findings.insert(0, Finding::not_servable(&reason));
         judgement.material = None;
     }
-    Ok(judgement)
+    judgement
 }
 
 fn served(material: &Material) -> ServedAnswer {

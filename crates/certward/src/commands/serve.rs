@@ -18,7 +18,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use certward_api::{Api, ApiError, Reloader};
-use certward_gateway::{Gateway, NoGateway};
+use certward_gateway::{Bound, Gateway, NoGateway, NodeReplica};
 use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
 use certward_store::{Address, NodeId, NodeProcess, Role, Store, StoreError, SystemClock};
 use prometheus_client::registry::Registry;
@@ -26,7 +26,6 @@ use tokio::{task::JoinSet, time::timeout};
 
 use self::{
     signals::{ProcessSignal, ProcessSignals},
-    snapshot::NodeReplica,
     stages::Stages,
     status_metrics::StatusMetrics,
     takeover::{
@@ -126,12 +125,8 @@ async fn serve_with(
     }
     let (node, handover) = take_place(config, store, predecessor, &mut inherited).await?;
     // The place is taken: no other process writes there.
-    let kept = snapshot::open(config, store).await?;
-    let parts = Parts::bind(config, store, node, inherited)?;
-    if let (Some(NodeReplica { snapshot, mark }), Some(GatewayParts { gateway, .. })) = (kept, &parts.devices)
-    {
-        gateway.keep(snapshot, mark);
-    }
+    let replica = snapshot::open(config, store).await?;
+    let parts = Parts::bind(config, store, node, replica, inherited)?;
     let reload = Reload { place, level, certificate: parts.reloader.clone() };
     parts.run(config, handover, signals, &reload).await
 }
@@ -226,7 +221,7 @@ struct Parts {
     api: certward_api::BoundApi,
     reloader: Option<Reloader>,
     /// `None` for the role `api`.
-    devices: Option<GatewayParts>,
+    devices: Option<Bound>,
     lifecycle: Lifecycle,
     node: HeldNodeId,
     metrics: certward_api::ApiMetrics,
@@ -234,31 +229,12 @@ struct Parts {
     registry: Registry,
 }
 
-struct GatewayParts {
-    gateway: Gateway,
-    bound: certward_gateway::Bound,
-}
-
-impl GatewayParts {
-    fn bind(
-        settings: certward_gateway::Settings,
-        node: &NodeId,
-        store: &Store,
-        registry: &mut Registry,
-        inherited: &mut InheritedSockets,
-    ) -> anyhow::Result<Self> {
-        let (clock, entropy) = (Arc::clone(store.clock()), Arc::new(SystemEntropy));
-        let gateway = Gateway::new(settings, node.clone(), clock, entropy, registry)?;
-        let bound = gateway.bind_or_take(|address| inherited.take(address))?;
-        Ok(Self { gateway, bound })
-    }
-}
-
 impl Parts {
     fn bind(
         config: &Config,
         store: &Store,
         node: HeldNodeId,
+        replica: Option<NodeReplica>,
         mut inherited: InheritedSockets,
     ) -> anyhow::Result<Self> {
         let files = file_limit::raise();
@@ -269,7 +245,12 @@ impl Parts {
             .map_err(explain_api)?;
         let settings = settings::of_gateway(config, api.address(), files);
         let devices = match config.role.has_gateway() {
-            true => Some(GatewayParts::bind(settings, &node.id, store, &mut registry, &mut inherited)?),
+            true => {
+                let (id, clock) = (node.id.clone(), Arc::clone(store.clock()));
+                let entropy = Arc::new(SystemEntropy);
+                let gateway = Gateway::new(settings, id, clock, entropy, replica, &mut registry)?;
+                Some(gateway.bind_or_take(|address| inherited.take(address))?)
+            }
             false => None,
         };
         inherited.close_rest();
@@ -292,7 +273,7 @@ impl Parts {
         let Self { api, devices, lifecycle, metrics, census, registry, node, .. } = self;
         let stages = Stages::new(handover.is_none());
         let id = node.id.clone();
-        let gateway = devices.as_ref().map(|devices| devices.gateway.clone());
+        let gateway = devices.as_ref().map(|devices| devices.gateway().clone());
         if let Some(gateway) = &gateway {
             gateway.set_anothers(handover.is_some());
         }
@@ -378,8 +359,7 @@ impl Parts {
     /// `None`, with a warning, without free descriptors.
     fn offer(&self) -> Option<Offer> {
         let offer = || -> std::io::Result<Offer> {
-            let mut sockets =
-                self.devices.as_ref().map_or(Ok(Vec::new()), |devices| devices.bound.share())?;
+            let mut sockets = self.devices.as_ref().map_or(Ok(Vec::new()), Bound::share)?;
             sockets.push(self.api.share()?);
             let folder_lock = self.lifecycle.store().share_folder()?;
             Ok(Offer { sockets, node_lock: self.node.share_lock()?, folder_lock })
@@ -388,12 +368,12 @@ impl Parts {
     }
 }
 
-fn lifecycle(config: &Config, store: &Store, devices: Option<&GatewayParts>) -> Lifecycle {
+fn lifecycle(config: &Config, store: &Store, devices: Option<&Bound>) -> Lifecycle {
     let (store, settings) = (store.clone(), settings::of_lifecycle(config));
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     match devices {
-        Some(GatewayParts { gateway, .. }) => {
-            let gateway = Arc::new(gateway.clone());
+        Some(devices) => {
+            let gateway = Arc::new(devices.gateway().clone());
             Lifecycle::new(store, Arc::<Gateway>::clone(&gateway), gateway, entropy, settings)
         }
         None => {
@@ -403,10 +383,10 @@ fn lifecycle(config: &Config, store: &Store, devices: Option<&GatewayParts>) -> 
     }
 }
 
-fn say_addresses(config: &Config, api: &certward_api::BoundApi, devices: Option<&GatewayParts>) {
+fn say_addresses(config: &Config, api: &certward_api::BoundApi, devices: Option<&Bound>) {
     let listener = if config.role.has_api() { "api" } else { "health" };
     tracing::info!(listener, address = %api.address(), tls = config.api.cert.is_some(), "listening");
-    let Some(GatewayParts { bound, .. }) = devices else { return };
+    let Some(bound) = devices else { return };
     for (listener, address) in config.gateway.listeners().iter().zip(bound.addresses()) {
         match &listener.deployment {
             None => tracing::info!(listener = listener.protocol.as_str(), %address, "listening"),
@@ -419,12 +399,13 @@ fn say_addresses(config: &Config, api: &certward_api::BoundApi, devices: Option<
 
 /// With `handover`, accepts once the previous process has stopped.
 async fn serve_devices(
-    GatewayParts { gateway, bound }: GatewayParts,
+    bound: Bound,
     lifecycle: Lifecycle,
     handover: Option<Handover>,
     stages: Stages,
 ) -> anyhow::Result<()> {
-    let prepared = gateway.prepare(bound, lifecycle, stages.drain.clone()).await;
+    let gateway = bound.gateway().clone();
+    let prepared = bound.prepare(lifecycle, stages.drain.clone()).await;
     if stages.drain.is_cancelled() {
         return prepared.serve().await.context("the gateway has ended");
     }

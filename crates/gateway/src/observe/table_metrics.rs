@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -17,7 +18,7 @@ use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 #[derive(Debug)]
 pub(crate) struct TableMetrics {
     doorkeeper: Arc<Doorkeeper>,
-    follower: OnceLock<Weak<Follower>>,
+    follower: Mutex<Weak<Follower>>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -27,16 +28,16 @@ struct TableLabel {
 
 impl TableMetrics {
     pub(crate) fn new(doorkeeper: Arc<Doorkeeper>) -> Self {
-        Self { doorkeeper, follower: OnceLock::new() }
+        Self { doorkeeper, follower: Mutex::default() }
     }
 
-    /// Attaches the running gateway. Call it once.
+    /// Attaches the running gateway.
     pub(crate) fn are_of(&self, follower: &Arc<Follower>) {
-        let _ = self.follower.set(Arc::downgrade(follower));
+        *self.follower.lock() = Arc::downgrade(follower);
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let Some(follower) = self.follower.get().and_then(Weak::upgrade) else { return Vec::new() };
+        let Some(follower) = self.follower.lock().upgrade() else { return Vec::new() };
         let context = &follower.context;
         let (deployments, hosts) = context.index.sizes();
         let (upstreams, look_ups) = context.upstreams.sizes();

@@ -1,4 +1,4 @@
-//! Joins once this node has caught up, then renews its lease.
+//! Registers this process, joins once it has caught up, then renews its lease.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,11 +48,30 @@ impl Follower {
 
 /// Until shutdown; joins again after an expiry.
 pub(crate) async fn keep(follower: Arc<Follower>, every: Duration, shutdown: CancellationToken) {
+    if !follower.membership.is_registered() && !register(&follower, &shutdown).await {
+        return;
+    }
     tokio::select! {
         biased;
         () = shutdown.cancelled() => {}
         () = keep_up(&follower, every) => {}
     }
+}
+
+/// `false`: shut down.
+async fn register(follower: &Follower, shutdown: &CancellationToken) -> bool {
+    let store = follower.lifecycle.store();
+    let was_away = follower.gate.is_silent();
+    let begin = || async {
+        store.reach().await?;
+        follower.membership.register().await
+    };
+    if backoff::until_done(store, shutdown, "the database is still away", begin).await.is_none() {
+        return false;
+    }
+    let back = if was_away { "the database is back: " } else { "" };
+    tracing::info!("{back}this node catches up before it is counted");
+    true
 }
 
 async fn keep_up(follower: &Follower, every: Duration) {

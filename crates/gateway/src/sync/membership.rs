@@ -30,6 +30,7 @@ pub(crate) struct Membership {
 #[derive(Debug)]
 struct MembershipState {
     session: Session,
+    is_registered: bool,
     counts: bool,
     is_joining: bool,
     epoch: Epoch,
@@ -46,8 +47,13 @@ pub(crate) trait CarriesOut: Sync {
 
 impl Membership {
     pub(crate) fn new(lifecycle: Lifecycle, node: NodeId, entropy: Arc<dyn Entropy>) -> Self {
-        let state =
-            MembershipState { session: Session(0), counts: false, is_joining: false, epoch: Epoch(0) };
+        let state = MembershipState {
+            session: Session(0),
+            is_registered: false,
+            counts: false,
+            is_joining: false,
+            epoch: Epoch(0),
+        };
         Self {
             lifecycle,
             node,
@@ -63,7 +69,13 @@ impl Membership {
         let _one = self.changing.lock().await;
         let session = self.fresh();
         self.state().session = session;
-        self.lifecycle.register(&self.node, session).await
+        self.lifecycle.register(&self.node, session).await?;
+        self.state().is_registered = true;
+        Ok(())
+    }
+
+    pub(crate) fn is_registered(&self) -> bool {
+        self.state().is_registered
     }
 
     /// The identity for reports. `None`: not counted.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use certward_gateway::{Gateway, Settings};
+use certward_gateway::{Gateway, NodeReplica, Settings};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{Address, NodeId, Replica, Servers, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
@@ -39,9 +39,9 @@ impl Alone {
         let (clock, mut metrics) =
             (Arc::<ShiftedClock>::default(), prometheus_client::registry::Registry::default());
         let node = NodeId::parse("node-2").unwrap();
+        let (entropy, replica) = (Arc::new(SystemEntropy), NodeReplica { replica: snapshot, mark });
         let gateway =
-            Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
-        gateway.keep(snapshot, mark);
+            Gateway::new(settings, node, clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
         let lifecycle = lifecycle_of(&gateway, store);
@@ -49,8 +49,8 @@ impl Alone {
         let address = bound.addresses()[0];
         let shutdown = CancellationToken::new();
         let running = tokio::spawn({
-            let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
-            async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+            let shutdown = shutdown.clone();
+            async move { bound.run(lifecycle, shutdown).await.unwrap() }
         });
         eventually("the node is ready", || async { ready(&gateway) }).await;
         Self { address, clock, shutdown, running }

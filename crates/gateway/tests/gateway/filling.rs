@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_gateway::{Gateway, Settings};
+use certward_gateway::{Gateway, NodeReplica, Settings};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
 use tokio::task::JoinSet;
@@ -30,19 +30,19 @@ async fn unfilled_with(
         .await;
     let mut metrics = prometheus_client::registry::Registry::default();
     let node = NodeId::parse("node-2").unwrap();
-    let gateway =
-        Gateway::new(settings, node, world.clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
-    if let Some(snapshot) = snapshot {
-        let mark = snapshot.mark().await.unwrap();
-        gateway.keep(snapshot, mark);
-    }
+    let replica = match snapshot {
+        Some(replica) => Some(NodeReplica { mark: replica.mark().await.unwrap(), replica }),
+        None => None,
+    };
+    let entropy = Arc::new(SystemEntropy);
+    let gateway = Gateway::new(settings, node, world.clock.clone(), entropy, replica, &mut metrics).unwrap();
     let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
     let bound = gateway.bind().unwrap();
     let address = bound.addresses()[0];
     let shutdown = CancellationToken::new();
     tokio::spawn({
-        let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
-        async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+        let shutdown = shutdown.clone();
+        async move { bound.run(lifecycle, shutdown).await.unwrap() }
     });
     eventually("the node is ready", || async { ready(&gateway) }).await;
     (gateway, address, shutdown)

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use certward_gateway::{Gateway, Settings};
+use certward_gateway::{Gateway, NodeReplica, Settings};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
 use tokio_util::sync::CancellationToken;
@@ -67,15 +67,15 @@ async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_h
     let mark = snapshot.mark().await.unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
     let node = NodeId::parse("node-2").unwrap();
+    let (entropy, replica) = (Arc::new(SystemEntropy), NodeReplica { replica: snapshot, mark });
     let gateway =
-        Gateway::new(settings(), node, world.clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
-    gateway.keep(snapshot, mark);
+        Gateway::new(settings(), node, world.clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
     let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
     let bound = gateway.bind().unwrap();
     let (address, shutdown) = (bound.addresses()[0], CancellationToken::new());
     let running = tokio::spawn({
-        let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
-        async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+        let shutdown = shutdown.clone();
+        async move { bound.run(lifecycle, shutdown).await.unwrap() }
     });
     eventually("the node is ready", || async { ready(&gateway) }).await;
 

@@ -13,13 +13,13 @@ async fn another(world: &World, node: &str) -> (SocketAddr, CancellationToken, t
     let node = NodeId::parse(node).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
     let entropy = Arc::new(SystemEntropy);
-    let gateway = Gateway::new(settings(), node, Arc::new(SystemClock), entropy, &mut metrics).unwrap();
+    let gateway = Gateway::new(settings(), node, Arc::new(SystemClock), entropy, None, &mut metrics).unwrap();
     let bound = gateway.bind().unwrap();
     let address = bound.addresses()[0];
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
-        let (gateway, lifecycle, shutdown) = (gateway.clone(), world.lifecycle.clone(), shutdown.clone());
-        async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+        let (lifecycle, shutdown) = (world.lifecycle.clone(), shutdown.clone());
+        async move { bound.run(lifecycle, shutdown).await.unwrap() }
     });
     eventually("the other gateway is ready", || async { ready(&gateway) }).await;
     (address, shutdown, running)

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use certward_gateway::{Deadlines, Gateway, Listener, Protocol, Settings};
+use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Profile, Text, Upload};
 use certward_store::{
@@ -121,18 +121,17 @@ impl World {
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
         let mut metrics = prometheus_client::registry::Registry::default();
         let node = NodeId::parse("node-1").unwrap();
-        let gateway =
-            Gateway::new(settings, node, clock.clone(), Arc::new(SystemEntropy), &mut metrics).unwrap();
-        if keeping {
-            gateway.keep(Replica::at(folder.path(), &master_key()), None);
-        }
+        let replica = Replica::at(folder.path(), &master_key());
+        let replica = keeping.then_some(NodeReplica { replica, mark: None });
+        let entropy = Arc::new(SystemEntropy);
+        let gateway = Gateway::new(settings, node, clock.clone(), entropy, replica, &mut metrics).unwrap();
         let lifecycle = lifecycle_of(&gateway, store);
         let bound = gateway.bind().unwrap();
         let addresses = bound.addresses();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn({
-            let (gateway, lifecycle, shutdown) = (gateway.clone(), lifecycle.clone(), shutdown.clone());
-            async move { gateway.run(bound, lifecycle, shutdown).await.unwrap() }
+            let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
+            async move { bound.run(lifecycle, shutdown).await.unwrap() }
         });
         let metrics = Arc::new(Mutex::new(metrics));
         let world = Self {

@@ -1,13 +1,8 @@
 use anyhow::{Context, anyhow};
-use certward_store::{Generation, Replica, Store};
+use certward_gateway::NodeReplica;
+use certward_store::{Replica, Store};
 
 use crate::{config::Config, store_remedy};
-
-/// This node's replica and its mark.
-pub(super) struct NodeReplica {
-    pub(super) snapshot: Replica,
-    pub(super) mark: Option<Generation>,
-}
 
 /// Whether a start without the database is possible.
 pub(super) fn is_there(config: &Config) -> bool {
@@ -52,5 +47,5 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
             None
         }
     };
-    Ok(Some(NodeReplica { snapshot, mark }))
+    Ok(Some(NodeReplica { replica: snapshot, mark }))
 }

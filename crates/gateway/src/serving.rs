@@ -1,0 +1,249 @@
+//! Serves until the shutdown, then leaves and drains.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use certward_lifecycle::Lifecycle;
+use certward_store::Store;
+use futures_util::future::OptionFuture;
+use tokio::{
+    net::TcpListener,
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    GatewayError,
+    accept::listener,
+    context::NodeContext,
+    gateway::GatewayInner,
+    session::drain::end_over,
+    start::{Bound, NodeStart, Prepared, keep_ticket_keys},
+    sync::{
+        backoff::until_done, follower::Follower, host_warmup::HostWarmup, lease, membership::Membership,
+        replicator::Replicator,
+    },
+};
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const EVICT_INTERVAL: Duration = Duration::from_secs(30);
+/// Then the lease expires by itself.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Bound {
+    /// [`Bound::prepare`], then [`Prepared::serve`].
+    ///
+    /// # Errors
+    /// [`GatewayError::Listener`].
+    pub async fn run(self, lifecycle: Lifecycle, shutdown: CancellationToken) -> Result<(), GatewayError> {
+        self.prepare(lifecycle, shutdown).await.serve().await
+    }
+}
+
+impl Prepared {
+    /// Serves until the shutdown; then stops accepting, leaves, and closes connections over
+    /// [`crate::Deadlines::drain`]. Losing the store stops no handshake.
+    ///
+    /// # Errors
+    /// [`GatewayError::Listener`]; [`GatewayError::Panicked`]: a node without a task must not stay
+    /// counted.
+    pub async fn serve(self) -> Result<(), GatewayError> {
+        let Self { bound, follower, start, shutdown } = self;
+        let inner = Arc::clone(&bound.gateway.inner);
+        let connections = TaskTracker::new();
+        let mut tasks = JoinSet::new();
+        // Separate: live connections need changes of trust to the end.
+        let mut following = JoinSet::new();
+        if let Some(NodeStart { start, names }) = start {
+            accept(bound, &follower.context, &connections, &mut tasks, &shutdown)?;
+            inner.ready.store(true, Ordering::Release);
+            following.spawn(Arc::clone(&follower).run(start));
+            // After the feed is followed: a join holds all changes until they are carried out.
+            spawn_tasks(&mut tasks, &inner, &follower, names, &shutdown);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = panicked(&mut following) => return Err(GatewayError::Panicked),
+                () = panicked(&mut tasks) => return Err(GatewayError::Panicked),
+            }
+        }
+        inner.ready.store(false, Ordering::Release);
+        // First, so that nothing renews or reports afterwards.
+        while tasks.join_next().await.is_some() {}
+        inner.reports.close().await;
+        inner.stopped.cancel();
+        leave(&inner, &follower.membership).await;
+        drain(&inner, &connections).await;
+        if let Some(replicator) = &inner.replicator {
+            replicator.close().await;
+        }
+        Ok(())
+    }
+}
+
+fn accept(
+    bound: Bound,
+    context: &Arc<NodeContext>,
+    connections: &TaskTracker,
+    tasks: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<(), GatewayError> {
+    let GatewayInner { settings, doorkeeper, .. } = &*bound.gateway.inner;
+    for (listener, socket) in settings.listeners.iter().zip(bound.sockets) {
+        let socket = TcpListener::from_std(socket).map_err(GatewayError::Listener)?;
+        tasks.spawn(listener::accept(
+            Arc::clone(context),
+            Arc::new(listener.clone()),
+            socket,
+            Arc::clone(doorkeeper),
+            connections.clone(),
+            shutdown.clone(),
+        ));
+    }
+    Ok(())
+}
+
+fn spawn_tasks(
+    tasks: &mut JoinSet<()>,
+    inner: &Arc<GatewayInner>,
+    follower: &Arc<Follower>,
+    names: HostWarmup,
+    shutdown: &CancellationToken,
+) {
+    let lifecycle = &follower.lifecycle;
+    tasks.spawn(lease::keep(Arc::clone(follower), inner.settings.lease / 3, shutdown.clone()));
+    tasks.spawn(fill(Arc::clone(follower), names, shutdown.clone()));
+    if let Some(replicator) = &inner.replicator {
+        tasks.spawn(copy(Arc::clone(replicator), lifecycle.clone(), shutdown.clone()));
+    }
+    tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+    tasks.spawn(evict_unused(Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(rotate_ticket_keys(Arc::clone(inner), Arc::clone(follower), shutdown.clone()));
+}
+
+/// Tasks may also end normally.
+async fn panicked(tasks: &mut JoinSet<()>) {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(error)) if error.is_panic() => return,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn fill(follower: Arc<Follower>, names: HostWarmup, shutdown: CancellationToken) {
+    let names = Mutex::new(names);
+    let store = follower.lifecycle.store();
+    until_done(store, &shutdown, "the index of hosts cannot be filled", || follower.fill(&names)).await;
+}
+
+async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        () = replicator.run(lifecycle.store()) => {}
+    }
+}
+
+async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
+    let what = "leases and deadlines cannot be checked";
+    periodically(SWEEP_INTERVAL, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
+}
+
+async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let forget = || async {
+        let now = Instant::now();
+        context.registry.sweep(now);
+        context.upstreams.sweep(now);
+        Ok::<_, Infallible>(())
+    };
+    periodically(EVICT_INTERVAL, &context.store, shutdown, "unused table entries cannot be evicted", forget)
+        .await;
+}
+
+async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, shutdown: CancellationToken) {
+    let what = "the session ticket keys cannot be renewed";
+    let keep = || async {
+        let kept = keep_ticket_keys(&inner, &follower).await;
+        if let (Err(_), Some(replicator)) = (&kept, &inner.replicator) {
+            replicator.forget_old_ticket_keys(&inner.ring).await;
+        }
+        kept
+    };
+    periodically(SWEEP_INTERVAL, follower.lifecycle.store(), shutdown, what, keep).await;
+}
+
+/// Retried at once when the store answers again.
+async fn periodically<E, F>(
+    every: Duration,
+    store: &Store,
+    shutdown: CancellationToken,
+    what: &str,
+    mut act: impl FnMut() -> F,
+) where
+    E: fmt::Display,
+    F: Future<Output = Result<(), E>>,
+{
+    let mut failing = false;
+    let mut answers_again = None;
+    loop {
+        let acted = async {
+            tokio::select! {
+                () = sleep(every) => {}
+                Some(()) = OptionFuture::from(answers_again.take()), if failing => {}
+            }
+            answers_again = Some(Box::pin(store.answers_again()));
+            act().await
+        };
+        let acted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            acted = acted => acted,
+        };
+        match acted {
+            Ok(()) => failing = false,
+            Err(error) => {
+                // Once per outage.
+                if !failing {
+                    tracing::warn!("{what}: {error}; trying again");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+async fn leave(inner: &GatewayInner, membership: &Membership) {
+    if inner.anothers.load(Ordering::Acquire) {
+        return;
+    }
+    match timeout(LEAVE_TIMEOUT, membership.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("the store has not recorded that this node leaves: {error}"),
+        Err(_) => tracing::warn!("the store has not recorded that this node leaves: it does not answer"),
+    }
+}
+
+/// Closes the connections over the drain time.
+async fn drain(inner: &GatewayInner, connections: &TaskTracker) {
+    connections.close();
+    let GatewayInner { settings, registry, entropy, .. } = inner;
+    let deadlines = &settings.deadlines;
+    tracing::info!(connections = registry.total(), over = ?deadlines.drain, "draining: connections are closed one by one");
+    let ended = end_over(registry, deadlines.drain, &**entropy);
+    tokio::select! {
+        () = connections.wait() => return,
+        () = ended => {}
+    }
+    // Registered since: their handshakes were in progress.
+    registry.close_all();
+    // Closing takes at most twice the deadline.
+    let _ = timeout(deadlines.close * 2, connections.wait()).await;
+}
