@@ -379,10 +379,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn shared_upstreams(&self, deployment: &Deployment) -> Result<Vec<Upstream>, StoreError> {
-        let addresses = upstream_claim::claimed(&deployment.upstream, deployment.ws_upstream.as_ref());
+        let addresses =
+            upstream_claim::claimed(&deployment.spec.upstream, deployment.spec.ws_upstream.as_ref());
         let mut conn = self.read().await?;
         let taken = step(upstream_claim::taken(&mut conn, addresses, &deployment.project)).await?;
-        let upstreams = [Some(&deployment.upstream), deployment.ws_upstream.as_ref()];
+        let upstreams = [Some(&deployment.spec.upstream), deployment.spec.ws_upstream.as_ref()];
         let upstreams = upstreams.into_iter().flatten().flat_map(UpstreamList::as_slice);
         Ok(upstreams.filter(|upstream| taken.contains(&upstream.claimed())).cloned().collect())
     }

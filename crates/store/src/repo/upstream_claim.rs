@@ -12,10 +12,10 @@ use crate::{
 const SCAN_PAGE_ROWS: i64 = 1_000;
 
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
-    let ws_upstream = deployment.ws_upstream.as_ref();
+    let ws_upstream = deployment.spec.ws_upstream.as_ref();
     let text =
-        format!("{} {}", deployment.upstream, ws_upstream.map_or_else(String::new, ToString::to_string));
-    let addresses = claimed(&deployment.upstream, ws_upstream);
+        format!("{} {}", deployment.spec.upstream, ws_upstream.map_or_else(String::new, ToString::to_string));
+    let addresses = claimed(&deployment.spec.upstream, ws_upstream);
     write_for(conn, deployment.id.as_str(), deployment.project.as_str(), &text, &addresses).await
 }
 
