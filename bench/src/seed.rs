@@ -3,7 +3,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use certward_pki::{HostName, PrivateKey};
 use certward_store::{
-    Address, Deployment, DeploymentId, MasterKey, Store, SystemClock, TlsState, TrustScope, Version,
+    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, Store, SystemClock, TlsState, TrustScope,
+    Version,
 };
 use certward_tests::{Certward, Leaf};
 use tokio::runtime;
@@ -71,7 +72,7 @@ impl Template {
     ) -> Result<Deployment> {
         Ok(Deployment {
             id: id.clone(),
-            hosts: vec![HostName::parse(host)?],
+            spec: DeploymentSpec { hosts: vec![HostName::parse(host)?], ..self.deployment.spec.clone() },
             born: generation,
             generation,
             tls: TlsState::Running { version: generation.into() },

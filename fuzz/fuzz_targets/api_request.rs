@@ -10,9 +10,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use certward_api::{Api, ApiDeadlines, ApiSettings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
-use certward_pki::{HostName, Material, NoWayIn, Profile};
+use certward_pki::{HostName, Material, NoWayIn};
 use certward_store::{
-    Address, Deployment, DeploymentId, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
+    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
 };
 use libfuzzer_sys::fuzz_target;
 use prometheus_client::registry::Registry;
@@ -85,15 +85,11 @@ async fn start(folder: &std::path::Path) -> (SocketAddr, String) {
     let lifecycle = Lifecycle::new(store, gateway.clone(), gateway, Arc::new(SystemEntropy), rules);
     let new = NewDeployment {
         id: Some(DeploymentId::parse("ge6a1a75").expect("an id")),
-        name: String::new(),
         project: None,
-        upstream: UpstreamList::parse("127.0.0.1:1883").expect("an upstream"),
-        ws_upstream: None,
-        hosts: vec![HostName::parse("broker.example.com").expect("a host")],
-        profile: Profile::Default,
-        proxy: certward_store::Proxy::default(),
-        limits: certward_store::ConnectionLimits::default(),
-        record_bytes: certward_store::RecordBytes::default(),
+        spec: DeploymentSpec {
+            hosts: vec![HostName::parse("broker.example.com").expect("a host")],
+            ..DeploymentSpec::new(UpstreamList::parse("127.0.0.1:1883").expect("an upstream"))
+        },
     };
     lifecycle.create_deployment(&key.key, new).await.expect("it is the first");
 

@@ -2,7 +2,7 @@
 //! headers and authentication.
 
 use utoipa::{
-    Modify, OpenApi,
+    Modify, OpenApi, ToSchema,
     openapi::{
         Content, Header, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
         path::Operation,
@@ -11,7 +11,14 @@ use utoipa::{
     },
 };
 
-use crate::{error::ErrorBody, limit, routes};
+use crate::{
+    error::ErrorBody,
+    limit,
+    routes::{
+        self,
+        deployments::{body::add_settings, change::DeploymentChangeBody, create::NewDeploymentBody},
+    },
+};
 
 /// The OpenAPI 3.1 document, as JSON.
 pub fn openapi() -> String {
@@ -107,6 +114,9 @@ impl Modify for CommonParts {
             .build();
         if let Some(components) = &mut document.components {
             components.add_security_scheme("basic", SecurityScheme::Http(basic));
+            for body in [NewDeploymentBody::name(), DeploymentChangeBody::name()] {
+                components.schemas.get_mut(&*body).into_iter().for_each(add_settings);
+            }
         }
         for (path, item) in &mut document.paths.paths {
             if !path.starts_with(crate::auth::BASE) {

@@ -2,11 +2,8 @@
 //!
 //! Unknown fields are ignored; `null` counts as absent unless a property can be removed.
 
-use certward_pki::{DeviceIdentity, HostName, Profile};
-use certward_store::{
-    ConnectionLimit, ConnectionLimitError, DeploymentId, HostSuffix, ProjectId, ProxyProtocol, RecordBytes,
-    RecordBytesError, Scope, UpstreamAllow, UpstreamList,
-};
+use certward_pki::HostName;
+use certward_store::{DeploymentId, HostSuffix, ProjectId, Scope, UpstreamAllow, UpstreamList};
 use serde_json::Value;
 
 use crate::{detail::Detail, error::Error, json::Fields};
@@ -84,56 +81,6 @@ impl Properties {
         }
     }
 
-    pub(crate) fn profile(&mut self, field: &str) -> Option<Profile> {
-        self.text(field, "PROFILE_INVALID", PROFILE_REMEDY, |text| {
-            Profile::parse(text).ok_or("there is no such profile")
-        })
-    }
-
-    pub(crate) fn proxy_protocol(&mut self, field: &str) -> Option<ProxyProtocol> {
-        self.text(field, "PROXY_INVALID", "Use none, v2, emqx or mosquitto.", |text| {
-            ProxyProtocol::parse(text).ok_or("there is no such protocol")
-        })
-    }
-
-    pub(crate) fn proxy_identity(&mut self, field: &str) -> Option<DeviceIdentity> {
-        self.text(field, "PROXY_INVALID", "Use cn, dn, san or fingerprint.", |text| {
-            DeviceIdentity::parse(text).ok_or("there is no such identity")
-        })
-    }
-
-    /// `None` if absent, `Some(None)` for 0: no limit.
-    pub(crate) fn connection_limit(&mut self, field: &str) -> Option<Option<ConnectionLimit>> {
-        // A fraction or exponent is as wrong as text.
-        let limit = self.given(field)?.as_i64().ok_or(ConnectionLimitError).and_then(ConnectionLimit::parse);
-        limit
-            .map_err(|error| {
-                let message = sentence(field, &error.to_string());
-                self.wrong.push(Detail::property("LIMIT_INVALID", field, message, LIMIT_REMEDY));
-            })
-            .ok()
-    }
-
-    /// `None` if absent; the default if null.
-    pub(crate) fn record_bytes(&mut self, field: &str) -> Option<RecordBytes> {
-        let value = self.fields.get(field)?;
-        if value.is_null() {
-            return Some(RecordBytes::default());
-        }
-        let bytes = value.as_i64().ok_or(RecordBytesError).and_then(RecordBytes::parse);
-        bytes
-            .map_err(|error| {
-                let message = sentence(field, &error.to_string());
-                self.wrong.push(Detail::property(
-                    "RECORD_BYTES_INVALID",
-                    field,
-                    message,
-                    RECORD_BYTES_REMEDY,
-                ));
-            })
-            .ok()
-    }
-
     pub(crate) fn hosts(&mut self, field: &str) -> Option<Vec<HostName>> {
         self.list(field, "HOST_INVALID", HOST_REMEDY, HOSTS_MAX, |text| {
             HostName::parse(text).map_err(|error| error.to_string())
@@ -204,6 +151,10 @@ impl Properties {
         scopes
     }
 
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.fields.get(field).is_some_and(Value::is_null)
+    }
+
     /// The value, unless null.
     fn given(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
@@ -221,19 +172,34 @@ impl Properties {
         })
     }
 
-    fn text<T, E: ToString>(
+    /// Text that `parse` takes.
+    pub(crate) fn text<T, E: ToString>(
         &mut self,
         field: &str,
         code: &str,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let read = match self.given(field)? {
+        self.value(field, code, remedy, |value| match value {
             Value::String(text) => parse(text).map_err(|error| error.to_string()),
             _ => Err("it must be text".to_owned()),
-        };
-        read.map_err(|error| self.wrong.push(Detail::property(code, field, sentence(field, &error), remedy)))
-            .ok()
+        })
+    }
+
+    /// A value that `parse` takes.
+    pub(crate) fn value<T, E: ToString>(
+        &mut self,
+        field: &str,
+        code: &str,
+        remedy: &str,
+        parse: impl FnOnce(&Value) -> Result<T, E>,
+    ) -> Option<T> {
+        let read = parse(self.given(field)?);
+        read.map_err(|error| {
+            let message = sentence(field, &error.to_string());
+            self.wrong.push(Detail::property(code, field, message, remedy));
+        })
+        .ok()
     }
 
     fn list<T>(
@@ -282,10 +248,6 @@ const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for
 const UPSTREAM_ALLOW_INVALID: &str = "UPSTREAM_ALLOW_INVALID";
 const UPSTREAM_ALLOW_REMEDY: &str = "Give a list of networks (10.0.0.0/8), addresses, or names or addresses with ports (broker.example:1883), or null for \
      no restriction.";
-const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
-const RECORD_BYTES_REMEDY: &str =
-    "Give a whole number from 512 to 16384, for example 4096, or null for the default, 16384.";
-const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";
 
 /// Never contains the value.
@@ -302,39 +264,6 @@ mod tests {
         read(&mut properties);
         let wrong = properties.wrong.into_iter();
         wrong.map(|it| (it.code, it.field, it.item.map(|item| item.index))).collect()
-    }
-
-    #[test]
-    fn every_wrong_property_is_named_at_once() {
-        let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
-                       "wsUpstream":"nowhere","profile":"Default","connections":-1,"connectionRate":1.5,
-                       "recordBytes":511}"#;
-        let found = codes(body, |it| {
-            it.deployment_id("deploymentID");
-            it.name("deploymentName");
-            it.project_id("projectID");
-            it.required_upstream("upstream");
-            it.upstream("wsUpstream");
-            it.hosts("hosts");
-            it.profile("profile");
-            it.connection_limit("connections");
-            it.connection_limit("connectionRate");
-            it.record_bytes("recordBytes");
-        });
-        let expected = [
-            ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
-            ("TEXT_INVALID", "deploymentName", None),
-            ("PROJECT_ID_INVALID", "projectID", None),
-            ("UPSTREAM_INVALID", "upstream", None),
-            ("UPSTREAM_INVALID", "wsUpstream", None),
-            ("HOST_INVALID", "hosts", Some(1)),
-            ("HOST_INVALID", "hosts", Some(2)),
-            ("PROFILE_INVALID", "profile", None),
-            ("LIMIT_INVALID", "connections", None),
-            ("LIMIT_INVALID", "connectionRate", None),
-            ("RECORD_BYTES_INVALID", "recordBytes", None),
-        ];
-        assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use certward_store::Role;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Id, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::config::parse_role;
 
@@ -247,27 +248,8 @@ pub(crate) enum DeploymentCommand {
         /// A name that leads to it, or a wildcard; may be repeated
         #[arg(long = "host", value_name = "NAME")]
         hosts: Vec<String>,
-        /// How strictly its certificates are judged: default or emqx-cloud
-        #[arg(long, value_name = "PROFILE")]
-        profile: Option<String>,
-        /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
-        #[arg(long, value_name = "PROTOCOL")]
-        proxy_protocol: Option<String>,
-        /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
-        #[arg(long, value_name = "IDENTITY")]
-        proxy_identity: Option<String>,
-        /// How many connections each node lets in at once; 0 for no limit
-        #[arg(long, value_name = "NUMBER")]
-        connections: Option<u32>,
-        /// How many new connections each node lets in a second; 0 for no limit
-        #[arg(long, value_name = "NUMBER")]
-        connection_rate: Option<u32>,
-        /// The largest TLS record that devices are sent, in bytes: 512 to 16384
-        #[arg(long, value_name = "NUMBER")]
-        record_bytes: Option<u32>,
-        /// Its name, for people
-        #[arg(long, value_name = "TEXT")]
-        name: Option<String>,
+        #[command(flatten)]
+        settings: DeploymentSettingArgs,
         /// The project it belongs to
         #[arg(long, value_name = "ID")]
         project: Option<String>,
@@ -276,8 +258,10 @@ pub(crate) enum DeploymentCommand {
     },
     /// Change a deployment; what is not named stays
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
-        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts", "profile", "proxy_protocol",
-            "proxy_identity", "connections", "connection_rate", "record_bytes", "name"])))]
+        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts"])
+        .args(ids::<DeploymentSettingArgs>())))]
+    #[command(mut_arg("profile", |profile| profile
+        .help("How strictly its certificates are judged from now on: default or emqx-cloud")))]
     Set {
         /// Its id
         id: String,
@@ -296,27 +280,8 @@ pub(crate) enum DeploymentCommand {
         /// Take all names away
         #[arg(long, conflicts_with = "hosts")]
         no_hosts: bool,
-        /// How strictly its certificates are judged from now on: default or emqx-cloud
-        #[arg(long, value_name = "PROFILE")]
-        profile: Option<String>,
-        /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
-        #[arg(long, value_name = "PROTOCOL")]
-        proxy_protocol: Option<String>,
-        /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
-        #[arg(long, value_name = "IDENTITY")]
-        proxy_identity: Option<String>,
-        /// How many connections each node lets in at once; 0 for no limit
-        #[arg(long, value_name = "NUMBER")]
-        connections: Option<u32>,
-        /// How many new connections each node lets in a second; 0 for no limit
-        #[arg(long, value_name = "NUMBER")]
-        connection_rate: Option<u32>,
-        /// The largest TLS record that devices are sent, in bytes: 512 to 16384
-        #[arg(long, value_name = "NUMBER")]
-        record_bytes: Option<u32>,
-        /// Its name, for people
-        #[arg(long, value_name = "TEXT")]
-        name: Option<String>,
+        #[command(flatten)]
+        settings: DeploymentSettingArgs,
         #[command(flatten)]
         connect: ConnectArgs,
     },
@@ -339,6 +304,40 @@ pub(crate) enum DeploymentCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
+}
+
+/// The settings that `add` and `set` take alike, serialised as the API takes them.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeploymentSettingArgs {
+    /// How strictly its certificates are judged: default or emqx-cloud
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) proxy_protocol: Option<String>,
+    /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
+    #[arg(long, value_name = "IDENTITY")]
+    pub(crate) proxy_identity: Option<String>,
+    /// How many connections each node lets in at once; 0 for no limit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) connections: Option<u32>,
+    /// How many new connections each node lets in a second; 0 for no limit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) connection_rate: Option<u32>,
+    /// The largest TLS record that devices are sent, in bytes: 512 to 16384
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) record_bytes: Option<u32>,
+    /// Its name, for people
+    #[arg(long, value_name = "TEXT")]
+    #[serde(rename = "deploymentName")]
+    pub(crate) name: Option<String>,
+}
+
+/// The ids of the arguments of `T`.
+fn ids<T: Args>() -> Vec<Id> {
+    let command = T::augment_args(clap::Command::default());
+    command.get_arguments().map(|argument| argument.get_id().clone()).collect()
 }
 
 #[derive(Debug, Args)]

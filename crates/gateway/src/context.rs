@@ -163,7 +163,7 @@ impl NodeContext {
     async fn to(&self, host: &HostName, id: DeploymentId) -> Option<Route> {
         let destination = self.look_up(id).await;
         match &*destination.entry {
-            DeploymentConfig::Served(served) if !served.hosts.contains(host) => None,
+            DeploymentConfig::Served(served) if !served.spec.hosts.contains(host) => None,
             _ => Some(Route::To(destination)),
         }
     }

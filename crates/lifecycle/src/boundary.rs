@@ -33,9 +33,9 @@ pub(crate) async fn check(
     after: &Deployment,
 ) -> Result<(), DeploymentError> {
     let upstreams = added_upstreams(before, after);
-    let had = before.map_or(&[][..], |before| before.hosts.as_slice());
-    let hosts: Vec<&HostName> = after.hosts.iter().filter(|host| !had.contains(host)).collect();
-    let is_new_identity = before.is_some_and(|before| before.proxy != after.proxy);
+    let had = before.map_or(&[][..], |before| before.spec.hosts.as_slice());
+    let hosts: Vec<&HostName> = after.spec.hosts.iter().filter(|host| !had.contains(host)).collect();
+    let is_new_identity = before.is_some_and(|before| before.spec.proxy != after.spec.proxy);
     if upstreams.is_empty() && hosts.is_empty() && !is_new_identity {
         return Ok(());
     }
@@ -129,8 +129,8 @@ fn added_upstreams<'a>(
 }
 
 fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &Upstream)> {
-    let plain = deployment.upstream.as_slice().iter().map(|address| (UpstreamField::Upstream, address));
-    let ws = deployment.ws_upstream.as_ref().map(UpstreamList::as_slice).unwrap_or_default();
+    let plain = deployment.spec.upstream.as_slice().iter().map(|address| (UpstreamField::Upstream, address));
+    let ws = deployment.spec.ws_upstream.as_ref().map(UpstreamList::as_slice).unwrap_or_default();
     plain.chain(ws.iter().map(|address| (UpstreamField::WsUpstream, address)))
 }
 

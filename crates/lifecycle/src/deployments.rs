@@ -1,8 +1,6 @@
-use certward_pki::{DeviceIdentity, HostName, Profile};
 use certward_store::{
-    ApiKey, ApiKeyRecord, AuditEntry, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId,
-    DeploymentRef, ProjectId, Proxy, ProxyProtocol, RecordBytes, Scope, Timestamp, TlsState, UpstreamList,
-    VersionId,
+    ApiKey, ApiKeyRecord, AuditEntry, Deployment, DeploymentId, DeploymentPatch, DeploymentRef,
+    DeploymentSpec, ProjectId, Scope, Timestamp, TlsState, VersionId,
 };
 
 use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
@@ -12,49 +10,10 @@ use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
 pub struct NewDeployment {
     /// Drawn if absent (8 lower-case alphanumerics).
     pub id: Option<DeploymentId>,
-    /// Display name.
-    pub name: String,
     /// `default` if absent.
     pub project: Option<ProjectId>,
-    /// The broker's MQTT addresses.
-    pub upstream: UpstreamList,
-    /// The broker's WebSocket addresses.
-    pub ws_upstream: Option<UpstreamList>,
-    /// Duplicates are dropped.
-    pub hosts: Vec<HostName>,
-    /// Strictness of judgement.
-    pub profile: Profile,
-    /// The PROXY header sent to the broker.
-    pub proxy: Proxy,
-    /// Limits per node.
-    pub limits: ConnectionLimits,
-    /// The largest TLS record sent to its devices.
-    pub record_bytes: RecordBytes,
-}
-
-/// Changes of a deployment; `None` leaves a field.
-#[derive(Debug, Clone, Default)]
-pub struct DeploymentChange {
-    /// Display name.
-    pub name: Option<String>,
-    /// The broker's MQTT addresses.
-    pub upstream: Option<UpstreamList>,
-    /// The broker's WebSocket addresses; `Some(None)` removes them.
-    pub ws_upstream: Option<Option<UpstreamList>>,
-    /// Its hosts.
-    pub hosts: Option<Vec<HostName>>,
-    /// For later uploads.
-    pub profile: Option<Profile>,
-    /// PROXY protocol version, if any.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// The device name sent to the broker.
-    pub proxy_identity: Option<DeviceIdentity>,
-    /// At once per node; `Some(None)`: no limit. Live connections stay.
-    pub connections_at_once: Option<Option<ConnectionLimit>>,
-    /// New per node and second; `Some(None)`: no limit.
-    pub connections_per_second: Option<Option<ConnectionLimit>>,
-    /// The largest TLS record, for new connections.
-    pub record_bytes: Option<RecordBytes>,
+    /// Its settings; duplicates of hosts are dropped.
+    pub spec: DeploymentSpec,
 }
 
 impl Lifecycle {
@@ -83,14 +42,7 @@ impl Lifecycle {
             generation,
             id,
             project,
-            name: new.name,
-            upstream: new.upstream,
-            ws_upstream: new.ws_upstream,
-            hosts: without_duplicates(new.hosts),
-            profile: new.profile,
-            proxy: new.proxy,
-            limits: new.limits,
-            record_bytes: new.record_bytes,
+            spec: without_duplicates(new.spec),
             created_at: tx.now(),
             tls: TlsState::Absent,
         };
@@ -110,12 +62,13 @@ impl Lifecycle {
         &self,
         actor: &ApiKey,
         deployment: &DeploymentRef,
-        change: DeploymentChange,
+        patch: DeploymentPatch,
     ) -> Result<Deployment, DeploymentError> {
         let mut acting = self.begin_as(actor, Scope::Deployments).await?;
         let before = acting.deployment(deployment).await?.ok_or(DeploymentError::NotFound)?;
         let (Acting { mut tx, actor }, id) = (acting, &deployment.id);
-        let mut after = change.applied_to(before.clone());
+        let spec = without_duplicates(patch.applied_to(before.spec.clone()));
+        let mut after = Deployment { spec, ..before.clone() };
         if after == before {
             return Ok(before);
         }
@@ -177,51 +130,17 @@ impl Lifecycle {
     }
 }
 
-impl DeploymentChange {
-    fn applied_to(self, mut deployment: Deployment) -> Deployment {
-        if let Some(name) = self.name {
-            deployment.name = name;
-        }
-        if let Some(upstream) = self.upstream {
-            deployment.upstream = upstream;
-        }
-        if let Some(ws_upstream) = self.ws_upstream {
-            deployment.ws_upstream = ws_upstream;
-        }
-        if let Some(hosts) = self.hosts {
-            deployment.hosts = without_duplicates(hosts);
-        }
-        if let Some(protocol) = self.proxy_protocol {
-            deployment.proxy.protocol = protocol;
-        }
-        if let Some(identity) = self.proxy_identity {
-            deployment.proxy.identity = identity;
-        }
-        if let Some(limit) = self.connections_at_once {
-            deployment.limits.at_once = limit;
-        }
-        if let Some(limit) = self.connections_per_second {
-            deployment.limits.per_second = limit;
-        }
-        if let Some(record_bytes) = self.record_bytes {
-            deployment.record_bytes = record_bytes;
-        }
-        if let Some(profile) = self.profile {
-            deployment.profile = profile;
-        }
-        deployment
-    }
-}
-
 /// Whether proofs of `before` are void: other hosts, or `wss` added or removed. Broker addresses do
 /// not matter to TLS.
 pub(crate) fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
+    let (before, after) = (&before.spec, &after.spec);
     before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
 }
 
-fn without_duplicates(hosts: Vec<HostName>) -> Vec<HostName> {
+fn without_duplicates(mut spec: DeploymentSpec) -> DeploymentSpec {
     let mut seen = std::collections::HashSet::new();
-    hosts.into_iter().filter(|host| seen.insert(host.clone())).collect()
+    spec.hosts.retain(|host| seen.insert(host.clone()));
+    spec
 }
 
 fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) -> AuditEntry {
@@ -230,16 +149,8 @@ fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) ->
         action,
         subject: deployment.id.to_string(),
         detail: format!(
-            "generation {}, project {}, upstream {}, {} hosts, profile {}, proxy {} {}, {}, records {}",
-            deployment.generation,
-            deployment.project,
-            deployment.upstream,
-            deployment.hosts.len(),
-            deployment.profile,
-            deployment.proxy.protocol,
-            deployment.proxy.identity,
-            deployment.limits,
-            deployment.record_bytes.get(),
+            "generation {}, project {}, {}",
+            deployment.generation, deployment.project, deployment.spec
         ),
     }
 }

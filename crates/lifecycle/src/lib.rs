@@ -27,7 +27,7 @@ pub use acting::Denied;
 pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material_in};
 pub use boundary::BoundaryWarning;
 pub use deployment_error::DeploymentError;
-pub use deployments::{DeploymentChange, NewDeployment};
+pub use deployments::NewDeployment;
 pub use entropy::{Entropy, SystemEntropy};
 pub use keys::KeyError;
 pub use membership::{Member, Observation, Withdrawal};

@@ -152,10 +152,10 @@ impl Lifecycle {
     fn judge(&self, deployment: &Deployment, replaced: Option<&Version>, upload: &Upload) -> Judgement {
         let circumstances = Circumstances {
             now: self.store.clock().now().to_time(),
-            hosts: &deployment.hosts,
+            hosts: &deployment.spec.hosts,
             way_in: self.node_view.way_in(deployment),
             replaces: replaced.and_then(|version| version.chain.first()).map(Vec::as_slice),
-            profile: deployment.profile,
+            profile: deployment.spec.profile,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);
         if let Some(Err(reason)) =
@@ -335,7 +335,7 @@ impl Change {
 
 /// See [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
-    one.profile == other.profile && !ways_in_differ(one, other)
+    one.spec.profile == other.spec.profile && !ways_in_differ(one, other)
 }
 
 fn set(version: Version, status: Status) -> TlsView {

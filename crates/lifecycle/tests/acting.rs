@@ -4,15 +4,15 @@
 
 mod support;
 
-use certward_lifecycle::{CertificateView, DeploymentChange, DeploymentError, TlsError};
+use certward_lifecycle::{CertificateView, DeploymentError, TlsError};
 use certward_pki::{Code, HostName, Profile};
-use certward_store::{DeploymentRef, Generation, ProjectId};
+use certward_store::{DeploymentPatch, DeploymentRef, Generation, ProjectId};
 use support::{Authority, World};
 use tokio::task::JoinHandle;
 
-fn hosts(names: &[&str]) -> DeploymentChange {
+fn hosts(names: &[&str]) -> DeploymentPatch {
     let hosts = names.iter().map(|name| HostName::parse(name).unwrap()).collect();
-    DeploymentChange { hosts: Some(hosts), ..DeploymentChange::default() }
+    DeploymentPatch { hosts: Some(hosts), ..DeploymentPatch::default() }
 }
 
 impl World {
@@ -22,7 +22,7 @@ impl World {
         tokio::spawn(async move { lifecycle.create_tls(&admin, &this, upload).await })
     }
 
-    async fn changed(&self, change: DeploymentChange) {
+    async fn changed(&self, change: DeploymentPatch) {
         self.lifecycle.change_deployment(&self.admin, &self.this().await, change).await.unwrap();
     }
 }
@@ -50,9 +50,7 @@ async fn an_upload_is_judged_by_the_profile_that_holds_when_it_is_stored() {
     let mut rehearsals = world.gateway.hold_rehearsals();
     let creating = world.creating(&ca).await;
     rehearsals.begun().await;
-    world
-        .changed(DeploymentChange { profile: Some(Profile::EmqxCloud), ..DeploymentChange::default() })
-        .await;
+    world.changed(DeploymentPatch { profile: Some(Profile::EmqxCloud), ..DeploymentPatch::default() }).await;
     rehearsals.go_on();
     let refused = creating.await.unwrap();
     assert!(matches!(refused, Err(TlsError::Refused(_))), "{refused:?}");
@@ -65,7 +63,7 @@ async fn a_change_that_the_judgement_does_not_depend_on_costs_no_second_one() {
     let mut rehearsals = world.gateway.hold_rehearsals();
     let creating = world.creating(&ca).await;
     rehearsals.begun().await;
-    world.changed(DeploymentChange { name: Some("another".into()), ..DeploymentChange::default() }).await;
+    world.changed(DeploymentPatch { name: Some("another".into()), ..DeploymentPatch::default() }).await;
     rehearsals.go_on();
     creating.await.unwrap().unwrap();
 }

@@ -5,13 +5,13 @@
 mod support;
 
 use certward_lifecycle::{
-    BoundaryWarning, DeploymentChange, DeploymentError, Lifecycle, LifecycleSettings, NewDeployment,
-    OutOfBounds, ProjectChange, ProjectError, SystemEntropy, UpstreamField,
+    BoundaryWarning, DeploymentError, Lifecycle, LifecycleSettings, NewDeployment, OutOfBounds,
+    ProjectChange, ProjectError, SystemEntropy, UpstreamField,
 };
 use certward_pki::HostName;
 use certward_store::{
-    ApiKey, Boundary, DeploymentId, HostSuffix, Project, ProjectId, ProxyProtocol, Scope, Upstream,
-    UpstreamAllow, UpstreamList,
+    ApiKey, Boundary, DeploymentId, DeploymentPatch, DeploymentSpec, HostSuffix, Project, ProjectId,
+    ProxyProtocol, Scope, Upstream, UpstreamAllow, UpstreamList,
 };
 use support::World;
 
@@ -66,8 +66,10 @@ impl Stage {
     fn new_deployment(&self, id: &str, of: &str, upstream: &str, hosts: &[&str]) -> NewDeployment {
         NewDeployment {
             project: Some(project(of)),
-            upstream: UpstreamList::parse(upstream).unwrap(),
-            hosts: hosts.iter().map(|name| host(name)).collect(),
+            spec: DeploymentSpec {
+                hosts: hosts.iter().map(|name| host(name)).collect(),
+                ..DeploymentSpec::new(UpstreamList::parse(upstream).unwrap())
+            },
             ..self.world.new_deployment(id)
         }
     }
@@ -84,7 +86,7 @@ impl Stage {
         refused(self.world.lifecycle.create_deployment(actor, new).await)
     }
 
-    async fn change(&self, id: &str, change: DeploymentChange) -> Result<(), OutOfBounds> {
+    async fn change(&self, id: &str, change: DeploymentPatch) -> Result<(), OutOfBounds> {
         let this = self.world.that(id).await;
         refused(self.world.lifecycle.change_deployment(&self.ours, &this, change).await)
     }
@@ -114,14 +116,14 @@ fn taken(list: UpstreamField, text: &str) -> Result<(), OutOfBounds> {
     Err(OutOfBounds::UpstreamTaken { list, upstream: upstream(text) })
 }
 
-fn upstreams(text: &str) -> DeploymentChange {
-    DeploymentChange { upstream: Some(UpstreamList::parse(text).unwrap()), ..DeploymentChange::default() }
+fn upstreams(text: &str) -> DeploymentPatch {
+    DeploymentPatch { upstream: Some(UpstreamList::parse(text).unwrap()), ..DeploymentPatch::default() }
 }
 
-fn hosts(names: &[&str]) -> DeploymentChange {
-    DeploymentChange {
+fn hosts(names: &[&str]) -> DeploymentPatch {
+    DeploymentPatch {
         hosts: Some(names.iter().map(|name| host(name)).collect()),
-        ..DeploymentChange::default()
+        ..DeploymentPatch::default()
     }
 }
 
@@ -145,7 +147,7 @@ async fn an_address_of_another_projects_deployment_is_refused_however_it_is_writ
         taken(UpstreamField::Upstream, "10.0.0.1:1883")
     );
     let ws = Some(Some(UpstreamList::parse("10.0.0.1:1883").unwrap()));
-    let ws = DeploymentChange { ws_upstream: ws, ..DeploymentChange::default() };
+    let ws = DeploymentPatch { ws_upstream: ws, ..DeploymentPatch::default() };
     assert_eq!(stage.change("ours", ws).await, taken(UpstreamField::WsUpstream, "10.0.0.1:1883"));
     // Within a project addresses may be shared.
     stage.make(&stage.theirs, "theirs2", "10.0.0.1:1883", &[]).await.unwrap();
@@ -160,10 +162,10 @@ async fn an_admin_lets_projects_share_a_broker_and_what_is_shared_stays_and_is_a
     assert_eq!(stage.warnings("ours").await, shared);
     assert_eq!(stage.warnings("theirs").await, shared);
     // Other changes, and the order, are not checked.
-    let named = DeploymentChange { name: Some("a name".into()), ..DeploymentChange::default() };
+    let named = DeploymentPatch { name: Some("a name".into()), ..DeploymentPatch::default() };
     stage.change("ours", named).await.unwrap();
     // A PROXY header is: devices could pass for another project's.
-    let told = DeploymentChange { proxy_protocol: Some(ProxyProtocol::V2), ..DeploymentChange::default() };
+    let told = DeploymentPatch { proxy_protocol: Some(ProxyProtocol::V2), ..DeploymentPatch::default() };
     assert_eq!(stage.change("ours", told).await, taken(UpstreamField::Upstream, "10.0.0.1:1883"));
     stage.change("ours", upstreams("[::ffff:10.0.0.1]:1883,10.0.0.2:1883")).await.unwrap();
     stage.change("ours", upstreams("10.0.0.2:1883")).await.unwrap();

@@ -6,9 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{DeploymentChange, Member, NewDeployment, ProofFailure, TlsError, TlsView};
+use certward_lifecycle::{Member, NewDeployment, ProofFailure, TlsError, TlsView};
 use certward_pki::{Code, HostName, NoWayIn};
-use certward_store::{Generation, NodeId, ProjectId, TlsState};
+use certward_store::{DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, World, given, not_proven};
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn without_an_entry_point_it_fails_at_once_until_there_is_one() {
     assert!(world.status().await.starts_with("failed: no device can reach the deployment"));
 
     let hosts = Some(vec![HostName::parse("other.example.com").unwrap()]);
-    let change = DeploymentChange { hosts, ..DeploymentChange::default() };
+    let change = DeploymentPatch { hosts, ..DeploymentPatch::default() };
     world.lifecycle.change_deployment(&world.admin, &world.this().await, change).await.unwrap();
     assert_eq!(world.status().await, "pending", "new hosts are proven anew");
     world.report(&node, Ok(())).await;
@@ -225,7 +225,7 @@ async fn another_broker_address_needs_no_new_proof_and_another_name_does() {
     let before = world.generation().await;
 
     let upstream = Some(certward_store::UpstreamList::parse("127.0.0.1:2883").unwrap());
-    let change = DeploymentChange { upstream, ..DeploymentChange::default() };
+    let change = DeploymentPatch { upstream, ..DeploymentPatch::default() };
     world.lifecycle.change_deployment(&world.admin, &world.this().await, change.clone()).await.unwrap();
     assert_eq!(world.status().await, "running");
     assert!(world.generation().await > before, "the nodes must hear of it");

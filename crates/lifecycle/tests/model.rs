@@ -15,9 +15,11 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{DeploymentChange, Member, Observation, ProofFailure, TlsError, Withdrawal};
+use certward_lifecycle::{Member, Observation, ProofFailure, TlsError, Withdrawal};
 use certward_pki::{HostName, NoWayIn, Upload};
-use certward_store::{FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId};
+use certward_store::{
+    DeploymentPatch, FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId,
+};
 use certward_test_support::effort;
 use proptest::{prelude::*, test_runner::Config};
 use support::{Authority, Backup, SETTINGS, World, session};
@@ -320,7 +322,7 @@ impl<'a> Stage<'a> {
                 self.drawn += 1;
                 let host = HostName::parse(&format!("h{}.example.com", self.drawn)).unwrap();
                 let generation =
-                    self.change(DeploymentChange { hosts: Some(vec![host]), ..Default::default() }).await;
+                    self.change(DeploymentPatch { hosts: Some(vec![host]), ..Default::default() }).await;
                 match self.book.version {
                     Some(_) => self.book.change(generation, State::Pending),
                     None => self.book.change_otherwise(generation),
@@ -329,7 +331,7 @@ impl<'a> Stage<'a> {
             Step::Rename => {
                 self.drawn += 1;
                 let name = Some(format!("name {}", self.drawn));
-                let generation = self.change(DeploymentChange { name, ..Default::default() }).await;
+                let generation = self.change(DeploymentPatch { name, ..Default::default() }).await;
                 self.book.change_otherwise(generation);
             }
             Step::Delete => self.delete().await,
@@ -411,7 +413,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn change(&mut self, change: DeploymentChange) -> Generation {
+    async fn change(&mut self, change: DeploymentPatch) -> Generation {
         let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
         let changed = lifecycle.change_deployment(admin, &this, change).await.unwrap();
         assert_eq!(changed.generation, self.note_row().await);

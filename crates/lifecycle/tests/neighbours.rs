@@ -4,9 +4,9 @@
 
 mod support;
 
-use certward_lifecycle::{Denied, DeploymentChange, DeploymentError, KeyError, ProjectError};
+use certward_lifecycle::{Denied, DeploymentError, KeyError, ProjectError};
 use certward_pki::HostName;
-use certward_store::{ApiKey, Boundary, DeploymentId, ProjectId, Scope};
+use certward_store::{ApiKey, Boundary, DeploymentId, DeploymentPatch, ProjectId, Scope};
 use support::{Authority, World};
 
 fn project(id: &str) -> ProjectId {
@@ -64,21 +64,22 @@ async fn a_host_of_another_is_refused_and_nothing_is_half_done() {
     make_project(&world, "other").await;
     let mut new = world.new_deployment("second");
     new.project = Some(project("other"));
-    new.hosts = vec![HostName::parse("mine.example.org").unwrap(), HostName::parse("*.example.com").unwrap()];
+    new.spec.hosts =
+        vec![HostName::parse("mine.example.org").unwrap(), HostName::parse("*.example.com").unwrap()];
     let refused = world.lifecycle.create_deployment(&world.admin, new.clone()).await;
     let Err(DeploymentError::HostTaken(host)) = refused else { panic!("{refused:?}") };
     assert_eq!(host.as_str(), "*.example.com");
     let second = DeploymentId::parse("second").unwrap();
     assert!(world.lifecycle.store().read().deployment(&second).await.unwrap().is_none());
 
-    new.hosts.pop();
+    new.spec.hosts.pop();
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
     let hosts = Some(vec![HostName::parse("ge6a1a75.example.com").unwrap()]);
-    let change = DeploymentChange { hosts, ..DeploymentChange::default() };
+    let change = DeploymentPatch { hosts, ..DeploymentPatch::default() };
     let refused = world.lifecycle.change_deployment(&world.admin, &world.that("second").await, change).await;
     assert!(matches!(refused, Err(DeploymentError::HostTaken(_))));
     let kept = world.lifecycle.store().read().deployment(&second).await.unwrap().unwrap();
-    assert_eq!(kept.hosts, [HostName::parse("mine.example.org").unwrap()]);
+    assert_eq!(kept.spec.hosts, [HostName::parse("mine.example.org").unwrap()]);
 }
 
 #[tokio::test]
@@ -89,7 +90,7 @@ async fn what_a_key_does_not_see_does_not_exist_for_it() {
     let lifecycle = &world.lifecycle;
     let made = lifecycle.create_deployment(&key, world.new_deployment("hidden")).await;
     assert!(matches!(made, Err(DeploymentError::NoProject)), "the default project");
-    let changed = lifecycle.change_deployment(&key, &world.this().await, DeploymentChange::default()).await;
+    let changed = lifecycle.change_deployment(&key, &world.this().await, DeploymentPatch::default()).await;
     assert!(matches!(changed, Err(DeploymentError::NotFound)));
     assert!(matches!(
         lifecycle.remove_deployment(&key, &world.this().await).await,

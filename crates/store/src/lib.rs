@@ -34,6 +34,7 @@ pub use model::boundary::Boundary;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
 pub use model::deployment::{Deployment, DeploymentRef};
+pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
 pub use model::id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId};

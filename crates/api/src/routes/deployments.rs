@@ -1,6 +1,6 @@
 //! Deployments: a broker and its hosts.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod list;

@@ -14,10 +14,10 @@ use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
     FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
 };
-use certward_pki::{HostName, Material, NoWayIn, Profile};
+use certward_pki::{HostName, Material, NoWayIn};
 use certward_store::{
-    Address, ApiKey, ConnectionLimits, Deployment, DeploymentId, MasterKey, NodeId, ProjectId, Proxy,
-    RecordBytes, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
+    Address, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId, Scope, Servers,
+    Session, Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, PostgresServer, unchunked};
 use serde_json::{Value, json};
@@ -168,14 +168,10 @@ impl World {
             let deployment = Deployment {
                 id: id.clone(),
                 project: ProjectId::parse(project).unwrap(),
-                name: String::new(),
-                upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
-                ws_upstream: None,
-                hosts,
-                profile: Profile::Default,
-                proxy: Proxy::default(),
-                limits: ConnectionLimits::default(),
-                record_bytes: RecordBytes::default(),
+                spec: DeploymentSpec {
+                    hosts,
+                    ..DeploymentSpec::new(UpstreamList::parse("127.0.0.1:1883").unwrap())
+                },
                 created_at: tx.now(),
                 born: generation,
                 generation,

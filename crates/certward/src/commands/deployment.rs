@@ -1,48 +1,53 @@
 use std::process::ExitCode;
 
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{deployment_id, project_id};
 use crate::{
-    api_types::{DeploymentAnswer, FindingAnswer},
-    cli::{ConnectArgs, DeploymentCommand},
+    api_types::FindingAnswer,
+    cli::{ConnectArgs, DeploymentCommand, DeploymentSettingArgs},
     client::Client,
     output::{self, plain},
     table::TextTable,
 };
 
+/// The API's answer, as far as it is shown; the list omits some fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeploymentAnswer {
+    #[serde(rename = "deploymentID")]
+    id: String,
+    #[serde(rename = "deploymentName")]
+    name: String,
+    #[serde(rename = "projectID")]
+    project_id: Option<String>,
+    project_name: Option<String>,
+    status: String,
+    create_at: String,
+    upstream: Option<String>,
+    ws_upstream: Option<String>,
+    hosts: Vec<String>,
+    profile: Option<String>,
+    proxy_protocol: Option<String>,
+    proxy_identity: Option<String>,
+    connections: u64,
+    connection_rate: u64,
+    record_bytes: Option<u64>,
+    warnings: Vec<FindingAnswer>,
+}
+
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
     match command {
-        DeploymentCommand::Add {
-            id,
-            upstream,
-            ws_upstream,
-            hosts,
-            profile,
-            proxy_protocol,
-            proxy_identity,
-            connections,
-            connection_rate,
-            record_bytes,
-            name,
-            project,
-            connect,
-        } => {
+        DeploymentCommand::Add { id, upstream, ws_upstream, hosts, settings, project, connect } => {
             let id = id.as_deref().map(deployment_id).transpose()?;
             let project = project.as_deref().map(project_id).transpose()?;
-            let mut body = Map::new();
+            let mut body = given(&settings)?;
             body.insert("upstream".into(), upstream.into());
             body.insert("hosts".into(), hosts.into());
             body.extend(id.map(|id| ("deploymentID".into(), id.as_str().into())));
             body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
-            body.extend(name.map(|name| ("deploymentName".into(), name.into())));
-            body.extend(profile.map(|profile| ("profile".into(), profile.into())));
-            body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
-            body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
-            body.extend(connections.map(|limit| ("connections".into(), limit.into())));
-            body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
-            body.extend(record_bytes.map(|bytes| ("recordBytes".into(), bytes.into())));
             body.extend(project.map(|project| ("projectID".into(), project.as_str().into())));
             let answer = Client::new(&connect)?
                 .change(Method::POST, &["deployments"], Some(&Value::Object(body)))
@@ -56,17 +61,11 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             no_ws_upstream,
             hosts,
             no_hosts,
-            profile,
-            proxy_protocol,
-            proxy_identity,
-            connections,
-            connection_rate,
-            record_bytes,
-            name,
+            settings,
             connect,
         } => {
             let id = deployment_id(&id)?;
-            let mut body = Map::new();
+            let mut body = given(&settings)?;
             body.extend(upstream.map(|upstream| ("upstream".into(), upstream.into())));
             body.extend(ws_upstream.map(|upstream| ("wsUpstream".into(), upstream.into())));
             if no_ws_upstream {
@@ -75,13 +74,6 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             if no_hosts || !hosts.is_empty() {
                 body.insert("hosts".into(), json!(hosts));
             }
-            body.extend(name.map(|name| ("deploymentName".into(), name.into())));
-            body.extend(profile.map(|profile| ("profile".into(), profile.into())));
-            body.extend(proxy_protocol.map(|protocol| ("proxyProtocol".into(), protocol.into())));
-            body.extend(proxy_identity.map(|identity| ("proxyIdentity".into(), identity.into())));
-            body.extend(connections.map(|limit| ("connections".into(), limit.into())));
-            body.extend(connection_rate.map(|limit| ("connectionRate".into(), limit.into())));
-            body.extend(record_bytes.map(|bytes| ("recordBytes".into(), bytes.into())));
             let path = ["deployments", id.as_str()];
             let answer =
                 Client::new(&connect)?.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
@@ -113,6 +105,13 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings that are named.
+fn given(settings: &DeploymentSettingArgs) -> anyhow::Result<Map<String, Value>> {
+    let mut body: Map<_, _> = serde_json::from_value(serde_json::to_value(settings)?)?;
+    body.retain(|_, value| !value.is_null());
+    Ok(body)
 }
 
 fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()> {

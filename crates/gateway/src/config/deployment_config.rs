@@ -1,9 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_pki::HostName;
 use certward_store::{
-    ConnectionLimits, Deployment, Generation, ProjectId, Proxy, RecordBytes, TrustScope, UpstreamList,
-    VersionId,
+    Deployment, DeploymentSpec, Generation, ProjectId, TrustScope, UpstreamList, VersionId,
 };
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
@@ -23,14 +21,7 @@ pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
     pub(crate) project: ProjectId,
-    pub(crate) hosts: Box<[HostName]>,
-    upstream: UpstreamList,
-    ws_upstream: Option<UpstreamList>,
-    pub(crate) proxy: Proxy,
-    /// Limits per node.
-    pub(crate) limits: ConnectionLimits,
-    /// The largest TLS record sent to devices.
-    pub(crate) record_bytes: RecordBytes,
+    pub(crate) spec: DeploymentSpec,
     pub(crate) identity: Arc<Identity>,
     /// Set if the previous version is served.
     pub(crate) fallback: Option<Fallback>,
@@ -120,12 +111,7 @@ impl Served {
         Self {
             generation: deployment.generation,
             project: deployment.project.clone(),
-            hosts: deployment.hosts.as_slice().into(),
-            upstream: deployment.upstream.clone(),
-            ws_upstream: deployment.ws_upstream.clone(),
-            proxy: deployment.proxy,
-            limits: deployment.limits,
-            record_bytes: deployment.record_bytes,
+            spec: deployment.spec.clone(),
             identity,
             fallback,
         }
@@ -133,8 +119,8 @@ impl Served {
 
     pub(crate) fn upstream(&self, protocol: Protocol) -> Option<&UpstreamList> {
         match protocol {
-            Protocol::Mqtts => Some(&self.upstream),
-            Protocol::Wss => self.ws_upstream.as_ref(),
+            Protocol::Mqtts => Some(&self.spec.upstream),
+            Protocol::Wss => self.spec.ws_upstream.as_ref(),
         }
     }
 }

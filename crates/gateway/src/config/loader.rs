@@ -420,7 +420,7 @@ impl Loader {
             return;
         }
         match &loaded.assignment {
-            Some((deployment, _)) => self.index.set(id, &deployment.hosts),
+            Some((deployment, _)) => self.index.set(id, &deployment.spec.hosts),
             None => self.index.remove(id),
         }
         let found = loaded.assignment.as_ref().map(|(deployment, _)| deployment.generation);

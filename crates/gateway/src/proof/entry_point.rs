@@ -22,7 +22,7 @@ pub(crate) fn entry_points(
     deployment: &Deployment,
 ) -> Result<Vec<EntryPoint>, NoWayIn> {
     let hosts: Vec<Option<HostName>> = {
-        let hosts = deployment.hosts.iter().take(HOSTS_PROVEN_MAX).cloned().map(Some);
+        let hosts = deployment.spec.hosts.iter().take(HOSTS_PROVEN_MAX).cloned().map(Some);
         hosts.chain((default == Some(&deployment.id)).then_some(None)).collect()
     };
     let is_open = |listener: &Listener| match &listener.deployment {
@@ -35,7 +35,7 @@ pub(crate) fn entry_points(
         let names = if listener.deployment.is_some() { &[None] } else { hosts.as_slice() };
         if names.is_empty() {
             reason = NoWayIn::NoHost;
-        } else if listener.protocol == Protocol::Wss && deployment.ws_upstream.is_none() {
+        } else if listener.protocol == Protocol::Wss && deployment.spec.ws_upstream.is_none() {
             reason = NoWayIn::NoWebSocketBroker;
         } else {
             ways.extend(names.iter().map(|host| EntryPoint { listener: at, host: host.clone() }));
@@ -58,8 +58,7 @@ pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use certward_pki::Profile;
-    use certward_store::{Generation, ProjectId, Timestamp, TlsState, UpstreamList};
+    use certward_store::{DeploymentSpec, Generation, ProjectId, Timestamp, TlsState, UpstreamList};
 
     use super::*;
 
@@ -71,14 +70,11 @@ mod tests {
         Deployment {
             id: id("d"),
             project: ProjectId::default_project(),
-            name: String::new(),
-            upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
-            ws_upstream: ws.then(|| UpstreamList::parse("127.0.0.1:8083").unwrap()),
-            hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
-            profile: Profile::Default,
-            proxy: certward_store::Proxy::default(),
-            limits: certward_store::ConnectionLimits::default(),
-            record_bytes: certward_store::RecordBytes::default(),
+            spec: DeploymentSpec {
+                ws_upstream: ws.then(|| UpstreamList::parse("127.0.0.1:8083").unwrap()),
+                hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+                ..DeploymentSpec::new(UpstreamList::parse("127.0.0.1:1883").unwrap())
+            },
             created_at: Timestamp(0),
             born: Generation(1),
             generation: Generation(1),

@@ -240,7 +240,7 @@ impl<'a> PendingSession<'a> {
     }
 
     fn finish(&mut self) -> Result<(), SetupError> {
-        let limits = self.served().map(|served| served.limits).unwrap_or_default();
+        let limits = self.served().map(|served| served.spec.limits).unwrap_or_default();
         self.member.count(limits, Instant::now()).map_err(SetupError::Denied)?;
         self.admission = Some(self.entrant.finish().map_err(SetupError::Refused)?);
         Ok(())
@@ -286,7 +286,7 @@ impl<'a> PendingSession<'a> {
     async fn connect(&mut self) -> Result<TcpStream, &'static str> {
         let served = self.served();
         let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
-        let proxy = served.map(|served| served.proxy).unwrap_or_default();
+        let proxy = served.map(|served| served.spec.proxy).unwrap_or_default();
         let allow = served.and_then(|served| self.context.boundaries.upstream_allow(&served.project));
         self.prepend_proxy_header(proxy)?;
         let Some(upstream) = upstream else {

@@ -86,7 +86,7 @@ pub(crate) async fn perform(
     // as if it offered no ALPN.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
     // Before TLS joins the hello's records in place.
-    let record_bytes = served.record_bytes.get();
+    let record_bytes = served.spec.record_bytes.get();
     let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
     let config = served.identity.config_for(alpn, record_bytes);
     let mut tls = match Tls::new(Arc::clone(&config)) {
@@ -163,7 +163,7 @@ fn check_room(context: &NodeContext, destination: &RoutedDeployment, is_proof: b
     if is_proof {
         return Ok(());
     }
-    let room = context.registry.check_room(&destination.deployment, served.limits, Instant::now());
+    let room = context.registry.check_room(&destination.deployment, served.spec.limits, Instant::now());
     room.map_err(|cause| Rejected(cause, AlertDescription::AccessDenied))
 }
 

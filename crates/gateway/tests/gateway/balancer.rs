@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use certward_gateway::{IpNet, Listener, Protocol, Settings};
-use certward_lifecycle::{DeploymentChange, NodeView};
-use certward_store::ProxyProtocol;
+use certward_lifecycle::NodeView;
+use certward_store::{DeploymentPatch, ProxyProtocol};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -54,7 +54,7 @@ impl Stage {
         let (world, servers) = (World::with(settings).await, Ca::new("servers"));
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
         let proxy_protocol = Some(ProxyProtocol::V2);
-        world.change(&deployment, DeploymentChange { proxy_protocol, ..Default::default() }).await;
+        world.change(&deployment, DeploymentPatch { proxy_protocol, ..Default::default() }).await;
         // The proof's source address must send a header.
         world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
         Self { world, servers, received, _broker: broker }

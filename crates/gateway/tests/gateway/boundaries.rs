@@ -2,8 +2,8 @@
 
 use certward_gateway::Settings;
 use certward_lifecycle::{NewDeployment, ProjectChange};
-use certward_pki::{HostName, Profile};
-use certward_store::{Boundary, HostSuffix, ProjectId, UpstreamAllow, UpstreamList};
+use certward_pki::HostName;
+use certward_store::{Boundary, DeploymentSpec, HostSuffix, ProjectId, UpstreamAllow, UpstreamList};
 
 use crate::stage::{Broker, Ca, Device, World, eventually, id, settings};
 
@@ -72,15 +72,11 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
     // The project's deployment owns what it claims; the rest has no owner.
     let new = NewDeployment {
         id: Some(id("fleet")),
-        name: String::new(),
         project: Some(project("fleet")),
-        upstream: UpstreamList::parse(&broker.address.to_string()).unwrap(),
-        ws_upstream: None,
-        hosts: vec![HostName::parse("x.fleet.test").unwrap()],
-        profile: Profile::Default,
-        proxy: certward_store::Proxy::default(),
-        limits: certward_store::ConnectionLimits::default(),
-        record_bytes: certward_store::RecordBytes::default(),
+        spec: DeploymentSpec {
+            hosts: vec![HostName::parse("x.fleet.test").unwrap()],
+            ..DeploymentSpec::new(UpstreamList::parse(&broker.address.to_string()).unwrap())
+        },
     };
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
     world.run(&id("fleet"), &ca.leaf(&names), &[]).await;

@@ -59,7 +59,7 @@ async fn a_deployment_without_an_entry_point_fails_at_once_and_runs_when_it_gets
     let status = world.settled(&deployment).await;
     assert!(status.starts_with("failed: "), "{status}");
     let hosts = Some(vec![certward_pki::HostName::parse("d.test").unwrap()]);
-    world.change(&deployment, certward_lifecycle::DeploymentChange { hosts, ..Default::default() }).await;
+    world.change(&deployment, certward_store::DeploymentPatch { hosts, ..Default::default() }).await;
     eventually("it runs", || async { world.settled(&deployment).await == "running" }).await;
     world.shut_down().await;
 }
@@ -171,7 +171,7 @@ async fn new_hosts_and_upstreams_leave_live_connections_alone() {
     let device = Device::trusting(&ca);
     let mut before = device.talk(world.mqtts(), "d.test").await.unwrap();
     let upstream = Some(certward_store::UpstreamList::parse(&other.address.to_string()).unwrap());
-    world.change(&deployment, certward_lifecycle::DeploymentChange { upstream, ..Default::default() }).await;
+    world.change(&deployment, certward_store::DeploymentPatch { upstream, ..Default::default() }).await;
     eventually("the new broker is reached", || async {
         let mut connection = device.connect(world.mqtts(), "d.test").await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut connection.0, crate::stage::CONNECT).await.unwrap();

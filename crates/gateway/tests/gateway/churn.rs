@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use certward_gateway::{Listener, Protocol, Settings};
-use certward_lifecycle::DeploymentChange;
 use certward_pki::HostName;
-use certward_store::ConnectionLimit;
+use certward_store::{ConnectionLimit, DeploymentPatch};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, any, eventually, settings};
@@ -50,10 +49,10 @@ impl Cast {
         let (name, host) = (format!("d{number}"), format!("d{number}.test"));
         let upstream = if number % 3 == 2 { *nowhere } else { broker.address };
         let id = world.deploy(&name, upstream, &[&host]).await;
-        let limits = DeploymentChange {
+        let limits = DeploymentPatch {
             connections_at_once: Some(ConnectionLimit::parse(100).unwrap()),
             connections_per_second: Some(ConnectionLimit::parse(100).unwrap()),
-            ..DeploymentChange::default()
+            ..DeploymentPatch::default()
         };
         world.change(&id, limits).await;
         let cas: &[&Ca] = if number % 2 == 1 { &[clients] } else { &[] };
@@ -80,7 +79,7 @@ impl Cast {
 
         let hosts =
             [host.clone(), format!("*.{host}")].iter().map(|host| HostName::parse(host).unwrap()).collect();
-        world.change(&id, DeploymentChange { hosts: Some(hosts), ..DeploymentChange::default() }).await;
+        world.change(&id, DeploymentPatch { hosts: Some(hosts), ..DeploymentPatch::default() }).await;
         world.run(&id, &servers.leaf(&[&host, &format!("*.{host}")]), cas).await;
         connection.unwrap()
     }

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use certward_lifecycle::DeploymentChange;
-use certward_store::{ConnectionLimit, DeploymentId};
+use certward_store::{ConnectionLimit, DeploymentId, DeploymentPatch};
 use futures_util::future::join_all;
 
 use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, eventually};
@@ -17,10 +16,10 @@ async fn limited(world: &World, ca: &Ca, broker: &Broker, at_once: i64, per_seco
 }
 
 async fn limit(world: &World, deployment: &DeploymentId, at_once: i64, per_second: i64) {
-    let change = DeploymentChange {
+    let change = DeploymentPatch {
         connections_at_once: Some(ConnectionLimit::parse(at_once).unwrap()),
         connections_per_second: Some(ConnectionLimit::parse(per_second).unwrap()),
-        ..DeploymentChange::default()
+        ..DeploymentPatch::default()
     };
     world.change(deployment, change).await;
 }

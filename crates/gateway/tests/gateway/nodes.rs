@@ -125,7 +125,7 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.sql(RESTORE).await;
     // The lost change's generation is drawn again, by another kind of change.
     let name = Some("after the backup".to_owned());
-    let change = certward_lifecycle::DeploymentChange { name, ..Default::default() };
+    let change = certward_store::DeploymentPatch { name, ..Default::default() };
     world.change(&deployment, change).await;
     eventually("what the database has is served", || async { shows().await.as_ref() == Some(&kept.der) })
         .await;

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use certward_lifecycle::DeploymentChange;
 use certward_pki::{DeviceIdentity, HostName};
-use certward_store::ProxyProtocol;
+use certward_store::{DeploymentPatch, ProxyProtocol};
 use rcgen::DnType;
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
@@ -88,7 +87,7 @@ impl Stage {
     async fn set(&mut self, protocol: ProxyProtocol, identity: DeviceIdentity) {
         self.changes += 1;
         let hosts = [HOST.to_owned(), format!("change-{}.example.com", self.changes)];
-        let change = DeploymentChange {
+        let change = DeploymentPatch {
             hosts: Some(hosts.iter().map(|host| HostName::parse(host).unwrap()).collect()),
             proxy_protocol: Some(protocol),
             proxy_identity: Some(identity),

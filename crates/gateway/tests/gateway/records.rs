@@ -7,8 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use certward_lifecycle::DeploymentChange;
-use certward_store::{DeploymentId, RecordBytes};
+use certward_store::{DeploymentId, DeploymentPatch, RecordBytes};
 use rustls::HandshakeKind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,7 +85,7 @@ impl Stage {
 
 async fn set(world: &World, deployment: &DeploymentId, record_bytes: usize) {
     let record_bytes = RecordBytes::parse(i64::try_from(record_bytes).unwrap()).unwrap();
-    let change = DeploymentChange { record_bytes: Some(record_bytes), ..DeploymentChange::default() };
+    let change = DeploymentPatch { record_bytes: Some(record_bytes), ..DeploymentPatch::default() };
     world.change(deployment, change).await;
 }
 

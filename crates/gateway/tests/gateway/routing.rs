@@ -127,7 +127,7 @@ async fn a_host_that_is_added_leads_here_and_one_that_is_taken_away_does_not() {
     let deployment = world.deploy("d", broker.address, &["old.test"]).await;
     world.run(&deployment, &ca.leaf(&["old.test", "new.test"]), &[]).await;
     let hosts = Some(vec![certward_pki::HostName::parse("new.test").unwrap()]);
-    world.change(&deployment, certward_lifecycle::DeploymentChange { hosts, ..Default::default() }).await;
+    world.change(&deployment, certward_store::DeploymentPatch { hosts, ..Default::default() }).await;
     assert_eq!(world.settled(&deployment).await, "running");
     let device = Device::trusting(&ca);
     assert_eq!(answer(&device, world.mqtts(), "new.test").await, "d");

@@ -13,10 +13,10 @@ use std::{
 
 use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Settings};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
-use certward_pki::{HostName, Profile, Text, Upload};
+use certward_pki::{HostName, Text, Upload};
 use certward_store::{
-    Address, ApiKey, Clock, DeploymentId, DeploymentRef, MasterKey, NodeId, Replica, Store, SystemClock,
-    Timestamp, UpstreamList,
+    Address, ApiKey, Clock, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, NodeId, Replica, Store,
+    SystemClock, Timestamp, UpstreamList,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -163,15 +163,12 @@ impl World {
         let parse = |address: SocketAddr| UpstreamList::parse(&address.to_string()).unwrap();
         let new = NewDeployment {
             id: Some(id(name)),
-            name: String::new(),
             project: None,
-            upstream: parse(upstream),
-            ws_upstream: ws_upstream.map(parse),
-            hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
-            profile: Profile::Default,
-            proxy: certward_store::Proxy::default(),
-            limits: certward_store::ConnectionLimits::default(),
-            record_bytes: certward_store::RecordBytes::default(),
+            spec: DeploymentSpec {
+                ws_upstream: ws_upstream.map(parse),
+                hosts: hosts.iter().map(|host| HostName::parse(host).unwrap()).collect(),
+                ..DeploymentSpec::new(parse(upstream))
+            },
         };
         self.lifecycle.create_deployment(&self.admin, new).await.unwrap().id
     }
@@ -217,7 +214,7 @@ impl World {
         self.lifecycle.remove_deployment(&self.admin, &self.this(id).await).await.unwrap();
     }
 
-    pub(crate) async fn change(&self, id: &DeploymentId, change: certward_lifecycle::DeploymentChange) {
+    pub(crate) async fn change(&self, id: &DeploymentId, change: certward_store::DeploymentPatch) {
         self.lifecycle.change_deployment(&self.admin, &self.this(id).await, change).await.unwrap();
     }
 

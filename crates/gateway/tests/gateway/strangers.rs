@@ -3,8 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use certward_gateway::Settings;
-use certward_lifecycle::DeploymentChange;
-use certward_store::{ConnectionLimit, DeploymentId};
+use certward_store::{ConnectionLimit, DeploymentId, DeploymentPatch};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -34,10 +33,10 @@ impl Stage {
         let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
         let broker = Broker::echo().await;
         let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-        let change = DeploymentChange {
+        let change = DeploymentPatch {
             connections_at_once: Some(ConnectionLimit::parse(at_once).unwrap()),
             connections_per_second: Some(ConnectionLimit::parse(per_second).unwrap()),
-            ..DeploymentChange::default()
+            ..DeploymentPatch::default()
         };
         world.change(&deployment, change).await;
         let stage = Self { world, servers, clients, deployment, broker };

@@ -111,7 +111,7 @@ async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
     world.run(&second, &leaf, &[]).await;
     let device = Device::trusting(&servers);
     device.talk(world.mqtts(), HOST).await.unwrap();
-    let change = |host: &str| certward_lifecycle::DeploymentChange {
+    let change = |host: &str| certward_store::DeploymentPatch {
         hosts: Some(vec![certward_pki::HostName::parse(host).unwrap()]),
         ..Default::default()
     };

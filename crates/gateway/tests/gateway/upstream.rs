@@ -3,8 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use certward_gateway::Settings;
-use certward_lifecycle::DeploymentChange;
-use certward_store::UpstreamList;
+use certward_store::{DeploymentPatch, UpstreamList};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -17,7 +16,7 @@ async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Dev
     let deployment = world.deploy("d", upstreams[0], &["d.test"]).await;
     let texts: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
     let upstream = Some(UpstreamList::parse(&texts.join(",")).unwrap());
-    world.change(&deployment, DeploymentChange { upstream, ..DeploymentChange::default() }).await;
+    world.change(&deployment, DeploymentPatch { upstream, ..DeploymentPatch::default() }).await;
     world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
     (world, Device::trusting(&ca))
 }

@@ -18,10 +18,10 @@ use certward_lifecycle::{
     CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, Member, NewDeployment, NodeView,
     Observation, ProofFailure, Rehearsal, SystemEntropy, TlsView,
 };
-use certward_pki::{HostName, Material, NoWayIn, Profile, Text, Upload};
+use certward_pki::{HostName, Material, NoWayIn, Text, Upload};
 use certward_store::{
-    Address, ApiKey, Deployment, DeploymentId, DeploymentRef, Generation, MasterKey, NodeId, Session, Store,
-    Timestamp, UpstreamList,
+    Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
+    Session, Store, Timestamp, UpstreamList,
 };
 use certward_test_support::HandClock;
 use rcgen::{
@@ -156,15 +156,11 @@ impl World {
     pub(crate) fn new_deployment(&self, id: &str) -> NewDeployment {
         NewDeployment {
             id: Some(DeploymentId::parse(id).unwrap()),
-            name: String::new(),
             project: None,
-            upstream: UpstreamList::parse("127.0.0.1:1883").unwrap(),
-            ws_upstream: None,
-            hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
-            profile: Profile::Default,
-            proxy: certward_store::Proxy::default(),
-            limits: certward_store::ConnectionLimits::default(),
-            record_bytes: certward_store::RecordBytes::default(),
+            spec: DeploymentSpec {
+                hosts: vec![HostName::parse(&format!("{id}.example.com")).unwrap()],
+                ..DeploymentSpec::new(UpstreamList::parse("127.0.0.1:1883").unwrap())
+            },
         }
     }
 

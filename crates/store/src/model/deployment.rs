@@ -1,9 +1,4 @@
-use certward_pki::{HostName, Profile};
-
-use crate::{
-    ConnectionLimits, DeploymentId, Generation, ProjectId, Proxy, RecordBytes, Timestamp, TlsState,
-    UpstreamList,
-};
+use crate::{DeploymentId, DeploymentSpec, Generation, ProjectId, Timestamp, TlsState};
 
 /// One broker and its hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,22 +7,8 @@ pub struct Deployment {
     pub id: DeploymentId,
     /// Its project.
     pub project: ProjectId,
-    /// For people; may be empty.
-    pub name: String,
-    /// The broker's plain MQTT addresses.
-    pub upstream: UpstreamList,
-    /// The broker's plain WebSocket addresses, if it has one.
-    pub ws_upstream: Option<UpstreamList>,
-    /// The names that select it by SNI, in the order given.
-    pub hosts: Vec<HostName>,
-    /// How strictly its uploads are judged.
-    pub profile: Profile,
-    /// The PROXY protocol towards its broker.
-    pub proxy: Proxy,
-    /// Connection limits, per node.
-    pub limits: ConnectionLimits,
-    /// The largest TLS record sent to its devices.
-    pub record_bytes: RecordBytes,
+    /// Its settings.
+    pub spec: DeploymentSpec,
     /// Creation time.
     pub created_at: Timestamp,
     /// The generation of its creation; 0 if made by a release that did not store it.

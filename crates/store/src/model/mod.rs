@@ -5,6 +5,7 @@ pub(crate) mod boundary;
 pub(crate) mod clock;
 pub(crate) mod connection_limit;
 pub(crate) mod deployment;
+pub(crate) mod deployment_spec;
 pub(crate) mod embedded_ipv4;
 pub(crate) mod host_suffix;
 pub(crate) mod id;

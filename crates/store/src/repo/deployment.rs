@@ -1,9 +1,12 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
-use sqlx::{AnyConnection, any::AnyRow};
+use sqlx::{
+    Any, AnyConnection,
+    any::{AnyArguments, AnyRow},
+};
 
 use crate::{
-    ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, Generation, HostTaken, ProjectId, Proxy,
-    ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
+    ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, DeploymentSpec, Generation, HostTaken,
+    ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
     repo::{host, upstream_claim},
@@ -102,32 +105,22 @@ impl Tx {
     ) -> Result<Result<(), HostTaken>, StoreError> {
         self.change(async |conn| {
             let hosts = host::of_deployment(conn, &deployment.id).await?;
-            if hosts != deployment.hosts {
+            if hosts != deployment.spec.hosts {
                 if let Err(taken) = host::claim(conn, deployment).await? {
                     return Ok(Err(taken));
                 }
                 host::free(conn, &deployment.id).await?;
                 host::write(conn, deployment).await?;
             }
-            sqlx::query(
-                "UPDATE deployment SET name = $2, upstream = $3, ws_upstream = $4, generation = $5,
+            let query = sqlx::query(
+                "UPDATE deployment SET generation = $2, name = $3, upstream = $4, ws_upstream = $5,
                         profile = $6, proxy_protocol = $7, proxy_identity = $8, connections_max = $9,
                         connection_rate_max = $10, record_bytes = $11
                  WHERE id = $1",
             )
             .bind(deployment.id.as_str())
-            .bind(row::storable(&deployment.name).into_owned())
-            .bind(deployment.upstream.to_string())
-            .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
-            .bind(deployment.generation.0)
-            .bind(deployment.profile.as_str())
-            .bind(deployment.proxy.protocol.as_str())
-            .bind(deployment.proxy.identity.as_str())
-            .bind(ConnectionLimit::number(deployment.limits.at_once))
-            .bind(ConnectionLimit::number(deployment.limits.per_second))
-            .bind(i64::from(deployment.record_bytes.get()))
-            .execute(&mut *conn)
-            .await?;
+            .bind(deployment.generation.0);
+            bind_spec(query, &deployment.spec).execute(&mut *conn).await?;
             upstream_claim::write(conn, deployment).await?;
             Ok(Ok(()))
         })
@@ -250,17 +243,28 @@ fn collect(rows: &[AnyRow]) -> Result<Vec<Deployment>, StoreError> {
             deployments.push(read(row)?);
         }
         if let (Some(last), Some(host)) = (deployments.last_mut(), row::text_or_null(row, "host")?) {
-            last.hosts.push(HostName::parse(&host).map_err(|_| row::unreadable("host"))?);
+            last.spec.hosts.push(HostName::parse(&host).map_err(|_| row::unreadable("host"))?);
         }
     }
     Ok(deployments)
 }
 
 fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
-    let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
     Ok(Deployment {
         id: row::deployment_id(row, "id")?,
         project: row::project_id(row, "project")?,
+        spec: spec(row)?,
+        created_at: Timestamp(row::integer(row, "created_at")?),
+        born: Generation(row::integer(row, "born")?),
+        generation: Generation(row::integer(row, "generation")?),
+        tls: tls_state::read(row)?,
+    })
+}
+
+/// Without the hosts, which are in rows of their own.
+fn spec(row: &AnyRow) -> Result<DeploymentSpec, StoreError> {
+    let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
+    Ok(DeploymentSpec {
         name: row::text(row, "name")?,
         upstream: upstream(row::text(row, "upstream")?, "upstream")?,
         ws_upstream: row::text_or_null(row, "ws_upstream")?
@@ -272,10 +276,6 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
         limits: limits(row)?,
         record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
             .map_err(|_| row::unreadable("record_bytes"))?,
-        created_at: Timestamp(row::integer(row, "created_at")?),
-        born: Generation(row::integer(row, "born")?),
-        generation: Generation(row::integer(row, "generation")?),
-        tls: tls_state::read(row)?,
     })
 }
 
@@ -297,34 +297,42 @@ fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
 /// For claimed hosts.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
-    sqlx::query(
-        "INSERT INTO deployment (id, project, name, upstream, ws_upstream, created_at, generation,
-                                 tls_state, tls_version, tls_deadline, tls_reason, profile,
-                                 proxy_protocol, proxy_identity, connections_max, connection_rate_max, born,
-                                 record_bytes)
+    let query = sqlx::query(
+        "INSERT INTO deployment (id, project, created_at, born, generation,
+                                 tls_state, tls_version, tls_deadline, tls_reason,
+                                 name, upstream, ws_upstream, profile, proxy_protocol, proxy_identity,
+                                 connections_max, connection_rate_max, record_bytes)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
-    .bind(row::storable(&deployment.name).into_owned())
-    .bind(deployment.upstream.to_string())
-    .bind(deployment.ws_upstream.as_ref().map(UpstreamList::to_string))
     .bind(deployment.created_at.0)
+    .bind(deployment.born.0)
     .bind(deployment.generation.0)
     .bind(tls.state)
     .bind(tls.version)
     .bind(tls.deadline)
-    .bind(tls.reason)
-    .bind(deployment.profile.as_str())
-    .bind(deployment.proxy.protocol.as_str())
-    .bind(deployment.proxy.identity.as_str())
-    .bind(ConnectionLimit::number(deployment.limits.at_once))
-    .bind(ConnectionLimit::number(deployment.limits.per_second))
-    .bind(deployment.born.0)
-    .bind(i64::from(deployment.record_bytes.get()))
-    .execute(&mut *conn)
-    .await?;
+    .bind(tls.reason);
+    bind_spec(query, &deployment.spec).execute(&mut *conn).await?;
     host::write(conn, deployment).await
+}
+
+type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
+
+/// The last parameters of a statement.
+fn bind_spec<'q>(query: Query<'q>, spec: &DeploymentSpec) -> Query<'q> {
+    // In rows of their own: `host::write`.
+    let DeploymentSpec { hosts: _, name, upstream, ws_upstream, profile, proxy, limits, record_bytes } = spec;
+    query
+        .bind(row::storable(name).into_owned())
+        .bind(upstream.to_string())
+        .bind(ws_upstream.as_ref().map(UpstreamList::to_string))
+        .bind(profile.as_str())
+        .bind(proxy.protocol.as_str())
+        .bind(proxy.identity.as_str())
+        .bind(ConnectionLimit::number(limits.at_once))
+        .bind(ConnectionLimit::number(limits.per_second))
+        .bind(i64::from(record_bytes.get()))
 }
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {

@@ -95,11 +95,11 @@ pub(crate) async fn claim(
     conn: &mut AnyConnection,
     deployment: &Deployment,
 ) -> Result<Result<(), HostTaken>, StoreError> {
-    if deployment.hosts.is_empty() {
+    if deployment.spec.hosts.is_empty() {
         return Ok(Ok(()));
     }
     lock::hosts(conn).await?;
-    for host in &deployment.hosts {
+    for host in &deployment.spec.hosts {
         if is_taken(conn, deployment, host).await? {
             return Ok(Err(HostTaken(host.clone())));
         }
@@ -135,7 +135,7 @@ async fn is_taken(
 /// Without duplicates.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
     let mut written = HashSet::new();
-    for (position, host) in (0_i64..).zip(&deployment.hosts).filter(|(_, host)| written.insert(*host)) {
+    for (position, host) in (0_i64..).zip(&deployment.spec.hosts).filter(|(_, host)| written.insert(*host)) {
         sqlx::query(
             "INSERT INTO host (name, parent, deployment, project, position) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -156,7 +156,7 @@ pub(crate) async fn free(conn: &mut AnyConnection, id: &DeploymentId) -> Result<
 }
 
 pub(crate) async fn reassign(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
-    for host in &deployment.hosts {
+    for host in &deployment.spec.hosts {
         sqlx::query("DELETE FROM host WHERE name = $1").bind(host.as_str()).execute(&mut *conn).await?;
     }
     Ok(())

@@ -14,9 +14,9 @@ const SCAN_PAGE_ROWS: i64 = 1_000;
 impl Reader {
     /// The deployment's upstreams that other projects use, too.
     pub async fn shared_upstreams(&self, deployment: &Deployment) -> Result<Vec<Upstream>, StoreError> {
-        let addresses = claimed(&deployment.upstream, deployment.ws_upstream.as_ref());
+        let addresses = claimed(&deployment.spec.upstream, deployment.spec.ws_upstream.as_ref());
         let taken = self.run(async |conn| taken(conn, addresses, &deployment.project).await).await?;
-        let upstreams = [Some(&deployment.upstream), deployment.ws_upstream.as_ref()];
+        let upstreams = [Some(&deployment.spec.upstream), deployment.spec.ws_upstream.as_ref()];
         let upstreams = upstreams.into_iter().flatten().flat_map(UpstreamList::as_slice);
         Ok(upstreams.filter(|upstream| taken.contains(&upstream.claimed())).cloned().collect())
     }
@@ -37,10 +37,10 @@ impl Tx {
 }
 
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
-    let ws_upstream = deployment.ws_upstream.as_ref();
+    let ws_upstream = deployment.spec.ws_upstream.as_ref();
     let text =
-        format!("{} {}", deployment.upstream, ws_upstream.map_or_else(String::new, ToString::to_string));
-    let addresses = claimed(&deployment.upstream, ws_upstream);
+        format!("{} {}", deployment.spec.upstream, ws_upstream.map_or_else(String::new, ToString::to_string));
+    let addresses = claimed(&deployment.spec.upstream, ws_upstream);
     write_for(conn, deployment.id.as_str(), deployment.project.as_str(), &text, &addresses).await
 }
 

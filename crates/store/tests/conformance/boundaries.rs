@@ -72,7 +72,7 @@ impl World {
     async fn deployment_with(&self, name: &str, of: &str, upstream: &str, hosts: &[&str]) {
         let mut tx = self.begin().await;
         let mut made = deployment(name, of, hosts);
-        made.upstream = UpstreamList::parse(upstream).expect("upstreams");
+        made.spec.upstream = UpstreamList::parse(upstream).expect("upstreams");
         made.generation = tx.draw_generation(&made.id).await.expect("a generation");
         tx.insert_deployment(&made).await.expect("written").expect("free");
         tx.commit().await.expect("committed");
@@ -241,8 +241,8 @@ async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World)
     // Its WebSocket address counts; one that it gives up does not.
     let mut tx = world.begin().await;
     let mut changed = tx.deployment(&id("one")).await.expect("read").expect("there");
-    changed.upstream = UpstreamList::parse("other:1").expect("an upstream");
-    changed.ws_upstream = Some(UpstreamList::parse("other:2").expect("an upstream"));
+    changed.spec.upstream = UpstreamList::parse("other:1").expect("an upstream");
+    changed.spec.ws_upstream = Some(UpstreamList::parse("other:2").expect("an upstream"));
     tx.update_deployment(&changed).await.expect("written").expect("free");
     tx.commit().await.expect("committed");
     for (address, taken) in [("other:1", true), ("other:2", true), ("10.0.0.1:1883", false)] {
@@ -250,7 +250,7 @@ async fn an_address_is_taken_by_deployments_of_other_projects_only(world: World)
     }
     let shared = |of: &'static str| {
         let mut probe = deployment("probe", of, &[]);
-        probe.upstream = UpstreamList::parse("other:2,free:1").expect("upstreams");
+        probe.spec.upstream = UpstreamList::parse("other:2,free:1").expect("upstreams");
         let world = &world;
         async move { world.store.read().shared_upstreams(&probe).await.expect("read") }
     };

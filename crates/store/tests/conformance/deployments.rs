@@ -25,14 +25,14 @@ fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
 
 async fn a_deployment_is_read_as_it_was_written(world: World) {
     let mut wanted = deployment("ge6a1a75", "default", &["mqtt.example.com", "*.example.org", "localhost"]);
-    wanted.ws_upstream = Some(UpstreamList::parse("[::1]:8083").expect("an upstream"));
-    wanted.limits = limits(5000, 0);
-    wanted.record_bytes = RecordBytes::parse(1024).expect("a size");
+    wanted.spec.ws_upstream = Some(UpstreamList::parse("[::1]:8083").expect("an upstream"));
+    wanted.spec.limits = limits(5000, 0);
+    wanted.spec.record_bytes = RecordBytes::parse(1024).expect("a size");
     // PostgreSQL has no NUL in texts, and a client may send one.
-    wanted.name = "a \u{1f512} name\0".into();
+    wanted.spec.name = "a \u{1f512} name\0".into();
     let mut tx = world.begin().await;
     tx.insert_deployment(&wanted).await.expect("written").expect("free");
-    wanted.name = "a \u{1f512} name\u{fffd}".into();
+    wanted.spec.name = "a \u{1f512} name\u{fffd}".into();
     assert_eq!(tx.deployment(&wanted.id).await.expect("read"), Some(wanted.clone()), "reads its own writes");
     assert_eq!(
         world.store.read().deployment(&wanted.id).await.expect("read"),
@@ -89,12 +89,12 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     made.tls = TlsState::Running { version: VersionId(3) };
     let mut tx = world.begin().await;
     tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
-    made.name = "other".into();
-    made.profile = certward_pki::Profile::EmqxCloud;
-    made.upstream = UpstreamList::parse("broker:1884").expect("an upstream");
-    made.ws_upstream = Some(UpstreamList::parse("broker:8083").expect("an upstream"));
-    made.limits = limits(1_000_000, 20);
-    made.hosts = vec![host("b.example.com"), host("a.example.com")];
+    made.spec.name = "other".into();
+    made.spec.profile = certward_pki::Profile::EmqxCloud;
+    made.spec.upstream = UpstreamList::parse("broker:1884").expect("an upstream");
+    made.spec.ws_upstream = Some(UpstreamList::parse("broker:8083").expect("an upstream"));
+    made.spec.limits = limits(1_000_000, 20);
+    made.spec.hosts = vec![host("b.example.com"), host("a.example.com")];
     made.generation = tx.draw_generation(&made.id).await.expect("a generation");
     let update = Deployment { tls: TlsState::Absent, ..made.clone() };
     tx.update_deployment(&update).await.expect("written").expect("free");
@@ -137,7 +137,7 @@ async fn deployments_come_by_id_with_their_hosts_in_order(world: World) {
         deployments.into_iter().map(|deployment| deployment.id.to_string()).collect()
     };
     let all = world.store.read().deployments_after(None, 10).await.expect("read");
-    assert_eq!(all[1].hosts, [host("z.a-2.com"), host("c.a-2.com")]);
+    assert_eq!(all[1].spec.hosts, [host("z.a-2.com"), host("c.a-2.com")]);
     assert_eq!(ids(all), ["a", "a-2", "a1", "b"]);
     let of = async |name, after: Option<&str>, limit| {
         let after = after.map(crate::world::id);

@@ -74,31 +74,31 @@ async fn a_refused_claim_writes_nothing(world: World) {
     tx.insert_deployment(&other).await.expect("written").expect("free");
     let claim = deployment("claimer", "default", &["c.example.com", "a.example.com"]);
     assert!(tx.insert_deployment(&claim).await.expect("decided").is_err());
-    other.hosts = vec![host("d.example.com"), host("a.example.com")];
-    other.name = "renamed".into();
+    other.spec.hosts = vec![host("d.example.com"), host("a.example.com")];
+    other.spec.name = "renamed".into();
     assert!(tx.update_deployment(&other).await.expect("decided").is_err());
     tx.commit().await.expect("committed");
     assert_eq!(world.store.read().deployment(&id("claimer")).await.expect("read"), None);
     let other = world.store.read().deployment(&id("other")).await.expect("read").expect("there");
-    assert_eq!(other.hosts, [host("b.example.com")]);
-    assert_eq!(other.name, "other for people");
+    assert_eq!(other.spec.hosts, [host("b.example.com")]);
+    assert_eq!(other.spec.name, "other for people");
 }
 
 async fn a_freed_host_can_be_claimed_and_an_own_one_kept(world: World) {
     let mut tx = world.begin().await;
     let mut first = deployment("first", "default", &["a.example.com", "b.example.com"]);
     tx.insert_deployment(&first).await.expect("written").expect("free");
-    first.hosts = vec![host("b.example.com"), host("c.example.com")];
+    first.spec.hosts = vec![host("b.example.com"), host("c.example.com")];
     tx.update_deployment(&first).await.expect("written").expect("b is its own");
     let second = deployment("second", "default", &["a.example.com"]);
     tx.insert_deployment(&second).await.expect("written").expect("a was freed");
     tx.remove_deployment(&second.id).await.expect("removed");
-    first.hosts.push(host("a.example.com"));
+    first.spec.hosts.push(host("a.example.com"));
     tx.update_deployment(&first).await.expect("written").expect("a was freed again");
     tx.commit().await.expect("committed");
     assert_eq!(
-        world.store.read().deployment(&first.id).await.expect("read").expect("there").hosts,
-        first.hosts
+        world.store.read().deployment(&first.id).await.expect("read").expect("there").spec.hosts,
+        first.spec.hosts
     );
 }
 
@@ -108,7 +108,7 @@ async fn a_host_given_twice_counts_once(world: World) {
     tx.insert_deployment(&twice).await.expect("written").expect("free");
     tx.commit().await.expect("committed");
     let read = world.store.read().deployment(&twice.id).await.expect("read").expect("there");
-    assert_eq!(read.hosts, [host("a.example.com"), host("b.example.com")]);
+    assert_eq!(read.spec.hosts, [host("a.example.com"), host("b.example.com")]);
 }
 
 async fn of_many_who_claim_at_once_one_gets_it(world: World) {

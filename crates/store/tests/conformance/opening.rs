@@ -65,7 +65,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     let elsewhere = deployment("b", "another", &[]);
     assert_eq!(
         store.read().shared_upstreams(&elsewhere).await.expect("read"),
-        before_it_was_kept.upstream.as_slice()
+        before_it_was_kept.spec.upstream.as_slice()
     );
 }
 

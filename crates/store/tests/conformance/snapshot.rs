@@ -98,7 +98,7 @@ async fn remove(world: &World, id: &DeploymentId) {
 async fn set_hosts(world: &World, id: &DeploymentId, hosts: &[&str]) {
     let mut tx = world.begin().await;
     let mut deployment = tx.deployment(id).await.expect("read").expect("there");
-    deployment.hosts = hosts.iter().map(|name| host(name)).collect();
+    deployment.spec.hosts = hosts.iter().map(|name| host(name)).collect();
     deployment.generation = tx.draw_generation(id).await.expect("a generation");
     tx.update_deployment(&deployment).await.expect("written").expect("free");
     tx.commit().await.expect("committed");
@@ -125,7 +125,7 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     let hosts = copying.snapshot.read().hosts_after(None, 10).await.expect("read");
     let stored = stored.expect("there");
     assert_eq!(hosts.len(), 1);
-    assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.hosts));
+    assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.spec.hosts));
     assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, ProofState::Unsettled));
     for file in ["snapshot.db", "snapshot.db-wal"] {
         let bytes = fs::read(copying.folder.path().join(file)).expect("read");

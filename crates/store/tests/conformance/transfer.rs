@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
-    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, FeedPosition,
-    Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes, RequestLimit,
-    Role, Scope, Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList,
-    VersionId, transfer,
+    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, DeploymentSpec,
+    FeedPosition, Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes,
+    RequestLimit, Role, Scope, Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError,
+    UpstreamList, VersionId, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -74,7 +74,8 @@ async fn fill(world: &World) {
         boundary: certward_store::Boundary::default(),
     };
     assert!(tx.insert_project(&other).await.expect("written"));
-    let rich = Deployment {
+    let plain = deployment("rich", "other", &["*.example.org", "a_b.example.com", "localhost"]);
+    let spec = DeploymentSpec {
         upstream: UpstreamList::parse("10.0.0.1:1883,broker.example.com:1884").expect("upstreams"),
         ws_upstream: Some(UpstreamList::parse("10.0.0.1:8083").expect("upstreams")),
         profile: Profile::EmqxCloud,
@@ -84,8 +85,9 @@ async fn fill(world: &World) {
             ..Default::default()
         },
         record_bytes: RecordBytes::parse(512).expect("a size"),
-        ..deployment("rich", "other", &["*.example.org", "a_b.example.com", "localhost"])
+        ..plain.spec
     };
+    let rich = Deployment { spec, ..plain };
     tx.insert_deployment(&rich).await.expect("written").expect("free");
     tx.insert_api_key("everything", &[Scope::Admin], None).await.expect("written");
     tx.insert_api_key("some", &[Scope::TlsRead, Scope::Deployments], Some(&[project("other")]))
@@ -199,7 +201,8 @@ fn all_lasting_state_is_copied_and_continues() {
             .await
             .expect("written")
             .expect_err("another project's wildcard covers it");
-        let free = Deployment { hosts: vec![host("y.example.net")], ..taken };
+        let spec = DeploymentSpec { hosts: vec![host("y.example.net")], ..taken.spec };
+        let free = Deployment { spec, ..taken };
         tx.insert_deployment(&free).await.expect("written").expect("free");
         tx.audit(AuditEntry { actor: "a".into(), action: "on", subject: "s".into(), detail: "d".into() })
             .await
@@ -335,7 +338,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         assert_eq!(version, ["1"], "the source is as it was");
         let moved = open(&Address::Postgres(servers(&url)), &world).await;
         let there = moved.read().deployment(&id("a")).await.expect("read").expect("it is there");
-        assert_eq!((there.profile, there.name.as_str()), (Profile::Default, "a for people"));
+        assert_eq!((there.spec.profile, there.spec.name.as_str()), (Profile::Default, "a for people"));
         moved.close().await;
     });
 }

@@ -2,10 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use certward_pki::{HostName, PrivateKey, Profile, TlsType};
+use certward_pki::{HostName, PrivateKey, TlsType};
 use certward_store::{
-    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, ProjectId, Servers, Session, Store,
-    Timestamp, TlsState, TrustScope, Tx, UpstreamList, Version,
+    Address, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId, ProjectId, Servers,
+    Session, Store, Timestamp, TlsState, TrustScope, Tx, UpstreamList, Version,
 };
 use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -182,14 +182,11 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
     Deployment {
         id: id(id_text),
         project: project(project_text),
-        name: format!("{id_text} for people"),
-        upstream: UpstreamList::parse("127.0.0.1:1883").expect("an upstream"),
-        ws_upstream: None,
-        hosts: hosts.iter().map(|name| host(name)).collect(),
-        profile: Profile::Default,
-        proxy: certward_store::Proxy::default(),
-        limits: certward_store::ConnectionLimits::default(),
-        record_bytes: certward_store::RecordBytes::default(),
+        spec: DeploymentSpec {
+            name: format!("{id_text} for people"),
+            hosts: hosts.iter().map(|name| host(name)).collect(),
+            ..DeploymentSpec::new(UpstreamList::parse("127.0.0.1:1883").expect("an upstream"))
+        },
         created_at: Timestamp(1_234_567),
         born: Generation(1),
         generation: Generation(1),

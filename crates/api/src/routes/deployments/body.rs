@@ -1,7 +1,17 @@
-use crate::{context::Context, detail::Detail, wire_time};
-use certward_store::{ConnectionLimit, Deployment};
+//! A deployment in JSON: as it is answered, and its settings as POST and PATCH take them.
+
+use certward_pki::{DeviceIdentity, Profile};
+use certward_store::{
+    ConnectionLimit, ConnectionLimitError, Deployment, DeploymentPatch, ProxyProtocol, RecordBytes,
+    RecordBytesError,
+};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::{context::Context, detail::Detail, property::Properties, wire_time};
 
 /// A deployment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,26 +93,120 @@ pub(crate) enum DeploymentStatus {
 impl Context {
     pub(super) fn deployment_body(&self, deployment: Deployment) -> DeploymentBody {
         let ready = self.lifecycle.node_view().ready();
+        let spec = deployment.spec;
         DeploymentBody {
             deployment_id: deployment.id.to_string(),
-            deployment_name: deployment.name,
+            deployment_name: spec.name,
             deployment_type: "dedicated",
             project_id: deployment.project.to_string(),
             platform: self.settings.platform.clone(),
             region: self.settings.region.clone(),
             status: if ready { DeploymentStatus::Running } else { DeploymentStatus::Starting },
-            connections: ConnectionLimit::number(deployment.limits.at_once),
-            connection_rate: ConnectionLimit::number(deployment.limits.per_second),
-            record_bytes: deployment.record_bytes.get(),
+            connections: ConnectionLimit::number(spec.limits.at_once),
+            connection_rate: ConnectionLimit::number(spec.limits.per_second),
+            record_bytes: spec.record_bytes.get(),
             tps: 0,
             create_at: wire_time::to_the_minute(deployment.created_at),
-            upstream: deployment.upstream.to_string(),
-            ws_upstream: deployment.ws_upstream.map(|upstream| upstream.to_string()),
-            hosts: deployment.hosts.iter().map(ToString::to_string).collect(),
-            profile: deployment.profile.as_str(),
-            proxy_protocol: deployment.proxy.protocol.as_str(),
-            proxy_identity: deployment.proxy.identity.as_str(),
+            upstream: spec.upstream.to_string(),
+            ws_upstream: spec.ws_upstream.map(|upstream| upstream.to_string()),
+            hosts: spec.hosts.iter().map(ToString::to_string).collect(),
+            profile: spec.profile.as_str(),
+            proxy_protocol: spec.proxy.protocol.as_str(),
+            proxy_identity: spec.proxy.identity.as_str(),
             warnings: Vec::new(),
         }
     }
 }
+
+/// The settings with their schema in POST; PATCH words some differently.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct DeploymentSettings {
+    /// The broker's plain WebSocket address, `HOST:PORT`; or up to 8, separated by commas.
+    #[schema(rename = "wsUpstream")]
+    ws_upstream: Option<String>,
+    /// DNS names in A-labels; a wildcard only as the whole first label.
+    hosts: Option<Vec<String>>,
+    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts
+    /// them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the same
+    /// kind).
+    #[schema(pattern = "^(default|emqx-cloud)$")]
+    profile: Option<String>,
+    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
+    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
+    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
+    proxy_protocol: Option<String>,
+    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
+    /// `fingerprint`.
+    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
+    proxy_identity: Option<String>,
+    /// How many connections each node lets in at once; 0 for no limit.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    connections: Option<u32>,
+    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
+    /// many may come at once.
+    #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
+    connection_rate: Option<u32>,
+    /// The largest TLS record that devices are sent, in bytes of plaintext; 16384 when absent or
+    /// null. A device that asks for smaller ones gets those.
+    #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
+    record_bytes: Option<u16>,
+}
+
+/// Adds the settings to the schema of a body, unless it has its own words for one.
+pub(crate) fn add_settings(body: &mut RefOr<Schema>) {
+    if let (RefOr::T(Schema::Object(body)), RefOr::T(Schema::Object(settings))) =
+        (body, DeploymentSettings::schema())
+    {
+        for (name, schema) in settings.properties {
+            body.properties.entry(name).or_insert(schema);
+        }
+    }
+}
+
+/// Reads the settings. POST and PATCH read name and upstream in their own ways.
+pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
+    DeploymentPatch {
+        name: None,
+        upstream: None,
+        ws_upstream: it.removable_upstream("wsUpstream"),
+        hosts: it.hosts("hosts"),
+        profile: it.text("profile", "PROFILE_INVALID", PROFILE_REMEDY, |text| {
+            Profile::parse(text).ok_or("there is no such profile")
+        }),
+        proxy_protocol: it.text("proxyProtocol", "PROXY_INVALID", PROTOCOL_REMEDY, |text| {
+            ProxyProtocol::parse(text).ok_or("there is no such protocol")
+        }),
+        proxy_identity: it.text("proxyIdentity", "PROXY_INVALID", IDENTITY_REMEDY, |text| {
+            DeviceIdentity::parse(text).ok_or("there is no such identity")
+        }),
+        connections_at_once: connection_limit(it, "connections"),
+        connections_per_second: connection_limit(it, "connectionRate"),
+        record_bytes: record_bytes(it, "recordBytes"),
+    }
+}
+
+/// `None` if absent, `Some(None)` for 0: no limit.
+fn connection_limit(it: &mut Properties, field: &str) -> Option<Option<ConnectionLimit>> {
+    // A fraction or exponent is as wrong as text.
+    it.value(field, "LIMIT_INVALID", LIMIT_REMEDY, |value| {
+        value.as_i64().ok_or(ConnectionLimitError).and_then(ConnectionLimit::parse)
+    })
+}
+
+/// `None` if absent; the default if null.
+fn record_bytes(it: &mut Properties, field: &str) -> Option<RecordBytes> {
+    if it.is_null(field) {
+        return Some(RecordBytes::default());
+    }
+    it.value(field, "RECORD_BYTES_INVALID", RECORD_BYTES_REMEDY, |value| {
+        value.as_i64().ok_or(RecordBytesError).and_then(RecordBytes::parse)
+    })
+}
+
+const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
+const PROTOCOL_REMEDY: &str = "Use none, v2, emqx or mosquitto.";
+const IDENTITY_REMEDY: &str = "Use cn, dn, san or fingerprint.";
+const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
+const RECORD_BYTES_REMEDY: &str =
+    "Give a whole number from 512 to 16384, for example 4096, or null for the default, 16384.";

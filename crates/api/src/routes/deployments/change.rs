@@ -3,14 +3,14 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::DeploymentChange;
-use certward_store::Scope;
+use certward_store::{DeploymentPatch, Scope};
 use utoipa::ToSchema;
 
-use super::body::DeploymentBody;
+use super::body::{DeploymentBody, read_settings};
 use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, property::Properties};
 
 /// What to change of a deployment; what is absent stays.
+// `add_settings` adds the other settings.
 #[derive(ToSchema)]
 #[schema(as = DeploymentChange)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -33,21 +33,6 @@ pub(crate) struct DeploymentChangeBody {
     /// same kind).
     #[schema(pattern = "^(default|emqx-cloud)$")]
     profile: Option<String>,
-    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
-    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
-    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
-    proxy_protocol: Option<String>,
-    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
-    /// `fingerprint`.
-    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
-    proxy_identity: Option<String>,
-    /// How many connections each node lets in at once; 0 for no limit.
-    #[schema(minimum = 0, maximum = 1_000_000)]
-    connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
-    /// many may come at once.
-    #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
-    connection_rate: Option<u32>,
     /// The largest TLS record that devices are sent, in bytes of plaintext; null for the default,
     /// 16384. A device that asks for smaller ones gets those. Connections that are there keep what
     /// they have.
@@ -70,25 +55,16 @@ pub(crate) async fn change(
     request: Request,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
-    let change = read(&body::read(request, api.settings.deadlines.body).await?)?;
-    let deployment = api.lifecycle.change_deployment(&caller.key, &deployment.reference(), change).await?;
+    let patch = read(&body::read(request, api.settings.deadlines.body).await?)?;
+    let deployment = api.lifecycle.change_deployment(&caller.key, &deployment.reference(), patch).await?;
     Ok(Json(api.deployment_body(deployment)).into_response())
 }
 
-fn read(bytes: &[u8]) -> Result<DeploymentChange, Error> {
+fn read(bytes: &[u8]) -> Result<DeploymentPatch, Error> {
     let mut it = Properties::read(bytes)?;
-    let change = DeploymentChange {
-        name: it.name("deploymentName"),
-        upstream: it.upstream("upstream"),
-        ws_upstream: it.removable_upstream("wsUpstream"),
-        hosts: it.hosts("hosts"),
-        profile: it.profile("profile"),
-        proxy_protocol: it.proxy_protocol("proxyProtocol"),
-        proxy_identity: it.proxy_identity("proxyIdentity"),
-        connections_at_once: it.connection_limit("connections"),
-        connections_per_second: it.connection_limit("connectionRate"),
-        record_bytes: it.record_bytes("recordBytes"),
-    };
+    let name = it.name("deploymentName");
+    let upstream = it.upstream("upstream");
+    let patch = DeploymentPatch { name, upstream, ..read_settings(&mut it) };
     it.finish()?;
-    Ok(change)
+    Ok(patch)
 }

@@ -4,14 +4,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::NewDeployment;
-use certward_store::{ConnectionLimits, Proxy, Scope};
+use certward_store::{DeploymentPatch, DeploymentSpec, Scope};
 use http::StatusCode;
 use utoipa::ToSchema;
 
-use super::body::DeploymentBody;
+use super::body::{DeploymentBody, read_settings};
 use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
 
 /// A deployment to make.
+// `add_settings` adds the other settings.
 #[derive(ToSchema)]
 #[schema(as = NewDeployment)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -29,35 +30,6 @@ pub(crate) struct NewDeploymentBody {
     /// order.
     #[schema(example = "127.0.0.1:1883")]
     upstream: String,
-    /// The broker's plain WebSocket address, `HOST:PORT`; or up to 8, separated by commas.
-    #[schema(rename = "wsUpstream")]
-    ws_upstream: Option<String>,
-    /// DNS names in A-labels; a wildcard only as the whole first label.
-    hosts: Option<Vec<String>>,
-    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts
-    /// them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the same
-    /// kind).
-    #[schema(pattern = "^(default|emqx-cloud)$")]
-    profile: Option<String>,
-    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
-    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
-    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
-    proxy_protocol: Option<String>,
-    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
-    /// `fingerprint`.
-    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
-    proxy_identity: Option<String>,
-    /// How many connections each node lets in at once; 0 for no limit.
-    #[schema(minimum = 0, maximum = 1_000_000)]
-    connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
-    /// many may come at once.
-    #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
-    connection_rate: Option<u32>,
-    /// The largest TLS record that devices are sent, in bytes of plaintext; 16384 when absent or
-    /// null. A device that asks for smaller ones gets those.
-    #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
-    record_bytes: Option<u16>,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an
@@ -80,34 +52,41 @@ pub(crate) async fn create(
 fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {
     let mut it = Properties::read(bytes)?;
     let id = it.deployment_id("deploymentID");
-    let name = it.name("deploymentName").unwrap_or_default();
+    let name = it.name("deploymentName");
     let project = it.project_id("projectID");
     let upstream = it.required_upstream("upstream");
-    let ws_upstream = it.removable_upstream("wsUpstream").flatten();
-    let hosts = it.hosts("hosts").unwrap_or_default();
-    let profile = it.profile("profile").unwrap_or_default();
-    let proxy = Proxy {
-        protocol: it.proxy_protocol("proxyProtocol").unwrap_or_default(),
-        identity: it.proxy_identity("proxyIdentity").unwrap_or_default(),
-    };
-    let limits = ConnectionLimits {
-        at_once: it.connection_limit("connections").flatten(),
-        per_second: it.connection_limit("connectionRate").flatten(),
-    };
-    let record_bytes = it.record_bytes("recordBytes").unwrap_or_default();
+    let settings = DeploymentPatch { name, ..read_settings(&mut it) };
     it.finish()?;
     // `finish` fails without an upstream.
     let upstream = upstream.ok_or(Error::Internal)?;
-    Ok(NewDeployment {
-        id,
-        name,
-        project,
-        upstream,
-        ws_upstream,
-        hosts,
-        profile,
-        proxy,
-        limits,
-        record_bytes,
-    })
+    Ok(NewDeployment { id, project, spec: settings.applied_to(DeploymentSpec::new(upstream)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_property_is_named_at_once() {
+        let body = r#"{"deploymentID":"-A","deploymentName":"a\nb","projectID":7,"hosts":["ok","10.0.0.1",3],
+                       "wsUpstream":"nowhere","profile":"Default","connections":-1,"connectionRate":1.5,
+                       "recordBytes":511}"#;
+        let Err(Error::Unprocessable(wrong)) = read(body.as_bytes()) else { panic!("it is refused") };
+        let wrong = wrong.into_iter();
+        let found: Vec<_> = wrong.map(|it| (it.code, it.field, it.item.map(|item| item.index))).collect();
+        let expected = [
+            ("DEPLOYMENT_ID_INVALID", "deploymentID", None),
+            ("TEXT_INVALID", "deploymentName", None),
+            ("PROJECT_ID_INVALID", "projectID", None),
+            ("UPSTREAM_INVALID", "upstream", None),
+            ("UPSTREAM_INVALID", "wsUpstream", None),
+            ("HOST_INVALID", "hosts", Some(1)),
+            ("HOST_INVALID", "hosts", Some(2)),
+            ("PROFILE_INVALID", "profile", None),
+            ("LIMIT_INVALID", "connections", None),
+            ("LIMIT_INVALID", "connectionRate", None),
+            ("RECORD_BYTES_INVALID", "recordBytes", None),
+        ];
+        assert_eq!(found, expected.map(|(code, field, item)| (code.to_owned(), field.to_owned(), item)));
+    }
 }
