@@ -5,7 +5,7 @@
 //! crate. A change is fsync'd when [`Tx::commit`] returns; a dropped transaction leaves no trace;
 //! private keys are sealed first. Certificate lifecycle is decided in `lifecycle`.
 //!
-//! Start reading at [`Store`], then [`Tx`].
+//! Start reading at [`Store`], which gives a [`Reader`] or begins a [`Tx`].
 
 mod address;
 mod engine;
