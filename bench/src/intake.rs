@@ -67,7 +67,7 @@ fn judged(upload: &Upload) -> Judgement {
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
     judge(
         upload,
-        &Circumstances { now, hosts: &hosts, way_in: Ok(()), replaces: None, profile: Profile::Default },
+        &Circumstances { now, hosts: &hosts, entry_point: Ok(()), replaces: None, profile: Profile::Default },
     )
 }
 

@@ -193,7 +193,7 @@ fn asked(fleet: &CertwardFleet, url: Option<&str>, say: &mut impl FnMut(&str, St
     runtime.block_on(async {
         let store = Store::open(&address, &key, Arc::new(SystemClock)).await?;
         let began = Instant::now();
-        let census = store.read().census().await;
+        let census = store.read().status_counts().await;
         let counted = census.as_ref().map_or_else(ToString::to_string, |census| census.running.to_string());
         say("census, ms (and what it counts as running)", format!("{} ({counted})", milliseconds(began)));
         let began = Instant::now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use certward_api::{Api, ApiDeadlines, ApiSettings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
-use certward_pki::{HostName, Material, NoWayIn};
+use certward_pki::{HostName, Material, NoEntryPoint};
 use certward_store::{
     Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
 };
@@ -121,7 +121,7 @@ impl NodeView for NoGateway {
         true
     }
 
-    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+    fn entry_point(&self, _: &Deployment) -> Result<(), NoEntryPoint> {
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub fn text(text: impl Into<String>) -> Text {
 /// Judges, and asserts what holds for every judgement.
 pub fn judged(upload: &Upload, profile: Profile) -> Judgement {
     let hosts = [HostName::parse("broker.example.com").expect("a host name")];
-    let judgement = judge(upload, &Circumstances { now: NOW, hosts: &hosts, way_in: Ok(()), replaces: None, profile });
+    let judgement = judge(upload, &Circumstances { now: NOW, hosts: &hosts, entry_point: Ok(()), replaces: None, profile });
     let refused = judgement.findings.iter().any(|finding| finding.severity == Severity::Error);
     assert_eq!(judgement.material.is_none(), refused, "material is there exactly without errors");
     assert!(judgement.findings.len() <= 100, "findings are bounded");

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{FailedHandshake, NodeView, Rehearsal};
-use certward_pki::{Material, NoWayIn};
+use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId};
 
 use crate::{
@@ -40,7 +40,7 @@ impl NodeView for NoGateway {
     }
 
     /// Gateway nodes report it; the change is then `failed` at once.
-    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+    fn entry_point(&self, _: &Deployment) -> Result<(), NoEntryPoint> {
         Ok(())
     }
 

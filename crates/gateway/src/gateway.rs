@@ -7,7 +7,7 @@ use std::{
 };
 
 use certward_lifecycle::{Entropy, FailedHandshake, NodeView, Rehearsal};
-use certward_pki::{Material, NoWayIn};
+use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ pub(crate) struct GatewayInner {
     /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
     pub(crate) ready: AtomicBool,
-    pub(crate) anothers: AtomicBool,
+    pub(crate) owned_by_other: AtomicBool,
     /// Cancelled when nothing is accepted or reported any more.
     pub(crate) stopped: CancellationToken,
 }
@@ -119,7 +119,7 @@ impl Gateway {
             trust_age,
             replicator,
             ready: AtomicBool::new(false),
-            anothers: AtomicBool::new(false),
+            owned_by_other: AtomicBool::new(false),
             stopped: CancellationToken::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -136,8 +136,8 @@ impl Gateway {
     }
 
     /// If another process has the node, a shutdown leaves it the lease.
-    pub fn set_anothers(&self, anothers: bool) {
-        self.inner.anothers.store(anothers, Ordering::Release);
+    pub fn set_owned_by_other(&self, owned_by_other: bool) {
+        self.inner.owned_by_other.store(owned_by_other, Ordering::Release);
     }
 
     /// Resolves once nothing is accepted or reported; connections may remain.
@@ -160,7 +160,7 @@ impl NodeView for Gateway {
         self.inner.ready.load(Ordering::Acquire) && (self.inner.warmup.knows_all() || has_snapshot())
     }
 
-    fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn> {
+    fn entry_point(&self, deployment: &Deployment) -> Result<(), NoEntryPoint> {
         let Settings { listeners, default_deployment, .. } = &self.inner.settings;
         entry_points(listeners, default_deployment.as_ref(), deployment).map(|_| ())
     }

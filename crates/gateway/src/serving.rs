@@ -221,7 +221,7 @@ async fn periodically<E, F>(
 }
 
 async fn leave(inner: &GatewayInner, membership: &Membership) {
-    if inner.anothers.load(Ordering::Acquire) {
+    if inner.owned_by_other.load(Ordering::Acquire) {
         return;
     }
     match timeout(LEAVE_TIMEOUT, membership.leave()).await {

@@ -29,25 +29,6 @@ pub enum MaterialError {
 }
 
 impl Lifecycle {
-    /// The deployment's assignment. `None`: gone. No certificate: none set, or being deleted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn assignment(
-        &self,
-        id: &DeploymentId,
-    ) -> Result<Option<(Deployment, Option<AssignedCertificate>)>, StoreError> {
-        assignment_in(&self.store.read(), id).await
-    }
-
-    /// Unseals the key and builds the material.
-    ///
-    /// # Errors
-    /// [`MaterialError`].
-    pub async fn material(&self, version: &Version) -> Result<Material, MaterialError> {
-        material_in(&self.store.read(), version).await
-    }
-
     pub(crate) async fn with_newest(
         &self,
         id: &DeploymentId,
@@ -56,7 +37,7 @@ impl Lifecycle {
     }
 }
 
-/// As [`Lifecycle::assignment`], of the store or a replica.
+/// The deployment's assignment. `None`: gone. No certificate: none set, or being deleted.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -71,7 +52,7 @@ pub async fn assignment_in(
     Ok(Some((deployment, Some(AssignedCertificate { newest, fallback }))))
 }
 
-/// As [`Lifecycle::material`], of the store or a replica.
+/// Unseals the key and builds the material.
 ///
 /// # Errors
 /// [`MaterialError`].

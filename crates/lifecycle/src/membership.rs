@@ -194,7 +194,7 @@ impl Lifecycle {
         }
         let note = match &proof {
             Ok(()) => Ok(generation),
-            Err(ProofFailure::NoWayIn(reason)) => Err(format!("there is no way in: {reason}")),
+            Err(ProofFailure::NoEntryPoint(reason)) => Err(format!("there is no way in: {reason}")),
             Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
         };
         tx.record_proof(id, &node.id, note).await?;

@@ -1,4 +1,4 @@
-use certward_pki::{Material, NoWayIn};
+use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Deployment, DeploymentId, Timestamp};
 
 /// Checks whether material can be served. Implemented by the gateway, in memory.
@@ -19,7 +19,7 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// The reason.
-    fn way_in(&self, deployment: &Deployment) -> Result<(), NoWayIn>;
+    fn entry_point(&self, deployment: &Deployment) -> Result<(), NoEntryPoint>;
 
     /// Connections through this node.
     fn connections(&self, deployment: &DeploymentId) -> u64;

@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use certward_pki::{Material, NoWayIn};
+use certward_pki::{Material, NoEntryPoint};
 use certward_store::{
     Generation, NodeId, RequiredProof, Timestamp, TlsState, TrustScope, Version, VersionId,
 };
@@ -25,7 +25,7 @@ use certward_store::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
     /// No entry point: `failed` at once.
-    NoWayIn(NoWayIn),
+    NoEntryPoint(NoEntryPoint),
     /// The last failure, in one plain sentence. `failed` at the deadline.
     NotProven(String),
 }
@@ -60,7 +60,7 @@ pub(crate) fn failed(state: &TlsState, node: &NodeId, failure: &ProofFailure) ->
         TlsState::Absent | TlsState::Running { .. } | TlsState::Terminated => return None,
     };
     let reason = match (failure, known) {
-        (ProofFailure::NoWayIn(reason), _) => no_way_in(node, *reason),
+        (ProofFailure::NoEntryPoint(reason), _) => no_entry_point(node, *reason),
         (ProofFailure::NotProven(reason), Some(_)) => reason.clone(),
         (ProofFailure::NotProven(_), None) => return None,
     };
@@ -91,7 +91,7 @@ pub(crate) fn overdue(
 }
 
 /// Cause and remedy, for the uploader.
-fn no_way_in(node: &NodeId, reason: NoWayIn) -> String {
+fn no_entry_point(node: &NodeId, reason: NoEntryPoint) -> String {
     format!("no device can reach the deployment through the node {node}: {reason}. {}", reason.remedy())
 }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_deadline_only_a_missing_way_in_fails() {
+    fn before_the_deadline_only_a_missing_entry_point_fails() {
         const NO_HOST: &str = "no device can reach the deployment through the node n: it has no host, no listener of \
             its own, and is not the default deployment. Give the deployment a host: certward deployment set ID --host \
             NAME.";
@@ -183,8 +183,8 @@ mod tests {
             configuration: without `deployment`, so that hosts lead to their deployments, or with `deployment` set to \
             this one's id.";
         let node = NodeId::parse("n").unwrap();
-        let no_host = ProofFailure::NoWayIn(NoWayIn::NoHost);
-        let no_listener = ProofFailure::NoWayIn(NoWayIn::NoListener);
+        let no_host = ProofFailure::NoEntryPoint(NoEntryPoint::NoHost);
+        let no_listener = ProofFailure::NoEntryPoint(NoEntryPoint::NoListener);
         let not_proven = ProofFailure::NotProven("because".into());
         let cases = [
             (state_pending(), &not_proven, None),

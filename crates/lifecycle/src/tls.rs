@@ -153,7 +153,7 @@ impl Lifecycle {
         let circumstances = Circumstances {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.spec.hosts,
-            way_in: self.node_view.way_in(deployment),
+            entry_point: self.node_view.entry_point(deployment),
             replaces: replaced.and_then(|version| version.chain.first()).map(Vec::as_slice),
             profile: deployment.spec.profile,
         };

@@ -6,8 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{Member, NewDeployment, ProofFailure, TlsError, TlsView};
-use certward_pki::{Code, HostName, NoWayIn};
+use certward_lifecycle::{
+    Member, NewDeployment, ProofFailure, TlsError, TlsView, assignment_in, material_in,
+};
+use certward_pki::{Code, HostName, NoEntryPoint};
 use certward_store::{DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, World, given, not_proven};
 
@@ -205,7 +207,7 @@ async fn without_an_entry_point_it_fails_at_once_until_there_is_one() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let node = world.join("node-a").await;
     world.create(ca.one_way()).await;
-    world.report(&node, Err(ProofFailure::NoWayIn(NoWayIn::NoHost))).await;
+    world.report(&node, Err(ProofFailure::NoEntryPoint(NoEntryPoint::NoHost))).await;
     assert!(world.status().await.starts_with("failed: no device can reach the deployment"));
 
     let hosts = Some(vec![HostName::parse("other.example.com").unwrap()]);
@@ -264,7 +266,8 @@ async fn the_trust_scope_is_kept_only_while_the_same_clients_are_trusted() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (one, two) = (Authority::new("Clients 1"), Authority::new("Clients 2"));
     let scope = async || {
-        let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+        let (_, certificate) =
+            assignment_in(&world.lifecycle.store().read(), &world.id).await.unwrap().unwrap();
         certificate.unwrap().newest.trust_scope
     };
     world.create(ca.one_way()).await;
@@ -295,7 +298,8 @@ async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
     let clients = Authority::new("Clients");
     let node = world.join("node-a").await;
     let fallback = async || {
-        let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+        let (_, certificate) =
+            assignment_in(&world.lifecycle.store().read(), &world.id).await.unwrap().unwrap();
         certificate.unwrap().fallback.map(|version| version.version)
     };
     world.create(ca.one_way()).await;
@@ -309,7 +313,7 @@ async fn a_node_falls_back_to_what_was_proven_unless_trust_would_be_wider() {
     world.replace(ca.two_way(&[&clients])).await;
     assert_eq!(fallback().await, None, "one-way would admit whom two-way must refuse");
     world.delete().await;
-    let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+    let (_, certificate) = assignment_in(&world.lifecycle.store().read(), &world.id).await.unwrap().unwrap();
     assert_eq!(certificate, None);
     world.create(ca.one_way()).await;
     assert_eq!(fallback().await, None, "the keys of before are erased");
@@ -320,15 +324,16 @@ async fn stored_material_comes_back_as_it_was_accepted() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let clients = Authority::new("Clients");
     world.create(ca.two_way(&[&clients])).await;
-    let (_, certificate) = world.lifecycle.assignment(&world.id).await.unwrap().unwrap();
+    let (_, certificate) = assignment_in(&world.lifecycle.store().read(), &world.id).await.unwrap().unwrap();
     let newest = certificate.unwrap().newest;
-    let material = world.lifecycle.material(&newest).await.unwrap();
+    let store = world.lifecycle.store().read();
+    let material = material_in(&store, &newest).await.unwrap();
     assert_eq!(material.bundle.leaf().as_ref(), newest.chain[0]);
     assert_eq!(material.client_trust.unwrap().anchors().len(), 1);
 
     let mut mixed = newest.clone();
     mixed.client_cas.clear();
-    assert!(world.lifecycle.material(&mixed).await.is_err(), "two-way without CAs is never one-way");
+    assert!(material_in(&store, &mixed).await.is_err(), "two-way without CAs is never one-way");
 }
 
 #[tokio::test]
@@ -359,7 +364,7 @@ async fn a_deployment_that_is_removed_while_it_is_read_is_gone_and_never_damage(
             // Enough to meet a removal between two reads; nothing depends on it.
             for _ in 0..2000 {
                 lifecycle.tls(&deployment).await.unwrap();
-                lifecycle.assignment(&deployment.id).await.unwrap();
+                assignment_in(&lifecycle.store().read(), &deployment.id).await.unwrap();
             }
         }
     });

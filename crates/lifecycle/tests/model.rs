@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Member, Observation, ProofFailure, TlsError, Withdrawal};
-use certward_pki::{HostName, NoWayIn, Upload};
+use certward_lifecycle::{Member, Observation, ProofFailure, TlsError, Withdrawal, assignment_in};
+use certward_pki::{HostName, NoEntryPoint, Upload};
 use certward_store::{
     DeploymentPatch, FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId,
 };
@@ -43,7 +43,7 @@ enum Step {
     /// All three.
     Prove(usize),
     ReportFailure(usize),
-    ReportNoWayIn(usize),
+    ReportNoEntryPoint(usize),
     /// It can never serve what it should, and asks to serve what it has kept.
     Withdraw(usize),
     /// Renews its lease; if uncounted, it joins once it has applied the newest row.
@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => node.clone().prop_map(Step::Send),
         2 => node.clone().prop_map(Step::Arrive),
         1 => node.clone().prop_map(Step::ReportFailure),
-        1 => node.clone().prop_map(Step::ReportNoWayIn),
+        1 => node.clone().prop_map(Step::ReportNoEntryPoint),
         2 => node.clone().prop_map(Step::Withdraw),
         8 => node.clone().prop_map(Step::Renew),
         1 => node.clone().prop_map(Step::JoinAndCrash),
@@ -255,7 +255,7 @@ impl Book {
                 self.counted.entry(node).and_modify(|proven| *proven = true);
                 self.settle();
             }
-            Err(ProofFailure::NoWayIn(_)) if self.state == State::Pending => self.state = State::Failed,
+            Err(ProofFailure::NoEntryPoint(_)) if self.state == State::Pending => self.state = State::Failed,
             Err(_) => {}
         }
     }
@@ -347,9 +347,9 @@ impl<'a> Stage<'a> {
                 self.send(node);
                 self.arrive(node, Err(ProofFailure::NotProven("a reason".into()))).await;
             }
-            Step::ReportNoWayIn(node) => {
+            Step::ReportNoEntryPoint(node) => {
                 self.send(node);
-                self.arrive(node, Err(ProofFailure::NoWayIn(NoWayIn::NoHost))).await;
+                self.arrive(node, Err(ProofFailure::NoEntryPoint(NoEntryPoint::NoHost))).await;
             }
             Step::Withdraw(node) if self.acts(node) => self.withdraw(node).await,
             Step::Renew(node) if self.acts(node) => self.renew(node).await,
@@ -443,7 +443,7 @@ impl<'a> Stage<'a> {
     async fn apply(&mut self, node: usize) {
         self.looks_at_history(node).await;
         let (deployment, certificate) =
-            self.world.lifecycle.assignment(&self.world.id).await.unwrap().unwrap();
+            assignment_in(&self.world.lifecycle.store().read(), &self.world.id).await.unwrap().unwrap();
         let as_of = self.book.newest();
         let version = certificate.map(|certificate| certificate.newest.version);
         let node = &mut self.nodes[node];

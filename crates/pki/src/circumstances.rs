@@ -1,6 +1,6 @@
 use time::OffsetDateTime;
 
-use crate::{HostName, NoWayIn, Profile};
+use crate::{HostName, NoEntryPoint, Profile};
 
 /// What [`judge`](crate::judge) needs besides the upload.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +10,7 @@ pub struct Circumstances<'a> {
     /// The deployment's hosts; uncovered ones are a warning.
     pub hosts: &'a [HostName],
     /// Whether devices can reach the deployment; if not, a warning says why.
-    pub way_in: Result<(), NoWayIn>,
+    pub entry_point: Result<(), NoEntryPoint>,
     /// The current leaf (DER).
     pub replaces: Option<&'a [u8]>,
     /// How strictly to judge.

@@ -61,7 +61,7 @@ mod tests {
         };
         let now = time::macros::datetime!(2026-06-01 12:00 UTC);
         let circumstances =
-            Circumstances { now, hosts: &[], way_in: Ok(()), replaces: None, profile: Profile::Default };
+            Circumstances { now, hosts: &[], entry_point: Ok(()), replaces: None, profile: Profile::Default };
         spent::take();
         judge(&upload, &circumstances);
         spent::take()

@@ -55,7 +55,7 @@ pub(crate) const RULES: &[Rule] = &[
     chain::cross_signed_left_out,
     chain::root_left_out,
     chain::reordered,
-    names::no_way_in,
+    names::no_entry_point,
     names::host_not_covered,
     names::only_in_common_name,
     names::missing,

@@ -40,7 +40,7 @@ async fn the_life_of_a_certificate_is_told_in_the_contracts_words() {
     assert_eq!(tls("GET").send().await.json()["status"], "running");
 
     assert_eq!(tls("PUT").json(&upload()).send().await.json()["status"], "pending");
-    world.report(&node, Err(ProofFailure::NoWayIn(certward_pki::NoWayIn::NoHost))).await;
+    world.report(&node, Err(ProofFailure::NoEntryPoint(certward_pki::NoEntryPoint::NoHost))).await;
     let failed = tls("GET").send().await.json();
     assert_eq!(failed["status"], "failed");
     assert!(failed["reason"].as_str().is_some_and(|reason| !reason.is_empty()));

@@ -326,7 +326,7 @@ async fn nodes_are_listed_with_what_waits_for_them_and_those_that_are_lost_for_a
     assert_eq!(world.get("/nodes").send().await.json(), json!([counted]));
     world.clock.advance(Duration::from_secs(5));
     let (api, process) = (NodeId::parse("api-1").unwrap(), NodeProcess { role: Role::Api, version: "1.2.3" });
-    world.lifecycle.store().hear_process(&api, process, None).await.unwrap();
+    world.lifecycle.store().record_process(&api, process, None).await.unwrap();
     let mut uncounted = json!({
         "nodeID": "api-1", "status": "uncounted", "role": "api", "version": "1.2.3",
         "startedAt": "2026-11-25 12:00:05", "heardAt": "2026-11-25 12:00:05", "unproven": 0,

@@ -14,7 +14,7 @@ use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
     FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
 };
-use certward_pki::{HostName, Material, NoWayIn};
+use certward_pki::{HostName, Material, NoEntryPoint};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId, Scope, Servers,
     Session, Store, Timestamp, TlsState, UpstreamList,
@@ -50,7 +50,7 @@ impl NodeView for FakeGateway {
     fn ready(&self) -> bool {
         !self.starting.load(Ordering::SeqCst)
     }
-    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
+    fn entry_point(&self, _: &Deployment) -> Result<(), NoEntryPoint> {
         Ok(())
     }
     fn connections(&self, _: &DeploymentId) -> u64 {

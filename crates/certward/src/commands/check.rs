@@ -45,7 +45,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let circumstances = Circumstances {
         now: SystemClock.now().to_time(),
         hosts: &hosts,
-        way_in: Ok(()),
+        entry_point: Ok(()),
         replaces: None,
         profile,
     };

@@ -225,7 +225,7 @@ struct Parts {
     lifecycle: Lifecycle,
     node: HeldNodeId,
     metrics: certward_api::ApiMetrics,
-    census: StatusMetrics,
+    counts: StatusMetrics,
     registry: Registry,
 }
 
@@ -240,7 +240,7 @@ impl Parts {
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
-        let census = StatusMetrics::register(&mut registry);
+        let counts = StatusMetrics::register(&mut registry);
         let api = Api::bind_or_take(settings::of_api(config, files), |address| inherited.take(address))
             .map_err(explain_api)?;
         let settings = settings::of_gateway(config, api.address(), files);
@@ -258,7 +258,7 @@ impl Parts {
         say_addresses(config, &api, devices.as_ref());
         let (role, version) = (config.role.as_str(), env!("CARGO_PKG_VERSION"));
         tracing::info!(node = %node.id, role, version, files, "started");
-        Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, census, registry })
+        Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, counts, registry })
     }
 
     /// Until a signal, a take-over, or an unexpected end; then drains.
@@ -270,19 +270,19 @@ impl Parts {
         reload: &Reload,
     ) -> anyhow::Result<()> {
         let offer = self.offer();
-        let Self { api, devices, lifecycle, metrics, census, registry, node, .. } = self;
+        let Self { api, devices, lifecycle, metrics, counts, registry, node, .. } = self;
         let stages = Stages::new(handover.is_none());
         let id = node.id.clone();
         let gateway = devices.as_ref().map(|devices| devices.gateway().clone());
         if let Some(gateway) = &gateway {
-            gateway.set_anothers(handover.is_some());
+            gateway.set_owned_by_other(handover.is_some());
         }
         let mut tasks = JoinSet::new();
         // Only a node with the API knows the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(lifecycle.store().clone(), config.limits.window, stages.end.clone()));
         }
-        tasks.spawn(census.run(lifecycle.store().clone(), stages.end.clone()));
+        tasks.spawn(counts.run(lifecycle.store().clone(), stages.end.clone()));
         let process = NodeProcess { role: config.role, version: env!("CARGO_PKG_VERSION") };
         let (begin, end) = (stages.open.clone(), stages.end.clone());
         tasks.spawn(heartbeat::run(lifecycle.store().clone(), id.clone(), process, begin, end));
@@ -411,7 +411,7 @@ async fn serve_devices(
     }
     if let Some(handover) = handover {
         handover.ready().await?;
-        gateway.set_anothers(false);
+        gateway.set_owned_by_other(false);
     }
     begin(&stages);
     prepared.serve().await.context("the gateway has ended")
@@ -461,7 +461,7 @@ async fn hand_over(
     stages: &Stages,
 ) {
     if let Some(gateway) = gateway {
-        gateway.set_anothers(true);
+        gateway.set_owned_by_other(true);
     }
     stages.drain.cancel();
     stages.end.cancel();

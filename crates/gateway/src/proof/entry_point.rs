@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use certward_pki::{HostName, NoWayIn};
+use certward_pki::{HostName, NoEntryPoint};
 use certward_store::{Deployment, DeploymentId};
 
 use crate::{Listener, Protocol};
@@ -20,7 +20,7 @@ pub(crate) fn entry_points(
     listeners: &[Listener],
     default: Option<&DeploymentId>,
     deployment: &Deployment,
-) -> Result<Vec<EntryPoint>, NoWayIn> {
+) -> Result<Vec<EntryPoint>, NoEntryPoint> {
     let hosts: Vec<Option<HostName>> = {
         let hosts = deployment.spec.hosts.iter().take(HOSTS_PROVEN_MAX).cloned().map(Some);
         hosts.chain((default == Some(&deployment.id)).then_some(None)).collect()
@@ -29,14 +29,14 @@ pub(crate) fn entry_points(
         Some(bound) => *bound == deployment.id,
         None => true,
     };
-    let mut reason = NoWayIn::NoListener;
+    let mut reason = NoEntryPoint::NoListener;
     let mut ways = Vec::new();
     for (at, listener) in listeners.iter().enumerate().filter(|(_, listener)| is_open(listener)) {
         let names = if listener.deployment.is_some() { &[None] } else { hosts.as_slice() };
         if names.is_empty() {
-            reason = NoWayIn::NoHost;
+            reason = NoEntryPoint::NoHost;
         } else if listener.protocol == Protocol::Wss && deployment.spec.ws_upstream.is_none() {
-            reason = NoWayIn::NoWebSocketBroker;
+            reason = NoEntryPoint::NoWebSocketBroker;
         } else {
             ways.extend(names.iter().map(|host| EntryPoint { listener: at, host: host.clone() }));
         }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listener_and_name_is_a_way_in() {
+    fn every_listener_and_name_is_an_entry_point() {
         let way = |at: usize, host: &str| (at, host.to_owned());
         let all = listeners();
         assert_eq!(
@@ -117,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_way_in_is_named_by_what_is_missing() {
-        use NoWayIn::{NoHost, NoListener, NoWebSocketBroker};
+    fn a_missing_entry_point_is_named_by_what_is_missing() {
+        use NoEntryPoint::{NoHost, NoListener, NoWebSocketBroker};
         use Protocol::{Mqtts, Wss};
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let shared = |protocol| Listener::shared(any, protocol);

@@ -50,7 +50,7 @@ struct Expected {
 impl Prover {
     pub(crate) async fn prove(&self, deployment: &Deployment, version: &Version) -> Result<(), ProofFailure> {
         let ways = entry_points(&self.listeners, self.default.as_ref(), deployment)
-            .map_err(ProofFailure::NoWayIn)?;
+            .map_err(ProofFailure::NoEntryPoint)?;
         let expected = Expected::of(deployment, version).map_err(ProofFailure::NotProven)?;
         for way in &ways {
             for tls in [&TLS13, &TLS12] {

@@ -148,8 +148,8 @@ impl Follower {
             let Some(end) = page.last() else { return Ok(()) };
             names.last = Some(end.id.clone());
             // The store lists what still needs a proof; the replica is older.
-            page.retain(|listed| listed.standing != ProofState::Absent);
-            page.iter_mut().for_each(|listed| listed.standing = ProofState::Running);
+            page.retain(|listed| listed.proof != ProofState::Absent);
+            page.iter_mut().for_each(|listed| listed.proof = ProofState::Running);
             let _ = names.listed.send(page).await;
         }
     }

@@ -176,7 +176,7 @@ impl Follower {
 
 /// At a start only unsettled deployments are urgent.
 fn want(schedule: &mut Schedule, listed: Listed) {
-    match listed.standing {
+    match listed.proof {
         ProofState::Absent => {}
         ProofState::Running => schedule.want_some_time(listed.id),
         ProofState::Unsettled => schedule.want(listed.id, Instant::now()),

@@ -18,7 +18,7 @@ impl Follower {
         let settled = !matches!(outcome, Err(ProofFailure::NotProven(_)));
         match &outcome {
             Ok(()) => tracing::debug!(deployment.id = %id, deployment.generation = %generation, "proven"),
-            Err(ProofFailure::NoWayIn(reason)) => {
+            Err(ProofFailure::NoEntryPoint(reason)) => {
                 log_failure(id, tries, &format!("no device can reach it: {reason}"));
             }
             Err(ProofFailure::NotProven(reason)) => {

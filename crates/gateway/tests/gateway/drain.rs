@@ -113,7 +113,7 @@ async fn proofs_that_are_held_back_count_when_they_are_given_again() {
 async fn a_node_that_another_process_has_is_not_given_up() {
     let world = World::new().await;
     let store = world.lifecycle.store().clone();
-    world.gateway.set_anothers(true);
+    world.gateway.set_owned_by_other(true);
     let _folder = world.shut_down().await;
     assert_eq!(store.nodes().await.unwrap().len(), 1, "its lease goes on");
 }

@@ -18,7 +18,7 @@ use certward_lifecycle::{
     CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, Member, NewDeployment, NodeView,
     Observation, ProofFailure, Rehearsal, SystemEntropy, TlsView,
 };
-use certward_pki::{HostName, Material, NoWayIn, Text, Upload};
+use certward_pki::{HostName, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
     Session, Store, Timestamp, UpstreamList,
@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
-    pub(crate) no_way_in: AtomicBool,
+    pub(crate) no_entry_point: AtomicBool,
     /// Reports a rehearsal's start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
 }
@@ -79,8 +79,8 @@ impl NodeView for FakeGateway {
     fn ready(&self) -> bool {
         true
     }
-    fn way_in(&self, _: &Deployment) -> Result<(), NoWayIn> {
-        if self.no_way_in.load(Ordering::SeqCst) { Err(NoWayIn::NoHost) } else { Ok(()) }
+    fn entry_point(&self, _: &Deployment) -> Result<(), NoEntryPoint> {
+        if self.no_entry_point.load(Ordering::SeqCst) { Err(NoEntryPoint::NoHost) } else { Ok(()) }
     }
     fn connections(&self, _: &DeploymentId) -> u64 {
         0

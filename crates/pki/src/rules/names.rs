@@ -6,8 +6,8 @@ use crate::finding::{Field, Finding};
 use crate::parsed_upload::ParsedUpload;
 use crate::{Code, HostName, HostNameError};
 
-pub(crate) fn no_way_in(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
-    if let Err(reason) = parsed.circumstances.way_in {
+pub(crate) fn no_entry_point(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
+    if let Err(reason) = parsed.circumstances.entry_point {
         let message = format!("No device can reach the deployment through this node: {reason}.");
         let finding = Finding::new(Code::NoWayIn, Field::Cert, None, message);
         findings.push(Finding { remedy: reason.remedy().to_owned(), ..finding });

@@ -1,6 +1,6 @@
 //! The corpus: uploads and their findings, in the order of the answer.
 
-use certward_pki::NoWayIn;
+use certward_pki::NoEntryPoint;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -355,10 +355,10 @@ fn what_may_be_meant_is_accepted_and_said() {
             }),
             &["MUST_STAPLE"],
         ),
-        ("no host", Case { way_in: Err(NoWayIn::NoHost), ..pki.case().hosts(&[]) }, &["NO_WAY_IN"]),
+        ("no host", Case { entry_point: Err(NoEntryPoint::NoHost), ..pki.case().hosts(&[]) }, &["NO_WAY_IN"]),
         (
             "a host, and no listener for it",
-            Case { way_in: Err(NoWayIn::NoListener), ..pki.case() },
+            Case { entry_point: Err(NoEntryPoint::NoListener), ..pki.case() },
             &["NO_WAY_IN"],
         ),
         (
@@ -399,14 +399,14 @@ fn what_may_be_meant_is_accepted_and_said() {
 #[test]
 fn a_missing_entry_point_is_named_with_its_own_remedy() {
     for (reason, cause, remedy) in [
-        (NoWayIn::NoHost, "it has no host", "--host NAME"),
-        (NoWayIn::NoListener, "no shared listener", "[[gateway.listener]]"),
-        (NoWayIn::NoWebSocketBroker, "no WebSocket broker", "--ws-upstream HOST:PORT"),
+        (NoEntryPoint::NoHost, "it has no host", "--host NAME"),
+        (NoEntryPoint::NoListener, "no shared listener", "[[gateway.listener]]"),
+        (NoEntryPoint::NoWebSocketBroker, "no WebSocket broker", "--ws-upstream HOST:PORT"),
     ] {
-        let finding = Case { way_in: Err(reason), ..pki().case() }.judge().findings.remove(0);
+        let finding = Case { entry_point: Err(reason), ..pki().case() }.judge().findings.remove(0);
         assert!(finding.message.contains(cause), "{}", finding.message);
         assert!(finding.remedy.contains(remedy), "{}", finding.remedy);
-        let is_about_hosts = reason == NoWayIn::NoHost;
+        let is_about_hosts = reason == NoEntryPoint::NoHost;
         assert_eq!(finding.message.contains("no host"), is_about_hosts, "{}", finding.message);
         assert_eq!(finding.remedy.contains("a host"), is_about_hosts, "{}", finding.remedy);
         assert!(finding.code.doc().remedy.contains(remedy));
@@ -701,8 +701,13 @@ fn a_property_that_is_no_text_is_an_error() {
         key_password: Text::Absent,
         cacert: Text::NotText,
     };
-    let circumstances =
-        Circumstances { now: now(), hosts: &[], way_in: Ok(()), replaces: None, profile: Profile::Default };
+    let circumstances = Circumstances {
+        now: now(),
+        hosts: &[],
+        entry_point: Ok(()),
+        replaces: None,
+        profile: Profile::Default,
+    };
     let judgement = judge(&upload, &circumstances);
     let codes: Vec<_> = judgement.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["TLS_TYPE_INVALID", "NOT_TEXT", "NOT_TEXT", "NOT_TEXT"]);

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of the stage")]
 
 use base64::Engine as _;
-use certward_pki::{Circumstances, HostName, Judgement, NoWayIn, Profile, Severity, Text, Upload, judge};
+use certward_pki::{
+    Circumstances, HostName, Judgement, NoEntryPoint, Profile, Severity, Text, Upload, judge,
+};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
@@ -29,7 +31,7 @@ pub(crate) struct Case {
     pub(crate) cacert: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) hosts: Vec<&'static str>,
-    pub(crate) way_in: Result<(), NoWayIn>,
+    pub(crate) entry_point: Result<(), NoEntryPoint>,
     pub(crate) replaces: Option<Vec<u8>>,
     pub(crate) now: OffsetDateTime,
 }
@@ -44,7 +46,7 @@ impl Case {
             cacert: None,
             profile: Profile::Default,
             hosts: vec!["broker.example.com"],
-            way_in: Ok(()),
+            entry_point: Ok(()),
             replaces: None,
             now: now(),
         }
@@ -81,7 +83,7 @@ impl Case {
         let circumstances = Circumstances {
             now: self.now,
             hosts: &hosts,
-            way_in: self.way_in,
+            entry_point: self.entry_point,
             replaces: self.replaces.as_deref(),
             profile: self.profile,
         };

@@ -40,14 +40,14 @@ impl Reader {
             for row in &rows {
                 let id = row::text(row, "id")?;
                 if listed.last().is_none_or(|last| last.id.as_str() != id) {
-                    let standing = match row::text(row, "tls_state")?.as_str() {
+                    let proof = match row::text(row, "tls_state")?.as_str() {
                         "absent" => ProofState::Absent,
                         "running" => ProofState::Running,
                         _ => ProofState::Unsettled,
                     };
                     let id = row::deployment_id(row, "id")?;
                     let generation = Generation(row::integer(row, "generation")?);
-                    listed.push(Listed { id, hosts: Vec::new(), generation, standing });
+                    listed.push(Listed { id, hosts: Vec::new(), generation, proof });
                 }
                 let name = row::text_or_null(row, "name")?.and_then(|name| HostName::parse(&name).ok());
                 if let Some(last) = listed.last_mut() {
@@ -172,7 +172,7 @@ pub struct Listed {
     /// Its generation.
     pub generation: Generation,
     /// Whether nodes must prove it.
-    pub standing: ProofState,
+    pub proof: ProofState,
 }
 
 /// A state reduced for nodes.

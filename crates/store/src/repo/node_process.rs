@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn hear_process(
+    pub async fn record_process(
         &self,
         node: &NodeId,
         process: NodeProcess,
@@ -81,7 +81,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn forget_process(&self, node: &NodeId) -> Result<(), StoreError> {
+    pub async fn remove_process(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let forget = tx.step(async |conn| {
             sqlx::query("DELETE FROM node_process WHERE node = $1").bind(node.as_str()).execute(conn).await?;

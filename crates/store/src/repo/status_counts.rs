@@ -24,18 +24,18 @@ pub struct StatusCounts {
 
 impl Reader {
     /// Deployments by state, and the earliest expiry.
-    pub async fn census(&self) -> Result<StatusCounts, StoreError> {
-        self.census_by(COUNTED_AT_ONCE).await
+    pub async fn status_counts(&self) -> Result<StatusCounts, StoreError> {
+        self.status_counts_by(COUNTED_AT_ONCE).await
     }
 
-    async fn census_by(&self, page: u32) -> Result<StatusCounts, StoreError> {
-        let mut census = StatusCounts::default();
+    async fn status_counts_by(&self, page: u32) -> Result<StatusCounts, StoreError> {
+        let mut counts = StatusCounts::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
             // Others use the connection between pages.
-            after = self.run(async |conn| add_page(conn, &mut census, &from, page).await).await?;
+            after = self.run(async |conn| add_page(conn, &mut counts, &from, page).await).await?;
         }
-        Ok(census)
+        Ok(counts)
     }
 }
 
@@ -45,7 +45,7 @@ impl Reader {
 /// deployment that changes in between is counted once.
 async fn add_page(
     conn: &mut AnyConnection,
-    census: &mut StatusCounts,
+    counts: &mut StatusCounts,
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {
@@ -64,16 +64,16 @@ async fn add_page(
         let deployments = u64::try_from(row::integer(&found, "deployments")?)
             .map_err(|_| row::unreadable("deployments"))?;
         let place = match row::text(&found, "state")?.as_str() {
-            "absent" => &mut census.absent,
-            "pending" => &mut census.pending,
-            "running" => &mut census.running,
-            "failed" => &mut census.failed,
-            "terminated" => &mut census.terminated,
+            "absent" => &mut counts.absent,
+            "pending" => &mut counts.pending,
+            "running" => &mut counts.running,
+            "failed" => &mut counts.failed,
+            "terminated" => &mut counts.terminated,
             _ => return Err(row::unreadable("tls_state")),
         };
         *place += deployments;
         let earliest = row::integer_or_null(&found, "earliest")?.map(Timestamp);
-        census.earliest_not_after = census.earliest_not_after.into_iter().chain(earliest).min();
+        counts.earliest_not_after = counts.earliest_not_after.into_iter().chain(earliest).min();
         last = last.max(Some(row::text(&found, "last")?));
     }
     Ok(last)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     async fn assert_counts_the_whole(store: &Store) {
-        assert_eq!(store.read().census_by(3).await.expect("counted"), StatusCounts::default());
+        assert_eq!(store.read().status_counts_by(3).await.expect("counted"), StatusCounts::default());
         populate(store).await;
         let counted = rows(
             store,
@@ -151,7 +151,7 @@ mod tests {
         };
         assert!(counted.len() == 5 && whole.earliest_not_after.is_some());
         for page in [1, 2, 7, 39, 40, 41, COUNTED_AT_ONCE] {
-            assert_eq!(store.read().census_by(page).await.expect("counted"), whole, "pages of {page}");
+            assert_eq!(store.read().status_counts_by(page).await.expect("counted"), whole, "pages of {page}");
         }
     }
 

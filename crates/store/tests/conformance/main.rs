@@ -2,7 +2,6 @@
 
 mod api_keys;
 mod boundaries;
-mod census;
 mod deployments;
 mod embedded;
 mod feed;
@@ -15,6 +14,7 @@ mod projects;
 mod request_log;
 mod servers;
 mod snapshot;
+mod status_counts;
 mod transfer;
 mod versions;
 mod world;

@@ -292,7 +292,7 @@ fn process(role: Role) -> NodeProcess {
 async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: World) {
     let a = world.deployment("a").await.id;
     let before = world.store.now().await.expect("the time");
-    let since = world.store.hear_process(&node("n1"), process(Role::Api), None).await.expect("heard");
+    let since = world.store.record_process(&node("n1"), process(Role::Api), None).await.expect("heard");
     assert!(since >= before);
     world.join(&node("n2"), world.later(MINUTE).await).await;
     let mut tx = world.begin().await;
@@ -308,8 +308,8 @@ async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: Wor
     assert_eq!((nodes[1].id.as_str(), &nodes[1].process, nodes[1].unproven), ("n2", &None, 1));
 
     // A continuing process keeps its role and start.
-    let next = world.store.hear_process(&node("n1"), process(Role::All), None).await.expect("heard");
-    let again = world.store.hear_process(&node("n1"), process(Role::All), Some(next)).await.expect("heard");
+    let next = world.store.record_process(&node("n1"), process(Role::All), None).await.expect("heard");
+    let again = world.store.record_process(&node("n1"), process(Role::All), Some(next)).await.expect("heard");
     assert_eq!(again, next);
     let of_process = listed(&world).await.remove(0).process.expect("it was heard of");
     assert_eq!((of_process.role.as_str(), of_process.started_at), ("all", next));
@@ -318,12 +318,12 @@ async fn a_process_that_was_heard_of_is_listed_and_counted_by_nothing(world: Wor
 
 async fn a_process_is_listed_until_it_ends_or_is_silent_for_an_hour(world: World) {
     for name in ["gone", "lost", "old"] {
-        world.store.hear_process(&node(name), process(Role::Gateway), None).await.expect("heard");
+        world.store.record_process(&node(name), process(Role::Gateway), None).await.expect("heard");
     }
     let names =
         |nodes: Vec<NodeRecord>| nodes.into_iter().map(|node| node.id.to_string()).collect::<Vec<_>>();
-    world.store.forget_process(&node("gone")).await.expect("forgotten");
-    world.store.forget_process(&node("never-was")).await.expect("nothing to do");
+    world.store.remove_process(&node("gone")).await.expect("forgotten");
+    world.store.remove_process(&node("never-was")).await.expect("nothing to do");
     for (name, minutes) in [("lost", 59), ("old", 60)] {
         let silent =
             format!("UPDATE node_process SET heard_at = heard_at - {minutes} * 60000 WHERE node = '{name}'");

@@ -297,7 +297,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
                 assert_eq!(last, page.into_iter().last().map(|deployment| deployment.id));
             }
         }
-        assert_eq!(world.store.read().census().await.expect("counted").running, ALL as u64);
+        assert_eq!(world.store.read().status_counts().await.expect("counted").running, ALL as u64);
         // Counted by then: at the end of a server process.
         world.store.close().await;
         let others = "SELECT count(*)::text FROM pg_stat_activity
@@ -310,7 +310,7 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
                      WHERE relname IN ('deployment', 'host', 'version')";
         let taken: usize = world.asked(taken).await.parse().expect("a number");
         // A page: three times from two tables; for the replica the generation, both, and it with
-        // its version. The census: all with their versions. The deployment of each host and
+        // its version. The status counts: all with their versions. The deployment of each host and
         // version.
         let own = 3 * (3 * 2 + 1 + 2 + 2) * PAGES * PAGE as usize + 2 * ALL + 2 * ALL;
         assert!(taken <= own + own / 10, "{taken} rows for {own}");

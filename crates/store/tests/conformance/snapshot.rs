@@ -126,7 +126,7 @@ async fn a_copy_reads_as_the_store_does_and_its_keys_open(world: World) {
     let stored = stored.expect("there");
     assert_eq!(hosts.len(), 1);
     assert_eq!((&hosts[0].id, &hosts[0].hosts), (&made.id, &stored.spec.hosts));
-    assert_eq!((hosts[0].generation, hosts[0].standing), (stored.generation, ProofState::Unsettled));
+    assert_eq!((hosts[0].generation, hosts[0].proof), (stored.generation, ProofState::Unsettled));
     for file in ["snapshot.db", "snapshot.db-wal"] {
         let bytes = fs::read(copying.folder.path().join(file)).expect("read");
         assert!(!bytes.windows(7).any(|piece| piece == b"the key"), "{file}");

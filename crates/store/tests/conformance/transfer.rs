@@ -107,7 +107,7 @@ async fn fill(world: &World) {
     world.join(&node("n1"), until).await;
     world
         .store
-        .hear_process(&node("n1"), NodeProcess { role: Role::All, version: "1" }, None)
+        .record_process(&node("n1"), NodeProcess { role: Role::All, version: "1" }, None)
         .await
         .expect("heard");
     type State = fn(Generation) -> TlsState;
@@ -169,7 +169,7 @@ async fn everything(store: &Store) -> String {
     );
     text += &format!("{:#?}", store.read().newest_generation().await.expect("read"));
     text += &format!("{:?}", store.read().secret("tickets.1").await.expect("it opens"));
-    text += &format!("{:#?}", store.read().census().await.expect("read"));
+    text += &format!("{:#?}", store.read().status_counts().await.expect("read"));
     text
 }
 

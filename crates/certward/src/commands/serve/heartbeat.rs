@@ -26,7 +26,7 @@ pub(super) async fn run(
         let mut since = None;
         loop {
             ticks.tick().await;
-            match store.hear_process(&node, process, since).await {
+            match store.record_process(&node, process, since).await {
                 Ok(begun) => since = Some(begun),
                 Err(error) => tracing::debug!("the heartbeat cannot be stored: {error}"),
             }
@@ -41,7 +41,7 @@ pub(super) async fn run(
 
 /// So that the node is not listed as lost.
 pub(super) async fn end(store: &Store, node: &NodeId) {
-    match timeout(FORGET_TIMEOUT, store.forget_process(node)).await {
+    match timeout(FORGET_TIMEOUT, store.remove_process(node)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("the end of this node cannot be stored: {error}"),
         Err(_) => tracing::debug!("the end of this node cannot be stored: the store does not answer"),

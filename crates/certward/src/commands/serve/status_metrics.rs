@@ -43,19 +43,19 @@ impl StatusMetrics {
         metrics
     }
 
-    fn set(&self, census: &StatusCounts) {
-        let counts = [
-            ("absent", census.absent),
-            ("pending", census.pending),
-            ("running", census.running),
-            ("failed", census.failed),
-            ("terminated", census.terminated),
+    fn set(&self, counts: &StatusCounts) {
+        let by_status = [
+            ("absent", counts.absent),
+            ("pending", counts.pending),
+            ("running", counts.running),
+            ("failed", counts.failed),
+            ("terminated", counts.terminated),
         ];
-        for (status, count) in counts {
+        for (status, count) in by_status {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.deployments.get_or_create(&StatusLabel { status }).set(count);
         }
-        self.earliest_expiry.set(census.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
+        self.earliest_expiry.set(counts.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
     }
 
     /// An outage is logged elsewhere; the last figures stay.
@@ -68,8 +68,8 @@ impl StatusMetrics {
                 () = sleep(wait) => {}
             }
             let began = Instant::now();
-            match store.read().census().await {
-                Ok(census) => self.set(&census),
+            match store.read().status_counts().await {
+                Ok(counts) => self.set(&counts),
                 Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
             }
             wait = COUNT_INTERVAL_MIN.max(began.elapsed() * COUNT_INTERVAL_FACTOR);

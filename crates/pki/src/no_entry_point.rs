@@ -2,7 +2,7 @@ use thiserror::Error;
 
 /// Why no device can reach a deployment through a node's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NoWayIn {
+pub enum NoEntryPoint {
     /// A shared listener, but no name on it selects the deployment.
     #[error("it has no host, no listener of its own, and is not the default deployment")]
     NoHost,
@@ -14,7 +14,7 @@ pub enum NoWayIn {
     NoWebSocketBroker,
 }
 
-impl NoWayIn {
+impl NoEntryPoint {
     /// What to do.
     pub fn remedy(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ on_both_engines![
 ];
 
 async fn an_empty_store_has_nothing_to_count(world: World) {
-    assert_eq!(world.store.read().census().await.expect("counted"), StatusCounts::default());
+    assert_eq!(world.store.read().status_counts().await.expect("counted"), StatusCounts::default());
 }
 
 async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found(world: World) {
@@ -45,5 +45,5 @@ async fn every_state_is_counted_and_the_first_expiry_of_the_newest_uploads_found
         terminated: 1,
         earliest_not_after: Some(Timestamp(5_000)),
     };
-    assert_eq!(world.store.read().census().await.expect("counted"), expected);
+    assert_eq!(world.store.read().status_counts().await.expect("counted"), expected);
 }
