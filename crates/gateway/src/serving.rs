@@ -2,20 +2,16 @@
 
 use std::{
     convert::Infallible,
-    fmt,
-    future::Future,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use certward_lifecycle::Lifecycle;
-use certward_store::Store;
-use futures_util::future::OptionFuture;
+use certward_lifecycle::{Lifecycle, Pace, periodically};
 use tokio::{
     net::TcpListener,
     sync::Mutex,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,7 +28,8 @@ use crate::{
     },
 };
 
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Of session ticket keys.
+const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 const EVICT_INTERVAL: Duration = Duration::from_secs(30);
 /// Then the lease expires by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,7 +119,10 @@ fn spawn_tasks(
     if let Some(replicator) = &inner.replicator {
         tasks.spawn(copy(Arc::clone(replicator), lifecycle.clone(), shutdown.clone()));
     }
-    tasks.spawn(sweep(lifecycle.clone(), shutdown.clone()));
+    tasks.spawn({
+        let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
+        async move { lifecycle.keep_swept(None, shutdown).await }
+    });
     tasks.spawn(evict_unused(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(rotate_ticket_keys(Arc::clone(inner), Arc::clone(follower), shutdown.clone()));
 }
@@ -152,20 +152,15 @@ async fn copy(replicator: Arc<Replicator>, lifecycle: Lifecycle, shutdown: Cance
     }
 }
 
-async fn sweep(lifecycle: Lifecycle, shutdown: CancellationToken) {
-    let what = "leases and deadlines cannot be checked";
-    periodically(SWEEP_INTERVAL, lifecycle.store(), shutdown, what, || lifecycle.sweep()).await;
-}
-
 async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
-    let forget = || async {
+    let evict = || async {
         let now = Instant::now();
         context.registry.sweep(now);
         context.upstreams.sweep(now);
         Ok::<_, Infallible>(())
     };
-    periodically(EVICT_INTERVAL, &context.store, shutdown, "unused table entries cannot be evicted", forget)
-        .await;
+    let what = "unused table entries cannot be evicted";
+    periodically(what, Pace::Later(EVICT_INTERVAL), &context.store, shutdown, evict).await;
 }
 
 async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, shutdown: CancellationToken) {
@@ -177,47 +172,8 @@ async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, s
         }
         kept
     };
-    periodically(SWEEP_INTERVAL, follower.lifecycle.store(), shutdown, what, keep).await;
-}
-
-/// Retried at once when the store answers again.
-async fn periodically<E, F>(
-    every: Duration,
-    store: &Store,
-    shutdown: CancellationToken,
-    what: &str,
-    mut act: impl FnMut() -> F,
-) where
-    E: fmt::Display,
-    F: Future<Output = Result<(), E>>,
-{
-    let mut failing = false;
-    let mut answers_again = None;
-    loop {
-        let acted = async {
-            tokio::select! {
-                () = sleep(every) => {}
-                Some(()) = OptionFuture::from(answers_again.take()), if failing => {}
-            }
-            answers_again = Some(Box::pin(store.answers_again()));
-            act().await
-        };
-        let acted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            acted = acted => acted,
-        };
-        match acted {
-            Ok(()) => failing = false,
-            Err(error) => {
-                // Once per outage.
-                if !failing {
-                    tracing::warn!("{what}: {error}; trying again");
-                }
-                failing = true;
-            }
-        }
-    }
+    let store = follower.lifecycle.store();
+    periodically(what, Pace::Later(RENEW_INTERVAL), store, shutdown, keep).await;
 }
 
 async fn leave(inner: &GatewayInner, membership: &Membership) {

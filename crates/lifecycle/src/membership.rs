@@ -1,10 +1,13 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use certward_store::{
     AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Session, StoreError, TlsState, Tx,
 };
 
-use crate::{Lifecycle, ProofFailure, state};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Lifecycle, Pace, ProofFailure, periodically, state};
 
 /// A node in a session of its membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub enum Withdrawal {
     AnotherSession,
 }
 
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Changes failed per sweep.
 const OVERDUE_BATCH: u32 = 100;
 
@@ -208,6 +212,20 @@ impl Lifecycle {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Sweeps until `shutdown`. A node without a gateway is named: its previous process may have
+    /// had one, and no change may wait for it.
+    pub async fn keep_swept(&self, without_gateway: Option<&NodeId>, shutdown: CancellationToken) {
+        let what = "leases and deadlines cannot be checked";
+        let retired = OnceCell::new();
+        let sweep = || async {
+            if let Some(node) = without_gateway {
+                retired.get_or_try_init(|| self.retire(node)).await?;
+            }
+            self.sweep().await
+        };
+        periodically(what, Pace::Later(SWEEP_INTERVAL), &self.store, shutdown, sweep).await;
     }
 
     /// Ends expired leases and fails overdue changes; called every second on each node.

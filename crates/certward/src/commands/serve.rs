@@ -11,7 +11,6 @@ mod signals;
 mod snapshot;
 mod stages;
 mod status_metrics;
-mod sweep;
 mod takeover;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -428,7 +427,7 @@ async fn serve_no_devices(
         handover.ready().await?;
     }
     begin(&stages);
-    sweep::run(lifecycle, node, stages.drain).await;
+    lifecycle.keep_swept(Some(node), stages.drain).await;
     Ok(())
 }
 

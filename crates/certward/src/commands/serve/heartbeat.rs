@@ -1,9 +1,10 @@
 //! Heartbeats, for the list of nodes only; counting is by leases.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
-use certward_store::{NodeId, NodeProcess, Store};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use certward_lifecycle::{Pace, periodically};
+use certward_store::{NodeId, NodeProcess, Store, StoreError};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A third of the time until a node is listed as lost.
@@ -11,7 +12,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Then this process is listed as lost for an hour.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// From `begin` to `end`. An outage is logged elsewhere.
+/// From `begin` to `end`.
 pub(super) async fn run(
     store: Store,
     node: NodeId,
@@ -19,24 +20,20 @@ pub(super) async fn run(
     begin: CancellationToken,
     end: CancellationToken,
 ) -> anyhow::Result<()> {
-    let say = async {
-        begin.cancelled().await;
-        let mut ticks = interval(HEARTBEAT_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut since = None;
-        loop {
-            ticks.tick().await;
-            match store.record_process(&node, process, since).await {
-                Ok(begun) => since = Some(begun),
-                Err(error) => tracing::debug!("the heartbeat cannot be stored: {error}"),
-            }
-        }
-    };
     tokio::select! {
         biased;
-        () = end.cancelled() => Ok(()),
-        never = say => never,
+        () = end.cancelled() => return Ok(()),
+        () = begin.cancelled() => {}
     }
+    let since = OnceLock::new();
+    let hear = || async {
+        let begun = store.record_process(&node, process, since.get().copied()).await?;
+        let _ = since.set(begun);
+        Ok::<_, StoreError>(())
+    };
+    let what = "the heartbeat cannot be stored";
+    periodically(what, Pace::AtOnce(HEARTBEAT_INTERVAL), &store, end, hear).await;
+    Ok(())
 }
 
 /// So that the node is not listed as lost.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use certward_lifecycle::{Pace, periodically};
 use certward_store::{StatusCounts, Store};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -58,21 +59,17 @@ impl StatusMetrics {
         self.earliest_expiry.set(counts.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
     }
 
-    /// An outage is logged elsewhere; the last figures stay.
+    /// The last figures stay in an outage.
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut wait = Duration::ZERO;
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = sleep(wait) => {}
-            }
+        let count = || async {
             let began = Instant::now();
-            match store.read().status_counts().await {
-                Ok(counts) => self.set(&counts),
-                Err(e) => tracing::debug!("the certificates cannot be counted: {e}"),
-            }
-            wait = COUNT_INTERVAL_MIN.max(began.elapsed() * COUNT_INTERVAL_FACTOR);
-        }
+            let counted = store.read().status_counts().await.map(|counts| self.set(&counts));
+            let pause = began.elapsed() * COUNT_INTERVAL_FACTOR;
+            sleep(pause.saturating_sub(COUNT_INTERVAL_MIN)).await;
+            counted
+        };
+        let what = "the certificates cannot be counted";
+        periodically(what, Pace::AtOnce(COUNT_INTERVAL_MIN), &store, shutdown, count).await;
+        Ok(())
     }
 }
