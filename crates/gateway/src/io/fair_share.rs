@@ -23,6 +23,7 @@ use tokio::{
 #[derive(Debug)]
 pub(crate) struct FairShare(Arc<Semaphore>);
 
+/// `tokio_util::sync::PollSemaphore` and its permit have 48 bytes, this has 24, in each relay.
 #[derive(Default)]
 pub(crate) enum QueueSlot {
     /// Not queued.
@@ -53,16 +54,15 @@ impl FairShare {
 impl QueueSlot {
     /// Ready on its turn, which lasts until [`QueueSlot::pass_on`] or drop.
     pub(crate) fn poll(&mut self, fair_share: &FairShare, cx: &mut Context<'_>) -> Poll<()> {
-        let permit = match self {
-            Self::Mine { .. } => return Poll::Ready(()),
-            Self::Waiting(waiting) => ready!(waiting.as_mut().poll(cx)),
-            Self::None => match Arc::clone(&fair_share.0).try_acquire_owned() {
-                Ok(permit) => Ok(permit),
-                Err(_) => {
-                    let waiting = self.insert(Box::pin(Arc::clone(&fair_share.0).acquire_owned()));
-                    ready!(waiting.as_mut().poll(cx))
-                }
-            },
+        let permit = loop {
+            match self {
+                Self::Mine { .. } => return Poll::Ready(()),
+                Self::Waiting(waiting) => break ready!(waiting.as_mut().poll(cx)),
+                Self::None => match Arc::clone(&fair_share.0).try_acquire_owned() {
+                    Ok(permit) => break Ok(permit),
+                    Err(_) => *self = Self::Waiting(Box::pin(Arc::clone(&fair_share.0).acquire_owned())),
+                },
+            }
         };
         match permit {
             Ok(permit) => *self = Self::Mine { _permit: permit },
@@ -75,14 +75,6 @@ impl QueueSlot {
 
     pub(crate) fn pass_on(&mut self) {
         *self = Self::None;
-    }
-
-    fn insert(&mut self, waiting: WaitingFuture) -> &mut WaitingFuture {
-        *self = Self::Waiting(waiting);
-        match self {
-            Self::Waiting(waiting) => waiting,
-            Self::None | Self::Mine { .. } => unreachable!("it was just set"),
-        }
     }
 }
 
