@@ -6,6 +6,7 @@ pub(crate) mod create;
 pub(crate) mod failures;
 pub(crate) mod remove;
 pub(crate) mod replace;
+mod set;
 pub(crate) mod show;
 
 pub(crate) use check::check;

@@ -1,19 +1,13 @@
 use axum::{
-    Json,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use certward_store::{Method, Scope};
 
-use super::body::TlsBody;
-use crate::{
-    auth::Caller,
-    body,
-    context::Shared,
-    error::Error,
-    path_id::PathId,
-    upload::{self, UploadBody},
+use super::{
+    body::TlsBody,
+    set::{CertificateWrite, set},
 };
+use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId, upload::UploadBody};
 
 /// Sets the first certificate of a deployment; where one is set already it is 422
 /// `TLS_ALREADY_EXISTS`.
@@ -27,16 +21,5 @@ pub(crate) async fn create(
     id: PathId,
     request: Request,
 ) -> Result<Response, Error> {
-    let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
-    api.limited(&caller, deployment.id.as_str(), Method::Post, async {
-        let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
-        api.require_still(&caller, Scope::Tls, &deployment).await?;
-        let set = api.lifecycle.create_tls(&caller.key, &deployment.reference(), upload.into()).await;
-        if set.is_err() {
-            // The error reveals the deployment's state.
-            api.require_still(&caller, Scope::Tls, &deployment).await?;
-        }
-        Ok(Json(TlsBody::from(set?)).into_response())
-    })
-    .await
+    set(&api, &caller, &id, request, CertificateWrite::Create).await
 }
