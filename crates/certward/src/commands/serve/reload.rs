@@ -1,0 +1,50 @@
+use std::path::PathBuf;
+
+use certward_api::Reloader;
+use certward_store::Role;
+
+use crate::{
+    config::{ConfigSource, LoadedConfig},
+    log::LogHandle,
+};
+
+/// Where SIGHUP reads the configuration again.
+pub(super) struct ConfigPlace {
+    pub(super) path: Option<PathBuf>,
+    pub(super) role: Option<Role>,
+}
+
+impl ConfigPlace {
+    pub(super) fn load(&self) -> anyhow::Result<LoadedConfig> {
+        let gathered = ConfigSource::gather(self.path.as_deref(), std::env::vars_os())?;
+        Ok(ConfigSource { role: self.role, ..gathered }.load()?)
+    }
+}
+
+/// What SIGHUP reads again.
+pub(super) struct Reload {
+    pub(super) place: ConfigPlace,
+    pub(super) level: LogHandle,
+    pub(super) certificate: Option<Reloader>,
+}
+
+impl Reload {
+    /// Level and certificate are independent; on an error the old one stays.
+    pub(super) fn run(&self) {
+        let level = self.place.load().and_then(|loaded| {
+            self.level.set(loaded.config.log.level)?;
+            Ok(loaded.config.log.level)
+        });
+        match level {
+            Ok(level) => tracing::info!(log.level = ?level, "SIGHUP: the log level is read again"),
+            Err(e) => tracing::error!("SIGHUP: the log level stays as it is: {e:#}"),
+        }
+        match self.certificate.as_ref().map(Reloader::reload) {
+            None => {}
+            Some(Ok(())) => tracing::info!("SIGHUP: the API's certificate is read again"),
+            Some(Err(e)) => {
+                tracing::error!("SIGHUP: the API's certificate stays as it is: {:#}", anyhow::Error::from(e));
+            }
+        }
+    }
+}
