@@ -12,7 +12,8 @@ use certward_api::{Api, ApiDeadlines, ApiSettings, register_metrics};
 use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
 use certward_pki::{HostName, Material, NoEntryPoint};
 use certward_store::{
-    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, RequestLimit, Store, SystemClock, UpstreamList,
+    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, RequestLimit, Store, SystemClock,
+    UpstreamList,
 };
 use libfuzzer_sys::fuzz_target;
 use prometheus_client::registry::Registry;

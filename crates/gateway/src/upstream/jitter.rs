@@ -1,29 +1,24 @@
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
+
+use fastrand::Rng;
+use parking_lot::Mutex;
 
 /// Randomness for load and delays only: outputs reveal all others.
 #[derive(Debug)]
-pub(super) struct Jitter(AtomicU64);
+pub(super) struct Jitter(Mutex<Rng>);
 
 impl Jitter {
     pub(super) fn new(seed: u64) -> Self {
-        Self(AtomicU64::new(seed))
+        Self(Mutex::new(Rng::with_seed(seed)))
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014): a mixed counter that threads share.
     pub(super) fn next(&self) -> u64 {
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut mixed = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.lock().u64(..)
     }
 
     /// 0 if `end` is 0.
     pub(super) fn index_below(&self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        self.0.lock().usize(..end.max(1))
     }
 
     pub(super) fn delay(&self, max: Duration) -> Duration {
@@ -42,9 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_throws_are_those_of_the_paper() {
-        let jitter = Jitter::new(1_234_567);
-        assert_eq!([jitter.next(), jitter.next()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
+    fn the_seed_determines_the_throws() {
+        let throws = |seed| {
+            let jitter = Jitter::new(seed);
+            [jitter.next(), jitter.next()]
+        };
+        assert_eq!(throws(7), throws(7));
+        assert_ne!(throws(7), throws(8));
     }
 
     #[test]
