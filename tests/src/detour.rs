@@ -13,10 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A proxy before PostgreSQL's socket that a test can block or slow down.
+/// A proxy before PostgreSQL's socket that a test can cut, block or slow down.
 ///
-/// While blocked it discards, like a network that drops packets. When freed, it closes the
-/// connections of that time.
+/// While cut it closes all connections. While blocked it discards, like a network that drops
+/// packets. When freed, it closes the connections of that time.
 #[derive(Debug)]
 pub struct Detour {
     _folder: TempDir,
@@ -26,6 +26,7 @@ pub struct Detour {
 
 #[derive(Debug, Default)]
 struct DetourState {
+    cut: AtomicBool,
     blocked: AtomicBool,
     /// Milliseconds per direction.
     delay: AtomicU64,
@@ -36,6 +37,10 @@ struct DetourState {
 impl DetourState {
     fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::SeqCst)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
     }
 
     fn check_trigger(&self, said: &[u8]) {
@@ -73,6 +78,11 @@ impl Detour {
         &self.url
     }
 
+    /// Closes all connections, and each new one.
+    pub fn cut(&self) {
+        self.way.cut.store(true, Ordering::SeqCst);
+    }
+
     /// Blocks both directions.
     pub fn block(&self) {
         self.way.blocked.store(true, Ordering::SeqCst);
@@ -96,6 +106,7 @@ impl Detour {
 
     /// Lets new connections pass again.
     pub fn free(&self) {
+        self.way.cut.store(false, Ordering::SeqCst);
         self.way.blocked.store(false, Ordering::SeqCst);
     }
 }
@@ -104,6 +115,9 @@ impl Detour {
 fn accept(listener: &UnixListener, server: &Path, way: &Arc<DetourState>) {
     for client in listener.incoming() {
         let Ok(client) = client else { return };
+        if way.is_cut() {
+            continue;
+        }
         let Ok(server) = UnixStream::connect(server) else { continue };
         let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { continue };
         let (there, back) = (Arc::clone(way), Arc::clone(way));
@@ -132,7 +146,7 @@ fn carry(mut from: UnixStream, mut to: UnixStream, way: &DetourState, heard: imp
             }
             Ok(_) => swallowed = true,
         }
-        if swallowed && !way.is_blocked() {
+        if way.is_cut() || swallowed && !way.is_blocked() {
             break;
         }
     }
