@@ -40,7 +40,7 @@ pub struct PostgresServer {
 /// process is bound to the thread that started it.
 #[derive(Debug)]
 struct Running {
-    stop: mpsc::Sender<()>,
+    stop: mpsc::Sender<Signal>,
     thread: thread::JoinHandle<()>,
     pid: u32,
 }
@@ -239,11 +239,20 @@ impl PostgresServer {
         format!("postgres://{USER}@{host}/{name}")
     }
 
-    /// Stops it at once, like a crash.
+    /// Stops it at once, like a crash (PostgreSQL's immediate shutdown).
     pub fn stop(&mut self) {
+        self.stop_with(Signal::QUIT);
+    }
+
+    /// Stops it in an orderly way, without waiting for its clients (PostgreSQL's fast shutdown).
+    pub fn stop_fast(&mut self) {
+        self.stop_with(Signal::INT);
+    }
+
+    fn stop_with(&mut self, signal: Signal) {
         if let Some(running) = self.running.take() {
             // The thread waits for this or for the drop.
-            let _ = running.stop.send(());
+            let _ = running.stop.send(signal);
             let _ = running.thread.join();
         }
     }
@@ -292,8 +301,7 @@ impl PostgresServer {
         let thread = thread::spawn(move || {
             let child = command.spawn().expect("postgres can be started");
             let _ = started.send(child.id());
-            let _ = stopped.recv();
-            end(child);
+            end(child, stopped.recv().unwrap_or(Signal::QUIT));
         });
         let pid = start.recv().expect("postgres was started");
         Running { stop, thread, pid }
@@ -330,10 +338,10 @@ fn folder() -> TempDir {
     folder
 }
 
-/// SIGQUIT ends its children as well.
-fn end(mut child: Child) {
+/// SIGQUIT and SIGINT end its children as well.
+fn end(mut child: Child, signal: Signal) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::QUIT);
+        let _ = kill_process(pid, signal);
     }
     let _ = child.wait();
 }
