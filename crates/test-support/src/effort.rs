@@ -23,6 +23,8 @@ pub struct Effort {
     pub outages: usize,
     /// Lost primary databases, in each way.
     pub failovers: usize,
+    /// Random faults of four nodes and their database.
+    pub random_faults: usize,
     /// Devices of a fleet.
     pub fleet: usize,
     /// Random schedules of the membership model.
@@ -46,6 +48,7 @@ pub fn effort() -> Effort {
         attack_span: Duration::from_secs(attack_span),
         outages: if full { 10 } else { 1 },
         failovers: if full { 5 } else { 1 },
+        random_faults: if full { 98 } else { 7 },
         fleet: if full { 5_000 } else { 300 },
         schedules: if full { 3_000 } else { 120 },
     }
