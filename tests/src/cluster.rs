@@ -17,6 +17,7 @@ use crate::{
 
 /// The slow line's round trip.
 const DELAY: Duration = Duration::from_millis(300);
+const SLOW_AT_FIRST: Duration = Duration::from_secs(2);
 
 /// Several nodes on a PostgreSQL of their own, each behind a [`Detour`], and a broker.
 #[derive(Debug)]
@@ -147,11 +148,14 @@ impl ClusterNode {
         }
     }
 
+    /// A line that returns is slow at first: what follows takes long enough to be seen.
     fn disturb(&self, length: Duration, begin: impl FnOnce(&Detour)) {
         begin(&self.detour);
         thread::sleep(length);
-        self.detour.slow_down(Duration::ZERO);
+        self.detour.slow_down(DELAY);
         self.detour.free();
+        thread::sleep(SLOW_AT_FIRST);
+        self.detour.slow_down(Duration::ZERO);
     }
 }
 

@@ -74,19 +74,20 @@ impl FaultKind {
         }
     }
 
-    /// Milliseconds. A lease is 15 s: only a pause is always longer.
-    fn length(self) -> (u64, u64) {
+    /// Milliseconds. Half of the faults end before the lease of 15 s and a pause never does, so that
+    /// the others have gone on without the node.
+    fn length(self, random: &mut Seeded) -> (u64, u64) {
         match self {
-            Self::Pause => (16_500, Fault::LENGTH_MAX_MS),
+            Self::Pause => (16_500, 22_000),
             Self::DatabaseRestart | Self::DatabaseCrash => (0, 4_000),
-            _ => (500, Fault::LENGTH_MAX_MS),
+            _ if random.one_in(2) => (200, 4_000),
+            _ => (4_000, 22_000),
         }
     }
 }
 
 impl Fault {
-    const LENGTH_MAX_MS: u64 = 22_000;
-    const GAP_MS: (u64, u64) = (300, 6_000);
+    const GAP: (u64, u64) = (300, 6_000);
 
     /// A schedule for so many nodes: of each seven faults in a row, each is of another kind.
     pub fn schedule(random: &mut Seeded, faults: usize, nodes: usize) -> Vec<Self> {
@@ -101,9 +102,10 @@ impl Fault {
     }
 
     fn draw(random: &mut Seeded, kind: FaultKind, nodes: usize) -> Self {
+        let length = kind.length(random);
         let mut between =
             |(begin, end)| random.between(Duration::from_millis(begin), Duration::from_millis(end));
-        let (after, length) = (between(Self::GAP_MS), between(kind.length()));
+        let (after, length) = (between(Self::GAP), between(length));
         Self { kind, takes: kind.of(random.below(nodes)), after, length }
     }
 }
