@@ -82,8 +82,24 @@ impl Api {
     ///
     /// If the connection fails.
     pub fn try_send_at(&self, method: &str, path: &str, fields: &str, body: &str) -> std::io::Result<Answer> {
+        self.try_send_within(Duration::from_secs(90), method, path, fields, body)
+    }
+
+    /// As [`Api::try_send_at`], for a client that waits so long for an answer.
+    ///
+    /// # Errors
+    ///
+    /// If the connection fails, or there is no answer in time.
+    pub fn try_send_within(
+        &self,
+        timeout: Duration,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(10))?;
-        stream.set_read_timeout(Some(Duration::from_secs(90)))?;
+        stream.set_read_timeout(Some(timeout))?;
         let user = BASE64_STANDARD.encode(format!("{}:{}", self.key, self.secret));
         let length = body.len();
         write!(

@@ -294,38 +294,46 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// After its last change the deployment has settled, and every node has shown that state since.
+    /// After its last change the deployment has settled, and every node has shown that state since,
+    /// or one that can be later.
     fn take_end(&mut self, ordered: &[&Event], deployment: usize, nodes: usize) {
         let last_change = self.possible[deployment].iter().map(|change| change.span.to).max();
         let settled = ordered.iter().rev().find_map(|event| match event {
             Event::Read(read) if read.deployment == deployment => {
-                Some((read.span.from, read.newest, read.settled.as_ref()?.known_at))
+                Some((read, read.settled.as_ref()?.known_at))
             }
             _ => None,
         });
+        let settled = settled.filter(|(read, _)| Some(read.span.from) >= last_change);
         for node in 0..nodes {
-            let is_served = settled.is_some_and(|(asked_at, newest, known_at)| {
-                Some(asked_at) >= last_change
-                    && ordered.iter().any(|event| match event {
-                        Event::Connection(it) => {
-                            (it.deployment, it.node) == (deployment, node)
-                                && it.span.from >= known_at
-                                && it.shown == newest
-                                && (newest.is_some() || it.end == End::Refused)
-                        }
-                        _ => false,
-                    })
+            let is_served = settled.is_some_and(|(read, known_at)| {
+                ordered.iter().any(|event| match event {
+                    Event::Connection(it) => {
+                        (it.deployment, it.node) == (deployment, node)
+                            && it.span.from >= known_at
+                            && self.shows(it, read)
+                    }
+                    _ => false,
+                })
             });
             if !is_served {
                 self.violations.push(Violation::NotServedAtTheEnd(Evidence {
-                    time: settled.map_or(Duration::ZERO, |(.., known_at)| known_at),
+                    time: settled.map_or(Duration::ZERO, |(_, known_at)| known_at),
                     deployment,
                     node: Some(node),
                     ca: None,
-                    expected: settled.and_then(|(_, newest, _)| newest),
+                    expected: settled.and_then(|(read, _)| read.newest),
                     seen: None,
                 }));
             }
+        }
+    }
+
+    fn shows(&self, connection: &Connection, read: &Read) -> bool {
+        let floor = Floor { ran: read.newest, asked_at: read.span.from };
+        match connection.shown {
+            Some(shown) => self.changes.get(&shown).is_some_and(|change| floor.allows(change)),
+            None => read.newest.is_none() && connection.end == End::Refused,
         }
     }
 }
@@ -498,6 +506,14 @@ mod tests {
             |violation| matches!(violation, Violation::NotServedAtTheEnd(of) if of.node == Some(1)),
         );
         assert_eq!(violations(&[made(ONE, Content::OneWay, 0, 1)]).len(), NODES);
+    }
+
+    #[test]
+    fn a_change_without_an_answer_may_take_effect_after_the_last_read() {
+        let three = ChangeId(3);
+        let late = change(three, Content::OneWay, span(36, 38), Outcome::Unknown);
+        let events = [late, settled(Some(TWO), 40, &[0, 1]), shown(0, TWO, 43), shown(1, three, 44)];
+        assert_eq!(violations(&history(&events)), []);
     }
 
     /// The second change removes the CA 0 and adds the CA 1.

@@ -31,7 +31,9 @@ const DISTURBED_MAX: usize = NODES - 1;
 /// Of devices.
 const CAS: usize = 3;
 /// Of a client that waits for `running` before its next change.
-const PATIENCE_MAX: Duration = Duration::from_secs(6);
+const PATIENCE_MAX: Duration = Duration::from_secs(3);
+/// Shorter than a pause: the node carries out the request when it continues.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the longest fault, beside the start of a node.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(120);
 /// For the last lease to end, all nodes to join, and the proofs.
@@ -329,7 +331,7 @@ impl Run {
         };
         let node = if random.one_in(20) { self.any_node(random) } else { self.awake_node(random) };
         let from = self.now();
-        let answer = node.api().try_send(method, &path(deployment), fields, &body);
+        let answer = send(node, method, &tls(deployment), fields, &body);
         let span = Span { from, to: self.now() };
         let (outcome, exists) = match &answer {
             Ok(answer) => match answer.status {
@@ -394,7 +396,7 @@ impl Run {
 
     fn read(&self, deployment: usize, ask: Ask<'_>) -> Option<(Read, bool)> {
         let from = self.now();
-        let answer = ask.node.api().try_send("GET", &path(deployment), ask.fields, "").ok()?;
+        let answer = send(ask.node, "GET", &tls(deployment), ask.fields, "").ok()?;
         let span = Span { from, to: self.now() };
         if answer.status != 200 {
             if answer.status != 503 {
@@ -408,7 +410,7 @@ impl Run {
     }
 
     fn members(&self, node: &ClusterNode) -> Option<Members> {
-        let answer = node.api().try_send("GET", "/nodes", "", "").ok()?;
+        let answer = send(node, "GET", "/nodes", "", "").ok()?;
         if answer.status != 200 {
             if answer.status != 503 {
                 self.unexpected("GET /nodes", &answer);
@@ -445,8 +447,13 @@ impl Run {
     }
 }
 
-fn path(deployment: usize) -> String {
+fn tls(deployment: usize) -> String {
     format!("/deployments/{}/tls", DEPLOYMENTS[deployment].id)
+}
+
+fn send(node: &ClusterNode, method: &str, path: &str, fields: &str, body: &str) -> io::Result<Answer> {
+    let path = format!("/public_api/v1{path}");
+    node.api().try_send_within(REQUEST_TIMEOUT, method, &path, fields, body)
 }
 
 /// Devices.
