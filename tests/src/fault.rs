@@ -74,7 +74,7 @@ impl FaultKind {
         }
     }
 
-    /// Milliseconds. Half of the faults end before the lease of 15 s and a pause never does, so that
+    /// Milliseconds. Half of the faults end before the lease of 15 s; a pause never does, so that
     /// the others have gone on without the node.
     fn length(self, random: &mut Seeded) -> (u64, u64) {
         match self {
