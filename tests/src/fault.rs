@@ -87,7 +87,7 @@ impl FaultKind {
 }
 
 impl Fault {
-    const GAP: (u64, u64) = (300, 6_000);
+    const GAP: (u64, u64) = (300, 4_500);
 
     /// A schedule for so many nodes: of each seven faults in a row, each is of another kind.
     pub fn schedule(random: &mut Seeded, faults: usize, nodes: usize) -> Vec<Self> {

@@ -23,12 +23,14 @@ pub(crate) struct Lie {
 }
 
 impl Devices {
-    /// Of each CA, and those without a certificate.
+    /// Of each CA, and those without a certificate. Devices of the first CA know only TLS 1.2.
     pub(crate) fn of(cas: &[Authority], servers: &Authority) -> Vec<Self> {
         let device = Device::trusting(servers);
-        let identities = cas.iter().map(|ca| device.clone().with_identity(&ca.client("device")));
-        let with = |(ca, fresh): (usize, Device)| Self { ca: Some(ca), ..Self::new(fresh) };
-        identities.enumerate().map(with).chain([Self::new(device.clone())]).collect()
+        let with = |(ca, authority): (usize, &Authority)| {
+            let fresh = device.clone().with_identity(&authority.client("device"));
+            Self { ca: Some(ca), ..Self::new(if ca == 0 { fresh.with_tls12() } else { fresh }) }
+        };
+        cas.iter().enumerate().map(with).chain([Self::new(device.clone())]).collect()
     }
 
     fn new(fresh: Device) -> Self {
