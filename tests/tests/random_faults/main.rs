@@ -244,7 +244,7 @@ fn under_random_faults_running_is_true_nothing_is_lost_and_removed_trust_stays_r
     run.play(&random, &schedule);
     let Verdict { violations, counts } = run.verdict();
     println!("{:?}", count_kinds(&schedule));
-    println!("{counts:?} in {:.0?}", run.now());
+    println!("{counts:?} in {:.0?}, CERTWARD_SEED={seed}", run.now());
     run.print_story(&violations);
     for violation in &violations {
         println!("{violation:?}");
