@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use certward_test_support::unchunked;
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, Leaf, came_within};
+use crate::{DEADLINE, came_within};
 
 /// An HTTP/1.1 client of the API, one connection per request.
 #[derive(Debug, Clone)]
@@ -211,16 +211,4 @@ fn read_answer(bytes: &[u8]) -> Option<Answer> {
         None => status == 204 || status == 304,
     };
     whole.then_some(answer)
-}
-
-impl Leaf {
-    /// A one-way upload.
-    pub fn one_way(&self) -> Value {
-        json!({"tlsType": "one-way", "cert": self.chain_pem, "key": self.key_pem})
-    }
-
-    /// A two-way upload with these client CAs (PEM).
-    pub fn two_way(&self, client_cas: &str) -> Value {
-        json!({"tlsType": "two-way", "cert": self.chain_pem, "key": self.key_pem, "cacert": client_cas})
-    }
 }

@@ -4,17 +4,15 @@ use std::{
     sync::Arc,
 };
 
+use certward_test_support::AnyServer;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::{Authority, Leaf, Packet, connect_from};
 
@@ -175,14 +173,6 @@ impl Device {
     }
 }
 
-impl Leaf {
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        use rustls_pki_types::pem::PemObject;
-        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())
-            .unwrap_or_else(|_| PrivatePkcs8KeyDer::from(self.key_der.clone()).into())
-    }
-}
-
 impl Session {
     /// The server's leaf (DER).
     pub fn leaf(&self) -> &[u8] {
@@ -282,44 +272,5 @@ impl Session {
     /// If the connection closed without close_notify.
     pub fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.stream.read(into)
-    }
-}
-
-/// The handshake signature is still verified.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

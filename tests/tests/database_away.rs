@@ -35,9 +35,7 @@ impl Away {
         let scene = Scene::with(setup(&url));
         let one_way = scene.run_one_way();
         let clients = Authority::new("Device CA");
-        scene.api().create_deployment_with(json!({
-            "deploymentID": TWO_WAY, "upstream": scene.broker.upstream(), "hosts": [TWO_WAY_HOST],
-        }));
+        scene.api().create_deployment(TWO_WAY, &scene.broker.upstream(), &[TWO_WAY_HOST]);
         let two_way = scene.authority.server(&[TWO_WAY_HOST]);
         scene.api().post_tls(TWO_WAY, &two_way.two_way(clients.pem())).expect(200);
         scene.api().wait_running(TWO_WAY);

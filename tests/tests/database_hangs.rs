@@ -15,7 +15,6 @@ use certward_tests::{
     Answer, Certward, DEADLINE, Leaf, PostgresServer, Scene, Setup, came_within, effort, wait_until,
 };
 use rustix::process::Signal;
-use serde_json::json;
 
 const DEPLOYMENTS: [(&str, &str); 2] = [("one", "one.localhost"), ("two", "two.localhost")];
 /// Per node.
@@ -214,8 +213,7 @@ fn a_database_that_hangs_costs_no_handshake_and_no_change_and_no_program_its_pat
     let scene = Scene::with(setup.clone());
     let other = Certward::start_beside(&scene.certward, setup);
     let histories = DEPLOYMENTS.map(|(id, host)| {
-        let fields = json!({"deploymentID": id, "upstream": scene.broker.upstream(), "hosts": [host]});
-        scene.api().create_deployment_with(fields);
+        scene.api().create_deployment(id, &scene.broker.upstream(), &[host]);
         let leaf: Leaf = scene.authority.server(&[host]);
         scene.api().post_tls(id, &leaf.one_way()).expect(200);
         scene.api().wait_running(id);

@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
     path::Path,
     process::{Command, Stdio},
 };
 
-use certward_tests::{Leaf, Packet, Scene, run, wait_until};
+use certward_tests::{Leaf, Scene, reaches_broker, run, wait_until};
 
 struct Openssl(tempfile::TempDir);
 
+const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n";
 const POLICY: &str = "certificatePolicies=critical,1.2.3.1\n";
 const DEVICE: &str = "basicConstraints=CA:FALSE\n";
@@ -18,10 +18,10 @@ const DEVICE: &str = "basicConstraints=CA:FALSE\n";
 impl Openssl {
     fn new() -> Self {
         let this = Self(tempfile::tempdir().unwrap());
-        this.key("ca", "ec -pkeyopt ec_paramgen_curve:P-256");
+        this.key("ca", P256);
         this.run("req -x509 -new -key ca.key -days 3650 -out ca.pem -subj /CN=root");
         this.ca("sub", "ca", CA);
-        this.key("device", "ec -pkeyopt ec_paramgen_curve:P-256");
+        this.key("device", P256);
         this
     }
 
@@ -43,7 +43,7 @@ impl Openssl {
     }
 
     fn ca(&self, name: &str, issuer: &str, extensions: &str) {
-        self.key(name, "ec -pkeyopt ec_paramgen_curve:P-256");
+        self.key(name, P256);
         self.issue(name, issuer, extensions, "-sha256");
     }
 
@@ -59,6 +59,13 @@ impl Openssl {
 
     fn device(&self, issuer: &str, extensions: &str) {
         self.issue("device", issuer, extensions, "-sha256");
+    }
+
+    /// Below an intermediate with a key of this kind.
+    fn device_below(&self, algorithm: &str, extensions: &str) {
+        self.key("sub", algorithm);
+        self.issue("sub", "ca", extensions, "-sha256");
+        self.device("sub", DEVICE);
     }
 
     fn chain(&self, names: &[&str]) {
@@ -92,30 +99,6 @@ impl Openssl {
 
     fn connect(&self, scene: &Scene, version: &str) {
         run(self.client(scene, version).stdin(Stdio::null()));
-    }
-
-    /// Whether CONNACK arrived, and the output of `s_client`.
-    fn reaches_broker(&self, scene: &Scene, version: &str, options: &[&str]) -> (bool, String) {
-        let mut client = self.client(scene, version);
-        client.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut client = client.spawn().unwrap();
-        let mut to = client.stdin.take().unwrap();
-        // Ignored: the process may have exited.
-        let _ = to.write_all(Packet::connect("device").bytes());
-        let mut printed = Vec::new();
-        let mut from = client.stdout.take().unwrap();
-        let mut piece = [0; 4096];
-        let connack = |printed: &[u8]| printed.windows(4).any(|four| four == Packet::CONNACK);
-        while !connack(&printed) {
-            match from.read(&mut piece) {
-                Ok(length @ 1..) => printed.extend_from_slice(&piece[..length]),
-                _ => break,
-            }
-        }
-        drop(to);
-        let _ = client.kill();
-        let _ = client.wait();
-        (connack(&printed), String::from_utf8_lossy(&printed).into_owned())
     }
 }
 
@@ -187,22 +170,14 @@ const ROWS: &[Row] = &[
     ),
     (
         "an intermediate with an RSA key of 1024 bits",
-        |openssl| {
-            openssl.key("sub", "rsa -pkeyopt rsa_keygen_bits:1024");
-            openssl.issue("sub", "ca", CA, "-sha256");
-            openssl.device("sub", DEVICE);
-        },
+        |openssl| openssl.device_below("rsa -pkeyopt rsa_keygen_bits:1024", CA),
         &["device", "sub"],
         "certificate_unsupported_key",
         "Public-Key: (1024 bit)",
     ),
     (
         "an intermediate with a key on secp256k1",
-        |openssl| {
-            openssl.key("sub", "ec -pkeyopt ec_paramgen_curve:secp256k1");
-            openssl.issue("sub", "ca", CA, "-sha256");
-            openssl.device("sub", DEVICE);
-        },
+        |openssl| openssl.device_below("ec -pkeyopt ec_paramgen_curve:secp256k1", CA),
         &["device", "sub"],
         "certificate_unsupported_key",
         "ASN1 OID: secp256k1",
@@ -210,10 +185,7 @@ const ROWS: &[Row] = &[
     ("a CA", |openssl| openssl.device("sub", CA), &["device", "sub"], "certificate_is_ca", "CA:TRUE"),
     (
         "an intermediate that is no CA",
-        |openssl| {
-            openssl.ca("sub", "ca", DEVICE);
-            openssl.device("sub", DEVICE);
-        },
+        |openssl| openssl.device_below(P256, DEVICE),
         &["device", "sub"],
         "certificate_issuer_not_ca",
         "unsuitable certificate purpose",
@@ -221,8 +193,7 @@ const ROWS: &[Row] = &[
     (
         "an intermediate without keyCertSign",
         |openssl| {
-            openssl.ca("sub", "ca", "basicConstraints=critical,CA:TRUE\nkeyUsage=digitalSignature\n");
-            openssl.device("sub", DEVICE);
+            openssl.device_below(P256, "basicConstraints=critical,CA:TRUE\nkeyUsage=digitalSignature\n")
         },
         &["device", "sub"],
         "certificate_issuer_key_usage",
@@ -258,10 +229,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "an unknown critical extension of an intermediate",
-        |openssl| {
-            openssl.ca("sub", "ca", &format!("{CA}1.2.3.4=critical,ASN1:NULL\n"));
-            openssl.device("sub", DEVICE);
-        },
+        |openssl| openssl.device_below(P256, &format!("{CA}1.2.3.4=critical,ASN1:NULL\n")),
         &["device", "sub"],
         "certificate_critical_extension",
         "unhandled critical extension",
@@ -269,12 +237,8 @@ const ROWS: &[Row] = &[
     (
         "no policy where one is demanded",
         |openssl| {
-            openssl.ca(
-                "sub",
-                "ca",
-                &format!("{CA}{POLICY}policyConstraints=critical,requireExplicitPolicy:0\n"),
-            );
-            openssl.device("sub", DEVICE);
+            let demanded = "policyConstraints=critical,requireExplicitPolicy:0\n";
+            openssl.device_below(P256, &format!("{CA}{POLICY}{demanded}"));
         },
         &["device", "sub"],
         "certificate_policy",
@@ -339,7 +303,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     openssl.run("req -new -key sub.key -subj /CN=SUB -out request");
     openssl.run("x509 -req -in request -CA ca.pem -CAkey ca.key -days 3650 -out SUB.pem -extfile extensions");
     fs::copy(openssl.path().join("sub.key"), openssl.path().join("SUB.key")).unwrap();
-    openssl.key("server", "ec -pkeyopt ec_paramgen_curve:P-256");
+    openssl.key("server", P256);
     openssl.issue("server", "SUB", &format!("{DEVICE}{POLICY}subjectAltName=DNS:localhost\n"), "-sha256");
     let chain = openssl.read("server.pem") + &openssl.read("sub.pem");
     let server = Leaf::from_pem(&chain, &openssl.read("server.key"));
@@ -351,7 +315,7 @@ fn critical_policies_and_names_in_another_form_are_served_and_let_in() {
     for version in ["-tls1_2", "-tls1_3"] {
         // A new session, the remembered chain, the session again.
         for options in [&["-sess_out", "session"][..], &[], &["-sess_in", "session"][..]] {
-            let (reached, printed) = openssl.reaches_broker(&scene, version, options);
+            let (reached, printed) = reaches_broker(openssl.client(&scene, version).args(options));
             assert!(reached, "{version} {options:?}: {printed}");
             let resumed = printed.contains("Reused, TLS");
             assert_eq!(resumed, options.contains(&"-sess_in"), "{version} {options:?}: {printed}");

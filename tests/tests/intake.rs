@@ -29,6 +29,9 @@ fn a_refused_upload_changes_neither_the_state_nor_the_served_certificate() {
 fn refused(scene: &Scene) -> Vec<(Value, &'static str)> {
     let good = scene.leaf();
     let other = scene.leaf();
+    let expired = scene
+        .authority
+        .server_with(&[Scene::HOST], |params| params.not_after = rcgen::date_time_ymd(2024, 2, 1));
     let with = |field: &str, value: Value| {
         let mut body = good.one_way();
         body[field] = value;
@@ -45,7 +48,7 @@ fn refused(scene: &Scene) -> Vec<(Value, &'static str)> {
         (with("cert", json!("/etc/ssl/server.pem")), "FORMAT_PATH"),
         (with("cert", json!(good.chain_pem.replace("MII", "MII...").as_str())), "PEM_SHORTENED"),
         (with("cert", json!(good.chain_pem.repeat(300))), "TOO_MANY_BLOCKS"),
-        (scene.authority.expired_server(Scene::HOST).one_way(), "LEAF_EXPIRED"),
+        (expired.one_way(), "LEAF_EXPIRED"),
         (with("key", json!(other.key_pem)), "KEY_MISMATCH"),
         (with("key", json!(other_curve)), "KEY_CURVE_UNSUPPORTED"),
         (

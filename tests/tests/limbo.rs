@@ -8,15 +8,14 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    io::{Read as _, Write as _},
     net::SocketAddr,
-    process::{Command, Stdio},
+    process::Command,
     sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
 
-use certward_tests::{Api, Authority, Device, Leaf, Packet, Scene, workspace_root};
+use certward_tests::{Api, Authority, Device, Leaf, Scene, reaches_broker, workspace_root};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
@@ -145,21 +144,7 @@ impl Worker {
         command.args(["-servername", &self.host, "-cipher", "ALL:@SECLEVEL=0"]);
         command.arg(if tls13 { "-tls1_3" } else { "-tls1_2" });
         command.arg("-cert").arg(&chain).arg("-cert_chain").arg(&chain).arg("-key").arg(&key);
-        let mut client =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut to = client.stdin.take().unwrap();
-        // Ignored: the process may have exited.
-        let _ = to.write_all(Packet::connect("limbo").bytes());
-        let mut answer = Vec::new();
-        let mut from = client.stdout.take().unwrap();
-        let mut piece = [0; 4];
-        if let Ok(length) = from.read(&mut piece) {
-            answer.extend_from_slice(&piece[..length]);
-        }
-        drop(to);
-        let _ = client.kill();
-        let _ = client.wait();
-        answer == Packet::CONNACK
+        reaches_broker(&mut command).0
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use certward_tests::{
     Authority, Certward, Detour, Device, Leaf, PostgresServer, Scene, Setup, wait_until, wait_within,
 };
-use serde_json::json;
 
 const OTHER: &str = "other";
 const OTHER_HOST: &str = "other.localhost";
@@ -33,9 +32,7 @@ impl Two {
         let setup = |store: &str| Setup { store: Some(store.to_owned()), ..Setup::default() };
         let scene = Scene::with(setup(&store));
         scene.run_one_way();
-        scene.api().create_deployment_with(json!({
-            "deploymentID": OTHER, "upstream": scene.broker.upstream(), "hosts": [OTHER_HOST],
-        }));
+        scene.api().create_deployment(OTHER, &scene.broker.upstream(), &[OTHER_HOST]);
         scene.api().post_tls(OTHER, &scene.authority.server(&[OTHER_HOST]).one_way()).expect(200);
         scene.api().wait_running(OTHER);
         let detour = Detour::before(&store);

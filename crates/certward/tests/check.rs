@@ -6,38 +6,26 @@ mod stage;
 
 use std::{fs, path::Path};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
-};
+use certward_test_support::{Authority, server_params};
+use rcgen::{KeyPair, date_time_ymd};
 use stage::{Run, certward, finish};
 use tempfile::TempDir;
 
 /// A CA and its leaf for `a.example` and `*.b.example`.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new([]).unwrap();
-    ca.distinguished_name.push(DnType::CommonName, "A root");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let ca_certificate = ca.self_signed(&ca_key).unwrap();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new(["a.example".to_owned(), "*.b.example".to_owned()]).unwrap();
-    leaf.distinguished_name.push(DnType::CommonName, "a.example");
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = leaf.signed_by(&key, &issuer).unwrap();
-    let mut old = leaf.clone();
+    let (ca, key) = (Authority::new("A root"), KeyPair::generate().unwrap());
+    let params = server_params("a.example", &["a.example", "*.b.example"]);
+    let mut old = params.clone();
     (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-    let expired = old.signed_by(&key, &issuer).unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("ca.pem", &ca_certificate.pem());
-    write("cert.pem", &certificate.pem());
-    write("expired.pem", &expired.pem());
-    write("key.pem", &key.serialize_pem());
-    write("other.pem", &KeyPair::generate().unwrap().serialize_pem());
-    fs::write(folder.path().join("cert.der"), certificate.der()).unwrap();
+    let (leaf, expired) = (ca.issue(params, &key), ca.issue(old, &key));
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    write("ca.pem", ca.pem().as_bytes());
+    write("cert.pem", leaf.pem.as_bytes());
+    write("cert.der", &leaf.der);
+    write("expired.pem", expired.pem.as_bytes());
+    write("key.pem", leaf.key_pem.as_bytes());
+    write("other.pem", KeyPair::generate().unwrap().serialize_pem().as_bytes());
     folder
 }
 

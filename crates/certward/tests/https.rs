@@ -6,17 +6,15 @@ mod stage;
 
 use std::{fs, path::Path};
 
-use rcgen::{CertificateParams, KeyPair};
+use certward_test_support::{Leaf, server_params};
 use rustix::process::Signal;
 use stage::{Run, Server, certward, finish, wait_until};
 
 /// Self-signed, in `api.pem`, and in another file for clients.
 fn issue(folder: &Path, for_clients: &str) {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    fs::write(folder.join("api.key"), key.serialize_pem()).unwrap();
-    fs::write(folder.join("api.pem"), certificate.pem()).unwrap();
-    fs::write(folder.join(for_clients), certificate.pem()).unwrap();
+    let leaf = Leaf::self_signed(server_params("127.0.0.1", &["127.0.0.1"]));
+    leaf.write(folder, "api");
+    fs::write(folder.join(for_clients), leaf.pem).unwrap();
 }
 
 #[test]

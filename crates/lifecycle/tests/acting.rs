@@ -7,7 +7,7 @@ mod support;
 use certward_lifecycle::{CertificateView, DeploymentError, TlsError};
 use certward_pki::{Code, HostName, Profile};
 use certward_store::{DeploymentPatch, DeploymentRef, Generation, ProjectId};
-use support::{Authority, World};
+use support::{Authority, Uploads, World};
 use tokio::task::JoinHandle;
 
 fn hosts(names: &[&str]) -> DeploymentPatch {

@@ -11,7 +11,7 @@ use certward_lifecycle::{
 };
 use certward_pki::{Code, HostName, NoEntryPoint};
 use certward_store::{DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
-use support::{Authority, World, given, not_proven};
+use support::{Authority, Uploads, World, given, not_proven, self_signed};
 
 #[tokio::test]
 async fn a_certificate_is_created_proven_replaced_and_deleted() {
@@ -425,9 +425,9 @@ async fn a_self_signed_leaf_over_an_issued_one_is_a_warning_also_of_a_check() {
     assert_eq!(codes(&world.create(ca.one_way()).await.warnings), [missing]);
     let check = async || {
         let now = world.deployment().await;
-        world.lifecycle.check_tls(&world.admin, &now, Authority::self_signed().into()).await.unwrap()
+        world.lifecycle.check_tls(&world.admin, &now, self_signed().into()).await.unwrap()
     };
     assert_eq!(codes(&check().await.findings), [Code::SelfSignedOverIssued]);
-    assert_eq!(codes(&world.replace(Authority::self_signed()).await.warnings), [Code::SelfSignedOverIssued]);
+    assert_eq!(codes(&world.replace(self_signed()).await.warnings), [Code::SelfSignedOverIssued]);
     assert_eq!(codes(&check().await.findings), []);
 }

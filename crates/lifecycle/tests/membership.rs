@@ -6,7 +6,7 @@ mod support;
 
 use certward_lifecycle::{Member, Observation, Withdrawal};
 use certward_store::{FeedPosition, Generation};
-use support::{Authority, SETTINGS, World, not_proven, session};
+use support::{Authority, SETTINGS, Uploads, World, not_proven, session};
 
 #[tokio::test]
 async fn a_lease_that_has_run_out_counts_until_it_is_swept() {

@@ -22,7 +22,7 @@ use certward_store::{
 };
 use certward_test_support::effort;
 use proptest::{prelude::*, test_runner::Config};
-use support::{Authority, Backup, SETTINGS, World, session};
+use support::{Authority, Backup, SETTINGS, Uploads, World, session};
 
 const NODES: usize = 3;
 

@@ -7,7 +7,7 @@ mod support;
 use certward_lifecycle::{Denied, DeploymentError, KeyError, ProjectError};
 use certward_pki::HostName;
 use certward_store::{ApiKey, Boundary, DeploymentId, DeploymentPatch, ProjectId, Scope};
-use support::{Authority, World};
+use support::{Authority, Uploads, World};
 
 fn project(id: &str) -> ProjectId {
     ProjectId::parse(id).unwrap()

@@ -6,6 +6,7 @@ use std::{
 };
 
 use certward_api::{Api, ApiDeadlines, ApiError, ApiSettings, CertificateFiles};
+use certward_test_support::{Leaf, server_params};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -207,11 +208,9 @@ async fn the_end_of_the_server_is_bounded_and_cuts_a_wait_short() {
 }
 
 fn certificate(folder: &std::path::Path) -> (CertificateFiles, Vec<u8>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let files = CertificateFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") };
-    std::fs::write(&files.cert, made.cert.pem()).unwrap();
-    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
-    (files, made.cert.der().to_vec())
+    let leaf = Leaf::self_signed(server_params("localhost", &["localhost"]));
+    let (cert, key) = leaf.write(folder, "api");
+    (CertificateFiles { cert, key }, leaf.der)
 }
 
 async fn over_tls(world: &World, trusted: &[u8]) -> Result<String, std::io::Error> {
@@ -270,8 +269,8 @@ fn a_wrong_certificate_or_a_taken_address_stops_the_start() {
     assert!(matches!(bind(&swapped), Some(ApiError::NoCertificate(_))));
     let swapped = CertificateFiles { cert: files.cert.clone(), key: files.cert.clone() };
     assert!(matches!(bind(&swapped), Some(ApiError::NoKey(_))));
-    let other = rcgen::KeyPair::generate().unwrap();
-    std::fs::write(&files.key, other.serialize_pem()).unwrap();
+    let other = Leaf::self_signed(server_params("localhost", &["localhost"]));
+    std::fs::write(&files.key, other.key_pem).unwrap();
     assert!(matches!(bind(&files), Some(ApiError::Unservable { .. })), "the key of another");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -19,7 +19,7 @@ use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId, Scope, Servers,
     Session, Store, Timestamp, TlsState, UpstreamList,
 };
-use certward_test_support::{HandClock, PostgresServer, unchunked};
+use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
 use tokio::{
@@ -450,11 +450,8 @@ impl Answer {
 
 /// Each with its own key.
 pub(crate) fn upload() -> Value {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["ge6a1a75.example.com".to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "ge6a1a75.example.com");
-    params.not_before = time::macros::datetime!(2026-11-01 0:00 UTC);
+    let host = "ge6a1a75.example.com";
+    let mut params = server_params(host, &[host]);
     params.not_after = time::macros::datetime!(2027-05-22 02:43:21 UTC);
-    let certificate = params.self_signed(&key).unwrap();
-    json!({"tlsType": "one-way", "cert": certificate.pem(), "key": key.serialize_pem()})
+    Leaf::self_signed(params).one_way()
 }

@@ -136,7 +136,7 @@ mod tests {
         time::Duration,
     };
 
-    use rcgen::{CertificateParams, KeyPair};
+    use certward_test_support::{Leaf, client_params};
     use rustls::CertificateError;
     use time::OffsetDateTime;
 
@@ -188,10 +188,10 @@ mod tests {
     }
 
     fn certificate() -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(vec!["device".to_owned()]).unwrap();
+        let mut params = client_params("device");
         params.not_before = OffsetDateTime::from_unix_timestamp(1_000).unwrap();
         params.not_after = OffsetDateTime::from_unix_timestamp(9_000).unwrap();
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().into()
+        Leaf::self_signed(params).der.into()
     }
 
     fn at(seconds: u64) -> UnixTime {

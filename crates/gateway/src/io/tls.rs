@@ -294,11 +294,11 @@ impl SendBuffer {
 mod tests {
     use std::io::{Read, Write};
 
-    use rcgen::{CertificateParams, KeyPair};
+    use certward_test_support::{Leaf, server_params};
     use rustls::{
         ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
         crypto::CryptoProvider,
-        pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
+        pki_types::ServerName,
         version::{TLS12, TLS13},
     };
 
@@ -318,19 +318,17 @@ mod tests {
         }
 
         fn with(version: &'static SupportedProtocolVersion, provider: CryptoProvider) -> Self {
-            let key = KeyPair::generate().unwrap();
-            let leaf: CertificateDer<'static> =
-                CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().into();
+            let leaf = Leaf::self_signed(server_params("a.test", &["a.test"]));
             let provider = Arc::new(provider);
             let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(&[version])
                 .unwrap()
                 .with_no_client_auth()
-                .with_single_cert(vec![leaf.clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+                .with_single_cert(vec![leaf.der.clone().into()], leaf.private_key())
                 .unwrap();
             server.enable_secret_extraction = true;
             let mut roots = RootCertStore::empty();
-            roots.add(leaf).unwrap();
+            roots.add(leaf.der.into()).unwrap();
             let client = ClientConfig::builder_with_provider(provider)
                 .with_protocol_versions(&[version])
                 .unwrap()

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     boundaries::{allow, suffixes},
     stage::{
-        Broker, Ca, Device, ShiftedClock, TLS12, TLS13, World, eventually, id, lifecycle_of, master_key,
-        ready, settings,
+        Authority, Broker, Device, ShiftedClock, TLS12, TLS13, World, eventually, id, lifecycle_of,
+        master_key, ready, settings,
     },
 };
 
@@ -74,12 +74,12 @@ async fn ticket_keys(folder: &Path) -> usize {
 #[tokio::test]
 async fn what_fell_out_of_the_cache_is_served_from_the_snapshot() {
     let world = World::keeping(Settings { config_cache: 1, ..settings() }).await;
-    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let (ca, clients, broker) = (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
     let names = ["a.test", "b.test", "c.test"];
     let mut leaves = Vec::new();
     for name in names {
         let deployment = world.deploy(&name[..1], broker.address, &[name]).await;
-        let leaf = ca.leaf(&[name]);
+        let leaf = ca.server(&[name]);
         world.run(&deployment, &leaf, &[&clients]).await;
         leaves.push(leaf);
     }
@@ -98,9 +98,9 @@ async fn what_fell_out_of_the_cache_is_served_from_the_snapshot() {
 #[tokio::test]
 async fn alone_a_node_serves_for_days_and_devices_resume_as_long_as_the_ticket_keys_last() {
     let world = World::keeping(settings()).await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    let leaf = ca.leaf(&["d.test"]);
+    let leaf = ca.server(&["d.test"]);
     world.run(&deployment, &leaf, &[]).await;
     let devices = [TLS12, TLS13].map(|version| Device::new(&ca, None, &[version]).with_one_drawer());
     for device in &devices {
@@ -133,14 +133,14 @@ async fn alone_a_node_serves_for_days_and_devices_resume_as_long_as_the_ticket_k
 #[tokio::test]
 async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
     let world = World::keeping(settings()).await;
-    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let (ca, clients, broker) = (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
     let narrowed = world.deploy("narrowed", broker.address, &["narrowed.test"]).await;
     let deleted = world.deploy("deleted", broker.address, &["deleted.test"]).await;
     let removed = world.deploy("removed", broker.address, &["removed.test"]).await;
     for (id, name) in [(&narrowed, "narrowed.test"), (&deleted, "deleted.test"), (&removed, "removed.test")] {
-        world.run(id, &ca.leaf(&[name]), &[]).await;
+        world.run(id, &ca.server(&[name]), &[]).await;
     }
-    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&clients]).await;
+    world.run(&narrowed, &ca.server(&["narrowed.test"]), &[&clients]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
     // Reported changes are in the replica; a removal is not reported and is copied later.
@@ -168,9 +168,9 @@ async fn a_snapshot_of_yesterday_serves_what_the_node_last_acknowledged() {
 async fn alone_a_node_holds_projects_to_their_boundaries() {
     let settings = || Settings { default_deployment: Some(id("fallback")), ..settings() };
     let world = World::keeping(settings()).await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     let fallback = world.deploy("fallback", broker.address, &["own.test"]).await;
-    world.run(&fallback, &ca.leaf(&["own.test", "x.fleet.test", "other.test"]), &[]).await;
+    world.run(&fallback, &ca.server(&["own.test", "x.fleet.test", "other.test"]), &[]).await;
     let device = Device::trusting(&ca);
     for (of, change) in [("fleet", suffixes(&["fleet.test"])), ("default", allow(&["10.0.0.0/8"]))] {
         let before = world.snapshot().await;

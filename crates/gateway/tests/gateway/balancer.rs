@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, any, eventually, id, settings};
+use crate::stage::{Authority, Broker, CONNECT, Connection, Device, World, any, eventually, id, settings};
 
 const HOST: &str = "d.test";
 /// Devices connect directly from [`ELSEWHERE`].
@@ -23,7 +23,7 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 8883\r\n";
 
 struct Stage {
     world: World,
-    servers: Ca,
+    servers: Authority,
     received: mpsc::Receiver<Vec<u8>>,
     _broker: Broker,
 }
@@ -51,12 +51,12 @@ impl Stage {
             })
             .into();
         change(&mut settings);
-        let (world, servers) = (World::with(settings).await, Ca::new("servers"));
+        let (world, servers) = (World::with(settings).await, Authority::new("servers"));
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
         let proxy_protocol = Some(ProxyProtocol::V2);
         world.change(&deployment, DeploymentPatch { proxy_protocol, ..Default::default() }).await;
         // The proof's source address must send a header.
-        world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+        world.run(&deployment, &servers.server(&[HOST]), &[]).await;
         Self { world, servers, received, _broker: broker }
     }
 

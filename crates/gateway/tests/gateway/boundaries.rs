@@ -5,7 +5,7 @@ use certward_lifecycle::{NewDeployment, ProjectChange};
 use certward_pki::HostName;
 use certward_store::{Boundary, DeploymentSpec, HostSuffix, ProjectId, UpstreamAllow, UpstreamList};
 
-use crate::stage::{Broker, Ca, Device, World, eventually, id, settings};
+use crate::stage::{Authority, Broker, Device, World, eventually, id, settings};
 
 const UNKNOWN: &str = "received fatal alert: UnrecognisedName";
 
@@ -49,10 +49,10 @@ async fn reaches(device: &Device, to: std::net::SocketAddr, name: &str) -> Strin
 #[tokio::test]
 async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() {
     let world = World::with(Settings { default_deployment: Some(id("fallback")), ..settings() }).await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     let fallback = world.deploy("fallback", broker.address, &[]).await;
     let names = ["x.fleet.test", "fleet.test", "a.b.fleet.test", "other.test"];
-    world.run(&fallback, &ca.leaf(&names), &[]).await;
+    world.run(&fallback, &ca.server(&names), &[]).await;
     let device = Device::trusting(&ca);
     for name in names {
         assert_eq!(reaches(&device, world.mqtts(), name).await, "served", "{name}");
@@ -79,7 +79,7 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
         },
     };
     world.lifecycle.create_deployment(&world.admin, new).await.unwrap();
-    world.run(&id("fleet"), &ca.leaf(&names), &[]).await;
+    world.run(&id("fleet"), &ca.server(&names), &[]).await;
     assert_eq!(reaches(&device, world.mqtts(), "x.fleet.test").await, "served");
     assert_eq!(reaches(&device, world.mqtts(), "fleet.test").await, UNKNOWN);
 
@@ -94,9 +94,9 @@ async fn the_default_deployment_takes_no_name_that_belongs_to_another_project() 
 #[tokio::test]
 async fn a_changed_rule_holds_for_new_connections_to_brokers_and_live_ones_stay() {
     let world = World::new().await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let mut live = device.talk(world.mqtts(), "d.test").await.unwrap();
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use certward_gateway::{Listener, Protocol, Settings};
 use certward_lifecycle::NodeView;
 use certward_store::DeploymentId;
+use rcgen::{BasicConstraints, IsCa};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,7 +13,10 @@ use tokio::{
 
 use crate::{
     hello::{Hello, extension, names, vec16},
-    stage::{Broker, CONNECT, Ca, Device, Pair, TLS12, TLS13, World, any, eventually, id, settings},
+    stage::{
+        Authority, Broker, CONNECT, Device, Leaf, TLS12, TLS13, World, any, eventually, from_now, id,
+        settings,
+    },
 };
 
 const HOST: &str = "d.test";
@@ -21,9 +25,9 @@ const HOST: &str = "d.test";
 struct Stage {
     world: World,
     deployment: DeploymentId,
-    servers: Ca,
-    clients: Ca,
-    leaf: Pair,
+    servers: Authority,
+    clients: Authority,
+    leaf: Leaf,
     _broker: Broker,
 }
 
@@ -36,10 +40,11 @@ impl Stage {
 
     async fn with(mut settings: Settings) -> Self {
         settings.listeners.push(Listener::bound_to(id("d"), any(), Protocol::Mqtts));
-        let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
+        let (world, servers, clients) =
+            (World::with(settings).await, Authority::new("servers"), Authority::new("clients"));
         let broker = Broker::echo().await;
         let deployment = world.deploy_with("d", broker.address, Some(broker.address), &[HOST]).await;
-        let leaf = servers.leaf(&[HOST]);
+        let leaf = servers.server(&[HOST]);
         Self { world, deployment, servers, clients, leaf, _broker: broker }
     }
 
@@ -237,7 +242,7 @@ async fn what_the_device_says_of_our_certificate_is_named_with_name_and_version(
             let _ = socket.read_to_end(&mut Vec::new()).await;
         })
         .await;
-    let stranger = Device::trusting(&Ca::new("others"));
+    let stranger = Device::trusting(&Authority::new("others"));
     for device in [stranger.clone(), stranger] {
         let failing = async |stage: &Stage| drop(device.connect(stage.bound(), HOST).await);
         stage.expect("a device of another CA", "client_unknown_ca", failing).await;
@@ -250,20 +255,23 @@ async fn what_is_wrong_with_the_devices_certificate_is_named() {
     let stage = Stage::new().await;
     stage.world.run(&stage.deployment, &stage.leaf, &[&stage.clients]).await;
     let hour = Duration::from_secs(3600);
-    let same_name = Ca::new("clients");
-    let early = stage.clients.client_from("early", hour);
-    let cases: [(&str, Option<Pair>); 6] = [
+    let same_name = Authority::new("clients");
+    let early = stage.clients.client_with("early", |params| params.not_before = from_now(hour));
+    let authority = stage.clients.client_with("device", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let cases: [(&str, Option<Leaf>); 6] = [
         ("certificate_required", None),
-        ("certificate_unknown_issuer", Some(Ca::new("strangers").client("device"))),
+        ("certificate_unknown_issuer", Some(Authority::new("strangers").client("device"))),
         ("certificate_bad_signature", Some(same_name.client("device"))),
-        ("certificate_wrong_purpose", Some(stage.clients.leaf(&["device"]))),
+        ("certificate_wrong_purpose", Some(stage.clients.server(&["device"]))),
         ("certificate_not_yet_valid", Some(early)),
-        ("certificate_is_ca", Some(stage.clients.client_that_is_a_ca("device"))),
+        ("certificate_is_ca", Some(authority)),
     ];
-    let short = stage.clients.client_for("short", hour);
+    let short = stage.clients.client_with("short", |params| params.not_after = from_now(hour));
     for version in [TLS12, TLS13] {
-        for (cause, pair) in &cases {
-            let device = Device::new(&stage.servers, pair.as_ref(), &[version]);
+        for (cause, leaf) in &cases {
+            let device = Device::new(&stage.servers, leaf.as_ref(), &[version]);
             let failing = async |stage: &Stage| drop(device.talk(stage.bound(), HOST).await);
             stage.expect(cause, cause, failing).await;
         }

@@ -11,7 +11,7 @@ use std::{
 use certward_gateway::{Listener, Protocol};
 use tokio::io::AsyncReadExt;
 
-use crate::stage::{Broker, Ca, Device, World, any, eventually, id, settings};
+use crate::stage::{Authority, Broker, Device, World, any, eventually, id, settings};
 
 #[tokio::test]
 async fn proofs_reach_no_broker_and_no_list_of_failures() {
@@ -24,11 +24,11 @@ async fn proofs_reach_no_broker_and_no_list_of_failures() {
         })
         .await
     };
-    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let (world, ca) = (World::new().await, Authority::new("servers"));
     let deployment =
         world.deploy_with("d", broker.address, Some(broker.address), &["d.test", "*.d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test", "*.d.test"]), &[]).await;
-    world.run(&deployment, &ca.leaf(&["d.test", "*.d.test"]), &[&Ca::new("clients")]).await;
+    world.run(&deployment, &ca.server(&["d.test", "*.d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test", "*.d.test"]), &[&Authority::new("clients")]).await;
     assert_eq!(reached.load(Ordering::SeqCst), 0);
     assert_eq!(world.failures(&deployment), [""; 0]);
     assert!(world.metric(r#"certward_gateway_proofs_total{result="ok"}"#) >= 2);
@@ -38,10 +38,10 @@ async fn proofs_reach_no_broker_and_no_list_of_failures() {
 
 #[tokio::test]
 async fn the_same_leaf_with_another_client_ca_is_proven_again() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    let (first, second) = (Ca::new("same name"), Ca::new("same name"));
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+    let (first, second) = (Authority::new("same name"), Authority::new("same name"));
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    let leaf = servers.leaf(&["d.test"]);
+    let leaf = servers.server(&["d.test"]);
     world.run(&deployment, &leaf, &[&first]).await;
     world.run(&deployment, &leaf, &[&second]).await;
     let old = Device::new(&servers, Some(&first.client("device")), &[crate::stage::TLS13]);
@@ -53,9 +53,9 @@ async fn the_same_leaf_with_another_client_ca_is_proven_again() {
 
 #[tokio::test]
 async fn a_deployment_without_an_entry_point_fails_at_once_and_runs_when_it_gets_one() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &[]).await;
-    world.put(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.put(&deployment, &ca.server(&["d.test"]), &[]).await;
     let status = world.settled(&deployment).await;
     assert!(status.starts_with("failed: "), "{status}");
     let hosts = Some(vec![certward_pki::HostName::parse("d.test").unwrap()]);
@@ -68,12 +68,12 @@ async fn a_deployment_without_an_entry_point_fails_at_once_and_runs_when_it_gets
 async fn bound_listeners_and_the_default_are_proven_without_a_name() {
     let mut settings = settings();
     settings.listeners = vec![Listener::bound_to(id("bound"), any(), Protocol::Mqtts)];
-    let (world, ca, broker) = (World::with(settings).await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::with(settings).await, Authority::new("servers"), Broker::echo().await);
     let bound = world.deploy("bound", broker.address, &[]).await;
-    world.run(&bound, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&bound, &ca.server(&["d.test"]), &[]).await;
     // It has a host; a listener is missing.
     let hosted = world.deploy("hosted", broker.address, &["hosted.test"]).await;
-    world.put(&hosted, &ca.leaf(&["hosted.test"]), &[]).await;
+    world.put(&hosted, &ca.server(&["hosted.test"]), &[]).await;
     let status = world.settled(&hosted).await;
     assert!(status.contains("the node has no shared listener"), "{status}");
     assert!(status.contains("[[gateway.listener]]") && !status.contains("a host:"), "{status}");
@@ -83,9 +83,9 @@ async fn bound_listeners_and_the_default_are_proven_without_a_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_under_load_drop_no_connection_and_fail_no_handshake() {
     const SWAPS: usize = 15;
-    let (world, ca, broker) = (Arc::new(World::new().await), Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (Arc::new(World::new().await), Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let over = Arc::new(AtomicBool::new(false));
     let mut tasks = tokio::task::JoinSet::new();
@@ -111,7 +111,7 @@ async fn swaps_under_load_drop_no_connection_and_fail_no_handshake() {
         });
     }
     for _ in 0..SWAPS {
-        let leaf = ca.leaf(&["d.test"]);
+        let leaf = ca.server(&["d.test"]);
         world.run(&deployment, &leaf, &[]).await;
         let seen = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf();
         assert_eq!(seen, leaf.der);
@@ -125,11 +125,11 @@ async fn swaps_under_load_drop_no_connection_and_fail_no_handshake() {
 
 #[tokio::test]
 async fn a_deletion_closes_the_deployments_connections_and_no_other() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deleted = world.deploy("deleted", broker.address, &["deleted.test"]).await;
     let kept = world.deploy("kept", broker.address, &["kept.test"]).await;
-    world.run(&deleted, &ca.leaf(&["deleted.test"]), &[]).await;
-    world.run(&kept, &ca.leaf(&["kept.test"]), &[]).await;
+    world.run(&deleted, &ca.server(&["deleted.test"]), &[]).await;
+    world.run(&kept, &ca.server(&["kept.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let mut ends = device.talk(world.mqtts(), "deleted.test").await.unwrap();
     let mut stays = device.talk(world.mqtts(), "kept.test").await.unwrap();
@@ -143,16 +143,16 @@ async fn a_deletion_closes_the_deployments_connections_and_no_other() {
     let refused = device.connect(world.mqtts(), "deleted.test").await;
     assert!(refused.is_err_and(|error| error.to_string().contains("HandshakeFailure")));
 
-    world.run(&deleted, &ca.leaf(&["deleted.test"]), &[]).await;
+    world.run(&deleted, &ca.server(&["deleted.test"]), &[]).await;
     device.talk(world.mqtts(), "deleted.test").await.unwrap();
     world.shut_down().await;
 }
 
 #[tokio::test]
 async fn the_removal_of_a_deployment_closes_its_connections() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let mut connection = device.talk(world.mqtts(), "d.test").await.unwrap();
     world.remove(&deployment).await;
@@ -164,10 +164,10 @@ async fn the_removal_of_a_deployment_closes_its_connections() {
 
 #[tokio::test]
 async fn new_hosts_and_upstreams_leave_live_connections_alone() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let other = Broker::named("other").await;
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let mut before = device.talk(world.mqtts(), "d.test").await.unwrap();
     let upstream = Some(certward_store::UpstreamList::parse(&other.address.to_string()).unwrap());
@@ -186,9 +186,9 @@ async fn new_hosts_and_upstreams_leave_live_connections_alone() {
 
 #[tokio::test]
 async fn a_shutdown_closes_connections_cleanly() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let mut connection = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap();
     let gateway = world.gateway.clone();
     let ends = tokio::spawn(async move { connection.ends_cleanly().await });

@@ -7,7 +7,7 @@ use certward_pki::HostName;
 use certward_store::{ConnectionLimit, DeploymentPatch};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::stage::{Broker, Ca, Connection, Device, TLS12, TLS13, World, any, eventually, settings};
+use crate::stage::{Authority, Broker, Connection, Device, TLS12, TLS13, World, any, eventually, settings};
 
 const ROUNDS: usize = 2;
 const DEPLOYMENTS: usize = 4;
@@ -36,8 +36,8 @@ fn entries(world: &World, table: &str) -> u64 {
 
 struct Cast {
     world: World,
-    servers: Ca,
-    clients: Ca,
+    servers: Authority,
+    clients: Authority,
     broker: Broker,
     nowhere: SocketAddr,
 }
@@ -55,8 +55,8 @@ impl Cast {
             ..DeploymentPatch::default()
         };
         world.change(&id, limits).await;
-        let cas: &[&Ca] = if number % 2 == 1 { &[clients] } else { &[] };
-        world.run(&id, &servers.leaf(&[&host]), cas).await;
+        let cas: &[&Authority] = if number % 2 == 1 { &[clients] } else { &[] };
+        world.run(&id, &servers.server(&[&host]), cas).await;
 
         let own = clients.client("device");
         let mut connection = None;
@@ -68,7 +68,7 @@ impl Cast {
             }
             let stranger = Device::new(servers, Some(&servers.client("stranger")), &[version]);
             let _ = stranger.talk(world.mqtts(), &host).await;
-            let distrusting = Device::trusting(&Ca::new("others"));
+            let distrusting = Device::trusting(&Authority::new("others"));
             assert!(distrusting.connect(world.mqtts(), &host).await.is_err());
             connection = Some(device.connect(world.mqtts(), &host).await.unwrap());
         }
@@ -80,7 +80,7 @@ impl Cast {
         let hosts =
             [host.clone(), format!("*.{host}")].iter().map(|host| HostName::parse(host).unwrap()).collect();
         world.change(&id, DeploymentPatch { hosts: Some(hosts), ..DeploymentPatch::default() }).await;
-        world.run(&id, &servers.leaf(&[&host, &format!("*.{host}")]), cas).await;
+        world.run(&id, &servers.server(&[&host, &format!("*.{host}")]), cas).await;
         connection.unwrap()
     }
 
@@ -102,7 +102,7 @@ async fn of_deployments_that_are_gone_nothing_stays_in_memory() {
     })
     .await;
     let nowhere = std::net::TcpListener::bind(any()).unwrap().local_addr().unwrap();
-    let (servers, clients) = (Ca::new("servers"), Ca::new("clients"));
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let cast = Cast { world, servers, clients, broker: Broker::echo().await, nowhere };
     for _ in 0..ROUNDS {
         let mut connections = Vec::new();

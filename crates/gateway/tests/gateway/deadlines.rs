@@ -9,7 +9,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Connection, Device, TEST_TIMEOUT, World, eventually, settings};
+use crate::stage::{
+    Authority, Broker, CONNECT, Connection, Device, TEST_TIMEOUT, World, eventually, settings,
+};
 
 fn hasty() -> Settings {
     let mut settings = settings();
@@ -19,10 +21,10 @@ fn hasty() -> Settings {
     settings
 }
 
-async fn world_with(settings: Settings) -> (World, Ca, Broker) {
-    let (world, ca, broker) = (World::with(settings).await, Ca::new("servers"), Broker::echo().await);
+async fn world_with(settings: Settings) -> (World, Authority, Broker) {
+    let (world, ca, broker) = (World::with(settings).await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     (world, ca, broker)
 }
 
@@ -111,7 +113,7 @@ async fn a_half_closed_connection_does_not_wait_for_ever() {
     })
     .await;
     let other = world.deploy("deaf", deaf.address, &["deaf.test"]).await;
-    world.run(&other, &ca.leaf(&["deaf.test"]), &[]).await;
+    world.run(&other, &ca.server(&["deaf.test"]), &[]).await;
     let mut connection = Device::trusting(&ca).connect(world.mqtts(), "deaf.test").await.unwrap();
     connection.0.write_all(CONNECT).await.unwrap();
     connection.ends_cleanly().await;
@@ -130,7 +132,7 @@ async fn connections_over_the_limit_are_closed_and_proofs_are_no_part_of_it() {
     assert!(device.talk(world.mqtts(), "d.test").await.is_err());
     assert_eq!(world.metric(r#"certward_gateway_refused_total{reason="connections_max"}"#), 1);
     // Proven even at the connection limit.
-    world.run(&crate::stage::id("d"), &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&crate::stage::id("d"), &ca.server(&["d.test"]), &[]).await;
     drop(second);
     eventually("a place becomes free", || async { device.talk(world.mqtts(), "d.test").await.is_ok() }).await;
     world.shut_down().await;

@@ -6,7 +6,7 @@ use certward_gateway::{Deadlines, Settings};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 
 use crate::stage::{
-    Broker, Ca, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, ready, settings,
+    Authority, Broker, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, ready, settings,
 };
 
 const HOST: &str = "d.test";
@@ -18,10 +18,10 @@ fn drain(time: Duration) -> Settings {
 
 #[tokio::test]
 async fn devices_are_closed_one_by_one_each_with_a_close_notify() {
-    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (servers, broker) = (Authority::new("servers"), Broker::echo().await);
     let world = World::with(drain(Duration::from_secs(2))).await;
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     let device = Device::trusting(&servers);
     let mut staying: Vec<Connection> = Vec::new();
     for _ in 0..20 {
@@ -54,10 +54,10 @@ async fn a_drain_without_connections_is_over_at_once() {
 
 #[tokio::test]
 async fn a_drain_is_over_with_its_last_connection() {
-    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (servers, broker) = (Authority::new("servers"), Broker::echo().await);
     let mut world = World::with(drain(Duration::from_secs(3600))).await;
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     let mut last = Device::trusting(&servers).talk(world.mqtts(), HOST).await.unwrap();
     world.begin_shutdown();
     eventually("it is not ready any more", || async { !ready(&world.gateway) }).await;
@@ -70,13 +70,13 @@ async fn a_drain_is_over_with_its_last_connection() {
 
 #[tokio::test]
 async fn a_client_that_is_not_trusted_any_more_does_not_outlast_it_in_a_drain() {
-    let (servers, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (servers, broker) = (Authority::new("servers"), Broker::echo().await);
     let world = World::with(drain(Duration::from_secs(3600))).await;
-    let (first, second) = (Ca::new("first"), Ca::new("second"));
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    let leaf = servers.leaf(&[HOST]);
+    let leaf = servers.server(&[HOST]);
     world.run(&deployment, &leaf, &[&first, &second]).await;
-    let device = |ca: &Ca| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
+    let device = |ca: &Authority| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
     let mut of_first = device(&first).talk(world.mqtts(), HOST).await.unwrap();
     let mut of_second = device(&second).talk(world.mqtts(), HOST).await.unwrap();
     world.begin_shutdown();
@@ -93,11 +93,11 @@ async fn a_client_that_is_not_trusted_any_more_does_not_outlast_it_in_a_drain() 
 
 #[tokio::test]
 async fn proofs_that_are_held_back_count_when_they_are_given_again() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     world.gateway.hold_proofs().await;
-    let leaf = servers.leaf(&[HOST]);
+    let leaf = servers.server(&[HOST]);
     let proofs = || world.metric(r#"certward_gateway_proofs_total{result="ok"}"#);
     let before = proofs();
     world.put(&deployment, &leaf, &[]).await;

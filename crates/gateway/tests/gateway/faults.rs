@@ -9,7 +9,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::stage::{Broker, Ca, Device, TLS13, World, any, eventually, settings};
+use crate::stage::{Authority, Broker, Device, TLS13, World, any, eventually, settings};
 
 const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON version BEGIN \
      UPDATE version SET sealed_key = x'00' WHERE deployment = NEW.deployment AND version = NEW.version; END";
@@ -21,21 +21,21 @@ async fn failed_proofs(world: &World) -> bool {
 
 #[tokio::test]
 async fn a_leaf_that_cannot_be_served_leaves_the_old_one_in_place() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    let old = ca.leaf(&["d.test"]);
+    let old = ca.server(&["d.test"]);
     world.run(&deployment, &old, &[]).await;
     let device = Device::trusting(&ca);
     let mut live = device.talk(world.mqtts(), "d.test").await.unwrap();
 
     world.sql(DAMAGE).await;
-    world.put(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.put(&deployment, &ca.server(&["d.test"]), &[]).await;
     eventually("the node notices", || failed_proofs(&world)).await;
     assert_eq!(Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf(), old.der);
     live.echo(b"undisturbed").await.unwrap();
 
     world.sql(NO_DAMAGE).await;
-    let new = ca.leaf(&["d.test"]);
+    let new = ca.server(&["d.test"]);
     world.run(&deployment, &new, &[]).await;
     assert_eq!(Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap().leaf(), new.der);
     live.echo(b"undisturbed").await.unwrap();
@@ -55,14 +55,14 @@ const SHOW: [&str; 2] = ["DROP VIEW version", "ALTER TABLE stored_version RENAME
 #[tokio::test]
 async fn a_key_that_cannot_be_read_for_a_moment_brings_no_older_certificate_back() {
     let world = World::with(Settings { config_cache: 1, ..settings() }).await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     let other = world.deploy("other", broker.address, &["other.test"]).await;
-    let (old, new) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    let (old, new) = (ca.server(&["d.test"]), ca.server(&["d.test"]));
     world.run(&deployment, &old, &[]).await;
     world.run(&deployment, &new, &[]).await;
     // The cache has room for one.
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
 
     for statement in HIDE {
         world.sql(statement).await;
@@ -85,18 +85,19 @@ async fn a_key_that_cannot_be_read_for_a_moment_brings_no_older_certificate_back
 
 #[tokio::test]
 async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    let (kept, gone) = (Ca::new("kept"), Ca::new("gone"));
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+    let (kept, gone) = (Authority::new("kept"), Authority::new("gone"));
     let narrowed = world.deploy("narrowed", broker.address, &["narrowed.test"]).await;
     let other = world.deploy("other", broker.address, &["other.test"]).await;
-    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept, &gone]).await;
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
-    let device = |client: &Ca| Device::new(&ca, Some(&client.client("device")), &[crate::stage::TLS13]);
+    world.run(&narrowed, &ca.server(&["narrowed.test"]), &[&kept, &gone]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
+    let device =
+        |client: &Authority| Device::new(&ca, Some(&client.client("device")), &[crate::stage::TLS13]);
     let mut stays = device(&kept).talk(world.mqtts(), "narrowed.test").await.unwrap();
     let mut ends = device(&gone).talk(world.mqtts(), "narrowed.test").await.unwrap();
 
     world.sql(DAMAGE).await;
-    world.put(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
+    world.put(&narrowed, &ca.server(&["narrowed.test"]), &[&kept]).await;
     // Trust is known without the key: live connections are checked.
     ends.ends_cleanly().await;
     stays.echo(b"still trusted").await.unwrap();
@@ -106,7 +107,7 @@ async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
     Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();
 
     world.sql(NO_DAMAGE).await;
-    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[&kept]).await;
+    world.run(&narrowed, &ca.server(&["narrowed.test"]), &[&kept]).await;
     device(&kept).talk(world.mqtts(), "narrowed.test").await.unwrap();
     assert!(device(&gone).talk(world.mqtts(), "narrowed.test").await.is_err());
     world.shut_down().await;
@@ -114,9 +115,9 @@ async fn narrower_trust_that_cannot_be_served_is_refused_alone() {
 
 #[tokio::test]
 async fn a_lost_store_stops_no_handshake() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let mut live = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap();
     world.lifecycle.store().close().await;
     for _ in 0..3 {
@@ -149,11 +150,11 @@ async fn halting_line(to: SocketAddr) -> (SocketAddr, Arc<Notify>) {
 #[tokio::test]
 async fn a_handshake_that_takes_its_time_asks_the_store_nothing_more_unless_something_changed() {
     let world = World::with(Settings { config_cache: 1, ..settings() }).await;
-    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let (ca, clients, broker) = (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
     let slow = world.deploy("slow", broker.address, &["slow.test"]).await;
     let other = world.deploy("other", broker.address, &["other.test"]).await;
-    world.run(&slow, &ca.leaf(&["slow.test"]), &[&clients]).await;
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    world.run(&slow, &ca.server(&["slow.test"]), &[&clients]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
     let device = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
     let loads = || world.metric(r#"certward_gateway_config_loads_total{result="ok"}"#);
     let begin = async || {
@@ -165,11 +166,11 @@ async fn a_handshake_that_takes_its_time_asks_the_store_nothing_more_unless_some
     };
 
     let (talking, go_on) = begin().await;
-    world.run(&slow, &ca.leaf(&["slow.test"]), &[&Ca::new("others")]).await;
+    world.run(&slow, &ca.server(&["slow.test"]), &[&Authority::new("others")]).await;
     go_on.notify_one();
     assert!(talking.await.unwrap().is_err(), "its CA was removed while it shook hands");
 
-    world.run(&slow, &ca.leaf(&["slow.test"]), &[&clients]).await;
+    world.run(&slow, &ca.server(&["slow.test"]), &[&clients]).await;
     Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();
     let (talking, go_on) = begin().await;
     Device::trusting(&ca).talk(world.mqtts(), "other.test").await.unwrap();

@@ -8,7 +8,9 @@ use certward_store::{NodeId, Replica};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Broker, Ca, Device, World, eventually, id, lifecycle_of, master_key, ready, settings};
+use crate::stage::{
+    Authority, Broker, Device, World, eventually, id, lifecycle_of, master_key, ready, settings,
+};
 
 /// Another node, whose index stays empty.
 async fn unfilled(world: &World, settings: Settings) -> (Gateway, std::net::SocketAddr, CancellationToken) {
@@ -52,7 +54,7 @@ async fn unfilled_with(
 async fn each_name_leads_where_it_would_by_a_full_index() {
     let world = World::new().await;
     let (wild, exact, other) = (Broker::echo().await, Broker::echo().await, Broker::echo().await);
-    let ca = Ca::new("servers");
+    let ca = Authority::new("servers");
     let hosts = [
         ("wild", &wild, "*.example.com"),
         ("exact", &exact, "a.example.com"),
@@ -61,7 +63,7 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
     let mut leaves = Vec::new();
     for (name, broker, host) in hosts {
         let deployment = world.deploy(name, broker.address, &[host]).await;
-        let leaf = ca.leaf(&[host, "a.example.com", "b.example.com", "unheard.of"]);
+        let leaf = ca.server(&[host, "a.example.com", "b.example.com", "unheard.of"]);
         world.run(&deployment, &leaf, &[]).await;
         leaves.push(leaf);
     }
@@ -80,7 +82,7 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
         assert_eq!(connection.leaf(), leaves[leaf].der, "{name}");
     }
     // Still followed and proven.
-    let renewed = ca.leaf(&["a.example.com"]);
+    let renewed = ca.server(&["a.example.com"]);
     world.put(&id("exact"), &renewed, &[]).await;
     assert_eq!(world.settled(&id("exact")).await, "running", "by both nodes");
     let newcomer = Device::trusting(&ca);
@@ -93,9 +95,9 @@ async fn each_name_leads_where_it_would_by_a_full_index() {
 async fn a_flood_of_invented_names_keeps_no_device_out() {
     let world = World::new().await;
     let broker = Broker::echo().await;
-    let ca = Ca::new("servers");
+    let ca = Authority::new("servers");
     let deployment = world.deploy("a", broker.address, &["a.example.com"]).await;
-    world.run(&deployment, &ca.leaf(&["a.example.com"]), &[]).await;
+    world.run(&deployment, &ca.server(&["a.example.com"]), &[]).await;
     let (_gateway, address, shutdown) = unfilled(&world, settings()).await;
     let device = Device::trusting(&ca);
     let mut flood = JoinSet::new();
@@ -121,10 +123,10 @@ async fn a_flood_of_invented_names_keeps_no_device_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_replica_stands_in_for_a_store_that_goes_away_during_the_warm_up() {
     let world = World::keeping(settings()).await;
-    let (ca, broker) = (Ca::new("servers"), Broker::echo().await);
+    let (ca, broker) = (Authority::new("servers"), Broker::echo().await);
     for (name, host) in [("exact", "a.example.com"), ("wild", "*.example.org"), ("default", "other.test")] {
         let deployment = world.deploy(name, broker.address, &[host]).await;
-        world.run(&deployment, &ca.leaf(&[host, "unheard.of"]), &[]).await;
+        world.run(&deployment, &ca.server(&[host, "unheard.of"]), &[]).await;
     }
     let folder = world.snapshot().await;
     // Changed and unreadable: it may own any name.

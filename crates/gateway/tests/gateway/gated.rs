@@ -7,7 +7,9 @@ use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Broker, Ca, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings};
+use crate::stage::{
+    Authority, Broker, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings,
+};
 
 /// Hides certificates, not their changes.
 const HIDE: &str = "ALTER TABLE version RENAME TO version_away";
@@ -24,10 +26,10 @@ const CHANGE: [&str; 2] = [
 
 #[tokio::test]
 async fn a_running_node_refuses_a_deployment_that_changed_and_cannot_be_read_until_it_can() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     for (name, host) in [("changed", "changed.test"), ("other", "other.test")] {
         let deployment = world.deploy(name, broker.address, &[host]).await;
-        world.run(&deployment, &ca.leaf(&[host]), &[]).await;
+        world.run(&deployment, &ca.server(&[host]), &[]).await;
     }
     let device = Device::trusting(&ca);
     let mut live = device.talk(world.mqtts(), "changed.test").await.unwrap();
@@ -52,13 +54,13 @@ async fn a_running_node_refuses_a_deployment_that_changed_and_cannot_be_read_unt
 #[tokio::test]
 async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_has_changed() {
     let world = World::keeping(settings()).await;
-    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let (ca, clients, broker) = (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
     let narrowed = world.deploy("narrowed", broker.address, &["narrowed.test"]).await;
     let other = world.deploy("other", broker.address, &["other.test"]).await;
-    world.run(&narrowed, &ca.leaf(&["narrowed.test"]), &[]).await;
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    world.run(&narrowed, &ca.server(&["narrowed.test"]), &[]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
     let folder = world.snapshot().await;
-    let newest = ca.leaf(&["narrowed.test"]);
+    let newest = ca.server(&["narrowed.test"]);
     world.run(&narrowed, &newest, &[&clients]).await;
     world.sql(HIDE).await;
 
@@ -99,11 +101,11 @@ async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_h
 async fn trust_that_is_older_than_the_operator_allows_admits_no_device_until_the_feed_is_read_again() {
     let hour = Duration::from_secs(3600);
     let world = World::with(Settings { stale_trust: Some(hour), ..settings() }).await;
-    let (ca, clients, broker) = (Ca::new("servers"), Ca::new("clients"), Broker::echo().await);
+    let (ca, clients, broker) = (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
     let two_way = world.deploy("two-way", broker.address, &["two-way.test"]).await;
     let one_way = world.deploy("one-way", broker.address, &["one-way.test"]).await;
-    world.run(&two_way, &ca.leaf(&["two-way.test"]), &[&clients]).await;
-    world.run(&one_way, &ca.leaf(&["one-way.test"]), &[]).await;
+    world.run(&two_way, &ca.server(&["two-way.test"]), &[&clients]).await;
+    world.run(&one_way, &ca.server(&["one-way.test"]), &[]).await;
     let known = Device::new(&ca, Some(&clients.client("device")), &[TLS13]);
     let mut live = known.talk(world.mqtts(), "two-way.test").await.unwrap();
     world.sql(HIDE_FEED).await;

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stage::{Broker, Ca, Device, Pair, TEST_TIMEOUT, World, id, settings};
+use crate::stage::{Authority, Broker, Device, Leaf, TEST_TIMEOUT, World, id, settings};
 
 const DECODE_ERROR: u8 = 50;
 const ILLEGAL_PARAMETER: u8 = 47;
@@ -156,7 +156,7 @@ fn first_flight(mut bytes: &[u8]) -> Option<Answer> {
 struct Stage {
     world: World,
     _broker: Broker,
-    leaves: Vec<(&'static str, Pair)>,
+    leaves: Vec<(&'static str, Leaf)>,
 }
 
 const DEPLOYMENTS: [(&str, &str); 4] =
@@ -166,11 +166,12 @@ impl Stage {
     async fn new(with_default: bool) -> Self {
         let mut settings = settings();
         settings.default_deployment = with_default.then(|| id("fallback"));
-        let (world, ca, broker) = (World::with(settings).await, Ca::new("servers"), Broker::echo().await);
+        let (world, ca, broker) =
+            (World::with(settings).await, Authority::new("servers"), Broker::echo().await);
         let mut leaves = Vec::new();
         for (name, host) in DEPLOYMENTS {
             let deployment = world.deploy(name, broker.address, &[host]).await;
-            let leaf = ca.leaf(&[host]);
+            let leaf = ca.server(&[host]);
             world.run(&deployment, &leaf, &[]).await;
             leaves.push((name, leaf));
         }
@@ -180,7 +181,7 @@ impl Stage {
     async fn ask(&self, bytes: &[u8]) -> Result<&'static str, Answer> {
         match ask(self.world.mqtts(), bytes).await {
             Answer::Leaf(leaf) => {
-                let found = self.leaves.iter().find(|(_, pair)| pair.der.as_ref() == leaf);
+                let found = self.leaves.iter().find(|(_, own)| own.der == leaf);
                 Ok(found.expect("one of ours").0)
             }
             other => Err(other),
@@ -360,7 +361,7 @@ async fn what_is_no_good_hello_gets_the_right_alert() {
 #[tokio::test]
 async fn a_name_that_changes_after_a_hello_retry_request_is_refused() {
     let stage = Stage::new(false).await;
-    let config = Device::asked_again(&Ca::new("nobody's")).config();
+    let config = Device::asked_again(&Authority::new("nobody's")).config();
     for (second, expected) in [("a.test", Answer::Hello13), ("b.test", Answer::Alert(ILLEGAL_PARAMETER))] {
         let mut client = ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
         let mut socket = TcpStream::connect(stage.world.mqtts()).await.unwrap();

@@ -5,13 +5,19 @@ use std::io;
 use certward_store::{ConnectionLimit, DeploymentId, DeploymentPatch};
 use futures_util::future::join_all;
 
-use crate::stage::{Broker, CONNECT, Ca, Connection, Device, World, eventually};
+use crate::stage::{Authority, Broker, CONNECT, Connection, Device, World, eventually};
 
 /// 0: no limit.
-async fn limited(world: &World, ca: &Ca, broker: &Broker, at_once: i64, per_second: i64) -> DeploymentId {
+async fn limited(
+    world: &World,
+    ca: &Authority,
+    broker: &Broker,
+    at_once: i64,
+    per_second: i64,
+) -> DeploymentId {
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     limit(world, &deployment, at_once, per_second).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     deployment
 }
 
@@ -30,10 +36,10 @@ fn is_denied(result: &io::Result<Connection>) -> bool {
 
 #[tokio::test]
 async fn a_full_deployment_refuses_the_next_device_and_says_why() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 2, 0).await;
     let other = world.deploy("other", broker.address, &["other.test"]).await;
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
     let device = Device::trusting(&ca);
 
     let first = device.talk(world.mqtts(), "d.test").await.unwrap();
@@ -53,7 +59,7 @@ async fn a_full_deployment_refuses_the_next_device_and_says_why() {
 
 #[tokio::test]
 async fn of_forty_devices_at_once_exactly_ten_get_in() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 10, 0).await;
     let device = Device::trusting(&ca);
     let devices = join_all((0..40).map(|_| device.talk(world.mqtts(), "d.test"))).await;
@@ -65,7 +71,7 @@ async fn of_forty_devices_at_once_exactly_ten_get_in() {
 
 #[tokio::test]
 async fn a_changed_limit_holds_without_a_restart_and_drops_no_device() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 0, 0).await;
     let device = Device::trusting(&ca);
     let mut live = Vec::new();
@@ -85,7 +91,7 @@ async fn a_changed_limit_holds_without_a_restart_and_drops_no_device() {
 
 #[tokio::test]
 async fn more_than_the_rate_is_refused_until_the_second_is_over() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 0, 1).await;
     let device = Device::trusting(&ca);
     device.talk(world.mqtts(), "d.test").await.expect("the first one of a second gets in");
@@ -105,9 +111,9 @@ async fn more_than_the_rate_is_refused_until_the_second_is_over() {
 
 #[tokio::test]
 async fn a_handshake_that_fails_gives_its_place_back() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 1, 0).await;
-    let stranger = Device::trusting(&Ca::new("others"));
+    let stranger = Device::trusting(&Authority::new("others"));
     for _ in 0..3 {
         stranger.connect(world.mqtts(), "d.test").await.map(|_| ()).unwrap_err();
     }
@@ -120,10 +126,10 @@ async fn a_handshake_that_fails_gives_its_place_back() {
 
 #[tokio::test]
 async fn the_nodes_own_proofs_need_no_place() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = limited(&world, &ca, &broker, 1, 1).await;
     let _only = Device::trusting(&ca).talk(world.mqtts(), "d.test").await.unwrap();
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     assert!(world.failures(&deployment).is_empty());
     world.shut_down().await;
 }

@@ -13,7 +13,7 @@ use tokio::{task::yield_now, time::timeout};
 
 use crate::{
     hello::{Answer, Hello, answer, names, written},
-    stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS13, World},
+    stage::{Authority, Broker, CONNECT, Device, TEST_TIMEOUT, TLS13, World},
 };
 
 const MANY: usize = 200;
@@ -51,9 +51,9 @@ async fn went_before(many: &[TcpStream], elsewhere: &[TcpStream]) -> usize {
 
 #[tokio::test]
 async fn a_device_elsewhere_is_answered_before_most_hellos_of_one_address() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let hello_from = |address| {
         let mut device = connect_from(address, world.mqtts());
         device.write_all(&Hello::tls13(&names(&[b"d.test"])).records()).unwrap();
@@ -120,15 +120,15 @@ async fn second_flights(world: &World, config: &Arc<ClientConfig>, kind: Handsha
 
 #[tokio::test]
 async fn second_flights_of_one_address_do_not_delay_devices_elsewhere() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
 
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::asked_again(&ca);
     let before = second_flights(&world, &device.config(), HandshakeKind::FullWithHelloRetryRequest).await;
     assert!(before <= MANY / 4, "{before} of {MANY} second hellos went before");
 
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[&ca]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[&ca]).await;
     let device = Device::new(&ca, Some(&ca.client("device")), &[TLS13]);
     let before = second_flights(&world, &device.config(), HandshakeKind::Full).await;
     assert!(before <= MANY / 2, "{before} of {MANY} certificates went before");
@@ -137,12 +137,12 @@ async fn second_flights_of_one_address_do_not_delay_devices_elsewhere() {
 
 #[tokio::test]
 async fn a_queued_handshake_gets_the_certificate_that_runs_at_its_turn() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     const IN_LINE: usize = 400;
     let mut in_line: Vec<TcpStream> = Vec::new();
-    let renewed = ca.leaf(&["d.test"]);
+    let renewed = ca.server(&["d.test"]);
     let keep_coming = async {
         loop {
             in_line.retain(|device| !is_answered(device));
@@ -164,7 +164,7 @@ async fn a_queued_handshake_gets_the_certificate_that_runs_at_its_turn() {
     for device in in_line {
         let mut device = tokio::net::TcpStream::from_std(device).unwrap();
         let answer = timeout(TEST_TIMEOUT, answer(&mut device)).await.expect("an answer comes");
-        assert!(answer == Answer::Leaf(renewed.der.to_vec()), "an old certificate after `running`");
+        assert!(answer == Answer::Leaf(renewed.der.clone()), "an old certificate after `running`");
     }
     world.shut_down().await;
 }

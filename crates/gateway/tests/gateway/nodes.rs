@@ -7,7 +7,7 @@ use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually, ready, settings};
+use crate::stage::{Authority, Broker, Device, TLS12, TLS13, World, eventually, ready, settings};
 
 async fn another(world: &World, node: &str) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let node = NodeId::parse(node).unwrap();
@@ -27,12 +27,12 @@ async fn another(world: &World, node: &str) -> (SocketAddr, CancellationToken, t
 
 #[tokio::test]
 async fn a_change_runs_when_every_node_has_proven_it_and_a_ticket_of_one_resumes_on_another() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    let clients = Ca::new("clients");
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+    let clients = Authority::new("clients");
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let (address, shutdown, running) = another(&world, "node-2").await;
-    let leaf = ca.leaf(&["d.test"]);
+    let leaf = ca.server(&["d.test"]);
     world.run(&deployment, &leaf, &[&clients]).await;
     for version in [TLS12, TLS13] {
         let device = Device::new(&ca, Some(&clients.client("device")), &[version]);
@@ -44,17 +44,17 @@ async fn a_change_runs_when_every_node_has_proven_it_and_a_ticket_of_one_resumes
     // A node that left is not waited for.
     shutdown.cancel();
     running.await.unwrap();
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     world.shut_down().await;
 }
 
 #[tokio::test]
 async fn a_node_that_starts_serves_and_proves_what_was_there_before() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     let deleted = world.deploy("deleted", broker.address, &["deleted.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
-    world.run(&deleted, &ca.leaf(&["deleted.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
+    world.run(&deleted, &ca.server(&["deleted.test"]), &[]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
     let (address, shutdown, running) = another(&world, "node-2").await;
@@ -75,9 +75,9 @@ const REPAIR: &str = "UPDATE version SET sealed_key = (SELECT kept.sealed_key FR
 
 #[tokio::test]
 async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_before() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    let (before, newest) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    let (before, newest) = (ca.server(&["d.test"]), ca.server(&["d.test"]));
     for leaf in [&before, &newest] {
         world.run(&deployment, leaf, &[]).await;
     }
@@ -109,9 +109,9 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
 
 #[tokio::test]
 async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_had() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    let (kept, lost) = (ca.leaf(&["d.test"]), ca.leaf(&["d.test"]));
+    let (kept, lost) = (ca.server(&["d.test"]), ca.server(&["d.test"]));
     world.run(&deployment, &kept, &[]).await;
     let shows = async || {
         let session = Device::trusting(&ca).talk(world.mqtts(), "d.test").await;
@@ -129,7 +129,7 @@ async fn a_node_whose_database_goes_on_from_a_backup_drops_what_that_has_never_h
     world.change(&deployment, change).await;
     eventually("what the database has is served", || async { shows().await.as_ref() == Some(&kept.der) })
         .await;
-    let newest = ca.leaf(&["d.test"]);
+    let newest = ca.server(&["d.test"]);
     world.run(&deployment, &newest, &[]).await;
     assert_eq!(shows().await, Some(newest.der.clone()), "it counts, and proves again");
     world.shut_down().await;

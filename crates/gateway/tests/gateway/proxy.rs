@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use certward_pki::{DeviceIdentity, HostName};
 use certward_store::{DeploymentPatch, ProxyProtocol};
-use rcgen::DnType;
+use rcgen::{DistinguishedName, DnType, SanType};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
-use crate::stage::{Broker, CONNECT, Ca, Device, Pair, TLS12, TLS13, World};
+use crate::stage::{Authority, Broker, CONNECT, Device, Leaf, TLS12, TLS13, World};
 
 const HOST: &str = "d.test";
 
@@ -57,8 +57,8 @@ fn parse(bytes: &[u8]) -> Told {
 struct Stage {
     world: World,
     deployment: certward_store::DeploymentId,
-    servers: Ca,
-    clients: Ca,
+    servers: Authority,
+    clients: Authority,
     received: mpsc::Receiver<Vec<u8>>,
     changes: u32,
     _broker: Broker,
@@ -76,10 +76,11 @@ impl Stage {
             }
         })
         .await;
-        let (world, servers, clients) = (World::new().await, Ca::new("servers"), Ca::new("clients"));
+        let (world, servers, clients) =
+            (World::new().await, Authority::new("servers"), Authority::new("clients"));
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
-        let cas: &[&Ca] = if two_way { &[&clients] } else { &[] };
-        world.run(&deployment, &servers.leaf(&[HOST]), cas).await;
+        let cas: &[&Authority] = if two_way { &[&clients] } else { &[] };
+        world.run(&deployment, &servers.server(&[HOST]), cas).await;
         Self { world, deployment, servers, clients, received, changes: 0, _broker: broker }
     }
 
@@ -100,7 +101,7 @@ impl Stage {
     /// Empty if the device is refused.
     async fn told(
         &mut self,
-        identity: Option<&Pair>,
+        identity: Option<&Leaf>,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> Vec<u8> {
         use tokio::io::AsyncWriteExt as _;
@@ -121,15 +122,15 @@ impl Stage {
 #[tokio::test]
 async fn a_broker_is_told_who_connects_in_its_dialect() {
     let mut stage = Stage::new(true).await;
-    let pair = stage.clients.client("device-1");
-    assert_eq!(stage.told(Some(&pair), TLS13).await, CONNECT, "nothing by default");
+    let device = stage.clients.client("device-1");
+    assert_eq!(stage.told(Some(&device), TLS13).await, CONNECT, "nothing by default");
     for (version, name, cipher) in [
         (TLS12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
         (TLS13, "TLSv1.3", "AES_128_GCM_SHA256"),
     ] {
         for protocol in [ProxyProtocol::V2, ProxyProtocol::Emqx, ProxyProtocol::Mosquitto] {
             stage.set(protocol, DeviceIdentity::Cn).await;
-            let told = parse(&stage.told(Some(&pair), version).await);
+            let told = parse(&stage.told(Some(&device), version).await);
             assert_eq!((told.from.0, told.to.0), (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
             assert_eq!(told.to.1, stage.world.mqtts().port());
             let (flags, verify, sub) = &told.ssl;
@@ -158,21 +159,25 @@ async fn without_a_certificate_no_name_is_told_and_nothing_is_verified() {
 #[tokio::test]
 async fn the_name_is_the_one_chosen_and_a_doubtful_one_reaches_no_broker() {
     let mut stage = Stage::new(true).await;
-    let cn = DnType::CommonName;
-    let org = DnType::OrganizationName;
-    let plain = stage.clients.client("device-1");
-    let subject = stage.clients.client_named(&[(org, "A, B"), (cn.clone(), "x=1 ")]);
-    let control = stage.clients.client_named(&[(cn.clone(), "admin\n")]);
-    let nul = stage.clients.client_named(&[(cn.clone(), "admin\0x")]);
-    let long = "n".repeat(480);
-    let long = stage.clients.client_named(&[(cn.clone(), &long)]);
-    let nameless = stage.clients.client_named(&[]);
-    let fingerprint = |pair: &Pair| {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pair.der.as_ref());
+    let plain = stage.clients.client_with("device-1", |params| {
+        params.subject_alt_names = vec![SanType::DnsName("device-1".try_into().unwrap())];
+    });
+    let subject = stage.clients.client_with("", |params| {
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "A, B");
+        params.distinguished_name.push(DnType::CommonName, "x=1 ");
+    });
+    let control = stage.clients.client("admin\n");
+    let nul = stage.clients.client("admin\0x");
+    let long = stage.clients.client(&"n".repeat(480));
+    let nameless =
+        stage.clients.client_with("", |params| params.distinguished_name = DistinguishedName::new());
+    let fingerprint = |leaf: &Leaf| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &leaf.der);
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     let print = fingerprint(&plain);
-    let cases: [(&Pair, DeviceIdentity, Option<&str>); 9] = [
+    let cases: [(&Leaf, DeviceIdentity, Option<&str>); 9] = [
         (&plain, DeviceIdentity::Cn, Some("device-1")),
         (&plain, DeviceIdentity::San, Some("device-1")),
         (&plain, DeviceIdentity::Fingerprint, Some(&print)),
@@ -183,9 +188,9 @@ async fn the_name_is_the_one_chosen_and_a_doubtful_one_reaches_no_broker() {
         (&nameless, DeviceIdentity::San, None),
         (&long, DeviceIdentity::Cn, None),
     ];
-    for (pair, identity, expected) in cases {
+    for (leaf, identity, expected) in cases {
         stage.set(ProxyProtocol::Mosquitto, identity).await;
-        let bytes = stage.told(Some(pair), TLS13).await;
+        let bytes = stage.told(Some(leaf), TLS13).await;
         match expected {
             Some(name) => assert_eq!(parse(&bytes).ssl.2[&0x22], name),
             None => assert!(bytes.is_empty(), "{identity}: {bytes:?}"),

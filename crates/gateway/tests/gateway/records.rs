@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     hello::{Hello, extension, names},
-    stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS12, TLS13, World},
+    stage::{Authority, Broker, CONNECT, Device, TEST_TIMEOUT, TLS12, TLS13, World},
 };
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -46,7 +46,7 @@ fn retained() -> Vec<u8> {
 /// A deployment per [`RECORD_BYTES`]; the broker answers CONNECT with [`retained`].
 struct Stage {
     world: World,
-    ca: Ca,
+    ca: Authority,
     _broker: Broker,
 }
 
@@ -70,10 +70,10 @@ impl Stage {
             let _ = stream.read(&mut [0]).await;
         })
         .await;
-        let (world, ca) = (World::new().await, Ca::new("servers"));
+        let (world, ca) = (World::new().await, Authority::new("servers"));
         let more = (0..more).map(|n| format!("{n:040}.test"));
         let hosts: Vec<String> = RECORD_BYTES.map(host).into_iter().chain(more).collect();
-        let leaf = ca.leaf(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        let leaf = ca.server(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
         for bytes in RECORD_BYTES {
             let deployment = world.deploy(&format!("r{bytes}"), broker.address, &[&host(bytes)]).await;
             set(&world, &deployment, bytes).await;
@@ -229,8 +229,7 @@ async fn tapped(stage: &Stage, is_tls13: bool, command: impl FnOnce(u16) -> Comm
 async fn openssl_receives_no_larger_records_than_its_max_fragment_length() {
     let stage = Stage::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, stage.ca.pem()).unwrap();
+    let ca = stage.ca.write(folder.path(), "ca.pem");
     for (is_tls13, version) in [(false, "-tls1_2"), (true, "-tls1_3")] {
         let full = [512, 1024, 2048, 4096].map(|size| (FULL, size));
         for (record_bytes, size) in full.into_iter().chain([(1000, 512), (1000, 4096)]) {
@@ -254,8 +253,7 @@ async fn openssl_receives_no_larger_records_than_its_max_fragment_length() {
 async fn gnutls_receives_no_larger_records_than_its_record_size_limit() {
     let stage = Stage::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, stage.ca.pem()).unwrap();
+    let ca = stage.ca.write(folder.path(), "ca.pem");
     for (is_tls13, version) in [(false, "1.2"), (true, "1.3")] {
         for (record_bytes, size) in [(FULL, 512), (FULL, 1000), (FULL, 4096), (1000, 600), (1000, 4096)] {
             let host = host(record_bytes);
@@ -325,8 +323,7 @@ async fn bearssl_works_with_a_small_buffer() {
 async fn mbedtls_receives_handshake_messages_in_one_piece() {
     let stage = Stage::with_names(0).await;
     let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, stage.ca.pem()).unwrap();
+    let ca = stage.ca.write(folder.path(), "ca.pem");
     let program = compiled(folder.path(), "mbedtls_device", &["-lmbedtls", "-lmbedx509", "-lmbedcrypto"]);
     for (code, allowed) in [(1, 512), (2, 1024), (3, 2048), (4, 4096)] {
         let host = host(FULL);
@@ -386,9 +383,9 @@ async fn a_device_that_offers_nothing_receives_records_as_large_as_its_deploymen
 #[tokio::test]
 async fn a_changed_size_of_records_holds_for_the_next_connection() {
     let broker = Broker::echo().await;
-    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let (world, ca) = (World::new().await, Authority::new("servers"));
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     let echoed = async |connection: &mut crate::stage::Connection| {
         connection.echo(&retained()).await.unwrap();

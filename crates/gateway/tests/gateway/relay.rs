@@ -11,20 +11,20 @@ use tokio::{
 };
 
 use crate::stage::{
-    Broker, CONNECT, Ca, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, id, settings,
+    Authority, Broker, CONNECT, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, id, settings,
 };
 
 /// More than all buffers on the path.
 const MUCH: usize = 10 * 1024 * 1024;
 
-async fn world_with(broker: &Broker) -> (World, Ca) {
+async fn world_with(broker: &Broker) -> (World, Authority) {
     world_of(broker, settings()).await
 }
 
-async fn world_of(broker: &Broker, settings: Settings) -> (World, Ca) {
-    let (world, ca) = (World::with(settings).await, Ca::new("servers"));
+async fn world_of(broker: &Broker, settings: Settings) -> (World, Authority) {
+    let (world, ca) = (World::with(settings).await, Authority::new("servers"));
     let deployment = world.deploy_with("d", broker.address, Some(broker.address), &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     (world, ca)
 }
 

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Device, TLS12, TLS13, World, any, id, settings};
+use crate::stage::{Authority, Broker, CONNECT, Device, TLS12, TLS13, World, any, id, settings};
 
 /// The broker's name, or the error.
 async fn answer(device: &Device, to: std::net::SocketAddr, name: &str) -> String {
@@ -25,12 +25,12 @@ async fn answer(device: &Device, to: std::net::SocketAddr, name: &str) -> String
 
 #[tokio::test]
 async fn a_name_leads_to_its_deployment_the_exact_host_before_the_wildcard() {
-    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let (world, ca) = (World::new().await, Authority::new("servers"));
     let (a, b) = (Broker::named("a").await, Broker::named("b").await);
     let exact = world.deploy("exact", a.address, &["x.one.test", "single"]).await;
     let wide = world.deploy("wide", b.address, &["*.one.test"]).await;
-    world.run(&exact, &ca.leaf(&["x.one.test", "single"]), &[]).await;
-    world.run(&wide, &ca.leaf(&["*.one.test"]), &[]).await;
+    world.run(&exact, &ca.server(&["x.one.test", "single"]), &[]).await;
+    world.run(&wide, &ca.server(&["*.one.test"]), &[]).await;
     let cases = [
         ("x.one.test", "a"),
         ("X.One.TEST", "a"),
@@ -54,12 +54,12 @@ async fn a_name_leads_to_its_deployment_the_exact_host_before_the_wildcard() {
 async fn the_default_deployment_takes_unknown_and_missing_names_of_shared_listeners() {
     let mut settings = settings();
     settings.default_deployment = Some(id("fallback"));
-    let (world, ca) = (World::with(settings).await, Ca::new("servers"));
+    let (world, ca) = (World::with(settings).await, Authority::new("servers"));
     let (a, b) = (Broker::named("a").await, Broker::named("b").await);
     let known = world.deploy("known", a.address, &["known.test"]).await;
     let fallback = world.deploy("fallback", b.address, &[]).await;
-    world.run(&known, &ca.leaf(&["known.test"]), &[]).await;
-    world.run(&fallback, &ca.leaf(&["known.test", "unknown.test"]), &[]).await;
+    world.run(&known, &ca.server(&["known.test"]), &[]).await;
+    world.run(&fallback, &ca.server(&["known.test", "unknown.test"]), &[]).await;
     let device = Device::trusting(&ca);
     assert_eq!(answer(&device, world.mqtts(), "known.test").await, "a");
     assert_eq!(answer(&device, world.mqtts(), "unknown.test").await, "b");
@@ -71,12 +71,12 @@ async fn the_default_deployment_takes_unknown_and_missing_names_of_shared_listen
 async fn a_bound_listener_is_its_deployments_whatever_name_is_sent() {
     let mut settings = settings();
     settings.listeners.push(Listener::bound_to(id("bound"), any(), Protocol::Mqtts));
-    let (world, ca) = (World::with(settings).await, Ca::new("servers"));
+    let (world, ca) = (World::with(settings).await, Authority::new("servers"));
     let (a, b) = (Broker::named("a").await, Broker::named("b").await);
     let other = world.deploy("other", a.address, &["other.test"]).await;
     let bound = world.deploy("bound", b.address, &[]).await;
-    world.run(&other, &ca.leaf(&["other.test"]), &[]).await;
-    world.run(&bound, &ca.leaf(&["other.test"]), &[]).await;
+    world.run(&other, &ca.server(&["other.test"]), &[]).await;
+    world.run(&bound, &ca.server(&["other.test"]), &[]).await;
     let device = Device::trusting(&ca);
     for device in [device.clone(), device.without_sni()] {
         assert_eq!(answer(&device, world.addresses[2], "other.test").await, "b");
@@ -87,9 +87,9 @@ async fn a_bound_listener_is_its_deployments_whatever_name_is_sent() {
 
 #[tokio::test]
 async fn a_hello_in_one_byte_records_and_packets_is_understood() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
 
     let mut tls = rustls::ClientConnection::new(
         Device::trusting(&ca).config(),
@@ -123,9 +123,9 @@ async fn plain_http_gets_an_alert_and_is_counted() {
 
 #[tokio::test]
 async fn a_host_that_is_added_leads_here_and_one_that_is_taken_away_does_not() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::named("d").await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::named("d").await);
     let deployment = world.deploy("d", broker.address, &["old.test"]).await;
-    world.run(&deployment, &ca.leaf(&["old.test", "new.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["old.test", "new.test"]), &[]).await;
     let hosts = Some(vec![certward_pki::HostName::parse("new.test").unwrap()]);
     world.change(&deployment, certward_store::DeploymentPatch { hosts, ..Default::default() }).await;
     assert_eq!(world.settled(&deployment).await, "running");
@@ -137,10 +137,10 @@ async fn a_host_that_is_added_leads_here_and_one_that_is_taken_away_does_not() {
 
 #[tokio::test]
 async fn a_deployment_without_certificate_is_refused_alone() {
-    let (world, ca, broker) = (World::new().await, Ca::new("servers"), Broker::named("d").await);
+    let (world, ca, broker) = (World::new().await, Authority::new("servers"), Broker::named("d").await);
     let bare = world.deploy("bare", broker.address, &["bare.test"]).await;
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     let device = Device::trusting(&ca);
     assert_eq!(answer(&device, world.mqtts(), "bare.test").await, "received fatal alert: HandshakeFailure");
     assert_eq!(world.failures(&bare), ["no_certificate_set"]);

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     hello::{Answer, Hello, answer, names},
-    stage::{Broker, Ca, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, settings},
+    stage::{Authority, Broker, Connection, Device, TEST_TIMEOUT, TLS12, TLS13, World, eventually, settings},
 };
 
 /// Devices use 127.0.0.1.
@@ -21,8 +21,8 @@ const STRANGERS: usize = 24;
 
 struct Stage {
     world: World,
-    servers: Ca,
-    clients: Ca,
+    servers: Authority,
+    clients: Authority,
     deployment: DeploymentId,
     broker: Broker,
 }
@@ -30,7 +30,8 @@ struct Stage {
 impl Stage {
     /// 0: no limit.
     async fn new(settings: Settings, is_two_way: bool, at_once: i64, per_second: i64) -> Self {
-        let (world, servers, clients) = (World::with(settings).await, Ca::new("servers"), Ca::new("clients"));
+        let (world, servers, clients) =
+            (World::with(settings).await, Authority::new("servers"), Authority::new("clients"));
         let broker = Broker::echo().await;
         let deployment = world.deploy("d", broker.address, &["d.test"]).await;
         let change = DeploymentPatch {
@@ -40,8 +41,8 @@ impl Stage {
         };
         world.change(&deployment, change).await;
         let stage = Self { world, servers, clients, deployment, broker };
-        let trusted: &[&Ca] = if is_two_way { &[&stage.clients] } else { &[] };
-        stage.world.run(&stage.deployment, &stage.servers.leaf(&["d.test"]), trusted).await;
+        let trusted: &[&Authority] = if is_two_way { &[&stage.clients] } else { &[] };
+        stage.world.run(&stage.deployment, &stage.servers.server(&["d.test"]), trusted).await;
         stage
     }
 
@@ -181,7 +182,7 @@ async fn strangers_who_say_nothing_do_not_fill_the_node() {
     for _ in 0..STRANGERS {
         strangers.push(connect(ELSEWHERE, stage.world.mqtts()).await);
     }
-    stage.world.run(&stage.deployment, &stage.servers.leaf(&["d.test"]), &[&stage.clients]).await;
+    stage.world.run(&stage.deployment, &stage.servers.server(&["d.test"]), &[&stage.clients]).await;
     devices.push(stage.talk().await.unwrap());
     let refused = r#"certward_gateway_refused_total{reason="connections_max"}"#;
     assert_eq!(stage.world.metric(refused), 0);

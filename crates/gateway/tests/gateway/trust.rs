@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::stage::{Broker, Ca, Device, TLS12, TLS13, World, eventually};
+use crate::stage::{Authority, Broker, Device, TLS12, TLS13, World, eventually, from_now};
 
 const HOST: &str = "d.test";
 
 #[tokio::test]
 async fn two_way_accepts_its_own_clients_only() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    let (clients, strangers) = (Ca::new("same name"), Ca::new("same name"));
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+    let (clients, strangers) = (Authority::new("same name"), Authority::new("same name"));
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[&clients]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[&clients]).await;
     for version in [TLS12, TLS13] {
         let own = Device::new(&servers, Some(&clients.client("device")), &[version]);
         own.talk(world.mqtts(), HOST).await.unwrap();
@@ -30,14 +30,14 @@ async fn two_way_accepts_its_own_clients_only() {
 #[tokio::test]
 async fn a_one_way_ticket_does_not_resume_into_two_way() {
     for version in [TLS12, TLS13] {
-        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+        let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
-        let leaf = servers.leaf(&[HOST]);
+        let leaf = servers.server(&[HOST]);
         world.run(&deployment, &leaf, &[]).await;
         let device = Device::new(&servers, None, &[version]);
         device.talk(world.mqtts(), HOST).await.unwrap();
         assert!(device.talk(world.mqtts(), HOST).await.unwrap().resumed(), "within its scope it resumes");
-        world.run(&deployment, &leaf, &[&Ca::new("clients")]).await;
+        world.run(&deployment, &leaf, &[&Authority::new("clients")]).await;
         assert!(device.talk(world.mqtts(), HOST).await.is_err(), "{version:?}");
         world.shut_down().await;
     }
@@ -46,10 +46,10 @@ async fn a_one_way_ticket_does_not_resume_into_two_way() {
 #[tokio::test]
 async fn a_ticket_of_a_client_whose_ca_is_gone_does_not_resume() {
     for version in [TLS12, TLS13] {
-        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-        let (old, new) = (Ca::new("old"), Ca::new("new"));
+        let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+        let (old, new) = (Authority::new("old"), Authority::new("new"));
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
-        let leaf = servers.leaf(&[HOST]);
+        let leaf = servers.server(&[HOST]);
         world.run(&deployment, &leaf, &[&old]).await;
         let device = Device::new(&servers, Some(&old.client("device")), &[version]);
         device.talk(world.mqtts(), HOST).await.unwrap();
@@ -63,13 +63,16 @@ async fn a_ticket_of_a_client_whose_ca_is_gone_does_not_resume() {
 #[tokio::test]
 async fn a_client_whose_certificate_has_expired_does_not_resume() {
     for version in [TLS12, TLS13] {
-        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-        let clients = Ca::new("clients");
+        let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+        let clients = Authority::new("clients");
         let deployment = world.deploy("d", broker.address, &[HOST]).await;
-        world.run(&deployment, &servers.leaf(&[HOST]), &[&clients]).await;
+        world.run(&deployment, &servers.server(&[HOST]), &[&clients]).await;
         let hour = Duration::from_secs(3600);
-        let short = Device::new(&servers, Some(&clients.client_for("short", hour)), &[version]);
-        let long = Device::new(&servers, Some(&clients.client_for("long", hour * 24)), &[version]);
+        let device = |name: &str, valid: Duration| {
+            let leaf = clients.client_with(name, |params| params.not_after = from_now(valid));
+            Device::new(&servers, Some(&leaf), &[version])
+        };
+        let (short, long) = (device("short", hour), device("long", hour * 24));
         short.talk(world.mqtts(), HOST).await.unwrap();
         long.talk(world.mqtts(), HOST).await.unwrap();
         world.clock.advance(hour * 2);
@@ -84,16 +87,16 @@ async fn a_client_whose_certificate_has_expired_does_not_resume() {
 #[tokio::test]
 async fn a_ticket_outlasts_a_new_leaf() {
     for version in [TLS12, TLS13] {
-        let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-        let clients = Ca::new("clients");
+        let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+        let clients = Authority::new("clients");
         for (name, cas, identity) in
             [("one.test", vec![], None), ("two.test", vec![&clients], Some(clients.client("device")))]
         {
             let deployment = world.deploy(&name.replace('.', "-"), broker.address, &[name]).await;
-            world.run(&deployment, &servers.leaf(&[name]), &cas).await;
+            world.run(&deployment, &servers.server(&[name]), &cas).await;
             let device = Device::new(&servers, identity.as_ref(), &[version]);
             device.talk(world.mqtts(), name).await.unwrap();
-            world.run(&deployment, &servers.leaf(&[name]), &cas).await;
+            world.run(&deployment, &servers.server(&[name]), &cas).await;
             assert!(device.talk(world.mqtts(), name).await.unwrap().resumed(), "{name} {version:?}");
         }
         world.shut_down().await;
@@ -102,11 +105,11 @@ async fn a_ticket_outlasts_a_new_leaf() {
 
 #[tokio::test]
 async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     // The host moves: the ticket is for the same name.
     let first = world.deploy("first", broker.address, &[HOST]).await;
     let second = world.deploy("second", broker.address, &["x.test"]).await;
-    let leaf = servers.leaf(&[HOST, "x.test"]);
+    let leaf = servers.server(&[HOST, "x.test"]);
     world.run(&first, &leaf, &[]).await;
     world.run(&second, &leaf, &[]).await;
     let device = Device::trusting(&servers);
@@ -124,12 +127,12 @@ async fn a_ticket_of_one_deployment_does_not_resume_into_another() {
 
 #[tokio::test]
 async fn a_ticket_shown_under_another_name_never_resumes_there() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     for (name, host, client_cas) in
-        [("a", "a.test", &[][..]), ("b", "b.test", &[]), ("c", "c.test", &[&Ca::new("c")])]
+        [("a", "a.test", &[][..]), ("b", "b.test", &[]), ("c", "c.test", &[&Authority::new("c")])]
     {
         let deployment = world.deploy(name, broker.address, &[host]).await;
-        world.run(&deployment, &servers.leaf(&[host]), client_cas).await;
+        world.run(&deployment, &servers.server(&[host]), client_cas).await;
     }
     for version in [TLS12, TLS13] {
         let device = Device::new(&servers, None, &[version]).with_one_drawer();
@@ -150,9 +153,9 @@ async fn a_ticket_shown_under_another_name_never_resumes_there() {
 
 #[tokio::test]
 async fn no_ticket_allows_early_data() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     let device = Device::new(&servers, None, &[TLS13]);
     // Two tickets: one to inspect, one to prove that there was one.
     let mut both = [
@@ -174,12 +177,12 @@ async fn no_ticket_allows_early_data() {
 
 #[tokio::test]
 async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
-    let (first, second) = (Ca::new("first"), Ca::new("second"));
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    let leaf = servers.leaf(&[HOST]);
+    let leaf = servers.server(&[HOST]);
     world.run(&deployment, &leaf, &[&first, &second]).await;
-    let device = |ca: &Ca| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
+    let device = |ca: &Authority| Device::new(&servers, Some(&ca.client("device")), &[TLS13, TLS12]);
     let mut of_first = device(&first).talk(world.mqtts(), HOST).await.unwrap();
     let mut of_second = device(&second).talk(world.mqtts(), HOST).await.unwrap();
 
@@ -187,7 +190,7 @@ async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
     of_first.ends_cleanly().await;
     of_second.echo(b"still trusted").await.unwrap();
 
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     of_second.echo(b"one-way trusts everybody").await.unwrap();
     let mut of_nobody = Device::trusting(&servers).talk(world.mqtts(), HOST).await.unwrap();
 
@@ -199,9 +202,9 @@ async fn live_connections_stay_exactly_as_long_as_they_are_trusted() {
 
 #[tokio::test]
 async fn ticket_keys_are_random_records_that_are_forgotten_when_their_time_is_over() {
-    let (world, servers, broker) = (World::new().await, Ca::new("servers"), Broker::echo().await);
+    let (world, servers, broker) = (World::new().await, Authority::new("servers"), Broker::echo().await);
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
-    world.run(&deployment, &servers.leaf(&[HOST]), &[]).await;
+    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     let store = world.lifecycle.store();
     let period = |clock: &dyn certward_store::Clock| clock.now().0.div_euclid(6 * 3600 * 1000);
     let record =

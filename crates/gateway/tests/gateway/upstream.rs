@@ -9,15 +9,15 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-use crate::stage::{Broker, CONNECT, Ca, Device, TEST_TIMEOUT, World, any, eventually, id, settings};
+use crate::stage::{Authority, Broker, CONNECT, Device, TEST_TIMEOUT, World, any, eventually, id, settings};
 
 async fn world_with(upstreams: &[SocketAddr], settings: Settings) -> (World, Device) {
-    let (world, ca) = (World::with(settings).await, Ca::new("servers"));
+    let (world, ca) = (World::with(settings).await, Authority::new("servers"));
     let deployment = world.deploy("d", upstreams[0], &["d.test"]).await;
     let texts: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
     let upstream = Some(UpstreamList::parse(&texts.join(",")).unwrap());
     world.change(&deployment, DeploymentPatch { upstream, ..DeploymentPatch::default() }).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     (world, Device::trusting(&ca))
 }
 
@@ -178,9 +178,9 @@ async fn an_address_that_is_not_allowed_is_passed_over() {
 
 #[tokio::test]
 async fn the_gateway_does_not_connect_to_itself() {
-    let (world, ca) = (World::new().await, Ca::new("servers"));
+    let (world, ca) = (World::new().await, Authority::new("servers"));
     let deployment = world.deploy("d", world.wss(), &["d.test"]).await;
-    world.run(&deployment, &ca.leaf(&["d.test"]), &[]).await;
+    world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
     expect_failure(&world, &Device::trusting(&ca), "own_listener").await;
     world.shut_down().await;
 }

@@ -23,11 +23,8 @@ use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
     Session, Store, Timestamp, UpstreamList,
 };
-use certward_test_support::HandClock;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
+pub(crate) use certward_test_support::Authority;
+use certward_test_support::{HandClock, Leaf, server_params};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -89,6 +86,9 @@ impl NodeView for FakeGateway {
         vec![]
     }
 }
+
+const HOST: &str = "ge6a1a75.example.com";
+const LEAVES_EXPIRE: time::OffsetDateTime = time::macros::datetime!(2027-11-01 00:00 UTC);
 
 pub(crate) struct Backup(Vec<u8>);
 
@@ -262,63 +262,37 @@ pub(crate) fn not_proven(reason: &str) -> Result<(), ProofFailure> {
     Err(ProofFailure::NotProven(reason.into()))
 }
 
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// Uploads for the deployment's host.
+pub(crate) trait Uploads {
+    /// A new leaf.
+    fn one_way(&self) -> Upload;
+    /// A new leaf, with these client CAs.
+    fn two_way(&self, clients: &[&Authority]) -> Upload;
+}
 
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = params(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+impl Uploads for Authority {
+    fn one_way(&self) -> Upload {
+        one_way(&self.server_with(&[HOST], |leaf| leaf.not_after = LEAVES_EXPIRE))
     }
 
-    pub(crate) fn pem(&self) -> String {
-        AsRef::<rcgen::Certificate>::as_ref(&self.0).pem()
-    }
-
-    /// A new leaf for the deployment's host.
-    pub(crate) fn one_way(&self) -> Upload {
-        let mut params = params("ge6a1a75.example.com");
-        params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate().unwrap();
-        let leaf = params.signed_by(&key, &self.0).unwrap();
-        Upload {
-            tls_type: given("one-way"),
-            cert: given(&leaf.pem()),
-            key: given(&key.serialize_pem()),
-            key_password: Text::Absent,
-            cacert: Text::Absent,
-        }
-    }
-
-    /// Self-signed.
-    pub(crate) fn self_signed() -> Upload {
-        let mut params = params("ge6a1a75.example.com");
-        params.subject_alt_names = vec![rcgen::SanType::DnsName("ge6a1a75.example.com".try_into().unwrap())];
-        let key = KeyPair::generate().unwrap();
-        Upload {
-            tls_type: given("one-way"),
-            cert: given(&params.self_signed(&key).unwrap().pem()),
-            key: given(&key.serialize_pem()),
-            key_password: Text::Absent,
-            cacert: Text::Absent,
-        }
-    }
-
-    /// With these client CAs.
-    pub(crate) fn two_way(&self, clients: &[&Authority]) -> Upload {
-        let cas: Vec<String> = clients.iter().map(|authority| authority.pem()).collect();
+    fn two_way(&self, clients: &[&Authority]) -> Upload {
+        let cas: Vec<&str> = clients.iter().map(|authority| authority.pem()).collect();
         Upload { tls_type: given("two-way"), cacert: given(&cas.join("\n")), ..self.one_way() }
     }
 }
 
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = time::macros::datetime!(2026-11-01 00:00 UTC);
-    params.not_after = time::macros::datetime!(2027-11-01 00:00 UTC);
-    params
+pub(crate) fn self_signed() -> Upload {
+    one_way(&Leaf::self_signed(server_params(HOST, &[HOST])))
+}
+
+fn one_way(leaf: &Leaf) -> Upload {
+    Upload {
+        tls_type: given("one-way"),
+        cert: given(&leaf.chain_pem),
+        key: given(&leaf.key_pem),
+        key_password: Text::Absent,
+        cacert: Text::Absent,
+    }
 }
 
 pub(crate) fn given(text: &str) -> Text {

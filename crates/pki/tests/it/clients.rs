@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use certward_pki::{ClientRefusal, ClientTrust};
+use certward_test_support::{AnyServer, server_params};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -14,8 +15,8 @@ use rustls::{
 };
 
 use crate::openssl::{Openssl, V3};
-use crate::serving::{AnyChain, provider, shake};
-use crate::stage::{Ca, p256};
+use crate::serving::{provider, shake};
+use crate::stage::{Authority, Leaf};
 
 pub(crate) fn der(pem: &str) -> CertificateDer<'static> {
     use rustls::pki_types::pem::PemObject as _;
@@ -39,17 +40,12 @@ pub(crate) fn handshake(
     chain: &[&str],
     client_key: &str,
 ) -> Result<(), Error> {
-    let server_key = p256();
-    let server_cert =
-        rcgen::CertificateParams::new(vec!["server".to_owned()]).unwrap().self_signed(&server_key).unwrap();
+    let server_leaf = Leaf::self_signed(server_params("server", &["server"]));
     let server = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_client_cert_verifier(Arc::clone(verifier))
-        .with_single_cert(
-            vec![server_cert.der().clone()],
-            PrivateKeyDer::Pkcs8(server_key.serialize_der().into()),
-        )
+        .with_single_cert(vec![server_leaf.der.clone().into()], server_leaf.private_key())
         .unwrap();
     let signing_key = aws_lc_rs::sign::any_supported_type(&key(client_key)).unwrap();
     let certified = CertifiedKey::new(chain.iter().map(|pem| der(pem)).collect(), signing_key);
@@ -58,7 +54,7 @@ pub(crate) fn handshake(
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyChain))
+        .with_custom_certificate_verifier(Arc::new(AnyServer(provider())))
         .with_client_cert_resolver(resolver);
     let mut server = ServerConnection::new(Arc::new(server)).unwrap();
     let mut client = ClientConnection::new(Arc::new(client), "server".try_into().unwrap()).unwrap();
@@ -174,8 +170,8 @@ fn the_refusal_for_the_version_is_recognised_so_our_webpki_is_the_one_of_rustls(
 
 #[test]
 fn the_names_of_all_anchors_are_asked_for_and_duplicates_are_left_out() {
-    let (one, other) = (Ca::root("One Name"), Ca::root("One Name"));
-    let anchor = |ca: &Ca| CertificateDer::from(ca.der.clone());
+    let (one, other) = (Authority::new("One Name"), Authority::new("One Name"));
+    let anchor = |ca: &Authority| CertificateDer::from(ca.der().to_vec());
     let trust = ClientTrust::new(vec![anchor(&one), anchor(&other), anchor(&one)]).unwrap();
     assert_eq!(trust.anchors().len(), 2);
     let subjects = trust.subjects();
@@ -190,19 +186,13 @@ fn the_names_of_all_anchors_are_asked_for_and_duplicates_are_left_out() {
 
 #[test]
 fn trust_narrows_exactly_when_an_anchor_is_gone() {
-    let (one, other) = (Ca::root("One"), Ca::root("Other"));
-    let trust = |cas: &[&Ca]| {
-        ClientTrust::new(cas.iter().map(|ca| CertificateDer::from(ca.der.clone())).collect()).unwrap()
+    let (one, other) = (Authority::new("One"), Authority::new("Other"));
+    let trust = |cas: &[&Authority]| {
+        ClientTrust::new(cas.iter().map(|ca| CertificateDer::from(ca.der().to_vec())).collect()).unwrap()
     };
     assert!(trust(&[&one]).narrows(&trust(&[&one, &other])));
     assert!(trust(&[&other]).narrows(&trust(&[&one])));
     assert!(!trust(&[&other, &one]).narrows(&trust(&[&one])));
-}
-
-fn device_params() -> rcgen::CertificateParams {
-    let mut params = crate::stage::leaf_params();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    params
 }
 
 /// The time of the certificates that the stage makes.
@@ -214,12 +204,12 @@ fn at() -> UnixTime {
 /// Invented CAs of one name, which any stranger can send, multiply webpki's search.
 #[test]
 fn a_search_that_multiplies_ends_before_it_begins() {
-    let anchor = Ca::root("Anchor");
-    let invented: Vec<Ca> = (0..9).map(|_| Ca::root("Invented")).collect();
-    let leaf = invented[0].leaf_from(device_params(), p256());
-    let verifier = verifier(&[&anchor.pem]);
+    let anchor = Authority::new("Anchor");
+    let invented: Vec<Authority> = (0..9).map(|_| Authority::new("Invented")).collect();
+    let leaf = invented[0].client("device");
+    let verifier = verifier(&[anchor.pem()]);
     let refusal = |issuers: usize| {
-        let issuers: Vec<_> = invented[..issuers].iter().map(|ca| der(&ca.pem)).collect();
+        let issuers: Vec<_> = invented[..issuers].iter().map(|ca| der(ca.pem())).collect();
         match verifier.verify_client_cert(&der(&leaf.pem), &issuers, at()) {
             Err(Error::InvalidCertificate(error)) => ClientRefusal::of(&error),
             other => panic!("{other:?}"),
@@ -233,18 +223,17 @@ fn a_search_that_multiplies_ends_before_it_begins() {
 /// The outer header is not signed: a certificate has one form.
 #[test]
 fn a_certificate_in_another_form_is_none() {
-    let (anchor, other) = (Ca::root("Anchor"), Ca::root("ANCHOR"));
-    let sub = anchor.intermediate_from(crate::stage::ca_params("Sub"), p256());
-    let decoys =
-        [Ca::root("Anchor"), other].map(|ca| ca.intermediate_from(crate::stage::ca_params("Sub"), p256()));
-    let leaf = sub.leaf_from(device_params(), p256());
-    let verifier = verifier(&[&anchor.pem]);
+    let (anchor, other) = (Authority::new("Anchor"), Authority::new("ANCHOR"));
+    let sub = anchor.intermediate("Sub");
+    let decoys = [Authority::new("Anchor"), other].map(|ca| ca.intermediate("Sub"));
+    let leaf = sub.client("device");
+    let verifier = verifier(&[anchor.pem()]);
     let verdict = |sub: Vec<u8>| {
         let issuers: Vec<_> =
-            std::iter::once(sub.into()).chain(decoys.iter().map(|ca| der(&ca.pem))).collect();
+            std::iter::once(sub.into()).chain(decoys.iter().map(|ca| der(ca.pem()))).collect();
         verifier.verify_client_cert(&der(&leaf.pem), &issuers, at()).is_ok()
     };
-    let good = der(&sub.pem).to_vec();
+    let good = der(sub.pem()).to_vec();
     assert!(verdict(good.clone()));
     let primitive = [&[0x10], &good[1..]].concat();
     assert_eq!(good[1], 0x82);

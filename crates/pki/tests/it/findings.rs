@@ -8,24 +8,21 @@ use rcgen::{
 use time::Duration;
 
 use crate::openssl::Openssl;
-use crate::stage::{Ca, Case, Leaf, Pki, ca_params, dns, encode_pem, expect, leaf_params, now, p256, pki};
+use crate::stage::{
+    Authority, Case, Leaf, Pki, authority_params, dns, encode_pem, expect, leaf_of, leaf_params, now, p256,
+    pki, self_signed,
+};
 
 type Row = (&'static str, Case, &'static [&'static str]);
 
 fn changed(pki: &Pki, change: impl FnOnce(&mut CertificateParams)) -> Case {
     let mut params = leaf_params();
     change(&mut params);
-    with_chain(pki, &pki.intermediate.leaf_from(params, p256()))
+    with_chain(pki, &pki.intermediate.issue(params, &p256()))
 }
 
 fn with_chain(pki: &Pki, leaf: &Leaf) -> Case {
-    Case::one_way(format!("{}{}", leaf.pem, pki.intermediate.pem), leaf.key.clone())
-}
-
-fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Case {
-    let (mut params, key) = (leaf_params(), p256());
-    change(&mut params);
-    Case::one_way(params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    Case::one_way(format!("{}{}", leaf.pem, pki.intermediate.pem()), leaf.key_pem.clone())
 }
 
 fn critical(oid: &[u64]) -> CustomExtension {
@@ -37,8 +34,8 @@ fn critical(oid: &[u64]) -> CustomExtension {
 #[test]
 fn good_uploads_are_accepted_without_findings() {
     let pki = pki();
-    let devices = Ca::root("Devices");
-    let two_way = |cacert: &str| Case::two_way(pki.chain(), pki.leaf.key.clone(), cacert);
+    let devices = Authority::new("Devices");
+    let two_way = |cacert: &str| Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), cacert);
     let kinds = [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ECDSA_P521_SHA512];
     let mut rows: Vec<Row> = vec![
         ("leaf and intermediate", pki.case(), &[]),
@@ -71,13 +68,13 @@ fn good_uploads_are_accepted_without_findings() {
             &[],
         ),
         ("no hosts, but a listener of its own", pki.case().hosts(&[]), &[]),
-        ("two-way", two_way(&devices.pem), &[]),
-        ("two-way with an intermediate as the anchor", two_way(&devices.intermediate("Line 1").pem), &[]),
+        ("two-way", two_way(devices.pem()), &[]),
+        ("two-way with an intermediate as the anchor", two_way(devices.intermediate("Line 1").pem()), &[]),
         ("one-way with an empty cacert", Case { cacert: Some(" \n".into()), ..pki.case() }, &[]),
         ("at the very first second", pki.case().at(now() - Duration::days(10)), &[]),
     ];
     for kind in kinds {
-        let leaf = pki.intermediate.leaf_from(leaf_params(), KeyPair::generate_for(kind).unwrap());
+        let leaf = pki.intermediate.issue(leaf_params(), &KeyPair::generate_for(kind).unwrap());
         rows.push(("another curve", with_chain(&pki, &leaf), &[]));
     }
     expect(rows);
@@ -86,7 +83,7 @@ fn good_uploads_are_accepted_without_findings() {
 #[test]
 fn a_request_that_lacks_its_parts_is_refused() {
     let pki = pki();
-    let two_way = Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone());
+    let two_way = Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), pki.root.pem().to_owned());
     let tls_type = |value: Option<&str>| Case { tls_type: value.map(str::to_owned), ..pki.case() };
     expect([
         ("no tlsType", tls_type(None), &["TLS_TYPE_INVALID"] as &[_]),
@@ -111,18 +108,22 @@ fn a_request_that_lacks_its_parts_is_refused() {
         ("one-way with rubbish", Case { cacert: Some("x".into()), ..pki.case() }, &["CA_UNEXPECTED"]),
         (
             "cert and key swapped",
-            Case::one_way(pki.leaf.key.clone(), pki.chain()),
+            Case::one_way(pki.leaf.key_pem.clone(), pki.chain()),
             &["CERT_NOT_IN_FIELD", "KEY_NOT_IN_FIELD"],
         ),
         (
             "two keys",
-            Case { key: Some(pki.leaf.key.clone() + &p256().serialize_pem()), ..pki.case() },
+            Case { key: Some(pki.leaf.key_pem.clone() + &p256().serialize_pem()), ..pki.case() },
             &["MULTIPLE_KEYS"],
         ),
-        ("one key twice", Case { key: Some(pki.leaf.key.clone() + &pki.leaf.key), ..pki.case() }, &[]),
+        (
+            "one key twice",
+            Case { key: Some(pki.leaf.key_pem.clone() + &pki.leaf.key_pem), ..pki.case() },
+            &[],
+        ),
         (
             "everything in both fields",
-            Case::one_way(pki.chain() + &pki.leaf.key, pki.leaf.key.clone() + &pki.chain()),
+            Case::one_way(pki.chain() + &pki.leaf.key_pem, pki.leaf.key_pem.clone() + &pki.chain()),
             &["CERTIFICATE_IN_KEY_FIELD", "KEY_IN_CERT_FIELD"],
         ),
         (
@@ -185,7 +186,7 @@ fn a_leaf_that_would_break_every_client_is_refused() {
         ),
         (
             "the issuer's key",
-            Case { key: Some(pki.intermediate.issuer.key().serialize_pem()), ..pki.case() },
+            Case { key: Some(pki.intermediate.key().serialize_pem()), ..pki.case() },
             &["KEY_MISMATCH"],
         ),
         (
@@ -203,33 +204,33 @@ fn a_leaf_whose_signature_is_broken_is_refused_only_where_no_given_issuer_signed
     let last = der.len() - 1;
     der[last] ^= 1;
     let broken = encode_pem("CERTIFICATE", &der);
-    let (right, wrong) = (Ca::root("One Name"), Ca::root("One Name"));
+    let (right, wrong) = (Authority::new("One Name"), Authority::new("One Name"));
     let mut params = leaf_params();
     params.use_authority_key_identifier_extension = false;
-    let leaf = right.leaf_from(params, p256());
-    let case = |cert: String| Case::one_way(cert, leaf.key.clone());
+    let leaf = right.issue(params, &p256());
+    let case = |cert: String| Case::one_way(cert, leaf.key_pem.clone());
     expect([
         (
             "one bit of the signature",
-            Case::one_way(broken.clone() + &pki.intermediate.pem, pki.leaf.key.clone()),
+            Case::one_way(broken.clone() + pki.intermediate.pem(), pki.leaf.key_pem.clone()),
             &["LEAF_SIGNATURE_BROKEN"] as &[_],
         ),
         (
             "the same without an issuer to see it by",
-            Case::one_way(broken, pki.leaf.key.clone()),
+            Case::one_way(broken, pki.leaf.key_pem.clone()),
             &["MISSING_INTERMEDIATE"],
         ),
-        ("another CA of the same name", case(leaf.pem.clone() + &wrong.pem), &["LEAF_SIGNATURE_BROKEN"]),
+        ("another CA of the same name", case(leaf.pem.clone() + wrong.pem()), &["LEAF_SIGNATURE_BROKEN"]),
         (
             "both CAs",
-            case(leaf.pem.clone() + &wrong.pem + &right.pem),
+            case(leaf.pem.clone() + wrong.pem() + right.pem()),
             &["UNRELATED_CERTIFICATE", "ROOT_LEFT_OUT"],
         ),
         (
             "key identifiers tell the other CA apart",
             {
-                let leaf = right.leaf();
-                Case::one_way(leaf.pem + &wrong.pem, leaf.key)
+                let leaf = leaf_of(&right);
+                Case::one_way(leaf.pem + wrong.pem(), leaf.key_pem)
             },
             &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE"],
         ),
@@ -239,15 +240,14 @@ fn a_leaf_whose_signature_is_broken_is_refused_only_where_no_given_issuer_signed
 #[test]
 fn what_may_be_meant_is_accepted_and_said() {
     let pki = pki();
-    let expired = |ca: &Ca| {
-        let mut params = ca_params("Example Intermediate");
-        params.not_after = now() - Duration::days(1);
-        ca.intermediate_from(params, p256())
+    let expired = |ca: &Authority| {
+        ca.intermediate_with("Example Intermediate", |p| p.not_after = now() - Duration::days(1))
     };
     let old = expired(&pki.root);
-    let old_leaf = old.leaf();
-    let ed = Ca::root_from(ca_params("Ed"), KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
-    let ed_leaf = ed.leaf();
+    let old_leaf = leaf_of(&old);
+    let ed =
+        Authority::from_params(authority_params("Ed"), KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    let ed_leaf = leaf_of(&ed);
     let ca = |p: &mut CertificateParams| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let named = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| dns(name)).collect();
@@ -256,12 +256,12 @@ fn what_may_be_meant_is_accepted_and_said() {
     expect([
         (
             "leaf alone",
-            Case::one_way(pki.leaf.pem.clone(), pki.leaf.key.clone()),
+            Case::one_way(pki.leaf.pem.clone(), pki.leaf.key_pem.clone()),
             &["MISSING_INTERMEDIATE"] as &[_],
         ),
         (
             "root without the intermediate",
-            Case::one_way(pki.leaf.pem.clone() + &pki.root.pem, pki.leaf.key.clone()),
+            Case::one_way(pki.leaf.pem.clone() + pki.root.pem(), pki.leaf.key_pem.clone()),
             &["MISSING_INTERMEDIATE", "UNRELATED_CERTIFICATE"],
         ),
         (
@@ -363,22 +363,22 @@ fn what_may_be_meant_is_accepted_and_said() {
         ),
         (
             "an issuer of another kind of key",
-            Case::one_way(ed_leaf.pem.clone() + &ed.pem, ed_leaf.key.clone()),
+            Case::one_way(ed_leaf.pem.clone() + ed.pem(), ed_leaf.key_pem.clone()),
             &["ISSUER_KEY_KIND_DIFFERS", "ROOT_LEFT_OUT"],
         ),
         (
             "a stranger in the chain",
-            Case::one_way(pki.chain() + &Ca::root("Stranger").pem, pki.leaf.key.clone()),
+            Case::one_way(pki.chain() + Authority::new("Stranger").pem(), pki.leaf.key_pem.clone()),
             &["UNRELATED_CERTIFICATE"],
         ),
         (
             "an expired issuer",
-            Case::one_way(old_leaf.pem.clone() + &old.pem, old_leaf.key.clone()),
+            Case::one_way(old_leaf.pem.clone() + old.pem(), old_leaf.key_pem.clone()),
             &["MISSING_INTERMEDIATE", "CHAIN_CERTIFICATE_EXPIRED"],
         ),
         (
             "the leaf twice, and the intermediate three times",
-            Case::one_way(pki.chain() + &pki.chain() + &pki.intermediate.pem, pki.leaf.key.clone()),
+            Case::one_way(pki.chain() + &pki.chain() + pki.intermediate.pem(), pki.leaf.key_pem.clone()),
             &["DUPLICATE_LEFT_OUT"],
         ),
         (
@@ -387,9 +387,9 @@ fn what_may_be_meant_is_accepted_and_said() {
                 let key = p256();
                 let mut old = leaf_params();
                 old.not_after = now() - Duration::days(1);
-                let old = old.signed_by(&key, &pki.intermediate.issuer).unwrap();
-                let new = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap();
-                Case::one_way(old.pem() + &new.pem() + &pki.intermediate.pem, key.serialize_pem())
+                let old = pki.intermediate.issue(old, &key);
+                let new = pki.intermediate.issue(leaf_params(), &key);
+                Case::one_way(old.pem + &new.pem + pki.intermediate.pem(), key.serialize_pem())
             },
             &["CHAIN_CERTIFICATE_EXPIRED"],
         ),
@@ -426,11 +426,9 @@ fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
     // Names an issuer that did not issue it.
     let namesake = self_signed(&|p| p.distinguished_name.push(DnType::CommonName, "Example Intermediate"));
     let renewed = self_signed(&|p| p.not_after += Duration::days(200));
-    let issued = leaf_params().signed_by(&key, &pki.intermediate.issuer).unwrap().pem();
-    let [intermediate, root] = [pki.intermediate.pem.as_str(), pki.root.pem.as_str()];
-    let mut old = ca_params("Old Intermediate");
-    old.not_after = now() - Duration::days(1);
-    let old = pki.root.intermediate_from(old, p256());
+    let issued = pki.intermediate.issue(leaf_params(), &key).pem;
+    let [intermediate, root] = [pki.intermediate.pem(), pki.root.pem()];
+    let old = pki.root.intermediate_with("Old Intermediate", |p| p.not_after = now() - Duration::days(1));
     let with = |blocks: &[&str]| Case::one_way(blocks.concat(), key.serialize_pem());
     expect([
         ("alone", with(&[&fresh]), &[] as &[_]),
@@ -443,7 +441,7 @@ fn a_self_signed_leaf_beside_a_ca_that_did_not_issue_it_is_named() {
         ("below a chain", with(&[intermediate, &fresh]), &["SELF_SIGNED_BESIDE_CA", "UNRELATED_CERTIFICATE"]),
         (
             "over an intermediate that has expired",
-            with(&[&fresh, &old.pem]),
+            with(&[&fresh, old.pem()]),
             &["SELF_SIGNED_BESIDE_CA", "CHAIN_CERTIFICATE_EXPIRED"],
         ),
         (
@@ -477,7 +475,7 @@ fn a_self_signed_leaf_over_an_issued_one_is_named() {
     let key = p256();
     let fresh = leaf_params().self_signed(&key).unwrap();
     let older = leaf_params().self_signed(&p256()).unwrap().der().to_vec();
-    let issued = leaf_params().signed_by(&p256(), &pki.intermediate.issuer).unwrap().der().to_vec();
+    let issued = leaf_of(&pki.intermediate).der;
     let over = |replaces: Option<&Vec<u8>>, case: Case| Case { replaces: replaces.cloned(), ..case };
     let self_signed = || Case::one_way(fresh.pem(), key.serialize_pem());
     expect([
@@ -494,15 +492,15 @@ fn a_self_signed_leaf_over_an_issued_one_is_named() {
 #[test]
 fn too_much_is_refused() {
     let pki = pki();
-    let many: String = (0..9).map(|n| Ca::root(&format!("CA {n}")).pem).collect();
+    let many: String = (0..9).map(|n| Authority::new(&format!("CA {n}")).pem().to_owned()).collect();
     let mut large = leaf_params();
     large.subject_alt_names =
         (0..800).map(|n| dns(&format!("a-rather-long-name-number-{n}.example.com"))).collect();
-    let large = pki.intermediate.leaf_from(large, p256());
+    let large = pki.intermediate.issue(large, &p256());
     expect([
         (
             "11 certificates",
-            Case::one_way(pki.chain() + &many, pki.leaf.key.clone()),
+            Case::one_way(pki.chain() + &many, pki.leaf.key_pem.clone()),
             &["TOO_MANY_CERTIFICATES"] as &[_],
         ),
         ("33 KiB of them", with_chain(&pki, &large), &["CHAIN_TOO_LARGE"]),
@@ -520,112 +518,101 @@ fn too_much_is_refused() {
 #[test]
 fn client_cas_are_judged() {
     let pki = pki();
-    let with = |cacert: String| Case::two_way(pki.chain(), pki.leaf.key.clone(), cacert);
-    let with_params = |change: &dyn Fn(&mut CertificateParams)| {
-        let mut params = ca_params("Clients");
-        change(&mut params);
-        with(Ca::root_from(params, p256()).pem)
-    };
+    let with = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), cas.concat());
+    let cannot_sign =
+        Authority::new_with("Clients", |p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
     let key = p256();
     let many = |count: usize, name: &str| -> String {
         (0..count)
             .map(|n| {
-                let mut params = ca_params("Clients");
+                let mut params = authority_params("Clients");
                 params.distinguished_name.push(DnType::OrganizationName, format!("{name} {n}"));
                 params.self_signed(&key).unwrap().pem()
             })
             .collect()
     };
-    let clients = Ca::root("Clients");
-    let root = &clients.pem;
+    let clients = Authority::new("Clients");
+    let root = clients.pem();
+    let one = || Authority::new("One");
     expect([
-        ("two CAs of one name", with(Ca::root("One").pem + &Ca::root("One").pem), &[] as &[_]),
-        ("a client's certificate", with(pki.leaf.pem.clone()), &["CA_NOT_CA"]),
-        ("a CA and a client's certificate", with(root.clone() + &pki.leaf.pem), &["CA_NOT_CA"]),
-        (
-            "a CA that may not sign",
-            with_params(&|p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]),
-            &["CA_NOT_CA"],
-        ),
-        ("the CA's key", with(root.clone() + &clients.issuer.key().serialize_pem()), &["CA_HOLDS_KEY"]),
-        ("only a key", with(pki.leaf.key.clone()), &["CA_HOLDS_KEY"]),
-        ("no PEM", with("the usual CA".into()), &["PEM_MISSING"]),
-        ("given twice", with(root.clone() + root), &["DUPLICATE_LEFT_OUT"]),
-        ("100 of them", with(many(100, "O")), &[]),
-        ("101 of them", with(many(101, "O")), &["TOO_MANY_CLIENT_CAS"]),
-        ("long names", with(many(90, &"O".repeat(400))), &["CLIENT_CA_NAMES_TOO_LARGE"]),
+        ("two CAs of one name", with(&[one().pem(), one().pem()]), &[] as &[_]),
+        ("a client's certificate", with(&[&pki.leaf.pem]), &["CA_NOT_CA"]),
+        ("a CA and a client's certificate", with(&[root, &pki.leaf.pem]), &["CA_NOT_CA"]),
+        ("a CA that may not sign", with(&[cannot_sign.pem()]), &["CA_NOT_CA"]),
+        ("the CA's key", with(&[root, &clients.key().serialize_pem()]), &["CA_HOLDS_KEY"]),
+        ("only a key", with(&[&pki.leaf.key_pem]), &["CA_HOLDS_KEY"]),
+        ("no PEM", with(&["the usual CA"]), &["PEM_MISSING"]),
+        ("given twice", with(&[root, root]), &["DUPLICATE_LEFT_OUT"]),
+        ("100 of them", with(&[&many(100, "O")]), &[]),
+        ("101 of them", with(&[&many(101, "O")]), &["TOO_MANY_CLIENT_CAS"]),
+        ("long names", with(&[&many(90, &"O".repeat(400))]), &["CLIENT_CA_NAMES_TOO_LARGE"]),
     ]);
 }
 
 #[test]
 fn an_expired_client_ca_is_left_out_of_the_trust_where_another_is_valid() {
     let pki = pki();
-    let ca = |name: &str, change: &dyn Fn(&mut CertificateParams)| {
-        let mut params = ca_params(name);
-        change(&mut params);
-        Ca::root_from(params, p256())
-    };
-    let good = ca("Good", &|_| {});
-    let old = ca("Old", &|p| p.not_after = now() - Duration::SECOND);
-    let older = ca("Older", &|p| p.not_after = now() - Duration::days(30));
-    let last_second = ca("Last Second", &|p| p.not_after = now());
-    let future = ca("Future", &|p| p.not_before = now() + Duration::days(1));
-    let never = ca("Never", &|p| {
+    let good = Authority::new("Good");
+    let old = Authority::new_with("Old", |p| p.not_after = now() - Duration::SECOND);
+    let older = Authority::new_with("Older", |p| p.not_after = now() - Duration::days(30));
+    let last_second = Authority::new_with("Last Second", |p| p.not_after = now());
+    let future = Authority::new_with("Future", |p| p.not_before = now() + Duration::days(1));
+    let never = Authority::new_with("Never", |p| {
         p.not_before = now() + Duration::days(1);
         p.not_after = now() - Duration::days(1);
     });
-    let device = good.leaf();
+    let device = leaf_of(&good);
     let openssl = Openssl::new();
     openssl.run("genrsa -out weak.key 1024").run(
         "req -x509 -new -key weak.key -days 1 -set_serial 1 -out weak.pem -subj /CN=Weak -addext keyUsage=keyCertSign",
     );
     let weak = openssl.read("weak.pem");
-    let with = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key.clone(), cas.concat());
-    let rows: Vec<(&'static str, Case, &'static [&'static str], Vec<&Ca>)> = vec![
-        ("expired beside a valid one", with(&[&old.pem, &good.pem]), &["CA_EXPIRED_LEFT_OUT"], vec![&good]),
+    let with = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), cas.concat());
+    let rows: Vec<(&'static str, Case, &'static [&'static str], Vec<&Authority>)> = vec![
+        ("expired beside a valid one", with(&[old.pem(), good.pem()]), &["CA_EXPIRED_LEFT_OUT"], vec![&good]),
         (
             "two expired beside two valid ones",
-            with(&[&old.pem, &good.pem, &older.pem, &last_second.pem]),
+            with(&[old.pem(), good.pem(), older.pem(), last_second.pem()]),
             &["CA_EXPIRED_LEFT_OUT", "CA_EXPIRED_LEFT_OUT"],
             vec![&good, &last_second],
         ),
-        ("in its last second", with(&[&last_second.pem]), &[], vec![&last_second]),
+        ("in its last second", with(&[last_second.pem()]), &[], vec![&last_second]),
         (
             "not yet valid beside a valid one",
-            with(&[&future.pem, &good.pem]),
+            with(&[future.pem(), good.pem()]),
             &["CA_NOT_YET_VALID"],
             vec![&future, &good],
         ),
         (
             "expired, valid and not yet valid",
-            with(&[&old.pem, &good.pem, &future.pem]),
+            with(&[old.pem(), good.pem(), future.pem()]),
             &["CA_EXPIRED_LEFT_OUT", "CA_NOT_YET_VALID"],
             vec![&good, &future],
         ),
         (
             "valid at no time, beside a valid one",
-            with(&[&never.pem, &good.pem]),
+            with(&[never.pem(), good.pem()]),
             &["CA_EXPIRED_LEFT_OUT"],
             vec![&good],
         ),
-        ("expired alone", with(&[&old.pem]), &["CA_EXPIRED"], vec![]),
-        ("two expired", with(&[&old.pem, &older.pem]), &["CA_EXPIRED", "CA_EXPIRED"], vec![]),
-        ("not yet valid alone", with(&[&future.pem]), &["CA_NONE_VALID", "CA_NOT_YET_VALID"], vec![]),
+        ("expired alone", with(&[old.pem()]), &["CA_EXPIRED"], vec![]),
+        ("two expired", with(&[old.pem(), older.pem()]), &["CA_EXPIRED", "CA_EXPIRED"], vec![]),
+        ("not yet valid alone", with(&[future.pem()]), &["CA_NONE_VALID", "CA_NOT_YET_VALID"], vec![]),
         (
             "one expired, one not yet valid",
-            with(&[&old.pem, &future.pem]),
+            with(&[old.pem(), future.pem()]),
             &["CA_EXPIRED", "CA_NONE_VALID", "CA_NOT_YET_VALID"],
             vec![],
         ),
         (
             "a device's certificate makes no CA valid",
-            with(&[&old.pem, &device.pem]),
+            with(&[old.pem(), &device.pem]),
             &["CA_NOT_CA", "CA_EXPIRED"],
             vec![],
         ),
         (
             "expired, and unusable as well",
-            with(&[&weak, &good.pem]).at(time::macros::datetime!(2032-01-01 0:00 UTC)),
+            with(&[&weak, good.pem()]).at(time::macros::datetime!(2032-01-01 0:00 UTC)),
             &["LEAF_EXPIRED", "CA_EXPIRED_LEFT_OUT"],
             vec![],
         ),
@@ -634,10 +621,10 @@ fn an_expired_client_ca_is_left_out_of_the_trust_where_another_is_valid() {
         let trust = case.judge().material.and_then(|material| material.client_trust);
         let anchors: Vec<Vec<u8>> =
             trust.iter().flat_map(|trust| trust.anchors()).map(|anchor| anchor.to_vec()).collect();
-        assert_eq!(anchors, trusted.iter().map(|ca| ca.der.clone()).collect::<Vec<_>>(), "{name}");
+        assert_eq!(anchors, trusted.iter().map(|ca| ca.der().to_vec()).collect::<Vec<_>>(), "{name}");
         expect([(name, case, codes)]);
     }
-    let left_out = with(&[&good.pem, &old.pem]).judge().findings.remove(0);
+    let left_out = with(&[good.pem(), old.pem()]).judge().findings.remove(0);
     let item = left_out.item.expect("the finding names its block");
     assert_eq!((item.index, item.subject.as_deref()), (1, Some("CN=Old")));
 }
@@ -645,20 +632,18 @@ fn an_expired_client_ca_is_left_out_of_the_trust_where_another_is_valid() {
 #[test]
 fn the_servers_own_ca_alone_as_the_client_ca_is_questioned() {
     let pki = pki();
-    let (devices, namesake) = (Ca::root("Devices"), Ca::root("Example Root"));
+    let (devices, namesake) = (Authority::new("Devices"), Authority::new("Example Root"));
     let again = {
-        let key = KeyPair::from_pem(&pki.root.issuer.key().serialize_pem()).unwrap();
-        let mut params = ca_params("Example Root");
+        let key = KeyPair::from_pem(&pki.root.key().serialize_pem()).unwrap();
+        let mut params = authority_params("Example Root");
         params.not_after += Duration::days(1);
-        Ca::root_from(params, key)
+        Authority::from_params(params, key)
     };
-    let mut old = ca_params("Devices of old");
-    old.not_after = now() - Duration::days(1);
-    let old = Ca::root_from(old, p256());
-    let full = pki.chain() + &pki.root.pem;
-    let with = |cert: &str, cas: &[&Ca]| {
-        let cas: String = cas.iter().map(|ca| ca.pem.as_str()).collect();
-        Case::two_way(cert, pki.leaf.key.clone(), cas)
+    let old = Authority::new_with("Devices of old", |p| p.not_after = now() - Duration::days(1));
+    let full = pki.chain() + pki.root.pem();
+    let with = |cert: &str, cas: &[&Authority]| {
+        let cas: String = cas.iter().map(|ca| ca.pem()).collect();
+        Case::two_way(cert, pki.leaf.key_pem.clone(), cas)
     };
     let self_signed = self_signed(|params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -722,7 +707,7 @@ fn times_that_are_none_are_named() {
     let with_time = |characters: &[u8; 13]| {
         let mut der = pki.leaf.der.clone();
         der[place..place + 13].copy_from_slice(characters);
-        Case::one_way(encode_pem("CERTIFICATE", &der), pki.leaf.key.clone())
+        Case::one_way(encode_pem("CERTIFICATE", &der), pki.leaf.key_pem.clone())
     };
     expect([
         ("as it should be", with_time(b"260101000000Z"), &["MISSING_INTERMEDIATE"] as &[_]),
@@ -739,8 +724,8 @@ fn times_that_are_none_are_named() {
 fn a_subject_that_attacks_its_reader_is_escaped() {
     let mut params = leaf_params();
     params.distinguished_name.push(DnType::OrganizationName, "<script>\r\n\u{1b}[2J'; DROP TABLE\u{202e}");
-    let leaf = Ca::root("Root").leaf_from(params, p256());
-    let judgement = Case::one_way(leaf.pem, leaf.key).judge();
+    let leaf = Authority::new("Root").issue(params, &p256());
+    let judgement = Case::one_way(leaf.pem, leaf.key_pem).judge();
     let subject = judgement.findings[0].item.as_ref().unwrap().subject.as_ref().unwrap();
     assert!(subject.contains("DROP TABLE"), "{subject}");
     let is_harmless = |c: char| matches!(c, ' '..='~') && !matches!(c, '<' | '>' | '\'' | '"' | '&');

@@ -1,8 +1,8 @@
 //! The corpus of subjectAltName entries.
 
-use rcgen::{CertificateParams, CustomExtension, SanType};
+use rcgen::{CustomExtension, SanType};
 
-use crate::stage::{Case, dns, expect, leaf_params, p256, pki, tlv};
+use crate::stage::{Case, dns, expect, leaf_params, p256, pki, self_signed, tlv};
 
 /// Raw dNSName entries; the host is `broker.example.com`.
 fn with_names(names: &[&[u8]]) -> Case {
@@ -18,12 +18,6 @@ fn with_raw(alt_names: Vec<u8>) -> Case {
         params.subject_alt_names.clear();
         params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], alt_names));
     })
-}
-
-fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Case {
-    let (mut params, key) = (leaf_params(), p256());
-    change(&mut params);
-    Case::one_way(params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 #[test]
@@ -120,10 +114,10 @@ fn hostile_names_do_not_hide_a_good_one() {
     let pki = pki();
     let mut params = leaf_params();
     params.subject_alt_names = vec![dns("\0"), dns("broker.example.com"), dns("..")];
-    let leaf = pki.intermediate.leaf_from(params, p256());
+    let leaf = pki.intermediate.issue(params, &p256());
     expect([(
         "between two bad ones",
-        Case::one_way(leaf.pem + &pki.intermediate.pem, leaf.key),
+        Case::one_way(leaf.pem + pki.intermediate.pem(), leaf.key_pem),
         &["NAME_UNUSABLE"] as &[_],
     )]);
 }

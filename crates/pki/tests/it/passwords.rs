@@ -15,7 +15,7 @@ fn with(case: &Case, key: String, password: Option<&str>) -> Case {
 #[test]
 fn what_openssl_encrypts_with_pbes2_is_opened_by_its_password() {
     let (openssl, pki) = (Openssl::new(), pki());
-    openssl.write("key.pem", &pki.leaf.key);
+    openssl.write("key.pem", &pki.leaf.key_pem);
     let encrypted = |options: &str| {
         openssl.run(&format!("pkcs8 -topk8 -in key.pem -passout pass:p@ss{{}} -out encrypted.pem {options}"));
         openssl.read("encrypted.pem")
@@ -64,7 +64,7 @@ fn what_openssl_encrypts_with_pbes2_is_opened_by_its_password() {
         ),
         (
             "a password for a plain key",
-            with(&case, pki.leaf.key.clone(), Some("p@ss{}")),
+            with(&case, pki.leaf.key_pem.clone(), Some("p@ss{}")),
             &["KEY_PASSWORD_UNUSED"],
         ),
         ("another key", opened(&by_default.clone()).with_cert_of(&crate::stage::pki()), &["KEY_MISMATCH"]),

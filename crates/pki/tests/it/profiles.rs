@@ -4,7 +4,7 @@ use certward_pki::Profile;
 use rcgen::KeyPair;
 use time::Duration;
 
-use crate::stage::{Ca, Case, ca_params, expect, leaf_params, now, pki};
+use crate::stage::{Authority, Case, authority_params, expect, leaf_of, leaf_params, now, pki};
 
 fn emqx_cloud(case: Case) -> Case {
     Case { profile: Profile::EmqxCloud, ..case }
@@ -15,15 +15,15 @@ fn the_profile_emqx_cloud_is_stricter_in_three_things() {
     let pki = pki();
     let kind = |algorithm| KeyPair::generate_for(algorithm).unwrap();
     let of_kind = |algorithm| {
-        let leaf = pki.intermediate.leaf_from(leaf_params(), kind(algorithm));
-        Case::one_way(leaf.pem + &pki.intermediate.pem, leaf.key)
+        let leaf = pki.intermediate.issue(leaf_params(), &kind(algorithm));
+        Case::one_way(leaf.pem + pki.intermediate.pem(), leaf.key_pem)
     };
     let (p384, p521, ed25519) =
         (&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ECDSA_P521_SHA512, &rcgen::PKCS_ED25519);
     let under_rsa = {
-        let ca = Ca::root_from(ca_params("RSA"), kind(&rcgen::PKCS_RSA_SHA256));
-        let leaf = ca.leaf();
-        Case::one_way(leaf.pem + &ca.pem, leaf.key)
+        let ca = Authority::from_params(authority_params("RSA"), kind(&rcgen::PKCS_RSA_SHA256));
+        let leaf = leaf_of(&ca);
+        Case::one_way(leaf.pem + ca.pem(), leaf.key_pem)
     };
     // The leaf expires in 80 days.
     let with_left = |days: i64, seconds: i64| {

@@ -22,8 +22,8 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("\n".to_owned()),
         Just("...".to_owned()),
         Just(PKI.leaf.pem.clone()),
-        Just(PKI.leaf.key.clone()),
-        Just(PKI.root.pem.clone()),
+        Just(PKI.leaf.key_pem.clone()),
+        Just(PKI.root.pem().to_owned()),
         "[A-Za-z0-9+/=]{0,80}",
         "\\PC{0,20}",
         any::<String>(),
@@ -63,9 +63,9 @@ proptest! {
 
     #[test]
     fn any_changed_certificate_is_judged_without_a_panic(der in changed_der(&PKI.leaf.der)) {
-        let cert = encode_pem("CERTIFICATE", &der) + &PKI.intermediate.pem;
+        let cert = encode_pem("CERTIFICATE", &der) + PKI.intermediate.pem();
         let ca = encode_pem("CERTIFICATE", &der);
-        Case::two_way(cert, PKI.leaf.key.clone(), ca).codes();
+        Case::two_way(cert, PKI.leaf.key_pem.clone(), ca).codes();
     }
 
     #[test]
@@ -78,12 +78,12 @@ proptest! {
     fn the_order_of_the_upload_never_decides_what_is_served(
         order in Just(vec![0, 1, 2, 3, 1]).prop_shuffle()
     ) {
-        let stranger = &STRANGER.pem;
-        let blocks = [&PKI.leaf.pem, &PKI.intermediate.pem, &PKI.root.pem, stranger];
-        let cert: String = order.iter().map(|n| blocks[*n].as_str()).collect();
-        let material = Case::one_way(cert, PKI.leaf.key.clone()).judge().material;
+        let stranger = STRANGER.pem();
+        let blocks = [PKI.leaf.pem.as_str(), PKI.intermediate.pem(), PKI.root.pem(), stranger];
+        let cert: String = order.iter().map(|n| blocks[*n]).collect();
+        let material = Case::one_way(cert, PKI.leaf.key_pem.clone()).judge().material;
         let chain: Vec<Vec<u8>> = material.unwrap().bundle.chain().iter().map(|der| der.to_vec()).collect();
-        prop_assert_eq!(chain, vec![PKI.leaf.der.clone(), PKI.intermediate.der.clone()]);
+        prop_assert_eq!(chain, vec![PKI.leaf.der.clone(), PKI.intermediate.der().to_vec()]);
     }
 
     #[test]
@@ -102,7 +102,7 @@ proptest! {
         if one_line {
             text = text.replace('\n', "");
         }
-        let mut case = Case::two_way(PKI.chain(), PKI.leaf.key.clone(), PKI.root.pem.clone());
+        let mut case = Case::two_way(PKI.chain(), PKI.leaf.key_pem.clone(), PKI.root.pem().to_owned());
         *[&mut case.cert, &mut case.key, &mut case.cacert][field] = Some(text);
         let judgement = case.judge();
         let said = format!("{judgement:?}{}", serde_json::to_string(&judgement.findings).unwrap());
@@ -112,4 +112,5 @@ proptest! {
     }
 }
 
-static STRANGER: LazyLock<crate::stage::Ca> = LazyLock::new(|| crate::stage::Ca::root("Stranger"));
+static STRANGER: LazyLock<crate::stage::Authority> =
+    LazyLock::new(|| crate::stage::Authority::new("Stranger"));

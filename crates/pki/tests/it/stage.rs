@@ -5,7 +5,9 @@ use base64::Engine as _;
 use certward_pki::{
     Circumstances, HostName, Judgement, NoEntryPoint, Profile, Severity, Text, Upload, judge,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use certward_test_support::server_params;
+pub(crate) use certward_test_support::{Authority, Leaf, authority_params};
+use rcgen::{CertificateParams, KeyPair, SanType};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
@@ -104,76 +106,23 @@ pub(crate) fn p256() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-/// Names may repeat.
-pub(crate) struct Ca {
-    pub(crate) pem: String,
-    pub(crate) der: Vec<u8>,
-    pub(crate) issuer: Issuer<'static, KeyPair>,
-}
-
-pub(crate) fn ca_params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = now() - Duration::days(100);
-    params.not_after = now() + Duration::days(3000);
-    params
-}
-
-impl Ca {
-    pub(crate) fn root(name: &str) -> Self {
-        Self::root_from(ca_params(name), p256())
-    }
-
-    pub(crate) fn root_from(params: CertificateParams, key: KeyPair) -> Self {
-        let certificate = params.self_signed(&key).unwrap();
-        Self { pem: certificate.pem(), der: certificate.der().to_vec(), issuer: Issuer::new(params, key) }
-    }
-
-    pub(crate) fn intermediate(&self, name: &str) -> Self {
-        self.intermediate_from(ca_params(name), p256())
-    }
-
-    pub(crate) fn intermediate_from(&self, params: CertificateParams, key: KeyPair) -> Self {
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Self { pem: certificate.pem(), der: certificate.der().to_vec(), issuer: Issuer::new(params, key) }
-    }
-
-    pub(crate) fn leaf(&self) -> Leaf {
-        self.leaf_from(leaf_params(), p256())
-    }
-
-    pub(crate) fn leaf_from(&self, params: CertificateParams, key: KeyPair) -> Leaf {
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Leaf {
-            pem: certificate.pem(),
-            der: certificate.der().to_vec(),
-            key: key.serialize_pem(),
-            key_der: key.serialize_der(),
-        }
-    }
-}
-
-pub(crate) struct Leaf {
-    pub(crate) pem: String,
-    pub(crate) der: Vec<u8>,
-    pub(crate) key: String,
-    pub(crate) key_der: Vec<u8>,
-}
-
 pub(crate) fn leaf_params() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "broker.example.com");
-    params.subject_alt_names = vec![dns("broker.example.com")];
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let mut params = server_params("broker.example.com", &["broker.example.com"]);
     params.use_authority_key_identifier_extension = true;
     params.not_before = now() - Duration::days(10);
     params.not_after = now() + Duration::days(80);
     params
+}
+
+pub(crate) fn leaf_of(ca: &Authority) -> Leaf {
+    ca.issue(leaf_params(), &p256())
+}
+
+pub(crate) fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Case {
+    let mut params = leaf_params();
+    change(&mut params);
+    let leaf = Leaf::self_signed(params);
+    Case::one_way(leaf.pem, leaf.key_pem)
 }
 
 pub(crate) fn dns(name: &str) -> SanType {
@@ -181,25 +130,25 @@ pub(crate) fn dns(name: &str) -> SanType {
 }
 
 pub(crate) struct Pki {
-    pub(crate) root: Ca,
-    pub(crate) intermediate: Ca,
+    pub(crate) root: Authority,
+    pub(crate) intermediate: Authority,
     pub(crate) leaf: Leaf,
 }
 
 pub(crate) fn pki() -> Pki {
-    let root = Ca::root("Example Root");
+    let root = Authority::new("Example Root");
     let intermediate = root.intermediate("Example Intermediate");
-    let leaf = intermediate.leaf();
+    let leaf = leaf_of(&intermediate);
     Pki { root, intermediate, leaf }
 }
 
 impl Pki {
     pub(crate) fn chain(&self) -> String {
-        format!("{}{}", self.leaf.pem, self.intermediate.pem)
+        format!("{}{}", self.leaf.pem, self.intermediate.pem())
     }
 
     pub(crate) fn case(&self) -> Case {
-        Case::one_way(self.chain(), self.leaf.key.clone())
+        Case::one_way(self.chain(), self.leaf.key_pem.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use certward_pki::{DeviceIdentity, IdentityRefused};
 use rcgen::{KeyPair, SigningKey as _};
 
-use crate::stage::{Ca, Case, Leaf, encode_pem, expect, leaf_params, p256, pki, tlv};
+use crate::stage::{Authority, Case, Leaf, encode_pem, expect, leaf_params, pki, tlv};
 
 /// SEQUENCE { SET { SEQUENCE { commonName, value } } }
 fn name(value: &[u8]) -> Vec<u8> {
@@ -49,11 +49,10 @@ fn elements(mut content: &[u8]) -> Vec<&[u8]> {
 }
 
 fn self_signed(value: &[u8]) -> Leaf {
-    let key = p256();
-    let der = leaf_params().self_signed(&key).unwrap().der().to_vec();
-    let der = renamed(&der, Some(&name(value)), Some(&name(value)), &key);
-    let (pem, key_der) = (encode_pem("CERTIFICATE", &der), key.serialize_der());
-    Leaf { pem, der, key: key.serialize_pem(), key_der }
+    let leaf = Leaf::self_signed(leaf_params());
+    let key = KeyPair::from_pem(&leaf.key_pem).unwrap();
+    let der = renamed(&leaf.der, Some(&name(value)), Some(&name(value)), &key);
+    Leaf { pem: encode_pem("CERTIFICATE", &der), der, ..leaf }
 }
 
 /// `None` if OpenSSL cannot read the certificate.
@@ -98,7 +97,7 @@ fn a_common_name_is_decoded_as_openssl_decodes_it() {
     ] {
         let leaf = self_signed(&tlv(tag, value));
         assert_eq!(openssl_reads(&leaf.pem).as_deref(), Some(text), "{what}: openssl");
-        let judgement = Case::one_way(leaf.pem.as_str(), leaf.key.as_str()).judge();
+        let judgement = Case::one_way(leaf.pem.as_str(), leaf.key_pem.as_str()).judge();
         let material = judgement.material.unwrap_or_else(|| panic!("{what}: {:?}", judgement.findings));
         assert_eq!(material.bundle.common_name(), Some(text), "{what}");
         let shown: String = text
@@ -157,7 +156,7 @@ fn a_leaf_whose_names_openssl_cannot_decode_is_refused() {
         let leaf = self_signed(&value);
         assert_eq!(openssl_reads(&leaf.pem).is_some(), is_read, "{what}: openssl");
         let codes: &[&str] = if is_read { &[] } else { &["NAME_UNDECODABLE"] };
-        expect([(what, Case::one_way(leaf.pem.as_str(), leaf.key.as_str()), codes)]);
+        expect([(what, Case::one_way(leaf.pem.as_str(), leaf.key_pem.as_str()), codes)]);
     }
 }
 
@@ -165,21 +164,21 @@ fn a_leaf_whose_names_openssl_cannot_decode_is_refused() {
 fn names_that_cannot_be_decoded_are_refused_wherever_they_stand() {
     let pki = pki();
     let bad = name(&tlv(12, b"m\xfcller"));
-    let root_key = pki.root.issuer.key();
+    let root_key = pki.root.key();
     let pem = |der: Vec<u8>| encode_pem("CERTIFICATE", &der);
     // An intermediate with such a name and its leaf; the same for a root.
-    let intermediate = pem(renamed(&pki.intermediate.der, Some(&bad), None, root_key));
-    let leaf_of_it = pem(renamed(&pki.leaf.der, None, Some(&bad), pki.intermediate.issuer.key()));
-    let below_root = pem(renamed(&pki.intermediate.der, None, Some(&bad), root_key));
-    let root = pem(renamed(&pki.root.der, Some(&bad), Some(&bad), root_key));
-    let devices = Ca::root("Devices");
-    let device_ca = pem(renamed(&devices.der, Some(&bad), Some(&bad), devices.issuer.key()));
+    let intermediate = pem(renamed(pki.intermediate.der(), Some(&bad), None, root_key));
+    let leaf_of_it = pem(renamed(&pki.leaf.der, None, Some(&bad), pki.intermediate.key()));
+    let below_root = pem(renamed(pki.intermediate.der(), None, Some(&bad), root_key));
+    let root = pem(renamed(pki.root.der(), Some(&bad), Some(&bad), root_key));
+    let devices = Authority::new("Devices");
+    let device_ca = pem(renamed(devices.der(), Some(&bad), Some(&bad), devices.key()));
     for pem in [&intermediate, &leaf_of_it, &below_root, &root, &device_ca] {
         assert_eq!(openssl_reads(pem), None);
     }
-    let cert = |blocks: &[&str]| Case::one_way(blocks.concat(), pki.leaf.key.clone());
-    let cacert = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key.clone(), cas.concat());
-    let good = devices.pem.as_str();
+    let cert = |blocks: &[&str]| Case::one_way(blocks.concat(), pki.leaf.key_pem.clone());
+    let cacert = |cas: &[&str]| Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), cas.concat());
+    let good = devices.pem();
     expect([
         (
             "the issuer of the leaf, alone",
@@ -195,7 +194,7 @@ fn names_that_cannot_be_decoded_are_refused_wherever_they_stand() {
         ),
         (
             "a stranger that would be left out",
-            cert(&[&pki.leaf.pem, &pki.intermediate.pem, &device_ca]),
+            cert(&[&pki.leaf.pem, pki.intermediate.pem(), &device_ca]),
             &["NAME_UNDECODABLE", "UNRELATED_CERTIFICATE"],
         ),
         ("a client CA", cacert(&[&device_ca]), &["NAME_UNDECODABLE"]),

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use crate::judge::objection;
-use crate::stage::{Ca, Case, expect, pki};
+use crate::stage::{Authority, Case, expect, pki};
 
 fn body(pem: &str) -> String {
     pem.lines().filter(|line| !line.starts_with("-----")).collect()
@@ -20,7 +20,7 @@ fn with_label(label: &str, body: &str) -> String {
 #[test]
 fn mangled_text_is_repaired_and_said_and_serves_the_same() {
     let pki = pki();
-    let (chain, key) = (pki.chain(), pki.leaf.key.clone());
+    let (chain, key) = (pki.chain(), pki.leaf.key_pem.clone());
     let served = pki.case().judge().material.unwrap();
     type Mangle = fn(&str) -> String;
     let clean: &[(&str, Mangle)] = &[
@@ -139,7 +139,7 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
         ("no X.509", cert(with_label("CERTIFICATE", "MAMCAQA=")), &["CERT_UNREADABLE"]),
         (
             "a key under a certificate's label",
-            cert(with_label("CERTIFICATE", &body(&pki.leaf.key))),
+            cert(with_label("CERTIFICATE", &body(&pki.leaf.key_pem))),
             &["CERT_UNREADABLE"],
         ),
         ("CSR", cert(with_label("CERTIFICATE REQUEST", &base64)), &["FORMAT_CSR"]),
@@ -173,7 +173,7 @@ fn what_is_no_certificate_is_named_as_what_it_is() {
 fn what_is_no_usable_key_is_named_as_what_it_is() {
     let pki = pki();
     let key = |text: String| Case { key: Some(text), ..pki.case() };
-    let base64 = body(&pki.leaf.key);
+    let base64 = body(&pki.leaf.key_pem);
     expect([
         (
             "the seed's example",
@@ -216,12 +216,12 @@ fn base64_of_pem_is_named_with_the_command_that_decodes_it() {
             base64.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap()).collect();
         lines.join("\n")
     };
-    let devices = Ca::root("Devices");
+    let devices = Authority::new("Devices");
     type Field = fn(&mut Case) -> &mut Option<String>;
     let fields: [(&str, &str, Field); 3] = [
         ("CERTIFICATE", &pki.leaf.pem, |case| &mut case.cert),
-        ("PRIVATE KEY", &pki.leaf.key, |case| &mut case.key),
-        ("CERTIFICATE", &devices.pem, |case| &mut case.cacert),
+        ("PRIVATE KEY", &pki.leaf.key_pem, |case| &mut case.key),
+        ("CERTIFICATE", devices.pem(), |case| &mut case.cacert),
     ];
     for (label, pem, field) in fields {
         for (name, text) in [
@@ -239,7 +239,7 @@ fn base64_of_pem_is_named_with_the_command_that_decodes_it() {
             ("encoded twice", encode(&encode(pem))),
             ("between lines of PEM", with_label(label, &encode(pem))),
         ] {
-            let mut case = Case::two_way(pki.chain(), pki.leaf.key.clone(), devices.pem.clone());
+            let mut case = Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), devices.pem().to_owned());
             *field(&mut case) = Some(text.clone());
             let findings = case.judge().findings;
             let finding = &findings[0];

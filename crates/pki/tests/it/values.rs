@@ -14,7 +14,10 @@ fn key(der: &[u8]) -> PrivateKey {
 fn a_bundle_is_a_leaf_and_the_key_that_fits_it_or_nothing() {
     let pki = pki();
     let chain = || {
-        vec![CertificateDer::from(pki.leaf.der.clone()), CertificateDer::from(pki.intermediate.der.clone())]
+        vec![
+            CertificateDer::from(pki.leaf.der.clone()),
+            CertificateDer::from(pki.intermediate.der().to_vec()),
+        ]
     };
     let bundle = Bundle::new(chain(), key(&pki.leaf.key_der)).unwrap();
     assert_eq!(bundle.chain(), chain());
@@ -36,8 +39,10 @@ fn a_bundle_is_a_leaf_and_the_key_that_fits_it_or_nothing() {
 #[test]
 fn judged_material_can_be_rebuilt_from_its_bytes() {
     let pki = pki();
-    let judged =
-        Case::two_way(pki.chain(), pki.leaf.key.clone(), pki.root.pem.clone()).judge().material.unwrap();
+    let judged = Case::two_way(pki.chain(), pki.leaf.key_pem.clone(), pki.root.pem().to_owned())
+        .judge()
+        .material
+        .unwrap();
     assert_eq!(judged.tls_type(), TlsType::TwoWay);
     let again =
         Bundle::new(judged.bundle.chain().to_vec(), key(judged.bundle.key().expose_pkcs8_der())).unwrap();
@@ -66,7 +71,7 @@ fn a_certificate_is_described_for_a_person() {
     assert_eq!(leaf.names, ["broker.example.com"]);
     assert_eq!((leaf.key_kind, leaf.key_kind.to_string().as_str()), (KeyKind::P256, "ECDSA P-256"));
     assert_eq!((leaf.self_signed, leaf.is_ca, leaf.version), (false, false, 3));
-    let root = describe(&pki.root.der).unwrap();
+    let root = describe(pki.root.der()).unwrap();
     assert_eq!((root.self_signed, root.is_ca), (true, true));
     assert_eq!(describe(b"no certificate"), None);
 }

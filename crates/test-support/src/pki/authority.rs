@@ -1,0 +1,126 @@
+use std::path::{Path, PathBuf};
+
+use rcgen::{Certificate, CertificateParams, Issuer, KeyPair};
+
+use super::{Leaf, authority_params, client_params, server_params};
+
+/// A certificate authority with a P-256 key, unless the test gives another.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    der: Vec<u8>,
+    /// Sent with the leaves: an intermediate and those above it, without the root.
+    intermediates: Vec<Certificate>,
+}
+
+impl Authority {
+    /// A self-signed root. Two of one name share the subject, not the key.
+    pub fn new(common_name: &str) -> Self {
+        Self::new_with(common_name, |_| ())
+    }
+
+    /// A self-signed root that differs in some parameters.
+    pub fn new_with(common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::from_params(changed(authority_params(common_name), change), new_key())
+    }
+
+    /// A self-signed root for an existing key.
+    pub fn from_params(params: CertificateParams, key: KeyPair) -> Self {
+        let root = params.self_signed(&key).unwrap();
+        Self {
+            pem: root.pem(),
+            der: root.der().to_vec(),
+            issuer: Issuer::new(params, key),
+            intermediates: Vec::new(),
+        }
+    }
+
+    /// An intermediate, included in the chains that it issues.
+    pub fn intermediate(&self, common_name: &str) -> Self {
+        self.intermediate_with(common_name, |_| ())
+    }
+
+    /// An intermediate that differs in some parameters.
+    pub fn intermediate_with(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        self.intermediate_from(changed(authority_params(common_name), change), new_key())
+    }
+
+    /// An intermediate for an existing key.
+    pub fn intermediate_from(&self, params: CertificateParams, key: KeyPair) -> Self {
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self {
+            pem: certificate.pem(),
+            der: certificate.der().to_vec(),
+            issuer: Issuer::new(params, key),
+            intermediates: [&[certificate], self.intermediates.as_slice()].concat(),
+        }
+    }
+
+    /// A server certificate with a new P-256 key.
+    pub fn server(&self, hosts: &[&str]) -> Leaf {
+        self.server_with(hosts, |_| ())
+    }
+
+    /// A server certificate that differs in some parameters.
+    pub fn server_with(&self, hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        self.issue(changed(server_params(hosts[0], hosts), change), &new_key())
+    }
+
+    /// A server certificate with this common name.
+    pub fn server_named(&self, common_name: &str, hosts: &[&str]) -> Leaf {
+        self.server_for(common_name, hosts, new_key())
+    }
+
+    /// A server certificate for an existing key.
+    pub fn server_for(&self, common_name: &str, hosts: &[&str], key: KeyPair) -> Leaf {
+        self.issue(server_params(common_name, hosts), &key)
+    }
+
+    /// A device certificate with a new P-256 key.
+    pub fn client(&self, common_name: &str) -> Leaf {
+        self.client_with(common_name, |_| ())
+    }
+
+    /// A device certificate that differs in some parameters.
+    pub fn client_with(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        self.issue(changed(client_params(common_name), change), &new_key())
+    }
+
+    /// A certificate of these parameters for this key.
+    pub fn issue(&self, params: CertificateParams, key: &KeyPair) -> Leaf {
+        let certificate = params.signed_by(key, &self.issuer).unwrap();
+        Leaf::new(&certificate, &self.intermediates, key)
+    }
+
+    /// The key that signs.
+    pub fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The authority's certificate, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Writes the authority's certificate to a file.
+    pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
+        let file = folder.join(name);
+        std::fs::write(&file, &self.pem).unwrap();
+        file
+    }
+}
+
+fn changed(mut params: CertificateParams, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    change(&mut params);
+    params
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().unwrap()
+}
