@@ -1,47 +1,21 @@
-//! Measures the program, and its gateway beside peers; `bench/run` builds and runs it. A
-//! [`mod@test`] is measured by a [`meter`] under a [`load`] of [`client`]s before a [`broker`]; the
-//! [`servers`] share the [`credentials`].
+//! Measures the program, and its gateway beside peers; `bench/run` builds and runs it.
 
-mod api_attacks;
-mod attacks;
-mod broker;
-mod change;
-mod client;
-mod connack;
-mod credentials;
-mod crowd;
-mod document;
-mod figures;
-mod fleet;
-mod floor;
-mod goal;
-mod growth;
-mod hour;
-mod intake;
+mod judge;
 mod load;
-mod logins;
-mod machine;
-mod meter;
-mod million;
-mod nodes;
-mod one;
+mod measure;
 mod peers;
-mod plot;
-mod profile;
-mod program;
-mod reads;
-mod report;
-mod seed;
-mod servers;
-mod spread;
-mod swap;
-mod test;
-mod worst_day;
+mod process;
+mod render;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::measure::{
+    api_attacks, attacks, change, comparison, connack, crowd, growth, intake, logins, million, nodes,
+    profile, reads, single, soak,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "bench/run", bin_name = "bench/run", about = "Measures certward, built for release")]
@@ -53,7 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The gateway beside nginx, HAProxy, stunnel, hitch, Mosquitto: writes docs/lab/performance.md
-    Peers(peers::Peers),
+    Peers(comparison::Peers),
     /// All that docs/lab/performance.md shows: peers, connack, growth and profile
     All {
         /// Fewer rounds, each shorter
@@ -61,9 +35,9 @@ enum Command {
         quick: bool,
     },
     /// One server and some tests, to try things out
-    One(one::One),
+    Single(single::Single),
     /// A load on a server that runs already
-    Load(one::Load),
+    Load(single::Load),
     /// How soon after a PUT the new certificate is met and proven
     Change,
     /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes
@@ -108,7 +82,7 @@ enum Command {
     },
     /// The plainest gateway of the same parts, which certward is compared with
     #[command(hide = true)]
-    Forward(servers::Forward),
+    Forward(peers::Forward),
 }
 
 fn main() -> ExitCode {
@@ -123,15 +97,15 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Peers(peers) => peers::measure(&peers)?,
+        Command::Peers(peers) => comparison::measure(&peers)?,
         Command::All { quick } => {
-            peers::measure(&peers::Peers::all(quick))?;
+            comparison::measure(&comparison::Peers::all(quick))?;
             connack::measure(&connack::Connack::usual(quick))?;
             growth::measure(if quick { growth::COUNTS } else { growth::COUNTS_TO_100K })?;
             profile::measure(&profile::Profile::usual())?;
         }
-        Command::One(one) => one::one(&one)?,
-        Command::Load(load) => one::load(&load)?,
+        Command::Single(single) => single::single(&single)?,
+        Command::Load(load) => single::load(&load)?,
         Command::Change => change::measure(),
         Command::Connack(connack) => connack::measure(&connack)?,
         Command::Reads => reads::measure(),
@@ -151,8 +125,8 @@ fn run(command: Command) -> Result<()> {
         Command::ApiAttacks(attacks) => api_attacks::measure(&attacks),
         Command::Crowd(crowd) => crowd::measure(&crowd),
         Command::Devices(devices) => crowd::devices(&devices),
-        Command::Hour { minutes } => hour::measure(minutes),
-        Command::Forward(forward) => servers::forward(&forward)?,
+        Command::Hour { minutes } => soak::measure(minutes),
+        Command::Forward(forward) => peers::forward(&forward)?,
     }
     Ok(())
 }

@@ -1,0 +1,19 @@
+//! The measurements: one file for each command.
+
+pub(crate) mod api_attacks;
+pub(crate) mod attacks;
+pub(crate) mod change;
+pub(crate) mod comparison;
+pub(crate) mod connack;
+pub(crate) mod crowd;
+pub(crate) mod fleet;
+pub(crate) mod floor;
+pub(crate) mod growth;
+pub(crate) mod intake;
+pub(crate) mod logins;
+pub(crate) mod million;
+pub(crate) mod nodes;
+pub(crate) mod profile;
+pub(crate) mod reads;
+pub(crate) mod single;
+pub(crate) mod soak;
