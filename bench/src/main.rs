@@ -1,4 +1,6 @@
-//! Measures the program, and its gateway beside peers; `bench/run` builds and runs it.
+//! Measures the program, and its gateway beside peers; `bench/run` builds and runs it. A command
+//! [measures](measure), keeps its [results] as JSON and prints it; [`render`] turns reports into
+//! Markdown, and writes them into the documents when it is asked to.
 
 mod judge;
 mod load;
@@ -6,15 +8,19 @@ mod measure;
 mod peers;
 mod process;
 mod render;
+mod results;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
-use crate::measure::{
-    api_attacks, attacks, change, comparison, connack, crowd, growth, intake, logins, million, nodes,
-    profile, reads, single, soak,
+use crate::{
+    measure::{
+        api_attacks, attacks, change, comparison, connack, costly_uploads, crowd, growth, intake, logins,
+        million, nodes, profile, reads, single, soak,
+    },
+    results::Report,
 };
 
 #[derive(Debug, Parser)]
@@ -26,63 +32,71 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The gateway beside nginx, HAProxy, stunnel, hitch, Mosquitto: writes docs/lab/performance.md
-    Peers(comparison::Peers),
-    /// All that docs/lab/performance.md shows: peers, connack, growth and profile
+    #[command(flatten)]
+    Measure(Measurement),
+    /// All of docs/lab/performance.md, which it writes: peers, connack, growth and profile
     All {
         /// Fewer rounds, each shorter
         #[arg(long)]
         quick: bool,
     },
+    /// Writes what was measured into the documents, without measuring again
+    Render {
+        /// Of these commands: the names of the files in target/bench, without `.json`; all if none
+        /// is given
+        names: Vec<String>,
+    },
+    /// The silent devices of one certward
+    #[command(hide = true)]
+    Devices(crowd::Devices),
+    /// The plainest gateway of the same parts, which certward is compared with
+    #[command(hide = true)]
+    Forward(peers::Forward),
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// The gateway beside nginx, HAProxy, stunnel, hitch, Mosquitto
+    Peers(comparison::ComparisonOptions),
     /// One server and some tests, to try things out
-    Single(single::Single),
+    Single(single::SingleOptions),
     /// A load on a server that runs already
-    Load(single::Load),
-    /// How soon after a PUT the new certificate is met and proven
+    Load(single::LoadOptions),
+    /// How soon after a PUT the new certificate is served and proven
     Change,
-    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK: writes
-    /// docs/lab/performance.md
-    Connack(connack::Connack),
+    /// How soon after its handshake a device with Nagle's algorithm has its CONNACK
+    Connack(connack::ConnackOptions),
     /// How many GETs of a certificate a second are answered
     Reads,
-    /// Whether the time of a refused login tells that its key exists: fails if it does
-    Logins(logins::Logins),
+    /// Whether the time of a refused login shows that its key exists: fails if it does
+    Logins(logins::LoginsOptions),
     /// Start, memory and handshakes with a growing number of deployments, to 10,000
     Growth,
     /// The same to 100,000
     #[command(name = "growth-100k")]
     Growth100k,
-    /// A million deployments in one store: writes docs/scale.md
-    Million(million::Million),
-    /// How soon after a PUT eight nodes have proven it: writes docs/scale.md
-    Nodes(nodes::Nodes),
+    /// A million deployments in one store
+    Million(million::MillionOptions),
+    /// How soon after a PUT eight nodes have proven it
+    Nodes(nodes::NodesOptions),
     /// Where certward's CPU time goes under load
-    Profile(profile::Profile),
+    Profile(profile::ProfileOptions),
     /// What judging an upload costs
     Intake,
-    /// What one address can do to a device at another: writes docs/lab/worst-day.md
-    Attacks {
-        #[command(flatten)]
-        gateway: attacks::Attacks,
-        #[command(flatten)]
-        api: api_attacks::ApiAttacks,
-    },
-    /// The part of it that is about the API
-    ApiAttacks(api_attacks::ApiAttacks),
-    /// Two certwards full of silent devices, and new ones beside them: writes docs/lab/worst-day.md
-    Crowd(crowd::Crowd),
-    /// The silent devices of one certward
-    #[command(hide = true)]
-    Devices(crowd::Devices),
-    /// Mixed load for an hour, and whether memory stays flat: writes docs/lab/worst-day.md
+    /// What one address can do to a device at another
+    Attacks(attacks::AttacksOptions),
+    /// What attacks on the API do to its other clients
+    ApiAttacks(api_attacks::ApiAttacksOptions),
+    /// A PUT beside costly uploads of another key
+    CostlyUploads,
+    /// Two certwards full of silent devices, and new ones beside them
+    Crowd(crowd::CrowdOptions),
+    /// Mixed load for an hour, and whether memory stays flat
     Hour {
-        /// How many minutes instead
+        /// How many minutes instead; fewer are not rendered into a document
         #[arg(default_value_t = 60)]
         minutes: u64,
     },
-    /// The plainest gateway of the same parts, which certward is compared with
-    #[command(hide = true)]
-    Forward(peers::Forward),
 }
 
 fn main() -> ExitCode {
@@ -97,36 +111,59 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Peers(peers) => comparison::measure(&peers)?,
+        Command::Devices(devices) => crowd::devices(&devices),
+        Command::Forward(forward) => peers::forward(&forward)?,
+        Command::Render { names } => Report::load(&names)?.iter().try_for_each(render::publish)?,
         Command::All { quick } => {
-            comparison::measure(&comparison::Peers::all(quick))?;
-            connack::measure(&connack::Connack::usual(quick))?;
-            growth::measure(if quick { growth::COUNTS } else { growth::COUNTS_TO_100K })?;
-            profile::measure(&profile::Profile::usual())?;
-        }
-        Command::Single(single) => single::single(&single)?,
-        Command::Load(load) => single::load(&load)?,
-        Command::Change => change::measure(),
-        Command::Connack(connack) => connack::measure(&connack)?,
-        Command::Reads => reads::measure(),
-        Command::Logins(logins) => logins::measure(&logins)?,
-        Command::Growth => growth::measure(growth::COUNTS)?,
-        Command::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
-        Command::Million(million) => million::measure(&million)?,
-        Command::Nodes(nodes) => nodes::measure(&nodes)?,
-        Command::Profile(profile) => profile::measure(&profile)?,
-        Command::Intake => intake::measure(),
-        Command::Attacks { gateway, api } => {
-            attacks::measure(&gateway);
-            if gateway.measures_all() {
-                api_attacks::measure(&api);
+            for command in all(quick) {
+                render::publish(&report(command)?)?;
             }
         }
-        Command::ApiAttacks(attacks) => api_attacks::measure(&attacks),
-        Command::Crowd(crowd) => crowd::measure(&crowd),
-        Command::Devices(devices) => crowd::devices(&devices),
-        Command::Hour { minutes } => soak::measure(minutes),
-        Command::Forward(forward) => peers::forward(&forward)?,
+        Command::Measure(command) => {
+            let is_test = matches!(command, Measurement::Logins(_));
+            let exceeded = report(command)?.exceeds_limit();
+            ensure!(!is_test || !exceeded, "the time of a refused login shows what was wrong with it");
+        }
     }
     Ok(())
+}
+
+fn all(quick: bool) -> [Measurement; 4] {
+    [
+        Measurement::Peers(comparison::ComparisonOptions { quick, ..Default::default() }),
+        Measurement::Connack(connack::ConnackOptions { count: if quick { 100 } else { 500 } }),
+        if quick { Measurement::Growth } else { Measurement::Growth100k },
+        Measurement::Profile(profile::ProfileOptions::default()),
+    ]
+}
+
+/// Measures, prints and keeps.
+fn report(command: Measurement) -> Result<Report> {
+    let report = measure(command)?;
+    println!("{}", render::markdown(&report));
+    eprintln!("kept in {}", report.save()?.display());
+    Ok(report)
+}
+
+fn measure(command: Measurement) -> Result<Report> {
+    Ok(match command {
+        Measurement::Peers(options) => comparison::measure(&options)?,
+        Measurement::Single(options) => single::single(&options)?,
+        Measurement::Load(options) => single::load(&options)?,
+        Measurement::Change => change::measure(),
+        Measurement::Connack(options) => connack::measure(&options)?,
+        Measurement::Reads => reads::measure(),
+        Measurement::Logins(options) => logins::measure(&options)?,
+        Measurement::Growth => growth::measure(growth::COUNTS)?,
+        Measurement::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
+        Measurement::Million(options) => million::measure(&options)?,
+        Measurement::Nodes(options) => nodes::measure(&options)?,
+        Measurement::Profile(options) => profile::measure(&options)?,
+        Measurement::Intake => intake::measure(),
+        Measurement::Attacks(options) => attacks::measure(&options),
+        Measurement::ApiAttacks(options) => api_attacks::measure(&options),
+        Measurement::CostlyUploads => costly_uploads::measure(),
+        Measurement::Crowd(options) => crowd::measure(&options),
+        Measurement::Hour { minutes } => soak::measure(minutes),
+    })
 }

@@ -25,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either;
 
-use crate::load::workload::Handshake;
+use super::Handshake;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use certward_tests::{Authority, Leaf};
 use rcgen::KeyPair;
 
+use super::Listener;
+
 /// The same for every server.
 #[derive(Debug)]
 pub(crate) struct Credentials {
@@ -28,25 +30,28 @@ pub(crate) struct Credential {
     pub(crate) both: PathBuf,
 }
 
-/// Hosts of certward's deployments.
-pub(crate) const ONE_WAY: &str = "one-way.example.com";
-pub(crate) const RSA: &str = "rsa.example.com";
-pub(crate) const TWO_WAY: &str = "two-way.example.com";
-
 impl Credentials {
     pub(crate) fn make(folder: &Path) -> Result<Self> {
         let server_ca = Authority::new("Bench CA");
         let client_ca = Rc::new(Authority::new("Bench Clients CA"));
-        let names = [ONE_WAY, TWO_WAY, RSA];
+        let names = Listener::ALL.map(Listener::host);
         let rsa_key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).context("an RSA key")?;
         Ok(Self {
             p256: Credential::write(folder, "p256", server_ca.server(&names))?,
-            rsa: Credential::write(folder, "rsa", server_ca.server_for(RSA, &names, rsa_key))?,
+            rsa: Credential::write(
+                folder,
+                "rsa",
+                server_ca.server_for(Listener::Rsa.host(), &names, rsa_key),
+            )?,
             client: client_ca.client("device"),
             client_ca_file: client_ca.write(folder, "client-ca.pem"),
             server_ca,
             client_ca,
         })
+    }
+
+    pub(crate) fn of(&self, listener: Listener) -> &Credential {
+        if listener == Listener::Rsa { &self.rsa } else { &self.p256 }
     }
 }
 

@@ -13,12 +13,8 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use crate::{
-    load::client::{Client, Endpoint, Session},
-    load::credentials::Credentials,
-    load::workload::{Handshake, Workload},
-    process::meter::Meter,
-};
+use super::{Client, Credentials, Endpoint, Handshake, Session, Workload};
+use crate::process::Meter;
 
 const PARALLEL_HANDSHAKES: usize = 16;
 const OPEN_CONNECTIONS: usize = 500;

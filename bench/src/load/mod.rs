@@ -1,8 +1,17 @@
 //! What drives a server: workloads, clients, their broker, and the certificates of both sides.
 
-pub(crate) mod broker;
-pub(crate) mod client;
-pub(crate) mod credentials;
-pub(crate) mod generator;
-pub(crate) mod swap;
-pub(crate) mod workload;
+mod broker;
+mod client;
+mod credentials;
+mod generator;
+mod swap;
+mod workload;
+
+pub(crate) use self::{
+    broker::EchoBroker,
+    client::{Client, Endpoint, Session},
+    credentials::{Credential, Credentials},
+    generator::{Generator, Measured},
+    swap::Swap,
+    workload::{Handshake, Listener, Workload},
+};

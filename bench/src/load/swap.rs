@@ -6,18 +6,16 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{
-    load::client::{Client, Endpoint},
-    load::generator::Generator,
-    load::workload::Handshake,
-};
+use super::{Client, Endpoint, Generator, Handshake};
+use crate::judge::Series;
 
+/// One replacement of a certificate, under handshakes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Swap {
     /// From the request or signal.
-    pub(crate) answered: Duration,
+    pub(crate) answered_ms: f64,
     /// From the answer to the last handshake with the old certificate.
-    pub(crate) old_until: Duration,
+    pub(crate) old_until_ms: f64,
     /// Handshakes with the old certificate after the answer.
     pub(crate) stale: usize,
     pub(crate) failed: usize,
@@ -30,32 +28,6 @@ const LOAD_LEAD: Duration = Duration::from_millis(50);
 const NEW_IN_A_ROW: usize = 100;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Under handshakes; `leaf` is the new one (DER).
-pub(crate) fn watch(
-    generator: &Generator,
-    endpoint: &Endpoint,
-    leaf: &[u8],
-    change: impl FnOnce() -> Result<()> + Send,
-) -> Result<Swap> {
-    let changed = OnceLock::new();
-    let clients =
-        vec![Client::new(&Endpoint { leaf: None, ..endpoint.clone() }, Handshake::Full, None)?; CLIENTS];
-    let seen = thread::scope(|scope| {
-        scope.spawn(|| {
-            sleep(LOAD_LEAD);
-            let asked = Instant::now();
-            let outcome = change();
-            changed.get_or_init(|| (asked, Instant::now(), outcome))
-        });
-        generator.run(shake_until_new(clients, leaf.to_vec(), &changed))
-    })?;
-    match changed.into_inner() {
-        Some((asked, answered, Ok(()))) => Ok(judge(&seen, asked, answered)),
-        Some((_, _, Err(error))) => Err(error),
-        None => bail!("the change has not ended"),
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     began: Instant,
@@ -63,14 +35,49 @@ struct Seen {
     new: Option<bool>,
 }
 
-fn judge(seen: &[Seen], asked: Instant, answered: Instant) -> Swap {
-    let stale = seen.iter().filter(|seen| seen.began >= answered && seen.new == Some(false));
-    Swap {
-        answered: answered - asked,
-        old_until: stale.clone().map(|seen| seen.began - answered).max().unwrap_or_default(),
-        stale: stale.count(),
-        failed: seen.iter().filter(|seen| seen.new.is_none()).count(),
-        handshakes: seen.len(),
+impl Swap {
+    /// `leaf` is the new one (DER).
+    pub(crate) fn watch(
+        generator: &Generator,
+        endpoint: &Endpoint,
+        leaf: &[u8],
+        change: impl FnOnce() -> Result<()> + Send,
+    ) -> Result<Self> {
+        let changed = OnceLock::new();
+        let endpoint = Endpoint { leaf: None, ..endpoint.clone() };
+        let clients = vec![Client::new(&endpoint, Handshake::Full, None)?; CLIENTS];
+        let seen = thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(LOAD_LEAD);
+                let asked = Instant::now();
+                let outcome = change();
+                changed.get_or_init(|| (asked, Instant::now(), outcome))
+            });
+            generator.run(shake_until_new(clients, leaf.to_vec(), &changed))
+        })?;
+        match changed.into_inner() {
+            Some((asked, answered, Ok(()))) => Ok(Self::of(&seen, asked, answered)),
+            Some((_, _, Err(error))) => Err(error),
+            None => bail!("the change has not ended"),
+        }
+    }
+
+    /// Until the answer, and from there to the last handshake with the old certificate.
+    pub(crate) fn times(swaps: &[Self]) -> [Series; 2] {
+        let series = |of: fn(&Self) -> f64| swaps.iter().map(of).collect();
+        [series(|swap| swap.answered_ms), series(|swap| swap.old_until_ms)]
+    }
+
+    fn of(seen: &[Seen], asked: Instant, answered: Instant) -> Self {
+        let ms = |span: Duration| span.as_secs_f64() * 1e3;
+        let stale = seen.iter().filter(|seen| seen.began >= answered && seen.new == Some(false));
+        Self {
+            answered_ms: ms(answered - asked),
+            old_until_ms: ms(stale.clone().map(|seen| seen.began - answered).max().unwrap_or_default()),
+            stale: stale.count(),
+            failed: seen.iter().filter(|seen| seen.new.is_none()).count(),
+            handshakes: seen.len(),
+        }
     }
 }
 
@@ -117,8 +124,8 @@ mod tests {
             met(13, Some(true)),
             met(14, Some(false)),
         ];
-        let swap = judge(&seen, asked, at(10));
+        let swap = Swap::of(&seen, asked, at(10));
         assert_eq!((swap.stale, swap.failed, swap.handshakes), (2, 1, 5));
-        assert_eq!((swap.answered, swap.old_until), (Duration::from_millis(10), Duration::from_millis(4)));
+        assert_eq!((swap.answered_ms, swap.old_until_ms), (10.0, 4.0));
     }
 }

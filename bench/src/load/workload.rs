@@ -1,7 +1,9 @@
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 /// A measurement of a server, with its own unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Workload {
     /// Full TLS 1.3 handshake, MQTT CONNECT and CONNACK, P-256
     Full,
@@ -35,6 +37,7 @@ pub(crate) enum Handshake {
     Hybrid,
 }
 
+/// Where a server listens, each with a certificate of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listener {
     OneWay,
@@ -42,20 +45,30 @@ pub(crate) enum Listener {
     Rsa,
 }
 
+impl Listener {
+    pub(crate) const ALL: [Self; 3] = [Self::OneWay, Self::TwoWay, Self::Rsa];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OneWay => "one-way",
+            Self::TwoWay => "two-way",
+            Self::Rsa => "rsa",
+        }
+    }
+
+    pub(crate) fn host(self) -> &'static str {
+        match self {
+            Self::OneWay => "one-way.example.com",
+            Self::TwoWay => "two-way.example.com",
+            Self::Rsa => "rsa.example.com",
+        }
+    }
+}
+
 impl Workload {
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Full,
-        Self::Resumed,
-        Self::TwoWay,
-        Self::TwoWayFirst,
-        Self::Tls12,
-        Self::Rsa,
-        Self::Hybrid,
-        Self::Throughput,
-        Self::Small,
-        Self::Idle,
-        Self::IdleTwoWay,
-    ];
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied()
+    }
 
     pub(crate) fn title(self) -> &'static str {
         match self {

@@ -1,138 +1,121 @@
-//! Every test on every server, interleaved: the machine's noise meets all.
+//! Every workload on every server, interleaved: the machine's noise meets all.
 
 use anyhow::Result;
 use clap::Args;
-use tempfile::TempDir;
 
+use super::{fleet, floor::Floor};
 use crate::{
-    judge::figures::Figures,
-    load::broker::EchoBroker,
-    load::credentials::Credentials,
-    load::generator::Generator,
-    load::workload::Workload,
-    measure::{fleet, floor},
-    peers::{Peer, Server, Stage},
-    process::machine,
-    render::performance::{Floor, Report},
-    render::{document, plot},
+    judge::Figures,
+    load::{Generator, Workload},
+    peers::{Peer, Server, Testbed, version},
+    results::{Comparison, Part, Report, Table},
 };
 
 /// certward beside its peers.
-#[derive(Debug, Args)]
-pub(crate) struct Peers {
+#[derive(Debug, Default, Args)]
+pub(crate) struct ComparisonOptions {
     /// Fewer rounds: about five minutes
     #[arg(long)]
-    quick: bool,
+    pub(crate) quick: bool,
     /// How often each test is run on each server; 15 if it is not given, 5 with --quick
     #[arg(long)]
-    rounds: Option<usize>,
-    /// Only these servers; docs/lab/performance.md is then left as it is, as with the next
-    /// two
+    pub(crate) rounds: Option<usize>,
+    /// Only these servers; such a part is not rendered into docs/lab/performance.md, as with the
+    /// next two
     #[arg(long, value_enum, value_delimiter = ',')]
-    servers: Vec<Peer>,
+    pub(crate) servers: Vec<Peer>,
     /// Only these tests
     #[arg(long, value_enum, value_delimiter = ',')]
-    tests: Vec<Workload>,
+    pub(crate) tests: Vec<Workload>,
     /// Without the tests with ten thousand certificates
     #[arg(long)]
-    no_fleet: bool,
-    /// Prints the tables and leaves docs/lab/performance.md as it is
-    #[arg(long)]
-    print_only: bool,
-}
-
-impl Peers {
-    fn is_partial(&self) -> bool {
-        self.no_fleet || !self.servers.is_empty() || !self.tests.is_empty()
-    }
-
-    pub(crate) fn all(quick: bool) -> Self {
-        Self {
-            quick,
-            rounds: None,
-            servers: Vec::new(),
-            tests: Vec::new(),
-            no_fleet: false,
-            print_only: false,
-        }
-    }
+    pub(crate) no_fleet: bool,
 }
 
 /// Memory varies little, and a round is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
-pub(crate) fn measure(peers: &Peers) -> Result<()> {
-    let rounds = peers.rounds.unwrap_or(if peers.quick { 5 } else { 15 }).max(1);
-    let machine = machine::facts();
-    let folder = TempDir::with_prefix("certward-bench-")?;
-    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
-    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
+pub(crate) fn measure(options: &ComparisonOptions) -> Result<Report> {
+    let mut report = Report::new("peers");
+    let rounds = options.rounds.unwrap_or(if options.quick { 5 } else { 15 }).max(1);
+    let testbed = Testbed::new()?;
     let mut run = Run {
-        peers,
-        stage: &stage,
-        generator: Generator::of(&credentials)?,
+        options,
+        testbed: &testbed,
+        generator: Generator::of(&testbed.credentials)?,
         figures: Figures::default(),
-        troubles: Vec::new(),
+        failures: Vec::new(),
     };
-    run.cpu(rounds);
+    run.busy(rounds);
     run.idle(rounds.min(IDLE_ROUNDS_MAX));
-    let fleet = if peers.no_fleet { Vec::new() } else { run.fleet() };
-    let floor = Floor::measure(&credentials, if peers.quick { 500 } else { 2_000 })?;
-    let Run { figures, troubles, .. } = run;
-    let report = Report { quick: peers.quick, rounds, machine, figures, floor, fleet, troubles };
-    let text = report.markdown();
-    println!("{text}");
-    if peers.is_partial() {
-        eprintln!("A part of the whole: docs/lab/performance.md is left as it is.");
-    } else if !peers.print_only {
-        document::write_section("peers", &text)?;
-        document::write_plot(&plot::svg(&report.figures))?;
+    let fleets = (!options.no_fleet).then(|| run.fleets());
+    let Run { figures, failures, .. } = run;
+    let floor = Floor::measure(&testbed.credentials, if options.quick { 500 } else { 2_000 })?;
+    report.whole = !options.no_fleet && options.servers.is_empty() && options.tests.is_empty();
+    report.text(format!("{rounds} rounds."));
+    if options.quick {
+        report.text("A quick run (`--quick`), only to show the form.");
     }
-    Ok(())
+    report.parts.push(Part::Comparison(Comparison { figures, floor: floor.handshakes }));
+    report.text(format!(
+        "The floor of a handshake is the server's side of rustls in memory with AES-128-GCM and one ticket, without a \
+         socket or a relay; one P-256 signature takes {:.1} µs of it, one RSA-2048 signature {:.0} µs. The floor of \
+         relayed bytes and idle connections is a relay of plain TCP without buffers (no TLS).",
+        floor.p256_signature, floor.rsa_signature
+    ));
+    if let Some(fleets) = fleets {
+        report.heading("Ten thousand certificates");
+        fleets.into_iter().for_each(|table| report.table(table));
+    }
+    let versions = Peer::all().filter(|peer| !peer.is_tuned() && *peer != Peer::Plain).map(version);
+    report.text(format!("Versions, as Debian packages them: {}.", versions.collect::<Vec<_>>().join("; ")));
+    failures.iter().for_each(|failure| report.text(format!("Not measured: {failure}")));
+    Ok(report)
 }
 
 struct Run<'a> {
-    peers: &'a Peers,
-    stage: &'a Stage<'a>,
+    options: &'a ComparisonOptions,
+    testbed: &'a Testbed,
     generator: Generator,
     figures: Figures,
     /// A server without a feature must not end the run.
-    troubles: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl Run<'_> {
-    fn kinds(&self) -> Vec<Peer> {
-        let asked = &self.peers.servers;
-        Peer::ALL.into_iter().filter(|kind| asked.is_empty() || asked.contains(kind)).collect()
+    fn peers(&self) -> Vec<Peer> {
+        let asked = &self.options.servers;
+        Peer::all().filter(|peer| asked.is_empty() || asked.contains(peer)).collect()
     }
 
-    fn tests(&self) -> impl Iterator<Item = Workload> + use<'_> {
-        let asked = &self.peers.tests;
-        Workload::ALL.into_iter().filter(|test| asked.is_empty() || asked.contains(test))
+    fn workloads(&self, idle: bool) -> Vec<Workload> {
+        let asked = &self.options.tests;
+        let asked = Workload::all().filter(|workload| asked.is_empty() || asked.contains(workload));
+        asked.filter(|workload| workload.is_idle() == idle).collect()
     }
 
-    fn start(&mut self, kind: Peer) -> Option<Server> {
-        Server::start(kind, self.stage).map_err(|error| self.trouble(kind, "start", &error)).ok()
+    fn start(&mut self, peer: Peer) -> Option<Server> {
+        Server::start(peer, self.testbed).map_err(|error| self.note(peer, "start", &error)).ok()
     }
 
-    fn trouble(&mut self, kind: Peer, what: &str, error: &anyhow::Error) {
-        let text = format!("{}, {what}: {error:#}", kind.title());
+    fn note(&mut self, peer: Peer, what: &str, error: &anyhow::Error) {
+        let text = format!("{}, {what}: {error:#}", peer.title());
         eprintln!("{text}");
         let line = text.lines().next().unwrap_or_default().to_owned();
-        if !self.troubles.contains(&line) {
-            self.troubles.push(line);
+        if !self.failures.contains(&line) {
+            self.failures.push(line);
         }
     }
 
-    /// Servers alternate within each round of each test.
-    fn cpu(&mut self, rounds: usize) {
-        let servers: Vec<Server> = self.kinds().into_iter().filter_map(|kind| self.start(kind)).collect();
-        let tests: Vec<Workload> = self.tests().filter(|test| !test.is_idle()).collect();
+    /// Servers alternate within each round of each workload.
+    fn busy(&mut self, rounds: usize) {
+        let servers: Vec<Server> = self.peers().into_iter().filter_map(|peer| self.start(peer)).collect();
+        let workloads = self.workloads(false);
         for round in 0..rounds {
-            for &test in &tests {
+            for &workload in &workloads {
                 // The order rotates.
                 for place in 0..servers.len() {
-                    self.run(&servers[(place + round) % servers.len()], test, round);
+                    self.run(&servers[(place + round) % servers.len()], workload, round);
                 }
             }
         }
@@ -140,76 +123,50 @@ impl Run<'_> {
 
     /// Each in a new process, without freed memory to reuse.
     fn idle(&mut self, rounds: usize) {
-        let tests: Vec<Workload> = self.tests().filter(|test| test.is_idle()).collect();
+        let workloads = self.workloads(true);
         for round in 0..rounds {
-            for kind in self.kinds() {
-                for &test in &tests {
-                    if let Some(server) = self.start(kind) {
-                        self.run(&server, test, round);
+            for peer in self.peers() {
+                for &workload in &workloads {
+                    if let Some(server) = self.start(peer) {
+                        self.run(&server, workload, round);
                     }
                 }
             }
         }
     }
 
-    fn fleet(&mut self) -> Vec<fleet::Fleet> {
-        let mut troubles = Vec::new();
-        let fleets = fleet::measure(
-            self.stage,
-            &self.generator,
-            &self.kinds(),
-            self.peers.quick,
-            &mut |kind, error| {
-                troubles.push((kind, format!("{error:#}")));
-            },
-        );
-        for (kind, text) in troubles {
-            self.trouble(kind, "many certificates", &anyhow::anyhow!(text));
+    fn fleets(&mut self) -> [Table; 2] {
+        let (mut table, mut targets) = (Table::default(), Table::default());
+        for peer in self.peers() {
+            match fleet::row(peer, self.testbed, &self.generator, self.options.quick, &mut targets) {
+                Ok(row) => row.into_iter().for_each(|row| table.row(row)),
+                Err(error) => self.note(peer, "many certificates", &error),
+            }
         }
-        fleets
+        [table, targets]
     }
 
-    fn run(&mut self, server: &Server, test: Workload, round: usize) {
-        if !server.peer.takes(test) {
+    fn run(&mut self, server: &Server, workload: Workload, round: usize) {
+        let peer = server.peer;
+        if !peer.supports(workload) {
             return;
         }
-        let (endpoint, count) = (server.endpoint(test, self.stage.credentials), test.count(self.peers.quick));
-        match self.generator.measure(test, &endpoint, server.meter(), count) {
+        let (endpoint, count) = (server.endpoint(workload, self.testbed), workload.count(self.options.quick));
+        match self.generator.measure(workload, &endpoint, server.meter(), count) {
             Ok(measured) => {
-                eprintln!(
-                    "{:>10.2} {:<9} {:<14} {}",
-                    measured.value,
-                    test.unit(),
-                    server.peer.title(),
-                    test.title()
-                );
-                self.figures.push(test, server.peer, round, measured.value);
+                let (value, unit) = (measured.value, workload.unit());
+                eprintln!("{value:>10.2} {unit:<9} {:<14} {}", peer.title(), workload.title());
+                self.figures.push(workload, peer, round, value);
             }
             Err(error) => {
-                self.trouble(server.peer, test.title(), &error);
-                eprintln!("{}", tail(&server.log()));
+                self.note(peer, workload.title(), &error);
+                eprintln!("{}", last_lines(&server.log()));
             }
         }
     }
 }
 
-fn tail(log: &str) -> String {
+fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
-}
-
-impl Floor {
-    fn measure(credentials: &Credentials, count: usize) -> Result<Self> {
-        let mut handshakes = Vec::new();
-        for test in Workload::ALL {
-            if let Some(value) = floor::handshake(test, credentials, count)? {
-                handshakes.push((test, value));
-            }
-        }
-        Ok(Self {
-            handshakes,
-            p256_signature: floor::signature(&credentials.p256, count)?,
-            rsa_signature: floor::signature(&credentials.rsa, count)?,
-        })
-    }
 }

@@ -1,7 +1,6 @@
 //! Two certwards full of idle devices, new devices, and the API's delay.
 
 use std::{
-    fmt::Write as _,
     io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
@@ -16,10 +15,10 @@ use std::{
 use certward_tests::{Api, Device, Fleet, Noticed, Resources, Route, Scene, Setup, came_within, newcomers};
 use clap::Args;
 
-use crate::render::worst_day;
+use crate::results::{Report, Table};
 
 #[derive(Debug, Args)]
-pub(crate) struct Crowd {
+pub(crate) struct CrowdOptions {
     /// Silent devices of each certward; each takes two of its descriptors
     #[arg(long, default_value_t = 9_000)]
     devices: usize,
@@ -44,6 +43,7 @@ const PARALLEL_HANDSHAKES: usize = 32;
 /// For all devices.
 const FLEET_TIMEOUT: Duration = Duration::from_secs(300);
 const WINDOW: Duration = Duration::from_secs(5);
+
 /// Plays devices until stdin ends; prints connected and failed counts every second.
 pub(crate) fn devices(devices: &Devices) {
     let route = Route {
@@ -67,32 +67,71 @@ pub(crate) fn devices(devices: &Devices) {
     fleet.stop();
 }
 
-pub(crate) fn measure(crowd: &Crowd) {
-    let mut scenes: Vec<Scene> = (0..CERTWARDS)
-        .map(|_| {
-            let scene = Scene::with(Setup { log_level: "warn", ..Setup::default() });
-            scene.run_one_way();
-            scene.connect(&scene.device(), "first").expect("all is quiet");
-            scene
-        })
-        .collect();
+pub(crate) fn measure(options: &CrowdOptions) -> Report {
+    let mut report = Report::new("crowd");
+    let mut scenes: Vec<Scene> = (0..CERTWARDS).map(|_| scene()).collect();
     scenes.iter_mut().for_each(|scene| scene.certward.process().wait_resting());
     let before: Vec<Resources> = scenes.iter_mut().map(resources).collect();
-    let fleets = play(&scenes, crowd.devices);
+    let fleets = play(&scenes, options.devices);
     let with_all: Vec<Resources> = scenes.iter_mut().map(resources).collect();
     let idle: Vec<Duration> =
         scenes.iter_mut().map(|scene| scene.certward.process().cpu_within(WINDOW)).collect();
+    let beside = connect_beside(&scenes, options);
+    // The next line is newer than the load.
+    thread::sleep(Duration::from_secs(2));
+    let counts: Vec<(usize, usize)> = fleets.iter().map(Playing::counts).collect();
+    fleets.into_iter().for_each(Playing::stop);
+    let after: Vec<Resources> =
+        scenes.iter_mut().zip(&before).map(|(scene, before)| recovered(scene, before)).collect();
+    // An allocator's free memory is reused; a leak is not.
+    let fleets = play(&scenes, options.devices);
+    let again: Vec<Resources> = scenes.iter_mut().map(resources).collect();
+    fleets.into_iter().for_each(Playing::stop);
+    report.text(format!(
+        "{} silent devices in each of {CERTWARDS} certwards, and {} new ones a second beside them for {} s, each with \
+         a full handshake, CONNECT and a ping.",
+        options.devices, options.new, options.seconds
+    ));
+    let mut table = Table::default();
+    let mut row = |name: &str, cell: &dyn Fn(usize) -> String| {
+        table.row([("", name.into()), ("first", cell(0).into()), ("second", cell(1).into())]);
+    };
+    row("descriptors before, with all, after", &|n| {
+        format!("{}, {}, {}", before[n].descriptors, with_all[n].descriptors, after[n].descriptors)
+    });
+    row("resident MiB before, with all, after them, with all again", &|n| {
+        [&before, &with_all, &after, &again].map(|at| format!("{:.1}", at[n].resident_mib())).join(", ")
+    });
+    row("KiB a device", &|n| {
+        let kib = with_all[n].resident_kib.saturating_sub(before[n].resident_kib);
+        format!("{:.1}", kib as f64 / options.devices as f64)
+    });
+    row("share of a core with all silent", &|n| {
+        format!("{:.1} %", 100.0 * idle[n].as_secs_f64() / WINDOW.as_secs_f64())
+    });
+    row("silent devices still connected", &|n| counts[n].0.to_string());
+    row("their failed attempts", &|n| counts[n].1.to_string());
+    report.table(table);
+    report.table(beside);
+    report
+}
 
-    let span = Duration::from_secs(crowd.seconds);
+fn scene() -> Scene {
+    let scene = Scene::with(Setup { log_level: "warn", ..Setup::default() });
+    scene.run_one_way();
+    scene.connect(&scene.device(), "first").expect("all is quiet");
+    scene
+}
+
+/// New devices of all certwards, and the API's clients of the first.
+fn connect_beside(scenes: &[Scene], options: &CrowdOptions) -> Table {
+    let span = Duration::from_secs(options.seconds);
     let (new, healthz, tls) = thread::scope(|scope| {
-        let comers: Vec<_> = scenes
-            .iter()
-            .zip(1..)
-            .map(|(scene, last)| {
-                let route = scene.route([Ipv4Addr::new(127, 0, 5, last)]);
-                scope.spawn(move || newcomers(route, crowd.new / u32::from(CERTWARDS), span))
-            })
-            .collect();
+        let comers = scenes.iter().zip(1..).map(|(scene, last)| {
+            let route = scene.route([Ipv4Addr::new(127, 0, 5, last)]);
+            scope.spawn(move || newcomers(route, options.new / u32::from(CERTWARDS), span))
+        });
+        let comers: Vec<_> = comers.collect();
         let api = scenes[0].api();
         let asked = scope.spawn(move || ask(&api, span));
         let mut new = Noticed::default();
@@ -104,60 +143,18 @@ pub(crate) fn measure(crowd: &Crowd) {
         let (healthz, tls) = asked.join().expect("answers");
         (new, healthz, tls)
     });
-    // The next line is newer than the load.
-    thread::sleep(Duration::from_secs(2));
-    let said: Vec<(usize, usize)> = fleets.iter().map(Playing::said).collect();
-    fleets.into_iter().for_each(Playing::stop);
-    let after: Vec<Resources> =
-        scenes.iter_mut().zip(&before).map(|(scene, before)| recovered(scene, before)).collect();
-    // An allocator's free memory is reused; a leak is not.
-    let fleets = play(&scenes, crowd.devices);
-    let again: Vec<Resources> = scenes.iter_mut().map(resources).collect();
-    fleets.into_iter().for_each(Playing::stop);
-
-    let mut text = format!(
-        "{}\n\n{} silent devices in each of {CERTWARDS} certwards, and {} new ones a second beside them for {} s, each with a full handshake, CONNECT \
-         and a ping:\n\n| | first | second |\n|---|---|---|\n",
-        worst_day::circumstances(),
-        crowd.devices,
-        crowd.new,
-        crowd.seconds
-    );
-    let mut row = |name: &str, cell: &dyn Fn(usize) -> String| {
-        writeln!(text, "| {name} | {} | {} |", cell(0), cell(1)).expect("memory");
-    };
-    row("descriptors before, with all, after", &|n| {
-        format!("{}, {}, {}", before[n].descriptors, with_all[n].descriptors, after[n].descriptors)
-    });
-    row("resident MiB before, with all, when they are gone, with all again", &|n| {
-        [&before, &with_all, &after, &again].map(|at| format!("{:.1}", at[n].resident_mib())).join(", ")
-    });
-    row("KiB a device", &|n| {
-        let kib = with_all[n].resident_kib.saturating_sub(before[n].resident_kib);
-        format!("{:.1}", kib as f64 / crowd.devices as f64)
-    });
-    row("share of a core with all silent", &|n| {
-        format!("{:.1} %", 100.0 * idle[n].as_secs_f64() / WINDOW.as_secs_f64())
-    });
-    let ms = |noticed: &Noticed, share: f64| noticed.within(share).as_secs_f64() * 1000.0;
-    row("silent devices still connected", &|n| said[n].0.to_string());
-    row("their tries that failed", &|n| said[n].1.to_string());
-    write!(text, "\n| beside them | done | failed | ms: median | 99 % |\n|---|---|---|---|---|\n")
-        .expect("memory");
-    for (name, noticed) in [("new devices", &new), ("GET /healthz", &healthz), ("GET of a certificate", &tls)]
-    {
-        writeln!(
-            text,
-            "| {name} | {} | {} | {:.1} | {:.1} |",
-            noticed.times.len(),
-            noticed.failures.len(),
-            ms(noticed, 0.5),
-            ms(noticed, 0.99)
-        )
-        .expect("memory");
+    let mut table = Table::default();
+    for (name, noticed) in [("new devices", new), ("GET /healthz", healthz), ("GET of a certificate", tls)] {
+        let ms = |share| (noticed.within(share).as_secs_f64() * 1e3).into();
+        table.row([
+            ("beside them", name.into()),
+            ("done", noticed.times.len().into()),
+            ("failed", noticed.failures.len().into()),
+            ("ms: median", ms(0.5)),
+            ("99 %", ms(0.99)),
+        ]);
     }
-    text.push('\n');
-    worst_day::write("crowd", &text);
+    table
 }
 
 fn resources(scene: &mut Scene) -> Resources {
@@ -165,8 +162,8 @@ fn resources(scene: &mut Scene) -> Resources {
 }
 
 fn recovered(scene: &mut Scene, before: &Resources) -> Resources {
-    const WHATEVER_KIB: u64 = 1 << 40;
-    scene.certward.process().wait_recovered(before, WHATEVER_KIB).0
+    const ANY_KIB: u64 = 1 << 40;
+    scene.certward.process().wait_recovered(before, ANY_KIB).0
 }
 
 fn play(scenes: &[Scene], count: usize) -> Vec<Playing> {
@@ -179,7 +176,7 @@ fn play(scenes: &[Scene], count: usize) -> Vec<Playing> {
 struct Playing {
     child: Child,
     /// The last connected and failed counts.
-    said: Arc<Mutex<(usize, usize)>>,
+    counts: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Playing {
@@ -189,26 +186,26 @@ impl Playing {
         command.arg(Ipv4Addr::new(127, 0, 4, last).to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("this program again");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let said = Arc::<Mutex<(usize, usize)>>::default();
-        let hearing = Arc::clone(&said);
+        let counts = Arc::<Mutex<(usize, usize)>>::default();
+        let latest = Arc::clone(&counts);
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut numbers = line.split_whitespace().filter_map(|text| text.parse().ok());
                 if let (Some(connected), Some(failed)) = (numbers.next(), numbers.next()) {
-                    *hearing.lock().expect("what was said") = (connected, failed);
+                    *latest.lock().expect("the counts") = (connected, failed);
                 }
             }
         });
-        Self { child, said }
+        Self { child, counts }
     }
 
     fn wait_connected(&self, count: usize) {
-        let all = || (self.said().0 == count).then_some(());
-        came_within(FLEET_TIMEOUT, all).unwrap_or_else(|| panic!("{:?} of {count} connected", self.said()));
+        let all = || (self.counts().0 == count).then_some(());
+        came_within(FLEET_TIMEOUT, all).unwrap_or_else(|| panic!("{:?} of {count} connected", self.counts()));
     }
 
-    fn said(&self) -> (usize, usize) {
-        *self.said.lock().expect("what was said")
+    fn counts(&self) -> (usize, usize) {
+        *self.counts.lock().expect("the counts")
     }
 
     fn stop(mut self) {

@@ -1,3 +1,6 @@
+//! A lower bound for servers built on rustls: the server's side of a handshake in memory, set up
+//! for speed (AES-128-GCM, one ticket).
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -12,20 +15,41 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 
-use crate::{
-    load::credentials::{Credential, Credentials, ONE_WAY},
-    load::workload::{Handshake, Listener, Workload},
-};
+use crate::load::{Credential, Credentials, Handshake, Listener, Workload};
 
-/// CPU µs of the server's side: rustls in memory, set up for speed (AES-128-GCM, one ticket). A
-/// lower bound for all built on it.
-pub(crate) fn handshake(test: Workload, credentials: &Credentials, count: usize) -> Result<Option<f64>> {
-    if test.is_idle() || matches!(test, Workload::TwoWayFirst | Workload::Throughput | Workload::Small) {
+/// CPU time, µs.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    pub(crate) handshakes: Vec<(Workload, f64)>,
+    pub(crate) p256_signature: f64,
+    pub(crate) rsa_signature: f64,
+}
+
+impl Floor {
+    pub(crate) fn measure(credentials: &Credentials, count: usize) -> Result<Self> {
+        let mut handshakes = Vec::new();
+        for workload in Workload::all() {
+            if let Some(value) = handshake(workload, credentials, count)? {
+                handshakes.push((workload, value));
+            }
+        }
+        Ok(Self {
+            handshakes,
+            p256_signature: signature(&credentials.p256, count)?,
+            rsa_signature: signature(&credentials.rsa, count)?,
+        })
+    }
+}
+
+fn handshake(workload: Workload, credentials: &Credentials, count: usize) -> Result<Option<f64>> {
+    if workload.is_idle()
+        || matches!(workload, Workload::TwoWayFirst | Workload::Throughput | Workload::Small)
+    {
         return Ok(None);
     }
-    let shown = if test.listener() == Listener::Rsa { &credentials.rsa } else { &credentials.p256 };
-    let (client, server) = (client(test, credentials)?, server(test, shown, credentials)?);
-    let resumed = test.handshake() == Handshake::Resumed;
+    let credential = credentials.of(workload.listener());
+    let (client, server) = (client(workload, credentials)?, server(workload, credential, credentials)?);
+    let resumed = workload.handshake() == Handshake::Resumed;
     let mut spent = Duration::ZERO;
     for round in 0..count + 20 {
         let (took, kind) = shake(&client, &server)?;
@@ -38,9 +62,10 @@ pub(crate) fn handshake(test: Workload, credentials: &Credentials, count: usize)
 }
 
 /// One signature in µs.
-pub(crate) fn signature(shown: &Credential, count: usize) -> Result<f64> {
-    let key =
-        aws_lc_rs::sign::any_supported_type(&PrivatePkcs8KeyDer::from(shown.leaf.key_der.clone()).into())?;
+fn signature(credential: &Credential, count: usize) -> Result<f64> {
+    let key = aws_lc_rs::sign::any_supported_type(
+        &PrivatePkcs8KeyDer::from(credential.leaf.key_der.clone()).into(),
+    )?;
     let provider = aws_lc_rs::default_provider();
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let signer = key.choose_scheme(&schemes).context("a scheme")?;
@@ -53,8 +78,8 @@ pub(crate) fn signature(shown: &Credential, count: usize) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64() * 1e6 / count as f64)
 }
 
-fn provider(test: Workload) -> Arc<CryptoProvider> {
-    let group = if test == Workload::Hybrid { kx_group::X25519MLKEM768 } else { kx_group::X25519 };
+fn provider(workload: Workload) -> Arc<CryptoProvider> {
+    let group = if workload == Workload::Hybrid { kx_group::X25519MLKEM768 } else { kx_group::X25519 };
     let suites =
         vec![cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
     Arc::new(CryptoProvider {
@@ -64,14 +89,14 @@ fn provider(test: Workload) -> Arc<CryptoProvider> {
     })
 }
 
-fn client(test: Workload, credentials: &Credentials) -> Result<Arc<ClientConfig>> {
-    let version = if test.handshake() == Handshake::Tls12 { &TLS12 } else { &TLS13 };
+fn client(workload: Workload, credentials: &Credentials) -> Result<Arc<ClientConfig>> {
+    let version = if workload.handshake() == Handshake::Tls12 { &TLS12 } else { &TLS13 };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(credentials.server_ca.der().to_vec()))?;
-    let builder = ClientConfig::builder_with_provider(provider(test))
+    let builder = ClientConfig::builder_with_provider(provider(workload))
         .with_protocol_versions(&[version])?
         .with_root_certificates(roots);
-    let mut config = if test.listener() == Listener::TwoWay {
+    let mut config = if workload.listener() == Listener::TwoWay {
         let leaf = &credentials.client;
         builder.with_client_auth_cert(
             vec![leaf.der.clone().into()],
@@ -80,17 +105,21 @@ fn client(test: Workload, credentials: &Credentials) -> Result<Arc<ClientConfig>
     } else {
         builder.with_no_client_auth()
     };
-    if test.handshake() != Handshake::Resumed {
+    if workload.handshake() != Handshake::Resumed {
         config.resumption = rustls::client::Resumption::disabled();
     }
     Ok(Arc::new(config))
 }
 
-fn server(test: Workload, shown: &Credential, credentials: &Credentials) -> Result<Arc<ServerConfig>> {
-    let provider = provider(test);
+fn server(
+    workload: Workload,
+    credential: &Credential,
+    credentials: &Credentials,
+) -> Result<Arc<ServerConfig>> {
+    let provider = provider(workload);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13, &TLS12])?;
-    let builder = if test.listener() == Listener::TwoWay {
+    let builder = if workload.listener() == Listener::TwoWay {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(credentials.client_ca.der().to_vec()))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
@@ -98,8 +127,8 @@ fn server(test: Workload, shown: &Credential, credentials: &Credentials) -> Resu
     } else {
         builder.with_no_client_auth()
     };
-    let key = PrivatePkcs8KeyDer::from(shown.leaf.key_der.clone());
-    let mut config = builder.with_single_cert(vec![shown.leaf.der.clone().into()], key.into())?;
+    let key = PrivatePkcs8KeyDer::from(credential.leaf.key_der.clone());
+    let mut config = builder.with_single_cert(vec![credential.leaf.der.clone().into()], key.into())?;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
@@ -109,7 +138,8 @@ fn shake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
 ) -> Result<(Duration, Option<HandshakeKind>)> {
-    let mut client = ClientConnection::new(Arc::clone(client), ServerName::try_from(ONE_WAY)?)?;
+    let mut client =
+        ClientConnection::new(Arc::clone(client), ServerName::try_from(Listener::OneWay.host())?)?;
     let began = Instant::now();
     let mut server = ServerConnection::new(Arc::clone(server))?;
     let mut spent = began.elapsed();

@@ -1,3 +1,5 @@
+//! What judging an upload costs: normal and hostile ones, and its share of a PUT.
+
 use std::time::{Duration, Instant};
 
 use certward_pki::{Circumstances, HostName, Judgement, Profile, Text, Upload, judge};
@@ -6,13 +8,16 @@ use rcgen::KeyPair;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::judge::spread::Spread;
+use crate::{
+    judge::Series,
+    results::{Report, Table, Value},
+};
 
 const SPAN: Duration = Duration::from_secs(2);
 const CHANGES: usize = 100;
 
-/// Judgements per second and core, of normal and hostile uploads, and their share of a PUT.
-pub(crate) fn measure() {
+pub(crate) fn measure() -> Report {
+    let mut report = Report::new("intake");
     let root = Authority::new("Root");
     let intermediate = root.intermediate("Intermediate");
     let leaf = intermediate.server(&[Scene::HOST]);
@@ -41,14 +46,19 @@ pub(crate) fn measure() {
         ),
         ("refused: ten CAs of one name", upload(&same_name(10), &leaf.key_pem, "")),
     ];
-    println!("## Judging an upload (in the process, one core)\n");
-    println!("| upload | a second | ms: median | 99 % | max |\n|---|---|---|---|---|");
+    report.text("In process, on one core.");
+    let mut table = Table::default();
     for (name, upload) in &uploads {
-        let times = judged_over_and_over(upload);
-        let a_second = times.len() as f64 / times.iter().sum::<Duration>().as_secs_f64();
-        println!("| {name} | {a_second:.0} | {} |", Spread::new(times).cells());
+        let times = Series::ms(judged_over_and_over(upload));
+        table.row([
+            ("upload", (*name).into()),
+            ("a second", (1e3 * times.len() as f64 / times.sum()).into()),
+            ("ms", Value::Percentiles(times)),
+        ]);
     }
-    share_of_a_put();
+    report.table(table);
+    share_of_a_put(&mut report);
+    report
 }
 
 fn judged_over_and_over(upload: &Upload) -> Vec<Duration> {
@@ -71,7 +81,7 @@ fn judged(upload: &Upload) -> Judgement {
     )
 }
 
-fn share_of_a_put() {
+fn share_of_a_put(report: &mut Report) {
     let scene = Scene::new();
     scene.run_one_way();
     let (mut refused, mut accepted, mut judgements) = (vec![], vec![], vec![]);
@@ -90,14 +100,18 @@ fn share_of_a_put() {
         std::hint::black_box(judged(&upload));
         judgements.push(begun.elapsed());
     }
-    let share =
-        judgements.iter().sum::<Duration>().as_secs_f64() / accepted.iter().sum::<Duration>().as_secs_f64();
-    println!("\n## Its share of a PUT ({CHANGES} of each, P-256 leaf, new connections)\n");
-    println!("| milliseconds | median | 99 % | max |\n|---|---|---|---|");
-    println!("| a PUT that is refused (another key) | {} |", Spread::new(refused).cells());
-    println!("| a PUT that is accepted, durable | {} |", Spread::new(accepted).cells());
-    println!("| the judgement alone | {} |", Spread::new(judgements).cells());
-    println!("\nThe judgement is {:.1} % of an accepted PUT.\n", share * 100.0);
+    let [refused, accepted, judgements] = [refused, accepted, judgements].map(Series::ms);
+    let share = 100.0 * judgements.sum() / accepted.sum();
+    report.text(format!(
+        "The whole program, {CHANGES} PUTs of each kind, a new connection for each, one P-256 leaf."
+    ));
+    let mut table = Table::default();
+    let mut row = |name: &str, times| table.row([("", name.into()), ("ms", Value::Percentiles(times))]);
+    row("a PUT that is refused (another key)", refused);
+    row("a PUT that is accepted, durable", accepted);
+    row("the judgement alone", judgements);
+    report.table(table);
+    report.text(format!("The judgement is {share:.1} % of an accepted PUT."));
 }
 
 /// Every signature is tried with every key.

@@ -10,19 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use certward_tests::{Api, Scene};
 use clap::Args;
 
+use crate::{
+    judge::{Sample, Series, T_MAX, welch},
+    results::{Report, Table, Value},
+};
+
 #[derive(Debug, Args)]
-pub(crate) struct Logins {
+pub(crate) struct LoginsOptions {
     /// Refused logins of each kind
     #[arg(long, default_value_t = 100_000)]
     samples: usize,
 }
 
-const T_MAX: f64 = 4.5;
 /// Caches and pools are full then.
 const WARM_UP: usize = 2_000;
 const KINDS: [&str; 3] = ["unknown key", "wrong secret", "malformed header"];
@@ -30,13 +34,14 @@ const KINDS: [&str; 3] = ["unknown key", "wrong secret", "malformed header"];
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1]];
 const CROPPED: f64 = 0.9;
 
-pub(crate) fn measure(logins: &Logins) -> Result<()> {
-    ensure!(logins.samples > 1, "a variance needs two samples");
+pub(crate) fn measure(options: &LoginsOptions) -> Result<Report> {
+    ensure!(options.samples > 1, "a variance needs two samples");
+    let mut report = Report::new("logins");
     let scene = Scene::new();
     let requests = requests(&scene.api());
     let mut connection = Connection::new(&scene.api());
     let mut times: [Vec<f64>; KINDS.len()] = Default::default();
-    for round in 0..WARM_UP + logins.samples {
+    for round in 0..WARM_UP + options.samples {
         for kind in ORDERS[round % ORDERS.len()] {
             let time = connection.refused(&requests[kind])?;
             if round >= WARM_UP {
@@ -44,31 +49,32 @@ pub(crate) fn measure(logins: &Logins) -> Result<()> {
             }
         }
     }
+    let limit = times.concat().into_iter().collect::<Series>().within(CROPPED).unwrap_or(f64::INFINITY);
+    let below = |times: &Vec<f64>| times.iter().copied().filter(|time| *time <= limit).collect::<Vec<_>>();
     let all = times.each_ref().map(|times| Sample::of(times));
-    let limit = quantile(&times.concat(), CROPPED);
-    let cropped = times
-        .each_ref()
-        .map(|times| Sample::of(&times.iter().copied().filter(|time| *time <= limit).collect::<Vec<_>>()));
-    println!("## Refused logins\n");
-    println!("{} of each kind, µs:\n", logins.samples);
-    println!("| | mean | mean below the {:.0} % | standard deviation |\n|---|---|---|---|", CROPPED * 100.0);
-    for ((kind, all), cropped) in KINDS.iter().zip(&all).zip(&cropped) {
-        println!("| {kind} | {:.2} | {:.2} | {:.2} |", all.mean, cropped.mean, all.variance.sqrt());
+    let cropped = times.each_ref().map(|times| Sample::of(&below(times)));
+    report.text(format!("{} of each kind, µs.", options.samples));
+    let mut table = Table::default();
+    for ((kind, all), cropped) in KINDS.into_iter().zip(&all).zip(&cropped) {
+        table.row([
+            ("", kind.into()),
+            ("mean", all.mean.into()),
+            ("mean below the 90 %", cropped.mean.into()),
+            ("standard deviation", all.variance.sqrt().into()),
+        ]);
     }
-    println!("\n| Welch's t | all | below the {:.0} % |\n|---|---|---|", CROPPED * 100.0);
-    let mut worst = 0.0_f64;
+    report.table(table);
+    let mut table = Table::default();
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
-        let t = [&all, &cropped].map(|samples| welch(&samples[one], &samples[other]));
-        println!("| {}, {} | {:.2} | {:.2} |", KINDS[one], KINDS[other], t[0], t[1]);
-        worst = t.into_iter().fold(worst, |worst, t| worst.max(t.abs()));
+        let t = |of: &[Sample]| Value::Limited { value: welch(&of[one], &of[other]), limit: T_MAX };
+        table.row([
+            ("Welch's t", format!("{}, {}", KINDS[one], KINDS[other]).into()),
+            ("all", t(&all)),
+            ("below the 90 %", t(&cropped)),
+        ]);
     }
-    println!();
-    if worst >= T_MAX {
-        bail!(
-            "the time of a refused login tells what was wrong with it: |t| is {worst:.2}, and {T_MAX} is too much"
-        );
-    }
-    Ok(())
+    report.table(table);
+    Ok(report)
 }
 
 /// All of one length.
@@ -109,49 +115,9 @@ impl Connection {
     }
 }
 
-#[derive(Debug)]
-struct Sample {
-    count: f64,
-    mean: f64,
-    variance: f64,
-}
-
-impl Sample {
-    fn of(values: &[f64]) -> Self {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        Self { count, mean, variance }
-    }
-}
-
-/// The means' difference in standard errors, for unequal variances.
-fn welch(one: &Sample, other: &Sample) -> f64 {
-    (one.mean - other.mean) / (one.variance / one.count + other.variance / other.count).sqrt()
-}
-
-fn quantile(values: &[f64], part: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * part) as usize]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn welchs_t_is_that_of_the_textbook() {
-        // From Python's `statistics`.
-        let a = Sample::of(&[
-            27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4,
-        ]);
-        let b = Sample::of(&[
-            27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.0, 23.9,
-        ]);
-        assert!((welch(&a, &b) + 2.8353).abs() < 0.0001, "{}", welch(&a, &b));
-        assert_eq!(welch(&a, &a), 0.0);
-    }
 
     #[test]
     fn the_orders_give_each_kind_each_place_and_each_neighbour() {

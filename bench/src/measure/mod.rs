@@ -1,10 +1,11 @@
-//! The measurements: one file for each command.
+//! The measurements: one file for each command, with its options and its result.
 
 pub(crate) mod api_attacks;
 pub(crate) mod attacks;
 pub(crate) mod change;
 pub(crate) mod comparison;
 pub(crate) mod connack;
+pub(crate) mod costly_uploads;
 pub(crate) mod crowd;
 pub(crate) mod fleet;
 pub(crate) mod floor;

@@ -1,7 +1,6 @@
 //! From the answer of a PUT to `running` on many nodes.
 
 use std::{
-    fmt::Write as _,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -11,10 +10,13 @@ use anyhow::{Result, ensure};
 use certward_tests::{Api, Authority, Broker, Certward, Leaf, PostgresServer, Setup};
 use clap::Args;
 
-use crate::{judge::spread::Spread, process::machine, render::document};
+use crate::{
+    judge::Series,
+    results::{Report, Table, Value},
+};
 
 #[derive(Debug, Args)]
-pub(crate) struct Nodes {
+pub(crate) struct NodesOptions {
     /// How many nodes there are at most; half as many, and so on down to one, are measured before
     #[arg(long, default_value_t = 8)]
     nodes: usize,
@@ -24,9 +26,6 @@ pub(crate) struct Nodes {
     /// How long each number of nodes is measured
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Writes nothing
-    #[arg(long)]
-    print_only: bool,
 }
 
 /// No change overtakes another.
@@ -39,16 +38,10 @@ struct Taken {
     proven: Vec<Duration>,
 }
 
-pub(crate) fn measure(nodes: &Nodes) -> Result<()> {
-    ensure!(nodes.nodes > 0 && nodes.pace > 0 && nodes.seconds > 0, "there must be something to measure");
-    let mut text = format!(
-        "{}\n\n{} changes a second for {} s. Milliseconds:\n\n\
-         | nodes | PUT to its answer: median | 99 % | max | answer to `running`: median | 99 % | max |\n\
-         |---|---|---|---|---|---|---|\n",
-        machine::facts(),
-        nodes.pace,
-        nodes.seconds
-    );
+pub(crate) fn measure(options: &NodesOptions) -> Result<Report> {
+    let mut report = Report::new("nodes");
+    let &NodesOptions { nodes, pace, seconds } = options;
+    ensure!(nodes > 0 && pace > 0 && seconds > 0, "there must be something to measure");
     let server = PostgresServer::start_durable();
     let store = server.database();
     let mut fleet = vec![Certward::start_with(setup(&store))];
@@ -59,22 +52,27 @@ pub(crate) fn measure(nodes: &Nodes) -> Result<()> {
         fleet[0].api().create_deployment(&id(number), &broker.upstream(), &[&host]);
         fleet[0].api().post_tls(&id(number), &authority.server(&[&host]).one_way()).expect(200);
     }
-    let counts = std::iter::successors(Some(nodes.nodes), |count| (*count > 1).then_some(count / 2));
-    let mut counts: Vec<usize> = counts.collect();
-    counts.reverse();
-    for count in counts {
-        while fleet.len() < count {
+    let counts = std::iter::successors(Some(nodes), |count| (*count > 1).then_some(count / 2));
+    let counts: Vec<usize> = counts.collect();
+    let mut table = Table::default();
+    for nodes in counts.into_iter().rev() {
+        while fleet.len() < nodes {
             let next = Certward::start_beside(&fleet[0], setup(&store));
             fleet.push(next);
         }
         (0..DEPLOYMENTS).for_each(|number| drop(fleet[0].api().wait_running(&id(number))));
-        let Taken { answers, proven } = run(&fleet, &authority, nodes.pace, nodes.pace * nodes.seconds);
-        let row = format!("| {count} | {} | {} |", Spread::new(answers).cells(), Spread::new(proven).cells());
-        eprintln!("{row}");
-        writeln!(text, "{row}")?;
+        let Taken { answers, proven } = run(&fleet, &authority, pace, pace * seconds);
+        eprintln!("{nodes} nodes measured");
+        let [answers, proven] = [answers, proven].map(|times| Value::Percentiles(Series::ms(times)));
+        table.row([
+            ("nodes", nodes.into()),
+            ("PUT to its answer, ms", answers),
+            ("answer to `running`, ms", proven),
+        ]);
     }
-    println!("{text}");
-    if nodes.print_only { Ok(()) } else { document::write_section_of("docs/scale.md", "nodes", &text) }
+    report.text(format!("{pace} changes a second for {seconds} s."));
+    report.table(table);
+    Ok(report)
 }
 
 fn setup(store: &str) -> Setup {

@@ -12,76 +12,52 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use certward_tests::run;
 use clap::Args;
-use tempfile::TempDir;
 
 use crate::{
-    load::broker::EchoBroker,
-    load::credentials::Credentials,
-    load::generator::Generator,
-    load::workload::Workload,
-    peers::{Peer, Server, Stage},
-    process::machine,
-    render::document,
-    render::performance::line,
+    load::{Generator, Workload},
+    peers::{Peer, Server, Testbed},
+    results::{Report, Table},
 };
 
 /// A profile of certward.
-#[derive(Debug, Args)]
-pub(crate) struct Profile {
+#[derive(Debug, Default, Args)]
+pub(crate) struct ProfileOptions {
     /// Under these loads; handshakes and small messages if none is given
     #[arg(value_enum)]
-    tests: Vec<Workload>,
-    /// Symbols that are printed
-    #[arg(long, default_value_t = 25)]
-    symbols: usize,
-    /// Prints and leaves docs/lab/performance.md as it is
-    #[arg(long)]
-    print_only: bool,
+    pub(crate) tests: Vec<Workload>,
 }
 
-impl Profile {
-    pub(crate) fn usual() -> Self {
-        Self { tests: Vec::new(), symbols: 25, print_only: false }
-    }
+#[derive(Debug)]
+struct Symbol {
+    percent: f64,
+    /// The library or program that the function belongs to.
+    part: &'static str,
+    name: String,
 }
 
 /// A virtual machine has no counters, only the clock.
 const SPAN: Duration = Duration::from_secs(5);
 const SAMPLES_A_SECOND: &str = "4000";
+/// Symbols of each part.
 const NAMED: usize = 6;
 
-pub(crate) fn measure(profile: &Profile) -> Result<()> {
-    let folder = TempDir::with_prefix("certward-bench-")?;
-    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
-    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
-    let server = Server::start(Peer::Certward, &stage)?;
-    let generator = Generator::of(&credentials)?;
-    let tests =
-        if profile.tests.is_empty() { &[Workload::Full, Workload::Small][..] } else { &profile.tests };
-    let mut text = format!("{}\n\n", machine::facts());
-    for &test in tests {
+pub(crate) fn measure(options: &ProfileOptions) -> Result<Report> {
+    let mut report = Report::new("profile");
+    let testbed = Testbed::new()?;
+    let server = Server::start(Peer::Certward, &testbed)?;
+    let generator = Generator::of(&testbed.credentials)?;
+    let workloads =
+        if options.tests.is_empty() { &[Workload::Full, Workload::Small][..] } else { &options.tests };
+    for &workload in workloads {
         let load = || -> Result<()> {
-            let (endpoint, count) = (server.endpoint(test, &credentials), test.count(true));
-            generator.measure(test, &endpoint, server.meter(), count).map(drop)
+            let (endpoint, count) = (server.endpoint(workload, &testbed), workload.count(true));
+            generator.measure(workload, &endpoint, server.meter(), count).map(drop)
         };
-        let symbols = sample(folder.path(), server.meter().processes()[0], load)?;
-        println!("## {}\n", test.title());
-        for Symbol { share, object, name } in symbols.iter().take(profile.symbols) {
-            println!("{share:>6.2} %  {:<10} {name}  ({object})", part(object, name));
-        }
-        println!();
-        text.push_str(&section(test, &symbols));
+        let symbols = sample(testbed.folder(), server.meter().processes()[0], load)?;
+        report.heading(workload.title());
+        report.table(table(&symbols));
     }
-    println!("{text}");
-    if profile.print_only { Ok(()) } else { document::write_section("profile", &text) }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Symbol {
-    /// In percent.
-    share: f64,
-    object: String,
-    name: String,
+    Ok(report)
 }
 
 fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<Vec<Symbol>> {
@@ -103,17 +79,8 @@ fn sample(folder: &Path, process: u32, load: impl Fn() -> Result<()>) -> Result<
         }
     })?;
     let mut report = Command::new("perf");
-    report.args([
-        "report",
-        "--stdio",
-        "--no-children",
-        "-g",
-        "none",
-        "--sort",
-        "dso,symbol",
-        "-F",
-        "overhead,dso,symbol",
-    ]);
+    report.args(["report", "--stdio", "--no-children", "-g", "none", "--sort", "dso,symbol"]);
+    report.args(["-F", "overhead,dso,symbol"]);
     report.args(["--percent-limit", "0", "-t", "|", "-i"]).arg(&file);
     let output = run(&mut report);
     ensure!(output.status.success(), "perf report: {}", String::from_utf8_lossy(&output.stderr));
@@ -125,15 +92,15 @@ fn read(report: &str) -> Vec<Symbol> {
     let lines = report.lines().filter(|line| !line.starts_with('#'));
     let symbols = lines.filter_map(|line| {
         let mut fields = line.splitn(3, '|').map(str::trim);
-        let share = fields.next()?.trim_end_matches('%').parse().ok()?;
-        let object = fields.next()?.to_owned();
+        let percent = fields.next()?.trim_end_matches('%').parse().ok()?;
+        let object = fields.next()?;
         // `[k]` or `[.]`: kernel or user.
         let (_, name) = fields.next()?.split_once(']')?;
         let name = name.split("  ").next().unwrap_or_default().trim_matches(['|', ' ']).to_owned();
-        Some(Symbol { share, object, name })
+        Some(Symbol { percent, part: part(object, &name), name })
     });
     let mut symbols: Vec<Symbol> = symbols.collect();
-    symbols.sort_by(|one, other| other.share.total_cmp(&one.share));
+    symbols.sort_by(|one, other| other.percent.total_cmp(&one.percent));
     symbols
 }
 
@@ -163,33 +130,34 @@ fn part(object: &str, name: &str) -> &'static str {
     owner.map_or("other", |(_, part)| part)
 }
 
-fn section(test: Workload, symbols: &[Symbol]) -> String {
+fn table(symbols: &[Symbol]) -> Table {
     let mut parts: BTreeMap<&str, f64> = BTreeMap::new();
-    for symbol in symbols {
-        *parts.entry(part(&symbol.object, &symbol.name)).or_default() += symbol.share;
-    }
+    symbols.iter().for_each(|symbol| *parts.entry(symbol.part).or_default() += symbol.percent);
     let mut parts: Vec<_> = parts.into_iter().filter(|(_, share)| *share >= 0.5).collect();
     parts.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let mut out = format!("### {}\n\n| part | share, % | its largest |\n|---|---|---|\n", test.title());
-    for (name, share) in parts {
-        let own = symbols.iter().filter(|symbol| part(&symbol.object, &symbol.name) == name);
-        let largest = own.take(NAMED).filter(|symbol| symbol.share >= 0.3);
+    let mut table = Table::default();
+    for (part, share) in parts {
+        let own = symbols.iter().filter(|symbol| symbol.part == part).take(NAMED);
+        let largest = own.filter(|symbol| symbol.percent >= 0.3);
         let largest: Vec<String> =
-            largest.map(|symbol| format!("`{}` {:.1}", short(&symbol.name), symbol.share)).collect();
-        line(&mut out, &[name.to_owned(), format!("{share:.1}"), largest.join(", ")]);
+            largest.map(|symbol| format!("`{}` {:.1}", short(&symbol.name), symbol.percent)).collect();
+        table.row([
+            ("part", part.into()),
+            ("share, %", share.into()),
+            ("its largest", largest.join(", ").into()),
+        ]);
     }
-    out.push('\n');
-    out
+    table
 }
 
+/// The end of a name, which tells functions apart.
 fn short(name: &str) -> String {
     const LENGTH: usize = 48;
     let name = name.replace('|', "/").replace('`', "");
-    let characters: Vec<char> = name.chars().collect();
-    if characters.len() <= LENGTH {
-        return name;
+    match name.char_indices().rev().nth(LENGTH - 1) {
+        Some((at, _)) if at > 0 => format!("…{}", &name[at..]),
+        _ => name,
     }
-    format!("…{}", characters[characters.len() - LENGTH..].iter().collect::<String>())
 }
 
 #[cfg(test)]
@@ -203,10 +171,10 @@ mod tests {
         let symbols = read(report);
         assert_eq!(symbols.len(), 2);
         assert_eq!(
-            (symbols[0].share, symbols[0].name.as_str()),
+            (symbols[0].percent, symbols[0].name.as_str()),
             (12.5, "aws_lc_0_38_0_sha256_block_data_order")
         );
-        let parts: Vec<_> = symbols.iter().map(|symbol| part(&symbol.object, &symbol.name)).collect();
+        let parts: Vec<_> = symbols.iter().map(|symbol| symbol.part).collect();
         assert_eq!(parts, ["aws-lc", "kernel"]);
     }
 

@@ -1,32 +1,39 @@
+//! How many GETs of a certificate a second are answered.
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use certward_tests::{Api, Scene};
 
+use crate::results::{Report, Table};
+
 const SPAN: Duration = Duration::from_secs(3);
 
-/// GETs of a certificate per second over kept connections, authenticated and counted.
-pub(crate) fn measure() {
+/// Over kept connections, authenticated and counted.
+pub(crate) fn measure() -> Report {
+    let mut report = Report::new("reads");
     let scene = Scene::new();
     scene.run_one_way();
-    println!("## GET of a certificate\n");
-    println!("| connections | answers a second |\n|---|---|");
-    for connections in [1, 8] {
-        let api = scene.api();
-        let workers: Vec<_> = (0..connections)
-            .map(|_| {
-                let api = api.clone();
-                std::thread::spawn(move || answers_on_one_connection(&api))
-            })
-            .collect();
-        let answers: u32 = workers.into_iter().map(|worker| worker.join().expect("a worker")).sum();
-        println!("| {connections} | {:.0} |", f64::from(answers) / SPAN.as_secs_f64());
+    let api = scene.api();
+    let mut table = Table::default();
+    for connections in [1, 8_usize] {
+        let answers: u32 = thread::scope(|scope| {
+            let workers: Vec<_> =
+                (0..connections).map(|_| scope.spawn(|| answers_on_one_connection(&api))).collect();
+            workers.into_iter().map(|worker| worker.join().expect("a worker")).sum()
+        });
+        table.row([
+            ("connections", connections.into()),
+            ("answers a second", (f64::from(answers) / SPAN.as_secs_f64()).into()),
+        ]);
     }
-    println!();
+    report.table(table);
+    report
 }
 
 fn answers_on_one_connection(api: &Api) -> u32 {

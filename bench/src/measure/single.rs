@@ -1,24 +1,22 @@
-use std::{net::SocketAddr, path::PathBuf};
+//! Some workloads on one server, which this command starts or which runs already.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use certward_tests::Leaf;
 use clap::Args;
-use tempfile::TempDir;
 
 use crate::{
-    judge::figures::Series,
-    load::broker::EchoBroker,
-    load::client::Endpoint,
-    load::credentials::Credentials,
-    load::generator::{Generator, Measured},
-    load::workload::Workload,
-    peers::{Peer, Server, Stage},
-    process::meter::Meter,
+    judge::Series,
+    load::{EchoBroker, Endpoint, Generator, Measured, Workload},
+    peers::{Peer, Server, Testbed},
+    process::Meter,
+    results::{Report, Table, Value},
 };
 
 /// One server, some tests.
 #[derive(Debug, Args)]
-pub(crate) struct Single {
+pub(crate) struct SingleOptions {
     /// The server
     #[arg(value_enum)]
     server: Peer,
@@ -35,7 +33,7 @@ pub(crate) struct Single {
 
 /// A load on a server that runs already.
 #[derive(Debug, Args)]
-pub(crate) struct Load {
+pub(crate) struct LoadOptions {
     /// The server's address
     #[arg(long)]
     address: SocketAddr,
@@ -63,53 +61,63 @@ pub(crate) struct Load {
     identity: Vec<PathBuf>,
 }
 
-pub(crate) fn single(single: &Single) -> Result<()> {
-    let folder = TempDir::with_prefix("certward-bench-")?;
-    let (credentials, broker) = (Credentials::make(folder.path())?, EchoBroker::start(0)?);
-    let stage = Stage { folder: folder.path(), credentials: &credentials, broker: broker.address() };
-    let mut server = Server::start(single.server, &stage)?;
-    println!("{}: process {:?}", single.server.title(), server.meter().processes());
-    let generator = Generator::of(&credentials)?;
-    for &test in &single.tests {
-        let count = single.count.unwrap_or(test.count(false));
-        rounds(test, single.rounds, || {
-            if test.is_idle() {
+pub(crate) fn single(options: &SingleOptions) -> Result<Report> {
+    let mut report = Report::new("single");
+    let testbed = Testbed::new()?;
+    let mut server = Server::start(options.server, &testbed)?;
+    report.text(options.server.title());
+    eprintln!("process {:?}", server.meter().processes());
+    let generator = Generator::of(&testbed.credentials)?;
+    let mut table = Table::default();
+    for &workload in &options.tests {
+        let count = options.count.unwrap_or(workload.count(false));
+        table.row(row(workload, options.rounds, || {
+            if workload.is_idle() {
                 // Without freed memory to reuse.
-                server = Server::start(single.server, &stage)?;
+                server = Server::start(options.server, &testbed)?;
             }
-            let endpoint = server.endpoint(test, &credentials);
-            let measured = generator.measure(test, &endpoint, server.meter(), count);
+            let endpoint = server.endpoint(workload, &testbed);
+            let measured = generator.measure(workload, &endpoint, server.meter(), count);
             measured.inspect_err(|_| eprintln!("{}", server.log()))
-        })?;
+        })?);
     }
-    Ok(())
+    report.table(table);
+    Ok(report)
 }
 
-pub(crate) fn load(load: &Load) -> Result<()> {
-    let _broker = load.broker.map(EchoBroker::start).transpose()?;
-    let identity = match load.identity.as_slice() {
-        [cert, key] => Some(Leaf::from_pem(&std::fs::read_to_string(cert)?, &std::fs::read_to_string(key)?)),
+pub(crate) fn load(options: &LoadOptions) -> Result<Report> {
+    let mut report = Report::new("load");
+    let _broker = options.broker.map(EchoBroker::start).transpose()?;
+    let identity = match options.identity.as_slice() {
+        [cert, key] => Some(Leaf::from_pem(&fs::read_to_string(cert)?, &fs::read_to_string(key)?)),
         _ => None,
     };
-    let (generator, meter) = (Generator::new(identity)?, Meter::of(load.pid));
-    let endpoint = Endpoint { address: load.address, sni: load.sni.clone(), leaf: None, tls: true };
-    let count = load.count.unwrap_or(load.test.count(false));
-    rounds(load.test, load.rounds, || generator.measure(load.test, &endpoint, &meter, count))
+    let (generator, meter) = (Generator::new(identity)?, Meter::of(options.pid));
+    let endpoint = Endpoint { address: options.address, sni: options.sni.clone(), leaf: None, tls: true };
+    let count = options.count.unwrap_or(options.test.count(false));
+    let measure = || generator.measure(options.test, &endpoint, &meter, count);
+    let mut table = Table::default();
+    table.row(row(options.test, options.rounds, measure)?);
+    report.table(table);
+    Ok(report)
 }
 
-fn rounds(test: Workload, rounds: usize, mut measure: impl FnMut() -> Result<Measured>) -> Result<()> {
-    let mut series = Series::default();
+fn row(
+    workload: Workload,
+    rounds: usize,
+    mut measure: impl FnMut() -> Result<Measured>,
+) -> Result<[(&'static str, Value); 4]> {
+    let (mut values, mut rates) = (Series::default(), Series::default());
     for _ in 0..rounds {
         let Measured { value, rate } = measure()?;
-        let rate = rate.map(|rate| format!(" ({rate:.0} a second)")).unwrap_or_default();
-        println!("{:>10.2} {}{rate}", value, test.unit());
-        series.push(value);
+        eprintln!("{value:>10.2} {}", workload.unit());
+        values.push(value);
+        rate.into_iter().for_each(|rate| rates.push(rate));
     }
-    println!(
-        "{:>10.2} {}: {}, median of {rounds}",
-        series.median().unwrap_or(f64::NAN),
-        test.unit(),
-        test.title()
-    );
-    Ok(())
+    Ok([
+        ("test", workload.title().into()),
+        ("unit", workload.unit().into()),
+        ("median (largest)", Value::Median(values)),
+        ("a second (largest)", Value::Median(rates)),
+    ])
 }

@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    io::Write as _,
+    io::{self, Read, Write},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,24 +12,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, ensure};
 use certward_tests::{
-    Authority, Device, Packet, Resources, Scene, Session, Setup, connect_from, wait_within,
+    Authority, Device, Packet, Resources, Scene, Session, Setup, came_within, connect_from,
 };
-
 use serde_json::json;
 
-use crate::render::worst_day;
+use crate::{
+    judge::Flatness,
+    results::{Part, Report, Table, Value},
+};
 
 const SAMPLE: Duration = Duration::from_secs(10);
 /// One-time allocations exist by then.
 const WARM_UP: Duration = Duration::from_secs(30);
+const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 const TWO_WAY: &str = "two-way";
 const PASSING: usize = 50;
 const PINGING: usize = 50;
 /// Until a connection is replaced.
 const MESSAGES: u64 = 500;
 
-pub(crate) fn measure(minutes: u64) {
+pub(crate) fn measure(minutes: u64) -> Report {
+    let mut report = Report::new("hour");
+    report.whole = minutes >= 60;
     let mut world = World::new();
     let certward = world.scene.certward.process().id();
     let look = || Resources::of(certward).expect("certward runs");
@@ -40,30 +44,34 @@ pub(crate) fn measure(minutes: u64) {
     let before = look();
 
     let (load, begin) = (Load::new(&world), Instant::now());
-    let mut samples: Vec<(Duration, Resources)> = Vec::new();
-    load.run(Duration::from_secs(60 * minutes), || samples.push((begin.elapsed(), look())));
+    let mut samples: Vec<(f64, f64)> = Vec::new();
+    let seconds = || begin.elapsed().as_secs_f64();
+    load.run(Duration::from_secs(60 * minutes), || samples.push((seconds(), look().resident_mib())));
     let Load { done, failures, .. } = load;
+    let (done, failures) = (done.into_inner().expect("no panic"), failures.into_inner().expect("no panic"));
+    let cpu = look().cpu.saturating_sub(before.cpu).as_secs_f64() / seconds();
     world.scene.certward.process().wait_resting();
-    let recovered = certward_tests::came_within(Duration::from_secs(60), || {
-        (look().descriptors <= before.descriptors).then_some(())
-    });
+    let recovered =
+        came_within(RECOVERED_WITHIN, || (look().descriptors <= before.descriptors).then_some(()));
     let after = look();
 
-    let csv = std::env::current_exe().expect("this program").with_file_name("hour.csv");
-    fs::write(&csv, table(&samples)).expect("a place for the samples");
-    println!("All samples: {}", csv.display());
-    fs::write(worst_day::document("worst-day-memory.svg"), plot(&samples)).expect("a place for the plot");
-    let summary = Summary {
-        minutes,
-        before,
-        after,
-        leaked: recovered.is_none(),
-        flat: Flatness::of(&samples),
-        used: samples.last().map_or(Duration::ZERO, |(_, last)| last.cpu.saturating_sub(before.cpu)),
-        done: done.into_inner().expect("the load is over"),
-        failures: failures.into_inner().expect("the load is over"),
-    };
-    worst_day::write("hour", &summary.text());
+    let judged = |is_well: bool, text: String| if is_well { Value::Text(text) } else { Value::Fault(text) };
+    let (mut table, span) = (Table::default(), format!("in {minutes} minutes"));
+    let mut row = |name: &str, value: Value| table.row([(span.as_str(), name.into()), ("", value)]);
+    done.into_iter().for_each(|(name, count)| row(name, count.into()));
+    row("failures", judged(failures.is_empty(), failures.len().to_string()));
+    row("certward's share of one core", format!("{:.1} %", 100.0 * cpu).into());
+    let flat = Flatness::of(&samples.iter().map(|(_, mib)| *mib).collect::<Vec<_>>());
+    let memory = "resident memory, mean of the second sixth and of the last";
+    row(memory, judged(flat.is_flat(), flat.to_string()));
+    let leaked = if recovered.is_some() { "none leaked" } else { "leaked" };
+    let descriptors = format!("{}, {}: {leaked}", before.descriptors, after.descriptors);
+    row("descriptors at rest, before and after", judged(recovered.is_some(), descriptors));
+    row("threads, before and after", format!("{}, {}", before.threads, after.threads).into());
+    report.table(table);
+    failures.into_iter().take(5).for_each(|failure| report.text(format!("Failed: {failure}")));
+    report.parts.push(Part::Memory(samples));
+    report
 }
 
 struct World {
@@ -88,11 +96,9 @@ impl World {
 struct Load<'a> {
     world: &'a World,
     over: AtomicBool,
-    done: Mutex<BTreeMap<&'static str, u64>>,
+    done: Mutex<BTreeMap<&'static str, usize>>,
     failures: Mutex<Vec<String>>,
 }
-
-type Done = Result<(), String>;
 
 impl<'a> Load<'a> {
     fn new(world: &'a World) -> Self {
@@ -123,12 +129,12 @@ impl<'a> Load<'a> {
         });
     }
 
-    fn repeat(&self, name: &'static str, pause: Duration, mut act: impl FnMut(u64) -> Done) {
+    fn repeat(&self, name: &'static str, pause: Duration, mut act: impl FnMut(u64) -> Result<()>) {
         let mut number = 0;
         while !self.over.load(Ordering::SeqCst) {
             match act(number) {
                 Ok(()) => *self.done.lock().expect("the counts").entry(name).or_default() += 1,
-                Err(error) => self.failures.lock().expect("the failures").push(format!("{name}: {error}")),
+                Err(error) => self.failures.lock().expect("the failures").push(format!("{name}: {error:#}")),
             }
             number += 1;
             thread::sleep(pause);
@@ -137,18 +143,15 @@ impl<'a> Load<'a> {
 
     fn connect(&self, name: &'static str, device: Device) {
         self.repeat(name, Duration::from_millis(25), |_| {
-            let mut session = self.world.scene.connect(&device, name).map_err(|error| error.to_string())?;
-            session.ping().map_err(|error| error.to_string())
+            Ok(self.world.scene.connect(&device, name)?.ping()?)
         });
     }
 
     fn connect_two_way(&self) {
-        let name = "two-way connections";
         let device = self.world.scene.device().with_identity(&self.world.clients.client("device"));
         let address = self.world.scene.certward.mqtts();
-        self.repeat(name, Duration::from_millis(50), |_| {
-            let session = device.connect(address, "two-way.example", "two-way");
-            session.and_then(|mut session| session.ping()).map_err(|error| error.to_string())
+        self.repeat("two-way connections", Duration::from_millis(50), |_| {
+            Ok(device.connect(address, "two-way.example", "two-way")?.ping()?)
         });
     }
 
@@ -157,15 +160,15 @@ impl<'a> Load<'a> {
         let say = |bytes: &[u8]| {
             let said = connect_from(None, address).and_then(|mut stream| {
                 stream.write_all(bytes)?;
-                std::io::Read::read(&mut stream, &mut [0; 64])
+                stream.read(&mut [0; 64])
             });
             // An alert, a close and a reset are all answers.
             drop(said);
             Ok(())
         };
-        let refused = |connected: std::io::Result<Session>| match connected {
-            Ok(_) => Err("was let in".to_owned()),
-            Err(_) => Ok(()),
+        let refused = |connected: io::Result<Session>| {
+            ensure!(connected.is_err(), "was accepted");
+            Ok(())
         };
         self.repeat("bad handshakes, refused", Duration::from_millis(50), |number| match number % 5 {
             0 => refused(device.connect(address, "nobody.example", "stranger")),
@@ -179,18 +182,15 @@ impl<'a> Load<'a> {
     fn ping(&self) {
         let device = self.world.scene.device();
         let mut sessions: Vec<Option<Session>> = (0..PINGING).map(|_| None).collect();
-        self.repeat("pings of connections that last", Duration::from_millis(20), |number| {
+        self.repeat("pings on long connections", Duration::from_millis(20), |number| {
             let place = &mut sessions[number as usize % PINGING];
-            if place.is_none() || number % 997 == 0 {
-                *place = None;
-                let session = self.world.scene.connect(&device, &format!("pinging-{}", number % 50));
-                *place = Some(session.map_err(|error| error.to_string())?);
-            }
-            let pinged = place.as_mut().map_or(Ok(()), Session::ping);
-            pinged.map_err(|error| {
-                *place = None;
-                error.to_string()
-            })
+            let mut session = match place.take() {
+                Some(session) if number % 997 != 0 => session,
+                _ => self.world.scene.connect(&device, &format!("pinging-{}", number % 50))?,
+            };
+            session.ping()?;
+            *place = Some(session);
+            Ok(())
         });
     }
 
@@ -198,183 +198,68 @@ impl<'a> Load<'a> {
         let device = self.world.scene.device();
         let topic = format!("topic-{length}");
         let message = Packet::publish(&topic, &vec![0x55; length]);
-        let mut session = None;
+        let mut kept: Option<Session> = None;
         self.repeat(name, pause, |number| {
-            if number.is_multiple_of(MESSAGES) {
-                session = None;
-            }
-            let talked = match &mut session {
-                Some(session) => Session::exchange(session, &message, message.bytes()),
-                None => self.world.scene.connect(&device, &topic).and_then(|mut new| {
+            let mut session = match kept.take() {
+                Some(session) if !number.is_multiple_of(MESSAGES) => session,
+                _ => {
+                    let mut new = self.world.scene.connect(&device, &topic)?;
                     new.exchange(&Packet::subscribe(&topic), &[0x90, 3, 0, 1, 0])?;
-                    session = Some(new);
-                    Ok(())
-                }),
+                    new
+                }
             };
-            talked.map_err(|error| {
-                session = None;
-                error.to_string()
-            })
+            session.exchange(&message, message.bytes())?;
+            kept = Some(session);
+            Ok(())
         });
     }
 
     fn swap(&self) {
         let World { scene, clients } = self.world;
-        self.repeat("certificates replaced, seen running", Duration::from_secs(3), |number| {
+        self.repeat("certificates replaced until `running`", Duration::from_secs(3), |number| {
             let (id, upload) = match number % 2 {
                 0 => (Scene::DEPLOYMENT, scene.leaf().one_way()),
                 _ => (TWO_WAY, scene.authority.server(&["two-way.example"]).two_way(clients.pem())),
             };
             let answer = scene.api().put_tls(id, &upload);
-            if answer.status != 200 {
-                return Err(format!("{answer:?}"));
-            }
+            ensure!(answer.status == 200, "{answer:?}");
             self.see_running(id)
         });
     }
 
-    fn see_running(&self, id: &str) -> Done {
+    fn see_running(&self, id: &str) -> Result<()> {
         let path = format!("/deployments/{id}/tls");
-        let answer = self.world.scene.api().try_send("GET", &path, "Prefer: wait=30\r\n", "");
-        let status = answer.map_err(|error| error.to_string())?.tls_status();
-        if status == "running" { Ok(()) } else { Err(format!("{id} is {status:?}")) }
+        let answer = self.world.scene.api().try_send("GET", &path, "Prefer: wait=30\r\n", "")?;
+        let status = answer.tls_status();
+        ensure!(status == "running", "{id} is {status:?}");
+        Ok(())
     }
 
     fn make_and_delete(&self) {
         let World { scene, .. } = self.world;
-        self.repeat("deployments made, met and deleted", Duration::from_secs(5), |number| {
+        self.repeat("deployments created, connected to and deleted", Duration::from_secs(5), |number| {
             let id = format!("passing-{}", number as usize % PASSING);
             let host = format!("{id}.example");
-            let (api, leaf) = (scene.api(), scene.authority.server(&[&host]));
+            let api = scene.api();
             let fields = json!({"deploymentID": id, "upstream": scene.broker.upstream(), "hosts": [host]});
             let answer = api.send("POST", "/deployments", Some(&fields));
-            if answer.status != 201 {
-                return Err(format!("{answer:?}"));
-            }
-            let answer = api.post_tls(&id, &leaf.one_way());
-            let met = match answer.status {
-                200 => self.see_running(&id).and_then(|()| {
-                    let session = scene.device().connect(scene.certward.mqtts(), &host, &id);
-                    session.map(drop).map_err(|error| error.to_string())
-                }),
-                _ => Err(format!("{answer:?}")),
-            };
+            ensure!(answer.status == 201, "{answer:?}");
+            let connected = self.connect_to(&id, &host);
             let answer = api.send("DELETE", &format!("/deployments/{id}"), None);
-            let gone = wait_within(Duration::from_secs(30), "end of a deployment", || {
-                Some(api.get(&format!("/deployments/{id}"))).filter(|answer| answer.status == 404)
+            let gone = came_within(Duration::from_secs(30), || {
+                (api.get(&format!("/deployments/{id}")).status == 404).then_some(())
             });
-            drop(gone);
-            met.and(if answer.status == 204 { Ok(()) } else { Err(format!("{answer:?}")) })
+            ensure!(answer.status == 204 && gone.is_some(), "{answer:?}");
+            connected
         });
     }
-}
 
-/// Means of the second and the last sixth, KiB.
-struct Flatness {
-    early: f64,
-    late: f64,
-}
-
-impl Flatness {
-    fn of(samples: &[(Duration, Resources)]) -> Self {
-        let sixth = (samples.len() / 6).max(1);
-        let mean = |part: &[(Duration, Resources)]| {
-            part.iter().map(|(_, resources)| resources.resident_kib as f64).sum::<f64>()
-                / part.len().max(1) as f64
-        };
-        let early = mean(&samples[sixth.min(samples.len())..(2 * sixth).min(samples.len())]);
-        Self { early, late: mean(&samples[samples.len().saturating_sub(sixth)..]) }
+    fn connect_to(&self, id: &str, host: &str) -> Result<()> {
+        let World { scene, .. } = self.world;
+        let answer = scene.api().post_tls(id, &scene.authority.server(&[host]).one_way());
+        ensure!(answer.status == 200, "{answer:?}");
+        self.see_running(id)?;
+        scene.device().connect(scene.certward.mqtts(), host, id)?;
+        Ok(())
     }
-
-    fn growth(&self) -> f64 {
-        100.0 * (self.late - self.early) / self.early
-    }
-}
-
-struct Summary {
-    minutes: u64,
-    before: Resources,
-    after: Resources,
-    leaked: bool,
-    flat: Flatness,
-    used: Duration,
-    done: BTreeMap<&'static str, u64>,
-    failures: Vec<String>,
-}
-
-impl Summary {
-    fn text(&self) -> String {
-        let Self { minutes, before, after, flat, used, done, failures, .. } = self;
-        let mut text = format!("{}\n\n", worst_day::circumstances());
-        writeln!(text, "| in {minutes} minutes | |\n|---|---|").expect("memory");
-        for (name, count) in done {
-            writeln!(text, "| {name} | {count} |").expect("memory");
-        }
-        writeln!(text, "| **failures** | {} |", failures.len()).expect("memory");
-        let share = 100.0 * used.as_secs_f64() / (60 * (*minutes).max(1)) as f64;
-        writeln!(text, "| certward's share of one core | {share:.1} % |").expect("memory");
-        let verdict = if flat.growth() <= 1.0 { "flat" } else { "**not flat**" };
-        let mib = |kib: f64| kib / 1024.0;
-        writeln!(
-            text,
-            "| resident memory, mean of the second sixth and of the last | {:.2} MiB, {:.2} MiB: {:+.2} %, {verdict} |",
-            mib(flat.early),
-            mib(flat.late),
-            flat.growth()
-        )
-        .expect("memory");
-        let verdict = if self.leaked { "**leaked**" } else { "none leaked" };
-        writeln!(
-            text,
-            "| descriptors at rest, before and after | {}, {}: {verdict} |",
-            before.descriptors, after.descriptors
-        )
-        .expect("memory");
-        writeln!(text, "| threads, before and after | {}, {} |", before.threads, after.threads)
-            .expect("memory");
-        for failure in failures.iter().take(5) {
-            writeln!(text, "\nFailed: {failure}").expect("memory");
-        }
-        text.push_str("\n![Resident memory over time](worst-day-memory.svg)\n\n");
-        text
-    }
-}
-
-fn table(samples: &[(Duration, Resources)]) -> String {
-    let mut text = "seconds,resident_kib,descriptors,threads,cpu_ms\n".to_owned();
-    for (at, Resources { descriptors, resident_kib, threads, cpu }) in samples {
-        writeln!(text, "{},{resident_kib},{descriptors},{threads},{}", at.as_secs(), cpu.as_millis())
-            .expect("memory");
-    }
-    text
-}
-
-/// From zero, so that a slope is not exaggerated.
-fn plot(samples: &[(Duration, Resources)]) -> String {
-    const WIDTH: f64 = 720.0;
-    const HEIGHT: f64 = 200.0;
-    let most = samples.iter().map(|(_, resources)| resources.resident_mib()).fold(1.0, f64::max);
-    let end = samples.last().map_or(1.0, |(at, _)| at.as_secs_f64().max(1.0));
-    let mut points = String::new();
-    for (at, resources) in samples {
-        let x = 50.0 + (WIDTH - 60.0) * at.as_secs_f64() / end;
-        let y = HEIGHT - 30.0 - (HEIGHT - 50.0) * resources.resident_mib() / most;
-        write!(points, "{x:.1},{y:.1} ").expect("memory");
-    }
-    let (bottom, minutes) = (HEIGHT - 30.0, end / 60.0);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <title>Resident memory of certward under mixed load</title>\n\
-         <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\
-         <path d=\"M50 20V{bottom}H{}\" fill=\"none\" stroke=\"gray\"/>\n\
-         <text x=\"45\" y=\"24\" text-anchor=\"end\">{most:.0} MiB</text>\n\
-         <text x=\"45\" y=\"{bottom}\" text-anchor=\"end\">0</text>\n\
-         <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{minutes:.0} min</text>\n\
-         <polyline points=\"{}\" fill=\"none\" stroke=\"steelblue\" stroke-width=\"1.5\"/>\n\
-         </svg>\n",
-        WIDTH - 10.0,
-        WIDTH - 10.0,
-        HEIGHT - 12.0,
-        points.trim_end()
-    )
 }

@@ -1,16 +1,17 @@
 use std::net::SocketAddr;
 
-use anyhow::Result;
-use certward_tests::{Certward, Setup};
+use anyhow::{Result, ensure};
+use certward_tests::{Certward, Setup, certward_binary};
 
-use super::{Endpoints, ON_SERVER_CORE, Peer, Running, Server, Stage};
-use crate::{
-    load::credentials::{ONE_WAY, RSA, TWO_WAY},
-    process::meter::Meter,
+use super::{
+    FleetServer, Member, Testbed,
+    seed::seed,
+    site::{ON_SERVER_CORE, Ports, on_server_core},
 };
+use crate::{load::Listener, process::Program};
 
 /// With limits above the load.
-pub(crate) fn new_certward() -> Certward {
+fn new_certward() -> Certward {
     Certward::start_with(Setup {
         log_level: "info",
         prove_within: "1h",
@@ -19,23 +20,81 @@ pub(crate) fn new_certward() -> Certward {
     })
 }
 
-pub(crate) fn start(stage: &Stage<'_>) -> Result<Server> {
-    let (mut certward, credentials) = (new_certward(), stage.credentials);
-    let broker = stage.broker.to_string();
-    let (p256, rsa) = (&credentials.p256.leaf, &credentials.rsa.leaf);
-    let uploads = [
-        ("one-way", ONE_WAY, p256.one_way()),
-        ("two-way", TWO_WAY, p256.two_way(credentials.client_ca.pem())),
-        ("rsa", RSA, rsa.one_way()),
-    ];
+/// A deployment for each listener of the others; one port for all.
+pub(crate) fn start(testbed: &Testbed) -> (Certward, Ports) {
+    let (certward, credentials) = (new_certward(), &testbed.credentials);
     let api = certward.api();
-    for (id, host, upload) in uploads {
-        api.create_deployment(id, &broker, &[host]);
-        api.post_tls(id, &upload).expect(200);
-        api.wait_running(id);
+    for listener in Listener::ALL {
+        let leaf = &credentials.of(listener).leaf;
+        let upload = match listener {
+            Listener::TwoWay => leaf.two_way(credentials.client_ca.pem()),
+            _ => leaf.one_way(),
+        };
+        api.create_deployment(listener.name(), &testbed.broker().to_string(), &[listener.host()]);
+        api.post_tls(listener.name(), &upload).expect(200);
+        api.wait_running(listener.name());
     }
-    let shared: SocketAddr = certward.mqtts();
-    let endpoints = Endpoints { one_way: shared, two_way: shared, rsa: shared };
-    let meter = Meter::of(certward.process().id());
-    Ok(Server { peer: Peer::Certward, endpoints, meter, running: Running::Certward(Box::new(certward)) })
+    let ports = Ports([certward.mqtts(); Listener::ALL.len()]);
+    (certward, ports)
+}
+
+/// The API makes the first deployment, the others copy it in the store.
+pub(crate) struct CertwardFleet {
+    certward: Certward,
+    broker: SocketAddr,
+    template: Option<String>,
+}
+
+impl CertwardFleet {
+    pub(crate) fn new(broker: SocketAddr) -> Self {
+        Self { certward: new_certward(), broker, template: None }
+    }
+
+    pub(crate) fn certward(&self) -> &Certward {
+        &self.certward
+    }
+
+    pub(crate) fn use_store(&mut self, url: String) {
+        self.certward.use_store(url);
+    }
+
+    fn make_template(&mut self, first: &Member) -> String {
+        let (api, id) = (self.certward.api(), first.id());
+        api.create_deployment(id, &self.broker.to_string(), &[&first.host]);
+        api.post_tls(id, &first.leaf.one_way()).expect(200);
+        api.wait_running(id);
+        self.certward.stop();
+        id.to_owned()
+    }
+}
+
+impl FleetServer for CertwardFleet {
+    fn add(&mut self, members: &mut dyn Iterator<Item = Member>) -> Result<()> {
+        let template = match self.template.take() {
+            Some(template) => template,
+            None => match members.next() {
+                Some(first) => self.make_template(&first),
+                None => return Ok(()),
+            },
+        };
+        seed(&self.certward, &template, members)?;
+        self.template = Some(template);
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Program> {
+        let mut command = on_server_core(certward_binary());
+        command.arg("serve").arg("--config").arg(self.certward.config()).env_remove("CERTWARD_BIN");
+        Program::start(self.certward.folder(), &mut command)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.certward.mqtts()
+    }
+
+    fn replace(&self, _: &Program, member: &Member) -> Result<()> {
+        let answer = self.certward.api().put_tls(member.id(), &member.leaf.one_way());
+        ensure!(answer.status == 200, "PUT is answered by {}: {}", answer.status, answer.body);
+        Ok(())
+    }
 }

@@ -1,4 +1,11 @@
-use std::{cell::RefCell, fs, io, net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,8 +22,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Endpoints, Stage, on_server_core, own_folder};
-use crate::process::program::Program;
+use super::site::{Site, on_server_core};
+use crate::process::Program;
 
 /// The forwarder is this program started again.
 #[derive(Debug, Clone, Args)]
@@ -26,7 +33,7 @@ pub(crate) struct Forward {
     listen: Vec<SocketAddr>,
     /// The certificate and key of each listener, in one file
     #[arg(long)]
-    shown: Vec<PathBuf>,
+    credential: Vec<PathBuf>,
     /// The client CA of each listener; `-` for none
     #[arg(long, allow_hyphen_values = true)]
     client_ca: Vec<PathBuf>,
@@ -42,19 +49,18 @@ pub(crate) fn version() -> String {
     "rustls with aws-lc-rs, tokio-rustls, `copy_bidirectional`, one thread, all defaults".to_owned()
 }
 
-pub(crate) fn start(stage: &Stage<'_>, tls: bool) -> Result<(Program, Endpoints)> {
-    let (folder, endpoints) = (own_folder(stage, if tls { "rustls" } else { "plain" })?, Endpoints::free());
+pub(crate) fn start(site: &Site<'_>, tls: bool) -> Result<Program> {
     let mut command = on_server_core(std::env::current_exe()?);
-    command.arg("forward").arg("--upstream").arg(stage.broker.to_string());
-    for (_, address, shown, two_way) in endpoints.each(stage.credentials) {
-        let client_ca = if two_way { stage.credentials.client_ca_file.clone() } else { "-".into() };
-        command.arg("--listen").arg(address.to_string()).arg("--shown").arg(&shown.both);
-        command.arg("--client-ca").arg(client_ca);
+    command.arg("forward").arg("--upstream").arg(site.broker().to_string());
+    for bind in site.binds() {
+        command.arg("--listen").arg(bind.address.to_string());
+        command.arg("--credential").arg(&bind.credential.both);
+        command.arg("--client-ca").arg(bind.client_ca.unwrap_or(Path::new("-")));
     }
     if !tls {
         command.arg("--plain");
     }
-    Ok((Program::start(&folder, &mut command)?, endpoints))
+    Program::start(&site.folder, &mut command)
 }
 
 /// The plainest gateway of the same parts.
@@ -62,10 +68,11 @@ pub(crate) fn forward(forward: &Forward) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let mut listeners = Vec::new();
-        for ((address, shown), client_ca) in forward.listen.iter().zip(&forward.shown).zip(&forward.client_ca)
+        for ((address, credential), client_ca) in
+            forward.listen.iter().zip(&forward.credential).zip(&forward.client_ca)
         {
             let listener = TcpListener::bind(address).await?;
-            let acceptor = TlsAcceptor::from(Arc::new(config(shown, client_ca)?));
+            let acceptor = TlsAcceptor::from(Arc::new(config(credential, client_ca)?));
             let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
             let how = if forward.plain { How::Plain(buffer) } else { How::Tls(acceptor) };
             listeners.push(spawn_local(accept(listener, how, forward.upstream)));
@@ -77,7 +84,7 @@ pub(crate) fn forward(forward: &Forward) -> Result<()> {
     })
 }
 
-fn config(shown: &PathBuf, client_ca: &PathBuf) -> Result<ServerConfig> {
+fn config(credential: &Path, client_ca: &Path) -> Result<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -91,7 +98,7 @@ fn config(shown: &PathBuf, client_ca: &PathBuf) -> Result<ServerConfig> {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
         builder.with_client_cert_verifier(verifier)
     };
-    let text = fs::read(shown).with_context(|| shown.display().to_string())?;
+    let text = fs::read(credential).with_context(|| credential.display().to_string())?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>()?;
     Ok(builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(&text)?)?)
 }

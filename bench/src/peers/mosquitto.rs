@@ -1,39 +1,38 @@
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::Result;
 
-use super::{Endpoints, Stage, first_line, on_server_core, own_folder};
-use crate::process::program::Program;
+use super::site::{Site, on_server_core, output_line};
+use crate::process::Program;
 
 const PROGRAM: &str = "/usr/sbin/mosquitto";
+const FILE: &str = "mosquitto.conf";
 
 pub(crate) fn version() -> String {
-    first_line(Command::new(PROGRAM).arg("-h"))
+    output_line(PROGRAM, "-h", "")
 }
 
 /// Its own TLS, without a relay.
-pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Endpoints)> {
-    let (folder, endpoints) = (own_folder(stage, "mosquitto")?, Endpoints::free());
+pub(crate) fn start(site: &Site<'_>) -> Result<Program> {
     let mut text = "user root\nallow_anonymous true\nmax_connections -1\nlog_dest stderr\nlog_type error\n\
                     set_tcp_nodelay true\n"
         .to_owned();
-    for (_, address, shown, two_way) in endpoints.each(stage.credentials) {
+    for bind in site.binds() {
         writeln!(
             text,
             "listener {} {}\ncertfile {}\nkeyfile {}",
-            address.port(),
-            address.ip(),
-            shown.cert.display(),
-            shown.key.display(),
+            bind.address.port(),
+            bind.address.ip(),
+            bind.credential.cert.display(),
+            bind.credential.key.display(),
         )?;
-        if two_way {
-            let file = stage.credentials.client_ca_file.display();
-            writeln!(text, "cafile {file}\nrequire_certificate true")?;
+        if let Some(file) = bind.client_ca {
+            writeln!(text, "cafile {}\nrequire_certificate true", file.display())?;
         }
     }
-    let file = folder.join("mosquitto.conf");
-    fs::write(&file, text)?;
-    let mut command = on_server_core(PROGRAM);
-    command.arg("-c").arg(&file);
-    Ok((Program::start(&folder, &mut command)?, endpoints))
+    site.launch(FILE, &text, launch)
+}
+
+fn launch(folder: &Path) -> Result<Program> {
+    Program::start(folder, on_server_core(PROGRAM).arg("-c").arg(folder.join(FILE)))
 }

@@ -3,27 +3,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use certward_pki::{HostName, PrivateKey};
 use certward_store::{
-    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, Store, SystemClock, TlsState, TrustScope,
-    Version,
+    Address, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, Store, SystemClock, TlsState,
+    TrustScope, Version,
 };
-use certward_tests::{Certward, Leaf};
+use certward_tests::Certward;
 use tokio::runtime;
 use zeroize::Zeroizing;
 
-const AT_ONCE: usize = 2_000;
+use super::Member;
 
-pub(crate) struct Seedling {
-    pub(crate) id: String,
-    pub(crate) host: String,
-    pub(crate) leaf: Leaf,
-}
+const AT_ONCE: usize = 2_000;
 
 /// Copies `template`, which the API made, into a stopped certward's store, with sealed keys: a
 /// minute instead of hours for a hundred thousand requests.
 pub(crate) fn seed(
     certward: &Certward,
     template: &str,
-    seedlings: impl Iterator<Item = Seedling>,
+    members: &mut dyn Iterator<Item = Member>,
 ) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -31,17 +27,17 @@ pub(crate) fn seed(
         let key = MasterKey::read(&data.join("master.key"))?;
         let store = Store::open(&Address::Embedded(data), &key, Arc::new(SystemClock)).await?;
         let template = Template::read(&store, template).await?;
-        let mut seedlings = seedlings.peekable();
-        while seedlings.peek().is_some() {
+        let mut members = members.peekable();
+        while members.peek().is_some() {
             let mut tx = store.begin().await?;
-            for seedling in seedlings.by_ref().take(AT_ONCE) {
-                let id = DeploymentId::parse(&seedling.id)?;
+            for member in members.by_ref().take(AT_ONCE) {
+                let id = DeploymentId::parse(member.id())?;
                 let generation = tx.draw_generation(&id).await?;
-                let deployment = template.deployment(&id, &seedling.host, generation)?;
+                let deployment = template.deployment(&id, &member.host, generation)?;
                 let taken = tx.insert_deployment(&deployment).await?;
-                ensure!(taken.is_ok(), "the host {} is taken", seedling.host);
-                let key = PrivateKey::from_pkcs8_der(Zeroizing::new(seedling.leaf.key_der.clone()));
-                tx.insert_version(&template.version(id, generation, seedling)?, &key).await?;
+                ensure!(taken.is_ok(), "the host {} is taken", member.host);
+                let key = PrivateKey::from_pkcs8_der(Zeroizing::new(member.leaf.key_der.clone()));
+                tx.insert_version(&template.version(id, generation, member)?, &key).await?;
             }
             tx.commit().await?;
         }
@@ -64,12 +60,7 @@ impl Template {
         Ok(Self { deployment, version })
     }
 
-    fn deployment(
-        &self,
-        id: &DeploymentId,
-        host: &str,
-        generation: certward_store::Generation,
-    ) -> Result<Deployment> {
+    fn deployment(&self, id: &DeploymentId, host: &str, generation: Generation) -> Result<Deployment> {
         Ok(Deployment {
             id: id.clone(),
             spec: DeploymentSpec { hosts: vec![HostName::parse(host)?], ..self.deployment.spec.clone() },
@@ -80,15 +71,10 @@ impl Template {
         })
     }
 
-    fn version(
-        &self,
-        deployment: DeploymentId,
-        version: certward_store::Generation,
-        seedling: Seedling,
-    ) -> Result<Version> {
+    fn version(&self, deployment: DeploymentId, version: Generation, member: Member) -> Result<Version> {
         let mut scope = [0; 16];
         aws_lc_rs::rand::fill(&mut scope)?;
-        let Seedling { host, leaf, .. } = seedling;
+        let Member { host, leaf } = member;
         Ok(Version {
             deployment,
             version: version.into(),

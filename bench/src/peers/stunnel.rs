@@ -1,40 +1,41 @@
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::Result;
 
-use super::{Endpoints, Stage, line_with, on_server_core, own_folder};
-use crate::process::program::Program;
+use super::site::{Site, on_server_core, output_line};
+use crate::process::Program;
 
 const PROGRAM: &str = "/usr/bin/stunnel4";
+const FILE: &str = "stunnel.conf";
 
 pub(crate) fn version() -> String {
-    let line = line_with(Command::new(PROGRAM).arg("-version"), "stunnel 5");
-    line.split(" on ").next().unwrap_or_default().to_owned()
+    output_line(PROGRAM, "-version", "stunnel 5").split(" on ").next().unwrap_or_default().to_owned()
 }
 
 /// One thread per connection, its only mode.
-pub(crate) fn start(stage: &Stage<'_>) -> Result<(Program, Endpoints)> {
-    let (folder, endpoints) = (own_folder(stage, "stunnel")?, Endpoints::free());
+pub(crate) fn start(site: &Site<'_>) -> Result<Program> {
     let mut text = format!(
         "foreground = yes\npid =\nsyslog = no\ndebug = err\noutput = {}/stunnel.log\n\
          socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\ncurves = X25519\n",
-        folder.display()
+        site.folder.display()
     );
-    for (name, address, shown, two_way) in endpoints.each(stage.credentials) {
+    for bind in site.binds() {
         writeln!(
             text,
-            "[{name}]\naccept = {address}\nconnect = {}\ncert = {}\nkey = {}",
-            stage.broker,
-            shown.cert.display(),
-            shown.key.display(),
+            "[{}]\naccept = {}\nconnect = {}\ncert = {}\nkey = {}",
+            bind.listener.name(),
+            bind.address,
+            site.broker(),
+            bind.credential.cert.display(),
+            bind.credential.key.display(),
         )?;
-        if two_way {
-            writeln!(text, "verifyChain = yes\nCAfile = {}", stage.credentials.client_ca_file.display())?;
+        if let Some(file) = bind.client_ca {
+            writeln!(text, "verifyChain = yes\nCAfile = {}", file.display())?;
         }
     }
-    let file = folder.join("stunnel.conf");
-    fs::write(&file, text)?;
-    let mut command = on_server_core(PROGRAM);
-    command.arg(&file);
-    Ok((Program::start(&folder, &mut command)?, endpoints))
+    site.launch(FILE, &text, launch)
+}
+
+fn launch(folder: &Path) -> Result<Program> {
+    Program::start(folder, on_server_core(PROGRAM).arg(folder.join(FILE)))
 }

@@ -1,5 +1,7 @@
 //! Programs and the machine they run on: start and end, CPU time, memory.
 
-pub(crate) mod machine;
-pub(crate) mod meter;
-pub(crate) mod program;
+mod machine;
+mod meter;
+mod program;
+
+pub(crate) use self::{machine::Machine, meter::Meter, program::Program};

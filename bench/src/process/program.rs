@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use certward_tests::came_within;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::meter::Meter;
+use super::Meter;
 
 /// A peer; killed on drop with all its descendants.
 #[derive(Debug)]
