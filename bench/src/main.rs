@@ -1,6 +1,6 @@
 //! Measures the program, and its gateway beside peers; `bench/run` builds and runs it. A command
-//! [measures](measure), keeps its [results] as JSON and prints it; [`render`] turns reports into
-//! Markdown, and writes them into the documents when it is asked to.
+//! [measures](mod@measure), keeps its [results] as JSON and prints it; [`render`] turns reports
+//! into Markdown, and writes them into the documents when it is asked to.
 
 mod judge;
 mod load;

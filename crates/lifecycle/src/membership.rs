@@ -63,7 +63,7 @@ impl Lifecycle {
     /// Counts the node until its lease expires; renew every third of
     /// [`crate::LifecycleSettings::lease`].
     /// Unsettled changes wait for its proof, with a new deadline; see
-    /// [`certward_store::Store::unproven`].
+    /// [`certward_store::Reader::unproven`].
     ///
     /// Holds all changes, for a second at most, while `is_carried_out` checks that the newest row
     /// is carried out. If not: `false`, nothing done.
