@@ -34,16 +34,16 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Measure(Measurement),
-    /// All of docs/lab/performance.md, which it writes: peers, connack, growth and profile
+    /// All of docs/lab/performance.md, which it writes: peers, connack, growth-100k and profile
     All {
-        /// Fewer rounds, each shorter
+        /// Fewer rounds, each shorter, growth to 10,000; of these only profile is rendered
         #[arg(long)]
         quick: bool,
     },
     /// Writes what was measured into the documents, without measuring again
     Render {
-        /// Of these commands: the names of the files in target/bench, without `.json`; all if none
-        /// is given
+        /// Of these measurements: the names of the files in target/bench, without `.json`; all if
+        /// none is given. Partial ones, and those that no document shows, are named and left out
         names: Vec<String>,
     },
     /// The silent devices of one certward
@@ -72,7 +72,7 @@ enum Measurement {
     Logins(logins::LoginsOptions),
     /// Start, memory and handshakes with a growing number of deployments, to 10,000
     Growth,
-    /// The same to 100,000
+    /// The same to 100,000, kept as `growth`
     #[command(name = "growth-100k")]
     Growth100k,
     /// A million deployments in one store

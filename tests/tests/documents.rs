@@ -48,9 +48,7 @@ impl Machine {
             .replace("127.0.0.1:1883", &broker)
             .replace("8080", &api)
             .replace("8883", &mqtts)
-            .replace("8084", &wss)
-            // A person is slower than certward.
-            .replace("certward serve &", &format!("certward serve &\n{}", wait_until_ready(&api)));
+            .replace("8084", &wss);
         let script = format!("set -eu -o pipefail\ntrap 'kill $(jobs -p)' EXIT\n{text}\n");
         let path = format!(
             "{}:{}",
@@ -72,12 +70,6 @@ impl Machine {
     }
 }
 
-fn wait_until_ready(api: &str) -> String {
-    format!(
-        "for _ in $(seq 200); do curl -sf http://127.0.0.1:{api}/readyz >/dev/null && break; sleep 0.1; done"
-    )
-}
-
 #[test]
 fn the_commands_of_the_readme_work() {
     let machine = Machine::new();
@@ -93,7 +85,8 @@ fn the_commands_of_the_guide_and_of_its_sequel_work() {
 
 #[test]
 fn the_commands_of_the_pages_for_operators_work() {
-    let begin = "certward init > admin.json\ncertward serve &\n";
+    let begin = "certward init > admin.json\ncertward serve &\n\
+                 curl -sf --retry 20 --retry-delay 1 --retry-all-errors http://127.0.0.1:8080/readyz\n";
     let pages = ["docs/backup.md", "docs/monitoring.md", "docs/upgrade.md"].map(commands);
     Machine::new().types(&format!("{begin}{}", pages.join("\n")));
 }

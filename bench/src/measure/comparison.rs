@@ -32,12 +32,21 @@ pub(crate) struct ComparisonOptions {
     pub(crate) no_fleet: bool,
 }
 
+impl ComparisonOptions {
+    fn is_partial(&self) -> bool {
+        let fewer_rounds = self.quick || self.rounds.is_some_and(|rounds| rounds < ROUNDS);
+        fewer_rounds || self.no_fleet || !self.servers.is_empty() || !self.tests.is_empty()
+    }
+}
+
+const ROUNDS: usize = 15;
+const QUICK_ROUNDS: usize = 5;
 /// Memory varies little, and a round is long.
 const IDLE_ROUNDS_MAX: usize = 2;
 
 pub(crate) fn measure(options: &ComparisonOptions) -> Result<Report> {
     let mut report = Report::new("peers");
-    let rounds = options.rounds.unwrap_or(if options.quick { 5 } else { 15 }).max(1);
+    let rounds = options.rounds.unwrap_or(if options.quick { QUICK_ROUNDS } else { ROUNDS }).max(1);
     let testbed = Testbed::new()?;
     let mut run = Run {
         options,
@@ -51,7 +60,7 @@ pub(crate) fn measure(options: &ComparisonOptions) -> Result<Report> {
     let fleets = (!options.no_fleet).then(|| run.fleets());
     let Run { figures, failures, .. } = run;
     let floor = Floor::measure(&testbed.credentials, if options.quick { 500 } else { 2_000 })?;
-    report.whole = !options.no_fleet && options.servers.is_empty() && options.tests.is_empty();
+    report.whole = !options.is_partial();
     report.text(format!("{rounds} rounds."));
     if options.quick {
         report.text("A quick run (`--quick`), only to show the form.");

@@ -18,9 +18,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct ConnackOptions {
     /// Connections of each server and kind of handshake
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = COUNT)]
     pub(crate) count: usize,
 }
+
+const COUNT: usize = 500;
 
 /// Mosquitto has `set_tcp_nodelay`.
 const SERVERS: [Peer; 3] = [Peer::Certward, Peer::Mosquitto, Peer::Nginx];
@@ -30,6 +32,7 @@ const ROUNDS: usize = 10;
 
 pub(crate) fn measure(options: &ConnackOptions) -> Result<Report> {
     let mut report = Report::new("connack");
+    report.whole = options.count >= COUNT;
     let testbed = Testbed::new()?;
     let servers: Vec<Server> =
         SERVERS.into_iter().map(|peer| Server::start(peer, &testbed)).collect::<Result<_>>()?;

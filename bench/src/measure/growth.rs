@@ -21,6 +21,7 @@ const COLD: Range<usize> = 10_000..10_500;
 
 pub(crate) fn measure(counts: &[usize]) -> Result<Report> {
     let mut report = Report::new("growth");
+    report.whole = counts == COUNTS_TO_100K;
     let (broker, generator, authority) =
         (EchoBroker::start(0)?, Generator::new(None)?, Authority::new("Bench CA"));
     let mut fleet = CertwardFleet::new(broker.address());

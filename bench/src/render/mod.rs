@@ -13,7 +13,10 @@ use crate::results::{Part, Report};
 
 /// Writes a report into its document, with its plots.
 pub(crate) fn publish(report: &Report) -> Result<()> {
-    let Some(document) = document::of(&report.name) else { return Ok(()) };
+    let Some(document) = document::of(&report.name) else {
+        eprintln!("{}: no document shows it", report.name);
+        return Ok(());
+    };
     if !report.whole {
         eprintln!("{}: not all was measured; {document} stays as it is", report.name);
         return Ok(());
