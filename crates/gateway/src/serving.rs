@@ -28,21 +28,10 @@ use crate::{
     },
 };
 
-/// Of session ticket keys.
-const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(1);
 const EVICT_INTERVAL: Duration = Duration::from_secs(30);
 /// Then the lease expires by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-impl Bound {
-    /// [`Bound::prepare`], then [`Prepared::serve`].
-    ///
-    /// # Errors
-    /// [`GatewayError::Listener`].
-    pub async fn run(self, lifecycle: Lifecycle, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        self.prepare(lifecycle, shutdown).await.serve().await
-    }
-}
 
 impl Prepared {
     /// Serves until the shutdown; then stops accepting, leaves, and closes connections over
@@ -173,7 +162,7 @@ async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, s
         kept
     };
     let store = follower.lifecycle.store();
-    periodically(what, Pace::Later(RENEW_INTERVAL), store, shutdown, keep).await;
+    periodically(what, Pace::Later(TICKET_KEYS_INTERVAL), store, shutdown, keep).await;
 }
 
 async fn leave(inner: &GatewayInner, membership: &Membership) {

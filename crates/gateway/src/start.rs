@@ -73,16 +73,8 @@ pub struct Prepared {
 }
 
 impl Gateway {
-    /// [`Gateway::bind_or_take`] without inherited sockets.
-    ///
-    /// # Errors
-    /// As [`Gateway::bind_or_take`].
-    pub fn bind(&self) -> Result<Bound, GatewayError> {
-        self.bind_or_take(|_| None)
-    }
-
     /// Binds all listeners, or takes inherited sockets from `passed`; connections queue until
-    /// [`Prepared::serve`].
+    /// [`Prepared::serve`]. Call once: bound gateways share one state.
     ///
     /// # Errors
     /// [`GatewayError::Bind`], with a remedy.
@@ -125,8 +117,9 @@ impl Bound {
         self.addresses.clone()
     }
 
-    /// Reads the ticket keys, and the feed or, with a replica, as much of it as devices can wait
-    /// for. Waits for the store until `shutdown` if there is no replica.
+    /// Reads the ticket keys, the boundaries and the place in the feed. Without a replica it waits
+    /// for the store until `shutdown`, then registers and tries to join; with one it waits at most
+    /// a second for the feed.
     pub async fn prepare(self, lifecycle: Lifecycle, shutdown: CancellationToken) -> Prepared {
         let follower = Arc::new(self.follower(lifecycle));
         self.gateway.inner.tables.are_of(&follower);

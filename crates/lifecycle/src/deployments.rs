@@ -75,7 +75,7 @@ impl Lifecycle {
         after.generation = tx.draw_generation(id).await?;
         tx.update_deployment(&after).await??;
         boundary::check(&mut tx, &self.settings, &actor, Some(&before), &after).await?;
-        if let Some(version) = after.tls.version().filter(|_| ways_in_differ(&before, &after)) {
+        if let Some(version) = after.tls.version().filter(|_| entry_points_differ(&before, &after)) {
             after.tls = self.pending_again(version, tx.now());
             tx.set_tls(id, after.generation, &after.tls).await?;
             tx.count_nodes(id).await?;
@@ -132,7 +132,7 @@ impl Lifecycle {
 
 /// Whether proofs of `before` are void: other hosts, or `wss` added or removed. Broker addresses do
 /// not matter to TLS.
-pub(crate) fn ways_in_differ(before: &Deployment, after: &Deployment) -> bool {
+pub(crate) fn entry_points_differ(before: &Deployment, after: &Deployment) -> bool {
     let (before, after) = (&before.spec, &after.spec);
     before.hosts != after.hosts || before.ws_upstream.is_some() != after.ws_upstream.is_some()
 }

@@ -13,8 +13,8 @@ pub enum Pace {
     Later(Duration),
 }
 
-/// Repeats `work` until `shutdown`. The first failure of a series is logged as `what`; after a
-/// failure the pause also ends when the store answers again.
+/// Repeats `work` until `shutdown`, which drops a run in progress. The first failure of a series is
+/// logged as `what`; after a failure the pause also ends when the store answers again.
 pub async fn periodically<E, F>(
     what: &str,
     pace: Pace,
@@ -92,12 +92,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_run_is_at_once_or_after_a_pause() {
+    async fn the_first_run_is_at_once() {
         assert_eq!(times(Pace::AtOnce(PAUSE), |_| Ok::<_, Infallible>(())).await, [0, 8, 16]);
     }
 
     #[tokio::test]
-    async fn a_failure_is_followed_by_the_next_run() {
+    async fn the_first_run_is_after_a_pause_and_a_failure_is_followed_by_the_next() {
         let fails = |time| if time == 1 { Err("away") } else { Ok(()) };
         assert_eq!(times(Pace::Later(PAUSE), fails).await, [7, 15, 23]);
     }

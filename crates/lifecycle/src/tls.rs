@@ -7,7 +7,9 @@ use certward_store::{
 };
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting, deployments::ways_in_differ, judge_pool::TooMany, state};
+use crate::{
+    Denied, Lifecycle, acting::Acting, deployments::entry_points_differ, judge_pool::TooMany, state,
+};
 
 /// A certificate as shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,7 +337,7 @@ impl Change {
 
 /// See [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
-    one.spec.profile == other.spec.profile && !ways_in_differ(one, other)
+    one.spec.profile == other.spec.profile && !entry_points_differ(one, other)
 }
 
 fn set(version: Version, status: Status) -> TlsView {

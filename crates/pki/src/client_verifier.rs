@@ -286,7 +286,8 @@ fn has_verifiable_key(certificate: &CertificateDer<'_>) -> bool {
     kind.is_none_or(KeyKind::is_verifiable)
 }
 
-/// With `by_webpki`; certificates that webpki does not read in a readable form, or `by_version1`.
+/// Verifies with `by_webpki`. A version 1 certificate, which webpki refuses, is verified with
+/// `by_version1`; one with critical policies again without them.
 fn verify_handshake(
     certificate: &CertificateDer<'_>,
     by_webpki: impl Fn(&CertificateDer<'_>) -> Result<HandshakeSignatureValid, Error>,

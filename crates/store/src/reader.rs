@@ -22,7 +22,7 @@ pub struct Reader {
 /// All but a snapshot take a connection for each read.
 enum Source {
     Store(Arc<StoreInner>),
-    /// With the connections of a member of the cluster, which requests cannot fill.
+    /// With connections that requests do not use.
     Membership(Arc<StoreInner>),
     /// `None`: the replica is closed.
     Replica(Option<AnyPool>),

@@ -52,7 +52,8 @@ impl Store {
         Reader::of_store(&self.inner)
     }
 
-    /// As [`Store::read`], separate from requests.
+    /// As [`Store::read`], with connections that requests do not use: all of theirs may wait for a
+    /// node that joins, and joining needs these reads.
     pub fn read_as_member(&self) -> Reader {
         Reader::of_membership(&self.inner)
     }

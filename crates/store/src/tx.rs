@@ -71,7 +71,7 @@ impl Tx {
         Ok(())
     }
 
-    /// A step that other processes need not hear of.
+    /// A step whose commit wakes no reader of the feed.
     pub(crate) async fn step<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -89,8 +89,13 @@ impl Tx {
         &mut self,
         work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.wakes = true;
+        self.wake();
         self.step(work).await
+    }
+
+    /// The commit wakes the readers of the feed.
+    pub(crate) fn wake(&mut self) {
+        self.wakes = true;
     }
 
     fn refuse_if_broken(&self) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ impl BoundaryIndex {
     }
 
     /// Applies to new connections and handshakes.
-    pub(crate) fn set(&self, stored: Stored) {
+    fn set(&self, stored: Stored) {
         let allow = stored.upstream_allow.into_iter().map(|(project, allow)| (project, Arc::new(allow)));
         let owners =
             stored.host_suffixes.into_iter().map(|(suffix, project)| (suffix.as_str().into(), project));

@@ -51,7 +51,7 @@ const SUSPECT_REBUILD_INTERVAL_MIN: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct Replicator {
-    snapshot: Replica,
+    replica: Replica,
     gate: Arc<Gate>,
     state: Mutex<ReplicatorState>,
     work: Notify,
@@ -185,15 +185,15 @@ impl ReplicatorState {
 impl Replicator {
     /// `mark`: of an opened replica.
     pub(crate) fn new(
-        snapshot: Replica,
+        replica: Replica,
         mark: Option<Generation>,
         gate: Arc<Gate>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let replica = match mark {
+        let state = match mark {
             Some(mark) => ReplicaState::Stale { mark },
             // An operator may repair it before it is built again.
-            None if snapshot.path().exists() && !snapshot.is_open() => ReplicaState::Broken {
+            None if replica.path().exists() && !replica.is_open() => ReplicaState::Broken {
                 reason: "an unusable snapshot of this node is still to be removed".to_owned(),
             },
             None => ReplicaState::Absent,
@@ -204,9 +204,13 @@ impl Replicator {
         metrics.snapshot(mark.is_some());
         let (progress, _) = watch::channel(());
         Self {
-            snapshot,
+            replica,
             gate,
-            state: Mutex::new(ReplicatorState { replica, is_void: false, suspicion: Suspicion::default() }),
+            state: Mutex::new(ReplicatorState {
+                replica: state,
+                is_void: false,
+                suspicion: Suspicion::default(),
+            }),
             work: Notify::new(),
             progress,
             forgotten: AtomicI64::new(i64::MIN),
@@ -216,7 +220,7 @@ impl Replicator {
 
     /// The replica, if readable; rows only as [`Gate::covers`] allows.
     pub(crate) fn readable(&self) -> Option<&Replica> {
-        self.state().replica.mark().is_some().then_some(&self.snapshot)
+        self.state().replica.mark().is_some().then_some(&self.replica)
     }
 
     /// The mark an earlier process left.
@@ -233,7 +237,7 @@ impl Replicator {
 
     /// Whether it is of this store and history; an unreadable one is not.
     pub(crate) async fn is_of(&self, store: &Store) -> Result<bool, StoreError> {
-        match self.snapshot.is_of(store).await {
+        match self.replica.is_of(store).await {
             Ok(is_of) => Ok(is_of),
             Err(CopyError::Store(error)) => Err(error),
             Err(CopyError::Replica(error)) => {
@@ -293,7 +297,7 @@ impl Replicator {
         if held.is_err() || self.is_absent() {
             return Some(held);
         }
-        match self.snapshot.generation_of(id).await {
+        match self.replica.generation_of(id).await {
             Ok(there) => (there == Some(wanted)).then_some(Ok(())),
             Err(error) => Some(Err(format!("this node's snapshot cannot be read: {error}"))),
         }
@@ -326,7 +330,7 @@ impl Replicator {
             }
         }
         // After a fail-over it may be another change.
-        match self.snapshot.mark_position().await {
+        match self.replica.mark_position().await {
             Ok(Some(mark)) if mark == newest => Ok(()),
             Ok(_) => Err("this node's snapshot is not at the newest change".to_owned()),
             Err(error) => Err(format!("this node's snapshot cannot be read: {error}")),
@@ -363,8 +367,8 @@ impl Replicator {
     async fn give_up(&self, error: &StoreError, failures: u32) {
         // Once per outage: a full disk would be logged every minute.
         let is_first = failures == WRITE_FAILURES_MAX;
-        let path = self.snapshot.path().display();
-        match self.snapshot.discard().await {
+        let path = self.replica.path().display();
+        match self.replica.discard().await {
             Ok(()) => {
                 self.set_state(ReplicaState::Absent);
                 if is_first {
@@ -406,7 +410,7 @@ impl Replicator {
                 && self.stale_mark().is_none();
             if is_in_sync && Instant::now() >= next_ticket_keys {
                 self.copy_ticket_keys(store).await?;
-                self.snapshot.copy_boundaries(store).await?;
+                self.replica.copy_boundaries(store).await?;
                 next_ticket_keys = Instant::now() + TICKET_KEYS_INTERVAL;
             }
             match step {
@@ -440,7 +444,7 @@ impl Replicator {
             state.suspicion = Suspicion { is_open: false, settled: Some(Instant::now()) };
         });
         tracing::warn!(
-            file = %self.snapshot.path().display(),
+            file = %self.replica.path().display(),
             "this node's snapshot is damaged, or holds what cannot be served: it is removed and built again"
         );
         Ok(())
@@ -459,20 +463,20 @@ impl Replicator {
     }
 
     async fn build_now(&self, store: &Store, is_void: bool) -> Result<(), CopyError> {
-        if is_void || !self.snapshot.is_open() {
+        if is_void || !self.replica.is_open() {
             // Another history may have the same generations.
-            self.snapshot.make(store).await?;
+            self.replica.make(store).await?;
         } else {
-            self.snapshot.forget_mark().await.map_err(CopyError::Replica)?;
+            self.replica.forget_mark().await.map_err(CopyError::Replica)?;
         }
         // Only now the old rows are gone.
         self.set_state(ReplicaState::Absent);
         self.copy_ticket_keys(store).await?;
-        self.snapshot.copy_boundaries(store).await?;
+        self.replica.copy_boundaries(store).await?;
         let begun = store.read_as_member().newest_position().await.map_err(CopyError::Store)?;
         let mut after = None;
         loop {
-            after = self.snapshot.copy_page(store, after.as_ref(), BUILD_PAGE).await?;
+            after = self.replica.copy_page(store, after.as_ref(), BUILD_PAGE).await?;
             if after.is_none() {
                 break;
             }
@@ -488,7 +492,7 @@ impl Replicator {
             return Ok(());
         };
         // If voided since, the next build removes the mark.
-        self.snapshot.copy(store, &[], Some(end)).await?;
+        self.replica.copy(store, &[], Some(end)).await?;
         self.built(end.generation)
     }
 
@@ -509,7 +513,7 @@ impl Replicator {
             let FeedPage::Rows(rows) = page else { return Ok(None) };
             let Some(last) = rows.last() else { return Ok(Some(end)) };
             let ids = distinct(&rows);
-            self.snapshot.copy(store, &ids, None).await?;
+            self.replica.copy(store, &ids, None).await?;
             self.gate.copied(&ids, read_at);
             end = last.position;
         }
@@ -535,7 +539,7 @@ impl Replicator {
     async fn copy(&self, store: &Store, rows: &[FeedEntry]) -> Result<(), CopyError> {
         let Some(last) = rows.last() else { return Ok(()) };
         let (read_at, ids): (Moment, _) = (self.gate.now(), distinct(rows));
-        self.snapshot.copy(store, &ids, Some(last.position)).await?;
+        self.replica.copy(store, &ids, Some(last.position)).await?;
         self.gate.copied(&ids, read_at);
         self.change(|state| {
             state.replica.copied(last.generation());
@@ -552,7 +556,7 @@ impl Replicator {
     async fn forget_gone(&self) -> Result<(), CopyError> {
         let read_at = self.gate.now();
         for id in self.gate.gone() {
-            if self.snapshot.generation_of(&id).await.map_err(CopyError::Replica)?.is_none() {
+            if self.replica.generation_of(&id).await.map_err(CopyError::Replica)?.is_none() {
                 self.gate.copied([&id], read_at);
             }
         }
@@ -580,7 +584,7 @@ impl Replicator {
 
     async fn copy_ticket_keys(&self, store: &Store) -> Result<(), CopyError> {
         let (from, before) = ticket_keys::NAMES;
-        self.snapshot.copy_secrets(store, from, before).await?;
+        self.replica.copy_secrets(store, from, before).await?;
         Ok(())
     }
 
@@ -598,7 +602,7 @@ impl Replicator {
     }
 
     pub(crate) async fn close(&self) {
-        self.snapshot.close().await;
+        self.replica.close().await;
     }
 
     fn state(&self) -> MutexGuard<'_, ReplicatorState> {

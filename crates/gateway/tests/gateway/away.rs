@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     boundaries::{allow, suffixes},
     stage::{
-        Authority, Broker, Device, ShiftedClock, TLS12, TLS13, World, eventually, id, lifecycle_of,
-        master_key, ready, settings,
+        Authority, Broker, Device, RunningNode, ShiftedClock, TLS12, TLS13, World, eventually, id,
+        lifecycle_of, master_key, ready, settings,
     },
 };
 
@@ -45,15 +45,9 @@ impl Alone {
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
         let lifecycle = lifecycle_of(&gateway, store);
-        let bound = gateway.bind().unwrap();
-        let address = bound.addresses()[0];
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { bound.run(lifecycle, shutdown).await.unwrap() }
-        });
+        let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(gateway, lifecycle);
         eventually("the node is ready", || async { ready(&gateway) }).await;
-        Self { address, clock, shutdown, running }
+        Self { address: addresses[0], clock, shutdown, running }
     }
 
     async fn end(self) {

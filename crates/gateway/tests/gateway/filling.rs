@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{
-    Authority, Broker, Device, World, eventually, id, lifecycle_of, master_key, ready, settings,
+    Authority, Broker, Device, RunningNode, World, eventually, id, lifecycle_of, master_key, ready, settings,
 };
 
 /// Another node, whose index stays empty.
@@ -39,15 +39,9 @@ async fn unfilled_with(
     let entropy = Arc::new(SystemEntropy);
     let gateway = Gateway::new(settings, node, world.clock.clone(), entropy, replica, &mut metrics).unwrap();
     let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
-    let bound = gateway.bind().unwrap();
-    let address = bound.addresses()[0];
-    let shutdown = CancellationToken::new();
-    tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move { bound.run(lifecycle, shutdown).await.unwrap() }
-    });
+    let RunningNode { gateway, addresses, shutdown, .. } = RunningNode::start(gateway, lifecycle);
     eventually("the node is ready", || async { ready(&gateway) }).await;
-    (gateway, address, shutdown)
+    (gateway, addresses[0], shutdown)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use certward_gateway::{Gateway, NodeReplica, Settings};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
-use tokio_util::sync::CancellationToken;
 
 use crate::stage::{
-    Authority, Broker, Device, TLS13, World, eventually, lifecycle_of, master_key, ready, settings,
+    Authority, Broker, Device, RunningNode, TLS13, World, eventually, lifecycle_of, master_key, ready,
+    settings,
 };
 
 /// Hides certificates, not their changes.
@@ -73,12 +73,8 @@ async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_h
     let gateway =
         Gateway::new(settings(), node, world.clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
     let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
-    let bound = gateway.bind().unwrap();
-    let (address, shutdown) = (bound.addresses()[0], CancellationToken::new());
-    let running = tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move { bound.run(lifecycle, shutdown).await.unwrap() }
-    });
+    let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(gateway, lifecycle);
+    let address = addresses[0];
     eventually("the node is ready", || async { ready(&gateway) }).await;
 
     let anybody = Device::trusting(&ca);

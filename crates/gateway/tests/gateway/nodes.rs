@@ -1,28 +1,23 @@
 //! Several nodes on one store, and a node that restarts.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use certward_gateway::Gateway;
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, SystemClock};
-use tokio_util::sync::CancellationToken;
 
-use crate::stage::{Authority, Broker, Device, TLS12, TLS13, World, eventually, ready, settings};
+use crate::stage::{
+    Authority, Broker, Device, RunningNode, TLS12, TLS13, World, eventually, ready, settings,
+};
 
-async fn another(world: &World, node: &str) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+async fn another(world: &World, node: &str) -> RunningNode {
     let node = NodeId::parse(node).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
     let entropy = Arc::new(SystemEntropy);
     let gateway = Gateway::new(settings(), node, Arc::new(SystemClock), entropy, None, &mut metrics).unwrap();
-    let bound = gateway.bind().unwrap();
-    let address = bound.addresses()[0];
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn({
-        let (lifecycle, shutdown) = (world.lifecycle.clone(), shutdown.clone());
-        async move { bound.run(lifecycle, shutdown).await.unwrap() }
-    });
-    eventually("the other gateway is ready", || async { ready(&gateway) }).await;
-    (address, shutdown, running)
+    let node = RunningNode::start(gateway, world.lifecycle.clone());
+    eventually("the other gateway is ready", || async { ready(&node.gateway) }).await;
+    node
 }
 
 #[tokio::test]
@@ -31,7 +26,8 @@ async fn a_change_runs_when_every_node_has_proven_it_and_a_ticket_of_one_resumes
     let clients = Authority::new("clients");
     let deployment = world.deploy("d", broker.address, &["d.test"]).await;
     world.run(&deployment, &ca.server(&["d.test"]), &[]).await;
-    let (address, shutdown, running) = another(&world, "node-2").await;
+    let RunningNode { addresses, shutdown, running, .. } = another(&world, "node-2").await;
+    let address = addresses[0];
     let leaf = ca.server(&["d.test"]);
     world.run(&deployment, &leaf, &[&clients]).await;
     for version in [TLS12, TLS13] {
@@ -57,7 +53,8 @@ async fn a_node_that_starts_serves_and_proves_what_was_there_before() {
     world.run(&deleted, &ca.server(&["deleted.test"]), &[]).await;
     world.delete_tls(&deleted).await;
     assert_eq!(world.settled(&deleted).await, "absent");
-    let (address, shutdown, running) = another(&world, "node-2").await;
+    let RunningNode { addresses, shutdown, running, .. } = another(&world, "node-2").await;
+    let address = addresses[0];
     Device::trusting(&ca).talk(address, "d.test").await.unwrap();
     assert!(Device::trusting(&ca).connect(address, "deleted.test").await.is_err());
     assert_eq!(world.settled(&deployment).await, "running");
@@ -84,7 +81,8 @@ async fn a_node_that_cannot_open_what_runs_says_so_before_it_serves_the_version_
     for statement in DAMAGE {
         world.sql(statement).await;
     }
-    let (address, shutdown, running) = another(&world, "node-2").await;
+    let RunningNode { addresses, shutdown, running, .. } = another(&world, "node-2").await;
+    let address = addresses[0];
     // A resumed handshake has no certificate.
     let shows = async |address| {
         Device::trusting(&ca).talk(address, "d.test").await.ok().map(|session| session.leaf())

@@ -51,7 +51,7 @@ pub struct DeploymentPatch {
 }
 
 impl DeploymentSpec {
-    /// The defaults; the broker has none.
+    /// The defaults; the upstream has no default.
     pub fn new(upstream: UpstreamList) -> Self {
         Self {
             name: String::new(),

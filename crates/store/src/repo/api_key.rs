@@ -159,12 +159,14 @@ fn digest(pepper: &hmac::Key, key: &str, secret: &str) -> hmac::Tag {
 
 /// Always one row: the key's or, if absent, the first key's. Either way one look-up misses (no key
 /// is empty) and one hits. An empty table gives a dummy row.
-const KEY_OR_FIRST: &str = "SELECT coalesce(k.key, d.key, '') AS key, coalesce(k.name, d.name, '') AS name,
-                                   coalesce(k.scopes, d.scopes, '') AS scopes,
-                                   coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
-                                   coalesce(k.digest, d.digest, $2) AS digest, coalesce(k.created_at, d.created_at, 0) AS created_at
-                            FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
-                            LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
+const KEY_OR_FIRST: &str = "
+    SELECT coalesce(k.key, d.key, '') AS key, coalesce(k.name, d.name, '') AS name,
+           coalesce(k.scopes, d.scopes, '') AS scopes,
+           coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
+           coalesce(k.digest, d.digest, $2) AS digest,
+           coalesce(k.created_at, d.created_at, 0) AS created_at
+    FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
+    LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
 impl Store {
     /// As [`Store::begin`], for a change by an API key, which is locked as it is now: its rights
@@ -229,7 +231,7 @@ impl Reader {
 impl Tx {
     /// The current key, locked against changes. Any other condition that ends a key's rights
     /// belongs here and in [`authenticate`].
-    pub(crate) async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+    async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         self.step(async |conn| {
             // FOR KEY SHARE would not block an UPDATE of scopes.
             lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
@@ -259,33 +261,38 @@ impl Tx {
         let pepper = store.pepper()?;
         let now = self.now;
         self.change(async |conn| {
-    lock::api_keys(conn).await?;
-    let key = ApiKey(random::name().into());
-    let mut secret = Zeroizing::new(String::with_capacity(64));
-    random::push_hex(&mut secret, random::key().as_slice());
-    let scopes_text =
-        serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
-    sqlx::query(
-        "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(key.as_str())
-    .bind(row::storable(name).into_owned())
-    .bind(scopes_text)
-    .bind(i64::from(projects.is_none()))
-    .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
-    .bind(now.0)
-    .execute(&mut *conn)
-    .await?;
-    for project in projects.unwrap_or_default() {
-        sqlx::query("INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            lock::api_keys(conn).await?;
+            let key = ApiKey(random::name().into());
+            let mut secret = Zeroizing::new(String::with_capacity(64));
+            random::push_hex(&mut secret, random::key().as_slice());
+            let scopes_text =
+                serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
+            sqlx::query(
+                "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
             .bind(key.as_str())
-            .bind(project.as_str())
+            .bind(row::storable(name).into_owned())
+            .bind(scopes_text)
+            .bind(i64::from(projects.is_none()))
+            .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
+            .bind(now.0)
             .execute(&mut *conn)
             .await?;
-    }
-    let record = find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
-    Ok((record, ApiSecret(secret)))
-}).await
+            for project in projects.unwrap_or_default() {
+                sqlx::query(
+                    "INSERT INTO api_key_project (key, project) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                )
+                .bind(key.as_str())
+                .bind(project.as_str())
+                .execute(&mut *conn)
+                .await?;
+            }
+            let record =
+                find(conn, &key).await?.ok_or_else(|| StoreError::corrupt("a new key is missing"))?;
+            Ok((record, ApiSecret(secret)))
+        })
+        .await
     }
 
     /// The number of `admin` keys without a project limit. Locks: concurrent revocations must not

@@ -52,7 +52,8 @@ impl Reader {
 }
 
 impl Tx {
-    /// Sets a project's boundary, if allowed, with a row of the feed.
+    /// Sets a project's boundary, if allowed, with a row of the feed. After
+    /// [`Tx::project_to_change`].
     pub async fn set_boundary(
         &mut self,
         id: &ProjectId,
@@ -97,19 +98,22 @@ impl Tx {
         project: &ProjectId,
     ) -> Result<bool, StoreError> {
         self.step(async |conn| {
-    let names: Vec<&str> = host_suffix::ancestors(host).collect();
-    let covered = host.parent().filter(|_| host.is_wildcard());
-    let sql = format!(
-        "SELECT suffix FROM host_suffix WHERE project <> $1 AND (parent = $2 OR suffix IN ({})) LIMIT 1",
-        places(3, names.len())
-    );
-    // Safe: numbered parameters. No suffix has the parent `*`.
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(project.as_str()).bind(covered.unwrap_or("*"));
-    for name in names {
-        query = query.bind(name);
-    }
-    Ok(query.fetch_optional(conn).await?.is_some())
-}).await
+            let names: Vec<&str> = host_suffix::ancestors(host).collect();
+            let covered = host.parent().filter(|_| host.is_wildcard());
+            let sql = format!(
+                "SELECT suffix FROM host_suffix
+                 WHERE project <> $1 AND (parent = $2 OR suffix IN ({})) LIMIT 1",
+                places(3, names.len())
+            );
+            // Safe: numbered parameters. No suffix has the parent `*`.
+            let mut query =
+                sqlx::query(AssertSqlSafe(sql)).bind(project.as_str()).bind(covered.unwrap_or("*"));
+            for name in names {
+                query = query.bind(name);
+            }
+            Ok(query.fetch_optional(conn).await?.is_some())
+        })
+        .await
     }
 }
 

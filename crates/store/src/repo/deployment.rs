@@ -98,7 +98,7 @@ impl Tx {
         .await
     }
 
-    /// Updates name, upstreams, hosts and generation (not the TLS state).
+    /// Updates the settings and the generation (not the TLS state).
     pub async fn update_deployment(
         &mut self,
         deployment: &Deployment,

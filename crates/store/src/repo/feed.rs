@@ -64,13 +64,14 @@ impl Reader {
         self.run(async |conn| newest(conn).await).await
     }
 
-    /// The newest feed row; [`FeedPosition::START`] in an empty store.
+    /// The newest feed row; [`FeedPosition::START`] in an empty store. For
+    /// [`crate::Store::read_as_member`].
     pub async fn newest_position(&self) -> Result<FeedPosition, StoreError> {
         self.run(async |conn| newest_position(conn).await).await
     }
 
-    /// At most `limit` feed rows after `after`. `held`: the newest position of what the reader
-    /// holds, checked against the store's history.
+    /// At most `limit` feed rows after `after`. `held`: the newest position of what the caller
+    /// holds, checked against the store's history. For [`crate::Store::read_as_member`].
     pub async fn feed_after(
         &self,
         after: FeedPosition,

@@ -26,7 +26,8 @@ impl Reader {
         limit: u32,
     ) -> Result<Vec<Listed>, StoreError> {
         self.run(async |conn| {
-            // Includes deployments without names.
+            // Includes deployments without names, and those that cannot be read: their names must
+            // not reach another deployment.
             let rows = sqlx::query(
                 "SELECT d.id, d.generation, d.tls_state, h.name
                  FROM (SELECT id, generation, tls_state FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d

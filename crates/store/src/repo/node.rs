@@ -143,7 +143,7 @@ impl Store {
 }
 
 impl Reader {
-    /// Unsettled deployments that wait for this node, by id.
+    /// Unsettled deployments that wait for this node, by id. For [`Store::read_as_member`].
     pub async fn unproven(&self, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
         self.run(async |conn| {
             let rows = sqlx::query(concat!("SELECT d.id ", waiting!(), " AND c.node = $1 ORDER BY d.id"))
@@ -205,7 +205,11 @@ impl Tx {
             }
             Ok(ended)
         };
-        self.change(end).await
+        let ended = self.step(end).await?;
+        if !ended.is_empty() {
+            self.wake();
+        }
+        Ok(ended)
     }
 
     /// Counts all nodes with a lease for a deployment's newest change, unproven. Returns their

@@ -72,7 +72,7 @@ impl Store {
     ) -> Result<Timestamp, StoreError> {
         let mut tx = self.begin().await?;
         let (since, now) = (since.unwrap_or(tx.now()), tx.now());
-        tx.step(async |conn| hear(conn, node, process, since, now).await).await?;
+        tx.step(async |conn| record(conn, node, process, since, now).await).await?;
         tx.commit().await?;
         Ok(since)
     }
@@ -93,7 +93,7 @@ impl Store {
 }
 
 /// Writes all columns: the row may have been pruned.
-async fn hear(
+async fn record(
     conn: &mut AnyConnection,
     node: &NodeId,
     process: NodeProcess,

@@ -189,7 +189,7 @@ pub(crate) async fn insert(conn: &mut AnyConnection, project: &Project) -> Resul
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn deployments_in(conn: &mut AnyConnection, id: &ProjectId) -> Result<u64, StoreError> {
+async fn deployments_in(conn: &mut AnyConnection, id: &ProjectId) -> Result<u64, StoreError> {
     let row = sqlx::query("SELECT count(*) AS n FROM deployment WHERE project = $1")
         .bind(id.as_str())
         .fetch_one(conn)

@@ -4,6 +4,9 @@ use crate::{Reader, Store, StoreError, engine::row, sealed::secret};
 
 impl Reader {
     /// A sealed record of the program, if it exists.
+    ///
+    /// # Errors
+    /// Also [`StoreError::Sealed`].
     pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let name = of_the_program(name);
         self.run(async |conn| secret::find(conn, &self.sealer, &name).await).await

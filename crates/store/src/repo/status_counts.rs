@@ -81,12 +81,13 @@ async fn add_page(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use certward_test_support::PostgresServer;
     use sqlx::AssertSqlSafe;
 
     use super::*;
     use crate::{Address, MasterKey, Servers, Store, SystemClock};
-    use std::sync::Arc;
 
     async fn execute(store: &Store, sql: &str) {
         let mut tx = store.inner.engine().expect("open").begin().await.expect("a transaction");

@@ -200,7 +200,7 @@ pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> 
     private_key(conn, sealer, &deployment, VersionId(row::integer(&row, "version")?)).await.map(|_| ())
 }
 
-pub(crate) async fn private_key(
+async fn private_key(
     conn: &mut AnyConnection,
     sealer: &Sealer,
     deployment: &DeploymentId,

@@ -118,7 +118,7 @@ impl Context {
     }
 }
 
-/// The settings with their schema in POST; PATCH words some differently.
+/// The settings with their schema in POST; PATCH describes some itself.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct DeploymentSettings {
@@ -153,7 +153,7 @@ struct DeploymentSettings {
     record_bytes: Option<u16>,
 }
 
-/// Adds the settings to the schema of a body, unless it has its own words for one.
+/// Adds the settings to the schema of a body, but for those that it describes itself.
 pub(crate) fn add_settings(body: &mut RefOr<Schema>) {
     if let (RefOr::T(Schema::Object(body)), RefOr::T(Schema::Object(settings))) =
         (body, DeploymentSettings::schema())

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// A third of the time until a node is listed as lost.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Then this process is listed as lost for an hour.
-const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// From `begin` to `end`.
 pub(super) async fn run(
@@ -26,19 +26,19 @@ pub(super) async fn run(
         () = begin.cancelled() => {}
     }
     let since = OnceLock::new();
-    let hear = || async {
+    let record = || async {
         let begun = store.record_process(&node, process, since.get().copied()).await?;
         let _ = since.set(begun);
         Ok::<_, StoreError>(())
     };
     let what = "the heartbeat cannot be stored";
-    periodically(what, Pace::AtOnce(HEARTBEAT_INTERVAL), &store, end, hear).await;
+    periodically(what, Pace::AtOnce(HEARTBEAT_INTERVAL), &store, end, record).await;
     Ok(())
 }
 
 /// So that the node is not listed as lost.
 pub(super) async fn end(store: &Store, node: &NodeId) {
-    match timeout(FORGET_TIMEOUT, store.remove_process(node)).await {
+    match timeout(REMOVE_TIMEOUT, store.remove_process(node)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("the end of this node cannot be stored: {error}"),
         Err(_) => tracing::debug!("the end of this node cannot be stored: the store does not answer"),

@@ -85,7 +85,7 @@ impl<'a> RunningNode<'a> {
 
     /// Until a signal, a take-over, or an unexpected end; then drains.
     pub(super) async fn run(mut self, signals: &mut ProcessSignals, reload: &Reload) -> anyhow::Result<()> {
-        let cause = self.ends(signals, reload).await;
+        let cause = self.end_cause(signals, reload).await;
         notify::tell("STOPPING=1");
         let drain = self.config.gateway.drain;
         tracing::info!(?drain, "ending: nothing new is accepted, connections and requests are drained");
@@ -97,7 +97,7 @@ impl<'a> RunningNode<'a> {
         // Not after a take-over, nor after an error, which should stay visible.
         let removes_process = channel.is_none() && outcome.is_ok() && self.stages.open.is_cancelled();
         tokio::select! {
-            in_time = self.end(channel, removes_process) => if !in_time {
+            in_time = self.drain(channel, removes_process) => if !in_time {
                 tracing::warn!("the drain timed out: remaining connections and requests are cut off");
             },
             () = signals.end() => tracing::warn!("second signal to end: remaining connections and requests are cut off"),
@@ -105,7 +105,7 @@ impl<'a> RunningNode<'a> {
         outcome
     }
 
-    async fn ends(&mut self, signals: &mut ProcessSignals, reload: &Reload) -> EndCause {
+    async fn end_cause(&mut self, signals: &mut ProcessSignals, reload: &Reload) -> EndCause {
         let Self { config, stages, tasks, gateway, offer, .. } = self;
         // On return the offered sockets are closed: none may queue connections in an ending
         // process.
@@ -127,7 +127,7 @@ impl<'a> RunningNode<'a> {
     }
 
     /// Whether all ended in time.
-    async fn end(self, channel: Option<Channel>, removes_process: bool) -> bool {
+    async fn drain(self, channel: Option<Channel>, removes_process: bool) -> bool {
         let Self { config, stages, mut tasks, gateway, lifecycle, node, .. } = self;
         let (store, id) = (lifecycle.store(), node.id.clone());
         match channel {

@@ -19,9 +19,9 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     if !is_kept(config) {
         return Ok(None);
     }
-    let snapshot = Replica::at(&config.data_dir, &config.read_master_key()?);
-    let opened = async { if snapshot.open().await? { snapshot.mark().await } else { Ok(None) } };
-    let file = snapshot.path().display().to_string();
+    let replica = Replica::at(&config.data_dir, &config.read_master_key()?);
+    let opened = async { if replica.open().await? { replica.mark().await } else { Ok(None) } };
+    let file = replica.path().display().to_string();
     let opened = opened.await;
     if !matches!(opened, Ok(Some(_))) {
         // Without a replica, a slow database is waited for; the result shows below.
@@ -41,11 +41,11 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
         }
         Err(error) => {
             tracing::warn!(file, "this node's snapshot cannot be used and is built again: {error}");
-            if let Err(error) = snapshot.discard().await {
+            if let Err(error) = replica.discard().await {
                 tracing::warn!(file, "the unusable snapshot cannot be removed: {error}");
             }
             None
         }
     };
-    Ok(Some(NodeReplica { replica: snapshot, mark }))
+    Ok(Some(NodeReplica { replica, mark }))
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use certward_lifecycle::{Pace, periodically};
-use certward_store::{StatusCounts, Store};
+use certward_store::{StatusCounts, Store, StoreError};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
@@ -63,10 +63,10 @@ impl StatusMetrics {
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
         let count = || async {
             let began = Instant::now();
-            let counted = store.read().status_counts().await.map(|counts| self.set(&counts));
+            self.set(&store.read().status_counts().await?);
             let pause = began.elapsed() * COUNT_INTERVAL_FACTOR;
             sleep(pause.saturating_sub(COUNT_INTERVAL_MIN)).await;
-            counted
+            Ok::<_, StoreError>(())
         };
         let what = "the certificates cannot be counted";
         periodically(what, Pace::AtOnce(COUNT_INTERVAL_MIN), &store, shutdown, count).await;

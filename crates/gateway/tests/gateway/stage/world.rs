@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{Authority, Leaf, ShiftedClock, TEST_TIMEOUT, eventually};
+use super::{Authority, Leaf, RunningNode, ShiftedClock, TEST_TIMEOUT, eventually};
 
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
@@ -84,13 +84,8 @@ impl World {
         let entropy = Arc::new(SystemEntropy);
         let gateway = Gateway::new(settings, node, clock.clone(), entropy, replica, &mut metrics).unwrap();
         let lifecycle = lifecycle_of(&gateway, store);
-        let bound = gateway.bind().unwrap();
-        let addresses = bound.addresses();
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn({
-            let (lifecycle, shutdown) = (lifecycle.clone(), shutdown.clone());
-            async move { bound.run(lifecycle, shutdown).await.unwrap() }
-        });
+        let RunningNode { gateway, addresses, shutdown, running } =
+            RunningNode::start(gateway, lifecycle.clone());
         let metrics = Arc::new(Mutex::new(metrics));
         let world = Self {
             gateway,
