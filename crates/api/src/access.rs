@@ -13,7 +13,7 @@ use certward_store::{Deployment, DeploymentId, Project, ProjectId, Scope};
 use crate::{auth::Caller, context::Context, error::Error, path_id::PathId};
 
 impl Context {
-    /// Steps 2 and 3. `scope` `None`: any valid key. One outside the key's projects does not exist.
+    /// Steps 2 and 3. `scope` `None`: any valid key.
     pub(crate) async fn deployment(
         &self,
         caller: &Caller,

@@ -21,8 +21,8 @@ use crate::{
 
 /// Outermost layer: logs each request, and answers 500 after a panic.
 ///
-/// Logged are method and route (from closed lists), status, duration, the public half of the key
-/// and the deployment; nothing else of the request.
+/// Logged are only method and route (from closed lists), status, duration, the public half of the
+/// key and the deployment.
 pub(crate) async fn record(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method_label(request.method());
@@ -77,7 +77,7 @@ impl Context {
                 )
             };
         }
-        // Changes always; reads, probes and unauthenticated requests at debug.
+        // Authenticated changes; all else at debug.
         if matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") && key != "-" {
             line!(info);
         } else {
@@ -86,7 +86,7 @@ impl Context {
     }
 }
 
-/// A closed list: clients can send any name.
+/// Clients can send any name.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

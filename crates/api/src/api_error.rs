@@ -5,26 +5,26 @@ use thiserror::Error;
 /// Why the API cannot be served.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The address cannot be listened on.
+    /// Binding failed.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The system's error.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file cannot be read.
+    /// An unreadable file.
     #[error("cannot read {}", file.display())]
     File {
         /// The file.
         file: PathBuf,
-        /// The system's error.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file holds no certificate in PEM.
+    /// No PEM certificate in the file.
     #[error("{} holds no readable PEM certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// The file holds no private key in PEM, or an encrypted one.
+    /// No PEM private key in the file, or an encrypted one.
     #[error("{} holds no readable, unencrypted PEM private key", .0.display())]
     NoKey(PathBuf),
     /// Certificate and key cannot be served together.
@@ -32,7 +32,7 @@ pub enum ApiError {
     Unservable {
         /// The certificate's file.
         file: PathBuf,
-        /// The error of rustls.
+        /// The cause.
         source: rustls::Error,
     },
 }

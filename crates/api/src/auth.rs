@@ -1,6 +1,6 @@
 //! HTTP Basic (RFC 7617): user name = API key, password = secret key.
 //!
-//! It covers every path under [`BASE`], unknown ones too, before a body is read or `100 Continue`
+//! Covers every path under [`BASE`], unknown ones too, before a body is read or `100 Continue`
 //! sent. Malformed headers, unknown keys and wrong secrets take the same way through the store and
 //! get the same answer.
 
@@ -23,14 +23,14 @@ use crate::{
 
 pub(crate) const BASE: &str = "/public_api/v1";
 
-/// An unknown key (keys are lower case), of the usual lengths so that it fails as slowly as any.
+/// Unknown (keys are lower case), of the usual lengths so that it fails as slowly as any.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAA";
 const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(Arc<ApiKeyRecord>);
 
-/// The client's address, set by the connection.
+/// Set by the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
@@ -57,7 +57,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Requires a valid key for all paths under [`BASE`].
 pub(crate) async fn authenticate(State(api): State<Shared>, request: Request, next: Next) -> Response {
     if !under_base(request.uri().path()) {
         return next.run(request).await;

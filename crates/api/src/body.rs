@@ -1,4 +1,4 @@
-//! Reads a body: declared length, media type, bytes, in this order.
+//! Reads a body: steps 5 to 7 of `access.rs`, without parsing.
 //!
 //! It may hold a private key, so outgrown buffers are wiped too; not hyper's (at most 16 KiB) and
 //! serde_json's scratch space.
@@ -16,7 +16,6 @@ use crate::{error::Error, framing};
 /// Ten certificates and a hundred client CAs are under 200 KiB in PEM.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// Steps 5 to 7 of `access.rs`, without parsing.
 pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (parts, body) = request.into_parts();
     // `Content-Length`, or 0 for a chunked body.
@@ -28,7 +27,7 @@ pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizi
     tokio::time::timeout(deadline, collect(body)).await.unwrap_or(Err(Error::BodyTimeout))
 }
 
-/// Small, so that a declared length alone allocates nothing.
+/// Small: a declared length alone allocates nothing.
 const FIRST_CAPACITY: usize = 4 * 1024;
 
 async fn collect(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -74,7 +73,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `application/json` in any case, without a `charset` other than UTF-8.
+/// `application/json` in any case, `charset` absent or UTF-8.
 fn is_json(value: &str) -> bool {
     let mut parts = value.split(';');
     let media_type = parts.next().unwrap_or_default().trim();

@@ -26,15 +26,15 @@ impl HttpsCertificate {
     }
 }
 
-///  Reads the HTTPS certificate's files again.
+/// Reads the certificate files again.
 #[derive(Debug, Clone)]
 pub struct Reloader(pub(crate) Arc<HttpsCertificate>);
 
 impl Reloader {
-    /// Uses the files for new connections from now on.
+    /// Uses the files for new connections.
     ///
     /// # Errors
-    /// [`ApiError`] names the file and the fault; the previous certificate stays in use.
+    /// [`ApiError`]; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), ApiError> {
         let config = configuration(&self.0.files)?;
         *self.0.current.write() = config;

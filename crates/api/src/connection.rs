@@ -31,7 +31,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 100;
 
 /// After a refusal the client may still be sending; a close would reset the connection and could
-/// destroy the answer. So input is read and dropped for a while.
+/// destroy the answer. So input is read and dropped.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -66,7 +66,7 @@ pub(crate) async fn serve<S>(
     let io = TokioIo::new(WithErrorBody::new(Watched::new(stream, progress.clone())));
     let service = service_fn(|request| answer(request, peer, router.clone(), progress.clone()));
     let mut connection = http1::Builder::new()
-        // Replaced by the deadlines of `connection_deadline.rs`.
+        // Replaced by `connection_deadline.rs`.
         .header_read_timeout(None)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(HEADER_BYTES_MAX)

@@ -1,8 +1,8 @@
 //! The phase of a connection and its one deadline.
 //!
 //! hyper has a single timeout for headers, which also runs while idle; the contract has several.
-//! Phases move on received bytes ([`Watched`]), the request, its body ([`RequestBody`]), its answer
-//! and the answer's end ([`AnswerBody`]); they also decide on eviction (`evictions.rs`).
+//! Phases move on received bytes ([`Watched`]), the request, its body ([`RequestBody`]), the answer
+//! and its end ([`AnswerBody`]); they also decide on eviction (`evictions.rs`).
 
 use std::{
     fmt, io,
@@ -49,7 +49,7 @@ enum Phase {
     Request { since: Instant, _turn: ServePermit },
     /// The router awaits the body.
     Body { since: Instant },
-    /// The client is receiving the answer.
+    /// The client receives the answer.
     Answer { since: Instant },
 }
 
@@ -89,7 +89,7 @@ struct DeadlineState {
     phase: Mutex<Phase>,
     deadline: watch::Sender<Instant>,
     body_is_read: AtomicBool,
-    /// The last head gave its body's end in two ways.
+    /// The last head has a `Transfer-Encoding` and a `Content-Length`.
     has_two_ends: AtomicBool,
 }
 
@@ -105,7 +105,7 @@ impl ConnectionDeadline {
         Self(Arc::new(DeadlineState { deadlines, place, phase, deadline, body_is_read, has_two_ends }))
     }
 
-    /// Resolves when the deadline has passed.
+    /// Resolves after the deadline.
     pub(crate) async fn overdue(&self) {
         let mut changes = self.0.deadline.subscribe();
         loop {
@@ -151,12 +151,11 @@ impl ConnectionDeadline {
         self.set(|since| Phase::Body { since });
     }
 
-    /// The client has no more of this request to send.
+    /// The whole request was read.
     pub(crate) fn body_is_read(&self) -> bool {
         self.0.body_is_read.load(Ordering::Relaxed)
     }
 
-    /// With a `Transfer-Encoding` and a `Content-Length`.
     pub(crate) fn has_two_ends(&self) -> bool {
         self.0.has_two_ends.load(Ordering::Relaxed)
     }
@@ -200,7 +199,6 @@ impl ConnectionDeadline {
     }
 }
 
-/// Detects received bytes.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     pub(crate) stream: S,
@@ -250,7 +248,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The connection may be evicted while more of the body is awaited.
+/// May be evicted while more of the body is awaited.
 pub(crate) struct RequestBody<B: HttpBody> {
     body: B,
     reading: BodyReading<B>,
@@ -324,7 +322,7 @@ where
                     let turn = ready!(turn.as_mut().poll(cx));
                     let last = last.take();
                     this.reading = BodyReading::Over;
-                    // Evicted: the task ends at its next step.
+                    // Evicted, as in `turn_comes`.
                     return if this.progress.is_served(turn) { Poll::Ready(last) } else { Poll::Pending };
                 }
                 BodyReading::Over => return Poll::Ready(None),

@@ -55,7 +55,7 @@ impl Detail {
         findings.into_iter().map(Self::from).collect()
     }
 
-    /// A wrong property, which refuses the request.
+    /// Refuses the request.
     pub(crate) fn property(code: &str, field: &str, message: impl Into<String>, remedy: &str) -> Self {
         Self {
             code: code.to_owned(),
@@ -135,7 +135,6 @@ impl Detail {
         }
     }
 
-    /// What current rules would refuse of a deployment.
     pub(crate) fn boundary_warning(warning: &BoundaryWarning) -> Self {
         let detail = match warning {
             BoundaryWarning::UpstreamShared(list, upstream) => Self::property(

@@ -1,7 +1,6 @@
 //! Every refusal with its status, stable code and sentence.
 //!
-//! A body is always `{"code", "message", "details"}`. Facts for operators go to the log by
-//! [`StoreTroubleCause`].
+//! Facts for operators go to the log by [`StoreTroubleCause`].
 
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use utoipa::ToSchema;
 
 use crate::{detail::Detail, store_trouble::StoreTroubleCause};
 
-/// The known client waits at most 5 s between its tries.
+/// The known client retries within 5 s.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// The costliest upload takes some tenths of a second.
+/// The costliest upload takes tenths of a second.
 const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub(crate) enum Error {
     Misdirected,
     /// One variant for every reason, so that answers cannot differ.
     Unauthorized,
-    /// Too many failed logins from this address.
+    /// From this address.
     TooManyLogins { retry_after: Duration },
     /// The key may not do this.
     NoAccess(&'static str),
@@ -83,7 +82,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl Error {
-    /// A key of some projects would not see the project that it creates.
+    /// A key of some projects would not see what it creates.
     pub(crate) const LIMITED_KEY: Self =
         Self::NoAccess("Only an API key that sees all projects can make one.");
 }
@@ -193,7 +192,6 @@ impl IntoResponse for Error {
 /// RFC 7617: user name and password in UTF-8.
 const CHALLENGE: &str = r#"Basic realm="certward", charset="UTF-8""#;
 
-/// 422. An empty list is a defect.
 fn refusal(details: Vec<Detail>) -> Response {
     let Some(first) = details.first() else {
         tracing::error!("an upload was refused without a finding");
@@ -203,7 +201,7 @@ fn refusal(details: Vec<Detail>) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { code, message, details })).into_response()
 }
 
-/// In seconds, rounded up, so that the wait is never too short.
+/// Rounded up, so that the wait is never too short.
 pub(crate) fn set_seconds(response: &mut Response, name: HeaderName, wait: Duration) {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(name, seconds.into());

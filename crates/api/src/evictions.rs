@@ -73,14 +73,14 @@ impl EvictionTable {
         (id, gave_way)
     }
 
-    /// `false` if it was evicted: nothing more may be done for it.
+    /// `false` if evicted.
     pub(crate) fn set_state(&mut self, id: ConnectionId, state: ConnectionState) -> bool {
         let Some(address) = self.remove(id) else { return false };
         self.insert(id, address, state);
         true
     }
 
-    /// `false` if it was evicted before.
+    /// `false` if evicted before.
     pub(crate) fn leave(&mut self, id: ConnectionId) -> bool {
         self.remove(id).is_some()
     }

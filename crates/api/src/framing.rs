@@ -16,7 +16,6 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HadContentLength;
 
-/// Runs before authentication.
 pub(crate) async fn check(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match host_fault(&parts).or_else(|| body_fault(&parts)) {

@@ -33,7 +33,7 @@ enum HeadLine {
     /// Only line breaks so far.
     #[default]
     Empty,
-    /// A prefix of one of the two names, in lower case.
+    /// The name so far, in lower case.
     Name {
         bytes: [u8; TRANSFER_ENCODING.len()],
         length: usize,

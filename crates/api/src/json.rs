@@ -14,7 +14,7 @@ const DUPLICATE_FIELD: &str = "a field is given twice";
 
 /// Built field by field; unknown fields are ignored.
 pub(crate) trait FromFields: Default {
-    /// Takes the value of a known `name` from `map`; else returns `false`.
+    /// Takes the value of a known `name`; else returns `false`.
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 

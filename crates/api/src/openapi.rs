@@ -93,7 +93,7 @@ const LIMITED: [&str; 10] = [
     "getDeployment",
 ];
 
-/// Operations with a 409, and its codes.
+/// Codes of 409.
 const CONFLICTS: [(&str, &str); 7] = [
     ("createTls", "`DEPLOYMENT_CHANGED`"),
     ("replaceTls", "`DEPLOYMENT_CHANGED`"),

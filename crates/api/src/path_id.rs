@@ -28,7 +28,7 @@ impl<S: Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// Strict percent-decoding: a wrong escape is an error (RFC 3986 §2.1).
+/// Strict percent-decoding (RFC 3986 §2.1).
 fn decode(segment: &str) -> Option<String> {
     let mut bytes = segment.bytes();
     let mut decoded = Vec::with_capacity(segment.len());

@@ -52,7 +52,7 @@ pub(crate) struct ApiConnectionPlace {
     evicted: CancellationToken,
 }
 
-/// A permit to serve; returned on drop.
+/// Returned on drop.
 #[derive(Debug)]
 pub(crate) struct ServePermit {
     _permit: Option<OwnedSemaphorePermit>,
@@ -105,7 +105,6 @@ impl ApiConnectionPlace {
         stays
     }
 
-    /// Resolves on eviction.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }

@@ -26,7 +26,6 @@ impl Properties {
         Ok(Self { fields: crate::json::object(bytes)?, wrong: Vec::new() })
     }
 
-    /// Refuses the request after any error.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.wrong.is_empty() { Ok(()) } else { Err(Error::Unprocessable(self.wrong)) }
     }
@@ -155,7 +154,6 @@ impl Properties {
         self.fields.get(field).is_some_and(Value::is_null)
     }
 
-    /// The value, unless null.
     fn given(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
@@ -172,7 +170,6 @@ impl Properties {
         })
     }
 
-    /// Text that `parse` takes.
     pub(crate) fn text<T, E: ToString>(
         &mut self,
         field: &str,
@@ -186,7 +183,6 @@ impl Properties {
         })
     }
 
-    /// A value that `parse` takes.
     pub(crate) fn value<T, E: ToString>(
         &mut self,
         field: &str,

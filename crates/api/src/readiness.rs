@@ -9,10 +9,9 @@ use tokio::{
 /// `/readyz` needs no key and a ping may write, so the store is asked once in this time.
 const PING_MAX_AGE: Duration = Duration::from_secs(1);
 
-///  Bounds the wait for a silent store.
+/// For a silent store.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Cached for [`PING_MAX_AGE`].
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     last: Mutex<Option<(Instant, bool)>>,

@@ -39,7 +39,6 @@ pub(crate) fn router(api: Shared) -> Router {
         .with_state(api)
 }
 
-/// Whether it is a health check.
 pub(crate) fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }

@@ -52,7 +52,7 @@ impl Api {
         Self::bind_or_take(settings, |_| None)
     }
 
-    /// As [`Api::bind`], but uses a listening socket from `passed` if it has one.
+    /// As [`Api::bind`], with a listening socket of `passed`, if any.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -119,10 +119,8 @@ const BACKLOG: i32 = 4096;
 /// After a failed accept, such as without a descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between log lines about evictions.
 const EVICTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Shared by all connections.
 #[derive(Clone)]
 struct ApiServer {
     router: Router,
@@ -157,8 +155,8 @@ impl ApiServer {
         }
     }
 
-    /// At the limit a new connection evicts one that waits for its client; if all are served, it
-    /// waits in the backlog.
+    /// At the limit a new connection evicts a waiting one, or waits in the backlog if all are
+    /// served.
     async fn accept(&self, listener: TcpListener, places: ConnectionPlaces, connections: &TaskTracker) {
         let mut failing = false;
         let mut crowding = EvictionLog::default();
@@ -259,7 +257,7 @@ impl Drop for OpenConnection<'_> {
 }
 
 impl BoundApi {
-    /// The bound address, with the actual port.
+    /// With the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

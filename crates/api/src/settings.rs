@@ -2,16 +2,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use certward_store::{RequestLimit, Role};
 
-/// The API's settings. The caller decides whether plain HTTP is allowed.
+/// The caller decides whether plain HTTP is allowed.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Port 0 takes a free one, see [`crate::BoundApi::address`].
     pub listen: SocketAddr,
     /// A gateway-only node serves just health and metrics.
     pub role: Role,
-    /// HTTPS with these files; `None`: plain HTTP.
+    /// `None`: plain HTTP.
     pub tls: Option<CertificateFiles>,
-    /// Rate limits per key.
+    /// Rate limits.
     pub limits: Limits,
     /// `platform` of every deployment.
     pub platform: String,
@@ -24,11 +24,11 @@ pub struct ApiSettings {
 }
 
 impl ApiSettings {
-    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; far less in practice, as only
+    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; far less in practice: only
     /// admitted requests have a body.
     pub const CONNECTIONS_MAX: usize = 1024;
 
-    /// Plain HTTP, 60 reads and 6 changes in 60 minutes.
+    /// Plain HTTP and the default limits.
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,

@@ -43,7 +43,7 @@ impl StoreTrouble {
         }
     }
 
-    /// The count to log, or `None` within [`LOG_INTERVAL`] of the last line.
+    /// The count to log; `None` within [`LOG_INTERVAL`].
     fn count(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock();
         match &mut *said {

@@ -82,7 +82,6 @@ pub(crate) struct ServedAnswer {
     pub(crate) expire: String,
     /// Certificates sent, with the leaf.
     pub(crate) chain_length: usize,
-    /// Trusted client CAs.
     pub(crate) client_cas: usize,
     /// Leaf first; a server may omit them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,7 +118,6 @@ impl TlsAnswer {
         self.status.as_deref().is_some_and(|status| status != "terminated")
     }
 
-    /// Neither pending nor being deleted.
     pub(crate) fn is_settled(&self) -> bool {
         !matches!(self.status.as_deref(), Some("pending" | "terminated"))
     }

@@ -1,4 +1,4 @@
-//! The chain as a tree: the root on top, the leaf at the bottom.
+//! The chain as a tree, the root on top.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,10 @@ use crate::{
     style::{Style, Tone},
 };
 
-/// As many as are readable at a glance.
+/// Readable at a glance.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// Certificates come leaf first; the first `sent` are sent to devices. A missing issuer is a name
-/// only.
+/// `chain`: leaf first; its first `sent` are sent to devices. A missing issuer is a name only.
 pub(crate) fn draw(chain: &[ServedCertificate], sent: Option<usize>, style: Style) -> String {
     let Some(top) = chain.last() else { return String::new() };
     let mut tree = String::new();

@@ -334,7 +334,6 @@ pub(crate) struct DeploymentSettingArgs {
     pub(crate) name: Option<String>,
 }
 
-/// The ids of the arguments of `T`.
 fn ids<T: Args>() -> Vec<Id> {
     let command = T::augment_args(clap::Command::default());
     command.get_arguments().map(|argument| argument.get_id().clone()).collect()

@@ -81,26 +81,16 @@ impl Client {
         Ok(Self { http, base, api_key, secret_key })
     }
 
-    /// GET.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, None).await
     }
 
-    /// GET, held for at most `wait` until the state settles.
-    ///
-    /// # Errors
-    /// [`ClientError`].
+    /// Held for at most `wait` until the state settles.
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None, Some(wait)).await
     }
 
-    /// POST, PUT, PATCH or DELETE; an empty answer is null.
-    ///
-    /// # Errors
-    /// [`ClientError`].
+    /// An empty answer is null.
     pub(crate) async fn change(
         &self,
         method: Method,
@@ -210,7 +200,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// A failed request; its text names the remedy.
+/// Its text names the remedy.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// No answer, or not in time.

@@ -22,7 +22,6 @@ pub(crate) fn raise() -> u64 {
 /// For everything but devices: API, store, listeners, look-ups, proofs.
 const RESERVED_FILES: u64 = 1000;
 
-/// Limits of device connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceLimits {
     /// Finished connections, two files each.
@@ -39,7 +38,6 @@ pub(crate) fn devices(files: u64) -> DeviceLimits {
     DeviceLimits { finished: count((free - unfinished_kept) / 2), unfinished_kept: count(unfinished_kept) }
 }
 
-/// API connections beside the devices.
 pub(crate) fn api_connections(files: u64) -> usize {
     usize::try_from((files / 4).min(RESERVED_FILES / 2)).unwrap_or(usize::MAX)
 }

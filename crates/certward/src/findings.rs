@@ -9,7 +9,6 @@ use crate::{
     style::{Style, Tone},
 };
 
-/// Verdict, findings, served certificate, found chain.
 pub(crate) fn report(check: &CheckAnswer, style: Style) -> String {
     let verdict = match check.accepted {
         true => style.paint(Tone::Good, "accepted"),
@@ -56,7 +55,6 @@ pub(crate) fn text(findings: &[FindingAnswer]) -> String {
     listed(findings, Style::Plain)
 }
 
-/// With a count before.
 pub(crate) fn counted(findings: &[FindingAnswer]) -> String {
     format!("{}\n{}", count(findings), text(findings))
 }

@@ -27,7 +27,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, UsageError> {
     })
 }
 
-/// Reads a passphrase, without one line break at its end.
+/// Without one line break at its end.
 pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, UsageError> {
     let mut text = read_text(path)?;
     let chars =
@@ -36,7 +36,6 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, UsageError
     Ok(text)
 }
 
-/// Reads a file's bytes.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
     let wrong = |e: std::io::Error| UsageError::new(format!("cannot read {}: {e}", path.display()));
     // A growing buffer would leave copies of a key.

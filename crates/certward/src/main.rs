@@ -1,7 +1,6 @@
 //! Command line, configuration, wiring, shutdown.
 //!
-//! The whole configuration is checked before a port is bound. Exit codes: 0 done, 1 failed, 2 wrong
-//! usage or configuration.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod api_types;
 mod chain_tree;

@@ -1,6 +1,5 @@
 use certward_store::StoreError;
 
-/// Adds the remedy to a store error.
 pub(crate) fn explain(error: StoreError) -> anyhow::Error {
     let remedy = match &error {
         StoreError::InUse(_) => {

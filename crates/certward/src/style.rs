@@ -18,7 +18,6 @@ pub(crate) enum Tone {
 }
 
 impl Style {
-    /// From stdout and the environment.
     pub(crate) fn of_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

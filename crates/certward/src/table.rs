@@ -10,7 +10,6 @@ impl TextTable {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
-    /// An empty cell is shown as `-`.
     pub(crate) fn row<const N: usize>(&mut self, cells: [&str; N]) {
         self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { plain(cell) }).to_vec());
     }

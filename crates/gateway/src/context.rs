@@ -101,7 +101,7 @@ impl NodeContext {
         RoutedDeployment { deployment, entry, stamp }
     }
 
-    /// Exact host, then wildcard. During warm-up the name may be known to the store only.
+    /// Exact host, then wildcard. During warm-up only the store may know the name.
     async fn by_name(&self, name: HostName) -> Route {
         if let Some(route) = self.by_index(&name).await {
             return route;

@@ -23,8 +23,8 @@ use crate::{
     sync::{replicator::Replicator, report_gate::ReportGate},
 };
 
-/// This node's gateway; clones share it. It serves in three stages: bound ([`crate::Bound`]),
-/// prepared ([`crate::Prepared`]), accepting.
+/// This node's gateway; clones share it. Stages: bound ([`crate::Bound`]), prepared
+/// ([`crate::Prepared`]), accepting.
 #[derive(Clone)]
 pub struct Gateway {
     pub(crate) inner: Arc<GatewayInner>,
@@ -66,8 +66,8 @@ pub struct NodeReplica {
 }
 
 impl Gateway {
-    /// Builds the gateway; opens nothing. With a replica, devices are served from it while the
-    /// store is unavailable. Metrics are registered as `certward_gateway_…`.
+    /// Opens nothing. With a replica, devices are served from it while the store is unavailable.
+    /// Metrics are registered as `certward_gateway_…`.
     ///
     /// # Errors
     /// [`GatewayError::NoListeners`].

@@ -3,8 +3,7 @@
 //! A connection: accept, limits, ClientHello, deployment, handshake, first packet, upstream, relay.
 //! A change: feed, new configuration, pointer swap, proof. A swap closes no connection and fails no
 //! handshake; an unservable deployment is refused alone, never served another certificate or weaker
-//! verification; tickets stay in their trust scope; everything is bounded. Start reading at
-//! [`Gateway`].
+//! verification; tickets stay in their trust scope; everything is bounded. Start at [`Gateway`].
 
 mod accept;
 mod api_only;

@@ -176,7 +176,6 @@ async fn leave(inner: &GatewayInner, membership: &Membership) {
     }
 }
 
-/// Closes the connections over the drain time.
 async fn drain(inner: &GatewayInner, connections: &TaskTracker) {
     connections.close();
     let GatewayInner { settings, registry, entropy, .. } = inner;

@@ -79,7 +79,7 @@ impl Settings {
 pub struct Listener {
     /// The address; port 0 picks a free one (for tests).
     pub listen: SocketAddr,
-    /// The protocol within TLS.
+    /// Within TLS.
     pub protocol: Protocol,
     /// The deployment of all its connections. `None`: by name.
     pub deployment: Option<DeploymentId>,
@@ -96,7 +96,7 @@ impl Listener {
         Self { listen, protocol, deployment: None, or_ipv4: false, proxy_protocol_from: Vec::new() }
     }
 
-    /// A listener bound to one deployment.
+    /// Bound to one deployment.
     pub fn bound_to(deployment: DeploymentId, listen: SocketAddr, protocol: Protocol) -> Self {
         Self { deployment: Some(deployment), ..Self::shared(listen, protocol) }
     }

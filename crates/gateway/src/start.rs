@@ -1,5 +1,4 @@
-//! From bound sockets to a node that may accept: ticket keys, boundaries and the place in the feed,
-//! from the replica if there is one, else from the store.
+//! From bound sockets to a node that may accept.
 
 use std::{
     io,
@@ -112,7 +111,7 @@ impl Bound {
         self.sockets.iter().map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
     }
 
-    /// The addresses in the order of [`crate::Settings::listeners`], with chosen ports.
+    /// Addresses in the order of [`crate::Settings::listeners`], with chosen ports.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
     }

@@ -12,7 +12,7 @@ use crate::Lifecycle;
 /// Why no change is begun.
 #[derive(Debug, Error)]
 pub enum Denied {
-    /// The key does not exist.
+    /// No such key.
     #[error("the API key does not exist")]
     NoKey,
     /// The key lacks the scope.

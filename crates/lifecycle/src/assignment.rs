@@ -9,8 +9,8 @@ use crate::{Lifecycle, narrows};
 pub struct AssignedCertificate {
     /// The newest accepted upload.
     pub newest: Version,
-    /// Served if the newest is unservable: the newest older version that was proven and is not
-    /// wider in trust. `None`: refuse.
+    /// Served if the newest is unservable: the newest older one proven and not wider in trust.
+    /// `None`: refuse.
     pub fallback: Option<Version>,
 }
 
@@ -38,9 +38,6 @@ impl Lifecycle {
 }
 
 /// The deployment's assignment. `None`: gone. No certificate: none set, or being deleted.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn assignment_in(
     reader: &Reader,
     id: &DeploymentId,
@@ -53,9 +50,6 @@ pub async fn assignment_in(
 }
 
 /// Unseals the key and builds the material.
-///
-/// # Errors
-/// [`MaterialError`].
 pub async fn material_in(reader: &Reader, version: &Version) -> Result<Material, MaterialError> {
     let key = reader.private_key(&version.deployment, version.version).await?;
     let key = key.ok_or(MaterialError::Erased)?;

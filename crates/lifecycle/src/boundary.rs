@@ -135,10 +135,7 @@ fn upstreams(deployment: &Deployment) -> impl Iterator<Item = (UpstreamField, &U
 }
 
 impl Lifecycle {
-    /// Lists claims that would be refused today.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// The deployment's warnings.
     pub async fn boundary_warnings(
         &self,
         deployment: &Deployment,

@@ -7,19 +7,19 @@ use crate::{Denied, OutOfBounds};
 /// Why a deployment was not created, changed or removed.
 #[derive(Debug, Error)]
 pub enum DeploymentError {
-    /// It does not exist.
+    /// No such deployment.
     #[error("the deployment does not exist")]
     NotFound,
     /// The id is taken.
     #[error("a deployment of this id exists")]
     Exists,
-    /// The project does not exist, or is not visible.
+    /// No such project, or not visible.
     #[error("the project does not exist")]
     NoProject,
     /// Another deployment has it.
     #[error("the host {0} is taken by another deployment")]
     HostTaken(HostName),
-    /// The key may not do it.
+    /// Not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// A boundary forbids it.

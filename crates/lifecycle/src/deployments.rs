@@ -8,19 +8,16 @@ use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
 /// A deployment to create.
 #[derive(Debug, Clone)]
 pub struct NewDeployment {
-    /// Drawn if absent (8 lower-case alphanumerics).
+    /// Drawn if absent.
     pub id: Option<DeploymentId>,
     /// `default` if absent.
     pub project: Option<ProjectId>,
-    /// Its settings; duplicates of hosts are dropped.
+    /// Its settings; duplicate hosts are dropped.
     pub spec: DeploymentSpec,
 }
 
 impl Lifecycle {
     /// Creates a deployment.
-    ///
-    /// # Errors
-    /// [`DeploymentError`].
     pub async fn create_deployment(
         &self,
         actor: &ApiKey,
@@ -55,9 +52,6 @@ impl Lifecycle {
     }
 
     /// Changes a deployment. New hosts or entry points make it `pending` again.
-    ///
-    /// # Errors
-    /// [`DeploymentError`].
     pub async fn change_deployment(
         &self,
         actor: &ApiKey,
@@ -86,9 +80,6 @@ impl Lifecycle {
     }
 
     /// Removes a deployment with its certificate, keys, hosts and connections.
-    ///
-    /// # Errors
-    /// [`DeploymentError`].
     pub async fn remove_deployment(
         &self,
         actor: &ApiKey,

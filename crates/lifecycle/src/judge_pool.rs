@@ -1,8 +1,8 @@
 //! Threads for judging uploads, with fair queueing by API key.
 //!
-//! The largest upload (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of milliseconds.
-//! On the threads of handshakes, eight such clients delayed other requests of a two-core machine by
-//! 100 ms, some by half a second.
+//! The largest upload (an RSA 4096 key, a hundred client CAs, 190 KiB) costs tens of milliseconds:
+//! on the threads of handshakes, eight such clients delayed others on two cores by 100 ms, some by
+//! half a second.
 
 use std::{num::NonZeroUsize, panic, sync::Arc};
 
@@ -68,10 +68,7 @@ impl JudgePool {
         Self { slots: Arc::new(JudgeSlots(Mutex::new(queue))), threads: Arc::new(Threads(runtime.ok())) }
     }
 
-    /// Runs `judge` in the turn of `key`. Leaves the queue when dropped.
-    ///
-    /// # Errors
-    /// [`TooMany`].
+    /// Runs `judge` in the turn of `key`.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         key: &ApiKey,

@@ -9,16 +9,16 @@ pub enum KeyError {
     /// A key grants only its own scopes and projects.
     #[error("the key does not have what it would grant")]
     GrantsMore,
-    /// The project does not exist, or is not visible.
+    /// No such project, or not visible.
     #[error("the project {0} does not exist")]
     NoProject(ProjectId),
-    /// It does not exist.
+    /// No such key.
     #[error("the key does not exist")]
     NotFound,
     /// The last unrestricted admin key.
     #[error("it is the last admin key")]
     LastAdmin,
-    /// The key may not do it.
+    /// Not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The store failed; the change may have been made.
@@ -28,9 +28,6 @@ pub enum KeyError {
 
 impl Lifecycle {
     /// Creates a key. The secret is not shown again.
-    ///
-    /// # Errors
-    /// [`KeyError`].
     pub async fn create_key(
         &self,
         actor: &ApiKey,
@@ -54,9 +51,6 @@ impl Lifecycle {
     }
 
     /// Creates an admin key for `init`, which has access to the files.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn create_first_key(store: &Store) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
         let mut tx = store.begin().await?;
         let made = insert(&mut tx, "certward", "admin", &[Scope::Admin], None).await?;
@@ -65,9 +59,6 @@ impl Lifecycle {
     }
 
     /// Revokes a key. Keys outside the actor's projects are not found.
-    ///
-    /// # Errors
-    /// [`KeyError`].
     pub async fn revoke_key(&self, actor: &ApiKey, key: &ApiKey) -> Result<(), KeyError> {
         let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
         let admins = tx.admin_keys().await?;

@@ -14,7 +14,7 @@ use crate::{Lifecycle, Pace, ProofFailure, periodically, state};
 pub struct Member {
     /// The node.
     pub id: NodeId,
-    /// The session of its last join or withdrawal.
+    /// Of its last join or withdrawal.
     pub session: Session,
 }
 
@@ -47,11 +47,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const OVERDUE_BATCH: u32 = 100;
 
 impl Lifecycle {
-    /// Begins a node's process. A counted node stays counted, but must prove again; the earlier
-    /// process's reports are void.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Begins a node's process. A counted node stays counted, but must prove again; earlier reports
+    /// are void.
     pub async fn register(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
         let mut tx = self.store.begin_as_member().await?;
         tx.hold_nodes().await?;
@@ -61,9 +58,8 @@ impl Lifecycle {
     }
 
     /// Counts the node until its lease expires; renew every third of
-    /// [`crate::LifecycleSettings::lease`].
-    /// Unsettled changes wait for its proof, with a new deadline; see
-    /// [`certward_store::Reader::unproven`].
+    /// [`crate::LifecycleSettings::lease`]. Unsettled changes wait for its proof, with a new
+    /// deadline; see [`certward_store::Reader::unproven`].
     ///
     /// Holds all changes, for a second at most, while `is_carried_out` checks that the newest row
     /// is carried out. If not: `false`, nothing done.
@@ -92,17 +88,11 @@ impl Lifecycle {
     }
 
     /// Renews a lease. `false`: not counted, or another process has the node.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn renew(&self, node: &NodeId, session: Session) -> Result<bool, StoreError> {
         self.store.renew_lease(node, session, self.settings.lease).await
     }
 
     /// Stops counting a node that drains or has another history. Void from an earlier session.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
         let mut tx = self.store.begin_as_member().await?;
         tx.hold_nodes().await?;
@@ -112,9 +102,6 @@ impl Lifecycle {
     }
 
     /// A process without gateway begins: its node is not counted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
         tx.hold_nodes().await?;
@@ -127,9 +114,6 @@ impl Lifecycle {
     /// Permits the previous version where the newest is unservable. Must precede serving it, so
     /// that each counted node serves what is `running`: that becomes `failed` and counts all nodes
     /// again. Session `fresh` voids reports in progress.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn withdraw(
         &self,
         node: &Member,
@@ -167,9 +151,6 @@ impl Lifecycle {
     /// Takes a node's proof or failure; for a deletion, that its connections are closed. The last
     /// proof makes the change `running`. Older generations are ignored. `false`: void, of an old
     /// session or another history.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn report(
         &self,
         node: &Member,
@@ -234,9 +215,6 @@ impl Lifecycle {
     /// the store). While the first loop has it exclusively, no row is locked. The second locks
     /// rows, longest overdue first, and waits for nothing that the holder of the next row waits
     /// for.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
         let mut waited = BTreeSet::new();

@@ -15,9 +15,6 @@ pub enum NodeStatus {
 
 impl Lifecycle {
     /// Nodes that run, or were lost within the last hour; by id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn nodes(&self) -> Result<Vec<(NodeStatus, NodeRecord)>, StoreError> {
         let status = |node: &NodeRecord| match (&node.lease, &node.process) {
             (Some(_), _) => NodeStatus::Counted,

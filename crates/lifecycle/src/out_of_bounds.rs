@@ -5,12 +5,12 @@ use thiserror::Error;
 /// Why a claim is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OutOfBounds {
-    /// A deployment of another project uses the address.
+    /// Another project's deployment uses it.
     #[error("{upstream} is used by a deployment of another project")]
     UpstreamTaken {
         /// The list.
         list: UpstreamField,
-        /// The address as given.
+        /// As given.
         upstream: Upstream,
     },
     /// The project's `upstreamAllow` lacks it.
@@ -18,7 +18,7 @@ pub enum OutOfBounds {
     UpstreamNotAllowed {
         /// The list.
         list: UpstreamField,
-        /// The address as given.
+        /// As given.
         upstream: Upstream,
     },
     /// Under a suffix of another project, or covering one.

@@ -16,9 +16,6 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     fn ready(&self) -> bool;
 
     /// Whether a device can reach the deployment through this node.
-    ///
-    /// # Errors
-    /// The reason.
     fn entry_point(&self, deployment: &Deployment) -> Result<(), NoEntryPoint>;
 
     /// Connections through this node.
@@ -31,15 +28,15 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 /// A failed handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedHandshake {
-    /// Time of the failure.
+    /// When.
     pub at: Timestamp,
     /// The device's address.
     pub peer: std::net::SocketAddr,
-    /// From a closed list, for example `certificate_required`.
+    /// From a closed list, such as `certificate_required`.
     pub cause: &'static str,
-    /// What it means, in one sentence.
+    /// Its meaning, in one sentence.
     pub meaning: &'static str,
-    /// What to do about it.
+    /// What to do.
     pub remedy: &'static str,
     /// SNI: at most 253 letters, digits, `-`, `_` and `.`.
     pub server_name: Option<Box<str>>,

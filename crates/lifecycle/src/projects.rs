@@ -25,7 +25,7 @@ pub enum ProjectError {
     /// The id is taken.
     #[error("a project of this id exists")]
     Exists,
-    /// It does not exist.
+    /// No such project.
     #[error("the project does not exist")]
     NotFound,
     /// It has deployments.
@@ -37,7 +37,7 @@ pub enum ProjectError {
     /// The key is limited, and could not see a new project.
     #[error("the key does not see all projects")]
     LimitedKey,
-    /// The key may not do it.
+    /// Not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// Another project's suffix overlaps.
@@ -46,9 +46,9 @@ pub enum ProjectError {
     /// Hosts would violate the suffixes.
     #[error("{outside} hosts of the project are outside of its suffixes, {of_others} of others are inside")]
     SuffixInUse {
-        /// Hosts of the project under none of the suffixes.
+        /// Its hosts under none of them.
         outside: u64,
-        /// Hosts of others under a suffix, or covering one.
+        /// Others' hosts under, or covering, one.
         of_others: u64,
     },
     /// The store failed; the change may have been made.
@@ -67,9 +67,6 @@ impl From<SuffixRefused> for ProjectError {
 
 impl Lifecycle {
     /// Creates a project; draws the id if absent.
-    ///
-    /// # Errors
-    /// [`ProjectError`].
     pub async fn create_project(
         &self,
         actor: &ApiKey,
@@ -97,9 +94,6 @@ impl Lifecycle {
 
     /// Changes a project. A boundary applies to later claims and dials; existing hosts must fit.
     /// Live connections stay.
-    ///
-    /// # Errors
-    /// [`ProjectError`].
     pub async fn change_project(
         &self,
         actor: &ApiKey,
@@ -126,9 +120,6 @@ impl Lifecycle {
     }
 
     /// Removes an empty project; its suffixes become free.
-    ///
-    /// # Errors
-    /// [`ProjectError`].
     pub async fn remove_project(&self, actor: &ApiKey, id: &ProjectId) -> Result<(), ProjectError> {
         // Keys limited to the project are affected.
         let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;

@@ -4,7 +4,7 @@ use certward_store::{Nat64, Store};
 
 use crate::{Entropy, NodeView, Rehearsal, judge_pool::JudgePool};
 
-/// LifecycleSettings of the life cycle.
+/// Settings of the life cycle.
 #[derive(Debug, Clone)]
 pub struct LifecycleSettings {
     /// Until a change is `failed` (60 s by default).
@@ -30,6 +30,9 @@ impl Default for LifecycleSettings {
 
 /// Operations of operators and nodes, by file: certificates in `tls.rs`, nodes in `membership.rs`
 /// and `assignment.rs`. Cheap to clone.
+///
+/// # Errors
+/// Every call: `StoreError`, alone or as a variant.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     pub(crate) store: Store,

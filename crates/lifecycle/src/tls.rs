@@ -33,11 +33,11 @@ pub struct CertificateView {
     pub status: Status,
     /// The leaf's common name.
     pub common_name: Option<String>,
-    /// Warnings and notices of the upload.
+    /// Warnings and notices.
     pub warnings: Vec<Finding>,
 }
 
-/// The status of the newest upload.
+/// The newest upload's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Not yet proven on every counted node.
@@ -54,7 +54,7 @@ pub enum Status {
 /// Why a certificate was not changed.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The deployment does not exist.
+    /// No such deployment.
     #[error("the deployment does not exist")]
     NoDeployment,
     /// POST, but a certificate is set.
@@ -69,7 +69,7 @@ pub enum TlsError {
     /// Hosts or profile changed during each judgement.
     #[error("the deployment was changed again and again while the upload was judged")]
     KeepsChanging,
-    /// The key may not do it.
+    /// Not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The key's queue is full.
@@ -95,9 +95,6 @@ const SETTLED_POLL: Duration = Duration::from_millis(250);
 
 impl Lifecycle {
     /// The certificate as shown. `None`: gone, or another has its id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tls(&self, deployment: &Deployment) -> Result<Option<TlsView>, StoreError> {
         let now = self.with_newest(&deployment.id).await?;
         let same = now.filter(|(now, _)| deployment.reference().means(now));
@@ -112,9 +109,6 @@ impl Lifecycle {
     }
 
     /// As [`Lifecycle::tls`], once settled or after `wait`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn tls_settled(
         &self,
         deployment: &Deployment,
@@ -170,9 +164,6 @@ impl Lifecycle {
     }
 
     /// POST: sets the first certificate. Durable on return.
-    ///
-    /// # Errors
-    /// [`TlsError`].
     pub async fn create_tls(
         &self,
         actor: &ApiKey,
@@ -183,9 +174,6 @@ impl Lifecycle {
     }
 
     /// PUT: replaces the certificate. Durable on return.
-    ///
-    /// # Errors
-    /// [`TlsError`].
     pub async fn replace_tls(
         &self,
         actor: &ApiKey,
@@ -196,9 +184,6 @@ impl Lifecycle {
     }
 
     /// DELETE: erases all keys; nodes close connections. Durable on return.
-    ///
-    /// # Errors
-    /// [`TlsError`].
     pub async fn delete_tls(&self, actor: &ApiKey, deployment: &DeploymentRef) -> Result<(), TlsError> {
         let mut acting = self.begin_as(actor, Scope::Tls).await?;
         let Deployment { id, tls, .. } =

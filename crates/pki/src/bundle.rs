@@ -29,7 +29,7 @@ pub enum BundleError {
     /// Unreadable, or of an unserved kind.
     #[error("the private key cannot be used")]
     UnusableKey,
-    /// Its signature does not verify with the leaf's public key.
+    /// Its signature does not verify with the leaf's key.
     #[error("the private key is not the leaf's")]
     KeyMismatch,
 }
@@ -80,7 +80,7 @@ impl Bundle {
         &self.key
     }
 
-    /// The leaf's common name, if any.
+    /// The leaf's common name.
     pub fn common_name(&self) -> Option<&str> {
         self.common_name.as_deref()
     }

@@ -65,14 +65,14 @@ pub(crate) struct Certificate {
     own_verdict: SignatureVerdict,
 }
 
-/// keyUsage (RFC 5280 §4.2.1.3).
+/// RFC 5280 §4.2.1.3.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyUsage {
     pub(crate) digital_signature: bool,
     pub(crate) key_cert_sign: bool,
 }
 
-/// extKeyUsage (RFC 5280 §4.2.1.12).
+/// RFC 5280 §4.2.1.12.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExtendedKeyUsage {
     pub(crate) server: bool,
@@ -90,7 +90,7 @@ pub(crate) enum Unreadable {
 }
 
 impl Certificate {
-    /// Reads strict DER.
+    /// Strict DER.
     pub(crate) fn read(der: &[u8]) -> Result<Self, Unreadable> {
         let (rest, x509) = X509Certificate::from_der(der).map_err(|error| match error {
             x509_parser::nom::Err::Error(X509Error::InvalidDate)
@@ -401,7 +401,7 @@ fn time_text(der: &[u8]) -> Option<(&[u8], &[u8])> {
     })
 }
 
-/// Hashes that are refused (RFC 9155, RFC 8446 §4.2.3).
+/// Refused hashes (RFC 9155, RFC 8446 §4.2.3).
 fn weak_hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     match algorithm.algorithm.to_id_string().as_str() {
         OID_RSASSA_PSS => weak_pss_hash(algorithm),

@@ -178,7 +178,7 @@ struct Reached {
 }
 
 impl Reached {
-    /// To the nearest root, else the farthest issuer; without the leaf.
+    /// Without the leaf.
     fn best(&self, given: &[GivenCertificate], leaf: usize) -> Vec<usize> {
         let is_reached = |n: &usize| *n != leaf && self.steps[*n].is_some();
         let is_passed = |root: &Certificate| {
@@ -213,8 +213,8 @@ fn issued(issuer: &Certificate, subject: &Certificate) -> bool {
     }
 }
 
-/// Of several certificates, prefers a valid one, then an issued one (a self-signed placeholder is
-/// older). One that issued another is a CA, and its key was sent by mistake.
+/// Prefers a valid one, then an issued one (a self-signed placeholder is older). One that issued
+/// another is a CA, and its key was sent by mistake.
 fn proven_leaf(
     given: &[GivenCertificate],
     proof: Option<&KeyProof>,

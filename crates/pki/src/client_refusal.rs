@@ -3,7 +3,7 @@ use thiserror::Error;
 
 use crate::certificate::weak_hash_of;
 
-/// Why a client's certificate or chain is refused: a closed list.
+/// Why a client's chain is refused: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClientRefusal {
     /// No anchor issued it.
@@ -12,10 +12,10 @@ pub enum ClientRefusal {
     /// A signature does not verify.
     #[error("a signature does not verify")]
     BadSignature,
-    /// A certificate has expired.
+    /// After notAfter.
     #[error("a certificate has expired")]
     Expired,
-    /// A certificate is not valid yet.
+    /// Before notBefore.
     #[error("a certificate is not valid yet")]
     NotYetValid,
     /// extKeyUsage excludes client authentication.
@@ -24,16 +24,16 @@ pub enum ClientRefusal {
     /// Not DER as RFC 5280 §4.1 and §4.2 require.
     #[error("a certificate is not encoded as RFC 5280 demands")]
     Encoding,
-    /// A certificate is not version 3.
+    /// Not version 3.
     #[error("a certificate is not of version 3")]
     Version,
-    /// A signature uses a weak hash.
+    /// A weak hash.
     #[error("a certificate is signed with a weak hash")]
     WeakSignature,
-    /// A signature algorithm is unsupported.
+    /// An unsupported algorithm.
     #[error("a certificate is signed with an unsupported algorithm")]
     UnsupportedSignature,
-    /// A key is of an unsupported kind or size.
+    /// An unsupported kind or size.
     #[error("a key is of an unsupported kind or size")]
     UnsupportedKey,
     /// The end entity is a CA.
@@ -45,13 +45,13 @@ pub enum ClientRefusal {
     /// An intermediate's keyUsage lacks keyCertSign.
     #[error("an intermediate's key usage does not allow to sign certificates")]
     IssuerKeyUsage,
-    /// A path length constraint is exceeded.
+    /// It exceeds pathLenConstraint.
     #[error("a path length constraint is exceeded")]
     PathLength,
-    /// A name constraint is violated.
+    /// It violates nameConstraints.
     #[error("a name constraint is violated")]
     NameConstraint,
-    /// A critical extension is unknown.
+    /// An unknown critical extension.
     #[error("a certificate has an unknown critical extension")]
     CriticalExtension,
     /// Required policies are not valid, or unreadable.

@@ -1,8 +1,7 @@
 //! webpki's client verification, with two extensions.
 //!
 //! A strict version 1 end entity is accepted if a trust anchor signed it directly and it is valid;
-//! version 1 never issues. Signatures distinguish anchors: the public EMQX recipe makes two CAs
-//! of one name.
+//! version 1 never issues. Signatures distinguish anchors of one name.
 //!
 //! If names, policies or salt lengths may cause a refusal, webpki verifies the chain's normal form
 //! (`normal_path.rs`).
@@ -43,7 +42,7 @@ pub enum ClientTrustError {
     /// No certificate.
     #[error("there is no client CA")]
     Empty,
-    /// The certificate with this index cannot be an anchor.
+    /// The one with this index.
     #[error("client CA number {0} cannot be used as a trust anchor")]
     UnusableAnchor(usize),
 }
@@ -286,8 +285,8 @@ fn has_verifiable_key(certificate: &CertificateDer<'_>) -> bool {
     kind.is_none_or(KeyKind::is_verifiable)
 }
 
-/// Verifies with `by_webpki`. A version 1 certificate, which webpki refuses, is verified with
-/// `by_version1`; one with critical policies again without them.
+/// A version 1 certificate, which webpki refuses, is verified with `by_version1`; one with critical
+/// policies again without them.
 fn verify_handshake(
     certificate: &CertificateDer<'_>,
     by_webpki: impl Fn(&CertificateDer<'_>) -> Result<HandshakeSignatureValid, Error>,

@@ -23,7 +23,7 @@ pub struct CertificateFacts {
     pub key_kind: KeyKind,
     /// Its own key signed it.
     pub self_signed: bool,
-    /// basicConstraints CA:TRUE.
+    /// CA:TRUE.
     pub is_ca: bool,
     /// 1, 2 or 3.
     pub version: u32,

@@ -38,7 +38,7 @@ pub struct Item {
 pub struct Finding {
     /// The stable code.
     pub code: Code,
-    /// Its effect on the upload; fixed per code.
+    /// Fixed per code.
     pub severity: Severity,
     /// The field.
     pub field: Field,

@@ -16,7 +16,7 @@ pub struct HostName(Box<str>);
 /// Why a text is not a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HostNameError {
-    /// It is empty.
+    /// Empty.
     #[error("it is empty")]
     Empty,
     /// Over 253 characters.
@@ -33,7 +33,7 @@ pub enum HostNameError {
     /// A label begins or ends with `-`.
     #[error("a label begins or ends with '-'")]
     Hyphen,
-    /// It is an IP address.
+    /// An IP address.
     #[error("it is an IP address, and TLS selects only by name")]
     IpAddress,
     /// A misplaced `*`.
@@ -95,7 +95,7 @@ impl HostName {
         self == other || (self.is_wildcard() && other.covering_wildcard().as_ref() == Some(self))
     }
 
-    /// A name that this covers: `label` replaces `*`.
+    /// A covered name: `label` replaces `*`.
     pub fn example(&self, label: &str) -> String {
         match self.0.strip_prefix("*.") {
             Some(rest) => format!("{label}.{rest}"),

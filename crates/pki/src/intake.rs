@@ -2,7 +2,7 @@ use crate::parsed_upload::ParsedUpload;
 use crate::rules::RULES;
 use crate::{CertificateFacts, Circumstances, Finding, Material, Upload};
 
-/// The findings of an upload, and its material.
+/// Findings and material of an upload.
 #[derive(Debug)]
 pub struct Judgement {
     /// Most important first; at most 100.

@@ -16,7 +16,6 @@ use crate::public_key::{KeyKind, OID_EC, OID_ED25519, OID_P256, OID_P384, OID_P5
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyFault {
     Encrypted,
-    /// The given password did not open it.
     Decrypt(DecryptFault),
     /// None of the three forms.
     Unreadable,

@@ -3,13 +3,13 @@ use thiserror::Error;
 /// Why no device can reach a deployment through a node's listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoEntryPoint {
-    /// A shared listener, but no name on it selects the deployment.
+    /// No name selects it on a shared listener.
     #[error("it has no host, no listener of its own, and is not the default deployment")]
     NoHost,
     /// Every listener is bound to another deployment.
     #[error("the node has no shared listener, and none that is bound to this deployment")]
     NoListener,
-    /// Only `wss` listeners reach it, and it has no WebSocket broker.
+    /// Only `wss` listeners reach it.
     #[error("only wss listeners lead to it, and it has no WebSocket broker")]
     NoWebSocketBroker,
 }

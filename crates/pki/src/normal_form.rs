@@ -124,7 +124,6 @@ fn normal_extensions(mut extensions: &[u8]) -> Option<(Vec<u8>, bool)> {
     Some((normal, has_critical_policies))
 }
 
-/// Verifies over the originals.
 #[derive(Debug)]
 pub(crate) struct OriginalSignatureAlgorithm<'a> {
     pub(crate) algorithm: &'a dyn SignatureVerificationAlgorithm,

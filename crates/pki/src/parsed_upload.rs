@@ -56,7 +56,6 @@ impl<'a> ParsedUpload<'a> {
         self.chain.iter().flat_map(|chain| chain.served()).map(|n| &self.certificates[n])
     }
 
-    /// Including the root.
     pub(crate) fn chain(&self) -> impl Iterator<Item = &GivenCertificate> {
         self.chain.iter().flat_map(|chain| chain.in_order()).map(|n| &self.certificates[n])
     }
@@ -78,10 +77,7 @@ impl<'a> ParsedUpload<'a> {
         self.has_valid_client_ca && client_ca.has_expired_at(self.circumstances.now)
     }
 
-    /// For an upload without errors.
-    ///
-    /// # Errors
-    /// A finding, if the parts do not fit.
+    /// For an upload without errors. Fails if its parts do not fit.
     pub(crate) fn into_material(self) -> Result<Material, Finding> {
         let chain = self.served().map(|given| given.certificate.der.clone()).collect();
         let client_trust = match self.tls_type {

@@ -1,4 +1,4 @@
-//! The intermediates that may be on a path from a leaf, within bounds on the search among them.
+//! The intermediates that may be on a path from a leaf, within bounds on the search.
 //!
 //! webpki tries every order of intermediates of one name and parses all of them at each step. Its
 //! budgets do not count the parsing, nor a search that reaches no anchor: 60 KB of invented
@@ -59,7 +59,7 @@ pub(crate) fn path_candidates<'a>(
     Ok(candidates.into_iter().map(|(der, _)| (*der).clone()).collect())
 }
 
-/// A certificate as the search sees it: ids of its names and its key.
+/// Ids of a certificate's names and its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
     issuer: usize,

@@ -17,9 +17,6 @@ use crate::normal_form::is_about_policies;
 const POLICIES_MAX: usize = 100;
 
 /// End entity first, without the anchor.
-///
-/// # Errors
-/// The reason.
 pub(crate) fn check_policies(path: &[CertificateDer<'_>], now: UnixTime) -> Result<(), ClientRefusal> {
     let policies: usize = path.iter().map(policies_in).sum::<Result<_, _>>()?;
     if policies > POLICIES_MAX {

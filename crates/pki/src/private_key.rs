@@ -26,7 +26,7 @@ impl PrivateKey {
         &self.pkcs8
     }
 
-    /// The bytes as rustls borrows them.
+    /// As rustls borrows them.
     pub fn expose_rustls(&self) -> PrivateKeyDer<'_> {
         PrivateKeyDer::Pkcs8(self.expose_pkcs8_der().into())
     }

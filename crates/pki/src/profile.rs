@@ -23,7 +23,7 @@ impl Profile {
         Self::ALL.into_iter().find(|profile| profile.as_str() == text)
     }
 
-    /// The wire name: `default` or `emqx-cloud`.
+    /// The wire name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Default => "default",

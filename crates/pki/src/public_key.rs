@@ -7,7 +7,7 @@ use crate::der::{element, sequence};
 /// RSA key sizes that webpki verifies.
 pub(crate) const VERIFIABLE_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The kind of a public or private key.
+/// A key's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// RSA.
@@ -17,15 +17,15 @@ pub enum KeyKind {
     },
     /// RSA restricted to PSS signatures (RFC 4055 §1.2).
     RsaPss,
-    /// ECDSA on NIST P-256.
+    /// NIST P-256.
     P256,
-    /// ECDSA on NIST P-384.
+    /// NIST P-384.
     P384,
-    /// ECDSA on NIST P-521.
+    /// NIST P-521.
     P521,
-    /// Another named elliptic curve.
+    /// Another named curve.
     OtherCurve,
-    /// An elliptic curve with explicit parameters.
+    /// A curve with explicit parameters.
     ExplicitCurve,
     /// Ed25519.
     Ed25519,

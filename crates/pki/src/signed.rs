@@ -9,7 +9,7 @@ use crate::work;
 
 /// A signed X.509 structure (RFC 5280 §4.1.1), raw: x509-parser drops the raw algorithm.
 pub(crate) struct Signed<'a> {
-    /// The signed bytes, with their header.
+    /// With its header.
     pub(crate) content: &'a [u8],
     /// Without its SEQUENCE header.
     pub(crate) algorithm: &'a [u8],

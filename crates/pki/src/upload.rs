@@ -8,7 +8,7 @@ pub enum Text {
     Absent,
     /// Another JSON type than a string.
     NotText,
-    /// The text as received.
+    /// As received.
     Given(Zeroizing<String>),
 }
 

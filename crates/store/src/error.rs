@@ -9,13 +9,13 @@ pub enum StoreError {
     /// answer to the commit was lost.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// A row cannot be read: damaged, or edited by hand.
+    /// An unreadable row: damaged, or edited by hand.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
     /// A sealed record is damaged, moved to another row, or sealed under another master key.
     #[error("a sealed record does not open: {0}")]
     Sealed(String),
-    /// Not the master key that this store was made with.
+    /// Another master key than the store's.
     #[error("the master key is not the one that this store was made with")]
     WrongMasterKey,
     /// `init` has not been run.

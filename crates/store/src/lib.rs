@@ -2,8 +2,8 @@
 //! feed.
 //!
 //! Two engines: SQLite in the data folder, or PostgreSQL shared by several nodes. SQL stays in this
-//! crate. A change is fsync'd when [`Tx::commit`] returns; a dropped transaction leaves no trace;
-//! private keys are sealed first. Certificate lifecycle is decided in `lifecycle`.
+//! crate. A change is fsync'd when [`Tx::commit`] returns; private keys are sealed first.
+//! Certificate lifecycle is decided in `lifecycle`.
 //!
 //! Start reading at [`Store`], which gives a [`Reader`] or begins a [`Tx`].
 

@@ -20,7 +20,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`], [`StoreError::InUse`],
-    /// [`StoreError::TooNew`], [`StoreError::Unavailable`].
+    /// [`StoreError::TooNew`].
     pub async fn open(
         address: &Address,
         master_key: &MasterKey,
@@ -29,11 +29,8 @@ impl Store {
         Self::open_on(Engine::open(address, false).await?, master_key, clock).await
     }
 
-    /// As [`Store::open`], while another process holds the folder and is about to hand it over, see
-    /// [`Store::adopt_folder`]. SQLite allows both.
-    ///
-    /// # Errors
-    /// As [`Store::open`], except [`StoreError::InUse`].
+    /// As [`Store::open`], except [`StoreError::InUse`], while another process holds the folder;
+    /// see [`Store::adopt_folder`]. SQLite allows both.
     pub async fn open_beside(
         address: &Address,
         master_key: &MasterKey,
@@ -51,11 +48,8 @@ impl Store {
         Self::with(engine, Sealer::new(master_key), clock).await
     }
 
-    /// Tries once to open and migrate a store that is [`Store::away`]. Once reached, it recovers by
-    /// itself.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`], tried once, of a store that is [`Store::away`]; once reached, it
+    /// recovers by itself.
     pub async fn reach(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.inner.reaching.lock().await;
         let Some(address) = self.inner.address.as_ref().filter(|_| self.inner.opened.get().is_none()) else {
@@ -69,11 +63,7 @@ impl Store {
         Ok(())
     }
 
-    /// Initialises an empty store with schema, `default` project and check value, and opens it. An
-    /// existing store is unchanged.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`], but an empty store first gets schema, `default` project and check value.
     pub async fn init(
         address: &Address,
         master_key: &MasterKey,
@@ -104,7 +94,7 @@ impl Store {
     /// Whether `init` has run.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], [`StoreError::InUse`].
+    /// [`StoreError::InUse`].
     pub async fn is_initialised(address: &Address) -> Result<bool, StoreError> {
         let engine = match Engine::open(address, false).await {
             Err(StoreError::NotInitialised) => return Ok(false),

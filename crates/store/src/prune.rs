@@ -17,12 +17,9 @@ const CAUGHT_UP_AT_ONCE: u32 = 500;
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes the feed (older than 7 days), audit (newest 100,000 kept), nodes (silent for an hour)
-    /// and request log (older than its window), and writes upstream claims that an older release
-    /// omitted. Called periodically by one task per node.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// Prunes feed (7 days kept), audit (100,000 rows), nodes (silent for an hour) and request log
+    /// (its window), and writes upstream claims that an older release omitted. Called periodically
+    /// by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{StoreError, engine::pool::step, sealed::sealing::Sealer, shared::StoreInner};
 
-/// Reads of the store, of one snapshot of it, or of a replica. They are beside their tables, in
+/// Reads of the store, of one snapshot of it, or of a replica; they are beside their tables, in
 /// `repo`.
 ///
 /// # Errors

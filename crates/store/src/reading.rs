@@ -3,7 +3,7 @@ use crate::{
     repo::feed::{self, Ancestry},
 };
 
-/// A snapshot of the store, with its place in the store's history.
+/// A snapshot of the store and its place in history.
 #[derive(Debug)]
 pub struct Reading {
     reader: Reader,
@@ -12,27 +12,17 @@ pub struct Reading {
 }
 
 impl Store {
-    /// A snapshot. `held`: the newest position of what the caller already holds.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// A snapshot. `held`: the newest position that the caller holds.
     pub async fn reading(&self, held: FeedPosition) -> Result<Reading, StoreError> {
         Reading::begin(self.snapshot().await?, held).await
     }
 
     /// As [`Store::reading`], separate from requests.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn reading_as_member(&self, held: FeedPosition) -> Result<Reading, StoreError> {
         Reading::begin(self.snapshot_as_member().await?, held).await
     }
 
-    /// As [`Reader::feed_after`], separate from requests, with the snapshot of the rows if there
-    /// are any.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// As [`Reader::feed_after`], separate from requests, with the rows' snapshot if there are any.
     pub async fn feed_reading(
         &self,
         after: FeedPosition,
@@ -64,21 +54,17 @@ impl Reading {
         &self.reader
     }
 
-    /// The newest feed row of the snapshot.
+    /// The snapshot's newest feed row.
     pub fn as_of(&self) -> FeedPosition {
         self.as_of
     }
 
-    /// Whether the store's history continues from what the caller holds. If not, the two must not
-    /// be mixed.
+    /// Whether the store's history continues what the caller holds; else the two must not be mixed.
     pub fn continues(&self) -> bool {
         self.continues
     }
 
     /// As [`Reading::continues`], for a later `held`, which must not be newer than the snapshot.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn continues_from(&self, held: FeedPosition) -> Result<bool, StoreError> {
         let ancestry = self.reader.run(async |conn| feed::ancestry(conn, held).await).await?;
         Ok(ancestry != Ancestry::Foreign)

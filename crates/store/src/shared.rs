@@ -13,7 +13,6 @@ use crate::{
     sealed::sealing::Sealer,
 };
 
-/// Shared by all clones and transactions.
 pub(crate) struct StoreInner {
     pub(crate) opened: OnceLock<Opened>,
     /// For a store that was unreachable at start.

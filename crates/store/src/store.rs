@@ -18,6 +18,9 @@ use crate::{
 const PING_CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// The store, cheap to clone.
+///
+/// # Errors
+/// Every call: [`StoreError::Unavailable`]; reads also [`StoreError::Corrupt`].
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<StoreInner>,
@@ -53,7 +56,7 @@ impl Store {
     }
 
     /// As [`Store::read`], with connections that requests do not use: all of theirs may wait for a
-    /// node that joins, and joining needs these reads.
+    /// joining node, which needs these reads.
     pub fn read_as_member(&self) -> Reader {
         Reader::of_membership(&self.inner)
     }
@@ -69,9 +72,6 @@ impl Store {
     }
 
     /// Begins a write transaction. Waits up to 5 s for SQLite's writer.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let engine = self.inner.engine()?;
         let epoch = engine.epoch();
@@ -80,9 +80,6 @@ impl Store {
     }
 
     /// As [`Store::begin`], for a joining node: separate from requests.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn begin_as_member(&self) -> Result<Tx, StoreError> {
         let engine = self.inner.engine()?;
         let epoch = engine.epoch();
@@ -100,9 +97,8 @@ impl Store {
         Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
     }
 
-    /// Resolves after a commit by this process, or by others that notify. A wake-up only: may be
-    /// late or spurious. Counts from the call on, not the first poll: call it before reading the
-    /// feed.
+    /// Resolves after a commit by this process, or by others that notify; may be late or spurious.
+    /// Counts from the call on, not the first poll: call it before reading the feed.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.inner.changes.subscribe();
         async move {
@@ -113,8 +109,8 @@ impl Store {
         }
     }
 
-    /// Resolves when the store recovers or another server takes over. Counts from the call on, not
-    /// the first poll. Never resolves for an embedded store.
+    /// Resolves when the store recovers or another server takes over, never for an embedded store.
+    /// Counts from the call on, not the first poll.
     pub fn answers_again(&self) -> impl Future<Output = ()> + Send + use<> {
         let reached = self.inner.opened.get().is_none().then(|| self.changed());
         let tracker = self.inner.opened.get().and_then(|opened| opened.engine.tracker());
@@ -129,18 +125,12 @@ impl Store {
     }
 
     /// The time base of leases.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         let engine = self.inner.engine()?;
         self.read().run(async |conn| engine.now(conn, self.inner.clock.as_ref()).await).await
     }
 
     /// Whether the store can write, for `/readyz`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<(), StoreError> {
         // Concurrent callers share one answer.
         let mut pinged = self.inner.pinged.lock().await;

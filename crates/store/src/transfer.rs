@@ -1,6 +1,6 @@
 //! Copies an embedded store to PostgreSQL, in one transaction from one snapshot: the target ends
 //! empty or complete. Tables come from the source's schema, so later ones are included unless in
-//! [`NOT_COPIED`]. Keys stay sealed. The source is only read: the target gets its schema version
+//! [`NOT_COPIED`]. Keys stay sealed. The source is only read, so the target gets its schema version
 //! and is migrated afterwards. Every row is compared by digest before the commit.
 
 use std::{collections::HashSet, fmt::Write as _, path::Path};
@@ -24,11 +24,11 @@ use crate::{
 
 /// Live nodes join the target and are then counted for everything unsettled.
 const NOT_COPIED: [&str; 3] = ["node", "node_count", "node_process"];
-/// A row has at most some 80 KiB (chain and client CAs of 32 KiB each), so a page has at most 16
-/// MiB; its parameters are far below PostgreSQL's 65,535.
+/// A row has at most some 80 KiB (chain and client CAs of 32 KiB each), a page 16 MiB; its
+/// parameters are far below PostgreSQL's 65,535.
 const PAGE_ROWS: usize = 200;
 
-/// The number of rows copied and verified.
+/// Rows copied and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopiedTable {
     /// The table.
@@ -40,27 +40,26 @@ pub struct CopiedTable {
 /// Why nothing was copied.
 #[derive(Debug, Error)]
 pub enum TransferError {
-    /// The embedded store, unchanged.
+    /// The embedded store.
     #[error("the embedded store: {0}")]
     Source(StoreError),
-    /// PostgreSQL, unchanged.
+    /// PostgreSQL.
     #[error("PostgreSQL: {0}")]
     Target(StoreError),
     /// A certward table exists there.
     #[error("PostgreSQL: the database has a table {0} already")]
     NotEmpty(String),
-    /// Verification failed; nothing was kept.
+    /// Verification failed.
     #[error("PostgreSQL: the table {0} does not read as it was written")]
     Different(String),
 }
 
-/// Copies the embedded store in `folder` to the empty database at `target`, reporting each table.
-/// Durable and verified on return. Locks the folder, changes nothing in it, and uses bounded
-/// memory.
+/// Copies the store in `folder` to the empty database at `target`, reporting each table. Durable on
+/// return. Locks the folder; uses bounded memory.
 ///
 /// # Errors
-/// [`TransferError`]: nothing was copied, unless the connection was lost during the commit, when it
-/// is all or nothing.
+/// [`TransferError`]: nothing was copied; if the connection was lost during the commit, all or
+/// nothing.
 pub async fn transfer(
     folder: &Path,
     target: &Servers,
@@ -153,7 +152,7 @@ async fn copy_part(
     Ok(copied)
 }
 
-/// The check value, the key of the API secrets, and a private key.
+/// Checks that the copied secrets open.
 async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
     step(async {
         secret::api_secrets_key(to, sealer).await?;

@@ -4,18 +4,18 @@ use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::{StoreError, Timestamp, engine::pool, postgres::listen, shared::StoreInner};
 
-/// A write transaction. Dropped without [`Tx::commit`], it leaves no trace. Its steps are beside
-/// their tables, in `repo`.
+/// A write transaction, with its steps in `repo`. Dropped without [`Tx::commit`], it leaves no
+/// trace.
 ///
-/// On PostgreSQL [`Tx::deployment`] locks the row, which serialises changes of a deployment.
+/// On PostgreSQL [`Tx::deployment`] locks the row, to serialise its changes.
 ///
 /// Lock order, against deadlocks (`lock.rs` has all of it): the acting key
 /// ([`crate::Store::begin_as`], or [`crate::Store::begin_on_keys_as`] to change keys),
 /// [`Tx::api_key`], [`Tx::project_to_remove`], [`Tx::hold_nodes`] or [`Tx::hold_changes`],
 /// deployments, the generation.
 ///
-/// After an error or a cancelled step, every further step and the commit are refused. (PostgreSQL
-/// would answer the commit with a successful rollback.)
+/// After an error or a cancelled step, further steps and the commit are refused. (PostgreSQL would
+/// answer the commit with a successful rollback.)
 ///
 /// # Errors
 /// Every step: [`StoreError::Unavailable`]; reads also [`StoreError::Corrupt`].
@@ -49,7 +49,7 @@ impl Tx {
         self.now
     }
 
-    /// Commits; on disk, fsync'd, when this returns.
+    /// Commits; fsync'd on return.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing was changed, or (PostgreSQL, connection lost during the
@@ -93,7 +93,6 @@ impl Tx {
         self.step(work).await
     }
 
-    /// The commit wakes the readers of the feed.
     pub(crate) fn wake(&mut self) {
         self.wakes = true;
     }

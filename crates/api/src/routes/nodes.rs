@@ -1,4 +1,4 @@
-//! The nodes, and whether changes wait for them.
+//! The nodes.
 
 use axum::{Json, extract::State};
 use certward_lifecycle::NodeStatus;

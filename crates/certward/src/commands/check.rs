@@ -68,7 +68,7 @@ fn given(text: &str) -> Text {
     Text::Given(zeroize::Zeroizing::new(text.to_owned()))
 }
 
-/// Builds the configuration, as the server does; opens nothing.
+/// Builds the configuration; opens nothing.
 fn rehearse(mut judgement: Judgement) -> Judgement {
     let Some(material) = &judgement.material else { return judgement };
     if let Err(reason) = NoGateway::new(Arc::new(SystemClock)).rehearse(material) {

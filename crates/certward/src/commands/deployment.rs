@@ -13,7 +13,7 @@ use crate::{
     table::TextTable,
 };
 
-/// The API's answer, as far as it is shown; the list omits some fields.
+/// The list omits some fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct DeploymentAnswer {
@@ -107,7 +107,6 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings that are named.
 fn given(settings: &DeploymentSettingArgs) -> anyhow::Result<Map<String, Value>> {
     let mut body: Map<_, _> = serde_json::from_value(serde_json::to_value(settings)?)?;
     body.retain(|_, value| !value.is_null());

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Reads `ADDRESS:PORT`. A name is refused: its resolution, and so the exposure, may change.
+/// A name is refused: its resolution, and so the exposure, may change.
 pub(super) fn socket_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|_| {

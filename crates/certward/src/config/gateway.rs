@@ -39,7 +39,7 @@ pub(crate) struct GatewaySection {
     /// For the proof of a change, else it is `failed`: `60s`; 1 s to 1 h.
     #[serde(deserialize_with = "super::duration::prove_within")]
     pub(crate) prove_within: Duration,
-    /// Duration of the drain: `30s`; 0 s to 1 h.
+    /// `30s`; 0 s to 1 h.
     #[serde(deserialize_with = "super::duration::drain")]
     pub(crate) drain: Duration,
     /// Service of two-way deployments after the last read of changes: `serve`, without end; or 10 s

@@ -78,7 +78,6 @@ pub(super) fn find(name: &str) -> Option<ConfigKey> {
     KEYS.into_iter().find(|key| key.variable() == name)
 }
 
-/// The known variable with the smallest edit distance.
 pub(super) fn nearest(name: &str) -> String {
     KEYS.into_iter()
         .map(ConfigKey::variable)

@@ -12,7 +12,7 @@ pub(super) fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error>
     parse(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// Keys that differ from the default and that the role ignores.
+/// Ignored keys that differ from the default.
 pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
     let Config { api, gateway, limits, .. } = config;
     let default = Config::default();

@@ -8,7 +8,6 @@ use certward_store::Role;
 
 use super::{ConfigError, error::Origin};
 
-/// The inputs of the configuration.
 #[derive(Default)]
 pub(crate) struct ConfigSource {
     /// The file's name, for errors, and its text.

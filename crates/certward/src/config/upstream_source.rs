@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Local addresses to dial brokers from, without duplicates.
+/// Duplicates are refused.
 pub(super) fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpAddr>, D::Error> {
     parse(&Vec::<String>::deserialize(from)?).map_err(D::Error::custom)
 }

@@ -16,10 +16,9 @@ use crate::accept::fair_shares::{Age, FairShares};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) finished_max: usize,
-    /// Per address.
     pub(crate) per_address_max: Option<usize>,
-    /// Room for unfinished connections beyond `finished_max`. They also use free places of finished
-    /// ones: after a restart a fleet connects all at once.
+    /// Beyond `finished_max`, whose free places they also use: after a restart a fleet connects all
+    /// at once.
     pub(crate) unfinished_kept: usize,
 }
 
@@ -37,7 +36,7 @@ struct ConnectionCounts {
     unfinished: FairShares<Arc<Notify>>,
 }
 
-/// An unfinished connection; removed on drop.
+/// Removed on drop.
 #[derive(Debug)]
 pub(crate) struct UnfinishedConnection {
     doorkeeper: Arc<Doorkeeper>,
@@ -47,7 +46,7 @@ pub(crate) struct UnfinishedConnection {
     displaced: Arc<Notify>,
 }
 
-/// The place of a finished connection; released on drop.
+/// Of a finished connection; released on drop.
 #[derive(Debug)]
 pub(crate) struct ConnectionPlace {
     doorkeeper: Arc<Doorkeeper>,
@@ -73,8 +72,8 @@ impl Doorkeeper {
         self.places().unfinished.len()
     }
 
-    /// Enters a connection; `Err`: the bound that refuses it. `is_device` is false for a load
-    /// balancer before its header ([`UnfinishedConnection::set_device`]).
+    /// `Err`: the bound that refuses it. `is_device` is false for a load balancer before its header
+    /// ([`UnfinishedConnection::set_device`]).
     pub(crate) fn enter(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -96,7 +95,6 @@ impl Doorkeeper {
         Ok(UnfinishedConnection { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
     }
 
-    /// `Err`: the bound that is reached.
     fn check_room(&self, places: &ConnectionCounts, address: Option<IpAddr>) -> Result<(), &'static str> {
         if places.finished >= self.bounds.finished_max {
             return Err("connections_max");

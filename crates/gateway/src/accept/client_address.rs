@@ -41,8 +41,8 @@ pub(crate) struct ResolvedClient {
     pub(crate) entrant: Option<UnfinishedConnection>,
 }
 
-/// Reads the PROXY header if one is due and counts the connection to its address. `None`: the
-/// connection is over and recorded. Probes are recognised by their TCP peer: no header makes one.
+/// Reads a due PROXY header and counts the connection to its address. `None`: the connection is
+/// over and recorded. Probes are recognised by their TCP peer: no header makes one.
 pub(crate) async fn resolve(
     context: &NodeContext,
     arrival: Arrival,

@@ -70,7 +70,6 @@ impl<T> FairShares<T> {
         self.change(address, |held| held.insert(age, connection));
     }
 
-    /// Keeps the rank in step.
     fn change<R>(&mut self, address: IpAddr, change: impl FnOnce(&mut BTreeMap<Age, T>) -> R) -> R {
         let held = self.holders.entry(address).or_default();
         if let Some(rank) = rank(address, held) {

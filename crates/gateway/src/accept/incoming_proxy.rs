@@ -3,7 +3,7 @@
 //!
 //! Strict, because the address identifies the device. `proxy-header` is lenient: version 1 accepts
 //! `+1` as a port, text after `UNKNOWN`, any byte after `PROXY`; version 2 accepts datagrams and
-//! Unix sockets. So it parses version 2's addresses only. Consumes no byte after the header.
+//! Unix sockets. So it parses version 2's addresses only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -27,7 +27,6 @@ pub(crate) const LOCAL: [u8; V2_BYTES_MIN] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stated {
-    /// Source and destination.
     Addresses { from: SocketAddr, to: SocketAddr },
     /// `UNKNOWN`, `LOCAL`, `UNSPEC`: the balancer's own connection, such as a health check.
     Nothing,

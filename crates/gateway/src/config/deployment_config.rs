@@ -12,7 +12,6 @@ use crate::{Protocol, config::tls_config::Identity, sync::membership::Epoch};
 #[derive(Debug)]
 pub(crate) enum DeploymentConfig {
     Served(Served),
-    /// Affects this deployment only.
     Refused(Refused),
 }
 

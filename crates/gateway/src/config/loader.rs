@@ -66,11 +66,9 @@ pub(crate) struct LoaderSources {
     pub(crate) history: Arc<History>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
-    /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
 }
 
-/// Read in the transaction of its feed row.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     id: DeploymentId,
@@ -176,7 +174,7 @@ impl Loader {
         }
     }
 
-    /// Refuses two-way if this node's trust is too old. Live connections are still checked by it.
+    /// Two-way only. Live connections are still checked by the old trust.
     fn refuse_if_too_old(&self, entry: Arc<DeploymentConfig>) -> Arc<DeploymentConfig> {
         let DeploymentConfig::Served(served) = &*entry else { return entry };
         let (Some(verifier), true) = (&served.identity.verifier, self.trust_age.is_over()) else {
@@ -278,10 +276,8 @@ impl Loader {
         Writes(self.slots.iter().map(|slot| slot.counts().writes).collect())
     }
 
-    /// Reads deployments in the transaction of their feed rows; does not serve them.
-    ///
-    /// # Errors
-    /// [`StoreError`] if one cannot be read.
+    /// Reads deployments in the transaction of their feed rows; does not serve them. Fails if one
+    /// cannot be read.
     pub(crate) async fn read_ahead(
         &self,
         reading: &Reading,
@@ -344,7 +340,7 @@ impl Loader {
         LoadStamp(self.slot(id).counts().changes)
     }
 
-    /// Whether that answer is still valid. Later changes reach connections through the registry.
+    /// Later changes reach connections through the registry.
     pub(crate) fn is_unchanged(&self, id: &DeploymentId, stamp: LoadStamp) -> bool {
         self.stamp(id) == stamp
     }

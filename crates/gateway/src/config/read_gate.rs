@@ -34,7 +34,7 @@ struct GateState {
     copied: Option<Generation>,
 }
 
-/// Announced, not carried out.
+/// Not carried out.
 #[derive(Debug)]
 struct Announced {
     /// Values in memory must be read later.

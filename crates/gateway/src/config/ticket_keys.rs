@@ -48,7 +48,8 @@ pub(crate) async fn keep_current(
     Ok(())
 }
 
-/// Loads the replica's keys, for a start without the store. Missing keys only cost full handshakes.
+/// Loads the replica's keys, for a start without the store. Missing keys only cost full
+/// handshakes.
 pub(crate) async fn recall(ring: &KeyRing, replica: &Reader) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for period in ring.periods() {

@@ -30,7 +30,7 @@ pub(crate) struct KeyRing {
     keys: RwLock<Vec<Arc<TicketKey>>>,
 }
 
-/// The key of one six-hour period, counted from 1970.
+/// The key of one period, counted from 1970.
 pub(crate) struct TicketKey {
     period: i64,
     id: [u8; KEY_ID_LEN],
@@ -60,7 +60,7 @@ impl KeyRing {
         self.with(<[_]>::len)
     }
 
-    /// Returns whether the current and the next key are present.
+    /// Whether the current and the next key are present.
     pub(crate) fn forget_old(&self) -> bool {
         let (periods, now) = (self.periods(), self.period());
         let is_old = |key: &Arc<TicketKey>| !periods.contains(&key.period);

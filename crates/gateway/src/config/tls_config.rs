@@ -61,7 +61,7 @@ impl Identity {
         }
     }
 
-    /// As [`Identity::config`], for records of at most `record_bytes` of plaintext.
+    /// For records of at most `record_bytes` of plaintext.
     pub(crate) fn config_for(&self, protocol: Protocol, record_bytes: u16) -> Arc<ServerConfig> {
         let config = self.config(protocol);
         if record_bytes >= RecordBytes::MAX {

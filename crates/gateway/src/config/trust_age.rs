@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub(crate) struct TrustAge {
     clock: Arc<dyn Clock>,
-    /// `None`: no limit.
     max: Option<Duration>,
     sent: Mutex<Option<Duration>>,
 }

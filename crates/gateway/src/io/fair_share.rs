@@ -26,7 +26,6 @@ pub(crate) struct FairShare(Arc<Semaphore>);
 /// `tokio_util::sync::PollSemaphore` and its permit have 48 bytes, this has 24, in each relay.
 #[derive(Default)]
 pub(crate) enum QueueSlot {
-    /// Not queued.
     #[default]
     None,
     Waiting(WaitingFuture),
@@ -39,7 +38,7 @@ pub(crate) enum QueueSlot {
 type WaitingFuture = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 impl FairShare {
-    /// `at_once`: how many hold a turn at once.
+    /// `at_once`: how many hold a turn.
     pub(crate) fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once.max(1))))
     }

@@ -17,7 +17,7 @@ const FATAL: u8 = 2;
 /// The version in records of TLS 1.2 and 1.3.
 const RECORD_VERSION: [u8; 2] = [3, 3];
 
-/// The alert as a record with this `sequence` number. `None`: an unsupported suite.
+/// As a record with this `sequence` number. `None`: an unsupported suite.
 pub(crate) fn sealed(
     (sequence, secrets): (u64, ConnectionTrafficSecrets),
     version: ProtocolVersion,

@@ -26,7 +26,7 @@ const UNSENT_MAX: u32 = 128 * 1024;
 /// MiB. A peer 10 ms away still sends 20 MB/s.
 const RECEIVED_MAX: usize = 256 * 1024;
 
-/// Sets the options; accepted connections inherit them from a listener.
+/// Accepted connections inherit them from a listener.
 pub(crate) fn settle(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;

@@ -53,10 +53,7 @@ enum TlsStep {
 }
 
 impl Tls {
-    /// A connection before its first byte.
-    ///
-    /// # Errors
-    /// rustls refuses the configuration.
+    /// Fails if rustls refuses the configuration.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         Ok(Self {
             connection: Box::new(UnbufferedServerConnection::new(config)?),
@@ -147,7 +144,7 @@ impl Tls {
         Ok(TlsStep::On)
     }
 
-    /// Encodes the alert of the error. No further record is processed.
+    /// No further record is processed.
     fn take_alert(&mut self, rest: &mut [u8], out: &mut SendBuffer) {
         while self.connection.wants_write() {
             let status = self.connection.process_tls_records(rest);
@@ -158,10 +155,7 @@ impl Tls {
         }
     }
 
-    /// Encrypts `plain` into `out`.
-    ///
-    /// # Errors
-    /// The handshake is not done, the connection failed, or its keys are used up.
+    /// Fails if the handshake is not done, the connection failed, or its keys are used up.
     pub(crate) fn encrypt(&mut self, plain: &[u8], out: &mut SendBuffer) -> Result<(), Error> {
         // For smaller records rustls reports the size that it needs.
         let room = plain.len() + (plain.len() / RECORD_MAX + 2) * OVERHEAD_PER_RECORD;
@@ -273,7 +267,7 @@ impl SendBuffer {
         }
     }
 
-    /// `write` returns the bytes written, or `Err` with the room needed for a retry.
+    /// `write`: the bytes written, or `Err` with the room needed.
     fn append(
         &mut self,
         mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, usize>, Error>,

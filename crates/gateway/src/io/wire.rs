@@ -22,9 +22,9 @@ use crate::io::{
     tls::{INCOMPLETE_MAX, PeerState, SendBuffer, Tls},
 };
 
-/// Bytes of one socket read: four full TLS records.
+/// Of one socket read: four full TLS records.
 const READ_BYTES_MAX: usize = 64 * 1024;
-/// Bytes still read from the peer after our close.
+/// From the peer, after our close.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
@@ -157,7 +157,7 @@ pub(crate) async fn read_device(tls: &mut Tls, device: &mut TcpStream) -> Device
     poll_fn(|cx| poll_read_once(tls, device, cx)).await
 }
 
-/// Reads once from a device that is owed no answer: acknowledges unless more is there.
+/// From a device that is owed no answer: acknowledges unless more is there.
 pub(crate) async fn read_device_acknowledged(tls: &mut Tls, device: &mut TcpStream) -> DeviceRead {
     let mut acknowledged = false;
     poll_fn(|cx| {
@@ -190,7 +190,7 @@ pub(crate) async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io
     .await
 }
 
-/// Sends what the socket takes and returns how much. The caller polls for the rest.
+/// Returns how much the socket took. The caller polls for the rest.
 pub(crate) fn send_now(stream: &mut TcpStream, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
 
-/// Unsent bytes, and since when they stall. Costs a pointer if empty.
+/// Costs a pointer if empty.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBacklog(Option<Box<Rest>>);
 
@@ -43,7 +43,7 @@ impl WriteBacklog {
         self.0.as_ref()?.stalled_since
     }
 
-    /// Sends some of the backlog. Ready at once if it is empty.
+    /// Sends some of it. Ready at once if empty.
     pub(crate) fn poll_send(&mut self, to: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(rest) = &mut self.0 else { return Poll::Ready(Ok(())) };
         let written = Pin::new(to).poll_write(cx, &rest.bytes);

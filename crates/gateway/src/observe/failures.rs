@@ -81,7 +81,7 @@ impl Failures {
 }
 
 impl Lists {
-    /// The deployment's list, numbered as the newest.
+    /// Numbered as the newest.
     fn next(&mut self, id: &DeploymentId) -> &mut List {
         if self.of.len() >= DEPLOYMENTS_MAX && !self.of.contains_key(id) {
             let mut newest: Vec<u64> = self.of.values().map(|list| list.newest).collect();

@@ -141,7 +141,6 @@ impl Metrics {
         self.proofs.get_or_create(&result(well)).inc();
     }
 
-    /// Sets whether this node has a replica to serve from.
     pub(crate) fn snapshot(&self, is_whole: bool) {
         self.snapshot_whole.set(i64::from(is_whole));
     }

@@ -89,7 +89,6 @@ impl Prover {
         let outcome = timeout(HANDSHAKE_TIMEOUT, async {
             let mut stream = dial::finish(socket, target).await?;
             if self.listeners[way.listener].awaits_header_from(registered.source().ip()) {
-                // The listener requires a header from that address.
                 stream.write_all(&incoming_proxy::LOCAL).await?;
             }
             connector.connect(name, stream).await

@@ -28,7 +28,7 @@ struct ProbeSource {
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Used>>);
 
-/// A registered source address, until dropped.
+/// A source address, until dropped.
 #[derive(Debug)]
 pub(crate) struct Registered {
     probes: Arc<Probes>,
@@ -37,7 +37,7 @@ pub(crate) struct Registered {
 }
 
 impl Probes {
-    /// Begins a connection, registered before it can be accepted.
+    /// Registered before it can be accepted.
     pub(crate) fn begin(self: &Arc<Self>, socket: &Socket, to: SocketAddr) -> io::Result<Registered> {
         // Held throughout: the source is known only after the connect, and the listener looks here.
         let mut map = self.map();

@@ -19,9 +19,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 pub(crate) struct HandshakeRecord {
     /// As presented, leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
-    /// The server's signature verified with the leaf's key.
+    /// With the leaf's key.
     pub(crate) signature_verified: bool,
-    /// The CA names (DER) of the certificate request, if there was one.
+    /// CA names (DER) of the certificate request, if any.
     pub(crate) asked_by: Option<Vec<Vec<u8>>>,
 }
 
@@ -36,7 +36,6 @@ impl RecordingClient {
         Arc::new(Self { provider, seen: Mutex::default() })
     }
 
-    /// No resumption, no client certificate.
     pub(crate) fn config(
         self: &Arc<Self>,
         version: &'static SupportedProtocolVersion,

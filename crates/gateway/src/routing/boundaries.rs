@@ -45,8 +45,7 @@ impl BoundaryIndex {
         self.known().upstream_allow.get(project).cloned()
     }
 
-    /// Whether another project has the name. Suffixes of two projects never overlap, so the first
-    /// match decides; at most 127 look-ups.
+    /// Suffixes of two projects never overlap, so the first match decides; at most 127 look-ups.
     pub(crate) fn belongs_to_another(&self, name: &HostName, project: &ProjectId) -> bool {
         let known = self.known();
         if known.owners.is_empty() {

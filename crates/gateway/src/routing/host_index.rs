@@ -104,7 +104,7 @@ impl HostIndex {
         self.read().is_listed
     }
 
-    /// Clears the index, for another warm-up.
+    /// For another warm-up.
     pub(crate) fn forget(&self) {
         *self.write() = HostTables::default();
     }
@@ -191,7 +191,7 @@ impl HostTables {
         self.hosts.entry(host.hash(), |row| row.host == host, |row| row.host.hash())
     }
 
-    /// Removes the hosts of a place, except those that moved elsewhere.
+    /// Except hosts that moved elsewhere.
     fn clear(&mut self, place: u32) {
         let Some(old) = &mut self.deployments[place as usize] else { return };
         let hosts = std::mem::replace(&mut old.hosts, Hosts::Others(Box::default()));

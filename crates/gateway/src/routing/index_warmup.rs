@@ -42,7 +42,7 @@ pub(crate) enum NameLookup {
 pub(crate) struct IndexWarmup {
     is_over: watch::Sender<bool>,
     lookups: Semaphore,
-    /// The negative cache, with expiry.
+    /// With expiry.
     negative_cache: Mutex<HashMap<HostName, Instant>>,
     unanswered: AtomicBool,
     lookup_timeout: Duration,

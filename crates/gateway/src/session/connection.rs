@@ -117,7 +117,6 @@ struct PendingSession<'a> {
     member: Registration,
     destination: &'a RoutedDeployment,
     peer: SocketAddr,
-    /// Stated by the load balancer.
     to: Option<SocketAddr>,
     seen: &'a mut Seen,
     tls: Tls,
@@ -246,7 +245,7 @@ impl<'a> PendingSession<'a> {
         Ok(())
     }
 
-    /// Connects to the broker after the first bytes, and takes the connection's place.
+    /// Connects after the first bytes, and takes the connection's place.
     async fn admit_and_connect(&mut self) -> Result<(TcpStream, ConnectionPlace), SetupError> {
         // Registered first: a change since the lookup is visible now or sends a signal.
         if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
@@ -319,7 +318,7 @@ impl<'a> PendingSession<'a> {
 }
 
 impl PendingSession<'_> {
-    /// Logged for the operator, because devices cannot report it.
+    /// Logged for the operator: devices cannot report it.
     fn log_unreachable(&self, why: &dyn Display) {
         let deployment = self.member.deployment();
         if self.context.misdirected.now(deployment, Instant::now()) {

@@ -28,7 +28,6 @@ use crate::{
 pub(crate) struct Established {
     pub(crate) tls: Tls,
     pub(crate) client: TcpStream,
-    /// Bytes in transit after the last flight.
     pub(crate) opening: Opening,
     pub(crate) destination: RoutedDeployment,
     /// As read before the handshake.

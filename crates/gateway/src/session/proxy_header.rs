@@ -15,7 +15,7 @@ const MOSQUITTO_BYTES_MAX: usize = 500;
 /// `verify` without a verified certificate: nonzero.
 const NOT_VERIFIED: u32 = 1;
 
-/// Why no header can state the device; the device is then disconnected.
+/// Why no header can state the device, which is then disconnected.
 #[derive(Debug, Error)]
 pub(crate) enum HeaderUnavailable {
     #[error("the device's name: {0}")]

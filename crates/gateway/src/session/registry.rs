@@ -104,7 +104,6 @@ impl Registry {
             .map_or(Ok(()), |connections| connections.check_room(limits, now))
     }
 
-    /// Registers a connection after its handshake.
     pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Registration {
         let live = Arc::new(ConnectionHandle {
             scope: Mutex::new(scope),
@@ -245,7 +244,7 @@ impl Registration {
         &self.deployment
     }
 
-    /// Counts the finished connection; `Err`: the limit that refuses it.
+    /// `Err`: the limit that refuses it.
     pub(crate) fn count(&mut self, limits: ConnectionLimits, now: Instant) -> Result<(), Cause> {
         if let Some(connections) = self.registry.shard(&self.deployment).get_mut(&self.deployment) {
             connections.count(limits, now)?;

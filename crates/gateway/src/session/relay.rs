@@ -48,7 +48,7 @@ pub(crate) struct Relay {
 
 /// Bytes in transit when a relay starts.
 pub(crate) struct Opening {
-    /// Decrypted bytes for the broker.
+    /// Decrypted, for the broker.
     pub(crate) first: Vec<u8>,
     /// Travel with the broker's first answer: TLS 1.3's session ticket.
     pub(crate) held: Vec<u8>,

@@ -30,7 +30,6 @@ pub(crate) struct Follower {
     pub(crate) reports: Arc<ReportGate>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
-    /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
     pub(crate) progress: FeedProgress,
     pub(crate) membership: Arc<Membership>,

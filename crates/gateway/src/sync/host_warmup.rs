@@ -76,7 +76,7 @@ impl Follower {
         (Start { after, schedule, listed: Some(listed) }, names)
     }
 
-    /// Fills the host index; resumes an earlier try.
+    /// Resumes an earlier try.
     pub(crate) async fn fill(&self, names: &Mutex<HostWarmup>) -> Result<(), StoreError> {
         let mut names = names.lock().await;
         if names.from == HostSource::Replica {
@@ -106,7 +106,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Indexes the replica's hosts. Returns where to read next.
+    /// Returns where to read next.
     async fn index_replica(&self, names: &mut HostWarmup) -> HostSource {
         let index = &self.context.index;
         while let Some(page) = self.replica_page(names).await {

@@ -218,12 +218,11 @@ impl Replicator {
         }
     }
 
-    /// The replica, if readable; rows only as [`Gate::covers`] allows.
+    /// Rows only as [`Gate::covers`] allows.
     pub(crate) fn readable(&self) -> Option<&Replica> {
         self.state().replica.mark().is_some().then_some(&self.replica)
     }
 
-    /// The mark an earlier process left.
     pub(crate) fn stale_mark(&self) -> Option<Generation> {
         match self.state().replica {
             ReplicaState::Stale { mark } => Some(mark),
@@ -311,8 +310,7 @@ impl Replicator {
         }
     }
 
-    /// Waits until exactly this row is durable, or no replica exists. The error is one plain
-    /// sentence.
+    /// Waits until exactly this row is durable, or no replica exists.
     pub(crate) async fn wait_durable_row(&self, newest: FeedPosition) -> Result<(), String> {
         let mut progress = self.progress.subscribe();
         loop {

@@ -13,9 +13,9 @@ pub(crate) const ROOM_AT_REST: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: HashMap<DeploymentId, Job>,
-    /// Deployments to bring up to date.
+    /// To bring up to date.
     changes: BTreeSet<(Instant, DeploymentId)>,
-    /// Deployments up to date but not proven; after all changes.
+    /// Up to date but not proven; after all changes.
     retries: BTreeSet<(Instant, DeploymentId)>,
     retrying: usize,
     /// When nothing else is due: repeated proofs at a start.
@@ -55,7 +55,6 @@ impl Schedule {
         }
     }
 
-    /// Runs it when nothing else is due.
     pub(crate) fn want_some_time(&mut self, id: DeploymentId) {
         self.background.push_back(id);
     }

@@ -90,7 +90,7 @@ impl EndpointHealth {
     }
 }
 
-/// 1 s doubling to 30 s, at least half of it: nodes must not probe in step.
+/// Half of it is random: nodes must not probe in step.
 fn wait(waits: u32, random: u64) -> Duration {
     let whole = PROBE_WAIT_MIN.saturating_mul(1 << waits.saturating_sub(1).min(5)).min(PROBE_WAIT_MAX);
     whole / 2 + part(whole / 2, random)

@@ -53,7 +53,7 @@ impl LookUps {
         self.0.in_progress().len()
     }
 
-    /// Resolves a name. Not cached: the next call resolves again.
+    /// Not cached: the next call resolves again.
     pub(super) async fn ask(&self, upstream: &Upstream) -> LookUpResult {
         // An address needs no name server and no thread.
         if let Some(address) = upstream.socket_address() {

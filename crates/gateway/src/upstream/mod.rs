@@ -106,7 +106,6 @@ impl Upstreams {
         }
     }
 
-    /// Drops unused endpoints. Call it periodically.
     pub(crate) fn sweep(&self, now: Instant) {
         self.endpoints.sweep(now);
     }

@@ -12,7 +12,6 @@ use tokio::net::TcpStream;
 use super::{Unreachable, jitter::Jitter};
 use crate::upstream::dial::{begin, errno, finish, open};
 
-/// A family without a source is left to the system.
 #[derive(Debug)]
 pub(super) struct UpstreamSources {
     v4: Box<[IpAddr]>,

@@ -29,8 +29,7 @@ impl DataFolder {
     pub(crate) const REQUESTS: &'static str = "requests.db";
     const LOCK: &'static str = "lock";
 
-    /// Opens and locks the folder. `create` makes it and its files; otherwise a folder without a
-    /// store is unchanged.
+    /// `create` makes the folder and its files; otherwise one without a store is unchanged.
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         let folder = Self::prepare(path, create)?;
         folder.lock()?;
@@ -67,7 +66,7 @@ impl DataFolder {
         self.hold(private_file(&self.path.join(Self::LOCK))?)
     }
 
-    /// Takes the previous process' lock, which is never free in between.
+    /// Takes the previous process' lock, never free in between.
     pub(crate) fn adopt(&self, lock: OwnedFd) -> Result<(), StoreError> {
         let lock = File::from(lock);
         let file = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());

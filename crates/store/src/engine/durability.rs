@@ -5,8 +5,8 @@ use crate::{
     engine::{lock, row},
 };
 
-/// PostgreSQL settings that can lose acknowledged changes, with remedies. Sessions set
-/// `synchronous_commit` themselves.
+/// PostgreSQL settings that can lose acknowledged changes. Sessions set `synchronous_commit`
+/// themselves.
 pub(crate) async fn risks(conn: &mut AnyConnection) -> Result<Vec<&'static str>, StoreError> {
     if !lock::is_postgres(conn) {
         return Ok(Vec::new());

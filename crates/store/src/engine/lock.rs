@@ -47,7 +47,7 @@ async fn set(conn: &mut AnyConnection, name: &str, value: &str) -> Result<(), St
     Ok(())
 }
 
-/// Serialises claims of hosts and upstream addresses, boundaries, and quotas.
+/// Serialises claims (hosts, upstream addresses), boundaries and quotas.
 pub(crate) async fn hosts(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, HOSTS).await
 }

@@ -1,9 +1,8 @@
 //! Files and folders that must belong to the effective user.
 //!
-//! Files in the data folder must be regular, the user's and no links, and the folder the user's,
-//! too. Otherwise another user could redirect a process, above all root's, to another file. A link
-//! to the folder is followed if made by root or the user: operators move data folders to other
-//! disks.
+//! Files in the data folder must be regular, the user's and no links, and the folder the user's:
+//! otherwise another user could redirect a process, above all root's, to another file. A link to
+//! the folder is followed if root's or the user's: operators move data folders to other disks.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -29,10 +28,10 @@ pub enum NotOwn {
     /// A symbolic link.
     #[error("{0} is a symbolic link")]
     Link(String),
-    /// Not of the expected kind.
+    /// The wrong kind.
     #[error("{0} is not a regular file")]
     Kind(String),
-    /// Owned by another user.
+    /// Another user's.
     #[error("{path} belongs to user {owner}, and this process runs as user {user}")]
     Owner {
         /// The path.
@@ -66,11 +65,8 @@ impl From<NotOwn> for io::Error {
     }
 }
 
-/// Opens a folder of the effective user, made with mode 0700 if missing. Returns its path without
+/// Opens the effective user's folder, made with mode 0700 if missing. Returns its path without
 /// links.
-///
-/// # Errors
-/// [`NotOwn`].
 pub fn own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     let system = |error| NotOwn::system(path, error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(system)?;
@@ -78,17 +74,14 @@ pub fn own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
 }
 
 /// As [`own_folder`], for an existing folder.
-///
-/// # Errors
-/// [`NotOwn`].
 pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
     let system = |error| NotOwn::system(path, error);
     let found = fs::symlink_metadata(path).map_err(system)?;
     if found.is_symlink() && found.uid() != 0 && found.uid() != user() {
         return Err(NotOwn::owner(path, found.uid()));
     }
-    // Absolute, so independent of the working folder. A non-link is not resolved again: had it
-    // become one, the open would fail.
+    // Absolute, so independent of the working folder. A non-link is not resolved again: one put
+    // there makes the open fail.
     let path = match path.file_name() {
         Some(name) if !found.is_symlink() => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -106,9 +99,6 @@ pub fn existing_own_folder(path: &Path) -> Result<(PathBuf, File), NotOwn> {
 }
 
 /// Refuses a folder that others can write.
-///
-/// # Errors
-/// [`NotOwn::TooOpen`].
 pub fn refuse_writable_by_others(path: &Path, folder: &File) -> Result<(), NotOwn> {
     let metadata = folder.metadata().map_err(|error| NotOwn::system(path, error))?;
     if metadata.mode() & 0o022 != 0 {
@@ -117,10 +107,7 @@ pub fn refuse_writable_by_others(path: &Path, folder: &File) -> Result<(), NotOw
     Ok(())
 }
 
-/// Opens a file of the effective user with `options`.
-///
-/// # Errors
-/// [`NotOwn`].
+/// Opens the effective user's file.
 pub fn open_own_file(path: &Path, options: &mut OpenOptions) -> Result<File, NotOwn> {
     // Opening a FIFO must not block.
     let file = open(path, options, OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
@@ -129,8 +116,7 @@ pub fn open_own_file(path: &Path, options: &mut OpenOptions) -> Result<File, Not
     Ok(file)
 }
 
-/// For files that a library opens by path. Other users cannot replace them afterwards, as the
-/// folder is the user's.
+/// For files that a library opens by path: in the user's folder others cannot replace them.
 pub(crate) fn look_at_own_file(path: &Path) -> Result<(), NotOwn> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => Err(NotOwn::Link(path.display().to_string())),
@@ -155,8 +141,8 @@ pub fn look_at_socket(path: &Path) -> Result<(), NotOwn> {
     root_or_user(path, &metadata)
 }
 
-/// Refuses files of users other than root and the effective one: for configured paths, which may
-/// have links (Kubernetes mounts secrets so).
+/// Refuses other users' files, except root's: for configured paths, which may have links
+/// (Kubernetes mounts secrets so).
 pub(crate) fn root_or_user(path: &Path, metadata: &Metadata) -> Result<(), NotOwn> {
     match metadata.uid() {
         0 => Ok(()),

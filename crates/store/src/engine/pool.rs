@@ -26,18 +26,16 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A lock's wait and the statement, over a network that may be silent.
 const STEP_TIMEOUT: Duration = Duration::from_secs(12);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Each is a thread with its own allocator arena, statements and pages; most reads take 0.1 ms.
+/// Each is a thread with an allocator arena, statements and pages; most reads take 0.1 ms.
 const SQLITE_READERS: u32 = 2;
 /// Eight nodes within PostgreSQL's default of 97: each has these, [`MEMBERSHIP_CONNECTIONS`], one
 /// to listen and one to probe.
 const POSTGRES_CONNECTIONS: u32 = 7;
-/// To read the feed, to renew a lease, to load changes. Separate: requests that wait for a joining
-/// node can fill the pool, and joining needs these.
+/// To read the feed, renew a lease and load changes; separate, see `Store::read_as_member`.
 const MEMBERSHIP_CONNECTIONS: u32 = 3;
 
-/// Deleted rows are overwritten, nothing temporary reaches the disk. The page cache is 64 KiB
-/// instead of 2 MiB: four such caches would be a node's largest part, and the system caches the
-/// same pages.
+/// Deleted rows are overwritten, nothing temporary reaches the disk. The page cache is 64 KiB, not
+/// 2 MiB: four of those would be a node's largest part, and the system caches the same pages.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
      PRAGMA cache_size = -64;";
@@ -45,15 +43,15 @@ const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys =
 /// The locks need READ COMMITTED: a statement after a lock sees what the lock waited for. A node
 /// that is cut off must not hold locks longer than others wait.
 ///
-/// Plan settings: each statement takes a few rows in index order. Without statistics the planner
-/// would expect a tenth of a table and read all of it for a page of 1000 rows.
+/// Plan settings: statements take a few rows in index order; without statistics the planner expects
+/// a tenth of a table and reads all of it for a page of 1000 rows.
 const POSTGRES_SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET synchronous_commit = on; \
      SET statement_timeout = '5s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; \
      SET tcp_user_timeout = '10s'; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; \
      SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
 
 /// A node stopped inside a transaction (SIGSTOP, a paused VM) holds its locks for two seconds at
-/// most; none here is idle for so long.
+/// most; none here idles so long.
 const POSTGRES_BEGIN: &str = "BEGIN READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
 #[derive(Debug)]
@@ -82,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::open`], while another process has the folder's lock.
+    /// As [`Engine::open`], without the folder's lock.
     pub(crate) async fn open_beside(address: &Address) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         match address {
@@ -324,8 +322,8 @@ async fn is_alive(conn: &mut AnyConnection) -> bool {
 /// Alive and in no transaction; flushes a queued rollback.
 ///
 /// The driver's state is not enough. After an error SQLite may have ended the transaction (disk
-/// full) while the driver takes it for open. After a cancelled BEGIN the server may have a
-/// transaction that the next user would inherit.
+/// full) while the driver takes it for open. After a cancelled BEGIN the server may have one that
+/// the next user would inherit.
 async fn is_fit(conn: &mut AnyConnection) -> bool {
     let alone = async {
         if !lock::is_postgres(conn) {

@@ -1,5 +1,4 @@
-//! Reading columns. Other programs can write to the database: an unreadable value is an error,
-//! never a panic.
+//! Other programs can write to the database: an unreadable value is an error, never a panic.
 
 use sqlx::{Row, any::AnyRow};
 

@@ -48,7 +48,6 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
     ],
 };
 
-/// The request log.
 pub(crate) const REQUESTS: SchemaPart = SchemaPart {
     name: "requests",
     migrations: &[migration(include_str!("../../migrations/0001_requests.sql"), 1)],
@@ -67,7 +66,7 @@ impl SchemaPart {
         Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
     }
 
-    /// The oldest version whose programs may use the database; 0 if not stored.
+    /// 0 if not stored.
     async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")
             .bind(self.name)
@@ -76,17 +75,13 @@ impl SchemaPart {
         Ok(row.try_get::<i64, _>(0)?)
     }
 
-    /// In the caller's transaction. A newer, compatible schema is left unchanged.
-    ///
-    /// # Errors
-    /// [`StoreError::TooNew`] if incompatible.
+    /// In the caller's transaction. A newer schema is left unchanged if compatible; else
+    /// [`StoreError::TooNew`].
     pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
         self.migrate_to(conn, self.migrations.len() as i64).await
     }
 
-    /// As [`SchemaPart::migrate`], up to `wanted`: for rows from a store of that version.
-    ///
-    /// # Errors
+    /// As [`SchemaPart::migrate`], up to `wanted`, for rows from a store of that version;
     /// [`StoreError::TooNew`] if the schema or `wanted` is too new.
     pub(crate) async fn migrate_to(&self, conn: &mut AnyConnection, wanted: i64) -> Result<(), StoreError> {
         lock::migration(conn).await?;

@@ -31,7 +31,7 @@ impl Timestamp {
     }
 }
 
-/// The source of time: passed in by `main`, moved by hand in tests.
+/// The source of time, passed in by `main`.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU32};
 
 use thiserror::Error;
 
-/// Connection limits of a deployment, per node.
+/// A deployment's connection limits, per node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConnectionLimits {
     /// Concurrent connections; `None`: no limit of its own.
@@ -15,7 +15,7 @@ pub struct ConnectionLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionLimit(NonZeroU32);
 
-/// The number is out of range.
+/// Out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it must be a whole number from 1 to 1000000, or 0 for no limit")]
 pub struct ConnectionLimitError;
@@ -25,9 +25,6 @@ impl ConnectionLimit {
     pub const MAX: u32 = 1_000_000;
 
     /// Reads a number; 0 is no limit.
-    ///
-    /// # Errors
-    /// [`ConnectionLimitError`] if negative or over [`ConnectionLimit::MAX`].
     pub fn parse(number: i64) -> Result<Option<Self>, ConnectionLimitError> {
         let number = u32::try_from(number).ok().filter(|number| *number <= Self::MAX);
         Ok(NonZeroU32::new(number.ok_or(ConnectionLimitError)?).map(Self))
@@ -38,7 +35,7 @@ impl ConnectionLimit {
         self.0.get()
     }
 
-    /// The stored number: 0 without a limit.
+    /// As stored: 0 without a limit.
     pub fn number(limit: Option<Self>) -> i64 {
         limit.map_or(0, |limit| i64::from(limit.get()))
     }

@@ -11,15 +11,15 @@ pub struct Deployment {
     pub spec: DeploymentSpec,
     /// Creation time.
     pub created_at: Timestamp,
-    /// The generation of its creation; 0 if made by a release that did not store it.
+    /// Its first generation; 0 if an older release made it.
     pub born: Generation,
     /// Grows with every change, of its hosts too.
     pub generation: Generation,
-    /// The state of its certificate.
+    /// Its certificate's state.
     pub tls: TlsState,
 }
 
-/// One incarnation of a deployment: a later one of the same id differs.
+/// An incarnation of a deployment: a later one of its id differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentRef {
     /// Its id.
@@ -31,7 +31,7 @@ pub struct DeploymentRef {
 }
 
 impl Deployment {
-    /// A reference to this incarnation.
+    /// This incarnation.
     pub fn reference(&self) -> DeploymentRef {
         DeploymentRef { id: self.id.clone(), project: self.project.clone(), born: self.born }
     }

@@ -4,24 +4,24 @@ use certward_pki::{DeviceIdentity, HostName, Profile};
 
 use crate::{ConnectionLimit, ConnectionLimits, Proxy, ProxyProtocol, RecordBytes, UpstreamList};
 
-/// What operators set of a deployment.
+/// A deployment's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentSpec {
     /// For people; may be empty.
     pub name: String,
-    /// The broker's plain MQTT addresses.
+    /// Plain MQTT addresses.
     pub upstream: UpstreamList,
-    /// The broker's plain WebSocket addresses, if it has one.
+    /// Plain WebSocket addresses, if any.
     pub ws_upstream: Option<UpstreamList>,
-    /// The names that select it by SNI, in the order given.
+    /// Names that select it by SNI, in the order given.
     pub hosts: Vec<HostName>,
-    /// How strictly its uploads are judged.
+    /// How uploads are judged.
     pub profile: Profile,
-    /// The PROXY protocol towards its broker.
+    /// The PROXY protocol header.
     pub proxy: Proxy,
-    /// Connection limits, per node.
+    /// Connection limits.
     pub limits: ConnectionLimits,
-    /// The largest TLS record sent to its devices.
+    /// The largest TLS record.
     pub record_bytes: RecordBytes,
 }
 
@@ -30,28 +30,28 @@ pub struct DeploymentSpec {
 pub struct DeploymentPatch {
     /// For people.
     pub name: Option<String>,
-    /// The broker's plain MQTT addresses.
+    /// Plain MQTT addresses.
     pub upstream: Option<UpstreamList>,
-    /// The broker's plain WebSocket addresses; `Some(None)` removes them.
+    /// Plain WebSocket addresses; `Some(None)` removes them.
     pub ws_upstream: Option<Option<UpstreamList>>,
     /// All its names.
     pub hosts: Option<Vec<HostName>>,
     /// For later uploads.
     pub profile: Option<Profile>,
-    /// PROXY protocol version, if any.
+    /// The dialect, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// The device name sent to the broker.
+    /// The device's name.
     pub proxy_identity: Option<DeviceIdentity>,
     /// At once per node; `Some(None)`: no limit. Live connections stay.
     pub connections_at_once: Option<Option<ConnectionLimit>>,
     /// New per node and second; `Some(None)`: no limit.
     pub connections_per_second: Option<Option<ConnectionLimit>>,
-    /// The largest TLS record, for new connections.
+    /// For new connections.
     pub record_bytes: Option<RecordBytes>,
 }
 
 impl DeploymentSpec {
-    /// The defaults; the upstream has no default.
+    /// The defaults, with this upstream.
     pub fn new(upstream: UpstreamList) -> Self {
         Self {
             name: String::new(),

@@ -53,7 +53,7 @@ impl Nat64 {
             .map(Self)
     }
 
-    /// The addresses that a rule must check: the IPv4 addresses inside, else `ip`.
+    /// What a rule must check: the IPv4 addresses inside, else `ip`.
     pub fn judged(&self, ip: IpAddr) -> Vec<IpAddr> {
         let IpAddr::V6(outer) = ip.to_canonical() else { return vec![ip.to_canonical()] };
         let inside: Vec<IpAddr> = self.inside(outer).into_iter().map(IpAddr::V4).collect();

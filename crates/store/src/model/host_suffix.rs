@@ -23,9 +23,6 @@ impl HostSuffix {
     pub const MAX: usize = 100;
 
     /// Reads a name.
-    ///
-    /// # Errors
-    /// [`HostSuffixError`].
     pub fn parse(text: &str) -> Result<Self, HostSuffixError> {
         let name = HostName::parse(text)?;
         if name.is_wildcard() { Err(HostSuffixError::Wildcard) } else { Ok(Self(name)) }

@@ -6,10 +6,10 @@ use thiserror::Error;
 /// Why a text is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
-    /// Empty or longer than 63 characters.
+    /// Empty or too long.
     #[error("it must have 1 to 63 characters")]
     Length,
-    /// A character other than `a-z 0-9 -`, or `-` as the first.
+    /// A forbidden character, or `-` first.
     #[error("only a-z, 0-9 and '-' are allowed, and not '-' as the first character")]
     Character,
 }
@@ -35,9 +35,6 @@ macro_rules! text_id {
 
         impl $name {
             /// Reads an id: 1 to 63 of `a-z 0-9 -`, not starting with `-`.
-            ///
-            /// # Errors
-            /// [`IdError`].
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 check(text).map(|()| Self(text.into()))
             }

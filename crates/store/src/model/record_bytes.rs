@@ -4,7 +4,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordBytes(u16);
 
-/// The number is out of range.
+/// Out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it must be a whole number from 512 to 16384")]
 pub struct RecordBytesError;
@@ -15,16 +15,13 @@ impl RecordBytes {
     /// The largest TLS record (RFC 8446 §5.1).
     pub const MAX: u16 = 16 * 1024;
 
-    /// Reads a number.
-    ///
-    /// # Errors
-    /// [`RecordBytesError`] unless within [`RecordBytes::MIN`] and [`RecordBytes::MAX`].
+    /// Reads a number from [`RecordBytes::MIN`] to [`RecordBytes::MAX`].
     pub fn parse(number: i64) -> Result<Self, RecordBytesError> {
         let bytes = u16::try_from(number).map_err(|_| RecordBytesError)?;
         (Self::MIN..=Self::MAX).contains(&bytes).then_some(Self(bytes)).ok_or(RecordBytesError)
     }
 
-    /// The number of bytes.
+    /// In bytes.
     pub fn get(self) -> u16 {
         self.0
     }

@@ -9,19 +9,19 @@ pub enum TlsState {
     Absent,
     /// Stored, not yet proven on every counted node.
     Pending {
-        /// The newest upload.
+        /// Newest upload.
         version: VersionId,
         /// It fails if not proven by then.
         deadline: Timestamp,
     },
     /// Proven by every counted node.
     Running {
-        /// The newest upload.
+        /// Newest upload.
         version: VersionId,
     },
     /// Not proven in time, or without an entry point. Not final.
     Failed {
-        /// The newest upload.
+        /// Newest upload.
         version: VersionId,
         /// Why, in one sentence.
         reason: String,

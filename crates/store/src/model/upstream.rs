@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr};
 use serde::Serialize;
 use thiserror::Error;
 
-/// A plain TCP address, `HOST:PORT`: a name or an address (IPv6 in brackets), and a port from 1 to
+/// A plain TCP address, `HOST:PORT`: a name or address (IPv6 in brackets), and a port from 1 to
 /// 65535.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
@@ -15,16 +15,13 @@ pub enum UpstreamError {
     /// Not `HOST:PORT`.
     #[error("it must be HOST:PORT, an IPv6 address in brackets")]
     Form,
-    /// Not a port from 1 to 65535.
+    /// An invalid port.
     #[error("the port must be a number from 1 to 65535")]
     Port,
 }
 
 impl Upstream {
     /// Reads `HOST:PORT`. Every dial resolves and checks it.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
     pub fn parse(text: &str) -> Result<Self, UpstreamError> {
         let (host, port) = text.rsplit_once(':').ok_or(UpstreamError::Form)?;
         if !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().map_or(true, |port| port == 0) {

@@ -15,7 +15,7 @@ pub enum UpstreamListError {
     /// The only address is invalid.
     #[error("{0}")]
     Only(UpstreamError),
-    /// One of several addresses is invalid.
+    /// One of several is invalid.
     #[error("address {at}: {error}")]
     One {
         /// Its position.
@@ -23,13 +23,13 @@ pub enum UpstreamListError {
         /// Why.
         error: UpstreamError,
     },
-    /// Nothing between two commas, or at an end.
+    /// An empty address.
     #[error("address {0} is empty")]
     Empty(usize),
     /// A duplicate.
     #[error("address {0} stands there twice")]
     Twice(usize),
-    /// More than [`UpstreamList::MAX`].
+    /// Too many.
     #[error("there are more than 8 addresses")]
     TooMany,
 }
@@ -38,10 +38,7 @@ impl UpstreamList {
     /// Each gets its share of the dial timeout.
     pub const MAX: usize = 8;
 
-    /// Reads `HOST:PORT`, or several separated by commas.
-    ///
-    /// # Errors
-    /// [`UpstreamListError`].
+    /// Reads a list.
     pub fn parse(text: &str) -> Result<Self, UpstreamListError> {
         let count = text.split(',').count();
         if count > Self::MAX {

@@ -1,6 +1,6 @@
-//! The database that a node has used, in a file. It extends refusals over restarts: a node that can
-//! only reach a test copy left in `store`, or the old primary after a promotion, must not serve or
-//! write outdated data.
+//! The database that a node has used, in a file. For refusals after restarts: a node that can only
+//! reach a test copy left in `store`, or the old primary after a promotion, must not serve or write
+//! outdated data.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -57,7 +57,7 @@ impl LastSeen {
         seen
     }
 
-    /// Writes changed values durably. Failures are logged once, and retried at the next call.
+    /// Writes durably. Failures are logged once, and retried at the next call.
     pub(crate) fn keep(&self, seen: &DatabaseIdentity) {
         if self.written.lock().as_ref() == Some(seen) {
             return;

@@ -49,7 +49,6 @@ pub(crate) async fn notify(conn: &mut AnyConnection, notify_source: &NotifySourc
 pub(crate) struct ChangeListener(AbortHandle);
 
 impl ChangeListener {
-    /// Signals `changes` for commits of other processes.
     pub(crate) fn start(tracker: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
         Self(tokio::spawn(async move { run(&tracker, &changes, &own).await }).abort_handle())
     }

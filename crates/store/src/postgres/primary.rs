@@ -1,4 +1,4 @@
-//! Tracks which configured PostgreSQL server is the primary, and whether it answers.
+//! Which configured PostgreSQL server is the primary, and whether it answers.
 //!
 //! One task probes the servers: every few seconds, on suspicion, and with backoff while there is
 //! none; then all callers are refused at once, without dialling. A server is used if it takes
@@ -58,7 +58,6 @@ pub(crate) struct PrimaryTracker {
     logged: Mutex<Vec<Option<String>>>,
 }
 
-/// Aborts the task on drop.
 #[derive(Debug)]
 pub(crate) struct TrackerTask(AbortHandle);
 
@@ -72,7 +71,6 @@ impl Drop for TrackerTask {
 struct TrackerState {
     /// The server in use, or last used.
     server: usize,
-    /// Counts changes of the server.
     epoch: u64,
     since: Instant,
     timeline: i64,
@@ -380,7 +378,6 @@ async fn probe_all(servers: &[DatabaseServer]) -> Vec<Option<ProbeResult>> {
     found
 }
 
-/// `too_many_connections`
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
 async fn probe_one(server: &DatabaseServer) -> ProbeResult {

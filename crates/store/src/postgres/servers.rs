@@ -27,7 +27,7 @@ const ALLOWED_PARAMETERS: [&str; 12] = [
     "options",
 ];
 
-/// A store's PostgreSQL servers, preferred one first; the primary is found by connecting.
+/// PostgreSQL servers, preferred one first; the primary is found by connecting.
 ///
 /// Without `sslmode` a URL means `verify-full`, unless the server is local (a Unix socket or
 /// loopback). URLs may hold passwords: wiped on drop, never in `Debug` output or errors.
@@ -49,7 +49,7 @@ pub(crate) struct DatabaseServer {
     files: Vec<(String, PathBuf)>,
 }
 
-/// Why URLs of servers are refused.
+/// Why URLs are refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ServersError {
     /// Not a postgres:// URL.
@@ -85,10 +85,7 @@ pub enum ServersError {
 }
 
 impl Servers {
-    /// Reads the URLs, the preferred server's first. Does no I/O.
-    ///
-    /// # Errors
-    /// [`ServersError`], which holds no part of a URL.
+    /// Reads the URLs, the preferred server's first. Does no I/O. The error holds no part of a URL.
     pub fn parse<T: AsRef<str>>(urls: impl IntoIterator<Item = T>) -> Result<Self, ServersError> {
         let servers: Vec<DatabaseServer> =
             urls.into_iter().map(|url| DatabaseServer::parse(url.as_ref())).collect::<Result<_, _>>()?;
@@ -101,9 +98,6 @@ impl Servers {
 
     /// As [`Servers::parse`], from one text separated by spaces or commas. Passwords may hold
     /// commas: only one before a URL separates.
-    ///
-    /// # Errors
-    /// [`ServersError`].
     pub fn parse_list(text: &str) -> Result<Self, ServersError> {
         let parted = Zeroizing::new(text.replace(",postgres", " postgres"));
         Self::parse(parted.split_whitespace().map(|url| url.trim_end_matches(',')))
@@ -114,8 +108,8 @@ impl Servers {
         self.servers.iter().filter_map(DatabaseServer::warning).collect()
     }
 
-    /// Stores the database's identity and timeline in this file, once the master key has confirmed
-    /// it. Later opens refuse any other or replaced database until the file is removed.
+    /// Stores the database's identity and timeline in this file, once confirmed by the master key.
+    /// Until it is removed, opens refuse another or replaced database.
     #[must_use]
     pub fn remembering(self, file: PathBuf) -> Self {
         Self { last_seen: Some(file), ..self }

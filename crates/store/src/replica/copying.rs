@@ -19,7 +19,6 @@ use crate::{
     sealed::secret,
 };
 
-/// Above it, a page is read whole.
 const ONE_BY_ONE_MAX: usize = 20;
 
 /// Which side failed.
@@ -41,19 +40,13 @@ struct SourceState {
 
 impl Replica {
     /// Makes an empty replica of this store, replacing any other.
-    ///
-    /// # Errors
-    /// [`CopyError`].
     pub async fn make(&self, store: &Store) -> Result<(), CopyError> {
         let check = store.read().run(async |conn| secret::sealed_check(conn).await).await;
         let check = check.map_err(CopyError::Store)?.ok_or(CopyError::Store(StoreError::NotInitialised))?;
         self.make_with(&check).await.map_err(CopyError::Replica)
     }
 
-    /// Whether it copies this store's present history, not one replaced by a backup.
-    ///
-    /// # Errors
-    /// [`CopyError`].
+    /// Whether it copies this store's history, not one replaced by a backup.
     pub async fn is_of(&self, store: &Store) -> Result<bool, CopyError> {
         let here = async |conn: &mut AnyConnection| {
             let (check, mark) = (secret::sealed_check(conn).await?, mark(conn).await?);
@@ -108,7 +101,7 @@ impl Replica {
             let read = SourceState { newest: feed::newest(conn).await?, mark, landmark };
             Ok((boundaries, copied, read))
         };
-        // As a member: all requests may wait for a joining node, which waits for this copy.
+        // As a member: joining waits for this copy.
         let read = async { store.snapshot_as_member().await?.run(read).await };
         let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
         self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)?;
@@ -177,10 +170,7 @@ impl Replica {
         if erased { self.checkpoint().await } else { Ok(()) }
     }
 
-    /// The generations of deployments after `after`, up to `to` if given.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// Generations of deployments after `after`, up to `to` if given.
     pub async fn generations(
         &self,
         after: Option<&DeploymentId>,
@@ -192,9 +182,6 @@ impl Replica {
     }
 
     /// Syncs the boundaries; writes only differences.
-    ///
-    /// # Errors
-    /// [`CopyError`].
     pub async fn copy_boundaries(&self, store: &Store) -> Result<(), CopyError> {
         let known = self.boundaries_stamp().await.map_err(CopyError::Replica)?;
         let boundaries = store.read().boundaries(Some(known)).await.map_err(CopyError::Store)?;
@@ -211,9 +198,6 @@ impl Replica {
     }
 
     /// Syncs the sealed records with `from <= name < before`. Returns whether any differed.
-    ///
-    /// # Errors
-    /// [`CopyError`].
     pub async fn copy_secrets(&self, store: &Store, from: &str, before: &str) -> Result<bool, CopyError> {
         let (from, before) = (of_the_program(from), of_the_program(before));
         let read = async |conn: &mut AnyConnection| secret::all_sealed(conn, &from, &before).await;

@@ -1,9 +1,9 @@
-//! A node's replica, an embedded database of the store's schema, which it serves from while the
-//! store is down. It holds deployments with hosts, the served version and the fallback, and ticket
-//! keys, all *still sealed*, and the check value; no API secrets, request log or audit. Nothing
-//! flows back, and a defective replica is made again.
+//! A node's replica: an embedded database of the store's schema, to serve from while the store is
+//! down. It holds deployments with hosts, served version and fallback, ticket keys, all *still
+//! sealed*, and the check value; no API secrets, request log or audit. Nothing flows back; a
+//! defective replica is made again.
 //!
-//! The *mark* is the generation up to which it is complete, with that feed row's fingerprint, which
+//! The *mark*: the generation up to which it is complete, with that feed row's fingerprint, which
 //! tells a restored store from the copied one.
 
 use std::{
@@ -34,7 +34,10 @@ const READERS: u32 = 4;
 /// Row of `counter` for the mark.
 const MARK: &str = "copied";
 
-/// A node's replica. For PostgreSQL only: an embedded store is on the node's disk anyway.
+/// A node's replica, for PostgreSQL only: an embedded store is on the node's disk anyway.
+///
+/// # Errors
+/// Every call: [`StoreError::Unavailable`], [`StoreError::Corrupt`].
 pub struct Replica {
     path: PathBuf,
     sealer: Arc<Sealer>,
@@ -54,12 +57,12 @@ impl fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// The replica's path in this data folder (mode 0600).
+    /// The path in this data folder (mode 0600).
     pub fn file_in(folder: &Path) -> PathBuf {
         folder.join("snapshot.db")
     }
 
-    /// The replica of this data folder. Does no I/O yet.
+    /// The replica of this data folder. Does no I/O.
     pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
         Self {
             path: Self::file_in(folder),
@@ -77,7 +80,7 @@ impl Replica {
     ///
     /// # Errors
     /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] if it is no replica, or was
-    /// accessible to others; [`StoreError::TooNew`]; [`StoreError::Unavailable`].
+    /// accessible to others; [`StoreError::TooNew`].
     pub async fn open(&self) -> Result<bool, StoreError> {
         sqlx::any::install_default_drivers();
         look_at_own_file(&self.path)?;
@@ -157,9 +160,6 @@ impl Replica {
     }
 
     /// Removes it durably.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn discard(&self) -> Result<(), StoreError> {
         self.close().await;
         for suffix in ["", "-wal", "-shm"] {
@@ -177,7 +177,7 @@ impl Replica {
         synced.map_err(|error| self.unavailable(&error))
     }
 
-    /// Closes it without removing it.
+    /// Closes it.
     pub async fn close(&self) {
         let pools = self.pools.write().take();
         if let Some(pools) = pools {
@@ -197,9 +197,6 @@ impl Replica {
     }
 
     /// Reads of one snapshot.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn snapshot(&self) -> Result<Reader, StoreError> {
         let reader = self.pools()?.reader;
         let tx = step(async { Ok(reader.begin_with("BEGIN").await?) }).await?;
@@ -207,17 +204,11 @@ impl Replica {
     }
 
     /// The mark. `None`: never complete, any deployment may be missing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn mark(&self) -> Result<Option<Generation>, StoreError> {
         self.read().run(async |conn| mark(conn).await).await
     }
 
     /// As [`Replica::mark`], with the row's nonce if known.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn mark_position(&self) -> Result<Option<FeedPosition>, StoreError> {
         let find = async |conn: &mut AnyConnection| {
             let Some(mark) = mark(conn).await? else { return Ok(None) };
@@ -229,17 +220,11 @@ impl Replica {
     }
 
     /// The newest durable change of a deployment; `None`: not in the replica.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn generation_of(&self, id: &DeploymentId) -> Result<Option<Generation>, StoreError> {
         self.read().run(async |conn| rows::generation_of(conn, id).await).await
     }
 
     /// Removes the mark, durably.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn forget_mark(&self) -> Result<(), StoreError> {
         let forget = async |conn: &mut AnyConnection| {
             sqlx::query("DELETE FROM counter WHERE name = $1").bind(MARK).execute(conn).await?;
@@ -249,9 +234,6 @@ impl Replica {
     }
 
     /// As [`crate::Store::remove_secrets`]; erased content is overwritten.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn remove_secrets(&self, from: &str, before: &str) -> Result<u64, StoreError> {
         let (from, before) = (of_the_program(from), of_the_program(before));
         let removed = self.write(async |conn| secret::remove(conn, &from, &before).await).await?;

@@ -53,7 +53,7 @@ impl Scope {
     }
 }
 
-/// An API key's public half: letters and digits. New ones are 16 of `a-z 0-9`.
+/// An API key's public half. New ones are 16 of `a-z 0-9`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ApiKey(Box<str>);
@@ -87,7 +87,7 @@ impl fmt::Debug for ApiKey {
 pub struct ApiSecret(pub(crate) Zeroizing<String>);
 
 impl ApiSecret {
-    /// The text, to show once.
+    /// The text.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -169,20 +169,14 @@ const KEY_OR_FIRST: &str = "
     LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
 impl Store {
-    /// As [`Store::begin`], for a change by an API key, which is locked as it is now: its rights
-    /// may have changed since the request began. `None`: it is gone.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// As [`Store::begin`], for a change by an API key, read and locked: its rights may have
+    /// changed since the request began. `None`: it is gone.
     pub async fn begin_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
         let mut tx = self.begin().await?;
         Ok(tx.acting_key(key).await?.map(|record| (tx, record)))
     }
 
-    /// As [`Store::begin_as`], for changes of API keys or of their projects.
-    ///
-    /// # Errors
-    /// [`StoreError`].
+    /// As [`Store::begin_as`], for changes of API keys or their projects.
     pub async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Option<(Tx, ApiKeyRecord)>, StoreError> {
         let mut tx = self.begin().await?;
         tx.step(async |conn| lock::api_keys(conn).await).await?;
@@ -190,9 +184,6 @@ impl Store {
     }
 
     /// The API key, if the secret matches. Unknown keys take as long.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn authenticate(&self, key: &str, secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
         let pepper = self.inner.pepper()?;
         self.read().run(async |conn| authenticate(conn, pepper, key, secret).await).await
@@ -229,8 +220,8 @@ impl Reader {
 }
 
 impl Tx {
-    /// The current key, locked against changes. Any other condition that ends a key's rights
-    /// belongs here and in [`authenticate`].
+    /// The key, locked against changes. Another condition that ends its rights belongs here and in
+    /// [`authenticate`].
     async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
         self.step(async |conn| {
             // FOR KEY SHARE would not block an UPDATE of scopes.
@@ -321,8 +312,6 @@ impl Tx {
     }
 }
 
-/// `None` unless the secret matches.
-///
 /// Always fetches and decodes one row, computes one digest and compares it in constant time: a
 /// refusal's time does not show whether the key exists (`bench/run logins`).
 async fn authenticate(

@@ -5,7 +5,7 @@ use crate::{Reader, StoreError, Timestamp, Tx, engine::row};
 /// 20 MB at some 200 bytes each.
 pub(crate) const KEPT: i64 = 100_000;
 
-/// A change to record, in its transaction.
+/// A change to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The acting API key, or `certward`.
@@ -36,7 +36,7 @@ pub struct AuditRecord {
 }
 
 impl Reader {
-    /// At most `limit` audit records, newest first.
+    /// At most `limit` records, newest first.
     pub async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         self.run(async |conn| {
             let rows = sqlx::query(

@@ -1,6 +1,6 @@
-//! A project's limits: allowed upstreams, and reserved host names. Decided under the lock of host
-//! claims. Nodes cache all boundaries; a stamp, random with each change, identifies them in any
-//! history of the store.
+//! Allowed upstreams and reserved host names of projects, decided under the lock of claims. Nodes
+//! cache all boundaries; a stamp, random with each change, identifies them in any history of the
+//! store.
 
 use certward_pki::HostName;
 use sqlx::{AnyConnection, AssertSqlSafe};
@@ -27,7 +27,7 @@ pub enum SuffixRefused {
     },
 }
 
-/// The boundaries of all projects, for a node.
+/// All projects' boundaries, for a node.
 #[derive(Debug, Clone, Default)]
 pub struct Boundaries {
     /// Their stamp.
@@ -80,8 +80,7 @@ impl Tx {
         .await
     }
 
-    /// A project's boundary. Locks boundaries and claims of hosts and upstream addresses. After
-    /// deployments and the generation.
+    /// A project's boundary, under the lock of claims. After deployments and the generation.
     pub async fn boundary(&mut self, project: &ProjectId) -> Result<Boundary, StoreError> {
         self.step(async |conn| {
             lock::hosts(conn).await?;

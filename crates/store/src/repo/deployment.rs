@@ -98,7 +98,7 @@ impl Tx {
         .await
     }
 
-    /// Updates the settings and the generation (not the TLS state).
+    /// Updates settings and generation (not the TLS state).
     pub async fn update_deployment(
         &mut self,
         deployment: &Deployment,
@@ -127,12 +127,12 @@ impl Tx {
         .await
     }
 
-    /// Removes a deployment with all that belongs to it.
+    /// Removes a deployment with all its rows.
     pub async fn remove_deployment(&mut self, id: &DeploymentId) -> Result<(), StoreError> {
         self.change(async |conn| remove(conn, id).await).await
     }
 
-    /// Updates the TLS state and the generation.
+    /// Updates TLS state and generation.
     pub async fn set_tls(
         &mut self,
         id: &DeploymentId,
@@ -173,11 +173,10 @@ impl Tx {
         .await
     }
 
-    /// At most `limit` pending deployments past their deadline.
+    /// At most `limit` pending deployments past their deadline, longest first.
     pub async fn overdue(&mut self, limit: u32) -> Result<Vec<DeploymentId>, StoreError> {
         let now = self.now;
         self.step(async |conn| {
-            // Longest overdue first.
             let rows = sqlx::query(
                 "SELECT id FROM deployment WHERE tls_state = 'pending' AND tls_deadline <= $1
                  ORDER BY tls_deadline, id LIMIT $2",
@@ -261,7 +260,7 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
     })
 }
 
-/// Without the hosts, which are in rows of their own.
+/// Without the hosts.
 fn spec(row: &AnyRow) -> Result<DeploymentSpec, StoreError> {
     let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
     Ok(DeploymentSpec {

@@ -36,7 +36,7 @@ impl FeedPosition {
 pub struct FeedEntry {
     /// The row.
     pub position: FeedPosition,
-    /// The deployment that changed.
+    /// Its deployment.
     pub deployment: DeploymentId,
 }
 
@@ -70,8 +70,8 @@ impl Reader {
         self.run(async |conn| newest_position(conn).await).await
     }
 
-    /// At most `limit` feed rows after `after`. `held`: the newest position of what the caller
-    /// holds, checked against the store's history. For [`crate::Store::read_as_member`].
+    /// At most `limit` feed rows after `after`. `held`: the newest position that the caller holds,
+    /// checked against the store's history. For [`crate::Store::read_as_member`].
     pub async fn feed_after(
         &self,
         after: FeedPosition,
@@ -96,8 +96,8 @@ impl Tx {
     }
 }
 
-/// The counter's row stays locked until the transaction ends, so numbers follow the order of
-/// commits: no reader finds a smaller number later.
+/// The counter's row stays locked until the transaction ends: numbers follow the order of commits,
+/// and no reader finds a smaller one later.
 pub(crate) async fn draw(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,

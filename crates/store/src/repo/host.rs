@@ -1,6 +1,6 @@
 //! Claims of host names. A name belongs to one deployment. Across projects, wildcards and the names
 //! they cover exclude each other, so no project captures parts of another's names. Within a project
-//! the exact name wins. Claims are decided under a lock, so that no two find a name free.
+//! the exact name wins. Decided under a lock: no two claims find a name free.
 
 use std::collections::HashSet;
 
@@ -91,7 +91,7 @@ pub(crate) async fn of_deployment(
         .collect()
 }
 
-/// Checks without writing; locks until the end of the transaction.
+/// Checks without writing; locks until the transaction ends.
 pub(crate) async fn claim(
     conn: &mut AnyConnection,
     deployment: &Deployment,

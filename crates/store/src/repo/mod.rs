@@ -1,6 +1,5 @@
-//! One file per table: its rows and SQL, with the reads of [`crate::Reader`], the steps of
-//! [`crate::Tx`], and what [`crate::Store`] does in a transaction of its own. The SQL of `secret`
-//! is in `sealed`.
+//! One file per table: rows and SQL, reads of [`crate::Reader`], steps of [`crate::Tx`], and what
+//! [`crate::Store`] does in a transaction of its own. The SQL of `secret` is in `sealed`.
 
 pub(crate) mod api_key;
 pub(crate) mod audit;

@@ -42,11 +42,11 @@ pub struct ProcessRecord {
     pub role: String,
     /// Its version.
     pub version: String,
-    /// Time of the first report.
+    /// First report.
     pub started_at: Timestamp,
-    /// Time of the last report.
+    /// Last report.
     pub heard_at: Timestamp,
-    /// Time since the last report, by the store's clock.
+    /// Since the last report, by the store's clock.
     pub silent_for: Duration,
 }
 
@@ -110,9 +110,6 @@ impl NodeRecord {
 
 impl Store {
     /// Renews the session's lease, expired or not; `false`: the node must join again.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn renew_lease(
         &self,
         node: &NodeId,
@@ -129,9 +126,6 @@ impl Store {
     }
 
     /// Nodes with a lease or a report in the last hour, by id.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
         let engine = self.inner.engine()?;
         let listed = async |conn: &mut AnyConnection| {
@@ -186,8 +180,7 @@ impl Tx {
         self.change(leave).await
     }
 
-    /// Ends expired leases. Returns the nodes, each with the unsettled deployments where it was
-    /// counted.
+    /// Ends expired leases. Returns each node with the unsettled deployments where it was counted.
     pub async fn end_expired(&mut self) -> Result<Vec<(NodeId, Vec<DeploymentId>)>, StoreError> {
         let now = self.now;
         if !self.step(async |conn| some_expired(conn, now).await).await? {
@@ -212,8 +205,7 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Counts all nodes with a lease for a deployment's newest change, unproven. Returns their
-    /// number.
+    /// Counts all nodes with a lease for a deployment's newest change, unproven. Returns how many.
     pub async fn count_nodes(&mut self, deployment: &DeploymentId) -> Result<u64, StoreError> {
         self.change(async |conn| {
             // Expired or not. Under the lock, a joining node is counted here or counts itself.
@@ -237,7 +229,7 @@ impl Tx {
         self.step(async |conn| counts(conn, deployment).await).await
     }
 
-    /// Records a counted node's report: it proved (or removed) `generation`, or why it could not.
+    /// Records a counted node's report: it proved (or removed) `generation`, or why not.
     pub async fn record_proof(
         &mut self,
         deployment: &DeploymentId,
@@ -267,7 +259,7 @@ impl Tx {
         .await
     }
 
-    /// The session in the node's row; `None`: not counted.
+    /// The node's session; `None`: not counted.
     pub async fn session(&mut self, node: &NodeId) -> Result<Option<Session>, StoreError> {
         self.step(async |conn| {
             let row = sqlx::query("SELECT session FROM node WHERE id = $1")
@@ -279,7 +271,7 @@ impl Tx {
         .await
     }
 
-    /// Replaces the session in the node's row. After [`Tx::hold_nodes`].
+    /// Replaces the node's session. After [`Tx::hold_nodes`].
     pub async fn set_session(&mut self, node: &NodeId, session: Session) -> Result<(), StoreError> {
         self.step(async |conn| {
             sqlx::query("UPDATE node SET session = $2 WHERE id = $1")
@@ -362,8 +354,7 @@ async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeReco
     rows.iter().map(|row| NodeRecord::read(row, now)).collect()
 }
 
-/// Renews expired leases, too; `false`: the node has no row of this session. One autocommitted
-/// statement, so that nothing read earlier can be stale when it takes effect.
+/// One autocommitted statement, so that nothing read earlier can be stale when it takes effect.
 async fn renew(
     conn: &mut AnyConnection,
     node: &NodeId,
@@ -408,7 +399,7 @@ async fn remove_expired(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<
     rows.iter().map(|row| row::node_id(row, "id")).collect()
 }
 
-/// Under [`lock::nodes_change`]. Returns the unsettled deployments where the node was counted.
+/// Under [`lock::nodes_change`].
 async fn uncount(conn: &mut AnyConnection, node: &NodeId) -> Result<Vec<DeploymentId>, StoreError> {
     // Unsettled ones only: the node may be counted in a million changes. Settled ones need no
     // proof, and the rest is pruned.

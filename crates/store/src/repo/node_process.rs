@@ -23,7 +23,7 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 3] = [Self::All, Self::Api, Self::Gateway];
 
-    /// The name in the configuration and the store.
+    /// Its name in configuration and store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -61,9 +61,6 @@ pub struct NodeProcess {
 impl Store {
     /// Records that a process runs; not a membership. `since`: `None` at first, then the value
     /// returned.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn record_process(
         &self,
         node: &NodeId,
@@ -78,9 +75,6 @@ impl Store {
     }
 
     /// Removes the report of a process that ends.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn remove_process(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let forget = tx.step(async |conn| {

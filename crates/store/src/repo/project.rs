@@ -105,7 +105,7 @@ impl Tx {
         self.step(async |conn| find(conn, id, " FOR NO KEY UPDATE").await).await
     }
 
-    /// Updates name and description of a project.
+    /// Updates name and description.
     pub async fn set_project_texts(&mut self, project: &Project) -> Result<(), StoreError> {
         self.change(async |conn| {
             sqlx::query("UPDATE project SET name = $2, description = $3 WHERE id = $1")

@@ -1,9 +1,8 @@
-//! Exact sliding windows: a row per admitted request, with time and place in its scope's sequence.
-//! Times never fall in a scope, so the first row inside the window gives the count by its place:
-//! one index look-up. The time is read under the lock of the scope's row: concurrent requests
-//! cannot exceed the limit. When the clock steps back, the scope's times move with it: no window
-//! exceeds its limit in real time, and no client is locked out until a wrong clock is reached
-//! again.
+//! Exact sliding windows: a row per admitted request, with time and place in its scope. Times never
+//! fall in a scope, so the first row inside the window gives the count by its place: one index
+//! look-up. The time is read under the lock of the scope's row: concurrent requests cannot exceed
+//! the limit. When the clock steps back, the scope's times move with it: no window exceeds its
+//! limit in real time, and no client is locked out until a wrong clock is reached again.
 
 use std::time::Duration;
 
@@ -56,9 +55,6 @@ pub struct Admission {
 impl Store {
     /// Counts a request of `key` with `method` on `subject` (a deployment id; empty for lists), if
     /// within the limit. Exact under concurrency, durable across restarts.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn admit(
         &self,
         key: &ApiKey,
@@ -79,7 +75,6 @@ impl Store {
     }
 }
 
-/// One key, method and subject.
 fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
     let method = match method {
         Method::Get => "get",

@@ -16,9 +16,6 @@ impl Reader {
 impl Store {
     /// A sealed record of the program (such as ticket keys), inserted if absent. Concurrent nodes
     /// get the same one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn secret_or_insert(
         &self,
         name: &str,
@@ -40,9 +37,6 @@ impl Store {
     }
 
     /// Removes sealed records with `from <= name < before`, by bytes. Returns their number.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
     pub async fn remove_secrets(&self, from: &str, before: &str) -> Result<u64, StoreError> {
         let (from, before) = (of_the_program(from), of_the_program(before));
         let mut tx = self.begin().await?;

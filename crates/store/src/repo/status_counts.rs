@@ -23,7 +23,7 @@ pub struct StatusCounts {
 }
 
 impl Reader {
-    /// Deployments by state, and the earliest expiry.
+    /// Counts all deployments.
     pub async fn status_counts(&self) -> Result<StatusCounts, StoreError> {
         self.status_counts_by(COUNTED_AT_ONCE).await
     }
@@ -41,7 +41,7 @@ impl Reader {
 
 /// Adds a page of at most `limit` deployments. Returns where to continue.
 ///
-/// One statement over a million deployments could exceed the statement timeout and never succeed. A
+/// One statement over a million deployments could exceed the statement timeout each time. A
 /// deployment that changes in between is counted once.
 async fn add_page(
     conn: &mut AnyConnection,

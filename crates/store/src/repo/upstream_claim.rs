@@ -1,6 +1,6 @@
-//! Claims of upstream addresses. Deployments may share one, so a claim refuses nothing; `lifecycle`
-//! decides. Deployments written by an older release lack claims or have outdated ones: an index
-//! finds them, they are scanned, and [`catch_up`] repairs them.
+//! Claims of upstream addresses. A claim refuses nothing: `lifecycle` decides about shared ones.
+//! Deployments written by an older release lack claims or have outdated ones: an index finds them,
+//! they are scanned, and [`catch_up`] repairs them.
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -85,7 +85,6 @@ fn claimed(upstream: &UpstreamList, ws_upstream: Option<&UpstreamList>) -> Vec<S
     addresses
 }
 
-/// In the given order.
 async fn taken(
     conn: &mut AnyConnection,
     addresses: Vec<String>,

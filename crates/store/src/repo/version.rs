@@ -24,7 +24,7 @@ pub struct Version {
     pub chain: Vec<Vec<u8>>,
     /// Client CAs, DER; empty exactly for one-way.
     pub client_cas: Vec<Vec<u8>>,
-    /// The session tickets' trust scope.
+    /// Its trust scope.
     pub trust_scope: TrustScope,
     /// The leaf's common name.
     pub common_name: Option<String>,
@@ -32,7 +32,7 @@ pub struct Version {
     pub not_after: Timestamp,
     /// Its findings at acceptance.
     pub findings: Vec<Finding>,
-    /// When it was accepted.
+    /// Acceptance time.
     pub created_at: Timestamp,
     /// Proven by all counted nodes; only then is it a fallback.
     pub proven: bool,
@@ -122,7 +122,7 @@ impl Reader {
 }
 
 impl Tx {
-    /// Stores an upload and its sealed key; keeps the deployment's newest 10 versions.
+    /// Stores an upload and its sealed key; keeps the newest 10 versions.
     pub async fn insert_version(&mut self, version: &Version, key: &PrivateKey) -> Result<(), StoreError> {
         let store = Arc::clone(&self.store);
         let sealer = &store.sealer;
@@ -300,8 +300,7 @@ async fn drop_surplus(conn: &mut AnyConnection, deployment: &DeploymentId) -> Re
     Ok(())
 }
 
-/// The versions beyond the ten to keep, of `versions`, newest first, each with whether it is a
-/// fallback.
+/// The versions to drop, of `versions`: newest first, each with whether it is a fallback.
 ///
 /// The newest fallback stays at any age, instead of the tenth: nodes may serve it while later
 /// uploads fail, and need it after a restart.

@@ -21,7 +21,7 @@ pub struct MasterKey(pub(crate) Zeroizing<[u8; 32]>);
 /// Why there is no master key.
 #[derive(Debug, Error)]
 pub enum MasterKeyError {
-    /// The file cannot be read or written.
+    /// A file error.
     #[error("the master key file {path}: {source}")]
     File {
         /// The file.
@@ -29,7 +29,7 @@ pub enum MasterKeyError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The text is not 64 hexadecimal digits.
+    /// Not 64 hexadecimal digits.
     #[error("the master key must be 64 hexadecimal digits")]
     Form,
     /// Another user's file; in the data folder also a link or not a regular file.
@@ -80,10 +80,8 @@ impl MasterKey {
         Self::read_from(path, file, &metadata)
     }
 
-    /// Reads the data folder's file: not a link, and owned by the effective user.
-    ///
-    /// # Errors
-    /// As [`MasterKey::read`].
+    /// As [`MasterKey::read`], for the data folder's file: not a link, and owned by the effective
+    /// user.
     pub fn read_own(path: &Path) -> Result<Self, MasterKeyError> {
         let file = open_own_file(path, OpenOptions::new().read(true))?;
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;

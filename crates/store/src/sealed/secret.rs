@@ -1,5 +1,5 @@
-//! The program's sealed records, by name, with the check value of the master key and the key of the
-//! API secrets' digests.
+//! The program's sealed records, by name, with the master key's check value and the key of the API
+//! secrets' digests.
 
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! A deployment in JSON: as it is answered, and its settings as POST and PATCH take them.
+//! A deployment in JSON: the answer, and the settings of POST and PATCH.
 
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
@@ -153,7 +153,7 @@ struct DeploymentSettings {
     record_bytes: Option<u16>,
 }
 
-/// Adds the settings to the schema of a body, but for those that it describes itself.
+/// Adds the settings that the body's own schema does not describe.
 pub(crate) fn add_settings(body: &mut RefOr<Schema>) {
     if let (RefOr::T(Schema::Object(body)), RefOr::T(Schema::Object(settings))) =
         (body, DeploymentSettings::schema())
@@ -164,7 +164,7 @@ pub(crate) fn add_settings(body: &mut RefOr<Schema>) {
     }
 }
 
-/// Reads the settings. POST and PATCH read name and upstream in their own ways.
+/// POST and PATCH read name and upstream in their own ways.
 pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
     DeploymentPatch {
         name: None,

@@ -1,5 +1,4 @@
-//! The deployments, sent in pieces, so that a list of a million needs no more memory than a short
-//! one.
+//! The deployments, sent in pieces: a list of a million needs no more memory than a short one.
 
 use std::{collections::VecDeque, future::ready};
 
@@ -61,7 +60,6 @@ pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Re
 /// The unsent rest of the list.
 struct Listing {
     api: Shared,
-    /// Projects with unsent deployments.
     projects: VecDeque<Project>,
     /// The last one sent of the first project.
     after: Option<DeploymentId>,
@@ -73,7 +71,7 @@ impl Listing {
         self.projects.is_empty()
     }
 
-    /// The next piece of the array; the last one if the listing is over afterwards.
+    /// The next piece; the last one if the listing is over afterwards.
     async fn piece(&mut self) -> Result<Bytes, Error> {
         let (mut text, mut left) = (Vec::new(), PIECE_DEPLOYMENTS_MAX);
         while let (Some(project), 1..) = (self.projects.front(), left) {

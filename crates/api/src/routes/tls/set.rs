@@ -1,4 +1,4 @@
-//! What POST and PUT of a certificate have in common.
+//! Common to POST and PUT of a certificate.
 
 use axum::{
     Json,

@@ -50,7 +50,7 @@ pub(crate) async fn show(
 }
 
 impl Context {
-    /// Waits, at most until shutdown; then the current state is returned.
+    /// Waits, at most until shutdown; then the current state.
     async fn settled(&self, deployment: &Deployment, wait: Duration) -> Result<Option<TlsView>, StoreError> {
         tokio::select! {
             view = self.lifecycle.tls_settled(deployment, wait) => view,

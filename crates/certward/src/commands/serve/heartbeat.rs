@@ -12,7 +12,6 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Then this process is listed as lost for an hour.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// From `begin` to `end`.
 pub(super) async fn run(
     store: Store,
     node: NodeId,

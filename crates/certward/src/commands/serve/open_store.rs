@@ -12,7 +12,7 @@ use crate::{config::Config, store_remedy};
 const STORE_REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `beside`: another process has the embedded store open. With a snapshot, an unreachable database
-/// is [`Store::away`] and reached in the background.
+/// is [`Store::away`].
 pub(super) async fn open(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address_of_node();
     let opened = if snapshot::is_there(config) {
@@ -35,7 +35,7 @@ pub(super) async fn open(config: &Config, beside: bool) -> anyhow::Result<Store>
     }
 }
 
-/// Within devices' patience; a longer attempt goes on in the background.
+/// A longer attempt goes on in the background.
 async fn reach_soon(store: &Store) -> Result<(), StoreError> {
     let reaching = {
         let store = store.clone();

@@ -28,7 +28,6 @@ pub(super) struct RunningNode<'a> {
     config: &'a Config,
     stages: Stages,
     tasks: JoinSet<anyhow::Result<()>>,
-    /// `None` for the role `api`.
     gateway: Option<Gateway>,
     lifecycle: Lifecycle,
     node: HeldNodeId,
@@ -144,7 +143,6 @@ impl<'a> RunningNode<'a> {
     }
 }
 
-/// With `handover`, accepts once the previous process has stopped.
 async fn serve_devices(
     bound: Bound,
     lifecycle: Lifecycle,
@@ -164,7 +162,6 @@ async fn serve_devices(
     prepared.serve().await.context("the gateway has ended")
 }
 
-/// In place of the gateway.
 async fn serve_no_devices(
     lifecycle: &Lifecycle,
     node: &NodeId,

@@ -29,7 +29,7 @@ impl ProcessSignals {
         })
     }
 
-    /// The next signal. Cancel safe.
+    /// Cancel safe.
     pub(super) async fn next(&mut self) -> ProcessSignal {
         tokio::select! {
             biased;

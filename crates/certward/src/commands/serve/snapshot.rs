@@ -9,7 +9,7 @@ pub(super) fn is_there(config: &Config) -> bool {
     is_kept(config) && Replica::file_in(&config.data_dir).exists()
 }
 
-/// With a gateway, and not with an embedded store, which is on this disk anyway.
+/// An embedded store is on this disk anyway.
 fn is_kept(config: &Config) -> bool {
     config.store.is_some() && config.role.has_gateway()
 }

@@ -1,4 +1,4 @@
-//! The take-over of a node by a second process: the protocol, its two sides, inherited sockets.
+//! The take-over of a node by a second process.
 
 mod inherited_sockets;
 mod predecessor;

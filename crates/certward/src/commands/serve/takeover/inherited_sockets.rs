@@ -63,7 +63,6 @@ impl InheritedSockets {
         }
     }
 
-    /// The socket with exactly this address.
     pub(crate) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.0.iter().position(|socket| socket.address == address)?;
         let InheritedSocket { listener, name, .. } = self.0.swap_remove(at);

@@ -41,8 +41,7 @@ pub(crate) struct TakeoverListener {
 }
 
 impl TakeoverListener {
-    /// `None`, with a warning, for example for a path beyond 107 bytes; then take-over is
-    /// impossible.
+    /// `None`, with a warning, for example for a path beyond 107 bytes.
     pub(crate) fn open(data_dir: &Path) -> Option<Self> {
         let path = protocol::path(data_dir);
         match Self::listen(&path) {
