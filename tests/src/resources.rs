@@ -75,7 +75,7 @@ impl Process {
         let recovered = crate::came_within(RECOVERY, || {
             last = self.resources();
             let back = last.descriptors <= before.descriptors
-                && last.resident_kib <= before.resident_kib + growth_kib;
+                && last.resident_kib <= before.resident_kib.saturating_add(growth_kib);
             back.then(|| begin.elapsed())
         });
         let recovered = recovered.unwrap_or_else(|| panic!("it held {before:?}, and now {last:?}"));

@@ -2,40 +2,51 @@
 
 use std::path::Path;
 
-use certward_tests::{ATTACKS, Attack, Battlefield, Device, EmbeddedDatabase, Setup, Stage, effort};
+use certward_tests::{
+    ATTACKS, Attack, Attacker, Battlefield, Device, EmbeddedDatabase, Setup, Stage, effort,
+};
 
-/// Kept by allocators after an attack; a leak of a full attack (`scripts/soak`) is larger.
-const GROWTH_KIB: u64 = 8 * 1024;
+/// Allocators keep what an attack took, and reuse it for the next: memory settles. A leak of 6 KiB
+/// for each connection of a full attack (`scripts/soak`) grows by more each time.
+const GROWTH_KIB: u64 = 1024;
+const TIMES_MAX: usize = 4;
 
 fn battlefield() -> Battlefield {
     // At `debug`, logging would cost more than the attack.
     Battlefield::new(Setup { log_level: "info", ..Setup::default() })
 }
 
+/// Repeats each attack until memory grows no more.
 fn survive(attacks: impl Iterator<Item = Attack>) {
     let effort = effort();
     let mut field = battlefield();
     field.scene.certward.process().wait_resting();
     let attacker = field.attacker(Battlefield::ATTACKER, effort.attack_connections, effort.attack_span);
     for attack in attacks {
-        let before = field.scene.certward.process().resources();
-        let victim = field.victim_of(&attack);
-        let tally = attack.carry_out(&attacker);
-        let noticed = victim.stop();
-        let (after, within) = field.scene.certward.process().wait_recovered(&before, GROWTH_KIB);
-
-        println!(
-            "{}: {tally:?}; the victim connected {} times; {} descriptors, {:.1} MiB before, {:.1} after {within:.1?}",
-            attack.name,
-            noticed.times.len(),
-            after.descriptors,
-            before.resident_mib(),
-            after.resident_mib(),
-        );
-        assert!(noticed.failures.is_empty(), "{}: the victim met {:?}", attack.name, noticed.failures);
-        assert!(!noticed.times.is_empty(), "{}: the victim never came through", attack.name);
-        assert!(tally.opened >= effort.attack_connections, "{} was none: {tally:?}", attack.name);
+        let settles = (0..TIMES_MAX).any(|_| grown_by(&mut field, &attack, &attacker) <= GROWTH_KIB);
+        assert!(settles, "{}: memory grows with every attack", attack.name);
     }
+}
+
+/// Memory that an attack leaves, in KiB.
+fn grown_by(field: &mut Battlefield, attack: &Attack, attacker: &Attacker) -> u64 {
+    let before = field.scene.certward.process().resources();
+    let victim = field.victim_of(attack);
+    let tally = attack.carry_out(attacker);
+    let noticed = victim.stop();
+    let (after, within) = field.scene.certward.process().wait_recovered(&before, u64::MAX);
+    println!(
+        "{}: {tally:?}; the victim connected {} times; {} descriptors, {:.1} MiB before, {:.1} after {within:.1?}",
+        attack.name,
+        noticed.times.len(),
+        after.descriptors,
+        before.resident_mib(),
+        after.resident_mib(),
+    );
+    assert!(noticed.failures.is_empty(), "{}: the victim met {:?}", attack.name, noticed.failures);
+    assert!(!noticed.times.is_empty(), "{}: the victim never came through", attack.name);
+    assert!(tally.opened >= effort().attack_connections, "{} was none: {tally:?}", attack.name);
+    after.resident_kib.saturating_sub(before.resident_kib)
 }
 
 /// Half of a stage's attacks, each with its own certward.

@@ -27,7 +27,10 @@ pub(crate) const LOCAL: [u8; V2_BYTES_MIN] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stated {
-    Addresses { from: SocketAddr, to: SocketAddr },
+    Addresses {
+        from: SocketAddr,
+        to: SocketAddr,
+    },
     /// `UNKNOWN`, `LOCAL`, `UNSPEC`: the balancer's own connection, such as a health check.
     Nothing,
 }
