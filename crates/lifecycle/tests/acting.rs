@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use certward_lifecycle::{CertificateView, DeploymentError, TlsError};
 use certward_pki::{Code, HostName, Profile};
 use certward_store::{DeploymentPatch, DeploymentRef, Generation, ProjectId};
@@ -27,6 +29,11 @@ impl World {
     }
 }
 
+/// Fails while a rehearsal is held.
+async fn ended<T>(task: JoinHandle<T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), task).await.expect("it ends").unwrap()
+}
+
 #[tokio::test]
 async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
@@ -37,7 +44,7 @@ async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
     rehearsals.go_on();
     rehearsals.begun().await;
     rehearsals.go_on();
-    let made = creating.await.unwrap().unwrap();
+    let made = ended(creating).await.unwrap();
     let codes: Vec<_> = made.warnings.iter().map(|finding| finding.code).collect();
     assert!(codes.contains(&Code::HostNotCovered), "{codes:?}");
 }
@@ -46,13 +53,13 @@ async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
 async fn an_upload_is_judged_by_the_profile_that_holds_when_it_is_stored() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     // Less than 60 days are left.
-    world.clock.advance(std::time::Duration::from_secs(300 * 24 * 60 * 60));
+    world.clock.advance(Duration::from_secs(300 * 24 * 60 * 60));
     let mut rehearsals = world.gateway.hold_rehearsals();
     let creating = world.creating(&ca).await;
     rehearsals.begun().await;
     world.changed(DeploymentPatch { profile: Some(Profile::EmqxCloud), ..DeploymentPatch::default() }).await;
     rehearsals.go_on();
-    let refused = creating.await.unwrap();
+    let refused = ended(creating).await;
     assert!(matches!(refused, Err(TlsError::Refused(_))), "{refused:?}");
     assert_eq!(world.status().await, "absent");
 }
@@ -65,7 +72,7 @@ async fn a_change_that_the_judgement_does_not_depend_on_costs_no_second_one() {
     rehearsals.begun().await;
     world.changed(DeploymentPatch { name: Some("another".into()), ..DeploymentPatch::default() }).await;
     rehearsals.go_on();
-    creating.await.unwrap().unwrap();
+    ended(creating).await.unwrap();
 }
 
 #[tokio::test]
@@ -78,7 +85,7 @@ async fn an_upload_for_a_deployment_that_keeps_changing_is_refused_and_not_store
         world.changed(hosts(&["ge6a1a75.example.com", &format!("host-{judged}.example.com")])).await;
         rehearsals.go_on();
     }
-    let refused = creating.await.unwrap();
+    let refused = ended(creating).await;
     assert!(matches!(refused, Err(TlsError::KeepsChanging)), "{refused:?}");
     assert_eq!(world.status().await, "absent");
 }
