@@ -178,7 +178,7 @@ impl NodeContext {
         let entry = self.loader.get(member.deployment()).await;
         match entry.trust() {
             // Trust changed, so unknown trust is refused.
-            Trust::Unknown | Trust::Nobody => false,
+            Trust::Unknown | Trust::NoClient => false,
             Trust::Scope(scope, _) if scope == member.scope() => true,
             Trust::Scope(scope, verifier) => {
                 let trusted = verifier.is_none_or(|verifier| self.verify_client(verifier, tls).is_ok());

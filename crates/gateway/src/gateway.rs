@@ -23,8 +23,8 @@ use crate::{
     sync::{replicator::Replicator, report_gate::ReportGate},
 };
 
-/// This node's gateway; clones share it. Stages: bound ([`crate::Bound`]), prepared
-/// ([`crate::Prepared`]), accepting.
+/// This node's gateway; clones share it. Stages: [`Unbound`], [`crate::Bound`],
+/// [`crate::Prepared`], accepting.
 #[derive(Clone)]
 pub struct Gateway {
     pub(crate) inner: Arc<GatewayInner>,
@@ -65,7 +65,11 @@ pub struct NodeReplica {
     pub mark: Option<Generation>,
 }
 
-impl Gateway {
+/// A gateway before [`Unbound::bind`].
+#[derive(Debug)]
+pub struct Unbound(pub(crate) Gateway);
+
+impl Unbound {
     /// Opens nothing. With a replica, devices are served from it while the store is unavailable.
     /// Metrics are registered as `certward_gateway_…`.
     ///
@@ -122,9 +126,11 @@ impl Gateway {
             owned_by_other: AtomicBool::new(false),
             stopped: CancellationToken::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self(Gateway { inner: Arc::new(inner) }))
     }
+}
 
+impl Gateway {
     /// On return no proof is reported until [`Gateway::resume_proofs`]. Devices are served on.
     pub async fn hold_proofs(&self) {
         self.inner.reports.hold().await;

@@ -24,7 +24,7 @@ mod upstream;
 
 pub use api_only::NoGateway;
 pub use error::GatewayError;
-pub use gateway::{Gateway, NodeReplica};
+pub use gateway::{Gateway, NodeReplica, Unbound};
 pub use ipnet::IpNet;
 pub use session::record_limit::offered_record_bytes;
 pub use settings::{Deadlines, Listener, Protocol, Settings};

@@ -24,7 +24,7 @@ use crate::{
         ticket_keys::{keep_current, recall},
     },
     context::NodeContext,
-    gateway::{Gateway, GatewayInner},
+    gateway::{Gateway, GatewayInner, Unbound},
     io::fair_share::FairShare,
     observe::log_throttle::LogThrottles,
     proof::prober::Prover,
@@ -71,18 +71,19 @@ pub struct Prepared {
     pub(crate) shutdown: CancellationToken,
 }
 
-impl Gateway {
+impl Unbound {
     /// Binds all listeners, or takes inherited sockets from `passed`; connections queue until
-    /// [`Prepared::serve`]. Call once: bound gateways share one state.
+    /// [`Prepared::serve`].
     ///
     /// # Errors
     /// [`GatewayError::Bind`], with a remedy.
-    pub fn bind_or_take(
-        &self,
+    pub fn bind(
+        self,
         mut passed: impl FnMut(SocketAddr) -> Option<std::net::TcpListener>,
     ) -> Result<Bound, GatewayError> {
-        let mut bound = Bound { gateway: self.clone(), sockets: Vec::new(), addresses: Vec::new() };
-        for wanted in &self.inner.settings.listeners {
+        let Self(gateway) = self;
+        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        for wanted in &gateway.inner.settings.listeners {
             let failed =
                 |source| GatewayError::Bind { listen: wanted.listen, protocol: wanted.protocol, source };
             let socket = match listener::addresses(wanted).find_map(&mut passed) {
@@ -90,10 +91,10 @@ impl Gateway {
                 None => listener::bind(wanted),
             }
             .map_err(failed)?;
-            bound.addresses.push(socket.local_addr().map_err(failed)?);
-            bound.sockets.push(socket);
+            addresses.push(socket.local_addr().map_err(failed)?);
+            sockets.push(socket);
         }
-        Ok(bound)
+        Ok(Bound { gateway, sockets, addresses })
     }
 }
 

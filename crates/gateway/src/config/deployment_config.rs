@@ -59,7 +59,7 @@ pub(crate) enum KnownTrust {
     /// The store did not answer.
     Unknown,
     /// No device is trusted: the certificate is deleted, or the client trust is invalid.
-    Nobody,
+    NoClient,
     /// The client trust could be built, the bundle could not.
     Scope { scope: TrustScope, verifier: Option<Arc<dyn ClientCertVerifier>> },
 }
@@ -70,7 +70,7 @@ pub(crate) enum Trust<'a> {
     /// Those of this scope; in two-way also those the verifier accepts; in one-way all.
     Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
     Unknown,
-    Nobody,
+    NoClient,
 }
 
 impl DeploymentConfig {
@@ -81,7 +81,7 @@ impl DeploymentConfig {
             }
             Self::Refused(refused) => match &refused.trust {
                 KnownTrust::Unknown => Trust::Unknown,
-                KnownTrust::Nobody => Trust::Nobody,
+                KnownTrust::NoClient => Trust::NoClient,
                 KnownTrust::Scope { scope, verifier } => Trust::Scope(*scope, verifier.as_ref()),
             },
         }

@@ -501,10 +501,10 @@ impl Loader {
     ) -> Result<Built, StoreError> {
         let refused = |refusal, trust| DeploymentConfig::Refused(Refused::new(refusal, trust));
         let Some((deployment, certificate)) = assignment else {
-            return Ok(refused(Refusal::Gone, KnownTrust::Nobody).into());
+            return Ok(refused(Refusal::Gone, KnownTrust::NoClient).into());
         };
         let Some(AssignedCertificate { newest, fallback }) = certificate else {
-            return Ok(refused(Refusal::NoCertificate, KnownTrust::Nobody).into());
+            return Ok(refused(Refusal::NoCertificate, KnownTrust::NoClient).into());
         };
         let reason = match self.identity(reader, newest, before).await? {
             Ok(identity) => {
@@ -558,7 +558,7 @@ impl Loader {
         let cas = version.client_cas.iter().map(|der| der.clone().into()).collect();
         match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.tls_configs.provider())) {
             Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
-            Err(_) => KnownTrust::Nobody,
+            Err(_) => KnownTrust::NoClient,
         }
     }
 }

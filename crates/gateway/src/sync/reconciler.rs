@@ -115,7 +115,7 @@ impl Follower {
         // After the swap: later connections see the new value.
         match entry.trust() {
             Trust::Scope(scope, _) => self.context.registry.verify_outside(id, scope).await,
-            Trust::Nobody => self.context.registry.close(id).await,
+            Trust::NoClient => self.context.registry.close(id).await,
             Trust::Unknown => {}
         }
         self.progress.is_done(id, wanted);

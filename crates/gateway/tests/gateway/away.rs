@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use certward_gateway::{Gateway, NodeReplica, Settings};
+use certward_gateway::{NodeReplica, Settings, Unbound};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{Address, NodeId, Replica, Servers, Store, SystemClock};
 use sqlx::{Connection as _, Row as _};
@@ -41,11 +41,12 @@ impl Alone {
         let node = NodeId::parse("node-2").unwrap();
         let (entropy, replica) = (Arc::new(SystemEntropy), NodeReplica { replica: snapshot, mark });
         let gateway =
-            Gateway::new(settings, node, clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
+            Unbound::new(settings, node, clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
+        let bound = gateway.bind(|_| None).unwrap();
         let nowhere = Address::Postgres(Servers::parse(["postgres://127.0.0.1:1/nowhere"]).expect("a URL"));
         let store = Store::away(nowhere, &master_key(), Arc::new(SystemClock));
-        let lifecycle = lifecycle_of(&gateway, store);
-        let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(gateway, lifecycle);
+        let lifecycle = lifecycle_of(bound.gateway(), store);
+        let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(bound, lifecycle);
         eventually("the node is ready", || async { ready(&gateway) }).await;
         Self { address: addresses[0], clock, shutdown, running }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_gateway::{Gateway, NodeReplica, Settings};
+use certward_gateway::{Gateway, NodeReplica, Settings, Unbound};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
 use tokio::task::JoinSet;
@@ -37,9 +37,10 @@ async fn unfilled_with(
         None => None,
     };
     let entropy = Arc::new(SystemEntropy);
-    let gateway = Gateway::new(settings, node, world.clock.clone(), entropy, replica, &mut metrics).unwrap();
-    let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
-    let RunningNode { gateway, addresses, shutdown, .. } = RunningNode::start(gateway, lifecycle);
+    let gateway = Unbound::new(settings, node, world.clock.clone(), entropy, replica, &mut metrics).unwrap();
+    let bound = gateway.bind(|_| None).unwrap();
+    let lifecycle = lifecycle_of(bound.gateway(), world.lifecycle.store().clone());
+    let RunningNode { gateway, addresses, shutdown, .. } = RunningNode::start(bound, lifecycle);
     eventually("the node is ready", || async { ready(&gateway) }).await;
     (gateway, addresses[0], shutdown)
 }

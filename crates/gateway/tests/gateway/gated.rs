@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use certward_gateway::{Gateway, NodeReplica, Settings};
+use certward_gateway::{NodeReplica, Settings, Unbound};
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, Replica};
 
@@ -71,9 +71,10 @@ async fn a_node_that_starts_serves_nothing_from_its_replica_that_the_feed_says_h
     let node = NodeId::parse("node-2").unwrap();
     let (entropy, replica) = (Arc::new(SystemEntropy), NodeReplica { replica: snapshot, mark });
     let gateway =
-        Gateway::new(settings(), node, world.clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
-    let lifecycle = lifecycle_of(&gateway, world.lifecycle.store().clone());
-    let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(gateway, lifecycle);
+        Unbound::new(settings(), node, world.clock.clone(), entropy, Some(replica), &mut metrics).unwrap();
+    let bound = gateway.bind(|_| None).unwrap();
+    let lifecycle = lifecycle_of(bound.gateway(), world.lifecycle.store().clone());
+    let RunningNode { gateway, addresses, shutdown, running } = RunningNode::start(bound, lifecycle);
     let address = addresses[0];
     eventually("the node is ready", || async { ready(&gateway) }).await;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_gateway::Gateway;
+use certward_gateway::Unbound;
 use certward_lifecycle::SystemEntropy;
 use certward_store::{NodeId, SystemClock};
 
@@ -14,8 +14,9 @@ async fn another(world: &World, node: &str) -> RunningNode {
     let node = NodeId::parse(node).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
     let entropy = Arc::new(SystemEntropy);
-    let gateway = Gateway::new(settings(), node, Arc::new(SystemClock), entropy, None, &mut metrics).unwrap();
-    let node = RunningNode::start(gateway, world.lifecycle.clone());
+    let gateway = Unbound::new(settings(), node, Arc::new(SystemClock), entropy, None, &mut metrics).unwrap();
+    let bound = gateway.bind(|_| None).unwrap();
+    let node = RunningNode::start(bound, world.lifecycle.clone());
     eventually("the other gateway is ready", || async { ready(&node.gateway) }).await;
     node
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use certward_api::{Api, ApiError, Reloader};
-use certward_gateway::{Bound, Gateway, NoGateway, NodeReplica};
+use certward_gateway::{Bound, Gateway, NoGateway, NodeReplica, Unbound};
 use certward_lifecycle::{Entropy, Lifecycle, SystemEntropy};
 use certward_store::Store;
 use prometheus_client::registry::Registry;
@@ -45,8 +45,8 @@ impl BoundNode {
             true => {
                 let (id, clock) = (node.id.clone(), Arc::clone(store.clock()));
                 let entropy = Arc::new(SystemEntropy);
-                let gateway = Gateway::new(settings, id, clock, entropy, replica, &mut registry)?;
-                Some(gateway.bind_or_take(|address| inherited.take(address))?)
+                let gateway = Unbound::new(settings, id, clock, entropy, replica, &mut registry)?;
+                Some(gateway.bind(|address| inherited.take(address))?)
             }
             false => None,
         };

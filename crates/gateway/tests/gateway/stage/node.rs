@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use certward_gateway::Gateway;
+use certward_gateway::{Bound, Gateway};
 use certward_lifecycle::Lifecycle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +14,8 @@ pub(crate) struct RunningNode {
 }
 
 impl RunningNode {
-    pub(crate) fn start(gateway: Gateway, lifecycle: Lifecycle) -> Self {
-        let bound = gateway.bind_or_take(|_| None).unwrap();
+    pub(crate) fn start(bound: Bound, lifecycle: Lifecycle) -> Self {
+        let gateway = bound.gateway().clone();
         let (addresses, shutdown) = (bound.addresses(), CancellationToken::new());
         let running = tokio::spawn({
             let shutdown = shutdown.clone();

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Settings};
+use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Settings, Unbound};
 use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Text, Upload};
 use certward_store::{
@@ -82,10 +82,11 @@ impl World {
         let replica = Replica::at(folder.path(), &master_key());
         let replica = keeping.then_some(NodeReplica { replica, mark: None });
         let entropy = Arc::new(SystemEntropy);
-        let gateway = Gateway::new(settings, node, clock.clone(), entropy, replica, &mut metrics).unwrap();
-        let lifecycle = lifecycle_of(&gateway, store);
+        let gateway = Unbound::new(settings, node, clock.clone(), entropy, replica, &mut metrics).unwrap();
+        let bound = gateway.bind(|_| None).unwrap();
+        let lifecycle = lifecycle_of(bound.gateway(), store);
         let RunningNode { gateway, addresses, shutdown, running } =
-            RunningNode::start(gateway, lifecycle.clone());
+            RunningNode::start(bound, lifecycle.clone());
         let metrics = Arc::new(Mutex::new(metrics));
         let world = Self {
             gateway,
