@@ -1,6 +1,5 @@
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -8,6 +7,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::AttributeTypeAndValue;
 
+use crate::fingerprint;
 use crate::name::decode;
 
 /// What the broker gets as a device's name.
@@ -76,9 +76,7 @@ impl DeviceIdentity {
             Self::Cn => common_name(&x509)?,
             Self::Dn => distinguished_name(&x509)?,
             Self::San => alternative_name(&x509)?,
-            Self::Fingerprint => {
-                digest(&SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-            }
+            Self::Fingerprint => fingerprint(certificate),
         };
         if text.is_empty() {
             return Err(IdentityRefused::Absent);

@@ -3,6 +3,7 @@
 //! Material can be served: the chain links, the key fits the leaf, client trust has an anchor. No
 //! I/O, no clock, no async: other input is in [`Circumstances`]. Start at [`judge`].
 
+mod as_of;
 mod bundle;
 mod certificate;
 mod chain;
@@ -18,6 +19,7 @@ mod display;
 mod encrypted_key;
 mod field;
 mod finding;
+mod fingerprint;
 mod host_name;
 mod intake;
 mod issuing_right;
@@ -52,6 +54,7 @@ mod version1;
 mod webpki_refusal;
 mod work;
 
+pub use as_of::findings_as_of;
 pub use bundle::{Bundle, BundleError};
 pub use circumstances::Circumstances;
 pub use client_refusal::ClientRefusal;
@@ -62,6 +65,7 @@ pub use describe::{CertificateFacts, describe};
 pub use device_identity::{DeviceIdentity, IdentityRefused};
 pub use display::is_control;
 pub use finding::{Field, Finding, Item};
+pub use fingerprint::fingerprint;
 pub use host_name::{HostName, HostNameError};
 pub use intake::{Judgement, judge};
 pub use material::Material;

@@ -1,7 +1,7 @@
 use rustls_pki_types::CertificateDer;
-use time::Duration;
 
 use crate::Code;
+use crate::as_of::ends_soon;
 use crate::certificate::Certificate;
 use crate::chain::GivenCertificate;
 use crate::display::shown_time;
@@ -89,15 +89,12 @@ pub(crate) fn not_yet_valid(parsed: &ParsedUpload<'_>, findings: &mut Vec<Findin
     }
 }
 
-/// Below a third of the lifetime (when ACME clients renew), and below 30 days.
 pub(crate) fn expires_soon(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = parsed.leaf().filter(|leaf| leaf.certificate.is_valid_at(parsed.circumstances.now))
     else {
         return;
     };
-    let left = leaf.certificate.not_after - parsed.circumstances.now;
-    let lifetime: Duration = leaf.certificate.not_after - leaf.certificate.not_before;
-    if left < Duration::min(lifetime / 3, Duration::days(30)) {
+    if ends_soon(&leaf.certificate, parsed.circumstances.now) {
         let message = format!("The leaf expires at {}.", shown_time(leaf.certificate.not_after));
         say(leaf, Code::ExpiresSoon, message, findings);
     }
