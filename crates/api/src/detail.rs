@@ -153,12 +153,19 @@ impl Detail {
         Self { severity: DetailSeverity::Warning, ..detail }
     }
 
+    pub(crate) fn ends_in_the_past(field: &str) -> Self {
+        Self::property(TIME_INVALID, field, format!("The property {field} is in the past."), TIME_REMEDY)
+    }
+
     pub(crate) fn unexpected_query() -> Self {
         let message = "This method takes no query parameter.";
         Self::property("QUERY_UNEXPECTED", "query", message, "Send the request without a query.")
     }
 }
 
+pub(crate) const TIME_INVALID: &str = "TIME_INVALID";
+pub(crate) const TIME_REMEDY: &str =
+    "Give a time in the future, for example 2027-01-31T00:00:00Z or 2027-01-31 00:00:00 (UTC).";
 const NOT_ALLOWED_REMEDY: &str = "Name a broker that the project's upstreamAllow, which GET /projects shows, has, or let an admin add this one.";
 
 fn name_of(list: UpstreamField) -> &'static str {

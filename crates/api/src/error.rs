@@ -298,9 +298,10 @@ impl From<ProjectError> for Error {
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::GrantsMore => {
-                Self::NoAccess("An API key can grant only scopes and projects that it has itself.")
-            }
+            KeyError::GrantsMore => Self::NoAccess(
+                "An API key can grant only scopes and projects that it has itself, and ends no later.",
+            ),
+            KeyError::EndsInThePast => Self::Unprocessable(vec![Detail::ends_in_the_past("expiresAt")]),
             KeyError::NoProject(_) => Self::Unprocessable(vec![Detail::unknown_project("projects")]),
             KeyError::NotFound => Self::NotFound("The API key does not exist."),
             KeyError::LastAdmin => Self::Conflict {

@@ -3,10 +3,15 @@
 //! Unknown fields are ignored; `null` counts as absent unless a property can be removed.
 
 use certward_pki::HostName;
-use certward_store::{DeploymentId, HostSuffix, ProjectId, Scope, UpstreamAllow, UpstreamList};
+use certward_store::{DeploymentId, HostSuffix, ProjectId, Scope, Timestamp, UpstreamAllow, UpstreamList};
 use serde_json::Value;
 
-use crate::{detail::Detail, error::Error, json::Fields};
+use crate::{
+    detail::{Detail, TIME_INVALID, TIME_REMEDY},
+    error::Error,
+    json::Fields,
+    wire_time,
+};
 
 /// For people: a list stays readable.
 const NAME_CHARS_MAX: usize = 200;
@@ -148,6 +153,10 @@ impl Properties {
             self.wrong.push(Detail::property("SCOPE_INVALID", field, "No scope is given.", remedy));
         }
         scopes
+    }
+
+    pub(crate) fn time(&mut self, field: &str) -> Option<Timestamp> {
+        self.text(field, TIME_INVALID, TIME_REMEDY, |text| wire_time::parse(text).ok_or("it is no time"))
     }
 
     pub(crate) fn is_null(&self, field: &str) -> bool {

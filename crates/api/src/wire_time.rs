@@ -1,5 +1,9 @@
 use certward_store::Timestamp;
-use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, UtcOffset,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
 
 const TO_THE_SECOND: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
@@ -13,6 +17,14 @@ pub(crate) fn to_the_second(time: OffsetDateTime) -> String {
 /// `2024-11-21 02:51`, UTC, for `createAt`.
 pub(crate) fn to_the_minute(time: Timestamp) -> String {
     format(time.to_time(), TO_THE_MINUTE)
+}
+
+/// RFC 3339, or as [`to_the_second`] writes it.
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| PrimitiveDateTime::parse(text, TO_THE_SECOND).map(PrimitiveDateTime::assume_utc));
+    // Years beyond could not be written again.
+    time.ok().filter(|time| (1970..=9999).contains(&time.year())).map(Timestamp::from_time)
 }
 
 fn format(time: OffsetDateTime, description: &[BorrowedFormatItem<'_>]) -> String {
@@ -35,6 +47,14 @@ mod tests {
             (datetime!(0999-01-02 03:04:05 UTC), "0999-01-02 03:04:05"),
         ] {
             assert_eq!(to_the_second(time), text);
+        }
+        for text in ["2034-05-22 02:43:21", "2034-05-22T02:43:21Z", "2034-05-22T04:43:21+02:00"] {
+            assert_eq!(parse(text), Some(Timestamp::from_time(datetime!(2034-05-22 02:43:21 UTC))), "{text}");
+        }
+        for text in
+            ["", "2034-05-22", "2034-05-22 02:43", "1969-12-31T23:59:59Z", "90d", "2034-13-01 00:00:00"]
+        {
+            assert_eq!(parse(text), None, "{text}");
         }
         let created = Timestamp::from_time(datetime!(2024-11-21 02:51:59 UTC));
         assert_eq!(to_the_minute(created), "2024-11-21 02:51");

@@ -1,14 +1,40 @@
-use certward_store::{ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, ProjectId, Scope, Store, StoreError, Tx};
+use certward_store::{
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, EndingKind, EndingOwner, ProjectId, Scope, Store,
+    StoreError, Timestamp, Tx,
+};
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting};
+use crate::{Denied, ExpiryRules, Lifecycle, Lifetime, acting::Acting, expiry::listing};
+
+/// An API key to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey<'a> {
+    /// For people.
+    pub name: &'a str,
+    /// Its scopes.
+    pub scopes: &'a [Scope],
+    /// The projects that it sees; `None`: all.
+    pub projects: Option<&'a [ProjectId]>,
+    /// From then on it is refused; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl<'a> NewKey<'a> {
+    /// One that does not end.
+    pub fn new(name: &'a str, scopes: &'a [Scope], projects: Option<&'a [ProjectId]>) -> Self {
+        Self { name, scopes, projects, expires_at: None }
+    }
+}
 
 /// Why no key was created or revoked.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// A key grants only its own scopes and projects.
+    /// A key grants only its own scopes and projects, and none longer than itself.
     #[error("the key does not have what it would grant")]
     GrantsMore,
+    /// `expires_at` is not in the future.
+    #[error("the key would end in the past")]
+    EndsInThePast,
     /// No such project, or not visible.
     #[error("the project {0} does not exist")]
     NoProject(ProjectId),
@@ -31,21 +57,24 @@ impl Lifecycle {
     pub async fn create_key(
         &self,
         actor: &ApiKey,
-        name: &str,
-        scopes: &[Scope],
-        projects: Option<&[ProjectId]>,
+        new: &NewKey<'_>,
     ) -> Result<(ApiKeyRecord, ApiSecret), KeyError> {
         let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
-        let more_reach = projects.is_none() && actor.projects.is_some();
-        if more_reach || !scopes.iter().all(|scope| actor.may(*scope)) {
+        let more_reach = new.projects.is_none() && actor.projects.is_some();
+        let longer = actor.expires_at.is_some_and(|end| new.expires_at.is_none_or(|wanted| wanted > end));
+        if more_reach || longer || !new.scopes.iter().all(|scope| actor.may(*scope)) {
             return Err(KeyError::GrantsMore);
         }
-        for project in projects.unwrap_or_default() {
+        if new.expires_at.is_some_and(|end| end <= tx.now()) {
+            return Err(KeyError::EndsInThePast);
+        }
+        for project in new.projects.unwrap_or_default() {
             if tx.project(project).await?.is_none() || !actor.sees(project) {
                 return Err(KeyError::NoProject(project.clone()));
             }
         }
-        let made = insert(&mut tx, actor.key.as_str(), name, scopes, projects).await?;
+        let made = insert(&mut tx, actor.key.as_str(), new).await?;
+        list(&mut tx, &self.settings.expiry_rules, &made.0).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -53,7 +82,7 @@ impl Lifecycle {
     /// Creates an admin key for `init`, which has access to the files.
     pub async fn create_first_key(store: &Store) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
         let mut tx = store.begin().await?;
-        let made = insert(&mut tx, "certward", "admin", &[Scope::Admin], None).await?;
+        let made = insert(&mut tx, "certward", &NewKey::new("admin", &[Scope::Admin], None)).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -73,20 +102,24 @@ impl Lifecycle {
     }
 }
 
-async fn insert(
-    tx: &mut Tx,
-    actor: &str,
-    name: &str,
-    scopes: &[Scope],
-    projects: Option<&[ProjectId]>,
-) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
-    let made = tx.insert_api_key(name, scopes, projects).await?;
+async fn insert(tx: &mut Tx, actor: &str, new: &NewKey<'_>) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+    let made = tx.insert_api_key(new.name, new.scopes, new.projects, new.expires_at).await?;
     tx.audit(entry(actor, "key.create", &made.0)).await?;
     Ok(made)
 }
 
+/// Lists its end, if it has one.
+async fn list(tx: &mut Tx, rules: &ExpiryRules, key: &ApiKeyRecord) -> Result<(), StoreError> {
+    let Some(ending) = listing::of_key(key) else { return Ok(()) };
+    let only = key.projects.as_ref().filter(|projects| projects.len() == 1);
+    let owner = EndingOwner::api_key(&key.key, only.map(|projects| projects[0].clone()));
+    let due = rules.first(EndingKind::ApiKey, Lifetime::of(&ending), tx.now());
+    tx.set_endings(&owner, &[(ending, due)]).await
+}
+
+/// One that ends is none that stays.
 fn is_admin(key: &ApiKeyRecord) -> bool {
-    key.may(Scope::Admin) && key.projects.is_none()
+    key.may(Scope::Admin) && key.projects.is_none() && key.expires_at.is_none()
 }
 
 fn reaches(actor: &ApiKeyRecord, key: &ApiKeyRecord) -> bool {

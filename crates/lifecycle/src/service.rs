@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use certward_store::{Nat64, Store};
 
-use crate::{Entropy, NodeView, Rehearsal, judge_pool::JudgePool};
+use crate::{Entropy, ExpiryRules, NodeView, Rehearsal, judge_pool::JudgePool};
 
 /// Settings of the life cycle.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct LifecycleSettings {
     pub deployments_per_project_max: u32,
     /// NAT64 prefixes of upstream addresses.
     pub nat64: Nat64,
+    /// When it is said that something ends.
+    pub expiry_rules: ExpiryRules,
 }
 
 impl Default for LifecycleSettings {
@@ -24,6 +26,7 @@ impl Default for LifecycleSettings {
             lease: Duration::from_secs(15),
             deployments_per_project_max: 0,
             nat64: Nat64::WELL_KNOWN_ONLY,
+            expiry_rules: ExpiryRules::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload};
+use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload, findings_as_of};
 use certward_store::{
     ApiKey, ApiKeyRecord, AuditEntry, Deployment, DeploymentId, DeploymentRef, Scope, StoreError, Timestamp,
     TlsState, TrustScope, Version,
@@ -8,7 +8,8 @@ use certward_store::{
 use thiserror::Error;
 
 use crate::{
-    Denied, Lifecycle, acting::Acting, deployments::entry_points_differ, judge_pool::TooMany, state,
+    Denied, Lifecycle, acting::Acting, days_left, deployments::entry_points_differ, judge_pool::TooMany,
+    state,
 };
 
 /// A certificate as shown to operators.
@@ -29,11 +30,13 @@ pub struct CertificateView {
     pub tls_type: TlsType,
     /// The leaf's notAfter.
     pub not_after: Timestamp,
+    /// Whole days until then, rounded down; negative afterwards.
+    pub days_left: i64,
     /// Its status.
     pub status: Status,
     /// The leaf's common name.
     pub common_name: Option<String>,
-    /// Warnings and notices.
+    /// The upload's findings, as of now.
     pub warnings: Vec<Finding>,
 }
 
@@ -98,6 +101,7 @@ impl Lifecycle {
     pub async fn tls(&self, deployment: &Deployment) -> Result<Option<TlsView>, StoreError> {
         let now = self.with_newest(&deployment.id).await?;
         let same = now.filter(|(now, _)| deployment.reference().means(now));
+        let set = |version: Version, status| TlsView::Set(Box::new(self.view(version, status)));
         Ok(same.map(|(now, newest)| match (now.tls, newest) {
             (TlsState::Pending { .. }, Some(version)) => set(version, Status::Pending),
             (TlsState::Running { .. }, Some(version)) => set(version, Status::Running),
@@ -265,7 +269,21 @@ impl Lifecycle {
         tx.count_nodes(id).await?;
         tx.audit(change.audit(&actor, id, &version, material)).await?;
         tx.commit().await?;
-        Ok(view(version, Status::Pending))
+        Ok(self.view(version, Status::Pending))
+    }
+
+    /// As of now: an upload may end, or become valid, after it was accepted.
+    fn view(&self, version: Version, status: Status) -> CertificateView {
+        let now = self.store.clock().now();
+        let Version { findings, chain, client_cas, .. } = &version;
+        CertificateView {
+            tls_type: version.tls_type,
+            not_after: version.not_after,
+            days_left: days_left(version.not_after, now),
+            status,
+            warnings: findings_as_of(findings, chain, client_cas, now.to_time()),
+            common_name: version.common_name,
+        }
     }
 
     fn fresh_scope(&self) -> TrustScope {
@@ -323,20 +341,6 @@ impl Change {
 /// See [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
     one.spec.profile == other.spec.profile && !entry_points_differ(one, other)
-}
-
-fn set(version: Version, status: Status) -> TlsView {
-    TlsView::Set(Box::new(view(version, status)))
-}
-
-fn view(version: Version, status: Status) -> CertificateView {
-    CertificateView {
-        tls_type: version.tls_type,
-        not_after: version.not_after,
-        status,
-        common_name: version.common_name,
-        warnings: version.findings,
-    }
 }
 
 fn ders<T: AsRef<[u8]>>(certificates: &[T]) -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@
 mod support;
 
 use certward_lifecycle::{
-    BoundaryWarning, DeploymentError, Lifecycle, LifecycleSettings, NewDeployment, OutOfBounds,
+    BoundaryWarning, DeploymentError, Lifecycle, LifecycleSettings, NewDeployment, NewKey, OutOfBounds,
     ProjectChange, ProjectError, SystemEntropy, UpstreamField,
 };
 use certward_pki::HostName;
@@ -56,7 +56,13 @@ impl Stage {
         }
         let key = async |of: &str, scopes: &[Scope]| {
             let of = [project(of)];
-            world.lifecycle.create_key(&world.admin, "key", scopes, Some(&of)).await.unwrap().0.key
+            world
+                .lifecycle
+                .create_key(&world.admin, &NewKey::new("key", scopes, Some(&of)))
+                .await
+                .unwrap()
+                .0
+                .key
         };
         let (ours, theirs) =
             (key("ours", &[Scope::Deployments]).await, key("theirs", &[Scope::Deployments]).await);
@@ -178,7 +184,7 @@ async fn an_admin_lets_projects_share_a_broker_and_what_is_shared_stays_and_is_a
     let (limited, _) = stage
         .world
         .lifecycle
-        .create_key(&stage.world.admin, "limited", &[Scope::Admin], Some(&of))
+        .create_key(&stage.world.admin, &NewKey::new("limited", &[Scope::Admin], Some(&of)))
         .await
         .unwrap();
     assert_eq!(
@@ -291,7 +297,7 @@ async fn a_wildcard_over_a_public_suffix_is_an_admins_to_allow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_project_has_as_many_deployments_as_the_quota_says() {
     let stage = Stage::new().await;
-    let settings = LifecycleSettings { deployments_per_project_max: 3, ..support::SETTINGS };
+    let settings = LifecycleSettings { deployments_per_project_max: 3, ..support::settings() };
     let gateway = &stage.world.gateway;
     let store = stage.world.lifecycle.store().clone();
     let lifecycle =

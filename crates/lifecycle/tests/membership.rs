@@ -6,13 +6,13 @@ mod support;
 
 use certward_lifecycle::{Member, Observation, Withdrawal};
 use certward_store::{FeedPosition, Generation};
-use support::{Authority, SETTINGS, Uploads, World, not_proven, session};
+use support::{Authority, Uploads, World, not_proven, session, settings};
 
 #[tokio::test]
 async fn a_lease_that_has_run_out_counts_until_it_is_swept() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    world.clock.advance(SETTINGS.lease * 2);
+    world.clock.advance(settings().lease * 2);
     world.create(ca.one_way()).await;
     assert!(world.renew(&a).await, "late, and in time");
     world.report(&a, Ok(())).await;
@@ -26,7 +26,7 @@ async fn a_lease_that_has_run_out_counts_until_it_is_swept() {
 async fn a_node_counts_again_only_when_it_has_carried_out_the_newest_row() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);
-    world.clock.advance(SETTINGS.lease * 2);
+    world.clock.advance(settings().lease * 2);
     assert!(world.renew(&a).await);
     world.lifecycle.sweep().await.unwrap();
     world.create(ca.one_way()).await;

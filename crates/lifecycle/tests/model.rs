@@ -22,7 +22,7 @@ use certward_store::{
 };
 use certward_test_support::effort;
 use proptest::{prelude::*, test_runner::Config};
-use support::{Authority, Backup, SETTINGS, Uploads, World, session};
+use support::{Authority, Backup, Uploads, World, session, settings};
 
 const NODES: usize = 3;
 
@@ -191,7 +191,7 @@ impl Book {
     fn change(&mut self, generation: Generation, state: State) {
         self.generation = generation;
         self.state = state;
-        self.deadline = self.now.after(SETTINGS.prove_within);
+        self.deadline = self.now.after(settings().prove_within);
         self.counted = self.rows.keys().map(|node| (*node, false)).collect();
     }
 
@@ -202,11 +202,11 @@ impl Book {
     }
 
     fn join(&mut self, node: usize, session: Session) {
-        self.rows.insert(node, (session, self.now.after(SETTINGS.lease)));
+        self.rows.insert(node, (session, self.now.after(settings().lease)));
         if !self.is_settled() {
             self.counted.insert(node, false);
         }
-        self.deadline = self.deadline.max(self.now.after(SETTINGS.prove_within));
+        self.deadline = self.deadline.max(self.now.after(settings().prove_within));
     }
 
     fn register(&mut self, node: usize, session: Session) {
@@ -513,7 +513,7 @@ impl<'a> Stage<'a> {
         let renewed = self.world.lifecycle.renew(&member.id, member.session).await.unwrap();
         assert_eq!(renewed, self.book.is_member(node, Some(member.session)));
         if renewed {
-            let until = self.book.now.after(SETTINGS.lease);
+            let until = self.book.now.after(settings().lease);
             self.book.rows.get_mut(&node).unwrap().1 = until;
         }
         self.nodes[node].counts = renewed;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use certward_lifecycle::{Denied, DeploymentError, KeyError, ProjectError};
+use certward_lifecycle::{Denied, DeploymentError, KeyError, NewKey, ProjectError};
 use certward_pki::HostName;
 use certward_store::{ApiKey, Boundary, DeploymentId, DeploymentPatch, ProjectId, Scope};
 use support::{Authority, Uploads, World};
@@ -23,7 +23,8 @@ async fn make_project(world: &World, id: &str) {
 
 async fn limited_key(world: &World, scopes: &[Scope], to: &str) -> ApiKey {
     let projects = [project(to)];
-    let made = world.lifecycle.create_key(&world.admin, "limited", scopes, Some(&projects)).await;
+    let made =
+        world.lifecycle.create_key(&world.admin, &NewKey::new("limited", scopes, Some(&projects))).await;
     made.unwrap().0.key
 }
 
@@ -144,10 +145,10 @@ async fn a_key_grants_only_what_it_has() {
         (&admin, &[Scope::Tls], Some(&default), |error| matches!(error, KeyError::NoProject(_))),
     ];
     for (actor, scopes, projects, expected) in refused {
-        let error = lifecycle.create_key(actor, "more", scopes, projects).await.unwrap_err();
+        let error = lifecycle.create_key(actor, &NewKey::new("more", scopes, projects)).await.unwrap_err();
         assert!(expected(&error), "{actor} {scopes:?} {projects:?}: {error:?}");
     }
-    lifecycle.create_key(&admin, "less", &[Scope::TlsRead], Some(&other)).await.unwrap();
+    lifecycle.create_key(&admin, &NewKey::new("less", &[Scope::TlsRead], Some(&other))).await.unwrap();
 }
 
 fn no_admin(error: &KeyError) -> bool {
@@ -163,7 +164,8 @@ async fn the_last_admin_key_stays() {
     let limited = limited_key(&world, &[Scope::Admin], "other").await;
     let revoked = lifecycle.revoke_key(&world.admin, &world.admin).await;
     assert!(matches!(revoked, Err(KeyError::LastAdmin)), "an admin of one project is not one of everything");
-    let second = lifecycle.create_key(&world.admin, "second", &[Scope::Admin], None).await.unwrap().0.key;
+    let new = NewKey::new("second", &[Scope::Admin], None);
+    let second = lifecycle.create_key(&world.admin, &new).await.unwrap().0.key;
     lifecycle.revoke_key(&second, &world.admin).await.unwrap();
     lifecycle.revoke_key(&second, &limited).await.unwrap();
     assert!(matches!(lifecycle.revoke_key(&second, &limited).await, Err(KeyError::NotFound)));

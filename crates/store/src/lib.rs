@@ -36,8 +36,12 @@ pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, Connect
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
+pub use model::ending::{Ending, ListedEnding};
+pub use model::ending_kind::EndingKind;
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
-pub use model::id::{DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId};
+pub use model::id::{
+    AlertId, ChannelId, DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId,
+};
 pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::tls_state::TlsState;
@@ -49,9 +53,13 @@ pub use reader::Reader;
 pub use reading::Reading;
 pub use replica::copying::CopyError;
 pub use replica::db::Replica;
+pub use repo::alert::{Alert, AlertPage};
+pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
 pub use repo::api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
 pub use repo::audit::{AuditEntry, AuditRecord};
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
+pub use repo::ending::{EndingOwner, EndingOwners, EndingPage, EndingScope, ExpiryWork};
+pub use repo::expiry_marks::ExpiryMarks;
 pub use repo::feed::{FeedEntry, FeedPage, FeedPosition};
 pub use repo::host::{HostTaken, Listed, ProofState};
 pub use repo::node::{Lease, NodeRecord, ProcessRecord, RequiredProof, Session};
@@ -59,7 +67,7 @@ pub use repo::node_process::{NodeProcess, Role};
 pub use repo::project::Project;
 pub use repo::request_log::{Admission, Method, RequestLimit};
 pub use repo::status_counts::StatusCounts;
-pub use repo::version::Version;
+pub use repo::version::{UploadEnd, Version};
 pub use sealed::master_key::{MasterKey, MasterKeyError};
 pub use store::Store;
 pub use transfer::{CopiedTable, TransferError, transfer};

@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use crate::{
     Store, StoreError,
     engine::pool::transact,
-    repo::{audit, feed, node, node_process, request_log, upstream_claim},
+    repo::{alert, audit, feed, node, node_process, request_log, upstream_claim},
 };
 
 /// Older positions require a full read.
@@ -17,7 +17,7 @@ const CAUGHT_UP_AT_ONCE: u32 = 500;
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes feed (7 days kept), audit (100,000 rows), nodes (silent for an hour) and request log
+    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), nodes (silent for an hour) and request log
     /// (its window), and writes upstream claims that an older release omitted. Called periodically
     /// by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
@@ -27,7 +27,8 @@ impl Store {
             let prune = async |conn: &mut AnyConnection| {
                 let feed = feed::prune(conn, now.before(FEED_RETENTION), PRUNED_AT_ONCE).await?;
                 let audit = audit::prune(conn, audit::KEPT, PRUNED_AT_ONCE).await?;
-                Ok(feed || audit)
+                let alerts = alert::prune(conn, now, PRUNED_AT_ONCE).await?;
+                Ok(feed || audit || alerts)
             };
             if !transact(engine.begin().await?, prune).await? {
                 break;

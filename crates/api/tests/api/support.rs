@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    FailedHandshake, Lifecycle, Member, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
+    FailedHandshake, Lifecycle, Member, NewKey, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
 };
 use certward_pki::{HostName, Material, NoEntryPoint};
 use certward_store::{
@@ -216,8 +216,11 @@ impl World {
         let actor = keys.into_iter().find(|key| key.name == "admin").unwrap();
         let ids: Option<Vec<ProjectId>> =
             projects.map(|ids| ids.iter().map(|id| ProjectId::parse(id).unwrap()).collect());
-        let (key, secret) =
-            self.lifecycle.create_key(&actor.key, "test", scopes, ids.as_deref()).await.unwrap();
+        let (key, secret) = self
+            .lifecycle
+            .create_key(&actor.key, &NewKey::new("test", scopes, ids.as_deref()))
+            .await
+            .unwrap();
         let login = Login::new(key.key.as_str(), secret.expose());
         (key.key, login)
     }

@@ -102,12 +102,10 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
-pub(crate) const SETTINGS: LifecycleSettings = LifecycleSettings {
-    prove_within: Duration::from_secs(60),
-    lease: Duration::from_secs(15),
-    deployments_per_project_max: 0,
-    nat64: certward_store::Nat64::WELL_KNOWN_ONLY,
-};
+/// Their defaults: a change fails after a minute, a lease ends after 15 seconds.
+pub(crate) fn settings() -> LifecycleSettings {
+    LifecycleSettings::default()
+}
 
 impl World {
     /// With the deployment `ge6a1a75` and an admin key, no node.
@@ -121,7 +119,7 @@ impl World {
         let (admin, _) = Lifecycle::create_first_key(&store).await.unwrap();
         let gateway = Arc::new(FakeGateway::default());
         let lifecycle =
-            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), settings());
         let id = DeploymentId::parse("ge6a1a75").unwrap();
         let world = Self { lifecycle, clock, gateway, admin: admin.key, id, master_key, folder };
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
@@ -150,7 +148,7 @@ impl World {
         let store = Store::open(&address, &self.master_key, self.clock.clone()).await.unwrap();
         let gateway = &self.gateway;
         self.lifecycle =
-            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), SETTINGS);
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), settings());
     }
 
     pub(crate) fn new_deployment(&self, id: &str) -> NewDeployment {

@@ -13,6 +13,8 @@ use crate::{StoreError, engine::row};
 // 5. a deployment's row, or `absent_deployment`;
 // 6. the generation (a row of `counter`);
 // 7. `hosts`.
+//
+// `expiry` comes before all of them; who holds it waits for no deployment.
 
 /// "cert" in ASCII.
 const SPACE: i32 = 0x6365_7274;
@@ -20,6 +22,7 @@ const MIGRATION: i32 = 1;
 const HOSTS: i32 = 2;
 const NODES: i32 = 3;
 const API_KEYS: i32 = 4;
+const EXPIRY: i32 = 5;
 /// For hashed ids.
 const DEPLOYMENT_SPACE: i32 = SPACE + 1;
 
@@ -76,6 +79,11 @@ pub(crate) async fn nodes_change_soon(conn: &mut AnyConnection) -> Result<(), St
 /// Reentrant.
 pub(crate) async fn api_keys(conn: &mut AnyConnection) -> Result<(), StoreError> {
     exclusive(conn, API_KEYS).await
+}
+
+/// One node at a time lists what ends, records alerts and takes deliveries.
+pub(crate) async fn expiry(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    exclusive(conn, EXPIRY).await
 }
 
 /// A second creator waits, then sees the first one's row.

@@ -45,6 +45,7 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
         migration(include_str!("../../migrations/0007_project_boundary.sql"), 4),
         migration(include_str!("../../migrations/0008_membership.sql"), 4),
         migration(include_str!("../../migrations/0009_record_bytes.sql"), 4),
+        migration(include_str!("../../migrations/0010_expiry.sql"), 4),
     ],
 };
 

@@ -78,6 +78,15 @@ text_id! {
     NodeId
 }
 
+text_id! {
+    /// An alert's id, the same for all its deliveries.
+    AlertId
+}
+text_id! {
+    /// An alert channel's id.
+    ChannelId
+}
+
 impl ProjectId {
     /// The project that always exists.
     pub fn default_project() -> Self {

@@ -7,6 +7,8 @@ pub(crate) mod connection_limit;
 pub(crate) mod deployment;
 pub(crate) mod deployment_spec;
 pub(crate) mod embedded_ipv4;
+pub(crate) mod ending;
+pub(crate) mod ending_kind;
 pub(crate) mod host_suffix;
 pub(crate) mod id;
 pub(crate) mod proxy;

@@ -6,8 +6,9 @@ use sqlx::{AnyConnection, any::AnyRow};
 use zeroize::Zeroizing;
 
 use crate::{
-    ProjectId, Reader, Store, StoreError, Timestamp, Tx,
+    EndingOwner, ProjectId, Reader, Store, StoreError, Timestamp, Tx,
     engine::{lock, row},
+    repo::ending,
     sealed::random,
 };
 
@@ -112,12 +113,18 @@ pub struct ApiKeyRecord {
     pub projects: Option<Vec<ProjectId>>,
     /// Creation time.
     pub created_at: Timestamp,
+    /// From then on it is refused; `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl ApiKeyRecord {
     /// Whether its scopes include `wanted`.
     pub fn may(&self, wanted: Scope) -> bool {
         self.scopes.iter().any(|scope| scope.includes(wanted))
+    }
+
+    fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
     }
 
     /// Whether it may access the project.
@@ -128,7 +135,7 @@ impl ApiKeyRecord {
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT key, name, scopes, all_projects, digest, created_at FROM api_key ", $rest)
+        concat!("SELECT key, name, scopes, all_projects, digest, created_at, expires_at FROM api_key ", $rest)
     };
 }
 
@@ -142,6 +149,7 @@ impl ApiKeyRecord {
             scopes: serde_json::from_str(&scopes).map_err(|_| row::unreadable("scopes"))?,
             projects: (row::integer(row, "all_projects")? == 0).then(Vec::new),
             created_at: Timestamp(row::integer(row, "created_at")?),
+            expires_at: row::integer_or_null(row, "expires_at")?.map(Timestamp),
         })
     }
 }
@@ -164,7 +172,8 @@ const KEY_OR_FIRST: &str = "
            coalesce(k.scopes, d.scopes, '') AS scopes,
            coalesce(k.all_projects, d.all_projects, 0) AS all_projects,
            coalesce(k.digest, d.digest, $2) AS digest,
-           coalesce(k.created_at, d.created_at, 0) AS created_at
+           coalesce(k.created_at, d.created_at, 0) AS created_at,
+           CASE WHEN k.key IS NULL THEN d.expires_at ELSE k.expires_at END AS expires_at
     FROM (SELECT min(key) AS key FROM api_key) first LEFT JOIN api_key k ON k.key = $1
     LEFT JOIN api_key d ON d.key = CASE WHEN k.key IS NULL THEN first.key ELSE '' END";
 
@@ -186,7 +195,8 @@ impl Store {
     /// The API key, if the secret matches. Unknown keys take as long.
     pub async fn authenticate(&self, key: &str, secret: &str) -> Result<Option<ApiKeyRecord>, StoreError> {
         let pepper = self.inner.pepper()?;
-        self.read().run(async |conn| authenticate(conn, pepper, key, secret).await).await
+        let found = self.read().run(async |conn| authenticate(conn, pepper, key, secret).await).await?;
+        Ok(found.filter(|key| key.is_valid_at(self.inner.clock.now())))
     }
 }
 
@@ -220,13 +230,14 @@ impl Reader {
 }
 
 impl Tx {
-    /// The key, locked against changes. Another condition that ends its rights belongs here and in
-    /// [`authenticate`].
+    /// The key, locked against changes; not after its end. Another condition that ends its rights
+    /// belongs here and in [`Store::authenticate`].
     async fn acting_key(&mut self, key: &ApiKey) -> Result<Option<ApiKeyRecord>, StoreError> {
+        let now = self.now;
         self.step(async |conn| {
             // FOR KEY SHARE would not block an UPDATE of scopes.
             lock_row(conn, "SELECT key FROM api_key WHERE key = $1 FOR SHARE", key.as_str()).await?;
-            find(conn, key).await
+            Ok(find(conn, key).await?.filter(|found| found.is_valid_at(now)))
         })
         .await
     }
@@ -247,6 +258,7 @@ impl Tx {
         name: &str,
         scopes: &[Scope],
         projects: Option<&[ProjectId]>,
+        expires_at: Option<Timestamp>,
     ) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
         let store = Arc::clone(&self.store);
         let pepper = store.pepper()?;
@@ -259,8 +271,8 @@ impl Tx {
             let scopes_text =
                 serde_json::to_string(scopes).map_err(|_| StoreError::corrupt("scopes of a new key"))?;
             sqlx::query(
-                "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6)",
+                "INSERT INTO api_key (key, name, scopes, all_projects, digest, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(key.as_str())
             .bind(row::storable(name).into_owned())
@@ -268,6 +280,7 @@ impl Tx {
             .bind(i64::from(projects.is_none()))
             .bind(digest(pepper, key.as_str(), &secret).as_ref().to_vec())
             .bind(now.0)
+            .bind(expires_at.map(|end| end.0))
             .execute(&mut *conn)
             .await?;
             for project in projects.unwrap_or_default() {
@@ -286,12 +299,13 @@ impl Tx {
         .await
     }
 
-    /// The number of `admin` keys without a project limit. Locks: concurrent revocations must not
+    /// The number of `admin` keys without a project limit or an end. Locks: concurrent revocations must not
     /// both see a second key.
     pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
         self.step(async |conn| {
             lock::api_keys(conn).await?;
-            let rows = sqlx::query(select!("WHERE all_projects = 1")).fetch_all(conn).await?;
+            let rows =
+                sqlx::query(select!("WHERE all_projects = 1 AND expires_at IS NULL")).fetch_all(conn).await?;
             let mut admins = 0;
             for row in &rows {
                 admins += u64::from(ApiKeyRecord::read(row)?.scopes.contains(&Scope::Admin));
@@ -303,10 +317,11 @@ impl Tx {
 
     /// Removes an API key.
     pub async fn remove_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        let now = self.now;
         self.change(async |conn| {
             lock::api_keys(conn).await?;
-            sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(conn).await?;
-            Ok(())
+            sqlx::query("DELETE FROM api_key WHERE key = $1").bind(key.as_str()).execute(&mut *conn).await?;
+            ending::set(conn, &EndingOwner::api_key(key, None), &[], now).await
         })
         .await
     }

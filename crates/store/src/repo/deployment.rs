@@ -9,7 +9,7 @@ use crate::{
     ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
-    repo::{host, upstream_claim},
+    repo::{ending, host, upstream_claim},
 };
 
 /// One statement, so deployments and hosts are of one state.
@@ -129,7 +129,8 @@ impl Tx {
 
     /// Removes a deployment with all its rows.
     pub async fn remove_deployment(&mut self, id: &DeploymentId) -> Result<(), StoreError> {
-        self.change(async |conn| remove(conn, id).await).await
+        let now = self.now;
+        self.change(async |conn| remove_with_endings(conn, id, now).await).await
     }
 
     /// Updates TLS state and generation.
@@ -332,6 +333,16 @@ fn bind_spec<'q>(query: Query<'q>, spec: &DeploymentSpec) -> Query<'q> {
         .bind(ConnectionLimit::number(limits.at_once))
         .bind(ConnectionLimit::number(limits.per_second))
         .bind(i64::from(record_bytes.get()))
+}
+
+async fn remove_with_endings(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    remove(conn, id).await?;
+    // After the row: a task that is listing it has ended, and the next one does not find it.
+    ending::remove_deployment(conn, id, now).await
 }
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {

@@ -1,10 +1,14 @@
 //! One file per table: rows and SQL, reads of [`crate::Reader`], steps of [`crate::Tx`], and what
 //! [`crate::Store`] does in a transaction of its own. The SQL of `secret` is in `sealed`.
 
+pub(crate) mod alert;
+pub(crate) mod alert_delivery;
 pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod boundary;
 pub(crate) mod deployment;
+pub(crate) mod ending;
+pub(crate) mod expiry_marks;
 pub(crate) mod feed;
 pub(crate) mod host;
 pub(crate) mod host_suffix;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
-use crate::{NodeId, Store, StoreError, Timestamp};
+use crate::{NodeId, Store, StoreError, Timestamp, engine::row, repo::ending};
 
 /// After the last report.
 pub(crate) const LISTED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -77,9 +77,13 @@ impl Store {
     /// Removes the report of a process that ends.
     pub async fn remove_process(&self, node: &NodeId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        let now = tx.now();
         let forget = tx.step(async |conn| {
-            sqlx::query("DELETE FROM node_process WHERE node = $1").bind(node.as_str()).execute(conn).await?;
-            Ok(())
+            sqlx::query("DELETE FROM node_process WHERE node = $1")
+                .bind(node.as_str())
+                .execute(&mut *conn)
+                .await?;
+            ending::remove_node(conn, node, now).await
         });
         forget.await?;
         tx.commit().await
@@ -110,9 +114,12 @@ async fn record(
 }
 
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM node_process WHERE heard_at <= $1")
+    let rows = sqlx::query("DELETE FROM node_process WHERE heard_at <= $1 RETURNING node")
         .bind(now.before(LISTED_FOR).0)
-        .execute(conn)
+        .fetch_all(&mut *conn)
         .await?;
+    for row in &rows {
+        ending::remove_node(conn, &row::node_id(row, "node")?, now).await?;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use crate::{
     Boundary, ProjectId, Reader, StoreError, Timestamp, Tx, UpstreamAllow,
     engine::{lock, row},
-    repo::{api_key, host_suffix},
+    repo::{alert, api_key, host_suffix},
 };
 
 /// A group of deployments.
@@ -127,9 +127,9 @@ impl Tx {
     /// Removes a project without deployments. A key limited to it alone then sees nothing.
     pub async fn remove_project(&mut self, id: &ProjectId) -> Result<(), StoreError> {
         self.change(async |conn| {
-            // Cascades to its rows of API keys.
-            sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(conn).await?;
-            Ok(())
+            // Cascades to its rows of API keys and to its alert channels.
+            sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
+            alert::remove_of_project(conn, id).await
         })
         .await
     }

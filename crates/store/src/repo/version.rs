@@ -4,7 +4,7 @@ use certward_pki::{Finding, PrivateKey, TlsType};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
+    DeploymentId, ProjectId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
     engine::row,
     sealed::sealing::{RecordPlace, Sealer},
 };
@@ -38,6 +38,21 @@ pub struct Version {
     pub proven: bool,
 }
 
+/// An upload in a list, without its certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadEnd {
+    /// Its deployment.
+    pub deployment: DeploymentId,
+    /// Its id.
+    pub version: VersionId,
+    /// One-way or two-way.
+    pub tls_type: TlsType,
+    /// The leaf's common name.
+    pub common_name: Option<String>,
+    /// The leaf's notAfter.
+    pub not_after: Timestamp,
+}
+
 macro_rules! select {
     ($condition:literal) => {
         concat!(
@@ -59,8 +74,7 @@ impl Version {
         Ok(Self {
             deployment: row::deployment_id(row, "deployment")?,
             version: VersionId(row::integer(row, "version")?),
-            tls_type: TlsType::parse(&row::text(row, "tls_type")?)
-                .ok_or_else(|| row::unreadable("tls_type"))?,
+            tls_type: tls_type(row)?,
             chain: split(&row::bytes(row, "chain")?).ok_or_else(|| row::unreadable("chain"))?,
             client_cas: split(&row::bytes(row, "client_cas")?)
                 .ok_or_else(|| row::unreadable("client_cas"))?,
@@ -77,6 +91,10 @@ impl Version {
     }
 }
 
+fn tls_type(row: &AnyRow) -> Result<TlsType, StoreError> {
+    TlsType::parse(&row::text(row, "tls_type")?).ok_or_else(|| row::unreadable("tls_type"))
+}
+
 impl Reader {
     /// An accepted upload.
     pub async fn version(
@@ -85,6 +103,39 @@ impl Reader {
         version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         self.run(async |conn| find(conn, deployment, version).await).await
+    }
+
+    /// What is shown in lists of the newest uploads of a project's deployments from `from` to `to`.
+    pub async fn upload_ends(
+        &self,
+        project: &ProjectId,
+        from: &DeploymentId,
+        to: &DeploymentId,
+    ) -> Result<Vec<UploadEnd>, StoreError> {
+        self.run(async |conn| {
+            let rows = sqlx::query(
+                "SELECT v.deployment, v.version, v.tls_type, v.common_name, v.not_after
+                 FROM deployment d JOIN version v ON v.deployment = d.id AND v.version = d.tls_version
+                 WHERE d.project = $1 AND d.id >= $2 AND d.id <= $3 ORDER BY d.id",
+            )
+            .bind(project.as_str())
+            .bind(from.as_str())
+            .bind(to.as_str())
+            .fetch_all(conn)
+            .await?;
+            rows.iter()
+                .map(|row| {
+                    Ok(UploadEnd {
+                        deployment: row::deployment_id(row, "deployment")?,
+                        version: VersionId(row::integer(row, "version")?),
+                        tls_type: tls_type(row)?,
+                        common_name: row::text_or_null(row, "common_name")?,
+                        not_after: Timestamp(row::integer(row, "not_after")?),
+                    })
+                })
+                .collect()
+        })
+        .await
     }
 
     /// The fallback: the newest version before `before` that was proven and has its key.

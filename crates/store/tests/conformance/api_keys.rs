@@ -30,7 +30,7 @@ async fn make(
 ) -> (ApiKeyRecord, certward_store::ApiSecret) {
     let projects: Option<Vec<_>> = projects.map(|projects| projects.iter().map(|id| project(id)).collect());
     let mut tx = world.begin().await;
-    let made = tx.insert_api_key(name, scopes, projects.as_deref()).await.expect("written");
+    let made = tx.insert_api_key(name, scopes, projects.as_deref(), None).await.expect("written");
     tx.commit().await.expect("committed");
     made
 }

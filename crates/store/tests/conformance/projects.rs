@@ -48,7 +48,7 @@ async fn a_key_that_sees_only_a_removed_project_sees_nothing(world: World) {
     let mut tx = world.begin().await;
     tx.insert_project(&others()).await.expect("written");
     let projects = [project("others")];
-    let (record, _) = tx.insert_api_key("k", &[Scope::Tls], Some(&projects)).await.expect("written");
+    let (record, _) = tx.insert_api_key("k", &[Scope::Tls], Some(&projects), None).await.expect("written");
     assert_eq!(record.projects, Some(projects.to_vec()));
     tx.remove_project(&project("others")).await.expect("removed");
     // A new project of the same name is another one.

@@ -89,10 +89,15 @@ async fn fill(world: &World) {
     };
     let rich = Deployment { spec, ..plain };
     tx.insert_deployment(&rich).await.expect("written").expect("free");
-    tx.insert_api_key("everything", &[Scope::Admin], None).await.expect("written");
-    tx.insert_api_key("some", &[Scope::TlsRead, Scope::Deployments], Some(&[project("other")]))
-        .await
-        .expect("written");
+    tx.insert_api_key("everything", &[Scope::Admin], None, None).await.expect("written");
+    tx.insert_api_key(
+        "some",
+        &[Scope::TlsRead, Scope::Deployments],
+        Some(&[project("other")]),
+        Some(Timestamp(5)),
+    )
+    .await
+    .expect("written");
     for number in 0..450 {
         let name = format!("d{number}");
         let hosts = [format!("h{number}.example.com")];

@@ -1,9 +1,11 @@
 //! A deployment in JSON: the answer, and the settings of POST and PATCH.
 
+use std::slice;
+
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     ConnectionLimit, ConnectionLimitError, Deployment, DeploymentPatch, ProxyProtocol, RecordBytes,
-    RecordBytesError,
+    RecordBytesError, UploadEnd,
 };
 use serde::Serialize;
 use utoipa::{
@@ -11,7 +13,8 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use crate::{context::Context, detail::Detail, property::Properties, wire_time};
+use super::certificate::{CertificateBody, LastFailureBody};
+use crate::{context::Context, detail::Detail, error::Error, property::Properties, wire_time};
 
 /// A deployment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +76,17 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "proxyIdentity")]
     #[schema(example = "cn")]
     proxy_identity: &'static str,
+    /// Its certificate; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tls: Option<CertificateBody>,
+    /// How many devices are connected now, through the node that is asked.
+    #[schema(example = 3)]
+    connected: u64,
+    /// The newest handshake that failed at the node that is asked; absent without one.
+    #[serde(rename = "lastFailure", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_failure: Option<LastFailureBody>,
     /// What the boundaries of projects would refuse of it today; GET of one deployment shows it,
     /// and leaves it out where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,8 +105,22 @@ pub(crate) enum DeploymentStatus {
 }
 
 impl Context {
-    pub(super) fn deployment_body(&self, deployment: Deployment) -> DeploymentBody {
-        let ready = self.lifecycle.node_view().ready();
+    /// With its newest upload.
+    pub(super) async fn deployment_body_now(&self, deployment: Deployment) -> Result<DeploymentBody, Error> {
+        let uploads = self.uploads(&deployment.project, slice::from_ref(&deployment)).await?;
+        let upload = uploads.get(&deployment.id);
+        Ok(self.deployment_body(deployment, upload))
+    }
+
+    pub(super) fn deployment_body(
+        &self,
+        deployment: Deployment,
+        upload: Option<&UploadEnd>,
+    ) -> DeploymentBody {
+        let view = self.lifecycle.node_view();
+        let (ready, connected) = (view.ready(), view.connections(&deployment.id));
+        let tls = self.certificate_body(&deployment, upload);
+        let last_failure = self.last_failure(&deployment.id);
         let spec = deployment.spec;
         DeploymentBody {
             deployment_id: deployment.id.to_string(),
@@ -113,6 +141,9 @@ impl Context {
             profile: spec.profile.as_str(),
             proxy_protocol: spec.proxy.protocol.as_str(),
             proxy_identity: spec.proxy.identity.as_str(),
+            tls,
+            connected,
+            last_failure,
             warnings: Vec::new(),
         }
     }

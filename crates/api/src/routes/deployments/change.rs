@@ -57,7 +57,7 @@ pub(crate) async fn change(
     let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
     let patch = read(&body::read(request, api.settings.deadlines.body).await?)?;
     let deployment = api.lifecycle.change_deployment(&caller.key, &deployment.reference(), patch).await?;
-    Ok(Json(api.deployment_body(deployment)).into_response())
+    Ok(Json(api.deployment_body_now(deployment).await?).into_response())
 }
 
 fn read(bytes: &[u8]) -> Result<DeploymentPatch, Error> {

@@ -46,7 +46,7 @@ pub(crate) async fn create(
     caller.require(Scope::Deployments)?;
     let new = read(&body::read(request, api.settings.deadlines.body).await?)?;
     let deployment = api.lifecycle.create_deployment(&caller.key, new).await?;
-    Ok((StatusCode::CREATED, Json(api.deployment_body(deployment))).into_response())
+    Ok((StatusCode::CREATED, Json(api.deployment_body_now(deployment).await?)).into_response())
 }
 
 fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {

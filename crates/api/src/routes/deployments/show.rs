@@ -18,7 +18,7 @@ pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) 
     api.limited(&caller, subject.as_str(), Method::Neighbours, async {
         let warnings = api.lifecycle.boundary_warnings(&deployment).await?;
         let warnings = warnings.iter().map(Detail::boundary_warning).collect();
-        let mut body = api.deployment_body(deployment);
+        let mut body = api.deployment_body_now(deployment).await?;
         body.warnings = warnings;
         Ok(Json(body).into_response())
     })

@@ -21,6 +21,10 @@ pub(crate) struct KeyBody {
     /// When it was made, UTC.
     #[schema(example = "2024-11-21 02:51")]
     create_at: String,
+    /// From when on it is refused, UTC; absent: it does not end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "2027-01-31 00:00:00")]
+    expires_at: Option<String>,
 }
 
 impl From<&ApiKeyRecord> for KeyBody {
@@ -32,6 +36,7 @@ impl From<&ApiKeyRecord> for KeyBody {
             scopes: key.scopes.iter().map(|scope| scope.as_str()).collect(),
             projects: key.projects.as_ref().map(texts),
             create_at: wire_time::to_the_minute(key.created_at),
+            expires_at: key.expires_at.map(|end| wire_time::to_the_second(end.to_time())),
         }
     }
 }

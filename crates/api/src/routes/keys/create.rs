@@ -3,6 +3,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use certward_lifecycle::NewKey;
 use certward_store::Scope;
 use http::StatusCode;
 use serde::Serialize;
@@ -22,6 +23,10 @@ pub(crate) struct NewKeyBody {
     scopes: Vec<String>,
     /// The projects it is to see; absent: all.
     projects: Option<Vec<String>>,
+    /// From when on it is refused: RFC 3339, or `YYYY-MM-DD HH:MM:SS` in UTC; absent: it does not
+    /// end.
+    #[schema(rename = "expiresAt", example = "2027-01-31T00:00:00Z")]
+    expires_at: Option<String>,
 }
 
 /// A new API key with its secret, which is shown here and never again.
@@ -35,8 +40,8 @@ pub(crate) struct NewKeyAnswer<'a> {
     secret_key: &'a str,
 }
 
-/// Makes an API key. It can have only scopes and projects that the asking key has itself (403).
-/// Needs scope `admin`.
+/// Makes an API key. It can have only scopes and projects that the asking key has itself, and ends
+/// no later (403). Needs scope `admin`.
 #[utoipa::path(post, path = "/public_api/v1/keys", tag = "keys", operation_id = "createKey",
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the secret is shown once.", body = NewKeyAnswer)))]
@@ -50,8 +55,10 @@ pub(crate) async fn create(
     let name = it.required_name("name").unwrap_or_default();
     let scopes = it.scopes("scopes");
     let projects = it.projects("projects");
+    let expires_at = it.time("expiresAt");
     it.finish()?;
-    let (key, secret) = api.lifecycle.create_key(&caller.key, &name, &scopes, projects.as_deref()).await?;
+    let new = NewKey { name: &name, scopes: &scopes, projects: projects.as_deref(), expires_at };
+    let (key, secret) = api.lifecycle.create_key(&caller.key, &new).await?;
     let answer = NewKeyAnswer { key: KeyBody::from(&key), secret_key: secret.expose() };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

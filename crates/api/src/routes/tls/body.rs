@@ -17,6 +17,10 @@ pub(crate) struct TlsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2034-05-22 02:43:21", nullable = false)]
     expire: Option<String>,
+    /// Whole days until then, rounded down: 0 on the last day, negative afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 41, nullable = false)]
+    days_left: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     status: Option<TlsStatus>,
@@ -24,7 +28,7 @@ pub(crate) struct TlsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     cn: Option<String>,
-    /// What was found about the upload when it was accepted; absent when nothing was.
+    /// What a check of the upload would find today; absent when nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Detail>,
     /// Why, when the status is `failed`.
@@ -65,6 +69,7 @@ impl From<CertificateView> for TlsBody {
         Self {
             tls_type: Some(view.tls_type.as_str()),
             expire: Some(wire_time::to_the_second(view.not_after.to_time())),
+            days_left: Some(view.days_left),
             status: Some(status),
             cn: view.common_name,
             warnings: Detail::list(view.warnings),

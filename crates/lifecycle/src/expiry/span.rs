@@ -1,0 +1,47 @@
+use certward_store::Timestamp;
+
+const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
+
+/// Such as `in 41 days` or `3 hours ago`, rounded down.
+pub fn relative(to: Timestamp, now: Timestamp) -> String {
+    let left = to.0.saturating_sub(now.0);
+    match left > 0 {
+        true => format!("in {}", span(left)),
+        false => format!("{} ago", span(left.saturating_neg())),
+    }
+}
+
+/// Of milliseconds: in the largest unit that there are two of, or one exactly.
+pub(crate) fn span(ms: i64) -> String {
+    let seconds = ms / 1000;
+    let unit = UNITS.into_iter().find(|(unit, _)| seconds >= 2 * unit || seconds == *unit);
+    let (unit, name) = unit.unwrap_or((1, "second"));
+    let count = seconds / unit;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_words() {
+        let (minute, hour, day) = (60, 3_600, 86_400);
+        for (seconds, text) in [
+            (41 * day + hour, "in 41 days"),
+            (2 * day, "in 2 days"),
+            (2 * day - 1, "in 47 hours"),
+            (day, "in 1 day"),
+            (90 * minute, "in 90 minutes"),
+            (minute, "in 1 minute"),
+            (59, "in 59 seconds"),
+            (1, "in 1 second"),
+            (0, "0 seconds ago"),
+            (-3, "3 seconds ago"),
+            (-3 * hour - 5, "3 hours ago"),
+            (-400 * day, "400 days ago"),
+        ] {
+            assert_eq!(relative(Timestamp(1_000_000 + seconds * 1000), Timestamp(1_000_000)), text);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Lists what ends, and records the alerts whose rules apply. Any node may do it; one at a time
+//! does, and each alert is recorded, logged and sent once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use certward_store::{
+    Alert, Ending, EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, NodeId, Store, StoreError,
+    Timestamp, Tx,
+};
+use parking_lot::Mutex;
+
+use crate::expiry::{
+    clock_watch::ClockWatch,
+    listing,
+    message::Statement,
+    rules::{ExpiryRules, Lifetime},
+    span::span,
+};
+
+/// A chain is read in 0.1 ms: a transaction of 10 ms.
+const LISTED_AT_ONCE: u32 = 50;
+const RECORDED_AT_ONCE: u32 = 100;
+/// Without reading certificates.
+const PLANNED_AT_ONCE: u32 = 500;
+/// Lines in the log about what ends, at a start.
+const SAID_AT_START: usize = 20;
+const LOOKED_AT_AT_START: u32 = 500;
+/// Between writes of the newest time, in milliseconds.
+const MARK_INTERVAL_MS: i64 = 60_000;
+
+/// The expiry task's work.
+#[derive(Debug)]
+pub struct ExpiryWatch {
+    store: Store,
+    rules: ExpiryRules,
+    clock: Mutex<ClockWatch>,
+    marked_at: Mutex<Option<Timestamp>>,
+    recorded: AtomicU64,
+}
+
+impl ExpiryWatch {
+    /// All nodes should have the same rules.
+    pub fn new(store: Store, rules: ExpiryRules) -> Self {
+        let (clock, marked_at) = (Mutex::default(), Mutex::default());
+        Self { store, rules, clock, marked_at, recorded: AtomicU64::new(0) }
+    }
+
+    /// Alerts recorded by this process.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    /// Before the first [`ExpiryWatch::turn`]: says jumps of the clock, and plans again after a
+    /// change of the rules.
+    pub async fn begin(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.look_at_clock(now).await?;
+        if self.store.read().expiry_marks().await?.rules == self.rules.mark() {
+            return Ok(());
+        }
+        self.plan_again(now).await?;
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        tx.set_rules_mark(self.rules.mark()).await?;
+        tx.commit().await
+    }
+
+    /// Lists the deployments that changed, and records what is due. Returns the new alerts.
+    pub async fn turn(&self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
+        self.look_at_clock(now).await?;
+        let work = self.store.read().expiry_work(now).await?;
+        if work.listing {
+            while self.list_some(now).await? {}
+        }
+        let mut alerts = Vec::new();
+        // What was listed just now may be due.
+        if work.rules || work.listing {
+            while self.record_some(now, &mut alerts).await? {}
+        }
+        Ok(alerts)
+    }
+
+    /// Lists the certificate of this node's API; `None`: it has none.
+    pub async fn list_api_certificate(&self, node: &NodeId, leaf: Option<&[u8]>) -> Result<(), StoreError> {
+        let ending = leaf.and_then(|der| listing::of_certificate(EndingKind::ApiCertificate, der));
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        let planned = self.planned(ending.into_iter().collect(), tx.now());
+        tx.set_endings(&EndingOwner::node(node), &planned).await?;
+        tx.commit().await
+    }
+
+    /// Logs what has ended or ends soon, earliest first, except what `alerts` have logged.
+    pub async fn say_all(&self, now: Timestamp, alerts: &[Alert]) -> Result<(), StoreError> {
+        let until = self.rules.horizon(now);
+        let page = EndingPage { until, after: None, limit: LOOKED_AT_AT_START };
+        let found = self.store.read().endings(&EndingScope::All, page).await?;
+        let applies = |found: &&ListedEnding| {
+            self.rules.applying(found.ending.kind, Lifetime::of(&found.ending), now).is_some()
+        };
+        let is_logged = |found: &&ListedEnding| alerts.iter().any(|alert| alert.item == found.ending.item);
+        let applying: Vec<_> = found.iter().filter(applies).filter(|found| !is_logged(found)).collect();
+        applying.iter().take(SAID_AT_START).for_each(|ending| say(&Statement::of_listed(ending, now)));
+        if let Some(more) = applying.len().checked_sub(SAID_AT_START).filter(|more| *more > 0) {
+            tracing::warn!(more, "more certificates or keys end soon or have ended; see certward expiring");
+        }
+        Ok(())
+    }
+
+    /// Whether more may remain.
+    async fn list_some(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        let changed = tx.unlisted(LISTED_AT_ONCE).await?;
+        for (id, project, version) in &changed {
+            let upload = match version {
+                Some(version) => tx.version(id, *version).await?,
+                None => None,
+            };
+            let endings = upload.as_ref().map_or_else(Vec::new, listing::of_version);
+            tx.set_endings(&EndingOwner::deployment(id, project), &self.planned(endings, now)).await?;
+            tx.set_listed(id, *version).await?;
+        }
+        tx.commit().await?;
+        Ok(changed.len() == LISTED_AT_ONCE as usize)
+    }
+
+    /// Whether more may remain.
+    async fn record_some(&self, now: Timestamp, alerts: &mut Vec<Alert>) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        let due = tx.due_endings(now, RECORDED_AT_ONCE).await?;
+        let jump = self.clock.lock().recent(self.store.clock().uptime());
+        let mut recorded = Vec::new();
+        for ending in &due {
+            recorded.extend(self.record(&mut tx, ending, now, jump).await?);
+        }
+        tx.commit().await?;
+        // Once for all nodes: the others find it recorded.
+        recorded.iter().for_each(|alert| say(&Statement::of(alert)));
+        self.recorded.fetch_add(recorded.len() as u64, Ordering::Relaxed);
+        alerts.extend(recorded);
+        Ok(due.len() == RECORDED_AT_ONCE as usize)
+    }
+
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        ending: &ListedEnding,
+        now: Timestamp,
+        jump: i64,
+    ) -> Result<Option<Alert>, StoreError> {
+        let (kind, life) = (ending.ending.kind, Lifetime::of(&ending.ending));
+        tx.set_due(ending.number, self.rules.next(kind, life, now)).await?;
+        let Some(rule) = self.rules.applying(kind, life, now) else { return Ok(None) };
+        let owners = tx.ending_owners(ending).await?;
+        tx.record_alert(ending, &owners, &rule.to_string(), now, jump).await
+    }
+
+    async fn look_at_clock(&self, now: Timestamp) -> Result<(), StoreError> {
+        let is_due = self.marked_at.lock().is_none_or(|at| (now.0 - at.0).abs() >= MARK_INTERVAL_MS);
+        if !is_due {
+            return Ok(());
+        }
+        let is_start = self.marked_at.lock().is_none();
+        let newest = self.store.read().expiry_marks().await?.clock;
+        let newest = Some(newest).filter(|newest| newest.0 > 0);
+        let jump = self.clock.lock().observe(now, self.store.clock().uptime(), newest);
+        if let Some(jump) = jump {
+            say_jump(jump, is_start);
+            if jump < 0 {
+                self.forget_future(now).await?;
+            }
+        }
+        let mut tx = self.store.begin().await?;
+        tx.set_clock_mark(now).await?;
+        tx.commit().await?;
+        *self.marked_at.lock() = Some(now);
+        Ok(())
+    }
+
+    /// The clock was ahead: its alerts are void, and the rules apply again when it is time.
+    async fn forget_future(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        tx.remove_alerts_after(now).await?;
+        tx.commit().await?;
+        self.plan_again(now).await
+    }
+
+    async fn plan_again(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let mut tx = self.store.begin().await?;
+            tx.hold_expiry().await?;
+            let endings = tx.endings_after(after, PLANNED_AT_ONCE).await?;
+            for ending in &endings {
+                tx.set_due(ending.number, self.first(&ending.ending, now)).await?;
+            }
+            tx.commit().await?;
+            match endings.last() {
+                Some(last) if endings.len() == PLANNED_AT_ONCE as usize => after = last.number,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn planned(&self, endings: Vec<Ending>, now: Timestamp) -> Vec<(Ending, Option<Timestamp>)> {
+        let plan = |ending: Ending| {
+            let due = self.first(&ending, now);
+            (ending, due)
+        };
+        endings.into_iter().map(plan).collect()
+    }
+
+    fn first(&self, ending: &Ending, now: Timestamp) -> Option<Timestamp> {
+        self.rules.first(ending.kind, Lifetime::of(ending), now)
+    }
+}
+
+fn say(statement: &Statement<'_>) {
+    let Statement { item, owner, .. } = statement;
+    let (ends_at, summary) = (statement.ends_at(), statement.summary());
+    match (statement.has_ended(), EndingKind::OF_DEPLOYMENTS.contains(&statement.kind)) {
+        (true, true) => {
+            tracing::error!(deployment.id = owner, certificate.sha256 = item, ends_at, "{summary}")
+        }
+        (false, true) => {
+            tracing::warn!(deployment.id = owner, certificate.sha256 = item, ends_at, "{summary}")
+        }
+        (true, false) => tracing::error!(owner, ends_at, "{summary}"),
+        (false, false) => tracing::warn!(owner, ends_at, "{summary}"),
+    }
+}
+
+/// A forward jump at a start may be the time that certward did not run.
+fn say_jump(jump: i64, is_start: bool) {
+    let by = span(jump.saturating_abs());
+    match (jump > 0, is_start) {
+        (true, true) => tracing::warn!(
+            "the store was last in use {by} ago: if certward was not stopped for that long, the clock is wrong"
+        ),
+        (true, false) => {
+            tracing::warn!("the clock moved forward by {by}: check it; certificates stay in service")
+        }
+        (false, true) => tracing::warn!(
+            "the clock is {by} behind the newest time in the store: check it; certificates stay in service"
+        ),
+        (false, false) => {
+            tracing::warn!("the clock moved back by {by}: check it; certificates stay in service")
+        }
+    }
+}
