@@ -42,12 +42,18 @@ pub use model::host_suffix::{HostSuffix, HostSuffixError};
 pub use model::id::{
     AlertId, ChannelId, DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId,
 };
+pub use model::mail_address::{MailAddress, MailAddressError};
+pub use model::mail_password::{MailPassword, MailPasswordError};
+pub use model::mail_server::{MailSecurity, MailServer, MailServerError};
+pub use model::mail_settings::{MailSettings, MailSettingsError};
 pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::tls_state::TlsState;
 pub use model::upstream::{Upstream, UpstreamError};
 pub use model::upstream_allow::{UpstreamAllow, UpstreamAllowError};
 pub use model::upstream_list::{UpstreamList, UpstreamListError};
+pub use model::webhook_secret::{WebhookSecret, WebhookSecretError};
+pub use model::webhook_url::{WebhookUrl, WebhookUrlError};
 pub use postgres::servers::{Servers, ServersError};
 pub use reader::Reader;
 pub use reading::Reading;
