@@ -13,7 +13,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-const CRATES: [&str; 6] = ["pki", "store", "lifecycle", "gateway", "api", "certward"];
+const CRATES: [&str; 7] = ["pki", "store", "lifecycle", "alerts", "gateway", "api", "certward"];
 
 #[test]
 fn no_file_depends_on_itself_by_way_of_others() {
