@@ -6,6 +6,7 @@
 //! `state.rs`.
 
 mod acting;
+mod alert_channels;
 mod assignment;
 mod boundary;
 mod deployment_error;
@@ -26,11 +27,13 @@ mod state;
 mod tls;
 
 pub use acting::Denied;
+pub use alert_channels::{AlertChannelError, NewAlertChannel};
 pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material_in};
 pub use boundary::BoundaryWarning;
 pub use deployment_error::DeploymentError;
 pub use deployments::NewDeployment;
 pub use entropy::{Entropy, SystemEntropy};
+pub use expiry::delivering::{AlertDelivery, Delivered};
 pub use expiry::listing::of_certificate;
 pub use expiry::message::{AlertMessage, days_left};
 pub use expiry::rules::{ExpiryRule, ExpiryRuleError, ExpiryRules, Lifetime};
@@ -41,7 +44,7 @@ pub use membership::{Member, Observation, Withdrawal};
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use periodic::{Pace, periodically};
-pub use ports::{FailedHandshake, NodeView, Rehearsal};
+pub use ports::{AlertSender, FailedHandshake, NodeView, Rehearsal, Sending, Undelivered};
 pub use projects::{ProjectChange, ProjectError};
 pub use service::{Lifecycle, LifecycleSettings};
 pub use state::{ProofFailure, narrows};

@@ -1,5 +1,9 @@
+use std::pin::Pin;
+
 use certward_pki::{Material, NoEntryPoint};
-use certward_store::{Deployment, DeploymentId, Timestamp};
+use certward_store::{AlertReceiver, Deployment, DeploymentId, Timestamp};
+
+use crate::expiry::message::AlertMessage;
 
 /// Checks whether material can be served. Implemented by the gateway, in memory.
 pub trait Rehearsal: Send + Sync + std::fmt::Debug + 'static {
@@ -23,6 +27,52 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 
     /// Newest first; bounded.
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake>;
+}
+
+/// Sends alerts. Implemented by `alerts`.
+pub trait AlertSender: Send + Sync + std::fmt::Debug + 'static {
+    /// Sends a message once.
+    fn send<'a>(
+        &'a self,
+        receiver: &'a AlertReceiver,
+        message: &'a AlertMessage,
+        now: Timestamp,
+    ) -> Sending<'a>;
+
+    /// Whether any network may be reached.
+    fn may_reach_any(&self) -> bool;
+}
+
+/// Reaches nothing.
+#[derive(Debug)]
+pub(crate) struct NoAlertSender;
+
+impl AlertSender for NoAlertSender {
+    fn send<'a>(&'a self, _: &'a AlertReceiver, _: &'a AlertMessage, _: Timestamp) -> Sending<'a> {
+        let sentence = "this node sends no alerts".to_owned();
+        let nothing = Undelivered { code: "not_allowed", status: None, sentence, is_final: false };
+        Box::pin(std::future::ready(Err(nothing)))
+    }
+
+    fn may_reach_any(&self) -> bool {
+        false
+    }
+}
+
+/// An attempt under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), Undelivered>> + Send + 'a>>;
+
+/// Why a message was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// From a closed list, such as `timed_out`.
+    pub code: &'static str,
+    /// What the receiver answered with, if that is the reason.
+    pub status: Option<u16>,
+    /// One sentence, without any text of the receiver.
+    pub sentence: String,
+    /// The receiver wants no further attempt (HTTP 410).
+    pub is_final: bool,
 }
 
 /// A failed handshake.

@@ -2,7 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use certward_store::{Nat64, Store};
 
-use crate::{Entropy, ExpiryRules, NodeView, Rehearsal, judge_pool::JudgePool};
+use crate::{
+    AlertDelivery, AlertSender, Entropy, ExpiryRules, ExpiryWatch, NodeView, Rehearsal,
+    judge_pool::JudgePool, ports::NoAlertSender,
+};
 
 /// Settings of the life cycle.
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ pub struct Lifecycle {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: LifecycleSettings,
     pub(crate) judge_pool: JudgePool,
+    pub(crate) alert_sender: Arc<dyn AlertSender>,
 }
 
 impl Lifecycle {
@@ -55,7 +59,23 @@ impl Lifecycle {
         entropy: Arc<dyn Entropy>,
         settings: LifecycleSettings,
     ) -> Self {
-        Self { store, rehearsal, node_view, entropy, settings, judge_pool: JudgePool::new() }
+        let (judge_pool, alert_sender) = (JudgePool::new(), Arc::new(NoAlertSender));
+        Self { store, rehearsal, node_view, entropy, settings, judge_pool, alert_sender }
+    }
+
+    /// With what sends alerts; without it none are sent.
+    pub fn with_alert_sender(self, alert_sender: Arc<dyn AlertSender>) -> Self {
+        Self { alert_sender, ..self }
+    }
+
+    /// Lists what ends, and records alerts.
+    pub fn expiry_watch(&self) -> ExpiryWatch {
+        ExpiryWatch::new(self.store.clone(), self.settings.expiry_rules.clone())
+    }
+
+    /// Delivers alerts.
+    pub fn alert_delivery(&self) -> AlertDelivery {
+        AlertDelivery::new(self.store.clone(), Arc::clone(&self.alert_sender), Arc::clone(&self.entropy))
     }
 
     /// The store, for reads without a rule (lists, authentication, request log).

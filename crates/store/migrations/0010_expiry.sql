@@ -52,8 +52,8 @@ CREATE TABLE alert_channel (
     -- Null: the operator's, for all projects.
     project    {key} REFERENCES project (id) ON DELETE CASCADE,
     name       TEXT NOT NULL,
-    settings   TEXT NOT NULL,
-    sealed     {bytes},
+    -- Its receiver: a URL may hold a secret, too.
+    sealed     {bytes} NOT NULL,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX alert_channel_by_project ON alert_channel (project);

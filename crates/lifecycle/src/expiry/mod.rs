@@ -2,6 +2,7 @@
 //! `watch.rs` lists and records, `delivering.rs` sends.
 
 pub(crate) mod clock_watch;
+pub(crate) mod delivering;
 pub(crate) mod listing;
 pub(crate) mod message;
 pub(crate) mod rules;

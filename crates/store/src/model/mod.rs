@@ -16,6 +16,7 @@ pub(crate) mod mail_password;
 pub(crate) mod mail_server;
 pub(crate) mod mail_settings;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod record_bytes;
 pub(crate) mod tls_state;
 pub(crate) mod upstream;

@@ -2,6 +2,7 @@
 //! [`crate::Store`] does in a transaction of its own. The SQL of `secret` is in `sealed`.
 
 pub(crate) mod alert;
+pub(crate) mod alert_channel;
 pub(crate) mod alert_delivery;
 pub(crate) mod api_key;
 pub(crate) mod audit;

@@ -1,0 +1,131 @@
+//! Alert channels: where alerts of a project, or of all, go.
+
+use std::sync::Arc;
+
+use sqlx::{AnyConnection, any::AnyRow};
+
+use crate::{
+    AlertReceiver, ChannelId, ProjectId, Reader, StoreError, Timestamp, Tx,
+    engine::row,
+    sealed::sealing::{RecordPlace, Sealer},
+};
+
+/// An alert channel.
+#[derive(Debug, Clone)]
+pub struct AlertChannel {
+    /// Its id.
+    pub id: ChannelId,
+    /// Whose alerts; `None`: those of all projects and the operator's.
+    pub project: Option<ProjectId>,
+    /// For people.
+    pub name: String,
+    /// Where to.
+    pub receiver: AlertReceiver,
+    /// Creation time.
+    pub created_at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, project, name, sealed, created_at FROM alert_channel ", $rest)
+    };
+}
+
+fn place(id: &ChannelId) -> RecordPlace<'_> {
+    RecordPlace { table: "alert_channel", row: id.as_str(), version: 0 }
+}
+
+impl AlertChannel {
+    fn read(row: &AnyRow, sealer: &Sealer) -> Result<Self, StoreError> {
+        let id = ChannelId::parse(&row::text(row, "id")?).map_err(|_| row::unreadable("id"))?;
+        let opened = sealer.open(place(&id), &row::bytes(row, "sealed")?)?;
+        let project = row::text_or_null(row, "project")?;
+        let project = project.map(|project| ProjectId::parse(&project)).transpose();
+        Ok(Self {
+            project: project.map_err(|_| row::unreadable("project"))?,
+            name: row::text(row, "name")?,
+            receiver: AlertReceiver::from_bytes(&opened).ok_or_else(|| row::unreadable("sealed"))?,
+            created_at: Timestamp(row::integer(row, "created_at")?),
+            id,
+        })
+    }
+}
+
+impl Reader {
+    /// All channels, oldest first.
+    ///
+    /// # Errors
+    /// Also [`StoreError::Sealed`].
+    pub async fn alert_channels(&self) -> Result<Vec<AlertChannel>, StoreError> {
+        let sealer = &self.sealer;
+        self.run(async |conn| {
+            let rows = sqlx::query(select!("ORDER BY created_at, id")).fetch_all(conn).await?;
+            rows.iter().map(|row| AlertChannel::read(row, sealer)).collect()
+        })
+        .await
+    }
+
+    /// One channel.
+    ///
+    /// # Errors
+    /// Also [`StoreError::Sealed`].
+    pub async fn alert_channel(&self, id: &ChannelId) -> Result<Option<AlertChannel>, StoreError> {
+        let sealer = &self.sealer;
+        self.run(async |conn| find(conn, sealer, id).await).await
+    }
+}
+
+impl Tx {
+    /// A channel.
+    pub async fn alert_channel(&mut self, id: &ChannelId) -> Result<Option<AlertChannel>, StoreError> {
+        let store = Arc::clone(&self.store);
+        self.step(async |conn| find(conn, &store.sealer, id).await).await
+    }
+
+    /// How many channels there are.
+    pub async fn count_alert_channels(&mut self) -> Result<u64, StoreError> {
+        self.step(async |conn| {
+            let row = sqlx::query("SELECT count(*) AS n FROM alert_channel").fetch_one(conn).await?;
+            u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
+        })
+        .await
+    }
+
+    /// Adds a channel with a new id.
+    pub async fn insert_alert_channel(&mut self, channel: &AlertChannel) -> Result<(), StoreError> {
+        let store = Arc::clone(&self.store);
+        self.step(async |conn| {
+            let sealed = store.sealer.seal(place(&channel.id), &channel.receiver.to_bytes()?)?;
+            sqlx::query(
+                "INSERT INTO alert_channel (id, project, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(channel.id.as_str())
+            .bind(channel.project.as_ref().map(|project| project.as_str().to_owned()))
+            .bind(row::storable(&channel.name).into_owned())
+            .bind(sealed)
+            .bind(channel.created_at.0)
+            .execute(conn)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a channel with its deliveries.
+    pub async fn remove_alert_channel(&mut self, id: &ChannelId) -> Result<(), StoreError> {
+        self.step(async |conn| {
+            sqlx::query("DELETE FROM alert_channel WHERE id = $1").bind(id.as_str()).execute(conn).await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn find(
+    conn: &mut AnyConnection,
+    sealer: &Sealer,
+    id: &ChannelId,
+) -> Result<Option<AlertChannel>, StoreError> {
+    let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+    row.map(|row| AlertChannel::read(&row, sealer)).transpose()
+}
