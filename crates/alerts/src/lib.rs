@@ -1,8 +1,8 @@
 //! The outbound transport of alerts: signed webhooks (Standard Webhooks) and mail (SMTP).
 //!
-//! It sends one message once and reports a [`SendFailure`]; what to send, when and how often is the
-//! caller's. Each connection goes to an address that [`AlertAllow`] permits. No redirect is followed
-//! and no proxy used; of an answer only the status is kept.
+//! It sends one message once and reports a [`SendFailure`]; what to send, when and how often is
+//! decided by the caller. Each connection goes to an address that [`AlertAllow`] permits. No
+//! redirect is followed and no proxy used; of an answer only the status is kept.
 //!
 //! Start reading at [`Outbound`], then `resolve.rs`.
 

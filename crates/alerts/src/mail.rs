@@ -151,3 +151,21 @@ async fn deliver(connection: &mut AsyncSmtpConnection, mail: &Message) -> Result
     connection.message(&mail.formatted()).await.map_err(|e| failure_of(&e))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_address_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = listener.local_addr().unwrap();
+        let closed = SocketAddr::from(([127, 0, 0, 2], there.port()));
+        let until = Instant::now() + Duration::from_secs(30);
+        let (_, peer) = connect(&[closed, there], until).await.unwrap();
+        assert_eq!(peer, there);
+        assert_eq!(connect(&[closed, closed], until).await.err(), Some(SendFailure::Connect));
+    }
+}

@@ -54,6 +54,18 @@ impl Outbound {
         let host = url.as_url().host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = url.as_url().port_or_known_default().unwrap_or_default();
         let addresses = permitted(&self.allow, host, port).await?;
+        self.post_to(&addresses, until, url, secret, message).await
+    }
+
+    /// The first address that can be connected to.
+    async fn post_to(
+        &self,
+        addresses: &[SocketAddr],
+        until: Instant,
+        url: &WebhookUrl,
+        secret: &WebhookSecret,
+        message: &WebhookMessage<'_>,
+    ) -> Result<(), SendFailure> {
         let mut failure = SendFailure::Connect;
         for (at, address) in addresses.iter().enumerate() {
             let rivals = addresses.len() - at - 1;
@@ -130,10 +142,48 @@ fn failure_of(error: &reqwest::Error) -> SendFailure {
     }
 }
 
-fn is_tls(error: &reqwest::Error) -> bool {
-    iter::successors(error.source(), |error: &&(dyn Error + 'static)| (*error).source()).any(|error| {
-        // `io::Error` hides what it wraps from `source`.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        error.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+/// Whether rustls is a cause. `io::Error` hides what it wraps from `source`, and hyper-rustls
+/// wraps one in another.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || wrapped.is_some_and(|inner| is_tls(inner))
+        || error.source().is_some_and(is_tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_test_support::Authority;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{AlertAllow, OutboundSettings};
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_and_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = listener.local_addr().unwrap();
+        let closed = SocketAddr::from(([127, 0, 0, 2], there.port()));
+        let answering = tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let _ = tcp.read(&mut [0; 1024]).await;
+            tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        let ca = Authority::new("Alerts CA").pem().as_bytes().to_vec();
+        let settings = OutboundSettings::new(AlertAllow::default());
+        let outbound = Outbound::new(OutboundSettings { ca: Some(ca), ..settings }).unwrap();
+        // The name has no address: only those given can be connected to.
+        let url = WebhookUrl::parse(&format!("http://hooks.invalid:{}/", there.port())).unwrap();
+        let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let message = WebhookMessage { id: "msg_1", at: Timestamp(0), body: "{}" };
+        let until = Instant::now() + Duration::from_secs(30);
+        let refused = outbound.post_to(&[closed, closed], until, &url, &secret, &message).await;
+        assert_eq!(refused, Err(SendFailure::Connect));
+        let sent = outbound.post_to(&[closed, there], until, &url, &secret, &message).await;
+        assert_eq!(sent, Ok(()));
+        answering.await.unwrap();
+    }
 }
