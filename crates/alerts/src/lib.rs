@@ -13,6 +13,7 @@ mod mail_text;
 mod outbound;
 mod resolve;
 mod send_failure;
+mod sender;
 mod signature;
 mod smtp_stream;
 mod starttls;

@@ -157,6 +157,15 @@ impl Detail {
         Self::property(TIME_INVALID, field, format!("The property {field} is in the past."), TIME_REMEDY)
     }
 
+    pub(crate) fn nothing_allowed() -> Self {
+        Self::property(
+            "ALERT_ALLOW_EMPTY",
+            "type",
+            "Alerts may be sent nowhere: alert_allow of the configuration is empty.",
+            "Let the operator set alert_allow in [alerts] of each node with the API, for example alert_allow = [\"192.0.2.0/24\"].",
+        )
+    }
+
     pub(crate) fn unexpected_query() -> Self {
         let message = "This method takes no query parameter.";
         Self::property("QUERY_UNEXPECTED", "query", message, "Send the request without a query.")

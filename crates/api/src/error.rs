@@ -8,7 +8,9 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{Denied, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError};
+use certward_lifecycle::{
+    AlertChannelError, Denied, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError,
+};
 use certward_store::{Scope, StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -291,6 +293,25 @@ impl From<ProjectError> for Error {
                 ),
             },
             ProjectError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<AlertChannelError> for Error {
+    fn from(error: AlertChannelError) -> Self {
+        match error {
+            AlertChannelError::LimitedKey => Self::LIMITED_KEY,
+            AlertChannelError::NoProject(_) => {
+                Self::Unprocessable(vec![Detail::unknown_project("projectID")])
+            }
+            AlertChannelError::NotFound => Self::NotFound("The alert channel does not exist."),
+            AlertChannelError::TooMany(max) => Self::Conflict {
+                code: "CHANNEL_QUOTA",
+                message: format!("There are {max} alert channels already; remove one first."),
+            },
+            AlertChannelError::NothingAllowed => Self::Unprocessable(vec![Detail::nothing_allowed()]),
+            AlertChannelError::Denied(denied) => denied.into(),
+            AlertChannelError::Store(error) => Self::Store(error),
         }
     }
 }

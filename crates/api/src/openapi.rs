@@ -58,6 +58,12 @@ pub fn openapi() -> String {
         routes::keys::create::create,
         routes::keys::remove::remove,
         routes::nodes::list,
+        routes::expiring::list,
+        routes::alerts::list,
+        routes::alert_channels::list::list,
+        routes::alert_channels::create::create,
+        routes::alert_channels::remove::remove,
+        routes::alert_channels::test::test,
         routes::health::healthz,
         routes::health::readyz,
         routes::metrics::metrics,
@@ -70,6 +76,7 @@ pub fn openapi() -> String {
         (name = "projects", description = "Scope `admin`; to read, any."),
         (name = "keys", description = "Scope `admin`."),
         (name = "nodes", description = "Scope `admin`."),
+        (name = "expiry", description = "What ends, and the alerts about it. Scope `admin`; to list what ends, any."),
         (name = "operation", description = "Outside the base path."),
     ),
     modifiers(&CommonParts)
@@ -77,10 +84,11 @@ pub fn openapi() -> String {
 struct ApiDocument;
 
 /// Open to any valid key: no 403.
-const ANY_SCOPE: [&str; 4] = ["listProjects", "getProject", "listDeployments", "getDeployment"];
+const ANY_SCOPE: [&str; 5] =
+    ["listProjects", "getProject", "listDeployments", "getDeployment", "listExpiring"];
 
 /// Counted against a rate limit.
-const LIMITED: [&str; 10] = [
+const LIMITED: [&str; 11] = [
     "getTls",
     "createTls",
     "replaceTls",
@@ -91,10 +99,11 @@ const LIMITED: [&str; 10] = [
     "getProject",
     "listDeployments",
     "getDeployment",
+    "testAlertChannel",
 ];
 
 /// Codes of 409.
-const CONFLICTS: [(&str, &str); 7] = [
+const CONFLICTS: [(&str, &str); 8] = [
     ("createTls", "`DEPLOYMENT_CHANGED`"),
     ("replaceTls", "`DEPLOYMENT_CHANGED`"),
     ("createDeployment", "`DEPLOYMENT_EXISTS`, `DEPLOYMENT_QUOTA`"),
@@ -102,6 +111,7 @@ const CONFLICTS: [(&str, &str); 7] = [
     ("changeProject", "`HOST_SUFFIX_IN_USE`"),
     ("deleteProject", "`PROJECT_NOT_EMPTY`, `PROJECT_DEFAULT`"),
     ("deleteKey", "`LAST_ADMIN_KEY`"),
+    ("createAlertChannel", "`CHANNEL_QUOTA`"),
 ];
 
 struct CommonParts;
@@ -164,7 +174,9 @@ fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)>
     } else {
         "`NOT_FOUND`"
     };
+    let has_422 = (has_body && id != "checkTls") || matches!(id, "deleteTls" | "listExpiring" | "listAlerts");
     let wrong = match id {
+        "listExpiring" | "listAlerts" => "`QUERY_INVALID`: a query parameter is wrong",
         "deleteTls" => "`QUERY_UNEXPECTED`: it takes no query parameter",
         "createTls" => "The code of the most important finding, or `TLS_ALREADY_EXISTS`",
         _ => "The code of the most important finding",
@@ -178,7 +190,7 @@ fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)>
         (has_body, "415", "`UNSUPPORTED_MEDIA_TYPE`"),
         (has_body, "400", "`INVALID_JSON`"),
         (has_body, "408", "`REQUEST_TIMEOUT`: the body did not arrive in time"),
-        ((has_body && id != "checkTls") || id == "deleteTls", "422", wrong),
+        (has_422, "422", wrong),
         (conflict.is_some(), "409", conflict.unwrap_or_default()),
         (true, "503", "`STORE_UNAVAILABLE`: whether a change was made, GET says once it can"),
     ]

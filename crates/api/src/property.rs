@@ -40,14 +40,7 @@ impl Properties {
     }
 
     pub(crate) fn required_name(&mut self, field: &str) -> Option<String> {
-        if self.given(field).is_none() {
-            self.wrong.push(Detail::property(
-                "TEXT_INVALID",
-                field,
-                sentence(field, "it is missing"),
-                TEXT_REMEDY,
-            ));
-        }
+        self.require(field, "TEXT_INVALID", TEXT_REMEDY);
         self.name(field)
     }
 
@@ -68,10 +61,7 @@ impl Properties {
     }
 
     pub(crate) fn required_upstream(&mut self, field: &str) -> Option<UpstreamList> {
-        if self.given(field).is_none() {
-            let message = sentence(field, "it is missing");
-            self.wrong.push(Detail::property(UPSTREAM_INVALID, field, message, UPSTREAM_REMEDY));
-        }
+        self.require(field, UPSTREAM_INVALID, UPSTREAM_REMEDY);
         self.upstream(field)
     }
 
@@ -159,6 +149,33 @@ impl Properties {
         self.text(field, TIME_INVALID, TIME_REMEDY, |text| wire_time::parse(text).ok_or("it is no time"))
     }
 
+    /// As [`Properties::text`]; `default` if absent.
+    pub(crate) fn text_or<T, E: ToString>(
+        &mut self,
+        field: &str,
+        code: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+        default: impl FnOnce() -> T,
+    ) -> Option<T> {
+        if self.is_given(field) { self.text(field, code, remedy, parse) } else { Some(default()) }
+    }
+
+    /// Notes a fault if absent.
+    pub(crate) fn require(&mut self, field: &str, code: &str, remedy: &str) {
+        if !self.is_given(field) {
+            self.refuse(field, code, "it is missing", remedy);
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, field: &str, code: &str, fault: &str, remedy: &str) {
+        self.wrong.push(Detail::property(code, field, sentence(field, fault), remedy));
+    }
+
+    pub(crate) fn is_given(&self, field: &str) -> bool {
+        self.given(field).is_some()
+    }
+
     pub(crate) fn is_null(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(Value::is_null)
     }
@@ -207,7 +224,7 @@ impl Properties {
         .ok()
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         field: &str,
         code: &str,

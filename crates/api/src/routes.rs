@@ -13,7 +13,10 @@ use axum::{
 
 use crate::{access_log, auth, context::Shared, error::Error, framing};
 
+pub(crate) mod alert_channels;
+pub(crate) mod alerts;
 pub(crate) mod deployments;
+pub(crate) mod expiring;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
@@ -56,6 +59,11 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
         .route("/public_api/v1/nodes", get(nodes::list))
+        .route("/public_api/v1/expiring", get(expiring::list))
+        .route("/public_api/v1/alerts", get(alerts::list))
+        .route("/public_api/v1/alert-channels", get(alert_channels::list).post(alert_channels::create))
+        .route("/public_api/v1/alert-channels/{id}", delete(alert_channels::remove))
+        .route("/public_api/v1/alert-channels/{id}/test", post(alert_channels::test))
         // Router parameters are never empty, but an empty id is a wrong id.
         .route("/public_api/v1/deployments//tls", certificate())
         .route("/public_api/v1/deployments//tls/check", post(tls::check))

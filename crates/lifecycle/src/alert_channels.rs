@@ -2,6 +2,7 @@ use certward_store::{
     AlertChannel, AlertReceiver, ApiKey, ApiKeyRecord, AuditEntry, ChannelId, ProjectId, Scope, StoreError,
 };
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::{AlertMessage, Denied, Lifecycle, Undelivered, acting::Acting};
 
@@ -46,6 +47,13 @@ pub enum AlertChannelError {
 }
 
 impl Lifecycle {
+    /// For the secret of a webhook.
+    pub fn drawn_key(&self) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.entropy.fill(key.as_mut_slice());
+        key
+    }
+
     /// Adds a channel; from now on it receives the alerts that are recorded.
     pub async fn create_alert_channel(
         &self,

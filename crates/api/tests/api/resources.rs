@@ -30,7 +30,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
         "platform": "here", "region": "there", "status": "running", "connections": 0, "connectionRate": 0, "tps": 0,
         "recordBytes": 16384,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
-        "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn",
+        "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn", "connected": 0,
     });
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
     one["projectName"] = projects[0]["projectName"].clone();

@@ -1,0 +1,102 @@
+//! Long lists come in pages: `limit`, `after`, and a `Link` to the next page (RFC 8288).
+
+use axum::extract::Query;
+use http::{HeaderMap, HeaderValue, Uri, header};
+
+use crate::{detail::Detail, error::Error};
+
+pub(crate) const LIMIT_DEFAULT: u32 = 100;
+pub(crate) const LIMIT_MAX: u32 = 1_000;
+
+/// The query of a list. Unknown parameters are ignored; one given twice is wrong.
+#[derive(Debug)]
+pub(crate) struct ListQuery<'a> {
+    uri: &'a Uri,
+    parameters: Vec<(String, String)>,
+}
+
+impl<'a> ListQuery<'a> {
+    pub(crate) fn read(uri: &'a Uri) -> Result<Self, Error> {
+        let parameters = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(parameters) = parameters.map_err(|_| wrong("query", "The query is not readable."))?;
+        Ok(Self { uri, parameters })
+    }
+
+    pub(crate) fn limit(&self) -> Result<u32, Error> {
+        let read = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        Ok(self
+            .parameter("limit", "limit is no whole number from 1 to 1000.", read)?
+            .unwrap_or(LIMIT_DEFAULT))
+    }
+
+    /// Two parts, as [`ListQuery::next`] wrote them.
+    pub(crate) fn after<A, B>(
+        &self,
+        first: impl FnOnce(&str) -> Option<A>,
+        second: impl FnOnce(&str) -> Option<B>,
+    ) -> Result<Option<(A, B)>, Error> {
+        self.parameter("after", "after is none that a Link header has given.", |text| {
+            let (a, b) = text.split_once('.')?;
+            Some((first(a)?, second(b)?))
+        })
+    }
+
+    pub(crate) fn parameter<T>(
+        &self,
+        name: &str,
+        fault: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let mut given = self.parameters.iter().filter(|(given, _)| given == name);
+        match (given.next(), given.next()) {
+            (None, _) => Ok(None),
+            (Some((_, text)), None) => read(text).map(Some).ok_or_else(|| wrong(name, fault)),
+            (Some(_), Some(_)) => Err(wrong(name, &format!("{name} is given twice."))),
+        }
+    }
+
+    /// The `Link` header to the page after `last`.
+    pub(crate) fn next(&self, last: (impl ToString, impl ToString)) -> HeaderMap {
+        let mut path = format!("<{}?", self.uri.path());
+        for (name, value) in self.parameters.iter().filter(|(name, _)| name != "after") {
+            // Checked values and names are plain; others are left out.
+            if value.bytes().chain(name.bytes()).all(|b| b.is_ascii_alphanumeric()) {
+                path.push_str(&format!("{name}={value}&"));
+            }
+        }
+        let link = format!("{path}after={}.{}>; rel=\"next\"", last.0.to_string(), last.1.to_string());
+        HeaderValue::from_str(&link).map(|link| (header::LINK, link)).into_iter().collect()
+    }
+}
+
+fn wrong(parameter: &str, message: &str) -> Error {
+    let remedy = "See the parameters of this path in /openapi.json.";
+    Error::Unprocessable(vec![Detail::property("QUERY_INVALID", parameter, message, remedy)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_leads_to_the_next_with_the_same_parameters() {
+        let uri: Uri = "/public_api/v1/expiring?within=30d&limit=2&after=5.6&odd=%22%3E".parse().unwrap();
+        let query = ListQuery::read(&uri).unwrap();
+        assert_eq!(query.limit().unwrap(), 2);
+        let number = |text: &str| text.parse::<i64>().ok();
+        assert_eq!(query.after(number, number).unwrap(), Some((5, 6)));
+        let link = &query.next((70, 8))[header::LINK];
+        assert_eq!(link, "</public_api/v1/expiring?within=30d&limit=2&after=70.8>; rel=\"next\"");
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_refused() {
+        for query in ["limit=0", "limit=1001", "limit=x", "limit=", "limit=1&limit=2"] {
+            let uri: Uri = format!("/a?{query}").parse().unwrap();
+            assert!(ListQuery::read(&uri).unwrap().limit().is_err(), "{query}");
+        }
+        let uri: Uri = "/a?after=1".parse().unwrap();
+        let number = |text: &str| text.parse::<i64>().ok();
+        assert!(ListQuery::read(&uri).unwrap().after(number, number).is_err());
+    }
+}

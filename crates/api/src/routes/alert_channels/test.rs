@@ -1,0 +1,59 @@
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::AlertChannelError;
+use certward_store::{ChannelId, Method, Scope};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+
+/// What came of a test message.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlertTest)]
+pub(crate) struct TestBody {
+    /// Whether the receiver accepted it.
+    delivered: bool,
+    /// Why not: a code, such as `timed_out`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    failure: Option<&'static str>,
+    /// The status that the receiver answered with, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    status: Option<u16>,
+    /// What happened, in one sentence.
+    message: String,
+}
+
+/// Sends a test message to an alert channel, once and now. Needs scope `admin`.
+#[utoipa::path(post, path = "/public_api/v1/alert-channels/{id}/test", tag = "expiry", operation_id = "testAlertChannel",
+    params(("id" = String, Path, description = "The channel's id.")),
+    responses((status = 200, description = "Tried; see `delivered`.", body = TestBody)))]
+pub(crate) async fn test(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
+    caller.require(Scope::Admin)?;
+    let id = id.parse(|text| ChannelId::parse(text).ok()).ok_or(AlertChannelError::NotFound)?;
+    let subject = format!("/alert-channels/{id}");
+    api.limited(&caller, &subject, Method::Check, async {
+        let sent = api.lifecycle.test_alert_channel(&caller, &id).await?;
+        let body = match sent {
+            Ok(()) => TestBody {
+                delivered: true,
+                failure: None,
+                status: None,
+                message: "The receiver accepted the message.".to_owned(),
+            },
+            Err(why) => TestBody {
+                delivered: false,
+                failure: Some(why.code),
+                status: why.status,
+                message: format!("Not delivered: {}.", why.sentence),
+            },
+        };
+        Ok(Json(body).into_response())
+    })
+    .await
+}

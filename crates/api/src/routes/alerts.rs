@@ -1,0 +1,152 @@
+//! The alerts: what was sent, and what could not be.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_store::{Alert, AlertId, AlertPage, ChannelId, Delivery, EndingKind, Scope, Timestamp};
+use http::Uri;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_time};
+
+/// A rule that applied, and its way to the channels.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Alert)]
+pub(crate) struct AlertBody {
+    /// The same in every message: `webhook-id`.
+    #[serde(rename = "alertID")]
+    alert_id: String,
+    /// When the rule was found to apply, UTC.
+    #[schema(example = "2034-05-12 02:43:21")]
+    at: String,
+    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`.
+    #[schema(example = "1/10")]
+    rule: String,
+    /// As in `/expiring`.
+    #[schema(example = "leaf")]
+    kind: &'static str,
+    /// The certificate's subject, or the API key's name.
+    subject: String,
+    /// SHA-256 of the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    fingerprint: Option<String>,
+    /// The API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    api_key: Option<String>,
+    /// notAfter, or when the key ends, UTC.
+    #[schema(example = "2034-05-22 02:43:21")]
+    expire: String,
+    /// Absent for the operator's.
+    #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    project_id: Option<String>,
+    /// The first 20 deployments, or nodes, that have the certificate.
+    owners: Vec<String>,
+    /// How many have it, counted up to 1000.
+    owner_count: u64,
+    /// When the last of them replaced it, UTC: what was not delivered by then is cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    withdrawn_at: Option<String>,
+    /// To the channels that the key sees.
+    deliveries: Vec<DeliveryBody>,
+}
+
+/// An alert on its way to a channel.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Delivery)]
+pub(crate) struct DeliveryBody {
+    #[serde(rename = "channelID")]
+    channel_id: String,
+    /// `pending`, `delivered`, `failed` or `cancelled`.
+    #[schema(example = "delivered")]
+    state: &'static str,
+    attempts: u32,
+    /// When the next attempt is due, UTC; of a pending one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_at: Option<String>,
+    /// Why the last attempt failed, such as `timed_out`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "status")]
+    failure: Option<String>,
+    /// The status that the receiver answered with, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 503)]
+    status: Option<u16>,
+}
+
+/// The alerts, newest first; a key limited to projects sees theirs. Kept for 400 days. Needs scope
+/// `admin`.
+#[utoipa::path(get, path = "/public_api/v1/alerts", tag = "expiry", operation_id = "listAlerts",
+    params(("limit" = Option<u32>, Query, description = "1 to 1000; 100 when absent."),
+        ("after" = Option<String>, Query, description = "From the `Link` header of the page before.")),
+    responses((status = 200, description = "A bare array; `Link` with `rel=\"next\"` leads to more.", body = [AlertBody])))]
+pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) -> Result<Response, Error> {
+    caller.require(Scope::Admin)?;
+    let query = ListQuery::read(&uri)?;
+    let limit = query.limit()?;
+    let before = query.after(|at| at.parse().ok().map(Timestamp), |id| AlertId::parse(id).ok())?;
+    let reader = api.lifecycle.store().read();
+    let page = AlertPage { projects: caller.projects.clone(), before, limit };
+    let alerts = reader.alerts(&page).await?;
+    let seen: Vec<ChannelId> =
+        api.lifecycle.alert_channels(&caller).await?.into_iter().map(|channel| channel.id).collect();
+    let mut bodies = Vec::with_capacity(alerts.len());
+    for alert in &alerts {
+        let mut deliveries = reader.deliveries(&alert.id).await?;
+        deliveries.retain(|delivery| seen.contains(&delivery.channel));
+        bodies.push(AlertBody::of(alert, &deliveries));
+    }
+    let next = alerts.last().filter(|_| alerts.len() == limit as usize);
+    let next = next.map(|last| query.next((last.at.0, &last.id))).unwrap_or_default();
+    Ok((next, Json(bodies)).into_response())
+}
+
+impl AlertBody {
+    fn of(alert: &Alert, deliveries: &[Delivery]) -> Self {
+        let is_key = alert.kind == EndingKind::ApiKey;
+        let shown = |at: Timestamp| wire_time::to_the_second(at.to_time());
+        Self {
+            alert_id: alert.id.to_string(),
+            at: shown(alert.at),
+            rule: alert.rule.clone(),
+            kind: alert.kind.as_str(),
+            subject: alert.subject.clone(),
+            fingerprint: (!is_key).then(|| alert.item.clone()),
+            api_key: is_key.then(|| alert.item.clone()),
+            expire: shown(alert.ends_at),
+            project_id: alert.project.as_ref().map(ToString::to_string),
+            owners: alert.owners.clone(),
+            owner_count: alert.owner_count,
+            withdrawn_at: alert.withdrawn_at.map(shown),
+            deliveries: deliveries.iter().map(DeliveryBody::of).collect(),
+        }
+    }
+}
+
+impl DeliveryBody {
+    fn of(delivery: &Delivery) -> Self {
+        let is_pending = delivery.state == certward_store::DeliveryState::Pending;
+        let failure = delivery.failure.as_deref();
+        let (failure, status) = match failure.and_then(|text| text.split_once(' ')) {
+            Some((code, status)) => (Some(code), status.parse().ok()),
+            None => (failure, None),
+        };
+        Self {
+            channel_id: delivery.channel.to_string(),
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            next_at: is_pending.then(|| wire_time::to_the_second(delivery.next_at.to_time())),
+            failure: failure.map(str::to_owned),
+            status,
+        }
+    }
+}

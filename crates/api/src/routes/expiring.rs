@@ -1,0 +1,153 @@
+//! All that ends.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::days_left;
+use certward_store::{EndingKind, EndingPage, EndingScope, ListedEnding, Scope, Timestamp};
+use http::Uri;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_time};
+
+const WITHIN_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DAYS_MAX: u64 = 36_500;
+
+/// A certificate or key that ends, or has ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Ending)]
+pub(crate) struct EndingBody {
+    /// `leaf`, `intermediate`, `clientCA`, `apiKey` or `apiCertificate`.
+    #[schema(example = "leaf")]
+    kind: &'static str,
+    /// The certificate's subject, or the API key's name.
+    #[schema(example = "CN=localhost")]
+    subject: String,
+    /// SHA-256 of the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    fingerprint: Option<String>,
+    /// Absent for what belongs to no project or to several.
+    #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "default")]
+    project_id: Option<String>,
+    /// Of a deployment's certificates.
+    #[serde(rename = "deploymentID", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "ge6a1a75")]
+    deployment_id: Option<String>,
+    /// The API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    api_key: Option<String>,
+    /// Whose API has the certificate.
+    #[serde(rename = "nodeID", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    node_id: Option<String>,
+    /// notBefore, or when the key was made, UTC.
+    #[schema(example = "2034-02-22 02:43:21")]
+    begin: String,
+    /// notAfter, or when the key ends, UTC.
+    #[schema(example = "2034-05-22 02:43:21")]
+    expire: String,
+    /// Whole days until then, rounded down: 0 on the last day, negative afterwards.
+    days_left: i64,
+    /// What the end breaks.
+    #[schema(example = "Devices refuse to connect.")]
+    breaks: &'static str,
+    /// What to do.
+    remedy: String,
+}
+
+/// All that ends within a time, of what the key sees; earliest first, with what each breaks. Any
+/// scope; other API keys are shown to scope `admin`.
+///
+/// A change is listed within a second.
+#[utoipa::path(get, path = "/public_api/v1/expiring", tag = "expiry", operation_id = "listExpiring",
+    params(("within" = Option<String>, Query, description = "How long from now, such as `30d` or `12h`; `30d` when absent. What has ended is always listed."),
+        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 when absent."),
+        ("after" = Option<String>, Query, description = "From the `Link` header of the page before.")),
+    responses((status = 200, description = "A bare array; `Link` with `rel=\"next\"` leads to more.", body = [EndingBody])))]
+pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) -> Result<Response, Error> {
+    let query = ListQuery::read(&uri)?;
+    let within =
+        query.parameter("within", "within is no whole number of days or hours, such as 30d.", read_span)?;
+    let limit = query.limit()?;
+    let after = query.after(|at| at.parse().ok().map(Timestamp), |number| number.parse().ok())?;
+    let store = api.lifecycle.store();
+    let now = store.clock().now();
+    let until = now.after(within.unwrap_or(WITHIN_DEFAULT));
+    let scope = EndingScope::Key {
+        projects: caller.projects.clone(),
+        key: caller.key.clone(),
+        other_keys: caller.may(Scope::Admin),
+    };
+    let found = store.read().endings(&scope, EndingPage { until, after, limit }).await?;
+    let bodies: Vec<EndingBody> = found.iter().map(|ending| EndingBody::of(ending, now)).collect();
+    let next = found.last().filter(|_| found.len() == limit as usize);
+    let next = next.map(|last| query.next((last.ending.ends_at.0, last.number))).unwrap_or_default();
+    Ok((next, Json(bodies)).into_response())
+}
+
+fn read_span(text: &str) -> Option<Duration> {
+    let (hours, number) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (24, days),
+        (None, Some(hours)) => (1, hours),
+        (None, None) => return None,
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let hours = number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(hours)?;
+    (hours <= DAYS_MAX * 24).then(|| Duration::from_secs(hours * 60 * 60))
+}
+
+impl EndingBody {
+    fn of(listed: &ListedEnding, now: Timestamp) -> Self {
+        let (ending, deployment) = (&listed.ending, listed.deployment());
+        let of = |kind| (ending.kind == kind).then(|| listed.owner.clone());
+        let is_key = ending.kind == EndingKind::ApiKey;
+        Self {
+            kind: ending.kind.as_str(),
+            subject: ending.subject.clone(),
+            fingerprint: (!is_key).then(|| ending.item.clone()),
+            project_id: listed.project.as_ref().map(ToString::to_string),
+            deployment_id: deployment.as_ref().map(ToString::to_string),
+            api_key: of(EndingKind::ApiKey),
+            node_id: of(EndingKind::ApiCertificate),
+            begin: wire_time::to_the_second(ending.begins_at.to_time()),
+            expire: wire_time::to_the_second(ending.ends_at.to_time()),
+            days_left: days_left(ending.ends_at, now),
+            breaks: ending.kind.consequence(),
+            remedy: ending.kind.remedy(deployment.as_ref()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_days_or_hours() {
+        for (text, hours) in [
+            ("30d", Some(720)),
+            ("12h", Some(12)),
+            ("0d", Some(0)),
+            ("36500d", Some(876_000)),
+            ("36501d", None),
+            ("30", None),
+            ("d", None),
+            ("-1d", None),
+            ("+1d", None),
+            ("1.5d", None),
+            ("99999999999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(read_span(text).map(|span| span.as_secs() / 3_600), hours, "{text}");
+        }
+    }
+}
