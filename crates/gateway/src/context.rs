@@ -204,7 +204,7 @@ impl NodeContext {
     }
 
     pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
-        self.metrics.handshake_failed(cause.as_str());
+        self.metrics.handshake_failed(cause);
         let id = seen.deployment.as_ref();
         if let Some(id) = id {
             self.failures.note(id, self.clock.now(), peer, cause, seen);

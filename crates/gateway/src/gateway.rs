@@ -87,7 +87,7 @@ impl Unbound {
             return Err(GatewayError::NoListeners);
         }
         let registered = Arc::<Metrics>::default();
-        registered.register(metrics);
+        registered.register(metrics, replica.is_some());
         let doorkeeper = Arc::new(Doorkeeper::new(Bounds {
             finished_max: settings.connections_max,
             per_address_max: settings.connections_per_address_max,

@@ -11,7 +11,10 @@ use certward_store::address_group;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::accept::fair_shares::{Age, FairShares};
+use crate::{
+    accept::fair_shares::{Age, FairShares},
+    observe::reason::RefusedReason,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -78,7 +81,7 @@ impl Doorkeeper {
         self: &Arc<Self>,
         peer: IpAddr,
         is_device: bool,
-    ) -> Result<UnfinishedConnection, &'static str> {
+    ) -> Result<UnfinishedConnection, RefusedReason> {
         let (address, displaced) = (address_group(peer), Arc::<Notify>::default());
         let mut places = self.places();
         // Refused before anything is stored.
@@ -95,13 +98,13 @@ impl Doorkeeper {
         Ok(UnfinishedConnection { doorkeeper: Arc::clone(self), address, age: Some(age), displaced })
     }
 
-    fn check_room(&self, places: &ConnectionCounts, address: Option<IpAddr>) -> Result<(), &'static str> {
+    fn check_room(&self, places: &ConnectionCounts, address: Option<IpAddr>) -> Result<(), RefusedReason> {
         if places.finished >= self.bounds.finished_max {
-            return Err("connections_max");
+            return Err(RefusedReason::ConnectionsMax);
         }
         let of_address = address.and_then(|address| places.finished_of.get(&address));
         match (self.bounds.per_address_max, of_address) {
-            (Some(max), Some(count)) if *count >= max => Err("connections_per_address_max"),
+            (Some(max), Some(count)) if *count >= max => Err(RefusedReason::ConnectionsPerAddressMax),
             _ => Ok(()),
         }
     }
@@ -123,7 +126,7 @@ impl Doorkeeper {
 
 impl UnfinishedConnection {
     /// Counts the connection to the address in its PROXY header; `Err`: the bound that refuses it.
-    pub(crate) fn set_device(&mut self, device: IpAddr) -> Result<(), &'static str> {
+    pub(crate) fn set_device(&mut self, device: IpAddr) -> Result<(), RefusedReason> {
         let (from, to) = (self.address, address_group(device));
         let mut places = self.doorkeeper.places();
         self.doorkeeper.check_room(&places, Some(to))?;
@@ -142,12 +145,12 @@ impl UnfinishedConnection {
     }
 
     /// On error the connection stays unfinished.
-    pub(crate) fn finish(&mut self) -> Result<ConnectionPlace, &'static str> {
+    pub(crate) fn finish(&mut self) -> Result<ConnectionPlace, RefusedReason> {
         let mut places = self.doorkeeper.places();
         self.doorkeeper.check_room(&places, Some(self.address))?;
         // Displaced, but not notified yet: its place is taken.
-        let age = self.age.ok_or("displaced")?;
-        places.unfinished.remove(self.address, age).ok_or("displaced")?;
+        let age = self.age.ok_or(RefusedReason::Displaced)?;
+        places.unfinished.remove(self.address, age).ok_or(RefusedReason::Displaced)?;
         self.age = None;
         places.finished += 1;
         let address = self.doorkeeper.bounds.per_address_max.map(|_| self.address);
@@ -211,7 +214,7 @@ mod tests {
         Arc::new(Doorkeeper::new(Bounds { finished_max, per_address_max, unfinished_kept }))
     }
 
-    fn finish(keeper: &Arc<Doorkeeper>, address: IpAddr) -> Result<ConnectionPlace, &'static str> {
+    fn finish(keeper: &Arc<Doorkeeper>, address: IpAddr) -> Result<ConnectionPlace, RefusedReason> {
         keeper.enter(address, true)?.finish()
     }
 
@@ -244,9 +247,9 @@ mod tests {
     fn no_more_than_the_limit_is_let_in_and_a_place_becomes_free_again() {
         let keeper = keeper(3, Some(2), 9);
         let places = [finish(&keeper, A).unwrap(), finish(&keeper, A).unwrap()];
-        assert_eq!(finish(&keeper, A).unwrap_err(), "connections_per_address_max");
+        assert_eq!(finish(&keeper, A).unwrap_err(), RefusedReason::ConnectionsPerAddressMax);
         let _third = finish(&keeper, B).unwrap();
-        assert_eq!(finish(&keeper, B).unwrap_err(), "connections_max");
+        assert_eq!(finish(&keeper, B).unwrap_err(), RefusedReason::ConnectionsMax);
         drop(places);
         assert!(finish(&keeper, A).is_ok());
         assert!(
@@ -258,8 +261,8 @@ mod tests {
     #[test]
     fn of_many_that_finish_at_once_exactly_as_many_get_in_as_may() {
         for (keeper, refusal) in [
-            (keeper(7, None, 1000), "connections_max"),
-            (keeper(1000, Some(7), 1000), "connections_per_address_max"),
+            (keeper(7, None, 1000), RefusedReason::ConnectionsMax),
+            (keeper(1000, Some(7), 1000), RefusedReason::ConnectionsPerAddressMax),
         ] {
             // From a balancer: one address may have more than seven.
             let mut entrants: Vec<_> = (0..7 * 4).map(|_| keeper.enter(A, false).unwrap()).collect();
@@ -297,7 +300,7 @@ mod tests {
         let keeper = keeper(1, None, 0);
         let mut first = keeper.enter(A, true).unwrap();
         let mut second = keeper.enter(A, true).unwrap();
-        assert_eq!(first.finish().unwrap_err(), "displaced");
+        assert_eq!(first.finish().unwrap_err(), RefusedReason::Displaced);
         let _place = second.finish().unwrap();
         drop(first);
         assert_eq!((keeper.unfinished(), keeper.places().finished), (0, 1));
@@ -324,7 +327,7 @@ mod tests {
         let _waiting: Vec<_> = (0..3).map(|_| keeper.enter(B, false).unwrap()).collect();
         assert!(!is_displaced(&first));
         let _place = first.finish().unwrap();
-        assert_eq!(from(A).unwrap_err(), "connections_per_address_max");
+        assert_eq!(from(A).unwrap_err(), RefusedReason::ConnectionsPerAddressMax);
         assert!(from("192.0.2.3".parse().unwrap()).unwrap().finish().is_ok());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     accept::{admission::Doorkeeper, client_address::Arrival},
     context::NodeContext,
     io::socket,
-    observe::log_throttle::LogThrottle,
+    observe::{log_throttle::LogThrottle, reason::RefusedReason},
     session::connection::serve,
 };
 
@@ -117,7 +117,7 @@ pub(crate) async fn accept(
                 if accept_failure_log.now(Instant::now()) {
                     tracing::warn!(listener = %listener.listen, "connections cannot be accepted: {error}");
                 }
-                context.metrics.refused("accept_failed");
+                context.metrics.refused(RefusedReason::AcceptFailed);
                 // The next iteration handles the shutdown.
                 let _ = timeout(backoff, shutdown.cancelled()).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);

@@ -17,7 +17,6 @@ macro_rules! causes {
 
         impl Cause {
             /// In the order of a connection's stages.
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$cause,)+];
 
             /// A stable name.

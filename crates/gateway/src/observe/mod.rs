@@ -4,4 +4,6 @@ pub(crate) mod cause;
 pub(crate) mod failures;
 pub(crate) mod log_throttle;
 pub(crate) mod metrics;
+pub(crate) mod reason;
+pub(crate) mod relayed_bytes;
 pub(crate) mod table_metrics;

@@ -6,24 +6,38 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
-    metrics::{family::Family, gauge::Gauge},
-};
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType};
 
 use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 
-/// Measured per scrape; no tables until the gateway runs.
+/// All tables; `replica_pending` is 0 without a replica.
+const TABLES: [&str; 19] = [
+    "addresses",
+    "boundaries",
+    "changes",
+    "client_chains",
+    "configurations",
+    "connected_deployments",
+    "deployments",
+    "failed_deployments",
+    "gated",
+    "hosts",
+    "look_ups",
+    "probes",
+    "proofs",
+    "replica_pending",
+    "ticket_keys",
+    "unfinished_connections",
+    "unknown_hosts",
+    "unreachable_upstreams",
+    "upstreams",
+];
+
+/// Measured per scrape; all are empty until the gateway runs.
 #[derive(Debug)]
 pub(crate) struct TableMetrics {
     doorkeeper: Arc<Doorkeeper>,
     follower: Mutex<Weak<Follower>>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct TableLabel {
-    table: &'static str,
 }
 
 impl TableMetrics {
@@ -36,48 +50,44 @@ impl TableMetrics {
         *self.follower.lock() = Arc::downgrade(follower);
     }
 
-    fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let Some(follower) = self.follower.lock().upgrade() else { return Vec::new() };
+    /// In the order of [`TABLES`].
+    fn sizes(&self) -> [usize; TABLES.len()] {
+        let Some(follower) = self.follower.lock().upgrade() else { return [0; TABLES.len()] };
         let context = &follower.context;
         let (deployments, hosts) = context.index.sizes();
         let (upstreams, look_ups) = context.upstreams.sizes();
-        let mut sizes = vec![
-            ("addresses", self.doorkeeper.addresses()),
-            ("boundaries", context.boundaries.len()),
-            ("changes", follower.progress.len()),
-            ("client_chains", context.tls_configs.chains()),
-            ("configurations", context.loader.len()),
-            ("connected_deployments", context.registry.deployments()),
-            ("deployments", deployments),
-            ("failed_deployments", context.failures.deployments()),
-            ("gated", follower.gate.len()),
-            ("hosts", hosts),
-            ("look_ups", look_ups),
-            ("probes", context.probes.len()),
-            ("proofs", follower.scheduled()),
-            ("ticket_keys", context.tls_configs.ticket_keys()),
-            ("unfinished_connections", self.doorkeeper.unfinished()),
-            ("unknown_hosts", context.warmup.len()),
-            ("unreachable_upstreams", context.misdirected.len()),
-            ("upstreams", upstreams),
-        ];
-        sizes.extend(follower.replicator.as_ref().map(|replicator| ("replica_pending", replicator.len())));
-        sizes
+        [
+            self.doorkeeper.addresses(),
+            context.boundaries.len(),
+            follower.progress.len(),
+            context.tls_configs.chains(),
+            context.loader.len(),
+            context.registry.deployments(),
+            deployments,
+            context.failures.deployments(),
+            follower.gate.len(),
+            hosts,
+            look_ups,
+            context.probes.len(),
+            follower.scheduled(),
+            follower.replicator.as_ref().map_or(0, |replicator| replicator.len()),
+            context.tls_configs.ticket_keys(),
+            self.doorkeeper.unfinished(),
+            context.warmup.len(),
+            context.misdirected.len(),
+            upstreams,
+        ]
     }
 }
 
 impl Collector for TableMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let entries = Family::<TableLabel, Gauge>::default();
-        for (table, size) in self.sizes() {
-            entries.get_or_create(&TableLabel { table }).set(i64::try_from(size).unwrap_or(i64::MAX));
+        let help = "Entries of the tables in memory; docs/monitoring.md says what is in each.";
+        let mut metric = encoder.encode_descriptor("entries", help, None, MetricType::Gauge)?;
+        for (table, size) in TABLES.into_iter().zip(self.sizes()) {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            metric.encode_family(&[("table", table)])?.encode_gauge(&size)?;
         }
-        let metric = encoder.encode_descriptor(
-            "entries",
-            "Entries of tables in memory",
-            None,
-            entries.metric_type(),
-        )?;
-        entries.encode(metric)
+        Ok(())
     }
 }

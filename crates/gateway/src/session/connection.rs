@@ -24,7 +24,11 @@ use crate::{
             read_device_acknowledged, send_at_once,
         },
     },
-    observe::{cause::Cause, failures::Seen},
+    observe::{
+        cause::Cause,
+        failures::Seen,
+        reason::{ClosedReason, RefusedReason},
+    },
     session::{
         first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
         handshake::{ClosingAlert, Established, Failed, perform},
@@ -54,7 +58,8 @@ pub(crate) fn serve(context: Arc<NodeContext>, arrival: Arrival) -> impl Future<
 
 async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySession> {
     let deadlines = context.deadlines;
-    let deadline = Instant::now() + deadlines.handshake;
+    let began = Instant::now();
+    let deadline = began + deadlines.handshake;
     let ResolvedClient { client, peer, to, listener, probe, entrant } =
         resolve(&context, arrival, deadline).await?;
     let mut seen = Seen::default();
@@ -87,7 +92,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         return None;
     };
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    context.metrics.handshake(listener.protocol, tls.version().unwrap_or("other"), resumed);
+    context.metrics.handshake(listener.protocol, tls.version(), resumed, began.elapsed());
 
     let member = context.registry.enter(destination.deployment.clone(), scope);
     let pending = PendingSession {
@@ -125,14 +130,13 @@ struct PendingSession<'a> {
 }
 
 enum SetupError {
-    /// A reason of [`crate::observe::metrics::Metrics::closed`].
-    Closed(&'static str),
+    Closed(ClosedReason),
     Displaced,
     /// By a limit of the deployment.
     Denied(Cause),
     FirstPacket(FirstPacketError),
-    /// By a limit of the node: a reason of [`crate::observe::metrics::Metrics::refused`].
-    Refused(&'static str),
+    /// By a limit of the node.
+    Refused(RefusedReason),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -143,10 +147,10 @@ enum FirstPacketError {
 }
 
 impl FirstPacketError {
-    fn reason(self) -> &'static str {
+    fn reason(self) -> ClosedReason {
         match self {
-            Self::Late => "first_packet_timeout",
-            Self::UnknownLevel(_) | Self::Wrong(_) => "wrong_protocol",
+            Self::Late => ClosedReason::FirstPacketTimeout,
+            Self::UnknownLevel(_) | Self::Wrong(_) => ClosedReason::WrongProtocol,
         }
     }
 
@@ -181,8 +185,8 @@ impl From<FirstPacketError> for SetupError {
     }
 }
 
-impl From<&'static str> for SetupError {
-    fn from(reason: &'static str) -> Self {
+impl From<ClosedReason> for SetupError {
+    fn from(reason: ClosedReason) -> Self {
         Self::Closed(reason)
     }
 }
@@ -212,7 +216,7 @@ impl<'a> PendingSession<'a> {
                 close_notify(&mut self.tls)
             }
             SetupError::Displaced => {
-                metrics.closed("displaced");
+                metrics.closed(ClosedReason::Displaced);
                 send_at_once(&self.client, &[self.opening.held, close_notify(&mut self.tls)].concat());
                 return;
             }
@@ -249,7 +253,7 @@ impl<'a> PendingSession<'a> {
     async fn admit_and_connect(&mut self) -> Result<(TcpStream, ConnectionPlace), SetupError> {
         // Registered first: a change since the lookup is visible now or sends a signal.
         if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
-            return Err("untrusted".into());
+            return Err(ClosedReason::Untrusted.into());
         }
         // Only a verified client is known to be a device.
         let is_verified = self.tls.peer_certificates().is_some();
@@ -271,7 +275,9 @@ impl<'a> PendingSession<'a> {
         if !is_verified {
             self.finish()?;
         }
+        let first_bytes = self.opening.first.len();
         let upstream = self.connect().await?;
+        self.context.metrics.relayed().to_broker(first_bytes);
         self.admission.take().map(|admission| (upstream, admission)).ok_or(SetupError::Displaced)
     }
 
@@ -282,26 +288,30 @@ impl<'a> PendingSession<'a> {
         }
     }
 
-    async fn connect(&mut self) -> Result<TcpStream, &'static str> {
+    async fn connect(&mut self) -> Result<TcpStream, ClosedReason> {
         let served = self.served();
         let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
         let proxy = served.map(|served| served.spec.proxy).unwrap_or_default();
         let allow = served.and_then(|served| self.context.boundaries.upstream_allow(&served.project));
         self.prepend_proxy_header(proxy)?;
         let Some(upstream) = upstream else {
-            self.context.metrics.upstream_failed("not_configured");
+            self.context.metrics.upstream_not_configured();
             self.log_unreachable(&"it has none for this listener's protocol");
-            return Err("upstream_failed");
+            return Err(ClosedReason::UpstreamFailed);
         };
         let within = self.context.deadlines.upstream_connect;
+        let began = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 signal = self.member.signal() => handle_signal(self.context, &self.member, &self.tls, signal).await?,
                 connected = self.context.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
-                    Ok(stream) => Ok(stream),
+                    Ok(stream) => {
+                        self.context.metrics.upstream_connected(began.elapsed());
+                        Ok(stream)
+                    }
                     Err(unreachable) => {
-                        self.context.metrics.upstream_failed(unreachable.reason());
+                        self.context.metrics.upstream_failed(&unreachable);
                         tracing::debug!(
                             deployment.id = %self.member.deployment(), %upstream,
                             "the upstream cannot be reached: {unreachable}"
@@ -309,7 +319,7 @@ impl<'a> PendingSession<'a> {
                         if unreachable.is_for_its_address() {
                             self.log_unreachable(&unreachable);
                         }
-                        Err("upstream_failed")
+                        Err(ClosedReason::UpstreamFailed)
                     }
                 },
             }
@@ -329,11 +339,12 @@ impl PendingSession<'_> {
         }
     }
 
-    fn prepend_proxy_header(&mut self, proxy: Proxy) -> Result<(), &'static str> {
+    fn prepend_proxy_header(&mut self, proxy: Proxy) -> Result<(), ClosedReason> {
         if proxy.protocol == ProxyProtocol::None {
             return Ok(());
         }
-        let to = self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| "client_broken")?;
+        let to =
+            self.to.map_or_else(|| self.client.local_addr(), Ok).map_err(|_| ClosedReason::ClientBroken)?;
         match proxy_header::header(proxy, &self.tls, self.seen.server_name.as_deref(), self.peer, to) {
             Ok(header) => drop(self.opening.first.splice(..0, header)),
             Err(unavailable) => {
@@ -341,7 +352,7 @@ impl PendingSession<'_> {
                     deployment.id = %self.member.deployment(), peer = %self.peer,
                     "the PROXY header cannot be sent: {unavailable}"
                 );
-                return Err("identity_refused");
+                return Err(ClosedReason::IdentityRefused);
             }
         }
         Ok(())
@@ -354,12 +365,12 @@ async fn handle_signal(
     member: &Registration,
     tls: &Tls,
     signal: ConnectionSignal,
-) -> Result<(), &'static str> {
+) -> Result<(), ClosedReason> {
     match signal {
         ConnectionSignal::Verify if context.may_stay(member, tls).await => Ok(()),
-        ConnectionSignal::Verify => Err("untrusted"),
-        ConnectionSignal::Deleted => Err("deleted"),
-        ConnectionSignal::Shutdown => Err("shutdown"),
+        ConnectionSignal::Verify => Err(ClosedReason::Untrusted),
+        ConnectionSignal::Deleted => Err(ClosedReason::Deleted),
+        ConnectionSignal::Shutdown => Err(ClosedReason::Shutdown),
     }
 }
 
@@ -379,7 +390,7 @@ async fn read_first(
             }
             FirstPacketVerdict::Wrong => return Err(FirstPacketError::Wrong(describe(&opening.first)).into()),
             FirstPacketVerdict::Incomplete if opening.read_state == ReadState::End => {
-                return Err("client_silent".into());
+                return Err(ClosedReason::ClientSilent.into());
             }
             FirstPacketVerdict::Incomplete => {}
         }
@@ -387,15 +398,15 @@ async fn read_first(
         opening.first.append(&mut plain);
         opening.held.append(&mut answer);
         opening.read_state = outcome.map_err(|fault| match fault {
-            Fault::Socket(_) => "client_broken",
-            Fault::Tls(_) => "tls_error",
+            Fault::Socket(_) => ClosedReason::ClientBroken,
+            Fault::Tls(_) => ClosedReason::TlsError,
         })?;
     }
 }
 
 impl RelaySession {
     /// Relays to the end and returns the reason.
-    async fn run(&mut self) -> &'static str {
+    async fn run(&mut self) -> ClosedReason {
         enum SessionEvent {
             Signalled(ConnectionSignal),
             Ended(Result<(), RelayError>),
@@ -403,11 +414,14 @@ impl RelaySession {
         loop {
             let event = poll_fn(|cx| match self.member.poll_signal(cx) {
                 Poll::Ready(signal) => Poll::Ready(SessionEvent::Signalled(signal)),
-                Poll::Pending => self.relay.poll(&self.context.fair_share, cx).map(SessionEvent::Ended),
+                Poll::Pending => {
+                    let NodeContext { fair_share, metrics, .. } = &*self.context;
+                    self.relay.poll(fair_share, metrics.relayed(), cx).map(SessionEvent::Ended)
+                }
             });
             let signal = match event.await {
                 SessionEvent::Signalled(signal) => signal,
-                SessionEvent::Ended(Ok(())) => return "ended",
+                SessionEvent::Ended(Ok(())) => return ClosedReason::Ended,
                 SessionEvent::Ended(Err(broken)) => return broken.reason(),
             };
             self.relay.pass_turn_on();
@@ -420,7 +434,7 @@ impl RelaySession {
         }
     }
 
-    async fn end(self, reason: &'static str) {
+    async fn end(self, reason: ClosedReason) {
         let Self { relay, member, context, _admission } = self;
         let within = context.deadlines.close;
         context.metrics.closed(reason);

@@ -18,11 +18,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::io::{
-    fair_share::{FairShare, QueueSlot},
-    tls::Tls,
-    wire::{Amount, Fault, ReadState, send_now, with_buffers},
-    write_backlog::WriteBacklog,
+use crate::{
+    io::{
+        fair_share::{FairShare, QueueSlot},
+        tls::Tls,
+        wire::{Amount, Fault, ReadState, send_now, with_buffers},
+        write_backlog::WriteBacklog,
+    },
+    observe::{reason::ClosedReason, relayed_bytes::RelayedBytes},
 };
 
 #[derive(Debug)]
@@ -104,14 +107,14 @@ impl RelayError {
         }
     }
 
-    pub(crate) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> ClosedReason {
         match self {
-            Self::Device(_) => "client_broken",
-            Self::Tls(_) => "tls_error",
-            Self::Broker(_) => "upstream_broken",
-            Self::Idle => "idle",
-            Self::DeviceStalled => "client_stalled",
-            Self::BrokerStalled => "upstream_stalled",
+            Self::Device(_) => ClosedReason::ClientBroken,
+            Self::Tls(_) => ClosedReason::TlsError,
+            Self::Broker(_) => ClosedReason::UpstreamBroken,
+            Self::Idle => ClosedReason::Idle,
+            Self::DeviceStalled => ClosedReason::ClientStalled,
+            Self::BrokerStalled => ClosedReason::UpstreamStalled,
         }
     }
 }
@@ -172,13 +175,14 @@ impl Relay {
     pub(crate) fn poll(
         &mut self,
         fair_share: &FairShare,
+        relayed: &RelayedBytes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), RelayError>> {
         if self.more {
             ready!(self.turn.poll(fair_share, cx));
             self.more = false;
         }
-        let polled = self.poll_both(cx);
+        let polled = self.poll_both(relayed, cx);
         self.turn.pass_on();
         if polled.is_pending() && self.more {
             // Ready only if the semaphore were closed.
@@ -194,13 +198,13 @@ impl Relay {
         self.turn.pass_on();
     }
 
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+    fn poll_both(&mut self, relayed: &RelayedBytes, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         // First: the device's bytes may make TLS answer, which the second half sends.
-        let up = self.poll_upward(cx);
+        let up = self.poll_upward(relayed, cx);
         // On an error still drain downward: a broker's refusal before its reset must reach the
         // device.
         let to_the_end = matches!(up, Poll::Ready(Err(_)));
-        let down = self.poll_downward(cx, to_the_end);
+        let down = self.poll_downward(relayed, cx, to_the_end);
         let (up, down) = (up?, down?);
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
@@ -208,13 +212,13 @@ impl Relay {
         self.poll_timer(cx).map(Err)
     }
 
-    fn poll_upward(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+    fn poll_upward(&mut self, relayed: &RelayedBytes, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         let mut reads = 0;
         loop {
             // A broker that does not read stops reads of its device.
             ready!(self.poll_send_up(cx))?;
             match self.upward {
-                Half::Open => reads += ready!(self.poll_device(cx))?.weight(),
+                Half::Open => reads += ready!(self.poll_device(relayed, cx))?.weight(),
                 Half::Ending => {
                     ready!(Pin::new(&mut self.broker).poll_shutdown(cx)).map_err(RelayError::Broker)?;
                     self.upward = Half::Ended;
@@ -229,7 +233,11 @@ impl Relay {
         }
     }
 
-    fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, RelayError>> {
+    fn poll_device(
+        &mut self,
+        relayed: &RelayedBytes,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Amount, RelayError>> {
         with_buffers(|buffers| {
             let read_state = ready!(buffers.poll_decrypt(&mut self.tls, &mut self.device, cx));
             if !buffers.out.is_empty() {
@@ -237,6 +245,7 @@ impl Relay {
                 self.held = false;
             }
             // Bytes before an error count.
+            relayed.to_broker(buffers.plain.len());
             let sent = send_now(&mut self.broker, &buffers.plain, cx).map_err(RelayError::Broker)?;
             self.to_broker.push(&buffers.plain[sent..]);
             if read_state.map_err(RelayError::at_the_device)? == ReadState::End {
@@ -246,7 +255,12 @@ impl Relay {
         })
     }
 
-    fn poll_downward(&mut self, cx: &mut Context<'_>, to_the_end: bool) -> Poll<Result<(), RelayError>> {
+    fn poll_downward(
+        &mut self,
+        relayed: &RelayedBytes,
+        cx: &mut Context<'_>,
+        to_the_end: bool,
+    ) -> Poll<Result<(), RelayError>> {
         let mut reads = 0;
         loop {
             if self.downward == Half::Ended {
@@ -258,7 +272,7 @@ impl Relay {
                 ready!(Pin::new(&mut self.device).poll_shutdown(cx)).map_err(RelayError::Device)?;
                 self.downward = Half::Ended;
             } else {
-                reads += ready!(self.poll_broker(cx))?.weight();
+                reads += ready!(self.poll_broker(relayed, cx))?.weight();
             }
             self.happened();
             if reads >= READS_MAX && !to_the_end {
@@ -268,13 +282,19 @@ impl Relay {
         }
     }
 
-    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Amount, RelayError>> {
+    fn poll_broker(
+        &mut self,
+        relayed: &RelayedBytes,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Amount, RelayError>> {
         with_buffers(|buffers| {
             if self.held {
                 buffers.out.extend_from_slice(self.to_device.as_slice());
             }
             let read = ready!(buffers.poll_encrypt(&mut self.tls, &mut self.broker, cx));
-            if read.map_err(RelayError::at_the_broker)? == 0 {
+            let read = read.map_err(RelayError::at_the_broker)?;
+            relayed.to_device(read);
+            if read == 0 {
                 self.tls.close_notify(&mut buffers.out);
                 self.downward = Half::Ending;
             }

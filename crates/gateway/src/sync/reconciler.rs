@@ -145,6 +145,7 @@ impl Follower {
         as_of: FeedPosition,
         tries: u32,
     ) -> bool {
+        let began = Instant::now();
         let outcome = match certificate {
             Some(AssignedCertificate { newest, .. }) => match entry {
                 DeploymentConfig::Served(served) => match &served.fallback {
@@ -156,7 +157,7 @@ impl Follower {
             None if deployment.tls == TlsState::Terminated => self.close_connections(&deployment.id).await,
             None => return true,
         };
-        self.context.metrics.proven(outcome.is_ok());
+        self.context.metrics.proven(outcome.is_ok(), began.elapsed());
         self.report(deployment, outcome, as_of, tries).await
     }
 

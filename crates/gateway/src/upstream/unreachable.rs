@@ -31,6 +31,20 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
+    /// All of [`Unreachable::reason`].
+    pub(crate) const REASONS: [&str; 10] = [
+        "not_resolved",
+        "not_allowed",
+        "not_allowed_by_project",
+        "own_listener",
+        "refused",
+        "timeout",
+        "crowded",
+        "source_ports_exhausted",
+        "source_unusable",
+        "out_of_files",
+    ];
+
     /// The configured address is at fault: a retry would fail too.
     pub(crate) fn is_for_its_address(&self) -> bool {
         matches!(
@@ -57,26 +71,37 @@ impl Unreachable {
 }
 
 #[cfg(test)]
+impl Unreachable {
+    /// One of each variant.
+    pub(crate) fn examples() -> [Self; 10] {
+        let error = || io::Error::other("it");
+        let address = SocketAddr::from(([10, 0, 0, 1], 1883));
+        [
+            Self::NotResolved(Arc::new(error())),
+            Self::NotAllowed(address.ip()),
+            Self::NotAllowedByProject(address.ip()),
+            Self::OwnListener(address),
+            Self::Refused(error()),
+            Self::Timeout,
+            Self::Crowded,
+            Self::SourcePortsExhausted(address),
+            Self::SourceUnusable(address.ip(), error()),
+            Self::OutOfFiles(error()),
+        ]
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_docs_have_a_remedy_for_each_reason() {
-        let (page, error) = (include_str!("../../../../docs/brokers.md"), || io::Error::other("it"));
-        let address = SocketAddr::from(([10, 0, 0, 1], 1883));
-        for failure in [
-            Unreachable::NotResolved(Arc::new(error())),
-            Unreachable::NotAllowed(address.ip()),
-            Unreachable::NotAllowedByProject(address.ip()),
-            Unreachable::OwnListener(address),
-            Unreachable::Refused(error()),
-            Unreachable::Timeout,
-            Unreachable::Crowded,
-            Unreachable::SourcePortsExhausted(address),
-            Unreachable::SourceUnusable(address.ip(), error()),
-            Unreachable::OutOfFiles(error()),
-        ] {
+        let page = include_str!("../../../../docs/brokers.md");
+        for failure in Unreachable::examples() {
             assert!(page.contains(&format!("\n| `{}` | ", failure.reason())), "{failure}");
         }
+        let reasons = Unreachable::examples().map(|failure| failure.reason());
+        assert_eq!(reasons, Unreachable::REASONS);
     }
 }
