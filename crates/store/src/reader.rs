@@ -5,9 +5,14 @@ use std::{
 };
 
 use sqlx::{Any, AnyConnection, AnyPool, Transaction, pool::PoolConnection};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
-use crate::{StoreError, engine::pool::step, sealed::sealing::Sealer, shared::StoreInner};
+use crate::{
+    StoreError, engine::pool::step, metrics::StoreWork, sealed::sealing::Sealer, shared::StoreInner,
+};
 
 /// Reads of the store, of one snapshot of it, or of a replica; they are beside their tables, in
 /// `repo`.
@@ -50,8 +55,16 @@ impl Reader {
         &self,
         work: impl AsyncFnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut conn = self.connection().await?;
-        step(work(&mut conn)).await
+        let began = Instant::now();
+        let read = async {
+            let mut conn = self.connection().await?;
+            step(work(&mut conn)).await
+        };
+        let result = read.await;
+        if let Source::Store(store) | Source::Membership(store) = &self.source {
+            store.metrics.done(StoreWork::Read, began, &result);
+        }
+        result
     }
 
     async fn connection(&self) -> Result<ReaderConnection<'_>, StoreError> {

@@ -9,6 +9,7 @@ use tokio::{
 use crate::{
     Address, Clock, StoreError,
     engine::pool::Engine,
+    metrics::StoreMetrics,
     postgres::listen::{ChangeListener, NotifySource},
     sealed::sealing::Sealer,
 };
@@ -24,6 +25,7 @@ pub(crate) struct StoreInner {
     pub(crate) changes: watch::Sender<()>,
     pub(crate) notify_source: NotifySource,
     pub(crate) pinged: Mutex<Option<Instant>>,
+    pub(crate) metrics: StoreMetrics,
 }
 
 /// Known once the store was reached.
@@ -47,6 +49,7 @@ impl StoreInner {
             changes,
             notify_source: NotifySource::draw(),
             pinged: Mutex::default(),
+            metrics: StoreMetrics::default(),
         }
     }
 

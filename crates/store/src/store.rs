@@ -1,5 +1,6 @@
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
 use sqlx::{Any, AnyConnection, Transaction};
 use tokio::time::Instant;
 
@@ -7,8 +8,9 @@ use crate::{
     Address, Clock, MasterKey, Reader, StoreError, Timestamp, Tx,
     engine::{
         data_folder::DataFolder,
-        pool::{step, transact},
+        pool::{Engine, step, transact},
     },
+    metrics::StoreWork,
     postgres::listen::ChangeListener,
     sealed::sealing::Sealer,
     shared::StoreInner,
@@ -50,6 +52,11 @@ impl Store {
         &self.inner.clock
     }
 
+    /// Registers the metrics `certward_store_…`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.inner.metrics.register(registry);
+    }
+
     /// Reads, each with a connection of its own.
     pub fn read(&self) -> Reader {
         Reader::of_store(&self.inner)
@@ -73,28 +80,27 @@ impl Store {
 
     /// Begins a write transaction. Waits up to 5 s for SQLite's writer.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let engine = self.inner.engine()?;
-        let epoch = engine.epoch();
-        let transaction = engine.begin().await?;
-        self.in_transaction(transaction, epoch).await
+        self.begin_with(async |engine| engine.begin().await).await
     }
 
     /// As [`Store::begin`], for a joining node: separate from requests.
     pub async fn begin_as_member(&self) -> Result<Tx, StoreError> {
-        let engine = self.inner.engine()?;
-        let epoch = engine.epoch();
-        let transaction = engine.begin_as_member().await?;
-        self.in_transaction(transaction, epoch).await
+        self.begin_with(async |engine| engine.begin_as_member().await).await
     }
 
-    async fn in_transaction(
+    async fn begin_with(
         &self,
-        mut transaction: Transaction<'static, Any>,
-        epoch: u64,
+        begin: impl AsyncFnOnce(&Engine) -> Result<Transaction<'static, Any>, StoreError>,
     ) -> Result<Tx, StoreError> {
-        let engine = self.inner.engine()?;
-        let now = step(engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
-        Ok(Tx::new(Arc::clone(&self.inner), transaction, now, epoch))
+        let began = Instant::now();
+        let begun = async {
+            let engine = self.inner.engine()?;
+            let epoch = engine.epoch();
+            let mut transaction = begin(engine).await?;
+            let now = step(engine.now(&mut transaction, self.inner.clock.as_ref())).await?;
+            Ok(Tx::new(Arc::clone(&self.inner), transaction, now, began, epoch))
+        };
+        begun.await.inspect_err(|_| self.inner.metrics.failed(StoreWork::Write))
     }
 
     /// Resolves after a commit by this process, or by others that notify; may be late or spurious.
@@ -141,7 +147,10 @@ impl Store {
             sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'ping'").execute(conn).await?;
             Ok(())
         };
-        transact(self.inner.engine()?.begin().await?, write).await?;
+        let began = Instant::now();
+        let written = async { transact(self.inner.engine()?.begin().await?, write).await }.await;
+        self.inner.metrics.done(StoreWork::Write, began, &written);
+        written?;
         *pinged = Some(Instant::now());
         Ok(())
     }

@@ -1,8 +1,9 @@
 use std::{fmt, sync::Arc};
 
 use sqlx::{Any, AnyConnection, Transaction};
+use tokio::time::Instant;
 
-use crate::{StoreError, Timestamp, engine::pool, postgres::listen, shared::StoreInner};
+use crate::{StoreError, Timestamp, engine::pool, metrics::StoreWork, postgres::listen, shared::StoreInner};
 
 /// A write transaction, with its steps in `repo`. Dropped without [`Tx::commit`], it leaves no
 /// trace.
@@ -23,6 +24,7 @@ pub struct Tx {
     pub(crate) store: Arc<StoreInner>,
     pub(crate) now: Timestamp,
     transaction: Transaction<'static, Any>,
+    began: Instant,
     epoch: u64,
     broken: bool,
     wakes: bool,
@@ -39,9 +41,10 @@ impl Tx {
         store: Arc<StoreInner>,
         transaction: Transaction<'static, Any>,
         now: Timestamp,
+        began: Instant,
         epoch: u64,
     ) -> Self {
-        Self { store, transaction, now, epoch, broken: false, wakes: false }
+        Self { store, transaction, now, began, epoch, broken: false, wakes: false }
     }
 
     /// The transaction's time: PostgreSQL's own, or the injected clock's on SQLite.
@@ -64,7 +67,9 @@ impl Tx {
             self.step(async |conn| listen::notify(conn, &store.notify_source).await).await?;
         }
         self.refuse_if_broken()?;
-        pool::step(async { Ok(self.transaction.commit().await?) }).await?;
+        let committed = pool::step(async { Ok(self.transaction.commit().await?) }).await;
+        store.metrics.done(StoreWork::Write, self.began, &committed);
+        committed?;
         if self.wakes {
             store.changes.send_replace(());
         }
@@ -79,7 +84,8 @@ impl Tx {
         self.refuse_if_broken()?;
         // Cleared only on success: an error or a dropped future leaves it set.
         self.broken = true;
-        let value = pool::step(work(&mut self.transaction)).await?;
+        let value = pool::step(work(&mut self.transaction)).await;
+        let value = value.inspect_err(|_| self.store.metrics.failed(StoreWork::Write))?;
         self.broken = false;
         Ok(value)
     }

@@ -29,6 +29,12 @@ impl Timestamp {
     pub fn before(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
+
+    /// Zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
 }
 
 /// The source of time, passed in by `main`.

@@ -11,6 +11,7 @@ pub(crate) mod deployment;
 pub(crate) mod ending;
 pub(crate) mod expiry_marks;
 pub(crate) mod feed;
+pub(crate) mod first_expiries;
 pub(crate) mod host;
 pub(crate) mod host_suffix;
 pub(crate) mod node;

@@ -1,10 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{AnyConnection, any::AnyRow};
+use tokio::time::Instant;
 
 use crate::{
     DeploymentId, FeedPosition, Generation, NodeId, Reader, Store, StoreError, Timestamp, Tx,
     engine::{lock, pool::step, row},
+    metrics::StoreWork,
     repo::{feed, node_process},
 };
 
@@ -116,13 +118,19 @@ impl Store {
         session: Session,
         lease: Duration,
     ) -> Result<bool, StoreError> {
-        let engine = self.inner.engine()?;
-        let mut conn = engine.write_as_member().await?;
-        step(async {
-            let until = engine.now(&mut conn, self.inner.clock.as_ref()).await?.after(lease);
-            renew(&mut conn, node, session, until).await
-        })
-        .await
+        let began = Instant::now();
+        let renewed = async {
+            let engine = self.inner.engine()?;
+            let mut conn = engine.write_as_member().await?;
+            step(async {
+                let until = engine.now(&mut conn, self.inner.clock.as_ref()).await?.after(lease);
+                renew(&mut conn, node, session, until).await
+            })
+            .await
+        };
+        let renewed = renewed.await;
+        self.inner.metrics.done(StoreWork::Write, began, &renewed);
+        renewed
     }
 
     /// Nodes with a lease or a report in the last hour, by id.

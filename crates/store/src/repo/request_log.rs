@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use sqlx::AnyConnection;
+use tokio::time::Instant;
 
 use crate::{
     ApiKey, Clock, Store, StoreError, Timestamp,
     engine::{lock, pool::step, row},
+    metrics::StoreWork,
 };
 
 /// A separately limited method.
@@ -62,16 +64,21 @@ impl Store {
         method: Method,
         limit: RequestLimit,
     ) -> Result<Admission, StoreError> {
-        let scope = scope(key, method, subject);
-        let mut tx = self.inner.engine()?.begin_on_requests().await?;
-        let decision = step(admit(&mut tx, self.inner.clock.as_ref(), &scope, limit)).await?;
-        if decision.wrote {
-            step(async { Ok(tx.commit().await?) }).await?;
-        } else {
-            // Refused requests must not cost disk writes.
-            step(async { Ok(tx.rollback().await?) }).await?;
-        }
-        Ok(decision.admission)
+        let (scope, began) = (scope(key, method, subject), Instant::now());
+        let admitted = async {
+            let mut tx = self.inner.engine()?.begin_on_requests().await?;
+            let decision = step(admit(&mut tx, self.inner.clock.as_ref(), &scope, limit)).await?;
+            if decision.wrote {
+                step(async { Ok(tx.commit().await?) }).await?;
+            } else {
+                // Refused requests must not cost disk writes.
+                step(async { Ok(tx.rollback().await?) }).await?;
+            }
+            Ok(decision.admission)
+        };
+        let admission = admitted.await;
+        self.inner.metrics.done(StoreWork::Write, began, &admission);
+        admission
     }
 }
 

@@ -194,19 +194,19 @@ impl Tx {
         self.step(async |conn| find(conn, deployment, version).await).await
     }
 
-    /// Marks a version as proven by all counted nodes.
+    /// Marks a version as proven by all counted nodes. The first time, returns when it was
+    /// accepted.
     pub async fn mark_proven(
         &mut self,
         deployment: &DeploymentId,
         version: VersionId,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Timestamp>, StoreError> {
         self.change(async |conn| {
-            sqlx::query("UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2")
-                .bind(deployment.as_str())
-                .bind(version.0)
-                .execute(conn)
-                .await?;
-            Ok(())
+            let sql = "UPDATE version SET proven = 1 WHERE deployment = $1 AND version = $2 AND proven = 0
+                       RETURNING created_at";
+            let marked =
+                sqlx::query(sql).bind(deployment.as_str()).bind(version.0).fetch_optional(conn).await?;
+            marked.map(|row| row::integer(&row, "created_at").map(Timestamp)).transpose()
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock};
+use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock, Timestamp};
 use certward_test_support::PostgresServer;
 
 use crate::{
@@ -297,7 +297,10 @@ fn a_page_of_many_deployments_takes_no_more_than_its_own_rows() {
                 assert_eq!(last, page.into_iter().last().map(|deployment| deployment.id));
             }
         }
-        assert_eq!(world.store.read().status_counts().await.expect("counted").running, ALL as u64);
+        assert_eq!(
+            world.store.read().status_counts(Timestamp(0)).await.expect("counted").running,
+            ALL as u64
+        );
         // Counted by then: at the end of a server process.
         world.store.close().await;
         let others = "SELECT count(*)::text FROM pg_stat_activity

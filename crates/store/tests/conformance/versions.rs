@@ -73,7 +73,9 @@ async fn the_last_proven_version_outlives_any_number_of_failures(world: World) {
     let a = world.deployment("a").await.id;
     let proven = world.upload(&a, b"good").await;
     let mut tx = world.begin().await;
-    tx.mark_proven(&a, proven.into()).await.expect("written");
+    let accepted = tx.version(&a, proven.into()).await.expect("read").expect("there").created_at;
+    assert_eq!(tx.mark_proven(&a, proven.into()).await.expect("written"), Some(accepted));
+    assert_eq!(tx.mark_proven(&a, proven.into()).await.expect("written"), None, "only the first time");
     tx.commit().await.expect("committed");
     let mut newest = proven;
     for _ in 0..15 {

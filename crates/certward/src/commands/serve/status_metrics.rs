@@ -63,7 +63,7 @@ impl StatusMetrics {
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
         let count = || async {
             let began = Instant::now();
-            self.set(&store.read().status_counts().await?);
+            self.set(&store.read().status_counts(store.clock().now()).await?);
             let pause = began.elapsed() * COUNT_INTERVAL_FACTOR;
             sleep(pause.saturating_sub(COUNT_INTERVAL_MIN)).await;
             Ok::<_, StoreError>(())
