@@ -17,6 +17,7 @@ mod fair_queue;
 mod judge_pool;
 mod keys;
 mod membership;
+mod metrics;
 mod node_status;
 mod out_of_bounds;
 mod periodic;

@@ -97,8 +97,10 @@ impl Lifecycle {
         let mut tx = self.store.begin_as_member().await?;
         tx.hold_nodes().await?;
         let waited = tx.leave(node, session).await?;
-        settle_all(&mut tx, waited).await?;
-        tx.commit().await
+        let proven = settle_all(&mut tx, waited).await?;
+        tx.commit().await?;
+        self.metrics.running(proven);
+        Ok(())
     }
 
     /// A process without gateway begins: its node is not counted.
@@ -107,8 +109,10 @@ impl Lifecycle {
         tx.hold_nodes().await?;
         let Some(session) = tx.session(node).await? else { return Ok(()) };
         let waited = tx.leave(node, session).await?;
-        settle_all(&mut tx, waited).await?;
-        tx.commit().await
+        let proven = settle_all(&mut tx, waited).await?;
+        tx.commit().await?;
+        self.metrics.running(proven);
+        Ok(())
     }
 
     /// Permits the previous version where the newest is unservable. Must precede serving it, so
@@ -183,15 +187,15 @@ impl Lifecycle {
             Err(ProofFailure::NotProven(reason)) => Err(reason.clone()),
         };
         tx.record_proof(id, &node.id, note).await?;
-        match proof {
+        let proven = match proof {
             Ok(()) => settle(&mut tx, &deployment).await?,
-            Err(failure) => {
-                if let Some(next) = state::failed(&deployment.tls, &node.id, &failure) {
-                    transition(&mut tx, &deployment, &next).await?;
-                }
-            }
-        }
+            Err(failure) => match state::failed(&deployment.tls, &node.id, &failure) {
+                Some(next) => transition(&mut tx, &deployment, &next).await?,
+                None => None,
+            },
+        };
         tx.commit().await?;
+        self.metrics.running(proven);
         Ok(true)
     }
 
@@ -223,7 +227,7 @@ impl Lifecycle {
             waited.extend(deployments);
         }
         // After all expired nodes: else the proof of one could be the last missing one.
-        settle_all(&mut tx, waited).await?;
+        let proven = settle_all(&mut tx, waited).await?;
         for id in tx.overdue(OVERDUE_BATCH).await? {
             let Some(deployment) = tx.deployment(&id).await? else { continue };
             let counts = tx.counts(&id).await?;
@@ -232,34 +236,48 @@ impl Lifecycle {
                 transition(&mut tx, &deployment, &next).await?;
             }
         }
-        tx.commit().await
+        tx.commit().await?;
+        self.metrics.running(proven);
+        Ok(())
     }
 }
 
-async fn settle_all(tx: &mut Tx, ids: impl IntoIterator<Item = DeploymentId>) -> Result<(), StoreError> {
+/// For each upload proven for the first time: how long ago it was accepted.
+async fn settle_all(
+    tx: &mut Tx,
+    ids: impl IntoIterator<Item = DeploymentId>,
+) -> Result<Vec<Duration>, StoreError> {
+    let mut proven = Vec::new();
     for id in ids {
         if let Some(deployment) = tx.deployment(&id).await? {
-            settle(tx, &deployment).await?;
+            proven.extend(settle(tx, &deployment).await?);
         }
     }
-    Ok(())
+    Ok(proven)
 }
 
-async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<(), StoreError> {
+async fn settle(tx: &mut Tx, deployment: &Deployment) -> Result<Option<Duration>, StoreError> {
     let counts = tx.counts(&deployment.id).await?;
     match state::settled(&deployment.tls, deployment.generation, &counts) {
         Some(next) => transition(tx, deployment, &next).await,
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 
-/// Audits a transition caused by time or nodes.
-async fn transition(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Result<(), StoreError> {
+/// Audits a transition caused by time or nodes. For an upload proven for the first time: how long
+/// ago it was accepted.
+async fn transition(
+    tx: &mut Tx,
+    deployment: &Deployment,
+    next: &TlsState,
+) -> Result<Option<Duration>, StoreError> {
     let id = &deployment.id;
     tx.set_tls(id, deployment.generation, next).await?;
+    let mut proven = None;
     let (action, detail) = match next {
         TlsState::Running { version } => {
-            tx.mark_proven(id, *version).await?;
+            let accepted_at = tx.mark_proven(id, *version).await?;
+            proven = accepted_at.map(|at| tx.now().since(at));
             ("tls.running", format!("version {version}"))
         }
         TlsState::Failed { version, reason } => {
@@ -267,10 +285,11 @@ async fn transition(tx: &mut Tx, deployment: &Deployment, next: &TlsState) -> Re
             ("tls.failed", format!("version {version}: {reason}"))
         }
         TlsState::Absent => ("tls.deleted", "every node has let go".to_owned()),
-        TlsState::Pending { .. } | TlsState::Terminated => return Ok(()),
+        TlsState::Pending { .. } | TlsState::Terminated => return Ok(None),
     };
     let entry = AuditEntry { actor: "certward".into(), action, subject: id.to_string(), detail };
-    tx.audit(entry).await
+    tx.audit(entry).await?;
+    Ok(proven)
 }
 
 /// It stays `running`; the node retries.

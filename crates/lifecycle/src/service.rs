@@ -1,10 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_store::{Nat64, Store};
+use prometheus_client::registry::Registry;
 
 use crate::{
     AlertDelivery, AlertSender, Entropy, ExpiryRules, ExpiryWatch, NodeView, Rehearsal,
-    judge_pool::JudgePool, ports::NoAlertSender,
+    judge_pool::JudgePool, metrics::ChangeMetrics, ports::NoAlertSender,
 };
 
 /// Settings of the life cycle.
@@ -48,6 +49,7 @@ pub struct Lifecycle {
     pub(crate) settings: LifecycleSettings,
     pub(crate) judge_pool: JudgePool,
     pub(crate) alert_sender: Arc<dyn AlertSender>,
+    pub(crate) metrics: ChangeMetrics,
 }
 
 impl Lifecycle {
@@ -59,8 +61,9 @@ impl Lifecycle {
         entropy: Arc<dyn Entropy>,
         settings: LifecycleSettings,
     ) -> Self {
-        let (judge_pool, alert_sender) = (JudgePool::new(), Arc::new(NoAlertSender));
-        Self { store, rehearsal, node_view, entropy, settings, judge_pool, alert_sender }
+        let (judge_pool, metrics) = (JudgePool::new(), ChangeMetrics::default());
+        let alert_sender = Arc::new(NoAlertSender);
+        Self { store, rehearsal, node_view, entropy, settings, judge_pool, alert_sender, metrics }
     }
 
     /// With what sends alerts; without it none are sent.
@@ -76,6 +79,11 @@ impl Lifecycle {
     /// Delivers alerts.
     pub fn alert_delivery(&self) -> AlertDelivery {
         AlertDelivery::new(self.store.clone(), Arc::clone(&self.alert_sender), Arc::clone(&self.entropy))
+    }
+
+    /// Registers the metrics `certward_change_…`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// The store, for reads without a rule (lists, authentication, request log).
