@@ -79,7 +79,9 @@ fn health_readiness_and_metrics_are_told() {
     at("/healthz").expect(200);
     at("/readyz").expect(200);
     let metrics = at("/metrics").expect(200).body;
-    assert!(metrics.contains("certward_"), "{metrics}");
+    assert!(metrics.contains("certward_") && !metrics.contains("# EOF"), "{metrics}");
+    let accept = "Accept: application/openmetrics-text\r\n";
+    let metrics = scene.api().try_send_at("GET", "/metrics", accept, "").unwrap().expect(200).body;
     assert!(metrics.trim_end().ends_with("# EOF"), "OpenMetrics text");
 }
 

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
+    api_limit::ApiLimit,
     auth::Caller,
     context::{Context, Shared},
     error::Error,
@@ -56,6 +57,9 @@ impl Context {
         let labels = RequestLabels { method, route: route.to_owned(), status };
         self.metrics.requests.get_or_create(&labels).inc();
         self.metrics.seconds.observe(seconds);
+        if let Some(&limit) = response.extensions().get::<ApiLimit>() {
+            self.metrics.limit_hit(limit);
+        }
         if let Some(cause) = response.extensions().get::<StoreTroubleCause>() {
             self.store_trouble.note(cause, Instant::now());
         }

@@ -16,13 +16,15 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{detail::Detail, store_trouble::StoreTroubleCause};
+use crate::{api_limit::ApiLimit, detail::Detail, store_trouble::StoreTroubleCause};
 
 /// The known client retries within 5 s.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The costliest upload takes tenths of a second.
 const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+const DEPLOYMENT_QUOTA: &str = "DEPLOYMENT_QUOTA";
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -89,8 +91,23 @@ impl Error {
         Self::NoAccess("Only an API key that sees all projects can make one.");
 }
 
+impl Error {
+    /// The limit that refused the request.
+    fn limit(&self) -> Option<ApiLimit> {
+        match self {
+            Self::BodyTooLarge => Some(ApiLimit::Body),
+            Self::Conflict { code: DEPLOYMENT_QUOTA, .. } => Some(ApiLimit::Deployments),
+            Self::TooManyLogins { .. } => Some(ApiLimit::Logins),
+            Self::RateLimited { .. } => Some(ApiLimit::Requests),
+            Self::TooManyUploads => Some(ApiLimit::Uploads),
+            _ => None,
+        }
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let limit = self.limit();
         let mut retry_after = None;
         let mut cause = None;
         let mut details = Vec::new();
@@ -184,6 +201,9 @@ impl IntoResponse for Error {
         if let Some(cause) = cause {
             response.extensions_mut().insert(cause);
         }
+        if let Some(limit) = limit {
+            response.extensions_mut().insert(limit);
+        }
         if let Some(wait) = retry_after {
             set_seconds(&mut response, header::RETRY_AFTER, wait.max(Duration::from_secs(1)));
         }
@@ -255,7 +275,7 @@ impl From<DeploymentError> for Error {
             DeploymentError::HostTaken(host) => Self::Unprocessable(vec![Detail::host_taken(&host)]),
             DeploymentError::Denied(denied) => denied.into(),
             DeploymentError::OutOfBounds(OutOfBounds::Quota(max)) => Self::Conflict {
-                code: "DEPLOYMENT_QUOTA",
+                code: DEPLOYMENT_QUOTA,
                 message: format!(
                     "The project has {max} deployments already, as many as it may; remove one first."
                 ),

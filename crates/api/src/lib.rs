@@ -10,6 +10,7 @@
 mod access;
 mod access_log;
 mod api_error;
+mod api_limit;
 mod auth;
 mod body;
 mod certificate;
@@ -19,6 +20,7 @@ mod context;
 mod detail;
 mod error;
 mod evictions;
+mod exposition;
 mod framing;
 mod heads;
 mod hyper_error_body;
@@ -43,7 +45,7 @@ mod wire_time;
 
 pub use api_error::ApiError;
 pub use certificate::Reloader;
-pub use metrics::{ApiMetrics, register_metrics};
+pub use metrics::ApiMetrics;
 pub use openapi::openapi;
-pub use server::{Api, BoundApi};
+pub use server::{Api, BoundApi, register_metrics};
 pub use settings::{ApiDeadlines, ApiSettings, CertificateFiles, Limits};

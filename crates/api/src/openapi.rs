@@ -28,6 +28,23 @@ pub fn openapi() -> String {
     text
 }
 
+/// Method and path of every operation.
+pub(crate) fn operations() -> Vec<(&'static str, String)> {
+    let mut operations = Vec::new();
+    for (path, item) in ApiDocument::openapi().paths.paths {
+        let methods = [
+            ("GET", item.get),
+            ("POST", item.post),
+            ("PUT", item.put),
+            ("PATCH", item.patch),
+            ("DELETE", item.delete),
+        ];
+        let found = methods.into_iter().filter(|(_, operation)| operation.is_some());
+        operations.extend(found.map(|(method, _)| (method, path.clone())));
+    }
+    operations
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -19,16 +19,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ApiDeadlines, ApiError, ApiMetrics, ApiSettings, Reloader,
+    api_limit::ApiLimit,
     certificate::HttpsCertificate,
     connection,
     connection::ShutdownSignal,
     context::Context,
     login_guard::LoginGuard,
+    openapi,
     places::{ApiConnectionPlace, ConnectionPlaces},
     readiness::Readiness,
     routes,
     store_trouble::StoreTrouble,
 };
+
+/// Registers the metrics `certward_api_…`.
+pub fn register_metrics(registry: &mut Registry) -> ApiMetrics {
+    ApiMetrics::registered(registry, &openapi::operations())
+}
 
 /// The API server.
 #[derive(Debug)]
@@ -168,6 +175,7 @@ impl ApiServer {
                     let (place, gave_way) = places.take(peer.ip());
                     if let Some(address) = gave_way {
                         self.metrics.connections_evicted.inc();
+                        self.metrics.limit_hit(ApiLimit::Connections);
                         crowding.note(address, Instant::now());
                     }
                     self.spawn(stream, peer, place, connections);

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -10,18 +10,17 @@ use crate::{
     auth::PeerAddress,
     context::Shared,
     error::{Error, ErrorBody},
+    exposition::Exposition,
     framing,
 };
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The metrics of the whole program.
+/// The metrics of the whole program: OpenMetrics if `Accept` names it, else Prometheus' text format.
 ///
 /// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid
 /// key.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security((), ("basic" = [])),
-    responses((status = 200, description = "OpenMetrics text.", body = String,
-        content_type = "application/openmetrics-text"),
+    responses((status = 200, description = "OpenMetrics 1.0 if `Accept` names it, else Prometheus' text format 0.0.4.",
+        content((String = "text/plain"), (String = "application/openmetrics-text"))),
         (status = 421, description = "`HOST_NOT_LOOPBACK`: without a key, and the host is not this machine's own.", body = ErrorBody)))]
 pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Result<Response, Error> {
     let (request, _unread) = request.into_parts();
@@ -34,9 +33,16 @@ pub(crate) async fn metrics(State(api): State<Shared>, request: Request) -> Resu
             false => return Err(Error::Misdirected),
         }
     }
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &api.registry).map_err(|_| Error::Internal)?;
-    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
+    let exposition = Exposition::accepted(&request.headers);
+    let registry = Arc::clone(&api.registry);
+    // Not on a thread that serves devices: thousands of series, and files of /proc.
+    let text = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).map(|()| exposition.render(text))
+    });
+    let text = text.await.map_err(|_| Error::Internal)?.map_err(|_| Error::Internal)?;
+    let headers = [(header::CONTENT_TYPE, exposition.content_type()), (header::VARY, "Accept")];
+    Ok((headers, text).into_response())
 }
 
 /// From loopback, and not forwarded by a local proxy.

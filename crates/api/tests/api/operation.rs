@@ -71,14 +71,48 @@ async fn metrics_need_a_key_unless_they_are_asked_for_on_this_machine() {
     let metrics = || world.request("GET", "/metrics");
     let local = metrics().without("Authorization").send().await;
     assert_eq!(local.status, 200);
-    assert!(local.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert_eq!(local.header("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
     let line = r#"certward_api_requests_total{method="GET",route="/public_api/v1/deployments/{id}/tls",status="200"} 1"#;
     assert!(local.text.contains(line), "{}", local.text);
-    assert!(local.text.ends_with("# EOF\n"));
+    assert!(!local.text.contains("# EOF"));
+    let openmetrics = metrics().header("Accept", "application/openmetrics-text").send().await;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(openmetrics.header("content-type"), Some(content_type));
+    assert!(openmetrics.text.ends_with("# EOF\n"));
 
     let forwarded = || metrics().header("X-Forwarded-For", "192.0.2.1");
     assert_eq!(forwarded().without("Authorization").outcome().await, (401, "UNAUTHORIZED".to_owned()));
     assert_eq!(forwarded().send().await.status, 200);
+}
+
+#[tokio::test]
+async fn limits_and_faults_are_metrics_from_the_start_and_each_limit_hit_is_counted() {
+    let world = World::new().await;
+    let page = async || world.request("GET", "/metrics").send().await.text;
+    let before = page().await;
+    for limit in ["body", "connections", "deployments", "logins", "requests", "uploads"] {
+        assert!(before.contains(&hits(limit, 0)), "{limit}: {before}");
+    }
+    for status in ["500", "503"] {
+        let line = format!(
+            "{{method=\"PUT\",route=\"/public_api/v1/deployments/{{id}}/tls\",status=\"{status}\"}} 0"
+        );
+        assert!(before.contains(&line), "{status}: {before}");
+    }
+    let large = json!({"cert": "x".repeat(300 * 1024)});
+    assert_eq!(world.request("POST", TLS).json(&large).send().await.status, 413);
+    let mut refused = 0;
+    while refused == 0 {
+        refused += u64::from(world.request("DELETE", TLS).send().await.status == 429);
+    }
+    let after = page().await;
+    for (limit, count) in [("body", 1), ("requests", 1), ("logins", 0)] {
+        assert!(after.contains(&hits(limit, count)), "{limit}: {after}");
+    }
+}
+
+fn hits(limit: &str, count: u64) -> String {
+    format!("certward_api_limits_hit_total{{limit=\"{limit}\"}} {count}\n")
 }
 
 #[tokio::test]
