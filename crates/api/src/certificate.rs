@@ -11,18 +11,24 @@ use crate::{ApiError, CertificateFiles};
 #[derive(Debug)]
 pub(crate) struct HttpsCertificate {
     files: CertificateFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<HttpsIdentity>,
+}
+
+#[derive(Debug)]
+struct HttpsIdentity {
+    config: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
 }
 
 impl HttpsCertificate {
     pub(crate) fn read(files: CertificateFiles) -> Result<Self, ApiError> {
-        let config = configuration(&files)?;
-        Ok(Self { files, current: RwLock::new(config) })
+        let served = HttpsIdentity::read(&files)?;
+        Ok(Self { files, current: RwLock::new(served) })
     }
 
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         // Nothing panics while the lock is held.
-        Arc::clone(&self.current.read())
+        Arc::clone(&self.current.read().config)
     }
 }
 
@@ -36,14 +42,30 @@ impl Reloader {
     /// # Errors
     /// [`ApiError`]; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), ApiError> {
-        let config = configuration(&self.0.files)?;
-        *self.0.current.write() = config;
+        let served = HttpsIdentity::read(&self.0.files)?;
+        *self.0.current.write() = served;
         Ok(())
+    }
+
+    /// The leaf in use, DER.
+    pub fn leaf(&self) -> CertificateDer<'static> {
+        self.0.current.read().leaf.clone()
     }
 }
 
-fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError> {
-    let chain = read_chain(&files.cert)?;
+impl HttpsIdentity {
+    fn read(files: &CertificateFiles) -> Result<Self, ApiError> {
+        let chain = read_chain(&files.cert)?;
+        let leaf = chain.first().cloned().ok_or_else(|| ApiError::NoCertificate(files.cert.clone()))?;
+        let config = configuration(files, chain)?;
+        Ok(Self { config, leaf })
+    }
+}
+
+fn configuration(
+    files: &CertificateFiles,
+    chain: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ServerConfig>, ApiError> {
     let key = read_key(&files.key)?;
     // Not another crate's process default.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -58,10 +80,9 @@ fn configuration(files: &CertificateFiles) -> Result<Arc<ServerConfig>, ApiError
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, ApiError> {
     let text = read(file)?;
     // The dropped PEM error holds bytes of the file, possibly of a key.
-    let chain = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| ApiError::NoCertificate(file.to_owned()))?;
-    if chain.is_empty() { Err(ApiError::NoCertificate(file.to_owned())) } else { Ok(chain) }
+    CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|_| ApiError::NoCertificate(file.to_owned()))
 }
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, ApiError> {

@@ -93,7 +93,7 @@ impl ApiMetrics {
         );
         registry.register(
             "limits_hit",
-            "Requests and connections that a limit of the API refused or closed",
+            "Requests and connections that a limit of the API refused or closed (limits.md)",
             self.limits_hit.clone(),
         );
     }

@@ -14,7 +14,7 @@ use crate::{
     framing,
 };
 
-/// The metrics of the whole program: OpenMetrics if `Accept` names it, else Prometheus' text format.
+/// The metrics of the whole program.
 ///
 /// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid
 /// key.

@@ -241,6 +241,7 @@ async fn https_is_served_and_its_certificate_can_be_exchanged() {
             .await;
     let reloader = reloader.expect("there is a certificate to reload");
     assert!(over_tls(&world, &first).await.unwrap().starts_with("HTTP/1.1 200 "));
+    assert_eq!(reloader.leaf().as_ref(), first);
     assert!(!world.raw("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").await.contains("200"), "no plain HTTP");
 
     std::fs::write(&files.key, "-----BEGIN PRIVATE KEY-----\nU0VDUkVU\n-----END PRIVATE KEY-----\n").unwrap();
@@ -249,7 +250,9 @@ async fn https_is_served_and_its_certificate_can_be_exchanged() {
     assert!(over_tls(&world, &first).await.is_ok(), "the old one stays");
 
     let (_, second) = certificate(folder.path());
+    assert_eq!(reloader.leaf().as_ref(), first);
     reloader.reload().unwrap();
+    assert_eq!(reloader.leaf().as_ref(), second);
     assert!(over_tls(&world, &first).await.is_err());
     assert!(over_tls(&world, &second).await.unwrap().starts_with("HTTP/1.1 200 "));
 }
