@@ -38,6 +38,8 @@ pub struct Setup {
     pub proxy_protocol_from: Option<&'static str>,
     /// Adds an `mqtts` listener bound to this deployment.
     pub bound_deployment: Option<&'static str>,
+    /// Metrics of each deployment.
+    pub per_deployment_metrics: bool,
     /// Certificate and key of the API's HTTPS.
     pub api_certificate: Option<(PathBuf, PathBuf)>,
     /// The data folder, if outside the test's.
@@ -60,6 +62,7 @@ impl Default for Setup {
             connections_per_address: None,
             proxy_protocol_from: None,
             bound_deployment: None,
+            per_deployment_metrics: false,
             api_certificate: None,
             data: None,
             through: &[],
@@ -164,6 +167,7 @@ impl Certward {
         }
         writeln!(text, "[limits]\nreads = {}\nchanges = {}", setup.reads, setup.changes).unwrap();
         writeln!(text, "[log]\nlevel = {:?}", setup.log_level).unwrap();
+        writeln!(text, "[metrics]\nper_deployment = {}", setup.per_deployment_metrics).unwrap();
         text
     }
 

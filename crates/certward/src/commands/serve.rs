@@ -3,10 +3,16 @@
 //! The whole configuration is checked before a port is bound. A signal during the start takes
 //! effect once everything runs.
 
+mod api_certificate;
 mod bound_node;
+mod deployment_expiries;
 mod heartbeat;
+#[cfg(test)]
+mod metrics_page;
 mod notify;
 mod open_store;
+mod optional_gauge;
+mod process_metrics;
 mod prune;
 mod reload;
 mod running_node;

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
-    ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, StoreServers, error::Origin, key,
+    ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, MetricsSection, StoreServers,
+    error::Origin, key,
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) gateway: GatewaySection,
     pub(crate) limits: LimitsSection,
     pub(crate) log: LogSection,
+    pub(crate) metrics: MetricsSection,
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             gateway: GatewaySection::default(),
             limits: LimitsSection::default(),
             log: LogSection::default(),
+            metrics: MetricsSection::default(),
         }
     }
 }

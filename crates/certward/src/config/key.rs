@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 23] = [
+pub(super) const KEYS: [ConfigKey; 24] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -53,6 +53,7 @@ pub(super) const KEYS: [ConfigKey; 23] = [
     key("limits.deployments_per_project", ValueKind::Integer),
     key("log.level", ValueKind::Text),
     key("log.format", ValueKind::Text),
+    key("metrics.per_deployment", ValueKind::Bool),
 ];
 
 /// Has no place in the file.

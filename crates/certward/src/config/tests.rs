@@ -52,6 +52,8 @@ deployments_per_project = 100
 [log]
 level = "debug"
 format = "json"
+[metrics]
+per_deployment = true
 "#;
 
 #[test]
@@ -83,6 +85,7 @@ fn every_key_of_the_file_is_read() {
     assert_eq!(config.gateway.upstream_allow.as_ref().unwrap().len(), 2);
     assert_eq!(config.gateway.upstream_nat64, Nat64::parse(&["2001:db8:64::/96"]).unwrap());
     assert_eq!(config.limits.deployments_per_project, 100);
+    assert!(config.metrics.per_deployment);
     assert_eq!(config.gateway.upstream_source.len(), 2);
     assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
@@ -134,6 +137,7 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
         ("[limits]\nwindow = \"32d\"", 2, "outside what is allowed: 1s to 31d"),
         ("[log]\nlevel = \"loud\"", 2, "expected one of `error`, `warn`, `info`, `debug`, `trace`"),
+        ("[metrics]\nper_deployment = 1", 2, "expected a boolean"),
         ("[log]\nformat = \"xml\"", 2, "expected `text` or `json`"),
         ("\nrole = \"proxy\"", 2, "allowed are all, api and gateway"),
         ("\nrole = \"api\"", 2, "set store to share a PostgreSQL database"),
@@ -232,6 +236,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.deployments_per_project", "10"),
         ("log.level", "warn"),
         ("log.format", "json"),
+        ("metrics.per_deployment", "true"),
     ];
     assert_eq!(values.map(|(path, _)| path), key::KEYS.map(|key| key.path));
     let all: Vec<_> = key::KEYS.iter().zip(values).map(|(key, (_, value))| (key.variable(), value)).collect();
@@ -436,6 +441,7 @@ mod documentation {
             ("limits.deployments_per_project", default.limits.deployments_per_project.to_string()),
             ("log.level", "info".into()),
             ("log.format", "text".into()),
+            ("metrics.per_deployment", default.metrics.per_deployment.to_string()),
         ];
         for (key, value) in cases {
             let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).unwrap();

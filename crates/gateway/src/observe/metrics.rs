@@ -170,7 +170,7 @@ impl Metrics {
         );
         registry.register(
             "handshake_failures",
-            "Handshakes that failed, by cause; a jump after a change means that devices do not trust the new \
+            "Handshakes that failed, by cause (handshake-failures.md); a jump after a change means that devices do not trust the new \
              certificate, or certward does not trust theirs",
             self.handshake_failures.clone(),
         );
@@ -186,13 +186,13 @@ impl Metrics {
         );
         registry.register(
             "limits_hit",
-            "Connections that a limit of the node or of a deployment refused or closed; each is also in another \
-             metric, by its reason or cause",
+            "Connections that a limit of the node or of a deployment refused or closed (limits.md); each is also in \
+             another metric, by its reason or cause",
             self.limits_hit.clone(),
         );
         registry.register(
             "upstream_failures",
-            "Connections closed because their broker was not reached, by reason",
+            "Connections closed because their broker was not reached, by reason (brokers.md)",
             self.upstream_failures.clone(),
         );
         registry.register_with_unit(

@@ -82,7 +82,7 @@ impl TableMetrics {
 
 impl Collector for TableMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let help = "Entries of the tables in memory; docs/monitoring.md says what is in each.";
+        let help = "Entries of the tables in memory; monitoring.md says what is in each.";
         let mut metric = encoder.encode_descriptor("entries", help, None, MetricType::Gauge)?;
         for (table, size) in TABLES.into_iter().zip(self.sizes()) {
             let size = i64::try_from(size).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use certward_store::Store;
 use prometheus_client::registry::Registry;
 
 use super::{
-    settings,
+    api_certificate, process_metrics, settings,
     status_metrics::StatusMetrics,
     takeover::{InheritedSockets, Offer},
 };
@@ -37,9 +37,12 @@ impl BoundNode {
         let files = file_limit::raise();
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
-        let counts = StatusMetrics::register(&mut registry);
+        let counts = StatusMetrics::register(&mut registry, config.metrics.per_deployment);
+        store.register_metrics(&mut registry);
+        process_metrics::register(&mut registry);
         let api = Api::bind_or_take(settings::of_api(config, files), |address| inherited.take(address))
             .map_err(explain_api)?;
+        api_certificate::register(&mut registry, api.reloader());
         let settings = settings::of_gateway(config, api.address(), files);
         let devices = match config.role.has_gateway() {
             true => {
@@ -52,6 +55,7 @@ impl BoundNode {
         };
         inherited.close_rest();
         let lifecycle = lifecycle(config, store, devices.as_ref());
+        lifecycle.register_metrics(&mut registry);
         say_addresses(config, &api, devices.as_ref());
         let (role, version) = (config.role.as_str(), env!("CARGO_PKG_VERSION"));
         tracing::info!(node = %node.id, role, version, files, "started");

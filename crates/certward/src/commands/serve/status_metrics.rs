@@ -1,14 +1,19 @@
 use std::time::Duration;
 
 use certward_lifecycle::{Pace, periodically};
-use certward_store::{StatusCounts, Store, StoreError};
+use certward_store::{ENDING_WITHIN_DAYS, FirstExpiries, StatusCounts, Store, StoreError, Timestamp};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+use super::{
+    deployment_expiries::{DeploymentExpiries, SERIES_MAX},
+    optional_gauge::OptionalGauge,
+};
 
 /// A count reads every deployment once.
 const COUNT_INTERVAL_MIN: Duration = Duration::from_secs(30);
@@ -16,10 +21,15 @@ const COUNT_INTERVAL_MIN: Duration = Duration::from_secs(30);
 const COUNT_INTERVAL_FACTOR: u32 = 100;
 
 /// Metrics for alerts on expiry and failed changes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct StatusMetrics {
     deployments: Family<StatusLabel, Gauge>,
-    earliest_expiry: Gauge,
+    expired: Gauge,
+    ending: Family<WithinLabel, Gauge>,
+    earliest_expiry: OptionalGauge,
+    counted_at: OptionalGauge,
+    /// `None` without `per_deployment`.
+    expiries: Option<DeploymentExpiries>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -27,24 +37,68 @@ struct StatusLabel {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WithinLabel {
+    within: String,
+}
+
 impl StatusMetrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+    pub(super) fn register(registry: &mut Registry, per_deployment: bool) -> Self {
+        let metrics = Self {
+            deployments: Family::default(),
+            expired: Gauge::default(),
+            ending: Family::default(),
+            earliest_expiry: OptionalGauge::default(),
+            counted_at: OptionalGauge::default(),
+            expiries: per_deployment.then(|| DeploymentExpiries::register(registry)),
+        };
+        // All series exist before the first count.
+        metrics.set_counts(&StatusCounts::default());
         let registry = registry.sub_registry_with_prefix("certward");
         registry.register(
             "certificates",
-            "Deployments by the status of their certificate",
+            "Deployments by the status of their certificate: any failed, and pending that stays, needs a look; \
+             counted at most every 30 s, of the whole store on every node, and kept while the database is away",
             metrics.deployments.clone(),
         );
         registry.register(
-            "certificate_earliest_expiry_timestamp_seconds",
-            "When the first of all certificates ends, in seconds since 1970; 0 without any",
+            "certificates_expired",
+            "Deployments whose newest certificate has ended",
+            metrics.expired.clone(),
+        );
+        registry.register(
+            "certificates_ending",
+            "Deployments whose newest certificate ends within this time and has not ended yet; the longer times \
+             include the shorter ones",
+            metrics.ending.clone(),
+        );
+        registry.register_with_unit(
+            "certificate_earliest_expiry_timestamp",
+            "When the first of the newest certificates ends, in seconds since 1970; absent without certificates, \
+             and until the first count",
+            Unit::Seconds,
             metrics.earliest_expiry.clone(),
+        );
+        registry.register_with_unit(
+            "certificates_counted_timestamp",
+            "When certificates were last counted, in seconds since 1970; absent until the first count",
+            Unit::Seconds,
+            metrics.counted_at.clone(),
         );
         metrics
     }
 
-    fn set(&self, counts: &StatusCounts) {
+    /// `expiries`: with `per_deployment`.
+    pub(super) fn set(&self, counts: &StatusCounts, now: Timestamp, expiries: Option<FirstExpiries>) {
+        self.set_counts(counts);
+        self.earliest_expiry.set(counts.earliest_not_after.map(seconds));
+        self.counted_at.set(Some(seconds(now)));
+        if let Some((metrics, expiries)) = self.expiries.as_ref().zip(expiries) {
+            metrics.set(expiries);
+        }
+    }
+
+    fn set_counts(&self, counts: &StatusCounts) {
         let by_status = [
             ("absent", counts.absent),
             ("pending", counts.pending),
@@ -53,17 +107,19 @@ impl StatusMetrics {
             ("terminated", counts.terminated),
         ];
         for (status, count) in by_status {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.deployments.get_or_create(&StatusLabel { status }).set(count);
+            self.deployments.get_or_create(&StatusLabel { status }).set(clamped(count));
         }
-        self.earliest_expiry.set(counts.earliest_not_after.map_or(0, |at| at.0.div_euclid(1000)));
+        self.expired.set(clamped(counts.expired));
+        for (days, count) in ENDING_WITHIN_DAYS.into_iter().zip(counts.ending) {
+            self.ending.get_or_create(&WithinLabel { within: format!("{days}d") }).set(clamped(count));
+        }
     }
 
     /// The last figures stay in an outage.
     pub(super) async fn run(self, store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
         let count = || async {
             let began = Instant::now();
-            self.set(&store.read().status_counts(store.clock().now()).await?);
+            self.count(&store).await?;
             let pause = began.elapsed() * COUNT_INTERVAL_FACTOR;
             sleep(pause.saturating_sub(COUNT_INTERVAL_MIN)).await;
             Ok::<_, StoreError>(())
@@ -72,4 +128,23 @@ impl StatusMetrics {
         periodically(what, Pace::AtOnce(COUNT_INTERVAL_MIN), &store, shutdown, count).await;
         Ok(())
     }
+
+    async fn count(&self, store: &Store) -> Result<(), StoreError> {
+        let now = store.clock().now();
+        let counts = store.read().status_counts(now).await?;
+        let expiries = match &self.expiries {
+            Some(_) => Some(store.read().first_expiries(SERIES_MAX).await?),
+            None => None,
+        };
+        self.set(&counts, now, expiries);
+        Ok(())
+    }
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.0.div_euclid(1000)
+}
+
+fn clamped(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
