@@ -5,6 +5,7 @@
 //! relative to the working directory.
 
 mod address;
+mod alerts;
 mod api;
 mod duration;
 mod error;
@@ -21,6 +22,7 @@ mod source;
 mod store_servers;
 mod upstream_source;
 
+pub(crate) use alerts::AlertsSection;
 pub(crate) use api::ApiSection;
 pub(crate) use error::ConfigError;
 pub(crate) use file::{Config, MasterKeyText};

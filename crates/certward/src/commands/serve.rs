@@ -3,9 +3,11 @@
 //! The whole configuration is checked before a port is bound. A signal during the start takes
 //! effect once everything runs.
 
+mod alert_sender;
 mod api_certificate;
 mod bound_node;
 mod deployment_expiries;
+mod expiry;
 mod heartbeat;
 #[cfg(test)]
 mod metrics_page;

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{
-    ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, MetricsSection, StoreServers,
-    error::Origin, key,
+    AlertsSection, ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, MetricsSection,
+    StoreServers, error::Origin, key,
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) api: ApiSection,
     pub(crate) gateway: GatewaySection,
     pub(crate) limits: LimitsSection,
+    pub(crate) alerts: AlertsSection,
     pub(crate) log: LogSection,
     pub(crate) metrics: MetricsSection,
 }
@@ -42,6 +43,7 @@ impl Default for Config {
             api: ApiSection::default(),
             gateway: GatewaySection::default(),
             limits: LimitsSection::default(),
+            alerts: AlertsSection::default(),
             log: LogSection::default(),
             metrics: MetricsSection::default(),
         }

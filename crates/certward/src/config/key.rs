@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 24] = [
+pub(super) const KEYS: [ConfigKey; 25] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -51,6 +51,7 @@ pub(super) const KEYS: [ConfigKey; 24] = [
     key("limits.changes", ValueKind::Integer),
     key("limits.window", ValueKind::Text),
     key("limits.deployments_per_project", ValueKind::Integer),
+    key("alerts.ca_file", ValueKind::Text),
     key("log.level", ValueKind::Text),
     key("log.format", ValueKind::Text),
     key("metrics.per_deployment", ValueKind::Bool),
@@ -60,7 +61,10 @@ pub(super) const KEYS: [ConfigKey; 24] = [
 pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
 
 /// Lists, possible only in the file.
-pub(super) const LISTS: [&str; 4] = [
+pub(super) const LISTS: [&str; 7] = [
+    "CERTWARD_ALERTS__ALERT_ALLOW",
+    "CERTWARD_ALERTS__CA_RULES",
+    "CERTWARD_ALERTS__RULES",
     "CERTWARD_GATEWAY__LISTENER",
     "CERTWARD_GATEWAY__UPSTREAM_ALLOW",
     "CERTWARD_GATEWAY__UPSTREAM_NAT64",

@@ -14,7 +14,7 @@ pub(super) fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error>
 
 /// Ignored keys that differ from the default.
 pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
-    let Config { api, gateway, limits, .. } = config;
+    let Config { api, gateway, limits, alerts, .. } = config;
     let default = Config::default();
     let of_gateway = [
         ("gateway.listener", gateway.listener.is_some()),
@@ -34,6 +34,10 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("limits.changes", limits.changes != default.limits.changes),
         ("limits.window", limits.window != default.limits.window),
         ("limits.deployments_per_project", limits.deployments_per_project != 0),
+        ("alerts.alert_allow", !alerts.alert_allow.is_empty()),
+        ("alerts.ca_file", alerts.ca_file.is_some()),
+        ("alerts.rules", alerts.rules.is_some()),
+        ("alerts.ca_rules", alerts.ca_rules.is_some()),
     ];
     let without_gateway = of_gateway.into_iter().filter(|_| !config.role.has_gateway());
     let without_api = of_api.into_iter().filter(|_| !config.role.has_api());

@@ -1,5 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
+use certward_lifecycle::ExpiryRule;
 use certward_store::{Nat64, Role};
 
 use super::{error::Origin, *};
@@ -49,6 +50,11 @@ reads = 600
 changes = 60
 window = "24h"
 deployments_per_project = 100
+[alerts]
+alert_allow = ["192.0.2.0/24"]
+ca_file = "hooks.pem"
+rules = ["14d", "1/30"]
+ca_rules = ["1/5"]
 [log]
 level = "debug"
 format = "json"
@@ -86,6 +92,12 @@ fn every_key_of_the_file_is_read() {
     assert_eq!(config.gateway.upstream_nat64, Nat64::parse(&["2001:db8:64::/96"]).unwrap());
     assert_eq!(config.limits.deployments_per_project, 100);
     assert!(config.metrics.per_deployment);
+    assert_eq!(
+        (config.alerts.alert_allow.len(), config.alerts.ca_file),
+        (1, Some(PathBuf::from("hooks.pem")))
+    );
+    assert_eq!(config.alerts.rules, Some(vec![ExpiryRule::Days(14), ExpiryRule::Share(30)]));
+    assert_eq!(config.alerts.ca_rules, Some(vec![ExpiryRule::Share(5)]));
     assert_eq!(config.gateway.upstream_source.len(), 2);
     assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
@@ -112,6 +124,14 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\nlistener = []", 2, "the list is empty"),
         ("[gateway]\nupstream_allow = [\"10.0.0.1/8\"]", 2, "write 10.0.0.0/8"),
         ("[gateway]\nupstream_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
+        ("[alerts]\nalert_allow = [\"hooks.example\"]", 2, "is no network"),
+        ("[alerts]\nrules = [\"1/1\"]", 2, "\"1/1\" is no rule"),
+        ("[alerts]\nrules = [\"end\"]", 2, "\"end\" is no rule"),
+        (
+            "[alerts]\nca_rules = [\"1d\", \"2d\", \"3d\", \"4d\", \"5d\", \"6d\", \"7d\", \"8d\", \"9d\", \"10d\", \"11d\"]",
+            2,
+            "at most 10",
+        ),
         ("[gateway]\nupstream_source = [\"10.0.0.0/8\"]", 2, "allowed are addresses of this machine"),
         ("[gateway]\nupstream_source = [\"::\"]", 2, "can be no address of this machine"),
         ("[gateway]\nupstream_source = [\"::1\", \"::1\"]", 2, "stands there twice"),
@@ -234,6 +254,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.changes", "1"),
         ("limits.window", "10s"),
         ("limits.deployments_per_project", "10"),
+        ("alerts.ca_file", "x"),
         ("log.level", "warn"),
         ("log.format", "json"),
         ("metrics.per_deployment", "true"),
@@ -407,6 +428,9 @@ mod documentation {
             .collect();
         let mut known: Vec<&str> = key::KEYS.iter().map(|key| key.path).collect();
         known.extend([
+            "alerts.alert_allow",
+            "alerts.ca_rules",
+            "alerts.rules",
             "gateway.upstream_allow",
             "gateway.upstream_nat64",
             "gateway.upstream_source",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use certward_store::Timestamp;
 
 /// Smaller ones are adjustments, or a restart.
-const JUMP_MIN_MS: i64 = 60 * 60 * 1000;
+pub(crate) const JUMP_MIN_MS: i64 = 60 * 60 * 1000;
 /// How long alerts mention a jump.
 const MENTIONED_FOR: Duration = Duration::from_secs(10 * 60);
 

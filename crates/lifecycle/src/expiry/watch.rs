@@ -1,16 +1,13 @@
 //! Lists what ends, and records the alerts whose rules apply. Any node may do it; one at a time
 //! does, and each alert is recorded, logged and sent once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use certward_store::{
     Alert, Ending, EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, NodeId, Store, StoreError,
     Timestamp, Tx,
 };
-use parking_lot::Mutex;
 
 use crate::expiry::{
-    clock_watch::ClockWatch,
+    clock_watch::{ClockWatch, JUMP_MIN_MS},
     listing,
     message::Statement,
     rules::{ExpiryRules, Lifetime},
@@ -33,27 +30,58 @@ const MARK_INTERVAL_MS: i64 = 60_000;
 pub struct ExpiryWatch {
     store: Store,
     rules: ExpiryRules,
-    clock: Mutex<ClockWatch>,
-    marked_at: Mutex<Option<Timestamp>>,
-    recorded: AtomicU64,
+    clock: ClockWatch,
+    has_begun: bool,
+    /// When the newest time was written.
+    marked_at: Option<Timestamp>,
+    /// What [`ExpiryWatch::list_api_certificate`] has listed.
+    api_certificate: Option<Option<Ending>>,
 }
 
 impl ExpiryWatch {
     /// All nodes should have the same rules.
     pub fn new(store: Store, rules: ExpiryRules) -> Self {
-        let (clock, marked_at) = (Mutex::default(), Mutex::default());
-        Self { store, rules, clock, marked_at, recorded: AtomicU64::new(0) }
+        let clock = ClockWatch::default();
+        Self { store, rules, clock, has_begun: false, marked_at: None, api_certificate: None }
     }
 
-    /// Alerts recorded by this process.
-    pub fn recorded(&self) -> u64 {
-        self.recorded.load(Ordering::Relaxed)
-    }
-
-    /// Before the first [`ExpiryWatch::turn`]: says jumps of the clock, and plans again after a
-    /// change of the rules.
-    pub async fn begin(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Lists the deployments that changed, and records what is due. Returns the new alerts.
+    ///
+    /// The first time, it says how the clock stands to the store, plans again if the rules are
+    /// others, and logs all that ends soon or has ended.
+    pub async fn turn(&mut self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
         self.look_at_clock(now).await?;
+        if self.has_begun {
+            return self.list_and_record(now).await;
+        }
+        say_offset(self.store.clock().now().0.saturating_sub(now.0));
+        self.plan_by_these_rules(now).await?;
+        let alerts = self.list_and_record(now).await?;
+        self.say_all(now, &alerts).await?;
+        self.has_begun = true;
+        Ok(alerts)
+    }
+
+    /// Lists the certificate of this node's API; `None`: it has none.
+    pub async fn list_api_certificate(
+        &mut self,
+        node: &NodeId,
+        leaf: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let ending = leaf.and_then(|der| listing::of_certificate(EndingKind::ApiCertificate, der));
+        if self.api_certificate.as_ref() == Some(&ending) {
+            return Ok(());
+        }
+        let mut tx = self.store.begin().await?;
+        tx.hold_expiry().await?;
+        let planned = self.planned(ending.iter().cloned().collect(), tx.now());
+        tx.set_endings(&EndingOwner::node(node), &planned).await?;
+        tx.commit().await?;
+        self.api_certificate = Some(ending);
+        Ok(())
+    }
+
+    async fn plan_by_these_rules(&self, now: Timestamp) -> Result<(), StoreError> {
         if self.store.read().expiry_marks().await?.rules == self.rules.mark() {
             return Ok(());
         }
@@ -64,9 +92,7 @@ impl ExpiryWatch {
         tx.commit().await
     }
 
-    /// Lists the deployments that changed, and records what is due. Returns the new alerts.
-    pub async fn turn(&self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
-        self.look_at_clock(now).await?;
+    async fn list_and_record(&self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
         let work = self.store.read().expiry_work(now).await?;
         if work.listing {
             while self.list_some(now).await? {}
@@ -79,18 +105,8 @@ impl ExpiryWatch {
         Ok(alerts)
     }
 
-    /// Lists the certificate of this node's API; `None`: it has none.
-    pub async fn list_api_certificate(&self, node: &NodeId, leaf: Option<&[u8]>) -> Result<(), StoreError> {
-        let ending = leaf.and_then(|der| listing::of_certificate(EndingKind::ApiCertificate, der));
-        let mut tx = self.store.begin().await?;
-        tx.hold_expiry().await?;
-        let planned = self.planned(ending.into_iter().collect(), tx.now());
-        tx.set_endings(&EndingOwner::node(node), &planned).await?;
-        tx.commit().await
-    }
-
     /// Logs what has ended or ends soon, earliest first, except what `alerts` have logged.
-    pub async fn say_all(&self, now: Timestamp, alerts: &[Alert]) -> Result<(), StoreError> {
+    async fn say_all(&self, now: Timestamp, alerts: &[Alert]) -> Result<(), StoreError> {
         let until = self.rules.horizon(now);
         let page = EndingPage { until, after: None, limit: LOOKED_AT_AT_START };
         let found = self.store.read().endings(&EndingScope::All, page).await?;
@@ -129,7 +145,7 @@ impl ExpiryWatch {
         let mut tx = self.store.begin().await?;
         tx.hold_expiry().await?;
         let due = tx.due_endings(now, RECORDED_AT_ONCE).await?;
-        let jump = self.clock.lock().recent(self.store.clock().uptime());
+        let jump = self.clock.recent(self.store.clock().uptime());
         let mut recorded = Vec::new();
         for ending in &due {
             recorded.extend(self.record(&mut tx, ending, now, jump).await?);
@@ -137,7 +153,6 @@ impl ExpiryWatch {
         tx.commit().await?;
         // Once for all nodes: the others find it recorded.
         recorded.iter().for_each(|alert| say(&Statement::of(alert)));
-        self.recorded.fetch_add(recorded.len() as u64, Ordering::Relaxed);
         alerts.extend(recorded);
         Ok(due.len() == RECORDED_AT_ONCE as usize)
     }
@@ -156,17 +171,14 @@ impl ExpiryWatch {
         tx.record_alert(ending, &owners, &rule.to_string(), now, jump).await
     }
 
-    async fn look_at_clock(&self, now: Timestamp) -> Result<(), StoreError> {
-        let is_due = self.marked_at.lock().is_none_or(|at| (now.0 - at.0).abs() >= MARK_INTERVAL_MS);
-        if !is_due {
+    async fn look_at_clock(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.marked_at.is_some_and(|at| (now.0 - at.0).abs() < MARK_INTERVAL_MS) {
             return Ok(());
         }
-        let is_start = self.marked_at.lock().is_none();
         let newest = self.store.read().expiry_marks().await?.clock;
         let newest = Some(newest).filter(|newest| newest.0 > 0);
-        let jump = self.clock.lock().observe(now, self.store.clock().uptime(), newest);
-        if let Some(jump) = jump {
-            say_jump(jump, is_start);
+        if let Some(jump) = self.clock.observe(now, self.store.clock().uptime(), newest) {
+            say_jump(jump, self.marked_at.is_none());
             if jump < 0 {
                 self.forget_future(now).await?;
             }
@@ -174,7 +186,7 @@ impl ExpiryWatch {
         let mut tx = self.store.begin().await?;
         tx.set_clock_mark(now).await?;
         tx.commit().await?;
-        *self.marked_at.lock() = Some(now);
+        self.marked_at = Some(now);
         Ok(())
     }
 
@@ -229,6 +241,16 @@ fn say(statement: &Statement<'_>) {
         }
         (true, false) => tracing::error!(owner, ends_at, "{summary}"),
         (false, false) => tracing::warn!(owner, ends_at, "{summary}"),
+    }
+}
+
+/// Of this node's clock to the database's.
+fn say_offset(offset: i64) {
+    if offset.saturating_abs() >= JUMP_MIN_MS {
+        let (by, side) = (span(offset.saturating_abs()), if offset > 0 { "ahead of" } else { "behind" });
+        tracing::warn!(
+            "this node's clock is {by} {side} the database's: check both; certificates stay in service"
+        );
     }
 }
 

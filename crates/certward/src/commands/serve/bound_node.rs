@@ -7,7 +7,9 @@ use certward_store::Store;
 use prometheus_client::registry::Registry;
 
 use super::{
-    api_certificate, process_metrics, settings,
+    alert_sender, api_certificate,
+    expiry::AlertMetrics,
+    process_metrics, settings,
     status_metrics::StatusMetrics,
     takeover::{InheritedSockets, Offer},
 };
@@ -23,6 +25,7 @@ pub(super) struct BoundNode {
     pub(super) node: HeldNodeId,
     pub(super) metrics: certward_api::ApiMetrics,
     pub(super) counts: StatusMetrics,
+    pub(super) alerts: AlertMetrics,
     pub(super) registry: Registry,
 }
 
@@ -38,6 +41,7 @@ impl BoundNode {
         let mut registry = Registry::default();
         let metrics = certward_api::register_metrics(&mut registry);
         let counts = StatusMetrics::register(&mut registry, config.metrics.per_deployment);
+        let alerts = AlertMetrics::register(&mut registry);
         store.register_metrics(&mut registry);
         process_metrics::register(&mut registry);
         let api = Api::bind_or_take(settings::of_api(config, files), |address| inherited.take(address))
@@ -56,10 +60,24 @@ impl BoundNode {
         inherited.close_rest();
         let lifecycle = lifecycle(config, store, devices.as_ref());
         lifecycle.register_metrics(&mut registry);
+        let lifecycle = match alert_sender::of(config)? {
+            Some(sender) => lifecycle.with_alert_sender(sender),
+            None => lifecycle,
+        };
         say_addresses(config, &api, devices.as_ref());
         let (role, version) = (config.role.as_str(), env!("CARGO_PKG_VERSION"));
         tracing::info!(node = %node.id, role, version, files, "started");
-        Ok(Self { reloader: api.reloader(), api, devices, lifecycle, node, metrics, counts, registry })
+        Ok(Self {
+            reloader: api.reloader(),
+            api,
+            devices,
+            lifecycle,
+            node,
+            metrics,
+            counts,
+            alerts,
+            registry,
+        })
     }
 
     /// `None`, with a warning, without free descriptors.

@@ -136,6 +136,7 @@ fn metrics_md(metrics: &BTreeMap<String, MetricDoc>) -> String {
         .to_owned();
     for (title, prefixes) in [
         ("Certificates", &["certward_certificate", "certward_change", "certward_deployment"][..]),
+        ("Alerts", &["certward_alert"]),
         ("Gateway", &["certward_gateway"]),
         ("API", &["certward_api"]),
         ("Store", &["certward_store"]),

@@ -9,6 +9,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     bound_node::BoundNode,
+    expiry::ExpiryTask,
     heartbeat, notify, prune,
     reload::Reload,
     signals::{ProcessSignal, ProcessSignals},
@@ -44,13 +45,18 @@ impl<'a> RunningNode<'a> {
     /// With `handover`, accepts once the previous process has stopped.
     pub(super) fn start(bound: BoundNode, config: &'a Config, handover: Option<Handover>) -> Self {
         let offer = bound.offer();
-        let BoundNode { api, devices, lifecycle, metrics, counts, registry, node, .. } = bound;
+        let BoundNode { api, reloader, devices, lifecycle, metrics, counts, alerts, registry, node, .. } =
+            bound;
         let (store, stages) = (lifecycle.store().clone(), Stages::new(handover.is_none()));
         let gateway = devices.as_ref().map(|devices| devices.gateway().clone());
         if let Some(gateway) = &gateway {
             gateway.set_owned_by_other(handover.is_some());
         }
         let mut tasks = JoinSet::new();
+        if config.role.has_api() {
+            let expiry = ExpiryTask::new(&lifecycle, node.id.clone(), reloader, alerts);
+            tasks.spawn(expiry.run(stages.open.clone(), stages.end.clone()));
+        }
         // Only a node with the API knows the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(store.clone(), config.limits.window, stages.end.clone()));

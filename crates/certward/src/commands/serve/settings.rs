@@ -56,6 +56,7 @@ pub(super) fn of_lifecycle(config: &Config) -> certward_lifecycle::LifecycleSett
         prove_within: config.gateway.prove_within,
         deployments_per_project_max: config.limits.deployments_per_project,
         nat64: config.gateway.upstream_nat64.clone(),
+        expiry_rules: config.alerts.expiry_rules(),
         ..certward_lifecycle::LifecycleSettings::default()
     }
 }
