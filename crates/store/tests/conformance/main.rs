@@ -4,6 +4,7 @@ mod api_keys;
 mod boundaries;
 mod deployments;
 mod embedded;
+mod expiry;
 mod feed;
 mod hosts;
 mod nodes;

@@ -14,9 +14,10 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use zeroize::Zeroizing;
 
 use crate::{
-    block_on,
+    block_on, expiry,
     world::{
-        WITHOUT_BOUNDARIES, World, deployment, host, id, master_key, node, private_key, project, version,
+        WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, World, deployment, host, id, master_key, node, private_key,
+        project, version,
     },
 };
 
@@ -98,6 +99,7 @@ async fn fill(world: &World) {
     )
     .await
     .expect("written");
+    expiry::fill(&mut tx).await;
     for number in 0..450 {
         let name = format!("d{number}");
         let hosts = [format!("h{number}.example.com")];
@@ -184,8 +186,11 @@ fn all_lasting_state_is_copied_and_continues() {
         let world = World::sqlite().await;
         fill(&world).await;
         let before = everything(&world.store).await;
-        let audit_drawn =
-            rows(&sqlite_url(&world, "store.db"), "SELECT CAST(seq AS TEXT) FROM sqlite_sequence").await;
+        let audit_drawn = rows(
+            &sqlite_url(&world, "store.db"),
+            "SELECT CAST(seq AS TEXT) FROM sqlite_sequence WHERE name = 'audit'",
+        )
+        .await;
         world.store.close().await;
         let (_server, url) = target();
         let copied = transferred(&world, &url).await.expect("copied");
@@ -335,6 +340,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
             )
             .await;
         world.tamper(WITHOUT_BOUNDARIES).await;
+        world.tamper(WITHOUT_EXPIRY).await;
         world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");

@@ -18,6 +18,10 @@ pub(crate) const WITHOUT_BOUNDARIES: &str =
     DROP TABLE upstream_claim; DROP TABLE host_suffix; ALTER TABLE project DROP COLUMN upstream_allow;
     DELETE FROM counter WHERE name = 'boundary';";
 
+pub(crate) const WITHOUT_EXPIRY: &str = "DROP INDEX deployment_unlisted; ALTER TABLE deployment DROP COLUMN ending_version;
+    ALTER TABLE api_key DROP COLUMN expires_at; DROP TABLE ending; DROP TABLE alert_delivery; DROP TABLE alert_channel;
+    DROP TABLE alert; DELETE FROM counter WHERE name IN ('clock', 'expiry_rules');";
+
 pub(crate) struct World {
     pub(crate) address: Address,
     pub(crate) clock: Arc<HandClock>,
