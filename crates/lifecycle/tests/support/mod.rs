@@ -87,7 +87,7 @@ impl NodeView for FakeGateway {
     }
 }
 
-const HOST: &str = "ge6a1a75.example.com";
+pub(crate) const HOST: &str = "ge6a1a75.example.com";
 const LEAVES_EXPIRE: time::OffsetDateTime = time::macros::datetime!(2027-11-01 00:00 UTC);
 
 pub(crate) struct Backup(Vec<u8>);
@@ -283,7 +283,7 @@ pub(crate) fn self_signed() -> Upload {
     one_way(&Leaf::self_signed(server_params(HOST, &[HOST])))
 }
 
-fn one_way(leaf: &Leaf) -> Upload {
+pub(crate) fn one_way(leaf: &Leaf) -> Upload {
     Upload {
         tls_type: given("one-way"),
         cert: given(&leaf.chain_pem),
