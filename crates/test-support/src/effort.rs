@@ -29,6 +29,8 @@ pub struct Effort {
     pub fleet: usize,
     /// Random schedules of the membership model.
     pub schedules: u32,
+    /// Deployments with certificates of 47 days, of 6 days, and the days of a simulated clock.
+    pub expiry_walk: (usize, usize, u32),
 }
 
 /// The counts of every long loop: small by default, so that `scripts/test` stays quick; in full
@@ -51,5 +53,6 @@ pub fn effort() -> Effort {
         random_faults: if full { 98 } else { 7 },
         fleet: if full { 5_000 } else { 300 },
         schedules: if full { 3_000 } else { 120 },
+        expiry_walk: if full { (500, 20, 3 * 365) } else { (20, 3, 150) },
     }
 }

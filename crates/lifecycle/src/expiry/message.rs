@@ -222,13 +222,22 @@ fn text(alert: &Alert, summary: &str, remedy: &str, clock: Option<&str>) -> Stri
         EndingKind::ApiCertificate => line("Nodes", &list),
         _ => line("Deployments", &list),
     }
-    line("Rule", &alert.rule);
+    line("Rule", &in_words(&alert.rule));
     let _ = write!(text, "\nWhat breaks: {}\nWhat to do: {remedy}\n", alert.kind.consequence());
     if let Some(clock) = clock {
         let _ = writeln!(text, "\n{clock}");
     }
     let _ = writeln!(text, "\nAlert {}", alert.id);
     text
+}
+
+/// A rule, by its text.
+fn in_words(rule: &str) -> String {
+    match rule.strip_suffix('d') {
+        Some(days) => format!("{days} days are left"),
+        None if rule == "end" => "it has ended".to_owned(),
+        None => format!("{rule} of its lifetime is left"),
+    }
 }
 
 fn json(r#type: &'static str, at: Timestamp, data: impl Serialize) -> String {

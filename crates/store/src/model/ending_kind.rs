@@ -73,11 +73,13 @@ impl EndingKind {
         let id = owner.map_or("ID", DeploymentId::as_str);
         match self {
             Self::Leaf => {
-                format!("Renew it: certward tls set {id} --cert server.pem --key server.key")
+                format!(
+                    "Renew it: certward tls set {id} --cert server.pem --key server.key (two-way: also --client-ca)"
+                )
             }
             Self::Intermediate => {
                 format!(
-                    "Get the issuer's current chain: certward tls set {id} --cert server.pem --key server.key"
+                    "Get the issuer's current chain, then: certward tls set {id} --cert server.pem --key server.key (two-way: also --client-ca)"
                 )
             }
             Self::ClientCa => format!(
