@@ -40,6 +40,8 @@ pub struct Setup {
     pub bound_deployment: Option<&'static str>,
     /// Metrics of each deployment.
     pub per_deployment_metrics: bool,
+    /// The networks of alerts, and the file of the CAs that their receivers are trusted by.
+    pub alerts: Option<(&'static str, PathBuf)>,
     /// Certificate and key of the API's HTTPS.
     pub api_certificate: Option<(PathBuf, PathBuf)>,
     /// The data folder, if outside the test's.
@@ -63,6 +65,7 @@ impl Default for Setup {
             proxy_protocol_from: None,
             bound_deployment: None,
             per_deployment_metrics: false,
+            alerts: None,
             api_certificate: None,
             data: None,
             through: &[],
@@ -166,6 +169,9 @@ impl Certward {
             writeln!(text, "deployment = {deployment:?}").unwrap();
         }
         writeln!(text, "[limits]\nreads = {}\nchanges = {}", setup.reads, setup.changes).unwrap();
+        if let Some((network, ca_file)) = &setup.alerts {
+            writeln!(text, "[alerts]\nalert_allow = [{network:?}]\nca_file = {ca_file:?}").unwrap();
+        }
         writeln!(text, "[log]\nlevel = {:?}", setup.log_level).unwrap();
         writeln!(text, "[metrics]\nper_deployment = {}", setup.per_deployment_metrics).unwrap();
         text
@@ -181,6 +187,11 @@ impl Certward {
     pub fn use_role(&mut self, role: &'static str) {
         self.setup.role = Some(role);
         fs::write(self.config(), self.configuration()).unwrap();
+    }
+
+    /// Sets the wrapper's command line.
+    pub fn use_through(&mut self, through: &'static [&'static str]) {
+        self.setup.through = through;
     }
 
     /// Serves, again or for the first time, on the same ports.

@@ -27,6 +27,8 @@ pub struct Effort {
     pub random_faults: usize,
     /// Devices of a fleet.
     pub fleet: usize,
+    /// Until the real program's certificate ends.
+    pub until_the_end: Duration,
     /// Random schedules of the membership model.
     pub schedules: u32,
     /// Deployments with certificates of 47 days, of 6 days, and the days of a simulated clock.
@@ -53,6 +55,7 @@ pub fn effort() -> Effort {
         random_faults: if full { 98 } else { 7 },
         fleet: if full { 5_000 } else { 300 },
         schedules: if full { 3_000 } else { 120 },
+        until_the_end: Duration::from_secs(if full { 120 } else { 20 }),
         expiry_walk: if full { (500, 20, 3 * 365) } else { (20, 3, 150) },
     }
 }

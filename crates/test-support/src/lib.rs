@@ -7,6 +7,7 @@ mod hand_clock;
 mod pki;
 mod port;
 mod postgres_server;
+mod receiver;
 
 pub use any_server::AnyServer;
 pub use chunked::unchunked;
@@ -15,3 +16,4 @@ pub use hand_clock::HandClock;
 pub use pki::{Authority, Leaf, authority_params, client_params, server_params};
 pub use port::free_port;
 pub use postgres_server::PostgresServer;
+pub use receiver::{CANARY, Receiver};
