@@ -117,6 +117,46 @@ async fn running_needs_every_node_that_is_counted() {
 }
 
 #[tokio::test]
+async fn each_upload_is_measured_once_from_its_acceptance_to_running() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let mut registry = prometheus_client::registry::Registry::default();
+    world.lifecycle.register_metrics(&mut registry);
+    let measured = |count: u64, seconds: f64| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let name = "certward_change_to_running_seconds";
+        let lines = format!("{name}_sum {seconds:?}\n{name}_count {count}\n");
+        assert!(text.contains(&lines), "{text}");
+    };
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    measured(0, 0.0);
+    world.create(ca.one_way()).await;
+    world.clock.advance(Duration::from_secs(3));
+    world.report(&a, Ok(())).await;
+    measured(0, 0.0);
+    world.report(&b, Ok(())).await;
+    measured(1, 3.0);
+
+    world.replace(ca.one_way()).await;
+    world.clock.advance(Duration::from_secs(2));
+    world.report(&a, Ok(())).await;
+    // The last missing node leaves.
+    world.lifecycle.leave(&b.id, b.session).await.unwrap();
+    assert_eq!(world.status().await, "running");
+    measured(2, 5.0);
+
+    // Proven again, long after its acceptance.
+    world.clock.advance(Duration::from_secs(3600));
+    let hosts = ["ge6a1a75.example.com", "other.example.com"].map(|name| HostName::parse(name).unwrap());
+    let patch = DeploymentPatch { hosts: Some(hosts.into()), ..DeploymentPatch::default() };
+    world.lifecycle.change_deployment(&world.admin, &world.this().await, patch).await.unwrap();
+    assert_eq!(world.status().await, "pending");
+    world.report(&a, Ok(())).await;
+    assert_eq!(world.status().await, "running");
+    measured(2, 5.0);
+}
+
+#[tokio::test]
 async fn a_process_proves_again_what_an_earlier_one_of_its_node_has_proven_of_an_unsettled_change() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (world.join("node-a").await, world.join("node-b").await);

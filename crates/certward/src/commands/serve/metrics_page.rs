@@ -196,6 +196,43 @@ async fn metrics_md_is_what_the_program_says() {
     assert!(fs::read_to_string(path).unwrap_or_default() == page, "{NOT_GENERATED}");
 }
 
+/// Labels of queries with their values, of metrics whose labels are closed lists.
+fn unknown_labels(text: &str, metrics: &BTreeMap<String, MetricDoc>) -> Vec<String> {
+    let text = text.replace("\\\"", "\"");
+    let mut unknown = Vec::new();
+    for (name, metric) in metrics {
+        let sample_name = sample_name(name, &metric.kind);
+        let selectors = text.split(&sample_name).skip(1);
+        let selectors = selectors.filter_map(|rest| rest.strip_prefix('{')?.split('}').next());
+        for matcher in selectors.flat_map(|selector| selector.split(',')) {
+            let (label, values) = matcher.split_once(['=', '!']).unwrap();
+            let (label, values) = (label.trim(), values.trim_start_matches(['=', '~']).trim_matches('"'));
+            if ["job", "instance"].contains(&label) || OPEN_LABELS.contains(&(name.as_str(), label)) {
+                continue;
+            }
+            let known = metric.labels.get(label);
+            let is_known = |value: &str| known.is_some_and(|known| known.contains(&LabelValue::of(value)));
+            unknown.extend(
+                values
+                    .split('|')
+                    .filter(|value| !is_known(value))
+                    .map(|value| format!("{name}: {label}={value}")),
+            );
+        }
+    }
+    unknown
+}
+
+#[test]
+fn a_label_or_value_that_does_not_exist_is_found() {
+    let page = "# HELP a A.\n# TYPE a counter\na_total{cause=\"x\"} 0\na_total{cause=\"y\"} 0\n# EOF\n";
+    let metrics = described(page);
+    let unknown = |query: &str| unknown_labels(query, &metrics);
+    assert!(unknown("rate(a_total{cause=~\"x|y\", job=\"certward\"}[5m])").is_empty());
+    assert_eq!(unknown("a_total{cause!~\"x|z\"} > a_total{reason=\"x\"}"), ["a: cause=z", "a: reason=x"]);
+    assert_eq!(unknown(r#""expr": "a_total{cause=\"none\"}""#), ["a: cause=none"]);
+}
+
 #[tokio::test]
 async fn dashboard_and_alert_rules_name_metrics_that_exist() {
     let metrics = described(&page_of_everything().await);
@@ -219,5 +256,8 @@ async fn dashboard_and_alert_rules_name_metrics_that_exist() {
         let is_known = |name: &str| known.contains(name) || (is_page && metrics.contains_key(name));
         let unknown: Vec<_> = named.into_iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "{file} names {unknown:?}");
+        if !is_page {
+            assert_eq!(unknown_labels(&text, &metrics), Vec::<String>::new(), "{file}");
+        }
     }
 }
