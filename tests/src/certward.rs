@@ -173,7 +173,9 @@ impl Certward {
             writeln!(text, "[alerts]\nalert_allow = [{network:?}]\nca_file = {ca_file:?}").unwrap();
         }
         writeln!(text, "[log]\nlevel = {:?}", setup.log_level).unwrap();
-        writeln!(text, "[metrics]\nper_deployment = {}", setup.per_deployment_metrics).unwrap();
+        if setup.per_deployment_metrics {
+            writeln!(text, "[metrics]\nper_deployment = true").unwrap();
+        }
         text
     }
 
