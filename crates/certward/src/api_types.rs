@@ -1,42 +1,18 @@
 //! The API's answers, as far as they are shown; unknown fields are ignored.
 
+mod deployment;
+mod finding;
+mod tls;
+
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ErrorAnswer {
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) details: Vec<FindingAnswer>,
-}
-
-/// Text, since a newer server may send unknown codes.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct FindingAnswer {
-    pub(crate) code: String,
-    pub(crate) severity: String,
-    pub(crate) field: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) item: Option<FindingItem>,
-    pub(crate) message: String,
-    pub(crate) remedy: String,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct FindingItem {
-    pub(crate) index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) subject: Option<String>,
-}
-
-impl From<&certward_pki::Finding> for FindingAnswer {
-    fn from(finding: &certward_pki::Finding) -> Self {
-        // Both have the same JSON form.
-        serde_json::to_value(finding).and_then(serde_json::from_value).unwrap_or_default()
-    }
-}
+#[cfg(test)]
+pub(crate) use self::finding::FindingItem;
+pub(crate) use self::{
+    deployment::DeploymentAnswer,
+    finding::{ErrorAnswer, FindingAnswer},
+    tls::TlsAnswer,
+};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -100,29 +76,6 @@ pub(crate) struct ServedCertificate {
     pub(crate) expire: String,
 }
 
-/// All absent without a certificate.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct TlsAnswer {
-    pub(crate) tls_type: Option<String>,
-    pub(crate) expire: Option<String>,
-    pub(crate) status: Option<String>,
-    pub(crate) cn: Option<String>,
-    pub(crate) reason: Option<String>,
-    pub(crate) warnings: Vec<FindingAnswer>,
-}
-
-impl TlsAnswer {
-    /// Set and not being deleted.
-    pub(crate) fn is_set(&self) -> bool {
-        self.status.as_deref().is_some_and(|status| status != "terminated")
-    }
-
-    pub(crate) fn is_settled(&self) -> bool {
-        !matches!(self.status.as_deref(), Some("pending" | "terminated"))
-    }
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ProjectAnswer {
@@ -145,6 +98,8 @@ pub(crate) struct KeyAnswer {
     pub(crate) scopes: Vec<String>,
     pub(crate) projects: Option<Vec<String>>,
     pub(crate) create_at: String,
+    /// Absent: it does not end.
+    pub(crate) expires_at: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -166,4 +121,6 @@ pub(crate) struct NodeAnswer {
 pub(crate) struct CreatedKey {
     pub(crate) api_key: String,
     pub(crate) secret_key: String,
+    #[serde(default)]
+    pub(crate) expires_at: Option<String>,
 }

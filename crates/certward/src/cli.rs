@@ -1,11 +1,16 @@
 //! The command line for clap; `commands` runs it.
 
+mod key_end;
+mod time_span;
+
 use std::path::PathBuf;
 
 use certward_store::Role;
 use clap::{ArgGroup, Args, Id, Parser, Subcommand};
 use serde::Serialize;
 
+pub(crate) use self::key_end::KeyEnd;
+use self::key_end::parse_key_end;
 use crate::config::parse_role;
 
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
@@ -423,6 +428,7 @@ pub(crate) struct KeyArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create an API key; its secret is shown once
+    #[command(after_help = "Example: certward key create --name renewals --scope tls --expires 90d")]
     Create {
         /// Its name, for people
         #[arg(long, value_name = "TEXT")]
@@ -433,6 +439,10 @@ pub(crate) enum KeyCommand {
         /// A project it sees; may be repeated; all when left out
         #[arg(long = "project", value_name = "ID")]
         projects: Vec<String>,
+        /// When it ends: days or hours from now, a date (its first moment, UTC), or a time such as
+        /// 2027-01-31T00:00:00Z; it does not end when left out
+        #[arg(long, value_name = "90d|DATE|TIME", value_parser = parse_key_end)]
+        expires: Option<KeyEnd>,
         #[command(flatten)]
         connect: ConnectArgs,
     },

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod api_time;
 mod api_types;
 mod chain_tree;
 mod cli;

@@ -50,6 +50,9 @@ fn the_outside_interface_is_understood() {
         "certward tls delete ge6a1a75 --wait",
         "certward key create --name ci --scope tls --scope tls:read --project lab --json",
         "certward key create --name ci",
+        "certward key create --name ci --expires 90d",
+        "certward key create --name ci --expires 2027-01-31",
+        "certward key create --name ci --expires 2027-01-31T00:00:00Z",
         "certward key list",
         "certward key revoke abc",
         "certward openapi",
@@ -74,6 +77,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
         ("certward tls set x --cert c", ErrorKind::MissingRequiredArgument),
         ("certward tls set x --cert c --key k --client-ca a --one-way", ErrorKind::ArgumentConflict),
         ("certward key create --name n --scope root", ErrorKind::InvalidValue),
+        ("certward key create --name n --expires soon", ErrorKind::ValueValidation),
         ("certward key create --scope tls", ErrorKind::MissingRequiredArgument),
         ("certward serve --json", ErrorKind::UnknownArgument),
     ] {

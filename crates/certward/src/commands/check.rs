@@ -9,9 +9,9 @@ use certward_pki::{
     judge,
 };
 use certward_store::{Clock, SystemClock};
-use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
+    api_time::show,
     api_types::{self, CheckAnswer, ServedAnswer, ServedCertificate},
     cli::CheckArgs,
     findings, input, output,
@@ -99,11 +99,4 @@ fn certificate(facts: CertificateFacts) -> ServedCertificate {
         not_before: show(facts.not_before),
         expire: show(facts.not_after),
     }
-}
-
-/// In the API's format.
-fn show(time: OffsetDateTime) -> String {
-    time.to_offset(time::UtcOffset::UTC)
-        .format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second]"))
-        .unwrap_or_default()
 }

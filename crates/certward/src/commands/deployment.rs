@@ -1,42 +1,18 @@
 use std::process::ExitCode;
 
+use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{deployment_id, project_id};
 use crate::{
-    api_types::FindingAnswer,
+    api_time,
+    api_types::{DeploymentAnswer, FindingAnswer},
     cli::{ConnectArgs, DeploymentCommand, DeploymentSettingArgs},
     client::Client,
     output::{self, plain},
     table::TextTable,
 };
-
-/// The list omits some fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct DeploymentAnswer {
-    #[serde(rename = "deploymentID")]
-    id: String,
-    #[serde(rename = "deploymentName")]
-    name: String,
-    #[serde(rename = "projectID")]
-    project_id: Option<String>,
-    project_name: Option<String>,
-    status: String,
-    create_at: String,
-    upstream: Option<String>,
-    ws_upstream: Option<String>,
-    hosts: Vec<String>,
-    profile: Option<String>,
-    proxy_protocol: Option<String>,
-    proxy_identity: Option<String>,
-    connections: u64,
-    connection_rate: u64,
-    record_bytes: Option<u64>,
-    warnings: Vec<FindingAnswer>,
-}
 
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -84,7 +60,8 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                output::say(&table(&serde_json::from_value::<Vec<DeploymentAnswer>>(answer)?))?;
+                let deployments: Vec<DeploymentAnswer> = serde_json::from_value(answer)?;
+                output::say(&table(&deployments, SystemClock.now()))?;
             }
         }
         DeploymentCommand::Show { id, connect } => {
@@ -93,7 +70,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             if connect.json {
                 output::say_json(&answer)?;
             } else {
-                output::say(&sheet(&serde_json::from_value(answer)?))?;
+                output::say(&sheet(&serde_json::from_value(answer)?, SystemClock.now()))?;
             }
         }
         DeploymentCommand::Remove { id, connect } => {
@@ -118,19 +95,50 @@ fn print(answer: Value, connect: &ConnectArgs, done: &str) -> anyhow::Result<()>
         return output::say_json(&answer);
     }
     let deployment: DeploymentAnswer = serde_json::from_value(answer)?;
-    output::say(&format!("{done} the deployment {}.\n{}", plain(&deployment.id), sheet(&deployment)))
+    let sheet = sheet(&deployment, SystemClock.now());
+    output::say(&format!("{done} the deployment {}.\n{sheet}", plain(&deployment.id)))
 }
 
-fn table(deployments: &[DeploymentAnswer]) -> String {
-    let mut table = TextTable::new(["ID", "NAME", "PROJECT", "STATUS", "CREATED"]);
+fn table(deployments: &[DeploymentAnswer], now: Timestamp) -> String {
+    let mut table = TextTable::new([
+        "ID",
+        "NAME",
+        "PROJECT",
+        "STATUS",
+        "HOSTS",
+        "CERTIFICATE",
+        "ENDS",
+        "CONNECTED",
+        "CREATED",
+    ]);
     for deployment in deployments {
-        let project = deployment.project_name.as_deref().unwrap_or_default();
-        table.row([&deployment.id, &deployment.name, project, &deployment.status, &deployment.create_at]);
+        let tls = deployment.tls.as_ref();
+        let expire = tls.and_then(|tls| tls.expire.as_deref());
+        table.row([
+            &deployment.id,
+            &deployment.name,
+            deployment.project_name.as_deref().unwrap_or_default(),
+            &deployment.status,
+            &first_and_count(&deployment.hosts),
+            tls.and_then(|tls| tls.status.as_deref()).unwrap_or("none"),
+            &expire.map(|expire| api_time::ends_in_words(expire, now)).unwrap_or_default(),
+            &deployment.connected.to_string(),
+            &deployment.create_at,
+        ]);
     }
     table.text()
 }
 
-fn sheet(deployment: &DeploymentAnswer) -> String {
+/// Such as `a.example +2`.
+fn first_and_count(hosts: &[String]) -> String {
+    match hosts {
+        [] => String::new(),
+        [host] => host.clone(),
+        [host, others @ ..] => format!("{host} +{}", others.len()),
+    }
+}
+
+fn sheet(deployment: &DeploymentAnswer, now: Timestamp) -> String {
     let mut table = TextTable::new(["id", &deployment.id]);
     table.row(["name", &deployment.name]);
     let project = deployment.project_id.as_deref().or(deployment.project_name.as_deref());
@@ -151,6 +159,16 @@ fn sheet(deployment: &DeploymentAnswer) -> String {
         table.row(["records", &format!("up to {bytes} bytes")]);
     }
     table.row(["created", &deployment.create_at]);
+    if let Some(tls) = &deployment.tls {
+        table.row(["certificate", tls.status.as_deref().unwrap_or_default()]);
+        if let Some(expire) = &tls.expire {
+            table.row(["expire", &api_time::end_with_words(expire, now)]);
+        }
+    }
+    table.row(["connected", &deployment.connected.to_string()]);
+    if let Some(failure) = &deployment.last_failure {
+        table.row(["last failure", &format!("{}, {}", failure.cause, api_time::ago(&failure.at, now))]);
+    }
     for FindingAnswer { code, message, .. } in &deployment.warnings {
         table.row(["warning", &format!("{code}: {message}")]);
     }
@@ -165,4 +183,32 @@ fn limits(deployment: &DeploymentAnswer) -> String {
         .map(|(number, of_what)| format!("{number} {of_what}"))
         .collect();
     if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_list_shows_certificates_names_and_devices() {
+        let deployments: Vec<DeploymentAnswer> = serde_json::from_value(json!([
+            {"deploymentID": "line1", "projectName": "Factory", "status": "running", "createAt": "2034-01-01 00:00",
+             "hosts": ["a.example", "b.example", "c.example"], "connected": 3,
+             "tls": {"status": "running", "expire": "2034-05-22 02:43:21"}},
+            {"deploymentID": "line2", "status": "running", "createAt": "2034-01-01 00:00", "hosts": []},
+        ]))
+        .unwrap();
+        let now = Timestamp::from_time(datetime!(2034-04-11 02:43:20 UTC));
+        assert_eq!(
+            table(&deployments, now),
+            "ID     NAME  PROJECT  STATUS   HOSTS         CERTIFICATE  ENDS        CONNECTED  CREATED\n\
+             line1  -     Factory  running  a.example +2  running      in 41 days  3          2034-01-01 00:00\n\
+             line2  -     -        running  -             none         -           0          2034-01-01 00:00"
+        );
+        let shown = sheet(&deployments[0], now);
+        assert!(shown.contains("expire       2034-05-22 02:43:21 (in 41 days)\nconnected    3"), "{shown}");
+    }
 }
