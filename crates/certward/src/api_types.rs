@@ -1,6 +1,7 @@
 //! The API's answers, as far as they are shown; unknown fields are ignored.
 
 mod deployment;
+mod ending;
 mod finding;
 mod tls;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::finding::FindingItem;
 pub(crate) use self::{
     deployment::DeploymentAnswer,
+    ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
     tls::TlsAnswer,
 };

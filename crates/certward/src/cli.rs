@@ -1,5 +1,7 @@
 //! The command line for clap; `commands` runs it.
 
+mod connect;
+mod expiring;
 mod key_end;
 mod time_span;
 
@@ -9,8 +11,8 @@ use certward_store::Role;
 use clap::{ArgGroup, Args, Id, Parser, Subcommand};
 use serde::Serialize;
 
-pub(crate) use self::key_end::KeyEnd;
 use self::key_end::parse_key_end;
+pub(crate) use self::{connect::ConnectArgs, expiring::ExpiringArgs, key_end::KeyEnd};
 use crate::config::parse_role;
 
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
@@ -48,6 +50,13 @@ pub(crate) enum Command {
     Tls(TlsArgs),
     /// API keys
     Key(KeyArgs),
+    /// All deployments, those that need attention first
+    #[command(after_help = "Exit codes: 0 it could be read, whatever it says; 1 failed, 2 wrong usage.\n\
+                            Example: certward status")]
+    Status(ConnectArgs),
+    /// What ends soon or has expired: certificates, client CAs, API keys
+    #[command(after_help = "Example: certward expiring --within 90d")]
+    Expiring(ExpiringArgs),
     /// The nodes: what each does, and how many changes wait for it
     Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API
@@ -130,38 +139,6 @@ pub(crate) struct CheckArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct ConnectArgs {
-    /// The base of the API
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "CERTWARD_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8080/public_api/v1"
-    )]
-    pub(crate) url: String,
-    /// The API key
-    #[arg(long, value_name = "KEY", env = "CERTWARD_API_KEY", hide_env_values = true)]
-    pub(crate) api_key: Option<String>,
-    /// Its secret key; the variable is better, for other users of the machine see the command line
-    #[arg(long, value_name = "KEY", env = "CERTWARD_SECRET_KEY", hide_env_values = true)]
-    pub(crate) secret_key: Option<String>,
-    /// The CA of the API's certificate, PEM, where it is none that the system knows
-    #[arg(long, value_name = "FILE", env = "CERTWARD_CA_FILE", hide_env_values = true)]
-    pub(crate) ca: Option<PathBuf>,
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Without the secret and the URL, which may hold one.
-impl std::fmt::Debug for ConnectArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectArgs").field("ca", &self.ca).field("json", &self.json).finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug, Args)]

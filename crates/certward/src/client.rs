@@ -1,12 +1,15 @@
 //! A client of the HTTP API.
 
+mod link;
+
 use std::{fmt, net::IpAddr, time::Duration};
 
 use anyhow::Context;
-use reqwest::{Certificate, Method, StatusCode, Url, redirect};
+use reqwest::{Certificate, Method, StatusCode, Url, header, redirect};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use self::link::next_query;
 use crate::{
     api_types::ErrorAnswer,
     cli::ConnectArgs,
@@ -22,8 +25,18 @@ pub(crate) struct Client {
     secret_key: Zeroizing<String>,
 }
 
+struct ApiAnswer {
+    /// Null if empty.
+    body: Value,
+    /// The query of the list's next page.
+    next: Option<String>,
+}
+
 /// A list of a million deployments has less than half of it.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Of a list: with 1000 items each, more than a store holds.
+const PAGES_MAX: usize = 10_000;
 
 /// A firewall may drop packets for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,12 +95,36 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
-        self.send(Method::GET, path, None, None).await
+        Ok(self.send(Method::GET, path, "", None, None).await?.body)
+    }
+
+    /// All pages of a list.
+    pub(crate) async fn pages(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
+        let (mut items, mut next) = self.list_page(path, query).await?;
+        for _ in 1..PAGES_MAX {
+            let Some(query) = next else { return Ok(items) };
+            let (more, after) = self.list_page(path, &query).await?;
+            items.extend(more);
+            next = after;
+        }
+        Err(self.foreign(StatusCode::OK))
+    }
+
+    /// With the query of the next page.
+    async fn list_page(
+        &self,
+        path: &[&str],
+        query: &str,
+    ) -> Result<(Vec<Value>, Option<String>), ClientError> {
+        match self.send(Method::GET, path, query, None, None).await? {
+            ApiAnswer { body: Value::Array(items), next } => Ok((items, next)),
+            ApiAnswer { .. } => Err(self.foreign(StatusCode::OK)),
+        }
     }
 
     /// Held for at most `wait` until the state settles.
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
-        self.send(Method::GET, path, None, Some(wait)).await
+        Ok(self.send(Method::GET, path, "", None, Some(wait)).await?.body)
     }
 
     /// An empty answer is null.
@@ -97,21 +134,23 @@ impl Client {
         path: &[&str],
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        self.send(method, path, body, None).await
+        Ok(self.send(method, path, "", body, None).await?.body)
     }
 
     async fn send(
         &self,
         method: Method,
         path: &[&str],
+        query: &str,
         body: Option<&Value>,
         wait: Option<Duration>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<ApiAnswer, ClientError> {
         let mut url = self.base.clone();
         // Checked: the base has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
         let mut request =
             self.http.request(method, url).basic_auth(&self.api_key, Some(self.secret_key.as_str()));
         if let Some(wait) = wait {
@@ -130,10 +169,13 @@ impl Client {
             bytes.extend_from_slice(&chunk);
         }
         if status.is_success() {
+            let link = headers.get(header::LINK).and_then(|value| value.to_str().ok());
+            let next = link.and_then(next_query).map(str::to_owned);
             if bytes.is_empty() {
-                return Ok(Value::Null);
+                return Ok(ApiAnswer { body: Value::Null, next });
             }
-            return serde_json::from_slice(&bytes).map_err(|_| self.foreign(status));
+            let body = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
+            return Ok(ApiAnswer { body, next });
         }
         let body: ErrorAnswer = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
         if body.code.is_empty() {

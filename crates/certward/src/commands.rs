@@ -2,6 +2,8 @@
 
 mod check;
 mod deployment;
+mod end_urgency;
+mod expiring;
 mod init;
 mod key;
 mod migrate_store;
@@ -9,6 +11,7 @@ mod nodes;
 mod openapi;
 mod project;
 mod serve;
+mod status;
 mod tls;
 mod wait;
 
@@ -36,6 +39,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),
         Command::Key(args) => block_on(key::run(args.command)),
+        Command::Status(connect) => block_on(status::run(connect)),
+        Command::Expiring(args) => block_on(expiring::run(args)),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Openapi => openapi::run(),
     }

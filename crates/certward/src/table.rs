@@ -16,7 +16,7 @@ struct TableCell {
 
 impl TextTable {
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
-        let cell = |text: &str| TableCell { text: text.to_owned(), tone: None };
+        let cell = |text: &str| TableCell { text: plain(text), tone: None };
         Self { rows: vec![head.map(cell).into()] }
     }
 

@@ -56,6 +56,10 @@ fn the_outside_interface_is_understood() {
         "certward key list",
         "certward key revoke abc",
         "certward openapi",
+        "certward status",
+        "certward status --json",
+        "certward expiring",
+        "certward expiring --within 12h --json",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -79,6 +83,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
         ("certward key create --name n --scope root", ErrorKind::InvalidValue),
         ("certward key create --name n --expires soon", ErrorKind::ValueValidation),
         ("certward key create --scope tls", ErrorKind::MissingRequiredArgument),
+        ("certward expiring --within soon", ErrorKind::ValueValidation),
         ("certward serve --json", ErrorKind::UnknownArgument),
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));

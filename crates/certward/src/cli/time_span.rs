@@ -3,6 +3,25 @@ use std::time::Duration;
 const DAYS_MAX: u64 = 36_500;
 
 /// Whole days or hours, such as `30d` or `12h`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimeSpan {
+    text: String,
+}
+
+impl TimeSpan {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        span(text).map(|_| Self { text: text.to_owned() }).ok_or_else(|| {
+            format!("give a whole number of days or hours, up to {DAYS_MAX}d, for example 30d or 12h")
+        })
+    }
+
+    /// As it was given: the API reads the same form.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Whole days or hours.
 pub(super) fn span(text: &str) -> Option<Duration> {
     let (hours, number) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
         (Some(days), _) => (24, days),

@@ -1,0 +1,151 @@
+//! Which deployments need attention, and which of them first.
+
+use std::time::Duration;
+
+use certward_store::Timestamp;
+
+use crate::{
+    api_time,
+    api_types::{DeploymentAnswer, EndingAnswer},
+    commands::end_urgency::EndUrgency,
+    style::Tone,
+};
+
+/// Scanners fail handshakes now and then; these are from now.
+const RECENT_FAILURE: Duration = Duration::from_secs(60 * 60);
+
+/// The first of what is to be said about a deployment.
+#[derive(Debug)]
+pub(super) struct Attention {
+    rank: AttentionRank,
+    /// What ends earlier comes first.
+    end: Option<Timestamp>,
+    reason: String,
+}
+
+/// In the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AttentionRank {
+    /// Devices are refused.
+    Expired,
+    /// The newest upload was not proven.
+    Failed,
+    EndsSoon,
+    /// A change is being carried out.
+    Changing,
+    FailedHandshakes,
+    Well,
+    NoCertificate,
+}
+
+impl Attention {
+    pub(super) fn of(deployment: &DeploymentAnswer, endings: &[&EndingAnswer], now: Timestamp) -> Self {
+        let mut found = Vec::new();
+        let mut note = |rank, end, reason: &str| found.push(Self { rank, end, reason: reason.to_owned() });
+        let expire = deployment.tls.as_ref().and_then(|tls| tls.expire.as_deref());
+        let end = expire.and_then(api_time::parse);
+        match &deployment.tls {
+            None => note(AttentionRank::NoCertificate, end, "no certificate"),
+            Some(tls) => {
+                note(AttentionRank::Well, end, "");
+                match tls.status.as_deref() {
+                    Some("failed") => {
+                        let reason = tls.reason.as_deref().map(|reason| format!("failed: {reason}"));
+                        note(AttentionRank::Failed, end, reason.as_deref().unwrap_or("failed"));
+                    }
+                    Some(status @ ("pending" | "terminated")) => note(AttentionRank::Changing, end, status),
+                    _ => {}
+                }
+            }
+        }
+        if end.is_some_and(|end| end <= now) {
+            note(AttentionRank::Expired, end, "expired");
+        }
+        for ending in endings {
+            // The list may still have the certificate before.
+            let is_other_leaf = ending.kind == "leaf" && expire != Some(ending.expire.as_str());
+            if let Some((rank, reason)) = said_of(&ending.kind, EndUrgency::of(ending, now))
+                && !is_other_leaf
+            {
+                note(rank, api_time::parse(&ending.expire), reason);
+            }
+        }
+        let failed_at = deployment.last_failure.as_ref().and_then(|failure| api_time::parse(&failure.at));
+        if failed_at.is_some_and(|at| at >= now.before(RECENT_FAILURE)) {
+            note(AttentionRank::FailedHandshakes, end, "failed handshakes");
+        }
+        let first = found.into_iter().min_by_key(Self::key);
+        first.unwrap_or(Self { rank: AttentionRank::Well, end, reason: String::new() })
+    }
+
+    pub(super) fn key(&self) -> (AttentionRank, i64) {
+        (self.rank, self.end.map_or(i64::MAX, |end| end.0))
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(super) fn is_needed(&self) -> bool {
+        self.rank <= AttentionRank::EndsSoon
+    }
+
+    pub(super) fn tone(&self) -> Option<Tone> {
+        match self.rank {
+            AttentionRank::Expired | AttentionRank::Failed => Some(Tone::Bad),
+            AttentionRank::EndsSoon => Some(Tone::Doubtful),
+            AttentionRank::Changing | AttentionRank::FailedHandshakes => Some(Tone::Remark),
+            AttentionRank::Well => None,
+            AttentionRank::NoCertificate => Some(Tone::Faint),
+        }
+    }
+}
+
+/// The end of a client CA refuses no device that has a certificate.
+fn said_of(kind: &str, urgency: EndUrgency) -> Option<(AttentionRank, &'static str)> {
+    use AttentionRank::{EndsSoon, Expired};
+    match (kind, urgency) {
+        ("leaf", EndUrgency::Expired) => Some((Expired, "expired")),
+        ("leaf", EndUrgency::Soon) => Some((EndsSoon, "ends soon")),
+        ("intermediate", EndUrgency::Expired) => Some((Expired, "intermediate expired")),
+        ("intermediate", EndUrgency::Soon) => Some((EndsSoon, "intermediate ends soon")),
+        ("clientCA", EndUrgency::Expired) => Some((EndsSoon, "client CA expired")),
+        ("clientCA", EndUrgency::Soon) => Some((EndsSoon, "client CA ends soon")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn other_certificates_of_a_deployment_count_by_what_they_break() {
+        let deployment: DeploymentAnswer = serde_json::from_value(
+            json!({"deploymentID": "d", "tls": {"status": "running", "expire": "2035-01-01 00:00:00"}}),
+        )
+        .unwrap();
+        let now = Timestamp::from_time(datetime!(2034-04-11 12:00:00 UTC));
+        let (past, near) = ("2034-04-10 00:00:00", "2034-04-12 00:00:00");
+        for (kind, expire, rank, reason) in [
+            ("intermediate", past, AttentionRank::Expired, "intermediate expired"),
+            ("intermediate", near, AttentionRank::EndsSoon, "intermediate ends soon"),
+            ("clientCA", past, AttentionRank::EndsSoon, "client CA expired"),
+            ("clientCA", near, AttentionRank::EndsSoon, "client CA ends soon"),
+            // Replaced since.
+            ("leaf", past, AttentionRank::Well, ""),
+        ] {
+            let ending = EndingAnswer {
+                kind: kind.to_owned(),
+                begin: "2024-01-01 00:00:00".to_owned(),
+                expire: expire.to_owned(),
+                ..EndingAnswer::default()
+            };
+            let attention = Attention::of(&deployment, &[&ending], now);
+            assert_eq!((attention.rank, attention.reason()), (rank, reason), "{kind} {expire}");
+        }
+    }
+}
