@@ -1,5 +1,6 @@
 //! The API's answers, as far as they are shown; unknown fields are ignored.
 
+mod alert;
 mod deployment;
 mod ending;
 mod finding;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) use self::finding::FindingItem;
 pub(crate) use self::{
+    alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
     deployment::DeploymentAnswer,
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},

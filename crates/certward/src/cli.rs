@@ -1,5 +1,6 @@
 //! The command line for clap; `commands` runs it.
 
+mod alert;
 mod connect;
 mod expiring;
 mod key_end;
@@ -12,7 +13,12 @@ use clap::{ArgGroup, Args, Id, Parser, Subcommand};
 use serde::Serialize;
 
 use self::key_end::parse_key_end;
-pub(crate) use self::{connect::ConnectArgs, expiring::ExpiringArgs, key_end::KeyEnd};
+pub(crate) use self::{
+    alert::{AlertArgs, AlertChannelAddArgs, AlertChannelCommand, AlertCommand},
+    connect::ConnectArgs,
+    expiring::ExpiringArgs,
+    key_end::KeyEnd,
+};
 use crate::config::parse_role;
 
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
@@ -57,6 +63,8 @@ pub(crate) enum Command {
     /// What ends soon or has expired: certificates, client CAs, API keys
     #[command(after_help = "Example: certward expiring --within 90d")]
     Expiring(ExpiringArgs),
+    /// Alerts about what ends, and the channels they go to
+    Alert(AlertArgs),
     /// The nodes: what each does, and how many changes wait for it
     Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API

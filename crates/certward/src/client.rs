@@ -98,6 +98,11 @@ impl Client {
         Ok(self.send(Method::GET, path, "", None, None).await?.body)
     }
 
+    /// The first page of a list.
+    pub(crate) async fn page(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
+        Ok(self.list_page(path, query).await?.0)
+    }
+
     /// All pages of a list.
     pub(crate) async fn pages(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
         let (mut items, mut next) = self.list_page(path, query).await?;

@@ -1,5 +1,6 @@
 //! One file per command; each returns an exit code, or an error with its remedy.
 
+mod alert;
 mod check;
 mod deployment;
 mod end_urgency;
@@ -18,7 +19,7 @@ mod wait;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use certward_store::{DeploymentId, IdError, ProjectId};
+use certward_store::{ChannelId, DeploymentId, IdError, ProjectId};
 
 use crate::{
     cli::{Cli, Command},
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(args) => block_on(key::run(args.command)),
         Command::Status(connect) => block_on(status::run(connect)),
         Command::Expiring(args) => block_on(expiring::run(args)),
+        Command::Alert(args) => block_on(alert::run(args.command)),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Openapi => openapi::run(),
     }
@@ -61,6 +63,10 @@ fn deployment_id(text: &str) -> Result<DeploymentId, UsageError> {
 
 fn project_id(text: &str) -> Result<ProjectId, UsageError> {
     ProjectId::parse(text).map_err(|rule| wrong_id("project", text, rule))
+}
+
+fn channel_id(text: &str) -> Result<ChannelId, UsageError> {
+    ChannelId::parse(text).map_err(|rule| wrong_id("channel", text, rule))
 }
 
 fn wrong_id(what: &str, text: &str, rule: IdError) -> UsageError {

@@ -60,6 +60,14 @@ fn the_outside_interface_is_understood() {
         "certward status --json",
         "certward expiring",
         "certward expiring --within 12h --json",
+        "certward alert channel list",
+        "certward alert channel add --webhook https://h.example/x --secret-file f --name N --project lab",
+        "certward alert channel add --webhook-file f --json",
+        "certward alert channel add --mail smtp.example:25 --from a@b.c --to d@e.f g@h.i --security plain",
+        "certward alert channel add --mail h --from a@b.c --to d@e.f --to g@h.i --username u --password-file f",
+        "certward alert channel remove c1",
+        "certward alert test c1 --json",
+        "certward alert list --json",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -84,6 +92,18 @@ fn what_cannot_be_meant_is_wrong_usage() {
         ("certward key create --name n --expires soon", ErrorKind::ValueValidation),
         ("certward key create --scope tls", ErrorKind::MissingRequiredArgument),
         ("certward expiring --within soon", ErrorKind::ValueValidation),
+        ("certward alert channel add", ErrorKind::MissingRequiredArgument),
+        ("certward alert channel add --mail h --to d@e.f", ErrorKind::MissingRequiredArgument),
+        ("certward alert channel add --mail h --from a@b.c", ErrorKind::MissingRequiredArgument),
+        ("certward alert channel add --webhook u --mail h --from a --to b", ErrorKind::ArgumentConflict),
+        ("certward alert channel add --webhook u --webhook-file f", ErrorKind::ArgumentConflict),
+        ("certward alert channel add --webhook u --to b", ErrorKind::MissingRequiredArgument),
+        ("certward alert channel add --mail h --from a --to b --secret-file f", ErrorKind::ArgumentConflict),
+        (
+            "certward alert channel add --mail h --from a --to b --username u",
+            ErrorKind::MissingRequiredArgument,
+        ),
+        ("certward alert channel add --mail h --from a --to b --security none", ErrorKind::InvalidValue),
         ("certward serve --json", ErrorKind::UnknownArgument),
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));
@@ -96,5 +116,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
 fn a_secret_is_in_no_debug_output() {
     let cli =
         parse("certward tls show x --api-key k --secret-key hunter2 --url http://u:hunter2@h/").unwrap();
+    assert!(!format!("{cli:?}").contains("hunter2"));
+    let cli = parse("certward alert channel add --webhook https://h.example/hunter2").unwrap();
     assert!(!format!("{cli:?}").contains("hunter2"));
 }
