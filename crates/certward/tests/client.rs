@@ -212,7 +212,7 @@ fn people_get_tables() {
                 "",
                 r#"[{"deploymentID":"d1","deploymentName":"n","projectName":"p","status":"running","createAt":"2024-11-21 02:51"}]"#,
             ),
-            "ID  NAME  PROJECT  STATUS   CREATED\nd1  n     p        running  2024-11-21 02:51\n",
+            "ID  NAME  PROJECT  STATUS   HOSTS  CERTIFICATE  ENDS  CONNECTED  CREATED\nd1  n     p        running  -      none         -     0          2024-11-21 02:51\n",
         ),
         (
             &["key", "list"],
@@ -221,7 +221,7 @@ fn people_get_tables() {
                 "",
                 r#"[{"apiKey":"k","name":"ci\u001b[2J","scopes":["tls","tls:read"],"createAt":"2024-11-21 02:51"}]"#,
             ),
-            "API KEY  NAME         SCOPES        PROJECTS  CREATED\nk        ci\\u{1b}[2J  tls tls:read  all       2024-11-21 02:51\n",
+            "API KEY  NAME         SCOPES        PROJECTS  CREATED           ENDS\nk        ci\\u{1b}[2J  tls tls:read  all       2024-11-21 02:51  never\n",
         ),
         (&["tls", "show", "d1"], NONE, "No certificate is set.\n"),
     ];
@@ -337,5 +337,44 @@ fn help_shows_no_value_of_the_environment() {
             "{}",
             run.stdout
         );
+    }
+}
+
+#[test]
+fn pages_are_followed_on_the_known_base_only() {
+    const FIRST: Answer = (
+        200,
+        "Link: <http://127.0.0.1:1/other?within=30d&after=7.8>; rel=\"next\"\r\n",
+        r#"[{"kind":"leaf","subject":"CN=a","expire":"2034-05-22 02:43:21","deploymentID":"d1"}]"#,
+    );
+    const LAST: Answer =
+        (200, "", r#"[{"kind":"apiKey","subject":"k","expire":"2034-05-23 02:43:21","apiKey":"k1"}]"#);
+    let (folder, api) = (folder(), Script::new(vec![FIRST, LAST]));
+    let run = finish(api.client(folder.path()).args(["expiring", "--json"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let found: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&found[0]["deploymentID"], &found[1]["apiKey"]), (&"d1".into(), &"k1".into()));
+    assert_eq!(
+        api.asked_lines(),
+        [
+            "GET /public_api/v1/expiring?within=30d&limit=1000",
+            "GET /public_api/v1/expiring?within=30d&after=7.8"
+        ]
+    );
+}
+
+#[test]
+fn a_failed_alert_test_is_exit_code_1_and_says_what_to_do() {
+    const FAILED_TEST: Answer = (
+        200,
+        "",
+        r#"{"delivered":false,"failure":"not_allowed","message":"Not delivered: the address is not allowed."}"#,
+    );
+    for (flags, stdout) in [(&[][..], false), (&["--json"][..], true)] {
+        let (folder, api) = (folder(), Script::new(vec![FAILED_TEST]));
+        let run = finish(api.client(folder.path()).args(["alert", "test", "c1"]).args(flags));
+        assert_eq!((run.code, run.stdout.contains("not_allowed")), (1, stdout), "{}", run.stderr);
+        assert_eq!(run.stderr.contains("alert_allow") && run.stderr.contains("alert test c1"), !stdout);
+        assert_eq!(api.asked_lines(), ["POST /public_api/v1/alert-channels/c1/test"]);
     }
 }
