@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     measure::{
-        api_attacks, attacks, change, comparison, connack, costly_uploads, crowd, growth, intake, logins,
-        million, nodes, profile, reads, single, soak,
+        api_attacks, attacks, change, comparison, connack, costly_uploads, crowd, expiry, growth, intake,
+        logins, million, nodes, profile, reads, single, soak,
     },
     results::Report,
 };
@@ -77,6 +77,8 @@ enum Measurement {
     Growth100k,
     /// A million deployments in one store
     Million(million::MillionOptions),
+    /// A day of the expiry task with a million deployments
+    Expiry(expiry::ExpiryOptions),
     /// How soon after a PUT eight nodes have proven it
     Nodes(nodes::NodesOptions),
     /// Where certward's CPU time goes under load
@@ -157,6 +159,7 @@ fn measure(command: Measurement) -> Result<Report> {
         Measurement::Growth => growth::measure(growth::COUNTS)?,
         Measurement::Growth100k => growth::measure(growth::COUNTS_TO_100K)?,
         Measurement::Million(options) => million::measure(&options)?,
+        Measurement::Expiry(options) => expiry::measure(&options)?,
         Measurement::Nodes(options) => nodes::measure(&options)?,
         Measurement::Profile(options) => profile::measure(&options)?,
         Measurement::Intake => intake::measure(),

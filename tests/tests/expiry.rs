@@ -60,10 +60,10 @@ impl Stage {
         })
     }
 
-    /// Ends in so much time; its whole lifetime is six fifths of it.
+    /// Ends in so much time, a tenth of its lifetime.
     fn upload_leaf(&self, left: Duration) -> Leaf {
         let leaf = self.authority.server_with(&["localhost"], |leaf| {
-            (leaf.not_before, leaf.not_after) = (now() - left / 5, now() + left);
+            (leaf.not_before, leaf.not_after) = (now() - left * 9, now() + left);
         });
         self.api().post_tls("short", &leaf.one_way()).expect(200);
         leaf

@@ -7,7 +7,7 @@ use certward_tests::workspace_root;
 pub(crate) fn of(name: &str) -> Option<&'static str> {
     match name {
         "peers" | "connack" | "growth" | "profile" => Some("docs/lab/performance.md"),
-        "million sqlite" | "million postgres" | "nodes" => Some("docs/scale.md"),
+        "million sqlite" | "million postgres" | "nodes" | "expiry" => Some("docs/scale.md"),
         "attacks" | "api-attacks" | "costly-uploads" | "crowd" | "hour" => Some("docs/lab/worst-day.md"),
         _ => None,
     }
@@ -49,7 +49,16 @@ mod tests {
 
     #[test]
     fn each_document_has_its_sections() {
-        let names = ["peers", "connack", "growth", "profile", "million sqlite", "million postgres", "nodes"];
+        let names = [
+            "peers",
+            "connack",
+            "growth",
+            "profile",
+            "million sqlite",
+            "million postgres",
+            "nodes",
+            "expiry",
+        ];
         let worst_day = ["attacks", "api-attacks", "costly-uploads", "crowd", "hour"];
         for name in names.into_iter().chain(worst_day) {
             let text = fs::read_to_string(workspace_root().join(of(name).unwrap())).unwrap();

@@ -189,7 +189,7 @@ async fn the_certificate_of_an_api_is_listed_by_its_node() {
     assert_eq!(listed(&world).await, []);
 }
 
-/// Answers as it is told, then accepts.
+/// Gives the answers in turn, then accepts.
 #[derive(Debug, Default)]
 struct Receiver {
     answers: Mutex<VecDeque<Undelivered>>,

@@ -1,5 +1,5 @@
-//! The findings of a stored upload, judged again: what depends on the time is left out and found
-//! anew from the certificates; the rest stays.
+//! The findings of a stored upload, judged again: what depends on the time is found again from the
+//! certificates; the rest stays.
 
 use time::{Duration, OffsetDateTime};
 

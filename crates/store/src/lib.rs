@@ -31,13 +31,14 @@ pub use engine::own_file::{
 };
 pub use error::StoreError;
 pub use model::address_group::address_group;
+pub use model::api_key::ApiKey;
 pub use model::boundary::Boundary;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
-pub use model::ending::{Ending, ListedEnding};
+pub use model::ending::{Ending, EndingOwners, ListedEnding};
 pub use model::ending_kind::EndingKind;
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
 pub use model::id::{
@@ -64,10 +65,10 @@ pub use replica::db::Replica;
 pub use repo::alert::{Alert, AlertPage};
 pub use repo::alert_channel::AlertChannel;
 pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
-pub use repo::api_key::{ApiKey, ApiKeyRecord, ApiSecret, Scope};
+pub use repo::api_key::{ApiKeyRecord, ApiSecret, Scope};
 pub use repo::audit::{AuditEntry, AuditRecord};
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
-pub use repo::ending::{EndingOwner, EndingOwners, EndingPage, EndingScope, ExpiryWork};
+pub use repo::ending::{EndingOwner, EndingPage, EndingScope, ExpiryWork};
 pub use repo::expiry_marks::ExpiryMarks;
 pub use repo::feed::{FeedEntry, FeedPage, FeedPosition};
 pub use repo::first_expiries::FirstExpiries;

@@ -17,9 +17,9 @@ const CAUGHT_UP_AT_ONCE: u32 = 500;
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), nodes (silent for an hour) and request log
-    /// (its window), and writes upstream claims that an older release omitted. Called periodically
-    /// by one task per node.
+    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), nodes (silent for an
+    /// hour) and request log (its window), and writes upstream claims that an older release
+    /// omitted. Called periodically by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;

@@ -55,7 +55,7 @@ pub fn effort() -> Effort {
         random_faults: if full { 98 } else { 7 },
         fleet: if full { 5_000 } else { 300 },
         schedules: if full { 3_000 } else { 120 },
-        until_the_end: Duration::from_secs(if full { 120 } else { 20 }),
+        until_the_end: Duration::from_secs(if full { 120 } else { 45 }),
         expiry_walk: if full { (500, 20, 3 * 365) } else { (20, 3, 150) },
     }
 }

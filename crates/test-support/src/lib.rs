@@ -7,6 +7,7 @@ mod hand_clock;
 mod pki;
 mod port;
 mod postgres_server;
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod receiver;
 
 pub use any_server::AnyServer;

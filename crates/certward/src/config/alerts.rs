@@ -14,8 +14,8 @@ pub(crate) struct AlertsSection {
     pub(crate) alert_allow: Vec<Network>,
     /// A file of CAs, PEM, that webhooks and mail servers are trusted by, beside the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// For leaves and API keys: `1/5`, `1/10`, `1/30` of the lifetime, or days such as `7d`; at most
-    /// 10. The end is always among them.
+    /// For leaves and API keys: `1/5`, `1/10`, `1/30` of the lifetime, or days such as `7d`; at
+    /// most 10. The end is always among them.
     #[serde(deserialize_with = "rules")]
     pub(crate) rules: Option<Vec<ExpiryRule>>,
     /// For intermediates and client CAs; as `rules`.

@@ -18,8 +18,8 @@ pub(crate) struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// A jump since the last call, in milliseconds; at first, since `newest`, the newest time in the
-    /// store.
+    /// A jump since the last call, in milliseconds; at first, since `newest`, the store's newest
+    /// time.
     pub(crate) fn observe(
         &mut self,
         now: Timestamp,

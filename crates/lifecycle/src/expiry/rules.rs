@@ -128,7 +128,7 @@ pub struct ExpiryRules {
 }
 
 impl Default for ExpiryRules {
-    /// A fifth, a tenth, a thirtieth, the end: at most 30, 15 and 5 days, or 180, 90 and 30 for CAs.
+    /// A fifth, a tenth, a thirtieth, the end: at most 30, 15 and 5 days; for CAs 180, 90 and 30.
     fn default() -> Self {
         let shares = vec![ExpiryRule::Share(5), ExpiryRule::Share(10), ExpiryRule::Share(30)];
         Self {

@@ -30,6 +30,15 @@ pub struct ListedEnding {
     pub ending: Ending,
 }
 
+/// The owners of one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndingOwners {
+    /// The first 20.
+    pub named: Vec<String>,
+    /// All, counted up to 1,000.
+    pub count: u64,
+}
+
 impl ListedEnding {
     pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {

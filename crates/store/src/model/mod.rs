@@ -1,6 +1,7 @@
 //! Ids and value types: no SQL.
 
 pub(crate) mod address_group;
+pub(crate) mod api_key;
 pub(crate) mod boundary;
 pub(crate) mod clock;
 pub(crate) mod connection_limit;

@@ -36,7 +36,7 @@ impl fmt::Debug for AlertReceiver {
 
 /// What is sealed, as JSON.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-struct Sealed {
+struct SealedReceiver {
     url: Option<String>,
     #[zeroize(skip)]
     mail: Option<MailSettings>,
@@ -46,10 +46,12 @@ struct Sealed {
 impl AlertReceiver {
     pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let sealed = match self {
-            Self::Webhook { url, secret } => {
-                Sealed { url: Some(url.as_str().into()), mail: None, secret: Some(secret.expose().into()) }
-            }
-            Self::Mail { settings, password } => Sealed {
+            Self::Webhook { url, secret } => SealedReceiver {
+                url: Some(url.as_str().into()),
+                mail: None,
+                secret: Some(secret.expose().into()),
+            },
+            Self::Mail { settings, password } => SealedReceiver {
                 url: None,
                 mail: Some(settings.clone()),
                 secret: password.as_ref().map(|password| password.expose().into()),
@@ -62,7 +64,7 @@ impl AlertReceiver {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut sealed: Sealed = serde_json::from_slice(bytes).ok()?;
+        let mut sealed: SealedReceiver = serde_json::from_slice(bytes).ok()?;
         let secret = sealed.secret.as_deref();
         match (&sealed.url, &mut sealed.mail) {
             (Some(url), None) => Some(Self::Webhook {

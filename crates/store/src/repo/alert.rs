@@ -126,8 +126,8 @@ impl Reader {
 }
 
 impl Tx {
-    /// Records that a rule applies, with a delivery to each channel. `None`: it is recorded already.
-    /// A withdrawn one is recorded again; what was delivered is not sent again.
+    /// Records that a rule applies, with a delivery to each channel. `None`: it is recorded
+    /// already. A withdrawn one is recorded again; what was delivered is not sent again.
     pub async fn record_alert(
         &mut self,
         ending: &ListedEnding,

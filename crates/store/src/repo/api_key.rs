@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 use zeroize::Zeroizing;
 
 use crate::{
-    EndingOwner, ProjectId, Reader, Store, StoreError, Timestamp, Tx,
+    ApiKey, EndingOwner, ProjectId, Reader, Store, StoreError, Timestamp, Tx,
     engine::{lock, row},
     repo::ending,
     sealed::random,
@@ -51,36 +51,6 @@ impl Scope {
     /// Whether this scope includes `wanted`.
     pub fn includes(self, wanted: Self) -> bool {
         self == Self::Admin || self == wanted || (self == Self::Tls && wanted == Self::TlsRead)
-    }
-}
-
-/// An API key's public half. New ones are 16 of `a-z 0-9`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct ApiKey(Box<str>);
-
-impl ApiKey {
-    /// Reads 1 to 64 letters and digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        fits.then(|| Self(text.into()))
-    }
-
-    /// The key's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiKey({})", self.0)
     }
 }
 
@@ -299,8 +269,8 @@ impl Tx {
         .await
     }
 
-    /// The number of `admin` keys without a project limit or an end. Locks: concurrent revocations must not
-    /// both see a second key.
+    /// The number of `admin` keys without a project limit or an end. Locks: concurrent revocations
+    /// must not both see a second key.
     pub async fn admin_keys(&mut self) -> Result<u64, StoreError> {
         self.step(async |conn| {
             lock::api_keys(conn).await?;

@@ -4,8 +4,8 @@
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
-    ApiKey, DeploymentId, Ending, EndingKind, ListedEnding, NodeId, ProjectId, Reader, StoreError, Timestamp,
-    Tx, VersionId,
+    ApiKey, DeploymentId, Ending, EndingKind, EndingOwners, ListedEnding, NodeId, ProjectId, Reader,
+    StoreError, Timestamp, Tx, VersionId,
     engine::{lock, row},
     model::ending::{kind, project, project_text},
     repo::alert,
@@ -51,15 +51,6 @@ pub enum EndingScope {
         /// Whether it sees other API keys: those that see no project beside its own.
         other_keys: bool,
     },
-}
-
-/// The owners of one certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndingOwners {
-    /// The first 20.
-    pub named: Vec<String>,
-    /// All, counted up to 1,000.
-    pub count: u64,
 }
 
 const OWNERS_NAMED: usize = 20;

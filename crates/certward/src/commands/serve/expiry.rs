@@ -24,11 +24,11 @@ const DELIVERY_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default)]
 pub(super) struct AlertMetrics {
     recorded: Counter,
-    deliveries: Family<ResultLabel, Counter>,
+    deliveries: Family<DeliveryLabel, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ResultLabel {
+struct DeliveryLabel {
     result: &'static str,
 }
 
@@ -36,7 +36,7 @@ impl AlertMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         for result in ["delivered", "retried", "failed"] {
-            drop(metrics.deliveries.get_or_create(&ResultLabel { result }));
+            drop(metrics.deliveries.get_or_create(&DeliveryLabel { result }));
         }
         let registry = registry.sub_registry_with_prefix("certward");
         registry.register("alerts", "Alerts about expiry recorded by this node", metrics.recorded.clone());
@@ -51,7 +51,7 @@ impl AlertMetrics {
     fn count(&self, done: Delivered) {
         let Delivered { delivered, retried, failed } = done;
         for (result, count) in [("delivered", delivered), ("retried", retried), ("failed", failed)] {
-            self.deliveries.get_or_create(&ResultLabel { result }).inc_by(count);
+            self.deliveries.get_or_create(&DeliveryLabel { result }).inc_by(count);
         }
     }
 }
