@@ -12,7 +12,6 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use tokio::runtime::Runtime;
 
 use crate::{
-    judge::Series,
     load::EchoBroker,
     peers::{CertwardFleet, FleetServer, Member},
     results::{Report, Table, Value},
@@ -97,11 +96,11 @@ impl Day {
         self.note("renewed certificates listed in the day", renewed as f64);
         self.note("alerts recorded in the day", alerts as f64);
         self.note("CPU of the day, s", spent);
-        self.note("the same, % of a core", 100.0 * spent / 86_400.0);
+        self.note("the same, % of a core", format!("{:.4}", 100.0 * spent / 86_400.0));
         turns.sort_by(f64::total_cmp);
         let longest = turns.last().copied().context("no turn")?;
+        self.note("median of the turns, ms", turns[turns.len() / 2]);
         self.note("longest turn, ms", longest);
-        self.note("turn, ms", Value::Median(turns.into_iter().collect::<Series>()));
         ensure!(renewed > 0 && alerts > 0, "the day had no work");
         Ok(())
     }

@@ -6,6 +6,7 @@ mod boundaries;
 mod certificate;
 mod connection;
 mod crowd;
+mod expiry;
 mod http_rules;
 mod limits;
 mod openapi;

@@ -31,6 +31,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
         "recordBytes": 16384,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
         "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn", "connected": 0,
+        "lastFailure": {"at": "1970-01-01 00:01:01", "cause": "certificate_expired"},
     });
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
     one["projectName"] = projects[0]["projectName"].clone();

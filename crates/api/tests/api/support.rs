@@ -12,12 +12,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    FailedHandshake, Lifecycle, Member, NewKey, NodeView, Observation, ProofFailure, Rehearsal, SystemEntropy,
+    AlertMessage, AlertSender, FailedHandshake, Lifecycle, Member, NewKey, NodeView, Observation,
+    ProofFailure, Rehearsal, Sending, SystemEntropy,
 };
 use certward_pki::{HostName, Material, NoEntryPoint};
 use certward_store::{
-    Address, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId, Scope, Servers,
-    Session, Store, Timestamp, TlsState, UpstreamList,
+    Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId,
+    Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
@@ -43,6 +44,20 @@ impl Rehearsal for FakeGateway {
     fn rehearse(&self, _: &Material) -> Result<(), String> {
         assert!(!self.panics.load(Ordering::SeqCst), "SECRET of a panic");
         Ok(())
+    }
+}
+
+/// Accepts every message.
+#[derive(Debug)]
+struct FakeSender;
+
+impl AlertSender for FakeSender {
+    fn send<'a>(&'a self, _: &'a AlertReceiver, _: &'a AlertMessage, _: Timestamp) -> Sending<'a> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn may_reach_any(&self) -> bool {
+        true
     }
 }
 
@@ -133,7 +148,8 @@ impl World {
         let gateway = Arc::new(FakeGateway::default());
         let rules = certward_lifecycle::LifecycleSettings::default();
         let lifecycle =
-            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), rules);
+            Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), rules)
+                .with_alert_sender(Arc::new(FakeSender));
 
         let mut settings = ApiSettings::new("127.0.0.1:0".parse().unwrap());
         settings.deadlines = ApiDeadlines { drain: Duration::from_secs(5), ..ApiDeadlines::default() };
@@ -451,10 +467,12 @@ impl Answer {
     }
 }
 
+pub(crate) const UPLOAD_ENDS: time::OffsetDateTime = time::macros::datetime!(2027-05-22 02:43:21 UTC);
+
 /// Each with its own key.
 pub(crate) fn upload() -> Value {
     let host = "ge6a1a75.example.com";
     let mut params = server_params(host, &[host]);
-    params.not_after = time::macros::datetime!(2027-05-22 02:43:21 UTC);
+    params.not_after = UPLOAD_ENDS;
     Leaf::self_signed(params).one_way()
 }

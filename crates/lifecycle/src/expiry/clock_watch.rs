@@ -84,6 +84,6 @@ mod tests {
         assert_eq!(watch.observe(at(115), up(5 * 3_600), None), Some(100 * HOUR));
         assert_eq!(watch.recent(up(5 * 3_600 + 600)), 100 * HOUR);
         assert_eq!(watch.recent(up(5 * 3_600 + 601)), 0);
-        assert_eq!(watch.observe(at(15), up(5 * 3_600 + 601), None), Some(-100 * HOUR));
+        assert_eq!(watch.observe(at(15), up(5 * 3_600), None), Some(-100 * HOUR));
     }
 }
