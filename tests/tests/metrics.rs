@@ -7,7 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use certward_tests::{Scene, Setup, wait_until, workspace_root};
+use certward_tests::{Process, Scene, Setup, free_port, run, wait_until, workspace_root};
+use serde_json::Value;
 
 fn page(scene: &Scene) -> String {
     scene.api().try_send_at("GET", "/metrics", "", "").unwrap().expect(200).body
@@ -87,6 +88,57 @@ fn the_dashboard_can_be_imported() {
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
         assert!(!panel["targets"].as_array().unwrap().is_empty(), "{panel}");
     }
+}
+
+/// Each query of the dashboard, in Prometheus itself: those that filter by `> 0` may be empty.
+#[test]
+fn each_panel_of_the_dashboard_has_data() {
+    let scene = Scene::new();
+    scene.run_one_way();
+    make_traffic(&scene);
+    let folder = tempfile::tempdir().unwrap();
+    let (port, target) = (free_port(), scene.api().address);
+    let config = format!(
+        "global: {{scrape_interval: 1s}}\n\
+         scrape_configs: [{{job_name: certward, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
+    );
+    fs::write(folder.path().join("prometheus.yml"), config).unwrap();
+    let mut command = Command::new("prometheus");
+    command.current_dir(folder.path()).args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let _prometheus = Process::start("prometheus", folder.path(), &mut command);
+    let answer = |query: &str| -> Option<Value> {
+        let url = format!("http://127.0.0.1:{port}/api/v1/query");
+        let query = format!("query={query}");
+        let output = run(Command::new("curl").args(["-s", "--get", &url, "--data-urlencode", &query]));
+        serde_json::from_slice(&output.stdout).ok()
+    };
+    let points = |query: &str| Some(answer(query)?["data"]["result"].as_array()?.len());
+    wait_until("scrapes", || {
+        make_traffic(&scene);
+        let scrapes = answer("count_over_time(certward_build_info[1m])")?;
+        let count: f64 = scrapes["data"]["result"][0]["value"][1].as_str()?.parse().ok()?;
+        (count >= 4.0).then_some(())
+    });
+    let text = fs::read_to_string(workspace_root().join("contrib/grafana/certward.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    // Of the API's HTTPS, and counted at most every 30 s.
+    let may_be_empty = ["certward_api_certificate_expiry", "certward_certificate_earliest_expiry"];
+    let mut empty = Vec::new();
+    for target in targets.flatten() {
+        let query = target["expr"].as_str().unwrap();
+        let query =
+            query.replace("$job", "certward").replace("$instance", ".*").replace("$__rate_interval", "30s");
+        let filtered = query.ends_with(" > 0") || may_be_empty.iter().any(|name| query.contains(name));
+        match points(&query) {
+            None => panic!("{query}: {:?}", answer(&query)),
+            Some(0) if !filtered => empty.push(query),
+            Some(_) => {}
+        }
+    }
+    assert!(empty.is_empty(), "{empty:#?}");
 }
 
 #[test]
