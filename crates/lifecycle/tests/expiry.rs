@@ -269,7 +269,7 @@ async fn what_no_receiver_accepts_is_given_up_and_visible() {
         }
         let store = world.lifecycle.store();
         let alert = alerts(store).await.pop().unwrap();
-        let state = store.read().deliveries(&alert.id).await.unwrap().pop().unwrap();
+        let state = store.read().deliveries(&[&alert.id]).await.unwrap().pop().unwrap();
         assert_eq!((state.state, state.attempts), (DeliveryState::Failed, attempts));
         assert_eq!(state.failure.as_deref(), Some("status 503"));
         assert_eq!(received(&receiver).len(), attempts as usize);

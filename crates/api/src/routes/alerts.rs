@@ -1,5 +1,7 @@
 //! The alerts: what was sent, and what could not be.
 
+use std::collections::{HashMap, HashSet};
+
 use axum::{
     Json,
     extract::State,
@@ -97,14 +99,17 @@ pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) ->
     let reader = api.lifecycle.store().read();
     let page = AlertPage { projects: caller.projects.clone(), before, limit };
     let alerts = reader.alerts(&page).await?;
-    let seen: Vec<ChannelId> =
+    let seen: HashSet<ChannelId> =
         api.lifecycle.alert_channels(&caller).await?.into_iter().map(|channel| channel.id).collect();
-    let mut bodies = Vec::with_capacity(alerts.len());
-    for alert in &alerts {
-        let mut deliveries = reader.deliveries(&alert.id).await?;
-        deliveries.retain(|delivery| seen.contains(&delivery.channel));
-        bodies.push(AlertBody::of(alert, &deliveries));
+    let ids: Vec<&AlertId> = alerts.iter().map(|alert| &alert.id).collect();
+    let mut deliveries = HashMap::<AlertId, Vec<Delivery>>::new();
+    for delivery in reader.deliveries(&ids).await? {
+        if seen.contains(&delivery.channel) {
+            deliveries.entry(delivery.alert.clone()).or_default().push(delivery);
+        }
     }
+    let body = |alert: &Alert| AlertBody::of(alert, deliveries.get(&alert.id).map_or(&[][..], Vec::as_slice));
+    let bodies: Vec<AlertBody> = alerts.iter().map(body).collect();
     let next = alerts.last().filter(|_| alerts.len() == limit as usize);
     let next = next.map(|last| query.next((last.at.0, &last.id))).unwrap_or_default();
     Ok((next, Json(bodies)).into_response())

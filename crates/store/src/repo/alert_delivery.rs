@@ -85,12 +85,20 @@ impl Delivery {
 }
 
 impl Reader {
-    /// An alert's deliveries, by channel.
-    pub async fn deliveries(&self, alert: &AlertId) -> Result<Vec<Delivery>, StoreError> {
-        let sql = format!("{COLUMNS} WHERE alert = $1 ORDER BY channel");
+    /// Deliveries of alerts, at most a page of them, by alert and channel.
+    pub async fn deliveries(&self, alerts: &[&AlertId]) -> Result<Vec<Delivery>, StoreError> {
+        let places: Vec<String> = (1..=alerts.len()).map(|place| format!("${place}")).collect();
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!("{COLUMNS} WHERE alert IN ({}) ORDER BY alert, channel", places.join(", "));
         self.run(async |conn| {
-            let rows = sqlx::query(AssertSqlSafe(sql)).bind(alert.as_str()).fetch_all(conn).await?;
-            rows.iter().map(Delivery::read).collect()
+            // Safe: placeholders.
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for alert in alerts {
+                query = query.bind(alert.as_str().to_owned());
+            }
+            query.fetch_all(conn).await?.iter().map(Delivery::read).collect()
         })
         .await
     }

@@ -249,7 +249,7 @@ async fn a_rule_is_recorded_once_for_a_certificate_of_a_project(world: World) {
 }
 
 async fn states(world: &World, alert: &Alert) -> Vec<(String, DeliveryState)> {
-    let deliveries = world.store.read().deliveries(&alert.id).await.expect("read");
+    let deliveries = world.store.read().deliveries(&[&alert.id]).await.expect("read");
     deliveries.into_iter().map(|delivery| (delivery.channel.to_string(), delivery.state)).collect()
 }
 
